@@ -1,0 +1,46 @@
+"""Command line: `python -m codegen` writes the generated files, `--check` compares them with the schema."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from codegen import render, writer
+from codegen.errors import SchemaError
+from codegen.load import load_model
+
+__all__ = ["main"]
+
+_ROOT = Path(__file__).parent.parent
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run codegen; 0 when done or clean, 1 when the schema is not acceptable or the files differ from it."""
+    parser = argparse.ArgumentParser(prog="python -m codegen", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the files differ from the schema")
+    parser.add_argument("--schema", type=Path, default=_ROOT / "schema" / "landscape.yaml", help="the LinkML schema")
+    parser.add_argument("--output", type=Path, default=_ROOT / "generated", help="the directory of generated files")
+    options = parser.parse_args(argv)
+    try:
+        model = load_model(options.schema)
+    except SchemaError as error:
+        print(error, file=sys.stderr)
+        return 1
+    files = render.render(model, render.source_line(options.schema))
+    if not options.check:
+        for line in writer.write(files, options.output):
+            print(line)
+        return 0
+    differences = writer.drift(files, options.output)
+    if differences:
+        print("\n".join(differences), file=sys.stderr)
+        print(f"{len(differences)} generated files differ from the schema. Run: nox -s codegen", file=sys.stderr)
+        return 1
+    print(f"{len(files)} generated files agree with the schema.")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,71 @@
+"""Names of constraints, and the conditions on a single row that both databases enforce."""
+
+from __future__ import annotations
+
+from codegen.model import CheckConstraint, Column, ExactlyOne, Storage, Variant
+
+__all__ = ["ENUM_LENGTH", "checks", "foreign_key_name", "index_name", "unique_name"]
+
+ENUM_LENGTH = 32
+"""Width of a column that holds an enum value, in characters."""
+
+
+def unique_name(table: str, key: str) -> str:
+    """Name of a unique constraint."""
+    return f"uq_{table}_{key}"
+
+
+def index_name(table: str, name: str) -> str:
+    """Name of a secondary index."""
+    return f"ix_{table}_{name}"
+
+
+def foreign_key_name(table: str, columns: tuple[str, ...]) -> str:
+    """Name of a foreign key: the columns that tell it from the table's others (all share run_id)."""
+    own = [column for column in columns if column != "run_id"] or list(columns)
+    return f"fk_{table}_{'_'.join(own)}"
+
+
+def checks(
+    table: str,
+    columns: tuple[Column, ...],
+    exactly_one: tuple[ExactlyOne, ...],
+    discriminator: str | None,
+    variants: tuple[Variant, ...],
+) -> tuple[CheckConstraint, ...]:
+    """Every condition on a single row that both databases can enforce."""
+    conditions = {column.name: _column_condition(column) for column in columns}
+    conditions |= {rule.title: _exactly_one_condition(rule) for rule in exactly_one}
+    for variant in variants:
+        present = [f"{name} IS NOT NULL" for name in variant.required]
+        absent = [f"{name} IS NULL" for name in variant.absent]
+        if present or absent:
+            shape = " AND ".join(present + absent)
+            conditions[variant.value.text] = f"{discriminator} <> '{variant.value.text}' OR ({shape})"
+    return tuple(
+        CheckConstraint(name=f"ck_{table}_{name}", condition=condition)
+        for name, condition in conditions.items()
+        if condition is not None
+    )
+
+
+def _column_condition(column: Column) -> str | None:
+    if column.enum is not None:
+        values = ", ".join(f"'{value.text}'" for value in column.enum.values)
+        return f"{column.name} IN ({values})"
+    if column.storage is Storage.BOOLEAN:
+        return f"{column.name} IN (0, 1)"
+    bounds = [
+        f"{column.name} {operator} {bound}"
+        for operator, bound in ((">=", column.minimum), ("<=", column.maximum))
+        if bound is not None
+    ]
+    return " AND ".join(bounds) or None
+
+
+def _exactly_one_condition(rule: ExactlyOne) -> str:
+    alternatives = (
+        " AND ".join(f"{column} IS {'NOT NULL' if column == chosen else 'NULL'}" for column in rule.columns)
+        for chosen in rule.columns
+    )
+    return " OR ".join(f"({alternative})" for alternative in alternatives)

@@ -1,0 +1,60 @@
+"""How the data dictionary words what the model says."""
+
+from __future__ import annotations
+
+from codegen.model import Column, Storage, Table
+
+__all__ = ["FILTERS"]
+
+
+def code_list(names: tuple[str, ...]) -> str:
+    """The names as inline code, or none."""
+    return ", ".join(f"`{name}`" for name in names) or "none"
+
+
+def table_cell(text: str) -> str:
+    """The text without what would end a table cell."""
+    return text.replace("|", "\\|")
+
+
+def lifecycle(table: Table) -> str:
+    """When the record may change."""
+    stages = table.lifecycle
+    open_until = f"open until `{stages.status}` is final" if stages.status else "immutable"
+    return f"{open_until}; later only {code_list(stages.afterwards)}" if stages.afterwards else open_until
+
+
+def type_text(column: Column) -> str:
+    """What the column holds."""
+    if column.enum is not None:
+        return f"[{column.enum.name}](#{column.enum.name.lower()})"
+    kind = {
+        Storage.TEXT: "text",
+        Storage.JSON: "JSON text",
+        Storage.INTEGER: "integer",
+        Storage.REAL: "number",
+        Storage.BOOLEAN: "true or false",
+        Storage.TIMESTAMP: "UTC time",
+    }[column.storage]
+    if column.pattern:
+        return f"{kind} `{column.pattern}`"
+    if column.max_length:
+        return f"{kind}, at most {column.max_length} characters"
+    return kind if column.minimum is None else f"{kind}, at least {column.minimum}"
+
+
+def presence(table: Table, column: Column) -> str:
+    """Whether the column belongs to the key, is always there or may be null."""
+    if column.name in table.primary_key:
+        return "**key**"
+    return "may be null" if column.nullable else "always"
+
+
+FILTERS = {
+    "code_list": code_list,
+    "lifecycle": lifecycle,
+    "presence": presence,
+    "table_cell": table_cell,
+    "type_text": type_text,
+}
+"""What the dictionary's template may call."""

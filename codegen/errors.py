@@ -1,0 +1,38 @@
+"""What codegen says when the schema is not acceptable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Problem", "SchemaError", "Where"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """A place in the schema: file, then class (or type, enum), then slot (or value)."""
+
+    file: str
+    element: str | None = None
+    member: str | None = None
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.file, self.element, self.member) if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong with the schema, and where."""
+
+    where: Where
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+class SchemaError(Exception):
+    """The schema cannot be used; holds every problem found."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems

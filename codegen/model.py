@@ -1,0 +1,193 @@
+"""The audit schema as codegen sees it: resolved, frozen, free of LinkML.
+
+Templates, documents and the schema differ see only these values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = [
+    "CheckConstraint",
+    "Column",
+    "EnumType",
+    "EnumValue",
+    "ExactlyOne",
+    "ForeignKey",
+    "Index",
+    "Lifecycle",
+    "Model",
+    "Storage",
+    "Table",
+    "Unique",
+    "Variant",
+]
+
+
+class Storage(StrEnum):
+    """How a value is kept in the database and written to an export."""
+
+    TEXT = "text"
+    JSON = "json"
+    INTEGER = "integer"
+    REAL = "real"
+    BOOLEAN = "boolean"
+    TIMESTAMP = "timestamp"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnumValue:
+    """One permitted value; `final` values end the lifecycle of the record that holds them."""
+
+    text: str
+    description: str
+    final: bool
+
+    @property
+    def member(self) -> str:
+        """Name of the Python enum member."""
+        return self.text.upper()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnumType:
+    """A closed list of values."""
+
+    name: str
+    description: str
+    values: tuple[EnumValue, ...]
+
+    @property
+    def has_final_values(self) -> bool:
+        """Whether the enum describes a lifecycle."""
+        return any(value.final for value in self.values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a table, and one field of its record unless `withheld` says why not."""
+
+    name: str
+    description: str
+    storage: Storage
+    nullable: bool
+    enum: EnumType | None
+    type_name: str
+    max_length: int | None
+    pattern: str | None
+    minimum: int | None
+    maximum: int | None
+    withheld: str | None
+    since: int
+    prov: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignKey:
+    """A reference to the primary key of `table`; `columns` in the order of that key."""
+
+    name: str
+    columns: tuple[str, ...]
+    table: str
+    record_type: str
+    target_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unique:
+    """A combination of columns that occurs once; rows with a null in it never collide."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """A secondary index, partial where `where` (SQL valid on both databases) is given."""
+
+    name: str
+    columns: tuple[str, ...]
+    unique: bool
+    where: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckConstraint:
+    """A condition that the database enforces on each row (SQL valid on both databases)."""
+
+    name: str
+    condition: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExactlyOne:
+    """Of these nullable columns exactly one is present."""
+
+    title: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One shape of a record, told from the others by the discriminator's value."""
+
+    class_name: str
+    description: str
+    value: EnumValue
+    required: tuple[str, ...]
+    absent: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lifecycle:
+    """Which columns may change after insert: while `status` is not final, and afterwards.
+
+    Without a status column only `afterwards` may ever change; with neither, the record is immutable.
+    """
+
+    status: str | None
+    while_open: tuple[str, ...]
+    afterwards: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One table and the record type that it exports."""
+
+    name: str
+    class_name: str
+    record_type: str
+    title: str
+    description: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[str, ...]
+    foreign_keys: tuple[ForeignKey, ...]
+    uniques: tuple[Unique, ...]
+    indexes: tuple[Index, ...]
+    checks: tuple[CheckConstraint, ...]
+    exactly_one: tuple[ExactlyOne, ...]
+    discriminator: str | None
+    variants: tuple[Variant, ...]
+    lifecycle: Lifecycle
+    export_order: tuple[str, ...]
+    since: int
+    prov: tuple[str, ...]
+
+    def column(self, name: str) -> Column:
+        """The column of that name; KeyError if there is none."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The whole schema at one epoch; tables in creation order, which is also export order."""
+
+    name: str
+    epoch: int
+    description: str
+    tables: tuple[Table, ...]
+    enums: tuple[EnumType, ...]

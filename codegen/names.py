@@ -1,0 +1,102 @@
+"""Names and literals that templates need, so that no template computes any."""
+
+from __future__ import annotations
+
+import textwrap
+
+from codegen.model import Column, Storage, Table, Variant
+
+__all__ = ["FILTERS", "docstring", "literal", "python_type", "quoted_tuple", "sql_type", "table_variable"]
+
+_WIDTH = 112
+
+
+def docstring(text: str, indent: int = 4) -> str:
+    """The text as a docstring body: wrapped, every line but the first indented."""
+    escaped = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    if escaped.endswith('"'):
+        escaped += " "
+    if len(escaped) + indent + 6 <= _WIDTH + 8:
+        return escaped
+    pad = " " * indent
+    first, *rest = textwrap.wrap(escaped, _WIDTH - indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join([first, *(pad + line for line in rest)]) + "\n" + pad
+
+
+def literal(value: object) -> str:
+    """The value as Python source."""
+    if isinstance(value, str):
+        quote = '"' if '"' not in value else "'"
+        return quote + value.replace("\\", "\\\\").replace(quote, "\\" + quote) + quote
+    return repr(value)
+
+
+def quoted_tuple(names: tuple[str, ...]) -> str:
+    """The names as a Python tuple of strings."""
+    inner = ", ".join(literal(name) for name in names)
+    return f"({inner},)" if len(names) == 1 else f"({inner})"
+
+
+def table_variable(table: Table) -> str:
+    """Name of the SQLAlchemy table in the generated tables module."""
+    return f"{table.name}_table"
+
+
+def sql_type(column: Column) -> str:
+    """SQLAlchemy type expression of a column, in terms of the helpers of the tables template."""
+    if column.storage in (Storage.TEXT, Storage.JSON):
+        return f"_text({column.max_length})" if column.max_length else "_text()"
+    return {
+        Storage.INTEGER: "BigInteger",
+        Storage.REAL: "Double",
+        Storage.BOOLEAN: "Integer",
+        Storage.TIMESTAMP: "DateTime(timezone=True)",
+    }[column.storage]
+
+
+def python_type(column: Column) -> str:
+    """Python type of a field that is present."""
+    if column.enum is not None:
+        return column.enum.name
+    return {
+        Storage.TEXT: "str",
+        Storage.JSON: "str",
+        Storage.INTEGER: "int",
+        Storage.REAL: "float",
+        Storage.BOOLEAN: "bool",
+        Storage.TIMESTAMP: "datetime",
+    }[column.storage]
+
+
+def acceptor(column: Column) -> str:
+    """Expression of the check that a present value of the column passes."""
+    if column.enum is not None:
+        return f"checks.member({column.enum.name})"
+    if column.storage is Storage.TEXT:
+        arguments = [f"max_length={column.max_length}"] if column.max_length else []
+        arguments += [f"pattern={literal(column.pattern)}"] if column.pattern else []
+        return f"checks.text({', '.join(arguments)})"
+    if column.storage in (Storage.INTEGER, Storage.REAL):
+        bounds = (("minimum", column.minimum), ("maximum", column.maximum))
+        arguments = [f"{name}={bound}" for name, bound in bounds if bound is not None]
+        return f"checks.{column.storage}({', '.join(arguments)})"
+    return {Storage.JSON: "checks.JSON", Storage.BOOLEAN: "checks.BOOLEAN", Storage.TIMESTAMP: "checks.TIMESTAMP"}[
+        column.storage
+    ]
+
+
+def variant_columns(table: Table, variant: Variant) -> tuple[Column, ...]:
+    """The columns that a variant has, in table order."""
+    return tuple(column for column in table.columns if column.name not in variant.absent)
+
+
+FILTERS = {
+    "acceptor": acceptor,
+    "docstring": docstring,
+    "literal": literal,
+    "python_type": python_type,
+    "quoted_tuple": quoted_tuple,
+    "sql_type": sql_type,
+    "table_variable": table_variable,
+}
+"""What templates may call."""

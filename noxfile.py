@@ -1,0 +1,110 @@
+"""Sessions of the project; `nox --list` prints them with their help."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nox
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+LOCK = "requirements.lock"
+
+nox.needs_version = ">=2026.4"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.sessions = ["tests", "lint", "typecheck", "drift", "schema_lint"]
+
+
+def other_pythons() -> dict[str, str]:
+    """Supported version -> interpreter, for each one installed besides the Python that runs nox."""
+    current = f"{sys.version_info.major}.{sys.version_info.minor}"
+    versions = [version for version in nox.project.python_versions(PYPROJECT) if version != current]
+    found = {version: next(filter(works, candidates(version)), None) for version in versions}
+    return {version: interpreter for version, interpreter in found.items() if interpreter}
+
+
+def candidates(version: str) -> Iterator[str]:
+    """Yield the interpreters that PATH and pyenv offer for a version."""
+    if on_path := shutil.which(f"python{version}"):
+        yield on_path
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from map(str, pyenv.glob(f"versions/{version}.*/bin/python{version}"))
+
+
+def works(interpreter: str) -> bool:
+    """Tell whether an interpreter runs and has SQLite: a pyenv shim may stand for a version that is switched off."""
+    return subprocess.run([interpreter, "-c", "import sqlite3"], check=False, capture_output=True).returncode == 0
+
+
+def install(session: nox.Session, *groups: str, project: tuple[str, ...] = ()) -> None:
+    """Install dependency groups, and the project if asked, at the locked versions."""
+    session.install("-c", LOCK, *nox.project.dependency_groups(PYPROJECT, *groups), *project)
+
+
+@nox.session
+@nox.parametrize(
+    "python",
+    [
+        *(nox.param(interpreter, id=version) for version, interpreter in other_pythons().items()),
+        nox.param(None, id="current"),  # last, so that the output ends with the summary of the whole suite
+    ],
+)
+def tests(session: nox.Session) -> None:
+    """Test what users install: everything on this Python, the smoke tests on the others. Arguments go to pytest."""
+    install(session, "test", project=(".[postgres,parquet]",))
+    if session.python is None:
+        session.run("pytest", "-n", "auto", *session.posargs)
+    else:
+        # Arguments may select no smoke test: pytest then ends with 5.
+        session.run("pytest", "-m", "smoke", *session.posargs, success_codes=[0, 5] if session.posargs else [0])
+
+
+@nox.session(reuse_venv=True)
+def lint(session: nox.Session) -> None:
+    """Check format and style."""
+    install(session, "lint")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+
+
+@nox.session(reuse_venv=True)
+def typecheck(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session, "typecheck", project=("-e", ".[postgres,parquet]"))
+    session.run("mypy")
+
+
+@nox.session(reuse_venv=True)
+def codegen(session: nox.Session) -> None:
+    """Write generated/ from the schema; `-- --check` compares instead."""
+    install(session, "codegen")
+    session.run("python", "-m", "codegen", *session.posargs)
+
+
+@nox.session(python=False)
+def drift(session: nox.Session) -> None:
+    """Fail if generated/ is not what the schema says, by `codegen -- --check`."""
+    session.notify("codegen", ["--check"])
+
+
+@nox.session(reuse_venv=True)
+def schema_lint(session: nox.Session) -> None:
+    """Check the schema against the rules of LinkML."""
+    install(session, "schema-lint")
+    session.run("linkml-lint", "--config", "schema/.linkmllint.yaml", "schema/landscape.yaml")
+
+
+@nox.session(reuse_venv=True)
+def lock(session: nox.Session) -> None:
+    """Resolve all dependencies anew into requirements.lock; `-- --upgrade` takes the newest versions."""
+    session.install("uv")
+    session.run(
+        *("uv", "pip", "compile", "pyproject.toml", "--output-file", LOCK, "--quiet"),
+        *("--universal", "--python-version", nox.project.python_versions(PYPROJECT)[0]),
+        *("--all-extras", *(f"--group={group}" for group in PYPROJECT["dependency-groups"])),
+        *("--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "nox -s lock"),
+        *session.posargs,
+    )

@@ -1,0 +1,1 @@
+"""A pipeline engine whose every decision can be proved later."""

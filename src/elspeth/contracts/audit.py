@@ -1,0 +1,75 @@
+"""The records of the audit trail, generated from the schema, and the views made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from elspeth_schema.contracts import (
+    Artifact,
+    AuditRecord,
+    Batch,
+    BatchMember,
+    BatchOutput,
+    Call,
+    Checkpoint,
+    Edge,
+    Node,
+    NodeState,
+    NodeStateCompleted,
+    NodeStateFailed,
+    NodeStateOpen,
+    NodeStatePending,
+    Operation,
+    RoutingEvent,
+    Row,
+    Run,
+    SecretResolution,
+    Token,
+    TokenOutcome,
+    TokenParent,
+    TransformErrorRecord,
+    ValidationErrorRecord,
+)
+
+__all__ = [
+    "Artifact",
+    "AuditRecord",
+    "Batch",
+    "BatchMember",
+    "BatchOutput",
+    "Call",
+    "Checkpoint",
+    "Edge",
+    "Node",
+    "NodeState",
+    "NodeStateCompleted",
+    "NodeStateFailed",
+    "NodeStateOpen",
+    "NodeStatePending",
+    "Operation",
+    "RoutingEvent",
+    "Row",
+    "RowLineage",
+    "Run",
+    "SecretResolution",
+    "Token",
+    "TokenOutcome",
+    "TokenParent",
+    "TransformErrorRecord",
+    "ValidationErrorRecord",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowLineage:
+    """A source row with its data, where the data can still be had."""
+
+    row_id: str
+    run_id: str
+    source_node_id: str
+    row_index: int
+    source_data_hash: str
+    created_at: datetime
+    source_data: dict[str, object] | None
+    payload_available: bool

@@ -1,0 +1,117 @@
+"""The row schema that a source or sink declares in its options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+__all__ = ["FIELD_PATTERN", "SUPPORTED_TYPES", "FieldDefinition", "FieldType", "SchemaConfig", "SchemaMode"]
+
+FieldType = Literal["str", "int", "float", "bool", "any"]
+SchemaMode = Literal["strict", "free"]
+
+SUPPORTED_TYPES = frozenset({"str", "int", "float", "bool", "any"})
+FIELD_PATTERN = re.compile(r"^(\w+):\s*(str|int|float|bool|any)(\?)?$")
+
+# Both vocabularies in the field: the first of each pair is ours, the second came into use later.
+_MODES: Mapping[str, SchemaMode | None] = {
+    "strict": "strict",
+    "fixed": "strict",
+    "free": "free",
+    "flexible": "free",
+    "dynamic": None,
+    "observed": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldDefinition:
+    """One named field of a schema and the type its values must have."""
+
+    name: str
+    field_type: FieldType
+    required: bool = True
+
+    @classmethod
+    def parse(cls, spec: str) -> FieldDefinition:
+        """Read ``name: type`` with an optional trailing ``?``; ValueError for anything else."""
+        match = FIELD_PATTERN.match(spec.strip())
+        if match is None:
+            raise ValueError(f"field {spec!r} is not understood: expected 'name: type' with the type one of {_types()}")
+        name, field_type, optional = match.groups()
+        return cls(name=name, field_type=cast(FieldType, field_type), required=optional is None)
+
+    def to_dict(self) -> dict[str, str | bool]:
+        """The field as recorded in the audit trail."""
+        return {"name": self.name, "type": self.field_type, "required": self.required}
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaConfig:
+    """What rows a plugin accepts: anything (dynamic), at least the named fields (free), or only those (strict)."""
+
+    mode: SchemaMode | None
+    fields: tuple[FieldDefinition, ...] | None
+    is_dynamic: bool
+
+    @classmethod
+    def from_dict(cls, config: Mapping[str, object]) -> SchemaConfig:
+        """Read the ``schema`` option; ValueError says what was expected and found."""
+        unknown = sorted(set(map(str, config)) - {"mode", "fields"})
+        if unknown:
+            raise ValueError(f"unknown key {unknown[0]!r}: expected 'mode' and 'fields'")
+        fields, mode = config.get("fields"), config.get("mode")
+        if mode is None:
+            if fields == "dynamic":
+                return cls(mode=None, fields=None, is_dynamic=True)
+            raise ValueError("mode is missing: expected 'free' or 'strict' beside a list of fields, or fields: dynamic")
+        if not isinstance(mode, str) or mode not in _MODES:
+            raise ValueError(f"mode {mode!r} is unknown: expected one of {', '.join(_MODES)}")
+        resolved = _MODES[mode]
+        if resolved is None:
+            if fields not in (None, "dynamic"):
+                raise ValueError(f"mode {mode!r} accepts any fields: expected no list of fields beside it")
+            return cls(mode=None, fields=None, is_dynamic=True)
+        return cls(mode=resolved, fields=_parse_fields(fields, mode), is_dynamic=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """The schema as recorded in the audit trail; `from_dict` reads it back."""
+        if self.fields is None:
+            return {"fields": "dynamic"}
+        return {"mode": self.mode, "fields": [field.to_dict() for field in self.fields]}
+
+    @property
+    def allows_extra_fields(self) -> bool:
+        """Whether a row may carry fields that the schema does not name."""
+        return self.mode != "strict"
+
+
+def _parse_fields(specs: object, mode: str) -> tuple[FieldDefinition, ...]:
+    if not isinstance(specs, list | tuple) or not specs:
+        raise ValueError(f"mode {mode!r} needs a list of fields such as 'id: int', got {specs!r}")
+    fields = tuple(_parse_field(spec) for spec in specs)
+    names = [field.name for field in fields]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"field {repeated[0]!r} is declared more than once")
+    return fields
+
+
+def _parse_field(spec: object) -> FieldDefinition:
+    match spec:
+        case str():
+            return FieldDefinition.parse(spec)
+        case {"name": str(name), "type": str(field_type), "required": bool(required)}:
+            return FieldDefinition.parse(f"{name}: {field_type}{'' if required else '?'}")
+        case dict() if len(spec) == 1:
+            # An unquoted "- id: int" in YAML is a mapping of one pair.
+            [(name, field_type)] = spec.items()
+            return FieldDefinition.parse(f"{name}: {field_type}")
+        case _:
+            raise ValueError(f"field {spec!r} is not understood: expected 'name: type' with the type one of {_types()}")
+
+
+def _types() -> str:
+    return ", ".join(sorted(SUPPORTED_TYPES))

@@ -1,0 +1,132 @@
+"""Canonical JSON (RFC 8785) and hashes over it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from uuid import UUID
+
+import orjson
+import rfc8785
+
+__all__ = ["CANONICAL_VERSION", "CanonicalError", "canonical_bytes", "canonical_json", "stable_hash", "timestamp_text"]
+
+CANONICAL_VERSION = "sha256-rfc8785-v1"
+"""Names the algorithm of `stable_hash`; recorded with each run."""
+
+_MAX_INTEGER = 2**53 - 1
+"""Largest integer that every JSON reader keeps exactly (RFC 8785, section 3.2.2.3)."""
+
+
+_REPR_MIN, _REPR_MAX = 1e-4, 1e16
+"""Between these sizes Python and ECMAScript write a float that is no integer in the same way."""
+
+
+class CanonicalError(ValueError):
+    """A value that canonical JSON cannot express without changing it."""
+
+
+def canonical_json(obj: object) -> str:
+    """Canonical JSON of the value as text; CanonicalError if it has none."""
+    return canonical_bytes(obj).decode()
+
+
+def canonical_bytes(obj: object) -> bytes:
+    """Canonical JSON of the value in UTF-8; CanonicalError if it has none.
+
+    Beyond JSON's own types: times become UTC text with microseconds, dates, decimals and UUIDs their text, enum members
+    their value, tuples arrays, bytes an object with the one key `__bytes__` (base64).
+    """
+    try:
+        return orjson.dumps(_prepared(obj))
+    except (orjson.JSONEncodeError, RecursionError) as error:
+        message = f"value has no canonical JSON: {error}"
+        raise CanonicalError(message) from error
+
+
+def stable_hash(obj: object, version: str = CANONICAL_VERSION) -> str:
+    """SHA-256 over the canonical JSON of the value, 64 hex digits."""
+    if version != CANONICAL_VERSION:
+        message = f"unknown canonical version {version!r}, expected {CANONICAL_VERSION!r}"
+        raise CanonicalError(message)
+    return hashlib.sha256(canonical_bytes(obj)).hexdigest()
+
+
+def timestamp_text(moment: datetime) -> str:
+    """The time in UTC as `YYYY-MM-DDTHH:MM:SS.ffffffZ`; a time without a zone is taken as UTC."""
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return aware.isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def _prepared(value: object) -> object:
+    """The value in terms that orjson writes canonically: keys in order, floats already written."""
+    kind = type(value)
+    if kind is str or value is None or kind is bool:
+        return value
+    if kind is int:
+        return _checked_integer(value)  # type: ignore[arg-type]
+    if kind is float:
+        return _number(value)  # type: ignore[arg-type]
+    if isinstance(value, Mapping):
+        return {key: _prepared(value[key]) for key in _sorted_keys(value)}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
+        return [_prepared(item) for item in value]
+    return _prepared(_as_json(value))
+
+
+def _as_json(value: object) -> object:
+    """A value of a foreign type in JSON's types."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, datetime):
+        return timestamp_text(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    if isinstance(value, bytes | bytearray):
+        return {"__bytes__": base64.b64encode(value).decode()}
+    if isinstance(value, bool | int | float):
+        return int(value) if isinstance(value, int) else float(value)
+    message = f"value of type {type(value).__name__} has no canonical JSON"
+    raise CanonicalError(message)
+
+
+def _sorted_keys(mapping: Mapping[object, object]) -> list[str]:
+    """The keys in the order of their UTF-16 code units (RFC 8785, section 3.2.3)."""
+    keys = []
+    for key in mapping:
+        if not isinstance(key, str):
+            message = f"key {key!r} is not text: canonical JSON has text keys only"
+            raise CanonicalError(message)
+        keys.append(key)
+    if all(map(str.isascii, keys)):
+        return sorted(keys)
+    return sorted(keys, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
+
+
+def _checked_integer(value: int) -> int:
+    if -_MAX_INTEGER <= value <= _MAX_INTEGER:
+        return value
+    message = f"integer {value} is beyond 2^53-1 and would change in other JSON readers"
+    raise CanonicalError(message)
+
+
+def _number(value: float) -> orjson.Fragment:
+    """The shortest text of a float as ECMAScript writes it; orjson's own differs for zero, -0.0 and small numbers."""
+    size = abs(value)
+    if value.is_integer() and size < _REPR_MAX:
+        return orjson.Fragment(b"%d" % int(value))
+    if _REPR_MIN <= size < _REPR_MAX:
+        return orjson.Fragment(repr(value).encode())
+    if not math.isfinite(value):
+        message = f"{value} is not a JSON number"
+        raise CanonicalError(message)
+    return orjson.Fragment(rfc8785.dumps(value))

@@ -1,0 +1,1 @@
+"""The Landscape: the audit database, what writes it, and what reads it."""

@@ -1,0 +1,158 @@
+"""Table rows, contracts and exported records: three forms of one record, converted by what the schema says.
+
+A row holds database values in column order, a contract Python values by field, an exported record JSON values by column
+name. Nothing here knows a column by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from elspeth.core.canonical import timestamp_text
+from elspeth_schema import records
+from elspeth_schema.checks import AuditIntegrityError
+from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.records import Column, Kind, RecordType
+
+__all__ = ["RecordMapper", "mapper", "record_type_of", "reshaped"]
+
+R = TypeVar("R", bound=AuditRecord)
+
+
+class RecordMapper(Generic[R]):
+    """Converts the records of one type between their forms."""
+
+    def __init__(self, record_type: RecordType[R]) -> None:
+        self.record_type = record_type
+        self._names = tuple(column.name for column in record_type.columns)
+        self._key = tuple(self._names.index(name) for name in record_type.key)
+        self._discriminator = self._names.index(record_type.discriminator) if record_type.discriminator else None
+        self._from_row = tuple(_from_row(column) for column in record_type.columns)
+        self._to_row = tuple(_to_row(column) for column in record_type.columns)
+        self._exported = tuple(
+            (position, column.name, _to_json(column))
+            for position, column in enumerate(record_type.columns)
+            if column.withheld is None
+        )
+        self._fields = {shape: frozenset(shape.__dataclass_fields__) for shape in record_type.shapes.values()}
+
+    def to_row(self, record: R) -> dict[str, object]:
+        """Database values by column name; null for columns that the record's shape does not have."""
+        fields = self._fields[type(record)]
+        return {
+            name: convert(getattr(record, name)) if name in fields else None
+            for name, convert in zip(self._names, self._to_row, strict=True)
+        }
+
+    def from_row(self, row: Sequence[object]) -> R:
+        """The contract of a row whose values stand in column order; AuditIntegrityError if it breaks the schema."""
+        values = [convert(value) for convert, value in zip(self._from_row, row, strict=True)]
+        shape = self._shape(values)
+        fields = self._fields[shape]
+        for name, value in zip(self._names, values, strict=True):
+            if value is not None and name not in fields:
+                status = self.record_type.discriminator
+                raise self.error(row, name, f"nothing while {status} is {values[self._discriminator or 0]}", value)
+        arguments: dict[str, Any] = {
+            name: value for name, value in zip(self._names, values, strict=True) if name in fields
+        }
+        return shape(**arguments)
+
+    def to_record(self, row: Sequence[object]) -> dict[str, object]:
+        """The exported form of a row: `record_type`, then every column that the schema does not withhold."""
+        record: dict[str, object] = {"record_type": self.record_type.name}
+        for position, name, convert in self._exported:
+            record[name] = convert(row[position])
+        return record
+
+    def error(self, row: Sequence[object], field: str, expected: str, got: object) -> AuditIntegrityError:
+        """The error for one field of a row."""
+        key = {self._names[position]: row[position] for position in self._key}
+        return AuditIntegrityError(table=self.record_type.table.name, key=key, field=field, expected=expected, got=got)
+
+    def _shape(self, values: Sequence[object]) -> type[R]:
+        shapes = self.record_type.shapes
+        if self._discriminator is None:
+            return shapes[None]
+        value = values[self._discriminator]
+        shape = shapes.get(value) if isinstance(value, StrEnum) else None
+        if shape is None:
+            expected = f"one of {', '.join(str(each) for each in shapes)}"
+            raise self.error(values, self.record_type.discriminator or "", expected, value)
+        return shape
+
+
+def mapper(record_type: RecordType[R]) -> RecordMapper[R]:
+    """The mapper of a record type."""
+    found: RecordMapper[R] = _MAPPERS[record_type.name]
+    return found
+
+
+def record_type_of(record: AuditRecord) -> RecordType[AuditRecord]:
+    """The type of a record."""
+    return _TYPE_OF_SHAPE[type(record)]
+
+
+def reshaped(record: AuditRecord, shape: type[R], changes: Mapping[str, object]) -> R:
+    """The record in another shape of its type: what both shapes have is kept, the rest comes from `changes`."""
+    fields = shape.__dataclass_fields__
+    kept = {name: getattr(record, name) for name in fields if name not in changes and hasattr(record, name)}
+    arguments: dict[str, Any] = {**kept, **changes}
+    return shape(**arguments)
+
+
+_TYPE_OF_SHAPE: Mapping[type[AuditRecord], RecordType[AuditRecord]] = {
+    shape: record_type for record_type in records.RECORD_TYPES.values() for shape in record_type.shapes.values()
+}
+
+_Convert = Callable[[object], object]
+
+
+def _unchanged(value: object) -> object:
+    return value
+
+
+def _to_row(column: Column) -> _Convert:
+    if column.enum is not None:
+        return lambda value: value.value if isinstance(value, StrEnum) else value
+    if column.kind is Kind.BOOLEAN:
+        return lambda value: None if value is None else int(bool(value))
+    return _unchanged
+
+
+def _from_row(column: Column) -> _Convert:
+    """What cannot be converted stays as it is: the contract's check then says what is wrong with it."""
+    if column.enum is not None:
+        members: Mapping[object, object] = {member.value: member for member in column.enum}
+        return lambda value: members.get(value, value)
+    if column.kind is Kind.BOOLEAN:
+        booleans: Mapping[object, object] = {0: False, 1: True}
+        return lambda value: booleans.get(value, value)
+    if column.kind is Kind.TIMESTAMP:
+        return _utc
+    if column.kind is Kind.REAL:
+        return lambda value: float(value) if type(value) is int else value
+    return _unchanged
+
+
+def _to_json(column: Column) -> _Convert:
+    if column.kind is Kind.BOOLEAN:
+        return lambda value: None if value is None else bool(value)
+    if column.kind is Kind.TIMESTAMP:
+        return lambda value: timestamp_text(value) if isinstance(value, datetime) else value
+    return _unchanged
+
+
+def _utc(value: object) -> object:
+    """SQLite keeps no zone: what it returns is UTC. PostgreSQL returns the session's zone."""
+    if not isinstance(value, datetime):
+        return value
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+_MAPPERS: Mapping[str, RecordMapper[Any]] = {
+    record_type.name: RecordMapper(record_type) for record_type in records.RECORD_TYPES.values()
+}

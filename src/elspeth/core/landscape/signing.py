@@ -1,0 +1,75 @@
+"""HMAC signatures of exported records, and the manifest that closes an export.
+
+A signature is HMAC-SHA256, as hex, over the canonical JSON of the record without its `signature`. It proves that
+whoever wrote the record held the key; everyone who can check it could also have made it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Mapping
+
+from elspeth.core.canonical import canonical_bytes
+from elspeth_schema import EPOCH
+from elspeth_schema.records import RECORD_TYPES
+
+__all__ = ["ManifestBuilder", "sign_record", "signature_of"]
+
+HASH_ALGORITHM = "sha256"
+SIGNATURE_ALGORITHM = "hmac-sha256"
+
+
+def signature_of(record: Mapping[str, object], key: bytes) -> str:
+    """The signature of a record, whether or not it already carries one; 64 hex digits."""
+    unsigned = {name: value for name, value in record.items() if name != "signature"}
+    return hmac.digest(key, canonical_bytes(unsigned), HASH_ALGORITHM).hex()
+
+
+def sign_record(record: Mapping[str, object], key: bytes) -> dict[str, object]:
+    """The record with its signature."""
+    return {**record, "signature": signature_of(record, key)}
+
+
+class ManifestBuilder:
+    """Counts and hashes the lines of an export, for the manifest that closes it."""
+
+    def __init__(self, *, signed: bool) -> None:
+        self._signed = signed
+        self._hash = hashlib.sha256()
+        self._counts: Counter[str] = Counter()
+        self._run: Mapping[str, object] = {}
+
+    def add(self, record: Mapping[str, object], line: bytes) -> None:
+        """Account for a record and its canonical JSON."""
+        if not self._counts:
+            self._run = record
+        self._counts[str(record["record_type"])] += 1
+        self._hash.update(line)
+        self._hash.update(b"\n")
+
+    def manifest(self) -> dict[str, object]:
+        """The manifest of what was added: `final_hash` is the SHA-256 over all lines, each with its line feed."""
+        return {
+            "record_type": "manifest",
+            "run_id": self._run["run_id"],
+            "run_status": self._run["status"],
+            "epoch": EPOCH,
+            "record_count": self._counts.total(),
+            "counts": dict(self._counts),
+            "withheld": withheld_columns(),
+            "hash_algorithm": HASH_ALGORITHM,
+            "final_hash": self._hash.hexdigest(),
+            "signature_algorithm": SIGNATURE_ALGORITHM if self._signed else None,
+        }
+
+
+def withheld_columns() -> list[str]:
+    """What exports leave out, as `record_type.column`, in export order."""
+    return [
+        f"{record_type.name}.{column.name}"
+        for record_type in RECORD_TYPES.values()
+        for column in record_type.columns
+        if column.withheld is not None
+    ]

@@ -1,0 +1,105 @@
+"""Payloads: content kept outside the database, under the SHA-256 of its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Protocol
+
+__all__ = ["FilesystemPayloadStore", "IntegrityError", "PayloadStore"]
+
+_HASH = re.compile("[0-9a-f]{64}")
+
+
+class IntegrityError(Exception):
+    """What is kept under a hash does not have that hash."""
+
+
+class PayloadStore(Protocol):
+    """Keeps bytes under their SHA-256, 64 hex digits."""
+
+    def store(self, content: bytes) -> str:
+        """Keep the content, durably, and return its hash."""
+
+    def retrieve(self, content_hash: str) -> bytes:
+        """The content; KeyError if it is not kept, IntegrityError if it was altered."""
+
+    def exists(self, content_hash: str) -> bool:
+        """Whether content is kept under the hash."""
+
+    def delete(self, content_hash: str) -> bool:
+        """Stop keeping the content; False if it was not kept."""
+
+
+class FilesystemPayloadStore:
+    """Payloads as files below a directory, `ab/abcd...`."""
+
+    def __init__(self, base_path: Path) -> None:
+        self._base = Path(base_path)
+        self._base.mkdir(parents=True, exist_ok=True)
+
+    def store(self, content: bytes) -> str:
+        """Keep the content; once this returns, it survives a power cut.
+
+        A crash before the rename leaves a temporary file that nothing names.
+        """
+        content_hash = hashlib.sha256(content).hexdigest()
+        path = self._path(content_hash)
+        if path.exists():
+            return content_hash
+        path.parent.mkdir(exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        _sync_directory(path.parent)
+        return content_hash
+
+    def retrieve(self, content_hash: str) -> bytes:
+        """The content; KeyError if it is not kept, IntegrityError if it was altered."""
+        path = self._path(content_hash)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError as error:
+            raise KeyError(content_hash) from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != content_hash:
+            message = f"payload {path}: expected SHA-256 {content_hash}, got {found}. The file was altered."
+            raise IntegrityError(message)
+        return content
+
+    def exists(self, content_hash: str) -> bool:
+        """Whether content is kept under the hash."""
+        return self._path(content_hash).exists()
+
+    def delete(self, content_hash: str) -> bool:
+        """Stop keeping the content; False if it was not kept."""
+        try:
+            self._path(content_hash).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _path(self, content_hash: str) -> Path:
+        if _HASH.fullmatch(content_hash) is None:
+            message = f"payload hash: expected 64 hex digits, got {content_hash!r}"
+            raise ValueError(message)
+        return self._base / content_hash[:2] / content_hash
+
+
+def _sync_directory(path: Path) -> None:
+    """Make a rename in the directory durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

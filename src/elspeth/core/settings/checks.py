@@ -1,0 +1,161 @@
+"""Checks across sections of the settings: names that must resolve, conditions, paths that must not collide."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
+from elspeth.contracts.plugins import PluginCatalogue, PluginKind
+from elspeth.core.expressions import ExpressionError, compile_expression
+from elspeth.core.settings.model import PluginSettings
+from elspeth.core.settings.parts import Parts
+from elspeth.core.settings.problems import Location, Problem, did_you_mean, structural_problems
+
+__all__ = ["cross_section_problems"]
+
+RESERVED_SINK_NAMES = ("continue", "discard", "fork")
+_BOOLEAN_LABELS = {"true", "false"}
+
+
+def cross_section_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[Problem]:
+    """Every problem of the settings that the structure of their sections does not show."""
+    yield from _plugin_problems(parts, plugins)
+    for name in parts.sinks:
+        if name in RESERVED_SINK_NAMES:
+            yield Problem(location=("sinks", name), message=f"the name {name!r} is reserved: give the sink another one")
+    for location, destination, also in _destinations(parts):
+        yield from _destination_problems(parts, location, destination, also)
+    yield from _gate_problems(parts)
+    yield from _unreachable(parts)
+    yield from _path_problems(parts)
+    yield from _landscape_problems(parts)
+
+
+def _plugin_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[Problem]:
+    if parts.datasource is not None:
+        yield from _options_problems(("datasource",), PluginKind.SOURCE, parts.datasource, plugins)
+    for name, sink in parts.sinks.items():
+        if sink is not None:
+            yield from _options_problems(("sinks", name), PluginKind.SINK, sink, plugins)
+
+
+def _options_problems(
+    location: Location, kind: PluginKind, settings: PluginSettings, plugins: PluginCatalogue
+) -> Iterator[Problem]:
+    known = plugins.names(kind)
+    if settings.plugin not in known:
+        message = f"unknown {kind} plugin {settings.plugin!r}: expected one of {', '.join(known)}"
+        yield Problem(location=(*location, "plugin"), message=message + did_you_mean(settings.plugin, known))
+        return
+    model = plugins.options_model(kind, settings.plugin)
+    try:
+        model.model_validate(settings.options)
+    except ValidationError as error:
+        yield from structural_problems(error, model, prefix=(*location, "options"))
+
+
+def _destinations(parts: Parts) -> Iterator[tuple[Location, str, tuple[str, ...]]]:
+    """Each place that names a sink, the name, and the other words allowed there."""
+    if parts.output_sink is not None:
+        yield ("output_sink",), parts.output_sink, ()
+    if parts.datasource is not None:
+        destination = parts.datasource.options.get("on_validation_failure")
+        if isinstance(destination, str):
+            yield ("datasource", "options", "on_validation_failure"), destination, ("discard",)
+    for index, gate in parts.gates.items():
+        for label, destination in gate.routes.items():
+            yield ("gates", index, "routes", label), destination, ("continue", "fork")
+
+
+def _destination_problems(
+    parts: Parts, location: Location, destination: str, also: tuple[str, ...]
+) -> Iterator[Problem]:
+    if destination in also:
+        return
+    if destination not in parts.sinks:
+        known = [*also, *parts.sinks]
+        message = f"unknown sink {destination!r}: expected one of {', '.join(known)}{did_you_mean(destination, known)}"
+        yield Problem(location=location, message=message)
+    elif destination == parts.export_sink:
+        message = f"sink {destination!r} takes the export of the audit trail: rows need another sink"
+        yield Problem(location=location, message=message)
+
+
+def _gate_problems(parts: Parts) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, gate in parts.gates.items():
+        if gate.name in seen:
+            message = f"the name {gate.name!r} is taken by gates[{seen[gate.name]}]: give each gate its own"
+            yield Problem(location=("gates", index, "name"), message=message)
+        seen.setdefault(gate.name, index)
+        try:
+            condition = compile_expression(gate.condition)
+        except ExpressionError as error:
+            yield Problem(location=("gates", index, "condition"), message=f"the condition {error}")
+            continue
+        if condition.is_boolean and set(gate.routes) != _BOOLEAN_LABELS:
+            got = ", ".join(repr(label) for label in gate.routes)
+            message = f"the condition is true or false: expected the labels 'true' and 'false', got {got}"
+            yield Problem(location=("gates", index, "routes"), message=message)
+
+
+def _unreachable(parts: Parts) -> Iterator[Problem]:
+    """Gates and sinks that no row can come to, where the gates before them are known."""
+    if not parts.gates_are_complete:
+        return
+    reached, last = {parts.output_sink, parts.export_sink}, None
+    if parts.datasource is not None:
+        reached.add(str(parts.datasource.options.get("on_validation_failure")))
+    for index, gate in parts.gates.items():
+        if last is not None:
+            message = f"no row comes here: no route of gates[{last}] continues"
+            yield Problem(location=("gates", index), message=message)
+            return
+        reached.update(gate.routes.values(), gate.fork_to or ())
+        last = None if {"continue", "fork"} & set(gate.routes.values()) else index
+    for name in parts.sinks:
+        if name not in reached and name not in RESERVED_SINK_NAMES:
+            yield Problem(location=("sinks", name), message="no row comes here: no route leads to this sink")
+
+
+def _path_problems(parts: Parts) -> Iterator[Problem]:
+    """Two plugins with one file: the later would replace what the earlier wrote, or what is still being read."""
+    owners: dict[str, str] = {}
+    places = [(("datasource",), parts.datasource), *((("sinks", name), sink) for name, sink in parts.sinks.items())]
+    for location, plugin in places:
+        path = plugin.options.get("path") if plugin is not None else None
+        if not isinstance(path, str):
+            continue
+        owner = ".".join(location)
+        first = owners.setdefault(os.path.abspath(path), owner)  # noqa: PTH100  pathlib's resolve() reads the disk
+        if first != owner:
+            message = f"the file {path!r} is also that of {first}: give each its own"
+            yield Problem(location=(*location, "options", "path"), message=message)
+
+
+def _landscape_problems(parts: Parts) -> Iterator[Problem]:
+    if parts.landscape is None:
+        return
+    landscape, export = parts.landscape, parts.landscape.export
+    scheme = landscape.url.partition(":")[0].partition("+")[0]
+    backends = (landscape.backend,) if "backend" in landscape.model_fields_set else ("sqlite", "postgresql")
+    if scheme not in backends:
+        message = f"expected a URL that begins with {' or '.join(map(repr, backends))}, got {scheme!r}"
+        yield Problem(location=("landscape", "url"), message=message)
+    if not export.enabled:
+        return
+    location: Location = ("landscape", "export", "sink")
+    if export.sink is None:
+        message = "is required when the export is enabled: name the sink whose path it is written to"
+        yield Problem(location=location, message=message)
+        return
+    if export.sink not in parts.sinks:
+        known = list(parts.sinks)
+        message = f"unknown sink {export.sink!r}: expected one of {', '.join(known)}{did_you_mean(export.sink, known)}"
+        yield Problem(location=location, message=message)
+        return
+    sink = parts.sinks[export.sink]
+    if sink is not None and not isinstance(sink.options.get("path"), str):
+        yield Problem(location=location, message=f"sink {export.sink!r} has no path to write the export to")

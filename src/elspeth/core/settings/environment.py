@@ -1,0 +1,112 @@
+"""What the environment adds to a settings file: ``.env``, ``${VAR}`` and ``ELSPETH_SECTION__KEY``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from elspeth.core.settings.problems import Location, Problem, SettingsError, did_you_mean
+from elspeth.core.settings.yaml_file import Plain
+
+__all__ = ["apply_overrides", "expand_variables", "read_dotenv"]
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+_QUOTED = re.compile(r"""(?:"([^"]*)"|'([^']*)')\s*(?:#.*)?""")
+_PREFIX = "ELSPETH_"
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """Assignments ``NAME=value`` in a file, none when it does not exist; SettingsError for any other line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise SettingsError(str(path), [Problem(location=(), message=f"cannot be read: {error}")]) from error
+    values: dict[str, str] = {}
+    problems = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        match = _ASSIGNMENT.fullmatch(stripped)
+        if match is None:
+            problems.append(Problem(location=(), message=f"line {number}: expected NAME=value"))
+            continue
+        values[match[1]] = _unquoted(match[2])
+    if problems:
+        raise SettingsError(str(path), problems)
+    return values
+
+
+def _unquoted(value: str) -> str:
+    quoted = _QUOTED.fullmatch(value)
+    if quoted is not None:
+        return quoted[1] if quoted[1] is not None else quoted[2]
+    return re.split(r"\s#", value, maxsplit=1)[0].rstrip()
+
+
+def apply_overrides(tree: dict[str, Plain], environ: Mapping[str, str], sections: Sequence[str]) -> list[Problem]:
+    """Set every ``ELSPETH_SECTION__KEY`` of the environment in the tree; problems for those that fit nowhere."""
+    problems = []
+    for name in sorted(environ):
+        section, *rest = name.removeprefix(_PREFIX).lower().split("__")
+        if not name.startswith(_PREFIX) or not rest:
+            continue
+        if section not in sections:
+            hint = did_you_mean(section, sections)
+            problems.append(Problem(location=(), message=f"the environment sets {name}: no section {section!r}{hint}"))
+        elif not _assign(tree, [section, *rest], environ[name]):
+            message = f"the environment sets {name}: the settings have nothing at that place that could hold it"
+            problems.append(Problem(location=(), message=message))
+    return problems
+
+
+def _assign(tree: Plain, path: list[str], value: str) -> bool:
+    """Set the value at a path, making mappings on the way; False when something else is in the way."""
+    head, *rest = path
+    match tree:
+        case dict():
+            key = next((key for key in tree if key.lower() == head), head)
+            if not rest:
+                tree[key] = value
+                return True
+            if tree.get(key) is None:
+                tree[key] = {}
+            return _assign(tree[key], rest, value)
+        case list() if head.isdecimal() and int(head) < len(tree):
+            if not rest:
+                tree[int(head)] = value
+                return True
+            return _assign(tree[int(head)], rest, value)
+        case _:
+            return False
+
+
+def expand_variables(tree: dict[str, Plain], environ: Mapping[str, str]) -> tuple[dict[str, Plain], list[Problem]]:
+    """A copy of the tree with ``${VAR}`` and ``${VAR:-default}`` replaced, and a problem for each unset variable."""
+    problems: list[Problem] = []
+
+    def expanded(value: Plain, location: Location) -> Plain:
+        match value:
+            case dict():
+                return {key: expanded(item, (*location, key)) for key, item in value.items()}
+            case list():
+                return [expanded(item, (*location, index)) for index, item in enumerate(value)]
+            case str():
+                return _VARIABLE.sub(lambda match: lookup(match, location), value)
+            case _:
+                return value
+
+    def lookup(match: re.Match[str], location: Location) -> str:
+        name, default = match[1], match[2]
+        if name in environ:
+            return environ[name]
+        if default is None:
+            message = f"environment variable {name} is not set: set it, or write a default as ${{{name}:-default}}"
+            problems.append(Problem(location=location, message=message))
+        return default or ""
+
+    return {key: expanded(value, (key,)) for key, value in tree.items()}, problems

@@ -1,0 +1,46 @@
+"""Loading a settings file: read, extended by the environment, validated, with every problem reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from elspeth.contracts.plugins import PluginCatalogue
+from elspeth.core.settings.checks import cross_section_problems
+from elspeth.core.settings.environment import apply_overrides, expand_variables
+from elspeth.core.settings.model import Settings
+from elspeth.core.settings.parts import Parts
+from elspeth.core.settings.problems import Problem, SettingsError, structural_problems
+from elspeth.core.settings.unavailable import unavailable_problems
+from elspeth.core.settings.yaml_file import read_settings_file
+
+__all__ = ["load_settings"]
+
+
+def load_settings(path: Path, *, environ: Mapping[str, str], plugins: PluginCatalogue) -> Settings:
+    """Valid settings that the engine can run; SettingsError with every problem otherwise. Writes nothing."""
+    tree = read_settings_file(path)
+    problems = apply_overrides(tree, environ, list(Settings.model_fields))
+    tree, unset = expand_variables(tree, environ)
+    problems += unset
+    settings = None
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        problems += structural_problems(error, Settings)
+    parts = Parts.of(tree)
+    problems += cross_section_problems(parts, plugins)
+    problems += unavailable_problems(tree, parts)
+    if settings is None or problems:
+        raise SettingsError(str(path), _without_echoes(problems))
+    return settings
+
+
+def _without_echoes(problems: list[Problem]) -> list[Problem]:
+    """One problem per place: the first is the cause, what follows at the same place comes from it."""
+    first: dict[object, Problem] = {}
+    for problem in problems:
+        first.setdefault(problem.location or problem.message, problem)
+    return list(first.values())

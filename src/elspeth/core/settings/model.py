@@ -1,0 +1,165 @@
+"""The settings file as typed values. Checks that need more than one section are in `checks`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt, StringConstraints
+
+__all__ = [
+    "AggregationSettings",
+    "CheckpointSettings",
+    "CoalesceSettings",
+    "ConcurrencySettings",
+    "ExportSettings",
+    "GateSettings",
+    "LandscapeSettings",
+    "PayloadStoreSettings",
+    "PluginSettings",
+    "RateLimitSettings",
+    "RetrySettings",
+    "ServiceRateSettings",
+    "Settings",
+    "TriggerSettings",
+]
+
+# Names become labels of edges and parts of node ids, which the audit tables hold in 64 characters.
+Name = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PluginSettings(_Section):
+    """A plugin and its options, which the plugin's own model validates."""
+
+    plugin: Name
+    options: dict[str, JsonValue] = {}
+
+
+class GateSettings(_Section):
+    """A condition, and where each of its values sends a row."""
+
+    name: Name
+    condition: str
+    routes: dict[Name, Name] = Field(min_length=1)
+    fork_to: list[Name] | None = None
+
+
+class TriggerSettings(_Section):
+    """When an aggregation emits; the end of the source always does."""
+
+    count: PositiveInt | None = None
+    timeout_seconds: PositiveFloat | None = None
+    condition: str | None = None
+
+
+class AggregationSettings(_Section):
+    """Rows collected into batches for one plugin."""
+
+    name: Name
+    plugin: Name
+    trigger: TriggerSettings = TriggerSettings()
+    output_mode: Literal["single", "passthrough", "transform"] = "single"
+    options: dict[str, JsonValue] = {}
+
+
+class CoalesceSettings(_Section):
+    """Where the branches of a fork meet again."""
+
+    name: Name
+    branches: list[Name] = Field(min_length=2)
+    policy: Literal["require_all", "quorum", "best_effort", "first"] = "require_all"
+    quorum_count: PositiveInt | None = None
+    timeout_seconds: PositiveFloat | None = None
+    merge: Literal["union", "nested", "select"] = "union"
+    select_branch: Name | None = None
+
+
+class ExportSettings(_Section):
+    """The export of the audit trail after a run. `sink` names the sink whose path it is written to."""
+
+    enabled: bool = False
+    sink: Name | None = None
+    format: Literal["csv", "json", "jsonl", "parquet", "bag"] = "csv"
+    sign: bool = False
+
+
+class LandscapeSettings(_Section):
+    """The audit database. `url` is a SQLAlchemy URL."""
+
+    enabled: bool = True
+    backend: Literal["sqlite", "postgresql"] = "sqlite"
+    url: str = "sqlite:///./runs/audit.db"
+    auto_migrate: bool = False
+    export: ExportSettings = ExportSettings()
+
+
+class ConcurrencySettings(_Section):
+    """How many external calls may be under way at once."""
+
+    max_workers: PositiveInt = 4
+
+
+class RetrySettings(_Section):
+    """How external calls are repeated."""
+
+    max_attempts: PositiveInt = 3
+    initial_delay_seconds: PositiveFloat = 1.0
+    max_delay_seconds: PositiveFloat = 60.0
+    exponential_base: Annotated[float, Field(gt=1.0)] = 2.0
+
+
+class CheckpointSettings(_Section):
+    """How often the state of a run is saved for resuming it."""
+
+    enabled: bool = True
+    frequency: Literal["every_row", "every_n", "aggregation_only"] = "every_row"
+    checkpoint_interval: PositiveInt | None = None
+    aggregation_boundaries: bool = True
+
+
+class ServiceRateSettings(_Section):
+    """The rate limit of one external service."""
+
+    requests_per_second: PositiveInt | None = None
+    requests_per_minute: PositiveInt | None = None
+
+
+class RateLimitSettings(_Section):
+    """Rate limits of external calls."""
+
+    enabled: bool = True
+    default_requests_per_second: PositiveInt | None = None
+    default_requests_per_minute: PositiveInt | None = None
+    persistence_path: str | None = None
+    services: dict[Name, ServiceRateSettings] = {}
+
+
+class PayloadStoreSettings(_Section):
+    """Where large payloads are kept, and for how many days."""
+
+    backend: Literal["filesystem"] = "filesystem"
+    base_path: str = ".elspeth/payloads"
+    retention_days: PositiveInt = 90
+
+
+class Settings(_Section):
+    """One pipeline: where rows come from, what happens to them, where they go, and where that is recorded."""
+
+    datasource: PluginSettings
+    sinks: dict[Name, PluginSettings] = Field(min_length=1)
+    output_sink: Name
+    row_plugins: list[PluginSettings] = []
+    gates: list[GateSettings] = []
+    aggregations: list[AggregationSettings] = []
+    coalesce: list[CoalesceSettings] = []
+    landscape: LandscapeSettings = LandscapeSettings()
+    concurrency: ConcurrencySettings = ConcurrencySettings()
+    retry: RetrySettings = RetrySettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    rate_limit: RateLimitSettings = RateLimitSettings()
+    payload_store: PayloadStoreSettings = PayloadStoreSettings()
+    run_mode: Literal["live", "replay", "verify"] = "live"
+    replay_source_run_id: str | None = None

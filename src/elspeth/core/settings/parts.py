@@ -1,0 +1,65 @@
+"""The sections of a settings file that are valid by themselves.
+
+Checks that need several sections run on these, so that one report can hold every problem of a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from elspeth.core.settings.model import GateSettings, LandscapeSettings, PluginSettings
+from elspeth.core.settings.yaml_file import Plain
+
+__all__ = ["Parts"]
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What could be read of a settings file; a part that is not valid is None or absent."""
+
+    datasource: PluginSettings | None
+    sinks: Mapping[str, PluginSettings | None]
+    gates: Mapping[int, GateSettings]
+    gates_are_complete: bool
+    output_sink: str | None
+    landscape: LandscapeSettings | None
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Plain]) -> Parts:
+        """Validate each section of a settings tree by itself."""
+        sinks, gates, output_sink = tree.get("sinks"), tree.get("gates") or [], tree.get("output_sink")
+        valid_gates = {
+            index: gate
+            for index, item in enumerate(gates if isinstance(gates, list) else [])
+            for gate in [_valid(GateSettings, item)]
+            if gate is not None
+        }
+        return cls(
+            datasource=_valid(PluginSettings, tree.get("datasource")),
+            sinks={name: _valid(PluginSettings, item) for name, item in sinks.items()}
+            if isinstance(sinks, dict)
+            else {},
+            gates=valid_gates,
+            gates_are_complete=isinstance(gates, list) and len(gates) == len(valid_gates),
+            output_sink=output_sink if isinstance(output_sink, str) else None,
+            landscape=_valid(LandscapeSettings, tree.get("landscape") or {}),
+        )
+
+    @property
+    def export_sink(self) -> str | None:
+        """The sink that takes the export of the audit trail instead of rows."""
+        export = self.landscape.export if self.landscape else None
+        return export.sink if export and export.enabled else None
+
+
+def _valid(model: type[ModelT], value: Plain) -> ModelT | None:
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        return None  # reported with the structure of the whole file

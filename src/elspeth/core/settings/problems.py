@@ -1,0 +1,117 @@
+"""What is wrong with a settings file, all of it at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from elspeth.core.secrets import is_secret_key
+
+__all__ = ["Location", "Problem", "SettingsError", "did_you_mean", "structural_problems"]
+
+Location = tuple[str | int, ...]
+MAX_SHOWN = 60  # characters of an offending value in a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing to correct. `location` is empty when it concerns the file as a whole."""
+
+    location: Location
+    message: str
+
+    @property
+    def path(self) -> str:
+        """The location as users write it: ``gates[0].routes.true``."""
+        text = ""
+        for part in self.location:
+            text += f"[{part}]" if isinstance(part, int) else f".{part}"
+        return text.removeprefix(".")
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.location else self.message
+
+
+class SettingsError(Exception):
+    """A settings file cannot be used. `problems` holds every reason that was found."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
+        super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in problems)]))
+        self.source = source
+        self.problems = tuple(problems)
+
+
+def structural_problems(error: ValidationError, model: type[BaseModel], *, prefix: Location = ()) -> Iterable[Problem]:
+    """Translate pydantic's report on `model`, found at `prefix`, into problems with paths."""
+    for details in error.errors(include_url=False):
+        yield Problem(location=prefix + details["loc"], message=_message(details, model))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint naming the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
+    location = details["loc"]
+    match details["type"]:
+        case "missing":
+            return "is required but missing"
+        case "extra_forbidden":
+            known = _keys_at(model, location[:-1])
+            return f"unknown key: expected one of {', '.join(known)}{did_you_mean(str(location[-1]), known)}"
+        case "value_error":
+            return str(details["ctx"]["error"])
+        case _:
+            expected = details["msg"].removeprefix("Input should be ").split(", unable to ")[0]
+            return f"expected {expected}, got {_shown(location, details['input'])}"
+
+
+def _shown(location: Location, value: object) -> str:
+    if any(isinstance(part, str) and is_secret_key(part) for part in location):
+        return "a value that is not shown because it may be secret"
+    match value:
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case _:
+            text = repr(value)
+            return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
+    """The keys that settings may have at a location below a model."""
+    annotation: object = model
+    for part in location:
+        annotation = _element(annotation, part)
+    found = _model_in(annotation)
+    return [] if found is None else [field.alias or name for name, field in found.model_fields.items()]
+
+
+def _element(annotation: object, part: str | int) -> object:
+    """The annotation of one element of a model, list or mapping."""
+    found = _model_in(annotation)
+    if found is not None:
+        fields = {field.alias or name: field.annotation for name, field in found.model_fields.items()}
+        return fields.get(str(part))
+    if get_origin(annotation) in (list, dict, tuple, Mapping, Sequence):
+        return get_args(annotation)[-1]
+    return None
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The model that an annotation stands for, also when it is optional or annotated."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return next(filter(None, map(_model_in, get_args(annotation))), None)
+    return None

@@ -1,0 +1,1 @@
+"""Running a pipeline, and recording everything that happens."""

@@ -1,0 +1,1 @@
+"""Sources and sinks, and how others add theirs."""

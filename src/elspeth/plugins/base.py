@@ -1,0 +1,118 @@
+"""What a source and a sink are: the classes that plugins derive from.
+
+The engine makes a plugin from its validated options and drives it in one order. A source is read once, from its first
+row to its last. A sink is opened before the first row, takes rows, is synced whenever the engine is about to commit
+what it took, and is finished; only after a committed record names the finished bytes is it published.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from elspeth.contracts.enums import Determinism
+from elspeth.contracts.plugins import InvalidRow, PluginKind, Row, StagedOutput
+from elspeth.contracts.schema import SchemaConfig
+
+__all__ = ["Plugin", "PluginOptions", "Sink", "Source", "SourceOptions"]
+
+
+def _read_schema(value: object) -> SchemaConfig:
+    if isinstance(value, SchemaConfig):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected a mapping such as {{fields: dynamic}}, got {value!r}")  # noqa: TRY004  pydantic's
+    return SchemaConfig.from_dict(value)
+
+
+Schema = Annotated[
+    SchemaConfig, BeforeValidator(_read_schema), PlainSerializer(lambda schema: schema.to_dict(), return_type=dict)
+]
+_DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
+
+
+class PluginOptions(BaseModel):
+    """Options that every plugin has. Unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_config: Schema = Field(default=_DYNAMIC, alias="schema")
+
+
+class SourceOptions(PluginOptions):
+    """Options that every source has: rows that fail validation go to a sink, or are recorded only."""
+
+    on_validation_failure: str = "discard"
+
+
+class Plugin(ABC):
+    """A part of a pipeline that users name in their settings."""
+
+    kind: ClassVar[PluginKind]
+    name: ClassVar[str]
+    plugin_version: ClassVar[str]
+    determinism: ClassVar[Determinism]
+    options_model: ClassVar[type[PluginOptions]]
+
+    @abstractmethod
+    def __init__(self, options: PluginOptions) -> None:
+        """Keep the options; touch nothing outside."""
+
+    @classmethod
+    def description(cls) -> str:
+        """The first line of the class docstring, for lists of plugins."""
+        return inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]
+
+
+class Source(Plugin):
+    """Where rows come from."""
+
+    kind = PluginKind.SOURCE
+    determinism = Determinism.IO_READ
+
+    @abstractmethod
+    def read(self) -> Iterator[Row | InvalidRow]:
+        """Every row in order; PluginError when the source as a whole cannot be read on."""
+
+    def fraction_read(self) -> float | None:
+        """How much has been read, from 0 to 1, or None when that is not known."""
+        return None
+
+
+class Sink(Plugin):
+    """Where rows go."""
+
+    kind = PluginKind.SINK
+    determinism = Determinism.IO_WRITE
+
+    @abstractmethod
+    def open(self, staging_name: str) -> None:
+        """Prepare to take rows, out of sight. `staging_name` is unique to the run; PluginError when it cannot."""
+
+    @abstractmethod
+    def write(self, row: Row) -> None:
+        """Take one row; RowRejectedError when this row cannot be represented."""
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Return when every row taken so far survives a power cut."""
+
+    @abstractmethod
+    def finish(self) -> StagedOutput | None:
+        """Take no more rows; what will be published, or None when the sink makes nothing that can be named."""
+
+    @abstractmethod
+    def publish(self) -> None:
+        """Make the finished output visible, completely or not at all. Doing it again changes nothing."""
+
+    @abstractmethod
+    def close(self) -> str | None:
+        """Stop before the end. What was synced stays staged, and the answer says where."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Stop before the end and remove what was staged."""

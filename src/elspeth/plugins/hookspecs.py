@@ -1,0 +1,35 @@
+"""The hook through which a package offers plugins.
+
+A package implements it in a module and names that module as an entry point in the group ``elspeth.plugins``::
+
+    from elspeth.plugins.hookspecs import hookimpl
+
+    @hookimpl
+    def elspeth_plugins():
+        return [MySource, MySink]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from elspeth.plugins.base import Plugin
+
+__all__ = ["ENTRY_POINT_GROUP", "PROJECT", "PluginSpecification", "hookimpl"]
+
+PROJECT = "elspeth"
+ENTRY_POINT_GROUP = "elspeth.plugins"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class PluginSpecification:
+    """The hooks that elspeth calls."""
+
+    @hookspec
+    def elspeth_plugins(self) -> Iterable[type[Plugin]]:
+        """The plugin classes of a package."""
+        raise NotImplementedError

@@ -1,0 +1,61 @@
+"""Rows into a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from elspeth.contracts.plugins import Row
+from elspeth.plugins.sinks.file import FileSink, FileSinkOptions
+
+__all__ = ["CsvSink"]
+
+
+class CsvSink(FileSink):
+    """Rows as a UTF-8 CSV file with a header line.
+
+    The columns are the fields of the schema, then those of the first row. A later row may lack some of them (the cells
+    are empty) but have no others. None is an empty cell, booleans are true and false, lists and mappings are JSON.
+    """
+
+    name = "csv"
+    plugin_version = "1.0.0"
+
+    def __init__(self, options: FileSinkOptions) -> None:
+        super().__init__(options)
+        self._declared = [field.name for field in options.schema_config.fields or ()]
+        self._columns: list[str] | None = None
+        self._known: frozenset[str] = frozenset()
+
+    def render(self, row: Row) -> bytes:
+        """The row as one CSV record, after the header if it is the first."""
+        columns, before = self._columns, ""
+        if columns is None:
+            columns = [*self._declared, *(name for name in row if name not in self._declared)]
+            before = _record(columns)
+        elif not self._known.issuperset(row):
+            unknown = next(name for name in row if name not in self._known)
+            raise ValueError(f"field {unknown!r} is not a column of the file, whose first row did not have it")
+        content = (before + _record([_cell(row.get(name)) for name in columns])).encode()
+        if self._columns is None:
+            self._columns, self._known = columns, frozenset(columns)
+        return content
+
+    def ending(self) -> bytes:
+        """Nothing; the header alone if there was no row and the schema names the columns."""
+        return _record(self._declared).encode() if self._columns is None and self._declared else b""
+
+
+def _record(cells: list[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerow(cells)
+    return buffer.getvalue()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,71 @@
+"""What sinks that write one file have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+
+from elspeth.contracts.plugins import Row, RowRejectedError, StagedOutput
+from elspeth.plugins.base import PluginOptions, Sink
+from elspeth.plugins.coercion import RowValidator
+from elspeth.plugins.files import StagedFile
+
+__all__ = ["FileSink", "FileSinkOptions"]
+
+
+class FileSinkOptions(PluginOptions):
+    """Options of sinks that write one file. Rows that do not satisfy the schema are refused."""
+
+    path: str
+
+
+class FileSink(Sink):
+    """A sink whose output is one file, published complete. Subclasses say how rows become bytes."""
+
+    options_model = FileSinkOptions
+
+    def __init__(self, options: FileSinkOptions) -> None:
+        self._validator = RowValidator(options.schema_config)
+        self._file = StagedFile(Path(options.path))
+
+    @abstractmethod
+    def render(self, row: Row) -> bytes:
+        """One row in UTF-8, with whatever must stand before it; ValueError when it cannot be expressed."""
+
+    @abstractmethod
+    def ending(self) -> bytes:
+        """What stands after the last row."""
+
+    def open(self, staging_name: str) -> None:
+        """Create the staging file."""
+        self._file.open(staging_name)
+
+    def write(self, row: Row) -> None:
+        """Append one row; RowRejectedError when it does not satisfy the schema or cannot be expressed."""
+        try:
+            self._validator.validate(row)
+            content = self.render(row)
+        except ValueError as error:
+            raise RowRejectedError(str(error)) from error
+        self._file.write(content)
+
+    def sync(self) -> None:
+        """Return when every row is on the disk."""
+        self._file.sync()
+
+    def finish(self) -> StagedOutput | None:
+        """Complete the file."""
+        self._file.write(self.ending())
+        return self._file.finish(self.name)
+
+    def publish(self) -> None:
+        """Rename the file to its final name."""
+        self._file.publish()
+
+    def close(self) -> str | None:
+        """Close the staging file; its path."""
+        return self._file.close()
+
+    def discard(self) -> None:
+        """Remove the staging file."""
+        self._file.discard()

@@ -1,0 +1,32 @@
+"""Rows into a JSON file."""
+
+from __future__ import annotations
+
+import json
+
+from elspeth.contracts.plugins import Row
+from elspeth.plugins.sinks.file import FileSink, FileSinkOptions
+
+__all__ = ["JsonSink"]
+
+
+class JsonSink(FileSink):
+    """Rows as one JSON array of objects in UTF-8, an object on each line."""
+
+    name = "json"
+    plugin_version = "1.0.0"
+
+    def __init__(self, options: FileSinkOptions) -> None:
+        super().__init__(options)
+        self._is_empty = True
+
+    def render(self, row: Row) -> bytes:
+        """The row as an element of the array."""
+        content = json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+        before = b"[\n" if self._is_empty else b",\n"
+        self._is_empty = False
+        return before + content
+
+    def ending(self) -> bytes:
+        """The end of the array."""
+        return b"[]\n" if self._is_empty else b"\n]\n"

@@ -1,0 +1,9 @@
+"""Fixtures and settings of the whole test suite."""
+
+from hypothesis import settings
+
+pytest_plugins = ("tests.fixtures.databases", "tests.fixtures.postgres")
+
+# A slow machine is no counterexample. Everything else stays as Hypothesis sets it, which differs in CI.
+settings.register_profile("elspeth", settings(), deadline=None)
+settings.load_profile("elspeth")

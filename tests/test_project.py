@@ -1,0 +1,130 @@
+"""Rules of the project that no single module can keep."""
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from packaging.requirements import Requirement
+
+import elspeth
+import elspeth_schema
+from codegen.render import GENERATED_BY
+
+ROOT = Path(__file__).parent.parent
+SOURCES = ROOT / "src" / "elspeth"
+HAND_WRITTEN = sorted([*SOURCES.rglob("*.py"), *(ROOT / "codegen").rglob("*.py")])
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+MAY_IMPORT = {
+    "elspeth.cli": {"elspeth.contracts", "elspeth.core", "elspeth.engine", "elspeth.evidence", "elspeth.plugins"},
+    "elspeth.contracts": {"elspeth_schema"},
+    "elspeth.core": {"elspeth.contracts", "elspeth_schema"},
+    "elspeth.engine": {"elspeth.contracts", "elspeth.core", "elspeth.plugins"},
+    "elspeth.evidence": set[str](),
+    "elspeth.plugins": {"elspeth.contracts"},
+    "elspeth_schema": set[str](),
+}
+"""Package -> the project's packages it may import, besides itself. The verifier shares no code with the writer."""
+
+MODULE_LINES = 400
+FUNCTION_LINES = 50
+
+README_TESTS = 'python3 -m venv .venv && .venv/bin/pip install "nox[uv]" && .venv/bin/nox -s tests'
+
+
+def imported_modules(path: Path, package: str) -> Iterator[str]:
+    """Yield the absolute name of every module that the file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(), path)):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package.split(".")[: 1 - node.level or None] if node.level else []
+            module = ".".join([*base, node.module] if node.module else base)
+            yield from (f"{module}.{name.name}" for name in node.names)
+
+
+def project_package(module: str) -> str | None:
+    """Return `elspeth.core` for `elspeth.core.landscape.recorder`, None for what no rule is about."""
+    top = module.split(".", maxsplit=1)[0]
+    package = ".".join(module.split(".")[:2]) if top == "elspeth" else top
+    return package if package in {*MAY_IMPORT, "codegen", "tests"} else None
+
+
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_imports_run_one_way(package: str) -> None:
+    top = (ROOT / "generated" if package == "elspeth_schema" else ROOT / "src").joinpath(*package.split("."))
+    breaches = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path in sorted(top.rglob("*.py"))
+        for module in imported_modules(path, ".".join(path.relative_to(top.parents[package.count(".")]).parent.parts))
+        if project_package(module) not in {None, package, *MAY_IMPORT[package]}
+    ]
+    assert breaches == []
+
+
+def test_every_part_of_the_package_has_an_import_rule() -> None:
+    parts = {f"elspeth.{path.stem}" for path in SOURCES.iterdir() if path.suffix in {"", ".py"}}
+    assert parts - {"elspeth.__init__", "elspeth.__pycache__"} <= MAY_IMPORT.keys()
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("package", [elspeth, elspeth_schema], ids=lambda package: package.__name__)
+def test_every_installed_module_can_be_imported(package: ModuleType) -> None:
+    names = [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+    assert [importlib.import_module(name).__name__ for name in names if not name.endswith("__main__")] != []
+
+
+@pytest.mark.parametrize("path", HAND_WRITTEN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_and_functions_are_small(path: Path) -> None:
+    text = path.read_text()
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [(node.name, (node.end_lineno or 0) - node.lineno + 1) for node in nodes]
+    module = (path.name, text.count("\n"))
+    assert [each for each in functions if each[1] > FUNCTION_LINES] == []
+    assert [each for each in [module] if each[1] > MODULE_LINES] == []
+
+
+@pytest.fixture(scope="module")
+def project_files() -> list[str]:
+    """Paths of all files that belong to the project, committed yet or not."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    return git("ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def test_generated_files_and_only_they_say_so(project_files: list[str]) -> None:
+    """Expected output among the tests looks generated because it was."""
+    files = [name for name in project_files if not name.startswith("tests/") and (ROOT / name).is_file()]
+    marked = [name for name in files if GENERATED_BY.encode() in b"".join((ROOT / name).read_bytes().splitlines()[:3])]
+    assert marked == [name for name in files if name.startswith("generated/")]
+
+
+def test_git_knows_which_files_are_generated(project_files: list[str]) -> None:
+    attributes = git("check-attr", "linguist-generated", "--", *project_files).splitlines()
+    marked = [line.removesuffix(": linguist-generated: set") for line in attributes if line.endswith(": set")]
+    assert marked == [name for name in project_files if name.startswith(("generated/", "schema/epochs/"))]
+
+
+def test_every_dependency_is_locked() -> None:
+    locked = [Requirement(line) for line in (ROOT / "requirements.lock").read_text().splitlines() if line[:1].isalpha()]
+    versions = {requirement.name: str(requirement.specifier).removeprefix("==") for requirement in locked}
+    project = PYPROJECT["project"]
+    groups = [*project["optional-dependencies"].values(), *PYPROJECT["dependency-groups"].values()]
+    named = [entry for group in [project["dependencies"], *groups] for entry in group if isinstance(entry, str)]
+    wanted = [Requirement(entry) for entry in named]
+    assert [str(each) for each in wanted if not each.specifier.contains(versions.get(each.name.lower(), "none"))] == []
+
+
+def test_ci_runs_the_command_of_the_readme() -> None:
+    assert README_TESTS in (ROOT / "README.md").read_text()
+    assert README_TESTS in (ROOT / ".ci" / "run").read_text()
