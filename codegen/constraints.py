@@ -34,17 +34,17 @@ def checks(
     variants: tuple[Variant, ...],
 ) -> tuple[CheckConstraint, ...]:
     """Every condition on a single row that both databases can enforce."""
-    conditions = {column.name: _column_condition(column) for column in columns}
-    conditions |= {rule.title: _exactly_one_condition(rule) for rule in exactly_one}
+    conditions = [(column.name, _column_condition(column)) for column in columns]
+    conditions += [(rule.title, _exactly_one_condition(rule)) for rule in exactly_one]
     for variant in variants:
         present = [f"{name} IS NOT NULL" for name in variant.required]
         absent = [f"{name} IS NULL" for name in variant.absent]
         if present or absent:
             shape = " AND ".join(present + absent)
-            conditions[variant.value.text] = f"{discriminator} <> '{variant.value.text}' OR ({shape})"
+            conditions.append((variant.value.text, f"{discriminator} <> '{variant.value.text}' OR ({shape})"))
     return tuple(
         CheckConstraint(name=f"ck_{table}_{name}", condition=condition)
-        for name, condition in conditions.items()
+        for name, condition in conditions
         if condition is not None
     )
 

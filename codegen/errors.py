@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Problem", "SchemaError", "Where"]
+__all__ = ["Problem", "SchemaError", "Where", "suggestion"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,3 +38,10 @@ class SchemaError(Exception):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What a message about an unknown name ends with: the name that was probably meant, or all that there are."""
+    choices = sorted(known)
+    near = difflib.get_close_matches(name, choices, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(choices)}"

@@ -89,15 +89,12 @@ def _value(column: Column) -> dict[str, Json]:
         return {"type": "boolean"}
     if column.storage is Storage.TIMESTAMP:
         return {"type": "string", "pattern": _TIMESTAMP, "maxLength": 27}
-    if column.storage is Storage.INTEGER:
+    if column.storage in (Storage.INTEGER, Storage.REAL):
         return {
-            "type": "integer",
+            "type": "integer" if column.storage is Storage.INTEGER else "number",
             "minimum": -_MAX_INTEGER if column.minimum is None else column.minimum,
             "maximum": _MAX_INTEGER if column.maximum is None else column.maximum,
         }
-    if column.storage is Storage.REAL:
-        bounds: dict[str, Json] = {"minimum": column.minimum} if column.minimum is not None else {}
-        return {"type": "number", **bounds, **({"maximum": column.maximum} if column.maximum is not None else {})}
     text: dict[str, Json] = {"type": "string"}
     if column.storage is Storage.JSON:
         text["contentMediaType"] = "application/json"

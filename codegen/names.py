@@ -9,6 +9,7 @@ from codegen.model import Column, Storage, Table, Variant
 __all__ = ["FILTERS", "docstring", "literal", "python_type", "quoted_tuple", "sql_type", "table_variable"]
 
 _WIDTH = 112
+_MAX_INTEGER = 2**53 - 1
 
 
 def docstring(text: str, indent: int = 4) -> str:
@@ -54,6 +55,18 @@ def sql_type(column: Column) -> str:
     }[column.storage]
 
 
+def arrow_type(column: Column) -> str:
+    """Arrow type expression of a column, in terms of the names of the arrow template."""
+    return {
+        Storage.TEXT: "pa.string()",
+        Storage.JSON: "pa.string()",
+        Storage.INTEGER: "pa.int64()",
+        Storage.REAL: "pa.float64()",
+        Storage.BOOLEAN: "pa.bool_()",
+        Storage.TIMESTAMP: "_TIME",
+    }[column.storage]
+
+
 def python_type(column: Column) -> str:
     """Python type of a field that is present."""
     if column.enum is not None:
@@ -85,6 +98,22 @@ def acceptor(column: Column) -> str:
     ]
 
 
+def strategy(column: Column) -> str:
+    """Expression of the hypothesis strategy for present values of the column."""
+    if column.enum is not None:
+        return f"st.sampled_from(contracts.{column.enum.name})"
+    low = -_MAX_INTEGER if column.minimum is None else column.minimum
+    high = _MAX_INTEGER if column.maximum is None else column.maximum
+    return {
+        Storage.TEXT: f"_text({column.max_length}, {literal(column.pattern)})",
+        Storage.JSON: "_JSON",
+        Storage.INTEGER: f"st.integers({low}, {high})",
+        Storage.REAL: f"st.floats({low}, {high})",
+        Storage.BOOLEAN: "st.booleans()",
+        Storage.TIMESTAMP: "_TIMES",
+    }[column.storage]
+
+
 def variant_columns(table: Table, variant: Variant) -> tuple[Column, ...]:
     """The columns that a variant has, in table order."""
     return tuple(column for column in table.columns if column.name not in variant.absent)
@@ -92,11 +121,13 @@ def variant_columns(table: Table, variant: Variant) -> tuple[Column, ...]:
 
 FILTERS = {
     "acceptor": acceptor,
+    "arrow_type": arrow_type,
     "docstring": docstring,
     "literal": literal,
     "python_type": python_type,
     "quoted_tuple": quoted_tuple,
     "sql_type": sql_type,
+    "strategy": strategy,
     "table_variable": table_variable,
 }
 """What templates may call."""

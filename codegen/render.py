@@ -15,8 +15,8 @@ from pathlib import Path
 import jinja2
 from ruff.__main__ import find_ruff_bin
 
-from codegen import document, json_schema, names
-from codegen.model import Column, EnumValue, Model, Storage, Table
+from codegen import document, invalid, json_schema, names
+from codegen.model import Column, EnumValue, Model, Storage, Table, Variant
 
 __all__ = ["GENERATED_BY", "render", "source_line"]
 
@@ -35,8 +35,17 @@ class _Shape:
     description: str
     columns: tuple[Column, ...]
     optional: frozenset[str]
-    discriminator: str | None = None
-    value: EnumValue | None = None
+    variant: Variant | None = None
+
+    @property
+    def discriminator(self) -> str | None:
+        """The column that tells the variants apart."""
+        return self.table.discriminator
+
+    @property
+    def value(self) -> EnumValue | None:
+        """The discriminator's value in this shape."""
+        return self.variant.value if self.variant else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +127,7 @@ def _shapes(model: Model) -> list[_Shape]:
                 description=variant.description,
                 columns=names.variant_columns(table, variant),
                 optional=nullable.difference(variant.required),
-                discriminator=table.discriminator,
-                value=variant.value,
+                variant=variant,
             )
             for variant in table.variants
         ]
@@ -152,13 +160,16 @@ _ENVIRONMENT = jinja2.Environment(
 )
 _ENVIRONMENT.filters.update(names.FILTERS)
 _ENVIRONMENT.filters.update(document.FILTERS)
+_ENVIRONMENT.filters["invalid"] = lambda shape: invalid.invalid_cases(shape.table, shape.variant)
 
 _OUTPUTS = (
     _template("elspeth_schema/__init__.py", "package.py.jinja"),
+    _template("elspeth_schema/arrow.py", "arrow.py.jinja"),
     _template("elspeth_schema/checks.py", "checks.py.jinja"),
     _template("elspeth_schema/contracts.py", "contracts.py.jinja"),
     _template("elspeth_schema/py.typed", "py.typed.jinja"),
     _template("elspeth_schema/records.py", "records.py.jinja"),
+    _template("elspeth_schema/strategies.py", "strategies.py.jinja"),
     _template("elspeth_schema/tables.py", "tables.py.jinja"),
     _template("docs/data-dictionary.md", "data_dictionary.md.jinja"),
     _Output(path="elspeth_schema/export.schema.json", text=_export_schema),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from codegen.model import Lifecycle, Model, Storage, Table
+from codegen.constraints import ENUM_LENGTH
+from codegen.model import Column, EnumType, ForeignKey, Model, Storage, Table
 
 __all__ = ["Fault", "faults_of"]
 
@@ -19,158 +21,239 @@ _RESERVED_COLUMNS = frozenset({"record_type", "signature"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A broken rule; the caller adds the file."""
+    """A broken rule, by class (or enum) and column (or value); the caller adds the file."""
 
     element: str
     member: str | None
     message: str
 
 
-def faults_of(model: Model) -> Iterator[Fault]:
-    """Each rule that the model breaks, in schema order."""
-    earlier: dict[str, Table] = {}
-    types: set[str] = set()
-    for table in model.tables:
-        if table.record_type in types:
-            yield _fault(table, None, f"record type {table.record_type!r} is already taken")
-        types.add(table.record_type)
-        for rule in _TABLE_RULES:
-            yield from rule(table)
-        yield from _foreign_key_faults(table, earlier | {table.name: table})
-        earlier[table.name] = table
+def faults_of(model: Model) -> tuple[Fault, ...]:
+    """Each rule that the model breaks, in schema order; if columns are named that do not exist, only those."""
+    return tuple(fault for table in model.tables for fault in _missing_columns(table)) or (
+        *(fault for enum in model.enums for fault in _enum_faults(enum)),
+        *(fault for table in model.tables for rule in _TABLE_RULES for fault in rule(table)),
+        *_model_faults(model),
+    )
 
 
 def _fault(table: Table, member: str | None, message: str) -> Fault:
     return Fault(element=table.class_name, member=member, message=message)
 
 
+def _missing_columns(table: Table) -> Iterator[Fault]:
+    lifecycle = table.lifecycle
+    uses = [("primary key", table.primary_key)]
+    uses += [(f"unique key {unique.name}", unique.columns) for unique in table.uniques]
+    uses += [(f"index {index.name}", index.columns) for index in table.indexes]
+    uses += [(f"foreign key to {key.table}", key.columns) for key in table.foreign_keys]
+    uses += [(f"rule {rule.title}", rule.columns) for rule in table.exactly_one]
+    uses += [(f"slot_usage of {variant.class_name}", variant.required + variant.absent) for variant in table.variants]
+    uses += [("lifecycle: while_open", lifecycle.while_open), ("lifecycle: afterwards", lifecycle.afterwards)]
+    uses += [("lifecycle: status", (lifecycle.status,) if lifecycle.status else ())]
+    uses += [("export_order", table.export_order)] if table.export_order != table.primary_key else []
+    names = {column.name for column in table.columns}
+    for use, columns in uses:
+        yield from (
+            _fault(table, column, f"{use}: the class has no such slot") for column in columns if column not in names
+        )
+
+
+# -- one enum, one table ----------------------------------------------------------------------------------------------
+
+
+def _enum_faults(enum: EnumType) -> Iterator[Fault]:
+    members: dict[str, str] = {}
+    for value in enum.values:
+        message = None
+        if not value.member.isidentifier():
+            message = "is not usable as a name in Python"
+        elif len(value.text) > ENUM_LENGTH:
+            message = f"has {len(value.text)} characters, expected at most {ENUM_LENGTH}"
+        elif value.member in members:
+            message = f"differs only in case from {members[value.member]!r}"
+        members.setdefault(value.member, value.text)
+        if message:
+            yield Fault(element=enum.name, member=value.text, message=message)
+
+
+def _name_faults(table: Table) -> Iterator[Fault]:
+    for what, name in (("table", table.name), ("record type", table.record_type)):
+        if not _usable(name):
+            yield _fault(table, None, f"{what} {name!r} is not usable as a name in Python")
+    for column in table.columns:
+        if not _usable(column.name):
+            yield _fault(table, column.name, "is not usable as a name in Python")
+        elif column.name in _RESERVED_COLUMNS:
+            yield _fault(table, column.name, "is a key that an export adds to each record, so no column has this name")
+
+
+def _usable(name: str) -> bool:
+    return name.isidentifier() and not keyword.iskeyword(name)
+
+
 def _column_faults(table: Table) -> Iterator[Fault]:
     for column in table.columns:
-        if not column.name.isidentifier() or keyword.iskeyword(column.name) or column.name in _RESERVED_COLUMNS:
-            yield _fault(table, column.name, "is not usable as a column name")
         if column.withheld is not None and not column.nullable:
             yield _fault(
                 table, column.name, "is withheld from exports, so it must be optional: an import cannot fill it"
             )
-        if column.pattern is not None and column.storage is not Storage.TEXT:
-            yield _fault(table, column.name, "has a pattern but does not hold text")
+        if column.max_length is not None and column.storage is not Storage.TEXT:
+            yield _fault(table, column.name, "has a max_length but does not hold text")
+        bounded = column.minimum is not None or column.maximum is not None
+        if bounded and column.storage not in (Storage.INTEGER, Storage.REAL):
+            yield _fault(table, column.name, "has a minimum or maximum but does not hold numbers")
+        if (problem := _pattern_problem(column)) is not None:
+            yield _fault(table, column.name, problem)
+
+
+def _pattern_problem(column: Column) -> str | None:
+    """What is wrong with the pattern. Contracts match whole texts, JSON Schema any part: anchors make them agree."""
+    pattern = column.pattern
+    if pattern is None:
+        return None
+    if column.storage is not Storage.TEXT or column.enum is not None:
+        return "has a pattern but does not hold text"
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return f"pattern: {pattern!r} is no regular expression: {error}"
+    anchored = pattern.startswith("^") and pattern.endswith("$")
+    return None if anchored else f"pattern: expected a text from ^ to $, got {pattern!r}"
 
 
 def _key_faults(table: Table) -> Iterator[Fault]:
-    names = {column.name for column in table.columns}
-    uses = [("primary key", table.primary_key), ("export order", table.export_order)]
-    uses += [(f"unique {unique.name}", unique.columns) for unique in table.uniques]
-    uses += [(f"index {index.name}", index.columns) for index in table.indexes]
-    uses += [(f"foreign key {key.name}", key.columns) for key in table.foreign_keys]
-    uses += [(f"rule {rule.title}", rule.columns) for rule in table.exactly_one]
-    uses += [(f"variant {variant.class_name}", variant.required + variant.absent) for variant in table.variants]
-    for use, columns in uses:
-        for column in columns:
-            if column not in names:
-                yield _fault(table, column, f"{use}: the table has no such column")
-    for name in table.primary_key:
-        if name in names and table.column(name).nullable:
-            yield _fault(table, name, "belongs to the primary key, so it must be required")
-    if table.primary_key[:1] != ("run_id",):
+    if not table.primary_key:
+        yield _fault(table, None, "unique_keys: has no primary_key")
+        return
+    if table.primary_key[0] != "run_id":
         yield _fault(table, None, f"the primary key must begin with run_id, got {', '.join(table.primary_key)}")
-    if len({key.name for key in table.foreign_keys}) != len(table.foreign_keys):
-        yield _fault(table, None, "two foreign keys have the same columns")
-
-
-def _order_faults(table: Table) -> Iterator[Fault]:
-    keys = [set(table.primary_key), *(set(unique.columns) for unique in table.uniques)]
-    if not any(key <= set(table.export_order) for key in keys):
-        yield _fault(table, None, f"export order {', '.join(table.export_order)} does not hold a unique key")
+    for name in table.primary_key:
+        if table.column(name).nullable:
+            yield _fault(table, name, "belongs to the primary key, so it must be required")
+    keys = [table.primary_key, *(unique.columns for unique in table.uniques)]
+    if not any(set(key) <= set(table.export_order) for key in keys):
+        yield _fault(table, None, f"export_order: {', '.join(table.export_order)} does not hold a unique key")
+    for rule in table.exactly_one:
+        if len(set(rule.columns)) != len(rule.columns) or len(rule.columns) == 1:
+            yield _fault(table, None, f"rule {rule.title}: expected several slots, got {', '.join(rule.columns)}")
+        for name in rule.columns:
+            if not table.column(name).nullable:
+                yield _fault(table, name, f"rule {rule.title}: is required in every row, so it must be optional")
 
 
 def _index_faults(table: Table) -> Iterator[Fault]:
-    others = [("the primary key", table.primary_key)]
-    others += [(unique.name, unique.columns) for unique in table.uniques]
-    others += [(index.name, index.columns) for index in table.indexes if index.where is None]
-    for index in table.indexes:
-        for name, columns in others:
-            prefix = columns[: len(index.columns)] == index.columns
-            if prefix and name != index.name and index.where is None and not index.unique:
-                yield _fault(
-                    table, None, f"index {index.name} is a prefix of {name}: it costs writes and serves no read"
-                )
+    covering = [("the primary key", table.primary_key)]
+    covering += [(unique.name, unique.columns) for unique in table.uniques]
+    plain = [index for index in table.indexes if index.where is None and not index.unique]
+    for position, index in enumerate(plain):
+        size = len(index.columns)
+        others = covering + [(other.name, other.columns) for other in plain[:position]]
+        others += [(other.name, other.columns) for other in plain[position + 1 :] if len(other.columns) > size]
+        same = next((name for name, columns in others if columns[:size] == index.columns), None)
+        if same is not None:
+            yield _fault(
+                table, None, f"index {index.name}: {same} begins with the same columns, so it would serve no read"
+            )
 
 
-def _name_faults(table: Table) -> Iterator[Fault]:
-    names = [check.name for check in table.checks] + [key.name for key in table.foreign_keys]
+def _constraint_faults(table: Table) -> Iterator[Fault]:
+    names = [f"pk_{table.name}", *(check.name for check in table.checks), *(key.name for key in table.foreign_keys)]
     names += [unique.name for unique in table.uniques] + [index.name for index in table.indexes]
     for name in names:
         if len(name) > _MAX_NAME:
-            yield _fault(table, None, f"constraint name {name} is longer than {_MAX_NAME} characters")
-    if len(set(names)) != len(names):
-        double = sorted({name for name in names if names.count(name) > 1})
-        yield _fault(table, None, f"constraint names occur twice: {', '.join(double)}")
+            yield _fault(
+                table, None, f"constraint name {name} has {len(name)} characters, expected at most {_MAX_NAME}"
+            )
+        if _usable(table.name) and not name.isidentifier():
+            yield _fault(
+                table, None, f"constraint name {name!r} is not usable: expected letters, digits and underscores"
+            )
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield _fault(table, None, f"two constraints would be called {name}")
 
 
 def _lifecycle_faults(table: Table) -> Iterator[Fault]:
-    names = {column.name for column in table.columns}
-    lifecycle: Lifecycle = table.lifecycle
-    for column in (*lifecycle.while_open, *lifecycle.afterwards):
-        if column not in names:
-            yield _fault(table, column, "lifecycle: the table has no such column")
-        elif column in table.primary_key:
-            yield _fault(table, column, "lifecycle: a column of the primary key never changes")
+    lifecycle = table.lifecycle
+    for name in table.primary_key:
+        if name in (*lifecycle.while_open, *lifecycle.afterwards):
+            yield _fault(table, name, "lifecycle: a column of the primary key never changes")
     if lifecycle.status is None:
         return
-    if lifecycle.status not in names:
-        yield _fault(table, lifecycle.status, "lifecycle: the table has no such column")
-        return
-    enum = table.column(lifecycle.status).enum
-    if enum is None or not enum.has_final_values:
-        yield _fault(table, lifecycle.status, "lifecycle: the status must hold an enum with final values")
+    status = table.column(lifecycle.status)
+    if status.nullable or status.enum is None or not status.enum.has_final_values:
+        yield _fault(table, status.name, "lifecycle: the status must be required and hold an enum with final values")
+    if status.name not in lifecycle.while_open:
+        yield _fault(table, status.name, "lifecycle: the status must be listed in while_open, or nothing ever ends")
 
 
 def _variant_faults(table: Table) -> Iterator[Fault]:
-    if table.discriminator is None:
+    discriminator = table.column(table.discriminator) if table.discriminator else None
+    if discriminator is None or discriminator.enum is None:
         return
-    enum = table.column(table.discriminator).enum
+    if discriminator.nullable:
+        yield _fault(table, discriminator.name, "tells the variants apart, so it must be required")
     covered = [variant.value.text for variant in table.variants]
-    expected = [value.text for value in enum.values] if enum else []
+    expected = [value.text for value in discriminator.enum.values]
     if sorted(covered) != sorted(expected):
-        yield _fault(
-            table,
-            table.discriminator,
-            f"variants cover {', '.join(covered)}, expected one for each of {', '.join(expected)}",
-        )
+        message = f"expected a variant for each of {', '.join(expected)}, got {', '.join(covered)}"
+        yield _fault(table, discriminator.name, message)
     for variant in table.variants:
-        for column in (*variant.required, *variant.absent):
-            if any(column == each.name and not each.nullable for each in table.columns):
-                yield _fault(
-                    table, column, f"is required in every row; {variant.class_name} cannot restate or forbid it"
-                )
+        for name in (*variant.required, *variant.absent):
+            if not table.column(name).nullable:
+                message = f"is required in every row, so {variant.class_name} can neither demand nor forbid it"
+                yield _fault(table, name, message)
 
 
 _TABLE_RULES: tuple[Callable[[Table], Iterator[Fault]], ...] = (
+    _name_faults,
     _column_faults,
     _key_faults,
-    _order_faults,
     _index_faults,
-    _name_faults,
+    _constraint_faults,
     _lifecycle_faults,
     _variant_faults,
 )
 
 
+# -- all tables -------------------------------------------------------------------------------------------------------
+
+
+def _model_faults(model: Model) -> Iterator[Fault]:
+    earlier: dict[str, Table] = {}
+    record_types: dict[str, str] = {}
+    for table in model.tables:
+        taken = record_types.setdefault(table.record_type, table.class_name)
+        if taken != table.class_name:
+            yield _fault(table, None, f"record type {table.record_type!r} is already that of {taken}")
+        earlier[table.name] = table
+        yield from _foreign_key_faults(table, earlier)
+        for member, since in [(None, table.since), *((column.name, column.since) for column in table.columns)]:
+            if since > model.epoch:
+                yield _fault(table, member, f"since: expected at most {model.epoch}, the schema's version, got {since}")
+
+
 def _foreign_key_faults(table: Table, earlier: dict[str, Table]) -> Iterator[Fault]:
+    """Faults of references; `earlier` holds the tables so far, this one included."""
     for key in table.foreign_keys:
+        columns = ", ".join(key.columns)
         target = earlier.get(key.table)
         if target is None:
-            yield _fault(table, None, f"foreign key {key.name} references {key.table}, which is created later")
-            continue
-        if len(key.columns) != len(key.target_columns):
-            yield _fault(
-                table,
-                ", ".join(key.columns),
-                f"foreign key: expected {len(key.target_columns)} columns for the key of {key.table}"
-                f" ({', '.join(key.target_columns)}), got {len(key.columns)}",
-            )
-            continue
-        names = {column.name for column in table.columns}
-        for column, target_column in zip(key.columns, key.target_columns, strict=True):
-            if column in names and table.column(column).storage is not target.column(target_column).storage:
-                yield _fault(table, column, f"foreign key: is not stored as {key.table}.{target_column}")
+            yield _fault(table, columns, f"foreign key to {key.table}: that table is created later")
+        elif len(key.columns) != len(key.target_columns):
+            expected = ", ".join(key.target_columns)
+            message = f"foreign key to {key.table}: expected one column for each of {expected}, got {len(key.columns)}"
+            yield _fault(table, columns, message)
+        elif key.columns[0] != "run_id":
+            message = f"foreign key to {key.table}: expected run_id first, or the reference could lead into another run"
+            yield _fault(table, columns, message)
+        else:
+            yield from _storage_faults(table, key, target)
+
+
+def _storage_faults(table: Table, key: ForeignKey, target: Table) -> Iterator[Fault]:
+    for name, target_name in zip(key.columns, key.target_columns, strict=True):
+        got, expected = table.column(name), target.column(target_name)
+        if (got.storage, got.max_length) != (expected.storage, expected.max_length):
+            message = f"foreign key to {key.table}: is stored in another way than {key.table}.{target_name}"
+            yield _fault(table, name, message)

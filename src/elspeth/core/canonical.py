@@ -106,7 +106,7 @@ def _sorted_keys(mapping: Mapping[object, object]) -> list[str]:
         if not isinstance(key, str):
             message = f"key {key!r} is not text: canonical JSON has text keys only"
             raise CanonicalError(message)
-        keys.append(key)
+        keys.append(key if type(key) is str else str.__str__(key))
     if all(map(str.isascii, keys)):
         return sorted(keys)
     return sorted(keys, key=lambda key: key.encode("utf-16-be", "surrogatepass"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -296,9 +297,12 @@ def _compile_arithmetic(node: ast.BinOp) -> _Evaluator:
         a, b = left(row), right(row)
         if _is_number(a) and _is_number(b):
             try:
-                return compute(a, b)
+                result = compute(a, b)
             except ArithmeticError as error:
                 raise EvaluationError(f"{ast.unparse(node)}: {error}", field=field) from error
+            if not abs(result) <= (MAX_INTEGER if isinstance(result, int) else sys.float_info.max):
+                raise EvaluationError(f"{ast.unparse(node)}: the result is out of range", field=field)
+            return result
         if is_addition and isinstance(a, str) and isinstance(b, str):
             return a + b
         wanted = "two numbers or two texts" if is_addition else "two numbers"

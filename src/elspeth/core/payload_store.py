@@ -22,7 +22,7 @@ class PayloadStore(Protocol):
     """Keeps bytes under their SHA-256, 64 hex digits."""
 
     def store(self, content: bytes) -> str:
-        """Keep the content, durably, and return its hash."""
+        """Keep the content, durably, and return its hash; IntegrityError if it is kept already and was altered."""
 
     def retrieve(self, content_hash: str) -> bytes:
         """The content; KeyError if it is not kept, IntegrityError if it was altered."""
@@ -42,15 +42,18 @@ class FilesystemPayloadStore:
         self._base.mkdir(parents=True, exist_ok=True)
 
     def store(self, content: bytes) -> str:
-        """Keep the content; once this returns, it survives a power cut.
+        """Keep the content; once this returns, it survives a power cut. IntegrityError if it is kept and was altered.
 
         A crash before the rename leaves a temporary file that nothing names.
         """
         content_hash = hashlib.sha256(content).hexdigest()
         path = self._path(content_hash)
         if path.exists():
+            self.retrieve(content_hash)
             return content_hash
-        path.parent.mkdir(exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(exist_ok=True)
+            _sync_directory(self._base)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
         try:
             with os.fdopen(handle, "wb") as file:

@@ -13,7 +13,7 @@ from elspeth.core.expressions import Expression, compile_expression
 from elspeth.core.secrets import mask_secrets, redact
 from elspeth.core.settings import Settings
 from elspeth.core.settings.model import GateSettings
-from elspeth.plugins.base import Plugin, PluginOptions, Sink, Source
+from elspeth.plugins.base import Plugin, Sink, Source
 from elspeth.plugins.manager import PluginManager
 
 __all__ = ["CONTINUE", "DISCARD", "QUARANTINE", "Gate", "Node", "Pipeline", "build_pipeline"]
@@ -87,21 +87,52 @@ class Pipeline:
 
 def build_pipeline(settings: Settings, plugins: PluginManager) -> Pipeline:
     """Make the plugins of valid settings and join them. Touches nothing outside."""
-    datasource, export = settings.datasource, settings.landscape.export
-    source = plugins.source(datasource.plugin, datasource.options)
-    source_options = source.options_model.model_validate(datasource.options)
-    row_sinks = {
-        name: sink for name, sink in settings.sinks.items() if not (export.enabled and name == export.sink)
-    }
+    export = settings.landscape.export
+    source = plugins.source(settings.datasource.plugin, settings.datasource.options)
+    row_sinks = {name: sink for name, sink in settings.sinks.items() if not (export.enabled and name == export.sink)}
     sinks = {name: plugins.sink(sink.plugin, sink.options) for name, sink in row_sinks.items()}
+    source_config = settings.datasource.model_dump()
+    sink_configs = {name: {"name": name, **sink.model_dump()} for name, sink in row_sinks.items()}
     return Pipeline(
         settings=settings,
         source=source,
-        source_node=_plugin_node(NodeType.SOURCE, datasource.plugin, source, datasource.options),
-        on_validation_failure=source_options.on_validation_failure,
+        source_node=_plugin_node(NodeType.SOURCE, source.name, source, source_config),
+        on_validation_failure=source.options.on_validation_failure,
         gates=tuple(map(_gate, settings.gates)),
         sinks=sinks,
-        sink_nodes={
-            name: _plugin_node(NodeType.SINK, name, sink, row_sinks[name].options) for name, sink in sinks.items()
-        },
+        sink_nodes={name: _plugin_node(NodeType.SINK, name, sink, sink_configs[name]) for name, sink in sinks.items()},
     )
+
+
+def _plugin_node(node_type: NodeType, name: str, plugin: Plugin, config: Mapping[str, object]) -> Node:
+    return Node(
+        node_id=_node_id(node_type, name, config),
+        node_type=node_type,
+        name=name,
+        plugin_name=plugin.name,
+        plugin_version=plugin.plugin_version,
+        determinism=plugin.determinism,
+        schema=plugin.options.schema_config,
+        config=config,
+    )
+
+
+def _gate(settings: GateSettings) -> Gate:
+    config = settings.model_dump(exclude_none=True)
+    node = Node(
+        node_id=_node_id(NodeType.GATE, settings.name, config),
+        node_type=NodeType.GATE,
+        name=settings.name,
+        plugin_name="config_gate",
+        plugin_version="1.0.0",
+        determinism=Determinism.DETERMINISTIC,
+        schema=_DYNAMIC,
+        config=config,
+    )
+    return Gate(node=node, condition=compile_expression(settings.condition), routes=settings.routes)
+
+
+def _node_id(node_type: NodeType, name: str, config: Mapping[str, object]) -> str:
+    """Readable, the same in every run of the same settings, and telling nothing of secrets."""
+    digest = stable_hash(mask_secrets(config, redact))[:8]
+    return f"{node_type}_{name}"[: _MAX_NODE_ID - len(digest) - 1] + f"_{digest}"

@@ -12,13 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from elspeth.contracts.enums import Determinism
 from elspeth.contracts.plugins import InvalidRow, PluginKind, Row, StagedOutput
 from elspeth.contracts.schema import SchemaConfig
 
-__all__ = ["Plugin", "PluginOptions", "Sink", "Source", "SourceOptions"]
+__all__ = ["FilePath", "Plugin", "PluginOptions", "Sink", "Source", "SourceOptions"]
 
 
 def _read_schema(value: object) -> SchemaConfig:
@@ -33,6 +33,10 @@ Schema = Annotated[
     SchemaConfig, BeforeValidator(_read_schema), PlainSerializer(lambda schema: schema.to_dict(), return_type=dict)
 ]
 _DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
+
+
+MAX_PATH_LENGTH = 512  # what the audit trail holds of an artifact's path
+FilePath = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PATH_LENGTH)]
 
 
 class PluginOptions(BaseModel):
@@ -58,9 +62,11 @@ class Plugin(ABC):
     determinism: ClassVar[Determinism]
     options_model: ClassVar[type[PluginOptions]]
 
-    @abstractmethod
+    options: PluginOptions
+
     def __init__(self, options: PluginOptions) -> None:
-        """Keep the options; touch nothing outside."""
+        """Keep the options. A subclass that does more still touches nothing outside."""
+        self.options = options
 
     @classmethod
     def description(cls) -> str:
@@ -73,6 +79,8 @@ class Source(Plugin):
 
     kind = PluginKind.SOURCE
     determinism = Determinism.IO_READ
+
+    options: SourceOptions
 
     @abstractmethod
     def read(self) -> Iterator[Row | InvalidRow]:

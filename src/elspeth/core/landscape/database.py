@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +12,8 @@ from typing import Self
 from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
-from sqlalchemy.pool import ConnectionPoolEntry, StaticPool
+from sqlalchemy.exc import ArgumentError, DatabaseError
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 
 from elspeth_schema import EPOCH
 from elspeth_schema.tables import metadata
@@ -25,6 +26,8 @@ _BUSY_TIMEOUT_MS = 30_000
 _SQLITE_PRAGMAS = {"foreign_keys": 1, "synchronous": 2, "recursive_triggers": 1, "busy_timeout": _BUSY_TIMEOUT_MS}
 """FULL (2) synchronisation: with NORMAL a power cut loses transactions that were already reported as committed."""
 
+_DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
+_EXPECTED_URL = "Expected sqlite:///PATH or postgresql+psycopg://..."
 
 _SHOWN = 5
 """How many differences a message lists."""
@@ -115,8 +118,7 @@ class LandscapeDB:
         self.close()
 
     def _check_tables(self, *, create_tables: bool) -> None:
-        inspector = inspect(self._engine)
-        found = set(inspector.get_table_names())
+        found = self._columns_by_table()
         if not found and create_tables:
             # One transaction: a crash leaves an empty database or a complete one.
             with self.writing() as connection:
@@ -124,10 +126,8 @@ class LandscapeDB:
             return
         differences = [f"table {name} is missing" for name in metadata.tables if name not in found]
         for name, table in metadata.tables.items():
-            if name in found:
-                columns = {column["name"] for column in inspector.get_columns(name)}
-                missing = [column.name for column in table.columns if column.name not in columns]
-                differences += [f"column {name}.{column} is missing" for column in missing]
+            missing = [column.name for column in table.columns if column.name not in found.get(name, table.columns)]
+            differences += [f"column {name}.{column} is missing" for column in missing]
         if differences:
             shown = "; ".join(differences[:_SHOWN])
             if len(differences) > _SHOWN:
@@ -137,42 +137,89 @@ class LandscapeDB:
                 "Nothing was changed. Use another database (landscape.url), or the version that wrote this one."
             )
             raise SchemaCompatibilityError(message)
+        with self._engine.connect():
+            pass  # a connection that cannot be made durable is refused now, not at the first record
+
+    def _columns_by_table(self) -> dict[str, set[str]]:
+        """The columns of our tables, as far as there are any; of other tables only the name."""
+        # On SQLite without our settings: a database that is not ours keeps its journal mode.
+        engine = create_engine(self._engine.url, poolclass=NullPool) if self._is_sqlite else self._engine
+        with engine.connect() as connection:
+            inspector = inspect(connection)
+            return {
+                name: {column["name"] for column in inspector.get_columns(name)} if name in metadata.tables else set()
+                for name in inspector.get_table_names()
+            }
 
 
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-        parsed.get_dialect()
-    except (ArgumentError, NoSuchModuleError) as error:
-        message = (
-            f"audit database URL {url!r} is not usable: {error}. Expected sqlite:///PATH or postgresql+psycopg://..."
-        )
+    except (ArgumentError, ValueError) as error:
+        hidden = re.sub("//.*@", "//***@", url)
+        message = f"audit database URL {hidden!r} is not usable: {error}. {_EXPECTED_URL}"
+        raise LandscapeError(message) from error
+    shown = parsed.render_as_string(hide_password=True)
+    if parsed.drivername not in _DRIVERS:
+        message = f"audit database URL {shown!r} is not usable: {parsed.drivername} is not supported. {_EXPECTED_URL}"
+        raise LandscapeError(message)
+    try:
+        parsed.get_dialect().import_dbapi()
+    except ImportError as error:
+        message = f"audit database {shown} needs a driver: {error}. Install elspeth[postgres]."
         raise LandscapeError(message) from error
     return parsed
 
 
 def _sqlite_engine(url: URL, *, create: bool) -> Engine:
     in_memory = url.database in (None, "", ":memory:")
-    if not in_memory and url.database is not None:
+    if not in_memory and url.database is not None and not url.database.startswith("file:"):
         directory = Path(url.database).parent
         if create:
-            directory.mkdir(parents=True, exist_ok=True)
+            _make_directory(directory, url.database)
         elif not Path(url.database).exists():
             message = f"audit database {url.database} does not exist"
             raise LandscapeError(message)
-    engine = create_engine(url, poolclass=StaticPool) if in_memory else create_engine(url)
-    event.listen(engine, "connect", _set_sqlite_pragmas)
+    if in_memory:
+        # The one connection serves every thread; the recorder lets them take turns.
+        engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    else:
+        engine = create_engine(url)
+    event.listen(engine, "connect", _or_closed(_set_sqlite_pragmas))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
+def _make_directory(directory: Path, database: str) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"audit database {database} cannot be created: directory {directory}: {error.strerror}"
+        raise LandscapeError(message) from error
+
+
 def _postgresql_engine(url: URL) -> Engine:
     engine = create_engine(url)
-    event.listen(engine, "connect", _assert_postgresql_durability)
+    event.listen(engine, "connect", _or_closed(_assert_postgresql_durability))
     return engine
 
 
-def _set_sqlite_pragmas(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+def _or_closed(
+    prepare: Callable[[DBAPIConnection], None],
+) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:
+    """Prepare a new connection, or close it: the pool forgets one whose preparation fails."""
+
+    def listener(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        try:
+            prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    return listener
+
+
+def _set_sqlite_pragmas(connection: DBAPIConnection) -> None:
     """Make a SQLite connection durable and strict, and prove that it is."""
     # The driver must not begin transactions by itself: it would do so only at the first write, without a read snapshot.
     connection.isolation_level = None
@@ -196,7 +243,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('sqlite_begin', 'DEFERRED')}")
 
 
-def _assert_postgresql_durability(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+def _assert_postgresql_durability(connection: DBAPIConnection) -> None:
     """Refuse a server that reports commits before they are on disk."""
     cursor = connection.cursor()
     cursor.execute("SELECT current_setting('fsync'), current_setting('synchronous_commit')")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -19,6 +21,8 @@ __all__ = ["LandscapeExporter", "RunNotFoundError"]
 _FETCH = 1000
 """Rows fetched from the database at once; bounds memory, does not show in the result."""
 
+_PROGRESS_EVERY = 1000
+
 
 class RunNotFoundError(LandscapeError):
     """The database holds no such run."""
@@ -28,11 +32,22 @@ class LandscapeExporter:
     """Reads the records of a run in export order: by record type in schema order, within a type by key.
 
     One export sees one snapshot of the database, and makes one query per record type whatever the size of the run.
+    `include_payloads` exports what the schema withholds, too; the manifest tells. `progress` is called with the number
+    of records exported so far, every thousand and at the end.
     """
 
-    def __init__(self, db: LandscapeDB, signing_key: bytes | None = None) -> None:
+    def __init__(
+        self,
+        db: LandscapeDB,
+        signing_key: bytes | None = None,
+        *,
+        include_payloads: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
         self._db = db
         self._key = signing_key
+        self._include_payloads = include_payloads
+        self._progress = progress
 
     def export_run(self, run_id: str, sign: bool = False) -> Iterator[dict[str, Any]]:  # noqa: FBT001, FBT002 - old API
         """Every record of the run as a JSON object.
@@ -52,6 +67,15 @@ class LandscapeExporter:
             groups.setdefault(record["record_type"], []).append(record)
         return groups
 
+    def export_run_by_type(self, run_id: str, *, sign: bool = False) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+        """The complete export, one record type after another, each with its records; the last one is the manifest.
+
+        Types without records are left out. Nothing is held in memory: going on to the next type passes over what was
+        not yet read of this one. Raises what `export_run` raises.
+        """
+        closed = self._closed(run_id, self._signing_key() if sign else None)
+        return groupby((record for record, _ in closed), key=itemgetter("record_type"))
+
     def export_lines(self, run_id: str, *, sign: bool = False) -> Iterator[bytes]:
         """The complete export as lines of canonical JSON, without line feeds; the last one is the manifest.
 
@@ -67,19 +91,29 @@ class LandscapeExporter:
 
     def _closed(self, run_id: str, key: bytes | None) -> Iterator[tuple[dict[str, Any], bytes]]:
         """The records, signed if there is a key, then the manifest; each with its canonical JSON."""
-        builder = ManifestBuilder(signed=key is not None)
+        builder = ManifestBuilder()
         for record in self._records(run_id):
             signed = record if key is None else sign_record(record, key)
             line = canonical_bytes(signed)
             builder.add(signed, line)
             yield signed, line
-        manifest = builder.manifest() if key is None else sign_record(builder.manifest(), key)
+        unsigned = builder.manifest(signed=key is not None, include_payloads=self._include_payloads)
+        manifest = unsigned if key is None else sign_record(unsigned, key)
         yield manifest, canonical_bytes(manifest)
 
     def _records(self, run_id: str) -> Iterator[dict[str, Any]]:
+        report = self._progress or (lambda _: None)
+        number = 0
+        for number, record in enumerate(self._read(run_id), start=1):
+            yield record
+            if number % _PROGRESS_EVERY == 0:
+                report(number)
+        report(number)
+
+    def _read(self, run_id: str) -> Iterator[dict[str, Any]]:
         with self._db.snapshot() as connection:
             for number, record_type in enumerate(RECORD_TYPES.values()):
-                found = _stream(connection, record_type, run_id)
+                found = self._stream(connection, record_type, run_id)
                 if number == 0:
                     # The first type is the run itself.
                     run = next(found, None)
@@ -89,16 +123,17 @@ class LandscapeExporter:
                     yield run
                 yield from found
 
-
-def _stream(connection: Connection, record_type: RecordType[AuditRecord], run_id: str) -> Iterator[dict[str, Any]]:
-    columns = record_type.table.c
-    statement = (
-        select(record_type.table)
-        .where(columns.run_id == run_id)
-        .order_by(*(columns[name] for name in record_type.order))
-        .execution_options(yield_per=_FETCH)
-    )
-    convert = mapper(record_type)
-    for row in connection.execute(statement):
-        convert.from_row(row)  # raises for a row that breaks the schema: it must not be exported as if it were fine
-        yield convert.to_record(row)
+    def _stream(
+        self, connection: Connection, record_type: RecordType[AuditRecord], run_id: str
+    ) -> Iterator[dict[str, Any]]:
+        columns = record_type.table.c
+        statement = (
+            select(record_type.table)
+            .where(columns.run_id == run_id)
+            .order_by(*(columns[name] for name in record_type.order))
+            .execution_options(yield_per=_FETCH)
+        )
+        convert = mapper(record_type)
+        for row in connection.execute(statement):
+            convert.from_row(row)  # raises for a row that breaks the schema: it must not be exported as if it were fine
+            yield convert.to_record(row, withheld=self._include_payloads)

@@ -32,11 +32,12 @@ class RecordMapper(Generic[R]):
         self._discriminator = self._names.index(record_type.discriminator) if record_type.discriminator else None
         self._from_row = tuple(_from_row(column) for column in record_type.columns)
         self._to_row = tuple(_to_row(column) for column in record_type.columns)
-        self._exported = tuple(
-            (position, column.name, _to_json(column))
-            for position, column in enumerate(record_type.columns)
-            if column.withheld is None
+        self._from_json = tuple(_from_json(column) for column in record_type.columns)
+        self._all = tuple(
+            (position, column.name, _to_json(column)) for position, column in enumerate(record_type.columns)
         )
+        self._exported = tuple(each for each in self._all if record_type.columns[each[0]].withheld is None)
+        self._required = frozenset(name for _, name, _ in self._exported)
         self._fields = {shape: frozenset(shape.__dataclass_fields__) for shape in record_type.shapes.values()}
 
     def to_row(self, record: R) -> dict[str, object]:
@@ -49,22 +50,36 @@ class RecordMapper(Generic[R]):
 
     def from_row(self, row: Sequence[object]) -> R:
         """The contract of a row whose values stand in column order; AuditIntegrityError if it breaks the schema."""
-        values = [convert(value) for convert, value in zip(self._from_row, row, strict=True)]
+        return self._contract([convert(value) for convert, value in zip(self._from_row, row, strict=True)])
+
+    def from_record(self, record: Mapping[str, object]) -> R:
+        """The contract of an exported record; what it withholds is null. AuditIntegrityError if it breaks the schema."""
+        given = record.keys() - {"record_type", "signature"}
+        if not self._required <= given <= set(self._names):
+            values = [record.get(name) for name in self._names]
+            wrong = sorted((self._required - given) | (given - set(self._names)))
+            expected = "a field of this record type" if wrong[0] in given else "a value or null"
+            raise self.error(values, wrong[0], expected, "an unknown field" if wrong[0] in given else "no such field")
+        return self._contract(
+            [convert(record.get(name)) for name, convert in zip(self._names, self._from_json, strict=True)]
+        )
+
+    def _contract(self, values: Sequence[object]) -> R:
         shape = self._shape(values)
         fields = self._fields[shape]
         for name, value in zip(self._names, values, strict=True):
             if value is not None and name not in fields:
                 status = self.record_type.discriminator
-                raise self.error(row, name, f"nothing while {status} is {values[self._discriminator or 0]}", value)
+                raise self.error(values, name, f"nothing while {status} is {values[self._discriminator or 0]}", value)
         arguments: dict[str, Any] = {
             name: value for name, value in zip(self._names, values, strict=True) if name in fields
         }
         return shape(**arguments)
 
-    def to_record(self, row: Sequence[object]) -> dict[str, object]:
-        """The exported form of a row: `record_type`, then every column that the schema does not withhold."""
+    def to_record(self, row: Sequence[object], *, withheld: bool = False) -> dict[str, object]:
+        """The exported form of a row: `record_type`, then every column, those that the schema withholds if `withheld`."""
         record: dict[str, object] = {"record_type": self.record_type.name}
-        for position, name, convert in self._exported:
+        for position, name, convert in self._all if withheld else self._exported:
             record[name] = convert(row[position])
         return record
 
@@ -97,10 +112,18 @@ def record_type_of(record: AuditRecord) -> RecordType[AuditRecord]:
 
 
 def reshaped(record: AuditRecord, shape: type[R], changes: Mapping[str, object]) -> R:
-    """The record in another shape of its type: what both shapes have is kept, the rest comes from `changes`."""
+    """The record in another shape of its type: what both shapes have is kept, the rest comes from `changes`.
+
+    AuditIntegrityError if something is missing or does not belong to the shape.
+    """
     fields = shape.__dataclass_fields__
-    kept = {name: getattr(record, name) for name in fields if name not in changes and hasattr(record, name)}
-    arguments: dict[str, Any] = {**kept, **changes}
+    for name, value in changes.items():
+        if name not in fields:
+            convert = mapper(record_type_of(record))
+            status = convert.record_type.discriminator
+            values = list(convert.to_row(record).values())
+            raise convert.error(values, name, f"nothing while {status} is {changes.get(status or '')}", value)
+    arguments: dict[str, Any] = {name: changes.get(name, getattr(record, name, None)) for name in fields}
     return shape(**arguments)
 
 
@@ -144,6 +167,23 @@ def _to_json(column: Column) -> _Convert:
     if column.kind is Kind.TIMESTAMP:
         return lambda value: timestamp_text(value) if isinstance(value, datetime) else value
     return _unchanged
+
+
+def _from_json(column: Column) -> _Convert:
+    if column.enum is not None or column.kind is Kind.REAL:
+        return _from_row(column)
+    if column.kind is Kind.TIMESTAMP:
+        return lambda value: _parsed(value) if isinstance(value, str) else value
+    return _unchanged
+
+
+def _parsed(text: str) -> object:
+    """The time that `timestamp_text` wrote; any other spelling stays text, which the contract refuses."""
+    try:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return text
+    return moment if timestamp_text(moment) == text else text
 
 
 def _utc(value: object) -> object:

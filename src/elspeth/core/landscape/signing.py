@@ -15,7 +15,10 @@ from elspeth.core.canonical import canonical_bytes
 from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES
 
-__all__ = ["ManifestBuilder", "sign_record", "signature_of"]
+__all__ = ["MANIFEST", "ManifestBuilder", "sign_record", "signature_of", "withheld_columns"]
+
+MANIFEST = "manifest"
+"""The record type of the manifest."""
 
 HASH_ALGORITHM = "sha256"
 SIGNATURE_ALGORITHM = "hmac-sha256"
@@ -35,8 +38,7 @@ def sign_record(record: Mapping[str, object], key: bytes) -> dict[str, object]:
 class ManifestBuilder:
     """Counts and hashes the lines of an export, for the manifest that closes it."""
 
-    def __init__(self, *, signed: bool) -> None:
-        self._signed = signed
+    def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._counts: Counter[str] = Counter()
         self._run: Mapping[str, object] = {}
@@ -49,19 +51,24 @@ class ManifestBuilder:
         self._hash.update(line)
         self._hash.update(b"\n")
 
-    def manifest(self) -> dict[str, object]:
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Records added so far, per record type."""
+        return dict(self._counts)
+
+    def manifest(self, *, signed: bool, include_payloads: bool) -> dict[str, object]:
         """The manifest of what was added: `final_hash` is the SHA-256 over all lines, each with its line feed."""
         return {
-            "record_type": "manifest",
+            "record_type": MANIFEST,
             "run_id": self._run["run_id"],
             "run_status": self._run["status"],
             "epoch": EPOCH,
             "record_count": self._counts.total(),
-            "counts": dict(self._counts),
-            "withheld": withheld_columns(),
+            "counts": self.counts,
+            "withheld": [] if include_payloads else withheld_columns(),
             "hash_algorithm": HASH_ALGORITHM,
             "final_hash": self._hash.hexdigest(),
-            "signature_algorithm": SIGNATURE_ALGORITHM if self._signed else None,
+            "signature_algorithm": SIGNATURE_ALGORITHM if signed else None,
         }
 
 

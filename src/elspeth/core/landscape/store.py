@@ -12,12 +12,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, Update, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.lifecycle import check_change
 from elspeth.core.landscape.mapping import mapper, record_type_of
+from elspeth.core.landscape.refusal import refusal
 from elspeth_schema import tables
 from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord
@@ -38,6 +39,7 @@ class RecordStore:
         self._db = db
         self._lock = threading.RLock()
         self._depth = 0
+        self._failed = False
         self._transaction: ExitStack | None = None
         self._connection: Connection | None = None
         self._inserts: dict[str, _Rows] = {}
@@ -58,6 +60,7 @@ class RecordStore:
                 if self._depth == 1:
                     self._commit()
             except BaseException as error:
+                self._failed = True
                 if self._depth == 1:
                     self._discard(error)
                 raise
@@ -65,12 +68,19 @@ class RecordStore:
                 self._depth -= 1
 
     def _commit(self) -> None:
+        if self._failed:
+            message = (
+                "nothing of this unit was recorded: a call in it failed half-way, and its error was not passed on. "
+                "Let the error end the unit."
+            )
+            raise LandscapeError(message)
         self._flush()
         transaction, self._transaction, self._connection = self._transaction, None, None
         if transaction is not None:
             transaction.close()
 
     def _discard(self, error: BaseException) -> None:
+        self._failed = False
         self._inserts.clear()
         self._updates.clear()
         transaction, self._transaction, self._connection = self._transaction, None, None
@@ -95,7 +105,7 @@ class RecordStore:
                 key = tuple(row[name] for name in record_type.key)
                 waiting = self._inserts.setdefault(record_type.name, {})
                 if key in waiting:
-                    raise _key_error(record_type, key, "a key that is not yet used", "a second record with it")
+                    raise _key_error(record_type, key, "a key that is not yet used", key[-1])
                 waiting[key] = row
 
     def change(self, before: AuditRecord, after: AuditRecord) -> None:
@@ -116,40 +126,36 @@ class RecordStore:
         if not self._inserts and not self._updates:
             return
         connection = self._writing()
-        for name, record_type in RECORD_TYPES.items():
-            if inserts := self._inserts.get(name):
-                try:
+        savepoint = connection.begin_nested()
+        try:
+            for name, record_type in RECORD_TYPES.items():
+                if inserts := self._inserts.get(name):
                     connection.execute(insert(record_type.table), list(inserts.values()))
-                except IntegrityError as error:
-                    raise self._refusal(record_type, inserts, error) from error
-        for name, rows in self._updates.items():
-            _update(connection, RECORD_TYPES[name], rows)
+            for name, rows in self._updates.items():
+                record_type = RECORD_TYPES[name]
+                connection.execute(_update(record_type), [_update_values(record_type, row) for row in rows.values()])
+        except IntegrityError as error:
+            # What was refused keeps waiting, so that the unit cannot end as if it had been recorded.
+            savepoint.rollback()
+            raise self._refusal(connection, error) from error
+        savepoint.commit()
         self._inserts.clear()
         self._updates.clear()
 
-    def _refusal(
-        self, record_type: RecordType[AuditRecord], inserts: _Rows, error: IntegrityError
-    ) -> AuditIntegrityError:
-        """What the database refused. The rows are tried one by one in a new transaction, to find the one at fault."""
-        self._discard_transaction(error)
-        earlier = [each for each in RECORD_TYPES.values() if each.name in self._inserts]
-        culprit, reason = next(iter(inserts)), error.orig
+    def _refusal(self, connection: Connection, error: IntegrityError) -> AuditIntegrityError:
+        """What the database refused. The rows are tried one by one, to find the one at fault."""
         with ExitStack() as stack:
-            connection = stack.enter_context(self._db.engine.connect())
-            trial = connection.begin()
-            stack.callback(trial.rollback)
-            for each in earlier:
-                for key, row in self._inserts[each.name].items():
-                    try:
-                        connection.execute(insert(each.table), row)
-                    except IntegrityError as single:
-                        return _key_error(each, key, "a record that the schema allows", single.orig)
-        return _key_error(record_type, culprit, "a record that the schema allows", reason)
-
-    def _discard_transaction(self, error: BaseException) -> None:
-        transaction, self._transaction, self._connection = self._transaction, None, None
-        if transaction is not None:
-            transaction.__exit__(type(error), error, error.__traceback__)
+            stack.callback(connection.begin_nested().rollback)
+            for name, record_type in RECORD_TYPES.items():
+                for row in self._inserts.get(name, {}).values():
+                    if problem := _problem(connection, insert(record_type.table), row):
+                        return refusal(connection, record_type, row, problem, new=True)
+            for name, rows in self._updates.items():
+                record_type = RECORD_TYPES[name]
+                for row in rows.values():
+                    if problem := _problem(connection, _update(record_type), _update_values(record_type, row)):
+                        return refusal(connection, record_type, row, problem, new=False)
+        raise error
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -158,6 +164,8 @@ class RecordStore:
 
         AuditIntegrityError if no run is given and several runs have such a record.
         """
+        if len(record_type.key) == 1:
+            return self.get_by_key(record_type, key)
         if run_id is not None:
             return self.get_by_key(record_type, run_id, key)
         *_, name = record_type.key
@@ -193,7 +201,7 @@ class RecordStore:
         """The records that meet all conditions, in export order."""
         columns = record_type.table.c
         order = [columns[name] for name in record_type.order]
-        statement = select(record_type.table).where(and_(*conditions)).order_by(*order)
+        statement = select(record_type.table).where(*conditions).order_by(*order)
         convert = mapper(record_type).from_row
         return [convert(row) for row in self.rows(statement)]
 
@@ -208,23 +216,33 @@ class RecordStore:
                 return [tuple(row) for row in connection.execute(statement)]
 
 
-def _update(connection: Connection, record_type: RecordType[AuditRecord], rows: _Rows) -> None:
-    """Write the changed rows: of each the columns that may change, so that one statement serves them all."""
-    lifecycle = record_type.lifecycle
-    changing = sorted(lifecycle.while_open | lifecycle.afterwards)
+def _changing(record_type: RecordType[AuditRecord]) -> list[str]:
+    return sorted(record_type.lifecycle.while_open | record_type.lifecycle.afterwards)
+
+
+def _update(record_type: RecordType[AuditRecord]) -> Update:
+    """Write a changed row: the columns that may change, so that one statement serves all rows."""
     columns = record_type.table.c
-    statement = (
+    return (
         update(record_type.table)
         .where(*(columns[name] == bindparam(f"key_{name}") for name in record_type.key))
-        .values({name: bindparam(f"new_{name}") for name in changing})
+        .values({name: bindparam(f"new_{name}") for name in _changing(record_type)})
     )
-    connection.execute(
-        statement,
-        [
-            {f"key_{name}": row[name] for name in record_type.key} | {f"new_{name}": row[name] for name in changing}
-            for row in rows.values()
-        ],
-    )
+
+
+def _update_values(record_type: RecordType[AuditRecord], row: Mapping[str, object]) -> dict[str, object]:
+    values = {f"key_{name}": row[name] for name in record_type.key}
+    return values | {f"new_{name}": row[name] for name in _changing(record_type)}
+
+
+def _problem(connection: Connection, statement: Insert | Update, row: Mapping[str, object]) -> IntegrityError | None:
+    """Why the database refuses the row; None if it takes it."""
+    try:
+        with connection.begin_nested():
+            connection.execute(statement, row)
+    except IntegrityError as error:
+        return error
+    return None
 
 
 def _key_error(record_type: RecordType[AuditRecord], key: _Key, expected: str, got: object) -> AuditIntegrityError:

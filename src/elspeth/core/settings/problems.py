@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import UnionType
@@ -16,6 +17,7 @@ from elspeth.core.secrets import is_secret_key
 __all__ = ["Location", "Problem", "SettingsError", "did_you_mean", "structural_problems"]
 
 Location = tuple[str | int, ...]
+_WHAT_PYDANTIC_SAYS = re.compile(r"^Input should be |^\w+ should have |,? (unable to|after validation, not) .*")
 MAX_SHOWN = 60  # characters of an offending value in a message
 
 
@@ -71,7 +73,7 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
         case "value_error":
             return str(details["ctx"]["error"])
         case _:
-            expected = details["msg"].removeprefix("Input should be ").split(", unable to ")[0]
+            expected = _WHAT_PYDANTIC_SAYS.sub("", details["msg"])
             return f"expected {expected}, got {_shown(location, details['input'])}"
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import re
 
 from elspeth.contracts.plugins import Row
-from elspeth.plugins.sinks.file import FileSink, FileSinkOptions
+from elspeth.plugins.sinks.file import FileSink, FileSinkOptions, json_text
 
 __all__ = ["CsvSink"]
+
+_SPECIAL = re.compile('[",\r\n]')
 
 
 class CsvSink(FileSink):
@@ -33,6 +33,8 @@ class CsvSink(FileSink):
         columns, before = self._columns, ""
         if columns is None:
             columns = [*self._declared, *(name for name in row if name not in self._declared)]
+            if not columns:
+                raise ValueError("the row has no fields, so that the file would have no columns")
             before = _record(columns)
         elif not self._known.issuperset(row):
             unknown = next(name for name in row if name not in self._known)
@@ -48,9 +50,14 @@ class CsvSink(FileSink):
 
 
 def _record(cells: list[str]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(cells)
-    return buffer.getvalue()
+    """One record (RFC 4180, section 2). Python's own writer leaves a lone carriage return unquoted, which loses it."""
+    if cells == [""]:
+        return '""\n'  # an empty line would not be a record
+    return ",".join(map(_quoted, cells)) + "\n"
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if _SPECIAL.search(cell) else cell
 
 
 def _cell(value: object) -> str:
@@ -58,4 +65,4 @@ def _cell(value: object) -> str:
         return value
     if value is None:
         return ""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json_text(value)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from pathlib import Path
 
 from elspeth.contracts.plugins import Row, RowRejectedError, StagedOutput
-from elspeth.plugins.base import PluginOptions, Sink
+from elspeth.plugins.base import FilePath, PluginOptions, Sink
 from elspeth.plugins.coercion import RowValidator
 from elspeth.plugins.files import StagedFile
 
-__all__ = ["FileSink", "FileSinkOptions"]
+__all__ = ["FileSink", "FileSinkOptions", "json_text"]
 
 
 class FileSinkOptions(PluginOptions):
     """Options of sinks that write one file. Rows that do not satisfy the schema are refused."""
 
-    path: str
+    path: FilePath
 
 
 class FileSink(Sink):
@@ -25,6 +26,7 @@ class FileSink(Sink):
     options_model = FileSinkOptions
 
     def __init__(self, options: FileSinkOptions) -> None:
+        super().__init__(options)
         self._validator = RowValidator(options.schema_config)
         self._file = StagedFile(Path(options.path))
 
@@ -69,3 +71,11 @@ class FileSink(Sink):
     def discard(self) -> None:
         """Remove the staging file."""
         self._file.discard()
+
+
+def json_text(value: object) -> str:
+    """JSON of a value in the order it has; ValueError when it has none."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except TypeError as error:
+        raise ValueError(str(error)) from error

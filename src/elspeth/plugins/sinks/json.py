@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from elspeth.contracts.plugins import Row
-from elspeth.plugins.sinks.file import FileSink, FileSinkOptions
+from elspeth.plugins.sinks.file import FileSink, FileSinkOptions, json_text
 
 __all__ = ["JsonSink"]
 
@@ -22,7 +20,7 @@ class JsonSink(FileSink):
 
     def render(self, row: Row) -> bytes:
         """The row as an element of the array."""
-        content = json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+        content = json_text(row).encode()
         before = b"[\n" if self._is_empty else b",\n"
         self._is_empty = False
         return before + content

@@ -17,9 +17,6 @@ class NullSink(Sink):
     determinism = Determinism.DETERMINISTIC
     options_model = PluginOptions
 
-    def __init__(self, options: PluginOptions) -> None:
-        """There is nothing to keep."""
-
     def open(self, staging_name: str) -> None:
         """Nothing to prepare."""
 

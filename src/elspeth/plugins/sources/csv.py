@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TextIO
 
 from elspeth.contracts.plugins import InvalidRow, PluginError, Row
-from elspeth.plugins.base import Source, SourceOptions
+from elspeth.plugins.base import FilePath, Source, SourceOptions
 from elspeth.plugins.coercion import RowValidator, SchemaViolationError
 
 __all__ = ["CsvSource", "CsvSourceOptions"]
@@ -20,7 +20,7 @@ MAX_CHARACTERS = 16_777_216  # of one line and of one field: what one row may co
 class CsvSourceOptions(SourceOptions):
     """Options of the CSV source."""
 
-    path: str
+    path: FilePath
 
 
 class CsvSource(Source):
@@ -36,18 +36,19 @@ class CsvSource(Source):
     options_model = CsvSourceOptions
 
     def __init__(self, options: CsvSourceOptions) -> None:
+        super().__init__(options)
         self._path = Path(options.path)
         self._validator = RowValidator(options.schema_config)
-        self._file: BinaryIO | None = None
+        self._file: TextIO | None = None
         self._size = 0
 
     def read(self) -> Iterator[Row | InvalidRow]:
         """Every row in order; PluginError names the file, and the line where there is one."""
         csv.field_size_limit(MAX_CHARACTERS)
         try:
-            with self._path.open("rb") as self._file:
-                self._size = self._file.seek(0, io.SEEK_END)
-                self._file.seek(0)
+            # A byte that is not UTF-8 becomes a lone surrogate, so that only its own record is invalid.
+            with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as self._file:
+                self._size = os.fstat(self._file.fileno()).st_size
                 yield from self._rows(_Lines(self._file, self._path))
         except OSError as error:
             raise PluginError(f"{self._path} cannot be read: {error.strerror}") from error
@@ -56,7 +57,7 @@ class CsvSource(Source):
         """How much of the file has been read."""
         if self._file is None or self._file.closed or not self._size:
             return None
-        return self._file.tell() / self._size
+        return self._file.buffer.tell() / self._size
 
     def _rows(self, lines: _Lines) -> Iterator[Row | InvalidRow]:
         reader = csv.reader(lines, strict=True)
@@ -107,9 +108,8 @@ class CsvSource(Source):
 class _Lines:
     """The lines of a file, with what is wrong in those of the record that is being read."""
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        # A byte that is not UTF-8 becomes a lone surrogate, so that only its own record is invalid.
-        self._text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    def __init__(self, file: TextIO, path: Path) -> None:
+        self._file = file
         self._path = path
         self._number = 0
         self._first = 1
@@ -120,7 +120,7 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._text.readline(MAX_CHARACTERS + 1)
+        line = self._file.readline(MAX_CHARACTERS + 1)
         if not line:
             raise StopIteration
         self._number += 1

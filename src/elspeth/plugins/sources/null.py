@@ -19,9 +19,6 @@ class NullSource(Source):
     determinism = Determinism.DETERMINISTIC
     options_model = SourceOptions
 
-    def __init__(self, options: SourceOptions) -> None:
-        """There is nothing to keep."""
-
     def read(self) -> Iterator[Row | InvalidRow]:
         """Nothing."""
         return iter(())

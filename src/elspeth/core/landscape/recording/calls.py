@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +15,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now, storable_text
 from elspeth.core.payload_store import PayloadStore
 from elspeth_schema import records
+from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import Call, CallStatus, CallType, Operation, OperationStatus, OperationType
 from elspeth_schema.tables import calls_table, operations_table
 
@@ -34,7 +34,6 @@ class CallRecording(RecorderPart):
     def __init__(self, db: LandscapeDB, *, payload_store: PayloadStore | None = None) -> None:
         super().__init__(db, payload_store=payload_store)
         self._next_index: OrderedDict[tuple[str, str], int] = OrderedDict()
-        self._index_lock = threading.Lock()
 
     def allocate_call_index(self, state_id: str, *, run_id: str | None = None) -> int:
         """The next free call index of a state, from 0. Each index is handed out once."""
@@ -126,7 +125,7 @@ class CallRecording(RecorderPart):
         return call
 
     def _allocate(self, run_id: str, parent: _Parent, parent_id: str) -> int:
-        with self._index_lock:
+        with self.unit_of_work():  # which only one thread at a time is in
             key = (run_id, parent_id)
             if key not in self._next_index:
                 columns = calls_table.c
@@ -216,11 +215,16 @@ class CallRecording(RecorderPart):
     ) -> None:
         """Record how an operation ended."""
         before = self._store.require(records.OPERATION, operation_id, run_id=run_id)
+        new_status = member_of(OperationStatus, status, call="complete_operation")
+        if new_status is OperationStatus.OPEN:
+            key: dict[str, object] = {"run_id": before.run_id, "operation_id": operation_id}
+            expected = "one of pending, completed, failed"
+            raise AuditIntegrityError(table="operations", key=key, field="status", expected=expected, got=new_status)
         moment = now()
         elapsed = max((moment - before.started_at).total_seconds() * 1000, 0.0)
         after = replace(
             before,
-            status=member_of(OperationStatus, status, call="complete_operation"),
+            status=new_status,
             completed_at=moment,
             output_data_ref=self._keep(output_data, None),
             output_data_hash=None if output_data is None else stable_hash(output_data),

@@ -10,6 +10,7 @@ from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now, storable_text
 from elspeth.core.landscape.reproducibility import grade_of
 from elspeth_schema import records
+from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import ExportStatus, Node, ReproducibilityGrade, Run, RunStatus, SecretResolution
 from elspeth_schema.tables import nodes_table, runs_table, secret_resolutions_table
 
@@ -52,9 +53,15 @@ class RunRecording(RecorderPart):
     ) -> Run:
         """Record that a run ended."""
         before = self._store.require(records.RUN, run_id, run_id=run_id)
+        new_status = member_of(RunStatus, status, call="complete_run")
+        if not new_status.is_terminal:
+            key: dict[str, object] = {"run_id": run_id}
+            raise AuditIntegrityError(
+                table="runs", key=key, field="status", expected="completed or failed", got=new_status
+            )
         run = replace(
             before,
-            status=member_of(RunStatus, status, call="complete_run"),
+            status=new_status,
             completed_at=now(),
             reproducibility_grade=_grade(reproducibility_grade) or before.reproducibility_grade,
         )

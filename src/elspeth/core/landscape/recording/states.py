@@ -87,9 +87,9 @@ class StateRecording(RecorderPart):
             "status": new_status,
             "completed_at": moment,
             "duration_ms": float(duration_ms) if duration_ms is not None else _elapsed_ms(before.started_at, moment),
-            "context_after_json": json_or_none(context_after),
         }
         optional = {
+            "context_after_json": json_or_none(context_after),
             "output_hash": None if output_data is None else stable_hash(output_data),
             "error_json": json_or_none(tolerant(error)),
             "success_reason_json": json_or_none(success_reason),

@@ -1,0 +1,86 @@
+"""``elspeth explain``: what became of a row, told from the audit database or from an export alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from elspeth.cli.database import OptionalDatabaseOption, open_landscape
+from elspeth.cli.options import ExitCode, JsonOption
+
+if TYPE_CHECKING:
+    from elspeth.core.landscape.story import RowStory
+    from elspeth.core.landscape.trail import Trail
+
+__all__ = ["explain"]
+
+_MAX_ROW = 2**53 - 1
+"""Largest position that a record can hold."""
+
+
+def explain(
+    *,
+    run: Annotated[
+        str, typer.Option(metavar="RUN|latest", help="The run's id, or the run that began last.")
+    ] = "latest",
+    row: Annotated[
+        int | None, typer.Option(min=0, max=_MAX_ROW, metavar="N", help="Position of the row in the source, from 0.")
+    ] = None,
+    token: Annotated[str | None, typer.Option(metavar="ID", help="One token, and those made from it.")] = None,
+    database: OptionalDatabaseOption = None,
+    export: Annotated[
+        Path | None, typer.Option("--from", metavar="EXPORT", help="An export to read instead of the database.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Tell what became of a row: its tokens, their steps and decisions, what failed, and where they ended."""
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415  start time
+
+    from elspeth.cli.story_text import story_text  # noqa: PLC0415
+    from elspeth.contracts.errors import AuditIntegrityError  # noqa: PLC0415
+    from elspeth.core.landscape.database import LandscapeError  # noqa: PLC0415
+    from elspeth.core.landscape.story import story_json  # noqa: PLC0415
+    from elspeth.core.landscape.story_reader import NotRecordedError  # noqa: PLC0415
+
+    if (row is None) == (token is None):
+        raise typer.BadParameter("give --row or --token: either the row's position or a token's id")
+    if (database is None) == (export is None):
+        raise typer.BadParameter("give -d or --from: either the audit database or an export")
+    try:
+        if export is not None:
+            story = _from_export(export, run, row, token)
+        else:
+            story = _from_database(database or "", run, row, token)
+    except (LandscapeError, AuditIntegrityError, NotRecordedError, SQLAlchemyError) as error:
+        typer.echo(f"error: {getattr(error, 'orig', None) or error}", err=True)
+        raise typer.Exit(ExitCode.FAILED) from error
+    typer.echo(story_json(story) if json else story_text(story))
+
+
+def _from_database(database: str, run: str, row: int | None, token: str | None) -> RowStory:
+    from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415  start time
+    from elspeth.core.landscape.trail import DatabaseTrail  # noqa: PLC0415
+
+    with open_landscape(database) as db:
+        run_id = resolve_run(db, run)
+        with db.snapshot() as connection:
+            return _story(DatabaseTrail(connection, run_id), row, token)
+
+
+def _from_export(path: Path, run: str, row: int | None, token: str | None) -> RowStory:
+    from elspeth.core.landscape.exporter import RunNotFoundError  # noqa: PLC0415  start time
+    from elspeth.core.landscape.select_run import LATEST  # noqa: PLC0415
+    from elspeth.core.landscape.trail import ExportTrail  # noqa: PLC0415
+
+    trail = ExportTrail(path)
+    if run not in (LATEST, trail.run_id):
+        raise RunNotFoundError(f"export {path} holds run {trail.run_id!r}, not {run!r}")
+    return _story(trail, row, token)
+
+
+def _story(trail: Trail, row: int | None, token: str | None) -> RowStory:
+    from elspeth.core.landscape.story_reader import row_story, token_story  # noqa: PLC0415  start time
+
+    return row_story(trail, row) if row is not None else token_story(trail, token or "")

@@ -1,0 +1,37 @@
+"""``elspeth plugins``: what settings may name."""
+
+from __future__ import annotations
+
+import json as jsonlib
+
+import typer
+
+from elspeth.cli.options import ExitCode, JsonOption
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Look at the installed plugins.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def _group() -> None:
+    """Look at the installed plugins."""
+
+
+@app.command("list")
+def list_plugins(*, json: JsonOption = False) -> None:
+    """List the plugins that settings may name."""
+    from elspeth.cli.text import aligned  # noqa: PLC0415  start time
+    from elspeth.plugins.manager import PluginManager, PluginRegistrationError  # noqa: PLC0415
+
+    try:
+        plugins = PluginManager.installed().all()
+    except PluginRegistrationError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(ExitCode.FAILED) from error
+    columns = ("type", "name", "version", "description")
+    rows = [(plugin.kind.value, plugin.name, plugin.plugin_version, plugin.description()) for plugin in plugins]
+    if json:
+        typer.echo(jsonlib.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+    else:
+        typer.echo(aligned([columns, *rows]))

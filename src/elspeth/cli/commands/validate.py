@@ -1,0 +1,25 @@
+"""``elspeth validate``: check a settings file and show what it would do."""
+
+from __future__ import annotations
+
+import typer
+
+from elspeth.cli.options import ExitCode, NoDotenvOption, SettingsOption
+
+__all__ = ["validate"]
+
+
+def validate(*, settings: SettingsOption, no_dotenv: NoDotenvOption = False) -> None:
+    """Check a settings file and show its plan. Writes nothing."""
+    from elspeth.cli.loading import load_pipeline  # noqa: PLC0415  start time
+    from elspeth.cli.plan import plan_as_text  # noqa: PLC0415
+    from elspeth.core.settings import SettingsError  # noqa: PLC0415
+    from elspeth.plugins.manager import PluginRegistrationError  # noqa: PLC0415
+
+    try:
+        loaded = load_pipeline(settings, no_dotenv=no_dotenv)
+    except (SettingsError, PluginRegistrationError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(ExitCode.USAGE) from error
+    typer.echo(plan_as_text(loaded.pipeline))
+    typer.echo(f"{settings}: valid", err=True)

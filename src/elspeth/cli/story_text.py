@@ -1,0 +1,224 @@
+"""The story of a row as a tree for people. Hashes are shortened; JSON has them whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from elspeth.cli.tree import Branch, draw
+from elspeth.core.landscape.story import (
+    BatchStory,
+    MentionedToken,
+    OperationStory,
+    OutputStory,
+    RouteStory,
+    RowStory,
+    StepStory,
+    TokenStory,
+)
+from elspeth_schema.contracts import (
+    Artifact,
+    Call,
+    Node,
+    NodeState,
+    NodeStateCompleted,
+    NodeStateFailed,
+    NodeStateOpen,
+    TokenOutcome,
+    TransformErrorRecord,
+    ValidationErrorRecord,
+)
+
+__all__ = ["story_text"]
+
+_HASH = 12
+"""Characters of a hash that are shown."""
+
+_TEXT = 200
+"""Characters of a message or a JSON text that are shown."""
+
+_LISTED = 10
+"""Members, outputs, operations or artifacts that are shown of one batch or sink."""
+
+
+def story_text(story: RowStory) -> str:
+    """The story as lines of text."""
+    row = story.row
+    kept = f", kept as {row.source_data_ref}" if row.source_data_ref else ""
+    return draw(
+        Branch(
+            f"run {story.run_id}: {story.run_status}",
+            Branch(
+                f"row {row.row_index} from {_node(story.source)}: {_hash(row.source_data_hash)}{kept}",
+                *_some(map(_operation, story.source_operations)),
+                *map(_validation_error, story.validation_errors),
+                *(_token(token, parents=True) for token in story.tokens),
+                *([] if story.tokens else [Branch("no token was recorded")]),
+            ),
+        )
+    )
+
+
+def _token(story: TokenStory, *, parents: bool = False) -> Branch:
+    token = story.token
+    made = {
+        "on branch": token.branch_name,
+        "by fork": token.fork_group_id,
+        "by merge": token.join_group_id,
+        "by expansion": token.expand_group_id,
+    }
+    label = f"token {token.token_id}{_facts(made)}"
+    if story.parents and (parents or len(story.parents) > 1):
+        label += f", made from {', '.join(parent.parent_token_id for parent in story.parents)}"
+    return Branch(
+        label,
+        *(_batch(batch, "came out of") for batch in story.made_by),
+        *map(_step, story.steps),
+        *map(_transform_error, story.errors),
+        *(_batch(batch, "went into") for batch in story.batches),
+        *(Branch(f"outcome: {_outcome(outcome)}") for outcome in story.outcomes),
+        *([] if any(outcome.is_terminal for outcome in story.outcomes) else [Branch("outcome: has not ended")]),
+        *map(_token, story.children),
+        *(Branch(f"merged into token {token.token_id}, told under its first parent") for token in story.merged_into),
+    )
+
+
+def _step(story: StepStory) -> Branch:
+    state = story.state
+    retry = f", attempt {state.attempt}" if state.attempt else ""
+    return Branch(
+        f"step {state.step_index} at {_node(story.node)}{retry}: {_progress(state)}",
+        *_reasons(state),
+        *map(_call, story.calls),
+        *map(_route, story.routes),
+        *_some(map(_operation, story.operations)),
+        *_some(map(_artifact, story.artifacts)),
+    )
+
+
+def _progress(state: NodeState) -> str:
+    given = f", input {_hash(state.input_hash)}"
+    if isinstance(state, NodeStateOpen):
+        return f"{state.status}{given}"
+    output = state.output_hash if isinstance(state, NodeStateCompleted | NodeStateFailed) else None
+    made = "no output" if output is None else f"output {'the same' if output == state.input_hash else _hash(output)}"
+    return f"{state.status}{_took(state.duration_ms)}{given}, {made}"
+
+
+def _reasons(state: NodeState) -> Iterator[Branch]:
+    if isinstance(state, NodeStateCompleted) and state.success_reason_json is not None:
+        yield Branch(f"because {_short(state.success_reason_json)}")
+    if isinstance(state, NodeStateFailed) and state.error_json is not None:
+        yield Branch(f"error {_short(state.error_json)}")
+
+
+def _route(story: RouteStory) -> Branch:
+    event = story.event
+    facts = {
+        "mode": event.mode,
+        "reason": event.reason_hash and _hash(event.reason_hash),
+        "kept as": event.reason_ref,
+    }
+    return Branch(f"sent along {story.edge.label} to {_node(story.target)}{_facts(facts)}")
+
+
+def _call(call: Call) -> Branch:
+    facts = {
+        "request": _hash(call.request_hash),
+        "kept as": call.request_ref,
+        "answer": call.response_hash and _hash(call.response_hash),
+        "answer kept as": call.response_ref,
+        "error": call.error_json and _short(call.error_json),
+    }
+    return Branch(f"call {call.call_index} {call.call_type}: {call.status}{_took(call.latency_ms)}{_facts(facts)}")
+
+
+def _operation(story: OperationStory) -> Branch:
+    operation = story.operation
+    error = f", error {_short(operation.error_message)}" if operation.error_message else ""
+    return Branch(
+        f"{operation.operation_type}: {operation.status}{_took(operation.duration_ms)}{error}",
+        *_some(map(_call, story.calls)),
+    )
+
+
+def _artifact(artifact: Artifact) -> Branch:
+    size = f"{artifact.size_bytes:,} bytes"
+    return Branch(f"{artifact.artifact_type} {artifact.path_or_uri}: {size}, {_hash(artifact.content_hash)}")
+
+
+def _batch(story: BatchStory, verb: str) -> Branch:
+    batch = story.batch
+    facts = {
+        "attempt": batch.attempt or None,
+        "triggered by": batch.trigger_type,
+        "because": batch.trigger_reason and _short(batch.trigger_reason),
+    }
+    members = [Branch(f"member {each.member.ordinal}: {_mentioned(each.token)}") for each in story.members]
+    return Branch(
+        f"{verb} batch {batch.batch_id} of {_node(story.node)}: {batch.status}{_facts(facts)}",
+        *_some(members),
+        *_some(map(_output, story.outputs)),
+    )
+
+
+def _output(story: OutputStory) -> Branch:
+    if story.token is not None:
+        return Branch(f"output: {_mentioned(story.token)}")
+    if story.artifact is not None:
+        return Branch(f"output: {_artifact(story.artifact).label}")
+    return Branch(f"output: {story.output.output_type} {story.output.output_id}, which is not in the run")
+
+
+def _mentioned(story: MentionedToken) -> str:
+    ended = "has not ended" if story.outcome is None else _outcome(story.outcome)
+    return f"token {story.token.token_id} of row {story.row_index}: {ended}"
+
+
+def _outcome(outcome: TokenOutcome) -> str:
+    facts = {
+        "to sink": outcome.sink_name,
+        "batch": outcome.batch_id,
+        "fork": outcome.fork_group_id,
+        "merge": outcome.join_group_id,
+        "expansion": outcome.expand_group_id,
+        "expected": outcome.expected_branches_json and _short(outcome.expected_branches_json),
+        "error": outcome.error_hash and _hash(outcome.error_hash),
+        "context": outcome.context_json and _short(outcome.context_json),
+    }
+    return f"{outcome.outcome}{_facts(facts)}"
+
+
+def _validation_error(error: ValidationErrorRecord) -> Branch:
+    return Branch(f"invalid, sent to {error.destination}: {_short(error.error)}")
+
+
+def _transform_error(error: TransformErrorRecord) -> Branch:
+    details = "no details" if error.error_details_json is None else _short(error.error_details_json)
+    return Branch(f"not processed at {error.transform_id}, sent to {error.destination}: {details}")
+
+
+def _node(node: Node) -> str:
+    return f"{node.node_id} ({node.plugin_name} {node.plugin_version})"
+
+
+def _facts(facts: Mapping[str, object]) -> str:
+    return "".join(f", {name} {value}" for name, value in facts.items() if value is not None)
+
+
+def _hash(digest: str) -> str:
+    return digest[:_HASH]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _TEXT else f"{text[:_TEXT]}... ({len(text):,} characters)"
+
+
+def _took(duration_ms: float | None) -> str:
+    return "" if duration_ms is None else f" in {duration_ms:,.1f} ms"
+
+
+def _some(branches: Iterable[Branch]) -> Sequence[Branch]:
+    """The first of the branches, and how many there are besides."""
+    found = list(branches)
+    more = len(found) - _LISTED
+    return found if more <= 0 else [*found[:_LISTED], Branch(f"and {more:,} more, in the JSON form")]

@@ -1,0 +1,33 @@
+"""The summary of a completed run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from elspeth.cli.text import aligned
+from elspeth.engine.result import RunResult
+
+__all__ = ["summary_as_data", "summary_as_text"]
+
+
+def summary_as_text(result: RunResult, database_url: str) -> str:
+    """The summary for people."""
+    return aligned(_lines(result, database_url))
+
+
+def summary_as_data(result: RunResult, database_url: str) -> dict[str, object]:
+    """The summary for programs."""
+    return {**asdict(result), "database": database_url}
+
+
+def _lines(result: RunResult, database_url: str) -> Iterator[tuple[str, str]]:
+    yield "run", result.run_id
+    yield "rows in", f"{result.rows:,}"
+    for sink, count in result.rows_by_sink.items():
+        yield f"to sink {sink}", f"{count:,}"
+    yield "failed", f"{result.failed:,}"
+    yield "quarantined", f"{result.quarantined:,}"
+    yield "audit database", database_url
+    if result.export_path is not None:
+        yield "export", f"{result.export_path} ({result.exported_records:,} records)"

@@ -1,0 +1,80 @@
+"""Reads exports of every lossless form, and verifies them on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from elspeth.core.landscape.export_forms import MANIFEST_FILE, ExportError, StoredRecord
+from elspeth.core.landscape.export_text import read_text
+from elspeth.core.landscape.export_verifier import ExportSummary, ExportVerifier, VerificationError
+from elspeth_schema.contracts import AuditRecord
+
+__all__ = ["ExportEntry", "ExportReader", "read_export"]
+
+
+class ExportEntry(NamedTuple):
+    """A record of an export: where it stands, its values, and its contract (what is withheld is null there)."""
+
+    where: str
+    record: Mapping[str, object]
+    contract: AuditRecord
+
+
+class ExportReader:
+    """An export, to be iterated over once: every record in order, but for the manifest.
+
+    Raises ExportError at the first record that is not as it was exported. Only an iteration that reaches the end has
+    verified the export: what it gave out before is provisional. Memory does not grow with the export.
+    """
+
+    def __init__(self, path: Path, records: Iterator[StoredRecord], *, signing_key: bytes | None) -> None:
+        self._path = path
+        self._records = records
+        self._verifier = ExportVerifier(signing_key)
+
+    @property
+    def summary(self) -> ExportSummary:
+        """What was read; RuntimeError unless it was read to its end."""
+        if self._verifier.summary is None:
+            message = f"{self._path}: the export was not read to its end"
+            raise RuntimeError(message)
+        return self._verifier.summary
+
+    def __iter__(self) -> Iterator[ExportEntry]:
+        """Every record in order."""
+        last = None
+        for where, record, line in self._records:
+            try:
+                contract = self._verifier.check(record, line)
+            except VerificationError as error:
+                raise ExportError(self._path, where, str(error)) from error
+            last = f"after {where}"
+            if contract is not None:
+                yield ExportEntry(where, record, contract)
+        if self._verifier.summary is None:
+            raise ExportError(self._path, last, "expected the manifest, got the end: the export is incomplete")
+
+
+def read_export(path: Path, *, signing_key: bytes | None = None) -> ExportReader:
+    """An export of any form but CSV, to be read; ExportError if the path cannot be one.
+
+    With a key every signature is checked, and an export without signatures is refused.
+    """
+    try:
+        names = {entry.name for entry in path.iterdir()} if path.is_dir() else None
+        if names is None:
+            path.open("rb").close()
+    except OSError as error:
+        raise ExportError(path, None, f"cannot be read: {error.strerror}") from error
+    if names is None:
+        return ExportReader(path, read_text(path), signing_key=signing_key)
+    if any(name.endswith(".csv") for name in names):
+        problem = "is a CSV export, in which null and empty text look the same: use its json, jsonl or parquet form"
+        raise ExportError(path, None, problem)
+    if MANIFEST_FILE not in names:
+        raise ExportError(path, None, f"is no export: expected a file, or a directory with {MANIFEST_FILE}")
+    from elspeth.core.landscape.export_parquet import read_parquet  # noqa: PLC0415  pyarrow is an extra
+
+    return ExportReader(path, read_parquet(path), signing_key=signing_key)

@@ -1,0 +1,111 @@
+"""The records of one run, to be read only: from its database, or from its export alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from operator import attrgetter
+from pathlib import Path
+from typing import Protocol, TypeVar, cast
+
+from sqlalchemy import Connection, select
+
+from elspeth.core.chunks import chunks
+from elspeth.core.landscape.export_reader import read_export
+from elspeth.core.landscape.mapping import mapper, record_type_of, reshaped
+from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.records import RecordType
+
+__all__ = ["DatabaseTrail", "ExportTrail", "Trail", "grouped", "referred"]
+
+R = TypeVar("R", bound=AuditRecord)
+
+_AT_ONCE = 1000
+"""Values in one SQL condition: databases bound the parameters of a statement, SQLite at 32,766."""
+
+
+class Trail(Protocol):
+    """One run's records. Both kinds give equal answers: what the schema withholds from exports is null in either."""
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+
+    def records(self, record_type: RecordType[R], column: str, values: Collection[str | int]) -> list[R]:
+        """The records whose column has one of the values, in no particular order.
+
+        AuditIntegrityError for a record that breaks the schema.
+        """
+
+
+class DatabaseTrail:
+    """A run in a database, as a connection sees it: pass one that is a snapshot for a story in which all fits."""
+
+    def __init__(self, connection: Connection, run_id: str) -> None:
+        self._connection = connection
+        self.run_id = run_id
+
+    def records(self, record_type: RecordType[R], column: str, values: Collection[str | int]) -> list[R]:
+        """See `Trail`. One statement for each thousand values."""
+        columns = record_type.table.c
+        convert = mapper(record_type).from_row
+        found: list[R] = []
+        for wanted in chunks(set(values), _AT_ONCE):
+            statement = select(record_type.table).where(columns.run_id == self.run_id, columns[column].in_(wanted))
+            found += [_disclosed(record_type, convert(tuple(row))) for row in self._connection.execute(statement)]
+        return found
+
+
+class ExportTrail:
+    """A run in an export, which is read once, verified and kept in memory.
+
+    Raises ExportError for one that is not complete and as it was written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._records: dict[str, list[AuditRecord]] = defaultdict(list)
+        self._indexes: dict[tuple[str, str], dict[object, list[AuditRecord]]] = {}
+        reader = read_export(path)
+        for entry in reader:
+            record_type = record_type_of(entry.contract)
+            self._records[record_type.name].append(_disclosed(record_type, entry.contract))
+        self.run_id = reader.summary.run_id
+
+    def records(self, record_type: RecordType[R], column: str, values: Collection[str | int]) -> list[R]:
+        """See `Trail`. The first call for a column goes through all records of the type."""
+        index = self._indexes.get((record_type.name, column))
+        if index is None:
+            index = self._indexes[record_type.name, column] = defaultdict(list)
+            for record in self._records[record_type.name]:
+                index[getattr(record, column)].append(record)
+        found = [record for value in set(values) for record in index.get(value, ())]
+        return cast("list[R]", found)
+
+
+def grouped(
+    trail: Trail, record_type: RecordType[R], column: str, values: Collection[str], *order: str
+) -> dict[str, tuple[R, ...]]:
+    """The records whose column has one of the values, by that value; each group in the order of the named columns."""
+    groups: dict[str, list[R]] = defaultdict(list)
+    for record in sorted(trail.records(record_type, column, values), key=attrgetter(*order)):
+        groups[getattr(record, column)].append(record)
+    return {value: tuple(group) for value, group in groups.items()}
+
+
+def referred(trail: Trail, record_type: RecordType[R], sources: Iterable[AuditRecord], column: str) -> dict[str, R]:
+    """The records that a column of the sources refers to, by id; AuditIntegrityError if one is missing."""
+    *_, key = record_type.key
+    wanted: dict[str, AuditRecord] = {getattr(source, column): source for source in sources}
+    found: dict[str, R] = {getattr(record, key): record for record in trail.records(record_type, key, wanted)}
+    for value, source in wanted.items():
+        if value not in found:
+            row = mapper(record_type_of(source)).to_row(source)
+            expected = f"a {record_type.name} of the run"
+            raise mapper(record_type_of(source)).error(list(row.values()), column, expected, value)
+    return found
+
+
+def _disclosed(record_type: RecordType[R], record: R) -> R:
+    """The record without what exports withhold, also where an export was made to contain it."""
+    withheld = {column.name: None for column in record_type.columns if column.withheld is not None}
+    return reshaped(record, type(record), withheld) if withheld else record

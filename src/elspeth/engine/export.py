@@ -1,0 +1,44 @@
+"""The export of the audit trail that settings ask for after a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from elspeth.contracts.enums import ExportStatus
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.export_files import ExportFormat, write_export
+from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.settings.model import ExportSettings
+from elspeth.engine.errors import ExportFailedError
+
+__all__ = ["export_after_run"]
+
+
+def export_after_run(
+    db: LandscapeDB,
+    run_id: str,
+    export: ExportSettings,
+    path: str,
+    *,
+    signing_key: bytes | None,
+    progress: Callable[[int], None] | None,
+) -> int:
+    """Write the export and record how it went; the number of records. ExportFailedError when it cannot be written.
+
+    A crash leaves the status pending: the run itself is complete, and can be exported again.
+    """
+    recorder = LandscapeRecorder(db)
+    recorder.set_export_status(run_id, ExportStatus.PENDING, export_format=export.format, export_sink=export.sink)
+    try:
+        records = write_export(
+            db, run_id, Path(path), format=ExportFormat(export.format), signing_key=signing_key, progress=progress
+        )
+    except BaseException as error:
+        recorder.set_export_status(run_id, ExportStatus.FAILED, error=f"{type(error).__name__}: {error}")
+        if isinstance(error, OSError):
+            message = f"the export of run {run_id} cannot be written to {path}: {error.strerror}"
+            raise ExportFailedError(message) from error
+        raise
+    recorder.set_export_status(run_id, ExportStatus.COMPLETED)
+    return records

@@ -1,0 +1,195 @@
+"""A run from its first record to its last.
+
+1. Record the run, its nodes and edges.
+2. Open the source and the sinks, each with an operation that says so.
+3. Take rows through the pipeline in groups: stage, make durable, commit.
+4. Prove that every row has ended.
+5. Commit the names of the finished bytes, then publish them.
+6. Complete the run, and export its audit trail if the settings ask for that.
+
+Up to step 5 nothing is visible outside the audit database. A failure in any step is recorded, and what was recorded
+before it stays.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from elspeth.contracts.enums import OperationStatus, OperationType, RowOutcome, RunStatus
+from elspeth.contracts.errors import AuditIntegrityError
+from elspeth.contracts.plugins import InvalidRow, PluginError, Row
+from elspeth.core.canonical import CANONICAL_VERSION
+from elspeth.core.landscape.accounting import account_for
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.secrets import mask_secrets
+from elspeth.engine.errors import AccountingError
+from elspeth.engine.export import export_after_run
+from elspeth.engine.pipeline import Pipeline
+from elspeth.engine.preflight import RunKeys
+from elspeth.engine.processor import RowProcessor
+from elspeth.engine.result import Ending, Progress, RunResult, count_by_outcome, count_by_sink
+from elspeth.engine.sinks import SinkSet
+
+__all__ = ["Observer", "Orchestrator"]
+
+GROUP_SIZE = 500  # rows per commit: what a run holds in memory, and what a crash takes from the record at most
+
+_Item = Row | InvalidRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """Who is told how far a run has come, and how many records of it are exported."""
+
+    on_rows: Callable[[Progress], None] | None = None
+    on_exported: Callable[[int], None] | None = None
+
+
+class Orchestrator:
+    """Runs one pipeline once, recording in one audit database."""
+
+    def __init__(self, db: LandscapeDB, pipeline: Pipeline, keys: RunKeys, observer: Observer | None = None) -> None:
+        self._db = db
+        self._recorder = LandscapeRecorder(db)
+        self._pipeline = pipeline
+        self._keys = keys
+        self._observer = observer or Observer()
+        self._rows = 0
+        self._endings: Counter[Ending] = Counter()
+
+    def run(self) -> RunResult:
+        """Run the pipeline to its end. Whatever stops it is recorded with the run, and raised."""
+        run_id, edges = self._begin()
+        source_id = self._pipeline.source_node.node_id
+        loading = self._recorder.begin_operation(run_id, source_id, OperationType.SOURCE_LOAD)
+        is_loaded = False
+        sinks = SinkSet(self._recorder, run_id)
+        try:
+            sinks.open(self._pipeline.sinks, self._pipeline.sink_nodes)
+            self._process(RowProcessor(self._recorder, run_id, self._pipeline, edges, sinks), sinks)
+            self._recorder.complete_operation(
+                loading.operation_id, OperationStatus.COMPLETED, run_id=run_id, output_data={"rows": self._rows}
+            )
+            is_loaded = True
+            self._prove_every_row_ended(run_id)
+            sinks.publish()
+            self._recorder.finalize_run(run_id, RunStatus.COMPLETED)
+        except BaseException as error:
+            self._record_failure(run_id, sinks, None if is_loaded else loading.operation_id, error)
+            raise
+        return self._result(run_id, self._export(run_id))
+
+    def _begin(self) -> tuple[str, dict[tuple[str, str], str]]:
+        """Record the run and its graph; its id, and edge ids by the node they leave and their label."""
+        config = mask_secrets(self._pipeline.settings.model_dump(mode="json"), self._keys.mask)
+        with self._recorder.unit_of_work():
+            run_id = self._recorder.begin_run(config, CANONICAL_VERSION).run_id
+            for sequence, node in enumerate(self._pipeline.nodes):
+                self._recorder.register_node(
+                    run_id,
+                    node.plugin_name,
+                    node.node_type,
+                    node.plugin_version,
+                    mask_secrets(node.config, self._keys.mask),
+                    node_id=node.node_id,
+                    sequence=sequence,
+                    determinism=node.determinism,
+                    schema_config=node.schema,
+                )
+            edges = {
+                (edge.from_node, edge.label): self._recorder.register_edge(
+                    run_id, edge.from_node, edge.to_node, edge.label, edge.mode
+                ).edge_id
+                for edge in self._pipeline.edges()
+            }
+        return run_id, edges
+
+    def _process(self, processor: RowProcessor, sinks: SinkSet) -> None:
+        for group in _in_groups(self._pipeline.source.read()):
+            # A crash before the commit leaves staged rows that no record names; after it, rows that are recorded and
+            # durable. A failure inside discards the records of the whole group, for its staged rows may be lost.
+            with self._recorder.unit_of_work():
+                endings = Counter(processor.process(self._rows + offset, item) for offset, item in enumerate(group))
+                sinks.sync()
+            self._rows += len(group)
+            self._endings.update(endings)
+            if self._observer.on_rows is not None:
+                fraction = self._pipeline.source.fraction_read()
+                self._observer.on_rows(Progress(rows=self._rows, fraction=fraction, endings=self._endings))
+
+    def _prove_every_row_ended(self, run_id: str) -> None:
+        account = account_for(self._db, run_id)
+        if account.rows != self._rows:
+            raise AccountingError(f"run {run_id}: expected {self._rows} recorded rows, got {account.rows}")
+        if account.unfinished_tokens:
+            tokens = ", ".join(account.unfinished_tokens)
+            raise AccountingError(f"run {run_id}: expected a terminal outcome for every token, got none for {tokens}")
+
+    def _record_failure(self, run_id: str, sinks: SinkSet, loading_id: str | None, error: BaseException) -> None:
+        """Record what stopped the run. The error is told what stays behind, for whoever reports it."""
+        for place in sinks.abandon():
+            error.add_note(f"Rows that were recorded as written are kept in {place}.")
+        reason = f"{type(error).__name__}: {error}"
+        try:
+            with self._recorder.unit_of_work():
+                if loading_id is not None:
+                    self._recorder.complete_operation(loading_id, OperationStatus.FAILED, run_id=run_id, error=reason)
+                sinks.record_failure(reason)
+                self._recorder.finalize_run(run_id, RunStatus.FAILED)
+        except (AuditIntegrityError, LandscapeError, SQLAlchemyError, OSError) as failure:
+            error.add_note(f"The audit database still calls run {run_id} running: {failure}.")
+        else:
+            error.add_note(f"Run {run_id} is recorded as failed.")
+
+    def _export(self, run_id: str) -> tuple[str, int] | None:
+        """Export the run if the settings ask for it; where to, and how many records."""
+        export = self._pipeline.settings.landscape.export
+        if not export.enabled or export.sink is None:
+            return None
+        path = str(self._pipeline.settings.sinks[export.sink].options["path"])
+        records = export_after_run(
+            self._db,
+            run_id,
+            export,
+            path,
+            signing_key=self._keys.signing_key,
+            progress=self._observer.on_exported,
+        )
+        return path, records
+
+    def _result(self, run_id: str, exported: tuple[str, int] | None) -> RunResult:
+        by_sink, by_outcome = count_by_sink(self._endings), count_by_outcome(self._endings)
+        path, records = exported or (None, None)
+        return RunResult(
+            run_id=run_id,
+            rows=self._rows,
+            rows_by_sink={name: by_sink[name] for name in self._pipeline.sinks},
+            failed=by_outcome[RowOutcome.FAILED],
+            quarantined=by_outcome[RowOutcome.QUARANTINED],
+            export_path=path,
+            exported_records=records,
+        )
+
+
+def _in_groups(rows: Iterable[_Item]) -> Iterator[list[_Item]]:
+    """The rows in groups. Those that were read before the source failed come first, then its error."""
+    iterator = iter(rows)
+    failure: PluginError | None = None
+    while failure is None:
+        group: list[_Item] = []
+        try:
+            for item in islice(iterator, GROUP_SIZE):
+                group.append(item)  # noqa: PERF402  what came before an error must not be lost
+        except PluginError as error:
+            failure = error
+        if group:
+            yield group
+        elif failure is None:
+            return
+    raise failure

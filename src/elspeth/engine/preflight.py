@@ -1,0 +1,52 @@
+"""What a run needs from the environment, checked before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from elspeth.core.secrets import (
+    ALLOW_RAW_VARIABLE,
+    FINGERPRINT_VARIABLE,
+    Mask,
+    find_secrets,
+    redact,
+    secret_mask,
+)
+from elspeth.core.settings import Problem, Settings, SettingsError
+
+__all__ = ["SIGNING_VARIABLE", "RunKeys", "keys_for_run"]
+
+SIGNING_VARIABLE = "ELSPETH_SIGNING_KEY"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunKeys:
+    """How a run hides secrets, and the key that signs its export, if it is to be signed."""
+
+    mask: Mask
+    signing_key: bytes | None
+
+
+def keys_for_run(settings: Settings, environ: Mapping[str, str], *, source: str) -> RunKeys:
+    """Find the keys that the settings ask for; SettingsError for those that the environment does not have.
+
+    `source` is the name of the settings file, for messages.
+    """
+    problems = []
+    mask = secret_mask(environ)
+    if mask is None:
+        message = (
+            "is a secret, which is never stored: "
+            f"set {FINGERPRINT_VARIABLE} to record a fingerprint of it, or {ALLOW_RAW_VARIABLE}=true to record none"
+        )
+        secrets = find_secrets(settings.model_dump(mode="json"))
+        problems += [Problem(location=location, message=message) for location in secrets]
+    export = settings.landscape.export
+    signing_key = environ.get(SIGNING_VARIABLE, "")
+    if export.enabled and export.sign and not signing_key:
+        message = f"a signed export needs a key: set {SIGNING_VARIABLE}, or sign: false"
+        problems.append(Problem(location=("landscape", "export", "sign"), message=message))
+    if problems:
+        raise SettingsError(source, problems)
+    return RunKeys(mask=mask or redact, signing_key=signing_key.encode() if export.sign else None)

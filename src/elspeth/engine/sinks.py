@@ -1,0 +1,114 @@
+"""The sinks of a run: opened together, fed row by row, published only after the audit trail names their bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from elspeth.contracts.enums import OperationStatus, OperationType
+from elspeth.contracts.plugins import Row, StagedOutput
+from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.engine.pipeline import Node
+from elspeth.plugins.base import Sink
+
+__all__ = ["OpenSink", "SinkSet"]
+
+
+@dataclass(slots=True, kw_only=True)
+class OpenSink:
+    """A sink that takes rows. `last_state_id` is the newest state that wrote to it."""
+
+    sink: Sink
+    node_id: str
+    operation_id: str
+    rows: int = 0
+    synced_rows: int = 0
+    last_state_id: str | None = None
+    is_published: bool = False
+
+    def write(self, row: Row, state_id: str) -> None:
+        """Stage one row; raises what the sink raises, and counts the row only when it was taken."""
+        self.sink.write(row)
+        self.rows += 1
+        self.last_state_id = state_id
+
+
+class SinkSet:
+    """All sinks of one run."""
+
+    def __init__(self, recorder: LandscapeRecorder, run_id: str) -> None:
+        self._recorder = recorder
+        self._run_id = run_id
+        self._sinks: dict[str, OpenSink] = {}
+
+    def __getitem__(self, name: str) -> OpenSink:
+        return self._sinks[name]
+
+    def open(self, sinks: Mapping[str, Sink], nodes: Mapping[str, Node]) -> None:
+        """Begin the write operation of each sink and open it; PluginError from the first that cannot be opened."""
+        for name, sink in sinks.items():
+            operation = self._recorder.begin_operation(self._run_id, nodes[name].node_id, OperationType.SINK_WRITE)
+            self._sinks[name] = OpenSink(sink=sink, node_id=nodes[name].node_id, operation_id=operation.operation_id)
+            sink.open(self._run_id)
+
+    def sync(self) -> None:
+        """Make every staged row durable. Comes before the commit that says the rows are written."""
+        for each in self._sinks.values():
+            if each.synced_rows < each.rows:
+                each.sink.sync()
+                each.synced_rows = each.rows
+
+    def publish(self) -> None:
+        """Show the output of every sink.
+
+        A crash before the commit leaves staged files and no artifact. A crash after it leaves artifacts whose bytes are
+        staged or already in place, and open operations: the renames still to do are those whose operation is open.
+        """
+        finished = [(each, each.sink.finish()) for each in self._sinks.values()]
+        with self._recorder.unit_of_work():
+            for each, output in finished:
+                if output is not None and each.last_state_id is not None:
+                    self._register(each, each.last_state_id, output)
+        for each, output in finished:
+            each.sink.publish()
+            summary: dict[str, object] = {"rows": each.rows}
+            if output is not None:
+                summary |= {"path": output.path, "content_hash": output.content_hash, "size_bytes": output.size_bytes}
+            each.is_published = True
+            self._recorder.complete_operation(
+                each.operation_id, OperationStatus.COMPLETED, run_id=self._run_id, output_data=summary
+            )
+
+    def abandon(self) -> list[str]:
+        """Stop before the end; the places where rows stay staged.
+
+        What may be recorded as written is never removed: only a sink without durable rows is cleaned up.
+        """
+        places = []
+        for each in self._unpublished():
+            if each.synced_rows == 0:
+                each.sink.discard()
+            elif place := each.sink.close():
+                places.append(place)
+        return places
+
+    def record_failure(self, reason: str) -> None:
+        """Record that the sinks which are not published did not complete."""
+        for each in self._unpublished():
+            self._recorder.complete_operation(
+                each.operation_id, OperationStatus.FAILED, run_id=self._run_id, error=reason
+            )
+
+    def _unpublished(self) -> list[OpenSink]:
+        return [each for each in self._sinks.values() if not each.is_published]
+
+    def _register(self, each: OpenSink, state_id: str, output: StagedOutput) -> None:
+        self._recorder.register_artifact(
+            self._run_id,
+            state_id,
+            each.node_id,
+            output.artifact_type,
+            output.path,
+            output.content_hash,
+            output.size_bytes,
+        )

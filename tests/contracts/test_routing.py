@@ -1,0 +1,46 @@
+"""Routing decisions that contradict themselves cannot be made."""
+
+import pytest
+
+from elspeth.contracts.enums import RoutingKind, RoutingMode
+from elspeth.contracts.routing import RoutingAction
+
+
+def test_a_decision_has_the_destinations_of_its_kind() -> None:
+    assert RoutingAction.continue_().destinations == ()
+    assert RoutingAction.route("true", reason={"rule": "x"}).destinations == ("true",)
+    assert RoutingAction.fork_to_paths(["a", "b"]) == RoutingAction(
+        RoutingKind.FORK_TO_PATHS, ("a", "b"), RoutingMode.COPY
+    )
+
+
+def test_the_reason_cannot_be_changed_afterwards() -> None:
+    reason = {"rule": "x"}
+    action = RoutingAction.route("true", reason=reason)
+    reason["rule"] = "y"
+    assert dict(action.reason) == {"rule": "x"}
+    with pytest.raises(TypeError):
+        action.reason["rule"] = "z"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("kind", "destinations", "mode", "message"),
+    [
+        (RoutingKind.CONTINUE, ("a",), RoutingMode.MOVE, "a token that continues has no destinations, got ('a',)"),
+        (RoutingKind.ROUTE, (), RoutingMode.MOVE, "a routed token has exactly one destination, got ()"),
+        (RoutingKind.FORK_TO_PATHS, (), RoutingMode.COPY, "a fork needs at least one path and no path twice, got ()"),
+        (
+            RoutingKind.FORK_TO_PATHS,
+            ("a", "a"),
+            RoutingMode.COPY,
+            "a fork needs at least one path and no path twice, got ('a', 'a')",
+        ),
+        (RoutingKind.ROUTE, ("a",), RoutingMode.COPY, "mode 'copy' belongs to forks: a token that takes 'route' moves"),
+    ],
+)
+def test_contradictions_are_refused(
+    kind: RoutingKind, destinations: tuple[str, ...], mode: RoutingMode, message: str
+) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  the whole message is compared
+        RoutingAction(kind, destinations, mode)
+    assert str(caught.value) == message

@@ -1,0 +1,82 @@
+"""Schemas as users write them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.contracts.schema import SUPPORTED_TYPES, FieldDefinition, SchemaConfig
+
+FIELDS = st.lists(
+    st.builds(
+        FieldDefinition,
+        name=st.from_regex(r"[a-z_]{1,8}", fullmatch=True),
+        field_type=st.sampled_from(sorted(SUPPORTED_TYPES)),
+        required=st.booleans(),
+    ),
+    min_size=1,
+    unique_by=lambda field: field.name,
+).map(tuple)
+NAME_AND_TYPE = "expected 'name: type' with the type one of any, bool, float, int, str"
+DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
+SCHEMAS = st.just(DYNAMIC) | st.builds(
+    SchemaConfig, mode=st.sampled_from(["strict", "free"]), fields=FIELDS, is_dynamic=st.just(False)
+)
+
+
+@given(SCHEMAS)
+def test_a_schema_survives_its_dictionary(schema: SchemaConfig) -> None:
+    assert SchemaConfig.from_dict(schema.to_dict()) == schema
+
+
+@pytest.mark.parametrize(
+    "config", [{"fields": "dynamic"}, {"mode": "observed"}, {"mode": "dynamic", "fields": "dynamic"}]
+)
+def test_dynamic_schemas_accept_any_field(config: dict[str, object]) -> None:
+    assert SchemaConfig.from_dict(config) == DYNAMIC
+    assert DYNAMIC.allows_extra_fields
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"), [("free", "free"), ("flexible", "free"), ("strict", "strict"), ("fixed", "strict")]
+)
+def test_both_vocabularies_of_modes_are_understood(mode: str, expected: str) -> None:
+    schema = SchemaConfig.from_dict({"mode": mode, "fields": ["id: int", "note: str?"]})
+    assert schema.mode == expected
+    assert schema.allows_extra_fields is (expected == "free")
+    assert schema.fields == (FieldDefinition("id", "int"), FieldDefinition("note", "str", required=False))
+
+
+def test_an_unquoted_field_in_yaml_is_a_mapping_and_understood() -> None:
+    schema = SchemaConfig.from_dict({"mode": "free", "fields": [{"id": "int?"}]})
+    assert schema.fields == (FieldDefinition("id", "int", required=False),)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({}, "mode is missing: expected 'free' or 'strict' beside a list of fields, or fields: dynamic"),
+        (
+            {"mode": "loose", "fields": ["id: int"]},
+            "mode 'loose' is unknown: expected one of strict, fixed, free, flexible, dynamic, observed",
+        ),
+        ({"mode": "free"}, "mode 'free' needs a list of fields such as 'id: int', got None"),
+        (
+            {"mode": "dynamic", "fields": ["id: int"]},
+            "mode 'dynamic' accepts any fields: expected no list of fields beside it",
+        ),
+        ({"mode": "free", "fields": ["id: int", "id: str"]}, "field 'id' is declared more than once"),
+        (
+            {"mode": "free", "fields": ["id: integer"]},
+            f"field 'id: integer' is not understood: {NAME_AND_TYPE}",
+        ),
+        (
+            {"mode": "free", "fields": [7]},
+            f"field 7 is not understood: {NAME_AND_TYPE}",
+        ),
+        ({"fields": "dynamic", "strict": True}, "unknown key 'strict': expected 'mode' and 'fields'"),
+    ],
+)
+def test_what_is_no_schema_is_refused(config: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  the whole message is compared
+        SchemaConfig.from_dict(config)
+    assert str(caught.value) == message

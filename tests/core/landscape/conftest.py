@@ -1,0 +1,24 @@
+"""An audit database and its recorder, on each engine in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recorder import LandscapeRecorder
+from tests.fixtures.landscapes import NewLandscape
+
+
+@pytest.fixture
+def landscape(new_landscape: NewLandscape) -> Iterator[LandscapeDB]:
+    """An empty audit database."""
+    with new_landscape() as database:
+        yield database
+
+
+@pytest.fixture
+def recorder(landscape: LandscapeDB) -> LandscapeRecorder:
+    """The recorder of that database, without a payload store."""
+    return LandscapeRecorder(landscape)

@@ -1,0 +1,347 @@
+"""Settings files: what loads, what the environment adds, and that every problem is named at once."""
+
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.plugins import PluginKind
+from elspeth.core.settings import Settings, SettingsError, load_settings
+from elspeth.plugins.base import PluginOptions, SourceOptions
+from elspeth.plugins.sinks.file import FileSinkOptions
+
+
+class Catalogue:
+    """Plugins for tests, without finding installed ones."""
+
+    models: dict[tuple[PluginKind, str], type[PluginOptions]]
+
+    def __init__(self) -> None:
+        self.models = {
+            (PluginKind.SOURCE, "csv"): FileSourceOptions,
+            (PluginKind.SOURCE, "null"): SourceOptions,
+            (PluginKind.SINK, "csv"): FileSinkOptions,
+            (PluginKind.SINK, "null"): PluginOptions,
+        }
+
+    def names(self, kind: PluginKind) -> list[str]:
+        return sorted(name for known, name in self.models if known is kind)
+
+    def options_model(self, kind: PluginKind, name: str) -> type[PluginOptions]:
+        return self.models[kind, name]
+
+
+class FileSourceOptions(SourceOptions):
+    path: str
+
+
+VALID = """
+datasource:
+  plugin: csv
+  options: {path: in.csv}
+sinks:
+  out:
+    plugin: csv
+    options: {path: out.csv}
+  other:
+    plugin: csv
+    options: {path: other.csv}
+output_sink: out
+gates:
+  - name: split
+    condition: row['kind'] == 'x'
+    routes:
+      true: other
+      "false": continue
+"""
+
+
+def load(tmp_path: Path, text: str, **environ: str) -> Settings:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    return load_settings(path, environ=environ, plugins=Catalogue())
+
+
+def problems(tmp_path: Path, text: str, **environ: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, text, **environ)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_defaults_are_those_of_the_reference(tmp_path: Path) -> None:
+    settings = load(tmp_path, VALID)
+    assert settings.landscape.url == "sqlite:///./runs/audit.db"
+    assert (settings.landscape.enabled, settings.landscape.auto_migrate) == (True, False)
+    assert not settings.landscape.export.enabled
+    assert not settings.landscape.export.sign
+    assert settings.concurrency.max_workers == 4
+    assert settings.retry.model_dump() == {
+        "max_attempts": 3,
+        "initial_delay_seconds": 1.0,
+        "max_delay_seconds": 60.0,
+        "exponential_base": 2.0,
+    }
+    assert (settings.checkpoint.enabled, settings.checkpoint.aggregation_boundaries) == (True, True)
+    assert (settings.payload_store.base_path, settings.payload_store.retention_days) == (".elspeth/payloads", 90)
+    assert settings.run_mode == "live"
+
+
+def test_an_unquoted_true_is_a_label(tmp_path: Path) -> None:
+    assert load(tmp_path, VALID).gates[0].routes == {"true": "other", "false": "continue"}
+
+
+def test_numbers_are_labels_too(tmp_path: Path) -> None:
+    text = VALID.replace("row['kind'] == 'x'", "row['n'] % 2").replace("true:", "1:").replace('"false":', "0:")
+    assert load(tmp_path, text).gates[0].routes == {"1": "other", "0": "continue"}
+
+
+def test_variables_are_expanded_with_defaults(tmp_path: Path) -> None:
+    text = VALID.replace("out.csv", '"${DIR:-output}/${NAME}.csv"')
+    assert load(tmp_path, text, NAME="result").sinks["out"].options == {"path": "output/result.csv"}
+    assert load(tmp_path, text, NAME="result", DIR="").sinks["out"].options == {"path": "/result.csv"}
+
+
+def test_an_unset_variable_without_default_is_a_problem(tmp_path: Path) -> None:
+    assert problems(tmp_path, VALID.replace("out.csv", '"${NAME}.csv"')) == [
+        "sinks.out.options.path: environment variable NAME is not set: set it, or write a default as ${NAME:-default}"
+    ]
+
+
+def test_the_environment_overrides_keys_at_any_depth(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        VALID,
+        ELSPETH_CONCURRENCY__MAX_WORKERS="8",
+        ELSPETH_LANDSCAPE__EXPORT__SIGN="true",
+        ELSPETH_SINKS__OUT__OPTIONS__PATH="elsewhere.csv",
+        ELSPETH_GATES__0__NAME="renamed",
+        ELSPETH_SIGNING_KEY="is no override",
+        OTHER__KEY="is not ours",
+    )
+    assert settings.concurrency.max_workers == 8
+    assert settings.landscape.export.sign
+    assert settings.sinks["out"].options["path"] == "elsewhere.csv"
+    assert settings.gates[0].name == "renamed"
+
+
+def test_an_override_that_fits_nowhere_is_a_problem(tmp_path: Path) -> None:
+    assert problems(tmp_path, VALID, ELSPETH_CONCURENCY__MAX_WORKERS="8", ELSPETH_OUTPUT_SINK__X="1") == [
+        "the environment sets ELSPETH_CONCURENCY__MAX_WORKERS: no section 'concurency'; did you mean 'concurrency'?",
+        "the environment sets ELSPETH_OUTPUT_SINK__X: the settings have nothing at that place that could hold it",
+    ]
+
+
+ALL_AT_ONCE = """
+datasource:
+  plugin: cvs
+  options: {path: in.csv}
+sinks:
+  out:
+    plugin: csv
+    options: {pth: out.csv}
+  stray:
+    plugin: csv
+    options: {path: stray.csv, schema: {mode: strict, fields: ["id: integer"]}}
+output_sink: outt
+gates:
+  - name: split
+    condition: row['kind'] == 'x'
+    routes: {"yes": out, "no": nowhere}
+  - name: split
+    condition: row['kind'] ==
+    routes: {a: out, b: continue}
+  - name: call
+    condition: row['kind'].upper() == 'X'
+    routes: {"true": out, "false": continue}
+concurrency: {max_workers: none}
+landscpe: {}
+landscape:
+  backend: postgresql
+  url: sqlite:///audit.db
+  export: {enabled: true, format: json}
+"""
+
+
+def test_every_problem_is_named_at_once_with_its_path(tmp_path: Path) -> None:
+    found = problems(tmp_path, ALL_AT_ONCE)
+    assert found[0].startswith("concurrency.max_workers: expected a valid integer, got 'none'")
+    assert found[1].startswith("landscpe: unknown key: expected one of datasource, sinks, output_sink,")
+    assert found[1].endswith("; did you mean 'landscape'?")
+    assert found[2:] == [
+        "datasource.plugin: unknown source plugin 'cvs': expected one of csv, null; did you mean 'csv'?",
+        "sinks.out.options.path: is required but missing",
+        "sinks.out.options.pth: unknown key: expected one of schema, path; did you mean 'path'?",
+        (
+            "sinks.stray.options.schema: field 'id: integer' is not understood: "
+            "expected 'name: type' with the type one of any, bool, float, int, str"
+        ),
+        "output_sink: unknown sink 'outt': expected one of out, stray; did you mean 'out'?",
+        "gates[0].routes.no: unknown sink 'nowhere': expected one of continue, fork, out, stray",
+        "gates[0].routes: the condition is true or false: expected the labels 'true' and 'false', got 'yes', 'no'",
+        "gates[1].name: the name 'split' is taken by gates[0]: give each gate its own",
+        "gates[1].condition: the condition is not a valid expression: invalid syntax",
+        (
+            "gates[2].condition: the condition has a call at column 1: "
+            "expected row.get('field') or row.get('field', default)"
+        ),
+        "gates[1]: no row comes here: no route of gates[0] continues",
+        "landscape.url: expected a URL that begins with 'postgresql', got 'sqlite'",
+        "landscape.export.sink: is required when the export is enabled: name the sink whose path it is written to",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (
+            "output_sink: out",
+            "output_sink: out\nlandscape: {export: {enabled: true, sink: other, format: json}}",
+            [
+                "gates[0].routes.true: sink 'other' takes the export of the audit trail: rows need another sink",
+            ],
+        ),
+        (
+            "path: other.csv",
+            "path: ./out.csv",
+            ["sinks.other.options.path: the file './out.csv' is also that of sinks.out: give each its own"],
+        ),
+        (
+            "path: out.csv",
+            "path: in.csv",
+            ["sinks.out.options.path: the file 'in.csv' is also that of datasource: give each its own"],
+        ),
+        ("true: other", "true: out", ["sinks.other: no row comes here: no route leads to this sink"]),
+        (
+            "options: {path: in.csv}",
+            "options: {path: in.csv, on_validation_failure: othr}",
+            [
+                (
+                    "datasource.options.on_validation_failure: "
+                    "unknown sink 'othr': expected one of discard, out, other; did you mean 'other'?"
+                ),
+            ],
+        ),
+        (
+            "  other:\n",
+            "  continue:\n",
+            [
+                "sinks.continue: the name 'continue' is reserved: give the sink another one",
+                "gates[0].routes.true: unknown sink 'other': expected one of continue, fork, out, continue",
+            ],
+        ),
+        (
+            "output_sink: out",
+            "output_sink: out\nretry: {max_attempts: 0, api_key: {a: 1}}",
+            [
+                "retry.max_attempts: expected greater than 0, got 0",
+                (
+                    "retry.api_key: unknown key: expected one of max_attempts, initial_delay_seconds, "
+                    "max_delay_seconds, exponential_base"
+                ),
+            ],
+        ),
+        (
+            "output_sink: out",
+            "output_sink: out\nlandscape: {export: {enabled: true, sink: gone, format: json}}",
+            ["landscape.export.sink: unknown sink 'gone': expected one of out, other"],
+        ),
+        (
+            "output_sink: out",
+            "output_sink: out\ncoalesce: [{name: c, branches: [a]}]",
+            [
+                "coalesce[0].branches: expected at least 2 items, got a list",
+                "coalesce: coalesce steps are not available in this version of elspeth",
+            ],
+        ),
+        ("path: out.csv}", "path: ''}", ["sinks.out.options.path: expected at least 1 character, got ''"]),
+        (
+            "path: out.csv}",
+            "path: 2024-01-01}",
+            ["sinks.out.options.path: expected text, a number, true, false or null, got a date; quote it"],
+        ),
+        ("path: out.csv}", "path: .nan}", ["sinks.out.options.path: expected a finite number, got nan"]),
+    ],
+)
+def test_contradictions_between_sections_are_named(
+    tmp_path: Path, before: str, after: str, expected: list[str]
+) -> None:
+    assert problems(tmp_path, VALID.replace(before, after)) == expected
+
+
+@pytest.mark.parametrize(
+    ("addition", "expected"),
+    [
+        ("row_plugins: [{plugin: passthrough}]", "row_plugins: transforms are"),
+        ("aggregations: [{name: a, plugin: batch_stats}]", "aggregations: aggregations are"),
+        ("coalesce: [{name: c, branches: [a, b]}]", "coalesce: coalesce steps are"),
+        ("checkpoint: {enabled: true}", "checkpoint: checkpoints are"),
+        ("payload_store: {retention_days: 7}", "payload_store: the payload store is"),
+        ("run_mode: replay", "run_mode: run mode 'replay' is"),
+        ("landscape: {enabled: false}", "landscape.enabled: runs without an audit database are"),
+        (
+            "landscape: {export: {enabled: '${ON:-true}', sink: spare, format: parquet}}",
+            "landscape.export.format: exports as 'parquet' are",
+        ),
+    ],
+)
+def test_what_cannot_be_run_yet_is_said_and_not_ignored(tmp_path: Path, addition: str, expected: str) -> None:
+    spare = "sinks:\n  spare:\n    plugin: csv\n    options: {path: spare.csv}\n" if "spare" in addition else "sinks:\n"
+    text = VALID.replace("sinks:\n", spare) + addition
+    assert problems(tmp_path, text) == [f"{expected} not available in this version of elspeth"]
+
+
+def test_forks_are_not_run_yet(tmp_path: Path) -> None:
+    text = VALID.replace("true: other", "true: fork").replace("name: split", "name: split\n    fork_to: [out, other]")
+    assert problems(tmp_path, text) == ["gates[0]: forks are not available in this version of elspeth"]
+
+
+def test_a_secret_value_is_not_shown_in_a_message(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, VALID + "rate_limit: {services: {api_token: hunter2}}")
+    assert found.startswith("rate_limit.services.api_token: expected ")
+    assert found.endswith(", got a value that is not shown because it may be secret")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty: expected at least datasource, sinks and output_sink"),
+        (b"# nothing\n", "is empty: expected at least datasource, sinks and output_sink"),
+        (b"- a\n- b\n", "expected a mapping of settings, got a list"),
+        (b"just text", "expected a mapping of settings, got text"),
+        (b"\x7fELF\x02\x01\x01\x00\x00", "is not text: it contains NUL bytes"),
+        (b"a: 1\nb: \xff\n", "is not UTF-8 text: byte 0xff in line 2"),
+        (b"a: [1, 2\nb: 3\n", "is not valid YAML at line 2, column 2: expected ',' or ']', but got ':'"),
+        (b"a: 1\nb: 2\na: 3\n", "is not valid YAML at line 3, column 1: key 'a' occurs twice"),
+        (b"a: {true: 1, yes: 2}\n", "is not valid YAML at line 1, column 14: key 'true' occurs twice"),
+        (b"a: !!python/object:os.system {}\n", None),
+        (b"a: &a [*a]\n", "a[0][0]: is nested deeper than 50 levels, or contains itself"),
+        (b"[" * 5000, "is not valid YAML: nested too deeply"),
+        (b"a: 2024-13-45\n", "is not valid YAML: month must be in 1..12"),
+        (b"#" * 1_048_577, "is too large for a settings file: expected at most 1048576 bytes"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_file_that_is_no_settings_file_gives_one_message(tmp_path: Path, content: bytes, message: str | None) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path, environ={}, plugins=Catalogue())
+    (problem,) = caught.value.problems
+    if message is not None:
+        assert str(problem) == message
+    assert str(caught.value) == f"{path}: 1 problem\n  {problem}"
+
+
+def test_aliases_cannot_make_a_small_file_arbitrarily_large(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    assert problems(tmp_path, "\n".join(lines)) == ["is too large: expected at most 100000 values, aliases included"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("missing.yaml", "cannot be read: No such file or directory"), (".", "cannot be read: Is a directory")],
+)
+def test_a_path_that_cannot_be_read_gives_one_message(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path / name, environ={}, plugins=Catalogue())
+    assert [str(problem) for problem in caught.value.problems] == [message]

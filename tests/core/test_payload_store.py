@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.core.payload_store import FilesystemPayloadStore, IntegrityError
+
+CONTENT = b"what was read"
+CONTENT_HASH = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return tmp_path / "payloads"
+
+
+@pytest.fixture
+def store(base: Path) -> FilesystemPayloadStore:
+    return FilesystemPayloadStore(base)
+
+
+def files(base: Path) -> list[str]:
+    return sorted(str(path.relative_to(base)) for path in base.rglob("*") if path.is_file())
+
+
+def alter(base: Path) -> Path:
+    path = base / CONTENT_HASH[:2] / CONTENT_HASH
+    path.write_bytes(b"something else")
+    return path
+
+
+@given(content=st.binary())
+def test_what_was_stored_is_retrieved(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    store = FilesystemPayloadStore(tmp_path_factory.mktemp("payloads"))
+    content_hash = store.store(content)
+    assert content_hash == hashlib.sha256(content).hexdigest()
+    assert store.retrieve(content_hash) == content
+
+
+def test_a_payload_lies_below_the_first_digits_of_its_hash(store: FilesystemPayloadStore, base: Path) -> None:
+    assert store.store(CONTENT) == CONTENT_HASH
+    assert files(base) == [f"{CONTENT_HASH[:2]}/{CONTENT_HASH}"]
+
+
+def test_the_same_content_is_kept_once(store: FilesystemPayloadStore, base: Path) -> None:
+    assert store.store(CONTENT) == store.store(CONTENT)
+    assert len(files(base)) == 1
+
+
+def test_another_store_on_the_same_directory_finds_it(store: FilesystemPayloadStore, base: Path) -> None:
+    store.store(CONTENT)
+    assert FilesystemPayloadStore(base).retrieve(CONTENT_HASH) == CONTENT
+
+
+def test_a_payload_exists_from_its_storing_to_its_deletion(store: FilesystemPayloadStore) -> None:
+    assert not store.exists(CONTENT_HASH)
+    store.store(CONTENT)
+    assert store.exists(CONTENT_HASH)
+    assert store.delete(CONTENT_HASH)
+    assert not store.exists(CONTENT_HASH)
+    assert not store.delete(CONTENT_HASH)
+
+
+def test_what_is_not_kept_is_a_key_error(store: FilesystemPayloadStore) -> None:
+    with pytest.raises(KeyError) as caught:
+        store.retrieve(CONTENT_HASH)
+    assert caught.value.args == (CONTENT_HASH,)
+
+
+def test_an_altered_payload_is_not_retrieved(store: FilesystemPayloadStore, base: Path) -> None:
+    store.store(CONTENT)
+    path = alter(base)
+    with pytest.raises(IntegrityError) as caught:
+        store.retrieve(CONTENT_HASH)
+    altered = hashlib.sha256(b"something else").hexdigest()
+    assert str(caught.value) == (
+        f"payload {path}: expected SHA-256 {CONTENT_HASH}, got {altered}. The file was altered."
+    )
+
+
+def test_an_altered_payload_does_not_pass_for_stored(store: FilesystemPayloadStore, base: Path) -> None:
+    store.store(CONTENT)
+    alter(base)
+    with pytest.raises(IntegrityError, match=r"The file was altered\.$"):
+        store.store(CONTENT)
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_crash_while_storing_leaves_nothing_under_the_hash(
+    store: FilesystemPayloadStore, base: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    (base / CONTENT_HASH[:2]).mkdir()
+    with monkeypatch.context() as patched:
+        if step == "fsync":
+            patched.setattr(os, "fsync", crash)
+        else:
+            patched.setattr(Path, "replace", crash)
+        with pytest.raises(KeyboardInterrupt):
+            store.store(CONTENT)
+    assert files(base) == []
+    assert not store.exists(CONTENT_HASH)
+    assert store.retrieve(store.store(CONTENT)) == CONTENT
+
+
+@pytest.mark.parametrize("content_hash", ["", "ab", "../" + "a" * 61, "A" * 64, "a" * 65, "g" * 64])
+def test_what_is_no_hash_is_refused(store: FilesystemPayloadStore, content_hash: str) -> None:
+    for call in (store.retrieve, store.exists, store.delete):
+        with pytest.raises(ValueError, match="payload hash") as caught:
+            call(content_hash)
+        assert str(caught.value) == f"payload hash: expected 64 hex digits, got {content_hash!r}"

@@ -1,0 +1,86 @@
+"""Secrets are found by name and leave nothing of themselves in what is stored."""
+
+import hashlib
+import hmac
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.core.secrets import find_secrets, is_secret_key, mask_secrets, mask_text, redact, secret_mask
+
+SETTINGS: dict[str, object] = {
+    "landscape": {"url": "postgresql+psycopg://audit:hunter2@db/landscape"},
+    "options": {"api_key": "k-123", "path": "in.csv", "retries": 3, "headers": [{"x_token": 42}, "plain"]},
+    "credential": {"user": "u-1", "enabled": True},
+    "callback": "https://example.org/hook?id=7&access_token=t-9#top",
+    "password": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("api_key", True),
+        ("API_KEY", True),
+        ("password", True),
+        ("db_password", True),
+        ("signing_key", True),
+        ("client_secret", True),
+        ("path", False),
+        ("tokens", False),
+        ("keyboard", False),
+    ],
+)
+def test_keys_of_secrets_are_known_by_name(name: str, expected: bool) -> None:  # noqa: FBT001
+    assert is_secret_key(name) is expected
+
+
+def test_every_place_of_a_secret_is_found() -> None:
+    assert list(find_secrets(SETTINGS)) == [
+        ("landscape", "url"),
+        ("options", "api_key"),
+        ("options", "headers", 0, "x_token"),
+        ("credential", "user"),
+        ("callback",),
+    ]
+
+
+def test_secrets_are_replaced_and_nothing_else_is() -> None:
+    assert mask_secrets(SETTINGS, redact) == {
+        "landscape": {"url": "postgresql+psycopg://audit:[redacted]@db/landscape"},
+        "options": {
+            "api_key": "[redacted]",
+            "path": "in.csv",
+            "retries": 3,
+            "headers": [{"x_token": "[redacted]"}, "plain"],
+        },
+        "credential": {"user": "[redacted]", "enabled": True},
+        "callback": "https://example.org/hook?id=7&access_token=[redacted]#top",
+        "password": "",
+    }
+
+
+def test_a_fingerprint_is_an_hmac_that_anybody_with_the_key_can_repeat() -> None:
+    mask = secret_mask({"ELSPETH_FINGERPRINT_KEY": "operator", "ELSPETH_ALLOW_RAW_SECRETS": "true"})
+    assert mask is not None
+    expected = hmac.new(b"operator", b"k-123", hashlib.sha256).hexdigest()
+    assert mask_secrets({"api_key": "k-123"}, mask) == {"api_key": f"hmac-sha256:{expected}"}
+
+
+def test_without_a_word_from_the_environment_there_is_no_mask() -> None:
+    assert secret_mask({}) is None
+    assert secret_mask({"ELSPETH_FINGERPRINT_KEY": "", "ELSPETH_ALLOW_RAW_SECRETS": "false"}) is None
+    assert secret_mask({"ELSPETH_ALLOW_RAW_SECRETS": "true"}) is redact
+
+
+@given(
+    secret=st.text(st.characters(exclude_categories=["Z", "C"], exclude_characters="@"), min_size=8),
+    key=st.sampled_from(["api_key", "my_token"]),
+)
+def test_a_masked_secret_is_gone(secret: str, key: str) -> None:
+    tree: dict[str, object] = {key: [secret, {"deep": secret}], "url": f"http://user:{secret}@host/x"}
+    masked = mask_secrets(tree, redact)
+    assert secret not in json.dumps(masked, ensure_ascii=False)
+    assert secret not in mask_text(f"see http://user:{secret}@host", redact)

@@ -1,0 +1,107 @@
+"""Pipelines for tests: settings in, a run and its audit trail out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporter import LandscapeExporter
+from elspeth.core.settings import load_settings
+from elspeth.engine.orchestrator import Observer, Orchestrator
+from elspeth.engine.pipeline import Pipeline, build_pipeline
+from elspeth.engine.preflight import keys_for_run
+from elspeth.engine.result import RunResult
+from elspeth.plugins.base import Plugin
+from elspeth.plugins.manager import PluginManager
+
+Records = dict[str, list[dict[str, Any]]]
+Settings = dict[str, Any]
+Environ = Mapping[str, str]
+
+NO_ENVIRON: Environ = {}
+
+
+def csv_settings(directory: Path, *, source: str = "csv", **sections: object) -> Settings:
+    """Rows of in.csv with kind x to x.csv, the others to rest.csv."""
+    return {
+        "datasource": {"plugin": source, "options": {"path": str(directory / "in.csv")}},
+        "sinks": {
+            name: {"plugin": "csv", "options": {"path": str(directory / "out" / f"{name}.csv")}}
+            for name in ("rest", "x")
+        },
+        "output_sink": "rest",
+        "gates": [
+            {"name": "split", "condition": "row['kind'] == 'x'", "routes": {"true": "x", "false": "continue"}},
+        ],
+        "landscape": {"url": f"sqlite:///{directory / 'audit.db'}"},
+        **sections,
+    }
+
+
+def build(directory: Path, settings: Settings, *plugins: type[Plugin], environ: Environ = NO_ENVIRON) -> Pipeline:
+    """A pipeline from settings that go through a file, with more plugins than the installed ones."""
+    path = directory / "settings.yaml"
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+    manager = PluginManager([*PluginManager.installed().all(), *plugins])
+    return build_pipeline(load_settings(path, environ=environ, plugins=manager), manager)
+
+
+def execute(pipeline: Pipeline, observer: Observer | None = None, *, environ: Environ = NO_ENVIRON) -> RunResult:
+    """Run a pipeline on the database that its settings name."""
+    keys = keys_for_run(pipeline.settings, environ, source="settings.yaml")
+    with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
+        return Orchestrator(db, pipeline, keys, observer).run()
+
+
+def run(
+    directory: Path, settings: Settings, *plugins: type[Plugin], environ: Environ = NO_ENVIRON
+) -> tuple[RunResult, Records]:
+    """Run a pipeline that is expected to complete; its summary and its audit trail, which must be sound."""
+    result = execute(build(directory, settings, *plugins, environ=environ), environ=environ)
+    records = trail(directory)
+    assert records["run"][0]["run_id"] == result.run_id
+    assert_sound(records, status="completed")
+    return result, records
+
+
+def trail(directory: Path) -> Records:
+    """The audit trail of the newest run, by record type."""
+    with LandscapeDB.from_url(f"sqlite:///{directory / 'audit.db'}", create_tables=False) as db:
+        with db.connection() as connection:
+            newest = connection.exec_driver_sql("SELECT run_id FROM runs ORDER BY started_at DESC, run_id DESC LIMIT 1")
+            run_id = newest.scalar_one()
+        grouped: Records = LandscapeExporter(db).export_run_grouped(run_id)
+    return grouped
+
+
+def assert_sound(records: Records, *, status: str) -> None:
+    """What must hold of every trail, however its run ended."""
+    assert records["run"][0]["status"] == status
+    ended = Counter(outcome["token_id"] for outcome in records.get("token_outcome", []) if outcome["is_terminal"])
+    assert ended == Counter({token["token_id"]: 1 for token in records.get("token", [])})
+    assert {token["row_id"] for token in records.get("token", [])} == {row["row_id"] for row in records.get("row", [])}
+    indexes = sorted(row["row_index"] for row in records.get("row", []))
+    assert indexes == list(range(len(indexes)))
+    assert [state for state in records.get("node_state", []) if state["status"] == "open"] == []
+    expected = {"completed"} if status == "completed" else {"completed", "failed"}
+    assert {operation["status"] for operation in records["operation"]} <= expected
+    published = {operation["node_id"] for operation in records["operation"] if operation["status"] == "completed"}
+    for artifact in records.get("artifact", []):
+        if artifact["sink_node_id"] in published:
+            content = Path(artifact["path_or_uri"]).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == artifact["content_hash"]
+            assert len(content) == artifact["size_bytes"]
+
+
+def outcomes(records: Records) -> list[tuple[str, str | None]]:
+    """Outcome and sink of each row, in the order of the source."""
+    index = {row["row_id"]: row["row_index"] for row in records.get("row", [])}
+    row_of = {token["token_id"]: index[token["row_id"]] for token in records.get("token", [])}
+    found = sorted(records.get("token_outcome", []), key=lambda outcome: row_of[outcome["token_id"]])
+    return [(outcome["outcome"], outcome["sink_name"]) for outcome in found]

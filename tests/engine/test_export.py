@@ -1,0 +1,70 @@
+"""The export after a run."""
+
+import hmac
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elspeth.engine.errors import ExportFailedError
+from elspeth.engine.orchestrator import Observer
+from tests.engine.pipelines import Settings, build, csv_settings, execute, run, trail
+
+
+def exporting(tmp_path: Path, *, sign: bool = False) -> Settings:
+    (tmp_path / "in.csv").write_text("id,kind\n1,x\n2,y\n")
+    settings = csv_settings(tmp_path)
+    settings["sinks"]["trail"] = {"plugin": "json", "options": {"path": str(tmp_path / "out" / "trail.json")}}
+    settings["landscape"]["export"] = {"enabled": True, "sink": "trail", "format": "json", "sign": sign}
+    return settings
+
+
+def exported(tmp_path: Path) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = json.loads((tmp_path / "out" / "trail.json").read_text())
+    return records
+
+
+def test_the_trail_is_written_where_its_sink_says(tmp_path: Path) -> None:
+    result, records = run(tmp_path, exporting(tmp_path))
+    *found, manifest = exported(tmp_path)
+    assert manifest["record_type"] == "manifest"
+    assert result.export_path == str(tmp_path / "out" / "trail.json")
+    assert result.exported_records == len(found) == manifest["record_count"]
+    assert {record["run_id"] for record in found} == {result.run_id}
+    assert len(found) == sum(map(len, records.values()))
+    assert [sink for sink in result.rows_by_sink] == ["rest", "x"]  # noqa: C416
+    (recorded,) = records["run"]
+    assert (recorded["export_status"], recorded["export_format"], recorded["export_sink"]) == (
+        "completed",
+        "json",
+        "trail",
+    )
+
+
+def test_a_signed_trail_is_signed_with_the_key_of_the_environment(tmp_path: Path) -> None:
+    run(tmp_path, exporting(tmp_path, sign=True), environ={"ELSPETH_SIGNING_KEY": "secret"})
+    for record in exported(tmp_path):
+        signature = record.pop("signature")
+        text = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        if not any(isinstance(value, float) for value in record.values()):
+            assert signature == hmac.new(b"secret", text.encode(), "sha256").hexdigest()
+
+
+def test_progress_of_the_export_is_told(tmp_path: Path) -> None:
+    told: list[int] = []
+    execute(build(tmp_path, exporting(tmp_path)), Observer(on_exported=told.append))
+    assert told == [len(exported(tmp_path))]
+
+
+def test_an_export_that_cannot_be_written_leaves_the_run_complete_and_says_so(tmp_path: Path) -> None:
+    settings = exporting(tmp_path)
+    (tmp_path / "out" / "trail.json").mkdir(parents=True)
+    with pytest.raises(ExportFailedError) as caught:
+        execute(build(tmp_path, settings))
+    (recorded,) = trail(tmp_path)["run"]
+    path = tmp_path / "out" / "trail.json"
+    assert str(caught.value) == (f"the export of run {recorded['run_id']} cannot be written to {path}: Is a directory")
+    assert (recorded["status"], recorded["export_status"]) == ("completed", "failed")
+    assert recorded["export_error"].startswith("IsADirectoryError: ")
+    assert (tmp_path / "out" / "x.csv").exists()

@@ -1,0 +1,278 @@
+"""Runs that are stopped: whatever the reason, the audit trail is sound, says it, and nothing is half visible."""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.plugins import InvalidRow, PluginError, Row, StagedOutput
+from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.engine import orchestrator as orchestrator_module
+from elspeth.engine.errors import AccountingError
+from elspeth.engine.orchestrator import Orchestrator
+from elspeth.plugins.base import Source, SourceOptions
+from elspeth.plugins.sinks.csv import CsvSink
+from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, execute, trail
+
+INPUT = "id,kind\n" + "".join(f"{number},{'x' if number % 2 else 'y'}\n" for number in range(6))
+OLD = "what a run before left\n"
+
+
+class FailingSource(Source):
+    """Fails after three rows."""
+
+    name = "failing"
+    plugin_version = "1"
+    options_model = SourceOptions
+
+    def read(self) -> Iterator[Row | InvalidRow]:
+        """Three rows, then an error of the source."""
+        for number in range(3):
+            yield {"id": number, "kind": "x"}
+        raise PluginError("the source broke off after row 2")
+
+
+class InterruptedSource(Source):
+    """Interrupted after three rows."""
+
+    name = "interrupted"
+    plugin_version = "1"
+    options_model = SourceOptions
+
+    def read(self) -> Iterator[Row | InvalidRow]:
+        """Three rows, then what Ctrl-C does."""
+        for number in range(3):
+            yield {"id": number, "kind": "x"}
+        raise KeyboardInterrupt
+
+
+class FaultySink(CsvSink):
+    """Fails in the method, and at the call of it, that the test names."""
+
+    name = "faulty"
+    method = ""
+    calls_before = 0
+
+    def _fail(self, method: str) -> None:
+        if method == FaultySink.method:
+            if not FaultySink.calls_before:
+                raise PluginError(f"injected failure in {method}")
+            FaultySink.calls_before -= 1
+
+    def open(self, staging_name: str) -> None:
+        """Fail or open."""
+        self._fail("open")
+        super().open(staging_name)
+
+    def write(self, row: Row) -> None:
+        """Fail or write."""
+        self._fail("write")
+        super().write(row)
+
+    def sync(self) -> None:
+        """Fail or sync."""
+        self._fail("sync")
+        super().sync()
+
+    def finish(self) -> StagedOutput | None:
+        """Fail or finish."""
+        self._fail("finish")
+        return super().finish()
+
+    def publish(self) -> None:
+        """Fail before the rename, or publish."""
+        self._fail("publish")
+        super().publish()
+        self._fail("publish, but reported as failed")
+
+
+@pytest.fixture(autouse=True)
+def _groups_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orchestrator_module, "GROUP_SIZE", 2)
+    (tmp_path / "in.csv").write_text(INPUT)
+    (tmp_path / "out").mkdir()
+    for name in ("x", "rest"):
+        (tmp_path / "out" / f"{name}.csv").write_text(OLD)
+
+
+def faulty(tmp_path: Path) -> Settings:
+    """Settings whose second sink fails as told."""
+    settings = csv_settings(tmp_path)
+    settings["sinks"]["x"]["plugin"] = "faulty"
+    return settings
+
+
+def visible(tmp_path: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (tmp_path / "out").glob("[!.]*")}
+
+
+def staged(tmp_path: Path) -> list[str]:
+    return sorted(path.name.split(".")[1] for path in (tmp_path / "out").glob(".*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("method", "calls_before", "rows", "rest_is_published", "kept"),
+    [
+        ("open", 0, 0, False, []),
+        ("write", 0, 0, False, []),
+        ("write", 2, 4, False, ["rest", "x"]),
+        ("sync", 0, 0, False, []),
+        ("sync", 1, 2, False, ["rest", "x"]),
+        ("finish", 0, 6, False, ["rest", "x"]),
+        ("publish", 0, 6, True, ["x"]),
+    ],
+)
+def test_a_sink_that_fails_stops_the_run_with_a_sound_trail(  # noqa: PLR0917  a row of a fault table
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    calls_before: int,
+    rows: int,
+    rest_is_published: bool,  # noqa: FBT001
+    kept: list[str],
+) -> None:
+    monkeypatch.setattr(FaultySink, "method", method)
+    monkeypatch.setattr(FaultySink, "calls_before", calls_before)
+    with pytest.raises(PluginError) as caught:
+        execute(build(tmp_path, faulty(tmp_path), FaultySink))
+    assert str(caught.value) == f"injected failure in {method}"
+    records = trail(tmp_path)
+    assert_sound(records, status="failed")
+    assert len(records.get("row", [])) == rows
+    errors = {operation["error_message"] for operation in records["operation"] if operation["status"] == "failed"}
+    assert errors == {f"PluginError: injected failure in {method}"}
+    rest = "id,kind\n0,y\n2,y\n4,y\n" if rest_is_published else OLD
+    assert visible(tmp_path) == {"rest.csv": rest, "x.csv": OLD}
+    assert staged(tmp_path) == kept
+    run_id = records["run"][0]["run_id"]
+    places = [str(tmp_path / "out" / f".{name}.csv.{run_id}.partial") for name in ("rest", "x") if name in kept]
+    assert caught.value.__notes__ == [
+        *(f"Rows that were recorded as written are kept in {place}." for place in places),
+        f"Run {run_id} is recorded as failed.",
+    ]
+
+
+def test_a_sink_that_published_and_reports_failure_leaves_the_artifact_that_names_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FaultySink, "method", "publish, but reported as failed")
+    with pytest.raises(PluginError, match="injected failure"):
+        execute(build(tmp_path, faulty(tmp_path), FaultySink))
+    records = trail(tmp_path)
+    assert_sound(records, status="failed")
+    assert visible(tmp_path)["x.csv"] == "id,kind\n1,x\n3,x\n5,x\n"
+    assert str(tmp_path / "out" / "x.csv") in {artifact["path_or_uri"] for artifact in records["artifact"]}
+
+
+def test_rows_that_were_staged_are_those_that_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FaultySink, "method", "sync")
+    monkeypatch.setattr(FaultySink, "calls_before", 1)
+    with pytest.raises(PluginError):
+        execute(build(tmp_path, faulty(tmp_path), FaultySink))
+    (kept,) = (tmp_path / "out").glob(".x.csv.*.partial")
+    recorded = [outcome for outcome in trail(tmp_path)["token_outcome"] if outcome["sink_name"] == "x"]
+    assert len(recorded) == 1
+    assert kept.read_text().splitlines()[:2] == ["id,kind", "1,x"]
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "rows"), [(FailingSource, PluginError, 3), (InterruptedSource, KeyboardInterrupt, 2)]
+)
+def test_rows_before_a_failure_of_the_source_are_kept(
+    tmp_path: Path, source: type[Source], error: type[BaseException], rows: int
+) -> None:
+    settings = csv_settings(tmp_path)
+    settings["datasource"] = {"plugin": source.name}
+    with pytest.raises(error) as caught:
+        execute(build(tmp_path, settings, source))
+    records = trail(tmp_path)
+    assert_sound(records, status="failed")
+    assert len(records["row"]) == rows
+    (loading,) = [each for each in records["operation"] if each["operation_type"] == "source_load"]
+    assert (loading["status"], loading["error_message"]) == ("failed", f"{error.__name__}: {caught.value}")
+    assert visible(tmp_path) == {"rest.csv": OLD, "x.csv": OLD}
+    assert staged(tmp_path) == ["x"]
+
+
+def test_a_source_that_is_not_there_leaves_a_failed_run_and_no_files(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").unlink()
+    with pytest.raises(PluginError) as caught:
+        execute(build(tmp_path, csv_settings(tmp_path)))
+    assert str(caught.value) == f"{tmp_path / 'in.csv'} cannot be read: No such file or directory"
+    assert_sound(trail(tmp_path), status="failed")
+    assert visible(tmp_path) == {"rest.csv": OLD, "x.csv": OLD}
+    assert staged(tmp_path) == []
+
+
+def test_a_sink_path_that_is_a_directory_stops_the_run_before_the_first_row(tmp_path: Path) -> None:
+    (tmp_path / "out" / "x.csv").unlink()
+    (tmp_path / "out" / "x.csv").mkdir()
+    with pytest.raises(PluginError) as caught:
+        execute(build(tmp_path, csv_settings(tmp_path)))
+    assert str(caught.value) == f"{tmp_path / 'out' / 'x.csv'} is a directory: a sink needs the path of a file"
+    assert trail(tmp_path).get("row", []) == []
+    assert staged(tmp_path) == []
+
+
+def test_a_full_disk_stops_the_run_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(PluginError, match="cannot be written: No space left on device"):
+        execute(build(tmp_path, csv_settings(tmp_path)))
+    assert_sound(trail(tmp_path), status="failed")
+    assert visible(tmp_path) == {"rest.csv": OLD, "x.csv": OLD}
+
+
+def test_an_audit_database_that_fails_too_is_said_beside_the_first_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("database disk image is malformed")
+
+    (tmp_path / "in.csv").unlink()
+    monkeypatch.setattr(LandscapeRecorder, "finalize_run", fail)
+    with pytest.raises(PluginError) as caught:
+        execute(build(tmp_path, csv_settings(tmp_path)))
+    (note,) = caught.value.__notes__
+    run_id = trail(tmp_path)["run"][0]["run_id"]
+    assert note == f"The audit database still calls run {run_id} running: database disk image is malformed."
+
+
+def test_a_token_without_an_end_is_found_before_anything_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = LandscapeRecorder.record_token_outcome
+    forgotten: list[str] = []
+
+    def forget_the_first(self: LandscapeRecorder, run_id: str, token_id: str, outcome: str, **more: object) -> str:
+        if not forgotten:
+            forgotten.append(token_id)
+            return ""
+        return record(self, run_id, token_id, outcome, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LandscapeRecorder, "record_token_outcome", forget_the_first)
+    with pytest.raises(AccountingError) as caught:
+        execute(build(tmp_path, csv_settings(tmp_path)))
+    run_id = trail(tmp_path)["run"][0]["run_id"]
+    assert str(caught.value) == (
+        f"run {run_id}: expected a terminal outcome for every token, got none for {forgotten[0]}"
+    )
+    assert visible(tmp_path) == {"rest.csv": OLD, "x.csv": OLD}
+
+
+def test_a_row_that_was_counted_and_not_recorded_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Orchestrator._process
+
+    def miscount(self: Orchestrator, *arguments: object) -> None:
+        process(self, *arguments)  # type: ignore[arg-type]
+        self._rows += 1
+
+    monkeypatch.setattr(Orchestrator, "_process", miscount)
+    with pytest.raises(AccountingError) as caught:
+        execute(build(tmp_path, csv_settings(tmp_path)))
+    run_id = trail(tmp_path)["run"][0]["run_id"]
+    assert str(caught.value) == f"run {run_id}: expected 7 recorded rows, got 6"

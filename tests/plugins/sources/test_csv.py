@@ -1,0 +1,155 @@
+"""The CSV source: rows, rows that are not valid, and files that are not."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.contracts.plugins import InvalidRow, PluginError, Row
+from elspeth.plugins.sources import csv as csv_source
+from elspeth.plugins.sources.csv import CsvSource, CsvSourceOptions
+
+
+def source(path: Path, schema: object = None) -> CsvSource:
+    options = {"path": str(path)} | ({} if schema is None else {"schema": schema})
+    return CsvSource(CsvSourceOptions.model_validate(options))
+
+
+def read(tmp_path: Path, content: bytes, schema: object = None) -> list[Row | InvalidRow]:
+    path = tmp_path / "in.csv"
+    path.write_bytes(content)
+    return list(source(path, schema).read())
+
+
+def fail(tmp_path: Path, content: bytes, schema: object = None) -> str:
+    with pytest.raises(PluginError) as caught:
+        read(tmp_path, content, schema)
+    return str(caught.value).removeprefix(f"{tmp_path}/")
+
+
+def test_values_stay_text_without_a_schema(tmp_path: Path) -> None:
+    assert read(tmp_path, b"id,name\n1,Ada\n02,\n") == [{"id": "1", "name": "Ada"}, {"id": "02", "name": ""}]
+
+
+def test_values_are_coerced_by_a_schema(tmp_path: Path) -> None:
+    rows = read(tmp_path, b"id,ok,note\n1,yes,x\n", {"mode": "free", "fields": ["id: int", "ok: bool"]})
+    assert rows == [{"id": 1, "ok": True, "note": "x"}]
+
+
+def test_quotes_byte_order_marks_line_ends_and_blank_lines_are_understood(tmp_path: Path) -> None:
+    content = '\ufeff"id","text"\r\n1,"a ""quoted"", multi\r\nline"\r\n\r\n2,plain'.encode()
+    assert read(tmp_path, content) == [{"id": "1", "text": 'a "quoted", multi\r\nline'}, {"id": "2", "text": "plain"}]
+
+
+def test_a_row_that_is_not_valid_does_not_stop_the_next(tmp_path: Path) -> None:
+    content = b'id,name\n1,Ada\n2\n3,Bob,x,y\n4,"open" quote\n5,\xff\xfe\n6,nul\x00\n7,Eve\n'
+    assert read(tmp_path, content) == [
+        {"id": "1", "name": "Ada"},
+        InvalidRow(data={"id": "2"}, error="line 3: expected 2 fields, got 1"),
+        InvalidRow(data={"id": "3", "name": "Bob", "__extra__": ["x", "y"]}, error="line 4: expected 2 fields, got 4"),
+        InvalidRow(data={"__raw__": '4,"open" quote\n'}, error="line 5: ',' expected after '\"'"),
+        InvalidRow(data={"id": "5", "name": "\\xff\\xfe"}, error="line 6: bytes that are not UTF-8"),
+        InvalidRow(data={"id": "6", "name": "nul\\x00"}, error="line 7: NUL characters"),
+        {"id": "7", "name": "Eve"},
+    ]
+
+
+def test_a_row_over_several_lines_is_named_by_its_first(tmp_path: Path) -> None:
+    assert read(tmp_path, b'a,b\n1,2\n"x\ny\nz"\n')[1] == InvalidRow(
+        data={"a": "x\ny\nz"}, error="line 3: expected 2 fields, got 1"
+    )
+
+
+def test_a_quote_that_never_ends_takes_the_rest_as_one_invalid_row(tmp_path: Path) -> None:
+    assert read(tmp_path, b'a\n1\n"2\n3\n')[1:] == [
+        InvalidRow(data={"__raw__": '"2\n3\n'}, error="line 3: unexpected end of data")
+    ]
+
+
+def test_values_that_do_not_fit_the_schema_keep_the_row_as_it_was_read(tmp_path: Path) -> None:
+    rows = read(tmp_path, b"id,n\nx,1\n2,y\n", {"mode": "strict", "fields": ["id: int", "n: float"]})
+    assert rows == [
+        InvalidRow(
+            data={"id": "x", "n": "1"},
+            error="line 2: field 'id': expected an integer of at most 9007199254740991, got 'x'",
+        ),
+        InvalidRow(data={"id": "2", "n": "y"}, error="line 3: field 'n': expected a finite number, got 'y'"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "in.csv, header: expected a header line with the names of the fields"),
+        (b"\n1,2\n", "in.csv, header: expected a header line with the names of the fields"),
+        (b"a,a,,b,b\n", "in.csv, header: field 3 has no name; the name 'a' occurs twice; the name 'b' occurs twice"),
+        (b"\xff\xfe\n", "in.csv, header: bytes that are not UTF-8"),
+        (b'"a" b,c\n', "in.csv, line 1: ',' expected after '\"'"),
+    ],
+)
+def test_a_header_that_is_none_is_an_error_of_the_file(tmp_path: Path, content: bytes, message: str) -> None:
+    assert fail(tmp_path, content) == message
+
+
+def test_a_header_that_does_not_fit_the_schema_is_an_error_of_the_file(tmp_path: Path) -> None:
+    schema = {"mode": "strict", "fields": ["id: int", "name: str", "note: str?"]}
+    assert fail(tmp_path, b"id,other\n1,2\n", schema) == (
+        "in.csv, header: the schema requires a field 'name'; the schema does not allow the field 'other'"
+    )
+
+
+def test_a_line_too_long_to_hold_is_an_error_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_source, "MAX_CHARACTERS", 10)
+    assert fail(tmp_path, b"a\n1\n" + b"x" * 11 + b"\n") == "in.csv, line 3: longer than 10 characters"
+
+
+def test_a_field_too_long_to_hold_is_an_invalid_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_source, "MAX_CHARACTERS", 10)
+    rows = read(tmp_path, b'a\n"12345\n67890"\n')
+    assert isinstance(rows[0], InvalidRow)
+    assert rows[0].error == "line 2: field larger than field limit (10)"
+
+
+@pytest.mark.parametrize(("name", "reason"), [("missing.csv", "No such file or directory"), (".", "Is a directory")])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(PluginError) as caught:
+        list(source(tmp_path / name).read())
+    assert str(caught.value) == f"{tmp_path / name} cannot be read: {reason}"
+
+
+def test_how_much_was_read_is_known_while_reading(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(b"a\n1\n2\n")
+    reader = source(path)
+    assert reader.fraction_read() is None
+    rows = reader.read()
+    next(rows)
+    assert reader.fraction_read() == 1.0
+    assert list(rows) == [{"a": "2"}]
+
+
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6)
+
+
+@given(st.lists(st.tuples(CELLS, CELLS), max_size=5))
+def test_what_a_csv_writer_wrote_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]
+) -> None:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerows([("a", "b"), *rows])
+    found = read(tmp_path_factory.mktemp("csv"), buffer.getvalue().encode())
+    assert found == [{"a": a, "b": b} for a, b in rows]
+
+
+@given(st.binary(max_size=60))
+def test_arbitrary_bytes_give_rows_or_one_clear_error(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    try:
+        rows = read(tmp_path_factory.mktemp("csv"), b"a,b\n" + content)
+    except PluginError:
+        return
+    for row in rows:
+        text = repr(row if isinstance(row, dict) else row.data)
+        assert text.encode().decode() == text

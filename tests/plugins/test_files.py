@@ -1,0 +1,108 @@
+"""A staged file is visible complete or not at all."""
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.plugins import PluginError, StagedOutput
+from elspeth.plugins.files import StagedFile
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_nothing_is_visible_before_publishing_and_everything_after(tmp_path: Path) -> None:
+    final = tmp_path / "new" / "out.txt"
+    file = StagedFile(final)
+    file.open("run1")
+    file.write(b"one\n")
+    file.sync()
+    file.write(b"two\n")
+    output = file.finish("text")
+    assert names(final.parent) == [".out.txt.run1.partial"]
+    assert output == StagedOutput(
+        artifact_type="text",
+        path=str(final),
+        content_hash=hashlib.sha256(b"one\ntwo\n").hexdigest(),
+        size_bytes=8,
+    )
+    file.publish()
+    assert names(final.parent) == ["out.txt"]
+    assert final.read_bytes() == b"one\ntwo\n"
+
+
+def test_publishing_replaces_what_was_there(tmp_path: Path) -> None:
+    final = tmp_path / "out.txt"
+    final.write_bytes(b"old")
+    file = StagedFile(final)
+    file.open("run1")
+    file.write(b"new")
+    file.finish("text")
+    assert final.read_bytes() == b"old"
+    file.publish()
+    assert final.read_bytes() == b"new"
+
+
+def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
+    file = StagedFile(tmp_path / "out.txt")
+    file.open("run1")
+    file.finish("text")
+    file.publish()
+    file.publish()
+    assert names(tmp_path) == ["out.txt"]
+
+
+def test_closing_keeps_what_was_staged_and_discarding_removes_it(tmp_path: Path) -> None:
+    kept, removed = StagedFile(tmp_path / "kept.txt"), StagedFile(tmp_path / "removed.txt")
+    for file in (kept, removed):
+        file.open("run1")
+        file.write(b"x")
+    assert kept.close() == str(tmp_path / ".kept.txt.run1.partial")
+    removed.discard()
+    assert names(tmp_path) == [".kept.txt.run1.partial"]
+    assert (tmp_path / ".kept.txt.run1.partial").read_bytes() == b"x"
+
+
+def test_a_file_that_was_never_opened_has_nothing_to_leave(tmp_path: Path) -> None:
+    file = StagedFile(tmp_path / "out.txt")
+    assert file.close() is None
+    file.discard()
+    with pytest.raises(PluginError) as caught:
+        file.write(b"x")
+    assert str(caught.value) == f"{tmp_path / 'out.txt'} is not open"
+    assert names(tmp_path) == []
+
+
+def test_a_directory_is_no_place_for_a_file(tmp_path: Path) -> None:
+    with pytest.raises(PluginError) as caught:
+        StagedFile(tmp_path).open("run1")
+    assert str(caught.value) == f"{tmp_path} is a directory: a sink needs the path of a file"
+
+
+def test_a_staging_file_of_the_same_run_is_not_overwritten(tmp_path: Path) -> None:
+    first = StagedFile(tmp_path / "out.txt")
+    first.open("run1")
+    with pytest.raises(PluginError) as caught:
+        StagedFile(tmp_path / "out.txt").open("run1")
+    assert str(caught.value) == f"{tmp_path / '.out.txt.run1.partial'} cannot be created: File exists"
+    first.discard()
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = StagedFile(tmp_path / "out.txt")
+    file.open("run1")
+    file.write(b"x")
+
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(PluginError) as caught:
+        file.sync()
+    assert str(caught.value) == f"{tmp_path / '.out.txt.run1.partial'} cannot be written: No space left on device"
+    file.discard()
+    assert names(tmp_path) == []

@@ -1,0 +1,112 @@
+"""Plugins are found, and a package that breaks is named."""
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from types import ModuleType
+
+import pytest
+
+from elspeth.contracts.plugins import PluginKind
+from elspeth.plugins import manager as manager_module
+from elspeth.plugins.base import Plugin
+from elspeth.plugins.hookspecs import hookimpl
+from elspeth.plugins.manager import PluginManager, PluginRegistrationError
+from elspeth.plugins.sinks.csv import CsvSink
+from elspeth.plugins.sinks.null import NullSink
+from elspeth.plugins.sources.null import NullSource
+
+
+class OtherSink(NullSink):
+    """A sink of another package.
+
+    With more to say about itself.
+    """
+
+    name = "other"
+
+
+class SecondCsvSink(NullSink):
+    """Takes a name that is taken."""
+
+    name = "csv"
+
+
+class NeitherPlugin(Plugin):
+    """Is neither source nor sink."""
+
+    kind = PluginKind.SINK
+    name = "neither"
+
+
+def offering(*plugins: type[Plugin]) -> ModuleType:
+    module = ModuleType("offering")
+
+    @hookimpl
+    def elspeth_plugins() -> list[type[Plugin]]:
+        return list(plugins)
+
+    module.elspeth_plugins = elspeth_plugins  # type: ignore[attr-defined]
+    return module
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Pretend that a package with one entry point is installed; the argument is what loading it does."""
+
+    def pretend(load: Callable[[], object]) -> None:
+        entry_point = EntryPoint(name="extra", value="extra.plugins", group="elspeth.plugins")
+        monkeypatch.setattr(manager_module, "entry_points", lambda *, group: [entry_point] if group else [])
+        monkeypatch.setattr(EntryPoint, "load", lambda _: load())
+
+    return pretend
+
+
+def test_the_plugins_of_this_package_are_found() -> None:
+    plugins = PluginManager.installed()
+    assert {"csv", "null"} <= set(plugins.names(PluginKind.SOURCE))
+    assert {"csv", "json", "null"} <= set(plugins.names(PluginKind.SINK))
+
+
+def test_every_plugin_can_be_listed_and_recorded() -> None:
+    for plugin in PluginManager.installed().all():
+        assert plugin.description().endswith(".")
+        assert 0 < len(plugin.plugin_version) <= 32
+        assert 0 < len(plugin.name) <= 64
+
+
+def test_the_plugins_of_another_package_are_found(install: Callable[[Callable[[], object]], None]) -> None:
+    install(lambda: offering(OtherSink))
+    plugins = PluginManager.installed()
+    assert "other" in plugins.names(PluginKind.SINK)
+    assert OtherSink.description() == "A sink of another package."
+
+
+def test_plugins_are_listed_sources_first_and_by_name() -> None:
+    assert PluginManager([OtherSink, CsvSink, NullSource]).all() == [NullSource, CsvSink, OtherSink]
+
+
+def test_a_package_that_cannot_be_imported_is_named(install: Callable[[Callable[[], object]], None]) -> None:
+    def fail() -> object:
+        raise ImportError("no module named 'missing'")
+
+    install(fail)
+    with pytest.raises(PluginRegistrationError) as caught:
+        PluginManager.installed()
+    assert str(caught.value) == (
+        "plugin 'extra' of an installed package cannot be loaded: ImportError: no module named 'missing'"
+    )
+
+
+def test_two_plugins_with_one_name_are_refused() -> None:
+    with pytest.raises(PluginRegistrationError) as caught:
+        PluginManager([CsvSink, SecondCsvSink])
+    assert str(caught.value) == (
+        "two sink plugins are named 'csv': elspeth.plugins.sinks.csv.CsvSink and "
+        f"{__name__}.SecondCsvSink; uninstall one of the packages"
+    )
+
+
+def test_a_class_that_is_neither_source_nor_sink_is_refused() -> None:
+    with pytest.raises(PluginRegistrationError) as caught:
+        PluginManager([NeitherPlugin])
+    assert str(caught.value) == f"{__name__}.NeitherPlugin is no plugin: expected a subclass of Source or Sink"
