@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from codegen import render, writer
+from codegen import writer
 from codegen.errors import SchemaError
-from codegen.load import load_model
+from codegen.generate import generate
 
 __all__ = ["main"]
 
@@ -20,25 +20,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run codegen; 0 when done or clean, 1 when the schema is not acceptable or the files differ from it."""
     parser = argparse.ArgumentParser(prog="python -m codegen", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the files differ from the schema")
+    parser.add_argument(
+        "--amend", action="store_true", help="the newest epoch is not released: write its snapshot and migration anew"
+    )
     parser.add_argument("--schema", type=Path, default=_ROOT / "schema" / "landscape.yaml", help="the LinkML schema")
     parser.add_argument("--output", type=Path, default=_ROOT / "generated", help="the directory of generated files")
     options = parser.parse_args(argv)
     try:
-        model = load_model(options.schema)
+        generated = generate(options.schema, amend=options.amend)
     except SchemaError as error:
         print(error, file=sys.stderr)
         return 1
-    files = render.render(model, render.source_line(options.schema))
+    trees = ((generated.files, options.output), (generated.snapshots, options.schema.parent / "epochs"))
     if not options.check:
-        for line in writer.write(files, options.output):
+        for line in [line for files, directory in trees for line in writer.write(files, directory)]:
             print(line)
         return 0
-    differences = writer.drift(files, options.output)
+    differences = [line for files, directory in trees for line in writer.drift(files, directory)]
     if differences:
         print("\n".join(differences), file=sys.stderr)
         print(f"{len(differences)} generated files differ from the schema. Run: nox -s codegen", file=sys.stderr)
         return 1
-    print(f"{len(files)} generated files agree with the schema.")
+    print(f"{sum(len(files) for files, _ in trees)} generated files agree with the schema.")
     return 0
 
 

@@ -37,10 +37,11 @@ def type_text(column: Column) -> str:
         Storage.TIMESTAMP: "UTC time",
     }[column.storage]
     if column.pattern:
-        return f"{kind} `{column.pattern}`"
+        return f"{kind} `{table_cell(column.pattern)}`"
     if column.max_length:
         return f"{kind}, at most {column.max_length} characters"
-    return kind if column.minimum is None else f"{kind}, at least {column.minimum}"
+    bounds = (("at least", column.minimum), ("at most", column.maximum))
+    return ", ".join([kind, *(f"{word} {bound}" for word, bound in bounds if bound is not None)])
 
 
 def presence(table: Table, column: Column) -> str:

@@ -103,8 +103,7 @@ class _Loader:
         table, annotations = str(attribute.name), annotations_of(cls)
         columns = tuple(self._column(cls, str(slot)) for slot in cls.slots)
         primary_key, uniques = _unique_keys(cls)
-        variants = tuple(self._variants(cls))
-        discriminator = variants[0][0] if variants else None
+        discriminator, variants = self._variants(cls)
         exactly_one = tuple(_exactly_one(cls))
         return Table(
             name=table,
@@ -119,12 +118,13 @@ class _Loader:
                 Unique(name=constraints.unique_name(table, key), columns=slots) for key, slots in uniques.items()
             ),
             indexes=tuple(_indexes(table, annotations)),
-            checks=constraints.checks(table, columns, exactly_one, discriminator, tuple(v for _, v in variants)),
+            checks=constraints.checks(table, columns, exactly_one, discriminator, variants),
             exactly_one=exactly_one,
             discriminator=discriminator,
-            variants=tuple(variant for _, variant in variants),
+            variants=variants,
             lifecycle=_lifecycle(annotations),
             export_order=_names(annotations.get("export_order")) or primary_key,
+            renamed_from=_first_text(annotations.get("renamed_from")),
             since=_int(annotations.get("since")) or 1,
             prov=tuple(str(mapping) for mapping in cls.broad_mappings),
         )
@@ -149,27 +149,36 @@ class _Loader:
             maximum=_first_int(slot.maximum_value, getattr(kind, "maximum_value", None)),
             withheld=one_line(withheld) if withheld is not None else None,
             since=_int(annotations.get("since")) or 1,
+            backfill=tuple(
+                (int(str(entry["epoch"])), str(entry["expression"])) for entry in _entries(annotations.get("backfill"))
+            ),
+            renamed_from=_first_text(annotations.get("renamed_from")),
             prov=str(slot.slot_uri) if str(slot.slot_uri or "").startswith("prov:") else None,
         )
 
-    def _variants(self, cls: ClassDefinition) -> Iterator[tuple[str, Variant]]:
-        """Discriminator and variant for each shape of the class."""
-        for child in self._view.all_classes().values():
-            if child.is_a != cls.name:
-                continue
-            ((discriminator, condition),) = child.all_of[0].slot_conditions.items()
-            enum = self._enums[str(self._view.induced_slot(discriminator, cls.name).range)]
-            usage = child.slot_usage
-            yield (
-                str(discriminator),
-                Variant(
-                    class_name=str(child.name),
-                    description=one_line(child.description),
-                    value=next(value for value in enum.values if value.text == condition.equals_string),
-                    required=tuple(str(slot) for slot, use in usage.items() if use.required),
-                    absent=tuple(str(slot) for slot, use in usage.items() if str(use.value_presence) == "ABSENT"),
-                ),
-            )
+    def _variants(self, cls: ClassDefinition) -> tuple[str | None, tuple[Variant, ...]]:
+        """The slot that tells the variants of the class apart, and the variants in the order of its values."""
+        children = [child for child in self._view.all_classes().values() if child.is_a == cls.name]
+        if not children:
+            return None, ()
+        (discriminator,) = children[0].all_of[0].slot_conditions
+        enum = self._enums[str(self._view.induced_slot(discriminator, cls.name).range)]
+        variants = {str(child.all_of[0].slot_conditions[discriminator].equals_string): child for child in children}
+        return str(discriminator), tuple(
+            _variant(cls, variants[value.text], value) for value in enum.values if value.text in variants
+        )
+
+
+def _variant(cls: ClassDefinition, child: ClassDefinition, value: EnumValue) -> Variant:
+    usage = {str(slot): use for slot, use in child.slot_usage.items()}
+    slots = [str(slot) for slot in cls.slots if slot in usage]
+    return Variant(
+        class_name=str(child.name),
+        description=one_line(child.description),
+        value=value,
+        required=tuple(slot for slot in slots if usage[slot].required),
+        absent=tuple(slot for slot in slots if usage[slot].value_presence is not None),
+    )
 
 
 def _enum(enum: EnumDefinition) -> EnumType:

@@ -80,6 +80,8 @@ class Column:
     maximum: int | None
     withheld: str | None
     since: int
+    backfill: tuple[tuple[int, str], ...]
+    renamed_from: str | None
     prov: str | None
 
 
@@ -172,6 +174,7 @@ class Table:
     lifecycle: Lifecycle
     export_order: tuple[str, ...]
     since: int
+    renamed_from: str | None
     prov: tuple[str, ...]
 
     def column(self, name: str) -> Column:

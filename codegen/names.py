@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from codegen.model import Column, Storage, Table, Variant
+from codegen.snapshot import TableShape
 
 __all__ = ["FILTERS", "docstring", "literal", "python_type", "quoted_tuple", "sql_type", "table_variable"]
 
@@ -38,21 +39,15 @@ def quoted_tuple(names: tuple[str, ...]) -> str:
     return f"({inner},)" if len(names) == 1 else f"({inner})"
 
 
-def table_variable(table: Table) -> str:
+def table_variable(table: Table | TableShape) -> str:
     """Name of the SQLAlchemy table in the generated tables module."""
     return f"{table.name}_table"
 
 
-def sql_type(column: Column) -> str:
-    """SQLAlchemy type expression of a column, in terms of the helpers of the tables template."""
-    if column.storage in (Storage.TEXT, Storage.JSON):
-        return f"_text({column.max_length})" if column.max_length else "_text()"
-    return {
-        Storage.INTEGER: "BigInteger",
-        Storage.REAL: "Double",
-        Storage.BOOLEAN: "Integer",
-        Storage.TIMESTAMP: "DateTime(timezone=True)",
-    }[column.storage]
+def sql_type(word: str) -> str:
+    """SQLAlchemy type expression of a snapshot's type word, in terms of the helpers of the tables templates."""
+    name, _, length = word.rstrip(")").partition("(")
+    return SQL_TYPES[name].format(length=length)
 
 
 def arrow_type(column: Column) -> str:
@@ -118,6 +113,18 @@ def variant_columns(table: Table, variant: Variant) -> tuple[Column, ...]:
     """The columns that a variant has, in table order."""
     return tuple(column for column in table.columns if column.name not in variant.absent)
 
+
+SQL_TYPES = {
+    "string": "_text({length})",
+    "bigint": "BigInteger",
+    "double": "Double",
+    "integer": "Integer",
+    "timestamp": "DateTime(timezone=True)",
+    "varchar": "String({length})",
+    "text": "Text",
+    "float": "Float",
+}
+"""What the type words of snapshots mean; the last three occur in historical epochs only."""
 
 FILTERS = {
     "acceptor": acceptor,

@@ -138,6 +138,7 @@ def _variant_faults(
     ranges = {slot.name: slot.body.get("range") for slot in slots}
     values = {enum.name: list(enum.mapping("permissible_values")) for enum in enums}
     discriminators: dict[str, str] = {}
+    values_taken: dict[tuple[str, str], str] = {}
     for variant in variants:
         parent = tables.get(str(variant.body["is_a"]))
         if parent is None:
@@ -159,6 +160,8 @@ def _variant_faults(
             yield variant.problem(slot, f"all_of: expected a condition on {expected!r}, a slot of {parent.name}")
         elif value not in allowed:
             yield variant.problem(slot, f"all_of: expected {' or '.join(allowed) or 'an enum'}, got {value!r}")
+        elif (taken := values_taken.setdefault((parent.name, str(value)), variant.name)) != variant.name:
+            yield variant.problem(slot, f"all_of: {value!r} already tells {taken}")
 
 
 def _unused(
@@ -177,9 +180,12 @@ def _unused(
                 "is abstract, but has no variants" if "abstract" in cls.body else "has variants, so it must be abstract"
             )
             yield cls.problem(None, has)
+    slots_of = {cls.name: cls.names("slots") for cls in tables}
+    for cls in (*tables, *variants):
+        known = slots_of[str(cls.body.get("is_a", cls.name))]
         for name in cls.mapping("slot_usage"):
-            if name not in cls.names("slots"):
-                yield cls.problem(name, f"slot_usage: the class has no such slot{suggestion(name, cls.names('slots'))}")
+            if name not in known:
+                yield cls.problem(name, f"slot_usage: the class has no such slot{suggestion(name, known)}")
 
 
 def _mapping(body: Mapping[str, object], key: str) -> Mapping[str, object]:

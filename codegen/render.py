@@ -15,8 +15,10 @@ from pathlib import Path
 import jinja2
 from ruff.__main__ import find_ruff_bin
 
-from codegen import document, invalid, json_schema, names
+from codegen import document, invalid, json_schema, names, triggers
+from codegen.evolution import evolve
 from codegen.model import Column, EnumValue, Model, Storage, Table, Variant
+from codegen.snapshot import Snapshot, snapshot_of
 
 __all__ = ["GENERATED_BY", "render", "source_line"]
 
@@ -56,18 +58,20 @@ class _Output:
     text: Callable[[Model, str], str]
 
 
-def render(model: Model, source: str) -> Mapping[str, str]:
+def render(model: Model, source: str, history: tuple[Snapshot, ...] = ()) -> Mapping[str, str]:
     """Every generated file of the model: path below the output directory -> text, sorted by path.
 
-    `source` says in each header where the content comes from.
+    `source` says in each header where the content comes from. `history` holds the snapshots of all epochs, the model's
+    own last; without it there are no migrations.
     """
-    return {output.path: output.text(model, source) for output in sorted(_OUTPUTS, key=lambda each: each.path)}
+    outputs = [*_OUTPUTS, *(_migrations(model, history) if history else ())]
+    return {output.path: output.text(model, source) for output in sorted(outputs, key=lambda each: each.path)}
 
 
 def source_line(path: Path) -> str:
     """What a header says of the schema at `path`: its name, and one hash over all schema files beside it."""
     digest = hashlib.sha256()
-    for file in sorted(path.parent.glob("*.yaml")):
+    for file in sorted(path.parent.glob("[!.]*.yaml")):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return f"schema/{path.name} (SHA-256 over schema/*.yaml: {digest.hexdigest()[:16]})"
 
@@ -87,18 +91,43 @@ def _header(path: str, source: str) -> str:
     return "\n".join(f"# {line}" for line in lines)
 
 
-def _template(path: str, template: str) -> _Output:
+def _template(path: str, template: str, **more: object) -> _Output:
     def text(model: Model, source: str) -> str:
+        snapshot = snapshot_of(model)
         content = _ENVIRONMENT.get_template(template).render(
             model=model,
             header=_header(path, source),
             shapes=_shapes(model),
+            snapshot=snapshot,
             public_names=_public_names(model),
             kinds=[storage.value for storage in Storage],
+            guard_names=triggers.guard_names(snapshot),
+            guards={"sqlite": triggers.sqlite_guards(snapshot), "postgresql": triggers.postgresql_guards(snapshot)},
+            **more,
         )
         return _formatted(content, path) if path.endswith(".py") else content.rstrip() + "\n"
 
     return _Output(path=path, text=text)
+
+
+def _migrations(model: Model, history: tuple[Snapshot, ...]) -> list[_Output]:
+    """The package of migrations: a module per epoch, and what they share."""
+    package = "elspeth_schema/migrations"
+    classes = {table.name: table.class_name for table in model.tables}
+    return [
+        _template(f"{package}/__init__.py", "migrations.py.jinja", history=history),
+        _template(f"{package}/steps.py", "steps.py.jinja"),
+        _template(f"{package}/versions/__init__.py", "versions.py.jinja"),
+        *(
+            _template(
+                f"{package}/versions/e{new.epoch:04}.py",
+                "epoch.py.jinja",
+                epoch=new,
+                evolution=evolve(old, new, classes),
+            )
+            for old, new in zip((None, *history), history, strict=False)
+        ),
+    ]
 
 
 def _export_schema(model: Model, source: str) -> str:
@@ -171,6 +200,7 @@ _OUTPUTS = (
     _template("elspeth_schema/records.py", "records.py.jinja"),
     _template("elspeth_schema/strategies.py", "strategies.py.jinja"),
     _template("elspeth_schema/tables.py", "tables.py.jinja"),
+    _template("elspeth_schema/triggers.py", "triggers.py.jinja"),
     _template("docs/data-dictionary.md", "data_dictionary.md.jinja"),
     _Output(path="elspeth_schema/export.schema.json", text=_export_schema),
 )

@@ -48,7 +48,6 @@ def _missing_columns(table: Table) -> Iterator[Fault]:
     uses += [(f"index {index.name}", index.columns) for index in table.indexes]
     uses += [(f"foreign key to {key.table}", key.columns) for key in table.foreign_keys]
     uses += [(f"rule {rule.title}", rule.columns) for rule in table.exactly_one]
-    uses += [(f"slot_usage of {variant.class_name}", variant.required + variant.absent) for variant in table.variants]
     uses += [("lifecycle: while_open", lifecycle.while_open), ("lifecycle: afterwards", lifecycle.afterwards)]
     uses += [("lifecycle: status", (lifecycle.status,) if lifecycle.status else ())]
     uses += [("export_order", table.export_order)] if table.export_order != table.primary_key else []

@@ -74,6 +74,16 @@ TERMS: Mapping[str, Term] = {
         meaning="The epoch in which the table or column appeared, where it is not the first.",
         complaint=shapes.positive,
     ),
+    "renamed_from": Term(
+        targets=frozenset({Target.CLASS, Target.SLOT}),
+        meaning="The table's or column's name before the epoch given by `since`.",
+        complaint=shapes.text,
+    ),
+    "backfill": Term(
+        targets=frozenset({Target.SLOT}),
+        meaning="Per epoch, the SQL expression over the row before it (`old`) that fills the column when migrating.",
+        complaint=shapes.list_of(shapes.mapping({"epoch": shapes.positive, "expression": shapes.text})),
+    ),
     "withheld": Term(
         targets=frozenset({Target.SLOT}),
         meaning="Why the column stays out of exports.",

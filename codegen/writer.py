@@ -10,14 +10,18 @@ __all__ = ["drift", "write"]
 
 
 def write(files: Mapping[str, str], directory: Path) -> list[str]:
-    """Make the directory hold exactly these files; returns what was written or removed, one line each."""
+    """Make the directory hold exactly these files; returns what was written or removed, one line each.
+
+    A crash in between leaves some files as they were, which `drift` shows and the next call mends.
+    """
     done = []
     for path, text in files.items():
         target = directory / path
-        if target.exists() and target.read_text(encoding="utf-8") == text:
+        content = text.encode()
+        if target.exists() and target.read_bytes() == content:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8", newline="\n")
+        target.write_bytes(content)
         done.append(f"wrote {path}")
     for path in sorted(_on_disk(directory).difference(files)):
         (directory / path).unlink()
@@ -33,11 +37,11 @@ def drift(files: Mapping[str, str], directory: Path) -> list[str]:
         if path not in on_disk:
             differences.append(f"missing: {path}")
             continue
-        current = (directory / path).read_text(encoding="utf-8", errors="replace")
-        if current != text:
-            diff = difflib.unified_diff(
-                current.splitlines(), text.splitlines(), f"on disk: {path}", f"generated: {path}", lineterm="", n=1
-            )
+        current = (directory / path).read_bytes()
+        if current != text.encode():
+            # Not splitlines: a carriage return alone must show as a difference.
+            old, new = current.decode(errors="backslashreplace").split("\n"), text.split("\n")
+            diff = difflib.unified_diff(old, new, f"on disk: {path}", f"generated: {path}", lineterm="", n=1)
             differences.append("\n".join([f"changed: {path}", *diff]))
     differences += [f"orphaned: {path}" for path in sorted(on_disk.difference(files))]
     return differences

@@ -64,15 +64,15 @@ def run(
 ) -> tuple[RunResult, Records]:
     """Run a pipeline that is expected to complete; its summary and its audit trail, which must be sound."""
     result = execute(build(directory, settings, *plugins, environ=environ), environ=environ)
-    records = trail(directory)
+    records = trail(directory, settings["landscape"]["url"])
     assert records["run"][0]["run_id"] == result.run_id
     assert_sound(records, status="completed")
     return result, records
 
 
-def trail(directory: Path) -> Records:
+def trail(directory: Path, url: str | None = None) -> Records:
     """The audit trail of the newest run, by record type."""
-    with LandscapeDB.from_url(f"sqlite:///{directory / 'audit.db'}", create_tables=False) as db:
+    with LandscapeDB.from_url(url or f"sqlite:///{directory / 'audit.db'}", create_tables=False) as db:
         with db.connection() as connection:
             newest = connection.exec_driver_sql("SELECT run_id FROM runs ORDER BY started_at DESC, run_id DESC LIMIT 1")
             run_id = newest.scalar_one()

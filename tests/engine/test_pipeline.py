@@ -52,8 +52,8 @@ def test_everything_that_the_environment_must_provide_is_named_at_once(tmp_path:
         keys_for_run(pipeline.settings, {}, source="s.yaml")
     assert str(caught.value) == (
         "s.yaml: 2 problems\n"
-        "  landscape.url: is a secret, which is never stored: set ELSPETH_FINGERPRINT_KEY to record a fingerprint of it, "
-        "or ELSPETH_ALLOW_RAW_SECRETS=true to record none\n"
+        "  landscape.url: is a secret, which is never stored: "
+        "set ELSPETH_FINGERPRINT_KEY to record a fingerprint of it, or ELSPETH_ALLOW_RAW_SECRETS=true to record none\n"
         "  landscape.export.sign: a signed export needs a key: set ELSPETH_SIGNING_KEY, or sign: false"
     )
 

@@ -32,6 +32,26 @@ def test_rows_go_where_the_gate_sends_them(tmp_path: Path) -> None:
     assert (result.export_path, result.exported_records) == (None, None)
 
 
+def test_both_databases_record_the_same_run(tmp_path: Path, database_url: str) -> None:
+    (tmp_path / "in.csv").write_text(INPUT + "4\n")
+    result, records = run(tmp_path, csv_settings(tmp_path, landscape={"url": database_url}))
+    assert outcomes(records) == [("routed", "x"), ("completed", "rest"), ("routed", "x"), ("quarantined", None)]
+    assert {name: len(found) for name, found in records.items()} == {
+        "run": 1,
+        "node": 4,
+        "edge": 3,
+        "row": 4,
+        "token": 4,
+        "token_outcome": 4,
+        "node_state": 10,
+        "operation": 3,
+        "artifact": 2,
+        "routing_event": 3,
+        "validation_error": 1,
+    }
+    assert result.quarantined == 1
+
+
 def test_every_step_of_a_row_is_recorded(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,kind\n1,x\n")
     _, records = run(tmp_path, csv_settings(tmp_path))
@@ -254,7 +274,7 @@ def test_progress_is_told_after_each_group(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "in.csv").write_text(INPUT)
     told: list[Progress] = []
     execute(build(tmp_path, csv_settings(tmp_path)), Observer(on_rows=told.append))
-    assert [(progress.rows, progress.fraction) for progress in told] == [(2, 1.0), (3, None)]
+    assert [(progress.rows, progress.fraction) for progress in told] == [(2, 1.0), (3, 1.0)]
 
 
 ROWS = st.lists(st.fixed_dictionaries({"id": st.sampled_from(["1", "2", "bad"]), "kind": st.sampled_from("xyz")}))

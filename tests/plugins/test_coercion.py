@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.contracts.schema import SchemaConfig
-from elspeth.plugins.coercion import MAX_INTEGER, RowValidator, SchemaViolationError
+from elspeth.contracts.schema import MAX_INTEGER, SchemaConfig
+from elspeth.plugins.coercion import RowValidator, SchemaViolationError
 
 
 def validator(mode: str, *fields: str) -> RowValidator:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from elspeth.cli.commands import explain, plugins, validate
+from elspeth.cli.commands import explain, export, import_, plugins, validate
 from elspeth.cli.commands import run as run_command
 
 __all__ = ["main", "run"]
@@ -28,6 +28,8 @@ app = typer.Typer(
 app.command("run")(run_command.run)
 app.command("validate")(validate.validate)
 app.command("explain")(explain.explain)
+app.command("export")(export.export)
+app.command("import")(import_.import_)
 app.add_typer(plugins.app, name="plugins")
 
 

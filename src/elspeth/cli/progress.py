@@ -31,6 +31,7 @@ def run_display() -> Iterator[Observer]:
         console=Console(stderr=True),
     ) as bar:
         rows = bar.add_task("rows", total=None, detail="")
+        export = bar.add_task("export", total=None, detail="", visible=False)
 
         def on_rows(progress: RunProgress) -> None:
             total = None if progress.fraction is None else 1.0
@@ -42,7 +43,7 @@ def run_display() -> Iterator[Observer]:
             )
 
         def on_exported(records: int) -> None:
-            bar.update(rows, total=1.0, completed=1.0, description="export", detail=f"{records:,} records")
+            bar.update(export, visible=True, detail=f"{records:,} records")
 
         yield Observer(on_rows=on_rows, on_exported=on_exported)
 

@@ -37,7 +37,7 @@ _TEXT = 200
 """Characters of a message or a JSON text that are shown."""
 
 _LISTED = 10
-"""Members, outputs, operations or artifacts that are shown of one batch or sink."""
+"""Items of a list that may be long that are shown: members of a batch, calls of an operation, artifacts of a sink."""
 
 
 def story_text(story: RowStory) -> str:
@@ -50,7 +50,7 @@ def story_text(story: RowStory) -> str:
             Branch(
                 f"row {row.row_index} from {_node(story.source)}: {_hash(row.source_data_hash)}{kept}",
                 *_some(map(_operation, story.source_operations)),
-                *map(_validation_error, story.validation_errors),
+                *_some(map(_validation_error, story.validation_errors)),
                 *(_token(token, parents=True) for token in story.tokens),
                 *([] if story.tokens else [Branch("no token was recorded")]),
             ),

@@ -7,13 +7,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
-__all__ = ["FIELD_PATTERN", "SUPPORTED_TYPES", "FieldDefinition", "FieldType", "SchemaConfig", "SchemaMode"]
+__all__ = [
+    "FIELD_PATTERN",
+    "MAX_INTEGER",
+    "SUPPORTED_TYPES",
+    "FieldDefinition",
+    "FieldType",
+    "SchemaConfig",
+    "SchemaMode",
+]
 
 FieldType = Literal["str", "int", "float", "bool", "any"]
 SchemaMode = Literal["strict", "free"]
 
 SUPPORTED_TYPES = frozenset({"str", "int", "float", "bool", "any"})
 FIELD_PATTERN = re.compile(r"^(\w+):\s*(str|int|float|bool|any)(\?)?$")
+
+MAX_INTEGER = 2**53 - 1
+"""The largest integer that a row may hold: beyond it, JSON numbers are not exact (RFC 8259, section 6)."""
 
 # Both vocabularies in the field: the first of each pair is ours, the second came into use later.
 _MODES: Mapping[str, SchemaMode | None] = {

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from elspeth.contracts.schema import MAX_INTEGER
+
 __all__ = ["EvaluationError", "Expression", "ExpressionError", "compile_expression", "route_label"]
 
 MAX_SOURCE_LENGTH = 2_000
 MAX_NODES = 500
 MAX_DEPTH = 40
-MAX_INTEGER = 2**53 - 1  # beyond it JSON numbers are not exact (RFC 8259, section 6)
 
 Row = Mapping[str, object]
 _Evaluator = Callable[[Row], object]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from elspeth.contracts.enums import ExportStatus
-from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.export_files import ExportFormat, write_export
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.settings.model import ExportSettings
@@ -36,9 +36,8 @@ def export_after_run(
         )
     except BaseException as error:
         recorder.set_export_status(run_id, ExportStatus.FAILED, error=f"{type(error).__name__}: {error}")
-        if isinstance(error, OSError):
-            message = f"the export of run {run_id} cannot be written to {path}: {error.strerror}"
-            raise ExportFailedError(message) from error
+        if isinstance(error, OSError | LandscapeError):
+            raise ExportFailedError(f"run {run_id} is complete, but cannot be exported: {error}") from error
         raise
     recorder.set_export_status(run_id, ExportStatus.COMPLETED)
     return records

@@ -117,6 +117,7 @@ class Orchestrator:
             with self._recorder.unit_of_work():
                 endings = Counter(processor.process(self._rows + offset, item) for offset, item in enumerate(group))
                 sinks.sync()
+            sinks.mark_recorded()
             self._rows += len(group)
             self._endings.update(endings)
             if self._observer.on_rows is not None:

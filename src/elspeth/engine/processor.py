@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from elspeth.contracts.display import shown
 from elspeth.contracts.enums import NodeStateStatus, RoutingMode, RowOutcome
 from elspeth.contracts.errors import ExecutionError
 from elspeth.contracts.plugins import InvalidRow, Row, RowRejectedError
@@ -18,8 +19,6 @@ from elspeth.engine.result import Ending
 from elspeth.engine.sinks import SinkSet
 
 __all__ = ["RowProcessor"]
-
-MAX_SHOWN = 60  # characters of a label in a message
 
 
 class RouteError(ValueError):
@@ -84,8 +83,7 @@ class RowProcessor:
         value = gate.condition.evaluate(token.data)
         label = route_label(value)
         if label not in gate.routes:
-            shown = label if len(label) <= MAX_SHOWN else f"{label[:MAX_SHOWN]}..."
-            raise RouteError(f"expected one of the labels {', '.join(gate.routes)}, got {shown!r}")
+            raise RouteError(f"expected one of the labels {', '.join(gate.routes)}, got {shown(label)}")
         reason = {"condition": gate.condition.source, "result": value, "label": label}
         state_id = self._begin(token, gate.node.node_id)
         self._complete(state_id, token, reason)

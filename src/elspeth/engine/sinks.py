@@ -16,13 +16,13 @@ __all__ = ["OpenSink", "SinkSet"]
 
 @dataclass(slots=True, kw_only=True)
 class OpenSink:
-    """A sink that takes rows. `last_state_id` is the newest state that wrote to it."""
+    """A sink that takes rows. `recorded_rows` are committed; `last_state_id` is the newest state that wrote to it."""
 
     sink: Sink
     node_id: str
     operation_id: str
     rows: int = 0
-    synced_rows: int = 0
+    recorded_rows: int = 0
     last_state_id: str | None = None
     is_published: bool = False
 
@@ -54,9 +54,13 @@ class SinkSet:
     def sync(self) -> None:
         """Make every staged row durable. Comes before the commit that says the rows are written."""
         for each in self._sinks.values():
-            if each.synced_rows < each.rows:
+            if each.recorded_rows < each.rows:
                 each.sink.sync()
-                each.synced_rows = each.rows
+
+    def mark_recorded(self) -> None:
+        """Remember that the rows so far are committed."""
+        for each in self._sinks.values():
+            each.recorded_rows = each.rows
 
     def publish(self) -> None:
         """Show the output of every sink.
@@ -82,11 +86,11 @@ class SinkSet:
     def abandon(self) -> list[str]:
         """Stop before the end; the places where rows stay staged.
 
-        What may be recorded as written is never removed: only a sink without durable rows is cleaned up.
+        What is recorded as written is never removed: only a sink without recorded rows is cleaned up.
         """
         places = []
         for each in self._unpublished():
-            if each.synced_rows == 0:
+            if each.recorded_rows == 0:
                 each.sink.discard()
             elif place := each.sink.close():
                 places.append(place)

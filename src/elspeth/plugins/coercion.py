@@ -6,13 +6,12 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+from elspeth.contracts.display import shown
 from elspeth.contracts.plugins import Row
-from elspeth.contracts.schema import FieldType, SchemaConfig
+from elspeth.contracts.schema import MAX_INTEGER, FieldType, SchemaConfig
 
 __all__ = ["RowValidator", "SchemaViolationError"]
 
-MAX_INTEGER = 2**53 - 1  # beyond it JSON numbers are not exact (RFC 8259, section 6)
-MAX_SHOWN = 60  # characters of an offending value in a message
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
@@ -57,7 +56,7 @@ class RowValidator:
             try:
                 coerced[field.name] = _COERCIONS[field.field_type](value)
             except ValueError:
-                problems.append(f"field {field.name!r}: expected {_EXPECTED[field.field_type]}, got {_shown(value)}")
+                problems.append(f"field {field.name!r}: expected {_EXPECTED[field.field_type]}, got {shown(value)}")
         if problems:
             raise SchemaViolationError("; ".join(problems))
         return coerced
@@ -106,8 +105,3 @@ _EXPECTED: Mapping[FieldType, str] = {
     "float": "a finite number",
     "bool": "true or false",
 }
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

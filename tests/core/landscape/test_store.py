@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import event, select
 
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.recording.base import now
 from elspeth.core.landscape.store import RecordStore
 from elspeth_schema import records
@@ -154,10 +153,9 @@ def test_a_unit_in_which_a_call_failed_half_way_is_not_committed(landscape: Land
 
 
 def record_and_hide_an_error(store: RecordStore) -> None:
-    with store.unit():
-        with suppress(KeyError), store.unit():
-            store.add(run("half"))
-            raise KeyError
+    with store.unit(), suppress(KeyError), store.unit():
+        store.add(run("half"))
+        raise KeyError
 
 
 def test_a_unit_without_records_sends_nothing(landscape: LandscapeDB, store: RecordStore) -> None:

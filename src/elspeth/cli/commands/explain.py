@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.database import OptionalDatabaseOption, open_landscape
-from elspeth.cli.options import ExitCode, JsonOption
+from elspeth.cli.failures import failures_reported
+from elspeth.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.story import RowStory
@@ -36,26 +37,18 @@ def explain(
     json: JsonOption = False,
 ) -> None:
     """Tell what became of a row: its tokens, their steps and decisions, what failed, and where they ended."""
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415  start time
-
-    from elspeth.cli.story_text import story_text  # noqa: PLC0415
-    from elspeth.contracts.errors import AuditIntegrityError  # noqa: PLC0415
-    from elspeth.core.landscape.database import LandscapeError  # noqa: PLC0415
-    from elspeth.core.landscape.story import story_json  # noqa: PLC0415
-    from elspeth.core.landscape.story_reader import NotRecordedError  # noqa: PLC0415
-
     if (row is None) == (token is None):
         raise typer.BadParameter("give --row or --token: either the row's position or a token's id")
     if (database is None) == (export is None):
         raise typer.BadParameter("give -d or --from: either the audit database or an export")
-    try:
+    with failures_reported():
+        from elspeth.cli.story_text import story_text  # noqa: PLC0415  start time
+        from elspeth.core.landscape.story import story_json  # noqa: PLC0415
+
         if export is not None:
             story = _from_export(export, run, row, token)
         else:
             story = _from_database(database or "", run, row, token)
-    except (LandscapeError, AuditIntegrityError, NotRecordedError, SQLAlchemyError) as error:
-        typer.echo(f"error: {getattr(error, 'orig', None) or error}", err=True)
-        raise typer.Exit(ExitCode.FAILED) from error
     typer.echo(story_json(story) if json else story_text(story))
 
 

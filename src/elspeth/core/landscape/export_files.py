@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export_csv import write_csv
+from elspeth.core.landscape.export_format import ExportFormat
 from elspeth.core.landscape.export_forms import ExportGroups
 from elspeth.core.landscape.export_target import replacing_directory, replacing_file
 from elspeth.core.landscape.export_text import write_array, write_lines
 from elspeth.core.landscape.exporter import LandscapeExporter
 
 __all__ = ["ExportFormat", "write_export"]
-
-
-class ExportFormat(StrEnum):
-    """What an export looks like on disk."""
-
-    JSON = "json"
-    """A file: one array, a record per line."""
-
-    JSONL = "jsonl"
-    """A file: a record per line."""
-
-    CSV = "csv"
-    """A directory: a CSV file per record type. The one form that cannot be imported: null looks like empty text."""
-
-    PARQUET = "parquet"
-    """A directory: a Parquet file per record type."""
 
 
 def write_export(

@@ -79,7 +79,12 @@ def _exchange(partial: Path, path: Path) -> None:
     _remove(replaced)
     if path.exists():
         path.rename(replaced)
-    partial.rename(path)
+    try:
+        partial.rename(path)
+    except BaseException:
+        if replaced.exists():
+            replaced.rename(path)
+        raise
     _sync(path.parent)
     _remove(replaced)
 

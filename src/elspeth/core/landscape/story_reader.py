@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
+from elspeth.core.landscape.database import LandscapeError
 from elspeth.core.landscape.mapping import mapper
 from elspeth.core.landscape.story import RowStory, TokenStory
 from elspeth.core.landscape.story_batches import read_batches
@@ -23,7 +24,7 @@ _Links = Mapping[str, tuple[TokenParent, ...]]
 """By token the links to those of its parents that belong to the story, the first parent first."""
 
 
-class NotRecordedError(LookupError):
+class NotRecordedError(LandscapeError):
     """The run has no such row or token."""
 
 
@@ -109,7 +110,7 @@ def _journeys(trail: Trail, tokens: Mapping[str, Token]) -> tuple[TokenStory, ..
 
 
 def _as_siblings(tokens: Mapping[str, Token], links: _Links) -> list[Token]:
-    """The tokens in the order in which they were made; those made at once in the order of their parents' account."""
+    """The tokens in the order in which they were made; those made at the same time by their ordinals."""
     return sorted(
         tokens.values(),
         key=lambda token: (token.created_at, [link.ordinal for link in links[token.token_id][:1]], token.token_id),

@@ -25,10 +25,11 @@ def cross_section_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[P
     for name in parts.sinks:
         if name in RESERVED_SINK_NAMES:
             yield Problem(location=("sinks", name), message=f"the name {name!r} is reserved: give the sink another one")
-    for location, destination, also in _destinations(parts):
-        yield from _destination_problems(parts, location, destination, also)
+    unknown = [problem for place in _destinations(parts) for problem in _destination_problems(parts, *place)]
+    yield from unknown
     yield from _gate_problems(parts)
-    yield from _unreachable(parts)
+    if not unknown:  # a misspelt route would make its target look unreachable
+        yield from _unreachable(parts)
     yield from _path_problems(parts)
     yield from _landscape_problems(parts)
 

@@ -12,13 +12,13 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from elspeth.contracts.display import shown
 from elspeth.core.secrets import is_secret_key
 
 __all__ = ["Location", "Problem", "SettingsError", "did_you_mean", "structural_problems"]
 
 Location = tuple[str | int, ...]
 _WHAT_PYDANTIC_SAYS = re.compile(r"^Input should be |^\w+ should have |,? (unable to|after validation, not) .*")
-MAX_SHOWN = 60  # characters of an offending value in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,10 +74,10 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
             return str(details["ctx"]["error"])
         case _:
             expected = _WHAT_PYDANTIC_SAYS.sub("", details["msg"])
-            return f"expected {expected}, got {_shown(location, details['input'])}"
+            return f"expected {expected}, got {_value(location, details['input'])}"
 
 
-def _shown(location: Location, value: object) -> str:
+def _value(location: Location, value: object) -> str:
     if any(isinstance(part, str) and is_secret_key(part) for part in location):
         return "a value that is not shown because it may be secret"
     match value:
@@ -86,8 +86,7 @@ def _shown(location: Location, value: object) -> str:
         case list():
             return "a list"
         case _:
-            text = repr(value)
-            return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+            return shown(value)
 
 
 def _keys_at(model: type[BaseModel], location: Location) -> list[str]:

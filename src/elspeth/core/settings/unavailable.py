@@ -17,7 +17,6 @@ _SECTIONS = {
     "checkpoint": "checkpoints are",
     "payload_store": "the payload store is",
 }
-_EXPORT_FORMATS = frozenset({"json", "jsonl"})
 
 
 def unavailable_problems(tree: Mapping[str, Plain], parts: Parts) -> Iterator[Problem]:
@@ -38,6 +37,5 @@ def _unavailable(tree: Mapping[str, Plain], parts: Parts) -> Iterator[tuple[Loca
     if parts.landscape is not None:
         if not parts.landscape.enabled:
             yield ("landscape", "enabled"), "runs without an audit database are"
-        export = parts.landscape.export
-        if export.enabled and export.format not in _EXPORT_FORMATS:
-            yield ("landscape", "export", "format"), f"exports as {export.format!r} are"
+        if parts.landscape.export.enabled and parts.landscape.export.format == "bag":
+            yield ("landscape", "export", "format"), "exports as 'bag' are"

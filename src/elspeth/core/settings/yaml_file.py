@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from elspeth.contracts.schema import MAX_INTEGER
 from elspeth.core.settings.problems import Location, Problem, SettingsError
 
 __all__ = ["Plain", "read_settings_file"]
@@ -18,7 +19,6 @@ Plain = dict[str, "Plain"] | list["Plain"] | str | int | float | bool | None
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 50
 MAX_VALUES = 100_000  # aliases make a small file arbitrarily large
-MAX_INTEGER = 2**53 - 1  # beyond it JSON numbers are not exact (RFC 8259, section 6)
 
 
 def read_settings_file(path: Path) -> dict[str, Plain]:

@@ -55,9 +55,9 @@ class CsvSource(Source):
 
     def fraction_read(self) -> float | None:
         """How much of the file has been read."""
-        if self._file is None or self._file.closed or not self._size:
+        if self._file is None:
             return None
-        return self._file.buffer.tell() / self._size
+        return 1.0 if self._file.closed else self._file.buffer.tell() / self._size
 
     def _rows(self, lines: _Lines) -> Iterator[Row | InvalidRow]:
         reader = csv.reader(lines, strict=True)

@@ -78,9 +78,11 @@ class RunRecording(RecorderPart):
         return grade_of(node.determinism for node in nodes)
 
     def update_run_status(self, run_id: str, status: RunStatus | str) -> None:
-        """Record another status of a run that has not ended."""
+        """Record another status of a run that has not ended; a final one also ends it."""
         before = self._store.require(records.RUN, run_id, run_id=run_id)
-        self._store.change(before, replace(before, status=member_of(RunStatus, status, call="update_run_status")))
+        new_status = member_of(RunStatus, status, call="update_run_status")
+        completed_at = now() if new_status.is_terminal else before.completed_at
+        self._store.change(before, replace(before, status=new_status, completed_at=completed_at))
 
     def record_run_source(
         self,

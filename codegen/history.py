@@ -1,0 +1,62 @@
+"""The snapshots of all epochs: reading them, and deciding what the schema as it stands adds to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codegen.errors import Problem, SchemaError, Where
+from codegen.snapshot import Snapshot, parse, to_text
+
+__all__ = ["file_name", "read_history", "with_current"]
+
+
+def file_name(epoch: int) -> str:
+    """Name of an epoch's snapshot file."""
+    return f"{epoch:04}.json"
+
+
+def read_history(directory: Path) -> tuple[Snapshot, ...]:
+    """The snapshots in the directory, from the first epoch on; none if there is no directory. SchemaError for a gap."""
+    snapshots = []
+    for number, path in enumerate(sorted(directory.glob("*.json")), start=1):
+        where = Where(file=f"{directory.name}/{path.name}")
+        try:
+            snapshot = parse(path.read_text(encoding="utf-8"))
+        except (ValueError, KeyError, TypeError) as error:
+            raise SchemaError((Problem(where=where, message=f"is not a snapshot: {error}"),)) from error
+        if snapshot.epoch != number or path.name != file_name(number):
+            message = f"expected the snapshot of epoch {number} in {file_name(number)}, got epoch {snapshot.epoch}"
+            raise SchemaError((Problem(where=where, message=message),))
+        snapshots.append(snapshot)
+    return tuple(snapshots)
+
+
+def with_current(history: tuple[Snapshot, ...], current: Snapshot, *, amend: bool, schema: str) -> tuple[Snapshot, ...]:
+    """The history that ends with the schema as it stands.
+
+    SchemaError if the schema changed under an epoch that already has a snapshot, unless `amend` says that this epoch is
+    not released and its snapshot and migration may be written again.
+    """
+    newest = history[-1].epoch if history else 0
+    if current.epoch == newest + 1:
+        return (*history, current)
+    if current.epoch != newest:
+        message = f"version: expected {newest} (as the newest snapshot) or {newest + 1}, got {current.epoch}"
+    elif history[-1] == current or amend:
+        return (*history[:-1], current)
+    else:
+        message = (
+            f"version: the schema differs from the snapshot of epoch {newest},"
+            f" {first_difference(history[-1], current)}. Raise the version to {newest + 1},"
+            f" or, if epoch {newest} is not released, run: nox -s codegen -- --amend"
+        )
+    raise SchemaError((Problem(where=Where(file=schema), message=message),))
+
+
+def first_difference(old: Snapshot, new: Snapshot) -> str:
+    """The first line in which two snapshots differ, to show where to look."""
+    before, after = to_text(old).splitlines(), to_text(new).splitlines()
+    for old_line, new_line in zip(before, after, strict=False):
+        if old_line != new_line:
+            return f"first at {new_line.strip()!r}"
+    return "one continues where the other ends"

@@ -1,0 +1,43 @@
+"""``elspeth import``: restore an exported run into a database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from elspeth.cli.database import DatabaseOption, database_url
+from elspeth.cli.failures import failures_reported
+from elspeth.cli.record_display import record_display
+from elspeth.cli.signing_key import CheckOption, signing_key
+from elspeth.cli.text import aligned
+
+if TYPE_CHECKING:
+    from elspeth.core.landscape.export_verifier import ExportSummary
+
+__all__ = ["import_"]
+
+
+def import_(
+    *,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A json, jsonl or parquet export.")],
+    database: DatabaseOption,
+    hmac: CheckOption = False,
+) -> None:
+    """Restore an exported run into a database that holds none. The export is verified; it is imported whole or not."""
+    key = signing_key(wanted=hmac)
+    with failures_reported():
+        from elspeth.core.landscape.importer import import_export, import_target  # noqa: PLC0415  start time
+
+        with import_target(database_url(database)) as db, record_display("import") as progress:
+            summary = import_export(db, path, signing_key=key, progress=progress)
+            url = db.url
+    records = f"{summary.record_count:,}, signatures: {_signatures(summary)}"
+    typer.echo(aligned([("run", summary.run_id), ("records", records), ("audit database", url)]))
+
+
+def _signatures(summary: ExportSummary) -> str:
+    if not summary.signed:
+        return "none"
+    return "checked" if summary.signatures_checked else "not checked (--hmac checks them)"

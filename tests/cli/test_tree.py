@@ -1,0 +1,21 @@
+"""Trees as text."""
+
+from __future__ import annotations
+
+from elspeth.cli.tree import Branch, draw
+
+
+def test_a_tree_has_a_line_for_each_branch() -> None:
+    tree = Branch("root", Branch("first", Branch("inner")), Branch("last", Branch("one"), Branch("other")))
+    assert draw(tree).splitlines() == [
+        "root",
+        "├─ first",
+        "│  └─ inner",
+        "└─ last",
+        "   ├─ one",
+        "   └─ other",
+    ]
+
+
+def test_what_is_not_printable_is_escaped() -> None:
+    assert draw(Branch("é 漢 \x1b[31m\n\u202e\x00")) == "é 漢 \\x1b[31m\\n\\u202e\\x00"

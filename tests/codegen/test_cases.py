@@ -1,0 +1,94 @@
+"""Each directory below cases/ is a schema with what codegen makes of it: `expected/`, or `stderr.txt` if it refuses.
+
+Cases are found by walking; a new one needs a `schema/landscape.yaml` and one run with `--update`.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from codegen.__main__ import main
+from tests.codegen.trees import tree
+
+CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/schema"))
+REFUSED = [case for case in CASES if (case / "stderr.txt").exists()]
+GOOD = [case for case in CASES if (case / "expected").exists()]
+ROOT = Path(__file__).parents[2]
+
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, sqlalchemy, elspeth_schema
+for module in pkgutil.walk_packages(elspeth_schema.__path__, "elspeth_schema."):
+    importlib.import_module(module.name)
+engine = sqlalchemy.create_engine("sqlite://")
+elspeth_schema.tables.metadata.create_all(engine)
+print(elspeth_schema.__file__, *sqlalchemy.inspect(engine).get_table_names())
+"""
+
+
+def name_of(case: Path) -> str:
+    return case.name
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_case(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, update: bool) -> None:
+    before = {"docs/mine.md": b"Written before.\r\n", "tables.py": b"\xff"}
+    for path, content in before.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    code = main(["--schema", str(case / "schema" / "landscape.yaml"), "--output", str(tmp_path)])
+    said = capsys.readouterr()
+    if update:
+        record(case, tmp_path, said.err)
+    if (case / "stderr.txt").exists():
+        assert said.err == (case / "stderr.txt").read_text()
+        assert (code, said.out, tree(tmp_path)) == (1, "", before)
+    else:
+        assert tree(tmp_path) == tree(case / "expected")
+        assert (code, said.err) == (0, "")
+
+
+def record(case: Path, output: Path, error: str) -> None:
+    shutil.rmtree(case / "expected", ignore_errors=True)
+    (case / "stderr.txt").unlink(missing_ok=True)
+    if error:
+        (case / "stderr.txt").write_text(error)
+    else:
+        shutil.copytree(output, case / "expected")
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=name_of)
+def test_one_fault_gives_one_line(case: Path) -> None:
+    lines = (case / "stderr.txt").read_text().splitlines()
+    assert (len(lines) == 1) != case.name.startswith("several")
+    assert [line for line in lines if not (case / "schema" / line.split(":")[0]).exists()] == []
+
+
+@pytest.mark.parametrize("case", GOOD, ids=name_of)
+def test_expected_modules_import_and_create_their_tables(case: Path) -> None:
+    expected = case / "expected"
+    environment = {**os.environ, "PYTHONPATH": str(expected), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-W", "error", "-c", IMPORT_EVERYTHING]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    tables = [line.removesuffix("_table = Table(") for line in table_lines(expected)]
+    assert result.stderr == ""
+    assert result.stdout.split() == [str(expected / "elspeth_schema" / "__init__.py"), *sorted(tables)]
+
+
+def table_lines(expected: Path) -> list[str]:
+    lines = (expected / "elspeth_schema" / "tables.py").read_text().splitlines()
+    return [line for line in lines if line.endswith("_table = Table(")]
+
+
+def test_expected_modules_satisfy_mypy(pytestconfig: pytest.Config) -> None:
+    """One after the other, so that only the first has to read the libraries."""
+    pytest.importorskip("mypy", reason="mypy belongs to the typecheck dependencies")
+    assert pytestconfig.cache is not None
+    command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml")]
+    command += ["--cache-dir", str(pytestconfig.cache.mkdir("mypy")), "-p", "elspeth_schema"]
+    for case in GOOD:
+        result = subprocess.run(command, cwd=case / "expected", capture_output=True, text=True, check=False)
+        assert (result.returncode, result.stdout[:8]) == (0, "Success:"), f"{case.name}: {result.stdout}{result.stderr}"
