@@ -29,7 +29,7 @@ def export_schema(model: Model, *, comment: str) -> Json:
             name = table.class_name if variant is None else variant.class_name
             definitions[name] = _record(table, variant)
             records.append({"$ref": f"#/$defs/{name}"})
-    definitions["Manifest"] = _manifest()
+    definitions["Manifest"] = _manifest(model)
     records.append({"$ref": "#/$defs/Manifest"})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -105,11 +105,13 @@ def _value(column: Column) -> dict[str, Json]:
     return text
 
 
-def _manifest() -> Json:
+def _manifest(model: Model) -> Json:
+    run = model.tables[0]
+    status = _value(run.column(run.lifecycle.status)) if run.lifecycle.status else {"type": "string"}
     properties: dict[str, Json] = {
         "record_type": {"const": "manifest"},
         "run_id": {"type": "string", "maxLength": 64},
-        "run_status": {"description": "Status of the run when it was exported.", "$ref": "#/$defs/RunStatus"},
+        "run_status": {"description": "Status of the run when it was exported.", **status},
         "epoch": {"description": "Epoch of the schema that the records follow.", "type": "integer", "minimum": 1},
         "record_count": {"description": "Records before this one.", "type": "integer", "minimum": 0},
         "counts": {

@@ -27,16 +27,12 @@ def docstring(text: str, indent: int = 4) -> str:
 
 def literal(value: object) -> str:
     """The value as Python source."""
-    if isinstance(value, str):
-        quote = '"' if '"' not in value else "'"
-        return quote + value.replace("\\", "\\\\").replace(quote, "\\" + quote) + quote
     return repr(value)
 
 
 def quoted_tuple(names: tuple[str, ...]) -> str:
     """The names as a Python tuple of strings."""
-    inner = ", ".join(literal(name) for name in names)
-    return f"({inner},)" if len(names) == 1 else f"({inner})"
+    return repr(names)
 
 
 def table_variable(table: Table | TableShape) -> str:

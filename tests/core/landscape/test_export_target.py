@@ -25,6 +25,18 @@ def write_directory(path: Path, content: bytes) -> None:
         (directory / "manifest.json").write_bytes(content)
 
 
+def write_half_a_file(path: Path) -> None:
+    with replacing_file(path) as file:
+        file.write(b"new")
+        raise Interruption
+
+
+def write_half_a_directory(path: Path) -> None:
+    with replacing_directory(path) as directory:
+        (directory / "run.csv").write_bytes(b"new")
+        raise Interruption
+
+
 def test_a_file_replaces_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "new" / "export.jsonl"
     for content in (b"first", b"second"):
@@ -61,9 +73,8 @@ def test_a_link_to_an_export_stays_a_link(tmp_path: Path) -> None:
 def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "export.jsonl"
     path.write_bytes(b"old")
-    with pytest.raises(Interruption), replacing_file(path) as file:
-        file.write(b"new")
-        raise Interruption
+    with pytest.raises(Interruption):
+        write_half_a_file(path)
     assert tree(tmp_path) == {"export.jsonl": b"old"}
 
 
@@ -71,9 +82,8 @@ def test_a_directory_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "export"
     write_directory(path, b"old")
     before = tree(tmp_path)
-    with pytest.raises(Interruption), replacing_directory(path) as directory:
-        (directory / "run.csv").write_bytes(b"new")
-        raise Interruption
+    with pytest.raises(Interruption):
+        write_half_a_directory(path)
     assert tree(tmp_path) == before
 
 

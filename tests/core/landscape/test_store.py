@@ -433,3 +433,18 @@ def test_a_finished_record_changes_only_where_the_schema_says_so(store: RecordSt
         "runs run_id='run': status: expected 'failed', unchanged while status is failed, got 'running'"
     )
     assert store.get(records.RUN, "run") == exported
+
+
+def test_a_record_that_another_recorder_finished_is_not_finished_again(
+    landscape: LandscapeDB, store: RecordStore
+) -> None:
+    begun = run()
+    store.add(begun)
+    failed = replace(begun, status=RunStatus.FAILED, completed_at=now())
+    RecordStore(landscape).change(begun, failed)
+    with pytest.raises(AuditIntegrityError) as caught:
+        store.change(begun, replace(begun, status=RunStatus.COMPLETED, completed_at=failed.completed_at))
+    assert str(caught.value) == (
+        "runs run_id='run': status: expected 'failed', unchanged while status is failed, got 'completed'"
+    )
+    assert store.get(records.RUN, "run") == failed

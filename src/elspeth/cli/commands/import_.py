@@ -28,13 +28,15 @@ def import_(
     """Restore an exported run into a database that holds none. The export is verified; it is imported whole or not."""
     key = signing_key(wanted=hmac)
     with failures_reported():
-        from elspeth.core.landscape.importer import import_export, import_target  # noqa: PLC0415  start time
+        from elspeth.core.landscape.engines import parsed_url  # noqa: PLC0415  start time
+        from elspeth.core.landscape.importer import import_into  # noqa: PLC0415
 
-        with import_target(database_url(database)) as db, record_display("import") as progress:
-            summary = import_export(db, path, signing_key=key, progress=progress)
-            url = db.url
+        url = database_url(database)
+        with record_display("import") as progress:
+            summary = import_into(url, path, signing_key=key, progress=progress)
+        shown = parsed_url(url).render_as_string(hide_password=True)
     records = f"{summary.record_count:,}, signatures: {_signatures(summary)}"
-    typer.echo(aligned([("run", summary.run_id), ("records", records), ("audit database", url)]))
+    typer.echo(aligned([("run", summary.run_id), ("records", records), ("audit database", shown)]))
 
 
 def _signatures(summary: ExportSummary) -> str:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
-from sqlalchemy import Connection, exists, insert, make_url, select
-from sqlalchemy.exc import ArgumentError, IntegrityError
+from sqlalchemy import URL, Connection, exists, insert, select
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from elspeth.core.chunks import chunks
-from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.engines import durable_engine, parsed_url, sqlite_path
+from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.export_forms import ExportError
 from elspeth.core.landscape.export_reader import ExportEntry, read_export
 from elspeth.core.landscape.export_verifier import ExportSummary
 from elspeth.core.landscape.mapping import mapper, record_type_of
+from elspeth.core.landscape.migration.bookkeeping import create_schema
+from elspeth.core.landscape.migration.state import Condition, look
 from elspeth.core.landscape.refusal import refusal
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RecordType
-from elspeth_schema.tables import metadata, runs_table
+from elspeth_schema.tables import runs_table
 
-__all__ = ["import_export", "import_target"]
+__all__ = ["import_export", "import_into"]
 
 _ROWS = 1000
 """Rows inserted at once; bounds memory."""
@@ -40,8 +43,6 @@ def import_export(
     of records so far. ExportError, with line or row, for an export that is incomplete, altered or refers to what it
     does not hold; LandscapeError for a database with runs.
     """
-    export = read_export(path, signing_key=signing_key)
-    total = 0
     # One transaction: a crash leaves the database as it was.
     with db.writing() as connection:
         if connection.scalar(select(exists().select_from(runs_table))):
@@ -50,32 +51,66 @@ def import_export(
                 " Nothing was changed. Name another database."
             )
             raise LandscapeError(message)
-        for record_type, entries in groupby(export, key=lambda entry: record_type_of(entry.contract)):
-            for chunk in chunks(entries, _ROWS):
-                _insert(connection, path, record_type, chunk)
-                total += len(chunk)
-                if progress is not None:
-                    progress(total)
-    return export.summary
+        return _import(connection, path, signing_key, progress)
 
 
-@contextmanager
-def import_target(url: str) -> Iterator[LandscapeDB]:
-    """The database to import into, created if need be. If the block raises, what was created is removed again.
+def import_into(
+    url: str,
+    path: Path,
+    *,
+    signing_key: bytes | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ExportSummary:
+    """Import an export into the database at a URL, which is created if need be; otherwise as `import_export`.
 
-    Raises what opening a database raises. A crash leaves at most a database without runs.
+    A failure leaves no table and no file that was not there before; neither does a crash, but for an empty file.
     """
-    file, is_created = _new_file(url), not _holds_tables(url)
-    with LandscapeDB.from_url(url) as db:
-        try:
-            yield db
-        except BaseException:
-            if is_created:
-                metadata.drop_all(db.engine)
-            db.close()
-            if file is not None:
-                file.unlink()
-            raise
+    parsed = parsed_url(url)
+    if not _is_empty(parsed):
+        with LandscapeDB.from_url(url, create_tables=False) as db:
+            return import_export(db, path, signing_key=signing_key, progress=progress)
+    file = sqlite_path(parsed) if parsed.get_backend_name() == "sqlite" else None
+    is_new = file is not None and not file.exists()
+    try:
+        return _create_and_import(parsed, path, signing_key, progress)
+    except BaseException:
+        if is_new and file is not None:
+            file.unlink(missing_ok=True)
+        raise
+
+
+def _create_and_import(
+    url: URL, path: Path, signing_key: bytes | None, progress: Callable[[int], None] | None
+) -> ExportSummary:
+    """Import into an empty database, in the transaction that creates the tables."""
+    engine = durable_engine(url, create=True)
+    try:
+        with engine.connect().execution_options(sqlite_begin="IMMEDIATE") as connection, connection.begin():
+            create_schema(connection)
+            return _import(connection, path, signing_key, progress)
+    finally:
+        engine.dispose()
+
+
+def _is_empty(url: URL) -> bool:
+    try:
+        return look(url).kind is Condition.EMPTY
+    except DatabaseError:
+        return False  # opening it tells what is wrong
+
+
+def _import(
+    connection: Connection, path: Path, signing_key: bytes | None, progress: Callable[[int], None] | None
+) -> ExportSummary:
+    export = read_export(path, signing_key=signing_key)
+    total = 0
+    for record_type, entries in groupby(export, key=lambda entry: record_type_of(entry.contract)):
+        for chunk in chunks(entries, _ROWS):
+            _insert(connection, path, record_type, chunk)
+            total += len(chunk)
+            if progress is not None:
+                progress(total)
+    return export.summary
 
 
 def _insert(
@@ -97,23 +132,3 @@ def _insert(
                 problem = refusal(connection, record_type, row, error, new=True)
                 raise ExportError(path, entry.where, str(problem)) from error
         raise
-
-
-def _holds_tables(url: str) -> bool:
-    try:
-        LandscapeDB.from_url(url, create_tables=False).close()
-    except LandscapeError:
-        return False  # opening it once more creates the tables, or tells what is wrong
-    return True
-
-
-def _new_file(url: str) -> Path | None:
-    """The file that opening the database will create; None if it is there, on a server, or in memory."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        return None
-    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
-        return None
-    file = Path(parsed.database)
-    return None if file.exists() else file

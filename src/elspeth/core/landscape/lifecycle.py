@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
+from elspeth.core.canonical import timestamp_text
 from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RecordType
@@ -34,5 +36,13 @@ def check_change(record_type: RecordType[AuditRecord], old: Mapping[str, object]
         key = {part: old[part] for part in record_type.key}
         when = f"while {lifecycle.status} is {old[lifecycle.status]}" if lifecycle.status else "after it was recorded"
         raise AuditIntegrityError(
-            table=record_type.table.name, key=key, field=name, expected=f"{old[name]!r}, unchanged {when}", got=value
+            table=record_type.table.name,
+            key=key,
+            field=name,
+            expected=f"{_shown(old[name])!r}, unchanged {when}",
+            got=_shown(value),
         )
+
+
+def _shown(value: object) -> object:
+    return timestamp_text(value) if isinstance(value, datetime) else value

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from sqlalchemy import Connection, Table, TextClause, UniqueConstraint, exists, select
 from sqlalchemy.exc import IntegrityError
 
+from elspeth.core.landscape.lifecycle import check_change
+from elspeth.core.landscape.mapping import mapper
 from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, RecordType
@@ -26,6 +28,8 @@ def refusal(
     new: bool,
 ) -> AuditIntegrityError:
     """The rule that a row breaks, judged by what the connection sees; `new` if it was to be inserted."""
+    if not new and (finished := _finished(connection, record_type, row)):
+        return finished
     problems = _dangling(connection, record_type, row)
     if new:
         problems = [*problems, *_taken(connection, record_type, row)]
@@ -37,6 +41,20 @@ def refusal(
 
 _Problem = tuple[str, str, object]
 """Field, expected, got."""
+
+
+def _finished(
+    connection: Connection, record_type: RecordType[AuditRecord], row: Mapping[str, object]
+) -> AuditIntegrityError | None:
+    """What the record no longer allows, if somebody else has changed it since it was read."""
+    convert, columns = mapper(record_type), record_type.table.c
+    own = select(record_type.table).where(*(columns[name] == row[name] for name in record_type.key))
+    try:
+        for current in connection.execute(own):
+            check_change(record_type, convert.to_row(convert.from_row(current)), row)
+    except AuditIntegrityError as error:
+        return error
+    return None
 
 
 def _dangling(

@@ -84,7 +84,7 @@ def _journeys(trail: Trail, tokens: Mapping[str, Token]) -> tuple[TokenStory, ..
     parents = grouped(trail, records.TOKEN_PARENT, "token_id", tokens, "ordinal", "parent_token_id")
     links = {
         token_id: tuple(link for link in parents.get(token_id, ()) if link.parent_token_id in tokens)
-        for token_id in tokens
+        for token_id in sorted(tokens)  # so that of several false links every trail names the same
     }
     steps = read_steps(trail, tokens)
     batches = read_batches(trail, tokens)

@@ -1,0 +1,159 @@
+"""Connections to audit databases: durable ones to record with, and ones that only look and change nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
+
+from elspeth.core.landscape.errors import LandscapeError
+
+__all__ = ["durable_engine", "is_in_memory", "looking_engine", "parsed_url", "sqlite_path"]
+
+_BUSY_TIMEOUT_MS = 30_000
+"""How long a writer waits for another process's transaction."""
+
+_SQLITE_PRAGMAS = {"foreign_keys": 1, "synchronous": 2, "recursive_triggers": 1, "busy_timeout": _BUSY_TIMEOUT_MS}
+"""FULL (2) synchronisation: with NORMAL a power cut loses transactions that were already reported as committed."""
+
+_DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
+_EXPECTED_URL = "Expected sqlite:///PATH or postgresql+psycopg://..."
+
+
+def durable_engine(url: URL, *, create: bool) -> Engine:
+    """An engine whose every connection keeps what it committed; `create` makes the directory of a SQLite file.
+
+    Raises LandscapeError, at once or at the first connection, for a database that cannot promise that.
+    """
+    return _sqlite_engine(url, create=create) if url.get_backend_name() == "sqlite" else _postgresql_engine(url)
+
+
+def looking_engine(url: URL) -> Engine:
+    """An engine that changes nothing, not even a SQLite file's journal mode; the database must exist."""
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, poolclass=NullPool, execution_options={"postgresql_readonly": True})
+    reading = url.set(database=sqlite_path(url).as_uri(), query={"mode": "ro", "uri": "true"})
+    return create_engine(reading, poolclass=NullPool)
+
+
+def sqlite_path(url: URL) -> Path:
+    """The file of a SQLite database."""
+    name = str(url.database)
+    return Path(name.removeprefix("file:").partition("?")[0] if name.startswith("file:") else name).absolute()
+
+
+def is_in_memory(url: URL) -> bool:
+    """Whether the URL is of a SQLite database without a file."""
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
+def parsed_url(url: str) -> URL:
+    """The URL in parts; LandscapeError if it is none of a database that we support."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        hidden = re.sub("//.*@", "//***@", url)
+        message = f"audit database URL {hidden!r} is not usable: {error}. {_EXPECTED_URL}"
+        raise LandscapeError(message) from error
+    shown = parsed.render_as_string(hide_password=True)
+    if parsed.drivername not in _DRIVERS:
+        message = f"audit database URL {shown!r} is not usable: {parsed.drivername} is not supported. {_EXPECTED_URL}"
+        raise LandscapeError(message)
+    try:
+        parsed.get_dialect().import_dbapi()
+    except ImportError as error:
+        message = f"audit database {shown} needs a driver: {error}. Install elspeth[postgres]."
+        raise LandscapeError(message) from error
+    return parsed
+
+
+def _sqlite_engine(url: URL, *, create: bool) -> Engine:
+    in_memory = is_in_memory(url)
+    if not in_memory and url.database is not None and not url.database.startswith("file:"):
+        directory = Path(url.database).parent
+        if create:
+            _make_directory(directory, url.database)
+        elif not Path(url.database).exists():
+            message = f"audit database {url.database} does not exist"
+            raise LandscapeError(message)
+    if in_memory:
+        # The one connection serves every thread; the recorder lets them take turns.
+        engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
+    else:
+        engine = create_engine(url)
+    event.listen(engine, "connect", _or_closed(_set_sqlite_pragmas))
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _make_directory(directory: Path, database: str) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"audit database {database} cannot be created: directory {directory}: {error.strerror}"
+        raise LandscapeError(message) from error
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    engine = create_engine(url)
+    event.listen(engine, "connect", _or_closed(_assert_postgresql_durability))
+    return engine
+
+
+def _or_closed(
+    prepare: Callable[[DBAPIConnection], None],
+) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:
+    """Prepare a new connection, or close it: the pool forgets one whose preparation fails."""
+
+    def listener(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        try:
+            prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    return listener
+
+
+def _set_sqlite_pragmas(connection: DBAPIConnection) -> None:
+    """Make a SQLite connection durable and strict, and prove that it is."""
+    # The driver must not begin transactions by itself: it would do so only at the first write, without a read snapshot.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    (mode,) = cursor.fetchone() or ("",)
+    if mode not in ("wal", "memory"):
+        message = f"SQLite did not switch to write-ahead logging, got journal_mode {mode!r}"
+        raise LandscapeError(message)
+    for name, value in _SQLITE_PRAGMAS.items():
+        cursor.execute(f"PRAGMA {name} = {value}")
+        cursor.execute(f"PRAGMA {name}")
+        (got,) = cursor.fetchone() or (None,)
+        if got != value:
+            message = f"SQLite did not accept PRAGMA {name}: expected {value}, got {got}"
+            raise LandscapeError(message)
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('sqlite_begin', 'DEFERRED')}")
+
+
+def _assert_postgresql_durability(connection: DBAPIConnection) -> None:
+    """Refuse a server that reports commits before they are on disk."""
+    cursor = connection.cursor()
+    cursor.execute("SELECT current_setting('fsync'), current_setting('synchronous_commit')")
+    fsync, synchronous_commit = cursor.fetchone() or ("", "")
+    cursor.close()
+    if fsync != "on" or synchronous_commit == "off":
+        message = (
+            "PostgreSQL would lose committed audit records in a crash: expected fsync on, synchronous_commit not off,"
+            f" got fsync {fsync} and synchronous_commit {synchronous_commit}. Change the server's settings."
+        )
+        raise LandscapeError(message)

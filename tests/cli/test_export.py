@@ -1,0 +1,188 @@
+"""`elspeth export`: what it writes, what it says, and what it leaves when it fails."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+from elspeth.cli.record_display import record_display
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.export_format import ExportFormat
+from elspeth.core.landscape.export_reader import read_export
+from elspeth_schema.triggers import NAMES
+from tests.fixtures.rich_run import export_to, recorded, rich_run
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with an audit database of two runs, and no signing key in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ELSPETH_SIGNING_KEY", raising=False)
+    with LandscapeDB("sqlite:///audit.db") as db:
+        recorded(db, rich_run())
+        recorded(db, rich_run("run-2"))
+    return tmp_path
+
+
+def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+    """The exit code, standard output and standard error of a command."""
+    code = main(["export", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def content(path: Path) -> dict[str, bytes]:
+    return {
+        file.name if path.is_dir() else "": file.read_bytes() for file in ([path] if path.is_file() else path.iterdir())
+    }
+
+
+def damage(statement: str) -> None:
+    """Plant what nothing of ours would write."""
+    connection = sqlite3.connect("audit.db")
+    connection.execute("PRAGMA ignore_check_constraints = ON")
+    for name in NAMES["sqlite"]:
+        connection.execute(f"DROP TRIGGER {name}")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize("form", ExportFormat)
+@pytest.mark.usefixtures("project")
+def test_a_run_is_exported_in_every_form(capsys: Captured, form: ExportFormat) -> None:
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "out/export", "--format", form)
+    assert (code, err) == (0, "")
+    assert out == f"run     run-1\nexport  out/export ({form}, 35 records, not signed)\n"
+    assert content(Path("out/export")) == content(export_to(Path("expected"), form))
+
+
+@pytest.mark.usefixtures("project")
+def test_latest_is_the_run_that_began_last(capsys: Captured) -> None:
+    code, out, _ = result(capsys, "latest", "-d", "audit.db", "-o", "export.jsonl")
+    assert (code, out) == (0, "run     run-2\nexport  export.jsonl (jsonl, 35 records, not signed)\n")
+
+
+def test_the_database_can_be_given_by_url(project: Path, capsys: Captured) -> None:
+    code, _, err = result(capsys, "run-1", "-d", f"sqlite:///{project / 'audit.db'}", "-o", "export.jsonl")
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.usefixtures("project")
+def test_json_is_for_programs(capsys: Captured) -> None:
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export.json", "--format", "json", "--json")
+    assert (code, err) == (0, "")
+    summary = {"run_id": "run-1", "path": "export.json", "format": "json", "records": 35, "signed": False}
+    assert json.loads(out) == summary
+
+
+@pytest.mark.usefixtures("project")
+def test_hmac_signs_with_the_key_of_the_environment(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "key")
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", "--hmac")
+    assert (code, err) == (0, "")
+    assert out == "run     run-1\nexport  export.jsonl (jsonl, 35 records, signed)\n"
+    export = read_export(Path("export.jsonl"), signing_key=b"key")
+    assert len(list(export)) == 35
+    assert export.summary.signatures_checked
+
+
+@pytest.mark.usefixtures("project")
+def test_payloads_are_withheld_unless_included(capsys: Captured) -> None:
+    for arguments, found in (((), False), (("--include-payloads",), True)):
+        assert result(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", *arguments)[0] == 0
+        assert (b"Ada" in Path("export.jsonl").read_bytes()) is found
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_hmac_without_a_key_is_a_usage_error(
+    project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    if value is not None:
+        monkeypatch.setenv("ELSPETH_SIGNING_KEY", value)
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", "--hmac")
+    assert (code, out, err) == (2, "", "error: --hmac needs a key: set ELSPETH_SIGNING_KEY\n")
+    assert [path.name for path in project.iterdir()] == ["audit.db"]
+
+
+@pytest.mark.usefixtures("project")
+def test_an_unknown_format_is_a_usage_error(capsys: Captured) -> None:
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export", "--format", "xml")
+    assert (code, out) == (2, "")
+    assert "'xml' is not one of 'json', 'jsonl', 'csv', 'parquet'" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("run-3", "-d", "audit.db"), "audit database sqlite:///audit.db holds no run 'run-3'"),
+        (("latest", "-d", "missing.db"), "audit database missing.db does not exist"),
+    ],
+)
+def test_what_is_not_there_is_told(project: Path, capsys: Captured, arguments: tuple[str, ...], problem: str) -> None:
+    code, out, err = result(capsys, *arguments, "-o", "new/export.jsonl")
+    assert (code, out, err) == (1, "", f"error: {problem}\n")
+    assert [path.name for path in project.iterdir()] == ["audit.db"]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+@pytest.mark.usefixtures("project")
+def test_a_directory_of_others_is_not_replaced(capsys: Captured, form: str) -> None:
+    Path("precious").mkdir()
+    Path("precious/notes.txt").write_text("mine")
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "precious", "--format", form)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert content(Path("precious")) == {"notes.txt": b"mine"}
+
+
+@pytest.mark.usefixtures("project")
+def test_a_path_that_cannot_be_written_is_told(capsys: Captured) -> None:
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "audit.db/export.jsonl")
+    assert (code, out) == (1, "")
+    assert err == "error: audit.db/export.jsonl: Not a directory\n"
+
+
+@pytest.mark.parametrize("form", ExportFormat)
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        (
+            "UPDATE nodes SET node_type = 'knot' WHERE run_id = 'run-1' AND node_id = 'node-2'",
+            "nodes run_id='run-1' node_id='node-2': node_type: ",
+        ),
+        (
+            "UPDATE token_outcomes SET context_json = '{' WHERE run_id = 'run-1' AND outcome_id = 'outcome-3'",
+            "token_outcomes run_id='run-1' outcome_id='outcome-3': context_json: expected JSON text, or nothing, got '{'",
+        ),
+    ],
+)
+def test_corrupt_data_is_reported_and_leaves_no_file(
+    project: Path, capsys: Captured, form: ExportFormat, statement: str, problem: str
+) -> None:
+    damage(statement)
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export", "--format", form)
+    assert (code, out) == (1, "")
+    assert err.startswith(f"error: {problem}")
+    assert err.count("\n") == 1
+    assert [path.name for path in project.iterdir()] == ["audit.db"]
+
+
+def test_progress_shows_on_a_terminal_only(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    with record_display("export") as progress:
+        assert progress is None
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with record_display("export") as progress:
+        assert progress is not None
+        progress(12_345)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "12,345 records" in captured.err

@@ -1,0 +1,116 @@
+"""`elspeth import`: what it restores, what it says, and what it leaves when it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.export_format import ExportFormat
+from tests.fixtures.rich_run import export_to
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, and no signing key in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ELSPETH_SIGNING_KEY", raising=False)
+    return tmp_path
+
+
+def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+    """The exit code, standard output and standard error of a command."""
+    code = main(["import", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("form", ["jsonl", "json", "parquet"])
+def test_what_was_imported_is_exported_again(capsys: Captured, form: str) -> None:
+    export_to(Path("first"), ExportFormat(form))
+    code, out, err = result(capsys, "first", "-d", "new.db")
+    assert (code, err) == (0, "")
+    assert out == "run             run-1\nrecords         35, signatures: none\naudit database  sqlite:///new.db\n"
+    assert main(["export", "latest", "-d", "new.db", "-o", "again", "--format", form]) == 0
+    first, again = Path("first"), Path("again")
+    for path in first.iterdir() if first.is_dir() else [first]:
+        assert (again / path.relative_to(first)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "signatures"), [((), "not checked (--hmac checks them)"), (("--hmac",), "checked")]
+)
+def test_signatures_are_checked_with_a_key(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], signatures: str
+) -> None:
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "key")
+    export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"key")
+    code, out, err = result(capsys, "export.jsonl", "-d", "new.db", *arguments)
+    assert (code, err) == (0, "")
+    assert f"records         35, signatures: {signatures}\n" in out
+
+
+def test_a_wrong_key_is_refused(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "other")
+    export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"key")
+    code, out, err = result(capsys, "export.jsonl", "-d", "new.db", "--hmac")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: export.jsonl, line 1: signature: expected one by the key given, got ")
+    assert [path.name for path in project.iterdir()] == ["export.jsonl"]
+
+
+def test_hmac_without_a_key_is_a_usage_error(project: Path, capsys: Captured) -> None:
+    code, out, err = result(capsys, "export.jsonl", "-d", "new.db", "--hmac")
+    assert (code, out, err) == (2, "", "error: --hmac needs a key: set ELSPETH_SIGNING_KEY\n")
+    assert list(project.iterdir()) == []
+
+
+def test_an_altered_export_leaves_no_database(project: Path, capsys: Captured) -> None:
+    path = export_to(Path("export.jsonl"), ExportFormat.JSONL)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:9], lines[9].replace(b"row_", b"Row_", 1), *lines[10:]]))
+    code, out, err = result(capsys, "export.jsonl", "-d", "new.db")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: export.jsonl, line 10: ")
+    assert err.count("\n") == 1
+    assert [each.name for each in project.iterdir()] == ["export.jsonl"]
+
+
+def test_a_database_with_runs_is_refused(capsys: Captured) -> None:
+    export_to(Path("export.jsonl"), ExportFormat.JSONL)
+    assert result(capsys, "export.jsonl", "-d", "audit.db")[0] == 0
+    code, out, err = result(capsys, "export.jsonl", "-d", "audit.db")
+    assert (code, out) == (1, "")
+    assert err == (
+        "error: audit database sqlite:///audit.db already holds runs: an export is imported into a database without any."
+        " Nothing was changed. Name another database.\n"
+    )
+
+
+def test_a_csv_export_is_refused(project: Path, capsys: Captured) -> None:
+    export_to(Path("export"), ExportFormat.CSV)
+    code, out, err = result(capsys, "export", "-d", "new.db")
+    reason = "is a CSV export, in which null and empty text look the same: use its json, jsonl or parquet form"
+    assert (code, out, err) == (1, "", f"error: export: {reason}\n")
+    assert [path.name for path in project.iterdir()] == ["export"]
+
+
+def test_a_missing_export_is_told(project: Path, capsys: Captured) -> None:
+    code, out, err = result(capsys, "export.jsonl", "-d", "new.db")
+    assert (code, out, err) == (1, "", "error: export.jsonl: cannot be read: No such file or directory\n")
+    assert list(project.iterdir()) == []
+
+
+@pytest.mark.postgres
+def test_a_server_takes_an_import_too(postgresql_url: str, capsys: Captured) -> None:
+    export_to(Path("export.jsonl"), ExportFormat.JSONL)
+    code, out, err = result(capsys, "export.jsonl", "-d", postgresql_url)
+    assert (code, err) == (0, "")
+    assert out.startswith("run             run-1\n")
+    with LandscapeDB(postgresql_url, create_tables=False):
+        pass

@@ -1,0 +1,44 @@
+"""Parts of a model, by what matters of them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from codegen.load import load_model
+from codegen.model import Column, EnumType, EnumValue, Storage
+
+_MINIMAL = load_model(Path(__file__).parent / "cases" / "good_minimal" / "schema" / "landscape.yaml")
+_COLUMN = _MINIMAL.tables[0].column("note")
+
+
+def column(
+    name: str = "a",
+    storage: Storage = Storage.TEXT,
+    *,
+    nullable: bool = True,
+    enum: EnumType | None = None,
+    max_length: int | None = None,
+    pattern: str | None = None,
+    bounds: tuple[int | None, int | None] = (None, None),
+) -> Column:
+    """A column with nothing else to say about it."""
+    return replace(
+        _COLUMN,
+        name=name,
+        storage=storage,
+        nullable=nullable,
+        enum=enum,
+        max_length=max_length,
+        pattern=pattern,
+        minimum=bounds[0],
+        maximum=bounds[1],
+    )
+
+
+def enum(*values: str) -> EnumType:
+    """An enum called State."""
+    return EnumType(name="State", description="A state.", values=tuple(value_of(text) for text in values))
+
+
+def value_of(text: str) -> EnumValue:
+    """A value that is not final."""
+    return EnumValue(text=text, description=f"It is {text}.", final=False)

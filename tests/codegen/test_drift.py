@@ -1,0 +1,136 @@
+"""The check that generated files are what the schema says, and that nobody else writes them."""
+
+import ast
+import shutil
+from pathlib import Path
+
+import pytest
+
+from codegen import writer
+from codegen.__main__ import main
+from tests.codegen.trees import tree
+
+CASE = Path(__file__).parent / "cases" / "good_minimal"
+CODEGEN = Path(writer.__file__).parent
+
+Said = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def generated(tmp_path: Path) -> Path:
+    """A directory of generated files that agree with their schema."""
+    return Path(shutil.copytree(CASE / "expected", tmp_path / "generated"))
+
+
+def run(*arguments: str, output: Path) -> int:
+    return main(["--schema", str(CASE / "schema" / "landscape.yaml"), "--output", str(output), *arguments])
+
+
+def test_the_project_itself_has_not_drifted(capsys: Said) -> None:
+    assert main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_the_check_passes_right_after_generating(generated: Path, capsys: Said) -> None:
+    assert run("--check", output=generated) == 0
+    assert capsys.readouterr().out == f"{len(tree(generated))} generated files agree with the schema.\n"
+
+
+def test_a_hand_edit_is_shown(generated: Path, capsys: Said) -> None:
+    edited = generated / "elspeth_schema" / "tables.py"
+    edited.write_text(edited.read_text().replace("EPOCH = 1", "EPOCH = 2"))
+    assert run("--check", output=generated) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "changed: elspeth_schema/tables.py",
+        "--- on disk: elspeth_schema/tables.py",
+        "+++ generated: elspeth_schema/tables.py",
+        next(line for line in hunk_headers(edited, "EPOCH = 2")),
+        " ",
+        "-EPOCH = 2",
+        "+EPOCH = 1",
+        ' """The schema\'s epoch; databases and exports carry it."""',
+        "Files that differ from the schema: 1. Run: nox -s codegen",
+    ]
+
+
+def hunk_headers(path: Path, text: str) -> list[str]:
+    """The header of the hunk that shows each line with the text, one line of context around it."""
+    lines = path.read_text().splitlines()
+    return [f"@@ -{number},3 +{number},3 @@" for number, line in enumerate(lines) if line == text]
+
+
+def test_other_line_endings_are_a_change(generated: Path, capsys: Said) -> None:
+    edited = generated / "elspeth_schema" / "py.typed"
+    edited.write_bytes(edited.read_bytes().replace(b"\n", b"\r\n"))
+    assert run("--check", output=generated) == 1
+    assert capsys.readouterr().err.startswith("changed: elspeth_schema/py.typed\n")
+
+
+def test_a_missing_file_is_named(generated: Path, capsys: Said) -> None:
+    (generated / "elspeth_schema" / "py.typed").unlink()
+    assert run("--check", output=generated) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "missing: elspeth_schema/py.typed",
+        "Files that differ from the schema: 1. Run: nox -s codegen",
+    ]
+
+
+def test_an_orphaned_file_is_named(generated: Path, capsys: Said) -> None:
+    (generated / "elspeth_schema" / "old.py").touch()
+    assert run("--check", output=generated) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "orphaned: elspeth_schema/old.py",
+        "Files that differ from the schema: 1. Run: nox -s codegen",
+    ]
+
+
+def test_the_check_changes_nothing(generated: Path) -> None:
+    (generated / "elspeth_schema" / "old.py").touch()
+    (generated / "elspeth_schema" / "tables.py").write_text("")
+    (generated / "elspeth_schema" / "py.typed").unlink()
+    before = tree(generated)
+    assert run("--check", output=generated) == 1
+    assert tree(generated) == before
+
+
+def test_generating_mends_all_of_it_and_says_so(generated: Path, capsys: Said) -> None:
+    (generated / "elspeth_schema" / "old.py").touch()
+    (generated / "elspeth_schema" / "tables.py").write_text("")
+    (generated / "elspeth_schema" / "py.typed").unlink()
+    assert run(output=generated) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "wrote elspeth_schema/py.typed",
+        "wrote elspeth_schema/tables.py",
+        "removed elspeth_schema/old.py",
+    ]
+    assert tree(generated) == tree(CASE / "expected")
+
+
+def test_what_python_leaves_behind_is_no_orphan(generated: Path) -> None:
+    cache = generated / "elspeth_schema" / "__pycache__"
+    cache.mkdir()
+    (cache / "tables.cpython-311.pyc").touch()
+    assert run("--check", output=generated) == 0
+
+
+def test_a_missing_schema_is_one_message(tmp_path: Path, capsys: Said) -> None:
+    assert main(["--schema", str(tmp_path / "none.yaml"), "--output", str(tmp_path / "generated")]) == 1
+    assert capsys.readouterr().err == "none.yaml: does not exist\n"
+    assert tree(tmp_path) == {}
+
+
+WRITING = {"mkdir", "open", "rename", "rmdir", "symlink_to", "touch", "unlink", "write_bytes", "write_text"}
+WRITING_MODULES = {"io", "os", "shutil", "tempfile"}
+
+
+def writes(path: Path) -> set[str]:
+    """Whatever in the module could change a file."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    called = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    called |= {node.id for node in nodes if isinstance(node, ast.Name)}
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return called & WRITING | {name for name in imported if name.split(".")[0] in WRITING_MODULES}
+
+
+def test_one_module_of_codegen_writes_files() -> None:
+    assert [path.name for path in sorted(CODEGEN.rglob("*.py")) if writes(path)] == ["writer.py"]

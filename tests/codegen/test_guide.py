@@ -1,0 +1,111 @@
+"""What docs/schema.md tells maintainers to do is done here, on a copy of the schema and without touching src/."""
+
+import ast
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from codegen.__main__ import main
+from tests.codegen.trees import tree
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "schema.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of the guide in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+
+
+ADD_COLUMN, ADD_TABLE = blocks("diff")
+
+
+def hunks(diff: str) -> Iterator[tuple[str, str, str]]:
+    """Path, old text and new text of each hunk."""
+    for part in re.split(r"^--- .*\n\+\+\+ b/", diff, flags=re.MULTILINE)[1:]:
+        path, *bodies = re.split(r"\n@@\n", part)
+        for body in bodies:
+            lines = body.rstrip("\n").split("\n")
+            old = "\n".join(line[1:] for line in lines if line[:1] != "+")
+            new = "\n".join(line[1:] for line in lines if line[:1] != "-")
+            yield path, old, new
+
+
+def apply(diff: str, directory: Path) -> None:
+    """Apply a diff whose hunks find their place by their text."""
+    for path, old, new in hunks(diff):
+        text = (directory / path).read_text()
+        assert text.count(f"\n{old}\n") == 1, f"{path} does not hold once: {old}"
+        (directory / path).write_text(text.replace(f"\n{old}\n", f"\n{new}\n"))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A directory with a copy of the schema."""
+    shutil.copytree(ROOT / "schema", tmp_path / "schema")
+    return tmp_path
+
+
+def generate(project: Path) -> None:
+    schema, output = project / "schema" / "landscape.yaml", project / "generated"
+    assert main(["--schema", str(schema), "--output", str(output)]) == 0
+
+
+def python(source: str, project: Path) -> str:
+    """What the program prints; it sees the project's generated package, and src/ as it is."""
+    path = os.pathsep.join([str(project / "generated"), str(ROOT / "src")])
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-W", "error", "-c", source]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.stderr == ""
+    return result.stdout
+
+
+def test_a_new_column_goes_through_table_contract_store_and_export(project: Path) -> None:
+    apply(ADD_COLUMN, project)
+    generate(project)
+    (program,) = blocks("python")
+    (printed,) = blocks("text")
+    assert python(program, project) == printed
+    assert {path for path, content in tree(project / "generated").items() if b"priority" in content} >= {
+        "docs/data-dictionary.md",
+        "elspeth_schema/contracts.py",
+        "elspeth_schema/export.schema.json",
+        "elspeth_schema/migrations/versions/e0006.py",
+        "elspeth_schema/records.py",
+        "elspeth_schema/strategies.py",
+        "elspeth_schema/tables.py",
+    }
+
+
+STORE_REVIEW = """
+recorder.create_token("row", run_id="run", token_id="token")
+RecordStore(db).add(contracts.Review(run_id="run", token_id="token", verdict="kept"))
+print([record for record in LandscapeExporter(db).export_run("run") if record["record_type"] == "review"])
+"""
+
+
+def test_a_new_table_goes_through_store_and_export(project: Path) -> None:
+    apply(ADD_TABLE, project)
+    generate(project)
+    (program,) = blocks("python")
+    until_there_is_a_row = program[: program.index("token = ")]
+    printed = python(f"{until_there_is_a_row}\nfrom elspeth_schema import contracts\n{STORE_REVIEW}", project)
+    assert ast.literal_eval(printed) == [
+        {"record_type": "review", "run_id": "run", "token_id": "token", "verdict": "kept"}
+    ]
+
+
+def test_the_guide_says_what_each_generated_file_is() -> None:
+    rows = [line for line in GUIDE.splitlines() if line.startswith(("| `elspeth_schema/", "| `docs/"))]
+    patterns = [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    found = {pattern: fnmatch.filter(tree(ROOT / "generated"), pattern) for pattern in patterns}
+    assert [pattern for pattern in patterns if not found[pattern]] == []
+    assert sorted(name for names in found.values() for name in names) == sorted(tree(ROOT / "generated"))

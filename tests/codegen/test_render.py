@@ -1,0 +1,67 @@
+"""Rendering is a pure function of the model, and the model one of what the schema means."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from codegen.load import load_model
+from codegen.render import render, source_line
+
+SCHEMA = Path(__file__).parents[2] / "schema"
+CASES = Path(__file__).parent / "cases"
+
+Yaml = dict[str, object]
+
+ORDERED = {"attributes", "enums", "permissible_values", "unique_keys"}
+"""Mappings whose order the schema uses: of tables, of enums, of values, of constraints."""
+
+
+def reversed_keys(value: object) -> object:
+    """The YAML value with the keys of each mapping in the opposite order, except where order has a meaning."""
+    if isinstance(value, list):
+        return [reversed_keys(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: {name: reversed_keys(item) for name, item in value[key].items()}
+        if key in ORDERED
+        else reversed_keys(value[key])
+        for key in reversed(value)
+    }
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, CASES / "good_variants" / "schema"], ids=["landscape", "good_variants"])
+def test_the_order_of_keys_does_not_matter(schema: Path, tmp_path: Path) -> None:
+    for file in schema.glob("*.yaml"):
+        content = yaml.safe_load(file.read_text())
+        turned = yaml.safe_dump(reversed_keys(content), sort_keys=False)
+        assert list(yaml.safe_load(turned)) == list(reversed(content))
+        (tmp_path / file.name).write_text(turned)
+    assert load_model(tmp_path / "landscape.yaml") == load_model(schema / "landscape.yaml")
+
+
+def test_rendering_twice_gives_the_same_sorted_map() -> None:
+    model = load_model(CASES / "good_every_kind" / "schema" / "landscape.yaml")
+    first, second = render(model, "here"), render(model, "here")
+    assert list(first.items()) == list(second.items())
+    assert list(first) == sorted(first)
+
+
+def test_every_file_begins_with_the_three_header_lines() -> None:
+    path = CASES / "good_minimal" / "schema" / "landscape.yaml"
+    source = source_line(path)
+    for text in render(load_model(path), source).values():
+        start = text[:500]
+        said = [start.index(line) for line in (source, "Do not edit", "Regenerate with: nox -s codegen")]
+        assert said == sorted(said)
+
+
+def test_the_header_changes_with_any_schema_file(tmp_path: Path) -> None:
+    for name, text in (("landscape.yaml", "a: 1"), ("part.yaml", "b: 2"), (".linkmllint.yaml", "rules: {}")):
+        (tmp_path / name).write_text(text)
+    before = source_line(tmp_path / "landscape.yaml")
+    (tmp_path / ".linkmllint.yaml").write_text("rules: none")
+    assert source_line(tmp_path / "landscape.yaml") == before
+    (tmp_path / "part.yaml").write_text("b: 3")
+    assert source_line(tmp_path / "landscape.yaml") != before
