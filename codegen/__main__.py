@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     differences = [line for files, directory in trees for line in writer.drift(files, directory)]
     if differences:
         print("\n".join(differences), file=sys.stderr)
-        print(f"{len(differences)} generated files differ from the schema. Run: nox -s codegen", file=sys.stderr)
+        print(f"Files that differ from the schema: {len(differences)}. Run: nox -s codegen", file=sys.stderr)
         return 1
     print(f"{sum(len(files) for files, _ in trees)} generated files agree with the schema.")
     return 0

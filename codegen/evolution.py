@@ -107,7 +107,7 @@ def _dropped_tables(before: Mapping[str, TableShape], sources: Mapping[str, Tabl
 def _faults(source: TableShape, table: TableShape, name: str) -> Iterator[Fault]:
     old = {column.name: column for column in source.columns}
     used = {origin.name for column in table.columns if (origin := _source_of(column, old)) is not None}
-    for gone in old.keys() - used:
+    for gone in (name for name in old if name not in used):
         message = "the column is gone, and its values with it; keep it, or give its new name's slot renamed_from"
         yield Fault(element=name, member=gone, message=message)
     for column in table.columns:

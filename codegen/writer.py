@@ -22,10 +22,10 @@ def write(files: Mapping[str, str], directory: Path) -> list[str]:
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
-        done.append(f"wrote {path}")
+        done.append(f"wrote {directory.name}/{path}")
     for path in sorted(_on_disk(directory).difference(files)):
         (directory / path).unlink()
-        done.append(f"removed {path}")
+        done.append(f"removed {directory.name}/{path}")
     return done
 
 
@@ -34,16 +34,17 @@ def drift(files: Mapping[str, str], directory: Path) -> list[str]:
     differences = []
     on_disk = _on_disk(directory)
     for path, text in files.items():
+        shown = f"{directory.name}/{path}"
         if path not in on_disk:
-            differences.append(f"missing: {path}")
+            differences.append(f"missing: {shown}")
             continue
         current = (directory / path).read_bytes()
         if current != text.encode():
             # Not splitlines: a carriage return alone must show as a difference.
             old, new = current.decode(errors="backslashreplace").split("\n"), text.split("\n")
-            diff = difflib.unified_diff(old, new, f"on disk: {path}", f"generated: {path}", lineterm="", n=1)
-            differences.append("\n".join([f"changed: {path}", *diff]))
-    differences += [f"orphaned: {path}" for path in sorted(on_disk.difference(files))]
+            diff = difflib.unified_diff(old, new, f"on disk: {shown}", f"expected: {shown}", lineterm="", n=1)
+            differences.append("\n".join([f"changed: {shown}", *diff]))
+    differences += [f"orphaned: {directory.name}/{path}" for path in sorted(on_disk.difference(files))]
     return differences
 
 

@@ -24,7 +24,6 @@ from sqlalchemy import (
 )
 
 __all__ = [
-    "EPOCH",
     "artifacts_table",
     "batch_members_table",
     "batch_outputs_table",
@@ -46,9 +45,6 @@ __all__ = [
     "validation_errors_table",
     "metadata",
 ]
-
-EPOCH = 5
-"""The schema's epoch; databases and exports carry it."""
 
 metadata = MetaData()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import sys
 from pathlib import Path
@@ -14,8 +15,9 @@ from elspeth.cli.record_display import record_display
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export_format import ExportFormat
 from elspeth.core.landscape.export_reader import read_export
-from elspeth_schema.triggers import NAMES
 from tests.fixtures.rich_run import export_to, recorded, rich_run
+
+ROOT = Path(__file__).parent.parent.parent
 
 Captured = pytest.CaptureFixture[str]
 
@@ -44,13 +46,15 @@ def content(path: Path) -> dict[str, bytes]:
     }
 
 
-def damage(statement: str) -> None:
-    """Plant what nothing of ours would write."""
+def plant(values: str) -> None:
+    """Add a node that nothing of ours would write; `values` are its type, its configuration and the hash of that."""
     connection = sqlite3.connect("audit.db")
     connection.execute("PRAGMA ignore_check_constraints = ON")
-    for name in NAMES["sqlite"]:
-        connection.execute(f"DROP TRIGGER {name}")
-    connection.execute(statement)
+    columns = "run_id, plugin_name, plugin_version, determinism, registered_at"
+    connection.execute(
+        f"INSERT INTO nodes ({columns}, node_id, node_type, config_json, config_hash) "  # noqa: S608 - fixed text
+        f"SELECT {columns}, 'node-4', {values} FROM nodes WHERE run_id = 'run-1' AND node_id = 'node-1'"
+    )
     connection.commit()
     connection.close()
 
@@ -148,30 +152,25 @@ def test_a_directory_of_others_is_not_replaced(capsys: Captured, form: str) -> N
 def test_a_path_that_cannot_be_written_is_told(capsys: Captured) -> None:
     code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "audit.db/export.jsonl")
     assert (code, out) == (1, "")
-    assert err == "error: audit.db/export.jsonl: Not a directory\n"
+    assert err == "error: audit.db/export.jsonl: its directory cannot be made: File exists: audit.db\n"
 
 
 @pytest.mark.parametrize("form", ExportFormat)
 @pytest.mark.parametrize(
-    ("statement", "problem"),
+    ("values", "problem"),
     [
-        (
-            "UPDATE nodes SET node_type = 'knot' WHERE run_id = 'run-1' AND node_id = 'node-2'",
-            "nodes run_id='run-1' node_id='node-2': node_type: ",
-        ),
-        (
-            "UPDATE token_outcomes SET context_json = '{' WHERE run_id = 'run-1' AND outcome_id = 'outcome-3'",
-            "token_outcomes run_id='run-1' outcome_id='outcome-3': context_json: expected JSON text, or nothing, got '{'",
-        ),
+        ("'knot', '{}', config_hash", "node_type: expected one of source, transform, gate, "),
+        ("'sink', '{', config_hash", "config_json: expected JSON text, got '{'"),
+        ("'sink', '{}', 'x'", "config_hash: expected text matching ^[0-9a-f]{64}$, got 'x'"),
     ],
 )
 def test_corrupt_data_is_reported_and_leaves_no_file(
-    project: Path, capsys: Captured, form: ExportFormat, statement: str, problem: str
+    project: Path, capsys: Captured, form: ExportFormat, values: str, problem: str
 ) -> None:
-    damage(statement)
+    plant(values)
     code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export", "--format", form)
     assert (code, out) == (1, "")
-    assert err.startswith(f"error: {problem}")
+    assert err.startswith(f"error: nodes run_id='run-1' node_id='node-4': {problem}")
     assert err.count("\n") == 1
     assert [path.name for path in project.iterdir()] == ["audit.db"]
 
@@ -186,3 +185,21 @@ def test_progress_shows_on_a_terminal_only(capsys: Captured, monkeypatch: pytest
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "12,345 records" in captured.err
+
+
+def test_the_documentation_names_every_option_and_form(capsys: Captured) -> None:
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    _, out, _ = result(capsys, "--help")
+    options = set(re.findall(r"--[a-z-]+", out)) - {"--help", "--database", "--output"}
+    assert {option for option in options if f"`{option}`" not in text} == set()
+    assert [form for form in ExportFormat if f"| `{form}` |" not in text] == []
+
+
+@pytest.mark.usefixtures("project")
+def test_the_example_in_the_documentation_runs(capsys: Captured) -> None:
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    with LandscapeDB("sqlite:///runs/audit.db") as db:
+        recorded(db, rich_run("RUN"))
+    exec(compile(example, "docs/export.md", "exec"), {})  # noqa: S102 - our own documentation
+    assert capsys.readouterr().out == "35\n"

@@ -35,29 +35,33 @@ def name_of(case: Path) -> str:
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_case(case: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], *, update: bool) -> None:
+    schema, output = shutil.copytree(case / "schema", tmp_path / "schema"), tmp_path / "generated"
     before = {"docs/mine.md": b"Written before.\r\n", "tables.py": b"\xff"}
     for path, content in before.items():
-        (tmp_path / path).parent.mkdir(exist_ok=True)
-        (tmp_path / path).write_bytes(content)
-    code = main(["--schema", str(case / "schema" / "landscape.yaml"), "--output", str(tmp_path)])
+        (output / path).parent.mkdir(parents=True, exist_ok=True)
+        (output / path).write_bytes(content)
+    code = main(["--schema", str(schema / "landscape.yaml"), "--output", str(output)])
     said = capsys.readouterr()
     if update:
-        record(case, tmp_path, said.err)
+        record(case, schema, output, said.err)
     if (case / "stderr.txt").exists():
         assert said.err == (case / "stderr.txt").read_text()
-        assert (code, said.out, tree(tmp_path)) == (1, "", before)
+        assert (code, said.out, tree(output)) == (1, "", before)
     else:
-        assert tree(tmp_path) == tree(case / "expected")
+        assert tree(output) == tree(case / "expected")
         assert (code, said.err) == (0, "")
+    assert tree(schema) == tree(case / "schema")
 
 
-def record(case: Path, output: Path, error: str) -> None:
+def record(case: Path, schema: Path, output: Path, error: str) -> None:
+    """Keep what codegen said or made; with the snapshot that it added, if the schema has a history."""
     shutil.rmtree(case / "expected", ignore_errors=True)
     (case / "stderr.txt").unlink(missing_ok=True)
     if error:
         (case / "stderr.txt").write_text(error)
     else:
         shutil.copytree(output, case / "expected")
+        shutil.copytree(schema, case / "schema", dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=name_of)

@@ -40,9 +40,9 @@ def test_a_hand_edit_is_shown(generated: Path, capsys: Said) -> None:
     edited.write_text(edited.read_text().replace("EPOCH = 1", "EPOCH = 2"))
     assert run("--check", output=generated) == 1
     assert capsys.readouterr().err.splitlines() == [
-        "changed: elspeth_schema/tables.py",
-        "--- on disk: elspeth_schema/tables.py",
-        "+++ generated: elspeth_schema/tables.py",
+        "changed: generated/elspeth_schema/tables.py",
+        "--- on disk: generated/elspeth_schema/tables.py",
+        "+++ expected: generated/elspeth_schema/tables.py",
         next(line for line in hunk_headers(edited, "EPOCH = 2")),
         " ",
         "-EPOCH = 2",
@@ -62,14 +62,14 @@ def test_other_line_endings_are_a_change(generated: Path, capsys: Said) -> None:
     edited = generated / "elspeth_schema" / "py.typed"
     edited.write_bytes(edited.read_bytes().replace(b"\n", b"\r\n"))
     assert run("--check", output=generated) == 1
-    assert capsys.readouterr().err.startswith("changed: elspeth_schema/py.typed\n")
+    assert capsys.readouterr().err.startswith("changed: generated/elspeth_schema/py.typed\n")
 
 
 def test_a_missing_file_is_named(generated: Path, capsys: Said) -> None:
     (generated / "elspeth_schema" / "py.typed").unlink()
     assert run("--check", output=generated) == 1
     assert capsys.readouterr().err.splitlines() == [
-        "missing: elspeth_schema/py.typed",
+        "missing: generated/elspeth_schema/py.typed",
         "Files that differ from the schema: 1. Run: nox -s codegen",
     ]
 
@@ -78,7 +78,7 @@ def test_an_orphaned_file_is_named(generated: Path, capsys: Said) -> None:
     (generated / "elspeth_schema" / "old.py").touch()
     assert run("--check", output=generated) == 1
     assert capsys.readouterr().err.splitlines() == [
-        "orphaned: elspeth_schema/old.py",
+        "orphaned: generated/elspeth_schema/old.py",
         "Files that differ from the schema: 1. Run: nox -s codegen",
     ]
 
@@ -98,9 +98,9 @@ def test_generating_mends_all_of_it_and_says_so(generated: Path, capsys: Said) -
     (generated / "elspeth_schema" / "py.typed").unlink()
     assert run(output=generated) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "wrote elspeth_schema/py.typed",
-        "wrote elspeth_schema/tables.py",
-        "removed elspeth_schema/old.py",
+        "wrote generated/elspeth_schema/py.typed",
+        "wrote generated/elspeth_schema/tables.py",
+        "removed generated/elspeth_schema/old.py",
     ]
     assert tree(generated) == tree(CASE / "expected")
 

@@ -5,17 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from elspeth.cli.tree import Branch, draw
-from elspeth.core.landscape.story import (
-    BatchStory,
-    MentionedToken,
-    OperationStory,
-    OutputStory,
-    RouteStory,
-    RowStory,
-    StepStory,
-    TokenStory,
-)
-from elspeth_schema.contracts import (
+from elspeth.contracts.audit import (
     Artifact,
     Call,
     Node,
@@ -26,6 +16,16 @@ from elspeth_schema.contracts import (
     TokenOutcome,
     TransformErrorRecord,
     ValidationErrorRecord,
+)
+from elspeth.core.landscape.story import (
+    BatchStory,
+    MentionedToken,
+    OperationStory,
+    OutputStory,
+    RouteStory,
+    RowStory,
+    StepStory,
+    TokenStory,
 )
 
 __all__ = ["story_text"]

@@ -45,7 +45,7 @@ def test_a_fork_makes_a_child_per_branch(recorder: LandscapeRecorder, parent: To
     assert [(child.branch_name, child.step_in_pipeline) for child in children] == [("left", 2), ("right", 2)]
     (group,) = {child.fork_group_id for child in children}
     assert group is not None
-    assert [parents_of(recorder, child) for child in children] == [[(parent.token_id, 0)]] * 2
+    assert [parents_of(recorder, child) for child in children] == [[(parent.token_id, 0)], [(parent.token_id, 1)]]
     assert recorder.get_token_outcome(parent.token_id) is None
 
 
@@ -58,7 +58,7 @@ def test_an_expansion_makes_children_of_one_group(
     assert [(child.branch_name, child.step_in_pipeline) for child in children] == [(None, 1)] * 3
     (group,) = {child.expand_group_id for child in children}
     assert group is not None
-    assert [parents_of(recorder, child) for child in children] == [[(parent.token_id, 0)]] * 3
+    assert [parents_of(recorder, child) for child in children] == [[(parent.token_id, place)] for place in range(3)]
 
 
 def test_every_fork_has_its_own_group(recorder: LandscapeRecorder, parent: Token) -> None:

@@ -29,7 +29,7 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     if path.exists() and not path.is_file():
         found = "a directory" if path.is_dir() else "a device"
         raise ExportError(path, None, f"expected the name of a file, which a new export may replace; this is {found}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     partial = _beside(path, "partial")
     try:
         with partial.open("wb") as file:
@@ -54,7 +54,7 @@ def replacing_directory(path: Path) -> Iterator[Path]:
     path = path.resolve()
     if path.exists() and not is_export_directory(path) and not _is_empty_directory(path):
         raise ExportError(path, None, "is not an export that a new one may replace: name another directory")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     partial = _beside(path, "partial")
     _remove(partial)
     partial.mkdir()
@@ -72,6 +72,13 @@ def replacing_directory(path: Path) -> Iterator[Path]:
 def is_export_directory(path: Path) -> bool:
     """Whether the directory holds an export and nothing else."""
     return _holds_our_files_only(path) and (path / MANIFEST_FILE).exists()
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(path, None, f"its directory cannot be made: {error.strerror}: {error.filename}") from error
 
 
 def _exchange(partial: Path, path: Path) -> None:

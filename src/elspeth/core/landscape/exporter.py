@@ -134,6 +134,7 @@ class LandscapeExporter:
             .execution_options(yield_per=_FETCH)
         )
         convert = mapper(record_type)
-        for row in connection.execute(statement):
-            convert.from_row(row)  # raises for a row that breaks the schema: it must not be exported as if it were fine
-            yield convert.to_record(row, withheld=self._include_payloads)
+        with connection.execute(statement) as rows:
+            for row in rows:
+                convert.from_row(row)  # raises for a row that breaks the schema: it must not look fine in an export
+                yield convert.to_record(row, withheld=self._include_payloads)

@@ -53,7 +53,7 @@ class RecordMapper(Generic[R]):
         return self._contract([convert(value) for convert, value in zip(self._from_row, row, strict=True)])
 
     def from_record(self, record: Mapping[str, object]) -> R:
-        """The contract of an exported record; what it withholds is null. AuditIntegrityError if it breaks the schema."""
+        """The contract of an exported record, null where it withholds; AuditIntegrityError if it breaks the schema."""
         given = record.keys() - {"record_type", "signature"}
         if not self._required <= given <= set(self._names):
             values = [record.get(name) for name in self._names]
@@ -77,7 +77,7 @@ class RecordMapper(Generic[R]):
         return shape(**arguments)
 
     def to_record(self, row: Sequence[object], *, withheld: bool = False) -> dict[str, object]:
-        """The exported form of a row: `record_type`, then every column, those that the schema withholds if `withheld`."""
+        """The exported form of a row: `record_type`, then every column; those that the schema withholds if asked."""
         record: dict[str, object] = {"record_type": self.record_type.name}
         for position, name, convert in self._all if withheld else self._exported:
             record[name] = convert(row[position])

@@ -139,9 +139,9 @@ class TokenRecording(RecorderPart):
         ]
         with self.unit_of_work():
             self._store.add(*tokens)
-            for token in tokens:
+            for ordinal, token in enumerate(tokens):
                 self._store.add(
-                    TokenParent(run_id=run, token_id=token.token_id, parent_token_id=parent_token_id, ordinal=0)
+                    TokenParent(run_id=run, token_id=token.token_id, parent_token_id=parent_token_id, ordinal=ordinal)
                 )
             if outcome is not None:
                 self.record_token_outcome(

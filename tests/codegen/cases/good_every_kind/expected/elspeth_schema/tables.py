@@ -24,14 +24,10 @@ from sqlalchemy import (
 )
 
 __all__ = [
-    "EPOCH",
     "runs_table",
     "samples_table",
     "metadata",
 ]
-
-EPOCH = 3
-"""The schema's epoch; databases and exports carry it."""
 
 metadata = MetaData()
 

@@ -24,14 +24,10 @@ from sqlalchemy import (
 )
 
 __all__ = [
-    "EPOCH",
     "runs_table",
     "steps_table",
     "metadata",
 ]
-
-EPOCH = 2
-"""The schema's epoch; databases and exports carry it."""
 
 metadata = MetaData()
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
-from elspeth_schema.tables import EPOCH
-
 __all__ = ["EPOCH"]
+
+EPOCH = 1
+"""The schema's epoch; databases and exports carry it."""

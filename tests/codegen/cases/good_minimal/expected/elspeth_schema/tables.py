@@ -24,13 +24,9 @@ from sqlalchemy import (
 )
 
 __all__ = [
-    "EPOCH",
     "runs_table",
     "metadata",
 ]
-
-EPOCH = 1
-"""The schema's epoch; databases and exports carry it."""
 
 metadata = MetaData()
 

@@ -1,0 +1,52 @@
+"""What the README shows is what happens."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```\n(.*?)```", README, flags=re.DOTALL)
+
+
+def arguments(command: str) -> list[str]:
+    """What follows the program's name in the last command of a line."""
+    return command.strip().rpartition(".venv/bin/elspeth ")[2].split()
+
+
+def normalised(text: str) -> str:
+    """The text without ids, hashes of times and durations."""
+    return re.sub(r"\b[0-9a-f]{32}\b", "ID", re.sub(r"[0-9.]+ ms", "N ms", text))
+
+
+@pytest.mark.smoke
+def test_the_example_and_the_question_about_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(
+        ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("output", "runs"), dirs_exist_ok=True
+    )
+    monkeypatch.chdir(tmp_path)
+    run, explain, shown = BLOCKS[0], BLOCKS[2], BLOCKS[3]
+    assert main(arguments(run)) == 0
+    output = tmp_path / "examples" / "audit_export" / "output"
+    assert sorted(path.name for path in output.iterdir()) == ["audit_trail.json", "corporate.csv", "non_corporate.csv"]
+    capsys.readouterr()
+    assert main(arguments(explain)) == 0
+    from_database = capsys.readouterr().out
+    assert normalised(from_database) == normalised(shown)
+    from_export = "explain --run latest --row 2 --from examples/audit_export/output/audit_trail.json".split()
+    assert main(from_export) == 0
+    assert "outcome: completed, to sink non_corporate" in capsys.readouterr().out
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    assert README.count("\n") < 120
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
+    assert [link for link in links if not (ROOT / link).exists()] == []
