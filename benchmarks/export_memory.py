@@ -104,11 +104,10 @@ def export_run(database: Path, path: Path, form: str) -> None:
 
 
 def import_run(path: Path, database: Path) -> None:
-    """Import the export."""
-    from elspeth.core.landscape.importer import import_export, import_target
+    """Import the export into a new database."""
+    from elspeth.core.landscape.importer import import_into
 
-    with import_target(f"sqlite:///{database}") as db:
-        import_export(db, path)
+    import_into(f"sqlite:///{database}", path)
 
 
 def measured(job: Callable[..., None], *arguments: object) -> tuple[float, float]:

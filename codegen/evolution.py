@@ -8,9 +8,10 @@ invent one is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from codegen.errors import suggestion
 from codegen.snapshot import ColumnShape, Snapshot, TableShape
 from codegen.validate import Fault
 
@@ -41,7 +42,7 @@ def evolve(old: Snapshot | None, new: Snapshot, classes: Mapping[str, str]) -> E
     """The steps from `old` (nothing, for the first epoch) to `new`; `classes` names the class of each table."""
     before = {table.name: table for table in old.tables} if old is not None else {}
     sources = {table.name: before.get(table.renamed_from or table.name) for table in new.tables}
-    faults = list(_dropped_tables(before, sources))
+    faults = [*_renamed_tables(before, new, classes), *_dropped_tables(before, sources)]
     copies = []
     rebuilt = _rebuilt(new, sources)
     for table in new.tables:
@@ -104,9 +105,30 @@ def _dropped_tables(before: Mapping[str, TableShape], sources: Mapping[str, Tabl
             yield Fault(element=name, member=None, message=message)
 
 
+def _renamed_tables(before: Mapping[str, TableShape], new: Snapshot, classes: Mapping[str, str]) -> Iterator[Fault]:
+    kept = {table.name for table in new.tables if table.renamed_from is None}
+    for table in new.tables:
+        if table.renamed_from is not None:
+            problem = _rename_problem(table.renamed_from, before, kept)
+            if problem is not None:
+                yield Fault(element=classes.get(table.name, table.name), member=None, message=problem)
+
+
+def _rename_problem(source: str, before: Collection[str], kept: Collection[str]) -> str | None:
+    """What is wrong with a new name for `source`, which must have been there before, and be gone now."""
+    if source not in before:
+        return f"renamed_from: {source} was not there{suggestion(source, before)}"
+    return f"renamed_from: {source} is still there, so its values would be there twice" if source in kept else None
+
+
 def _faults(source: TableShape, table: TableShape, name: str) -> Iterator[Fault]:
     old = {column.name: column for column in source.columns}
+    kept = {column.name for column in table.columns if column.renamed_from is None}
     used = {origin.name for column in table.columns if (origin := _source_of(column, old)) is not None}
+    for column in table.columns:
+        problem = _rename_problem(column.renamed_from, old, kept) if column.renamed_from is not None else None
+        if problem is not None:
+            yield Fault(element=name, member=column.name, message=problem)
     for gone in (name for name in old if name not in used):
         message = "the column is gone, and its values with it; keep it, or give its new name's slot renamed_from"
         yield Fault(element=name, member=gone, message=message)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -45,16 +45,20 @@ def generate(schema: Path, *, amend: bool = False) -> Generated:
 
 
 def _check(snapshots: tuple[Snapshot, ...], model: Model, schema: Path) -> None:
-    """Refuse a step that would lose or invent a value."""
+    """Refuse a step that would lose or invent a value, and a schema that tells another past than the snapshots."""
     classes = {table.name: table.class_name for table in model.tables}
     files = {name: file.name for file in read_files(schema) for name in file.section("classes")}
+    lost = (
+        replace(fault, message=f"from epoch {new.epoch - 1} to {new.epoch}: {fault.message}")
+        for old, new in pairwise(snapshots)
+        for fault in evolve(old, new, classes).faults
+    )
     problems = [
         Problem(
             where=Where(file=files.get(fault.element, schema.name), element=fault.element, member=fault.member),
-            message=f"from epoch {new.epoch - 1} to {new.epoch}: {fault.message}",
+            message=fault.message,
         )
-        for old, new in pairwise(snapshots)
-        for fault in evolve(old, new, classes).faults
+        for fault in (*lost, *history.disagreements(model, snapshots))
     ]
     if problems:
         raise SchemaError(tuple(problems))

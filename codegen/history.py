@@ -1,13 +1,16 @@
-"""The snapshots of all epochs: reading them, and deciding what the schema as it stands adds to them."""
+"""The snapshots of all epochs: reading them, what the schema as it stands adds to them, and whether it agrees."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from codegen.errors import Problem, SchemaError, Where
-from codegen.snapshot import Snapshot, parse, to_text
+from codegen.model import Model
+from codegen.snapshot import Snapshot, TableShape, parse, to_text
+from codegen.validate import Fault
 
-__all__ = ["file_name", "read_history", "with_current"]
+__all__ = ["disagreements", "file_name", "read_history", "with_current"]
 
 
 def file_name(epoch: int) -> str:
@@ -60,3 +63,43 @@ def first_difference(old: Snapshot, new: Snapshot) -> str:
         if old_line != new_line:
             return f"first at {new_line.strip()!r}"
     return "one continues where the other ends"
+
+
+def disagreements(model: Model, history: tuple[Snapshot, ...]) -> Iterator[Fault]:
+    """Where the schema tells another past of its tables than the snapshots do, by `since` or `backfill`."""
+    for table in model.tables:
+        past = _past(table.name, history)
+        named = next((epoch for epoch, shape in past if shape.name == table.name), model.epoch)
+        if table.since != named:
+            yield Fault(element=table.class_name, member=None, message=_since_message(named, table.since))
+        for column in table.columns:
+            appearances = {epoch: each for epoch, shape in past for each in shape.columns if each.name == column.name}
+            first = min(appearances)
+            if max(column.since, past[0][0]) != first:
+                yield Fault(element=table.class_name, member=column.name, message=_since_message(first, column.since))
+            filled = {epoch: each.backfill for epoch, each in appearances.items() if each.backfill is not None}
+            if dict(column.backfill) != filled:
+                message = (
+                    f"backfill: expected {_entries(filled)} as in the snapshots, got {_entries(dict(column.backfill))}"
+                )
+                yield Fault(element=table.class_name, member=column.name, message=message)
+
+
+def _past(name: str, history: tuple[Snapshot, ...]) -> list[tuple[int, TableShape]]:
+    """The table in each epoch that had it, oldest first, under whatever name it had then."""
+    found: list[tuple[int, TableShape]] = []
+    for snapshot in reversed(history):
+        shape = next((table for table in snapshot.tables if table.name == name), None)
+        if shape is None:
+            break
+        found.insert(0, (snapshot.epoch, shape))
+        name = shape.renamed_from or name
+    return found
+
+
+def _since_message(expected: int, got: int) -> str:
+    return f"since: expected {expected}, the first epoch whose snapshot has it, got {got}"
+
+
+def _entries(backfills: Mapping[int, str | None]) -> str:
+    return "; ".join(f"{text!r} for epoch {epoch}" for epoch, text in sorted(backfills.items())) or "none"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
 from jsonasobj2 import JsonObj
 from linkml_runtime.utils.schemaview import SchemaView
 
@@ -18,7 +19,7 @@ def open_schema(path: Path) -> SchemaView:
     try:
         view = SchemaView(path)
         view.imports_closure()
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
         # linkml-runtime reports an ill-typed value with any of these, and seldom says where it stands.
         problem = Problem(where=Where(file=path.name), message=f"not valid LinkML: {one_line(error)}")
         raise SchemaError((problem,)) from error

@@ -30,6 +30,11 @@ def literal(value: object) -> str:
     return repr(value)
 
 
+def bytes_literal(text: str) -> str:
+    """ASCII text without single quotes as the Python source of raw bytes."""
+    return f"rb'{text}'"
+
+
 def quoted_tuple(names: tuple[str, ...]) -> str:
     """The names as a Python tuple of strings."""
     return repr(names)
@@ -123,6 +128,7 @@ SQL_TYPES = {
 """What the type words of snapshots mean; the last three occur in historical epochs only."""
 
 FILTERS = {
+    "bytes_literal": bytes_literal,
     "acceptor": acceptor,
     "arrow_type": arrow_type,
     "docstring": docstring,

@@ -15,7 +15,7 @@ from pathlib import Path
 import jinja2
 from ruff.__main__ import find_ruff_bin
 
-from codegen import document, invalid, json_schema, names, triggers
+from codegen import document, invalid, json_schema, line_patterns, names, triggers
 from codegen.evolution import evolve
 from codegen.model import Column, EnumValue, Model, Storage, Table, Variant
 from codegen.snapshot import Snapshot, snapshot_of
@@ -101,7 +101,6 @@ def _template(path: str, template: str, **more: object) -> _Output:
             snapshot=snapshot,
             public_names=_public_names(model),
             kinds=[storage.value for storage in Storage],
-            guard_names=triggers.guard_names(snapshot),
             guards={"sqlite": triggers.sqlite_guards(snapshot), "postgresql": triggers.postgresql_guards(snapshot)},
             **more,
         )
@@ -189,6 +188,8 @@ _ENVIRONMENT = jinja2.Environment(
 )
 _ENVIRONMENT.filters.update(names.FILTERS)
 _ENVIRONMENT.filters.update(document.FILTERS)
+_ENVIRONMENT.filters["line_keys"] = line_patterns.line_keys
+_ENVIRONMENT.filters["line_patterns"] = line_patterns.line_patterns
 _ENVIRONMENT.filters["invalid"] = lambda shape: invalid.invalid_cases(shape.table, shape.variant)
 
 _OUTPUTS = (
@@ -196,6 +197,7 @@ _OUTPUTS = (
     _template("elspeth_schema/arrow.py", "arrow.py.jinja"),
     _template("elspeth_schema/checks.py", "checks.py.jinja"),
     _template("elspeth_schema/contracts.py", "contracts.py.jinja"),
+    _template("elspeth_schema/lines.py", "lines.py.jinja"),
     _template("elspeth_schema/py.typed", "py.typed.jinja"),
     _template("elspeth_schema/records.py", "records.py.jinja"),
     _template("elspeth_schema/strategies.py", "strategies.py.jinja"),

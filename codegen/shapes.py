@@ -66,7 +66,7 @@ def digits(value: object) -> str | None:
 
 def names(value: object) -> str | None:
     """Expect a list of names, each once."""
-    if not (isinstance(value, list) and value and all(isinstance(item, str) for item in value)):
+    if not (isinstance(value, list) and value and all(text(item) is None for item in value)):
         return f"expected a list of names, got {value!r}"
     if twice := sorted({item for item in value if value.count(item) > 1}):
         return f"expected each name once, got {', '.join(twice)} again"
@@ -106,8 +106,8 @@ def named(value: object) -> str | None:
     """Expect a mapping from names to anything."""
     if not isinstance(value, dict) or not value:
         return f"expected a mapping by name, got {value!r}"
-    other = next((name for name in value if not isinstance(name, str)), None)
-    return None if other is None else f"expected a text as name, got {other!r}: YAML needs quotes here"
+    others = [name for name in value if text(name) is not None]
+    return f"expected a text as name, got {others[0]!r}: YAML may need quotes here" if others else None
 
 
 def each(item_complaint: Complaint) -> Complaint:

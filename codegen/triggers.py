@@ -5,60 +5,85 @@ They stop accidents and our own bugs. Whoever owns the database can drop them; s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from codegen.snapshot import LifecycleShape, Snapshot, TableShape
 
-__all__ = ["BOOKKEEPING", "guard_names", "postgresql_guards", "sqlite_guards"]
+__all__ = ["BOOKKEEPING", "Guards", "postgresql_guards", "sqlite_guards"]
 
 BOOKKEEPING = "schema_migrations"
 """The table in which the database's own history is written, as immutable as the records."""
 
-
-def guard_names(snapshot: Snapshot) -> dict[str, list[str]]:
-    """The names of all triggers per engine, to see whether a database still has them."""
-    tables = [table.name for table in _guarded(snapshot)]
-    return {
-        "sqlite": sorted(f"guard_{table}_{event}" for table in tables for event in ("update", "delete")),
-        "postgresql": sorted(f"guard_{table}_{event}" for table in tables for event in ("row", "truncate")),
-    }
+_CANNOT_BE_DELETED = "a record cannot be deleted"
 
 
-def sqlite_guards(snapshot: Snapshot) -> list[str]:
-    """The statements that create the triggers on SQLite.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """The triggers of one engine: what creates them anew, in order, and by name the text that the database keeps."""
+
+    statements: tuple[str, ...]
+    kept: Mapping[str, str]
+
+
+def sqlite_guards(snapshot: Snapshot) -> Guards:
+    """The triggers on SQLite, which keeps the text that created them.
 
     `INSERT OR REPLACE` deletes the old row first, which fires the delete trigger under `recursive_triggers`.
     """
-    statements = []
+    kept = {}
     for table in _guarded(snapshot):
         forbidden = _forbidden(table, "IS NOT")
         update = f"BEFORE UPDATE ON {table.name}" + (f" WHEN {forbidden}" if forbidden else "")
         for event, when, message in (
             ("update", update, _update_message(table)),
-            ("delete", f"BEFORE DELETE ON {table.name}", _delete_message(table)),
+            ("delete", f"BEFORE DELETE ON {table.name}", f"{table.name}: {_CANNOT_BE_DELETED}"),
         ):
-            action = f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
-            statements.append(f"CREATE TRIGGER guard_{table.name}_{event} {when} {action}")
-    return statements
+            name = f"guard_{table.name}_{event}"
+            kept[name] = f"CREATE TRIGGER {name} {when} BEGIN SELECT RAISE(ABORT, '{message}'); END"
+    statements = [each for name, text in kept.items() for each in (f"DROP TRIGGER IF EXISTS {name}", text)]
+    return Guards(statements=tuple(statements), kept=kept)
 
 
-def postgresql_guards(snapshot: Snapshot) -> list[str]:
-    """The statements that create the triggers on PostgreSQL; ENABLE ALWAYS keeps them on for replication roles too."""
-    statements = []
+def postgresql_guards(snapshot: Snapshot) -> Guards:
+    """The triggers on PostgreSQL, which keeps the body of the function that a trigger calls.
+
+    ENABLE ALWAYS keeps them on for replication roles too.
+    """
+    refuse_truncate = _refuse(f"TG_TABLE_NAME || ': {_CANNOT_BE_DELETED}'")
+    truncate = f"BEGIN {refuse_truncate} END"
+    statements, kept = [_function("guard_truncate", truncate)], {}
     for table in _guarded(snapshot):
-        forbidden = _forbidden(table, "IS DISTINCT FROM") or "true"
-        function = f"guard_{table.name}()"
-        refuse = "RAISE EXCEPTION '{}' USING ERRCODE = 'integrity_constraint_violation'; END IF; "
-        delete = "IF TG_OP <> 'UPDATE' THEN " + refuse.format(_delete_message(table))
-        update = f"IF {forbidden} THEN " + refuse.format(_update_message(table))
-        body = f"$$ BEGIN {delete}{update}RETURN NEW; END $$"
-        statements.append(f"CREATE OR REPLACE FUNCTION {function} RETURNS trigger LANGUAGE plpgsql AS {body}")
-        for name, events in (("row", "UPDATE OR DELETE"), ("truncate", "TRUNCATE")):
-            trigger = f"guard_{table.name}_{name}"
-            each = "ROW" if name == "row" else "STATEMENT"
+        function = f"guard_{table.name}"
+        body = _postgresql_body(table)
+        statements.append(_function(function, body))
+        for name, events, each, called, text in (
+            (f"{function}_row", "UPDATE OR DELETE", "ROW", function, body),
+            (f"{function}_truncate", "TRUNCATE", "STATEMENT", "guard_truncate", truncate),
+        ):
+            kept[name] = text
             statements += [
-                f"CREATE TRIGGER {trigger} BEFORE {events} ON {table.name} FOR EACH {each} EXECUTE FUNCTION {function}",
-                f"ALTER TABLE {table.name} ENABLE ALWAYS TRIGGER {trigger}",
+                f"DROP TRIGGER IF EXISTS {name} ON {table.name}",
+                f"CREATE TRIGGER {name} BEFORE {events} ON {table.name} FOR EACH {each} EXECUTE FUNCTION {called}()",
+                f"ALTER TABLE {table.name} ENABLE ALWAYS TRIGGER {name}",
             ]
-    return statements
+    return Guards(statements=tuple(statements), kept=kept)
+
+
+def _function(name: str, body: str) -> str:
+    return f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${body}$$"
+
+
+def _postgresql_body(table: TableShape) -> str:
+    delete, update = _refuse(f"'{table.name}: {_CANNOT_BE_DELETED}'"), _refuse(f"'{_update_message(table)}'")
+    forbidden = _forbidden(table, "IS DISTINCT FROM")
+    if forbidden is not None:
+        update = f"IF {forbidden} THEN {update} END IF; RETURN NEW;"
+    return f"BEGIN IF TG_OP = 'DELETE' THEN {delete} END IF; {update} END"
+
+
+def _refuse(message: str) -> str:
+    return f"RAISE EXCEPTION USING MESSAGE = {message}, ERRCODE = 'integrity_constraint_violation';"
 
 
 def _guarded(snapshot: Snapshot) -> list[TableShape]:
@@ -87,7 +112,3 @@ def _forbidden(table: TableShape, differs: str) -> str | None:
 
 def _update_message(table: TableShape) -> str:
     return f"{table.name}: a recorded value cannot be changed"
-
-
-def _delete_message(table: TableShape) -> str:
-    return f"{table.name}: a record cannot be deleted"

@@ -15,7 +15,7 @@ __all__ = ["Fault", "faults_of"]
 _MAX_NAME = 63
 """Longest identifier that PostgreSQL keeps whole (NAMEDATALEN - 1)."""
 
-_RESERVED_COLUMNS = frozenset({"record_type", "signature"})
+_RESERVED_COLUMNS = frozenset({"record_type", "salt", "signature"})
 """Keys that an export adds to a record, beside its columns."""
 
 

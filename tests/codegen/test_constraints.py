@@ -22,7 +22,9 @@ def checks(
     return constraints.checks("t", columns, exactly_one, discriminator, variants)
 
 
-def accepted(found: Sequence[CheckConstraint], names: str, rows: Iterator[tuple[Value, ...]]) -> list[tuple[Value, ...]]:
+def accepted(
+    found: Sequence[CheckConstraint], names: str, rows: Iterator[tuple[Value, ...]]
+) -> list[tuple[Value, ...]]:
     """The rows, out of all that are tried, that a table with these checks takes."""
     clauses = "".join(f", CONSTRAINT {check.name} CHECK ({check.condition})" for check in found)
     with sqlite3.connect(":memory:") as connection:

@@ -13,7 +13,7 @@ def test_node_ids_are_readable_and_fit_the_audit_trail(tmp_path: Path) -> None:
     long = "n" * 64
     settings = csv_settings(tmp_path)
     settings["gates"][0]["name"] = long
-    nodes = build(tmp_path, settings).nodes
+    nodes = build(tmp_path, settings).nodes.values()
     assert [node.node_id.rsplit("_", 1)[0] for node in nodes] == [
         "source_csv",
         f"gate_{'n' * 50}",
@@ -29,7 +29,7 @@ def test_node_ids_tell_nothing_of_secrets(tmp_path: Path) -> None:
     for password in ("first", "second"):
         settings = csv_settings(tmp_path)
         settings["sinks"]["rest"]["options"]["path"] = f"http://user:{password}@host/rest.csv"
-        ids.add(build(tmp_path, settings).sink_nodes["rest"].node_id)
+        ids.add(build(tmp_path, settings).sink_node("rest").node_id)
     assert len(ids) == 1
 
 

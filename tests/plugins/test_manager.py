@@ -32,7 +32,7 @@ class SecondCsvSink(NullSink):
 
 
 class NeitherPlugin(Plugin):
-    """Is neither source nor sink."""
+    """Is of no kind that the engine drives."""
 
     kind = PluginKind.SINK
     name = "neither"
@@ -106,7 +106,9 @@ def test_two_plugins_with_one_name_are_refused() -> None:
     )
 
 
-def test_a_class_that_is_neither_source_nor_sink_is_refused() -> None:
+def test_a_class_that_is_none_of_the_kinds_is_refused() -> None:
     with pytest.raises(PluginRegistrationError) as caught:
         PluginManager([NeitherPlugin])
-    assert str(caught.value) == f"{__name__}.NeitherPlugin is no plugin: expected a subclass of Source or Sink"
+    assert str(caught.value) == (
+        f"{__name__}.NeitherPlugin is no plugin: expected a subclass of Source, Transform, Aggregation or Sink"
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
 import jsonschema
+import orjson
 import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from elspeth.core.landscape.mapping import mapper
 from elspeth_schema.checks import AuditIntegrityError
+from elspeth_schema.lines import LINES
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.strategies import INVALID, SHAPES, Shape, records
 from tests.fixtures.landscapes import NewLandscape
@@ -56,6 +59,20 @@ def test_the_json_schema_refuses_every_broken_constraint(shape: Shape, data: st.
     for case in INVALID[shape.contract]:
         note(case.name)
         assert VALIDATOR.is_valid({**valid, **case.changes}) != case.json_schema
+
+
+@each_shape
+@given(data=st.data())
+@settings(max_examples=5)
+def test_the_pattern_of_a_line_matches_no_record_that_breaks_a_constraint(shape: Shape, data: st.DataObject) -> None:
+    valid = exported_form(shape, data)
+    patterns = [re.compile(pattern) for pattern in LINES[shape.record_type].patterns]
+    for case in INVALID[shape.contract]:
+        if case.name.endswith("_not_json"):
+            continue  # the database judges what is JSON
+        note(case.name)
+        line = orjson.dumps({**valid, **case.changes}, option=orjson.OPT_SORT_KEYS)
+        assert [pattern for pattern in patterns if pattern.fullmatch(line)] == []
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Iterable
 from importlib.resources import files
@@ -72,6 +73,28 @@ def test_each_line_is_valid_under_the_generated_json_schema(run: Run) -> None:
 
 
 @pytest.mark.postgres
+@few
+@given(run=whole_runs())
+def test_the_fast_way_gives_the_lines_of_the_plain_way(new_landscape: NewLandscape, run: Run) -> None:
+    with new_landscape() as database:
+        store(database, run)
+        *fast, _ = exported(database, run)
+        assert fast == [canonical_bytes(record) for record in LandscapeExporter(database).export_run(run[0].run_id)]
+
+
+@few
+@given(run=whole_runs(), key=st.binary(min_size=1, max_size=100))
+def test_every_line_of_a_signed_export_is_signed_as_its_record_is(run: Run, key: bytes) -> None:
+    with in_memory() as database:
+        store(database, run)
+        lines = list(LandscapeExporter(database, key).export_lines(run[0].run_id, sign=True))
+    for line in lines:
+        record = json.loads(line)
+        assert rfc8785.dumps(record) == line
+        unsigned = rfc8785.dumps({name: value for name, value in record.items() if name != "signature"})
+        assert record["signature"] == hmac.new(key, unsigned, "sha256").hexdigest()
+
+
 @few
 @given(run=whole_runs())
 def test_the_same_run_exports_to_the_same_bytes_from_both_databases(on_postgresql: NewLandscape, run: Run) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from elspeth.cli.commands import explain, export, import_, plugins, validate
+from elspeth.cli.commands import explain, export, import_, landscape, plugins, validate
 from elspeth.cli.commands import run as run_command
 
 __all__ = ["main", "run"]
@@ -31,6 +31,7 @@ app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("import")(import_.import_)
 app.add_typer(plugins.app, name="plugins")
+app.add_typer(landscape.app, name="landscape")
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer passes the option's value

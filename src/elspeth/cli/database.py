@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from elspeth.cli.migration_display import migration_display
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.database import LandscapeDB
@@ -24,8 +28,15 @@ def database_url(database: str) -> str:
     return database if "://" in database else f"sqlite:///{database}"
 
 
-def open_landscape(database: str) -> LandscapeDB:
-    """Open a database that exists already, by URL or by the path of a SQLite file; LandscapeError if it cannot be."""
-    from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415  start time
+@contextmanager
+def open_landscape(database: str) -> Iterator[LandscapeDB]:
+    """Open a database that exists already, to read it; LandscapeError if it cannot be.
 
-    return LandscapeDB.from_url(database_url(database), create_tables=False)
+    One of an older epoch stays as it is: a private copy of it is migrated and read.
+    """
+    from elspeth.core.landscape.migration.private_copy import open_for_reading  # noqa: PLC0415  start time
+
+    with ExitStack() as stack:
+        with migration_display() as report:
+            db = stack.enter_context(open_for_reading(database_url(database), report))
+        yield db

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["InvalidRow", "PluginCatalogue", "PluginError", "PluginKind", "Row", "RowRejectedError", "StagedOutput"]
+__all__ = [
+    "InvalidRow",
+    "PluginCatalogue",
+    "PluginError",
+    "PluginKind",
+    "Row",
+    "RowError",
+    "RowRejectedError",
+    "StagedOutput",
+]
 
 Row = dict[str, object]
 """One row: field name to value. Values are what JSON can hold."""
@@ -20,6 +29,8 @@ class PluginKind(StrEnum):
     """Where in a pipeline a plugin can stand."""
 
     SOURCE = "source"
+    TRANSFORM = "transform"
+    AGGREGATION = "aggregation"
     SINK = "sink"
 
 
@@ -37,6 +48,14 @@ class InvalidRow:
 
     data: Row
     error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowError:
+    """A transform's or aggregation's answer that it cannot process its input. `details` are recorded with the error."""
+
+    message: str
+    details: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,4 +77,8 @@ class PluginCatalogue(Protocol):
 
     def options_model(self, kind: PluginKind, name: str) -> type[BaseModel]:
         """The model that validates a plugin's options; KeyError for an unknown name."""
+        ...
+
+    def expands(self, name: str) -> bool:
+        """Whether a transform may make several rows of one; KeyError for an unknown name."""
         ...

@@ -8,7 +8,22 @@ from types import MappingProxyType
 
 from elspeth.contracts.enums import RoutingKind, RoutingMode
 
-__all__ = ["EdgeInfo", "RoutingAction", "RoutingSpec"]
+__all__ = ["CONTINUE", "DISCARD", "FORK", "ON_ERROR", "QUARANTINE", "EdgeInfo", "RoutingAction", "RoutingSpec"]
+
+CONTINUE = "continue"
+"""The route to the next node, and the label of edges that lead there."""
+
+FORK = "fork"
+"""The route along every branch at once."""
+
+DISCARD = "discard"
+"""The destination of rows that are recorded and go nowhere."""
+
+QUARANTINE = "__quarantine__"
+"""The label of the edge that invalid rows take from the source."""
+
+ON_ERROR = "__error__"
+"""The label of the edge that rows take from a transform or aggregation that cannot process them."""
 
 _NO_REASON: Mapping[str, object] = MappingProxyType({})
 

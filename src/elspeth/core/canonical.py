@@ -14,7 +14,15 @@ from uuid import UUID
 import orjson
 import rfc8785
 
-__all__ = ["CANONICAL_VERSION", "CanonicalError", "canonical_bytes", "canonical_json", "stable_hash", "timestamp_text"]
+__all__ = [
+    "CANONICAL_VERSION",
+    "CanonicalError",
+    "canonical_bytes",
+    "canonical_json",
+    "canonical_number",
+    "stable_hash",
+    "timestamp_text",
+]
 
 CANONICAL_VERSION = "sha256-rfc8785-v1"
 """Names the algorithm of `stable_hash`; recorded with each run."""
@@ -71,7 +79,7 @@ def _prepared(value: object) -> object:
     if kind is int:
         return _checked_integer(value)  # type: ignore[arg-type]
     if kind is float:
-        return _number(value)  # type: ignore[arg-type]
+        return _fragment(value)  # type: ignore[arg-type]
     if isinstance(value, Mapping):
         return {key: _prepared(value[key]) for key in _sorted_keys(value)}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
@@ -112,6 +120,11 @@ def _sorted_keys(mapping: Mapping[object, object]) -> list[str]:
     return sorted(keys, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
 
 
+def _fragment(value: float) -> orjson.Fragment:
+    """A float, written; orjson's own text differs for zero, -0.0 and small numbers."""
+    return orjson.Fragment(canonical_number(value))
+
+
 def _checked_integer(value: int) -> int:
     if -_MAX_INTEGER <= value <= _MAX_INTEGER:
         return value
@@ -119,14 +132,14 @@ def _checked_integer(value: int) -> int:
     raise CanonicalError(message)
 
 
-def _number(value: float) -> orjson.Fragment:
-    """The shortest text of a float as ECMAScript writes it; orjson's own differs for zero, -0.0 and small numbers."""
+def canonical_number(value: float) -> str:
+    """A float as ECMAScript writes it (RFC 8785, section 3.2.2.3); CanonicalError if it is none that JSON has."""
     size = abs(value)
     if value.is_integer() and size < _REPR_MAX:
-        return orjson.Fragment(b"%d" % int(value))
+        return str(int(value))
     if _REPR_MIN <= size < _REPR_MAX:
-        return orjson.Fragment(repr(value).encode())
+        return repr(value)
     if not math.isfinite(value):
         message = f"{value} is not a JSON number"
         raise CanonicalError(message)
-    return orjson.Fragment(rfc8785.dumps(value))
+    return rfc8785.dumps(value).decode()

@@ -13,6 +13,7 @@ before it stays.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -30,9 +31,10 @@ from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.secrets import mask_secrets
 from elspeth.engine.errors import AccountingError
 from elspeth.engine.export import export_after_run
+from elspeth.engine.flow import Flow
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.preflight import RunKeys
-from elspeth.engine.processor import RowProcessor
+from elspeth.engine.processor import Clock, RowProcessor
 from elspeth.engine.result import Ending, Progress, RunResult, count_by_outcome, count_by_sink
 from elspeth.engine.sinks import SinkSet
 
@@ -54,12 +56,21 @@ class Observer:
 class Orchestrator:
     """Runs one pipeline once, recording in one audit database."""
 
-    def __init__(self, db: LandscapeDB, pipeline: Pipeline, keys: RunKeys, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        db: LandscapeDB,
+        pipeline: Pipeline,
+        keys: RunKeys,
+        observer: Observer | None = None,
+        *,
+        clock: Clock = time.monotonic,
+    ) -> None:
         self._db = db
         self._recorder = LandscapeRecorder(db)
         self._pipeline = pipeline
         self._keys = keys
         self._observer = observer or Observer()
+        self._clock = clock
         self._rows = 0
         self._endings: Counter[Ending] = Counter()
 
@@ -71,8 +82,9 @@ class Orchestrator:
         is_loaded = False
         sinks = SinkSet(self._recorder, run_id)
         try:
-            sinks.open(self._pipeline.sinks, self._pipeline.sink_nodes)
-            self._process(RowProcessor(self._recorder, run_id, self._pipeline, edges, sinks), sinks)
+            sinks.open(self._pipeline)
+            flow = Flow(self._recorder, run_id, self._pipeline, edges)
+            self._process(flow, RowProcessor(flow, self._pipeline, sinks, self._clock), sinks)
             self._recorder.complete_operation(
                 loading.operation_id, OperationStatus.COMPLETED, run_id=run_id, output_data={"rows": self._rows}
             )
@@ -90,7 +102,7 @@ class Orchestrator:
         config = mask_secrets(self._pipeline.settings.model_dump(mode="json"), self._keys.mask)
         with self._recorder.unit_of_work():
             run_id = self._recorder.begin_run(config, CANONICAL_VERSION).run_id
-            for sequence, node in enumerate(self._pipeline.nodes):
+            for sequence, node in enumerate(self._pipeline.nodes.values()):
                 self._recorder.register_node(
                     run_id,
                     node.plugin_name,
@@ -110,27 +122,35 @@ class Orchestrator:
             }
         return run_id, edges
 
-    def _process(self, processor: RowProcessor, sinks: SinkSet) -> None:
+    def _process(self, flow: Flow, processor: RowProcessor, sinks: SinkSet) -> None:
         for group in _in_groups(self._pipeline.source.read()):
             # A crash before the commit leaves staged rows that no record names; after it, rows that are recorded and
             # durable. A failure inside discards the records of the whole group, for its staged rows may be lost.
             with self._recorder.unit_of_work():
-                endings = Counter(processor.process(self._rows + offset, item) for offset, item in enumerate(group))
+                for offset, item in enumerate(group):
+                    processor.process(self._rows + offset, item)
                 sinks.sync()
-            sinks.mark_recorded()
-            self._rows += len(group)
-            self._endings.update(endings)
-            if self._observer.on_rows is not None:
-                fraction = self._pipeline.source.fraction_read()
-                self._observer.on_rows(Progress(rows=self._rows, fraction=fraction, endings=self._endings))
+            self._commit(flow, sinks, len(group))
+        with self._recorder.unit_of_work():
+            processor.end()
+            sinks.sync()
+        self._commit(flow, sinks, 0)
+
+    def _commit(self, flow: Flow, sinks: SinkSet, rows: int) -> None:
+        """Count what is recorded now, and tell who watches."""
+        sinks.mark_recorded()
+        self._rows += rows
+        self._endings = flow.endings
+        if rows and self._observer.on_rows is not None:
+            fraction = self._pipeline.source.fraction_read()
+            self._observer.on_rows(Progress(rows=self._rows, fraction=fraction, endings=self._endings))
 
     def _prove_every_row_ended(self, run_id: str) -> None:
         account = account_for(self._db, run_id)
         if account.rows != self._rows:
             raise AccountingError(f"run {run_id}: expected {self._rows} recorded rows, got {account.rows}")
-        if account.unfinished_tokens:
-            tokens = ", ".join(account.unfinished_tokens)
-            raise AccountingError(f"run {run_id}: expected a terminal outcome for every token, got none for {tokens}")
+        if account.breaches:
+            raise AccountingError(f"run {run_id}: {'; '.join(account.breaches)}")
 
     def _record_failure(self, run_id: str, sinks: SinkSet, loading_id: str | None, error: BaseException) -> None:
         """Record what stopped the run. The error is told what stays behind, for whoever reports it."""

@@ -1,31 +1,23 @@
-"""A pipeline made from its settings: plugins, compiled gates, and the graph that joins them."""
+"""A pipeline made from its settings: plugins, compiled conditions, and the graph that joins them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from elspeth.contracts.enums import Determinism, NodeType, RoutingMode
+from elspeth.contracts.enums import Determinism, NodeType
+from elspeth.contracts.expressions import Expression, compile_expression
 from elspeth.contracts.routing import EdgeInfo
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import stable_hash
-from elspeth.core.expressions import Expression, compile_expression
 from elspeth.core.secrets import mask_secrets, redact
 from elspeth.core.settings import Settings
-from elspeth.core.settings.model import GateSettings
-from elspeth.plugins.base import Plugin, Sink, Source
+from elspeth.core.settings.model import CoalesceSettings, GateSettings
+from elspeth.core.settings.wiring import SOURCE, Place, Wiring, sink_place, wire
+from elspeth.plugins.base import Aggregation, Plugin, Sink, Source, Transform
 from elspeth.plugins.manager import PluginManager
 
-__all__ = ["CONTINUE", "DISCARD", "QUARANTINE", "Gate", "Node", "Pipeline", "build_pipeline"]
-
-CONTINUE = "continue"
-"""The route to the next node, and the label of edges that lead there."""
-
-DISCARD = "discard"
-"""The destination of rows that are recorded and go nowhere."""
-
-QUARANTINE = "__quarantine__"
-"""The label of the edge that invalid rows take from the source; settings cannot name a route so."""
+__all__ = ["Node", "Pipeline", "build_pipeline"]
 
 _MAX_NODE_ID = 64
 _DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
@@ -46,62 +38,99 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
-    """A condition and the destination (`CONTINUE` or a sink's name) for each of its labels."""
-
-    node: Node
-    condition: Expression
-    routes: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """Everything a run needs: the plugins, and the nodes that stand for them. Sinks are by name."""
+    """Everything a run needs: the graph, and the plugins and conditions at its nodes. Sinks are by name.
+
+    `nodes` come in the order in which rows can meet them, sinks last. `conditions` are those of gates, and of the
+    triggers of aggregations that have one.
+    """
 
     settings: Settings
+    wiring: Wiring
+    nodes: Mapping[Place, Node]
     source: Source
-    source_node: Node
-    on_validation_failure: str
-    gates: tuple[Gate, ...]
+    transforms: Mapping[Place, Transform]
+    aggregations: Mapping[Place, Aggregation]
+    conditions: Mapping[Place, Expression]
     sinks: Mapping[str, Sink]
-    sink_nodes: Mapping[str, Node]
 
     @property
-    def nodes(self) -> tuple[Node, ...]:
-        """All nodes, in the order rows meet them."""
-        return (self.source_node, *(gate.node for gate in self.gates), *self.sink_nodes.values())
+    def source_node(self) -> Node:
+        """The node of the source."""
+        return self.nodes[SOURCE]
+
+    def sink_node(self, name: str) -> Node:
+        """The node of a sink."""
+        return self.nodes[sink_place(name)]
 
     def edges(self) -> Iterator[EdgeInfo]:
         """Every edge that a row can take."""
-        output = self.sink_nodes[self.settings.output_sink]
-        following = [*(gate.node for gate in self.gates), output]
-        yield EdgeInfo(self.source_node.node_id, following[0].node_id, CONTINUE, RoutingMode.MOVE)
-        if self.on_validation_failure != DISCARD:
-            quarantine = self.sink_nodes[self.on_validation_failure]
-            yield EdgeInfo(self.source_node.node_id, quarantine.node_id, QUARANTINE, RoutingMode.DIVERT)
-        for gate, following_node in zip(self.gates, following[1:], strict=True):
-            for label, destination in gate.routes.items():
-                target = following_node if destination == CONTINUE else self.sink_nodes[destination]
-                yield EdgeInfo(gate.node.node_id, target.node_id, label, RoutingMode.MOVE)
+        for each in self.wiring.wires:
+            origin, target = self.nodes[each.origin], self.nodes[each.target]
+            yield EdgeInfo(origin.node_id, target.node_id, each.label, each.mode)
 
 
 def build_pipeline(settings: Settings, plugins: PluginManager) -> Pipeline:
     """Make the plugins of valid settings and join them. Touches nothing outside."""
     export = settings.landscape.export
     source = plugins.source(settings.datasource.plugin, settings.datasource.options)
-    row_sinks = {name: sink for name, sink in settings.sinks.items() if not (export.enabled and name == export.sink)}
-    sinks = {name: plugins.sink(sink.plugin, sink.options) for name, sink in row_sinks.items()}
-    source_config = settings.datasource.model_dump()
-    sink_configs = {name: {"name": name, **sink.model_dump()} for name, sink in row_sinks.items()}
+    transforms: dict[Place, Transform] = {
+        ("row_plugins", index): plugins.transform(each.plugin, each.options)
+        for index, each in enumerate(settings.row_plugins)
+    }
+    aggregations: dict[Place, Aggregation] = {
+        ("aggregations", index): plugins.aggregation(each.plugin, each.options)
+        for index, each in enumerate(settings.aggregations)
+    }
+    sinks = {
+        name: plugins.sink(sink.plugin, sink.options)
+        for name, sink in settings.sinks.items()
+        if not (export.enabled and name == export.sink)
+    }
+    wiring = wire(settings)
+    nodes = dict(_nodes(settings, source, transforms, aggregations, sinks))
+    order = [place for place in wiring.places() if place[0] != "sinks"] + [sink_place(name) for name in sinks]
     return Pipeline(
         settings=settings,
+        wiring=wiring,
+        nodes={place: nodes[place] for place in order},
         source=source,
-        source_node=_plugin_node(NodeType.SOURCE, source.name, source, source_config),
-        on_validation_failure=source.options.on_validation_failure,
-        gates=tuple(map(_gate, settings.gates)),
+        transforms=transforms,
+        aggregations=aggregations,
+        conditions=dict(_conditions(settings)),
         sinks=sinks,
-        sink_nodes={name: _plugin_node(NodeType.SINK, name, sink, sink_configs[name]) for name, sink in sinks.items()},
     )
+
+
+def _nodes(
+    settings: Settings,
+    source: Source,
+    transforms: Mapping[Place, Transform],
+    aggregations: Mapping[Place, Aggregation],
+    sinks: Mapping[str, Sink],
+) -> Iterator[tuple[Place, Node]]:
+    yield SOURCE, _plugin_node(NodeType.SOURCE, source.name, source, settings.datasource.model_dump())
+    for index, (place, transform) in enumerate(transforms.items()):
+        config = {"position": index, **settings.row_plugins[index].model_dump(exclude_none=True)}
+        yield place, _plugin_node(NodeType.TRANSFORM, f"{transform.name}_{index}", transform, config)
+    for index, (place, aggregation) in enumerate(aggregations.items()):
+        part = settings.aggregations[index]
+        yield place, _plugin_node(NodeType.AGGREGATION, part.name, aggregation, part.model_dump(exclude_none=True))
+    for index, gate in enumerate(settings.gates):
+        yield ("gates", index), _config_node(NodeType.GATE, "config_gate", gate)
+    for index, join in enumerate(settings.coalesce):
+        yield ("coalesce", index), _config_node(NodeType.COALESCE, "coalesce", join)
+    for name, sink in sinks.items():
+        config = {"name": name, **settings.sinks[name].model_dump()}
+        yield sink_place(name), _plugin_node(NodeType.SINK, name, sink, config)
+
+
+def _conditions(settings: Settings) -> Iterator[tuple[Place, Expression]]:
+    for index, gate in enumerate(settings.gates):
+        yield ("gates", index), compile_expression(gate.condition)
+    for index, aggregation in enumerate(settings.aggregations):
+        if aggregation.trigger.condition is not None:
+            yield ("aggregations", index), compile_expression(aggregation.trigger.condition)
 
 
 def _plugin_node(node_type: NodeType, name: str, plugin: Plugin, config: Mapping[str, object]) -> Node:
@@ -117,19 +146,18 @@ def _plugin_node(node_type: NodeType, name: str, plugin: Plugin, config: Mapping
     )
 
 
-def _gate(settings: GateSettings) -> Gate:
-    config = settings.model_dump(exclude_none=True)
-    node = Node(
-        node_id=_node_id(NodeType.GATE, settings.name, config),
-        node_type=NodeType.GATE,
-        name=settings.name,
-        plugin_name="config_gate",
+def _config_node(node_type: NodeType, plugin_name: str, part: GateSettings | CoalesceSettings) -> Node:
+    config = part.model_dump(exclude_none=True)
+    return Node(
+        node_id=_node_id(node_type, part.name, config),
+        node_type=node_type,
+        name=part.name,
+        plugin_name=plugin_name,
         plugin_version="1.0.0",
         determinism=Determinism.DETERMINISTIC,
         schema=_DYNAMIC,
         config=config,
     )
-    return Gate(node=node, condition=compile_expression(settings.condition), routes=settings.routes)
 
 
 def _node_id(node_type: NodeType, name: str, config: Mapping[str, object]) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from elspeth.contracts.enums import OperationStatus, OperationType
 from elspeth.contracts.plugins import Row, StagedOutput
 from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth.engine.pipeline import Node
+from elspeth.engine.pipeline import Pipeline
 from elspeth.plugins.base import Sink
 
 __all__ = ["OpenSink", "SinkSet"]
@@ -26,11 +25,10 @@ class OpenSink:
     last_state_id: str | None = None
     is_published: bool = False
 
-    def write(self, row: Row, state_id: str) -> None:
+    def write(self, row: Row) -> None:
         """Stage one row; raises what the sink raises, and counts the row only when it was taken."""
         self.sink.write(row)
         self.rows += 1
-        self.last_state_id = state_id
 
 
 class SinkSet:
@@ -44,11 +42,12 @@ class SinkSet:
     def __getitem__(self, name: str) -> OpenSink:
         return self._sinks[name]
 
-    def open(self, sinks: Mapping[str, Sink], nodes: Mapping[str, Node]) -> None:
+    def open(self, pipeline: Pipeline) -> None:
         """Begin the write operation of each sink and open it; PluginError from the first that cannot be opened."""
-        for name, sink in sinks.items():
-            operation = self._recorder.begin_operation(self._run_id, nodes[name].node_id, OperationType.SINK_WRITE)
-            self._sinks[name] = OpenSink(sink=sink, node_id=nodes[name].node_id, operation_id=operation.operation_id)
+        for name, sink in pipeline.sinks.items():
+            node_id = pipeline.sink_node(name).node_id
+            operation = self._recorder.begin_operation(self._run_id, node_id, OperationType.SINK_WRITE)
+            self._sinks[name] = OpenSink(sink=sink, node_id=node_id, operation_id=operation.operation_id)
             sink.open(self._run_id)
 
     def sync(self) -> None:

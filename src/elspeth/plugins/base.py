@@ -1,8 +1,9 @@
-"""What a source and a sink are: the classes that plugins derive from.
+"""What sources, transforms, aggregations and sinks are: the classes that plugins derive from.
 
 The engine makes a plugin from its validated options and drives it in one order. A source is read once, from its first
-row to its last. A sink is opened before the first row, takes rows, is synced whenever the engine is about to commit
-what it took, and is finished; only after a committed record names the finished bytes is it published.
+row to its last. Transforms get a row at a time, aggregations a batch at a time. A sink is opened before the first row,
+takes rows, is synced whenever the engine is about to commit what it took, and is finished; only after a committed
+record names the finished bytes is it published.
 """
 
 from __future__ import annotations
@@ -15,10 +16,21 @@ from typing import Annotated, ClassVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from elspeth.contracts.enums import Determinism
-from elspeth.contracts.plugins import InvalidRow, PluginKind, Row, StagedOutput
+from elspeth.contracts.plugins import InvalidRow, PluginKind, Row, RowError, StagedOutput
+from elspeth.contracts.routing import DISCARD
 from elspeth.contracts.schema import SchemaConfig
 
-__all__ = ["FilePath", "Plugin", "PluginOptions", "Sink", "Source", "SourceOptions"]
+__all__ = [
+    "Aggregation",
+    "FilePath",
+    "Plugin",
+    "PluginOptions",
+    "Sink",
+    "Source",
+    "SourceOptions",
+    "Transform",
+    "TransformOptions",
+]
 
 
 def _read_schema(value: object) -> SchemaConfig:
@@ -50,7 +62,16 @@ class PluginOptions(BaseModel):
 class SourceOptions(PluginOptions):
     """Options that every source has: rows that fail validation go to a sink, or are recorded only."""
 
-    on_validation_failure: str = "discard"
+    on_validation_failure: str = DISCARD
+
+
+class TransformOptions(PluginOptions):
+    """Options of every transform and aggregation: rows that fail go to a sink, or are recorded only.
+
+    A row that does not satisfy the schema fails; the fields that the schema names are coerced.
+    """
+
+    on_error: str = DISCARD
 
 
 class Plugin(ABC):
@@ -89,6 +110,36 @@ class Source(Plugin):
     def fraction_read(self) -> float | None:
         """How much has been read, from 0 to 1, or None when that is not known."""
         return None
+
+
+class Transform(Plugin):
+    """What makes another row of each row, or several rows."""
+
+    kind = PluginKind.TRANSFORM
+    determinism = Determinism.DETERMINISTIC
+    options_model: ClassVar[type[PluginOptions]] = TransformOptions
+    expands: ClassVar[bool] = False
+    """Whether it may make several rows of one. Only where it says so may `process` return a list."""
+
+    options: TransformOptions
+
+    @abstractmethod
+    def process(self, row: Row) -> Row | list[Row] | RowError:
+        """What becomes of one row; an exception is recorded as an error of the row, too. The row may be changed."""
+
+
+class Aggregation(Plugin):
+    """What makes rows of a batch of rows."""
+
+    kind = PluginKind.AGGREGATION
+    determinism = Determinism.DETERMINISTIC
+    options_model: ClassVar[type[PluginOptions]] = TransformOptions
+
+    options: TransformOptions
+
+    @abstractmethod
+    def process(self, rows: list[Row]) -> list[Row] | RowError:
+        """What becomes of a batch, which has at least one row; an exception is recorded as an error of all of them."""
 
 
 class Sink(Plugin):

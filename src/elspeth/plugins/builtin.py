@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from elspeth.plugins.aggregations.batch_replicate import BatchReplicateAggregation
+from elspeth.plugins.aggregations.batch_stats import BatchStatsAggregation
 from elspeth.plugins.base import Plugin
 from elspeth.plugins.hookspecs import hookimpl
 from elspeth.plugins.sinks.csv import CsvSink
 from elspeth.plugins.sinks.json import JsonSink
+from elspeth.plugins.sinks.jsonl import JsonlSink
 from elspeth.plugins.sinks.null import NullSink
 from elspeth.plugins.sources.csv import CsvSource
 from elspeth.plugins.sources.null import NullSource
+from elspeth.plugins.transforms.field_mapper import FieldMapperTransform
+from elspeth.plugins.transforms.json_explode import JsonExplodeTransform
+from elspeth.plugins.transforms.keyword_filter import KeywordFilterTransform
+from elspeth.plugins.transforms.passthrough import PassthroughTransform
 
 __all__ = ["elspeth_plugins"]
 
@@ -16,4 +23,9 @@ __all__ = ["elspeth_plugins"]
 @hookimpl
 def elspeth_plugins() -> list[type[Plugin]]:
     """The plugin classes of this package."""
-    return [CsvSource, NullSource, CsvSink, JsonSink, NullSink]
+    return [
+        *(CsvSource, NullSource),
+        *(FieldMapperTransform, JsonExplodeTransform, KeywordFilterTransform, PassthroughTransform),
+        *(BatchReplicateAggregation, BatchStatsAggregation),
+        *(CsvSink, JsonSink, JsonlSink, NullSink),
+    ]

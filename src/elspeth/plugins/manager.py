@@ -11,7 +11,7 @@ import pluggy
 from pydantic import BaseModel
 
 from elspeth.contracts.plugins import PluginKind
-from elspeth.plugins.base import Plugin, Sink, Source
+from elspeth.plugins.base import Aggregation, Plugin, Sink, Source, Transform
 from elspeth.plugins.hookspecs import ENTRY_POINT_GROUP, PROJECT, PluginSpecification
 
 __all__ = ["PluginManager", "PluginRegistrationError"]
@@ -30,14 +30,11 @@ class PluginManager:
 
     def __init__(self, plugins: Iterable[type[Plugin]]) -> None:
         self._sources: dict[str, type[Source]] = {}
+        self._transforms: dict[str, type[Transform]] = {}
+        self._aggregations: dict[str, type[Aggregation]] = {}
         self._sinks: dict[str, type[Sink]] = {}
         for plugin in plugins:
-            if issubclass(plugin, Source):
-                _add(self._sources, plugin)
-            elif issubclass(plugin, Sink):
-                _add(self._sinks, plugin)
-            else:
-                raise PluginRegistrationError(f"{_origin(plugin)} is no plugin: expected a subclass of Source or Sink")
+            self._register(plugin)
 
     @classmethod
     def installed(cls) -> PluginManager:
@@ -50,6 +47,19 @@ class PluginManager:
         offers: list[Iterable[type[Plugin]]] = manager.hook.elspeth_plugins()
         return cls(plugin for offer in offers for plugin in offer)
 
+    def _register(self, plugin: type[Plugin]) -> None:
+        if issubclass(plugin, Source):
+            _add(self._sources, plugin)
+        elif issubclass(plugin, Transform):
+            _add(self._transforms, plugin)
+        elif issubclass(plugin, Aggregation):
+            _add(self._aggregations, plugin)
+        elif issubclass(plugin, Sink):
+            _add(self._sinks, plugin)
+        else:
+            expected = "a subclass of Source, Transform, Aggregation or Sink"
+            raise PluginRegistrationError(f"{_origin(plugin)} is no plugin: expected {expected}")
+
     def names(self, kind: PluginKind) -> Sequence[str]:
         """Names of the known plugins of a kind, sorted."""
         return sorted(self._of(kind))
@@ -58,22 +68,44 @@ class PluginManager:
         """The model that validates a plugin's options; KeyError for an unknown name."""
         return self._of(kind)[name].options_model
 
+    def expands(self, name: str) -> bool:
+        """Whether a transform may make several rows of one; KeyError for an unknown name."""
+        return self._transforms[name].expands
+
     def all(self) -> list[type[Plugin]]:
-        """Every plugin, sources first, by name."""
+        """Every plugin, in the order of kinds in a pipeline, by name."""
         return [self._of(kind)[name] for kind in PluginKind for name in self.names(kind)]
 
     def source(self, name: str, options: Mapping[str, object]) -> Source:
         """Make a source; KeyError for an unknown name, pydantic's ValidationError for bad options."""
-        plugin = self._sources[name]
-        return plugin(plugin.options_model.model_validate(options))
+        return _made(self._sources[name], options)
+
+    def transform(self, name: str, options: Mapping[str, object]) -> Transform:
+        """Make a transform; KeyError for an unknown name, pydantic's ValidationError for bad options."""
+        return _made(self._transforms[name], options)
+
+    def aggregation(self, name: str, options: Mapping[str, object]) -> Aggregation:
+        """Make an aggregation; KeyError for an unknown name, pydantic's ValidationError for bad options."""
+        return _made(self._aggregations[name], options)
 
     def sink(self, name: str, options: Mapping[str, object]) -> Sink:
         """Make a sink; KeyError for an unknown name, pydantic's ValidationError for bad options."""
-        plugin = self._sinks[name]
-        return plugin(plugin.options_model.model_validate(options))
+        return _made(self._sinks[name], options)
 
     def _of(self, kind: PluginKind) -> Mapping[str, type[Plugin]]:
-        return self._sources if kind is PluginKind.SOURCE else self._sinks
+        match kind:
+            case PluginKind.SOURCE:
+                return self._sources
+            case PluginKind.TRANSFORM:
+                return self._transforms
+            case PluginKind.AGGREGATION:
+                return self._aggregations
+            case PluginKind.SINK:
+                return self._sinks
+
+
+def _made(plugin: type[PluginT], options: Mapping[str, object]) -> PluginT:
+    return plugin(plugin.options_model.model_validate(options))
 
 
 def _add(known: dict[str, type[PluginT]], plugin: type[PluginT]) -> None:

@@ -141,6 +141,24 @@ def test_a_value_that_breaks_the_schema_is_found(parquet: Path) -> None:
     assert refusal(parquet) == f", row.parquet, row 1: rows run_id='run-1' row_id='row-b': {problem}"
 
 
+def test_a_value_that_no_json_holds_is_refused(parquet: Path) -> None:
+    rewritten(
+        parquet / "secret_resolution.parquet",
+        lambda table: table.set_column(2, table.schema.field("timestamp"), pa.array([float("nan")])),
+    )
+    problem = "expected values that canonical JSON can hold: nan is not a JSON number"
+    assert refusal(parquet) == f", secret_resolution.parquet, row 1: {problem}"
+
+
+def test_a_time_beyond_the_calendar_is_refused(parquet: Path) -> None:
+    beyond = pa.array([2**62]).cast(pa.timestamp("us", tz="UTC"))
+    rewritten(
+        parquet / "run.parquet",
+        lambda table: table.set_column(1, table.schema.field("started_at"), beyond),
+    )
+    assert refusal(parquet).startswith(", run.parquet, after row 0: expected a readable Parquet file: ")
+
+
 def test_a_missing_file_is_found(parquet: Path) -> None:
     (parquet / "checkpoint.parquet").unlink()
     problem = "manifest: record_count: expected 34, derived from what comes before, got 35"

@@ -192,13 +192,13 @@ def test_a_cut_inside_a_line_is_found(tmp_path: Path, number: int) -> None:
 def test_a_line_of_another_run_is_found(number: int) -> None:
     problem = refusal(replaced(LINES, number, OTHERS[number]))
     if number == 0:
-        expected = "run_id: expected 'run-2' as in the records before, got 'run-1'"
+        expected = 'run_id: expected "run-2" as in the records before, got "run-1"'
         assert problem == f"line 2: {expected}"
     elif number == MANIFEST:
         expected = 'manifest: run_id: expected "run-1", derived from what comes before, got "run-2"'
         assert problem == f"line 36: {expected}"
     else:
-        expected = "run_id: expected 'run-1' as in the records before, got 'run-2'"
+        expected = 'run_id: expected "run-1" as in the records before, got "run-2"'
         assert problem == f"line {number + 1}: {expected}"
 
 
@@ -278,7 +278,7 @@ def test_an_unsigned_export_is_refused_with_a_key() -> None:
     assert refusal(LINES, key=KEY) == "line 1: signature: expected one by the key given, got an unsigned export"
 
 
-OF_TOKEN = "tokens run_id='run-1' token_id='token-1': "
+OF_FIRST = "tokens run_id='run-1' token_id='token-1': "
 OF_CALL = "calls run_id='run-1' call_id='call-0': "
 UNKNOWN_TYPE = f"record_type: expected one of {', '.join(RECORD_TYPES)}, got "
 SCALAR = "expected text, a number, a boolean or null, got "
@@ -295,22 +295,27 @@ AT = {name: position + 1 for name, position in NUMBERS.items()} | {"manifest": l
     ("lines", "line", "problem"),
     [
         (edited(LINES, 3, record_type="knot"), 4, f'{UNKNOWN_TYPE}"knot"'),
+        (
+            edited(LINES, 3, record_type="n" * 1000),
+            4,
+            f'{UNKNOWN_TYPE}"{"n" * 199}... (1002 characters)',
+        ),
         (edited(LINES, 3, record_type=["node"]), 4, f'{UNKNOWN_TYPE}["node"]'),
         (without(LINES, 3, "record_type"), 4, f"{UNKNOWN_TYPE}null"),
         (
             edited(LINES, NUMBERS["token"], note="?"),
             AT["token"],
-            f"{OF_TOKEN}note: expected a field of this record type, got 'an unknown field'",
+            f"{OF_FIRST}note: expected a field of this record type, got 'an unknown field'",
         ),
         (
             without(LINES, NUMBERS["token"], "branch_name"),
             AT["token"],
-            f"{OF_TOKEN}branch_name: expected a value or null, got 'no such field'",
+            f"{OF_FIRST}branch_name: expected a value or null, got 'no such field'",
         ),
         (
             edited(LINES, NUMBERS["token"], created_at="2026-02-01T00:00:02.999Z"),
             AT["token"],
-            f"{OF_TOKEN}created_at: expected a datetime in UTC, got '2026-02-01T00:00:02.999Z'",
+            f"{OF_FIRST}created_at: expected a datetime in UTC, got '2026-02-01T00:00:02.999Z'",
         ),
         (edited(LINES, NUMBERS["node_state"], status=[]), AT["node_state"], f"status: {SCALAR}an array"),
         (edited(LINES, NUMBERS["node_state"], status={}), AT["node_state"], f"status: {SCALAR}an object"),
@@ -337,7 +342,7 @@ AT = {name: position + 1 for name, position in NUMBERS.items()} | {"manifest": l
         (
             edited(SIGNED, NUMBERS["token"], signature="?"),
             AT["token"],
-            "signature: expected 64 hexadecimal digits, got '?'",
+            'signature: expected 64 hexadecimal digits, got "?"',
         ),
         (
             without(WHOLE, NUMBERS["transform_error"], "row_data_json"),

@@ -23,6 +23,7 @@ from elspeth_schema.contracts import (
     CallType,
     Determinism,
     ExportStatus,
+    NodeStatePending,
     NodeStateStatus,
     NodeType,
     OperationStatus,
@@ -84,6 +85,16 @@ def missing(where: str) -> str:
 def astray(where: str, field: str, kind: str, value: str) -> str:
     """The message for a record that the database refuses, because of a reference."""
     return says(where, field, f"an existing {kind} of the same run", repr(value))
+
+
+def visit(
+    recorder: LandscapeRecorder, carrier: str, status: NodeStateStatus | str, *, output_hash: str | None = None
+) -> object:
+    """Record a visit of the sink as a whole."""
+    began = recorder.list_runs()[0].started_at
+    return recorder.record_visit(
+        carrier, "sink", 9, status, run_id="run", input_hash=HASH, started_at=began, output_hash=output_hash
+    )
 
 
 Call = Callable[[LandscapeRecorder], object]
@@ -393,6 +404,27 @@ CASES: dict[str, tuple[Call, str]] = {
             "TIME",
         ),
     ),
+    "record_visit unknown token": (
+        lambda r: visit(r, "nowhere", "completed", output_hash=HASH),
+        astray("node_states run_id='run' state_id='ID'", "token_id", "token", "nowhere"),
+    ),
+    "record_visit to open": (
+        lambda r: visit(r, EVENTFUL, NodeStateStatus.OPEN),
+        says("node_states run_id='run' state_id='ID'", "status", "one of pending, completed, failed", "'open'"),
+    ),
+    "record_visit without output": (
+        lambda r: visit(r, EVENTFUL, "completed"),
+        says("node_states run_id='run' state_id='ID'", "output_hash", HEX, "None"),
+    ),
+    "end_visit twice": (
+        lambda r: r.end_visit(cast("NodeStatePending", r.get_node_state("state-failed")), "pending"),
+        says(
+            "node_states run_id='run' state_id='state-failed'",
+            "status",
+            "'failed', unchanged while status is failed",
+            "'pending'",
+        ),
+    ),
     "record_routing_event unknown state": (
         lambda r: r.record_routing_event("nowhere", "copy", "move"),
         missing("node_states state_id='nowhere'"),
@@ -653,6 +685,12 @@ ENUM_CASES: list[tuple[str, type[StrEnum], Call]] = [
     ("register_edge", RoutingMode, lambda r: r.register_edge("run", "gate", "sink", "new", WRONG)),
     ("record_token_outcome", RowOutcome, lambda r: r.record_token_outcome("run", EVENTFUL, WRONG)),
     ("complete_node_state", NodeStateStatus, lambda r: r.complete_node_state("state-open", WRONG)),
+    ("record_visit", NodeStateStatus, lambda r: visit(r, EVENTFUL, WRONG)),
+    (
+        "end_visit",
+        NodeStateStatus,
+        lambda r: r.end_visit(cast("NodeStatePending", r.get_node_state("state-pending")), WRONG),
+    ),
     ("record_routing_event", RoutingMode, lambda r: r.record_routing_event("state-open", "copy", WRONG)),
     ("record_call", CallType, lambda r: r.record_call("state-open", 1, WRONG, "success", {})),
     ("record_call", CallStatus, lambda r: r.record_call("state-open", 1, "http", WRONG, {})),
@@ -678,7 +716,7 @@ def test_a_value_that_an_enum_does_not_have_is_refused(
     before = standing.trail()
     with pytest.raises(AuditIntegrityError) as caught:
         call(standing.recorder)
-    assert str(caught.value) == f"{name} : {enum.__name__}: expected one of {', '.join(enum)}, got 'wrong'"
+    assert str(caught.value) == f"{name}: {enum.__name__}: expected one of {', '.join(enum)}, got 'wrong'"
     assert standing.trail() == before
 
 

@@ -16,7 +16,7 @@ from elspeth_schema.contracts import (
     RoutingMode,
     Token,
 )
-from tests.fixtures.records import record_graph
+from tests.fixtures.records import HASH, record_graph
 
 RUN_IDS = pytest.mark.parametrize("run_id", [None, "run"])
 
@@ -117,6 +117,37 @@ def test_a_quarantined_visit_may_hold_what_json_cannot_express(recorder: Landsca
     state = recorder.begin_node_state(token.token_id, "source", 0, {"value": math.nan}, quarantined=True)
     described = '{"__canonical_error__":"nan is not a JSON number","__repr__":"{\'value\': nan}","__type__":"dict"}'
     assert state.input_hash == sha256(described)
+
+
+def test_a_whole_visit_is_recorded_at_once(recorder: LandscapeRecorder, token: Token) -> None:
+    visit = recorder.record_visit(
+        token.token_id,
+        "gate",
+        1,
+        "completed",
+        run_id="run",
+        input_hash=HASH,
+        started_at=token.created_at,
+        output_hash=HASH[::-1],
+        success_reason={"action": "routed"},
+        attempt=2,
+    )
+    assert type(visit) is NodeStateCompleted
+    assert recorder.get_node_states_for_token(token.token_id) == [visit]
+    assert (visit.node_id, visit.step_index, visit.attempt) == ("gate", 1, 2)
+    assert (visit.input_hash, visit.output_hash) == (HASH, HASH[::-1])
+    assert visit.duration_ms == (visit.completed_at - token.created_at).total_seconds() * 1000
+
+
+def test_a_visit_whose_record_is_at_hand_ends(recorder: LandscapeRecorder, state: NodeStateOpen) -> None:
+    pending = recorder.end_visit(state, NodeStateStatus.PENDING)
+    assert type(pending) is NodeStatePending
+    assert recorder.get_node_state(state.state_id) == pending
+    ended = recorder.end_visit(pending, "failed", error={"reason": "late"}, output_hash=HASH)
+    assert type(ended) is NodeStateFailed
+    assert recorder.get_node_state(state.state_id) == ended
+    assert (ended.error_json, ended.output_hash) == ('{"reason":"late"}', HASH)
+    assert ended.context_before_json == state.context_before_json
 
 
 def test_the_visits_of_a_token_are_listed_by_step_and_attempt(recorder: LandscapeRecorder, token: Token) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from elspeth.contracts.plugins import PluginKind
 from elspeth.core.settings import Settings, SettingsError, load_settings
-from elspeth.plugins.base import PluginOptions, SourceOptions
+from elspeth.plugins.base import PluginOptions, SourceOptions, TransformOptions
 from elspeth.plugins.sinks.file import FileSinkOptions
 
 
@@ -19,6 +19,9 @@ class Catalogue:
         self.models = {
             (PluginKind.SOURCE, "csv"): FileSourceOptions,
             (PluginKind.SOURCE, "null"): SourceOptions,
+            (PluginKind.TRANSFORM, "passthrough"): TransformOptions,
+            (PluginKind.TRANSFORM, "explode"): TransformOptions,
+            (PluginKind.AGGREGATION, "stats"): TransformOptions,
             (PluginKind.SINK, "csv"): FileSinkOptions,
             (PluginKind.SINK, "null"): PluginOptions,
         }
@@ -28,6 +31,9 @@ class Catalogue:
 
     def options_model(self, kind: PluginKind, name: str) -> type[PluginOptions]:
         return self.models[kind, name]
+
+    def expands(self, name: str) -> bool:
+        return name == "explode"
 
 
 class FileSourceOptions(SourceOptions):
@@ -176,8 +182,8 @@ def test_every_problem_is_named_at_once_with_its_path(tmp_path: Path) -> None:
         ),
         "output_sink: unknown sink 'outt': expected one of out, stray; did you mean 'out'?",
         "gates[0].routes.no: unknown sink 'nowhere': expected one of continue, fork, out, stray",
+        "gates[1].name: the name 'split' is taken by gates[0]: give each its own",
         "gates[0].routes: the condition is true or false: expected the labels 'true' and 'false', got 'yes', 'no'",
-        "gates[1].name: the name 'split' is taken by gates[0]: give each gate its own",
         "gates[1].condition: the condition is not a valid expression: invalid syntax",
         (
             "gates[2].condition: the condition has a call at column 1: "
@@ -253,7 +259,6 @@ def test_every_problem_is_named_at_once_with_its_path(tmp_path: Path) -> None:
             "output_sink: out\ncoalesce: [{name: c, branches: [a]}]",
             [
                 "coalesce[0].branches: expected at least 2 items, got a list",
-                "coalesce: coalesce steps are not available in this version of elspeth",
             ],
         ),
         ("path: out.csv}", "path: ''}", ["sinks.out.options.path: expected at least 1 character, got ''"]),
@@ -274,9 +279,6 @@ def test_contradictions_between_sections_are_named(
 @pytest.mark.parametrize(
     ("addition", "expected"),
     [
-        ("row_plugins: [{plugin: passthrough}]", "row_plugins: transforms are"),
-        ("aggregations: [{name: a, plugin: batch_stats}]", "aggregations: aggregations are"),
-        ("coalesce: [{name: c, branches: [a, b]}]", "coalesce: coalesce steps are"),
         ("checkpoint: {enabled: true}", "checkpoint: checkpoints are"),
         ("payload_store: {retention_days: 7}", "payload_store: the payload store is"),
         ("run_mode: replay", "run_mode: run mode 'replay' is"),
@@ -291,11 +293,6 @@ def test_what_cannot_be_run_yet_is_said_and_not_ignored(tmp_path: Path, addition
     spare = "sinks:\n  spare:\n    plugin: csv\n    options: {path: spare.csv}\n" if "spare" in addition else "sinks:\n"
     text = VALID.replace("sinks:\n", spare) + addition
     assert problems(tmp_path, text) == [f"{expected} not available in this version of elspeth"]
-
-
-def test_forks_are_not_run_yet(tmp_path: Path) -> None:
-    text = VALID.replace("true: other", "true: fork").replace("name: split", "name: split\n    fork_to: [out, other]")
-    assert problems(tmp_path, text) == ["gates[0]: forks are not available in this version of elspeth"]
 
 
 def test_a_secret_value_is_not_shown_in_a_message(tmp_path: Path) -> None:

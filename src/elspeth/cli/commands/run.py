@@ -82,6 +82,8 @@ def _execute(pipeline: Pipeline, keys: RunKeys, *, json: bool) -> ExitCode:
         KeyboardInterrupt,
     )
     try:
+        if pipeline.settings.landscape.auto_migrate:
+            _migrate(pipeline.settings.landscape.url)
         with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
             with run_display() as observer:
                 result = Orchestrator(db, pipeline, keys, observer).run()
@@ -91,6 +93,21 @@ def _execute(pipeline: Pipeline, keys: RunKeys, *, json: bool) -> ExitCode:
         return ExitCode.FAILED
     typer.echo(jsonlib.dumps(summary_as_data(result, url), indent=2) if json else summary_as_text(result, url))
     return ExitCode.DONE
+
+
+def _migrate(url: str) -> None:
+    """Migrate the audit database if it is of an older epoch, and say so."""
+    from elspeth.cli.migration_display import migration_display  # noqa: PLC0415  start time
+    from elspeth.core.landscape.engines import parsed_url, shown  # noqa: PLC0415
+    from elspeth.core.landscape.migration.migrate import migrate_if_older  # noqa: PLC0415
+    from elspeth_schema import EPOCH  # noqa: PLC0415
+
+    with migration_display() as report:
+        done = migrate_if_older(url, report)
+    if done.migrated:
+        name = shown(parsed_url(url))
+        epochs = f"from epoch {done.from_epoch} to {EPOCH}"
+        typer.echo(f"audit database {name} was migrated {epochs}; the backup is {done.backup}", err=True)
 
 
 def _report(error: BaseException) -> None:

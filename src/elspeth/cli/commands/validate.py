@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Annotated
+
 import typer
 
 from elspeth.cli.options import ExitCode, NoDotenvOption, SettingsOption
@@ -9,10 +12,21 @@ from elspeth.cli.options import ExitCode, NoDotenvOption, SettingsOption
 __all__ = ["validate"]
 
 
-def validate(*, settings: SettingsOption, no_dotenv: NoDotenvOption = False) -> None:
+class GraphFormat(StrEnum):
+    """How the graph can be drawn."""
+
+    MERMAID = "mermaid"
+
+
+def validate(
+    *,
+    settings: SettingsOption,
+    graph: Annotated[GraphFormat | None, typer.Option("--graph", help="Print the graph as a diagram instead.")] = None,
+    no_dotenv: NoDotenvOption = False,
+) -> None:
     """Check a settings file and show its plan. Writes nothing."""
     from elspeth.cli.loading import load_pipeline  # noqa: PLC0415  start time
-    from elspeth.cli.plan import plan_as_text  # noqa: PLC0415
+    from elspeth.cli.plan import plan_as_mermaid, plan_as_text  # noqa: PLC0415
     from elspeth.core.settings import SettingsError  # noqa: PLC0415
     from elspeth.plugins.manager import PluginRegistrationError  # noqa: PLC0415
 
@@ -21,5 +35,5 @@ def validate(*, settings: SettingsOption, no_dotenv: NoDotenvOption = False) -> 
     except (SettingsError, PluginRegistrationError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(ExitCode.USAGE) from error
-    typer.echo(plan_as_text(loaded.pipeline))
+    typer.echo(plan_as_text(loaded.pipeline) if graph is None else plan_as_mermaid(loaded.pipeline))
     typer.echo(f"{settings}: valid", err=True)

@@ -8,12 +8,13 @@ from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DBAPIError
 
-from elspeth.core.landscape.engines import durable_engine, parsed_url
+from elspeth.core.landscape.engines import durable_engine, parsed_url, reason, shown
 from elspeth.core.landscape.errors import LandscapeError, SchemaCompatibilityError
-from elspeth.core.landscape.migration.bookkeeping import create_schema
-from elspeth.core.landscape.migration.state import Condition, look, refuse_unless_current
+from elspeth.core.landscape.migration.bookkeeping import create_schema, lock_schema
+from elspeth.core.landscape.migration.messages import refuse_unless_current
+from elspeth.core.landscape.migration.state import Condition, look, recognise
 
 __all__ = ["LandscapeDB", "LandscapeError", "SchemaCompatibilityError"]
 
@@ -21,19 +22,21 @@ __all__ = ["LandscapeDB", "LandscapeError", "SchemaCompatibilityError"]
 class LandscapeDB:
     """An audit database, on SQLite or PostgreSQL.
 
-    Opening an empty database creates the tables, unless `create_tables` is false. Raises SchemaCompatibilityError for a
-    database that holds other tables, LandscapeError for one that cannot be opened.
+    Opening an empty database creates the tables, unless `create_tables` is false. A copy is `known_as` the URL of its
+    original in messages. Raises SchemaCompatibilityError for a database that holds other tables, LandscapeError for one
+    that cannot be opened.
     """
 
-    def __init__(self, connection_string: str, *, create_tables: bool = True) -> None:
+    def __init__(self, connection_string: str, *, create_tables: bool = True, known_as: str | None = None) -> None:
         url = parsed_url(connection_string)
+        self._url = known_as or shown(url)
         self._is_sqlite = url.get_backend_name() == "sqlite"
         self._engine = durable_engine(url, create=create_tables)
         try:
             self._settle(create_tables=create_tables)
-        except DatabaseError as error:
+        except DBAPIError as error:
             self.close()
-            message = f"audit database {self.url} cannot be opened: {error.orig}"
+            message = f"audit database {self.url} cannot be opened: {reason(error)}"
             raise LandscapeError(message) from error
         except BaseException:
             self.close()
@@ -57,7 +60,7 @@ class LandscapeDB:
     @property
     def url(self) -> str:
         """The database's URL, with a password hidden."""
-        return self._engine.url.render_as_string(hide_password=True)
+        return self._url
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -100,8 +103,11 @@ class LandscapeDB:
         if state.kind is Condition.EMPTY and create_tables:
             # One transaction: a crash leaves an empty database or a complete one.
             with self.writing() as connection:
-                create_schema(connection)
-            return
+                lock_schema(connection)
+                state = recognise(connection)  # another process may have been faster
+                if state.kind is Condition.EMPTY:
+                    create_schema(connection)
+                    return
         refuse_unless_current(state, self.url)
         with self._engine.connect():
             pass  # a connection that cannot be made durable is refused now, not at the first record

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 
 from elspeth.core.landscape.errors import LandscapeError
 
-__all__ = ["durable_engine", "is_in_memory", "looking_engine", "parsed_url", "sqlite_path"]
+__all__ = [
+    "durable_engine",
+    "in_utc",
+    "is_in_memory",
+    "looking",
+    "parsed_url",
+    "prepared",
+    "reading_mode",
+    "reason",
+    "shown",
+    "sqlite_path",
+]
 
 _BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another process's transaction."""
+
+_LOOKING_TIMEOUT_S = 5
+"""How long one that only looks does."""
 
 _SQLITE_PRAGMAS = {"foreign_keys": 1, "synchronous": 2, "recursive_triggers": 1, "busy_timeout": _BUSY_TIMEOUT_MS}
 """FULL (2) synchronisation: with NORMAL a power cut loses transactions that were already reported as committed."""
@@ -34,12 +49,40 @@ def durable_engine(url: URL, *, create: bool) -> Engine:
     return _sqlite_engine(url, create=create) if url.get_backend_name() == "sqlite" else _postgresql_engine(url)
 
 
-def looking_engine(url: URL) -> Engine:
-    """An engine that changes nothing, not even a SQLite file's journal mode; the database must exist."""
-    if url.get_backend_name() != "sqlite":
-        return create_engine(url, poolclass=NullPool, execution_options={"postgresql_readonly": True})
-    reading = url.set(database=sqlite_path(url).as_uri(), query={"mode": "ro", "uri": "true"})
-    return create_engine(reading, poolclass=NullPool)
+@contextmanager
+def looking(url: URL) -> Iterator[Connection]:
+    """A connection to an existing database that changes nothing; all its reads see the same state on PostgreSQL.
+
+    LandscapeError if the database cannot be opened or read.
+    """
+    try:
+        with _looking_engine(url).connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        message = f"audit database {shown(url)} cannot be opened: {reason(error)}"
+        raise LandscapeError(message) from error
+
+
+def reading_mode(path: Path) -> str:
+    """The mode in which SQLite opens a file to read it, so that it holds afterwards what it held before.
+
+    A write-ahead log beside it belongs to another process, or to one that crashed: opened for reading only, it stays as
+    it is. Without one the file is opened for writing: SQLite then takes back a transaction that a crash cut short,
+    which a mere reader is refused, and clears away its own log when it closes.
+    """
+    return "ro" if Path(f"{path}-wal").exists() else "rw"
+
+
+def shown(url: URL) -> str:
+    """The URL as messages have it, with a password hidden."""
+    return url.render_as_string(hide_password=True)
+
+
+def reason(error: DBAPIError) -> str:
+    """What the database said, on one line and without the statement, whose values may be protected."""
+    diagnosis = getattr(error.orig, "diag", None)
+    parts = (diagnosis.message_primary, diagnosis.message_detail) if diagnosis is not None else ()
+    return " ".join(" ".join(part for part in parts if part).split() or str(error.orig).split())
 
 
 def sqlite_path(url: URL) -> Path:
@@ -61,16 +104,43 @@ def parsed_url(url: str) -> URL:
         hidden = re.sub("//.*@", "//***@", url)
         message = f"audit database URL {hidden!r} is not usable: {error}. {_EXPECTED_URL}"
         raise LandscapeError(message) from error
-    shown = parsed.render_as_string(hide_password=True)
     if parsed.drivername not in _DRIVERS:
-        message = f"audit database URL {shown!r} is not usable: {parsed.drivername} is not supported. {_EXPECTED_URL}"
+        problem = f"{parsed.drivername} is not supported"
+        message = f"audit database URL {shown(parsed)!r} is not usable: {problem}. {_EXPECTED_URL}"
         raise LandscapeError(message)
     try:
         parsed.get_dialect().import_dbapi()
     except ImportError as error:
-        message = f"audit database {shown} needs a driver: {error}. Install elspeth[postgres]."
+        message = f"audit database {shown(parsed)} needs a driver: {error}. Install elspeth[postgres]."
         raise LandscapeError(message) from error
     return parsed
+
+
+def _looking_engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        engine = create_engine(
+            url,
+            poolclass=NullPool,
+            execution_options={"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"},
+        )
+        event.listen(engine, "connect", prepared(in_utc))
+        return engine
+    path = sqlite_path(url)
+    _refuse_directory(path)
+    reading = url.set(database=path.as_uri(), query={"mode": reading_mode(path), "uri": "true"})
+    engine = create_engine(reading, poolclass=NullPool, connect_args={"timeout": _LOOKING_TIMEOUT_S})
+    event.listen(engine, "connect", prepared(_refuse_writes))
+    return engine
+
+
+def _refuse_writes(connection: DBAPIConnection) -> None:
+    connection.cursor().execute("PRAGMA query_only = ON")
+
+
+def in_utc(connection: DBAPIConnection) -> None:
+    """Let PostgreSQL say times in UTC, whatever the server's zone is."""
+    connection.cursor().execute("SET TIME ZONE 'UTC'")
+    connection.commit()
 
 
 def _sqlite_engine(url: URL, *, create: bool) -> Engine:
@@ -82,14 +152,21 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
         elif not Path(url.database).exists():
             message = f"audit database {url.database} does not exist"
             raise LandscapeError(message)
+        _refuse_directory(Path(url.database))
     if in_memory:
         # The one connection serves every thread; the recorder lets them take turns.
         engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
     else:
         engine = create_engine(url)
-    event.listen(engine, "connect", _or_closed(_set_sqlite_pragmas))
+    event.listen(engine, "connect", prepared(_set_sqlite_pragmas))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _refuse_directory(path: Path) -> None:
+    if path.is_dir():
+        message = f"audit database {path} is a directory, expected a file"
+        raise LandscapeError(message)
 
 
 def _make_directory(directory: Path, database: str) -> None:
@@ -102,11 +179,11 @@ def _make_directory(directory: Path, database: str) -> None:
 
 def _postgresql_engine(url: URL) -> Engine:
     engine = create_engine(url)
-    event.listen(engine, "connect", _or_closed(_assert_postgresql_durability))
+    event.listen(engine, "connect", prepared(_assert_postgresql_durability))
     return engine
 
 
-def _or_closed(
+def prepared(
     prepare: Callable[[DBAPIConnection], None],
 ) -> Callable[[DBAPIConnection, ConnectionPoolEntry], None]:
     """Prepare a new connection, or close it: the pool forgets one whose preparation fails."""

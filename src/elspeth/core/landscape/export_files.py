@@ -37,7 +37,7 @@ def write_export(
     if format in (ExportFormat.JSON, ExportFormat.JSONL):
         write_text = write_array if format is ExportFormat.JSON else write_lines
         with replacing_file(path) as file:
-            return write_text(file, exporter.export_lines(run_id, sign=sign)) - 1
+            return write_text(file, exporter.export_chunks(run_id, sign=sign)) - 1
     write_files = write_csv if format is ExportFormat.CSV else _parquet_writer()
     with replacing_directory(path) as directory:
         return write_files(directory, exporter.export_run_by_type(run_id, sign=sign))

@@ -78,11 +78,18 @@ def _read_file(path: Path, file: str, name: str) -> Iterator[StoredRecord]:
             for batch in parquet.iter_batches(batch_size=_ROWS):
                 for row in batch.to_pylist():
                     number += 1
-                    record = {"record_type": name, **{column: _from_arrow(value) for column, value in row.items()}}
-                    yield StoredRecord(f"{file}, row {number}", record, canonical_bytes(record))
-    except (pa.ArrowException, CanonicalError, OSError, OverflowError, UnicodeDecodeError) as error:
+                    yield _stored(path, f"{file}, row {number}", name, row)
+    except (pa.ArrowException, OSError, OverflowError, UnicodeDecodeError) as error:
         where = f"{file}, after row {number}"
         raise ExportError(path, where, f"expected a readable Parquet file: {error}") from error
+
+
+def _stored(path: Path, where: str, name: str, row: Mapping[str, object]) -> StoredRecord:
+    record = {"record_type": name, **{column: _from_arrow(value) for column, value in row.items()}}
+    try:
+        return StoredRecord(where, record, canonical_bytes(record))
+    except CanonicalError as error:
+        raise ExportError(path, where, f"expected values that canonical JSON can hold: {error}") from error
 
 
 def _read_manifest(path: Path) -> StoredRecord:

@@ -17,25 +17,25 @@ _SHOWN = 30
 """How much of a line a message shows, in bytes."""
 
 
-def write_lines(file: BinaryIO, lines: Iterable[bytes]) -> int:
-    """Write JSON Lines; returns the number of lines."""
+def write_lines(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
+    """Write JSON Lines from chunks (a number of lines, and the lines); returns the number of lines."""
     total = 0
-    for line in lines:
-        file.write(line)
-        file.write(b"\n")
-        total += 1
+    for count, lines in chunks:
+        file.write(lines)
+        total += count
     return total
 
 
-def write_array(file: BinaryIO, lines: Iterable[bytes]) -> int:
-    """Write a JSON array, an element per line; returns the number of elements."""
+def write_array(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
+    """Write a JSON array, an element per line, from chunks of lines; returns the number of elements."""
     total = 0
     file.write(b"[\n")
-    for line in lines:
+    for count, lines in chunks:
         if total:
             file.write(b",\n")
-        file.write(line)
-        total += 1
+        # No line feed stands inside canonical JSON.
+        file.write(lines[:-1].replace(b"\n", b",\n"))
+        total += count
     file.write(b"\n]\n")
     return total
 

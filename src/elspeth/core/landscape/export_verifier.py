@@ -32,6 +32,9 @@ __all__ = ["ExportSummary", "ExportVerifier", "VerificationError"]
 
 _Key = tuple[str | int, ...]
 
+_LONGEST = 200
+"""How much of a value a message shows, in characters."""
+
 _SIGNATURE = re.compile("[0-9a-f]{64}")
 
 _POSITIONS = {name: position for position, name in enumerate(RECORD_TYPES)}
@@ -109,8 +112,8 @@ class ExportVerifier:
         _check_names(record.keys() - {"signature"}, expected.keys())
         for name, value in expected.items():
             if canonical_bytes(record[name]) != canonical_bytes(value):
-                derived = f"{canonical_json(value)}, derived from what comes before"
-                raise VerificationError(f"manifest: {name}: expected {derived}, got {canonical_json(record[name])}")
+                derived = f"{_shown(value)}, derived from what comes before"
+                raise VerificationError(f"manifest: {name}: expected {derived}, got {_shown(record[name])}")
         self._check_signed(record)
         self._check_signature(record)
         return ExportSummary(
@@ -132,9 +135,8 @@ class ExportVerifier:
             expected = f"a {self._type.name} record, or one of a later type"
             raise VerificationError(f"expected {expected}, got a {record_type.name} record")
         if record.get("run_id") != self._run_id:
-            raise VerificationError(
-                f"run_id: expected {self._run_id!r} as in the records before, got {record.get('run_id')!r}"
-            )
+            expected = f"{_shown(self._run_id)} as in the records before"
+            raise VerificationError(f"run_id: expected {expected}, got {_shown(record.get('run_id'))}")
 
     def _check_key(self, record_type: RecordType[AuditRecord], record: Mapping[str, object]) -> None:
         # The contract vouches for the types; text is ordered by code point, in Python as in both databases.
@@ -166,7 +168,7 @@ class ExportVerifier:
     def _check_signature(self, record: Mapping[str, object]) -> None:
         signature = record.get("signature")
         if self._signed and not (isinstance(signature, str) and _SIGNATURE.fullmatch(signature)):
-            raise VerificationError(f"signature: expected 64 hexadecimal digits, got {signature!r}")
+            raise VerificationError(f"signature: expected 64 hexadecimal digits, got {_shown(signature)}")
         if self._key is None:
             return
         if not isinstance(signature, str):
@@ -178,11 +180,17 @@ class ExportVerifier:
             )
 
 
+def _shown(value: object) -> str:
+    """The value as JSON, as much of it as a message can hold."""
+    text = canonical_json(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
+
+
 def _known_type(record: Mapping[str, object]) -> RecordType[AuditRecord]:
     name = record.get("record_type")
     found = RECORD_TYPES.get(name) if isinstance(name, str) else None
     if found is None:
-        raise VerificationError(f"record_type: expected one of {', '.join(RECORD_TYPES)}, got {canonical_json(name)}")
+        raise VerificationError(f"record_type: expected one of {', '.join(RECORD_TYPES)}, got {_shown(name)}")
     return found
 
 

@@ -7,19 +7,16 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.mapping import mapper
-from elspeth.core.landscape.signing import ManifestBuilder, sign_record
+from elspeth.core.landscape.lines import Chunk, chunks_of, records_of
+from elspeth.core.landscape.signing import ManifestBuilder, sign_record, signed_lines
 from elspeth_schema.contracts import AuditRecord
-from elspeth_schema.records import RECORD_TYPES, RecordType
+from elspeth_schema.records import RECORD_TYPES, RUN, RecordType
 
 __all__ = ["LandscapeExporter", "RunNotFoundError"]
-
-_FETCH = 1000
-"""Rows fetched from the database at once; bounds memory, does not show in the result."""
 
 _PROGRESS_EVERY = 1000
 
@@ -58,7 +55,7 @@ class LandscapeExporter:
         """
         if not sign:
             return self._records(run_id)
-        return (record for record, _ in self._closed(run_id, self._signing_key()))
+        return self._closed(run_id, self._signing_key())
 
     def export_run_grouped(self, run_id: str, sign: bool = False) -> dict[str, list[dict[str, Any]]]:  # noqa: FBT001, FBT002 - old API
         """Every record of the run, by record type. Holds the whole run in memory."""
@@ -74,14 +71,36 @@ class LandscapeExporter:
         not yet read of this one. Raises what `export_run` raises.
         """
         closed = self._closed(run_id, self._signing_key() if sign else None)
-        return groupby((record for record, _ in closed), key=itemgetter("record_type"))
+        return groupby(closed, key=itemgetter("record_type"))
+
+    def export_chunks(self, run_id: str, *, sign: bool = False) -> Iterator[Chunk]:
+        """The complete export as lines of canonical JSON, many at a time; the last line is the manifest.
+
+        Raises what `export_run` raises.
+        """
+        return self._closed_chunks(run_id, self._signing_key() if sign else None)
+
+    def _closed_chunks(self, run_id: str, key: bytes | None) -> Iterator[Chunk]:
+        builder = ManifestBuilder()
+        with self._db.snapshot() as connection:
+            for record_type in RECORD_TYPES.values():
+                for count, lines in self._chunks(connection, record_type, run_id):
+                    chunk = lines if key is None else signed_lines(record_type.name, lines, key)
+                    builder.add_lines(record_type.name, count, chunk)
+                    self._report(builder.total)
+                    yield count, chunk
+                if record_type is RUN:
+                    self._require_run(run_id, found=builder.total == 1)
+        manifest = self._manifest(builder, key)
+        yield 1, canonical_bytes(manifest) + b"\n"
 
     def export_lines(self, run_id: str, *, sign: bool = False) -> Iterator[bytes]:
         """The complete export as lines of canonical JSON, without line feeds; the last one is the manifest.
 
         Raises what `export_run` raises.
         """
-        return (line for _, line in self._closed(run_id, self._signing_key() if sign else None))
+        chunks = self.export_chunks(run_id, sign=sign)
+        return (line for _, lines in chunks for line in lines[:-1].split(b"\n"))
 
     def _signing_key(self) -> bytes:
         if not self._key:
@@ -89,52 +108,43 @@ class LandscapeExporter:
             raise ValueError(message)
         return self._key
 
-    def _closed(self, run_id: str, key: bytes | None) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """The records, signed if there is a key, then the manifest; each with its canonical JSON."""
+    def _closed(self, run_id: str, key: bytes | None) -> Iterator[dict[str, Any]]:
+        """The records, signed if there is a key, then the manifest."""
         builder = ManifestBuilder()
         for record in self._records(run_id):
             signed = record if key is None else sign_record(record, key)
-            line = canonical_bytes(signed)
-            builder.add(signed, line)
-            yield signed, line
+            builder.add_lines(record["record_type"], 1, canonical_bytes(signed) + b"\n")
+            yield signed
+        yield self._manifest(builder, key)
+
+    def _manifest(self, builder: ManifestBuilder, key: bytes | None) -> dict[str, Any]:
         unsigned = builder.manifest(signed=key is not None, include_payloads=self._include_payloads)
-        manifest = unsigned if key is None else sign_record(unsigned, key)
-        yield manifest, canonical_bytes(manifest)
+        return unsigned if key is None else sign_record(unsigned, key)
 
     def _records(self, run_id: str) -> Iterator[dict[str, Any]]:
-        report = self._progress or (lambda _: None)
         number = 0
-        for number, record in enumerate(self._read(run_id), start=1):
-            yield record
-            if number % _PROGRESS_EVERY == 0:
-                report(number)
-        report(number)
-
-    def _read(self, run_id: str) -> Iterator[dict[str, Any]]:
         with self._db.snapshot() as connection:
-            for number, record_type in enumerate(RECORD_TYPES.values()):
-                found = self._stream(connection, record_type, run_id)
-                if number == 0:
-                    # The first type is the run itself.
-                    run = next(found, None)
-                    if run is None:
-                        message = f"run {run_id!r} is not in the audit database {self._db.url}"
-                        raise RunNotFoundError(message)
-                    yield run
-                yield from found
+            for record_type in RECORD_TYPES.values():
+                for record in records_of(connection, record_type, run_id, withheld=self._include_payloads):
+                    number += 1
+                    yield record
+                    if number % _PROGRESS_EVERY == 0:
+                        self._report(number)
+                if record_type is RUN:
+                    self._require_run(run_id, found=number == 1)
+        self._report(number)
 
-    def _stream(
-        self, connection: Connection, record_type: RecordType[AuditRecord], run_id: str
-    ) -> Iterator[dict[str, Any]]:
-        columns = record_type.table.c
-        statement = (
-            select(record_type.table)
-            .where(columns.run_id == run_id)
-            .order_by(*(columns[name] for name in record_type.order))
-            .execution_options(yield_per=_FETCH)
-        )
-        convert = mapper(record_type)
-        with connection.execute(statement) as rows:
-            for row in rows:
-                convert.from_row(row)  # raises for a row that breaks the schema: it must not look fine in an export
-                yield convert.to_record(row, withheld=self._include_payloads)
+    def _chunks(self, connection: Connection, record_type: RecordType[AuditRecord], run_id: str) -> Iterator[Chunk]:
+        if not self._include_payloads:
+            return chunks_of(connection, record_type, run_id)
+        records = records_of(connection, record_type, run_id, withheld=True)
+        return ((1, canonical_bytes(record) + b"\n") for record in records)
+
+    def _require_run(self, run_id: str, *, found: bool) -> None:
+        if not found:
+            message = f"run {run_id!r} is not in the audit database {self._db.url}"
+            raise RunNotFoundError(message)
+
+    def _report(self, number: int) -> None:
+        if self._progress is not None:
+            self._progress(number)

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
+from sqlalchemy import Select, String, select, type_coerce
+
 from elspeth.core.canonical import timestamp_text
 from elspeth_schema import records
 from elspeth_schema.checks import AuditIntegrityError
@@ -39,6 +41,11 @@ class RecordMapper(Generic[R]):
         self._exported = tuple(each for each in self._all if record_type.columns[each[0]].withheld is None)
         self._required = frozenset(name for _, name, _ in self._exported)
         self._fields = {shape: frozenset(shape.__dataclass_fields__) for shape in record_type.shapes.values()}
+
+    def select(self) -> Select[*tuple[Any, ...]]:
+        """A query for rows. Times come as the database keeps them: SQLAlchemy would fail on a text that is none."""
+        columns = zip(self.record_type.columns, self.record_type.table.columns, strict=True)
+        return select(*(type_coerce(each, String) if kept.kind is Kind.TIMESTAMP else each for kept, each in columns))
 
     def to_row(self, record: R) -> dict[str, object]:
         """Database values by column name; null for columns that the record's shape does not have."""
@@ -165,7 +172,7 @@ def _to_json(column: Column) -> _Convert:
     if column.kind is Kind.BOOLEAN:
         return lambda value: None if value is None else bool(value)
     if column.kind is Kind.TIMESTAMP:
-        return lambda value: timestamp_text(value) if isinstance(value, datetime) else value
+        return _time_text
     return _unchanged
 
 
@@ -187,10 +194,19 @@ def _parsed(text: str) -> object:
 
 
 def _utc(value: object) -> object:
-    """SQLite keeps no zone: what it returns is UTC. PostgreSQL returns the session's zone."""
-    if not isinstance(value, datetime):
+    """SQLite keeps text without a zone, which is UTC. PostgreSQL returns times in the session's zone."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if not isinstance(moment, datetime):
+            return value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return value
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _time_text(value: object) -> object:
+    moment = _utc(value)
+    return timestamp_text(moment) if isinstance(moment, datetime) else moment
 
 
 _MAPPERS: Mapping[str, RecordMapper[Any]] = {

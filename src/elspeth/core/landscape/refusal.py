@@ -48,7 +48,7 @@ def _finished(
 ) -> AuditIntegrityError | None:
     """What the record no longer allows, if somebody else has changed it since it was read."""
     convert, columns = mapper(record_type), record_type.table.c
-    own = select(record_type.table).where(*(columns[name] == row[name] for name in record_type.key))
+    own = convert.select().where(*(columns[name] == row[name] for name in record_type.key))
     try:
         for current in connection.execute(own):
             check_change(record_type, convert.to_row(convert.from_row(current)), row)

@@ -201,9 +201,9 @@ class RecordStore:
         """The records that meet all conditions, in export order."""
         columns = record_type.table.c
         order = [columns[name] for name in record_type.order]
-        statement = select(record_type.table).where(*conditions).order_by(*order)
-        convert = mapper(record_type).from_row
-        return [convert(row) for row in self.rows(statement)]
+        convert = mapper(record_type)
+        statement = convert.select().where(*conditions).order_by(*order)
+        return [convert.from_row(row) for row in self.rows(statement)]
 
     def rows(self, statement: Select[*tuple[object, ...]]) -> list[tuple[object, ...]]:
         """The rows of a statement over any tables, what waits included."""

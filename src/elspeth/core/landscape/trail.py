@@ -8,7 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.export_reader import read_export
@@ -48,11 +48,12 @@ class DatabaseTrail:
     def records(self, record_type: RecordType[R], column: str, values: Collection[str | int]) -> list[R]:
         """See `Trail`. One statement for each thousand values."""
         columns = record_type.table.c
-        convert = mapper(record_type).from_row
+        convert = mapper(record_type)
         found: list[R] = []
         for wanted in chunks(set(values), _AT_ONCE):
-            statement = select(record_type.table).where(columns.run_id == self.run_id, columns[column].in_(wanted))
-            found += [_disclosed(record_type, convert(tuple(row))) for row in self._connection.execute(statement)]
+            statement = convert.select().where(columns.run_id == self.run_id, columns[column].in_(wanted))
+            rows = self._connection.execute(statement)
+            found += [_disclosed(record_type, convert.from_row(tuple(row))) for row in rows]
         return found
 
 

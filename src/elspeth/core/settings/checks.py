@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
+from elspeth.contracts.expressions import ExpressionError, compile_expression
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
-from elspeth.core.expressions import ExpressionError, compile_expression
-from elspeth.core.settings.model import PluginSettings
+from elspeth.contracts.routing import CONTINUE, DISCARD, FORK
+from elspeth.core.settings.graph_checks import branch_problems, coalesce_problems
+from elspeth.core.settings.model import AggregationSettings, CoalesceSettings, GateSettings, PluginSettings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.problems import Location, Problem, did_you_mean, structural_problems
 
 __all__ = ["cross_section_problems"]
 
-RESERVED_SINK_NAMES = ("continue", "discard", "fork")
+RESERVED_SINK_NAMES = (CONTINUE, DISCARD, FORK)
 _BOOLEAN_LABELS = {"true", "false"}
 
 
@@ -25,11 +27,14 @@ def cross_section_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[P
     for name in parts.sinks:
         if name in RESERVED_SINK_NAMES:
             yield Problem(location=("sinks", name), message=f"the name {name!r} is reserved: give the sink another one")
-    unknown = [problem for place in _destinations(parts) for problem in _destination_problems(parts, *place)]
-    yield from unknown
-    yield from _gate_problems(parts)
-    if not unknown:  # a misspelt route would make its target look unreachable
-        yield from _unreachable(parts)
+    for location, destination, also in _destinations(parts):
+        yield from _destination_problems(parts, location, destination, also)
+    yield from _name_problems("gates", parts.gates)
+    yield from _name_problems("aggregations", parts.aggregations)
+    yield from _name_problems("coalesce", parts.coalesce)
+    yield from _condition_problems(parts)
+    yield from branch_problems(parts, plugins)
+    yield from coalesce_problems(parts)
     yield from _path_problems(parts)
     yield from _landscape_problems(parts)
 
@@ -37,13 +42,17 @@ def cross_section_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[P
 def _plugin_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[Problem]:
     if parts.datasource is not None:
         yield from _options_problems(("datasource",), PluginKind.SOURCE, parts.datasource, plugins)
+    for index, transform in parts.row_plugins.items():
+        yield from _options_problems(("row_plugins", index), PluginKind.TRANSFORM, transform, plugins)
+    for index, aggregation in parts.aggregations.items():
+        yield from _options_problems(("aggregations", index), PluginKind.AGGREGATION, aggregation, plugins)
     for name, sink in parts.sinks.items():
         if sink is not None:
             yield from _options_problems(("sinks", name), PluginKind.SINK, sink, plugins)
 
 
 def _options_problems(
-    location: Location, kind: PluginKind, settings: PluginSettings, plugins: PluginCatalogue
+    location: Location, kind: PluginKind, settings: PluginSettings | AggregationSettings, plugins: PluginCatalogue
 ) -> Iterator[Problem]:
     known = plugins.names(kind)
     if settings.plugin not in known:
@@ -64,10 +73,16 @@ def _destinations(parts: Parts) -> Iterator[tuple[Location, str, tuple[str, ...]
     if parts.datasource is not None:
         destination = parts.datasource.options.get("on_validation_failure")
         if isinstance(destination, str):
-            yield ("datasource", "options", "on_validation_failure"), destination, ("discard",)
+            yield ("datasource", "options", "on_validation_failure"), destination, (DISCARD,)
+    failing = [(("row_plugins", index), each.options) for index, each in parts.row_plugins.items()]
+    failing += [(("aggregations", index), each.options) for index, each in parts.aggregations.items()]
+    for place, options in failing:
+        destination = options.get("on_error")
+        if isinstance(destination, str):
+            yield (*place, "options", "on_error"), destination, (DISCARD,)
     for index, gate in parts.gates.items():
         for label, destination in gate.routes.items():
-            yield ("gates", index, "routes", label), destination, ("continue", "fork")
+            yield ("gates", index, "routes", label), destination, (CONTINUE, FORK)
 
 
 def _destination_problems(
@@ -84,13 +99,19 @@ def _destination_problems(
         yield Problem(location=location, message=message)
 
 
-def _gate_problems(parts: Parts) -> Iterator[Problem]:
+def _name_problems(
+    section: str, parts: Mapping[int, GateSettings] | Mapping[int, AggregationSettings] | Mapping[int, CoalesceSettings]
+) -> Iterator[Problem]:
     seen: dict[str, int] = {}
+    for index, part in parts.items():
+        if part.name in seen:
+            message = f"the name {part.name!r} is taken by {section}[{seen[part.name]}]: give each its own"
+            yield Problem(location=(section, index, "name"), message=message)
+        seen.setdefault(part.name, index)
+
+
+def _condition_problems(parts: Parts) -> Iterator[Problem]:
     for index, gate in parts.gates.items():
-        if gate.name in seen:
-            message = f"the name {gate.name!r} is taken by gates[{seen[gate.name]}]: give each gate its own"
-            yield Problem(location=("gates", index, "name"), message=message)
-        seen.setdefault(gate.name, index)
         try:
             condition = compile_expression(gate.condition)
         except ExpressionError as error:
@@ -100,25 +121,13 @@ def _gate_problems(parts: Parts) -> Iterator[Problem]:
             got = ", ".join(repr(label) for label in gate.routes)
             message = f"the condition is true or false: expected the labels 'true' and 'false', got {got}"
             yield Problem(location=("gates", index, "routes"), message=message)
-
-
-def _unreachable(parts: Parts) -> Iterator[Problem]:
-    """Gates and sinks that no row can come to, where the gates before them are known."""
-    if not parts.gates_are_complete:
-        return
-    reached, last = {parts.output_sink, parts.export_sink}, None
-    if parts.datasource is not None:
-        reached.add(str(parts.datasource.options.get("on_validation_failure")))
-    for index, gate in parts.gates.items():
-        if last is not None:
-            message = f"no row comes here: no route of gates[{last}] continues"
-            yield Problem(location=("gates", index), message=message)
-            return
-        reached.update(gate.routes.values(), gate.fork_to or ())
-        last = None if {"continue", "fork"} & set(gate.routes.values()) else index
-    for name in parts.sinks:
-        if name not in reached and name not in RESERVED_SINK_NAMES:
-            yield Problem(location=("sinks", name), message="no row comes here: no route leads to this sink")
+    for index, aggregation in parts.aggregations.items():
+        if aggregation.trigger.condition is not None:
+            try:
+                compile_expression(aggregation.trigger.condition)
+            except ExpressionError as error:
+                location: Location = ("aggregations", index, "trigger", "condition")
+                yield Problem(location=location, message=f"the condition {error}")
 
 
 def _path_problems(parts: Parts) -> Iterator[Problem]:

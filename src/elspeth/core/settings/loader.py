@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from elspeth.contracts.plugins import PluginCatalogue
 from elspeth.core.settings.checks import cross_section_problems
 from elspeth.core.settings.environment import apply_overrides, expand_variables
+from elspeth.core.settings.graph_checks import wiring_problems
 from elspeth.core.settings.model import Settings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.problems import Problem, SettingsError, structural_problems
@@ -32,6 +33,8 @@ def load_settings(path: Path, *, environ: Mapping[str, str], plugins: PluginCata
         problems += structural_problems(error, Settings)
     parts = Parts.of(tree)
     problems += cross_section_problems(parts, plugins)
+    if settings is not None and not problems:  # a misspelt route would make its target look unreachable
+        problems += wiring_problems(settings)
     problems += unavailable_problems(tree, parts)
     if settings is None or problems:
         raise SettingsError(str(path), _without_echoes(problems))

@@ -20,6 +20,7 @@ __all__ = [
     "RetrySettings",
     "ServiceRateSettings",
     "Settings",
+    "TransformSettings",
     "TriggerSettings",
 ]
 
@@ -38,6 +39,12 @@ class PluginSettings(_Section):
     options: dict[str, JsonValue] = {}
 
 
+class TransformSettings(PluginSettings):
+    """A transform. With `branch` it stands on that branch of a fork instead of the main line."""
+
+    branch: Name | None = None
+
+
 class GateSettings(_Section):
     """A condition, and where each of its values sends a row."""
 
@@ -45,6 +52,7 @@ class GateSettings(_Section):
     condition: str
     routes: dict[Name, Name] = Field(min_length=1)
     fork_to: list[Name] | None = None
+    branch: Name | None = None
 
 
 class TriggerSettings(_Section):
@@ -63,6 +71,7 @@ class AggregationSettings(_Section):
     trigger: TriggerSettings = TriggerSettings()
     output_mode: Literal["single", "passthrough", "transform"] = "single"
     options: dict[str, JsonValue] = {}
+    branch: Name | None = None
 
 
 class CoalesceSettings(_Section):
@@ -151,7 +160,7 @@ class Settings(_Section):
     datasource: PluginSettings
     sinks: dict[Name, PluginSettings] = Field(min_length=1)
     output_sink: Name
-    row_plugins: list[PluginSettings] = []
+    row_plugins: list[TransformSettings] = []
     gates: list[GateSettings] = []
     aggregations: list[AggregationSettings] = []
     coalesce: list[CoalesceSettings] = []

@@ -11,7 +11,14 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from elspeth.core.settings.model import GateSettings, LandscapeSettings, PluginSettings
+from elspeth.core.settings.model import (
+    AggregationSettings,
+    CoalesceSettings,
+    GateSettings,
+    LandscapeSettings,
+    PluginSettings,
+    TransformSettings,
+)
 from elspeth.core.settings.yaml_file import Plain
 
 __all__ = ["Parts"]
@@ -21,32 +28,30 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What could be read of a settings file; a part that is not valid is None or absent."""
+    """What could be read of a settings file; a part that is not valid is None or absent. Lists are by index."""
 
     datasource: PluginSettings | None
     sinks: Mapping[str, PluginSettings | None]
+    row_plugins: Mapping[int, TransformSettings]
     gates: Mapping[int, GateSettings]
-    gates_are_complete: bool
+    aggregations: Mapping[int, AggregationSettings]
+    coalesce: Mapping[int, CoalesceSettings]
     output_sink: str | None
     landscape: LandscapeSettings | None
 
     @classmethod
     def of(cls, tree: Mapping[str, Plain]) -> Parts:
         """Validate each section of a settings tree by itself."""
-        sinks, gates, output_sink = tree.get("sinks"), tree.get("gates") or [], tree.get("output_sink")
-        valid_gates = {
-            index: gate
-            for index, item in enumerate(gates if isinstance(gates, list) else [])
-            for gate in [_valid(GateSettings, item)]
-            if gate is not None
-        }
+        sinks, output_sink = tree.get("sinks"), tree.get("output_sink")
         return cls(
             datasource=_valid(PluginSettings, tree.get("datasource")),
             sinks={name: _valid(PluginSettings, item) for name, item in sinks.items()}
             if isinstance(sinks, dict)
             else {},
-            gates=valid_gates,
-            gates_are_complete=isinstance(gates, list) and len(gates) == len(valid_gates),
+            row_plugins=_valid_items(TransformSettings, tree.get("row_plugins")),
+            gates=_valid_items(GateSettings, tree.get("gates")),
+            aggregations=_valid_items(AggregationSettings, tree.get("aggregations")),
+            coalesce=_valid_items(CoalesceSettings, tree.get("coalesce")),
             output_sink=output_sink if isinstance(output_sink, str) else None,
             landscape=_valid(LandscapeSettings, tree.get("landscape") or {}),
         )
@@ -56,6 +61,12 @@ class Parts:
         """The sink that takes the export of the audit trail instead of rows."""
         export = self.landscape.export if self.landscape else None
         return export.sink if export and export.enabled else None
+
+
+def _valid_items(model: type[ModelT], items: Plain) -> dict[int, ModelT]:
+    """The valid items of a list by index."""
+    found = enumerate(_valid(model, item) for item in (items if isinstance(items, list) else []))
+    return {index: item for index, item in found if item is not None}
 
 
 def _valid(model: type[ModelT], value: Plain) -> ModelT | None:

@@ -11,9 +11,6 @@ from elspeth.core.settings.yaml_file import Plain
 __all__ = ["unavailable_problems"]
 
 _SECTIONS = {
-    "row_plugins": "transforms are",
-    "aggregations": "aggregations are",
-    "coalesce": "coalesce steps are",
     "checkpoint": "checkpoints are",
     "payload_store": "the payload store is",
 }
@@ -29,9 +26,6 @@ def _unavailable(tree: Mapping[str, Plain], parts: Parts) -> Iterator[tuple[Loca
     for section, what in _SECTIONS.items():
         if tree.get(section):
             yield (section,), what
-    for index, gate in parts.gates.items():
-        if gate.fork_to or "fork" in gate.routes.values():
-            yield ("gates", index), "forks are"
     if tree.get("run_mode") in ("replay", "verify"):
         yield ("run_mode",), f"run mode {tree['run_mode']!r} is"
     if parts.landscape is not None:

@@ -8,14 +8,14 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection
-from sqlalchemy.engine import make_url
+from sqlalchemy import URL
 
-from elspeth.core.landscape.engines import looking_engine
+from elspeth.core.landscape.engines import looking, reading_mode
 from elspeth.core.landscape.errors import LandscapeError
-from elspeth.core.landscape.migration.digest import Content, TableMap, content_of
+from elspeth.core.landscape.migration.digest import Content, TableMap, contents_before
+from elspeth.core.landscape.migration.progress import Meter
 
-__all__ = ["back_up", "backup_path", "contents", "verify_backup"]
+__all__ = ["back_up", "backup_path", "copy_database", "verify_backup"]
 
 
 def backup_path(database: Path, epoch: int) -> Path:
@@ -25,18 +25,16 @@ def backup_path(database: Path, epoch: int) -> Path:
 
 
 def back_up(database: Path, target: Path) -> None:
-    """Write a copy of the database, as one consistent state of it. A crash leaves the original and a partial file.
+    """Write a backup, as one consistent state of the database. A crash leaves the original and a partial file.
 
     LandscapeError if the target exists or cannot be written.
     """
     if target.exists():
-        message = f"backup {target}: the file exists already. Give another path: --backup PATH"
-        raise LandscapeError(message)
+        raise LandscapeError(f"backup {target}: the file exists already, give another path (--backup PATH)")
     partial = target.with_name(f"{target.name}.partial")
     try:
         partial.unlink(missing_ok=True)
-        with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            connection.execute("VACUUM INTO ?", (str(partial),))
+        copy_database(database, partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(target)
@@ -47,26 +45,24 @@ def back_up(database: Path, target: Path) -> None:
             os.close(directory)
     except (OSError, sqlite3.Error) as error:
         partial.unlink(missing_ok=True)
-        message = f"backup {target} cannot be written: {error}. The database was not changed."
-        raise LandscapeError(message) from error
+        raise LandscapeError(f"backup {target} cannot be written: {error}") from error
 
 
-def contents(connection: Connection, tables: tuple[TableMap, ...]) -> dict[str, Content]:
-    """What each table holds, by its name before the migration."""
-    return {
-        table.before: content_of(connection, table.before, tuple(old for old, _ in table.columns)) for table in tables
-    }
+def copy_database(database: Path, target: Path) -> None:
+    """Write what the database holds into a new file, without unused pages. sqlite3.Error if that fails."""
+    source = f"{database.absolute().as_uri()}?mode={reading_mode(database)}"
+    with closing(sqlite3.connect(source, uri=True)) as connection:
+        connection.execute("VACUUM INTO ?", (str(target),))
 
 
-def verify_backup(target: Path, tables: tuple[TableMap, ...], original: dict[str, Content]) -> None:
+def verify_backup(target: Path, tables: tuple[TableMap, ...], original: dict[str, Content], meter: Meter) -> None:
     """Open the backup and compare it with what the original holds; LandscapeError if it is not the same."""
-    with looking_engine(make_url(f"sqlite:///{target}")).connect() as connection:
-        (verdict,) = connection.exec_driver_sql("PRAGMA integrity_check").one()
-        found = contents(connection, tables)
+    with looking(URL.create("sqlite", database=str(target))) as connection:
+        (verdict,) = connection.exec_driver_sql("PRAGMA integrity_check(1)").one()
+        found = contents_before(connection, tables, meter)
     wrong = [name for name, content in original.items() if found[name] != content]
     if verdict != "ok" or wrong:
-        message = (
+        raise LandscapeError(
             f"backup {target} does not hold what the database holds (integrity check: {verdict}; "
-            f"tables that differ: {', '.join(wrong) or 'none'}). Is another process writing? The database was not changed."
+            f"tables that differ: {', '.join(wrong) or 'none'}): did another process write meanwhile?"
         )
-        raise LandscapeError(message)

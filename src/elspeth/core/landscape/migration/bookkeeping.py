@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -19,12 +20,26 @@ from sqlalchemy import (
     Table,
     Text,
     insert,
+    select,
 )
 
-from elspeth_schema import EPOCH, triggers
+from elspeth.core.landscape.migration.guards import create_guards
+from elspeth_schema import EPOCH
 from elspeth_schema.tables import metadata
 
-__all__ = ["FIRST_VERSIONED", "bookkeeping_tables", "create_schema", "schema_migrations_table", "step_record"]
+__all__ = [
+    "FIRST_VERSIONED",
+    "Step",
+    "bookkeeping_tables",
+    "create_schema",
+    "lock_schema",
+    "schema_migrations_table",
+    "step_record",
+    "steps_taken",
+]
+
+_ADVISORY_LOCK = 5_035_571_984_264_114_003
+"""One creation or migration at a time in a PostgreSQL database; the number only has to be ours."""
 
 bookkeeping_tables = MetaData()
 
@@ -45,13 +60,51 @@ FIRST_VERSIONED = 5
 """The first epoch whose databases have this table."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One row of the history; `tables_json` holds rows and digests by table."""
+
+    from_epoch: int
+    to_epoch: int
+    migrated_at: datetime
+    tool: str
+    tables_json: str
+
+
+def lock_schema(connection: Connection) -> None:
+    """Wait until no other process creates or migrates the tables; held until the transaction ends.
+
+    On SQLite the transaction's own lock does that.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
+
+
 def create_schema(connection: Connection) -> None:
     """Create all tables, indexes and triggers in an empty database, within the caller's transaction."""
     metadata.create_all(connection)
     bookkeeping_tables.create_all(connection)
-    for statement in triggers.STATEMENTS[connection.dialect.name]:
-        connection.exec_driver_sql(statement)
+    create_guards(connection)
     connection.execute(step_record(from_epoch=0, tables={}))
+
+
+def steps_taken(connection: Connection) -> list[Step]:
+    """The history of the database's tables, oldest first; the table must exist."""
+    columns = schema_migrations_table.c
+    statement = select(
+        columns.from_epoch, columns.to_epoch, columns.migrated_at, columns.tool, columns.tables_json
+    ).order_by(columns.to_epoch)
+    return [
+        Step(
+            from_epoch=from_epoch,
+            to_epoch=to_epoch,
+            # SQLite keeps no zone: it is UTC.
+            migrated_at=migrated_at.replace(tzinfo=UTC) if migrated_at.tzinfo is None else migrated_at,
+            tool=tool,
+            tables_json=tables_json,
+        )
+        for from_epoch, to_epoch, migrated_at, tool, tables_json in connection.execute(statement)
+    ]
 
 
 def step_record(*, from_epoch: int, tables: Mapping[str, Mapping[str, object]]) -> Insert:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from elspeth.core.landscape.migration.progress import Meter
 from elspeth_schema.migrations import revision
 
-__all__ = ["Content", "TableMap", "content_of", "kept_columns"]
+__all__ = ["Content", "TableMap", "contents_after", "contents_before", "table_maps"]
 
 _MODULUS = 2**256
+
+_FETCH = 1000
+"""Rows fetched at once; bounds memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,37 +28,60 @@ class Content:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableMap:
-    """A table across epochs: its name before and after, and the columns whose values stay, as (before, after)."""
+    """A table across epochs: its name before and after, the columns whose values stay, how many times it is copied."""
 
     before: str
     after: str
     columns: tuple[tuple[str, str], ...]
+    copies: int
 
 
-def content_of(connection: Connection, table: str, columns: tuple[str, ...]) -> Content:
+def content_of(connection: Connection, table: str, columns: tuple[str, ...], meter: Meter) -> Content:
     """The content of these columns, as the driver returns them; memory does not grow with the table."""
     names = ", ".join(f'"{name}"' for name in columns)
     rows, total = 0, 0
     statement = f'SELECT {names} FROM "{table}"'  # noqa: S608 - names of our own snapshots
-    for row in connection.execution_options(yield_per=1000).exec_driver_sql(statement):
-        rows += 1
-        total += int.from_bytes(hashlib.sha256(repr(tuple(row)).encode()).digest())
+    found = connection.exec_driver_sql(statement, execution_options={"yield_per": _FETCH})
+    for chunk in found.partitions():
+        for row in chunk:
+            total += int.from_bytes(hashlib.sha256(repr(tuple(row)).encode()).digest())
+        rows += len(chunk)
+        meter.advance(table, len(chunk))
     return Content(rows=rows, digest=f"{total % _MODULUS:064x}")
 
 
-def kept_columns(from_epoch: int, to_epoch: int) -> tuple[TableMap, ...]:
-    """The tables of the older epoch, and what of each stays the same on the way to the newer one."""
-    maps = {
-        table.name: (table.name, {column.name: column.name for column in table.columns})
-        for table in revision(from_epoch).metadata.tables.values()
+def contents_before(connection: Connection, tables: tuple[TableMap, ...], meter: Meter) -> dict[str, Content]:
+    """What each table holds before the migration, by its name then."""
+    return {
+        table.before: content_of(connection, table.before, tuple(before for before, _ in table.columns), meter)
+        for table in tables
     }
-    for epoch in range(from_epoch + 1, to_epoch + 1):
-        for copy in revision(epoch).COPIES:
-            kept: Mapping[str, str] = dict(copy.kept)
-            for first, (name, columns) in maps.items():
-                if name == copy.source:
-                    still = {old: kept[middle] for old, middle in columns.items() if middle in kept}
-                    maps[first] = (copy.table, still)
+
+
+def contents_after(connection: Connection, tables: tuple[TableMap, ...], meter: Meter) -> dict[str, Content]:
+    """What each table holds after the migration, by its name before."""
+    return {
+        table.before: content_of(connection, table.after, tuple(after for _, after in table.columns), meter)
+        for table in tables
+    }
+
+
+def table_maps(from_epoch: int, to_epoch: int) -> tuple[TableMap, ...]:
+    """The tables of the older epoch, and what of each stays the same on the way to the newer one."""
     return tuple(
-        TableMap(before=first, after=name, columns=tuple(columns.items())) for first, (name, columns) in maps.items()
+        _table_map(table.name, tuple(column.name for column in table.columns), range(from_epoch + 1, to_epoch + 1))
+        for table in revision(from_epoch).metadata.tables.values()
     )
+
+
+def _table_map(name: str, columns: tuple[str, ...], steps: range) -> TableMap:
+    current, copies = name, 0
+    kept = {column: column for column in columns}
+    for epoch in steps:
+        for copy in revision(epoch).COPIES:
+            if copy.source == current:
+                names = dict(copy.kept)
+                kept = {first: names[column] for first, column in kept.items() if column in names}
+                current, copies = copy.table, copies + 1
+                break
+    return TableMap(before=name, after=current, columns=tuple(kept.items()), copies=copies)

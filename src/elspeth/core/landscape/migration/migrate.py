@@ -6,52 +6,58 @@ and the backup was written before it began.
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from alembic import op
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
-from sqlalchemy import URL, Connection, NullPool, create_engine, text
-from sqlalchemy.exc import DatabaseError
-from sqlalchemy.schema import CreateTable
+from sqlalchemy import URL, Connection, func, select, table
+from sqlalchemy.exc import DBAPIError
 
-from elspeth.core.landscape.engines import parsed_url, sqlite_path
+from elspeth.core.landscape.engines import looking, parsed_url, reason, shown, sqlite_path
 from elspeth.core.landscape.errors import LandscapeError
-from elspeth.core.landscape.migration.backup import back_up, backup_path, contents, verify_backup
-from elspeth.core.landscape.migration.bookkeeping import FIRST_VERSIONED, schema_migrations_table, step_record
-from elspeth.core.landscape.migration.digest import Content, TableMap, content_of, kept_columns
-from elspeth.core.landscape.migration.state import Condition, State, look, recognise, refuse_unless_current
-from elspeth_schema import EPOCH, triggers
-from elspeth_schema.migrations import revision
+from elspeth.core.landscape.migration.backup import back_up, backup_path, verify_backup
+from elspeth.core.landscape.migration.bookkeeping import steps_taken
+from elspeth.core.landscape.migration.digest import TableMap, contents_before, table_maps
+from elspeth.core.landscape.migration.exclusive import CommitFailedError, exclusive
+from elspeth.core.landscape.migration.messages import refuse_unless_current
+from elspeth.core.landscape.migration.progress import Meter, Report
+from elspeth.core.landscape.migration.state import Condition, State, look, recognise
+from elspeth.core.landscape.migration.upgrade import upgrade
+from elspeth_schema import EPOCH
 
-__all__ = ["MigrationReport", "migrate", "migration_sql", "upgrade_in_transaction"]
-
-_ADVISORY_LOCK = 5_035_571_984_264_114_003
-"""One migration at a time on a PostgreSQL server; the number only has to be ours."""
-
-_BUSY_TIMEOUT_MS = 2_000
-"""A migration does not wait long for a writer: it has to be stopped first."""
-
-TableDone = Callable[[str, int], None]
-"""Called with a table's name and its number of rows when it was dealt with."""
+__all__ = ["MigrationReport", "migrate", "migrate_exclusively", "migrate_if_older"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationReport:
-    """What a migration did; `rows` by table. Nothing if the database was of today's epoch already."""
+    """What a migration did; `rows` by today's tables. Nothing if the database was of today's epoch already."""
 
     from_epoch: int
-    to_epoch: int
-    backup: Path | None
+    backup: Path | None = None
     rows: dict[str, int]
+
+    @property
+    def migrated(self) -> bool:
+        """Whether there was anything to do."""
+        return self.from_epoch != EPOCH
+
+
+_ROOM = 3
+"""The database's sizes that are free beside it: every table is written anew, and the journal keeps the old pages."""
+
+_NOTHING_TO_DO = MigrationReport(from_epoch=EPOCH, rows={})
+
+
+def migrate_if_older(url: str, report: Report | None = None) -> MigrationReport:
+    """Migrate the database, with a backup, if that is what it needs; any other state is for whoever opens it."""
+    is_older = look(parsed_url(url)).kind is Condition.OLDER
+    return migrate(url, report=report) if is_older else _NOTHING_TO_DO
 
 
 def migrate(
-    url: str, *, backup: Path | None = None, no_backup: bool = False, table_done: TableDone | None = None
+    url: str, *, backup: Path | None = None, no_backup: bool = False, report: Report | None = None
 ) -> MigrationReport:
     """Migrate the database to today's epoch.
 
@@ -60,188 +66,97 @@ def migrate(
     LandscapeError for anything that stops the migration; then nothing was changed.
     """
     parsed = parsed_url(url)
-    shown = parsed.render_as_string(hide_password=True)
-    try:
-        state = look(parsed)
-        if state.kind is Condition.CURRENT:
-            return MigrationReport(from_epoch=EPOCH, to_epoch=EPOCH, backup=None, rows={})
-        if state.kind is not Condition.OLDER or state.epoch is None:
-            refuse_unless_current(state, shown)
-            raise AssertionError
-        tables = kept_columns(state.epoch, EPOCH)
-        saved = _prepare(parsed, state, backup, no_backup=no_backup)
-        with _transaction(parsed) as connection:
-            before = contents(connection, tables)
-            if saved is not None:
-                verify_backup(saved, tables, before)
-            upgrade_in_transaction(connection, state.epoch, before, tables, table_done)
-    except DatabaseError as error:
-        message = f"audit database {shown} was not migrated and not changed: {error.orig}{_advice(error)}"
-        raise LandscapeError(message) from error
-    rows = {name: content.rows for name, content in before.items()}
-    return MigrationReport(from_epoch=state.epoch, to_epoch=EPOCH, backup=saved, rows=rows)
-
-
-def upgrade_in_transaction(
-    connection: Connection,
-    epoch: int,
-    before: dict[str, Content],
-    tables: tuple[TableMap, ...],
-    table_done: TableDone | None = None,
-) -> None:
-    """Bring the tables from the epoch to today's, prove that every value is still there, and record the step.
-
-    LandscapeError if a value changed, a reference leads nowhere or the result is not what a new database is; the
-    caller's transaction is to be rolled back then.
-    """
-    _run_steps(MigrationContext.configure(connection), epoch)
-    after = {}
-    for table in tables:
-        after[table.before] = content_of(connection, table.after, tuple(new for _, new in table.columns))
-        if table_done is not None:
-            table_done(table.after, after[table.before].rows)
-    changed = [name for name, content in before.items() if after[name] != content]
-    if changed:
-        message = f"migration would change the content of {', '.join(changed)}; it was undone"
-        raise LandscapeError(message)
-    _check_references(connection)
-    record = step_record(
-        from_epoch=epoch,
-        tables={
-            table.after: {
-                "rows_before": before[table.before].rows,
-                "rows_after": after[table.before].rows,
-                "digest_before": before[table.before].digest,
-                "digest_after": after[table.before].digest,
-            }
-            for table in tables
-        },
-    )
-    connection.execute(record)
-    state = recognise(connection)
-    if state.kind is not Condition.CURRENT:
-        message = f"migration did not end in epoch {EPOCH} ({'; '.join(state.differences)}); it was undone"
-        raise LandscapeError(message)
-
-
-def migration_sql(url: str) -> list[str]:
-    """The statements that would migrate the database, in order, for someone who runs them by hand after a backup."""
-    parsed = parsed_url(url)
     state = look(parsed)
-    if state.kind is not Condition.OLDER or state.epoch is None:
-        refuse_unless_current(state, parsed.render_as_string(hide_password=True))
-        return []
-    lines = _Lines()
-    context = MigrationContext.configure(
-        dialect_name=parsed.get_backend_name(), opts={"as_sql": True, "output_buffer": lines, "literal_binds": True}
+    if state.kind is Condition.CURRENT:
+        return _NOTHING_TO_DO
+    if state.kind is not Condition.OLDER:
+        refuse_unless_current(state, shown(parsed))
+    saved = None
+    try:
+        _refuse_without_backup(parsed, no_backup=no_backup)
+        with exclusive(parsed):
+            pass  # nobody else is there, and it can be written: known before a backup is made
+        if parsed.get_backend_name() == "sqlite":
+            path = sqlite_path(parsed)
+            target = None if no_backup else backup or backup_path(path, state.epoch or 0)
+            _expect_space(path, target)
+            if target is not None:
+                back_up(path, target)
+                saved = target
+        return migrate_exclusively(parsed, state, saved, Meter(report))
+    except (DBAPIError, LandscapeError) as error:
+        raise LandscapeError(_failure(parsed, error, saved)) from error
+    except CommitFailedError as error:
+        return _what_became_of(parsed, state, saved, error)
+
+
+def migrate_exclusively(url: URL, state: State, saved: Path | None, meter: Meter) -> MigrationReport:
+    """The migration itself, of a database in that state. DBAPIError, LandscapeError: nothing was changed."""
+    with exclusive(url) as connection:
+        now = recognise(connection)
+        if now.kind is Condition.CURRENT:
+            return _NOTHING_TO_DO  # another process was faster
+        if now != state or state.epoch is None:
+            raise LandscapeError("another process changed its tables meanwhile")
+        tables = table_maps(state.epoch, EPOCH)
+        meter.expect(_rows_to_come(connection, tables, readings=2 if saved is None else 3))
+        before = contents_before(connection, tables, meter)
+        if saved is not None:
+            verify_backup(saved, tables, before, meter)
+        upgrade(connection, state.epoch, tables, before, meter)
+    rows = {each.after: before[each.before].rows for each in tables}
+    return MigrationReport(from_epoch=state.epoch, backup=saved, rows=rows)
+
+
+def _rows_to_come(connection: Connection, tables: tuple[TableMap, ...], *, readings: int) -> int:
+    """How many rows will be read to know what they hold, and copied."""
+    return sum(
+        (readings + each.copies) * connection.execute(select(func.count()).select_from(table(each.before))).scalar_one()
+        for each in tables
     )
-    _run_steps(context, state.epoch)
-    with Operations.context(context):
-        op.execute(step_record(from_epoch=state.epoch, tables={}))
-    sqlite = parsed.get_backend_name() == "sqlite"
-    before = ["PRAGMA foreign_keys = OFF;", "BEGIN EXCLUSIVE;"] if sqlite else ["BEGIN;"]
-    return [*before, *lines.written, "COMMIT;"]
 
 
-class _Lines:
-    """Collects what Alembic would send, one statement per item."""
-
-    def __init__(self) -> None:
-        self.written: list[str] = []
-
-    def write(self, text: str) -> None:
-        """Take one piece of Alembic's output."""
-        if text.strip():
-            self.written.append(text.strip())
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-
-def _run_steps(context: MigrationContext, epoch: int) -> None:
-    """Every step from the epoch on, then what only today's database has: its own history, and the triggers."""
-    with Operations.context(context):
-        for step in range(epoch + 1, EPOCH + 1):
-            revision(step).upgrade()
-        if epoch < FIRST_VERSIONED:
-            op.execute(CreateTable(schema_migrations_table))
-        for statement in triggers.STATEMENTS[context.dialect.name]:
-            op.execute(text(statement.replace(":", "\\:")))
+def _what_became_of(url: URL, state: State, saved: Path | None, error: CommitFailedError) -> MigrationReport:
+    """What the database says about a migration of which it is not known whether it was committed."""
+    try:
+        with looking(url) as connection:
+            if recognise(connection).kind is Condition.CURRENT:
+                counts = json.loads(steps_taken(connection)[-1].tables_json)
+                rows = {name: count["rows_after"] for name, count in counts.items()}
+                return MigrationReport(from_epoch=state.epoch or 0, backup=saved, rows=rows)
+    except LandscapeError:
+        raise LandscapeError(
+            f"audit database {shown(url)} may have been migrated or not: the connection was lost while it committed, "
+            f"and it does not answer. When it does, run: elspeth landscape status -d {shlex.quote(shown(url))}"
+        ) from error
+    raise LandscapeError(_failure(url, error.reason, saved)) from error
 
 
-def _prepare(url: URL, state: State, backup: Path | None, *, no_backup: bool) -> Path | None:
-    """Everything that has to be in order before the transaction; returns the backup that was written, if any."""
-    if url.get_backend_name() != "sqlite":
-        if not no_backup:
-            database = url.render_as_string(hide_password=True)
-            message = (
-                f"audit database {database} must be backed up first, for example with: "
-                f"pg_dump --format=custom --file=audit.dump {url.database}. Then migrate with --no-backup."
-            )
-            raise LandscapeError(message)
-        return None
-    path = sqlite_path(url)
-    size = path.stat().st_size
-    target = None if no_backup else backup or backup_path(path, state.epoch or 0)
-    # The migration writes every table anew, beside the old one, and keeps the old pages until it commits.
-    needed = 2 * size + (size if target is not None else 0)
-    free = shutil.disk_usage(path.parent).free
-    if free < needed:
-        message = (
-            f"audit database {path} was not changed: migrating needs about {needed / 1e6:.0f} MB in {path.parent}, "
-            f"{free / 1e6:.0f} MB are free"
+def _refuse_without_backup(url: URL, *, no_backup: bool) -> None:
+    if url.get_backend_name() != "sqlite" and not no_backup:
+        raise LandscapeError(
+            "a PostgreSQL database is backed up by its administrator, for example with: "
+            f"pg_dump --format=custom --file=audit.dump {url.database}. After that, migrate with --no-backup"
         )
-        raise LandscapeError(message)
-    if target is not None:
-        back_up(path, target)
-    return target
 
 
-@contextmanager
-def _transaction(url: URL) -> Iterator[Connection]:
-    """The one transaction, in which nobody else can write."""
-    engine = create_engine(url, poolclass=NullPool)
-    sqlite = url.get_backend_name() == "sqlite"
-    with engine.connect() as connection:
-        if sqlite:
-            driver = connection.connection.driver_connection
-            if driver is not None:
-                driver.isolation_level = None  # we say BEGIN ourselves
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-            connection.exec_driver_sql("PRAGMA synchronous = FULL")
-            # Inside a transaction this has no effect, and dropping an old table would delete what refers to it.
-            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
-            connection.exec_driver_sql("BEGIN EXCLUSIVE")
-        else:
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})")
-            connection.exec_driver_sql("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
-        try:
-            yield connection
-        except BaseException:
-            connection.exec_driver_sql("ROLLBACK") if sqlite else connection.rollback()
-            raise
-        # A crash before this line leaves the old database, after it the new one.
-        connection.exec_driver_sql("COMMIT") if sqlite else connection.commit()
+def _expect_space(database: Path, backup: Path | None) -> None:
+    """LandscapeError unless there is room for the backup, and beside the database for what a migration needs."""
+    size = database.stat().st_size
+    needed = {database.parent: _ROOM * size}
+    if backup is not None:
+        needed[backup.absolute().parent] = needed.get(backup.absolute().parent, 0) + size
+    for directory, room in needed.items():
+        if not directory.is_dir():
+            raise LandscapeError(f"backup {backup}: there is no directory {directory}")
+        free = shutil.disk_usage(directory).free
+        if free < room:
+            raise LandscapeError(f"it needs about {room / 1e6:,.0f} MB in {directory}, {free / 1e6:,.0f} MB are free")
 
 
-def _check_references(connection: Connection) -> None:
-    """PostgreSQL checked every reference when it was copied; SQLite is asked now."""
-    if connection.dialect.name != "sqlite":
-        return
-    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(5)
-    if broken:
-        where = "; ".join(
-            f"{table} row {row} refers to a missing record of {target}" for table, row, target, _ in broken
-        )
-        message = f"migration found references that lead nowhere ({where}); it was undone"
-        raise LandscapeError(message)
-    (verdict,) = connection.exec_driver_sql("PRAGMA quick_check(1)").one()
-    if verdict != "ok":
-        message = f"migration left a damaged database ({verdict}); it was undone"
-        raise LandscapeError(message)
-
-
-def _advice(error: DatabaseError) -> str:
-    if "locked" in str(error.orig):
-        return ". Another process is using it: stop that process, then migrate again"
-    return ""
+def _failure(url: URL, error: DBAPIError | LandscapeError, saved: Path | None) -> str:
+    problem = reason(error) if isinstance(error, DBAPIError) else str(error)
+    is_busy = "database is locked" in problem or "lock timeout" in problem
+    advice = " Another process is using it: stop that process, then migrate again." if is_busy else ""
+    kept = f" The backup {saved} was written." if saved is not None else ""
+    return f"audit database {shown(url)} was not migrated and not changed: {problem}.{advice}{kept}"

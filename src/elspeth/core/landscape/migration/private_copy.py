@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sqlalchemy import URL, NullPool, create_engine, insert, select
+from sqlalchemy.exc import DBAPIError
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.engines import looking_engine, parsed_url, sqlite_path
-from elspeth.core.landscape.migration.backup import back_up
-from elspeth.core.landscape.migration.migrate import migrate
+from elspeth.core.landscape.engines import looking, parsed_url, reason, shown, sqlite_path
+from elspeth.core.landscape.errors import LandscapeError
+from elspeth.core.landscape.migration.backup import copy_database
+from elspeth.core.landscape.migration.migrate import MigrationReport, migrate, migrate_exclusively
+from elspeth.core.landscape.migration.progress import Meter, Report
 from elspeth.core.landscape.migration.state import Condition, look
+from elspeth_schema import EPOCH
 from elspeth_schema.migrations import revision
 
-__all__ = ["open_for_reading"]
+__all__ = ["open_for_reading", "rehearse"]
 
 _FETCH = 1000
+"""Rows copied at once; bounds memory."""
 
 
 @contextmanager
-def open_for_reading(url: str) -> Iterator[LandscapeDB]:
+def open_for_reading(url: str, report: Report | None = None) -> Iterator[LandscapeDB]:
     """The database, or, if it is of an older epoch, a private copy of it in today's; the original stays as it is.
 
     The copy is a SQLite file in a temporary directory, whatever the original is, and goes when the block ends. Raises
@@ -34,24 +40,63 @@ def open_for_reading(url: str) -> Iterator[LandscapeDB]:
         with LandscapeDB.from_url(url, create_tables=False) as database:
             yield database
         return
+    with _private_copy(parsed, state.epoch) as copy:
+        _migrate_copy(copy, parsed, report)
+        with LandscapeDB(
+            copy.render_as_string(hide_password=False), create_tables=False, known_as=shown(parsed)
+        ) as database:
+            yield database
+
+
+def rehearse(url: str, report: Report | None = None) -> MigrationReport:
+    """Migrate a private copy of the database; says what migrating the original would do, which stays as it is.
+
+    Raises what `migrate` raises.
+    """
+    parsed = parsed_url(url)
+    state = look(parsed)
+    if state.kind is not Condition.OLDER or state.epoch is None:
+        return migrate(url)
+    with _private_copy(parsed, state.epoch) as copy:
+        return _migrate_copy(copy, parsed, report)
+
+
+def _migrate_copy(copy: URL, original: URL, report: Report | None) -> MigrationReport:
+    try:
+        return migrate_exclusively(copy, look(copy), None, Meter(report))
+    except (DBAPIError, LandscapeError) as error:
+        problem = reason(error) if isinstance(error, DBAPIError) else str(error)
+        raise LandscapeError(
+            f"audit database {shown(original)} cannot be read as one of epoch {EPOCH}: {problem}. It was not changed."
+        ) from error
+
+
+@contextmanager
+def _private_copy(source: URL, epoch: int) -> Iterator[URL]:
+    """The URL of a copy with the same tables and rows; it goes when the block ends."""
     with TemporaryDirectory(prefix="elspeth-") as directory:
         copy = Path(directory) / "copy.db"
-        if parsed.get_backend_name() == "sqlite":
-            back_up(sqlite_path(parsed), copy)
-        else:
-            _copy_rows(parsed, state.epoch, copy)
-        migrate(f"sqlite:///{copy}", no_backup=True)
-        with LandscapeDB.from_url(f"sqlite:///{copy}", create_tables=False) as database:
-            yield database
+        try:
+            if source.get_backend_name() == "sqlite":
+                copy_database(sqlite_path(source), copy)
+            else:
+                _copy_rows(source, epoch, copy)
+        except (sqlite3.Error, DBAPIError, OSError) as error:
+            problem = reason(error) if isinstance(error, DBAPIError) else str(error)
+            raise LandscapeError(
+                f"audit database {shown(source)} cannot be copied to {directory} to be read: {problem}. "
+                "For another directory, set TMPDIR. It was not changed."
+            ) from error
+        yield URL.create("sqlite", database=str(copy))
 
 
 def _copy_rows(source: URL, epoch: int, target: Path) -> None:
     """A SQLite database of the same epoch with the same rows."""
     metadata = revision(epoch).metadata
     engine = create_engine(f"sqlite:///{target}", poolclass=NullPool)
-    with looking_engine(source).connect() as reading, engine.begin() as writing:
+    with looking(source) as reading, engine.begin() as writing:
         metadata.create_all(writing)
         for table in metadata.sorted_tables:
-            statement = select(table).execution_options(yield_per=_FETCH)
-            for rows in reading.execute(statement).mappings().partitions():
+            found = reading.execute(select(table), execution_options={"yield_per": _FETCH})
+            for rows in found.mappings().partitions():
                 writing.execute(insert(table), [dict(row) for row in rows])

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import CheckConstraint, Connection, Dialect, MetaData, Table, UniqueConstraint, inspect
-from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy import CheckConstraint, Connection, Dialect, Index, MetaData, Table, UniqueConstraint, inspect
+from sqlalchemy.engine.interfaces import ReflectedCheckConstraint, ReflectedColumn, ReflectedIndex
 from sqlalchemy.types import TypeEngine
 
-__all__ = ["TableShape", "differences", "expected_shape", "found_shape", "found_triggers"]
+from elspeth.core.landscape.migration.condition import condition_words
+
+__all__ = ["TableShape", "differences", "expected_shape", "found_shape"]
+
+_Index = tuple[str, tuple[str, ...], str, str]
+"""An index: its name, its columns, whether it is unique, and which rows it is for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +23,10 @@ class TableShape:
 
     columns: Mapping[str, str]
     primary_key: tuple[str, ...]
-    foreign_keys: frozenset[tuple[tuple[str, ...], str, tuple[str, ...]]]
+    foreign_keys: frozenset[tuple[tuple[str, ...], str, tuple[str, ...], str]]
     uniques: frozenset[tuple[str, ...]]
-    checks: frozenset[str]
-    indexes: Mapping[str, tuple[tuple[str, ...], bool]]
+    checks: frozenset[tuple[str, str]]
+    indexes: frozenset[_Index]
 
 
 def expected_shape(metadata: MetaData, dialect: Dialect) -> dict[str, TableShape]:
@@ -43,30 +48,25 @@ def found_shape(connection: Connection) -> dict[str, TableShape]:
             columns={column["name"]: _column(column, connection.dialect) for column in columns[key]},
             primary_key=tuple(primary_keys[key]["constrained_columns"]) if primary_keys.get(key) else (),
             foreign_keys=frozenset(
-                (tuple(each["constrained_columns"]), each["referred_table"], tuple(each["referred_columns"]))
+                (
+                    tuple(each["constrained_columns"]),
+                    each["referred_table"],
+                    tuple(each["referred_columns"]),
+                    _on_delete(each["options"].get("ondelete")),
+                )
                 for each in foreign_keys.get(key, ())
             ),
             uniques=frozenset(tuple(each["column_names"]) for each in uniques.get(key, ())),
-            checks=frozenset(str(each["name"]) for each in checks.get(key, ())),
-            indexes={
-                str(each["name"]): (tuple(str(name) for name in each["column_names"]), bool(each["unique"]))
+            checks=frozenset(_found_check(each) for each in checks.get(key, ())),
+            indexes=frozenset(
+                _found_index(each, connection.dialect)
                 for each in indexes.get(key, ())
                 if "duplicates_constraint" not in each
-            },
+            ),
         )
         for key in columns
         for _, table in (key,)
     }
-
-
-def found_triggers(connection: Connection) -> frozenset[str]:
-    """The names of the database's triggers."""
-    statement = (
-        "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-        if connection.dialect.name == "sqlite"
-        else "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled = 'A'"
-    )
-    return frozenset(str(name) for (name,) in connection.exec_driver_sql(statement))
 
 
 def differences(expected: Mapping[str, TableShape], found: Mapping[str, TableShape]) -> list[str]:
@@ -95,7 +95,7 @@ def _table_differences(name: str, expected: TableShape, found: TableShape) -> li
         ("foreign key", expected.foreign_keys, found.foreign_keys),
         ("unique constraint", expected.uniques, found.uniques),
         ("check", expected.checks, found.checks),
-        ("index", frozenset(expected.indexes.items()), frozenset(found.indexes.items())),
+        ("index", expected.indexes, found.indexes),
     ):
         said += [f"{what} of {name} is missing: {_shown(each)}" for each in sorted(wanted - got, key=str)]
         said += [f"{what} of {name} is not expected: {_shown(each)}" for each in sorted(got - wanted, key=str)]
@@ -115,6 +115,7 @@ def _expected_table(table: Table, dialect: Dialect) -> TableShape:
                 tuple(key.column_keys),
                 key.referred_table.name,
                 tuple(element.column.name for element in key.elements),
+                _on_delete(key.ondelete),
             )
             for key in table.foreign_key_constraints
         ),
@@ -123,12 +124,41 @@ def _expected_table(table: Table, dialect: Dialect) -> TableShape:
             for each in table.constraints
             if isinstance(each, UniqueConstraint)
         ),
-        checks=frozenset(str(each.name) for each in table.constraints if isinstance(each, CheckConstraint)),
-        indexes={
-            str(index.name): (tuple(column.name for column in index.columns), bool(index.unique))
-            for index in table.indexes
-        },
+        checks=frozenset(
+            (str(each.name), condition_words(str(each.sqltext)))
+            for each in table.constraints
+            if isinstance(each, CheckConstraint)
+        ),
+        indexes=frozenset(_expected_index(index, dialect) for index in table.indexes),
     )
+
+
+def _found_check(check: ReflectedCheckConstraint) -> tuple[str, str]:
+    return str(check["name"]), condition_words(check["sqltext"])
+
+
+def _found_index(index: ReflectedIndex, dialect: Dialect) -> _Index:
+    where = index.get("dialect_options", {}).get(f"{dialect.name}_where")
+    columns = tuple(str(name) for name in index["column_names"])
+    return str(index["name"]), columns, _uniqueness(unique=index["unique"]), _where(where)
+
+
+def _expected_index(index: Index, dialect: Dialect) -> _Index:
+    columns = tuple(column.name for column in index.columns)
+    where = index.dialect_options[dialect.name].get("where")
+    return str(index.name), columns, _uniqueness(unique=index.unique), _where(where)
+
+
+def _uniqueness(*, unique: bool) -> str:
+    return "unique" if unique else "not unique"
+
+
+def _where(condition: object) -> str:
+    return "all rows" if condition is None else f"where {condition_words(str(condition))}"
+
+
+def _on_delete(action: str | None) -> str:
+    return f"on delete {(action or 'no action').lower()}"
 
 
 def _column(column: ReflectedColumn, dialect: Dialect) -> str:

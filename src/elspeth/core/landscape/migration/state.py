@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import URL, Connection, func, select
 
-from elspeth.core.landscape.engines import is_in_memory, looking_engine, sqlite_path
-from elspeth.core.landscape.errors import (
-    DivergedDatabaseError,
-    ForeignDatabaseError,
-    NewerDatabaseError,
-    OlderDatabaseError,
-    SchemaCompatibilityError,
+from elspeth.core.landscape.engines import is_in_memory, looking, sqlite_path
+from elspeth.core.landscape.migration.bookkeeping import (
+    FIRST_VERSIONED,
+    bookkeeping_tables,
+    schema_migrations_table,
 )
-from elspeth.core.landscape.migration.bookkeeping import bookkeeping_tables, schema_migrations_table
-from elspeth.core.landscape.migration.shape import (
-    TableShape,
-    differences,
-    expected_shape,
-    found_shape,
-    found_triggers,
-)
-from elspeth_schema import EPOCH, triggers
+from elspeth.core.landscape.migration.guards import guard_differences
+from elspeth.core.landscape.migration.shape import TableShape, differences, expected_shape, found_shape
+from elspeth_schema import EPOCH
 from elspeth_schema.migrations import revision
 
-__all__ = ["Condition", "State", "look", "message_of", "recognise", "refuse_unless_current"]
+__all__ = ["NEWEST_UNVERSIONED", "Condition", "State", "look", "recognise"]
 
-_UNVERSIONED = (4, 3, 2, 1)
-"""Epochs whose databases do not say which they are, newest first."""
+NEWEST_UNVERSIONED = FIRST_VERSIONED - 1
+"""Databases up to this epoch do not say of which they are."""
 
 _CORE = frozenset({"runs", "nodes", "rows", "tokens", "node_states"})
 """Tables that every audit database ever had."""
-
-_SHOWN = 5
-"""How many differences a message lists."""
 
 
 class Condition(StrEnum):
@@ -51,13 +41,15 @@ class Condition(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What a database is, of which epoch (as far as that can be said), and where its tables differ from that epoch's.
+    """What a database is, of which epoch as far as that can be said, whether it says so itself, how many tables it has.
 
-    For an older database the differences are those from today's tables.
+    `differences` are those from the tables of that epoch, one sentence each; for an older database what it lacks, for
+    a foreign one and one of a later release of the predecessor the names of the tables that are not known.
     """
 
     kind: Condition
     epoch: int | None = None
+    versioned: bool = False
     tables: int = 0
     differences: tuple[str, ...] = ()
 
@@ -65,11 +57,11 @@ class State:
 def look(url: URL) -> State:
     """The state of the database at the URL; changes nothing. A SQLite file that does not exist is an empty database.
 
-    Raises sqlalchemy.exc.DatabaseError if the database cannot be read.
+    LandscapeError if the database cannot be read.
     """
     if is_in_memory(url) or (url.get_backend_name() == "sqlite" and not sqlite_path(url).exists()):
         return State(kind=Condition.EMPTY)
-    with looking_engine(url).connect() as connection:
+    with looking(url) as connection:
         return recognise(connection)
 
 
@@ -78,110 +70,62 @@ def recognise(connection: Connection) -> State:
     found = found_shape(connection)
     if not found:
         return State(kind=Condition.EMPTY)
-    bookkeeping = expected_shape(bookkeeping_tables, connection.dialect)
-    if not differences(bookkeeping, found):
+    history = found.get(schema_migrations_table.name)
+    if history is not None and schema_migrations_table.c.to_epoch.name in history.columns:
         return _versioned(connection, found)
     return _unversioned(connection, found)
 
 
-def _versioned(connection: Connection, found: dict[str, TableShape]) -> State:
+def _versioned(connection: Connection, found: Mapping[str, TableShape]) -> State:
     epoch = connection.execute(select(func.max(schema_migrations_table.c.to_epoch))).scalar()
-    if epoch is None:
-        return State(kind=Condition.DIVERGED, tables=len(found), differences=("schema_migrations is empty",))
+    if epoch is None or epoch < FIRST_VERSIONED:
+        wrong = [f"schema_migrations: expected an epoch from {FIRST_VERSIONED} on, got {epoch}"]
+        return State(kind=Condition.DIVERGED, versioned=True, tables=len(found), differences=tuple(wrong))
     if epoch > EPOCH:
-        return State(kind=Condition.NEWER, epoch=epoch, tables=len(found))
-    expected = expected_shape(revision(epoch).metadata, connection.dialect)
-    wrong = differences(expected, found)
+        return State(kind=Condition.NEWER, epoch=epoch, versioned=True, tables=len(found))
+    wrong = differences(_expected(connection, epoch), found)
     if epoch == EPOCH:
-        present = found_triggers(connection)
-        names = triggers.NAMES[connection.dialect.name]
-        wrong += [f"trigger {name} is missing" for name in names if name not in present]
+        wrong += guard_differences(connection)
     if wrong:
-        return State(kind=Condition.DIVERGED, epoch=epoch, tables=len(found), differences=tuple(wrong))
+        return State(kind=Condition.DIVERGED, epoch=epoch, versioned=True, tables=len(found), differences=tuple(wrong))
     if epoch < EPOCH:
-        return _older(connection, epoch, found)
-    return State(kind=Condition.CURRENT, epoch=epoch, tables=len(found))
+        return _older(connection, epoch, found, versioned=True)
+    return State(kind=Condition.CURRENT, epoch=epoch, versioned=True, tables=len(found))
 
 
-def _unversioned(connection: Connection, found: dict[str, TableShape]) -> State:
-    """A database of the predecessor, or none at all."""
+def _unversioned(connection: Connection, found: Mapping[str, TableShape]) -> State:
+    """A database of the predecessor, one of ours that lost its history, or none at all."""
     if not found.keys() >= _CORE:
-        return State(kind=Condition.FOREIGN, tables=len(found))
-    candidates: list[tuple[int, list[str]]] = []
-    for epoch in _UNVERSIONED:
-        expected = expected_shape(revision(epoch).metadata, connection.dialect)
-        wrong = differences(expected, found)
-        wrong += [f"table {name} is not expected" for name in found if name not in expected]
-        if not wrong:
-            return _older(connection, epoch, found)
-        candidates.append((epoch, wrong))
-    nearest = min(candidates, key=lambda candidate: len(candidate[1]))
-    newest = revision(max(_UNVERSIONED)).metadata.tables
-    if found.keys() > newest.keys():
-        return State(kind=Condition.NEWER, tables=len(found))
-    return State(kind=Condition.DIVERGED, epoch=nearest[0], tables=len(found), differences=tuple(nearest[1]))
+        return State(kind=Condition.FOREIGN, tables=len(found), differences=tuple(sorted(found)))
+    candidates = {epoch: differences(_expected(connection, epoch), found) for epoch in range(EPOCH, 0, -1)}
+    nearest = min(candidates, key=lambda epoch: len(candidates[epoch]))
+    unknown = sorted(found.keys() - revision(nearest).metadata.tables.keys())
+    if nearest <= NEWEST_UNVERSIONED and not candidates[nearest] and not unknown:
+        return _older(connection, nearest, found, versioned=False)
+    if nearest == NEWEST_UNVERSIONED and unknown and found.keys() > revision(nearest).metadata.tables.keys():
+        return State(kind=Condition.NEWER, tables=len(found), differences=tuple(unknown))
+    wrong = [*candidates[nearest], *(f"table {name} is not expected" for name in unknown)]
+    return State(kind=Condition.DIVERGED, epoch=nearest, tables=len(found), differences=tuple(wrong))
 
 
-def _older(connection: Connection, epoch: int, found: dict[str, TableShape]) -> State:
-    today = expected_shape(revision(EPOCH).metadata, connection.dialect)
-    missing = [
-        each for each in differences(today, found) if each.startswith(("table ", "column ")) and "missing" in each
+def _expected(connection: Connection, epoch: int) -> dict[str, TableShape]:
+    expected = expected_shape(revision(epoch).metadata, connection.dialect)
+    if epoch >= FIRST_VERSIONED:
+        expected |= expected_shape(bookkeeping_tables, connection.dialect)
+    return expected
+
+
+def _older(connection: Connection, epoch: int, found: Mapping[str, TableShape], *, versioned: bool) -> State:
+    today = _expected(connection, EPOCH)
+    tables = [name for name in today if name not in found]
+    columns = [
+        f"{name}.{column}"
+        for name, table in today.items()
+        if name in found
+        for column in table.columns
+        if column not in found[name].columns
     ]
-    return State(kind=Condition.OLDER, epoch=epoch, tables=len(found), differences=tuple(missing))
-
-
-def refuse_unless_current(state: State, url: str) -> None:
-    """Raise the error that belongs to the state, unless the database can be used as it is."""
-    if state.kind is not Condition.CURRENT:
-        raise _ERRORS[state.kind](message_of(state, url))
-
-
-_ERRORS: dict[Condition, type[SchemaCompatibilityError]] = {
-    Condition.EMPTY: ForeignDatabaseError,
-    Condition.OLDER: OlderDatabaseError,
-    Condition.NEWER: NewerDatabaseError,
-    Condition.FOREIGN: ForeignDatabaseError,
-    Condition.DIVERGED: DivergedDatabaseError,
-}
-
-
-def message_of(state: State, url: str) -> str:
-    """What to tell about the database: what was found and expected, what is safe now, and the one command."""
-    shown = "; ".join(state.differences[:_SHOWN])
-    if len(state.differences) > _SHOWN:
-        shown += f"; and {len(state.differences) - _SHOWN} more"
-    name = f"audit database {url}"
-    match state.kind:
-        case Condition.EMPTY:
-            return f"{name} is empty: it holds no runs. A run with it as landscape.url creates the tables."
-        case Condition.CURRENT:
-            return f"{name} is of epoch {EPOCH}, as this version expects."
-        case Condition.OLDER:
-            return (
-                f"{name} is of epoch {state.epoch}, this version records in epoch {EPOCH}: {shown}. "
-                "Nothing was changed. Reading it is safe as it is (elspeth export, explain, landscape runs). "
-                f"To record into it, run: elspeth landscape migrate -d {url}"
-            )
-        case Condition.NEWER if state.epoch is None:
-            return (
-                f"{name} was written by a later release of the predecessor ({state.tables} tables; the newest that can "
-                f"be migrated has {len(revision(max(_UNVERSIONED)).metadata.tables)}). Nothing was changed. "
-                "Export it with the release that wrote it, and use another database (landscape.url)."
-            )
-        case Condition.NEWER:
-            return (
-                f"{name} is of epoch {state.epoch}, this version knows epochs up to {EPOCH}. Nothing was changed. "
-                "Use the version of elspeth that wrote it, or a later one: pip install --upgrade elspeth"
-            )
-        case Condition.FOREIGN:
-            return (
-                f"{name} is no audit database: it holds {state.tables} other tables. Nothing was changed. "
-                "Use another database (landscape.url, or -d)."
-            )
-        case Condition.DIVERGED:
-            claimed = f"is nearest to epoch {state.epoch}" if state.epoch else "claims to be an audit database"
-            return (
-                f"{name} {claimed}, but differs from it: {shown}. Nothing was changed. "
-                "It cannot be trusted as evidence until the differences are explained: restore a backup, or undo them. "
-                f"To list all of them, run: elspeth landscape status -d {url}"
-            )
+    lacking = [
+        f"{what} missing: {', '.join(names)}" for what, names in (("tables", tables), ("columns", columns)) if names
+    ]
+    return State(kind=Condition.OLDER, epoch=epoch, versioned=versioned, tables=len(found), differences=tuple(lacking))

@@ -75,27 +75,65 @@ class StateRecording(RecorderPart):
 
         A duration that is not given is the time since the state began.
         """
-        new_status = member_of(NodeStateStatus, status, call="complete_node_state")
         before = self._store.require(records.NODE_STATE, state_id, run_id=run_id)
-        shape = _ENDINGS.get(new_status)
-        if shape is None:
-            key: dict[str, object] = {"run_id": before.run_id, "state_id": state_id}
-            expected = f"one of {', '.join(_ENDINGS)}"
-            raise AuditIntegrityError(table="node_states", key=key, field="status", expected=expected, got=new_status)
-        moment = now()
-        changes: dict[str, object] = {
-            "status": new_status,
-            "completed_at": moment,
-            "duration_ms": float(duration_ms) if duration_ms is not None else _elapsed_ms(before.started_at, moment),
-        }
-        optional = {
-            "context_after_json": json_or_none(context_after),
-            "output_hash": None if output_data is None else stable_hash(output_data),
-            "error_json": json_or_none(tolerant(error)),
-            "success_reason_json": json_or_none(success_reason),
-        }
-        changes |= {name: value for name, value in optional.items() if value is not None}
-        after = reshaped(before, shape, changes)
+        after = _ended(
+            before,
+            status,
+            output_hash=None if output_data is None else stable_hash(output_data),
+            error=error,
+            success_reason=success_reason,
+            context_after=context_after,
+            duration_ms=duration_ms,
+            call="complete_node_state",
+        )
+        self._store.change(before, after)
+        return after
+
+    def record_visit(
+        self,
+        token_id: str,
+        node_id: str,
+        step_index: int,
+        status: NodeStateStatus | str,
+        *,
+        run_id: str,
+        input_hash: str,
+        started_at: datetime,
+        output_hash: str | None = None,
+        error: ExecutionError | Mapping[str, Any] | None = None,
+        success_reason: Mapping[str, Any] | None = None,
+        attempt: int = 0,
+    ) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
+        """Record a whole visit at once, from its beginning to where it stands, with hashes that are already known."""
+        state = NodeStateOpen(
+            run_id=run_id,
+            state_id=new_id(),
+            token_id=token_id,
+            node_id=node_id,
+            step_index=step_index,
+            attempt=attempt,
+            input_hash=input_hash,
+            started_at=started_at,
+        )
+        after = _ended(
+            state, status, output_hash=output_hash, error=error, success_reason=success_reason, call="record_visit"
+        )
+        self._store.add(after)
+        return after
+
+    def end_visit(
+        self,
+        before: NodeStateOpen | NodeStatePending,
+        status: NodeStateStatus | str,
+        *,
+        output_hash: str | None = None,
+        error: ExecutionError | Mapping[str, Any] | None = None,
+        success_reason: Mapping[str, Any] | None = None,
+    ) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
+        """Record how a visit ended whose record is at hand, with a hash that is already known."""
+        after = _ended(
+            before, status, output_hash=output_hash, error=error, success_reason=success_reason, call="end_visit"
+        )
         self._store.change(before, after)
         return after
 
@@ -180,6 +218,40 @@ _ENDINGS: Mapping[NodeStateStatus, type[NodeStatePending | NodeStateCompleted | 
     NodeStateStatus.COMPLETED: NodeStateCompleted,
     NodeStateStatus.FAILED: NodeStateFailed,
 }
+
+
+def _ended(
+    before: NodeState,
+    status: NodeStateStatus | str,
+    *,
+    output_hash: str | None,
+    error: ExecutionError | Mapping[str, Any] | None,
+    success_reason: Mapping[str, Any] | None,
+    context_after: Mapping[str, Any] | None = None,
+    duration_ms: float | None = None,
+    call: str,
+) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
+    """The state after what happened to it; AuditIntegrityError if that does not fit its status."""
+    new_status = member_of(NodeStateStatus, status, call=call)
+    shape = _ENDINGS.get(new_status)
+    if shape is None:
+        key: dict[str, object] = {"run_id": before.run_id, "state_id": before.state_id}
+        expected = f"one of {', '.join(_ENDINGS)}"
+        raise AuditIntegrityError(table="node_states", key=key, field="status", expected=expected, got=new_status)
+    moment = now()
+    changes: dict[str, object] = {
+        "status": new_status,
+        "completed_at": moment,
+        "duration_ms": float(duration_ms) if duration_ms is not None else _elapsed_ms(before.started_at, moment),
+    }
+    optional = {
+        "context_after_json": json_or_none(context_after),
+        "output_hash": output_hash,
+        "error_json": json_or_none(tolerant(error)),
+        "success_reason_json": json_or_none(success_reason),
+    }
+    changes |= {name: value for name, value in optional.items() if value is not None}
+    return reshaped(before, shape, changes)
 
 
 def _elapsed_ms(start: datetime, end: datetime) -> float:

@@ -7,53 +7,66 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["NAMES", "STATEMENTS"]
-
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "sqlite": (
-        "guard_runs_delete",
-        "guard_runs_update",
-        "guard_schema_migrations_delete",
-        "guard_schema_migrations_update",
-        "guard_steps_delete",
-        "guard_steps_update",
-    ),
-    "postgresql": (
-        "guard_runs_row",
-        "guard_runs_truncate",
-        "guard_schema_migrations_row",
-        "guard_schema_migrations_truncate",
-        "guard_steps_row",
-        "guard_steps_truncate",
-    ),
-}
-"""The names of all triggers."""
+__all__ = ["KEPT", "STATEMENTS"]
 
 STATEMENTS: Mapping[str, tuple[str, ...]] = {
     "sqlite": (
+        "DROP TRIGGER IF EXISTS guard_runs_update",
         "CREATE TRIGGER guard_runs_update BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'runs: a recorded value cannot be changed'); END",
+        "DROP TRIGGER IF EXISTS guard_runs_delete",
         "CREATE TRIGGER guard_runs_delete BEFORE DELETE ON runs BEGIN SELECT RAISE(ABORT, 'runs: a record cannot be deleted'); END",
+        "DROP TRIGGER IF EXISTS guard_steps_update",
         "CREATE TRIGGER guard_steps_update BEFORE UPDATE ON steps WHEN NEW.run_id IS NOT OLD.run_id OR NEW.step_id IS NOT OLD.step_id OR NEW.position IS NOT OLD.position OR NEW.input_id IS NOT OLD.input_id OR (OLD.status IN ('done') AND (NEW.status IS NOT OLD.status OR NEW.output_id IS NOT OLD.output_id)) BEGIN SELECT RAISE(ABORT, 'steps: a recorded value cannot be changed'); END",
+        "DROP TRIGGER IF EXISTS guard_steps_delete",
         "CREATE TRIGGER guard_steps_delete BEFORE DELETE ON steps BEGIN SELECT RAISE(ABORT, 'steps: a record cannot be deleted'); END",
+        "DROP TRIGGER IF EXISTS guard_schema_migrations_update",
         "CREATE TRIGGER guard_schema_migrations_update BEFORE UPDATE ON schema_migrations BEGIN SELECT RAISE(ABORT, 'schema_migrations: a recorded value cannot be changed'); END",
+        "DROP TRIGGER IF EXISTS guard_schema_migrations_delete",
         "CREATE TRIGGER guard_schema_migrations_delete BEFORE DELETE ON schema_migrations BEGIN SELECT RAISE(ABORT, 'schema_migrations: a record cannot be deleted'); END",
     ),
     "postgresql": (
-        "CREATE OR REPLACE FUNCTION guard_runs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF TG_OP <> 'UPDATE' THEN RAISE EXCEPTION 'runs: a record cannot be deleted' USING ERRCODE = 'integrity_constraint_violation'; END IF; IF true THEN RAISE EXCEPTION 'runs: a recorded value cannot be changed' USING ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NEW; END $$",
+        "CREATE OR REPLACE FUNCTION guard_truncate() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ': a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END$$",
+        "CREATE OR REPLACE FUNCTION guard_runs() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF TG_OP = 'DELETE' THEN RAISE EXCEPTION USING MESSAGE = 'runs: a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END IF; RAISE EXCEPTION USING MESSAGE = 'runs: a recorded value cannot be changed', ERRCODE = 'integrity_constraint_violation'; END$$",
+        "DROP TRIGGER IF EXISTS guard_runs_row ON runs",
         "CREATE TRIGGER guard_runs_row BEFORE UPDATE OR DELETE ON runs FOR EACH ROW EXECUTE FUNCTION guard_runs()",
         "ALTER TABLE runs ENABLE ALWAYS TRIGGER guard_runs_row",
-        "CREATE TRIGGER guard_runs_truncate BEFORE TRUNCATE ON runs FOR EACH STATEMENT EXECUTE FUNCTION guard_runs()",
+        "DROP TRIGGER IF EXISTS guard_runs_truncate ON runs",
+        "CREATE TRIGGER guard_runs_truncate BEFORE TRUNCATE ON runs FOR EACH STATEMENT EXECUTE FUNCTION guard_truncate()",
         "ALTER TABLE runs ENABLE ALWAYS TRIGGER guard_runs_truncate",
-        "CREATE OR REPLACE FUNCTION guard_steps() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF TG_OP <> 'UPDATE' THEN RAISE EXCEPTION 'steps: a record cannot be deleted' USING ERRCODE = 'integrity_constraint_violation'; END IF; IF NEW.run_id IS DISTINCT FROM OLD.run_id OR NEW.step_id IS DISTINCT FROM OLD.step_id OR NEW.position IS DISTINCT FROM OLD.position OR NEW.input_id IS DISTINCT FROM OLD.input_id OR (OLD.status IN ('done') AND (NEW.status IS DISTINCT FROM OLD.status OR NEW.output_id IS DISTINCT FROM OLD.output_id)) THEN RAISE EXCEPTION 'steps: a recorded value cannot be changed' USING ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NEW; END $$",
+        "CREATE OR REPLACE FUNCTION guard_steps() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF TG_OP = 'DELETE' THEN RAISE EXCEPTION USING MESSAGE = 'steps: a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END IF; IF NEW.run_id IS DISTINCT FROM OLD.run_id OR NEW.step_id IS DISTINCT FROM OLD.step_id OR NEW.position IS DISTINCT FROM OLD.position OR NEW.input_id IS DISTINCT FROM OLD.input_id OR (OLD.status IN ('done') AND (NEW.status IS DISTINCT FROM OLD.status OR NEW.output_id IS DISTINCT FROM OLD.output_id)) THEN RAISE EXCEPTION USING MESSAGE = 'steps: a recorded value cannot be changed', ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NEW; END$$",
+        "DROP TRIGGER IF EXISTS guard_steps_row ON steps",
         "CREATE TRIGGER guard_steps_row BEFORE UPDATE OR DELETE ON steps FOR EACH ROW EXECUTE FUNCTION guard_steps()",
         "ALTER TABLE steps ENABLE ALWAYS TRIGGER guard_steps_row",
-        "CREATE TRIGGER guard_steps_truncate BEFORE TRUNCATE ON steps FOR EACH STATEMENT EXECUTE FUNCTION guard_steps()",
+        "DROP TRIGGER IF EXISTS guard_steps_truncate ON steps",
+        "CREATE TRIGGER guard_steps_truncate BEFORE TRUNCATE ON steps FOR EACH STATEMENT EXECUTE FUNCTION guard_truncate()",
         "ALTER TABLE steps ENABLE ALWAYS TRIGGER guard_steps_truncate",
-        "CREATE OR REPLACE FUNCTION guard_schema_migrations() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF TG_OP <> 'UPDATE' THEN RAISE EXCEPTION 'schema_migrations: a record cannot be deleted' USING ERRCODE = 'integrity_constraint_violation'; END IF; IF true THEN RAISE EXCEPTION 'schema_migrations: a recorded value cannot be changed' USING ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NEW; END $$",
+        "CREATE OR REPLACE FUNCTION guard_schema_migrations() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF TG_OP = 'DELETE' THEN RAISE EXCEPTION USING MESSAGE = 'schema_migrations: a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END IF; RAISE EXCEPTION USING MESSAGE = 'schema_migrations: a recorded value cannot be changed', ERRCODE = 'integrity_constraint_violation'; END$$",
+        "DROP TRIGGER IF EXISTS guard_schema_migrations_row ON schema_migrations",
         "CREATE TRIGGER guard_schema_migrations_row BEFORE UPDATE OR DELETE ON schema_migrations FOR EACH ROW EXECUTE FUNCTION guard_schema_migrations()",
         "ALTER TABLE schema_migrations ENABLE ALWAYS TRIGGER guard_schema_migrations_row",
-        "CREATE TRIGGER guard_schema_migrations_truncate BEFORE TRUNCATE ON schema_migrations FOR EACH STATEMENT EXECUTE FUNCTION guard_schema_migrations()",
+        "DROP TRIGGER IF EXISTS guard_schema_migrations_truncate ON schema_migrations",
+        "CREATE TRIGGER guard_schema_migrations_truncate BEFORE TRUNCATE ON schema_migrations FOR EACH STATEMENT EXECUTE FUNCTION guard_truncate()",
         "ALTER TABLE schema_migrations ENABLE ALWAYS TRIGGER guard_schema_migrations_truncate",
     ),
 }
-"""What creates them, in order."""
+"""What creates them, in order, whether or not they exist already."""
+
+KEPT: Mapping[str, Mapping[str, str]] = {
+    "sqlite": {
+        "guard_runs_update": "CREATE TRIGGER guard_runs_update BEFORE UPDATE ON runs BEGIN SELECT RAISE(ABORT, 'runs: a recorded value cannot be changed'); END",
+        "guard_runs_delete": "CREATE TRIGGER guard_runs_delete BEFORE DELETE ON runs BEGIN SELECT RAISE(ABORT, 'runs: a record cannot be deleted'); END",
+        "guard_steps_update": "CREATE TRIGGER guard_steps_update BEFORE UPDATE ON steps WHEN NEW.run_id IS NOT OLD.run_id OR NEW.step_id IS NOT OLD.step_id OR NEW.position IS NOT OLD.position OR NEW.input_id IS NOT OLD.input_id OR (OLD.status IN ('done') AND (NEW.status IS NOT OLD.status OR NEW.output_id IS NOT OLD.output_id)) BEGIN SELECT RAISE(ABORT, 'steps: a recorded value cannot be changed'); END",
+        "guard_steps_delete": "CREATE TRIGGER guard_steps_delete BEFORE DELETE ON steps BEGIN SELECT RAISE(ABORT, 'steps: a record cannot be deleted'); END",
+        "guard_schema_migrations_update": "CREATE TRIGGER guard_schema_migrations_update BEFORE UPDATE ON schema_migrations BEGIN SELECT RAISE(ABORT, 'schema_migrations: a recorded value cannot be changed'); END",
+        "guard_schema_migrations_delete": "CREATE TRIGGER guard_schema_migrations_delete BEFORE DELETE ON schema_migrations BEGIN SELECT RAISE(ABORT, 'schema_migrations: a record cannot be deleted'); END",
+    },
+    "postgresql": {
+        "guard_runs_row": "BEGIN IF TG_OP = 'DELETE' THEN RAISE EXCEPTION USING MESSAGE = 'runs: a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END IF; RAISE EXCEPTION USING MESSAGE = 'runs: a recorded value cannot be changed', ERRCODE = 'integrity_constraint_violation'; END",
+        "guard_runs_truncate": "BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ': a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END",
+        "guard_steps_row": "BEGIN IF TG_OP = 'DELETE' THEN RAISE EXCEPTION USING MESSAGE = 'steps: a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END IF; IF NEW.run_id IS DISTINCT FROM OLD.run_id OR NEW.step_id IS DISTINCT FROM OLD.step_id OR NEW.position IS DISTINCT FROM OLD.position OR NEW.input_id IS DISTINCT FROM OLD.input_id OR (OLD.status IN ('done') AND (NEW.status IS DISTINCT FROM OLD.status OR NEW.output_id IS DISTINCT FROM OLD.output_id)) THEN RAISE EXCEPTION USING MESSAGE = 'steps: a recorded value cannot be changed', ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NEW; END",
+        "guard_steps_truncate": "BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ': a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END",
+        "guard_schema_migrations_row": "BEGIN IF TG_OP = 'DELETE' THEN RAISE EXCEPTION USING MESSAGE = 'schema_migrations: a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END IF; RAISE EXCEPTION USING MESSAGE = 'schema_migrations: a recorded value cannot be changed', ERRCODE = 'integrity_constraint_violation'; END",
+        "guard_schema_migrations_truncate": "BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ': a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END",
+    },
+}
+"""By name, the text that a database keeps of each: the statement on SQLite, the function's body on PostgreSQL."""

@@ -12,7 +12,7 @@ from alembic import op
 from sqlalchemy import ForeignKeyConstraint, MetaData, Table
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-__all__ = ["Copy", "rebuild"]
+__all__ = ["Copy", "give_same_rights", "rebuild"]
 
 _PREFIX = "_new_"
 """Beside the old tables on SQLite, where constraint names need not be unique."""
@@ -40,52 +40,86 @@ def rebuild(metadata: MetaData, created: tuple[str, ...], copies: tuple[Copy, ..
     Runs inside the caller's transaction; on SQLite foreign keys must be off, as old tables are dropped one by one.
     A crash anywhere leaves the database as it was.
     """
-    sqlite = op.get_context().dialect.name == "sqlite"
     new = {*created, *(copy.table for copy in copies)}
     names = [name for name in metadata.tables if name in new]
-    staged = _staged(metadata, new, sqlite=sqlite)
-    if not sqlite:
-        op.execute(f"CREATE SCHEMA {_SCHEMA}")
-    for name in names:
-        op.execute(CreateTable(staged[name]))
-    progress = op.get_context().opts.get("table_done")
-    for copy in copies:
-        target = f"{_PREFIX}{copy.table}" if sqlite else f"{_SCHEMA}.{copy.table}"
-        columns, values = ", ".join(copy.expressions), ", ".join(copy.expressions.values())
-        op.execute(f"INSERT INTO {target} ({columns}) SELECT {values} FROM {copy.source} AS old")  # noqa: S608 - our own snapshots
-        if progress is not None:
-            progress(copy.table)
-    for copy in reversed(copies):
-        op.execute(f"DROP TABLE {copy.source}" if sqlite else f"DROP TABLE {copy.source} CASCADE")
-    for name in names:
-        op.execute(f"ALTER TABLE {_PREFIX}{name} RENAME TO {name}" if sqlite else _move(name))
-    if not sqlite:
-        op.execute(f"DROP SCHEMA {_SCHEMA}")
+    if op.get_context().dialect.name == "sqlite":
+        _rebuild_sqlite(metadata, names, copies)
+    else:
+        _rebuild_postgresql(metadata, names, copies)
     for name in names:
         for index in sorted(metadata.tables[name].indexes, key=lambda each: str(each.name)):
             op.execute(CreateIndex(index))
 
 
-def _staged(metadata: MetaData, new: set[str], *, sqlite: bool) -> dict[str, Table]:
-    """The tables as they are created: beside the old ones, their references leading to tables that will be there."""
+def _rebuild_sqlite(metadata: MetaData, names: list[str], copies: tuple[Copy, ...]) -> None:
     beside = MetaData()
-    if sqlite:
+    for table in metadata.tables.values():
+        table.to_metadata(beside)
+    for name in names:
         # References name the final tables: with foreign keys off, SQLite does not look for them yet.
-        for table in metadata.tables.values():
-            table.to_metadata(beside)
-        return {name: metadata.tables[name].to_metadata(beside, name=f"{_PREFIX}{name}") for name in new}
+        op.execute(CreateTable(metadata.tables[name].to_metadata(beside, name=f"{_PREFIX}{name}")))
+    for copy in copies:
+        _fill(copy, f"{_PREFIX}{copy.table}")
+    for copy in reversed(copies):
+        op.execute(f"DROP TABLE {copy.source}")
+    for name in names:
+        op.execute(f"ALTER TABLE {_PREFIX}{name} RENAME TO {name}")
 
+
+def _rebuild_postgresql(metadata: MetaData, names: list[str], copies: tuple[Copy, ...]) -> None:
     def schema_of(_table: Table, _schema: str | None, key: ForeignKeyConstraint, _referred: str | None) -> str | None:
-        return _SCHEMA if key.referred_table.name in new else None
+        return _SCHEMA if key.referred_table.name in names else None
 
-    for name, table in metadata.tables.items():
-        if name not in new:
-            table.to_metadata(beside)
-    return {
-        name: metadata.tables[name].to_metadata(beside, schema=_SCHEMA, referred_schema_fn=schema_of) for name in new
-    }
+    beside = MetaData()
+    for table in metadata.tables.values():
+        table.to_metadata(beside)
+    op.execute(f"CREATE SCHEMA {_SCHEMA}")
+    for name in names:
+        table = metadata.tables[name].to_metadata(beside, schema=_SCHEMA, referred_schema_fn=schema_of)
+        op.execute(CreateTable(table))
+    for copy in copies:
+        _fill(copy, f"{_SCHEMA}.{copy.table}")
+    sources = {copy.table: copy.source for copy in copies}
+    known = [*sources.values(), *(name for name in metadata.tables if name not in names)]
+    for name in names if known else ():
+        # A new table gets the rights of some table that is not.
+        give_same_rights(sources.get(name, known[0]), f"{_SCHEMA}.{name}")
+    if copies:
+        # All at once, for they refer to each other; a view of somebody else's that reads one of them is an error.
+        op.execute(f"DROP TABLE {', '.join(copy.source for copy in copies)}")
+    for name in names:
+        # Constraints, indexes and references go with a table.
+        move = f"'ALTER TABLE {_SCHEMA}.{name} SET SCHEMA ' || quote_ident(current_schema())"
+        op.execute(f"DO $$ BEGIN EXECUTE {move}; END $$")
+    op.execute(f"DROP SCHEMA {_SCHEMA}")
 
 
-def _move(name: str) -> str:
-    """PostgreSQL keeps constraints, indexes and references when a table changes its schema."""
-    return f"DO $$ BEGIN EXECUTE format('ALTER TABLE {_SCHEMA}.{name} SET SCHEMA %I', current_schema()); END $$"
+def _fill(copy: Copy, target: str) -> None:
+    columns, values = ", ".join(copy.expressions), ", ".join(copy.expressions.values())
+    op.execute(f"INSERT INTO {target} ({columns}) SELECT {values} FROM {copy.source} AS old")  # noqa: S608 - our own snapshots
+    report = op.get_context().opts.get("table_filled")
+    if report is not None:
+        report(copy.source)
+
+
+def give_same_rights(source: str, target: str) -> None:
+    """On PostgreSQL, let the target table have the owner and the grants of the source table."""
+    op.execute(_SAME_RIGHTS.replace("SOURCE", source).replace("TARGET", target).replace("\n", " "))
+
+
+_SAME_RIGHTS = """\
+DO $$ DECLARE old pg_class; owner text; entry record; BEGIN
+SELECT * INTO old FROM pg_class WHERE oid = 'SOURCE'::regclass;
+owner := quote_ident(pg_get_userbyid(old.relowner));
+IF old.relowner <> (SELECT relowner FROM pg_class WHERE oid = 'TARGET'::regclass) THEN
+EXECUTE 'ALTER TABLE TARGET OWNER TO ' || owner;
+END IF;
+IF old.relacl IS NOT NULL THEN
+EXECUTE 'REVOKE ALL ON TARGET FROM ' || owner;
+FOR entry IN SELECT * FROM aclexplode(old.relacl) LOOP
+EXECUTE 'GRANT ' || entry.privilege_type || ' ON TARGET TO '
+|| CASE WHEN entry.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(entry.grantee)) END
+|| CASE WHEN entry.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END;
+END LOOP;
+END IF;
+END $$"""

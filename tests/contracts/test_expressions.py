@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.core.expressions import EvaluationError, ExpressionError, compile_expression, route_label
+from elspeth.contracts.expressions import EvaluationError, ExpressionError, compile_expression, route_label
 
 ROW: dict[str, object] = {
     "name": "Ada",

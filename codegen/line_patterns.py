@@ -1,0 +1,96 @@
+"""Patterns that only sound lines match: canonical JSON of a record that keeps every rule a pattern can express.
+
+An export lets the database write its lines and compares them with their pattern, many at a time, instead of building
+and checking a contract for each, which takes ten times as long. A pattern may refuse a sound line (one with unusual
+characters, say): the export then takes the long way. It never matches a line that the contract would refuse, but for
+JSON inside text, which the database judges.
+"""
+
+from __future__ import annotations
+
+import re
+
+from codegen.model import Column, Storage, Table, Variant
+
+__all__ = ["line_keys", "line_patterns"]
+
+_PLAIN = r"[ !#-\[\]-~]"
+"""ASCII that JSON writes as it is: neither quotes, backslashes nor control characters."""
+
+_CHARACTER = (
+    rf"(?:{_PLAIN}|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{{2}}|[\xf0-\xf4][\x80-\xbf]{{3}}|\\[\"\\bfnrt])"
+)
+"""One character, in UTF-8 or as a short escape."""
+
+_ANY_TEXT = r'(?:[^"\\\x00-\x1f]++|\\["\\bfnrt]|\\u00(?:0[1-9a-f]|1[0-9a-f]))*+'
+"""Any text without NUL as canonical JSON writes it (RFC 8785, section 3.2.2.2), in UTF-8."""
+
+_JSON_TEXT = r'(?:[^"\\\x00-\x1f]++|\\["bfnrt]|\\\\(?!u))*+'
+"""JSON text inside JSON, but for escapes by code point: these may be of lone surrogates, which JSON readers refuse."""
+
+_DATE = "[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+_TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}"
+
+_NOTHING = "(?!)"
+"""Matches nothing: the long way judges values of such a column."""
+
+
+def line_keys(table: Table) -> tuple[str, ...]:
+    """The keys of an exported record in canonical order."""
+    return tuple(sorted(["record_type", *(column.name for column in table.columns if column.withheld is None)]))
+
+
+def line_patterns(table: Table) -> tuple[str, ...]:
+    """The patterns of the table's lines, one per shape and choice of what is present; the likeliest first."""
+    chosen: list[str | None] = [name for rule in table.exactly_one for name in rule.columns]
+    shapes: list[Variant | None] = [*sorted(table.variants, key=lambda each: not each.value.final)]
+    return tuple(_pattern(table, variant, name) for variant in shapes or [None] for name in chosen or [None])
+
+
+def _pattern(table: Table, variant: Variant | None, chosen: str | None) -> str:
+    members = (f'"{key}":{_value(table, variant, chosen, key)}' for key in line_keys(table))
+    return r"\{" + ",".join(members) + r"\}"
+
+
+def _value(table: Table, variant: Variant | None, chosen: str | None, key: str) -> str:
+    if key == "record_type":
+        return f'"{table.record_type}"'
+    column = table.column(key)
+    if variant is not None and key == table.discriminator:
+        return f'"{re.escape(variant.value.text)}"'
+    if variant is not None and key in variant.absent:
+        return "null"
+    if any(key in rule.columns for rule in table.exactly_one):
+        return _present(column) if key == chosen else "null"
+    required = not column.nullable or (variant is not None and key in variant.required)
+    return _present(column) if required else f"(?:null|{_present(column)})"
+
+
+def _present(column: Column) -> str:
+    if column.enum is not None:
+        return '"(?:' + "|".join(re.escape(value.text) for value in column.enum.values) + ')"'
+    if column.storage is Storage.TEXT and column.pattern is not None:
+        return f'"{column.pattern.removeprefix("^").removesuffix("$")}"'
+    if column.storage in (Storage.INTEGER, Storage.REAL):
+        return _number(column)
+    return {
+        Storage.TEXT: f'"{_ANY_TEXT}"' if column.max_length is None else _bounded(column.max_length),
+        Storage.JSON: f'"{_JSON_TEXT}"',
+        Storage.BOOLEAN: "(?:true|false)",
+        Storage.TIMESTAMP: f'"{_DATE}T{_TIME}Z"',
+    }[column.storage]
+
+
+def _bounded(length: int) -> str:
+    """Text of so many characters; the first alternative is the fast one."""
+    return f'"(?:{_PLAIN}{{0,{length}}}+"|{_CHARACTER}{{0,{length}}}+")'
+
+
+def _number(column: Column) -> str:
+    """Numbers of up to fifteen digits, which are below 2^53; other bounds than 0 are judged the long way."""
+    if column.maximum is not None or column.minimum not in (None, 0):
+        return _NOTHING
+    sign = "-?" if column.minimum is None else ""
+    if column.storage is Storage.INTEGER:
+        return f"(?:0|{sign}[1-9][0-9]{{0,14}})"
+    return rf"{sign}(?:0|[1-9][0-9]{{0,14}})(?:\.[0-9]{{1,17}})?"

@@ -1,0 +1,136 @@
+"""``elspeth landscape``: what an audit database is, and making an older one one of today's epoch."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from elspeth.cli.database import DatabaseOption, database_url
+from elspeth.cli.failures import failures_reported
+from elspeth.cli.migration_display import migration_display
+from elspeth.cli.options import ExitCode, JsonOption
+from elspeth.cli.text import aligned
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Look at an audit database, and migrate it.", no_args_is_help=True, rich_markup_mode=None)
+
+_POLL_S = 1.0
+"""How often `check --wait` looks."""
+
+
+@app.command("status")
+def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
+    """Show of which epoch the database is, how it differs, and its history. Exit code 0 if it is current or empty."""
+    with failures_reported():
+        from elspeth.cli.landscape_status import examine  # noqa: PLC0415  start time
+        from elspeth.core.landscape.migration.state import Condition  # noqa: PLC0415
+
+        found = examine(database_url(database))
+    typer.echo(jsonlib.dumps(found.as_data(), indent=2) if json else found.as_text())
+    typer.echo(found.message, err=True)
+    if found.state.kind not in (Condition.CURRENT, Condition.EMPTY):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command("check")
+def check(
+    *,
+    database: DatabaseOption,
+    wait: Annotated[
+        int,
+        typer.Option("--wait", min=0, metavar="SECONDS", help="Look again, for so long, until the code would be 0."),
+    ] = 0,
+) -> None:
+    """End with exit code 0 if the database is of the epoch of this version, 1 if not. For deployments."""
+    from elspeth.core.landscape.engines import parsed_url, shown  # noqa: PLC0415  start time
+    from elspeth.core.landscape.errors import LandscapeError  # noqa: PLC0415
+    from elspeth.core.landscape.migration.messages import message_of  # noqa: PLC0415
+    from elspeth.core.landscape.migration.state import Condition, look  # noqa: PLC0415
+
+    with failures_reported():
+        url = parsed_url(database_url(database))
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            state = look(url)
+        except LandscapeError as error:
+            is_current, message = False, f"error: {error}"
+        else:
+            is_current, message = state.kind is Condition.CURRENT, message_of(state, shown(url))
+        if is_current or time.monotonic() >= deadline:
+            typer.echo(message, err=True)
+            raise typer.Exit(ExitCode.DONE if is_current else ExitCode.FAILED)
+        time.sleep(min(_POLL_S, max(0.0, deadline - time.monotonic())))
+
+
+@app.command("migrate")
+def migrate(
+    *,
+    database: DatabaseOption,
+    backup: Annotated[
+        Path | None,
+        typer.Option("--backup", metavar="PATH", help="Where the backup goes, if not beside the database (SQLite)."),
+    ] = None,
+    no_backup: Annotated[
+        bool, typer.Option("--no-backup", help="Make no backup: there is one already. PostgreSQL needs this.")
+    ] = False,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print the script for sqlite3 or psql, and change nothing.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Migrate a private copy, say how that went, and change nothing.")
+    ] = False,
+) -> None:
+    """Make an older database one of the epoch of this version, after a backup. It is migrated whole or not at all."""
+    if sum((backup is not None, no_backup, sql, dry_run)) > 1:
+        raise typer.BadParameter("--backup, --no-backup, --sql and --dry-run contradict each other: give one of them")
+    url = database_url(database)
+    with failures_reported():
+        from elspeth.core.landscape.engines import parsed_url, shown  # noqa: PLC0415  start time
+        from elspeth.core.landscape.migration import migrate as migration  # noqa: PLC0415
+        from elspeth.core.landscape.migration.private_copy import rehearse  # noqa: PLC0415
+        from elspeth.core.landscape.migration.script import migration_sql  # noqa: PLC0415
+        from elspeth_schema import EPOCH  # noqa: PLC0415
+
+        name = shown(parsed_url(url))
+        if sql:
+            for line in migration_sql(url):
+                typer.echo(line)
+            return
+        with migration_display() as report:
+            if dry_run:
+                done = rehearse(url, report)
+            else:
+                done = migration.migrate(url, backup=backup, no_backup=no_backup, report=report)
+    if not done.migrated:
+        typer.echo(f"audit database {name} is of epoch {EPOCH} already: there is nothing to migrate.")
+        return
+    lines = [
+        ("audit database", name),
+        ("would migrate" if dry_run else "migrated", f"from epoch {done.from_epoch} to {EPOCH}"),
+        ("backup", "none" if done.backup is None else str(done.backup)),
+        *((f"rows of {table}", f"{rows:,}") for table, rows in done.rows.items()),
+    ]
+    typer.echo(aligned(lines))
+
+
+@app.command("runs")
+def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
+    """List the runs in the database, oldest first. Changes nothing, whatever its epoch."""
+    with failures_reported():
+        from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
+        from elspeth.core.landscape.run_list import list_runs  # noqa: PLC0415
+
+        found = list_runs(database_url(database))
+    columns = ("run_id", "status", "started_at", "rows", "export_status")
+    table = [(run.run_id, run.status, timestamp_text(run.started_at), run.rows, run.export_status) for run in found]
+    if json:
+        typer.echo(jsonlib.dumps([dict(zip(columns, row, strict=True)) for row in table], indent=2))
+    else:
+        texts = [[*map(str, row[:3]), f"{row[3]:,}", row[4] or "none"] for row in table]
+        typer.echo(aligned([("run", "status", "started", "rows", "export"), *texts]))

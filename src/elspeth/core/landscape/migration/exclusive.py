@@ -1,0 +1,83 @@
+"""A transaction in which nobody else can write, on either engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+
+from elspeth.core.landscape.engines import in_utc, prepared
+from elspeth.core.landscape.migration.bookkeeping import lock_schema
+
+__all__ = ["CommitFailedError", "exclusive"]
+
+_PATIENCE_MS = 2_000
+"""How long to wait for readers and writers: they have to be stopped before a migration."""
+
+
+class CommitFailedError(Exception):
+    """The database, or the connection to it, failed while it committed: it may have done so or not."""
+
+    def __init__(self, reason: DBAPIError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+@contextmanager
+def exclusive(url: URL) -> Iterator[Connection]:
+    """A connection in a transaction that has every table for itself; committed at the end of the block.
+
+    An exception in the block undoes all of it. DBAPIError if others do not leave the database in time or it cannot be
+    written, CommitFailedError if the outcome is not known.
+    """
+    with _engine(url).connect() as connection:
+        transaction = connection.begin()
+        try:
+            _lock_tables(connection)
+            yield connection
+        except BaseException:
+            transaction.rollback()
+            raise
+        try:
+            # A crash before this line leaves the old database, after it the new one.
+            transaction.commit()
+        except DBAPIError as error:
+            raise CommitFailedError(error) from error
+
+
+def _engine(url: URL) -> Engine:
+    engine = create_engine(url, poolclass=NullPool)
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", prepared(_prepare_sqlite))
+        event.listen(engine, "begin", _begin_exclusive)
+    else:
+        event.listen(engine, "connect", prepared(in_utc))
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+    cursor.execute("PRAGMA synchronous = FULL")
+    # Inside a transaction this has no effect, and dropping an old table would delete what refers to it.
+    cursor.execute("PRAGMA foreign_keys = OFF")
+
+
+def _begin_exclusive(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN EXCLUSIVE")
+
+
+def _lock_tables(connection: Connection) -> None:
+    """On PostgreSQL, wait for the end of another migration, then for everybody else, but not for long."""
+    if connection.dialect.name == "sqlite":
+        return
+    lock_schema(connection)
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_PATIENCE_MS}")
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    quote = connection.dialect.identifier_preparer.quote
+    tables = ", ".join(quote(name) for name in sorted(inspect(connection).get_table_names()))
+    connection.exec_driver_sql(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")

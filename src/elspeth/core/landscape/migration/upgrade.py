@@ -1,0 +1,109 @@
+"""The steps from an older epoch to today's, and the proof that they lost nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alembic import op
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import Connection, text
+from sqlalchemy.schema import CreateTable
+
+from elspeth.core.landscape.errors import LandscapeError
+from elspeth.core.landscape.migration.bookkeeping import FIRST_VERSIONED, bookkeeping_tables, step_record
+from elspeth.core.landscape.migration.digest import Content, TableMap, contents_after
+from elspeth.core.landscape.migration.guards import OURS, found_triggers
+from elspeth.core.landscape.migration.progress import Meter
+from elspeth.core.landscape.migration.state import Condition, recognise
+from elspeth_schema import EPOCH, triggers
+from elspeth_schema.migrations import revision
+from elspeth_schema.migrations.steps import give_same_rights
+
+__all__ = ["run_steps", "upgrade"]
+
+_LISTED = 5
+"""How many broken references a message lists."""
+
+
+def upgrade(
+    connection: Connection,
+    from_epoch: int,
+    tables: tuple[TableMap, ...],
+    before: Mapping[str, Content],
+    meter: Meter,
+) -> None:
+    """Bring the tables from the epoch to today's, prove that every value is still there, and record the step.
+
+    Runs in the caller's transaction, which is to be rolled back if this raises LandscapeError: a value changed, a
+    reference leads nowhere, or the result is not what a new database is.
+    """
+    _refuse_other_triggers(connection, tables)
+
+    def table_filled(name: str) -> None:
+        meter.advance(name, before[name].rows if name in before else 0)
+
+    run_steps(MigrationContext.configure(connection, opts={"table_filled": table_filled}), from_epoch)
+    after = contents_after(connection, tables, meter)
+    changed = [name for name, content in before.items() if after[name] != content]
+    if changed:
+        raise LandscapeError(f"the migration would change what {', '.join(changed)} held")
+    _check_references(connection)
+    record = step_record(
+        from_epoch=from_epoch,
+        tables={
+            table.after: {
+                "rows_before": before[table.before].rows,
+                "rows_after": after[table.before].rows,
+                "digest_before": before[table.before].digest,
+                "digest_after": after[table.before].digest,
+            }
+            for table in tables
+        },
+    )
+    connection.execute(record)
+    state = recognise(connection)
+    if state.kind is not Condition.CURRENT:
+        raise LandscapeError(f"the migration would not end in epoch {EPOCH}: {'; '.join(state.differences)}")
+
+
+def run_steps(context: MigrationContext, from_epoch: int) -> None:
+    """Every step from the epoch on, then what only today's database has: its own history, and the triggers."""
+    with Operations.context(context):
+        for epoch in range(from_epoch + 1, EPOCH + 1):
+            revision(epoch).upgrade()
+        if from_epoch < FIRST_VERSIONED:
+            for table in bookkeeping_tables.sorted_tables:
+                op.execute(CreateTable(table))
+                if context.dialect.name == "postgresql":
+                    give_same_rights("runs", table.name)
+        for statement in triggers.STATEMENTS[context.dialect.name]:
+            op.execute(text(statement.replace(":", "\\:")))
+
+
+def _refuse_other_triggers(connection: Connection, tables: tuple[TableMap, ...]) -> None:
+    """Triggers of other people would vanish with the old tables."""
+    ours = {table.before for table in tables}
+    others = [
+        f"{trigger.name} on {trigger.table}"
+        for trigger in found_triggers(connection)
+        if trigger.table in ours and not trigger.name.startswith(OURS)
+    ]
+    if others:
+        raise LandscapeError(
+            f"the migration would drop triggers that are not elspeth's ({', '.join(others)}): "
+            "drop them, migrate, and create them again"
+        )
+
+
+def _check_references(connection: Connection) -> None:
+    """PostgreSQL checked every reference when it was copied; SQLite is asked now."""
+    if connection.dialect.name != "sqlite":
+        return
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(_LISTED)
+    if broken:
+        where = "; ".join(f"row {row} of {table} to {target}" for table, row, target, _ in broken)
+        raise LandscapeError(f"the database holds references to records that it does not hold: {where}")
+    (verdict,) = connection.exec_driver_sql("PRAGMA quick_check(1)").one()
+    if verdict != "ok":
+        raise LandscapeError(f"the migration would leave a damaged database: {verdict}")

@@ -1,0 +1,54 @@
+"""The runs in an audit database of this or an earlier epoch, read from it as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select
+
+from elspeth.core.landscape.engines import looking, parsed_url, shown
+from elspeth.core.landscape.migration.messages import refuse_unless_current
+from elspeth.core.landscape.migration.state import Condition, look
+from elspeth_schema.migrations import revision
+
+__all__ = ["ListedRun", "list_runs"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedRun:
+    """What tells one run from the others; `export_status` is None for a run that nobody exported."""
+
+    run_id: str
+    status: str
+    started_at: datetime
+    rows: int
+    export_status: str | None
+
+
+def list_runs(url: str) -> list[ListedRun]:
+    """The runs, oldest first; changes nothing. The error of the database's state if it is of no epoch known here."""
+    parsed = parsed_url(url)
+    state = look(parsed)
+    if state.kind not in (Condition.CURRENT, Condition.OLDER) or state.epoch is None:
+        refuse_unless_current(state, shown(parsed))
+        raise AssertionError(state)
+    # These columns are the same in every epoch.
+    tables = revision(state.epoch).metadata.tables
+    runs, rows = tables["runs"].c, tables["rows"].c
+    count = select(func.count()).where(rows.run_id == runs.run_id).scalar_subquery()
+    statement = select(runs.run_id, runs.status, runs.started_at, count, runs.export_status).order_by(
+        runs.started_at, runs.run_id
+    )
+    with looking(parsed) as connection:
+        return [
+            ListedRun(
+                run_id=run_id,
+                status=status,
+                # SQLite keeps no zone: it is UTC.
+                started_at=started_at.replace(tzinfo=UTC) if started_at.tzinfo is None else started_at,
+                rows=number,
+                export_status=export_status,
+            )
+            for run_id, status, started_at, number, export_status in connection.execute(statement)
+        ]

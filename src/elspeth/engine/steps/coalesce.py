@@ -1,0 +1,202 @@
+"""A coalesce: the branches of a fork become one token again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from elspeth.contracts.audit import NodeStatePending
+from elspeth.contracts.enums import NodeStateStatus, RowOutcome
+from elspeth.contracts.plugins import Row
+from elspeth.contracts.routing import CONTINUE
+from elspeth.core.canonical import stable_hash
+from elspeth.core.settings.model import CoalesceSettings
+from elspeth.core.settings.wiring import Place, Wire
+from elspeth.engine.flow import Failure, Flow
+from elspeth.engine.tokens import Branch, Token
+
+__all__ = ["CoalesceStep"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Arrival:
+    token: Token
+    state: NodeStatePending
+
+
+@dataclass(slots=True, kw_only=True)
+class _Meeting:
+    """The branches of one fork: those that arrived and wait, those that never will, and what came of it.
+
+    `outer` are the branches around this fork. `join_group` is that of the merge, `refusal` why there is none.
+    """
+
+    outer: tuple[Branch, ...]
+    since: float
+    arrived: dict[str, _Arrival] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+    is_decided: bool = False
+    join_group: str | None = None
+    refusal: Failure | None = None
+
+
+class CoalesceStep:
+    """Waits for the branches of each fork, and merges what arrives as the policy says.
+
+    Policies decide as soon as they can: `require_all` when all have arrived, `quorum` at the count, `first` at the
+    first, `best_effort` when all have arrived or are known never to. Once no branch is outstanding, or after the
+    timeout, what can still be decided is decided with those that arrived. Memory holds the forks that are not complete.
+    """
+
+    def __init__(self, flow: Flow, place: Place, settings: CoalesceSettings, clock: Callable[[], float]) -> None:
+        self._flow = flow
+        self._place = place
+        self._settings = settings
+        self._clock = clock
+        self._node_id = flow.node(place).node_id
+        self._meetings: dict[str, _Meeting] = {}
+
+    def take(self, token: Token, along: Wire) -> None:  # noqa: ARG002  the token knows its branch
+        """Let a token wait for the others of its fork; merge them if that was the last that was needed."""
+        visit = self._flow.arrive(token, self._node_id)
+        branch, meeting = token.branches[-1], self._meeting(token.branches)
+        token.branches = ()  # from here on the meeting answers for the branches outside
+        arrival = _Arrival(token=token, state=self._flow.wait(visit))
+        meeting.arrived[branch.name] = arrival
+        if meeting.is_decided:
+            self._end_late(meeting, arrival)
+        else:
+            self._decide(meeting, is_final=False)
+        self._forget(branch.group, meeting)
+
+    def lose(self, branches: Sequence[Branch]) -> None:
+        """Learn that the innermost of these branches will never arrive."""
+        branch, meeting = branches[-1], self._meeting(branches)
+        meeting.lost.add(branch.name)
+        if not meeting.is_decided:
+            self._decide(meeting, is_final=False)
+        self._forget(branch.group, meeting)
+
+    def release_due(self, now: float) -> None:
+        """Decide for the forks whose timeout has passed."""
+        timeout = self._settings.timeout_seconds
+        if timeout is not None:
+            for meeting in self._undecided():
+                if meeting.since + timeout <= now:
+                    self._decide(meeting, is_final=True)
+
+    def release_all(self) -> None:
+        """Decide for every fork: nothing more will come."""
+        for meeting in self._undecided():
+            self._decide(meeting, is_final=True)
+        self._meetings.clear()
+
+    def _undecided(self) -> list[_Meeting]:
+        return [meeting for meeting in self._meetings.values() if not meeting.is_decided]
+
+    def _meeting(self, branches: Sequence[Branch]) -> _Meeting:
+        group = branches[-1].group
+        if group not in self._meetings:
+            self._meetings[group] = _Meeting(outer=tuple(branches[:-1]), since=self._clock())
+        return self._meetings[group]
+
+    def _outstanding(self, meeting: _Meeting) -> list[str]:
+        return [name for name in self._settings.branches if name not in meeting.arrived and name not in meeting.lost]
+
+    def _forget(self, group: str, meeting: _Meeting) -> None:
+        if not self._outstanding(meeting):
+            self._meetings.pop(group, None)
+
+    def _decide(self, meeting: _Meeting, *, is_final: bool) -> None:
+        """Merge if the policy is satisfied; give up if it can no longer be."""
+        is_final = is_final or not self._outstanding(meeting)
+        if self._is_satisfied(meeting, is_final=is_final):
+            self._merge(meeting)
+        elif is_final:
+            self._give_up(meeting)
+
+    def _is_satisfied(self, meeting: _Meeting, *, is_final: bool) -> bool:
+        settings, count = self._settings, len(meeting.arrived)
+        if settings.merge == "select" and settings.select_branch not in meeting.arrived:
+            return False
+        match settings.policy:
+            case "require_all":
+                return count == len(settings.branches)
+            case "quorum":
+                return count >= (settings.quorum_count or len(settings.branches))
+            case "first":
+                return count > 0
+            case "best_effort":
+                return count > 0 and is_final
+
+    def _merge(self, meeting: _Meeting) -> None:
+        """Record the merge, and send its token on. A crash before the commit leaves the branches waiting."""
+        flow, arrivals = self._flow, self._in_order(meeting)
+        row, reason = self._merged_row(arrivals)
+        row_hash = stable_hash(row)
+        row_id = next(iter(arrivals.values())).token.row_id
+        step = max(arrival.token.step for arrival in arrivals.values())
+        merged = flow.recorder.coalesce_tokens(
+            [arrival.token.token_id for arrival in arrivals.values()],
+            row_id,
+            run_id=flow.run_id,
+            step_in_pipeline=step - 1,
+        )
+        meeting.is_decided, meeting.join_group = True, merged.join_group_id
+        for arrival in arrivals.values():
+            flow.recorder.end_visit(
+                arrival.state, NodeStateStatus.COMPLETED, output_hash=row_hash, success_reason=reason
+            )
+            flow.end(arrival.token, RowOutcome.COALESCED, join_group_id=merged.join_group_id)
+        token = Token(
+            token_id=merged.token_id, row_id=row_id, row=row, row_hash=row_hash, step=step, branches=meeting.outer
+        )
+        flow.send(token, self._place, CONTINUE)
+
+    def _in_order(self, meeting: _Meeting) -> dict[str, _Arrival]:
+        """What arrived, in the order of the settings: the result does not depend on which came first."""
+        return {name: meeting.arrived[name] for name in self._settings.branches if name in meeting.arrived}
+
+    def _merged_row(self, arrivals: Mapping[str, _Arrival]) -> tuple[Row, dict[str, object]]:
+        """The merged row, and what the trail says of how it was made."""
+        settings, rows = self._settings, {name: arrival.token.row for name, arrival in arrivals.items()}
+        reason: dict[str, object] = {
+            "action": "merged",
+            "policy": settings.policy,
+            "merge": settings.merge,
+            "branches": list(rows),
+        }
+        if settings.merge == "nested":
+            return dict(rows), reason
+        if settings.merge == "select" and settings.select_branch is not None:
+            return rows[settings.select_branch], reason | {"selected": settings.select_branch}
+        merged: Row = {}
+        overridden: dict[str, str] = {}
+        for name, row in rows.items():
+            overridden |= {key: name for key, value in row.items() if key in merged and merged[key] != value}
+            merged |= row
+        return merged, reason | ({"overridden": overridden} if overridden else {})
+
+    def _give_up(self, meeting: _Meeting) -> None:
+        """End what arrived, for what is missing will not come; a fork around this one loses its branch, too."""
+        missing = [name for name in self._settings.branches if name not in meeting.arrived]
+        message = f"the policy {self._settings.policy!r} cannot be met: branch {', '.join(missing)} did not arrive"
+        meeting.is_decided, meeting.refusal = True, Failure(message=message, kind="CoalesceError")
+        for arrival in self._in_order(meeting).values():
+            self._flow.refuse_waiting(arrival.token, arrival.state, self._place, meeting.refusal)
+        self._flow.lose(meeting.outer)
+
+    def _end_late(self, meeting: _Meeting, arrival: _Arrival) -> None:
+        """End a token that came after the decision."""
+        if meeting.refusal is not None:
+            self._flow.refuse_waiting(arrival.token, arrival.state, self._place, meeting.refusal)
+            return
+        token = arrival.token
+        self._flow.recorder.end_visit(
+            arrival.state,
+            NodeStateStatus.COMPLETED,
+            output_hash=token.row_hash,
+            success_reason={"action": "not needed", "policy": self._settings.policy},
+        )
+        late = {"merged": False, "reason": "arrived after the merge"}
+        self._flow.end(token, RowOutcome.COALESCED, join_group_id=meeting.join_group, context=late)

@@ -1,0 +1,243 @@
+"""Writes bags (RFC 8493): records, what explains them, and the statement that seals them.
+
+A bag appears under its name when it is complete and on disk. It never replaces anything: what was sealed is evidence.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date as Date  # noqa: N812 - the argument is called date
+from hashlib import sha256
+from pathlib import Path
+
+from elspeth.evidence import layout
+from elspeth.evidence.dsse import Envelope
+from elspeth.evidence.errors import EvidenceError
+from elspeth.evidence.instructions import instructions_text
+from elspeth.evidence.keys import Signer
+from elspeth.evidence.merkle import TreeHasher, leaf_hash
+from elspeth.evidence.salts import Salts
+from elspeth.evidence.statement import PAYLOAD_TYPE, RunFacts, Statement
+
+__all__ = ["BagSummary", "RunFacts", "write_bag"]
+
+_TYPE_MARK = b'"record_type":"'
+"""In canonical JSON this stands nowhere but at the name of the field: within a text, quotes are escaped."""
+
+_REQUIRED = frozenset({layout.SCHEMA, layout.REFERENCES})
+_OURS = frozenset({layout.RECORDS, layout.LEAVES, layout.SALTS})
+
+_PROGRESS_EVERY = 1000
+_BUFFER = 1 << 20
+_ARCHIVE_TOP = "bag/"
+_ARCHIVE_TIME = (1980, 1, 1, 0, 0, 0)
+"""The earliest that a zip archive can say: the same bag is the same bytes whenever it is written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BagSummary:
+    """What was written. `signed_by` is the fingerprint of the key, None for an unsigned bag."""
+
+    path: Path
+    record_count: int
+    counts: Mapping[str, int]
+    root: str
+    signed_by: str | None
+
+
+def write_bag(
+    target: Path,
+    lines: Iterable[bytes],
+    *,
+    run: RunFacts,
+    documents: Mapping[str, bytes],
+    signer: Signer | None,
+    secret: str | None,
+    archive: bool = False,
+    progress: Callable[[int], None] | None = None,
+    date: Date | None = None,
+) -> BagSummary:
+    """Write a bag as a directory, or as a zip archive of it.
+
+    `lines` are records in canonical JSON without line feeds, in export order. `documents` are further payload files,
+    among them `export.schema.json` and `references.json`. `secret` is what the salts in the records derive from; None
+    if they carry none. `date` is the day that the bag states, in UTC; None to state none. `progress` is called with
+    the number of records written, every thousand and at the end.
+
+    EvidenceError if the name is taken or a document is missing, KeyFileError if the signer fails: nothing is left then.
+    A crash leaves `TARGET.partial`, which the next attempt removes.
+    """
+    payload = {layout.payload_name(name): content for name, content in documents.items()}
+    if missing := _REQUIRED - payload.keys():
+        raise EvidenceError(
+            str(target), f"expected the documents that verifiers read, got none at {', '.join(sorted(missing))}"
+        )
+    if taken := _OURS & payload.keys():
+        raise EvidenceError(str(target), f"expected other names for documents than {', '.join(sorted(taken))}")
+    if secret is not None:
+        payload[layout.SALTS] = Salts(secret=secret).to_bytes()
+    with _partial(target) as directory:
+        writer = _BagWriter(directory)
+        writer.write(layout.BAGIT, layout.BAGIT_TEXT)
+        counts, root = writer.write_records(lines, progress or (lambda _: None))
+        for name, content in payload.items():
+            writer.write(name, content)
+        writer.write(layout.BAG_INFO, _bag_info(run, writer.payload_size, len(payload) + 2, date))
+        writer.write(layout.INSTRUCTIONS, instructions_text(run, None if signer is None else signer.public_key))
+        writer.seal(run, counts, root, signer)
+        _publish(directory, target, archive=archive)
+    signed_by = None if signer is None else signer.public_key.fingerprint
+    return BagSummary(path=target, record_count=sum(counts.values()), counts=counts, root=root, signed_by=signed_by)
+
+
+class _BagWriter:
+    """Writes files of a bag, each made durable at once, and remembers their hashes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.payload_size = 0
+        self._directory = directory
+        self._digests: dict[str, str] = {}
+        (directory / layout.PAYLOAD).mkdir()
+
+    def write(self, name: str, content: bytes) -> None:
+        with _durable(self._directory / name) as write:
+            write(content)
+        self._wrote(name, sha256(content).hexdigest(), len(content))
+
+    def write_records(self, lines: Iterable[bytes], progress: Callable[[int], None]) -> tuple[dict[str, int], str]:
+        """Write the records with their leaf hashes as they come; their counts per type, and the Merkle root in hex."""
+        counts: Counter[bytes] = Counter()
+        tree, records_hash, leaves_hash, size = TreeHasher(), sha256(), sha256(), 0
+        records, leaves = self._directory / layout.RECORDS, self._directory / layout.LEAVES
+        with _durable(records) as write_record, _durable(leaves) as write_leaf:
+            for number, line in enumerate(lines, start=1):
+                leaf, ended = leaf_hash(line), line + b"\n"
+                write_record(ended)
+                write_leaf(leaf)
+                records_hash.update(ended)
+                leaves_hash.update(leaf)
+                tree.add(leaf)
+                size += len(ended)
+                counts[_record_type(line, number)] += 1
+                if number % _PROGRESS_EVERY == 0:
+                    progress(number)
+        progress(tree.size)
+        self._wrote(layout.RECORDS, records_hash.hexdigest(), size)
+        self._wrote(layout.LEAVES, leaves_hash.hexdigest(), leaves.stat().st_size)
+        return {name.decode(): count for name, count in counts.items()}, tree.root().hex()
+
+    def seal(self, run: RunFacts, counts: Mapping[str, int], root: str, signer: Signer | None) -> None:
+        """Write the statement over everything that stands in the bag so far, signed if there is a signer; then the manifests."""
+        subjects = {name: digest for name, digest in self._digests.items() if name != layout.BAGIT}
+        statement = Statement(subjects=subjects, run=run, counts=counts, root=root).to_bytes()
+        if signer is None:
+            self.write(layout.STATEMENT, statement)
+        else:
+            self.write(layout.ENVELOPE, Envelope.sign(statement, PAYLOAD_TYPE, signer).to_bytes())
+        payload = {name: digest for name, digest in self._digests.items() if name.startswith(layout.PAYLOAD)}
+        self.write(layout.MANIFEST, layout.manifest_text(payload))
+        tags = {name: digest for name, digest in self._digests.items() if name not in payload}
+        self.write(layout.TAG_MANIFEST, layout.manifest_text(tags))
+        _sync(self._directory / layout.PAYLOAD)
+        _sync(self._directory)
+
+    def _wrote(self, name: str, digest: str, size: int) -> None:
+        self._digests[name] = digest
+        self.payload_size += size if name.startswith(layout.PAYLOAD) else 0
+
+
+def _record_type(line: bytes, number: int) -> bytes:
+    start = line.find(_TYPE_MARK) + len(_TYPE_MARK)
+    end = line.find(b'"', start)
+    if start < len(_TYPE_MARK) or end < 0 or b"\n" in line:
+        message = f"line {number}: expected a record in canonical JSON, on one line"
+        raise ValueError(message)
+    return line[start:end]
+
+
+def _bag_info(run: RunFacts, size: int, files: int, date: Date | None) -> bytes:
+    """Metadata of the bag. RFC 8493, section 2.2.2."""
+    fields = {
+        "External-Description": f"Audit trail of one run, epoch {run.epoch}",
+        "External-Identifier": ascii(run.run_id)[1:-1],  # whatever it holds, it is one line
+        "Payload-Oxum": f"{size}.{files}",
+    }
+    if date is not None:
+        fields["Bagging-Date"] = date.isoformat()
+    return "".join(f"{name}: {value}\n" for name, value in sorted(fields.items())).encode()
+
+
+@contextmanager
+def _partial(target: Path) -> Iterator[Path]:
+    """An empty directory beside the target, removed in the end unless it was renamed."""
+    if target.exists() or target.is_symlink():
+        raise EvidenceError(str(target), "exists already, and evidence is never overwritten: name another path")
+    directory = target.with_name(f"{target.name}.partial")
+    _remove_remains(directory)
+    directory.mkdir(parents=True)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_remains(directory: Path) -> None:
+    """Remove what a crash left; EvidenceError if it is anything else. A bag begins with `bagit.txt`."""
+    if not directory.exists():
+        return
+    bagit = directory / layout.BAGIT
+    is_ours = directory.is_dir() and (not any(directory.iterdir()) or bagit.is_file())
+    if not is_ours or (bagit.exists() and bagit.read_bytes() != layout.BAGIT_TEXT):
+        raise EvidenceError(str(directory), "stands where a bag is prepared, and is none: move it away")
+    shutil.rmtree(directory)
+
+
+def _publish(directory: Path, target: Path, *, archive: bool) -> None:
+    if archive:
+        packed = directory / "bag.zip"
+        _pack(directory, packed)
+        # A crash here leaves the archive inside the directory that the next attempt removes.
+        packed.rename(target)
+    else:
+        directory.rename(target)
+    _sync(target.parent)
+
+
+def _pack(directory: Path, packed: Path) -> None:
+    names = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+    with packed.open("xb") as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name in names:
+                info = zipfile.ZipInfo(_ARCHIVE_TOP + name, _ARCHIVE_TIME)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                info.external_attr = (stat.S_IFREG | 0o644) << 16
+                info.file_size = (directory / name).stat().st_size
+                with (directory / name).open("rb") as source, archive.open(info, "w") as member:
+                    shutil.copyfileobj(source, member, _BUFFER)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _durable(path: Path) -> Iterator[Callable[[bytes], object]]:
+    """A function that writes to a new file, which is on disk when the block has ended."""
+    with path.open("xb", buffering=_BUFFER) as file:
+        yield file.write
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(directory: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

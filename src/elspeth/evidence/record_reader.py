@@ -1,0 +1,99 @@
+"""Reads the lines of one record type: checks each against its shapes, and takes out the values that rules are about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from elspeth.evidence.canonical import Json
+from elspeth.evidence.errors import EvidenceError, printable, shown
+from elspeth.evidence.line_pattern import fast_lines
+from elspeth.evidence.record_schema import Shape
+from elspeth.evidence.rules import TypeRules
+
+__all__ = ["SALT", "Key", "RecordReader", "Values"]
+
+SALT = "salt"
+"""The column that holds a record's salt."""
+
+Values = Sequence[str | None]
+"""The values of the columns of a type's rules, then the salt: as text, None for null or absent."""
+
+Key = tuple[str | int | None, ...]
+"""The values of some columns of one record, those of integer columns as integers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picked:
+    """Some columns, by their place among the values of a record; `integers` tells which of them hold integers."""
+
+    ats: Sequence[int]
+    integers: Sequence[bool]
+
+    def of(self, columns: Sequence[Sequence[str | None]]) -> list[Key]:
+        """The values for each of several records, given column by column."""
+        picked = (
+            [None if value is None else int(value) for value in columns[at]] if integer else columns[at]
+            for at, integer in zip(self.ats, self.integers, strict=True)
+        )
+        return list(zip(*picked, strict=True))
+
+
+class RecordReader:
+    """The record type's rules, and functions over the values of a record."""
+
+    def __init__(self, rules: TypeRules, shapes: Sequence[Shape], place: str) -> None:
+        self.rules = rules
+        self._shapes = shapes
+        self._columns = (*rules.columns, SALT)
+        _check_columns(rules, shapes, place)
+        self._fast = [fast for shape in shapes for fast in fast_lines(shape, self._columns)]
+        self.order = self._columns_of(rules.order[1:] or rules.order)
+        """What the records of the type are sorted by, without the run, which all share."""
+        self.key = self._columns_of(rules.key)
+        self.identity = self._columns_of(rules.key[1:] or rules.key)
+        """The key without the run."""
+        self.references = [(self._columns_of(each.columns[1:]), each) for each in rules.references if each.columns[1:]]
+        """What a record refers to, without the run."""
+        self.status_at = None if rules.status is None else self._columns.index(rules.status)
+
+    def fast(self, lines: Sequence[str]) -> list[Values]:
+        """The values of the first lines, up to one that is not valid beyond doubt and must be looked at closely."""
+        found: list[Values | None] = [None] * len(lines)
+        for fast in self._fast:
+            if None not in found:
+                break
+            missing = [number for number, values in enumerate(found) if values is None]
+            for number, values in zip(missing, fast([lines[number] for number in missing]), strict=True):
+                found[number] = values
+        end = found.index(None) if None in found else len(found)
+        return cast("list[Values]", found[:end])
+
+    def closely(self, record: Mapping[str, Json], place: str) -> Values:
+        """The values of a record; EvidenceError, with the field and what is wrong with it, if it has none of the shapes."""
+        fitting = [shape for shape in self._shapes if shape.fits_constants(record)] or self._shapes
+        problems = [shape.problem(record) for shape in fitting]
+        if None not in problems:
+            field, problem = next(each for each in problems if each is not None)
+            raise EvidenceError(f"{place}: {printable(field)}", problem)
+        values = (record.get(column) for column in self._columns)
+        return tuple(None if value is None else str(value) for value in values)
+
+    def _columns_of(self, names: Sequence[str]) -> Picked:
+        integers = [self._shapes[0].rules[name].type == "integer" for name in names]
+        return Picked(ats=[self._columns.index(name) for name in names], integers=integers)
+
+
+def _check_columns(rules: TypeRules, shapes: Sequence[Shape], place: str) -> None:
+    """What rules are about must be there, and what sorts or identifies must be a text or a whole number."""
+    for column in rules.columns:
+        if not all(column in shape.required for shape in shapes):
+            raise EvidenceError(
+                f"{place}: types: {rules.name}", f"expected {shown(column)} to be required by the schema"
+            )
+    for column in (*rules.key, *rules.order):
+        kinds = {(shape.rules[column].type, shape.rules[column].nullable) for shape in shapes}
+        if kinds not in ({("string", False)}, {("integer", False)}):
+            expected = f"expected {shown(column)} to be text or a whole number in the schema"
+            raise EvidenceError(f"{place}: types: {rules.name}", expected)

@@ -1,0 +1,108 @@
+"""What holds between the records of a bag: their order, keys, references and lifecycles, read from `references.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from elspeth.evidence.canonical import parse_object
+from elspeth.evidence.errors import EvidenceError, shown
+from elspeth.evidence.members import Members
+
+__all__ = ["Reference", "RunRules", "TypeRules", "read_rules"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """`columns` name the key of a record of type `record_type`, unless one of them is null."""
+
+    columns: tuple[str, ...]
+    record_type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeRules:
+    """The rules of one record type. `status` is the column of its lifecycle, `final` the values that end it."""
+
+    name: str
+    key: tuple[str, ...]
+    order: tuple[str, ...]
+    references: tuple[Reference, ...]
+    status: str | None
+    final: frozenset[str]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that a rule is about, once."""
+        referring = (column for reference in self.references for column in reference.columns)
+        status = () if self.status is None else (self.status,)
+        return tuple(dict.fromkeys((*self.key, *self.order, *referring, *status)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRules:
+    """The record types in the order in which their records come. The first is the run itself: there is one record of it,
+    and its key, a single column, begins the key of every other."""  # noqa: D205, D209 - one thought
+
+    types: Mapping[str, TypeRules]
+
+    @property
+    def run(self) -> TypeRules:
+        """The rules of the run itself."""
+        return next(iter(self.types.values()))
+
+
+def read_rules(data: bytes, place: str) -> RunRules:
+    """The rules in a bag's document; EvidenceError if they are malformed, or contradict each other."""
+    document = Members(parse_object(data, place), place)
+    order, types = document.texts("order"), document.members("types")
+    document.close()
+    if not order or len(set(order)) != len(order):
+        raise EvidenceError(f"{place}: order", f"expected record types, each once, got {shown(order)}")
+    rules = RunRules(types={name: _type_rules(name, types.members(name)) for name in order})
+    types.close()
+    _check(rules, place)
+    return rules
+
+
+def _type_rules(name: str, members: Members) -> TypeRules:
+    references = members.objects("references")
+    lifecycle = members.members("lifecycle")
+    status = lifecycle.optional_text("status")
+    rules = TypeRules(
+        name=name,
+        key=members.texts("key"),
+        order=members.texts("order"),
+        references=tuple(_reference(each) for each in references),
+        status=status,
+        final=frozenset(lifecycle.texts("final")),
+    )
+    lifecycle.close()
+    members.close()
+    return rules
+
+
+def _reference(members: Members) -> Reference:
+    reference = Reference(columns=members.texts("columns"), record_type=members.text("record_type"))
+    members.close()
+    return reference
+
+
+def _check(rules: RunRules, place: str) -> None:
+    run = rules.run.key
+    if len(run) != 1:
+        raise EvidenceError(f"{place}: types: {rules.run.name}", "expected a key of one column: it is the run itself")
+    seen: dict[str, TypeRules] = {}
+    for name, each in rules.types.items():
+        where = f"{place}: types: {name}"
+        if each.key[:1] != run or each.order[:1] != run:
+            raise EvidenceError(where, f"expected key and order to begin with {run[0]}, the key of the run")
+        if each.status is not None and not each.final:
+            raise EvidenceError(where, "expected the values that end its lifecycle, got none")
+        for reference in each.references:
+            # Records refer to those of earlier types only: then one reading of the file, forwards, can check them.
+            target = seen.get(reference.record_type)
+            if target is None or len(target.key) != len(reference.columns) or reference.columns[:1] != run:
+                found = f"{', '.join(reference.columns)} to {shown(reference.record_type)}"
+                raise EvidenceError(where, f"expected references to keys of earlier types, got {found}")
+        seen[name] = each

@@ -1,0 +1,265 @@
+"""Verifies a bag by the numbered procedure of `elspeth.evidence.procedure`, in one reading of its records.
+
+Everything is derived again from the bytes of the bag and compared with what the bag claims; nothing that it says of itself
+is believed before it was derived or its signature checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from itertools import islice, zip_longest
+from pathlib import Path
+
+from elspeth.evidence import layout
+from elspeth.evidence.dsse import Envelope
+from elspeth.evidence.errors import EvidenceError, printable, shown
+from elspeth.evidence.keys import PublicKey
+from elspeth.evidence.lines import batches_of_lines
+from elspeth.evidence.merkle import HASH_SIZE, leaf_hash, tree_root
+from elspeth.evidence.procedure import Step, StepError, Steps, Verdict, Verification
+from elspeth.evidence.reader import BagFiles, open_bag
+from elspeth.evidence.record_schema import read_shapes
+from elspeth.evidence.rules import read_rules
+from elspeth.evidence.salts import Salts
+from elspeth.evidence.statement import PAYLOAD_TYPE, Statement
+from elspeth.evidence.trail import TrailChecker
+
+__all__ = ["read_statement", "verify_bag"]
+
+_UNLISTED = frozenset({layout.TAG_MANIFEST, layout.TIMESTAMP})
+"""Tag files that no manifest lists."""
+
+_NOT_SUBJECTS = frozenset(
+    {layout.BAGIT, layout.MANIFEST, layout.TAG_MANIFEST, layout.ENVELOPE, layout.STATEMENT, layout.TIMESTAMP}
+)
+"""Files that the statement cannot name, because they are made of it, or need not, because they are always the same."""
+
+
+def verify_bag(
+    path: Path, *, key: PublicKey | None = None, progress: Callable[[int], None] | None = None
+) -> Verification:
+    """Verify a bag in a directory or zip archive; `progress` is called with the number of lines read, now and then.
+
+    Never raises for what is wrong with the evidence: that is the result. EvidenceError if the path is no bag at all.
+    """
+    with open_bag(path) as files:
+        return _Procedure(files, key, progress or (lambda _: None)).run()
+
+
+def read_statement(files: BagFiles) -> tuple[Statement, Envelope | None]:
+    """The statement of a bag, with its envelope if it is signed; the signature is not checked. EvidenceError."""
+    if layout.ENVELOPE not in files.sizes:
+        return Statement.from_bytes(files.read(layout.STATEMENT), layout.STATEMENT), None
+    envelope = Envelope.from_bytes(files.read(layout.ENVELOPE), layout.ENVELOPE)
+    if envelope.payload_type != PAYLOAD_TYPE:
+        problem = f"expected a payload of type {PAYLOAD_TYPE}, got {shown(envelope.payload_type)}"
+        raise EvidenceError(layout.ENVELOPE, problem)
+    return Statement.from_bytes(envelope.payload, layout.ENVELOPE), envelope
+
+
+class _Procedure:
+    def __init__(self, files: BagFiles, key: PublicKey | None, progress: Callable[[int], None]) -> None:
+        self._files = files
+        self._key = key
+        self._progress = progress
+        self._steps = Steps()
+        self._digests: dict[str, str] = {}
+        """SHA-256 of every file, as far as they were read."""
+
+    def run(self) -> Verification:
+        """The steps, in the order in which a single reading of the records allows to take them."""
+        steps = self._steps
+        # The hashes that steps 1 and 3 compare. That of the records comes out of the reading for steps 4 to 8.
+        with steps.of(Step.STRUCTURE):
+            for name in self._files.sizes:
+                if name != layout.RECORDS:
+                    self._digests[name] = self._files.sha256(name)
+        # 2. Envelope and signature, and the statement for all steps after it.
+        sound, statement = Verdict.NOT_VERIFIED, None
+        with steps.of(Step.SIGNATURE):
+            sound, statement = self._signature()
+        # 6, first half: the leaf hashes are those of the tree whose root the statement gives.
+        if statement is not None:
+            with steps.of(Step.ROOT):
+                self._check_root(statement)
+        # 4, 7, 8, and the second half of 6: line by line.
+        trail = self._read_records(statement)
+        # 1. Structure and manifests.
+        with steps.of(Step.STRUCTURE):
+            self._structure()
+        if statement is None:
+            return steps.result(sound, run_id=None, record_count=0)
+        # 3. Statement against files.
+        with steps.of(Step.STATEMENT):
+            self._statement(statement)
+        # 5. Counts.
+        if trail is not None:
+            with steps.of(Step.COUNTS):
+                self._counts(statement, trail)
+        # 9. Verdict.
+        return steps.result(sound, run_id=statement.run.run_id, record_count=statement.record_count)
+
+    def _structure(self) -> None:
+        if self._files.read(layout.BAGIT) != layout.BAGIT_TEXT:
+            raise EvidenceError(layout.BAGIT, "expected BagIt 1.0 in UTF-8, got another declaration")
+        payload = {name for name in self._files.sizes if name.startswith(layout.PAYLOAD)}
+        for manifest, names in (
+            (layout.MANIFEST, payload),
+            (layout.TAG_MANIFEST, self._files.sizes.keys() - payload - _UNLISTED),
+        ):
+            listed = layout.parse_manifest(self._files.read(manifest), manifest)
+            _compare_files(listed, {name: self._digests.get(name) for name in names}, manifest)
+        if {layout.ENVELOPE, layout.STATEMENT} <= self._files.sizes.keys():
+            raise EvidenceError(layout.STATEMENT, f"expected no unsigned statement beside {layout.ENVELOPE}, got one")
+        size = sum(self._files.sizes.values())
+        self._steps.passed(Step.STRUCTURE, f"{len(self._files.sizes)} files, {size:,} bytes")
+
+    def _signature(self) -> tuple[Verdict, Statement]:
+        """The verdict that stands if all other steps pass, and the statement."""
+        statement, envelope = read_statement(self._files)
+        if envelope is None:
+            if self._key is not None:
+                expected = f"expected an envelope signed by the key {self._key.fingerprint}"
+                self._fail(
+                    Step.SIGNATURE, layout.ENVELOPE, f"{expected}, got none: the bag is unsigned, or it was removed"
+                )
+            self._steps.open(
+                Step.SIGNATURE, "UNSIGNED: anybody could have made this bag, and it is incomplete without an envelope"
+            )
+            return Verdict.UNSIGNED, statement
+        if self._key is None:
+            claim = f"it claims to be signed by the key {shown(envelope.keyid)}"
+            self._steps.open(Step.SIGNATURE, f"NOT CHECKED: no key was given; {claim}")
+            return Verdict.SIGNATURE_UNCHECKED, statement
+        with self._steps.of(Step.SIGNATURE):
+            envelope.verify(self._key, layout.ENVELOPE)
+            self._steps.passed(Step.SIGNATURE, f"signed by the key {envelope.keyid}")
+        return Verdict.VERIFIED, statement
+
+    def _statement(self, statement: Statement) -> None:
+        place = layout.ENVELOPE if layout.ENVELOPE in self._files.sizes else layout.STATEMENT
+        names = self._files.sizes.keys() - _NOT_SUBJECTS
+        _compare_files(statement.subjects, {name: self._digests.get(name) for name in names}, place)
+        if not statement.run.complete:
+            raise EvidenceError(f"{place}: complete", "expected true, got false: the export says that it is incomplete")
+        schema = self._digests.get(layout.SCHEMA)
+        epoch = f"epoch {statement.run.epoch}, whose schema has the SHA-256 {schema}"
+        self._steps.passed(Step.STATEMENT, f"{len(names)} files; {epoch}")
+
+    def _check_root(self, statement: Statement) -> None:
+        size = self._files.sizes.get(layout.LEAVES, 0)
+        if size != HASH_SIZE * statement.record_count:
+            expected = f"expected {HASH_SIZE} bytes for each of {statement.record_count:,} records"
+            raise EvidenceError(layout.LEAVES, f"{expected}, got {size:,} bytes")
+        root = tree_root(self._leaves()).hex()
+        if root != statement.root:
+            raise EvidenceError(layout.LEAVES, f"expected the root {statement.root} as in the statement, got {root}")
+
+    def _leaves(self) -> Iterator[bytes]:
+        rest = b""
+        for block in self._files.blocks(layout.LEAVES):
+            hashes = rest + block
+            end = len(hashes) - len(hashes) % HASH_SIZE
+            yield from (hashes[start : start + HASH_SIZE] for start in range(0, end, HASH_SIZE))
+            rest = hashes[end:]
+
+    def _read_records(self, statement: Statement | None) -> TrailChecker | None:
+        """Check every line. What the lines told together, None if one of them is at fault or none can be checked."""
+        digest = sha256()
+        trail = None
+
+        def hashed() -> Iterator[bytes]:
+            for block in self._files.blocks(layout.RECORDS):
+                digest.update(block)
+                yield block
+
+        blocks = hashed()
+        with self._steps.of(Step.LINES):
+            checker = self._checker()
+            self._check_lines(checker, blocks, statement)
+            trail = checker
+        # Whatever was at fault, steps 1 and 3 compare the hash of the whole file.
+        with self._steps.of(Step.STRUCTURE):
+            for _ in blocks:
+                pass
+            self._digests[layout.RECORDS] = digest.hexdigest()
+        return trail
+
+    def _checker(self) -> TrailChecker:
+        shapes = read_shapes(self._files.read(layout.SCHEMA), layout.SCHEMA)
+        rules = read_rules(self._files.read(layout.REFERENCES), layout.REFERENCES)
+        salted = layout.SALTS in self._files.sizes
+        salts = Salts.from_bytes(self._files.read(layout.SALTS), layout.SALTS) if salted else None
+        return TrailChecker(rules, shapes, salts)
+
+    def _check_lines(self, trail: TrailChecker, blocks: Iterator[bytes], statement: Statement | None) -> None:
+        leaves = self._leaves() if statement is not None and not self._steps.failed(Step.ROOT) else None
+        number = 0
+        for lines in batches_of_lines(blocks, layout.RECORDS):
+            # A line whose leaf hash is another is looked at first: what is wrong in it says more than that it was altered.
+            altered = None if leaves is None else _altered(lines, leaves)
+            trail.check(number + 1, lines if altered is None else lines[: altered[0] + 1])
+            if altered is not None:
+                raise _leaf_error(number + 1 + altered[0], *altered[1:])
+            number += len(lines)
+            self._progress(number)
+        if statement is not None and leaves is not None:
+            if number != statement.record_count:
+                problem = f"expected the line that the statement counts, one of {statement.record_count:,}, got the end"
+                raise StepError(Step.ROOT, f"{layout.RECORDS}, line {number + 1}", problem)
+            self._steps.passed(Step.ROOT, statement.root)
+        salts = "no salts" if layout.SALTS not in self._files.sizes else "salts derived"
+        self._steps.passed(Step.LINES, f"{number:,} records, {salts}")
+        self._steps.passed(Step.REFERENCES, "all lead to records in the bag")
+        goes_on = f"the run is {trail.run_status}: {trail.unfinished:,} records may still change"
+        self._steps.passed(Step.LIFECYCLES, goes_on if trail.unfinished else "all complete")
+
+    def _counts(self, statement: Statement, trail: TrailChecker) -> None:
+        place = layout.RECORDS
+        for what, expected, got in (
+            ("run_id", statement.run.run_id, trail.run_id),
+            ("status of the run", statement.run.run_status, trail.run_status),
+            *(
+                (f"{name} records", statement.counts.get(name, 0), trail.counts[name])
+                for name in _names(statement, trail)
+            ),
+        ):
+            if expected != got:
+                raise EvidenceError(
+                    place, f"{printable(what)}: expected {shown(expected)} as in the statement, got {shown(got)}"
+                )
+        self._steps.passed(Step.COUNTS, f"{trail.counts.total():,} records of {len(trail.counts)} types")
+
+
+def _compare_files(listed: Mapping[str, str], found: Mapping[str, str | None], place: str) -> None:
+    for name in sorted(listed.keys() | found.keys()):
+        if name not in found:
+            raise EvidenceError(printable(name), f"expected this file, which {place} lists, got none")
+        if name not in listed:
+            raise EvidenceError(printable(name), f"expected no such file, as {place} does not list it, got one")
+        if found[name] != listed[name]:
+            expected = f"expected the SHA-256 {listed[name]} as in {place}"
+            raise EvidenceError(name, f"{expected}, got {found[name] or 'a file that cannot be read'}")
+
+
+def _altered(lines: list[bytes], leaves: Iterator[bytes]) -> tuple[int, bytes, bytes | None] | None:
+    """The position of the first line that is not the one that was sealed, its leaf hash, and the one sealed."""
+    found = [leaf_hash(line) for line in lines]
+    claimed = list(islice(leaves, len(lines)))
+    if found == claimed:
+        return None
+    both = enumerate(zip_longest(found, claimed))
+    return next((at, leaf, sealed) for at, (leaf, sealed) in both if leaf != sealed)
+
+
+def _leaf_error(number: int, leaf: bytes, sealed: bytes | None) -> StepError:
+    place = f"{layout.RECORDS}, line {number}"
+    if sealed is None:
+        return StepError(Step.ROOT, place, "expected the end, as the statement counts no more records, got a line")
+    expected = f"expected the line that was sealed, with the leaf hash {sealed.hex()} as in {layout.LEAVES}"
+    return StepError(Step.ROOT, place, f"{expected}, got one with {leaf.hex()}")
+
+
+def _names(statement: Statement, trail: TrailChecker) -> list[str]:
+    return sorted(statement.counts.keys() | trail.counts.keys())

@@ -1,0 +1,236 @@
+"""The graph that settings describe: what joins its parts, and what is wrong with one that cannot run."""
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from elspeth.contracts.enums import RoutingMode
+from elspeth.core.settings import Settings, SettingsError, load_settings
+from elspeth.core.settings.wiring import wire
+from elspeth.plugins.manager import PluginManager
+
+PLUGINS = PluginManager.installed()
+
+FORKED: dict[str, Any] = {
+    "datasource": {"plugin": "null"},
+    "sinks": {"out": {"plugin": "null"}, "copy": {"plugin": "null"}},
+    "output_sink": "out",
+    "row_plugins": [
+        {"plugin": "passthrough"},
+        {"plugin": "passthrough", "branch": "a"},
+        {"plugin": "passthrough", "branch": "copy", "options": {"on_error": "out"}},
+    ],
+    "gates": [
+        {
+            "name": "split",
+            "condition": "True",
+            "routes": {"true": "fork", "false": "continue"},
+            "fork_to": ["a", "b", "copy"],
+        },
+        {"name": "last", "condition": "row['x']", "routes": {"x": "continue"}},
+    ],
+    "coalesce": [{"name": "meet", "branches": ["a", "b"]}],
+}
+
+
+def load(tmp_path: Path, settings: dict[str, Any]) -> Settings:
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return load_settings(path, environ={}, plugins=PLUGINS)
+
+
+def test_the_wiring_of_branches_that_meet_and_one_that_does_not(tmp_path: Path) -> None:
+    wiring = wire(load(tmp_path, FORKED))
+    gate, join = ("gates", 0), ("coalesce", 0)
+    assert {(wire.origin, wire.label): (wire.target, wire.mode) for wire in wiring.wires} == {
+        (("datasource",), "continue"): (("row_plugins", 0), RoutingMode.MOVE),
+        (("row_plugins", 0), "continue"): (gate, RoutingMode.MOVE),
+        (gate, "false"): (("gates", 1), RoutingMode.MOVE),
+        (gate, "a"): (("row_plugins", 1), RoutingMode.COPY),
+        (gate, "b"): (join, RoutingMode.COPY),
+        (gate, "copy"): (("row_plugins", 2), RoutingMode.COPY),
+        (("row_plugins", 1), "continue"): (join, RoutingMode.MOVE),
+        (("row_plugins", 2), "continue"): (("sinks", "copy"), RoutingMode.MOVE),
+        (("row_plugins", 2), "__error__"): (("sinks", "out"), RoutingMode.DIVERT),
+        (join, "continue"): (("gates", 1), RoutingMode.MOVE),
+        (("gates", 1), "x"): (("sinks", "out"), RoutingMode.MOVE),
+    }
+    order = wiring.places()
+    assert all(order.index(wire.origin) < order.index(wire.target) for wire in wiring.wires)
+
+
+def changed(**changes: object) -> dict[str, Any]:
+    """The settings with values set at paths such as ``gates__0__fork_to``."""
+    settings = deepcopy(FORKED)
+    for path, value in changes.items():
+        *way, last = [int(part) if part.isdecimal() else part for part in path.split("__")]
+        target: Any = settings
+        for part in way:
+            target = target[part]
+        if isinstance(target, list) and last == len(target):
+            target.append(value)
+        else:
+            target[last] = value
+    return settings
+
+
+SECOND_FORK = {"name": "again", "condition": "True", "routes": {"true": "fork", "false": "continue"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"gates__0__fork_to": None},
+            [
+                "gates[0].fork_to: is required when a route forks: name the branches",
+                "row_plugins[1].branch: no gate forks to 'a': expected one of no branch at all",
+                "row_plugins[2].branch: no gate forks to 'copy': expected one of no branch at all",
+                "coalesce[0].branches[0]: no gate forks to 'a': expected one of no branch at all",
+                "coalesce[0].branches[1]: no gate forks to 'b': expected one of no branch at all",
+            ],
+        ),
+        (
+            {"gates__1__fork_to": ["out"]},
+            ["gates[1].fork_to: names branches, but no route forks: expected a route with the destination 'fork'"],
+        ),
+        ({"gates__0__fork_to": ["a", "b", "copy", "a"]}, ["gates[0].fork_to[3]: branch 'a' is named twice"]),
+        (
+            {"gates__0__fork_to": ["a", "b", "copy", "true"]},
+            ["gates[0].fork_to[3]: 'true' is a route of this gate already: give the branch another name"],
+        ),
+        (
+            {"gates__0__fork_to": ["a", "b", "copy", "cpy"]},
+            [
+                (
+                    "gates[0].fork_to[3]: branch 'cpy' leads nowhere: no coalesce lists it, "
+                    "and no sink has its name; did you mean 'copy'?"
+                )
+            ],
+        ),
+        (
+            {"sinks__a": {"plugin": "null"}},
+            ["gates[0].fork_to[0]: 'a' is both a sink and a branch of a coalesce: give one of them another name"],
+        ),
+        (
+            {"row_plugins__1__branch": "xy"},
+            ["row_plugins[1].branch: no gate forks to 'xy': expected one of a, b, copy"],
+        ),
+        (
+            {"coalesce__0__branches": ["a", "b", "c"]},
+            ["coalesce[0].branches[2]: no gate forks to 'c': expected one of a, b, copy"],
+        ),
+        (
+            {"coalesce__1": {"name": "twice", "branches": ["b", "a"]}},
+            [
+                "coalesce[1].branches[0]: branch 'b' is listed by coalesce[0] already: a branch is joined once",
+                "coalesce[1].branches[1]: branch 'a' is listed by coalesce[0] already: a branch is joined once",
+            ],
+        ),
+        (
+            {"gates__2": SECOND_FORK | {"fork_to": ["a", "copy"]}},
+            ["coalesce[0].branches[0]: gates[0] and gates[2] fork to 'a': a branch that is joined needs one fork"],
+        ),
+        (
+            {
+                "gates__0__fork_to": ["a", "copy"],
+                "gates__2": SECOND_FORK | {"fork_to": ["b"]},
+            },
+            [
+                (
+                    "coalesce[0].branches: the branches come from gates[0] and gates[2]: "
+                    "branches that meet must come from one fork"
+                ),
+            ],
+        ),
+        (
+            {"row_plugins__1": {"plugin": "json_explode", "options": {"array_field": "x"}, "branch": "a"}},
+            [
+                (
+                    "row_plugins[1].branch: 'json_explode' may make several rows of one, but rows of this branch are "
+                    "joined again, each with those of its own fork"
+                ),
+            ],
+        ),
+        (
+            {
+                "aggregations": [
+                    {"name": "sum", "plugin": "batch_stats", "options": {"value_field": "x"}, "branch": "a"}
+                ]
+            },
+            [
+                (
+                    "aggregations[0].output_mode: expected 'passthrough', got 'single': rows of this branch are joined "
+                    "again, each with those of its own fork"
+                ),
+            ],
+        ),
+        ({"coalesce__0__policy": "quorum"}, ["coalesce[0].quorum_count: is required by the policy 'quorum'"]),
+        (
+            {"coalesce__0__policy": "quorum", "coalesce__0__quorum_count": 3},
+            ["coalesce[0].quorum_count: expected at most the 2 branches, got 3"],
+        ),
+        (
+            {"coalesce__0__quorum_count": 1},
+            ["coalesce[0].quorum_count: belongs to the policy 'quorum', got the policy 'require_all'"],
+        ),
+        (
+            {"coalesce__0__policy": "best_effort"},
+            ["coalesce[0].timeout_seconds: is required by the policy 'best_effort'"],
+        ),
+        (
+            {"coalesce__0__merge": "select"},
+            ["coalesce[0].select_branch: expected one of the branches a, b, got None"],
+        ),
+        (
+            {"coalesce__0__select_branch": "a"},
+            ["coalesce[0].select_branch: belongs to the merge 'select', got the merge 'union'"],
+        ),
+        (
+            {"row_plugins__2__options": {"on_error": "oops"}},
+            ["row_plugins[2].options.on_error: unknown sink 'oops': expected one of discard, copy, out"],
+        ),
+        (
+            {"aggregations": [{"name": "x", "plugin": "batch_stats", "options": {"value_field": "x"}}] * 2},
+            ["aggregations[1].name: the name 'x' is taken by aggregations[0]: give each its own"],
+        ),
+        (
+            {
+                "gates__0__routes": {"true": "fork", "false": "out"},
+                "coalesce": [],
+                "gates__0__fork_to": ["out", "copy"],
+                "row_plugins": [],
+            },
+            ["gates[1]: no row comes here: no route of gates[0] continues"],
+        ),
+        (
+            {"gates__2": SECOND_FORK | {"branch": "copy", "fork_to": ["copy"]}},
+            ["row_plugins[2]: rows would go in a circle: row_plugins[2] -> gates[2] -> row_plugins[2]"],
+        ),
+    ],
+    ids=lambda value: repr(value) if isinstance(value, dict) else "",
+)
+def test_a_graph_that_cannot_run_is_refused(tmp_path: Path, changes: dict[str, object], expected: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, changed(**changes))
+    assert [str(problem) for problem in caught.value.problems] == expected
+
+
+def test_a_nested_fork_that_meets_twice_cannot_be_joined(tmp_path: Path) -> None:
+    inner = {"name": "inner", "condition": "True", "routes": {"true": "fork", "false": "continue"}, "branch": "a"}
+    settings = changed(
+        gates__2=inner | {"fork_to": ["p", "q", "r", "s"]},
+        coalesce__1={"name": "first", "branches": ["p", "q"]},
+        coalesce__2={"name": "second", "branches": ["r", "s"]},
+    )
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, settings)
+    assert [str(problem) for problem in caught.value.problems] == [
+        (
+            "gates[2].fork_to: meets again at 2 coalesce steps, but rows of this branch are joined again, "
+            "each with those of its own fork: expected at most one"
+        ),
+    ]

@@ -1,0 +1,150 @@
+"""Transforms in a run: rows changed, multiplied, refused; and what the trail says of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.plugins import Row
+from elspeth.core.canonical import stable_hash
+from elspeth.plugins.base import Plugin, Transform
+from tests.engine.graphs import graph_settings, run_graph, written
+from tests.engine.pipelines import Records
+
+ROWS: list[Row] = [{"id": 1, "items": ["a", "b"]}, {"id": 2, "items": ["c"]}, {"id": 3, "items": []}]
+
+
+def outcomes_of(records: Records) -> list[tuple[str, str | None]]:
+    return [(each["outcome"], each["sink_name"]) for each in records["token_outcome"]]
+
+
+def test_transforms_change_rows_in_the_order_of_the_file(tmp_path: Path) -> None:
+    plugins = [
+        {"plugin": "field_mapper", "options": {"mappings": {"id": "key"}}},
+        {"plugin": "field_mapper", "options": {"computed": {"double": "row['key'] * 2"}}},
+    ]
+    _, records = run_graph(tmp_path, graph_settings(tmp_path, [{"id": 4}], row_plugins=plugins))
+    assert written(tmp_path, "out") == [{"key": 4, "double": 8}]
+    states = sorted(records["node_state"], key=lambda state: state["step_index"])
+    hashes = [stable_hash(row) for row in ({"id": 4}, {"id": 4}, {"key": 4}, {"key": 4, "double": 8})]
+    assert [(state["input_hash"], state["output_hash"]) for state in states] == [
+        *zip(hashes, hashes[1:], strict=False),
+        (hashes[-1], hashes[-1]),
+    ]
+    assert [json.loads(state["success_reason_json"] or "null") for state in states] == [
+        None,
+        {"action": "field_mapper", "fields_modified": ["id", "key"]},
+        {"action": "field_mapper", "fields_modified": ["double"]},
+        None,
+    ]
+
+
+def test_one_row_becomes_several_that_go_on_in_order(tmp_path: Path) -> None:
+    plugins = [
+        {"plugin": "json_explode", "options": {"array_field": "items"}},
+        {"plugin": "mark", "options": {"field": "m"}},
+    ]
+    result, records = run_graph(tmp_path, graph_settings(tmp_path, ROWS, row_plugins=plugins))
+    assert [(row["id"], row["item"], row["m"]) for row in written(tmp_path, "out")] == [
+        (1, "a", True),
+        (1, "b", True),
+        (2, "c", True),
+    ]
+    assert (result.rows, result.rows_by_sink, result.failed) == (3, {"out": 3}, 1)
+    expanded = [each for each in records["token_outcome"] if each["outcome"] == "expanded"]
+    groups = {each["expand_group_id"]: json.loads(each["expected_branches_json"])["count"] for each in expanded}
+    children = [token for token in records["token"] if token["expand_group_id"]]
+    assert sorted(groups.values()) == [1, 2]
+    assert {group: sum(child["expand_group_id"] == group for child in children) for group in groups} == groups
+    parents = {parent["token_id"]: parent["parent_token_id"] for parent in records["token_parent"]}
+    assert {parents[child["token_id"]] for child in children} == {each["token_id"] for each in expanded}
+
+
+@pytest.mark.parametrize("destination", ["discard", "bad"])
+def test_a_row_that_a_transform_refuses_goes_where_the_settings_say(tmp_path: Path, destination: str) -> None:
+    options = {"field": "m", "fail": [1], "crash": [3], "on_error": destination}
+    plugins = [{"plugin": "mark", "options": options}]
+    sinks = ["bad"] if destination == "bad" else []
+    result, records = run_graph(tmp_path, graph_settings(tmp_path, ROWS, *sinks, row_plugins=plugins))
+    assert [row["id"] for row in written(tmp_path, "out")] == [2]
+    if destination == "bad":
+        assert written(tmp_path, "bad") == [ROWS[0], ROWS[2]]
+    assert result.failed == 2
+    where = "bad" if destination == "bad" else None
+    assert outcomes_of(records) == [("failed", where), ("completed", "out"), ("failed", where)]
+    errors = sorted(records["transform_error"], key=lambda error: error["created_at"])
+    assert [(error["destination"], json.loads(error["error_details_json"])) for error in errors] == [
+        (destination, {"exception": "refused", "type": "RowError", "id": 1}),
+        (destination, {"exception": "division by zero", "type": "ZeroDivisionError"}),
+    ]
+    failed = [state for state in records["node_state"] if state["status"] == "failed"]
+    hashes = {each["error_hash"] for each in records["token_outcome"] if each["outcome"] == "failed"}
+    assert hashes == {stable_hash(json.loads(state["error_json"])) for state in failed}
+    assert {error["row_hash"] for error in errors} == {state["input_hash"] for state in failed}
+    diverted = [event["mode"] for event in records.get("routing_event", [])]
+    assert diverted == (["divert", "divert"] if destination == "bad" else [])
+
+
+def test_a_schema_coerces_what_a_transform_gets_and_refuses_what_does_not_fit(tmp_path: Path) -> None:
+    schema = {"mode": "free", "fields": ["id: int"]}
+    plugins = [{"plugin": "passthrough", "options": {"schema": schema}}]
+    rows: list[Row] = [{"id": "7"}, {"id": "x"}, {}]
+    _, records = run_graph(tmp_path, graph_settings(tmp_path, rows, row_plugins=plugins))
+    assert written(tmp_path, "out") == [{"id": 7}]
+    assert [json.loads(error["error_details_json"])["exception"] for error in records["transform_error"]] == [
+        "field 'id': expected an integer of at most 9007199254740991, got 'x'",
+        "field 'id' is missing",
+    ]
+
+
+class Misbehaving(Transform):
+    """Answers what a transform must not answer."""
+
+    name = "misbehaving"
+    plugin_version = "1"
+    expands = True
+
+    def process(self, row: Row) -> Row | list[Row]:
+        """Something else for each id."""
+        answers: dict[object, object] = {1: None, 2: [], 3: [1], 4: {"x": float("nan")}, 5: {"x": {1, 2}}}
+        row["items"].append("spoilt")  # type: ignore[attr-defined]
+        return answers[row["id"]]  # type: ignore[return-value]
+
+
+class OneOnly(Misbehaving):
+    """Returns a list without having said that it does."""
+
+    name = "one_only"
+    expands = False
+
+    def process(self, row: Row) -> list[Row]:
+        """The row as a list."""
+        return [row]
+
+
+@pytest.mark.parametrize(
+    ("plugin", "number", "message"),
+    [
+        (Misbehaving, 1, "transform 'misbehaving' must return a row, a list of rows or a RowError, got NoneType"),
+        (Misbehaving, 2, "transform 'misbehaving' returned no rows: a row that ends here needs a RowError saying why"),
+        (
+            Misbehaving,
+            3,
+            "transform 'misbehaving' must return a row, a list of rows or a RowError, got a list that holds something else",
+        ),
+        (Misbehaving, 4, "nan is not a JSON number"),
+        (Misbehaving, 5, "value of type set has no canonical JSON"),
+        (OneOnly, 6, "transform 'one_only' must return one row: it does not declare that it expands rows"),
+    ],
+)
+def test_an_answer_that_no_transform_may_give_is_an_error_of_the_row(
+    tmp_path: Path, plugin: type[Plugin], number: int, message: str
+) -> None:
+    row: Row = {"id": number, "items": [1]}
+    settings = graph_settings(
+        tmp_path, [row], "bad", row_plugins=[{"plugin": plugin.name, "options": {"on_error": "bad"}}]
+    )
+    _, records = run_graph(tmp_path, settings, plugin)
+    (error,) = records["transform_error"]
+    assert json.loads(error["error_details_json"])["exception"] == message
+    assert written(tmp_path, "bad") == [row]  # what the plugin did to its copy is not seen
