@@ -97,7 +97,7 @@ def record_run(database: Path, size: int) -> None:
 def export_run(database: Path, path: Path, form: str) -> None:
     """Export the run."""
     from elspeth.core.landscape.database import LandscapeDB
-    from elspeth.core.landscape.export_files import ExportFormat, write_export
+    from elspeth.core.landscape.export.files import ExportFormat, write_export
 
     with LandscapeDB(f"sqlite:///{database}", create_tables=False) as db:
         write_export(db, "benchmark", path, format=ExportFormat(form))

@@ -2,7 +2,12 @@
 
 from hypothesis import settings
 
-pytest_plugins = ("tests.fixtures.databases", "tests.fixtures.landscapes", "tests.fixtures.postgres")
+pytest_plugins = (
+    "tests.fixtures.databases",
+    "tests.fixtures.landscapes",
+    "tests.fixtures.legacy",
+    "tests.fixtures.postgres",
+)
 
 # A slow machine is no counterexample. Everything else stays as Hypothesis sets it, which differs in CI.
 settings.register_profile("elspeth", settings(), deadline=None)

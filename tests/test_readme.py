@@ -41,8 +41,8 @@ def test_the_example_and_the_question_about_it(
     assert main(arguments(explain)) == 0
     from_database = capsys.readouterr().out
     assert normalised(from_database) == normalised(shown)
-    from_export = "explain --run latest --row 2 --from examples/audit_export/output/audit_trail.json".split()
-    assert main(from_export) == 0
+    export = "examples/audit_export/output/audit_trail.json"
+    assert main(["explain", "--run", "latest", "--row", "2", "--from", export]) == 0
     assert "outcome: completed, to sink non_corporate" in capsys.readouterr().out
 
 

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from elspeth.cli import main
 from elspeth.cli.story_text import story_text
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export_files import ExportFormat, write_export
+from elspeth.core.landscape.export.files import ExportFormat, write_export
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.store import RecordStore
-from elspeth.core.landscape.story_reader import row_story
-from elspeth.core.landscape.trail import DatabaseTrail
+from elspeth.core.landscape.story.reader import row_story
+from elspeth.core.landscape.story.trail import DatabaseTrail
 from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, Row
 from elspeth_schema.strategies import whole_runs

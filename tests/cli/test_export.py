@@ -13,8 +13,8 @@ import pytest
 from elspeth.cli import main
 from elspeth.cli.record_display import record_display
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export_format import ExportFormat
-from elspeth.core.landscape.export_reader import read_export
+from elspeth.core.landscape.export.format import ExportFormat
+from elspeth.core.landscape.export.reader import read_export
 from tests.fixtures.rich_run import export_to, recorded, rich_run
 
 ROOT = Path(__file__).parent.parent.parent

@@ -1,6 +1,7 @@
 """Transforms in a run: rows changed, multiplied, refused; and what the trail says of it."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_transforms_change_rows_in_the_order_of_the_file(tmp_path: Path) -> None
     states = sorted(records["node_state"], key=lambda state: state["step_index"])
     hashes = [stable_hash(row) for row in ({"id": 4}, {"id": 4}, {"key": 4}, {"key": 4, "double": 8})]
     assert [(state["input_hash"], state["output_hash"]) for state in states] == [
-        *zip(hashes, hashes[1:], strict=False),
+        *pairwise(hashes),
         (hashes[-1], hashes[-1]),
     ]
     assert [json.loads(state["success_reason_json"] or "null") for state in states] == [
@@ -130,7 +131,10 @@ class OneOnly(Misbehaving):
         (
             Misbehaving,
             3,
-            "transform 'misbehaving' must return a row, a list of rows or a RowError, got a list that holds something else",
+            (
+                "transform 'misbehaving' must return a row, a list of rows or a RowError, "
+                "got a list that holds something else"
+            ),
         ),
         (Misbehaving, 4, "nan is not a JSON number"),
         (Misbehaving, 5, "value of type set has no canonical JSON"),

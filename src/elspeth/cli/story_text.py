@@ -17,7 +17,7 @@ from elspeth.contracts.audit import (
     TransformErrorRecord,
     ValidationErrorRecord,
 )
-from elspeth.core.landscape.story import (
+from elspeth.core.landscape.story.model import (
     BatchStory,
     MentionedToken,
     OperationStory,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from elspeth.contracts.enums import ExportStatus
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.export_files import ExportFormat, write_export
+from elspeth.core.landscape.export.files import ExportFormat, write_export
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.settings.model import ExportSettings
 from elspeth.engine.errors import ExportFailedError

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
@@ -34,6 +33,7 @@ from securesystemslib.signer import (  # type: ignore[attr-defined]  # it names 
 from securesystemslib.signer import Signer as LibrarySigner  # type: ignore[attr-defined]
 
 from elspeth.evidence.errors import KeyFileError
+from elspeth.evidence.key_type import KeyType
 
 __all__ = ["PRIVATE_KEY", "PUBLIC_KEY", "KeyType", "PublicKey", "Signer", "generate", "load_public_key", "load_signer"]
 
@@ -45,13 +45,6 @@ _MAX_SIZE = 64 * 1024
 
 _Supported: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
-
-
-class KeyType(StrEnum):
-    """The signature algorithms."""
-
-    ECDSA = "ecdsa"
-    ED25519 = "ed25519"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,41 +27,55 @@ class Members:
             raise EvidenceError(self._place, f"expected no further member, got {shown(name)}")
 
     def expect(self, name: str, value: Json) -> None:
+        """Take a member that must have this value."""
         found = self._take(name)
         if found != value or isinstance(found, bool):
             raise self._unexpected(name, shown(value), found)
 
     def text(self, name: str) -> str:
+        """Take a text."""
         value = self._take(name)
         if not isinstance(value, str):
             raise self._unexpected(name, "text", value)
         return value
 
     def sha256(self, name: str) -> str:
+        """Take a SHA-256, 64 hex digits."""
         value = self.text(name)
         if not _SHA256.fullmatch(value):
             raise self._unexpected(name, "a SHA-256 in hexadecimal", value)
         return value
 
+    def sha256s(self, name: str) -> tuple[str, ...]:
+        """Take an array of SHA-256, 64 hex digits each."""
+        values = self.texts(name)
+        if not all(map(_SHA256.fullmatch, values)):
+            raise self._unexpected(name, "an array of SHA-256 in hexadecimal", values)
+        return values
+
     def number(self, name: str) -> int:
+        """Take an integer."""
         value = self._take(name)
         if not isinstance(value, int) or isinstance(value, bool):
             raise self._unexpected(name, "a whole number", value)
         return value
 
     def truth(self, name: str) -> bool:
+        """Take a boolean."""
         value = self._take(name)
         if not isinstance(value, bool):
             raise self._unexpected(name, "true or false", value)
         return value
 
     def sequence(self, name: str) -> Sequence[Json]:
+        """Take an array."""
         value = self._take(name)
         if not isinstance(value, list):
             raise self._unexpected(name, "an array", value)
         return value
 
     def texts(self, name: str) -> tuple[str, ...]:
+        """Take an array of texts."""
         values = self.sequence(name)
         texts = tuple(value for value in values if isinstance(value, str))
         if len(texts) != len(values):
@@ -69,6 +83,7 @@ class Members:
         return texts
 
     def objects(self, name: str) -> list[Members]:
+        """Take an array of objects, each to be read strictly, too."""
         values = self.sequence(name)
         if not all(isinstance(value, dict) for value in values):
             raise self._unexpected(name, "an array of objects", values)
@@ -76,22 +91,32 @@ class Members:
         return [Members(cast("Mapping[str, Json]", value), place) for value, place in zip(values, places, strict=True)]
 
     def optional_text(self, name: str) -> str | None:
+        """Take a text or null."""
         value = self._take(name)
         if value is not None and not isinstance(value, str):
             raise self._unexpected(name, "text or null", value)
         return value
 
+    def optional_object(self, name: str) -> Mapping[str, Json] | None:
+        """Take an object or null, as it is."""
+        value = self._take(name)
+        if value is not None and not isinstance(value, dict):
+            raise self._unexpected(name, "an object or null", value)
+        return value
+
     def members(self, name: str) -> Members:
+        """Take an object, to be read strictly, too."""
         value = self._take(name)
         if not isinstance(value, dict):
             raise self._unexpected(name, "an object", value)
         return Members(value, f"{self._place}: {name}")
 
     def counts(self, name: str) -> dict[str, int]:
-        reader = self.members(name)
-        counts = {each: reader.number(each) for each in list(reader._rest)}
-        if any(count < 1 for count in counts.values()):
-            raise self._unexpected(name, "counts of at least one", counts)
+        """Take an object of integers of at least one."""
+        value = self._take(name)
+        counts = {each: count for each, count in value.items() if type(count) is int} if isinstance(value, dict) else {}
+        if counts != value or any(count < 1 for count in counts.values()):
+            raise self._unexpected(name, "an object of counts of at least one", value)
         return counts
 
     def _take(self, name: str) -> Json:

@@ -20,7 +20,7 @@ from typing import IO
 from elspeth.evidence.errors import EvidenceError, shown
 from elspeth.evidence.layout import BAGIT
 
-__all__ = ["MAX_DOCUMENT", "BagFiles", "open_bag"]
+__all__ = ["MAX_DOCUMENT", "BagFiles", "looks_like_bag", "open_bag"]
 
 MAX_FILES = 1000
 """A bag has about a dozen files; a list of them must not fill the memory."""
@@ -106,6 +106,11 @@ def open_bag(path: Path) -> Iterator[BagFiles]:
         raise EvidenceError(str(path), f"expected a bag, a directory or zip archive: {_reason(error)}") from error
     with archive:
         yield _Archive(path, archive, _checked_members(archive, path))
+
+
+def looks_like_bag(path: Path) -> bool:
+    """Whether the path can be a bag at all: a directory, or a file that is a zip archive."""
+    return path.is_dir() or zipfile.is_zipfile(path)
 
 
 def _listed(top: Path) -> dict[str, int]:

@@ -166,7 +166,7 @@ class _SchemaReader:
         choices = (members["const"],) if "const" in members else members.get("enum")
         if choices is not None and not (isinstance(choices, list | tuple) and all(map(_is_plain, choices))):
             raise self._error(where, f"expected plain values to choose from, got {shown(choices)}")
-        if kind is None and not choices or kind is not None and kind not in _TYPES:
+        if (kind is None and not choices) or (kind is not None and kind not in _TYPES):
             raise self._error(where, f"expected a type of {', '.join(_TYPES)}, got {shown(kind)}")
         max_length = self._bound(members, "maxLength", where)
         return ValueRule(
@@ -192,7 +192,7 @@ class _SchemaReader:
 
     def _bound(self, members: Mapping[str, Json], name: str, where: str) -> float | None:
         value = members.get(name)
-        if value is None or isinstance(value, int | float) and not isinstance(value, bool):
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             return value
         raise self._error(where, f"expected a number in {name}, got {shown(value)}")
 

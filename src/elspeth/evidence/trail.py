@@ -153,7 +153,8 @@ class TrailChecker:
 
     def _closed(self, columns: _Columns, picked: Picked, reference: Reference) -> bool:
         """Whether all that the records refer to came before them."""
-        keys = [key for key in picked.of(columns) if None not in key]
+        # Neighbours often refer to the same record.
+        keys = [key for key in set(picked.of(columns)) if None not in key]
         return self._keys[reference.record_type].issuperset(_compact(keys))
 
     def _unfinished(self, columns: _Columns) -> int:

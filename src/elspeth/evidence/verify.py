@@ -25,7 +25,7 @@ from elspeth.evidence.salts import Salts
 from elspeth.evidence.statement import PAYLOAD_TYPE, Statement
 from elspeth.evidence.trail import TrailChecker
 
-__all__ = ["read_statement", "verify_bag"]
+__all__ = ["check_signature", "leaf_hashes", "read_statement", "verify_bag"]
 
 _UNLISTED = frozenset({layout.TAG_MANIFEST, layout.TIMESTAMP})
 """Tag files that no manifest lists."""
@@ -58,6 +58,34 @@ def read_statement(files: BagFiles) -> tuple[Statement, Envelope | None]:
     return Statement.from_bytes(envelope.payload, layout.ENVELOPE), envelope
 
 
+def leaf_hashes(files: BagFiles) -> Iterator[bytes]:
+    """The leaf hashes that the bag claims, in the order of the lines; EvidenceError if they cannot be read."""
+    rest = b""
+    for block in files.blocks(layout.LEAVES):
+        hashes = rest + block
+        end = len(hashes) - len(hashes) % HASH_SIZE
+        yield from [hashes[start : start + HASH_SIZE] for start in range(0, end, HASH_SIZE)]
+        rest = hashes[end:]
+
+
+def check_signature(envelope: Envelope | None, key: PublicKey | None, steps: Steps, place: str) -> Verdict:
+    """Step 2. The verdict that stands if all other steps pass."""
+    with steps.of(Step.SIGNATURE):
+        if envelope is None and key is not None:
+            expected = f"expected one signed by the key {key.fingerprint}"
+            raise EvidenceError(place, f"{expected}, got none: it is unsigned, or the envelope was removed")
+        if envelope is None:
+            steps.open(Step.SIGNATURE, "UNSIGNED: anybody could have made this; without an envelope it is incomplete")
+            return Verdict.UNSIGNED
+        if key is None:
+            claim = f"it claims to be signed by the key {shown(envelope.keyid)}"
+            steps.open(Step.SIGNATURE, f"NOT CHECKED: no key was given; {claim}")
+            return Verdict.SIGNATURE_UNCHECKED
+        envelope.verify(key, place)
+        steps.passed(Step.SIGNATURE, f"signed by the key {envelope.keyid}")
+    return Verdict.VERIFIED
+
+
 class _Procedure:
     def __init__(self, files: BagFiles, key: PublicKey | None, progress: Callable[[int], None]) -> None:
         self._files = files
@@ -78,7 +106,8 @@ class _Procedure:
         # 2. Envelope and signature, and the statement for all steps after it.
         sound, statement = Verdict.NOT_VERIFIED, None
         with steps.of(Step.SIGNATURE):
-            sound, statement = self._signature()
+            statement, envelope = read_statement(self._files)
+            sound = check_signature(envelope, self._key, steps, layout.ENVELOPE)
         # 6, first half: the leaf hashes are those of the tree whose root the statement gives.
         if statement is not None:
             with steps.of(Step.ROOT):
@@ -115,28 +144,6 @@ class _Procedure:
         size = sum(self._files.sizes.values())
         self._steps.passed(Step.STRUCTURE, f"{len(self._files.sizes)} files, {size:,} bytes")
 
-    def _signature(self) -> tuple[Verdict, Statement]:
-        """The verdict that stands if all other steps pass, and the statement."""
-        statement, envelope = read_statement(self._files)
-        if envelope is None:
-            if self._key is not None:
-                expected = f"expected an envelope signed by the key {self._key.fingerprint}"
-                self._fail(
-                    Step.SIGNATURE, layout.ENVELOPE, f"{expected}, got none: the bag is unsigned, or it was removed"
-                )
-            self._steps.open(
-                Step.SIGNATURE, "UNSIGNED: anybody could have made this bag, and it is incomplete without an envelope"
-            )
-            return Verdict.UNSIGNED, statement
-        if self._key is None:
-            claim = f"it claims to be signed by the key {shown(envelope.keyid)}"
-            self._steps.open(Step.SIGNATURE, f"NOT CHECKED: no key was given; {claim}")
-            return Verdict.SIGNATURE_UNCHECKED, statement
-        with self._steps.of(Step.SIGNATURE):
-            envelope.verify(self._key, layout.ENVELOPE)
-            self._steps.passed(Step.SIGNATURE, f"signed by the key {envelope.keyid}")
-        return Verdict.VERIFIED, statement
-
     def _statement(self, statement: Statement) -> None:
         place = layout.ENVELOPE if layout.ENVELOPE in self._files.sizes else layout.STATEMENT
         names = self._files.sizes.keys() - _NOT_SUBJECTS
@@ -152,17 +159,9 @@ class _Procedure:
         if size != HASH_SIZE * statement.record_count:
             expected = f"expected {HASH_SIZE} bytes for each of {statement.record_count:,} records"
             raise EvidenceError(layout.LEAVES, f"{expected}, got {size:,} bytes")
-        root = tree_root(self._leaves()).hex()
+        root = tree_root(leaf_hashes(self._files)).hex()
         if root != statement.root:
             raise EvidenceError(layout.LEAVES, f"expected the root {statement.root} as in the statement, got {root}")
-
-    def _leaves(self) -> Iterator[bytes]:
-        rest = b""
-        for block in self._files.blocks(layout.LEAVES):
-            hashes = rest + block
-            end = len(hashes) - len(hashes) % HASH_SIZE
-            yield from (hashes[start : start + HASH_SIZE] for start in range(0, end, HASH_SIZE))
-            rest = hashes[end:]
 
     def _read_records(self, statement: Statement | None) -> TrailChecker | None:
         """Check every line. What the lines told together, None if one of them is at fault or none can be checked."""
@@ -194,7 +193,7 @@ class _Procedure:
         return TrailChecker(rules, shapes, salts)
 
     def _check_lines(self, trail: TrailChecker, blocks: Iterator[bytes], statement: Statement | None) -> None:
-        leaves = self._leaves() if statement is not None and not self._steps.failed(Step.ROOT) else None
+        leaves = leaf_hashes(self._files) if statement is not None and not self._steps.failed(Step.ROOT) else None
         number = 0
         for lines in batches_of_lines(blocks, layout.RECORDS):
             # A line whose leaf hash is another is looked at first: what is wrong in it says more than that it was altered.
@@ -245,7 +244,7 @@ def _compare_files(listed: Mapping[str, str], found: Mapping[str, str | None], p
 
 def _altered(lines: list[bytes], leaves: Iterator[bytes]) -> tuple[int, bytes, bytes | None] | None:
     """The position of the first line that is not the one that was sealed, its leaf hash, and the one sealed."""
-    found = [leaf_hash(line) for line in lines]
+    found = list(map(leaf_hash, lines))
     claimed = list(islice(leaves, len(lines)))
     if found == claimed:
         return None

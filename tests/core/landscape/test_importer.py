@@ -13,12 +13,12 @@ from sqlalchemy import create_engine, func, inspect, select
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape import importer
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError, SchemaCompatibilityError
-from elspeth.core.landscape.export_files import write_export
-from elspeth.core.landscape.export_format import ExportFormat
-from elspeth.core.landscape.export_forms import ExportError
+from elspeth.core.landscape.export.files import write_export
+from elspeth.core.landscape.export.format import ExportFormat
+from elspeth.core.landscape.export.forms import ExportError
+from elspeth.core.landscape.export.signing import ManifestBuilder
 from elspeth.core.landscape.exporter import LandscapeExporter
 from elspeth.core.landscape.importer import import_export, import_into
-from elspeth.core.landscape.signing import ManifestBuilder
 from elspeth_schema.contracts import AuditRecord, RunStatus
 from elspeth_schema.tables import metadata
 from tests.fixtures.landscapes import NewLandscape, in_memory

@@ -12,8 +12,8 @@ from elspeth.cli.failures import failures_reported
 from elspeth.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from elspeth.core.landscape.story import RowStory
-    from elspeth.core.landscape.trail import Trail
+    from elspeth.core.landscape.story.model import RowStory
+    from elspeth.core.landscape.story.trail import Trail
 
 __all__ = ["explain"]
 
@@ -43,7 +43,7 @@ def explain(
         raise typer.BadParameter("give -d or --from: either the audit database or an export")
     with failures_reported():
         from elspeth.cli.story_text import story_text  # noqa: PLC0415  start time
-        from elspeth.core.landscape.story import story_json  # noqa: PLC0415
+        from elspeth.core.landscape.story.model import story_json  # noqa: PLC0415
 
         if export is not None:
             story = _from_export(export, run, row, token)
@@ -54,7 +54,7 @@ def explain(
 
 def _from_database(database: str, run: str, row: int | None, token: str | None) -> RowStory:
     from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415  start time
-    from elspeth.core.landscape.trail import DatabaseTrail  # noqa: PLC0415
+    from elspeth.core.landscape.story.trail import DatabaseTrail  # noqa: PLC0415
 
     with open_landscape(database) as db:
         run_id = resolve_run(db, run)
@@ -65,7 +65,7 @@ def _from_database(database: str, run: str, row: int | None, token: str | None) 
 def _from_export(path: Path, run: str, row: int | None, token: str | None) -> RowStory:
     from elspeth.core.landscape.exporter import RunNotFoundError  # noqa: PLC0415  start time
     from elspeth.core.landscape.select_run import LATEST  # noqa: PLC0415
-    from elspeth.core.landscape.trail import ExportTrail  # noqa: PLC0415
+    from elspeth.core.landscape.story.trail import ExportTrail  # noqa: PLC0415
 
     trail = ExportTrail(path)
     if run not in (LATEST, trail.run_id):
@@ -74,6 +74,6 @@ def _from_export(path: Path, run: str, row: int | None, token: str | None) -> Ro
 
 
 def _story(trail: Trail, row: int | None, token: str | None) -> RowStory:
-    from elspeth.core.landscape.story_reader import row_story, token_story  # noqa: PLC0415  start time
+    from elspeth.core.landscape.story.reader import row_story, token_story  # noqa: PLC0415  start time
 
     return row_story(trail, row) if row is not None else token_story(trail, token or "")

@@ -14,7 +14,7 @@ from elspeth.cli.options import JsonOption
 from elspeth.cli.record_display import record_display
 from elspeth.cli.signing_key import SignOption, signing_key
 from elspeth.cli.text import aligned
-from elspeth.core.landscape.export_format import ExportFormat
+from elspeth.core.landscape.export.format import ExportFormat
 
 __all__ = ["export"]
 
@@ -38,7 +38,7 @@ def export(
     """Export everything that was recorded of a run. An export that has the name already is replaced."""
     key = signing_key(wanted=hmac)
     with failures_reported():
-        from elspeth.core.landscape.export_files import write_export  # noqa: PLC0415  start time
+        from elspeth.core.landscape.export.files import write_export  # noqa: PLC0415  start time
         from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
 
         with open_landscape(database) as db, record_display("export") as progress:

@@ -14,7 +14,7 @@ from elspeth.cli.signing_key import CheckOption, signing_key
 from elspeth.cli.text import aligned
 
 if TYPE_CHECKING:
-    from elspeth.core.landscape.export_verifier import ExportSummary
+    from elspeth.core.landscape.export.verifier import ExportSummary
 
 __all__ = ["import_"]
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.lines import Chunk, chunks_of, records_of
-from elspeth.core.landscape.signing import ManifestBuilder, sign_record, signed_lines
+from elspeth.core.landscape.export.lines import Chunk, chunks_of, records_of
+from elspeth.core.landscape.export.signing import ManifestBuilder, sign_record, signed_lines
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, RUN, RecordType
 
@@ -30,7 +30,7 @@ class LandscapeExporter:
 
     One export sees one snapshot of the database, and makes one query per record type whatever the size of the run.
     `include_payloads` exports what the schema withholds, too; the manifest tells. `progress` is called with the number
-    of records exported so far, every thousand and at the end.
+    of records exported so far, at least every thousand and at the end.
     """
 
     def __init__(

@@ -13,9 +13,9 @@ from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.engines import durable_engine, parsed_url, sqlite_path
 from elspeth.core.landscape.errors import LandscapeError
-from elspeth.core.landscape.export_forms import ExportError
-from elspeth.core.landscape.export_reader import ExportEntry, read_export
-from elspeth.core.landscape.export_verifier import ExportSummary
+from elspeth.core.landscape.export.forms import ExportError
+from elspeth.core.landscape.export.reader import ExportEntry, read_export
+from elspeth.core.landscape.export.verifier import ExportSummary
 from elspeth.core.landscape.mapping import mapper, record_type_of
 from elspeth.core.landscape.migration.bookkeeping import create_schema
 from elspeth.core.landscape.migration.state import Condition, look

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, insert, select
 
 from elspeth.core.canonical import canonical_bytes
-from elspeth.core.landscape.lines import chunks_of, records_of
+from elspeth.core.landscape.export.lines import chunks_of, records_of
 from elspeth.core.landscape.mapping import mapper
 from elspeth.core.landscape.migration.bookkeeping import seal_leaves_table, seals_table
 from elspeth.evidence.merkle import TreeHasher, leaf_hash

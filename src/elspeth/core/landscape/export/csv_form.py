@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from elspeth.core.canonical import canonical_json
-from elspeth.core.landscape.export_forms import MANIFEST_FILE, ExportGroups, manifest_file
-from elspeth.core.landscape.signing import MANIFEST
+from elspeth.core.landscape.export.forms import MANIFEST_FILE, ExportGroups, manifest_file
+from elspeth.core.landscape.export.signing import MANIFEST
 
 __all__ = ["write_csv"]
 

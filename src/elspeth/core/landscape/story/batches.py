@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from elspeth.core.landscape.story import BatchStory, MemberStory, MentionedToken, OutputStory
-from elspeth.core.landscape.trail import Trail, grouped, referred
+from elspeth.core.landscape.story.model import BatchStory, MemberStory, MentionedToken, OutputStory
+from elspeth.core.landscape.story.trail import Trail, grouped, referred
 from elspeth_schema import records
 from elspeth_schema.contracts import Artifact, Batch, BatchMember, BatchOutput
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from elspeth.core.landscape.export_forms import MANIFEST_FILE, ExportError
+from elspeth.core.landscape.export.forms import MANIFEST_FILE, ExportError
 from elspeth_schema.records import RECORD_TYPES
 
 __all__ = ["DIRECTORY_FORMS", "is_export_directory", "replacing_directory", "replacing_file"]

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar, cast
 from sqlalchemy import Connection
 
 from elspeth.core.chunks import chunks
-from elspeth.core.landscape.export_reader import read_export
+from elspeth.core.landscape.export.reader import read_export
 from elspeth.core.landscape.mapping import mapper, record_type_of, reshaped
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RecordType

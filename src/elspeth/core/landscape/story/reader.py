@@ -11,10 +11,10 @@ from graphlib import CycleError, TopologicalSorter
 
 from elspeth.core.landscape.database import LandscapeError
 from elspeth.core.landscape.mapping import mapper
-from elspeth.core.landscape.story import RowStory, TokenStory
-from elspeth.core.landscape.story_batches import read_batches
-from elspeth.core.landscape.story_steps import read_operations, read_steps
-from elspeth.core.landscape.trail import Trail, grouped, referred
+from elspeth.core.landscape.story.batches import read_batches
+from elspeth.core.landscape.story.model import RowStory, TokenStory
+from elspeth.core.landscape.story.steps import read_operations, read_steps
+from elspeth.core.landscape.story.trail import Trail, grouped, referred
 from elspeth_schema import records
 from elspeth_schema.contracts import Row, Token, TokenParent
 

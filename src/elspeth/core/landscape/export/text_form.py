@@ -9,7 +9,7 @@ from typing import BinaryIO
 import orjson
 
 from elspeth.core.canonical import CanonicalError, canonical_bytes
-from elspeth.core.landscape.export_forms import ExportError, StoredRecord
+from elspeth.core.landscape.export.forms import ExportError, StoredRecord
 
 __all__ = ["parse_line", "read_text", "write_array", "write_lines"]
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from sqlalchemy import event, insert
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export_files import ExportFormat, write_export
+from elspeth.core.landscape.export.files import ExportFormat, write_export
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.store import RecordStore
-from elspeth.core.landscape.story import RowStory, StepStory, TokenStory, story_json
-from elspeth.core.landscape.story_reader import NotRecordedError, row_story, token_story
-from elspeth.core.landscape.trail import DatabaseTrail, ExportTrail, Trail
+from elspeth.core.landscape.story.model import RowStory, StepStory, TokenStory, story_json
+from elspeth.core.landscape.story.reader import NotRecordedError, row_story, token_story
+from elspeth.core.landscape.story.trail import DatabaseTrail, ExportTrail, Trail
 from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, Row, RowOutcome
 from elspeth_schema.strategies import whole_runs

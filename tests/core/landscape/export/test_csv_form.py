@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.core.canonical import canonical_json
-from elspeth.core.landscape.export_format import ExportFormat
+from elspeth.core.landscape.export.format import ExportFormat
 from elspeth_schema.records import RECORD_TYPES
 from tests.fixtures.rich_run import export_to, rich_run
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from elspeth.core.landscape.story import OperationStory, RouteStory, StepStory
-from elspeth.core.landscape.trail import Trail, grouped, referred
+from elspeth.core.landscape.story.model import OperationStory, RouteStory, StepStory
+from elspeth.core.landscape.story.trail import Trail, grouped, referred
 from elspeth_schema import records
 from elspeth_schema.contracts import Artifact, NodeState, NodeStateStatus, NodeType
 

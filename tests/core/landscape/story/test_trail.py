@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export_files import ExportFormat, write_export
-from elspeth.core.landscape.export_forms import ExportError
+from elspeth.core.landscape.export.files import ExportFormat, write_export
+from elspeth.core.landscape.export.forms import ExportError
 from elspeth.core.landscape.store import RecordStore
-from elspeth.core.landscape.trail import DatabaseTrail, ExportTrail, Trail, grouped, referred
+from elspeth.core.landscape.story.trail import DatabaseTrail, ExportTrail, Trail, grouped, referred
 from elspeth_schema import records
 from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, TransformErrorRecord

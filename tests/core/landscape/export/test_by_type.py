@@ -72,5 +72,10 @@ def test_progress_counts_the_records_before_the_manifest(
     monkeypatch.setattr(exporter_module, "_PROGRESS_EVERY", 10)
     run_id = recorded(landscape, rich_run())
     counts: list[int] = []
-    list(LandscapeExporter(landscape, progress=counts.append).export_lines(run_id))
+    for _ in LandscapeExporter(landscape, progress=counts.append).export_run_by_type(run_id):
+        pass
     assert counts == [10, 20, 30, 35]
+    of_chunks: list[int] = []
+    list(LandscapeExporter(landscape, progress=of_chunks.append).export_lines(run_id))
+    assert of_chunks == sorted(of_chunks)
+    assert of_chunks[-1] == 35

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.core.canonical import canonical_bytes
-from elspeth.core.landscape.export_format import ExportFormat
-from elspeth.core.landscape.export_forms import ExportError
-from elspeth.core.landscape.export_reader import read_export
+from elspeth.core.landscape.export.format import ExportFormat
+from elspeth.core.landscape.export.forms import ExportError
+from elspeth.core.landscape.export.reader import read_export
+from elspeth.core.landscape.export.signing import ManifestBuilder
 from elspeth.core.landscape.mapping import mapper, record_type_of
-from elspeth.core.landscape.signing import ManifestBuilder
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.records import RECORD_TYPES
 from tests.fixtures.rich_run import export_to, rich_run

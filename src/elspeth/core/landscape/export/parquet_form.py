@@ -9,9 +9,9 @@ from pathlib import Path
 from elspeth.core.canonical import CanonicalError, canonical_bytes, timestamp_text
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeError
-from elspeth.core.landscape.export_forms import MANIFEST_FILE, ExportError, ExportGroups, StoredRecord, manifest_file
-from elspeth.core.landscape.export_text import parse_line
-from elspeth.core.landscape.signing import MANIFEST
+from elspeth.core.landscape.export.forms import MANIFEST_FILE, ExportError, ExportGroups, StoredRecord, manifest_file
+from elspeth.core.landscape.export.signing import MANIFEST
+from elspeth.core.landscape.export.text_form import parse_line
 
 try:
     import pyarrow as pa

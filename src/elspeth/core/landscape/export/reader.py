@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from elspeth.core.landscape.export_forms import MANIFEST_FILE, ExportError, StoredRecord
-from elspeth.core.landscape.export_text import read_text
-from elspeth.core.landscape.export_verifier import ExportSummary, ExportVerifier, VerificationError
+from elspeth.core.landscape.export.forms import MANIFEST_FILE, ExportError, StoredRecord
+from elspeth.core.landscape.export.text_form import read_text
+from elspeth.core.landscape.export.verifier import ExportSummary, ExportVerifier, VerificationError
 from elspeth_schema.contracts import AuditRecord
 
 __all__ = ["ExportEntry", "ExportReader", "read_export"]
@@ -75,6 +75,6 @@ def read_export(path: Path, *, signing_key: bytes | None = None) -> ExportReader
         raise ExportError(path, None, problem)
     if MANIFEST_FILE not in names:
         raise ExportError(path, None, f"is no export: expected a file, or a directory with {MANIFEST_FILE}")
-    from elspeth.core.landscape.export_parquet import read_parquet  # noqa: PLC0415  pyarrow is an extra
+    from elspeth.core.landscape.export.parquet_form import read_parquet  # noqa: PLC0415  pyarrow is an extra
 
     return ExportReader(path, read_parquet(path), signing_key=signing_key)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.core.landscape.export_forms import ExportError
-from elspeth.core.landscape.export_target import replacing_directory, replacing_file
+from elspeth.core.landscape.export.forms import ExportError
+from elspeth.core.landscape.export.target import replacing_directory, replacing_file
 
 
 class Interruption(BaseException):

@@ -8,7 +8,7 @@ import pytest
 import rfc8785
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export_files import ExportFormat, write_export
+from elspeth.core.landscape.export.files import ExportFormat, write_export
 from elspeth.core.landscape.exporter import LandscapeExporter, RunNotFoundError
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth_schema.checks import AuditIntegrityError

@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from elspeth.core.canonical import canonical_bytes, timestamp_text
-from elspeth.core.landscape import export_parquet
 from elspeth.core.landscape.database import LandscapeError
-from elspeth.core.landscape.export_format import ExportFormat
-from elspeth.core.landscape.export_forms import ExportError
-from elspeth.core.landscape.export_reader import read_export
+from elspeth.core.landscape.export.format import ExportFormat
+from elspeth.core.landscape.export.forms import ExportError
+from elspeth.core.landscape.export.reader import read_export
 from elspeth_schema.arrow import SCHEMAS
 from elspeth_schema.records import RECORD_TYPES, Kind
 from tests.fixtures.rich_run import export_to, rich_run
@@ -92,7 +91,7 @@ def test_times_are_times_and_null_is_not_empty(parquet: Path) -> None:
 def test_files_do_not_depend_on_the_number_of_rows_written_at_once_as_to_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export_parquet, "_ROWS", 3)
+    monkeypatch.setattr(parquet_form, "_ROWS", 3)
     in_threes = export_to(tmp_path / "threes", ExportFormat.PARQUET)
     assert pq.ParquetFile(in_threes / "token.parquet").num_row_groups == 2
     found = [(entry.where, entry.record) for entry in read_export(in_threes)]
@@ -217,7 +216,7 @@ def test_a_directory_without_manifest_is_refused(parquet: Path) -> None:
 
 def test_without_pyarrow_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "elspeth.core.landscape.export_parquet")
+    monkeypatch.delitem(sys.modules, "elspeth.core.landscape.export.parquet_form")
     with pytest.raises(LandscapeError) as refused:
         export_to(tmp_path / "export", ExportFormat.PARQUET)
     message = "the parquet form needs pyarrow, which is not installed: pip install 'elspeth[parquet]'"

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export_csv import write_csv
-from elspeth.core.landscape.export_format import ExportFormat
-from elspeth.core.landscape.export_forms import ExportGroups
-from elspeth.core.landscape.export_target import replacing_directory, replacing_file
-from elspeth.core.landscape.export_text import write_array, write_lines
+from elspeth.core.landscape.export.csv_form import write_csv
+from elspeth.core.landscape.export.format import ExportFormat
+from elspeth.core.landscape.export.forms import ExportGroups
+from elspeth.core.landscape.export.target import replacing_directory, replacing_file
+from elspeth.core.landscape.export.text_form import write_array, write_lines
 from elspeth.core.landscape.exporter import LandscapeExporter
 
 __all__ = ["ExportFormat", "write_export"]
@@ -44,6 +44,6 @@ def write_export(
 
 
 def _parquet_writer() -> Callable[[Path, ExportGroups], int]:
-    from elspeth.core.landscape.export_parquet import write_parquet  # noqa: PLC0415  pyarrow is an extra
+    from elspeth.core.landscape.export.parquet_form import write_parquet  # noqa: PLC0415  pyarrow is an extra
 
     return write_parquet

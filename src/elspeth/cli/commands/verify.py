@@ -1,0 +1,77 @@
+"""``elspeth verify``: check a bag, a proof or a signed export, step by step."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from elspeth.cli.evidence import evidence_errors_reported
+from elspeth.cli.options import ExitCode, JsonOption
+from elspeth.cli.record_display import record_display
+from elspeth.cli.signing_key import CheckOption, signing_key
+from elspeth.cli.text import aligned
+
+if TYPE_CHECKING:
+    from elspeth.evidence.procedure import Verification
+
+__all__ = ["verify"]
+
+
+def verify(
+    *,
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A bag (a directory or .zip), a proof, or with --hmac an export.")
+    ],
+    key: Annotated[
+        Path | None, typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key of who made it.")
+    ] = None,
+    hmac: CheckOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Verify evidence by a numbered procedure. Exit code 0 only if every step passed, with a signature that was checked."""
+    secret = signing_key(wanted=hmac)
+    if secret is not None and key is not None:
+        typer.echo("error: --hmac and --key check different kinds of signature: give one of them", err=True)
+        raise typer.Exit(ExitCode.USAGE)
+    with evidence_errors_reported():
+        verification = _verification(path, key, secret)
+    _report(verification, json=json)
+    from elspeth.evidence.procedure import Verdict  # noqa: PLC0415  start time
+
+    if verification.verdict is not Verdict.VERIFIED:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _verification(path: Path, key: Path | None, secret: bytes | None) -> Verification:
+    from elspeth.evidence.hmac_export import verify_hmac_export  # noqa: PLC0415  start time
+    from elspeth.evidence.keys import load_public_key  # noqa: PLC0415
+    from elspeth.evidence.proof import verify_proof  # noqa: PLC0415
+    from elspeth.evidence.reader import looks_like_bag  # noqa: PLC0415
+    from elspeth.evidence.verify import verify_bag  # noqa: PLC0415
+
+    public_key = None if key is None else load_public_key(key)
+    with record_display("verify") as progress:
+        if secret is not None:
+            return verify_hmac_export(path, secret, progress=progress)
+        if looks_like_bag(path):
+            return verify_bag(path, key=public_key, progress=progress)
+        return verify_proof(path, key=public_key)
+
+
+def _report(verification: Verification, *, json: bool) -> None:
+    steps = [(f"{each.step.value} {each.step.title}", each.status.value, each.detail) for each in verification.steps]
+    typer.echo(aligned([*steps, ("9 verdict", verification.verdict.value, "")]), err=True)
+    if json:
+        result = {
+            "verdict": verification.verdict.value,
+            "run_id": verification.run_id,
+            "records": verification.record_count,
+            "steps": [
+                {"step": each.step.value, "title": each.step.title, "status": each.status.value, "detail": each.detail}
+                for each in verification.steps
+            ],
+        }
+        typer.echo(jsonlib.dumps(result, indent=2))

@@ -1,0 +1,14 @@
+"""The signature algorithms, apart from the libraries that compute them: the command line names them before it loads any."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["KeyType"]
+
+
+class KeyType(StrEnum):
+    """ECDSA is on the curve P-256 with SHA-256."""
+
+    ECDSA = "ecdsa"
+    ED25519 = "ed25519"

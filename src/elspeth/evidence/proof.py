@@ -1,0 +1,166 @@
+"""Proofs: one record of a bag, disclosed with what shows that it belongs there, and nothing of any other record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from elspeth.evidence import layout
+from elspeth.evidence.canonical import Json, canonical, parse_canonical
+from elspeth.evidence.dsse import Envelope
+from elspeth.evidence.errors import EvidenceError, shown
+from elspeth.evidence.keys import PublicKey
+from elspeth.evidence.lines import batches_of_lines
+from elspeth.evidence.members import Members
+from elspeth.evidence.merkle import inclusion_proof, leaf_hash, verify_inclusion
+from elspeth.evidence.procedure import Step, Steps, Verdict, Verification
+from elspeth.evidence.reader import BagFiles, open_bag
+from elspeth.evidence.rules import TypeRules, read_rules
+from elspeth.evidence.statement import PAYLOAD_TYPE, Statement
+from elspeth.evidence.verify import check_signature, leaf_hashes, read_statement
+
+__all__ = ["FORMAT", "Proof", "prove", "verify_proof"]
+
+FORMAT = "urn:elspeth:record-proof:v1"
+"""Names the form of a proof."""
+
+KEY_SEPARATOR = "/"
+"""Between the parts of a key that has several."""
+
+_MAX_HASHES = 64
+"""Deeper than any tree that could be written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """The line of a record, where it stands among all lines (from 0), the hashes up to the root, and the signed statement.
+
+    The statement is an envelope, or the bare statement of an unsigned bag.
+    """
+
+    line: bytes
+    index: int
+    hashes: tuple[bytes, ...]
+    statement: Statement
+    envelope: Envelope | None
+
+    @classmethod
+    def from_bytes(cls, data: bytes, place: str) -> Proof:
+        """The proof of a JSON text; EvidenceError if it is not one as `to_bytes` writes it."""
+        members = Members(parse_canonical(data.removesuffix(b"\n"), place), place)
+        members.expect("format", FORMAT)
+        line, index, hashes = members.text("record"), members.number("index"), members.sha256s("hashes")
+        signed = members.optional_object("envelope")
+        bare = members.optional_object("statement")
+        members.close()
+        if len(hashes) > _MAX_HASHES or not data.endswith(b"\n") or (signed is None) == (bare is None):
+            raise EvidenceError(place, "expected one proof on one line, with an envelope or a statement")
+        envelope = None if signed is None else Envelope.from_bytes(canonical(signed), f"{place}: envelope")
+        if envelope is not None and envelope.payload_type != PAYLOAD_TYPE:
+            problem = f"expected a payload of type {PAYLOAD_TYPE}, got {shown(envelope.payload_type)}"
+            raise EvidenceError(f"{place}: envelope", problem)
+        stated = canonical(bare) if envelope is None else envelope.payload
+        statement = Statement.from_bytes(stated, f"{place}: statement")
+        return cls(
+            line=line.encode(),
+            index=index,
+            hashes=tuple(map(bytes.fromhex, hashes)),
+            statement=statement,
+            envelope=envelope,
+        )
+
+    def to_bytes(self) -> bytes:
+        """The proof in canonical JSON, on one line."""
+        bare = None if self.envelope is not None else parse_canonical(self.statement.to_bytes(), "statement")
+        members: dict[str, Json] = {
+            "format": FORMAT,
+            "record": self.line.decode(),
+            "index": self.index,
+            "hashes": [each.hex() for each in self.hashes],
+            "envelope": None if self.envelope is None else self.envelope.to_json(),
+            "statement": bare,
+        }
+        return canonical(members) + b"\n"
+
+
+def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[int], None] | None = None) -> Proof:
+    """The proof of the record whose key, without the run, is `identity`: its parts joined by `/`.
+
+    EvidenceError if the bag holds no such record, or cannot prove it: a proof is made only if it holds.
+    """
+    with open_bag(path) as files:
+        statement, envelope = read_statement(files)
+        rules = read_rules(files.read(layout.REFERENCES), layout.REFERENCES).types.get(record_type)
+        if rules is None:
+            counted = ", ".join(sorted(statement.counts))
+            raise EvidenceError(str(path), f"expected a record type of the bag ({counted}), got {shown(record_type)}")
+        index, line = _find(files, rules, identity, progress or (lambda _: None))
+        hashes = tuple(inclusion_proof(leaf_hashes(files), index, statement.record_count))
+    proof = Proof(line=line, index=index, hashes=hashes, statement=statement, envelope=envelope)
+    try:
+        _check_inclusion(proof, str(path))
+    except EvidenceError as error:
+        raise EvidenceError(str(path), f"the bag is not sound, verify it: {error}") from error
+    return proof
+
+
+def verify_proof(path: Path, *, key: PublicKey | None = None) -> Verification:
+    """Verify a proof by the steps of the procedure that it allows. EvidenceError if the file is no proof at all."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
+    proof = Proof.from_bytes(data, str(path))
+    steps = Steps()
+    steps.passed(Step.STRUCTURE, f"a proof, {len(data):,} bytes")
+    # 2. Envelope and signature.
+    sound = check_signature(proof.envelope, key, steps, "envelope")
+    # 4. The line.
+    with steps.of(Step.LINES):
+        record = parse_canonical(proof.line, "record")
+        kind = _check_record(record, proof.statement)
+        steps.passed(Step.LINES, f"a {kind} record of run {shown(proof.statement.run.run_id)}")
+    # 6. Merkle root.
+    with steps.of(Step.ROOT):
+        _check_inclusion(proof, "hashes")
+        steps.passed(Step.ROOT, f"line {proof.index + 1:,} of {proof.statement.record_count:,}")
+    rest = (Step.STATEMENT, Step.COUNTS, Step.REFERENCES, Step.LIFECYCLES)
+    steps.not_part(*rest, detail="needs the whole bag")
+    return steps.result(sound, run_id=proof.statement.run.run_id, record_count=1)
+
+
+def _check_inclusion(proof: Proof, place: str) -> None:
+    size, root = proof.statement.record_count, bytes.fromhex(proof.statement.root)
+    try:
+        verify_inclusion(leaf_hash(proof.line), proof.index, size, proof.hashes, root)
+    except EvidenceError as error:
+        raise EvidenceError(place, f"the record is not in the tree of the statement: {error.problem}") from error
+
+
+def _check_record(record: Mapping[str, Json], statement: Statement) -> str:
+    kind = record.get("record_type")
+    if not isinstance(kind, str) or kind not in statement.counts:
+        raise EvidenceError("record: record_type", f"expected a type that the statement counts, got {shown(kind)}")
+    if record.get("run_id") != statement.run.run_id:
+        expected = f"expected {shown(statement.run.run_id)} as in the statement"
+        raise EvidenceError("record: run_id", f"{expected}, got {shown(record.get('run_id'))}")
+    return kind
+
+
+def _find(files: BagFiles, rules: TypeRules, identity: str, progress: Callable[[int], None]) -> tuple[int, bytes]:
+    """The position and line of a record. Lines are looked at closely only if they name the type and hold the key."""
+    columns = rules.key[1:] or rules.key
+    mark = b'"record_type":' + canonical(rules.name)
+    first = canonical(identity.split(KEY_SEPARATOR)[0])[1:-1]  # as it stands in the line, with what is escaped there
+    number = 0
+    for lines in batches_of_lines(files.blocks(layout.RECORDS), layout.RECORDS):
+        for number, line in enumerate(lines, start=number + 1):
+            if mark not in line or first not in line:
+                continue
+            record = parse_canonical(line, f"{layout.RECORDS}, line {number}")
+            if KEY_SEPARATOR.join(str(record.get(column)) for column in columns) == identity:
+                return number - 1, line
+        progress(number)
+    shape = KEY_SEPARATOR.join(columns)
+    raise EvidenceError(str(files.path), f"expected a {rules.name} record with {shape} {shown(identity)}, got none")

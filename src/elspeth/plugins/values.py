@@ -1,0 +1,35 @@
+"""Values from outside in the terms that rows hold."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from collections.abc import Mapping
+from decimal import Decimal
+from uuid import UUID
+
+__all__ = ["as_row_value"]
+
+
+def as_row_value(value: object) -> object:
+    """What JSON can hold of a value; ValueError for a value of a kind that rows have no form for.
+
+    Times and dates become ISO 8601 text, decimals and UUIDs their text (a float would change them), bytes base64 text.
+    """
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case dt.date() | dt.time():  # a datetime is a date
+            return value.isoformat()
+        case dt.timedelta():
+            return value.total_seconds()
+        case Decimal() | UUID():
+            return str(value)
+        case bytes() | bytearray() | memoryview():
+            return base64.b64encode(value).decode()
+        case Mapping():
+            return {str(key): as_row_value(item) for key, item in value.items()}
+        case list() | tuple():
+            return [as_row_value(item) for item in value]
+        case _:
+            raise ValueError(f"a value of type {type(value).__name__} has no form in a row")

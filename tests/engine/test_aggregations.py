@@ -1,0 +1,181 @@
+"""Aggregations: when a batch is complete, what comes out of it, and what the trail says of its members."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elspeth.contracts.plugins import Row, RowError
+from elspeth.plugins.base import Aggregation
+from tests.engine.graphs import graph_settings, run_graph, written
+from tests.engine.pipelines import Records
+
+ROWS: list[Row] = [{"id": number, "v": number, "kind": "flush" if number == 2 else "x"} for number in range(1, 6)]
+
+
+def stats(**settings: object) -> dict[str, Any]:
+    return {"name": "sum", "plugin": "batch_stats", "options": {"value_field": "v", "compute_mean": False}, **settings}
+
+
+def batches(records: Records) -> list[tuple[str, str, str, int]]:
+    members = [member["batch_id"] for member in records["batch_member"]]
+    return [
+        (batch["status"], batch["trigger_type"], batch["trigger_reason"], members.count(batch["batch_id"]))
+        for batch in sorted(records["batch"], key=lambda batch: batch["created_at"])
+    ]
+
+
+END = ("completed", "end_of_source", "the source has no more rows")
+
+
+@pytest.mark.parametrize(
+    ("trigger", "sums", "expected"),
+    [
+        ({}, [15], [(*END, 5)]),
+        ({"count": 2}, [3, 7, 5], [*[("completed", "count", "count=2", 2)] * 2, (*END, 1)]),
+        ({"count": 5}, [15], [("completed", "count", "count=5", 5)]),
+        (
+            {"condition": "row['kind'] == 'flush'"},
+            [3, 12],
+            [("completed", "condition", "row['kind'] == 'flush'", 2), (*END, 3)],
+        ),
+        (
+            {"condition": "row['batch_count'] >= 4"},
+            [10, 5],
+            [("completed", "condition", "row['batch_count'] >= 4", 4), (*END, 1)],
+        ),
+        ({"timeout_seconds": 2}, [3, 7, 5], [*[("completed", "timeout", "timeout_seconds=2", 2)] * 2, (*END, 1)]),
+    ],
+)
+def test_a_batch_is_processed_when_its_trigger_fires(
+    tmp_path: Path, trigger: dict[str, object], sums: list[int], expected: list[object]
+) -> None:
+    result, records = run_graph(tmp_path, graph_settings(tmp_path, ROWS, aggregations=[stats(trigger=trigger)]))
+    assert [row["sum"] for row in written(tmp_path, "out")] == sums
+    assert batches(records) == expected
+    assert result.rows_by_sink == {"out": len(sums)}
+
+
+def test_members_end_in_the_batch_and_its_output_is_a_new_token(tmp_path: Path) -> None:
+    _, records = run_graph(tmp_path, graph_settings(tmp_path, ROWS[:2], aggregations=[stats()]))
+    (batch,) = records["batch"]
+    (output,) = records["batch_output"]
+    members = {member["token_id"]: member["ordinal"] for member in records["batch_member"]}
+    kinds = [(each["outcome"], each["token_id"] in members, each["batch_id"]) for each in records["token_outcome"]]
+    assert sorted(kinds, key=str) == sorted(
+        [
+            *[("buffered", True, batch["batch_id"])] * 2,
+            *[("consumed_in_batch", True, batch["batch_id"])] * 2,
+            ("completed", False, None),
+        ],
+        key=str,
+    )
+    (made,) = [token for token in records["token"] if token["token_id"] not in members]
+    assert (output["output_type"], output["output_id"]) == ("token", made["token_id"])
+    rows = {row["row_id"]: row["row_index"] for row in records["row"]}
+    assert rows[made["row_id"]] == 1
+    (node,) = [node["node_id"] for node in records["node"] if node["node_type"] == "aggregation"]
+    visits = [state for state in records["node_state"] if state["node_id"] == node]
+    assert {state["status"] for state in visits} == {"completed"}
+    assert batch["aggregation_state_id"] in {state["state_id"] for state in visits}
+    assert [json.loads(state["success_reason_json"])["batch_id"] for state in visits] == [batch["batch_id"]] * 2
+
+
+def test_members_pass_through_as_the_tokens_that_they_were(tmp_path: Path) -> None:
+    part = {"name": "number", "plugin": "numbering", "output_mode": "passthrough", "trigger": {"count": 3}}
+    _, records = run_graph(tmp_path, graph_settings(tmp_path, ROWS, aggregations=[part]), Numbering)
+    assert [(row["id"], row["n"]) for row in written(tmp_path, "out")] == [(1, 0), (2, 1), (3, 2), (4, 0), (5, 1)]
+    assert len(records["token"]) == 5
+    ended = sorted(each["outcome"] for each in records["token_outcome"])
+    assert ended == ["buffered"] * 5 + ["completed"] * 5
+    assert {output["output_id"] for output in records["batch_output"]} == {t["token_id"] for t in records["token"]}
+
+
+def test_a_batch_can_become_any_number_of_rows(tmp_path: Path) -> None:
+    rows: list[Row] = [{"id": 1, "copies": 2}, {"id": 2, "copies": 0}]
+    part = {"name": "copy", "plugin": "batch_replicate", "output_mode": "transform"}
+    _, records = run_graph(tmp_path, graph_settings(tmp_path, rows, aggregations=[part]))
+    assert [(row["id"], row["copy_index"]) for row in written(tmp_path, "out")] == [(1, 0), (1, 1)]
+    assert len(records["batch_output"]) == 2
+
+
+class Numbering(Aggregation):
+    """Numbers the rows of a batch."""
+
+    name = "numbering"
+    plugin_version = "1"
+
+    def process(self, rows: list[Row]) -> list[Row]:
+        """The rows with their numbers."""
+        return [row | {"n": number} for number, row in enumerate(rows)]
+
+
+class Faulty(Aggregation):
+    """Fails in the way that the first row names."""
+
+    name = "faulty"
+    plugin_version = "1"
+
+    def process(self, rows: list[Row]) -> list[Row] | RowError:
+        """Refuse, raise, or answer nonsense."""
+        match rows[0]["fault"]:
+            case "refuse":
+                return RowError(message="refused")
+            case "raise":
+                raise ZeroDivisionError("division by zero")
+            case "none":
+                return None  # type: ignore[return-value]
+            case _:
+                return [{"x": 1}] * 3
+
+
+@pytest.mark.parametrize("destination", ["discard", "bad"])
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("refuse", "refused"),
+        ("raise", "division by zero"),
+        ("none", "aggregation 'faulty' must return a list of rows or a RowError, got NoneType"),
+        ("many", "aggregation 'faulty' made 3 rows of 2: output_mode 'single' expects 1"),
+    ],
+)
+def test_a_batch_that_cannot_be_processed_is_an_error_of_its_rows(
+    tmp_path: Path, fault: str, message: str, destination: str
+) -> None:
+    rows: list[Row] = [{"id": number, "fault": fault} for number in (1, 2)]
+    part = {"name": "f", "plugin": "faulty", "options": {"on_error": destination}}
+    sinks = ["bad"] if destination == "bad" else []
+    result, records = run_graph(tmp_path, graph_settings(tmp_path, rows, *sinks, aggregations=[part]), Faulty)
+    assert (result.failed, written(tmp_path, "out")) == (2, [])
+    if destination == "bad":
+        assert written(tmp_path, "bad") == rows
+    assert [batch["status"] for batch in records["batch"]] == ["failed"]
+    errors = {json.loads(error["error_details_json"])["exception"] for error in records["transform_error"]}
+    assert errors == {message}
+
+
+def test_a_row_that_does_not_fit_the_batch_fails_alone(tmp_path: Path) -> None:
+    rows: list[Row] = [{"id": 1, "v": "1"}, {"id": 2, "v": "x"}, {"id": 3, "v": "4"}, {"id": 4}]
+    part = stats(trigger={"condition": "row['id'] > 9"})
+    part["options"] |= {"schema": {"mode": "free", "fields": ["v: int"]}}
+    result, records = run_graph(tmp_path, graph_settings(tmp_path, rows, aggregations=[part]))
+    assert (result.failed, written(tmp_path, "out")) == (2, [{"count": 2, "sum": 5}])
+    assert len(records["batch_member"]) == 2
+
+
+def test_a_condition_without_a_value_is_an_error_of_the_row(tmp_path: Path) -> None:
+    part = stats(trigger={"condition": "row['missing'] > 9"})
+    result, records = run_graph(tmp_path, graph_settings(tmp_path, ROWS[:1], aggregations=[part]))
+    assert (result.failed, records.get("batch", [])) == (1, [])
+
+
+def test_what_an_aggregation_makes_flows_on_at_the_end_of_the_source(tmp_path: Path) -> None:
+    second = stats(name="all", options={"value_field": "sum", "compute_mean": False})
+    settings = graph_settings(tmp_path, ROWS, "big", aggregations=[stats(trigger={"count": 2}), second])
+    settings["gates"] = [
+        {"name": "size", "condition": "row['sum'] > 10", "routes": {"true": "big", "false": "continue"}}
+    ]
+    _, records = run_graph(tmp_path, settings)
+    assert (written(tmp_path, "big"), written(tmp_path, "out")) == ([{"count": 3, "sum": 15}], [])
+    assert len(records["batch"]) == 4

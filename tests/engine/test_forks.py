@@ -1,0 +1,237 @@
+"""Forks and joins: copies along branches, and what becomes of them where they meet."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elspeth.contracts.plugins import Row
+from elspeth.core.canonical import stable_hash
+from tests.engine.graphs import graph_settings, run_graph, written
+from tests.engine.pipelines import Records, Settings
+
+
+def forked(directory: Path, rows: list[Row], *sinks: str, fork_to: list[str], **sections: object) -> Settings:
+    """Every row forks; rows with `stay` go on alone."""
+    gate = {
+        "name": "split",
+        "condition": "row.get('stay', False)",
+        "routes": {"True": "continue", "true": "continue", "false": "fork"},
+        "fork_to": fork_to,
+    }
+    return graph_settings(directory, rows, *sinks, **{"gates": [gate], **sections})
+
+
+def mark(branch: str, *, fail: list[int] | None = None) -> dict[str, Any]:
+    options: dict[str, object] = {"field": branch, "value": f"by {branch}", "fail": fail or []}
+    return {"plugin": "mark", "branch": branch, "options": options}
+
+
+def counted(records: Records) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for each in records["token_outcome"]:
+        counts[each["outcome"]] = counts.get(each["outcome"], 0) + 1
+    return counts
+
+
+def test_a_fork_sends_a_copy_to_each_sink(tmp_path: Path) -> None:
+    settings = forked(tmp_path, [{"id": 1}, {"id": 2, "stay": True}], "a", "b", fork_to=["a", "b"])
+    result, records = run_graph(tmp_path, settings)
+    assert (written(tmp_path, "a"), written(tmp_path, "b")) == ([{"id": 1}], [{"id": 1}])
+    assert written(tmp_path, "out") == [{"id": 2, "stay": True}]
+    assert result.rows_by_sink == {"out": 1, "a": 1, "b": 1}
+    assert counted(records) == {"forked": 1, "routed": 2, "completed": 1}
+    (forking,) = [each for each in records["token_outcome"] if each["outcome"] == "forked"]
+    assert json.loads(forking["expected_branches_json"]) == ["a", "b"]
+    children = [token for token in records["token"] if token["fork_group_id"] == forking["fork_group_id"]]
+    assert sorted(token["branch_name"] for token in children) == ["a", "b"]
+    assert {parent["parent_token_id"] for parent in records["token_parent"]} == {forking["token_id"]}
+    copies = [event for event in records["routing_event"] if event["mode"] == "copy"]
+    labels = {edge["edge_id"]: edge["label"] for edge in records["edge"]}
+    assert [(event["ordinal"], labels[event["edge_id"]]) for event in sorted(copies, key=lambda e: e["ordinal"])] == [
+        (0, "a"),
+        (1, "b"),
+    ]
+    assert len({event["routing_group_id"] for event in copies}) == 1
+
+
+def test_a_branch_has_transforms_of_its_own(tmp_path: Path) -> None:
+    settings = forked(tmp_path, [{"id": 1}], "a", fork_to=["a", "out"], row_plugins=[mark("a")])
+    run_graph(tmp_path, settings)
+    assert written(tmp_path, "a") == [{"id": 1, "a": "by a"}]
+    assert written(tmp_path, "out") == [{"id": 1}]
+
+
+JOIN: dict[str, object] = {"name": "meet", "branches": ["a", "b"]}
+BOTH = {"id": 1, "a": "by a", "b": "by b"}
+
+
+@pytest.mark.parametrize(
+    ("join", "expected"),
+    [
+        ({}, {"id": 1, "a": "by a", "b": "by b"}),
+        ({"merge": "nested"}, {"a": {"id": 1, "a": "by a"}, "b": {"id": 1, "b": "by b"}}),
+        ({"merge": "select", "select_branch": "b"}, {"id": 1, "b": "by b"}),
+        ({"policy": "quorum", "quorum_count": 2}, BOTH),
+        ({"policy": "best_effort", "timeout_seconds": 1000}, BOTH),
+        ({"policy": "quorum", "quorum_count": 1}, {"id": 1, "a": "by a"}),
+        ({"policy": "first"}, {"id": 1, "a": "by a"}),
+        ({"policy": "first", "merge": "select", "select_branch": "b"}, {"id": 1, "b": "by b"}),
+    ],
+)
+def test_branches_meet_as_policy_and_merge_say(tmp_path: Path, join: dict[str, object], expected: Row) -> None:
+    settings = forked(
+        tmp_path, [{"id": 1}], fork_to=["a", "b"], row_plugins=[mark("a"), mark("b")], coalesce=[JOIN | join]
+    )
+    result, records = run_graph(tmp_path, settings)
+    assert written(tmp_path, "out") == [expected]
+    assert (result.failed, result.rows_by_sink) == (0, {"out": 1})
+    assert counted(records) == {"forked": 1, "coalesced": 2, "completed": 1}
+    (merged,) = [token for token in records["token"] if token["join_group_id"]]
+    ended = [each for each in records["token_outcome"] if each["outcome"] == "coalesced"]
+    assert {each["join_group_id"] for each in ended} == {merged["join_group_id"]}
+    parents = [each["parent_token_id"] for each in records["token_parent"] if each["token_id"] == merged["token_id"]]
+    used = [each["token_id"] for each in ended if each["context_json"] is None]
+    assert sorted(parents) == sorted(used)
+    states = [state for state in records["node_state"] if state["token_id"] in used and state["step_index"] == 4]
+    assert {state["output_hash"] for state in states} <= {stable_hash(expected)}
+
+
+def test_a_union_keeps_the_later_branch_and_says_which_fields_it_overrode(tmp_path: Path) -> None:
+    plugins = [{"plugin": "mark", "branch": name, "options": {"field": "m", "value": name}} for name in ("a", "b")]
+    settings = forked(tmp_path, [{"id": 1}], fork_to=["b", "a"], row_plugins=plugins, coalesce=[JOIN])
+    _, records = run_graph(tmp_path, settings)
+    assert written(tmp_path, "out") == [{"id": 1, "m": "b"}]
+    reasons = [json.loads(state["success_reason_json"] or "{}") for state in records["node_state"]]
+    assert [reason["overridden"] for reason in reasons if reason.get("action") == "merged"] == [{"m": "b"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("join", "expected", "failed"),
+    [
+        ({}, [], 2),
+        ({"policy": "quorum", "quorum_count": 2}, [], 2),
+        ({"policy": "quorum", "quorum_count": 1}, [{"id": 1, "b": "by b"}], 1),
+        ({"policy": "first"}, [{"id": 1, "b": "by b"}], 1),
+        ({"policy": "best_effort", "timeout_seconds": 1000}, [{"id": 1, "b": "by b"}], 1),
+        ({"policy": "first", "merge": "select", "select_branch": "a"}, [], 2),
+        ({"policy": "first", "merge": "nested"}, [{"b": {"id": 1, "b": "by b"}}], 1),
+    ],
+)
+def test_a_branch_that_never_arrives_is_reckoned_with(
+    tmp_path: Path, join: dict[str, object], expected: list[Row], failed: int
+) -> None:
+    plugins = [mark("a", fail=[1]), mark("b")]
+    settings = forked(tmp_path, [{"id": 1}], fork_to=["a", "b"], row_plugins=plugins, coalesce=[JOIN | join])
+    result, records = run_graph(tmp_path, settings)
+    assert written(tmp_path, "out") == expected
+    assert result.failed == failed
+    errors = [json.loads(error["error_details_json"])["exception"] for error in records["transform_error"]]
+    policy = join.get("policy", "require_all")
+    refusal = f"the policy {policy!r} cannot be met: branch a did not arrive"
+    assert sorted(errors) == sorted(["refused", *([refusal] if failed == 2 else [])])
+
+
+def test_a_row_whose_branches_all_fail_ends_without_a_merge(tmp_path: Path) -> None:
+    plugins = [mark("a", fail=[1]), mark("b", fail=[1])]
+    join = JOIN | {"policy": "best_effort", "timeout_seconds": 5}
+    settings = forked(tmp_path, [{"id": 1}, {"id": 2}], fork_to=["a", "b"], row_plugins=plugins, coalesce=[join])
+    result, _ = run_graph(tmp_path, settings)
+    assert (result.failed, written(tmp_path, "out")) == (2, [{"id": 2, "a": "by a", "b": "by b"}])
+
+
+def test_what_is_merged_goes_on_behind_the_gate_that_forked_it(tmp_path: Path) -> None:
+    settings = forked(tmp_path, [{"id": 1}, {"id": 2, "stay": True}], "late", fork_to=["a", "b"], coalesce=[JOIN])
+    settings["gates"].append(
+        {"name": "later", "condition": "row['id'] == 1", "routes": {"true": "late", "false": "continue"}}
+    )
+    run_graph(tmp_path, settings)
+    assert (written(tmp_path, "late"), written(tmp_path, "out")) == ([{"id": 1}], [{"id": 2, "stay": True}])
+
+
+def nested(directory: Path, rows: list[Row], *, inner_fails: list[int]) -> Settings:
+    """On branch a a second fork, into p and q, which meet before a and b do."""
+    inner = {
+        "name": "inner",
+        "branch": "a",
+        "condition": "True",
+        "routes": {"true": "fork", "false": "continue"},
+        "fork_to": ["p", "q"],
+    }
+    settings = forked(directory, rows, fork_to=["a", "b"], row_plugins=[mark("p", fail=inner_fails), mark("q")])
+    settings["gates"].append(inner)
+    settings["coalesce"] = [{"name": "within", "branches": ["p", "q"]}, JOIN]
+    return settings
+
+
+def test_forks_nest(tmp_path: Path) -> None:
+    result, records = run_graph(tmp_path, nested(tmp_path, [{"id": 1}], inner_fails=[]))
+    assert written(tmp_path, "out") == [{"id": 1, "p": "by p", "q": "by q"}]
+    assert (result.failed, counted(records)) == (0, {"forked": 2, "coalesced": 4, "completed": 1})
+
+
+def test_a_join_that_fails_is_a_branch_lost_to_the_join_around_it(tmp_path: Path) -> None:
+    result, records = run_graph(tmp_path, nested(tmp_path, [{"id": 1}], inner_fails=[1]))
+    assert written(tmp_path, "out") == []
+    assert (result.failed, counted(records)) == (3, {"forked": 2, "failed": 3})
+    errors = {json.loads(error["error_details_json"])["exception"] for error in records["transform_error"]}
+    assert errors == {
+        "refused",
+        "the policy 'require_all' cannot be met: branch p did not arrive",
+        "the policy 'require_all' cannot be met: branch a did not arrive",
+    }
+
+
+def test_a_branch_that_a_gate_sends_away_is_lost_to_its_join(tmp_path: Path) -> None:
+    settings = forked(tmp_path, [{"id": 1}, {"id": 2}], "away", fork_to=["a", "b"], coalesce=[JOIN])
+    gate = {
+        "name": "leave",
+        "branch": "a",
+        "condition": "row['id'] == 1",
+        "routes": {"true": "away", "false": "continue"},
+    }
+    settings["gates"].append(gate)
+    result, _ = run_graph(tmp_path, settings)
+    assert (written(tmp_path, "away"), written(tmp_path, "out")) == ([{"id": 1}], [{"id": 2}])
+    assert result.failed == 1
+
+
+def slow(directory: Path, rows: list[Row], join: dict[str, object]) -> Settings:
+    """Branch b waits in a batch until the source ends."""
+    waiting = {
+        "name": "wait",
+        "plugin": "batch_replicate",
+        "branch": "b",
+        "output_mode": "passthrough",
+        "options": {"include_copy_index": False},
+    }
+    return forked(
+        directory, rows, fork_to=["a", "b"], row_plugins=[mark("a")], aggregations=[waiting], coalesce=[JOIN | join]
+    )
+
+
+@pytest.mark.parametrize(
+    ("join", "expected", "late"),
+    [
+        ({}, [{"id": 1, "a": "by a"}, {"id": 2, "a": "by a"}], 0),
+        ({"policy": "first"}, [{"id": 1, "a": "by a"}, {"id": 2, "a": "by a"}], 2),
+        ({"policy": "best_effort", "timeout_seconds": 1}, [{"id": 1, "a": "by a"}, {"id": 2, "a": "by a"}], 1),
+    ],
+)
+def test_what_comes_after_the_decision_is_recorded_and_not_merged(
+    tmp_path: Path, join: dict[str, object], expected: list[Row], late: int
+) -> None:
+    result, records = run_graph(tmp_path, slow(tmp_path, [{"id": 1}, {"id": 2}], join))
+    assert written(tmp_path, "out") == expected
+    assert result.failed == 0
+    contexts = [json.loads(each["context_json"]) for each in records["token_outcome"] if each["context_json"]]
+    assert contexts == [{"merged": False, "reason": "arrived after the merge"}] * late
+
+
+def test_what_comes_after_the_join_was_given_up_fails_with_it(tmp_path: Path) -> None:
+    result, records = run_graph(tmp_path, slow(tmp_path, [{"id": 1}, {"id": 2}], {"timeout_seconds": 1}))
+    assert [row["id"] for row in written(tmp_path, "out")] == [2]
+    assert result.failed == 2
+    errors = {json.loads(error["error_details_json"])["exception"] for error in records["transform_error"]}
+    assert errors == {"the policy 'require_all' cannot be met: branch b did not arrive"}
