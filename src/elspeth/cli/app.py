@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from elspeth.cli.commands import explain, export, import_, landscape, plugins, validate
+from elspeth.cli.commands import explain, export, import_, keys, landscape, plugins, prove, validate, verify
 from elspeth.cli.commands import run as run_command
 
 __all__ = ["main", "run"]

@@ -8,7 +8,22 @@ from collections.abc import Mapping
 from decimal import Decimal
 from uuid import UUID
 
-__all__ = ["as_row_value"]
+from elspeth.contracts.plugins import InvalidRow, Row
+from elspeth.plugins.coercion import RowValidator, SchemaViolationError
+
+__all__ = ["as_row_value", "foreign_row"]
+
+
+def foreign_row(values: Mapping[str, object], validator: RowValidator, place: str) -> Row | InvalidRow:
+    """Values by name as a row of the schema, or as an invalid one that tells the place."""
+    row: Row = {}
+    try:
+        row = {name: as_row_value(value) for name, value in values.items()}
+        return validator.validate(row)
+    except SchemaViolationError as error:
+        return InvalidRow(data=row, error=f"{place}: {error}")
+    except ValueError as error:
+        return InvalidRow(data={"__raw__": repr(values)}, error=f"{place}: {error}")
 
 
 def as_row_value(value: object) -> object:

@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from elspeth.contracts.display import shown
 from elspeth.contracts.plugins import InvalidRow, PluginError, Row
 from elspeth.plugins.base import FilePath, Source, SourceOptions
 from elspeth.plugins.coercion import RowValidator, SchemaViolationError
-from elspeth.plugins.sources.json_text import MAX_CHARACTERS, ArrayReader, JsonTextError, as_row, decode
+from elspeth.plugins.sources.json_text import MAX_CHARACTERS, ArrayReader, JsonTextError, decode
 
 __all__ = ["JsonSource", "JsonSourceOptions", "JsonlSource"]
+
+_SHOWN_CHARACTERS = 1_000  # of a line too long to keep
 
 
 class JsonSourceOptions(SourceOptions):
@@ -21,9 +24,15 @@ class JsonSourceOptions(SourceOptions):
     path: FilePath
 
 
-class _JsonFileSource(Source):
-    """What both sources have in common: a UTF-8 file, and rows against a schema."""
+class JsonlSource(Source):
+    """Rows of a UTF-8 file with a JSON object on each line.
 
+    Blank lines are skipped. A line that is not JSON, not an object, not UTF-8, longer than 16 million characters, or
+    that does not fit the schema is an invalid row, and reading goes on after it.
+    """
+
+    name = "jsonl"
+    plugin_version = "1.0.0"
     options_model = JsonSourceOptions
 
     def __init__(self, options: JsonSourceOptions) -> None:
@@ -50,34 +59,50 @@ class _JsonFileSource(Source):
         return 1.0 if self._file.closed else self._file.buffer.tell() / self._size
 
     def _rows(self, file: TextIO) -> Iterator[Row | InvalidRow]:
-        raise NotImplementedError
+        number = 0
+        while line := file.readline(MAX_CHARACTERS + 1):
+            number += 1
+            if len(line) > MAX_CHARACTERS and not line.endswith("\n"):
+                _skip_line(file)
+                yield InvalidRow(
+                    data={"__raw__": line[:_SHOWN_CHARACTERS]},
+                    error=f"line {number}: longer than {MAX_CHARACTERS} characters, of which the first are kept",
+                )
+            elif not line.isspace():
+                yield self._of_line(line, f"line {number}")
+
+    def _of_line(self, line: str, place: str) -> Row | InvalidRow:
+        text = line.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        if text != line:
+            return InvalidRow(data={"__raw__": text.rstrip("\n")}, error=f"{place}: bytes that are not UTF-8")
+        try:
+            return self._row(decode(line), place)
+        except JsonTextError as error:
+            return InvalidRow(data={"__raw__": line.rstrip("\n")}, error=f"{place}: {error}")
 
     def _row(self, value: object, place: str) -> Row | InvalidRow:
         """The value as a row of the schema, or as an invalid one."""
+        if not isinstance(value, dict):
+            return InvalidRow(data={"__raw__": value}, error=f"{place}: expected an object, got {shown(value)}")
         try:
-            row = as_row(value)
-        except JsonTextError as error:
-            return InvalidRow(data={"__raw__": value}, error=f"{place}: {error}")
-        try:
-            return self._validator.validate(row)
+            return self._validator.validate(value)
         except SchemaViolationError as error:
-            return InvalidRow(data=row, error=f"{place}: {error}")
+            return InvalidRow(data=value, error=f"{place}: {error}")
 
 
-class JsonSource(_JsonFileSource):
+class JsonSource(JsonlSource):
     """Rows of a UTF-8 JSON file that is an array of objects, or has an object on each line.
 
-    An element that is no object, or does not fit the schema, is an invalid row. In an array, text that is not JSON is an
-    error of the file, for nothing behind it can be read; in lines, it is an invalid row.
+    An element that is no object, or does not fit the schema, is an invalid row. Text in an array that is not JSON is an
+    error of the file, for nothing behind it can be read.
     """
 
     name = "json"
     plugin_version = "1.0.0"
 
     def _rows(self, file: TextIO) -> Iterator[Row | InvalidRow]:
-        first = _first_character(file)
-        if first != "[":
-            yield from _of_lines(self, file)
+        if _first_character(file) != "[":
+            yield from super()._rows(file)
             return
         try:
             for number, value in enumerate(ArrayReader(file)):
@@ -86,15 +111,15 @@ class JsonSource(_JsonFileSource):
             raise PluginError(f"{self._path}: {error}") from error
 
 
-class JsonlSource(_JsonFileSource):
-    """Rows of a UTF-8 file with a JSON object on each line.
+def _first_character(file: TextIO) -> str:
+    """The first character that is no space; the file is at its beginning again."""
+    character = " "
+    while character.isspace():
+        character = file.read(1)
+    file.seek(0)
+    return character
 
-    Blank lines are skipped. A line that is not JSON, not an object, not UTF-8, longer than 16 million characters, or
-    that does not fit the schema is an invalid row, and reading goes on after it.
-    """
 
-    name = "jsonl"
-    plugin_version = "1.0.0"
-
-    def _rows(self, file: TextIO) -> Iterator[Row | InvalidRow]:
-        yield from _of_lines(self, file)
+def _skip_line(file: TextIO) -> None:
+    while (rest := file.readline(MAX_CHARACTERS)) and not rest.endswith("\n"):
+        pass

@@ -6,10 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TextIO
 
-from elspeth.contracts.display import shown
-from elspeth.contracts.plugins import Row
-
-__all__ = ["ArrayReader", "JsonTextError", "as_row", "decode"]
+__all__ = ["MAX_CHARACTERS", "ArrayReader", "JsonTextError", "decode"]
 
 MAX_CHARACTERS = 16_777_216  # of one row: what it may cost in memory
 _CHUNK = 65_536
@@ -44,13 +41,6 @@ def decode(text: str) -> object:
         raise JsonTextError(f"not JSON: {error.msg} at character {error.pos + 1}") from error
     except RecursionError as error:
         raise JsonTextError("not JSON that can be read: nested too deeply") from error
-
-
-def as_row(value: object) -> Row:
-    """The value as a row; JsonTextError when it is no object."""
-    if not isinstance(value, dict):
-        raise JsonTextError(f"expected an object, got {shown(value)}")
-    return value
 
 
 class ArrayReader:

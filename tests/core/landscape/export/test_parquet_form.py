@@ -14,6 +14,7 @@ import pytest
 
 from elspeth.core.canonical import canonical_bytes, timestamp_text
 from elspeth.core.landscape.database import LandscapeError
+from elspeth.core.landscape.export import parquet_form
 from elspeth.core.landscape.export.format import ExportFormat
 from elspeth.core.landscape.export.forms import ExportError
 from elspeth.core.landscape.export.reader import read_export

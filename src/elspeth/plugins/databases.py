@@ -1,0 +1,35 @@
+"""Addresses of databases in options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+__all__ = ["DatabaseUrl", "database_exists", "database_reason"]
+
+
+def _readable(url: str) -> str:
+    try:
+        make_url(url)
+    except ArgumentError as error:
+        raise ValueError("expected a SQLAlchemy URL such as sqlite:///data.db") from error
+    return url
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_readable)]
+
+
+def database_exists(url: URL) -> bool:
+    """False for a SQLite file that is not there: opening it would create an empty one. True where only asking tells."""
+    if url.get_backend_name() != "sqlite" or url.database in {None, "", ":memory:"}:
+        return True
+    return Path(str(url.database)).exists()
+
+
+def database_reason(error: SQLAlchemyError | ImportError) -> str:
+    """What the driver says, in one line; SQLAlchemy's own message holds the statement with its values."""
+    return str(getattr(error, "orig", None) or error).splitlines()[0]

@@ -1,0 +1,19 @@
+"""Packages that only some plugins need."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from elspeth.contracts.plugins import PluginError
+
+__all__ = ["require_pyarrow"]
+
+
+def require_pyarrow(plugin: str) -> tuple[ModuleType, ModuleType]:
+    """Pyarrow and its Parquet module; PluginError that says how to install them."""
+    try:
+        import pyarrow  # noqa: ICN001, PLC0415  an extra
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError as error:
+        raise PluginError(f"plugin {plugin!r} needs pyarrow: pip install 'elspeth[parquet]'") from error
+    return pyarrow, parquet

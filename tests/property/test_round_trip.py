@@ -1,0 +1,68 @@
+"""An export restores the run it was made of: export(import(export(run))) is byte for byte export(run)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.export.files import write_export
+from elspeth.core.landscape.export.format import ExportFormat
+from elspeth.core.landscape.importer import import_export
+from elspeth.core.landscape.store import RecordStore
+from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.strategies import whole_runs
+from tests.fixtures.landscapes import NewLandscape, in_memory
+
+Content = dict[str, bytes]
+
+
+def content(path: Path) -> Content:
+    """The bytes of an export, a file or a directory."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return {file.name: file.read_bytes() for file in files}
+
+
+def there_and_back(
+    source: LandscapeDB, run_id: str, target: LandscapeDB, *, form: ExportFormat, key: bytes | None, payloads: bool
+) -> tuple[Content, Content]:
+    """An export, and the export of what its import restored."""
+    with TemporaryDirectory() as directory:
+        first, second = Path(directory) / "first" / "trail", Path(directory) / "second" / "trail"
+        write_export(source, run_id, first, format=form, signing_key=key, include_payloads=payloads)
+        import_export(target, first, signing_key=key)
+        write_export(target, run_id, second, format=form, signing_key=key, include_payloads=payloads)
+        return content(first), content(second)
+
+
+LOSSLESS = [ExportFormat.JSONL, ExportFormat.JSON, ExportFormat.PARQUET]
+
+
+@pytest.mark.parametrize("form", LOSSLESS)
+@given(run=whole_runs(), key=st.none() | st.binary(min_size=1), payloads=st.booleans())
+@settings(max_examples=25)
+def test_export_of_import_of_export_is_the_export(
+    form: ExportFormat, run: list[AuditRecord], key: bytes | None, payloads: bool
+) -> None:
+    with in_memory() as source, in_memory() as target:
+        RecordStore(source).add(*run)
+        first, second = there_and_back(source, run[0].run_id, target, form=form, key=key, payloads=payloads)
+        assert first == second
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("form", LOSSLESS)
+@given(run=whole_runs())
+@settings(max_examples=10)
+def test_it_is_on_the_way_through_the_other_database_too(
+    on_postgresql: NewLandscape, form: ExportFormat, run: list[AuditRecord]
+) -> None:
+    with in_memory() as source, on_postgresql() as target, in_memory() as third:
+        RecordStore(source).add(*run)
+        first, second = there_and_back(source, run[0].run_id, target, form=form, key=None, payloads=True)
+        _, last = there_and_back(target, run[0].run_id, third, form=form, key=None, payloads=True)
+        assert first == second == last
