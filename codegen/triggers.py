@@ -12,8 +12,8 @@ from codegen.snapshot import LifecycleShape, Snapshot, TableShape
 
 __all__ = ["BOOKKEEPING", "Guards", "postgresql_guards", "sqlite_guards"]
 
-BOOKKEEPING = "schema_migrations"
-"""The table in which the database's own history is written, as immutable as the records."""
+BOOKKEEPING = ("run_secrets", "schema_migrations", "seal_leaves", "seals")
+"""The tables that a database keeps beside the records: its own history, secrets and seals. They never change."""
 
 _CANNOT_BE_DELETED = "a record cannot be deleted"
 
@@ -90,7 +90,7 @@ def _guarded(snapshot: Snapshot) -> list[TableShape]:
     immutable = LifecycleShape(status=None, final=(), while_open=(), afterwards=())
     return [
         *(table for table in snapshot.tables if table.lifecycle is not None),
-        TableShape(name=BOOKKEEPING, columns=(), lifecycle=immutable),
+        *(TableShape(name=name, columns=(), lifecycle=immutable) for name in BOOKKEEPING),
     ]
 
 

@@ -72,13 +72,25 @@ class RecordReader:
 
     def closely(self, record: Mapping[str, Json], place: str) -> Values:
         """The values of a record; EvidenceError, with the field and what is wrong with it, if it has none of the shapes."""
-        fitting = [shape for shape in self._shapes if shape.fits_constants(record)] or self._shapes
-        problems = [shape.problem(record) for shape in fitting]
+        fitting = [shape for shape in self._shapes if shape.fits_constants(record)]
+        if not fitting:
+            self._check_constants(record, place)
+        problems = [shape.problem(record) for shape in fitting or self._shapes]
         if None not in problems:
             field, problem = next(each for each in problems if each is not None)
             raise EvidenceError(f"{place}: {printable(field)}", problem)
         values = (record.get(column) for column in self._columns)
         return tuple(None if value is None else str(value) for value in values)
+
+    def _check_constants(self, record: Mapping[str, Json], place: str) -> None:
+        """The fields that tell shapes apart must have a value that one of the shapes has."""
+        for name in sorted(self._shapes[0].constants):
+            choices = {shown(shape.constants.get(name)) for shape in self._shapes}
+            if shown(record.get(name)) not in choices:
+                expected = " or ".join(sorted(choices))
+                raise EvidenceError(
+                    f"{place}: {printable(name)}", f"expected {expected}, got {shown(record.get(name))}"
+                )
 
     def _columns_of(self, names: Sequence[str]) -> Picked:
         integers = [self._shapes[0].rules[name].type == "integer" for name in names]

@@ -95,10 +95,15 @@ class Shape:
                 return ", ".join(names), f"expected exactly one that is not null, got {len(present)}"
         return None
 
+    @property
+    def constants(self) -> Mapping[str, Json]:
+        """The fields that have one value only: they tell shapes apart."""
+        rules = self.rules.items()
+        return {name: rule.choices[0] for name, rule in rules if rule.choices is not None and len(rule.choices) == 1}
+
     def fits_constants(self, record: Mapping[str, Json]) -> bool:
         """Whether the fields that tell shapes apart say that the record is of this one."""
-        constants = ((name, rule) for name, rule in self.rules.items() if rule.choices and len(rule.choices) == 1)
-        return all(rule.problem(record.get(name)) is None for name, rule in constants)
+        return all(name in record and _same(record[name], value) for name, value in self.constants.items())
 
 
 def read_shapes(data: bytes, place: str) -> dict[str, list[Shape]]:

@@ -25,7 +25,7 @@ from elspeth.evidence.salts import Salts
 from elspeth.evidence.statement import PAYLOAD_TYPE, Statement
 from elspeth.evidence.trail import TrailChecker
 
-__all__ = ["check_signature", "leaf_hashes", "read_statement", "verify_bag"]
+__all__ = ["check_signature", "leaf_hashes", "read_statement", "verify_bag", "verify_files"]
 
 _UNLISTED = frozenset({layout.TAG_MANIFEST, layout.TIMESTAMP})
 """Tag files that no manifest lists."""
@@ -44,7 +44,14 @@ def verify_bag(
     Never raises for what is wrong with the evidence: that is the result. EvidenceError if the path is no bag at all.
     """
     with open_bag(path) as files:
-        return _Procedure(files, key, progress or (lambda _: None)).run()
+        return verify_files(files, key=key, progress=progress)
+
+
+def verify_files(
+    files: BagFiles, *, key: PublicKey | None = None, progress: Callable[[int], None] | None = None
+) -> Verification:
+    """Verify a bag by its files, wherever they are kept. Never raises for what is wrong with the evidence."""
+    return _Procedure(files, key, progress or (lambda _: None)).run()
 
 
 def read_statement(files: BagFiles) -> tuple[Statement, Envelope | None]:

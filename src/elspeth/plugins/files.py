@@ -34,6 +34,13 @@ class StagedFile:
         except OSError as error:
             raise PluginError(f"{self._staging} cannot be created: {error.strerror}") from error
 
+    @property
+    def staging(self) -> Path:
+        """The staging file; PluginError before it is opened."""
+        if self._staging is None:
+            raise PluginError(f"{self._path} is not open")
+        return self._staging
+
     def write(self, content: bytes) -> None:
         """Append bytes."""
         self._hash.update(content)

@@ -10,7 +10,7 @@ from elspeth.contracts.plugins import Row
 from elspeth.plugins.files import StagedFile
 from elspeth.plugins.sinks.file import json_text
 
-__all__ = ["RowSpool", "Shape", "shape_of"]
+__all__ = ["RowSpool"]
 
 
 class RowSpool:
@@ -20,7 +20,6 @@ class RowSpool:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         self._file = StagedFile(path)
         self.rows = 0
         self.content_hash = ""

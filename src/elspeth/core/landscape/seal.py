@@ -11,19 +11,19 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from secrets import token_hex
 
 from sqlalchemy import Connection, insert, select
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.export.lines import chunks_of, records_of
-from elspeth.core.landscape.mapping import mapper
-from elspeth.core.landscape.migration.bookkeeping import seal_leaves_table, seals_table
+from elspeth.core.landscape.migration.bookkeeping import run_secrets_table, seal_leaves_table, seals_table
 from elspeth.evidence.merkle import TreeHasher, leaf_hash
 from elspeth_schema import EPOCH
-from elspeth_schema.contracts import AuditRecord, Run
-from elspeth_schema.records import RECORD_TYPES, RUN, RecordType
+from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.records import RECORD_TYPES, RecordType
 
-__all__ = ["Seal", "SealFault", "check_seal", "seal_run", "sealed_runs"]
+__all__ = ["Seal", "SealFault", "check_seal", "keep_secret", "seal_run", "sealed_runs", "secret_of"]
 
 _HINT = 8
 """Hex digits of a leaf hash that are kept to find an altered record; the root does not depend on them."""
@@ -53,24 +53,24 @@ class SealFault:
     problem: str
 
 
-def seal_run(connection: Connection, run: Run) -> Seal:
-    """Compute the seal of a run that ends as `run` says, and keep it, within the caller's transaction."""
+def seal_run(connection: Connection, run_id: str) -> Seal:
+    """Compute the seal of a finished run and keep it, within the caller's transaction."""
     tree, counts = TreeHasher(), Counter[str]()
     for name, record_type in RECORD_TYPES.items():
         hints: list[str] = []
         part = 0
-        for line in _sealed_lines(connection, record_type, run):
+        for line in _sealed_lines(connection, record_type, run_id):
             leaf = leaf_hash(line)
             tree.add(leaf)
             counts[name] += 1
             hints.append(leaf.hex()[:_HINT])
             if len(hints) == _PART:
-                _keep_hints(connection, run.run_id, name, part, hints)
+                _keep_hints(connection, run_id, name, part, hints)
                 hints, part = [], part + 1
         if hints:
-            _keep_hints(connection, run.run_id, name, part, hints)
+            _keep_hints(connection, run_id, name, part, hints)
     seal = Seal(
-        run_id=run.run_id,
+        run_id=run_id,
         epoch=EPOCH,
         root=tree.root().hex(),
         record_count=counts.total(),
@@ -90,6 +90,18 @@ def seal_run(connection: Connection, run: Run) -> Seal:
     return seal
 
 
+def keep_secret(connection: Connection, run_id: str) -> None:
+    """Keep a new random secret for a run: the salts of its records will be derived from it."""
+    connection.execute(insert(run_secrets_table), {"run_id": run_id, "secret": token_hex(32)})
+
+
+def secret_of(connection: Connection, run_id: str) -> str | None:
+    """The run's secret, 64 hex digits; None for a run that was recorded before there were secrets, or imported."""
+    columns = run_secrets_table.c
+    found: str | None = connection.scalar(select(columns.secret).where(columns.run_id == run_id))
+    return found
+
+
 def sealed_runs(connection: Connection) -> list[Seal]:
     """The seals of all runs that have one, oldest first."""
     columns = seals_table.c
@@ -107,14 +119,11 @@ def check_seal(connection: Connection, seal: Seal) -> SealFault | None:
 
     Raises AuditIntegrityError for a record that breaks the schema, which no sealed record did.
     """
-    run = next(_runs(connection, seal.run_id), None)
-    if run is None:
-        return SealFault(run_id=seal.run_id, table=RUN.table.name, key=seal.run_id, problem="the run is gone")
     tree = TreeHasher()
     fault: SealFault | None = None
     for name, record_type in RECORD_TYPES.items():
         hints = _hints(connection, seal.run_id, name)
-        for line in _sealed_lines(connection, record_type, run):
+        for line in _sealed_lines(connection, record_type, seal.run_id):
             leaf = leaf_hash(line)
             tree.add(leaf)
             hint = next(hints, None)
@@ -130,25 +139,14 @@ def check_seal(connection: Connection, seal: Seal) -> SealFault | None:
     return fault or unknown
 
 
-def _runs(connection: Connection, run_id: str) -> Iterator[Run]:
-    convert = mapper(RUN)
-    for row in connection.execute(convert.select().where(RUN.table.c.run_id == run_id)):
-        yield convert.from_row(row)
-
-
-def _sealed_lines(connection: Connection, record_type: RecordType[AuditRecord], run: Run) -> Iterator[bytes]:
-    """The sealed bytes of each record, in export order; of the run as `run` has it, which may not be written yet."""
+def _sealed_lines(connection: Connection, record_type: RecordType[AuditRecord], run_id: str) -> Iterator[bytes]:
+    """The sealed bytes of each record, in export order."""
     unsealed = record_type.lifecycle.afterwards
-    if record_type is RUN:
-        convert = mapper(RUN)
-        records = iter([convert.to_record(list(convert.to_row(run).values()))])
-    elif unsealed:
-        records = records_of(connection, record_type, run.run_id)
-    else:
-        for _, lines in chunks_of(connection, record_type, run.run_id):
+    if not unsealed:
+        for _, lines in chunks_of(connection, record_type, run_id):
             yield from lines[:-1].split(b"\n")
         return
-    for record in records:
+    for record in records_of(connection, record_type, run_id):
         yield canonical_bytes({name: value for name, value in record.items() if name not in unsealed})
 
 

@@ -157,6 +157,11 @@ class RecordStore:
                         return refusal(connection, record_type, row, problem, new=False)
         raise error
 
+    def sent(self) -> Connection:
+        """The open unit's transaction, with everything recorded so far sent to the database; only inside a unit."""
+        self._flush()
+        return self._writing()
+
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def get(self, record_type: RecordType[R], key: str, *, run_id: str | None = None) -> R | None:

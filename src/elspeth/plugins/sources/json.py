@@ -74,11 +74,11 @@ class JsonlSource(Source):
     def _of_line(self, line: str, place: str) -> Row | InvalidRow:
         text = line.encode(errors="surrogateescape").decode(errors="backslashreplace")
         if text != line:
-            return InvalidRow(data={"__raw__": text.rstrip("\n")}, error=f"{place}: bytes that are not UTF-8")
+            return InvalidRow(data={"__raw__": text.rstrip("\r\n")}, error=f"{place}: bytes that are not UTF-8")
         try:
-            return self._row(decode(line), place)
+            return self._row(decode(line.rstrip("\r\n")), place)
         except JsonTextError as error:
-            return InvalidRow(data={"__raw__": line.rstrip("\n")}, error=f"{place}: {error}")
+            return InvalidRow(data={"__raw__": line.rstrip("\r\n")}, error=f"{place}: {error}")
 
     def _row(self, value: object, place: str) -> Row | InvalidRow:
         """The value as a row of the schema, or as an invalid one."""

@@ -106,9 +106,11 @@ class ArrayReader:
         """Read on, twice as much each time an element needs it; False at the end of the file."""
         rest = self._text[self._position :]
         chunk = self._file.read(max(_CHUNK, len(rest)))
+        if not chunk:
+            return False
         self._before += self._position
         self._text, self._position = rest + chunk, 0
-        return bool(chunk)
+        return True
 
     def _error(self, problem: str, position: int | None = None) -> JsonTextError:
         at = self._before + (self._position if position is None else position) + 1

@@ -43,7 +43,7 @@ class ParquetSource(Source):
         """Every row in order; PluginError names the file."""
         pyarrow, parquet = require_pyarrow("parquet")
         try:
-            with parquet.ParquetFile(self._path) as file:
+            with self._path.open("rb") as raw, parquet.ParquetFile(raw) as file:
                 self._rows = file.metadata.num_rows
                 for batch in file.iter_batches(_BATCH_ROWS):
                     for values in batch.to_pylist():

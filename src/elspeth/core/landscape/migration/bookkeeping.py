@@ -1,4 +1,4 @@
-"""The database's own history: how its tables came to be what they are; and creating them."""
+"""What an audit database keeps beside the records: its history, the secrets and seals of runs; and creating it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ __all__ = [
     "bookkeeping_tables",
     "create_schema",
     "lock_schema",
+    "run_secrets_table",
     "schema_migrations_table",
+    "seal_leaves_table",
+    "seals_table",
     "step_record",
     "steps_taken",
 ]
@@ -56,8 +59,41 @@ schema_migrations_table = Table(
 """A row per step: from which epoch (0: none), when, by what; each table's rows and digests before and after."""
 
 
+run_secrets_table = Table(
+    "run_secrets",
+    bookkeeping_tables,
+    Column("run_id", String(64), nullable=False),
+    Column("secret", String(64), nullable=False),
+    PrimaryKeyConstraint("run_id", name="pk_run_secrets"),
+)
+"""Per run the secret from which the salts of its records are derived: kept beside the records, never in one."""
+
+seals_table = Table(
+    "seals",
+    bookkeeping_tables,
+    Column("run_id", String(64), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("root", String(64), nullable=False),
+    Column("record_count", BigInteger, nullable=False),
+    Column("counts_json", Text, nullable=False),
+    Column("sealed_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("run_id", name="pk_seals"),
+)
+"""Per finished run the Merkle root over its records, made in the transaction that finished it."""
+
+seal_leaves_table = Table(
+    "seal_leaves",
+    bookkeeping_tables,
+    Column("run_id", String(64), nullable=False),
+    Column("record_type", String(32), nullable=False),
+    Column("part", BigInteger, nullable=False),
+    Column("leaves", Text, nullable=False),
+    PrimaryKeyConstraint("run_id", "record_type", "part", name="pk_seal_leaves"),
+)
+"""The beginnings of a seal's leaf hashes, to find the record that was altered."""
+
 FIRST_VERSIONED = 5
-"""The first epoch whose databases have this table."""
+"""The first epoch whose databases have these tables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

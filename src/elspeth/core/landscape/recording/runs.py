@@ -9,6 +9,7 @@ from typing import Any
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now, storable_text
 from elspeth.core.landscape.reproducibility import grade_of
+from elspeth.core.landscape.seal import keep_secret, seal_run
 from elspeth_schema import records
 from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import ExportStatus, Node, ReproducibilityGrade, Run, RunStatus, SecretResolution
@@ -41,7 +42,9 @@ class RunRecording(RecorderPart):
             reproducibility_grade=_grade(reproducibility_grade),
             source_schema_json=json_or_none(source_schema),
         )
-        self._store.add(run)
+        with self.unit_of_work():
+            self._store.add(run)
+            keep_secret(self._store.sent(), run.run_id)
         return run
 
     def complete_run(
@@ -51,7 +54,7 @@ class RunRecording(RecorderPart):
         *,
         reproducibility_grade: ReproducibilityGrade | str | None = None,
     ) -> Run:
-        """Record that a run ended."""
+        """Record that a run ended, and seal its records: nothing may be recorded in it any more."""
         before = self._store.require(records.RUN, run_id, run_id=run_id)
         new_status = member_of(RunStatus, status, call="complete_run")
         if not new_status.is_terminal:
@@ -65,7 +68,9 @@ class RunRecording(RecorderPart):
             completed_at=now(),
             reproducibility_grade=_grade(reproducibility_grade) or before.reproducibility_grade,
         )
-        self._store.change(before, run)
+        with self.unit_of_work():
+            self._store.change(before, run)
+            seal_run(self._store.sent(), run_id)
         return run
 
     def finalize_run(self, run_id: str, status: RunStatus | str) -> Run:
@@ -79,10 +84,12 @@ class RunRecording(RecorderPart):
 
     def update_run_status(self, run_id: str, status: RunStatus | str) -> None:
         """Record another status of a run that has not ended; a final one also ends it."""
-        before = self._store.require(records.RUN, run_id, run_id=run_id)
         new_status = member_of(RunStatus, status, call="update_run_status")
-        completed_at = now() if new_status.is_terminal else before.completed_at
-        self._store.change(before, replace(before, status=new_status, completed_at=completed_at))
+        if new_status.is_terminal:
+            self.complete_run(run_id, new_status)
+            return
+        before = self._store.require(records.RUN, run_id, run_id=run_id)
+        self._store.change(before, replace(before, status=new_status))
 
     def record_run_source(
         self,

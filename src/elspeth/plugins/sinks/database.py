@@ -1,0 +1,207 @@
+"""Rows into a database table."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import StringConstraints
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    insert,
+    inspect,
+    make_url,
+    select,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from elspeth.contracts.plugins import PluginError, Row, RowRejectedError, StagedOutput
+from elspeth.plugins.base import FilePath, PluginOptions, Sink
+from elspeth.plugins.coercion import RowValidator
+from elspeth.plugins.databases import DatabaseUrl, database_reason
+from elspeth.plugins.shape import ColumnType, shape_of
+from elspeth.plugins.sinks.file import json_text
+from elspeth.plugins.spool import RowSpool
+
+__all__ = ["PUBLICATIONS", "DatabaseSink", "DatabaseSinkOptions"]
+
+PUBLICATIONS = "elspeth_publications"
+"""The table in the target database that names what was published, in the same transaction as the rows."""
+
+_CHUNK_ROWS = 1_000
+_TYPES: Mapping[ColumnType, type[BigInteger | Float[float] | Boolean | Text]] = {
+    ColumnType.INTEGER: BigInteger,
+    ColumnType.REAL: Float,
+    ColumnType.BOOLEAN: Boolean,
+    ColumnType.TEXT: Text,
+    ColumnType.JSON: Text,
+}
+
+
+class DatabaseSinkOptions(PluginOptions):
+    """Options of the database sink: where the table is, and where rows wait on disk until all can be written."""
+
+    url: DatabaseUrl
+    table: Annotated[str, StringConstraints(min_length=1, max_length=63)]
+    staging_directory: FilePath = ".elspeth/staging"
+
+
+class DatabaseSink(Sink):
+    """Rows appended to a database table, all of a run in one transaction.
+
+    The table is made if it is not there. Rows wait on disk as JSON lines until the audit trail names their hash; then
+    one transaction inserts them together with a row in `elspeth_publications` that names the run. Publishing again
+    finds that row and changes nothing, so that after a crash the database itself tells whether the rows are in it.
+    """
+
+    name = "database"
+    plugin_version = "1.0.0"
+    options_model = DatabaseSinkOptions
+
+    def __init__(self, options: DatabaseSinkOptions) -> None:
+        super().__init__(options)
+        self._url = make_url(options.url)
+        self._table = options.table
+        self._place = f"{self._url.render_as_string(hide_password=True)}#{options.table}"
+        self._validator = RowValidator(options.schema_config)
+        self._fields = options.schema_config.fields or ()
+        self._spool = RowSpool(Path(options.staging_directory) / f"{options.table}.rows")
+        self._run = ""
+        self._known: frozenset[str] | None = None
+
+    def open(self, staging_name: str) -> None:
+        """Look at the table and create the staging file; PluginError when one of them cannot be reached."""
+        self._run = staging_name
+        engine = self._engine()
+        try:
+            inspector = inspect(engine)
+            if inspector.has_table(self._table):
+                self._known = frozenset(column["name"] for column in inspector.get_columns(self._table))
+        except SQLAlchemyError as error:
+            raise PluginError(f"{self._place} cannot be reached: {database_reason(error)}") from error
+        finally:
+            engine.dispose()
+        self._spool.open(staging_name)
+
+    def write(self, row: Row) -> None:
+        """Keep one row; RowRejectedError when it does not satisfy the schema or has a field that is no column."""
+        try:
+            self._validator.validate(row)
+            self._check_columns(row)
+            self._spool.append(row)
+        except ValueError as error:
+            raise RowRejectedError(str(error)) from error
+
+    def sync(self) -> None:
+        """Return when every row is on the disk."""
+        self._spool.sync()
+
+    def finish(self) -> StagedOutput | None:
+        """Take no more rows; the hash is that of the rows as JSON lines."""
+        self._spool.finish()
+        return StagedOutput(
+            artifact_type=self.name,
+            path=self._place,
+            content_hash=self._spool.content_hash,
+            size_bytes=self._spool.size_bytes,
+        )
+
+    def publish(self) -> None:
+        """Insert the rows, in one transaction with the row that says so.
+
+        A crash before its commit leaves the table without these rows; after it, with all of them.
+        """
+        engine = self._engine()
+        try:
+            with engine.begin() as connection:
+                self._insert(connection)
+        except SQLAlchemyError as error:
+            raise PluginError(f"{self._place} cannot be written: {database_reason(error)}") from error
+        finally:
+            engine.dispose()
+        self._spool.discard()
+
+    def close(self) -> str | None:
+        """Close the staging file; its path."""
+        return self._spool.close()
+
+    def discard(self) -> None:
+        """Remove the staging file."""
+        self._spool.discard()
+
+    def _check_columns(self, row: Row) -> None:
+        unknown = [name for name in row if self._known is not None and name not in self._known]
+        if unknown:
+            raise ValueError(f"field {unknown[0]!r} is not a column of the table {self._table}")
+
+    def _engine(self) -> Engine:
+        try:
+            return create_engine(self._url)
+        except (SQLAlchemyError, ImportError) as error:
+            raise PluginError(f"{self._place} cannot be opened: {database_reason(error)}") from error
+
+    def _insert(self, connection: Connection) -> None:
+        publications = _publications()
+        publications.create(connection, checkfirst=True)
+        key = (publications.c.run_id == self._run, publications.c.table_name == self._table)
+        if connection.execute(select(publications.c.run_id).where(*key)).first() is not None:
+            return
+        shape = shape_of(self._spool.read(), self._fields)
+        if shape:
+            table = self._target(connection, shape)
+            for chunk in _chunks(self._spool.read()):
+                rows = [{name: _cell(row.get(name), column) for name, column in shape.items()} for row in chunk]
+                connection.execute(insert(table), rows)
+        connection.execute(
+            insert(publications),
+            {
+                "run_id": self._run,
+                "table_name": self._table,
+                "content_hash": self._spool.content_hash,
+                "row_count": self._spool.rows,
+                "published_at": dt.datetime.now(dt.UTC).isoformat(),
+            },
+        )
+
+    def _target(self, connection: Connection, shape: Mapping[str, ColumnType]) -> Table:
+        """The table as it is, or a new one with a column for each field."""
+        metadata = MetaData()
+        if inspect(connection).has_table(self._table):
+            return Table(self._table, metadata, autoload_with=connection)
+        table = Table(self._table, metadata, *(Column(name, _TYPES[column]()) for name, column in shape.items()))
+        table.create(connection)
+        return table
+
+
+def _publications() -> Table:
+    return Table(
+        PUBLICATIONS,
+        MetaData(),
+        Column("run_id", String(64), primary_key=True),
+        Column("table_name", String(63), primary_key=True),
+        Column("content_hash", String(64), nullable=False),
+        Column("row_count", BigInteger, nullable=False),
+        Column("published_at", String(32), nullable=False),
+    )
+
+
+def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while chunk := list(islice(rows, _CHUNK_ROWS)):
+        yield chunk
+
+
+def _cell(value: object, column: ColumnType) -> object:
+    return json_text(value) if column is ColumnType.JSON and value is not None else value

@@ -1,0 +1,200 @@
+"""A small bag in memory, of a run with one record of every kind that a rule is about, and ways to change it."""
+
+from __future__ import annotations
+
+import hmac
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import rfc8785
+
+from elspeth.evidence.bag import RunFacts, write_bag
+from elspeth.evidence.keys import PublicKey, Signer
+from elspeth.evidence.procedure import StepResult, Verification
+from elspeth.evidence.reader import BagFiles
+from elspeth.evidence.verify import verify_files
+
+SECRET = "a secret of the run"
+
+Record = dict[str, object]
+
+_ID = {"type": "string", "maxLength": 64}
+_HASH = {"type": "string", "pattern": "^[0-9a-f]{64}$", "maxLength": 64}
+_NUMBER = {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}
+
+
+def _or_null(schema: Mapping[str, object]) -> dict[str, object]:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _shape(record_type: str, **properties: object) -> dict[str, object]:
+    named = {"record_type": {"const": record_type}, "run_id": _ID, **properties}
+    return {
+        "title": record_type,
+        "type": "object",
+        "properties": {**named, "salt": _HASH},
+        "required": list(named),
+        "additionalProperties": False,
+    }
+
+
+_DEFINITIONS: dict[str, dict[str, object]] = {
+    "Status": {"enum": ["running", "completed"]},
+    "Run": _shape("run", status={"$ref": "#/$defs/Status"}),
+    "Row": _shape("row", row_id=_ID, row_index=_NUMBER, digest=_HASH, note=_or_null({"type": "string"})),
+    "Open": _shape("step", step_id=_ID, row_id=_ID, status={"const": "open"}, seconds={"type": "null"}),
+    "Done": _shape(
+        "step",
+        step_id=_ID,
+        row_id=_ID,
+        status={"const": "done"},
+        seconds=_or_null({"type": "number", "minimum": 0, "maximum": 2**53 - 1}),
+    ),
+    "Link": {
+        **_shape("link", step_id=_ID, other_id=_ID, row=_or_null(_ID), file=_or_null(_ID), good={"type": "boolean"}),
+        "allOf": [
+            {
+                "oneOf": [
+                    {"properties": {"row": {"not": {"type": "null"}}, "file": {"type": "null"}}},
+                    {"properties": {"row": {"type": "null"}, "file": {"not": {"type": "null"}}}},
+                ]
+            }
+        ],
+    },
+}
+
+SCHEMA = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "Records",
+    "oneOf": [{"$ref": f"#/$defs/{name}"} for name in _DEFINITIONS if name != "Status"],
+    "$defs": _DEFINITIONS,
+}
+
+
+def _rules(
+    key: Sequence[str], order: Sequence[str], references: Mapping[str, str], final: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "key": ["run_id", *key],
+        "order": ["run_id", *order],
+        "references": [
+            {"columns": ["run_id"], "record_type": "run"},
+            *({"columns": ["run_id", column], "record_type": target} for column, target in references.items()),
+        ]
+        if key
+        else [],
+        "lifecycle": {"status": "status" if final else None, "final": list(final)},
+    }
+
+
+_TYPES: dict[str, dict[str, Any]] = {
+    "run": _rules([], [], {}, ["completed"]),
+    "row": _rules(["row_id"], ["row_index"], {}, []),
+    "step": _rules(["step_id"], ["step_id"], {"row_id": "row"}, ["done"]),
+    "link": _rules(["step_id", "other_id"], ["step_id", "other_id"], {"step_id": "step", "row": "row"}, []),
+}
+
+REFERENCES = {"order": ["run", "row", "step", "link"], "types": _TYPES}
+
+DOCUMENTS = {
+    "export.schema.json": json.dumps(SCHEMA).encode(),
+    "references.json": json.dumps(REFERENCES).encode(),
+    "data-dictionary.md": b"# Records\n",
+}
+
+
+def records(run_id: str = "run-1") -> list[Record]:
+    """The records of a run, without salts: among them ids that are UUIDs and ids that are not, escapes and all kinds of
+    numbers."""  # noqa: D205, D209
+    uuid = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
+    step = {"record_type": "step", "run_id": run_id, "row_id": uuid, "status": "done"}
+    link = {"record_type": "link", "run_id": run_id, "good": True, "row": None, "file": "a b.csv"}
+    return [
+        {"record_type": "run", "run_id": run_id, "status": "completed"},
+        {"record_type": "row", "run_id": run_id, "row_id": uuid, "row_index": 2, "digest": "0" * 64, "note": None},
+        {
+            "record_type": "row",
+            "run_id": run_id,
+            "row_id": 'r\u00e9 "1"',
+            "row_index": 10,
+            "digest": "0123456789abcdef" * 4,
+            "note": 'say "\u20ac"\n\u0001',
+        },
+        {**step, "step_id": "a", "seconds": 0.1234567890123456},
+        {**step, "step_id": "b", "seconds": 7},
+        {**step, "step_id": "c", "seconds": 0.5, "row_id": 'r\u00e9 "1"'},
+        {**step, "step_id": "d", "seconds": 1e-7},
+        {**step, "step_id": "e", "seconds": None},
+        {**link, "step_id": "a", "other_id": "x"},
+        {**link, "step_id": "a", "other_id": "y", "row": uuid, "file": None, "good": False},
+        {**link, "step_id": "b", "other_id": "a"},
+    ]
+
+
+def salted(record: Record) -> Record:
+    """The record with the salt that its key derives; a record of no type of ours has none."""
+    rules = _TYPES.get(str(record["record_type"]))
+    if rules is None:
+        return record
+    key = rfc8785.dumps([record[column] for column in rules["key"]])
+    message = str(record["record_type"]).encode() + b"\x00" + key
+    return {**record, "salt": hmac.digest(SECRET.encode(), message, "sha256").hex()}
+
+
+def as_lines(some: Sequence[Record], *, salts: bool = True) -> list[bytes]:
+    """The records as lines of canonical JSON."""
+    return [rfc8785.dumps(salted(record) if salts else record) for record in some]  # type: ignore[arg-type]
+
+
+def facts(run_id: str = "run-1", **changes: object) -> RunFacts:
+    """What the export says of its run."""
+    values = {"run_status": "completed", "epoch": 5, "withheld": ("row.data",), "complete": True, **changes}
+    return RunFacts(run_id=run_id, **values)  # type: ignore[arg-type]
+
+
+class MemoryFiles(BagFiles):
+    """A bag whose files are in memory."""
+
+    def __init__(self, contents: Mapping[str, bytes]) -> None:
+        super().__init__(Path("bag"), {name: len(content) for name, content in contents.items()})
+        self._contents = contents
+
+    def _open(self, name: str) -> IO[bytes]:
+        return io.BytesIO(self._contents[name])
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """The files of a bag in a directory."""
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
+
+
+def bag(
+    directory: Path,
+    lines: Sequence[bytes],
+    signer: Signer | None = None,
+    *,
+    run: RunFacts | None = None,
+    secret: str | None = SECRET,
+    documents: Mapping[str, bytes] = DOCUMENTS,
+) -> dict[str, bytes]:
+    """The files of a new bag with these lines, written in the directory."""
+    target = directory / f"bag-{sum(1 for _ in directory.iterdir())}"
+    write_bag(target, lines, run=run or facts(), documents=documents, signer=signer, secret=secret)
+    return contents(target)
+
+
+def verified(files: Mapping[str, bytes], key: PublicKey | None = None) -> Verification:
+    """The result of the procedure for a bag in memory."""
+    return verify_files(MemoryFiles(files), key=key)
+
+
+def faults(verification: Verification) -> list[tuple[int, str]]:
+    """The number of each step that failed, and what it says."""
+    return [(_number(result), result.detail) for result in verification.faults]
+
+
+def _number(result: StepResult) -> int:
+    return result.step.value

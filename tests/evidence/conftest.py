@@ -1,0 +1,44 @@
+"""Keys and bags that many tests of evidence look at, made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from elspeth.evidence.keys import PRIVATE_KEY, KeyType, PublicKey, Signer, generate, load_signer
+from tests.evidence.bags import as_lines, bag, records
+
+
+@pytest.fixture(scope="session", params=list(KeyType))
+def any_signer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Signer:
+    """A signer of each algorithm in turn."""
+    directory = tmp_path_factory.mktemp("keys")
+    generate(directory, request.param)
+    return load_signer(str(directory / PRIVATE_KEY))
+
+
+@pytest.fixture(scope="session")
+def key_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a pair of keys."""
+    directory = tmp_path_factory.mktemp("keys")
+    generate(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def signer(key_directory: Path) -> Signer:
+    """A signer by ECDSA."""
+    return load_signer(str(key_directory / PRIVATE_KEY))
+
+
+@pytest.fixture(scope="session")
+def key(signer: Signer) -> PublicKey:
+    """The key that checks what `signer` signed."""
+    return signer.public_key
+
+
+@pytest.fixture(scope="session")
+def signed(signer: Signer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a signed bag, which tests must not change."""
+    return bag(tmp_path_factory.mktemp("bags"), as_lines(records()), signer)

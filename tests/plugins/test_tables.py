@@ -1,0 +1,226 @@
+"""Parquet and SQL: typed rows in, typed columns out."""
+
+import datetime as dt
+import json
+import sqlite3
+from contextlib import closing
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from pyarrow import parquet
+
+from elspeth.contracts.plugins import InvalidRow, PluginError, Row, RowRejectedError
+from elspeth.contracts.schema import FieldDefinition
+from elspeth.plugins.base import Sink
+from elspeth.plugins.manager import PluginManager
+from elspeth.plugins.shape import ColumnType, shape_of
+from elspeth.plugins.values import as_row_value
+
+PLUGINS = PluginManager.installed()
+
+ROWS: list[Row] = [
+    {"id": 1, "x": None, "name": "Zoë", "ok": True, "tags": ["a"], "mixed": 1},
+    {"id": 2, "x": 1, "mixed": "two", "late": "here"},
+    {"id": 3, "x": 2.5, "tags": None},
+]
+
+
+def write(sink: Sink, rows: list[Row], run: str = "run1") -> None:
+    sink.open(run)
+    for row in rows:
+        sink.write(row)
+    sink.sync()
+    output = sink.finish()
+    assert output is not None
+    sink.publish()
+    sink.publish()  # again: what a resumed run may do
+
+
+def test_the_type_of_a_column_holds_all_its_values() -> None:
+    declared = [FieldDefinition.parse("n: float"), FieldDefinition.parse("any: any")]
+    assert shape_of(ROWS, declared) == {
+        "n": ColumnType.REAL,
+        "any": ColumnType.TEXT,
+        "id": ColumnType.INTEGER,
+        "x": ColumnType.REAL,
+        "name": ColumnType.TEXT,
+        "ok": ColumnType.BOOLEAN,
+        "tags": ColumnType.JSON,
+        "mixed": ColumnType.JSON,
+        "late": ColumnType.TEXT,
+    }
+
+
+EXPECTED = [
+    {"id": 1, "x": None, "name": "Zoë", "ok": True, "tags": '["a"]', "mixed": "1", "late": None},
+    {"id": 2, "x": 1.0, "name": None, "ok": None, "tags": None, "mixed": '"two"', "late": "here"},
+    {"id": 3, "x": 2.5, "name": None, "ok": None, "tags": None, "mixed": None, "late": None},
+]
+
+
+def test_a_parquet_file_is_read_back_by_the_source(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "rows.parquet"
+    write(PLUGINS.sink("parquet", {"path": str(path)}), ROWS)
+    assert parquet.read_table(path).to_pylist() == EXPECTED
+    source = PLUGINS.source("parquet", {"path": str(path)})
+    assert list(source.read()) == EXPECTED
+    assert source.fraction_read() == 1.0
+    assert sorted(each.name for each in path.parent.iterdir()) == ["rows.parquet"]
+
+
+def test_a_parquet_file_without_rows_has_the_columns_of_its_schema(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    schema = {"mode": "strict", "fields": ["a: int", "b: str"]}
+    write(PLUGINS.sink("parquet", {"path": str(path), "schema": schema}), [])
+    assert parquet.read_table(path).schema.names == ["a", "b"]
+    sink = PLUGINS.sink("parquet", {"path": str(tmp_path / "none.parquet")})
+    sink.open("run1")
+    with pytest.raises(PluginError) as caught:
+        sink.finish()
+    assert str(caught.value) == "a Parquet file needs a column: there are no rows, and the schema names no fields"
+
+
+def test_what_is_no_parquet_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_text("just some text")
+    with pytest.raises(PluginError, match=r"x\.parquet cannot be read: Parquet magic bytes not found"):
+        list(PLUGINS.source("parquet", {"path": str(tmp_path / "x.parquet")}).read())
+    with pytest.raises(PluginError) as caught:
+        list(PLUGINS.source("parquet", {"path": str(tmp_path / "gone")}).read())
+    assert str(caught.value) == f"{tmp_path / 'gone'} cannot be read: No such file or directory"
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> dict[str, Any]:
+    """A table in a SQLite database."""
+    return {
+        "url": f"sqlite:///{tmp_path / 'target.db'}",
+        "table": "customers",
+        "staging_directory": str(tmp_path / "staging"),
+    }
+
+
+def stored(options: dict[str, Any], query: str = "SELECT * FROM customers") -> list[dict[str, object]]:
+    engine = sa.create_engine(options["url"])
+    with engine.connect() as connection:
+        found = [dict(row) for row in connection.execute(sa.text(query)).mappings()]
+    engine.dispose()
+    return found
+
+
+def test_a_table_is_made_and_filled_once_per_run(options: dict[str, Any], tmp_path: Path) -> None:
+    write(PLUGINS.sink("database", options), ROWS)
+    assert stored(options) == EXPECTED
+    write(PLUGINS.sink("database", options), ROWS[2:], run="run2")
+    assert [row["id"] for row in stored(options)] == [1, 2, 3, 3]
+    publications = stored(options, "SELECT run_id, table_name, row_count FROM elspeth_publications ORDER BY run_id")
+    assert publications == [
+        {"run_id": "run1", "table_name": "customers", "row_count": 3},
+        {"run_id": "run2", "table_name": "customers", "row_count": 1},
+    ]
+    assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_a_field_that_is_no_column_of_the_table_is_rejected(options: dict[str, Any]) -> None:
+    write(PLUGINS.sink("database", options), [{"id": 1}])
+    sink = PLUGINS.sink("database", options)
+    sink.open("run2")
+    with pytest.raises(RowRejectedError) as caught:
+        sink.write({"id": 2, "more": 3})
+    assert str(caught.value) == "field 'more' is not a column of the table customers"
+    sink.discard()
+
+
+def test_rows_that_the_database_refuses_leave_nothing_behind(options: dict[str, Any], tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "target.db")) as connection:
+        connection.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY)")
+    sink = PLUGINS.sink("database", options)
+    sink.open("run1")
+    for number in (1, 2, 2):
+        sink.write({"id": number})
+    sink.finish()
+    with pytest.raises(PluginError) as caught:
+        sink.publish()
+    assert str(caught.value) == (
+        f"sqlite:///{tmp_path / 'target.db'}#customers cannot be written: UNIQUE constraint failed: customers.id"
+    )
+    assert stored(options) == []
+    place = sink.close()
+    assert place is not None
+    assert len(Path(place).read_text().splitlines()) == 3
+
+
+def test_a_database_that_cannot_be_reached_is_named_without_its_password(tmp_path: Path) -> None:
+    options = {"url": f"sqlite:///{tmp_path / 'no' / 'such' / 'target.db'}", "table": "t"}
+    with pytest.raises(PluginError) as caught:
+        PLUGINS.sink("database", options).open("run1")
+    assert str(caught.value) == f"{options['url']}#t cannot be reached: unable to open database file"
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> str:
+    """The URL of a database with a table of people."""
+    with closing(sqlite3.connect(tmp_path / "people.db")) as connection:
+        connection.execute("CREATE TABLE people (id INTEGER, name TEXT, photo BLOB)")
+        connection.executemany("INSERT INTO people VALUES (?, ?, ?)", [(1, "Zoë", b"\xff"), (2, None, None)])
+        connection.commit()
+    return f"sqlite:///{tmp_path / 'people.db'}"
+
+
+def test_rows_come_from_a_query(people: str) -> None:
+    options: dict[str, Any] = {"url": people, "query": "SELECT * FROM people ORDER BY id"}
+    assert list(PLUGINS.source("sql", options).read()) == [
+        {"id": 1, "name": "Zoë", "photo": "/w=="},
+        {"id": 2, "name": None, "photo": None},
+    ]
+    options["schema"] = {"mode": "free", "fields": ["name: str"]}
+    _, second = PLUGINS.source("sql", options).read()
+    assert second == InvalidRow(
+        data={"id": 2, "name": None, "photo": None}, error="row 1: field 'name': expected text, got None"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("SELECT * FROM nobody", " cannot be read: no such table: nobody"),
+        ("SELECT id, name AS id FROM people", ": two columns are named 'id': name them with AS"),
+        ("DELETE FROM people", ": the query returns no rows: expected a SELECT"),
+    ],
+)
+def test_a_query_that_cannot_be_read_is_explained(people: str, query: str, problem: str) -> None:
+    with pytest.raises(PluginError) as caught:
+        list(PLUGINS.source("sql", {"url": people, "query": query}).read())
+    assert str(caught.value) == f"database {people}{problem}"
+    assert len(list(PLUGINS.source("sql", {"url": people, "query": "SELECT * FROM people"}).read())) == 2
+
+
+def test_a_database_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(PluginError) as caught:
+        list(PLUGINS.source("sql", {"url": f"sqlite:///{tmp_path / 'x.db'}", "query": "SELECT 1"}).read())
+    assert str(caught.value) == f"database sqlite:///{tmp_path / 'x.db'} does not exist"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_from_outside_become_what_json_can_hold() -> None:
+    values = {
+        "time": dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC),
+        "date": dt.date(2026, 1, 2),
+        "span": dt.timedelta(minutes=1),
+        "price": Decimal("1.10"),
+        "bytes": b"\x00\x01",
+        "list": [(1, Decimal(2))],
+    }
+    assert as_row_value(values) == {
+        "time": "2026-01-02T03:04:05+00:00",
+        "date": "2026-01-02",
+        "span": 60.0,
+        "price": "1.10",
+        "bytes": "AAE=",
+        "list": [[1, "2"]],
+    }
+    assert json.dumps(as_row_value(values))
+    with pytest.raises(ValueError, match="a value of type set has no form in a row"):
+        as_row_value({1})
