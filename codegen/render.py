@@ -203,7 +203,7 @@ _OUTPUTS = (
     _template("elspeth_schema/strategies.py", "strategies.py.jinja"),
     _template("elspeth_schema/tables.py", "tables.py.jinja"),
     _template("elspeth_schema/triggers.py", "triggers.py.jinja"),
-    _template("docs/data-dictionary.md", "data_dictionary.md.jinja"),
+    _template("elspeth_schema/data-dictionary.md", "data_dictionary.md.jinja"),
     _Output(path="elspeth_schema/export.schema.json", text=_export_schema),
 )
 """A new artifact is one row here and one template."""

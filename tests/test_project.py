@@ -24,8 +24,8 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MAY_IMPORT = {
     "elspeth.cli": {"elspeth.contracts", "elspeth.core", "elspeth.engine", "elspeth.evidence", "elspeth.plugins"},
     "elspeth.contracts": {"elspeth_schema"},
-    "elspeth.core": {"elspeth.contracts", "elspeth_schema"},
-    "elspeth.engine": {"elspeth.contracts", "elspeth.core", "elspeth.plugins"},
+    "elspeth.core": {"elspeth.contracts", "elspeth.evidence", "elspeth_schema"},
+    "elspeth.engine": {"elspeth.contracts", "elspeth.core", "elspeth.evidence", "elspeth.plugins"},
     "elspeth.evidence": set[str](),
     "elspeth.plugins": {"elspeth.contracts"},
     "elspeth_schema": set[str](),

@@ -46,7 +46,12 @@ TABLE: dict[str, tuple[bytes | None, list[str]]] = {
     ),
     "unknown plugin": (
         GOOD.replace("{plugin: csv, options: {path: in.csv}}", "{plugin: cvs}").encode(),
-        ["datasource.plugin: unknown source plugin 'cvs': expected one of csv, json, jsonl, null, parquet, sql; did you mean 'csv'?"],
+        [
+            (
+                "datasource.plugin: unknown source plugin 'cvs': "
+                "expected one of csv, json, jsonl, null, parquet, sql; did you mean 'csv'?"
+            )
+        ],
     ),
     "unknown sink in a route": (
         GOOD.replace('"true": odd', '"true": od').encode(),

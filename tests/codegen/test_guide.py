@@ -75,7 +75,7 @@ def test_a_new_column_goes_through_table_contract_store_and_export(project: Path
     (printed,) = blocks("text")
     assert python(program, project) == printed
     assert {path for path, content in tree(project / "generated").items() if b"priority" in content} >= {
-        "docs/data-dictionary.md",
+        "elspeth_schema/data-dictionary.md",
         "elspeth_schema/contracts.py",
         "elspeth_schema/export.schema.json",
         "elspeth_schema/migrations/versions/e0006.py",

@@ -33,7 +33,7 @@ SETTINGS: dict[str, object] = {
         ("keyboard", False),
     ],
 )
-def test_keys_of_secrets_are_known_by_name(name: str, expected: bool) -> None:  # noqa: FBT001
+def test_keys_of_secrets_are_known_by_name(name: str, expected: bool) -> None:
     assert is_secret_key(name) is expected
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import stat
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,9 +138,9 @@ def test_a_signer_by_uri_needs_its_public_key() -> None:
 
 
 def test_a_signer_that_uses_another_key_seals_nothing(tmp_path: Path) -> None:
-    generate(tmp_path / "one")
-    generate(tmp_path / "two")
-    signer = load_signer(f"file2:{tmp_path / 'one' / PRIVATE_KEY}", public_key=tmp_path / "two" / PUBLIC_KEY)
+    other = generate(tmp_path / "other")
+    generate(tmp_path)
+    signer = replace(load_signer(str(tmp_path / PRIVATE_KEY)), public_key=other)
     with pytest.raises(KeyFileError) as caught:
         signer.sign(b"data")
     problem = "the signature is not by the public key given: check that they belong together"

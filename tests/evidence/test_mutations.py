@@ -55,7 +55,7 @@ def line_mutations(files: Files) -> Iterator[list[bytes]]:
         yield before
         for end in range(1, len(line)):
             yield [*before, line[:end]]
-            yield [*before, line[:end] + b"\n", *after]
+            yield [*before, line[: end - 1] + b"\n", *after]
         if after:
             yield [*before, after[0], line, *after[1:]]
 

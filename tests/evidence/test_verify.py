@@ -186,7 +186,7 @@ STEP_4_BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "number too large": (
         lambda line: line.replace(b":10", b":9007199254740993"),
-        "has no canonical JSON: 9007199254740993 exceeds the safe integer domain",
+        "has no canonical JSON: 9007199254740993 exceeds safe integer domain for JSON floats",
     ),
     "no JSON": (
         lambda line: line[1:],

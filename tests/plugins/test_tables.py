@@ -81,6 +81,7 @@ def test_a_parquet_file_without_rows_has_the_columns_of_its_schema(tmp_path: Pat
     with pytest.raises(PluginError) as caught:
         sink.finish()
     assert str(caught.value) == "a Parquet file needs a column: there are no rows, and the schema names no fields"
+    sink.discard()
 
 
 def test_what_is_no_parquet_file_is_named(tmp_path: Path) -> None:

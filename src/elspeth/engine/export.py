@@ -11,6 +11,8 @@ from elspeth.core.landscape.export.files import ExportFormat, write_export
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.settings.model import ExportSettings
 from elspeth.engine.errors import ExportFailedError
+from elspeth.evidence.errors import EvidenceError
+from elspeth.evidence.keys import Signer
 
 __all__ = ["export_after_run"]
 
@@ -22,6 +24,7 @@ def export_after_run(
     path: str,
     *,
     signing_key: bytes | None,
+    signer: Signer | None,
     progress: Callable[[int], None] | None,
 ) -> int:
     """Write the export and record how it went; the number of records. ExportFailedError when it cannot be written.
@@ -32,11 +35,18 @@ def export_after_run(
     recorder.set_export_status(run_id, ExportStatus.PENDING, export_format=export.format, export_sink=export.sink)
     try:
         records = write_export(
-            db, run_id, Path(path), format=ExportFormat(export.format), signing_key=signing_key, progress=progress
+            db,
+            run_id,
+            Path(path),
+            format=ExportFormat(export.format),
+            signing_key=signing_key,
+            signer=signer,
+            archive=path.endswith(".zip"),
+            progress=progress,
         )
     except BaseException as error:
         recorder.set_export_status(run_id, ExportStatus.FAILED, error=f"{type(error).__name__}: {error}")
-        if isinstance(error, OSError | LandscapeError):
+        if isinstance(error, OSError | LandscapeError | EvidenceError):
             raise ExportFailedError(f"run {run_id} is complete, but cannot be exported: {error}") from error
         raise
     recorder.set_export_status(run_id, ExportStatus.COMPLETED)

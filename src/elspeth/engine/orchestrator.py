@@ -173,13 +173,15 @@ class Orchestrator:
         export = self._pipeline.settings.landscape.export
         if not export.enabled or export.sink is None:
             return None
-        path = str(self._pipeline.settings.sinks[export.sink].options["path"])
+        # A bag never replaces another: its name may hold the run.
+        path = str(self._pipeline.settings.sinks[export.sink].options["path"]).replace("{run_id}", run_id)
         records = export_after_run(
             self._db,
             run_id,
             export,
             path,
             signing_key=self._keys.signing_key,
+            signer=self._keys.bag_signer,
             progress=self._observer.on_exported,
         )
         return path, records

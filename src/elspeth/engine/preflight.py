@@ -14,6 +14,9 @@ from elspeth.core.secrets import (
     secret_mask,
 )
 from elspeth.core.settings import Problem, Settings, SettingsError
+from elspeth.core.settings.model import ExportSettings
+from elspeth.evidence.errors import KeyFileError
+from elspeth.evidence.keys import Signer, load_signer
 
 __all__ = ["SIGNING_VARIABLE", "RunKeys", "keys_for_run"]
 
@@ -22,10 +25,11 @@ SIGNING_VARIABLE = "ELSPETH_SIGNING_KEY"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunKeys:
-    """How a run hides secrets, and the key that signs its export, if it is to be signed."""
+    """How a run hides secrets, and what signs its export, if it is to be signed: a key, or the signer of a bag."""
 
     mask: Mask
     signing_key: bytes | None
+    bag_signer: Signer | None = None
 
 
 def keys_for_run(settings: Settings, environ: Mapping[str, str], *, source: str) -> RunKeys:
@@ -33,7 +37,7 @@ def keys_for_run(settings: Settings, environ: Mapping[str, str], *, source: str)
 
     `source` is the name of the settings file, for messages.
     """
-    problems = []
+    problems: list[Problem] = []
     mask = secret_mask(environ)
     if mask is None:
         message = (
@@ -44,9 +48,26 @@ def keys_for_run(settings: Settings, environ: Mapping[str, str], *, source: str)
         problems += [Problem(location=location, message=message) for location in secrets]
     export = settings.landscape.export
     signing_key = environ.get(SIGNING_VARIABLE, "")
-    if export.enabled and export.sign and not signing_key:
+    signer = None
+    if export.enabled and export.format == "bag":
+        signer = _bag_signer(export, problems)
+    elif export.enabled and export.sign and not signing_key:
         message = f"a signed export needs a key: set {SIGNING_VARIABLE}, or sign: false"
         problems.append(Problem(location=("landscape", "export", "sign"), message=message))
     if problems:
         raise SettingsError(source, problems)
-    return RunKeys(mask=mask or redact, signing_key=signing_key.encode() if export.sign else None)
+    return RunKeys(mask=mask or redact, signing_key=signing_key.encode() if export.sign else None, bag_signer=signer)
+
+
+def _bag_signer(export: ExportSettings, problems: list[Problem]) -> Signer | None:
+    """What signs the bag; a bag without `sign` and `key` is unsigned, and says so."""
+    if export.key is None:
+        if export.sign:
+            message = "a signed bag needs a private key: give landscape.export.key (see elspeth keys generate)"
+            problems.append(Problem(location=("landscape", "export", "sign"), message=message))
+        return None
+    try:
+        return load_signer(export.key)
+    except KeyFileError as error:
+        problems.append(Problem(location=("landscape", "export", "key"), message=str(error)))
+        return None

@@ -7,6 +7,7 @@ import pytest
 
 from elspeth.contracts.routing import RoutingSpec
 from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import (
     NodeStateCompleted,
     NodeStateFailed,
@@ -204,3 +205,18 @@ def test_a_decision_for_several_routes_is_one_group(
     assert len({(event.routing_group_id, event.reason_hash) for event in events}) == 1
     assert recorder.get_routing_events("nowhere") == []
     assert recorder.record_routing_events(state.state_id, []) == []
+
+
+def test_a_visit_has_only_what_its_status_has(recorder: LandscapeRecorder, token: Token) -> None:
+    with pytest.raises(AuditIntegrityError) as caught:
+        recorder.record_visit(
+            token.token_id,
+            "gate",
+            1,
+            "failed",
+            run_id="run",
+            input_hash=HASH,
+            started_at=token.created_at,
+            success_reason={"action": "x"},
+        )
+    assert (caught.value.field, caught.value.expected) == ("success_reason_json", "nothing while status is failed")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from elspeth.cli.database import DatabaseOption, open_landscape
+from elspeth.cli.evidence import evidence_errors_reported
 from elspeth.cli.failures import failures_reported
 from elspeth.cli.options import JsonOption
 from elspeth.cli.record_display import record_display
@@ -30,16 +31,24 @@ def export(
         ExportFormat, typer.Option("--format", help="What to write; csv is for spreadsheets, and not lossless.")
     ] = ExportFormat.JSONL,
     hmac: SignOption = False,
+    key: Annotated[
+        str | None, typer.Option("--key", "-k", metavar="PRIVATE.pem", help="Sign a bag: a PEM file or a signer URI.")
+    ] = None,
+    archive: Annotated[bool, typer.Option("--zip", help="Write a bag as one zip file.")] = False,
     include_payloads: Annotated[
         bool, typer.Option("--include-payloads", help="Export what is withheld otherwise: content of rejected rows.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Export everything that was recorded of a run. An export that has the name already is replaced."""
-    key = signing_key(wanted=hmac)
-    with failures_reported():
+    """Export everything that was recorded of a run. An export that has the name already is replaced, but for a bag."""
+    _refuse_contradictions(form, hmac=hmac, key=key, archive=archive, include_payloads=include_payloads)
+    secret = signing_key(wanted=hmac)
+    with failures_reported(), evidence_errors_reported():
         from elspeth.core.landscape.export.files import write_export  # noqa: PLC0415  start time
         from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
+        from elspeth.evidence.keys import load_signer  # noqa: PLC0415
+
+        signer = None if key is None else load_signer(key)
 
         with open_landscape(database) as db, record_display("export") as progress:
             run_id = resolve_run(db, run)
@@ -48,13 +57,30 @@ def export(
                 run_id,
                 output,
                 format=form,
-                signing_key=key,
+                signing_key=secret,
+                signer=signer,
+                archive=archive,
                 include_payloads=include_payloads,
                 progress=progress,
             )
+    is_signed = hmac or key is not None
     if json:
-        summary = {"run_id": run_id, "path": str(output), "format": form, "records": records, "signed": hmac}
+        summary = {"run_id": run_id, "path": str(output), "format": form, "records": records, "signed": is_signed}
         typer.echo(jsonlib.dumps(summary, indent=2))
         return
-    signed = "signed" if hmac else "not signed"
+    signed = "signed" if is_signed else "not signed"
     typer.echo(aligned([("run", run_id), ("export", f"{output} ({form}, {records:,} records, {signed})")]))
+
+
+def _refuse_contradictions(
+    form: ExportFormat, *, hmac: bool, key: str | None, archive: bool, include_payloads: bool
+) -> None:
+    """End the command with exit code 2 for options that do not go with the form."""
+    if form is ExportFormat.BAG:
+        wrong = [("--hmac", hmac), ("--include-payloads", include_payloads)]
+        problem = "not with --format bag"
+    else:
+        wrong = [("--key", key is not None), ("--zip", archive)]
+        problem = "only with --format bag"
+    if given := [name for name, is_given in wrong if is_given]:
+        raise typer.BadParameter(f"{', '.join(given)}: {problem}")

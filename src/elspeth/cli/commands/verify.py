@@ -31,7 +31,7 @@ def verify(
     hmac: CheckOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Verify evidence by a numbered procedure. Exit code 0 only if every step passed, with a signature that was checked."""
+    """Verify evidence by a numbered procedure. Exit code 0 only if every step passed and a signature was checked."""
     secret = signing_key(wanted=hmac)
     if secret is not None and key is not None:
         typer.echo("error: --hmac and --key check different kinds of signature: give one of them", err=True)

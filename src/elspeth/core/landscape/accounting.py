@@ -60,6 +60,12 @@ def account_for(db: LandscapeDB, run_id: str) -> RunAccount:
 
 
 def _laws(run_id: str) -> Iterator[_Law]:
+    yield from _of_journeys(run_id)
+    yield from _of_work(run_id)
+
+
+def _of_journeys(run_id: str) -> Iterator[_Law]:
+    """Every row is carried, every token ends, and what ended by becoming others has become others."""
     of_token = and_(_outcomes.run_id == _tokens.run_id, _outcomes.token_id == _tokens.token_id)
     yield _Law(
         expected="a terminal outcome for every token",
@@ -86,6 +92,10 @@ def _laws(run_id: str) -> Iterator[_Law]:
             got="none of group",
             breaking=_groups_without_tokens(run_id, outcome, column),
         )
+
+
+def _of_work(run_id: str) -> Iterator[_Law]:
+    """Every batch was processed, and every visit to a node has ended."""
     processed = exists().where(
         *(_members.run_id == _outcomes.run_id, _members.token_id == _outcomes.token_id),
         *(_members.batch_id == _outcomes.batch_id, _batches.run_id == _members.run_id),

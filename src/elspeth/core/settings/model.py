@@ -93,6 +93,8 @@ class ExportSettings(_Section):
     sink: Name | None = None
     format: Literal["csv", "json", "jsonl", "parquet", "bag"] = "csv"
     sign: bool = False
+    key: str | None = None
+    """The private key that seals a bag: a PEM file, or a signer URI of a KMS or HSM."""
 
 
 class LandscapeSettings(_Section):

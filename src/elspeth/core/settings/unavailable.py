@@ -28,8 +28,5 @@ def _unavailable(tree: Mapping[str, Plain], parts: Parts) -> Iterator[tuple[Loca
             yield (section,), what
     if tree.get("run_mode") in ("replay", "verify"):
         yield ("run_mode",), f"run mode {tree['run_mode']!r} is"
-    if parts.landscape is not None:
-        if not parts.landscape.enabled:
-            yield ("landscape", "enabled"), "runs without an audit database are"
-        if parts.landscape.export.enabled and parts.landscape.export.format == "bag":
-            yield ("landscape", "export", "format"), "exports as 'bag' are"
+    if parts.landscape is not None and not parts.landscape.enabled:
+        yield ("landscape", "enabled"), "runs without an audit database are"

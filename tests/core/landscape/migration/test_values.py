@@ -68,7 +68,9 @@ def expected(old: OldDatabase) -> Records:
     return found
 
 
-def records_of(record_type: RecordType, rows: list[Values], runs: Mapping[tuple[str, object], str]) -> Iterator[Values]:
+def records_of(
+    record_type: RecordType[AuditRecord], rows: list[Values], runs: Mapping[tuple[str, object], str]
+) -> Iterator[Values]:
     names = [column.name for column in record_type.columns]
     for row in rows:
         assert row.keys() <= set(names)

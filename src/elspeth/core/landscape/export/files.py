@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.export.bag_form import write_bag_of_run
 from elspeth.core.landscape.export.csv_form import write_csv
 from elspeth.core.landscape.export.format import ExportFormat
 from elspeth.core.landscape.export.forms import ExportGroups
 from elspeth.core.landscape.export.target import replacing_directory, replacing_file
 from elspeth.core.landscape.export.text_form import write_array, write_lines
 from elspeth.core.landscape.exporter import LandscapeExporter
+from elspeth.evidence.keys import Signer
 
 __all__ = ["ExportFormat", "write_export"]
 
@@ -23,15 +25,20 @@ def write_export(
     *,
     format: ExportFormat,  # noqa: A002 - the word that users know
     signing_key: bytes | None = None,
+    signer: Signer | None = None,
+    archive: bool = False,
     include_payloads: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> int:
     """Write the export of a run, manifest included, signed if there is a key; returns the number of records before it.
 
-    `include_payloads` writes what the schema withholds, too. `progress` is called with the number of records so far.
-    Raises what the exporter raises, ExportError for a path that an export may not replace, LandscapeError if the form's
-    library is missing, and OSError; what was there before then stays.
+    `signer` signs a bag, `archive` makes it a zip file. `include_payloads` writes what the schema withholds, too.
+    `progress` is called with the number of records so far. Raises what the exporter raises, ExportError for a path that
+    an export may not replace, LandscapeError if the form's library is missing, what `write_bag` raises, and OSError;
+    what was there before then stays.
     """
+    if format is ExportFormat.BAG:
+        return write_bag_of_run(db, run_id, path, signer=signer, archive=archive, progress=progress).record_count
     exporter = LandscapeExporter(db, signing_key, include_payloads=include_payloads, progress=progress)
     sign = signing_key is not None
     if format in (ExportFormat.JSON, ExportFormat.JSONL):

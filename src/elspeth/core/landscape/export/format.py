@@ -21,3 +21,6 @@ class ExportFormat(StrEnum):
 
     PARQUET = "parquet"
     """A directory: a Parquet file per record type."""
+
+    BAG = "bag"
+    """A directory, or a zip archive of it: evidence that a stranger can check. It never replaces anything."""

@@ -8,7 +8,7 @@ the rest of its record type the long way, through contracts, which either gives 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from operator import itemgetter
@@ -23,7 +23,7 @@ from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.lines import LINES
 from elspeth_schema.records import Column, Kind, RecordType
 
-__all__ = ["Chunk", "chunks_of", "records_of"]
+__all__ = ["Chunk", "chunks_of", "records_of", "with_key"]
 
 _FETCH = 1000
 """Rows fetched from the database at once; bounds memory, does not show in the result."""
@@ -74,6 +74,20 @@ def records_of(
         for row in rows:
             convert.from_row(row)  # raises for a row that breaks the schema: it must not look fine in an export
             yield convert.to_record(row, withheld=withheld)
+
+
+def with_key(record_type: str, key: str, lines: Iterable[bytes], values: Iterable[str]) -> Iterator[bytes]:
+    """The lines of records of that type (without line feed), each with one more key whose value needs no escapes.
+
+    The key stands before the first that sorts after it, so that the line stays canonical. In a flat record no text can
+    contain that key's bytes: inside a text its quotes would be escaped.
+    """
+    following = next((name for name in LINES[record_type].keys if name > key), None)
+    mark = b"}" if following is None else f',"{following}":'.encode()
+    start = f',"{key}":"'.encode()
+    for line, value in zip(lines, values, strict=True):
+        place = line.rindex(mark)
+        yield b'%b%b%b"%b' % (line[:place], start, value.encode(), line[place:])
 
 
 @cache

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 import orjson
 
 from elspeth.core.canonical import canonical_bytes
+from elspeth.core.landscape.export.lines import with_key
 from elspeth_schema import EPOCH
-from elspeth_schema.lines import LINES
 from elspeth_schema.records import RECORD_TYPES
 
 __all__ = ["MANIFEST", "ManifestBuilder", "sign_record", "signature_of", "signed_lines", "withheld_columns"]
@@ -42,22 +42,16 @@ def sign_record(record: Mapping[str, object], key: bytes) -> dict[str, object]:
 
 
 def signed_lines(record_type: str, lines: bytes, key: bytes) -> bytes:
-    """The lines (canonical JSON of records of that type, each with its line feed) with their signatures.
-
-    The signature stands before the first key that sorts after it. In a flat record no text can contain that key's
-    bytes: inside a text its quotes would be escaped.
-    """
+    """The lines (canonical JSON of records of that type, each with its line feed) with their signatures."""
     inner, outer = _hmac_states(key)
-    following = next((name for name in LINES[record_type].keys if name > "signature"), None)
-    mark = b"}" if following is None else f',"{following}":'.encode()
-    signed = []
-    for line in lines.split(b"\n")[:-1]:
+    found = lines.split(b"\n")[:-1]
+    signatures = []
+    for line in found:
         first, second = inner.copy(), outer.copy()
         first.update(line)
         second.update(first.digest())
-        place = line.rindex(mark)
-        signed.append(b'%b,"signature":"%b"%b\n' % (line[:place], second.hexdigest().encode(), line[place:]))
-    return b"".join(signed)
+        signatures.append(second.hexdigest())
+    return b"".join(line + b"\n" for line in with_key(record_type, "signature", found, signatures))
 
 
 def _hmac_states(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:

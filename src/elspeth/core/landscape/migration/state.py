@@ -97,12 +97,13 @@ def _unversioned(connection: Connection, found: Mapping[str, TableShape]) -> Sta
     """A database of the predecessor, one of ours that lost its history, or none at all."""
     if not found.keys() >= _CORE:
         return State(kind=Condition.FOREIGN, tables=len(found), differences=tuple(sorted(found)))
-    candidates = {epoch: differences(_expected(connection, epoch), found) for epoch in range(EPOCH, 0, -1)}
+    expected = {epoch: _expected(connection, epoch) for epoch in range(EPOCH, 0, -1)}
+    candidates = {epoch: differences(tables, found) for epoch, tables in expected.items()}
     nearest = min(candidates, key=lambda epoch: len(candidates[epoch]))
-    unknown = sorted(found.keys() - revision(nearest).metadata.tables.keys())
+    unknown = sorted(found.keys() - expected[nearest].keys())
     if nearest <= NEWEST_UNVERSIONED and not candidates[nearest] and not unknown:
         return _older(connection, nearest, found, versioned=False)
-    if nearest == NEWEST_UNVERSIONED and unknown and found.keys() > revision(nearest).metadata.tables.keys():
+    if nearest == NEWEST_UNVERSIONED and found.keys() > expected[nearest].keys():
         return State(kind=Condition.NEWER, tables=len(found), differences=tuple(unknown))
     wrong = [*candidates[nearest], *(f"table {name} is not expected" for name in unknown)]
     return State(kind=Condition.DIVERGED, epoch=nearest, tables=len(found), differences=tuple(wrong))

@@ -76,9 +76,10 @@ class StateRecording(RecorderPart):
         A duration that is not given is the time since the state began.
         """
         before = self._store.require(records.NODE_STATE, state_id, run_id=run_id)
-        after = _ended(
-            before,
+        shape, changes = _ending(
+            {"run_id": before.run_id, "state_id": state_id},
             status,
+            before.started_at,
             output_hash=None if output_data is None else stable_hash(output_data),
             error=error,
             success_reason=success_reason,
@@ -86,6 +87,7 @@ class StateRecording(RecorderPart):
             duration_ms=duration_ms,
             call="complete_node_state",
         )
+        after = reshaped(before, shape, changes)
         self._store.change(before, after)
         return after
 
@@ -105,21 +107,29 @@ class StateRecording(RecorderPart):
         attempt: int = 0,
     ) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
         """Record a whole visit at once, from its beginning to where it stands, with hashes that are already known."""
-        state = NodeStateOpen(
+        state_id = new_id()
+        shape, changes = _ending(
+            {"run_id": run_id, "state_id": state_id},
+            status,
+            started_at,
+            output_hash=output_hash,
+            error=error,
+            success_reason=success_reason,
+            call="record_visit",
+        )
+        state = shape(
             run_id=run_id,
-            state_id=new_id(),
+            state_id=state_id,
             token_id=token_id,
             node_id=node_id,
             step_index=step_index,
             attempt=attempt,
             input_hash=input_hash,
             started_at=started_at,
+            **changes,
         )
-        after = _ended(
-            state, status, output_hash=output_hash, error=error, success_reason=success_reason, call="record_visit"
-        )
-        self._store.add(after)
-        return after
+        self._store.add(state)
+        return state
 
     def end_visit(
         self,
@@ -131,9 +141,16 @@ class StateRecording(RecorderPart):
         success_reason: Mapping[str, Any] | None = None,
     ) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
         """Record how a visit ended whose record is at hand, with a hash that is already known."""
-        after = _ended(
-            before, status, output_hash=output_hash, error=error, success_reason=success_reason, call="end_visit"
+        shape, changes = _ending(
+            {"run_id": before.run_id, "state_id": before.state_id},
+            status,
+            before.started_at,
+            output_hash=output_hash,
+            error=error,
+            success_reason=success_reason,
+            call="end_visit",
         )
+        after = reshaped(before, shape, changes)
         self._store.change(before, after)
         return after
 
@@ -213,16 +230,19 @@ class StateRecording(RecorderPart):
         return sorted(found, key=lambda event: (event.ordinal, event.event_id))
 
 
-_ENDINGS: Mapping[NodeStateStatus, type[NodeStatePending | NodeStateCompleted | NodeStateFailed]] = {
+_Ended = NodeStatePending | NodeStateCompleted | NodeStateFailed
+
+_ENDINGS: Mapping[NodeStateStatus, type[_Ended]] = {
     NodeStateStatus.PENDING: NodeStatePending,
     NodeStateStatus.COMPLETED: NodeStateCompleted,
     NodeStateStatus.FAILED: NodeStateFailed,
 }
 
 
-def _ended(
-    before: NodeState,
+def _ending(
+    key: dict[str, object],
     status: NodeStateStatus | str,
+    started_at: datetime,
     *,
     output_hash: str | None,
     error: ExecutionError | Mapping[str, Any] | None,
@@ -230,28 +250,33 @@ def _ended(
     context_after: Mapping[str, Any] | None = None,
     duration_ms: float | None = None,
     call: str,
-) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
-    """The state after what happened to it; AuditIntegrityError if that does not fit its status."""
+) -> tuple[type[_Ended], dict[str, Any]]:
+    """The shape of a state with the status and the columns that say how it came to it.
+
+    AuditIntegrityError for what no visit can come to, and for a column that its status does not have.
+    """
     new_status = member_of(NodeStateStatus, status, call=call)
     shape = _ENDINGS.get(new_status)
     if shape is None:
-        key: dict[str, object] = {"run_id": before.run_id, "state_id": before.state_id}
         expected = f"one of {', '.join(_ENDINGS)}"
         raise AuditIntegrityError(table="node_states", key=key, field="status", expected=expected, got=new_status)
     moment = now()
-    changes: dict[str, object] = {
-        "status": new_status,
-        "completed_at": moment,
-        "duration_ms": float(duration_ms) if duration_ms is not None else _elapsed_ms(before.started_at, moment),
-    }
     optional = {
         "context_after_json": json_or_none(context_after),
         "output_hash": output_hash,
         "error_json": json_or_none(tolerant(error)),
         "success_reason_json": json_or_none(success_reason),
     }
-    changes |= {name: value for name, value in optional.items() if value is not None}
-    return reshaped(before, shape, changes)
+    changes: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
+    for name in changes.keys() - shape.__dataclass_fields__.keys():
+        expected = f"nothing while status is {new_status}"
+        raise AuditIntegrityError(table="node_states", key=key, field=name, expected=expected, got=changes[name])
+    if shape is NodeStateCompleted:
+        changes.setdefault("output_hash", None)  # which its own check refuses
+    changes["status"] = new_status
+    changes["completed_at"] = moment
+    changes["duration_ms"] = float(duration_ms) if duration_ms is not None else _elapsed_ms(started_at, moment)
+    return shape, changes
 
 
 def _elapsed_ms(start: datetime, end: datetime) -> float:

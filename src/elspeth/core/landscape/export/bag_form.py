@@ -1,0 +1,114 @@
+"""Exports as evidence: the records of a run, salted, in a bag that a stranger can check."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+import orjson
+from sqlalchemy import Connection
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.export.lines import chunks_of, with_key
+from elspeth.core.landscape.export.signing import withheld_columns
+from elspeth.core.landscape.exporter import RunNotFoundError
+from elspeth.core.landscape.seal import secret_of
+from elspeth.evidence.bag import BagSummary, RunFacts, write_bag
+from elspeth.evidence.keys import Signer
+from elspeth.evidence.salts import SaltDeriver, Salts
+from elspeth_schema import EPOCH
+from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.records import RECORD_TYPES, RUN, RecordType
+
+__all__ = ["references_document", "write_bag_of_run"]
+
+
+def write_bag_of_run(
+    db: LandscapeDB,
+    run_id: str,
+    path: Path,
+    *,
+    signer: Signer | None,
+    archive: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> BagSummary:
+    """Write the records of a run as a bag, a directory or a zip archive of it; unsigned without a signer.
+
+    Raises RunNotFoundError, AuditIntegrityError for a record that breaks the schema, and what `write_bag` raises.
+    """
+    with db.snapshot() as connection:
+        run = next((line for _, line in chunks_of(connection, RUN, run_id)), None)
+        if run is None:
+            message = f"run {run_id!r} is not in the audit database {db.url}"
+            raise RunNotFoundError(message)
+        status = str(orjson.loads(run)["status"])
+        secret = secret_of(connection, run_id)
+        return write_bag(
+            path,
+            _lines(connection, run_id, secret),
+            run=RunFacts(
+                run_id=run_id,
+                run_status=status,
+                epoch=EPOCH,
+                withheld=tuple(withheld_columns()),
+                complete=True,
+            ),
+            documents=_documents(),
+            signer=signer,
+            secret=secret,
+            archive=archive,
+            progress=progress,
+            date=datetime.now(UTC).date(),
+        )
+
+
+def _lines(connection: Connection, run_id: str, secret: str | None) -> Iterator[bytes]:
+    """The run's lines in export order, each with its salt if the run has a secret."""
+    deriver = SaltDeriver(Salts(secret=secret)) if secret is not None else None
+    for record_type in RECORD_TYPES.values():
+        for _, chunk in chunks_of(connection, record_type, run_id):
+            lines = chunk[:-1].split(b"\n")
+            yield from lines if deriver is None else _salted(record_type, lines, deriver)
+
+
+def _salted(record_type: RecordType[AuditRecord], lines: list[bytes], deriver: SaltDeriver) -> Iterator[bytes]:
+    records = map(orjson.loads, lines)
+    salts = deriver.salts(record_type.name, [[record[name] for name in record_type.key] for record in records])
+    return with_key(record_type.name, "salt", lines, (salt for salt in salts if salt is not None))
+
+
+def _documents() -> dict[str, bytes]:
+    """What explains the records, and what holds between them."""
+    package = files("elspeth_schema")
+    return {
+        "export.schema.json": package.joinpath("export.schema.json").read_bytes(),
+        "data-dictionary.md": package.joinpath("data-dictionary.md").read_bytes(),
+        "references.json": references_document(),
+    }
+
+
+def references_document() -> bytes:
+    """The order of record types, their keys, references and lifecycles, for a verifier that has not our schema."""
+    types = {
+        name: {
+            "key": record_type.key,
+            "order": record_type.order,
+            "references": [
+                {"columns": reference.columns, "record_type": reference.record_type}
+                for reference in record_type.references
+            ],
+            "lifecycle": {"status": record_type.lifecycle.status, "final": _final_values(record_type)},
+        }
+        for name, record_type in RECORD_TYPES.items()
+    }
+    return json.dumps({"order": list(RECORD_TYPES), "types": types}, indent=2).encode() + b"\n"
+
+
+def _final_values(record_type: RecordType[AuditRecord]) -> list[str]:
+    """The values that end the lifecycle of the type's records."""
+    status = record_type.lifecycle.status
+    enum = next((column.enum for column in record_type.columns if column.name == status), None)
+    return [] if enum is None else [value.value for value in enum if getattr(value, "is_terminal", False)]
