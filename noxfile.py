@@ -108,3 +108,11 @@ def lock(session: nox.Session) -> None:
         *("--no-emit-index-url", "--no-emit-find-links", "--custom-compile-command", "nox -s lock"),
         *session.posargs,
     )
+
+
+@nox.session(reuse_venv=True)
+def bench(session: nox.Session) -> None:
+    """Measure speed and memory; `-- 1000000` says how many records."""
+    install(session, "test", project=(".[postgres,parquet]",))
+    session.run("python", "-m", "benchmarks.speed", *session.posargs)
+    session.run("python", "-m", "benchmarks.memory")

@@ -139,7 +139,7 @@ def salted(record: Record) -> Record:
     rules = _TYPES.get(str(record["record_type"]))
     if rules is None:
         return record
-    key = rfc8785.dumps([record[column] for column in rules["key"]])
+    key = rfc8785.dumps([str(record[column]) for column in rules["key"]])  # all keys here are texts
     message = str(record["record_type"]).encode() + b"\x00" + key
     return {**record, "salt": hmac.digest(SECRET.encode(), message, "sha256").hex()}
 

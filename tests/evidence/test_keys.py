@@ -53,7 +53,7 @@ def test_only_the_owner_may_read_the_private_key(tmp_path: Path) -> None:
 
 def test_the_fingerprint_is_what_openssl_says(tmp_path: Path) -> None:
     public = generate(tmp_path)
-    command = ["openssl", "pkey", "-pubin", "-in", tmp_path / PUBLIC_KEY, "-outform", "DER"]
+    command = ["openssl", "pkey", "-pubin", "-in", str(tmp_path / PUBLIC_KEY), "-outform", "DER"]
     der = subprocess.run(command, check=True, capture_output=True).stdout
     assert public.fingerprint == hashlib.sha256(der).hexdigest()
 

@@ -1,8 +1,8 @@
 """Peak memory and time of exporting and importing a small and a large run, in every form.
 
-Run with the project and its `parquet` extra installed: python benchmarks/export_memory.py
+Run with the project and its `parquet` extra installed: python benchmarks/memory.py
 """
-# ruff: noqa: INP001, PLC0415, T201 - a script, which prints; its jobs import what they need themselves
+# ruff: noqa: PLC0415, T201 - a script, which prints; its jobs import what they need themselves
 
 from __future__ import annotations
 

@@ -1,0 +1,139 @@
+"""`elspeth verify`: exit codes, streams and words."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+from elspeth.evidence.bag import write_bag
+from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, generate, load_signer
+from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, facts, records
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory with keys, a signed bag and an unsigned one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ELSPETH_SIGNING_KEY", raising=False)
+    generate(Path("keys"))
+    for name, signer in (("signed", load_signer(f"keys/{PRIVATE_KEY}")), ("unsigned.zip", None)):
+        archive = name.endswith(".zip")
+        write_bag(
+            Path(name),
+            as_lines(records()),
+            run=facts(),
+            documents=DOCUMENTS,
+            signer=signer,
+            secret=SECRET,
+            archive=archive,
+        )
+
+
+def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+    """The exit code, standard output and standard error of a command."""
+    code = main(["verify", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+KEY = ("--key", f"keys/{PUBLIC_KEY}")
+
+
+def test_a_sound_bag_is_verified(capsys: Captured) -> None:
+    code, out, err = result(capsys, "signed", *KEY)
+    assert (code, out) == (0, "")
+    lines = err.splitlines()
+    assert [line[:29].rstrip() for line in lines] == [
+        "1 structure and manifests  ok",
+        "2 envelope and signature   ok",
+        "3 statement against files  ok",
+        "4 lines                    ok",
+        "5 counts                   ok",
+        "6 Merkle root              ok",
+        "7 references               ok",
+        "8 lifecycles               ok",
+        "9 verdict                  VE",
+    ]
+    assert lines[8] == "9 verdict                  VERIFIED"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verdict"),
+    [
+        (("signed",), "CONSISTENT BUT SIGNATURE NOT CHECKED"),
+        (("unsigned.zip",), "CONSISTENT BUT UNSIGNED"),
+        (("unsigned.zip", *KEY), "NOT VERIFIED"),
+    ],
+)
+def test_what_is_not_quite_verified_is_no_success(capsys: Captured, arguments: tuple[str, ...], verdict: str) -> None:
+    code, out, err = result(capsys, *arguments)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[8].split(maxsplit=2)[2] == verdict
+
+
+def test_a_line_that_was_altered_is_named(capsys: Captured) -> None:
+    path = Path("signed/data/records.jsonl")
+    path.write_bytes(path.read_bytes().replace(b'"seconds":7', b'"seconds":8'))
+    code, _, err = result(capsys, "signed", *KEY)
+    assert code == 1
+    assert (
+        "6 Merkle root              FAILED       data/records.jsonl, line 5: expected the line that was sealed" in err
+    )
+    assert err.endswith("9 verdict                  NOT VERIFIED\n")
+
+
+def test_json_is_for_programs(capsys: Captured) -> None:
+    code, out, _ = result(capsys, "signed", *KEY, "--json")
+    found = json.loads(out)
+    assert (code, found["verdict"], found["run_id"], found["records"]) == (0, "VERIFIED", "run-1", 11)
+    assert [step["step"] for step in found["steps"]] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert found["steps"][6] == {
+        "step": 7,
+        "title": "references",
+        "status": "ok",
+        "detail": "all lead to records in the bag",
+    }
+
+
+def test_a_path_that_is_not_there(capsys: Captured) -> None:
+    assert result(capsys, "gone", *KEY) == (1, "", "error: gone: cannot be read: No such file or directory\n")
+
+
+def test_a_key_that_cannot_be_used(capsys: Captured) -> None:
+    code, out, err = result(capsys, "signed", "--key", "signed/bagit.txt")
+    assert (code, out, err) == (2, "", "error: signed/bagit.txt: expected a public key in PEM\n")
+
+
+def test_two_kinds_of_signature_at_once(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "key")
+    message = "error: --hmac and --key check different kinds of signature: give one of them\n"
+    assert result(capsys, "signed", *KEY, "--hmac") == (2, "", message)
+
+
+def test_hmac_without_a_key(capsys: Captured) -> None:
+    assert result(capsys, "export.jsonl", "--hmac") == (2, "", "error: --hmac needs a key: set ELSPETH_SIGNING_KEY\n")
+
+
+def test_a_signed_export(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    from elspeth.core.landscape.export.format import ExportFormat
+    from tests.fixtures.rich_run import export_to
+
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "key")
+    export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"key")
+    code, out, err = result(capsys, "export.jsonl", "--hmac")
+    assert (code, out) == (0, "")
+    assert err.splitlines()[2] == "3 statement against files  -         only a bag can be checked for it"
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "other")
+    assert result(capsys, "export.jsonl", "--hmac")[0] == 1
+
+
+def test_the_progress_bar_is_for_terminals(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    _, out, err = result(capsys, "signed", *KEY)
+    assert (out, "verify" in err) == ("", True)

@@ -1,0 +1,36 @@
+"""A bag of a run with records of every type and shape, from an audit database, verified as any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bagit
+import pytest
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.export.bag_form import write_bag_of_run
+from elspeth.evidence.keys import Signer
+from elspeth.evidence.procedure import Verdict
+from elspeth.evidence.proof import prove, verify_proof
+from elspeth.evidence.verify import verify_bag
+from elspeth_schema.contracts import RunStatus
+from tests.fixtures.rich_run import recorded, rich_run
+
+
+@pytest.fixture
+def bag(tmp_path: Path, signer: Signer) -> Path:
+    with LandscapeDB.in_memory() as db:
+        run_id = recorded(db, rich_run(status=RunStatus.RUNNING))
+        write_bag_of_run(db, run_id, tmp_path / "bag", signer=signer)
+    return tmp_path / "bag"
+
+
+def test_a_bag_of_every_record_type_is_verified(bag: Path, signer: Signer) -> None:
+    result = verify_bag(bag, key=signer.public_key)
+    assert (result.verdict, result.faults) == (Verdict.VERIFIED, ())
+    bagit.Bag(str(bag)).validate()
+
+
+def test_records_of_such_a_bag_are_proved(bag: Path, signer: Signer, tmp_path: Path) -> None:
+    (tmp_path / "proof.json").write_bytes(prove(bag, "run", "run-1").to_bytes())
+    assert verify_proof(tmp_path / "proof.json", key=signer.public_key).verdict is Verdict.VERIFIED
