@@ -22,7 +22,14 @@ HAND_WRITTEN = sorted([*SOURCES.rglob("*.py"), *(ROOT / "codegen").rglob("*.py")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 MAY_IMPORT = {
-    "elspeth.cli": {"elspeth.contracts", "elspeth.core", "elspeth.engine", "elspeth.evidence", "elspeth.plugins"},
+    "elspeth.cli": {
+        "elspeth.contracts",
+        "elspeth.core",
+        "elspeth.engine",
+        "elspeth.evidence",
+        "elspeth.plugins",
+        "elspeth_schema",
+    },
     "elspeth.contracts": {"elspeth_schema"},
     "elspeth.core": {"elspeth.contracts", "elspeth.evidence", "elspeth_schema"},
     "elspeth.engine": {"elspeth.contracts", "elspeth.core", "elspeth.evidence", "elspeth.plugins"},

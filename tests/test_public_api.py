@@ -42,13 +42,13 @@ MODULES: Mapping[str, str] = {
         validation_errors_table
     """,
     "elspeth.contracts.audit": """
-        Artifact Batch BatchMember BatchOutput Call Checkpoint Edge Node NodeState NodeStateCompleted NodeStateFailed
-        NodeStateOpen NodeStatePending Operation RoutingEvent Row RowLineage Run SecretResolution Token TokenOutcome
+        Artifact Batch BatchMember BatchOutput BatchStatusUpdate Call Checkpoint Edge ExportStatusUpdate Node NodeState
+        NodeStateCompleted NodeStateFailed NodeStateOpen NodeStatePending Operation RoutingEvent Row RowLineage Run SecretResolution Token TokenOutcome
         TokenParent TransformErrorRecord ValidationErrorRecord
     """,
     "elspeth.contracts.enums": """
-        BatchStatus CallStatus CallType Determinism ExportStatus NodeStateStatus NodeType OutputMode RoutingKind
-        RoutingMode RowOutcome RunMode RunStatus TriggerType
+        BackpressureMode BatchStatus CallStatus CallType Determinism ExportStatus NodeStateStatus NodeType OutputMode
+        RoutingKind RoutingMode RowOutcome RunMode RunStatus TelemetryGranularity TriggerType error_edge_label
     """,
     "elspeth.contracts.errors": "ExecutionError RoutingReason TransformReason",
     "elspeth.contracts.routing": "EdgeInfo RoutingAction RoutingSpec",
@@ -147,7 +147,7 @@ latency_ms, *, request_ref, response_ref)
         LandscapeRecorder.begin_operation(run_id, node_id, operation_type, *, input_data)
         LandscapeRecorder.complete_operation(operation_id, status, *, output_data, error, duration_ms)
         LandscapeRecorder.record_operation_call(operation_id, call_type, status, request_data, response_data, error, \
-latency_ms, *, request_ref, response_ref)
+latency_ms, *, request_ref, response_ref, provider)
         LandscapeRecorder.get_operation(operation_id)
         LandscapeRecorder.get_operation_calls(operation_id)
         LandscapeRecorder.get_operations_for_run(run_id)

@@ -130,7 +130,7 @@ def test_a_sink_that_fails_stops_the_run_with_a_sound_trail(  # noqa: PLR0917  a
     method: str,
     calls_before: int,
     rows: int,
-    rest_is_published: bool,  # noqa: FBT001
+    rest_is_published: bool,
     kept: list[str],
 ) -> None:
     monkeypatch.setattr(FaultySink, "method", method)

@@ -40,7 +40,7 @@ def marks(branch: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
     return options.map(lambda each: {"plugin": "mark", "options": each, **place})
 
 
-EXPLODE = {"plugin": "json_explode", "options": {"array_field": "items", "on_error": "bad"}}
+EXPLODE: dict[str, Any] = {"plugin": "json_explode", "options": {"array_field": "items", "on_error": "bad"}}
 
 
 @st.composite

@@ -107,8 +107,7 @@ DOCUMENTS = {
 
 
 def records(run_id: str = "run-1") -> list[Record]:
-    """The records of a run, without salts: among them ids that are UUIDs and ids that are not, escapes and all kinds of
-    numbers."""  # noqa: D205, D209
+    """The records of a run, without salts: ids that are UUIDs and ids that are not, escapes, all kinds of numbers."""
     uuid = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
     step = {"record_type": "step", "run_id": run_id, "row_id": uuid, "status": "done"}
     link = {"record_type": "link", "run_id": run_id, "good": True, "row": None, "file": "a b.csv"}

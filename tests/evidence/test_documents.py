@@ -1,4 +1,4 @@
-"""The documents of a bag that tell the verifier what to check: malformed or unknown, they are refused, not passed over."""
+"""The documents that tell the verifier what to check: malformed or unknown, they are refused, not passed over."""
 
 from __future__ import annotations
 
@@ -74,9 +74,8 @@ SCHEMAS: dict[str, tuple[Change, str]] = {
         "document: $defs/Status: the keyword '$ref' is not known to this verifier: use a newer one",
     ),
     "type of no kind": (
-        lambda schema: step(schema)["properties"].update(step_id={"type": "date"}),
-        "document: $defs/Done/properties/step_id:"
-        " expected a type of string, integer, number, boolean, null, got 'date'",
+        lambda schema: step(schema)["properties"].update(good={"type": "date"}),
+        "document: $defs/Done/properties/good: expected a type of string, integer, number, boolean, null, got 'date'",
     ),
     "any value": (
         lambda schema: step(schema)["properties"].update(step_id={}),
@@ -248,7 +247,7 @@ def test_a_statement_is_read_as_it_was_written() -> None:
 
 
 def test_a_secret_is_read_as_it_was_written() -> None:
-    salts = Salts(secret="secret")  # noqa: S106 - of no run
+    salts = Salts(secret="secret")
     assert Salts.from_bytes(salts.to_bytes(), "salts") == salts
 
 

@@ -50,12 +50,11 @@ def mutated(export: Path, tmp_path: Path, change: Callable[[list[bytes]], list[b
 
 def test_every_line_dropped_repeated_or_cut_is_found(export: Path, tmp_path: Path) -> None:
     lines = export.read_bytes().splitlines(keepends=True)
-    for at, line in enumerate(lines):
+    for at in range(len(lines)):
         assert mutated(export, tmp_path, lambda lines, at=at: lines[:at] + lines[at + 1 :])  # type: ignore[misc]
         assert mutated(export, tmp_path, lambda lines, at=at: lines[: at + 1] + lines[at:])  # type: ignore[misc]
         assert mutated(export, tmp_path, lambda lines, at=at: lines[:at])  # type: ignore[misc]
         assert mutated(export, tmp_path, lambda lines, at=at: [*lines[:at], lines[at][:-2]])  # type: ignore[misc]
-        assert line
 
 
 def test_an_export_without_its_manifest_is_incomplete(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every small change to a signed bag is found, and the message names a place. Run with -s to see how many were tried."""
+"""Every small change to a signed bag is found, and the message names a place. `-s` shows how many were tried."""
 
 from __future__ import annotations
 

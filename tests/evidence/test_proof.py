@@ -89,7 +89,7 @@ def test_a_type_that_is_not_there(directory: Path) -> None:
 def test_a_bag_that_was_altered_proves_nothing(directory: Path) -> None:
     records_file = directory / layout.RECORDS
     records_file.write_bytes(records_file.read_bytes().replace(b'"seconds":7', b'"seconds":8'))
-    with pytest.raises(EvidenceError, match="the bag is not sound, verify it: .*the record is not in the tree"):
+    with pytest.raises(EvidenceError, match=r"the bag is not sound, verify it: .*the record is not in the tree"):
         prove(directory, "step", "b")
 
 

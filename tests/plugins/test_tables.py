@@ -153,11 +153,16 @@ def test_rows_that_the_database_refuses_leave_nothing_behind(options: dict[str, 
     assert len(Path(place).read_text().splitlines()) == 3
 
 
-def test_a_database_that_cannot_be_reached_is_named_without_its_password(tmp_path: Path) -> None:
-    options = {"url": f"sqlite:///{tmp_path / 'no' / 'such' / 'target.db'}", "table": "t"}
+def test_a_database_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
+    options = {"url": f"sqlite:///{tmp_path}", "table": "t"}
     with pytest.raises(PluginError) as caught:
         PLUGINS.sink("database", options).open("run1")
     assert str(caught.value) == f"{options['url']}#t cannot be reached: unable to open database file"
+    (tmp_path / "file").write_text("")
+    options["url"] = f"sqlite:///{tmp_path / 'file' / 'target.db'}"
+    with pytest.raises(PluginError) as caught:
+        PLUGINS.sink("database", options).open("run1")
+    assert str(caught.value) == f"{options['url']}#t cannot be created: File exists"
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict
 
 from elspeth_schema.contracts import (
     Artifact,
@@ -11,9 +12,11 @@ from elspeth_schema.contracts import (
     Batch,
     BatchMember,
     BatchOutput,
+    BatchStatus,
     Call,
     Checkpoint,
     Edge,
+    ExportStatus,
     Node,
     NodeState,
     NodeStateCompleted,
@@ -38,9 +41,11 @@ __all__ = [
     "Batch",
     "BatchMember",
     "BatchOutput",
+    "BatchStatusUpdate",
     "Call",
     "Checkpoint",
     "Edge",
+    "ExportStatusUpdate",
     "Node",
     "NodeState",
     "NodeStateCompleted",
@@ -73,3 +78,22 @@ class RowLineage:
     created_at: datetime
     source_data: dict[str, object] | None
     payload_available: bool
+
+
+class ExportStatusUpdate(TypedDict, total=False):
+    """What may be recorded about the export of a run."""
+
+    export_status: ExportStatus
+    exported_at: datetime
+    export_error: str
+    export_format: str
+    export_sink: str
+
+
+class BatchStatusUpdate(TypedDict, total=False):
+    """What may be recorded about a batch that goes on."""
+
+    status: BatchStatus
+    completed_at: datetime
+    trigger_reason: str
+    aggregation_state_id: str

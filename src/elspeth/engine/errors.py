@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["AccountingError", "ExportFailedError"]
+from elspeth.contracts.plugins import PluginError
+
+__all__ = ["AccountingError", "ExportFailedError", "blame"]
 
 
 class AccountingError(Exception):
@@ -11,3 +13,12 @@ class AccountingError(Exception):
 
 class ExportFailedError(Exception):
     """The run is complete and recorded, and its export could not be written."""
+
+
+def blame(kind: str, name: str, error: Exception) -> PluginError:
+    """The error of a plugin as one that names it; a PluginError says already what is wrong, and is kept."""
+    if isinstance(error, PluginError):
+        return error
+    blamed = PluginError(f"{kind} {name!r} failed: {type(error).__name__}: {error}")
+    blamed.__cause__ = error
+    return blamed

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -28,8 +29,10 @@ from elspeth.core.canonical import CANONICAL_VERSION
 from elspeth.core.landscape.accounting import account_for
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.core.secrets import mask_secrets
-from elspeth.engine.errors import AccountingError
+from elspeth.core.settings import Settings
+from elspeth.engine.errors import AccountingError, blame
 from elspeth.engine.export import export_after_run
 from elspeth.engine.flow import Flow
 from elspeth.engine.pipeline import Pipeline
@@ -37,6 +40,7 @@ from elspeth.engine.preflight import RunKeys
 from elspeth.engine.processor import Clock, RowProcessor
 from elspeth.engine.result import Ending, Progress, RunResult, count_by_outcome, count_by_sink
 from elspeth.engine.sinks import SinkSet
+from elspeth.plugins.base import Source
 
 __all__ = ["Observer", "Orchestrator"]
 
@@ -66,7 +70,7 @@ class Orchestrator:
         clock: Clock = time.monotonic,
     ) -> None:
         self._db = db
-        self._recorder = LandscapeRecorder(db)
+        self._recorder = LandscapeRecorder(db, payload_store=_payload_store(pipeline.settings))
         self._pipeline = pipeline
         self._keys = keys
         self._observer = observer or Observer()
@@ -123,7 +127,7 @@ class Orchestrator:
         return run_id, edges
 
     def _process(self, flow: Flow, processor: RowProcessor, sinks: SinkSet) -> None:
-        for group in _in_groups(self._pipeline.source.read()):
+        for group in _in_groups(self._pipeline.source):
             # A crash before the commit leaves staged rows that no record names; after it, rows that are recorded and
             # durable. A failure inside discards the records of the whole group, for its staged rows may be lost.
             with self._recorder.unit_of_work():
@@ -200,17 +204,24 @@ class Orchestrator:
         )
 
 
-def _in_groups(rows: Iterable[_Item]) -> Iterator[list[_Item]]:
+def _payload_store(settings: Settings) -> FilesystemPayloadStore | None:
+    """Where the content of rows is kept, if the settings ask for that: a file each, which takes time and space."""
+    if "payload_store" not in settings.model_fields_set:
+        return None
+    return FilesystemPayloadStore(Path(settings.payload_store.base_path))
+
+
+def _in_groups(source: Source) -> Iterator[list[_Item]]:
     """The rows in groups. Those that were read before the source failed come first, then its error."""
-    iterator = iter(rows)
+    iterator = iter(source.read())
     failure: PluginError | None = None
     while failure is None:
         group: list[_Item] = []
         try:
             for item in islice(iterator, GROUP_SIZE):
                 group.append(item)  # noqa: PERF402  what came before an error must not be lost
-        except PluginError as error:
-            failure = error
+        except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+            failure = blame("source", source.name, error)
         if group:
             yield group
         elif failure is None:

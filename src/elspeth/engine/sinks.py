@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from elspeth.contracts.enums import OperationStatus, OperationType
-from elspeth.contracts.plugins import Row, StagedOutput
+from elspeth.contracts.plugins import PluginError, Row, RowRejectedError, StagedOutput
 from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.engine.errors import blame
 from elspeth.engine.pipeline import Pipeline
 from elspeth.plugins.base import Sink
 
@@ -17,6 +20,7 @@ __all__ = ["OpenSink", "SinkSet"]
 class OpenSink:
     """A sink that takes rows. `recorded_rows` are committed; `last_state_id` is the newest state that wrote to it."""
 
+    name: str
     sink: Sink
     node_id: str
     operation_id: str
@@ -27,7 +31,8 @@ class OpenSink:
 
     def write(self, row: Row) -> None:
         """Stage one row; raises what the sink raises, and counts the row only when it was taken."""
-        self.sink.write(row)
+        with _blamed(self.name):
+            self.sink.write(row)
         self.rows += 1
 
 
@@ -47,14 +52,16 @@ class SinkSet:
         for name, sink in pipeline.sinks.items():
             node_id = pipeline.sink_node(name).node_id
             operation = self._recorder.begin_operation(self._run_id, node_id, OperationType.SINK_WRITE)
-            self._sinks[name] = OpenSink(sink=sink, node_id=node_id, operation_id=operation.operation_id)
-            sink.open(self._run_id)
+            self._sinks[name] = OpenSink(name=name, sink=sink, node_id=node_id, operation_id=operation.operation_id)
+            with _blamed(name):
+                sink.open(self._run_id)
 
     def sync(self) -> None:
         """Make every staged row durable. Comes before the commit that says the rows are written."""
         for each in self._sinks.values():
             if each.recorded_rows < each.rows:
-                each.sink.sync()
+                with _blamed(each.name):
+                    each.sink.sync()
 
     def mark_recorded(self) -> None:
         """Remember that the rows so far are committed."""
@@ -67,13 +74,14 @@ class SinkSet:
         A crash before the commit leaves staged files and no artifact. A crash after it leaves artifacts whose bytes are
         staged or already in place, and open operations: the renames still to do are those whose operation is open.
         """
-        finished = [(each, each.sink.finish()) for each in self._sinks.values()]
+        finished = [(each, _finish(each)) for each in self._sinks.values()]
         with self._recorder.unit_of_work():
             for each, output in finished:
                 if output is not None and each.last_state_id is not None:
                     self._register(each, each.last_state_id, output)
         for each, output in finished:
-            each.sink.publish()
+            with _blamed(each.name):
+                each.sink.publish()
             summary: dict[str, object] = {"rows": each.rows}
             if output is not None:
                 summary |= {"path": output.path, "content_hash": output.content_hash, "size_bytes": output.size_bytes}
@@ -115,3 +123,19 @@ class SinkSet:
             output.content_hash,
             output.size_bytes,
         )
+
+
+def _finish(each: OpenSink) -> StagedOutput | None:
+    with _blamed(each.name):
+        return each.sink.finish()
+
+
+@contextmanager
+def _blamed(name: str) -> Iterator[None]:
+    """Turn whatever a sink raises into an error that names it. That it rejects one row is no failure of the sink."""
+    try:
+        yield
+    except (RowRejectedError, PluginError):
+        raise
+    except Exception as error:
+        raise blame("sink", name, error) from error

@@ -134,7 +134,7 @@ class _BagWriter:
         return {name.decode(): count for name, count in counts.items()}, tree.root().hex()
 
     def seal(self, run: RunFacts, counts: Mapping[str, int], root: str, signer: Signer | None) -> None:
-        """Write the statement over everything that stands in the bag so far, signed if there is a signer; then the manifests."""
+        """Write the statement over all that stands in the bag, signed if there is a signer; then the manifests."""
         subjects = {name: digest for name, digest in self._digests.items() if name != layout.BAGIT}
         statement = Statement(subjects=subjects, run=run, counts=counts, root=root).to_bytes()
         if signer is None:

@@ -1,4 +1,4 @@
-"""Verifies `jsonl` and `json` exports whose records carry an HMAC-SHA256, by the steps of the procedure that they allow.
+"""Verifies `jsonl` and `json` exports whose records carry an HMAC-SHA256, by the steps that they allow.
 
 Whoever can check such a signature holds the key, and could have made it: it shows a third party nothing.
 """

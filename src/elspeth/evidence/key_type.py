@@ -1,4 +1,4 @@
-"""The signature algorithms, apart from the libraries that compute them: the command line names them before it loads any."""
+"""The signature algorithms, apart from what computes them: the command line names them before it loads that."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Keys that sign and check evidence: ECDSA P-256 by default, Ed25519 accepted; PEM files, or a KMS or HSM by URI.
 
-A key is known by its fingerprint: the SHA-256 of the public key's SubjectPublicKeyInfo in DER (RFC 5280, section 4.1.2.7),
-64 hex digits, which `openssl pkey -pubin -in PUBLIC.pem -outform DER | sha256sum` prints too.
+A key is known by its fingerprint: the SHA-256 of the public key's SubjectPublicKeyInfo in DER (RFC 5280, section
+4.1.2.7), 64 hex digits, which `openssl pkey -pubin -in PUBLIC.pem -outform DER | sha256sum` prints too.
 """
 
 from __future__ import annotations

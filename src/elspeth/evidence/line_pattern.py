@@ -11,8 +11,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
-from operator import itemgetter
-from typing import cast
 
 from elspeth.evidence.canonical import canonical
 from elspeth.evidence.record_schema import Shape, ValueRule
@@ -82,33 +80,36 @@ def _fast_line(rules: Mapping[str, ValueRule], required: AbstractSet[str], colum
     absent = [name for name in columns if name not in rules]
     fields += [f"(?:|{_NEVER})" for _ in absent]
     groups += absent
-    numbers = [number for number, name in enumerate(groups) if name not in columns]
-    return _matcher("".join([r"\{", *fields, r"\}"]), [groups.index(name) for name in columns], numbers)
+    numbers = [number for number, name in enumerate(groups, start=1) if name not in columns]
+    return _matcher("".join([r"\{", *fields, r"\}"]), [groups.index(name) + 1 for name in columns], numbers)
 
 
 def _matcher(pattern: str, picked: Sequence[int], numbers: Sequence[int]) -> FastLines:
     match = re.compile(pattern).fullmatch
-    pick = itemgetter(*picked) if len(picked) > 1 else lambda groups: tuple(groups[number] for number in picked)
 
     def fast(lines: Sequence[str]) -> list[Sequence[str | None] | None]:
-        groups = [found and found.groups() for found in map(match, lines)]
+        found = list(map(match, lines))
         for number in numbers:
-            groups = [each if each is None or _is_shortest(each[number]) else None for each in groups]
-        return [None if each is None else cast("Sequence[str | None]", pick(each)) for each in groups]
+            found = [each if each is not None and _is_shortest(each[number]) else None for each in found]
+        if len(picked) > 1:
+            return [each and each.group(*picked) for each in found]
+        return [each and tuple(each[group] for group in picked) for each in found]
 
     return fast
 
 
 def _is_shortest(text: str | None) -> bool:
-    """Whether these are the digits that RFC 8785, section 3.2.2.3, writes for the number. Where Python and ECMAScript
-    differ, Python writes an exponent or `.0`, and the text is none of these."""  # noqa: D205, D209 - one thought
+    """Whether these are the digits that RFC 8785, section 3.2.2.3, writes for the number.
+
+    Where Python and ECMAScript differ, Python writes an exponent or `.0`, and the text has neither.
+    """
     if text is None or "." not in text:
         return text != "-0"
     return repr(float(text)) == text and not text.endswith(".0")
 
 
 def _value(rule: ValueRule, *, captured: bool) -> str | None:
-    """What matches the values that the rule allows, None if nothing does; one group, around the value without quotes."""
+    """What matches the values that the rule allows, None if nothing does; one group, around a value without quotes."""
     if rule.type == "null":
         return f"(?:null|{_NEVER})" if captured else "null"
     value = _not_null(rule)

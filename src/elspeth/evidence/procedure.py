@@ -2,7 +2,7 @@
 
 The same numbers stand in the code, in docs/evidence.md, in what `elspeth verify` prints and in the names of tests:
 
-1. Structure and manifests: the bag holds the files that its manifests list, each with the SHA-256 listed, and no others.
+1. Structure and manifests: the bag holds the files that its manifests list, with the SHA-256 listed, and no others.
 2. Envelope and signature: the statement is signed by the key given.
 3. Statement against files: the statement names exactly the payload files, with their SHA-256, and a complete export.
 4. Lines: each is canonical JSON, valid for its epoch, of the same run, in order, with the salt that its key derives.

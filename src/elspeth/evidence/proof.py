@@ -14,7 +14,7 @@ from elspeth.evidence.keys import PublicKey
 from elspeth.evidence.lines import batches_of_lines
 from elspeth.evidence.members import Members
 from elspeth.evidence.merkle import inclusion_proof, leaf_hash, verify_inclusion
-from elspeth.evidence.procedure import Step, Steps, Verdict, Verification
+from elspeth.evidence.procedure import Step, Steps, Verification
 from elspeth.evidence.reader import BagFiles, open_bag
 from elspeth.evidence.rules import TypeRules, read_rules
 from elspeth.evidence.statement import PAYLOAD_TYPE, Statement
@@ -34,9 +34,9 @@ _MAX_HASHES = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """The line of a record, where it stands among all lines (from 0), the hashes up to the root, and the signed statement.
+    """The line of a record, where it stands among all lines (from 0), the hashes up to the root, and the statement.
 
-    The statement is an envelope, or the bare statement of an unsigned bag.
+    The statement is in its envelope, or the bare one of an unsigned bag.
     """
 
     line: bytes
@@ -152,15 +152,18 @@ def _find(files: BagFiles, rules: TypeRules, identity: str, progress: Callable[[
     """The position and line of a record. Lines are looked at closely only if they name the type and hold the key."""
     columns = rules.key[1:] or rules.key
     mark = b'"record_type":' + canonical(rules.name)
-    first = canonical(identity.split(KEY_SEPARATOR)[0])[1:-1]  # as it stands in the line, with what is escaped there
-    number = 0
+    first = canonical(identity.split(KEY_SEPARATOR, maxsplit=1)[0])[
+        1:-1
+    ]  # as it stands in the line, with what is escaped there
+    done = 0
     for lines in batches_of_lines(files.blocks(layout.RECORDS), layout.RECORDS):
-        for number, line in enumerate(lines, start=number + 1):
+        for number, line in enumerate(lines, start=done + 1):
             if mark not in line or first not in line:
                 continue
             record = parse_canonical(line, f"{layout.RECORDS}, line {number}")
             if KEY_SEPARATOR.join(str(record.get(column)) for column in columns) == identity:
                 return number - 1, line
-        progress(number)
+        done += len(lines)
+        progress(done)
     shape = KEY_SEPARATOR.join(columns)
     raise EvidenceError(str(files.path), f"expected a {rules.name} record with {shape} {shown(identity)}, got none")

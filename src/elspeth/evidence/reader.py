@@ -1,7 +1,7 @@
 """The files of a bag, from a directory or a zip archive, read so that no content can do harm.
 
-Refused: symbolic links, anything that is no plain file, names that lead out of the bag or occur twice, encrypted members,
-and archives that are much larger inside than outside.
+Refused: symbolic links, anything that is no plain file, names that lead out of the bag or occur twice, encrypted
+members, and archives that are much larger inside than outside.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from elspeth.evidence.canonical import Json
 from elspeth.evidence.errors import EvidenceError, printable, shown
@@ -20,8 +19,9 @@ SALT = "salt"
 Values = Sequence[str | None]
 """The values of the columns of a type's rules, then the salt: as text, None for null or absent."""
 
-Key = tuple[str | int | None, ...]
-"""The values of some columns of one record, those of integer columns as integers."""
+Part = str | int | None
+Key = Part | tuple[Part, ...]
+"""The values of some columns of one record, those of integer columns as integers; of a single column, its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +31,13 @@ class Picked:
     ats: Sequence[int]
     integers: Sequence[bool]
 
-    def of(self, columns: Sequence[Sequence[str | None]]) -> list[Key]:
+    def of(self, columns: Sequence[Sequence[str | None]]) -> Sequence[Key]:
         """The values for each of several records, given column by column."""
-        picked = (
+        picked: list[Sequence[Part]] = [
             [None if value is None else int(value) for value in columns[at]] if integer else columns[at]
             for at, integer in zip(self.ats, self.integers, strict=True)
-        )
-        return list(zip(*picked, strict=True))
+        ]
+        return picked[0] if len(picked) == 1 else list(zip(*picked, strict=True))
 
 
 class RecordReader:
@@ -58,20 +58,23 @@ class RecordReader:
         """What a record refers to, without the run."""
         self.status_at = None if rules.status is None else self._columns.index(rules.status)
 
-    def fast(self, lines: Sequence[str]) -> list[Values]:
-        """The values of the first lines, up to one that is not valid beyond doubt and must be looked at closely."""
+    def fast(self, lines: Sequence[str]) -> list[Values | None]:
+        """The values of each line that is valid beyond doubt; None for one that must be looked at closely."""
         found: list[Values | None] = [None] * len(lines)
-        for fast in self._fast:
-            if None not in found:
+        for number, fast in enumerate(self._fast):
+            missing = [at for at, values in enumerate(found) if values is None] if number else range(len(lines))
+            if not missing:
                 break
-            missing = [number for number, values in enumerate(found) if values is None]
-            for number, values in zip(missing, fast([lines[number] for number in missing]), strict=True):
-                found[number] = values
-        end = found.index(None) if None in found else len(found)
-        return cast("list[Values]", found[:end])
+            more = fast([lines[at] for at in missing] if number else lines)
+            if number and any(more):
+                # Records of one shape tend to come together: it is tried first from now on.
+                self._fast = [fast, *(each for each in self._fast if each is not fast)]
+            for at, values in zip(missing, more, strict=True):
+                found[at] = values
+        return found
 
     def closely(self, record: Mapping[str, Json], place: str) -> Values:
-        """The values of a record; EvidenceError, with the field and what is wrong with it, if it has none of the shapes."""
+        """The values of a record; EvidenceError, with the field and what is wrong with it, if no shape is its."""
         fitting = [shape for shape in self._shapes if shape.fits_constants(record)]
         if not fitting:
             self._check_constants(record, place)

@@ -1,7 +1,7 @@
 """The shapes of records, read from the JSON Schema (draft 2020-12) that a bag carries.
 
-Only what that schema needs of the language is understood; anything else is refused, because a keyword that is passed over
-is a rule that is not checked.
+Only what that schema needs of the language is understood; anything else is refused, because a keyword that is passed
+over is a rule that is not checked.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ class _SchemaReader:
         self._expect_keywords(schema, {"$ref"}, where)
         name = reference.removeprefix("#/$defs/") if isinstance(reference, str) else ""
         target = self._definitions.get(name)
-        # A definition that is a reference again would be refused as an unknown keyword: nothing can go round in circles.
+        # A definition that is a reference again is refused as an unknown keyword: nothing can go round in circles.
         if not isinstance(target, dict):
             raise self._error(where, f"expected a reference to one of $defs, got {shown(reference)}")
         return f"$defs/{name}", target

@@ -1,4 +1,4 @@
-"""What holds between the records of a bag: their order, keys, references and lifecycles, read from `references.json`."""
+"""What holds between the records of a bag: order, keys, references and lifecycles, read from `references.json`."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ class TypeRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRules:
-    """The record types in the order in which their records come. The first is the run itself: there is one record of it,
-    and its key, a single column, begins the key of every other."""  # noqa: D205, D209 - one thought
+    """The record types in the order in which their records come.
+
+    The first is the run itself: there is one record of it, and its key, a single column, begins the key of every other.
+    """
 
     types: Mapping[str, TypeRules]
 

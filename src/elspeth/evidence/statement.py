@@ -37,8 +37,11 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """`subjects` maps names of payload files to their SHA-256, `counts` record types to how many there are, `root` is
-    the Merkle root over the lines of the records, in hex like all hashes here."""  # noqa: D205, D209 - one sentence
+    """What is sealed about a run and its files.
+
+    `subjects` maps names of files to their SHA-256, `counts` record types to how many records there are; `root` is the
+    Merkle root over the lines of the records. Hashes are hex digits.
+    """
 
     subjects: Mapping[str, str]
     run: RunFacts

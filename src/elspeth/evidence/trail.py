@@ -1,7 +1,7 @@
 """Checks the records of a run one after another: the parts of steps 4, 7 and 8 that are about single lines.
 
-Sound records are taken many at a time. Where one of several is not sound, each is taken by itself, and the first that is
-not sound is explained.
+Sound records are taken many at a time. Where one of several is not sound, each is taken by itself, and the first that
+is not sound is explained.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from itertools import repeat
 from operator import lt
+from typing import Any
 
 import orjson
 
-from elspeth.evidence.canonical import parse_canonical
+from elspeth.evidence.canonical import Json, parse_canonical
 from elspeth.evidence.errors import EvidenceError, shown
 from elspeth.evidence.layout import RECORDS, REFERENCES
 from elspeth.evidence.procedure import Step, StepError
@@ -59,7 +60,8 @@ class TrailChecker:
             name: set() for name, rule in rules.types.items() if name in referenced or rule.key != rule.order
         }
         self._reader = self._readers[self._run]
-        self._last: Key | None = None
+        self._last: Any = None
+        """What the last record was sorted by."""
         self._run_final = True
 
     def check(self, first: int, lines: Sequence[bytes]) -> None:
@@ -70,27 +72,44 @@ class TrailChecker:
         texts = _decoded(lines)
         done = 0
         while done < len(texts):
-            values = self._reader.fast(texts[done:]) or [self._closely(first + done, lines[done])]
-            self._check_values(first + done, values)
-            done += len(values)
+            done += self._check_texts(first + done, texts[done:])
         if done < len(lines):
             raise _fault(first + done, "expected UTF-8, got bytes that are none")
+
+    def _check_texts(self, first: int, texts: Sequence[str]) -> int:
+        """Check lines as long as they are of one type; how many there were, with the first of another type."""
+        reader = self._reader
+        found = reader.fast(texts)
+        unclear = [at for at, values in enumerate(found) if values is None]
+        done = 0
+        for at in unclear:
+            self._check_values(first + done, [values for values in found[done:at] if values is not None])
+            self._check_values(first + at, [self._closely(first + at, texts[at].encode())])
+            done = at + 1
+            if self._reader is not reader:
+                return done
+        self._check_values(first + done, [values for values in found[done:] if values is not None])
+        return len(texts)
 
     def _closely(self, number: int, line: bytes) -> Values:
         """The values of a line that may be of another type, or at fault."""
         place = _place(number)
         try:
             record = parse_canonical(line, place)
-            name = record.get("record_type")
-            reader = self._readers.get(name) if isinstance(name, str) else None
-            if reader is None:
-                expected = f"expected one of {', '.join(self._readers)}"
-                raise EvidenceError(f"{place}: record_type", f"{expected}, got {shown(name)}")
+            reader = self._reader_of(record, place)
             values = reader.closely(record, place)
         except EvidenceError as error:
             raise StepError(Step.LINES, error.place, error.problem) from error
         self._turn_to(number, reader)
         return values
+
+    def _reader_of(self, record: Mapping[str, Json], place: str) -> RecordReader:
+        name = record.get("record_type")
+        reader = self._readers.get(name) if isinstance(name, str) else None
+        if reader is None:
+            expected = f"expected one of {', '.join(self._readers)}"
+            raise EvidenceError(f"{place}: record_type", f"{expected}, got {shown(name)}")
+        return reader
 
     def _turn_to(self, number: int, reader: RecordReader) -> None:
         """Go on to another record type, which must be a later one."""
@@ -103,6 +122,8 @@ class TrailChecker:
             self._reader, self._last = reader, None
 
     def _check_values(self, first: int, values: Sequence[Values]) -> None:
+        if not values:
+            return
         if not self.counts:
             self._begin(values[0])
         if self._accept(list(zip(*values, strict=True))):
@@ -124,7 +145,7 @@ class TrailChecker:
         """Take records of the present type if all of them are sound; if one is not, none is taken."""
         reader, size = self._reader, len(columns[0])
         name = reader.rules.name
-        order = reader.order.of(columns)
+        order: Sequence[Any] = reader.order.of(columns)  # of one type, without null
         known = self._keys.get(name)
         keys = [] if known is None else _compact(reader.identity.of(columns))
         unfinished = self._unfinished(columns)
@@ -149,12 +170,13 @@ class TrailChecker:
         """The salts that the records must carry."""
         if self._salts is None:
             return [None] * len(columns[0])
-        return self._salts.salts(self._reader.rules.name, self._reader.key.of(columns))
+        keys = (key if isinstance(key, tuple) else (key,) for key in self._reader.key.of(columns))
+        return self._salts.salts(self._reader.rules.name, keys)
 
     def _closed(self, columns: _Columns, picked: Picked, reference: Reference) -> bool:
         """Whether all that the records refer to came before them."""
         # Neighbours often refer to the same record.
-        keys = [key for key in set(picked.of(columns)) if None not in key]
+        keys = [key for key in set(picked.of(columns)) if not _is_null(key)]
         return self._keys[reference.record_type].issuperset(_compact(keys))
 
     def _unfinished(self, columns: _Columns) -> int:
@@ -169,7 +191,7 @@ class TrailChecker:
         if run_id != self.run_id:
             problem = f"expected {shown(self.run_id)} as in the records before, got {shown(run_id)}"
             return _fault(number, f"{rules.key[0]}: {problem}")
-        order = reader.order.of(columns)[0]
+        order: Any = reader.order.of(columns)[0]
         if self._last is not None and not lt(self._last, order):
             problem = f"expected a value after {_text(self._last)}, got {_text(order)}: repeated, or out of order"
             return _fault(number, f"{', '.join(rules.order[1:] or rules.order)}: {problem}")
@@ -200,9 +222,13 @@ def _decoded(lines: Sequence[bytes]) -> list[str]:
     return texts
 
 
+def _is_null(key: Key) -> bool:
+    return None in key if isinstance(key, tuple) else key is None
+
+
 def _compact(keys: Sequence[Key]) -> list[int]:
     """Numbers that stand for keys: an id that is 128 bits itself, or a digest of that size."""
-    ids = [key[0] for key in keys if len(key) == 1 and isinstance(key[0], str) and len(key[0]) == _ID_LENGTH]
+    ids = [key for key in keys if isinstance(key, str) and len(key) == _ID_LENGTH]
     if len(ids) == len(keys) and _HEX("".join(ids)):
         return list(map(int, ids, repeat(16)))
     if len(keys) > 1:
@@ -211,7 +237,7 @@ def _compact(keys: Sequence[Key]) -> list[int]:
 
 
 def _text(key: Key) -> str:
-    return shown(", ".join(map(str, key)))
+    return shown(", ".join(map(str, key)) if isinstance(key, tuple) else str(key))
 
 
 def _place(number: int) -> str:

@@ -1,7 +1,7 @@
 """Verifies a bag by the numbered procedure of `elspeth.evidence.procedure`, in one reading of its records.
 
-Everything is derived again from the bytes of the bag and compared with what the bag claims; nothing that it says of itself
-is believed before it was derived or its signature checked.
+Everything is derived again from the bytes of the bag and compared with what the bag claims; nothing that it says of
+itself is believed before it was derived or its signature checked.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class _Procedure:
         leaves = leaf_hashes(self._files) if statement is not None and not self._steps.failed(Step.ROOT) else None
         number = 0
         for lines in batches_of_lines(blocks, layout.RECORDS):
-            # A line whose leaf hash is another is looked at first: what is wrong in it says more than that it was altered.
+            # A line with another leaf hash is checked first: what is wrong in it says more than that it is another.
             altered = None if leaves is None else _altered(lines, leaves)
             trail.check(number + 1, lines if altered is None else lines[: altered[0] + 1])
             if altered is not None:
@@ -251,7 +251,7 @@ def _compare_files(listed: Mapping[str, str], found: Mapping[str, str | None], p
 
 def _altered(lines: list[bytes], leaves: Iterator[bytes]) -> tuple[int, bytes, bytes | None] | None:
     """The position of the first line that is not the one that was sealed, its leaf hash, and the one sealed."""
-    found = list(map(leaf_hash, lines))
+    found = [leaf_hash(line) for line in lines]
     claimed = list(islice(leaves, len(lines)))
     if found == claimed:
         return None

@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-__all__ = ["DatabaseUrl", "database_exists", "database_reason"]
+__all__ = ["DatabaseUrl", "database_exists", "database_reason", "make_room"]
 
 
 def _readable(url: str) -> str:
@@ -25,9 +25,21 @@ DatabaseUrl = Annotated[str, AfterValidator(_readable)]
 
 def database_exists(url: URL) -> bool:
     """False for a SQLite file that is not there: opening it would create an empty one. True where only asking tells."""
+    path = _file_of(url)
+    return path is None or path.exists()
+
+
+def make_room(url: URL) -> None:
+    """Make the directory of a SQLite file, which SQLite itself does not; OSError when that cannot be done."""
+    path = _file_of(url)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _file_of(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite" or url.database in {None, "", ":memory:"}:
-        return True
-    return Path(str(url.database)).exists()
+        return None
+    return Path(str(url.database))
 
 
 def database_reason(error: SQLAlchemyError | ImportError) -> str:

@@ -10,11 +10,6 @@ from elspeth.core.settings.yaml_file import Plain
 
 __all__ = ["unavailable_problems"]
 
-_SECTIONS = {
-    "checkpoint": "checkpoints are",
-    "payload_store": "the payload store is",
-}
-
 
 def unavailable_problems(tree: Mapping[str, Plain], parts: Parts) -> Iterator[Problem]:
     """One problem for each part of the settings that this version does not carry out."""
@@ -23,9 +18,11 @@ def unavailable_problems(tree: Mapping[str, Plain], parts: Parts) -> Iterator[Pr
 
 
 def _unavailable(tree: Mapping[str, Plain], parts: Parts) -> Iterator[tuple[Location, str]]:
-    for section, what in _SECTIONS.items():
-        if tree.get(section):
-            yield (section,), what
+    if tree.get("checkpoint"):
+        yield ("checkpoint",), "checkpoints are"
+    payloads = tree.get("payload_store")
+    if isinstance(payloads, dict) and payloads.get("retention_days") is not None:
+        yield ("payload_store", "retention_days"), "purging of payloads is"
     if tree.get("run_mode") in ("replay", "verify"):
         yield ("run_mode",), f"run mode {tree['run_mode']!r} is"
     if parts.landscape is not None and not parts.landscape.enabled:

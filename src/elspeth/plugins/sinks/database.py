@@ -31,7 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from elspeth.contracts.plugins import PluginError, Row, RowRejectedError, StagedOutput
 from elspeth.plugins.base import FilePath, PluginOptions, Sink
 from elspeth.plugins.coercion import RowValidator
-from elspeth.plugins.databases import DatabaseUrl, database_reason
+from elspeth.plugins.databases import DatabaseUrl, database_reason, make_room
 from elspeth.plugins.shape import ColumnType, shape_of
 from elspeth.plugins.sinks.file import json_text
 from elspeth.plugins.spool import RowSpool
@@ -87,9 +87,12 @@ class DatabaseSink(Sink):
         self._run = staging_name
         engine = self._engine()
         try:
+            make_room(self._url)
             inspector = inspect(engine)
             if inspector.has_table(self._table):
                 self._known = frozenset(column["name"] for column in inspector.get_columns(self._table))
+        except OSError as error:
+            raise PluginError(f"{self._place} cannot be created: {error.strerror}") from error
         except SQLAlchemyError as error:
             raise PluginError(f"{self._place} cannot be reached: {database_reason(error)}") from error
         finally:

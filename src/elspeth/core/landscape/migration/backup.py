@@ -64,5 +64,5 @@ def verify_backup(target: Path, tables: tuple[TableMap, ...], original: dict[str
     if verdict != "ok" or wrong:
         raise LandscapeError(
             f"backup {target} does not hold what the database holds (integrity check: {verdict}; "
-            f"tables that differ: {', '.join(wrong) or 'none'}): did another process write meanwhile?"
+            f"tables that differ: {', '.join(wrong) or 'none'}); another process may have written meanwhile"
         )

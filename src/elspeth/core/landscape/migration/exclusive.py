@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from elspeth.core.landscape.engines import in_utc, prepared
 from elspeth.core.landscape.migration.bookkeeping import lock_schema
 
-__all__ = ["CommitFailedError", "exclusive"]
+__all__ = ["CommitFailedError", "exclusive", "probe"]
 
 _PATIENCE_MS = 2_000
 """How long to wait for readers and writers: they have to be stopped before a migration."""
@@ -26,24 +26,28 @@ class CommitFailedError(Exception):
         self.reason = reason
 
 
+def probe(url: URL) -> None:
+    """DBAPIError unless `exclusive` would get the database for itself and could write to it. Changes nothing."""
+    with _engine(url).connect() as connection:
+        _lock_tables(connection)
+        # SQLite notices at the first write only that it may not.
+        connection.exec_driver_sql("CREATE TABLE _probe (probe INTEGER)")
+        connection.rollback()
+
+
 @contextmanager
 def exclusive(url: URL) -> Iterator[Connection]:
     """A connection in a transaction that has every table for itself; committed at the end of the block.
 
-    An exception in the block undoes all of it. DBAPIError if others do not leave the database in time or it cannot be
-    written, CommitFailedError if the outcome is not known.
+    An exception in the block undoes all of it. DBAPIError if others do not leave the database in time,
+    CommitFailedError if it is not known whether it was committed.
     """
     with _engine(url).connect() as connection:
-        transaction = connection.begin()
-        try:
-            _lock_tables(connection)
-            yield connection
-        except BaseException:
-            transaction.rollback()
-            raise
+        _lock_tables(connection)
+        yield connection
         try:
             # A crash before this line leaves the old database, after it the new one.
-            transaction.commit()
+            connection.commit()
         except DBAPIError as error:
             raise CommitFailedError(error) from error
 
@@ -72,8 +76,9 @@ def _begin_exclusive(connection: Connection) -> None:
 
 
 def _lock_tables(connection: Connection) -> None:
-    """On PostgreSQL, wait for the end of another migration, then for everybody else, but not for long."""
+    """Begin: wait for the end of another migration, then for everybody else, but not for long."""
     if connection.dialect.name == "sqlite":
+        connection.begin()
         return
     lock_schema(connection)
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_PATIENCE_MS}")

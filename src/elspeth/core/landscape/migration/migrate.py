@@ -20,7 +20,7 @@ from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.migration.backup import back_up, backup_path, verify_backup
 from elspeth.core.landscape.migration.bookkeeping import steps_taken
 from elspeth.core.landscape.migration.digest import TableMap, contents_before, table_maps
-from elspeth.core.landscape.migration.exclusive import CommitFailedError, exclusive
+from elspeth.core.landscape.migration.exclusive import CommitFailedError, exclusive, probe
 from elspeth.core.landscape.migration.messages import refuse_unless_current
 from elspeth.core.landscape.migration.progress import Meter, Report
 from elspeth.core.landscape.migration.state import Condition, State, look, recognise
@@ -74,8 +74,7 @@ def migrate(
     saved = None
     try:
         _refuse_without_backup(parsed, no_backup=no_backup)
-        with exclusive(parsed):
-            pass  # nobody else is there, and it can be written: known before a backup is made
+        probe(parsed)  # so that no backup is made in vain
         if parsed.get_backend_name() == "sqlite":
             path = sqlite_path(parsed)
             target = None if no_backup else backup or backup_path(path, state.epoch or 0)

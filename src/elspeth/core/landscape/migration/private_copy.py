@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sqlalchemy import URL, NullPool, create_engine, insert, select
+from sqlalchemy import URL, Connection, NullPool, create_engine, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from elspeth.core.landscape.database import LandscapeDB
@@ -76,27 +76,33 @@ def _private_copy(source: URL, epoch: int) -> Iterator[URL]:
     """The URL of a copy with the same tables and rows; it goes when the block ends."""
     with TemporaryDirectory(prefix="elspeth-") as directory:
         copy = Path(directory) / "copy.db"
-        try:
-            if source.get_backend_name() == "sqlite":
+        if source.get_backend_name() == "sqlite":
+            with _copying(source, directory):
                 copy_database(sqlite_path(source), copy)
-            else:
-                _copy_rows(source, epoch, copy)
-        except (sqlite3.Error, DBAPIError, OSError) as error:
-            problem = reason(error) if isinstance(error, DBAPIError) else str(error)
-            raise LandscapeError(
-                f"audit database {shown(source)} cannot be copied to {directory} to be read: {problem}. "
-                "For another directory, set TMPDIR. It was not changed."
-            ) from error
+        else:
+            with looking(source) as connection, _copying(source, directory):
+                _copy_rows(connection, epoch, copy)
         yield URL.create("sqlite", database=str(copy))
 
 
-def _copy_rows(source: URL, epoch: int, target: Path) -> None:
+@contextmanager
+def _copying(source: URL, directory: str) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, DBAPIError, OSError) as error:
+        problem = reason(error) if isinstance(error, DBAPIError) else str(error)
+        raise LandscapeError(
+            f"audit database {shown(source)} cannot be copied to {directory} to be read: {problem}. "
+            "For another directory, set TMPDIR. It was not changed."
+        ) from error
+
+
+def _copy_rows(source: Connection, epoch: int, target: Path) -> None:
     """A SQLite database of the same epoch with the same rows."""
     metadata = revision(epoch).metadata
-    engine = create_engine(f"sqlite:///{target}", poolclass=NullPool)
-    with looking(source) as reading, engine.begin() as writing:
+    with create_engine(f"sqlite:///{target}", poolclass=NullPool).begin() as writing:
         metadata.create_all(writing)
         for table in metadata.sorted_tables:
-            found = reading.execute(select(table), execution_options={"yield_per": _FETCH})
+            found = source.execute(select(table), execution_options={"yield_per": _FETCH})
             for rows in found.mappings().partitions():
                 writing.execute(insert(table), [dict(row) for row in rows])

@@ -79,6 +79,7 @@ class CallRecording(RecorderPart):
         run_id: str | None = None,
         request_ref: str | None = None,
         response_ref: str | None = None,
+        provider: str | None = None,  # noqa: ARG002 - callers of the old recorder pass it; no column holds it
     ) -> Call:
         """Record a call that a source or a sink made; its index is the next free one of the operation."""
         run = run_id or self._store.require(records.OPERATION, operation_id).run_id

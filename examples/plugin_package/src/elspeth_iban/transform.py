@@ -1,0 +1,39 @@
+"""Bank account numbers checked and put in one form."""
+
+from elspeth.contracts.plugins import Row, RowError
+from elspeth.plugins.base import Transform, TransformOptions
+
+__all__ = ["IbanOptions", "IbanTransform"]
+
+SHORTEST, LONGEST = 15, 34  # ISO 13616
+
+
+class IbanOptions(TransformOptions):
+    """Options of the check: the field with the number. `schema` and `on_error` come with the base class."""
+
+    field: str = "iban"
+
+
+class IbanTransform(Transform):
+    """Checks an international bank account number, and writes it without spaces in capitals."""
+
+    name = "iban"
+    plugin_version = "1.0.0"
+    options_model = IbanOptions
+
+    def __init__(self, options: IbanOptions) -> None:
+        super().__init__(options)
+        self._field = options.field
+
+    def process(self, row: Row) -> Row | RowError:
+        """The row with its number in one form, or an error that does not repeat the number."""
+        value = row.get(self._field)
+        if not isinstance(value, str):
+            return RowError(message=f"field {self._field!r} is no text", details={"field": self._field})
+        number = "".join(value.split()).upper()
+        if not (number.isascii() and number.isalnum() and SHORTEST <= len(number) <= LONGEST):
+            return RowError(message=f"field {self._field!r} has no form of an IBAN", details={"field": self._field})
+        # The first four characters behind the rest, letters as numbers, must leave 1.
+        if int("".join(str(int(character, 36)) for character in number[4:] + number[:4])) % 97 != 1:
+            return RowError(message=f"field {self._field!r} fails the check digits", details={"field": self._field})
+        return row | {self._field: number}

@@ -1,0 +1,90 @@
+"""Time-stamps (RFC 3161): a third party states that an envelope existed at a moment.
+
+Its authority hashes nothing of ours and learns a hash only. `openssl ts -verify` checks what is stored here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography.x509 import Certificate, load_pem_x509_certificates
+
+from elspeth.evidence.errors import EvidenceError, KeyFileError, shown
+
+__all__ = ["load_authorities", "request_timestamp", "verify_timestamp"]
+
+_MAX_RESPONSE = 64 * 1024
+"""The largest response read, in bytes: one with three certificates takes about six kilobytes."""
+
+_TIMEOUT_S = 30.0
+
+
+def request_timestamp(envelope: bytes, url: str) -> bytes:
+    """Have the envelope time-stamped by the authority at the URL; its response, as RFC 3161, section 3.4, defines it.
+
+    EvidenceError if there is no granted response about this envelope. Whether its authority is to be trusted is asked
+    by whoever verifies.
+    """
+    from rfc3161_client import HashAlgorithm, TimestampRequestBuilder  # noqa: PLC0415  an extra
+
+    if urlsplit(url).scheme not in {"http", "https"}:
+        raise EvidenceError(url, "expected the address of a time-stamp authority, http or https")
+    query = TimestampRequestBuilder().data(envelope).hash_algorithm(HashAlgorithm.SHA256).build()
+    request = urllib.request.Request(  # noqa: S310 - http or https
+        url, data=query.as_bytes(), headers={"Content-Type": "application/timestamp-query"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+            response = bytes(answer.read(_MAX_RESPONSE + 1))
+    except (OSError, http.client.HTTPException) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise EvidenceError(url, f"no time-stamp could be had: {reason}") from error
+    info = _token(response, url)
+    if info[1] != query.message_imprint.message or info[2] != query.nonce:
+        raise EvidenceError(url, "expected a time-stamp of this envelope, got one of something else")
+    return response
+
+
+def verify_timestamp(response: bytes, envelope: bytes, authorities: Sequence[Certificate], place: str) -> datetime:
+    """The moment, in UTC, at which one of the authorities saw the envelope. EvidenceError if none of them says so."""
+    from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response  # noqa: PLC0415  an extra
+
+    moment = _token(response, place)[0]
+    verifier = VerifierBuilder(roots=list(authorities)).build()
+    try:
+        verifier.verify_message(decode_timestamp_response(response), envelope)
+    except (VerificationError, ValueError) as error:
+        raise EvidenceError(place, f"the time-stamp does not hold: {error}") from error
+    return moment
+
+
+def load_authorities(path: Path) -> list[Certificate]:
+    """The certificates of a PEM file that a time-stamp may lead to; KeyFileError if there are none."""
+    try:
+        return load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise KeyFileError(str(path), f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise KeyFileError(str(path), "expected certificates in PEM") from error
+
+
+def _token(response: bytes, place: str) -> tuple[datetime, bytes, int | None]:
+    """Time, hash and nonce of a response that was granted."""
+    from rfc3161_client import PKIStatus, decode_timestamp_response  # noqa: PLC0415  an extra
+
+    if len(response) > _MAX_RESPONSE:
+        raise EvidenceError(place, f"expected at most {_MAX_RESPONSE:,} bytes, got more")
+    try:
+        decoded = decode_timestamp_response(response)
+        if decoded.status != PKIStatus.GRANTED:
+            raise EvidenceError(place, f"the authority refused: {shown(', '.join(decoded.status_string))}")
+        info = decoded.tst_info
+        return info.gen_time, bytes(info.message_imprint.message), info.nonce
+    except ValueError as error:
+        raise EvidenceError(place, f"expected a response as in RFC 3161: {error}") from error

@@ -1,0 +1,99 @@
+"""The plan of a pipeline with every kind of part: for people, and as a diagram."""
+
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+
+SETTINGS = """
+datasource: {plugin: jsonl, options: {path: in.jsonl, on_validation_failure: bad}}
+row_plugins:
+  - {plugin: passthrough, options: {on_error: bad}}
+  - {plugin: passthrough, branch: a}
+aggregations:
+  - {name: sums, plugin: batch_stats, trigger: {count: 3, timeout_seconds: 1.5}, options: {value_field: v}}
+gates:
+  - name: "split <\\"it\\">"
+    condition: "True"
+    routes: {"true": fork, "false": continue}
+    fork_to: [a, b, copy]
+coalesce:
+  - {name: meet, branches: [a, b], policy: quorum, quorum_count: 1, timeout_seconds: 60, merge: select, select_branch: a}
+output_sink: out
+sinks:
+  out: {plugin: jsonl, options: {path: out.jsonl}}
+  copy: {plugin: database, options: {url: "postgresql+psycopg://u:hunter2@h/d", table: t}}
+  bad: {plugin: "null"}
+"""
+
+PLAN = """\
+source       jsonl in.jsonl
+             invalid rows: to sink bad
+transform    passthrough
+             rows that fail: to sink bad
+aggregation  sums: batch_stats
+             batches: of 3 rows, after 1.5 seconds, at the end of the source; output single
+             rows that fail: recorded and discarded
+gate         split <"it">: True
+             true: fork to a, b, copy
+             false: continue
+             branch a: to transform passthrough_1
+             branch b: to coalesce meet
+             branch copy: to sink copy
+transform    passthrough (on branch a)
+             rows that fail: recorded and discarded
+coalesce     meet: a, b
+             quorum of 1 within 60 seconds; merge select a
+             merged: to sink out
+output       to sink out
+sink         out: jsonl out.jsonl
+sink         copy: database
+sink         bad: null
+audit        sqlite:///./runs/audit.db
+"""
+
+MERMAID = """\
+flowchart TD
+    n0(["source jsonl"])
+    n1["transform passthrough_0"]
+    n2["aggregation sums"]
+    n3{"gate split &lt;&quot;it&quot;&gt;"}
+    n4["transform passthrough_1"]
+    n5["coalesce meet"]
+    n6[("sink out")]
+    n7[("sink copy")]
+    n8[("sink bad")]
+    n0 --> n1
+    n0 -.->|"invalid"| n8
+    n1 --> n2
+    n1 -.->|"error"| n8
+    n4 --> n5
+    n2 --> n3
+    n3 -->|"false"| n6
+    n3 -->|"a"| n4
+    n3 -->|"b"| n5
+    n3 -->|"copy"| n7
+    n5 --> n6
+"""
+
+
+@pytest.fixture(autouse=True)
+def _in_a_directory_with_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("settings.yaml").write_text(SETTINGS)
+
+
+def test_the_plan_names_every_part_and_every_way(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "-s", "settings.yaml"]) == 0
+    assert capsys.readouterr() == (PLAN, "settings.yaml: valid\n")
+
+
+def test_the_graph_is_drawn_for_mermaid(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "-s", "settings.yaml", "--graph", "mermaid"]) == 0
+    assert capsys.readouterr() == (MERMAID, "settings.yaml: valid\n")
+
+
+def test_another_form_of_diagram_is_a_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "-s", "settings.yaml", "--graph", "dot"]) == 2
+    assert "'dot' is not" in capsys.readouterr().err

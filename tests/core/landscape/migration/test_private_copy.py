@@ -1,0 +1,109 @@
+"""Reading an older database through a private copy: what it shows, what it says, what it leaves."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from sqlalchemy import NullPool, create_engine, make_url
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.engines import shown
+from elspeth.core.landscape.errors import LandscapeError
+from elspeth.core.landscape.exporter import LandscapeExporter, RunNotFoundError
+from elspeth.core.landscape.migration import private_copy as module
+from elspeth.core.landscape.migration.migrate import MigrationReport
+from elspeth.core.landscape.migration.private_copy import open_for_reading, rehearse
+from elspeth_schema import EPOCH
+from tests.fixtures.legacy import OldDatabase, OldDatabaseMaker, rows_of
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of temporary files."""
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    return directory
+
+
+@pytest.fixture
+def example(old_database_of: OldDatabaseMaker, engine_name: str) -> OldDatabase:
+    """A historical database on each engine."""
+    return old_database_of("epoch4-rich", engine_name)
+
+
+def test_the_copy_goes_at_the_end(example: OldDatabase, temporary: Path) -> None:
+    with open_for_reading(example.url):
+        assert len(list(temporary.iterdir())) == 1
+    assert list(temporary.iterdir()) == []
+
+
+def test_messages_name_the_original(example: OldDatabase) -> None:
+    with open_for_reading(example.url) as database, pytest.raises(RunNotFoundError) as caught:
+        list(LandscapeExporter(database).export_run("nothing"))
+    assert str(caught.value) == f"run 'nothing' is not in the audit database {shown(make_url(example.url))}"
+
+
+def test_a_database_of_today_is_read_itself(database_url: str, temporary: Path) -> None:
+    LandscapeDB(database_url).close()
+    with open_for_reading(database_url) as database:
+        assert list(temporary.iterdir()) == []
+        assert database.url == shown(make_url(database_url))
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York", "Asia/Kathmandu"])
+def test_the_zone_of_a_server_does_not_move_times(old_database_of: OldDatabaseMaker, zone: str) -> None:
+    database = old_database_of("epoch1-audit-export", "postgresql")
+    url = make_url(database.url)
+    server = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"ALTER DATABASE {url.database} SET timezone TO '{zone}'")
+    (run,) = rows_of(database.source)["runs"]
+    with open_for_reading(database.url) as copy:
+        record = next(LandscapeExporter(copy).export_run(str(run["run_id"])))
+    assert record["started_at"] == f"{str(run['started_at']).replace(' ', 'T')}Z"
+
+
+def test_a_rehearsal_reports_what_would_happen(example: OldDatabase) -> None:
+    rows = {name: len(rows) for name, rows in rows_of(example.source).items()}
+    assert rehearse(example.url) == MigrationReport(from_epoch=4, backup=None, rows=rows)
+    assert rehearse(example.url).from_epoch == 4
+
+
+def test_a_rehearsal_of_nothing_to_do_says_so(database_url: str) -> None:
+    LandscapeDB(database_url).close()
+    assert rehearse(database_url) == MigrationReport(from_epoch=EPOCH, rows={})
+
+
+def test_a_copy_that_finds_no_place_is_an_error(
+    example: OldDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "temporary"
+    (directory / "copy.db").mkdir(parents=True)
+    monkeypatch.setattr(module, "TemporaryDirectory", lambda **_: nullcontext(str(directory)))
+    said = {
+        "sqlite": f"unable to open database: {directory / 'copy.db'}",
+        "postgresql": "unable to open database file",
+    }
+    with pytest.raises(LandscapeError) as caught, open_for_reading(example.url):
+        pass
+    assert str(caught.value) == (
+        f"audit database {shown(make_url(example.url))} cannot be copied to {directory} to be read:"
+        f" {said[example.engine]}. For another directory, set TMPDIR. It was not changed."
+    )
+
+
+def test_a_database_that_cannot_be_migrated_cannot_be_read(old_database_of: OldDatabaseMaker) -> None:
+    database = old_database_of("epoch4-rich", "sqlite")
+    with create_engine(database.url, poolclass=NullPool).begin() as connection:
+        connection.exec_driver_sql("UPDATE edges SET to_node_id = 'nowhere' WHERE rowid = 1")
+    with pytest.raises(LandscapeError) as caught, open_for_reading(database.url):
+        pass
+    assert str(caught.value) == (
+        f"audit database {database.url} cannot be read as one of epoch 5: the database holds references to records"
+        " that it does not hold: row 1 of edges to nodes. It was not changed."
+    )

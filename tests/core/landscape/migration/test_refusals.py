@@ -1,0 +1,305 @@
+"""Why a database is not migrated: others who use it, what is in it, where there is no room. It stays as it is."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import psycopg
+import pytest
+from alembic import op
+from sqlalchemy import URL, NullPool, create_engine, make_url
+
+from elspeth.core.landscape.engines import shown
+from elspeth.core.landscape.errors import ForeignDatabaseError, LandscapeError
+from elspeth.core.landscape.migration import backup as backup_module
+from elspeth.core.landscape.migration import exclusive as exclusive_module
+from elspeth.core.landscape.migration import migrate as module
+from elspeth.core.landscape.migration.migrate import MigrationReport, migrate
+from elspeth.core.landscape.migration.state import Condition, State, look
+from elspeth_schema import EPOCH
+from elspeth_schema.migrations import revision
+from tests.core.landscape.migration.reflection import reflected
+from tests.fixtures.legacy import OldDatabase, OldDatabaseMaker
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a lock."""
+    monkeypatch.setattr(exclusive_module, "_PATIENCE_MS", 1)
+
+
+@pytest.fixture
+def example(old_database_of: OldDatabaseMaker, engine_name: str) -> OldDatabase:
+    """A historical database on each engine."""
+    return old_database_of("epoch4-rich", engine_name)
+
+
+def change(url: str, *statements: str) -> None:
+    with create_engine(url, poolclass=NullPool).begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def refusal(database: OldDatabase, *, backup: Path | None = None, no_backup: bool = True) -> str:
+    """Why it is not migrated, without the beginning that all messages have; proves that it stays as it is."""
+    before = reflected(database.url), state_of_files(database)
+    with pytest.raises(LandscapeError) as caught:
+        migrate(database.url, backup=backup, no_backup=no_backup)
+    assert (reflected(database.url), state_of_files(database)) == before
+    beginning, _, problem = str(caught.value).partition(" was not migrated and not changed: ")
+    assert beginning == f"audit database {shown(make_url(database.url))}"
+    return problem
+
+
+def state_of_files(database: OldDatabase) -> object:
+    if database.engine == "postgresql":
+        return None
+    directory = database.path.parent
+    return database.path.read_bytes(), sorted(path.name for path in directory.iterdir())
+
+
+# -- others ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def somebody(database: OldDatabase, statement: str) -> Iterator[None]:
+    """Another process in a transaction."""
+    if database.engine == "sqlite":
+        with closing(sqlite3.connect(database.path, isolation_level=None)) as connection:
+            connection.execute("BEGIN")
+            connection.execute(statement).fetchall()
+            yield
+            connection.execute("ROLLBACK")
+    else:
+        url = make_url(database.url).set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(url) as connection:
+            connection.execute(statement.encode())
+            yield
+            connection.rollback()
+
+
+@pytest.mark.parametrize("statement", ["SELECT * FROM calls", "UPDATE calls SET call_index = call_index"])
+def test_a_database_that_others_use(example: OldDatabase, statement: str) -> None:
+    said = {"sqlite": "database is locked", "postgresql": "canceling statement due to lock timeout"}
+    with somebody(example, statement), pytest.raises(LandscapeError) as caught:
+        migrate(example.url, no_backup=example.engine == "postgresql")
+    assert str(caught.value) == (
+        f"audit database {shown(make_url(example.url))} was not migrated and not changed: {said[example.engine]}."
+        " Another process is using it: stop that process, then migrate again."
+    )
+    assert look(make_url(example.url)).kind is Condition.OLDER
+    if example.engine == "sqlite":
+        assert [path.name for path in example.path.parent.iterdir()] == ["audit.db"]
+
+
+def test_of_two_migrations_at_once_one_has_nothing_to_do(example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exclusive_module, "_PATIENCE_MS", 60_000)
+    looked = threading.Barrier(2)
+
+    def look_together(url: URL) -> State:
+        state = look(url)
+        looked.wait(60)
+        return state
+
+    monkeypatch.setattr(module, "look", look_together)
+    reports: list[MigrationReport] = []
+    threads = [threading.Thread(target=lambda: reports.append(migrate(example.url, no_backup=True))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(report.from_epoch for report in reports) == [4, 5]
+
+
+def test_a_database_that_changes_between_looking_and_migrating(
+    example: OldDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = look(make_url(example.url))
+    change(example.url, "ALTER TABLE runs ADD COLUMN note TEXT")
+    monkeypatch.setattr(module, "look", lambda _: state)
+    assert refusal(example) == "another process changed its tables meanwhile."
+
+
+# -- what is in it ---------------------------------------------------------------------------------------------------
+
+
+def test_a_reference_that_leads_nowhere(old_database_of: OldDatabaseMaker) -> None:
+    database = old_database_of("epoch4-rich", "sqlite")
+    change(database.url, "UPDATE edges SET to_node_id = 'nowhere' WHERE rowid IN (1, 2)")
+    assert refusal(database) == (
+        "the database holds references to records that it does not hold: row 1 of edges to nodes;"
+        " row 2 of edges to nodes."
+    )
+
+
+def test_a_record_of_which_the_run_is_not_known(old_database_of: OldDatabaseMaker) -> None:
+    database = old_database_of("epoch4-rich", "sqlite")
+    change(database.url, "UPDATE tokens SET row_id = 'nothing' WHERE rowid = 1")
+    assert refusal(database) == "NOT NULL constraint failed: _new_tokens.run_id."
+
+
+def test_a_value_that_is_none_of_todays(example: OldDatabase) -> None:
+    change(example.url, "UPDATE calls SET call_type = 'telepathy'")
+    assert "ck_calls_call_type" in refusal(example)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def test_triggers_of_somebody_else(old_database_of: OldDatabaseMaker, engine: str) -> None:
+    database = old_database_of("epoch3-rich", engine)
+    body = "BEGIN SELECT 1; END" if engine == "sqlite" else "FOR EACH ROW EXECUTE FUNCTION mine()"
+    function = "CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
+    change(
+        database.url,
+        *([function] if engine == "postgresql" else []),
+        f"CREATE TRIGGER mine BEFORE INSERT ON calls {body}",
+    )
+    assert refusal(database) == (
+        "the migration would drop triggers that are not elspeth's (mine on calls):"
+        " drop them, migrate, and create them again."
+    )
+
+
+def test_views_of_somebody_else(example: OldDatabase) -> None:
+    change(example.url, "CREATE VIEW mine AS SELECT * FROM calls")
+    said = refusal(example)
+    assert "view mine" in said
+    assert "HINT" not in said
+
+
+class Harm(NamedTuple):
+    """A change that a faulty step makes, and what is said of it."""
+
+    statement: str
+    problem: str
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        Harm("DELETE FROM calls", "the migration would change what calls held."),
+        Harm("UPDATE rows SET row_index = row_index + 1000", "the migration would change what rows held."),
+        Harm(
+            "DROP INDEX ix_tokens_row",
+            "the migration would not end in epoch 5: index of tokens is missing: ix_tokens_row run_id row_id not unique"
+            " all rows.",
+        ),
+    ],
+    ids=lambda harm: harm.statement,
+)
+def test_a_step_that_does_harm(example: OldDatabase, monkeypatch: pytest.MonkeyPatch, harm: Harm) -> None:
+    last = revision(EPOCH)
+    right: Callable[[], None] = last.upgrade
+
+    def wrong() -> None:
+        right()
+        op.execute(harm.statement)
+
+    monkeypatch.setattr(last, "upgrade", wrong)
+    assert refusal(example) == harm.problem
+
+
+# -- the backup ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+def test_on_postgresql_the_backup_is_the_administrators(old_database_of: OldDatabaseMaker) -> None:
+    database = old_database_of("epoch4-rich", "postgresql")
+    assert refusal(database, no_backup=False) == (
+        "a PostgreSQL database is backed up by its administrator, for example with: pg_dump --format=custom"
+        f" --file=audit.dump {make_url(database.url).database}. After that, migrate with --no-backup."
+    )
+
+
+@pytest.fixture
+def sqlite_example(old_database_of: OldDatabaseMaker) -> OldDatabase:
+    """A historical SQLite file."""
+    return old_database_of("epoch4-rich", "sqlite")
+
+
+def test_a_backup_that_exists_already(sqlite_example: OldDatabase, tmp_path: Path) -> None:
+    (tmp_path / "saved").write_text("precious")
+    assert refusal(sqlite_example, backup=tmp_path / "saved", no_backup=False) == (
+        f"backup {tmp_path / 'saved'}: the file exists already, give another path (--backup PATH)."
+    )
+    assert (tmp_path / "saved").read_text() == "precious"
+
+
+def test_a_backup_in_no_directory(sqlite_example: OldDatabase, tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "saved"
+    assert refusal(sqlite_example, backup=path, no_backup=False) == (
+        f"backup {path}: there is no directory {tmp_path / 'nowhere'}."
+    )
+
+
+def test_a_backup_that_cannot_be_written(
+    sqlite_example: OldDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_database: Path, target: Path) -> None:
+        target.write_text("half of it")
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(backup_module, "copy_database", full)
+    path = tmp_path / "saved"
+    assert refusal(sqlite_example, backup=path, no_backup=False) == (
+        f"backup {path} cannot be written: database or disk is full."
+    )
+
+
+def test_a_backup_of_something_else(
+    sqlite_example: OldDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy: Callable[[Path, Path], None] = backup_module.copy_database
+
+    def lossy(database: Path, target: Path) -> None:
+        copy(database, target)
+        change(f"sqlite:///{target}", "DELETE FROM calls WHERE rowid = 1")
+
+    monkeypatch.setattr(backup_module, "copy_database", lossy)
+    path = tmp_path / "saved"
+    before = sqlite_example.path.read_bytes()
+    with pytest.raises(LandscapeError) as caught:
+        migrate(sqlite_example.url, backup=path)
+    assert str(caught.value) == (
+        f"audit database {sqlite_example.url} was not migrated and not changed: backup {path} does not hold what the"
+        " database holds (integrity check: ok; tables that differ: calls); another process may have written meanwhile."
+        f" The backup {path} was written."
+    )
+    assert sqlite_example.path.read_bytes() == before
+
+
+def test_no_room(sqlite_example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage(NamedTuple):
+        free: int = 1_000_000
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage())
+    assert refusal(sqlite_example, no_backup=False) == (
+        f"it needs about 2 MB in {sqlite_example.path.parent}, 1 MB are free."
+    )
+    assert refusal(sqlite_example, no_backup=True) == (
+        f"it needs about 1 MB in {sqlite_example.path.parent}, 1 MB are free."
+    )
+
+
+# -- a file that cannot be written -----------------------------------------------------------------------------------
+
+
+def test_a_read_only_file(sqlite_example: OldDatabase) -> None:
+    url = f"sqlite:///file:{sqlite_example.path}?mode=ro&uri=true"
+    with pytest.raises(LandscapeError) as caught:
+        migrate(url)
+    assert str(caught.value) == (
+        f"audit database {shown(make_url(url))} was not migrated and not changed: attempt to write a readonly database."
+    )
+    assert [path.name for path in sqlite_example.path.parent.iterdir()] == ["audit.db"]
+
+
+def test_an_empty_database(database_url: str) -> None:
+    with pytest.raises(ForeignDatabaseError) as caught:
+        migrate(database_url)
+    assert str(caught.value).endswith("is empty: it holds no runs. A run with it as landscape.url creates the tables.")

@@ -1,0 +1,142 @@
+"""What can be wrong: recorded where a row is to blame, one clear message where none is."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.plugins import InvalidRow, PluginError, Row
+from elspeth.core.canonical import canonical_bytes, stable_hash
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.row_data import RowDataState
+from elspeth.core.payload_store import FilesystemPayloadStore
+from elspeth.plugins.base import Source, SourceOptions
+from elspeth.plugins.sinks.csv import CsvSink
+from tests.engine.graphs import graph_settings, run_graph, written
+from tests.engine.pipelines import assert_sound, build, csv_settings, execute, outcomes, run, trail
+
+HUGE = 16_777_217
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (b"2\n", "line 3: expected 2 fields, got 1"),
+        (b"2,x,more\n", "line 3: expected 2 fields, got 3"),
+        (b"2,\xff\n", "line 3: bytes that are not UTF-8"),
+        (b"2,a\0b\n", "line 3: NUL characters"),
+        (b'2,"a"b\n', "line 3: ',' expected after '\"'"),
+    ],
+)
+def test_a_bad_line_of_a_csv_file_is_an_error_of_its_row(tmp_path: Path, line: bytes, error: str) -> None:
+    (tmp_path / "in.csv").write_bytes(b"id,kind\n1,x\n" + line + b"3,y\n")
+    _, records = run(tmp_path, csv_settings(tmp_path))
+    assert outcomes(records) == [("routed", "x"), ("quarantined", None), ("completed", "rest")]
+    assert [each["error"] for each in records["validation_error"]] == [error]
+
+
+def test_a_field_too_large_to_hold_ends_the_run_with_what_came_before(tmp_path: Path) -> None:
+    with (tmp_path / "in.csv").open("wb") as file:
+        file.write(b"id,kind\n1,x\n2,")
+        file.write(b"x" * HUGE)
+        file.write(b"\n")
+    with pytest.raises(PluginError) as caught:
+        execute(build(tmp_path, csv_settings(tmp_path)))
+    assert str(caught.value) == f"{tmp_path / 'in.csv'}, line 3: longer than 16777216 characters"
+    records = trail(tmp_path)
+    assert_sound(records, status="failed")
+    assert len(records["row"]) == 1
+
+
+def test_a_line_too_large_to_hold_is_an_error_of_its_row_where_lines_are_rows(tmp_path: Path) -> None:
+    with (tmp_path / "in.jsonl").open("wb") as file:
+        file.write(b'{"id": 1}\n{"id": "')
+        file.write(b"x" * HUGE)
+        file.write(b'"}\n{"id": 3}\n')
+    settings = graph_settings(tmp_path, [])
+    settings["datasource"] = {"plugin": "jsonl", "options": {"path": str(tmp_path / "in.jsonl")}}
+    result, records = run_graph(tmp_path, settings)
+    assert (result.quarantined, written(tmp_path, "out")) == (1, [{"id": 1}, {"id": 3}])
+    (error,) = records["validation_error"]
+    assert error["error"] == "line 2: longer than 16777216 characters, of which the first are kept"
+
+
+class RaisingSource(Source):
+    """Raises what no source should."""
+
+    name = "raising"
+    plugin_version = "1"
+    options_model = SourceOptions
+
+    def read(self) -> Iterator[Row | InvalidRow]:
+        """One row, then a bug."""
+        yield {"id": 1, "kind": "x"}
+        raise KeyError("oops")
+
+
+class RaisingSink(CsvSink):
+    """Raises what no sink should."""
+
+    name = "raising"
+
+    def sync(self) -> None:
+        """A bug."""
+        raise LookupError("oops")
+
+
+def test_a_plugin_that_breaks_is_named(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    settings["datasource"] = {"plugin": "raising"}
+    with pytest.raises(PluginError) as caught:
+        execute(build(tmp_path, settings, RaisingSource))
+    assert str(caught.value) == "source 'raising' failed: KeyError: 'oops'"
+    assert_sound(trail(tmp_path), status="failed")
+    assert len(trail(tmp_path)["row"]) == 1
+    (tmp_path / "in.csv").write_text("id,kind\n1,x\n")
+    settings = csv_settings(tmp_path)
+    settings["sinks"]["x"]["plugin"] = "raising"
+    with pytest.raises(PluginError) as caught:
+        execute(build(tmp_path, settings, RaisingSink))
+    assert str(caught.value) == "sink 'x' failed: LookupError: oops"
+    assert_sound(trail(tmp_path), status="failed")
+
+
+@pytest.mark.parametrize("plugin", ["jsonl", "parquet"])
+def test_a_sink_whose_path_is_a_directory_ends_the_run_before_the_first_row(tmp_path: Path, plugin: str) -> None:
+    (tmp_path / "taken").mkdir()
+    settings = csv_settings(tmp_path)
+    (tmp_path / "in.csv").write_text("id,kind\n1,x\n")
+    settings["sinks"]["x"] = {"plugin": plugin, "options": {"path": str(tmp_path / "taken")}}
+    with pytest.raises(PluginError) as caught:
+        execute(build(tmp_path, settings))
+    assert str(caught.value) == f"{tmp_path / 'taken'} is a directory: a sink needs the path of a file"
+    assert trail(tmp_path).get("row", []) == []
+    assert sorted(path.name for path in tmp_path.rglob("*.partial")) == []
+
+
+def test_the_content_of_rows_is_kept_where_the_settings_ask_for_it(tmp_path: Path) -> None:
+    settings = graph_settings(tmp_path, [{"id": 1}], payload_store={"base_path": str(tmp_path / "payloads")})
+    _, records = run_graph(tmp_path, settings)
+    (row,) = records["row"]
+    payloads = FilesystemPayloadStore(tmp_path / "payloads")
+    assert payloads.retrieve(row["source_data_ref"]) == canonical_bytes({"id": 1})
+    with LandscapeDB.from_url(f"sqlite:///{tmp_path / 'audit.db'}") as db:
+        found = LandscapeRecorder(db, payload_store=payloads).get_row_data(row["row_id"])
+    assert (found.state, found.data) == (RowDataState.AVAILABLE, {"id": 1})
+
+
+def test_what_is_recorded_of_an_error_says_where_and_why(tmp_path: Path) -> None:
+    plugins = [{"plugin": "field_mapper", "options": {"computed": {"x": "row['a'] + 1"}, "on_error": "bad"}}]
+    settings = graph_settings(tmp_path, [{"a": "text"}], "bad", row_plugins=plugins)
+    _, records = run_graph(tmp_path, settings)
+    (error,) = records["transform_error"]
+    (node,) = [node for node in records["node"] if node["node_type"] == "transform"]
+    assert (error["transform_id"], error["destination"]) == (node["node_id"], "bad")
+    assert error["row_hash"] == stable_hash({"a": "text"})
+    assert json.loads(error["error_details_json"]) == {
+        "exception": "row['a'] + 1: expected two numbers or two texts, got str and int",
+        "type": "RowError",
+        "field": "a",
+    }

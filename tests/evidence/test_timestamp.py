@@ -1,0 +1,198 @@
+"""Time-stamps by an authority of our own: `openssl ts` behind a web server."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.evidence.errors import EvidenceError, KeyFileError
+from elspeth.evidence.timestamp import load_authorities, request_timestamp, verify_timestamp
+
+ENVELOPE = b'{"payload":""}'
+
+CONFIG = """
+[req]
+distinguished_name = name
+[name]
+[ca]
+basicConstraints = critical, CA:true
+keyUsage = critical, keyCertSign
+subjectKeyIdentifier = hash
+[stamper]
+basicConstraints = critical, CA:false
+keyUsage = critical, digitalSignature
+extendedKeyUsage = critical, timeStamping
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+[tsa]
+default_tsa = tsa1
+[tsa1]
+serial = serial
+default_policy = 1.2.3.4.1
+digests = sha256
+signer_digest = sha256
+accuracy = secs:1
+ess_cert_id_alg = sha256
+ess_cert_id_chain = yes
+"""
+
+
+class Authority:
+    """A directory with the keys and certificates of a time-stamp authority."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        (directory / "config").write_text(CONFIG)
+        (directory / "serial").write_text("01\n")
+        for name, subject in (("ca", "/CN=Test root"), ("tsa", "/CN=Test stamper")):
+            self.openssl(f"genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {name}.key")
+            self.openssl(f"req -new -config config -key {name}.key -subj", subject, f"-out {name}.csr")
+        extensions = "-days 3650 -extfile config -extensions"
+        self.openssl(f"x509 -req -in ca.csr -signkey ca.key -out ca.pem {extensions} ca")
+        self.openssl(
+            f"x509 -req -in tsa.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out tsa.pem {extensions} stamper"
+        )
+
+    @property
+    def certificate(self) -> Path:
+        return self._directory / "ca.pem"
+
+    def openssl(self, *arguments: str) -> bytes:
+        words = [word for argument in arguments for word in ([argument] if "/CN" in argument else argument.split())]
+        command = ["openssl", *words]
+        return subprocess.run(command, cwd=self._directory, check=True, capture_output=True).stdout
+
+    def stamp(self, query: bytes) -> bytes:
+        (self._directory / "query").write_bytes(query)
+        self.openssl(
+            "ts -reply -config config -queryfile query -signer tsa.pem -inkey tsa.key -chain ca.pem -out reply"
+        )
+        return (self._directory / "reply").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="module")
+def server(authority: Authority) -> Iterator[str]:
+    """The address of the authority; `/empty` and `/other` behave badly, `/gone` is not there."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # noqa: N802 - the library's name
+            query = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.path == "/gone":
+                self.send_error(404)
+                return
+            reply = {"/empty": b"", "/other": other}.get(self.path) or (b"" if self.path == "/empty" else None)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(authority.stamp(query) if reply is None else reply)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    http_server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=http_server.serve_forever)
+    thread.start()
+    address = f"http://127.0.0.1:{http_server.server_address[1]}"
+    other = b""
+    other = request_timestamp(b"something else", address)
+    yield address
+    http_server.shutdown()
+    thread.join()
+    http_server.server_close()
+
+
+@pytest.fixture(scope="module")
+def response(server: str) -> bytes:
+    return request_timestamp(ENVELOPE, server)
+
+
+def test_a_time_stamp_is_verified(authority: Authority, response: bytes) -> None:
+    moment = verify_timestamp(response, ENVELOPE, load_authorities(authority.certificate), "stamp")
+    assert moment.tzinfo == UTC
+    assert abs((datetime.now(UTC) - moment).total_seconds()) < 600
+
+
+def test_openssl_accepts_what_is_stored(authority: Authority, response: bytes, tmp_path: Path) -> None:
+    (tmp_path / "envelope").write_bytes(ENVELOPE)
+    (tmp_path / "stamp").write_bytes(response)
+    command = f"ts -verify -data {tmp_path}/envelope -in {tmp_path}/stamp -CAfile {authority.certificate}"
+    assert b"Verification: OK" in authority.openssl(command)
+
+
+def test_a_time_stamp_of_another_envelope(authority: Authority, response: bytes) -> None:
+    with pytest.raises(EvidenceError) as caught:
+        verify_timestamp(response, ENVELOPE + b" ", load_authorities(authority.certificate), "stamp")
+    assert str(caught.value) == "stamp: the time-stamp does not hold: Mismatch between messages"
+
+
+def test_a_time_stamp_by_another_authority(response: bytes, tmp_path: Path) -> None:
+    with pytest.raises(EvidenceError, match="stamp: the time-stamp does not hold: "):
+        verify_timestamp(response, ENVELOPE, load_authorities(Authority(tmp_path).certificate), "stamp")
+
+
+def test_every_byte_of_the_signed_part_matters(authority: Authority, response: bytes) -> None:
+    authorities = load_authorities(authority.certificate)
+    moment = verify_timestamp(response, ENVELOPE, authorities, "stamp")
+    for at in range(0, len(response), 3):
+        changed = bytearray(response)
+        changed[at] ^= 1
+        try:
+            found = verify_timestamp(bytes(changed), ENVELOPE, authorities, "stamp")
+        except EvidenceError:
+            continue
+        assert found == moment  # a certificate that nothing needs, or the status text
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("/gone", "no time-stamp could be had: Not Found"),
+        ("/other", "expected a time-stamp of this envelope, got one of something else"),
+    ],
+)
+def test_an_authority_that_does_not_stamp(server: str, path: str, problem: str) -> None:
+    with pytest.raises(EvidenceError) as caught:
+        request_timestamp(ENVELOPE, server + path)
+    assert str(caught.value) == f"{server}{path}: {problem}"
+
+
+def test_an_authority_that_says_nothing(server: str) -> None:
+    with pytest.raises(EvidenceError, match="expected a response as in RFC 3161"):
+        request_timestamp(ENVELOPE, f"{server}/empty")
+
+
+def test_an_address_of_another_kind() -> None:
+    with pytest.raises(EvidenceError) as caught:
+        request_timestamp(ENVELOPE, "file:///etc/passwd")
+    assert str(caught.value) == "file:///etc/passwd: expected the address of a time-stamp authority, http or https"
+
+
+def test_an_authority_that_is_not_there() -> None:
+    with pytest.raises(EvidenceError, match=r"^http://127\.0\.0\.1:1: no time-stamp could be had: .*refused"):
+        request_timestamp(ENVELOPE, "http://127.0.0.1:1")
+
+
+@given(st.binary())
+def test_arbitrary_bytes_are_no_time_stamp(data: bytes) -> None:
+    with pytest.raises(EvidenceError):
+        verify_timestamp(data, ENVELOPE, [], "stamp")
+
+
+def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("none")
+    with pytest.raises(KeyFileError, match=r"ca\.pem: expected certificates in PEM"):
+        load_authorities(tmp_path / "ca.pem")
+    with pytest.raises(KeyFileError, match=r"gone: cannot be read: No such file or directory"):
+        load_authorities(tmp_path / "gone")
