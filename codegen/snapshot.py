@@ -131,7 +131,7 @@ def to_text(snapshot: Snapshot) -> str:
                 items = ",\n      ".join(json.dumps(_without_defaults(item)) for item in value)
                 parts.append(f'"{key}": [\n      {items}\n    ]')
             else:
-                parts.append(f'"{key}": {json.dumps(_without_defaults(value))}')
+                parts.append(f'"{key}": {json.dumps(_without_defaults(value) if isinstance(value, dict) else value)}')
         tables.append("  {\n    " + ",\n    ".join(parts) + "\n  }")
     return f'{{"epoch": {snapshot.epoch}, "tables": [\n' + ",\n".join(tables) + "\n]}\n"
 

@@ -19,7 +19,13 @@ gates:
     routes: {"true": fork, "false": continue}
     fork_to: [a, b, copy]
 coalesce:
-  - {name: meet, branches: [a, b], policy: quorum, quorum_count: 1, timeout_seconds: 60, merge: select, select_branch: a}
+  - name: meet
+    branches: [a, b]
+    policy: quorum
+    quorum_count: 1
+    timeout_seconds: 60
+    merge: select
+    select_branch: a
 output_sink: out
 sinks:
   out: {plugin: jsonl, options: {path: out.jsonl}}

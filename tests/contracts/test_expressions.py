@@ -262,7 +262,7 @@ def test_comparing_values_nested_too_deeply_is_an_evaluation_error() -> None:
         ("row['a'] % 2", False),
     ],
 )
-def test_it_is_known_without_a_row_whether_a_condition_is_boolean(source: str, is_boolean: bool) -> None:  # noqa: FBT001
+def test_it_is_known_without_a_row_whether_a_condition_is_boolean(source: str, is_boolean: bool) -> None:
     assert compile_expression(source).is_boolean is is_boolean
 
 

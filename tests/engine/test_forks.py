@@ -235,3 +235,21 @@ def test_what_comes_after_the_join_was_given_up_fails_with_it(tmp_path: Path) ->
     assert result.failed == 2
     errors = {json.loads(error["error_details_json"])["exception"] for error in records["transform_error"]}
     assert errors == {"the policy 'require_all' cannot be met: branch b did not arrive"}
+
+
+def test_both_databases_record_the_same_graph(tmp_path: Path, database_url: str) -> None:
+    settings = nested(tmp_path, [{"id": number} for number in range(4)], inner_fails=[1])
+    settings["aggregations"] = [
+        {"name": "pairs", "plugin": "batch_replicate", "trigger": {"count": 2}, "output_mode": "transform"}
+    ]
+    settings["landscape"] = {"url": database_url}
+    result, records = run_graph(tmp_path, settings)
+    assert (result.rows, result.failed, result.rows_by_sink) == (4, 3, {"out": 3})
+    assert counted(records) == {
+        "buffered": 4,
+        "consumed_in_batch": 4,
+        "forked": 8,
+        "failed": 3,
+        "coalesced": 12,
+        "completed": 3,
+    }

@@ -170,16 +170,17 @@ def test_rows_are_conserved_and_every_output_leads_to_its_source_rows(
 
 
 @settings(max_examples=20)
-@given(data=st.data(), rows=ROWS, size=st.integers(1, 4))
+@given(data=st.data(), rows=ROWS, size=st.integers(1, 4), visits=st.integers(1, 20))
 def test_outputs_do_not_depend_on_the_size_of_groups(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[Row], size: int
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[Row], size: int, visits: int
 ) -> None:
     directory = tmp_path_factory.mktemp("run")
     chosen = data.draw(graphs(directory, rows))
     found = []
-    for group_size in (500, size):
+    for group_size, group_visits in ((500, 10_000), (size, visits)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(orchestrator_module, "GROUP_SIZE", group_size)
+            patch.setattr(orchestrator_module, "GROUP_VISITS", group_visits)
             result, records = run_graph(directory, chosen)
         outcomes = Counter((each["outcome"], each["sink_name"]) for each in records.get("token_outcome", []))
         files = {name: written(directory, name) for name in ("out", *SINKS)}

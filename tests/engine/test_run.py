@@ -277,6 +277,14 @@ def test_progress_is_told_after_each_group(tmp_path: Path, monkeypatch: pytest.M
     assert [(progress.rows, progress.fraction) for progress in told] == [(2, 1.0), (3, 1.0)]
 
 
+def test_rows_that_take_many_steps_are_committed_sooner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orchestrator_module, "GROUP_VISITS", 4)
+    (tmp_path / "in.csv").write_text(INPUT)
+    told: list[int] = []
+    execute(build(tmp_path, csv_settings(tmp_path)), Observer(on_rows=lambda progress: told.append(progress.rows)))
+    assert told == [2, 3]  # a row takes three steps
+
+
 ROWS = st.lists(st.fixed_dictionaries({"id": st.sampled_from(["1", "2", "bad"]), "kind": st.sampled_from("xyz")}))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from elspeth.contracts.enums import RowOutcome
@@ -15,10 +15,10 @@ __all__ = ["run_display"]
 
 
 @contextmanager
-def run_display() -> Iterator[Observer]:
-    """An observer that draws on standard error while the block lasts, or one that does nothing."""
+def run_display(is_stopped: Callable[[], bool]) -> Iterator[Observer]:
+    """An observer that draws on standard error while the block lasts, or, where that is no terminal, does not."""
     if not sys.stderr.isatty():
-        yield Observer()
+        yield Observer(is_stopped=is_stopped)
         return
     from rich.console import Console  # noqa: PLC0415  start time
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
@@ -45,7 +45,7 @@ def run_display() -> Iterator[Observer]:
         def on_exported(records: int) -> None:
             bar.update(export, visible=True, detail=f"{records:,} records")
 
-        yield Observer(on_rows=on_rows, on_exported=on_exported)
+        yield Observer(on_rows=on_rows, on_exported=on_exported, is_stopped=is_stopped)
 
 
 def _detail(progress: RunProgress, elapsed: float) -> str:

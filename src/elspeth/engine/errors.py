@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from elspeth.contracts.plugins import PluginError
 
-__all__ = ["AccountingError", "ExportFailedError", "blame"]
+__all__ = ["AccountingError", "ExportFailedError", "RunInterruptedError", "blame"]
 
 
 class AccountingError(Exception):
@@ -13,6 +13,10 @@ class AccountingError(Exception):
 
 class ExportFailedError(Exception):
     """The run is complete and recorded, and its export could not be written."""
+
+
+class RunInterruptedError(Exception):
+    """The run was asked to stop and has: rows up to here are recorded, and no output is published."""
 
 
 def blame(kind: str, name: str, error: Exception) -> PluginError:

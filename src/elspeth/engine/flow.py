@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, cast
 
 from elspeth.contracts.audit import NodeState, NodeStatePending
 from elspeth.contracts.enums import NodeStateStatus, RowOutcome
@@ -87,6 +87,7 @@ class Flow:
         self.recorder = recorder
         self.run_id = run_id
         self.endings: Counter[Ending] = Counter()
+        self.visits = 0
         self.joins: dict[Place, Join] = {}
         self._edges = edges
         self._nodes = pipeline.nodes
@@ -115,6 +116,7 @@ class Flow:
         """Begin a visit."""
         visit = Visit(token=token, node_id=node_id, step=token.step, started_at=datetime.now(UTC))
         token.step += 1
+        self.visits += 1
         return visit
 
     def complete(self, visit: Visit, output_hash: str, reason: Mapping[str, object] | None = None) -> str:
@@ -123,10 +125,7 @@ class Flow:
 
     def wait(self, visit: Visit) -> NodeStatePending:
         """Record a visit whose result comes later."""
-        state = self._record(visit, NodeStateStatus.PENDING)
-        if not isinstance(state, NodeStatePending):
-            raise TypeError(f"expected a pending state, got {type(state).__name__}")
-        return state
+        return cast("NodeStatePending", self._record(visit, NodeStateStatus.PENDING))
 
     def refuse(self, visit: Visit, place: Place, failure: Failure) -> None:
         """Record that the node at a place cannot process a token, and divert the token or end it."""

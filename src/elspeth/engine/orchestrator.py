@@ -14,7 +14,7 @@ before it stays.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -32,7 +32,7 @@ from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.core.secrets import mask_secrets
 from elspeth.core.settings import Settings
-from elspeth.engine.errors import AccountingError, blame
+from elspeth.engine.errors import AccountingError, RunInterruptedError, blame
 from elspeth.engine.export import export_after_run
 from elspeth.engine.flow import Flow
 from elspeth.engine.pipeline import Pipeline
@@ -45,16 +45,18 @@ from elspeth.plugins.base import Source
 __all__ = ["Observer", "Orchestrator"]
 
 GROUP_SIZE = 500  # rows per commit: what a run holds in memory, and what a crash takes from the record at most
+GROUP_VISITS = 10_000  # after so many steps a commit comes early: rows that multiply must not fill the memory
 
 _Item = Row | InvalidRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observer:
-    """Who is told how far a run has come, and how many records of it are exported."""
+    """Who is told how far a run has come and how many records of it are exported, and who may ask it to stop."""
 
     on_rows: Callable[[Progress], None] | None = None
     on_exported: Callable[[int], None] | None = None
+    is_stopped: Callable[[], bool] | None = None
 
 
 class Orchestrator:
@@ -128,17 +130,31 @@ class Orchestrator:
 
     def _process(self, flow: Flow, processor: RowProcessor, sinks: SinkSet) -> None:
         for group in _in_groups(self._pipeline.source):
-            # A crash before the commit leaves staged rows that no record names; after it, rows that are recorded and
-            # durable. A failure inside discards the records of the whole group, for its staged rows may be lost.
-            with self._recorder.unit_of_work():
-                for offset, item in enumerate(group):
-                    processor.process(self._rows + offset, item)
-                sinks.sync()
-            self._commit(flow, sinks, len(group))
+            waiting = deque(group)
+            while waiting:
+                self._process_group(flow, processor, sinks, waiting)
+                if self._observer.is_stopped is not None and self._observer.is_stopped():
+                    raise RunInterruptedError(f"run {flow.run_id} was interrupted after {self._rows} rows")
         with self._recorder.unit_of_work():
             processor.end()
             sinks.sync()
         self._commit(flow, sinks, 0)
+
+    def _process_group(
+        self, flow: Flow, processor: RowProcessor, sinks: SinkSet, waiting: deque[Row | InvalidRow]
+    ) -> None:
+        """Take rows through the pipeline and commit what is recorded of them: all, or fewer if they multiply.
+
+        A crash before the commit leaves staged rows that no record names; after it, rows that are recorded and durable.
+        A failure inside discards the records of the whole group, for its staged rows may be lost.
+        """
+        rows, visits = 0, flow.visits
+        with self._recorder.unit_of_work():
+            while waiting and flow.visits - visits < GROUP_VISITS:
+                processor.process(self._rows + rows, waiting.popleft())
+                rows += 1
+            sinks.sync()
+        self._commit(flow, sinks, rows)
 
     def _commit(self, flow: Flow, sinks: SinkSet, rows: int) -> None:
         """Count what is recorded now, and tell who watches."""

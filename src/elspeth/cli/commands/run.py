@@ -63,12 +63,13 @@ def _show_plan(pipeline: Pipeline, *, json: bool) -> None:
 def _execute(pipeline: Pipeline, keys: RunKeys, *, json: bool) -> ExitCode:
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415  start time
 
+    from elspeth.cli.interrupts import stop_requested  # noqa: PLC0415
     from elspeth.cli.progress import run_display  # noqa: PLC0415
     from elspeth.cli.summary import summary_as_data, summary_as_text  # noqa: PLC0415
     from elspeth.contracts.errors import AuditIntegrityError  # noqa: PLC0415
     from elspeth.contracts.plugins import PluginError  # noqa: PLC0415
     from elspeth.core.landscape.database import LandscapeDB, LandscapeError  # noqa: PLC0415
-    from elspeth.engine.errors import AccountingError, ExportFailedError  # noqa: PLC0415
+    from elspeth.engine.errors import AccountingError, ExportFailedError, RunInterruptedError  # noqa: PLC0415
     from elspeth.engine.orchestrator import Orchestrator  # noqa: PLC0415
 
     expected = (
@@ -77,6 +78,7 @@ def _execute(pipeline: Pipeline, keys: RunKeys, *, json: bool) -> ExitCode:
         AuditIntegrityError,
         AccountingError,
         ExportFailedError,
+        RunInterruptedError,
         SQLAlchemyError,
         OSError,
         KeyboardInterrupt,
@@ -85,7 +87,7 @@ def _execute(pipeline: Pipeline, keys: RunKeys, *, json: bool) -> ExitCode:
         if pipeline.settings.landscape.auto_migrate:
             _migrate(pipeline.settings.landscape.url)
         with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
-            with run_display() as observer:
+            with stop_requested() as is_stopped, run_display(is_stopped) as observer:
                 result = Orchestrator(db, pipeline, keys, observer).run()
             url = db.url
     except expected as error:

@@ -8,7 +8,7 @@ that forked it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
@@ -80,6 +80,9 @@ def wire(settings: Settings) -> Wiring:
     return Wiring(wires=tuple(wirer.wires()), joins=wirer.joins)
 
 
+_Standing = TransformSettings | AggregationSettings | GateSettings
+
+
 class _Wirer:
     """Lines are lists of places by the name of their branch; the main line has none."""
 
@@ -111,10 +114,15 @@ class _Wirer:
             )
             yield _onward(("coalesce", index), CONTINUE, self._following(fork))
 
-    def _standing(self) -> Iterator[tuple[Place, TransformSettings | AggregationSettings | GateSettings]]:
+    def _standing(self) -> Iterator[tuple[Place, _Standing]]:
         """What stands on lines, in the order in which it stands there."""
-        for section in ("row_plugins", "aggregations", "gates"):
-            for index, part in enumerate(getattr(self._settings, section)):
+        sections: tuple[tuple[str, Sequence[_Standing]], ...] = (
+            ("row_plugins", self._settings.row_plugins),
+            ("aggregations", self._settings.aggregations),
+            ("gates", self._settings.gates),
+        )
+        for section, parts in sections:
+            for index, part in enumerate(parts):
                 yield (section, index), part
 
     def _of_gate(self, place: Place, gate: GateSettings) -> Iterator[Wire]:

@@ -31,11 +31,11 @@ class _Meeting:
     `outer` are the branches around this fork. `join_group` is that of the merge, `refusal` why there is none.
     """
 
+    group: str
     outer: tuple[Branch, ...]
     since: float
     arrived: dict[str, _Arrival] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
-    is_decided: bool = False
     join_group: str | None = None
     refusal: Failure | None = None
 
@@ -55,64 +55,66 @@ class CoalesceStep:
         self._clock = clock
         self._node_id = flow.node(place).node_id
         self._meetings: dict[str, _Meeting] = {}
+        self._undecided: dict[str, _Meeting] = {}
 
     def take(self, token: Token, along: Wire) -> None:  # noqa: ARG002  the token knows its branch
         """Let a token wait for the others of its fork; merge them if that was the last that was needed."""
         visit = self._flow.arrive(token, self._node_id)
-        branch, meeting = token.branches[-1], self._meeting(token.branches)
+        branch, meeting = token.branches[-1].name, self._meeting(token.branches)
         token.branches = ()  # from here on the meeting answers for the branches outside
         arrival = _Arrival(token=token, state=self._flow.wait(visit))
-        meeting.arrived[branch.name] = arrival
-        if meeting.is_decided:
-            self._end_late(meeting, arrival)
-        else:
+        meeting.arrived[branch] = arrival
+        if meeting.group in self._undecided:
             self._decide(meeting, is_final=False)
-        self._forget(branch.group, meeting)
+        else:
+            self._end_late(meeting, arrival)
+        self._forget(meeting)
 
     def lose(self, branches: Sequence[Branch]) -> None:
         """Learn that the innermost of these branches will never arrive."""
-        branch, meeting = branches[-1], self._meeting(branches)
-        meeting.lost.add(branch.name)
-        if not meeting.is_decided:
+        meeting = self._meeting(branches)
+        meeting.lost.add(branches[-1].name)
+        if meeting.group in self._undecided:
             self._decide(meeting, is_final=False)
-        self._forget(branch.group, meeting)
+        self._forget(meeting)
 
     def release_due(self, now: float) -> None:
         """Decide for the forks whose timeout has passed."""
         timeout = self._settings.timeout_seconds
-        if timeout is not None:
-            for meeting in self._undecided():
-                if meeting.since + timeout <= now:
-                    self._decide(meeting, is_final=True)
+        while timeout is not None and self._undecided:
+            oldest = next(iter(self._undecided.values()))
+            if oldest.since + timeout > now:
+                return
+            self._decide(oldest, is_final=True)
 
     def release_all(self) -> None:
         """Decide for every fork: nothing more will come."""
-        for meeting in self._undecided():
-            self._decide(meeting, is_final=True)
+        while self._undecided:
+            self._decide(next(iter(self._undecided.values())), is_final=True)
         self._meetings.clear()
-
-    def _undecided(self) -> list[_Meeting]:
-        return [meeting for meeting in self._meetings.values() if not meeting.is_decided]
 
     def _meeting(self, branches: Sequence[Branch]) -> _Meeting:
         group = branches[-1].group
         if group not in self._meetings:
-            self._meetings[group] = _Meeting(outer=tuple(branches[:-1]), since=self._clock())
+            meeting = _Meeting(group=group, outer=tuple(branches[:-1]), since=self._clock())
+            self._meetings[group] = self._undecided[group] = meeting
         return self._meetings[group]
 
     def _outstanding(self, meeting: _Meeting) -> list[str]:
         return [name for name in self._settings.branches if name not in meeting.arrived and name not in meeting.lost]
 
-    def _forget(self, group: str, meeting: _Meeting) -> None:
+    def _forget(self, meeting: _Meeting) -> None:
         if not self._outstanding(meeting):
-            self._meetings.pop(group, None)
+            self._meetings.pop(meeting.group, None)
 
     def _decide(self, meeting: _Meeting, *, is_final: bool) -> None:
         """Merge if the policy is satisfied; give up if it can no longer be."""
         is_final = is_final or not self._outstanding(meeting)
         if self._is_satisfied(meeting, is_final=is_final):
+            del self._undecided[meeting.group]
             self._merge(meeting)
         elif is_final:
+            del self._undecided[meeting.group]
             self._give_up(meeting)
 
     def _is_satisfied(self, meeting: _Meeting, *, is_final: bool) -> bool:
@@ -142,7 +144,7 @@ class CoalesceStep:
             run_id=flow.run_id,
             step_in_pipeline=step - 1,
         )
-        meeting.is_decided, meeting.join_group = True, merged.join_group_id
+        meeting.join_group = merged.join_group_id
         for arrival in arrivals.values():
             flow.recorder.end_visit(
                 arrival.state, NodeStateStatus.COMPLETED, output_hash=row_hash, success_reason=reason
@@ -181,7 +183,7 @@ class CoalesceStep:
         """End what arrived, for what is missing will not come; a fork around this one loses its branch, too."""
         missing = [name for name in self._settings.branches if name not in meeting.arrived]
         message = f"the policy {self._settings.policy!r} cannot be met: branch {', '.join(missing)} did not arrive"
-        meeting.is_decided, meeting.refusal = True, Failure(message=message, kind="CoalesceError")
+        meeting.refusal = Failure(message=message, kind="CoalesceError")
         for arrival in self._in_order(meeting).values():
             self._flow.refuse_waiting(arrival.token, arrival.state, self._place, meeting.refusal)
         self._flow.lose(meeting.outer)

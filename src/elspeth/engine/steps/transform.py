@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from elspeth.contracts.enums import RowOutcome
 from elspeth.contracts.plugins import Row, RowError
 from elspeth.contracts.routing import CONTINUE
-from elspeth.core.canonical import CanonicalError, stable_hash
+from elspeth.core.canonical import stable_hash
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.flow import Failure, Flow, Visit
 from elspeth.engine.tokens import Token, independent
 from elspeth.plugins.base import Transform
-from elspeth.plugins.coercion import RowValidator, SchemaViolationError
+from elspeth.plugins.coercion import RowValidator
 
 __all__ = ["TransformStep"]
 
@@ -42,9 +42,6 @@ class TransformStep:
                 self._flow.refuse(visit, self._place, Failure.of(result))
                 return
             outputs = [_Output(row=row, row_hash=stable_hash(row)) for row in self._rows(result)]
-        except (SchemaViolationError, CanonicalError) as error:
-            self._flow.refuse(visit, self._place, Failure.of(error))
-            return
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one row must not end the run
             self._flow.refuse(visit, self._place, Failure.of(error))
             return

@@ -18,25 +18,27 @@ from tests.fixtures.records import record_everything
 
 ROOT = Path(__file__).parents[4]
 
+NEXT = EPOCH + 1
+
 CHANGES = {
-    "landscape.yaml": {f'version: "{EPOCH}"': f'version: "{EPOCH + 1}"'},
+    "landscape.yaml": {f'version: "{EPOCH}"': f'version: "{NEXT}"'},
     "enums.yaml": {"      filesystem:\n": "      telepathy:\n        description: A guess.\n      filesystem:\n"},
     "rows.yaml": {
-        "source_data_ref:\n": "content_ref:\n    annotations: {since: 6, renamed_from: source_data_ref}\n",
+        "source_data_ref:\n": f"content_ref:\n    annotations: {{since: {NEXT}, renamed_from: source_data_ref}}\n",
         "source_data_ref, created_at]": "content_ref, created_at, line, reader]",
-        "\nclasses:\n": """
+        "\nclasses:\n": f"""
   line:
     description: Line of the source file. Null in older records.
     range: count
-    annotations: {since: 6}
+    annotations: {{since: {NEXT}}}
   reader:
     description: What read the row.
     range: code
     required: true
     annotations:
-      since: 6
+      since: {NEXT}
       backfill:
-        value: [{epoch: 6, expression: "'unknown: ' || old.source_node_id"}]
+        value: [{{epoch: {NEXT}, expression: "'unknown: ' || old.source_node_id"}}]
 
 classes:
 """,
@@ -105,7 +107,7 @@ def test_a_database_of_today_can_be_migrated_to_the_next_epoch(database_url: str
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.stderr == ""
     assert result.stdout.splitlines() == [
-        "older 5 columns missing: rows.content_ref, rows.line, rows.reader",
-        "migrated from 5",
-        "[(0, 5), (5, 6)]",
+        f"older {EPOCH} columns missing: rows.content_ref, rows.line, rows.reader",
+        f"migrated from {EPOCH}",
+        f"[(0, {EPOCH}), ({EPOCH}, {NEXT})]",
     ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ from elspeth.core.landscape.run_list import list_runs
 from elspeth_schema import EPOCH
 from elspeth_schema.migrations import revision
 from tests.fixtures.legacy import LEGACY, OldDatabase
+from tests.fixtures.untouched import untouched
 
 TABLES_SINCE_EPOCH_1 = (
     "secret_resolutions, operations, token_outcomes, schema_migrations, run_secrets, seals, seal_leaves"
@@ -298,7 +299,7 @@ def refusal(url: str, error: type[SchemaCompatibilityError]) -> str:
     """What every way of opening the database says, none of which changes it."""
     messages = set()
     for attempt in ATTEMPTS:
-        with untouched(url), pytest.raises(error) as caught:
+        with unchanged(url), pytest.raises(error) as caught:
             attempt(url)
         messages.add(str(caught.value))
     (message,) = messages
@@ -313,20 +314,13 @@ def read(url: str) -> None:
 ATTEMPTS: list[Callable[[str], object]] = [LandscapeDB, migrate, list_runs, read]
 
 
-@contextmanager
-def untouched(url: str) -> Iterator[None]:
-    """Prove that the block changes no byte, no time and no file beside a SQLite database."""
-    if not url.startswith("sqlite"):
-        yield
-        return
-    path = Path(url.removeprefix("sqlite:///"))
-    before = path.read_bytes(), path.stat().st_mtime_ns, sorted(path.parent.iterdir())
-    yield
-    assert (path.read_bytes(), path.stat().st_mtime_ns, sorted(path.parent.iterdir())) == before
+def unchanged(url: str) -> AbstractContextManager[None]:
+    """Prove that the block changes nothing of a SQLite file and beside it."""
+    return untouched(Path(url.removeprefix("sqlite:///"))) if url.startswith("sqlite") else nullcontext()
 
 
 def test_looking_and_reading_change_nothing(old_database: OldDatabase) -> None:
-    with untouched(old_database.url):
+    with unchanged(old_database.url):
         look(make_url(old_database.url))
         assert [run.rows for run in list_runs(old_database.url)] != []
         with open_for_reading(old_database.url):
@@ -363,7 +357,7 @@ def problem_with(url: str) -> str:
 def test_a_text_file(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a database\n" * 100)
-    with untouched(f"sqlite:///{path}"):
+    with unchanged(f"sqlite:///{path}"):
         assert problem_with(f"sqlite:///{path}") == (
             f"audit database sqlite:///{path} cannot be opened: file is not a database"
         )
@@ -375,7 +369,7 @@ def test_a_directory(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
     (tmp_path / "audit.db").touch()
-    with untouched(f"sqlite:///{tmp_path / 'audit.db'}"):
+    with unchanged(f"sqlite:///{tmp_path / 'audit.db'}"):
         assert look(make_url(f"sqlite:///{tmp_path / 'audit.db'}")) == State(kind=Condition.EMPTY)
 
 

@@ -1,0 +1,66 @@
+"""Ctrl-C: the first stops a run at a safe point, the second at once."""
+
+import os
+import signal
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+from elspeth.cli.interrupts import stop_requested
+from elspeth.contracts.plugins import InvalidRow, Row
+from elspeth.engine import orchestrator as orchestrator_module
+from elspeth.plugins.sources.csv import CsvSource
+
+SETTINGS = """
+datasource: {plugin: csv, options: {path: in.csv}}
+output_sink: out
+sinks: {out: {plugin: csv, options: {path: out.csv}}}
+landscape: {url: "sqlite:///audit.db"}
+"""
+
+
+def test_the_first_is_noted_and_the_second_interrupts(capsys: pytest.CaptureFixture[str]) -> None:
+    usual = signal.getsignal(signal.SIGINT)
+    with stop_requested() as is_stopped:
+        assert not is_stopped()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert is_stopped()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is usual
+    message = "stopping when the rows at hand are recorded; press Ctrl-C again to stop at once\n"
+    assert capsys.readouterr() == ("", message)
+
+
+def test_a_run_that_is_interrupted_keeps_what_it_has_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read = CsvSource.read
+
+    def interrupted(source: CsvSource) -> Iterator[Row | InvalidRow]:
+        for number, row in enumerate(read(source)):
+            if number == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield row
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(orchestrator_module, "GROUP_SIZE", 2)
+    monkeypatch.setattr(CsvSource, "read", interrupted)
+    Path("settings.yaml").write_text(SETTINGS)
+    Path("in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(9)))
+    assert main(["run", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 1
+    with closing(sqlite3.connect("audit.db")) as connection:
+        ((run_id, status),) = connection.execute("SELECT run_id, status FROM runs")
+        ((rows,),) = connection.execute("SELECT count(*) FROM rows")
+    assert (status, rows) == ("failed", 4)
+    assert capsys.readouterr().err.splitlines() == [
+        "stopping when the rows at hand are recorded; press Ctrl-C again to stop at once",
+        f"error: run {run_id} was interrupted after 4 rows",
+        f"Rows that were recorded as written are kept in .out.csv.{run_id}.partial.",
+        f"Run {run_id} is recorded as failed.",
+    ]
+    assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["in.csv"]

@@ -1,0 +1,318 @@
+"""`elspeth landscape`: what each command writes where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from elspeth.cli import main
+from elspeth.cli.migration_display import migration_display
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.engines import shown
+from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabaseMaker, rows_of
+from tests.fixtures.untouched import untouched
+
+pytestmark = pytest.mark.usefixtures("own_directory")
+
+Captured = pytest.CaptureFixture[str]
+
+EPOCH_4_LACKS = (
+    "tables missing: schema_migrations, run_secrets, seals, seal_leaves",
+    (
+        "columns missing: tokens.run_id, token_parents.run_id, calls.run_id, routing_events.run_id,"
+        " batch_members.run_id, batch_outputs.run_id"
+    ),
+)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A database of epoch 4."""
+    return Path(shutil.copy(LEGACY / "epoch4-rich.db", tmp_path / "old.db"))
+
+
+def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+    """The exit code, standard output and standard error of `elspeth landscape`."""
+    code = main(["landscape", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+# -- status ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EPOCHS)
+def test_status_of_a_historical_database(name: str, tmp_path: Path, capsys: Captured) -> None:
+    path = Path(shutil.copy(LEGACY / f"{name}.db", tmp_path / "old.db"))
+    with untouched(path):
+        code, output, errors = result(capsys, "status", "-d", "old.db")
+    assert code == 1
+    assert output.splitlines()[:3] == [
+        "audit database  sqlite:///old.db",
+        "state           older",
+        f"epoch           {EPOCHS[name]} (this version: 5)",
+    ]
+    assert errors.startswith(
+        f"audit database sqlite:///old.db is of epoch {EPOCHS[name]}, this version records in epoch 5: tables missing:"
+    )
+    assert errors.endswith(" To record into it, run: elspeth landscape migrate -d sqlite:///old.db\n")
+
+
+@pytest.mark.usefixtures("old")
+def test_status_lists_every_difference(capsys: Captured) -> None:
+    tables, columns = EPOCH_4_LACKS
+    assert result(capsys, "status", "-d", "old.db") == (
+        1,
+        (
+            "audit database  sqlite:///old.db\n"
+            "state           older\n"
+            "epoch           4 (this version: 5)\n"
+            f"differences     {tables}\n"
+            f"                {columns}\n"
+        ),
+        (
+            f"audit database sqlite:///old.db is of epoch 4, this version records in epoch 5: {tables}; {columns}."
+            " Nothing was changed. Reading it is safe as it is (elspeth export, explain, landscape runs)."
+            " To record into it, run: elspeth landscape migrate -d sqlite:///old.db\n"
+        ),
+    )
+
+
+@pytest.mark.usefixtures("old")
+def test_status_as_json(capsys: Captured) -> None:
+    code, output, _ = result(capsys, "status", "-d", "old.db", "--json")
+    assert (code, json.loads(output)) == (
+        1,
+        {
+            "database": "sqlite:///old.db",
+            "state": "older",
+            "epoch": 4,
+            "expected_epoch": 5,
+            "differences": [*EPOCH_4_LACKS],
+            "history": [],
+        },
+    )
+
+
+def test_status_tells_the_history_of_a_migrated_database(old: Path, capsys: Captured) -> None:
+    assert main(["landscape", "migrate", "-d", str(old)]) == 0
+    capsys.readouterr()
+    code, output, errors = result(capsys, "status", "-d", "old.db")
+    (*_, history) = output.splitlines()
+    assert (code, errors) == (0, "audit database sqlite:///old.db is of epoch 5, as this version expects.\n")
+    assert re.fullmatch(r"history {9}\d{4}-\d\d-\d\dT[\d:.]+Z  epoch 4 to 5, elspeth [\d.]+", history)
+    data = json.loads(result(capsys, "status", "-d", "old.db", "--json")[1])
+    assert data["history"][0]["tables"]["calls"]["rows_before"] == 12
+
+
+def test_status_of_a_new_database(capsys: Captured) -> None:
+    LandscapeDB("sqlite:///new.db").close()
+    with untouched(Path("new.db")):
+        code, output, errors = result(capsys, "status", "-d", "new.db")
+    assert (code, errors) == (0, "audit database sqlite:///new.db is of epoch 5, as this version expects.\n")
+    assert re.search(r"^history {9}\S+  made at epoch 5, elspeth [\d.]+$", output, re.MULTILINE)
+
+
+def test_status_of_a_database_that_does_not_exist_yet(capsys: Captured, tmp_path: Path) -> None:
+    assert result(capsys, "status", "-d", "nothing.db") == (
+        0,
+        "audit database  sqlite:///nothing.db\nstate           empty\nepoch           unknown (this version: 5)\n",
+        (
+            "audit database sqlite:///nothing.db is empty: it holds no runs."
+            " A run with it as landscape.url creates the tables.\n"
+        ),
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.postgres
+def test_status_on_postgresql(old_database_of: OldDatabaseMaker, capsys: Captured) -> None:
+    url = old_database_of("epoch4-rich", "postgresql").url
+    code, output, _ = result(capsys, "status", "-d", url)
+    assert (code, output.splitlines()[0]) == (1, f"audit database  {shown(make_url(url))}")
+
+
+# -- check -------------------------------------------------------------------------------------------------------------
+
+
+def test_check_of_a_current_database(capsys: Captured) -> None:
+    LandscapeDB("sqlite:///new.db").close()
+    assert result(capsys, "check", "-d", "new.db") == (
+        0,
+        "",
+        "audit database sqlite:///new.db is of epoch 5, as this version expects.\n0 of 0 sealed runs unchanged\n",
+    )
+
+
+def test_check_of_an_empty_database_is_not_passed(capsys: Captured) -> None:
+    assert result(capsys, "check", "-d", "new.db")[0] == 1
+
+
+def test_check_waits_for_a_migration(old: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = []
+
+    def migrate_meanwhile(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            assert main(["landscape", "migrate", "-d", str(old)]) == 0
+            capsys.readouterr()
+
+    monkeypatch.setattr(time, "sleep", migrate_meanwhile)
+    assert result(capsys, "check", "-d", "old.db", "--wait", "60", "--no-seals") == (
+        0,
+        "",
+        "audit database sqlite:///old.db is of epoch 5, as this version expects.\n",
+    )
+    assert slept == [1.0, 1.0]
+
+
+def test_check_does_not_wait_for_ever(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    code, _, errors = result(capsys, "check", "-d", "postgresql://127.0.0.1:1/audit", "--wait", "3")
+    assert (code, now, errors.count("\n")) == (1, [3.0], 1)
+
+
+# -- migrate -----------------------------------------------------------------------------------------------------------
+
+
+def test_migrate_says_what_it_did(old: Path, capsys: Captured) -> None:
+    code, output, errors = result(capsys, "migrate", "-d", "old.db", "--backup", "saved.db")
+    assert (code, errors) == (0, "")
+    lines = dict(re.split(r" {2,}", line) for line in output.splitlines())
+    assert lines == {
+        "audit database": "sqlite:///old.db",
+        "migrated": "from epoch 4 to 5",
+        "backup": "saved.db",
+        **{f"rows of {name}": str(len(rows)) for name, rows in rows_of(LEGACY / "epoch4-rich.db").items()},
+    }
+    assert rows_of(old.parent / "saved.db") == rows_of(LEGACY / "epoch4-rich.db")
+
+
+def test_a_second_migrate_has_nothing_to_do(old: Path, capsys: Captured) -> None:
+    main(["landscape", "migrate", "-d", "old.db"])
+    capsys.readouterr()
+    with untouched(old):
+        for arguments in ([], ["--dry-run"]):
+            assert result(capsys, "migrate", "-d", "old.db", *arguments) == (
+                0,
+                "audit database sqlite:///old.db is of epoch 5 already: there is nothing to migrate.\n",
+                "",
+            )
+        assert result(capsys, "migrate", "-d", "old.db", "--sql") == (0, "", "")
+
+
+def test_migrate_without_backup(old: Path, capsys: Captured) -> None:
+    code, output, _ = result(capsys, "migrate", "-d", "old.db", "--no-backup")
+    assert (code, output.splitlines()[2]) == (0, "backup                      none")
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_dry_run_changes_nothing(old: Path, capsys: Captured) -> None:
+    with untouched(old):
+        code, output, errors = result(capsys, "migrate", "-d", "old.db", "--dry-run")
+    assert (code, errors) == (0, "")
+    assert output.splitlines()[1] == "would migrate               from epoch 4 to 5"
+
+
+def test_the_script_goes_to_standard_output(old: Path, capsys: Captured) -> None:
+    with untouched(old):
+        code, output, errors = result(capsys, "migrate", "-d", "old.db", "--sql")
+    assert (code, errors) == (0, "")
+    lines = output.splitlines()
+    assert lines[:3] == [".bail on", "PRAGMA foreign_keys = OFF;", "BEGIN EXCLUSIVE;"]
+    assert lines[-2:] == ["COMMIT;", "PRAGMA foreign_key_check;"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--backup", "x", "--no-backup"], ["--sql", "--dry-run"], ["--sql", "--backup", "x"]]
+)
+def test_options_that_contradict_each_other(arguments: list[str], old: Path, capsys: Captured) -> None:
+    with untouched(old):
+        code, output, errors = result(capsys, "migrate", "-d", "old.db", *arguments)
+    assert (code, output) == (2, "")
+    assert "--backup, --no-backup, --sql and --dry-run contradict each other" in " ".join(errors.split())
+
+
+@pytest.mark.postgres
+def test_on_postgresql_the_backup_is_asked_for(old_database_of: OldDatabaseMaker, capsys: Captured) -> None:
+    url = old_database_of("epoch4-rich", "postgresql").url
+    code, output, errors = result(capsys, "migrate", "-d", url)
+    name = shown(make_url(url))
+    assert (code, output) == (1, "")
+    assert errors == (
+        f"error: audit database {name} was not migrated and not changed: a PostgreSQL database is backed up by its"
+        " administrator, for example with: pg_dump --format=custom --file=audit.dump"
+        f" {make_url(url).database}. After that, migrate with --no-backup.\n"
+    )
+    assert result(capsys, "migrate", "-d", url, "--no-backup")[0] == 0
+    assert result(capsys, "check", "-d", url)[0] == 0
+
+
+def test_a_bar_is_drawn_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False)
+    with migration_display() as report:
+        assert report is None
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with migration_display() as report:
+        assert report is not None
+        report("node_states", 5, 10)
+    assert "migrating node_states" in capsys.readouterr().err
+
+
+# -- runs --------------------------------------------------------------------------------------------------------------
+
+RUNS = {
+    "epoch1-audit-export": [("completed", "8", "completed")],
+    "epoch4-audit-export": [("completed", "8", "completed")],
+    "epoch1-rich": [("completed", "10", "completed"), ("failed", "10", "completed"), ("running", "10", "none")],
+    "epoch4-rich": [("completed", "10", "completed"), ("failed", "10", "completed"), ("running", "10", "none")],
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_runs_of_an_old_database_and_of_the_migrated_one(name: str, tmp_path: Path, capsys: Captured) -> None:
+    path = Path(shutil.copy(LEGACY / f"{name}.db", tmp_path / "old.db"))
+    with untouched(path):
+        code, before, _ = result(capsys, "runs", "-d", "old.db")
+    assert code == 0
+    heading, *lines = [line.split() for line in before.splitlines()]
+    assert heading == ["run", "status", "started", "rows", "export"]
+    started = sorted(
+        (str(run["started_at"]).replace(" ", "T") + "Z", str(run["run_id"])) for run in rows_of(path)["runs"]
+    )
+    assert [(line[2], line[0]) for line in lines] == started
+    assert [(line[1], line[3], line[4]) for line in lines] == RUNS[name]
+    assert main(["landscape", "migrate", "-d", "old.db"]) == 0
+    capsys.readouterr()
+    assert result(capsys, "runs", "-d", "old.db") == (0, before, "")
+
+
+@pytest.mark.usefixtures("old")
+def test_runs_as_json(capsys: Captured) -> None:
+    _, output, _ = result(capsys, "runs", "-d", "old.db", "--json")
+    assert json.loads(output)[2] == {
+        "run_id": "run-running",
+        "status": "running",
+        "started_at": json.loads(output)[2]["started_at"],
+        "rows": 10,
+        "export_status": None,
+    }
+
+
+def test_runs_of_an_empty_database(capsys: Captured) -> None:
+    assert result(capsys, "runs", "-d", "nothing.db") == (
+        1,
+        "",
+        (
+            "error: audit database sqlite:///nothing.db is empty: it holds no runs."
+            " A run with it as landscape.url creates the tables.\n"
+        ),
+    )

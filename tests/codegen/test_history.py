@@ -1,0 +1,153 @@
+"""What a schema adds to its past, and whether it tells that past as it was."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codegen.__main__ import main
+from codegen.errors import SchemaError
+from codegen.history import disagreements, with_current
+from codegen.load import load_model
+from codegen.model import Model
+from codegen.snapshot import Snapshot, parse, snapshot_of
+from codegen.validate import Fault
+from tests.codegen.snapshots import column, snapshot, table
+from tests.codegen.trees import tree
+
+CASE = Path(__file__).parent / "cases" / "good_second_epoch"
+
+FIRST = snapshot(1, table("notes"))
+SECOND = snapshot(2, table("notes", column("text")))
+
+
+def joined(current: Snapshot, *, amend: bool = False) -> tuple[Snapshot, ...]:
+    return with_current((FIRST, SECOND), current, amend=amend, schema="landscape.yaml")
+
+
+def refusal(current: Snapshot, *, amend: bool = False) -> str:
+    with pytest.raises(SchemaError) as caught:
+        joined(current, amend=amend)
+    return str(caught.value)
+
+
+# -- what the schema adds --------------------------------------------------------------------------------------------
+
+
+def test_the_first_epoch_begins_a_history() -> None:
+    assert with_current((), FIRST, amend=False, schema="landscape.yaml") == (FIRST,)
+
+
+def test_an_unchanged_schema_adds_nothing() -> None:
+    assert joined(SECOND) == (FIRST, SECOND)
+
+
+def test_a_raised_version_adds_an_epoch() -> None:
+    third = replace(SECOND, epoch=3)
+    assert joined(third) == (FIRST, SECOND, third)
+
+
+CHANGED = snapshot(2, table("notes", column("text", "string(128)")))
+
+
+@pytest.mark.parametrize(
+    ("current", "message"),
+    [
+        (
+            CHANGED,
+            "landscape.yaml: version: the schema differs from the snapshot of epoch 2, first at"
+            """ '{"name": "text", "type": "string(128)", "nullable": true}'. Raise the version to 3, or, if epoch 2 is"""
+            " not released, run: nox -s codegen -- --amend",
+        ),
+        (replace(SECOND, epoch=4), "landscape.yaml: version: expected 2 (as the newest snapshot) or 3, got 4"),
+        (FIRST, "landscape.yaml: version: expected 2 (as the newest snapshot) or 3, got 1"),
+    ],
+    ids=["changed", "skipped", "lowered"],
+)
+def test_a_version_that_does_not_fit_is_refused(current: Snapshot, message: str) -> None:
+    assert refusal(current) == message
+
+
+def test_only_the_newest_epoch_is_amended() -> None:
+    assert joined(CHANGED, amend=True) == (FIRST, CHANGED)
+    assert refusal(FIRST, amend=True) == "landscape.yaml: version: expected 2 (as the newest snapshot) or 3, got 1"
+
+
+def test_amending_writes_the_newest_snapshot_and_migration_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = shutil.copytree(CASE / "schema", tmp_path / "schema") / "landscape.yaml"
+    arguments = ["--schema", str(schema), "--output", str(tmp_path / "generated")]
+    assert main(arguments) == 0
+    before = tree(tmp_path)
+    text = schema.read_text(encoding="utf-8")
+    schema.write_text(re.sub(r"(\n *max_length: )(\d+)", r"\g<1>99", text, count=1), encoding="utf-8")
+    capsys.readouterr()
+    assert main(arguments) == 1
+    assert capsys.readouterr().err.endswith(
+        "Raise the version to 3, or, if epoch 2 is not released, run: nox -s codegen -- --amend\n"
+    )
+    assert {path: text for path, text in tree(tmp_path).items() if path != "schema/landscape.yaml"} == {
+        path: text for path, text in before.items() if path != "schema/landscape.yaml"
+    }
+    assert main([*arguments, "--amend"]) == 0
+    after = tree(tmp_path)
+    changed = {path for path in before if after[path] != before[path]}
+    assert {"schema/epochs/0002.json", "generated/elspeth_schema/migrations/versions/e0002.py"} <= changed
+    assert "schema/epochs/0001.json" not in changed
+    assert main([*arguments, "--check"]) == 0
+
+
+# -- whether it tells its past as it was -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def model() -> Model:
+    """A schema in its second epoch."""
+    return load_model(CASE / "schema" / "landscape.yaml")
+
+
+def history(model: Model) -> tuple[Snapshot, ...]:
+    first = parse((CASE / "schema" / "epochs" / "0001.json").read_text(encoding="utf-8"))
+    return (first, snapshot_of(model))
+
+
+def test_a_schema_that_tells_its_past_as_it_was(model: Model) -> None:
+    assert list(disagreements(model, history(model))) == []
+
+
+def with_column(model: Model, name: str, **changes: object) -> Model:
+    """The model with one column of its first table told differently."""
+    first, *others = model.tables
+    columns = tuple(replace(each, **changes) if each.name == name else each for each in first.columns)  # type: ignore[arg-type]
+    return replace(model, tables=(replace(first, columns=columns), *others))
+
+
+def test_a_since_that_is_wrong(model: Model) -> None:
+    first = model.tables[0]
+    for each in first.columns:
+        wrong = with_column(model, each.name, since=3 - max(each.since, first.since))
+        found = list(disagreements(wrong, history(model)))
+        right = max(each.since, first.since)
+        message = f"since: expected {right}, the first epoch whose snapshot has it, got {3 - right}"
+        assert found == [Fault(element=first.class_name, member=each.name, message=message)]
+
+
+def test_a_table_whose_since_is_wrong(model: Model) -> None:
+    first, *others = model.tables
+    wrong = replace(model, tables=(replace(first, since=2), *others))
+    message = "since: expected 1, the first epoch whose snapshot has it, got 2"
+    assert list(disagreements(wrong, history(model))) == [Fault(element=first.class_name, member=None, message=message)]
+
+
+def test_a_backfill_that_was_changed_after_its_epoch(model: Model) -> None:
+    first = model.tables[0]
+    wrong = with_column(model, first.columns[0].name, backfill=((1, "'x'"),))
+    message = "backfill: expected none as in the snapshots, got \"'x'\" for epoch 1"
+    assert list(disagreements(wrong, history(model))) == [
+        Fault(element=first.class_name, member=first.columns[0].name, message=message)
+    ]

@@ -1,0 +1,83 @@
+"""Snapshots as files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codegen.history import read_history
+from codegen.load import load_model
+from codegen.snapshot import (
+    CheckShape,
+    ColumnShape,
+    IndexShape,
+    KeyShape,
+    LifecycleShape,
+    ReferenceShape,
+    Snapshot,
+    TableShape,
+    parse,
+    snapshot_of,
+    to_text,
+)
+
+SCHEMA = Path(__file__).parents[2] / "schema"
+
+NAMES = st.text(st.sampled_from('abc_"\\é'), min_size=1, max_size=5)
+MAYBE = st.none() | NAMES
+SEVERAL = st.lists(NAMES, min_size=1, max_size=3).map(tuple)
+
+
+def some(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object, ...]]:
+    return st.lists(strategy, max_size=2).map(tuple)
+
+
+TABLES = st.builds(
+    TableShape,
+    name=NAMES,
+    columns=some(
+        st.builds(ColumnShape, name=NAMES, type=NAMES, nullable=st.booleans(), backfill=MAYBE, renamed_from=MAYBE)
+    ),
+    primary_key=st.none() | st.builds(KeyShape, name=MAYBE, columns=SEVERAL),
+    foreign_keys=some(
+        st.builds(ReferenceShape, name=MAYBE, columns=SEVERAL, table=NAMES, target_columns=SEVERAL, on_delete=MAYBE)
+    ),
+    uniques=some(st.builds(KeyShape, name=MAYBE, columns=SEVERAL)),
+    checks=some(st.builds(CheckShape, name=NAMES, condition=NAMES)),
+    indexes=some(st.builds(IndexShape, name=NAMES, columns=SEVERAL, unique=st.booleans(), where=MAYBE)),
+    lifecycle=st.none()
+    | st.builds(LifecycleShape, status=MAYBE, final=some(NAMES), while_open=some(NAMES), afterwards=some(NAMES)),
+    renamed_from=MAYBE,
+)
+SNAPSHOTS = st.builds(Snapshot, epoch=st.integers(1, 99), tables=st.lists(TABLES, min_size=1, max_size=3).map(tuple))
+
+
+@given(snapshot=SNAPSHOTS)
+def test_a_snapshot_survives_being_written_and_read(snapshot: Snapshot) -> None:
+    assert parse(to_text(snapshot)) == snapshot
+
+
+@given(snapshot=SNAPSHOTS)
+def test_a_column_or_constraint_is_one_line(snapshot: Snapshot) -> None:
+    parts = [
+        part
+        for table in snapshot.tables
+        for part in (table.columns, table.foreign_keys, table.uniques, table.checks, table.indexes)
+    ]
+    lines = to_text(snapshot).splitlines()
+    assert len([line for line in lines if line.startswith("      {")]) == sum(map(len, parts))
+
+
+@pytest.mark.parametrize("path", sorted((SCHEMA / "epochs").glob("*.json")), ids=lambda path: path.stem)
+def test_a_file_of_the_history_is_what_would_be_written_today(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert to_text(parse(text)) == text
+    assert parse(text).digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_schema_is_the_newest_epoch() -> None:
+    assert read_history(SCHEMA / "epochs")[-1] == snapshot_of(load_model(SCHEMA / "landscape.yaml"))
