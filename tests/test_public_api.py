@@ -43,8 +43,8 @@ MODULES: Mapping[str, str] = {
     """,
     "elspeth.contracts.audit": """
         Artifact Batch BatchMember BatchOutput BatchStatusUpdate Call Checkpoint Edge ExportStatusUpdate Node NodeState
-        NodeStateCompleted NodeStateFailed NodeStateOpen NodeStatePending Operation RoutingEvent Row RowLineage Run SecretResolution Token TokenOutcome
-        TokenParent TransformErrorRecord ValidationErrorRecord
+        NodeStateCompleted NodeStateFailed NodeStateOpen NodeStatePending Operation RoutingEvent Row RowLineage Run
+        SecretResolution Token TokenOutcome TokenParent TransformErrorRecord ValidationErrorRecord
     """,
     "elspeth.contracts.enums": """
         BackpressureMode BatchStatus CallStatus CallType Determinism ExportStatus NodeStateStatus NodeType OutputMode

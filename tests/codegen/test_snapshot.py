@@ -39,9 +39,11 @@ def some(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object,
 TABLES = st.builds(
     TableShape,
     name=NAMES,
-    columns=some(
-        st.builds(ColumnShape, name=NAMES, type=NAMES, nullable=st.booleans(), backfill=MAYBE, renamed_from=MAYBE)
-    ),
+    columns=st.lists(
+        st.builds(ColumnShape, name=NAMES, type=NAMES, nullable=st.booleans(), backfill=MAYBE, renamed_from=MAYBE),
+        min_size=1,
+        max_size=3,
+    ).map(tuple),
     primary_key=st.none() | st.builds(KeyShape, name=MAYBE, columns=SEVERAL),
     foreign_keys=some(
         st.builds(ReferenceShape, name=MAYBE, columns=SEVERAL, table=NAMES, target_columns=SEVERAL, on_delete=MAYBE)

@@ -30,13 +30,17 @@ def guards(lifecycle: LifecycleShape | None, engine: str) -> Guards:
         (IMMUTABLE, ""),
         (
             OPEN,
-            " WHEN NEW.id IS NOT OLD.id OR NEW.export IS NOT OLD.export OR (OLD.status IN ('done', 'failed') AND"
-            " (NEW.status IS NOT OLD.status OR NEW.result IS NOT OLD.result))",
+            (
+                " WHEN NEW.id IS NOT OLD.id OR NEW.export IS NOT OLD.export OR (OLD.status IN ('done', 'failed') AND"
+                " (NEW.status IS NOT OLD.status OR NEW.result IS NOT OLD.result))"
+            ),
         ),
         (
             LATER,
-            " WHEN NEW.id IS NOT OLD.id OR (OLD.status IN ('done') AND"
-            " (NEW.status IS NOT OLD.status OR NEW.result IS NOT OLD.result))",
+            (
+                " WHEN NEW.id IS NOT OLD.id OR (OLD.status IN ('done') AND"
+                " (NEW.status IS NOT OLD.status OR NEW.result IS NOT OLD.result))"
+            ),
         ),
         (
             ONLY_LATER,

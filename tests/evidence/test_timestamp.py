@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -12,9 +12,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
+from elspeth.cli import main
+from elspeth.evidence.bag import write_bag
 from elspeth.evidence.errors import EvidenceError, KeyFileError
+from elspeth.evidence.keys import Signer
+from elspeth.evidence.layout import TIMESTAMP
+from elspeth.evidence.procedure import Verdict
 from elspeth.evidence.timestamp import load_authorities, request_timestamp, verify_timestamp
+from elspeth.evidence.verify import verify_bag
+from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, facts, faults, records
 
 ENVELOPE = b'{"payload":""}'
 
@@ -41,7 +49,7 @@ digests = sha256
 signer_digest = sha256
 accuracy = secs:1
 ess_cert_id_alg = sha256
-ess_cert_id_chain = yes
+
 """
 
 
@@ -72,9 +80,7 @@ class Authority:
 
     def stamp(self, query: bytes) -> bytes:
         (self._directory / "query").write_bytes(query)
-        self.openssl(
-            "ts -reply -config config -queryfile query -signer tsa.pem -inkey tsa.key -chain ca.pem -out reply"
-        )
+        self.openssl("ts -reply -config config -queryfile query -signer tsa.pem -inkey tsa.key -out reply")
         return (self._directory / "reply").read_bytes()
 
 
@@ -85,32 +91,37 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def server(authority: Authority) -> Iterator[str]:
-    """The address of the authority; `/empty` and `/other` behave badly, `/gone` is not there."""
+    """The address of the authority, or by path of one that behaves badly."""
+    replies: dict[str, Callable[[bytes], bytes]] = {
+        "/": authority.stamp,
+        "/empty": lambda _: b"",
+        "/other": lambda _: authority.stamp(other_query()),
+    }
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - the library's name
+        def do_POST(self) -> None:
             query = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.path == "/gone":
+            if self.path not in replies:
                 self.send_error(404)
                 return
-            reply = {"/empty": b"", "/other": other}.get(self.path) or (b"" if self.path == "/empty" else None)
+            reply = replies[self.path](query)
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(authority.stamp(query) if reply is None else reply)
+            self.wfile.write(reply)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's name
             """Say nothing."""
 
-    http_server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http_server.serve_forever)
-    thread.start()
-    address = f"http://127.0.0.1:{http_server.server_address[1]}"
-    other = b""
-    other = request_timestamp(b"something else", address)
-    yield address
-    http_server.shutdown()
-    thread.join()
-    http_server.server_close()
+    with HTTPServer(("127.0.0.1", 0), Handler) as http_server:
+        thread = threading.Thread(target=http_server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{http_server.server_address[1]}/"
+        http_server.shutdown()
+        thread.join()
+
+
+def other_query() -> bytes:
+    return TimestampRequestBuilder().data(b"something else").hash_algorithm(HashAlgorithm.SHA256).build().as_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +169,8 @@ def test_every_byte_of_the_signed_part_matters(authority: Authority, response: b
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("/gone", "no time-stamp could be had: Not Found"),
-        ("/other", "expected a time-stamp of this envelope, got one of something else"),
+        ("gone", "no time-stamp could be had: Not Found"),
+        ("other", "expected a time-stamp of this envelope, got one of something else"),
     ],
 )
 def test_an_authority_that_does_not_stamp(server: str, path: str, problem: str) -> None:
@@ -170,7 +181,7 @@ def test_an_authority_that_does_not_stamp(server: str, path: str, problem: str) 
 
 def test_an_authority_that_says_nothing(server: str) -> None:
     with pytest.raises(EvidenceError, match="expected a response as in RFC 3161"):
-        request_timestamp(ENVELOPE, f"{server}/empty")
+        request_timestamp(ENVELOPE, f"{server}empty")
 
 
 def test_an_address_of_another_kind() -> None:
@@ -196,3 +207,60 @@ def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
         load_authorities(tmp_path / "ca.pem")
     with pytest.raises(KeyFileError, match=r"gone: cannot be read: No such file or directory"):
         load_authorities(tmp_path / "gone")
+
+
+def stamped(tmp_path: Path, signer: Signer, server: str, *, archive: bool = False) -> Path:
+    target = tmp_path / ("bag.zip" if archive else "bag")
+    write_bag(
+        target,
+        as_lines(records()),
+        run=facts(),
+        documents=DOCUMENTS,
+        signer=signer,
+        secret=SECRET,
+        archive=archive,
+        stamp=lambda envelope: request_timestamp(envelope, server),
+    )
+    return target
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_a_stamped_bag_says_when_it_was_sealed(
+    authority: Authority, server: str, signer: Signer, tmp_path: Path, *, archive: bool
+) -> None:
+    bag = stamped(tmp_path, signer, server, archive=archive)
+    result = verify_bag(bag, key=signer.public_key, authorities=load_authorities(authority.certificate))
+    assert result.verdict is Verdict.VERIFIED
+    assert "; time-stamped 20" in result.steps[1].detail
+    unchecked = verify_bag(bag, key=signer.public_key)
+    assert unchecked.verdict is Verdict.VERIFIED
+    assert unchecked.steps[1].detail.endswith("; the time-stamp was not checked, as no authority was given")
+
+
+def test_a_stamp_for_another_envelope_fails_step_2(
+    authority: Authority, server: str, signer: Signer, response: bytes, tmp_path: Path
+) -> None:
+    bag, authorities = stamped(tmp_path, signer, server), load_authorities(authority.certificate)
+    (bag / TIMESTAMP).write_bytes(response)
+    problem = "the time-stamp does not hold: Mismatch between messages"
+    assert faults(verify_bag(bag, authorities=authorities)) == [(2, f"{TIMESTAMP}: {problem}")]
+    (bag / TIMESTAMP).unlink()
+    assert faults(verify_bag(bag, authorities=authorities)) == [(2, f"{TIMESTAMP}: expected this file, got none")]
+
+
+def test_an_unsigned_bag_cannot_be_stamped(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceError, match="a time-stamp is over the envelope, which an unsigned bag does not have"):
+        write_bag(tmp_path / "bag", [], run=facts(), documents={}, signer=None, secret=None, stamp=lambda _: b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_takes_the_certificates(
+    authority: Authority, server: str, signer: Signer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = stamped(tmp_path, signer, server)
+    (tmp_path / "key").write_bytes(signer.public_key.pem)
+    options = ["--key", str(tmp_path / "key"), "--tsa-ca", str(authority.certificate)]
+    assert main(["verify", str(bag), *options]) == 0
+    assert "; time-stamped 20" in capsys.readouterr().err
+    assert main(["verify", str(tmp_path / "proof.json"), *options]) == 2
+    assert capsys.readouterr().err == "error: --tsa-ca is for bags, which alone can have a time-stamp: leave it out\n"

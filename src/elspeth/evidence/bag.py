@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date as Date  # noqa: N812 - the argument is called date
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
 from elspeth.evidence import layout
@@ -34,7 +35,8 @@ _TYPE_MARK = b'"record_type":"'
 _REQUIRED = frozenset({layout.SCHEMA, layout.REFERENCES})
 _OURS = frozenset({layout.RECORDS, layout.LEAVES, layout.SALTS})
 
-_PROGRESS_EVERY = 1000
+_BATCH = 1000
+"""Lines that are written together, and after which progress is told."""
 _BUFFER = 1 << 20
 _ARCHIVE_TOP = "bag/"
 _ARCHIVE_TIME = (1980, 1, 1, 0, 0, 0)
@@ -63,17 +65,20 @@ def write_bag(
     archive: bool = False,
     progress: Callable[[int], None] | None = None,
     date: Date | None = None,
+    stamp: Callable[[bytes], bytes] | None = None,
 ) -> BagSummary:
     """Write a bag as a directory, or as a zip archive of it.
 
     `lines` are records in canonical JSON without line feeds, in export order. `documents` are further payload files,
     among them `export.schema.json` and `references.json`. `secret` is what the salts in the records derive from; None
     if they carry none. `date` is the day that the bag states, in UTC; None to state none. `progress` is called with
-    the number of records written, every thousand and at the end.
+    the number of records written, every thousand and at the end. `stamp` gives the time-stamp over the envelope.
 
     EvidenceError if the name is taken or a document is missing, KeyFileError if the signer fails: nothing is left then.
     A crash leaves `TARGET.partial`, which the next attempt removes.
     """
+    if stamp is not None and signer is None:
+        raise EvidenceError(str(target), "a time-stamp is over the envelope, which an unsigned bag does not have")
     payload = {layout.payload_name(name): content for name, content in documents.items()}
     if missing := _REQUIRED - payload.keys():
         raise EvidenceError(
@@ -91,7 +96,10 @@ def write_bag(
             writer.write(name, content)
         writer.write(layout.BAG_INFO, _bag_info(run, writer.payload_size, len(payload) + 2, date))
         writer.write(layout.INSTRUCTIONS, instructions_text(run, None if signer is None else signer.public_key))
-        writer.seal(run, counts, root, signer)
+        envelope = writer.seal(run, counts, root, signer)
+        if stamp is not None and envelope is not None:
+            writer.write(layout.TIMESTAMP, stamp(envelope))
+        writer.sync()
         _publish(directory, target, archive=archive)
     signed_by = None if signer is None else signer.public_key.fingerprint
     return BagSummary(path=target, record_count=sum(counts.values()), counts=counts, root=root, signed_by=signed_by)
@@ -114,37 +122,39 @@ class _BagWriter:
     def write_records(self, lines: Iterable[bytes], progress: Callable[[int], None]) -> tuple[dict[str, int], str]:
         """Write the records with their leaf hashes as they come; their counts per type, and the Merkle root in hex."""
         counts: Counter[bytes] = Counter()
-        tree, records_hash, leaves_hash, size = TreeHasher(), sha256(), sha256(), 0
+        tree, records_hash, leaves_hash = TreeHasher(), sha256(), sha256()
         records, leaves = self._directory / layout.RECORDS, self._directory / layout.LEAVES
-        with _durable(records) as write_record, _durable(leaves) as write_leaf:
-            for number, line in enumerate(lines, start=1):
-                leaf, ended = leaf_hash(line), line + b"\n"
-                write_record(ended)
-                write_leaf(leaf)
-                records_hash.update(ended)
-                leaves_hash.update(leaf)
-                tree.add(leaf)
-                size += len(ended)
-                counts[_record_type(line, number)] += 1
-                if number % _PROGRESS_EVERY == 0:
-                    progress(number)
-        progress(tree.size)
-        self._wrote(layout.RECORDS, records_hash.hexdigest(), size)
+        with _durable(records) as write_records, _durable(leaves) as write_leaves:
+            rest = iter(lines)
+            while batch := list(islice(rest, _BATCH)):
+                counts.update(_record_type(line, number) for number, line in enumerate(batch, start=tree.size + 1))
+                batch_leaves = list(map(leaf_hash, batch))
+                tree.extend(batch_leaves)
+                for write, digest, data in (
+                    (write_records, records_hash, b"\n".join([*batch, b""])),
+                    (write_leaves, leaves_hash, b"".join(batch_leaves)),
+                ):
+                    write(data)
+                    digest.update(data)
+                progress(tree.size)
+        self._wrote(layout.RECORDS, records_hash.hexdigest(), records.stat().st_size)
         self._wrote(layout.LEAVES, leaves_hash.hexdigest(), leaves.stat().st_size)
         return {name.decode(): count for name, count in counts.items()}, tree.root().hex()
 
-    def seal(self, run: RunFacts, counts: Mapping[str, int], root: str, signer: Signer | None) -> None:
-        """Write the statement over all that stands in the bag, signed if there is a signer; then the manifests."""
+    def seal(self, run: RunFacts, counts: Mapping[str, int], root: str, signer: Signer | None) -> bytes | None:
+        """Write the statement over all that stands in the bag, and the manifests. The envelope if there is a signer."""
         subjects = {name: digest for name, digest in self._digests.items() if name != layout.BAGIT}
         statement = Statement(subjects=subjects, run=run, counts=counts, root=root).to_bytes()
-        if signer is None:
-            self.write(layout.STATEMENT, statement)
-        else:
-            self.write(layout.ENVELOPE, Envelope.sign(statement, PAYLOAD_TYPE, signer).to_bytes())
+        envelope = None if signer is None else Envelope.sign(statement, PAYLOAD_TYPE, signer).to_bytes()
+        self.write(*((layout.STATEMENT, statement) if envelope is None else (layout.ENVELOPE, envelope)))
         payload = {name: digest for name, digest in self._digests.items() if name.startswith(layout.PAYLOAD)}
         self.write(layout.MANIFEST, layout.manifest_text(payload))
         tags = {name: digest for name, digest in self._digests.items() if name not in payload}
         self.write(layout.TAG_MANIFEST, layout.manifest_text(tags))
+        return envelope
+
+    def sync(self) -> None:
+        """Make the names of the files durable."""
         _sync(self._directory / layout.PAYLOAD)
         _sync(self._directory)
 

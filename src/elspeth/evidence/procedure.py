@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
 from elspeth.evidence.errors import EvidenceError
@@ -129,6 +129,12 @@ class Steps:
     def passed(self, step: Step, detail: str) -> None:
         """The step found what it expects."""
         self._end(step, Status.PASSED, detail)
+
+    def remark(self, step: Step, detail: str) -> None:
+        """Say more about a step that passed or is open."""
+        if step in self._results and not self.failed(step):
+            found = self._results[step]
+            self._results[step] = replace(found, detail=f"{found.detail}; {detail}")
 
     def open(self, step: Step, detail: str) -> None:
         """The step could not be decided."""

@@ -1,6 +1,6 @@
 """Time-stamps (RFC 3161): a third party states that an envelope existed at a moment.
 
-Its authority hashes nothing of ours and learns a hash only. `openssl ts -verify` checks what is stored here.
+The authority learns a hash only. `openssl ts -verify` checks what is stored here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import urlsplit
 
 from cryptography.x509 import Certificate, load_pem_x509_certificates
@@ -31,11 +32,10 @@ def request_timestamp(envelope: bytes, url: str) -> bytes:
     EvidenceError if there is no granted response about this envelope. Whether its authority is to be trusted is asked
     by whoever verifies.
     """
-    from rfc3161_client import HashAlgorithm, TimestampRequestBuilder  # noqa: PLC0415  an extra
-
+    client = _client(url)
     if urlsplit(url).scheme not in {"http", "https"}:
         raise EvidenceError(url, "expected the address of a time-stamp authority, http or https")
-    query = TimestampRequestBuilder().data(envelope).hash_algorithm(HashAlgorithm.SHA256).build()
+    query = client.TimestampRequestBuilder().data(envelope).hash_algorithm(client.HashAlgorithm.SHA256).build()
     request = urllib.request.Request(  # noqa: S310 - http or https
         url, data=query.as_bytes(), headers={"Content-Type": "application/timestamp-query"}
     )
@@ -43,6 +43,8 @@ def request_timestamp(envelope: bytes, url: str) -> bytes:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
             response = bytes(answer.read(_MAX_RESPONSE + 1))
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise EvidenceError(url, f"no time-stamp could be had: {reason}") from error
     info = _token(response, url)
@@ -53,13 +55,12 @@ def request_timestamp(envelope: bytes, url: str) -> bytes:
 
 def verify_timestamp(response: bytes, envelope: bytes, authorities: Sequence[Certificate], place: str) -> datetime:
     """The moment, in UTC, at which one of the authorities saw the envelope. EvidenceError if none of them says so."""
-    from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response  # noqa: PLC0415  an extra
-
+    client = _client(place)
     moment = _token(response, place)[0]
-    verifier = VerifierBuilder(roots=list(authorities)).build()
+    verifier = client.VerifierBuilder(roots=list(authorities)).build()
     try:
-        verifier.verify_message(decode_timestamp_response(response), envelope)
-    except (VerificationError, ValueError) as error:
+        verifier.verify_message(client.decode_timestamp_response(response), envelope)
+    except (client.VerificationError, ValueError) as error:
         raise EvidenceError(place, f"the time-stamp does not hold: {error}") from error
     return moment
 
@@ -74,15 +75,22 @@ def load_authorities(path: Path) -> list[Certificate]:
         raise KeyFileError(str(path), "expected certificates in PEM") from error
 
 
+def _client(place: str) -> ModuleType:
+    try:
+        import rfc3161_client  # noqa: PLC0415  an extra
+    except ImportError as error:
+        raise EvidenceError(place, "time-stamps need an extra: pip install 'elspeth[timestamp]'") from error
+    return rfc3161_client
+
+
 def _token(response: bytes, place: str) -> tuple[datetime, bytes, int | None]:
     """Time, hash and nonce of a response that was granted."""
-    from rfc3161_client import PKIStatus, decode_timestamp_response  # noqa: PLC0415  an extra
-
+    client = _client(place)
     if len(response) > _MAX_RESPONSE:
         raise EvidenceError(place, f"expected at most {_MAX_RESPONSE:,} bytes, got more")
     try:
-        decoded = decode_timestamp_response(response)
-        if decoded.status != PKIStatus.GRANTED:
+        decoded = client.decode_timestamp_response(response)
+        if decoded.status != client.PKIStatus.GRANTED:
             raise EvidenceError(place, f"the authority refused: {shown(', '.join(decoded.status_string))}")
         info = decoded.tst_info
         return info.gen_time, bytes(info.message_imprint.message), info.nonce

@@ -6,10 +6,12 @@ itself is believed before it was derived or its signature checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import islice, zip_longest
 from pathlib import Path
+
+from cryptography.x509 import Certificate
 
 from elspeth.evidence import layout
 from elspeth.evidence.dsse import Envelope
@@ -23,6 +25,7 @@ from elspeth.evidence.record_schema import read_shapes
 from elspeth.evidence.rules import read_rules
 from elspeth.evidence.salts import Salts
 from elspeth.evidence.statement import PAYLOAD_TYPE, Statement
+from elspeth.evidence.timestamp import verify_timestamp
 from elspeth.evidence.trail import TrailChecker
 
 __all__ = ["check_signature", "leaf_hashes", "read_statement", "verify_bag", "verify_files"]
@@ -37,21 +40,31 @@ _NOT_SUBJECTS = frozenset(
 
 
 def verify_bag(
-    path: Path, *, key: PublicKey | None = None, progress: Callable[[int], None] | None = None
+    path: Path,
+    *,
+    key: PublicKey | None = None,
+    authorities: Sequence[Certificate] = (),
+    progress: Callable[[int], None] | None = None,
 ) -> Verification:
     """Verify a bag in a directory or zip archive; `progress` is called with the number of lines read, now and then.
+
+    With `authorities` it must have a time-stamp that leads to one of them.
 
     Never raises for what is wrong with the evidence: that is the result. EvidenceError if the path is no bag at all.
     """
     with open_bag(path) as files:
-        return verify_files(files, key=key, progress=progress)
+        return verify_files(files, key=key, authorities=authorities, progress=progress)
 
 
 def verify_files(
-    files: BagFiles, *, key: PublicKey | None = None, progress: Callable[[int], None] | None = None
+    files: BagFiles,
+    *,
+    key: PublicKey | None = None,
+    authorities: Sequence[Certificate] = (),
+    progress: Callable[[int], None] | None = None,
 ) -> Verification:
     """Verify a bag by its files, wherever they are kept. Never raises for what is wrong with the evidence."""
-    return _Procedure(files, key, progress or (lambda _: None)).run()
+    return _Procedure(files, key, authorities, progress or (lambda _: None)).run()
 
 
 def read_statement(files: BagFiles) -> tuple[Statement, Envelope | None]:
@@ -94,9 +107,16 @@ def check_signature(envelope: Envelope | None, key: PublicKey | None, steps: Ste
 
 
 class _Procedure:
-    def __init__(self, files: BagFiles, key: PublicKey | None, progress: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        files: BagFiles,
+        key: PublicKey | None,
+        authorities: Sequence[Certificate],
+        progress: Callable[[int], None],
+    ) -> None:
         self._files = files
         self._key = key
+        self._authorities = authorities
         self._progress = progress
         self._steps = Steps()
         self._digests: dict[str, str] = {}
@@ -115,6 +135,7 @@ class _Procedure:
         with steps.of(Step.SIGNATURE):
             statement, envelope = read_statement(self._files)
             sound = check_signature(envelope, self._key, steps, layout.ENVELOPE)
+            self._check_timestamp()
         # 6, first half: the leaf hashes are those of the tree whose root the statement gives.
         if statement is not None:
             with steps.of(Step.ROOT):
@@ -150,6 +171,15 @@ class _Procedure:
             raise EvidenceError(layout.STATEMENT, f"expected no unsigned statement beside {layout.ENVELOPE}, got one")
         size = sum(self._files.sizes.values())
         self._steps.passed(Step.STRUCTURE, f"{len(self._files.sizes)} files, {size:,} bytes")
+
+    def _check_timestamp(self) -> None:
+        """The part of step 2 that is about when the envelope was made."""
+        if self._authorities:
+            response, envelope = self._files.read(layout.TIMESTAMP), self._files.read(layout.ENVELOPE)
+            moment = verify_timestamp(response, envelope, self._authorities, layout.TIMESTAMP)
+            self._steps.remark(Step.SIGNATURE, f"time-stamped {moment.isoformat()}")
+        elif layout.TIMESTAMP in self._files.sizes:
+            self._steps.remark(Step.SIGNATURE, "the time-stamp was not checked, as no authority was given")
 
     def _statement(self, statement: Statement) -> None:
         place = layout.ENVELOPE if layout.ENVELOPE in self._files.sizes else layout.STATEMENT

@@ -28,6 +28,9 @@ def verify(
     key: Annotated[
         Path | None, typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key of who made it.")
     ] = None,
+    authority: Annotated[
+        Path | None, typer.Option("--tsa-ca", metavar="CA.pem", help="Certificates that its time-stamp must lead to.")
+    ] = None,
     hmac: CheckOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -36,8 +39,11 @@ def verify(
     if secret is not None and key is not None:
         typer.echo("error: --hmac and --key check different kinds of signature: give one of them", err=True)
         raise typer.Exit(ExitCode.USAGE)
+    if authority is not None and (secret is not None or not (path.is_dir() or path.suffix == ".zip")):
+        typer.echo("error: --tsa-ca is for bags, which alone can have a time-stamp: leave it out", err=True)
+        raise typer.Exit(ExitCode.USAGE)
     with evidence_errors_reported():
-        verification = _verification(path, key, secret)
+        verification = _verification(path, key, authority, secret)
     _report(verification, json=json)
     from elspeth.evidence.procedure import Verdict  # noqa: PLC0415  start time
 
@@ -45,19 +51,21 @@ def verify(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _verification(path: Path, key: Path | None, secret: bytes | None) -> Verification:
+def _verification(path: Path, key: Path | None, authority: Path | None, secret: bytes | None) -> Verification:
     from elspeth.evidence.hmac_export import verify_hmac_export  # noqa: PLC0415  start time
     from elspeth.evidence.keys import load_public_key  # noqa: PLC0415
     from elspeth.evidence.proof import verify_proof  # noqa: PLC0415
     from elspeth.evidence.reader import looks_like_bag  # noqa: PLC0415
+    from elspeth.evidence.timestamp import load_authorities  # noqa: PLC0415
     from elspeth.evidence.verify import verify_bag  # noqa: PLC0415
 
     public_key = None if key is None else load_public_key(key)
+    authorities = [] if authority is None else load_authorities(authority)
     with record_display("verify") as progress:
         if secret is not None:
             return verify_hmac_export(path, secret, progress=progress)
         if looks_like_bag(path):
-            return verify_bag(path, key=public_key, progress=progress)
+            return verify_bag(path, key=public_key, authorities=authorities, progress=progress)
         return verify_proof(path, key=public_key)
 
 

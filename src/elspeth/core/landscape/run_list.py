@@ -9,8 +9,7 @@ from sqlalchemy import func, select
 
 from elspeth.core.landscape.engines import looking, parsed_url, shown
 from elspeth.core.landscape.migration.messages import refuse_unless_current
-from elspeth.core.landscape.migration.state import Condition, look
-from elspeth_schema.migrations import revision
+from elspeth.core.landscape.migration.state import Condition, look, tables_of
 
 __all__ = ["ListedRun", "list_runs"]
 
@@ -34,7 +33,7 @@ def list_runs(url: str) -> list[ListedRun]:
         refuse_unless_current(state, shown(parsed))
         raise AssertionError(state)
     # These columns are the same in every epoch.
-    tables = revision(state.epoch).metadata.tables
+    tables = tables_of(state.epoch).tables
     runs, rows = tables["runs"].c, tables["rows"].c
     count = select(func.count()).where(rows.run_id == runs.run_id).scalar_subquery()
     statement = select(runs.run_id, runs.status, runs.started_at, count, runs.export_status).order_by(

@@ -80,9 +80,7 @@ def little_memory() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("little_memory")
-@pytest.mark.parametrize(
-    ("name", "journal"), [("epoch1-audit-export", "delete"), ("epoch4-rich", "delete"), ("epoch4-rich", "wal")]
-)
+@pytest.mark.parametrize(("name", "journal"), [("epoch1-audit-export", "delete"), ("epoch4-rich", "wal")])
 def test_a_sqlite_file_is_what_it_was_whenever_the_process_is_killed(
     old_database_of: OldDatabaseMaker, name: str, journal: str, tmp_path: Path
 ) -> None:

@@ -28,7 +28,7 @@ from elspeth.core.landscape.migration.state import Condition, State, look
 from elspeth.core.landscape.run_list import list_runs
 from elspeth_schema import EPOCH
 from elspeth_schema.migrations import revision
-from tests.fixtures.legacy import LEGACY, OldDatabase
+from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabase, OldDatabaseMaker
 from tests.fixtures.untouched import untouched
 
 TABLES_SINCE_EPOCH_1 = (
@@ -319,14 +319,16 @@ def unchanged(url: str) -> AbstractContextManager[None]:
     return untouched(Path(url.removeprefix("sqlite:///"))) if url.startswith("sqlite") else nullcontext()
 
 
-def test_looking_and_reading_change_nothing(old_database: OldDatabase) -> None:
-    with unchanged(old_database.url):
-        look(make_url(old_database.url))
-        assert [run.rows for run in list_runs(old_database.url)] != []
-        with open_for_reading(old_database.url):
+@pytest.mark.parametrize("name", EPOCHS)
+def test_looking_and_reading_change_nothing(old_database_of: OldDatabaseMaker, name: str) -> None:
+    database = old_database_of(name, "sqlite")
+    with untouched(database.path):
+        look(make_url(database.url))
+        assert [run.rows for run in list_runs(database.url)] != []
+        with open_for_reading(database.url):
             pass
         with pytest.raises(OlderDatabaseError):
-            LandscapeDB(old_database.url)
+            LandscapeDB(database.url)
 
 
 def test_looking_leaves_a_log_that_a_crash_left_as_it_is(sqlite_url: str, tmp_path: Path) -> None:

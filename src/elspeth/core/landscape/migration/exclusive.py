@@ -9,7 +9,8 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
-from elspeth.core.landscape.engines import in_utc, prepared
+from elspeth.core.landscape.engines import in_utc, prepared, reason
+from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.migration.bookkeeping import lock_schema
 
 __all__ = ["CommitFailedError", "exclusive", "probe"]
@@ -18,12 +19,8 @@ _PATIENCE_MS = 2_000
 """How long to wait for readers and writers: they have to be stopped before a migration."""
 
 
-class CommitFailedError(Exception):
+class CommitFailedError(LandscapeError):
     """The database, or the connection to it, failed while it committed: it may have done so or not."""
-
-    def __init__(self, reason: DBAPIError) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
 
 
 def probe(url: URL) -> None:
@@ -49,7 +46,7 @@ def exclusive(url: URL) -> Iterator[Connection]:
             # A crash before this line leaves the old database, after it the new one.
             connection.commit()
         except DBAPIError as error:
-            raise CommitFailedError(error) from error
+            raise CommitFailedError(reason(error)) from error
 
 
 def _engine(url: URL) -> Engine:

@@ -24,7 +24,6 @@ from elspeth.core.landscape.migration.exclusive import CommitFailedError, exclus
 from elspeth.core.landscape.migration.messages import refuse_unless_current
 from elspeth.core.landscape.migration.progress import Meter, Report
 from elspeth.core.landscape.migration.state import Condition, State, look, recognise
-from elspeth.core.landscape.migration.upgrade import upgrade
 from elspeth_schema import EPOCH
 
 __all__ = ["MigrationReport", "migrate", "migrate_exclusively", "migrate_if_older"]
@@ -83,14 +82,20 @@ def migrate(
                 back_up(path, target)
                 saved = target
         return migrate_exclusively(parsed, state, saved, Meter(report))
-    except (DBAPIError, LandscapeError) as error:
-        raise LandscapeError(_failure(parsed, error, saved)) from error
     except CommitFailedError as error:
         return _what_became_of(parsed, state, saved, error)
+    except (DBAPIError, LandscapeError) as error:
+        raise LandscapeError(_failure(parsed, error, saved)) from error
 
 
 def migrate_exclusively(url: URL, state: State, saved: Path | None, meter: Meter) -> MigrationReport:
-    """The migration itself, of a database in that state. DBAPIError, LandscapeError: nothing was changed."""
+    """The migration itself, of a database in that state.
+
+    DBAPIError, LandscapeError: nothing was changed. CommitFailedError: that is not known.
+    """
+    # Alembic takes a third of a second to load, which is not for those who only read a database of today.
+    from elspeth.core.landscape.migration.upgrade import upgrade  # noqa: PLC0415
+
     with exclusive(url) as connection:
         now = recognise(connection)
         if now.kind is Condition.CURRENT:
@@ -128,7 +133,7 @@ def _what_became_of(url: URL, state: State, saved: Path | None, error: CommitFai
             f"audit database {shown(url)} may have been migrated or not: the connection was lost while it committed, "
             f"and it does not answer. When it does, run: elspeth landscape status -d {shlex.quote(shown(url))}"
         ) from error
-    raise LandscapeError(_failure(url, error.reason, saved)) from error
+    raise LandscapeError(_failure(url, error, saved)) from error
 
 
 def _refuse_without_backup(url: URL, *, no_backup: bool) -> None:

@@ -17,9 +17,8 @@ from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.migration.backup import copy_database
 from elspeth.core.landscape.migration.migrate import MigrationReport, migrate, migrate_exclusively
 from elspeth.core.landscape.migration.progress import Meter, Report
-from elspeth.core.landscape.migration.state import Condition, look
+from elspeth.core.landscape.migration.state import Condition, look, tables_of
 from elspeth_schema import EPOCH
-from elspeth_schema.migrations import revision
 
 __all__ = ["open_for_reading", "rehearse"]
 
@@ -99,7 +98,7 @@ def _copying(source: URL, directory: str) -> Iterator[None]:
 
 def _copy_rows(source: Connection, epoch: int, target: Path) -> None:
     """A SQLite database of the same epoch with the same rows."""
-    metadata = revision(epoch).metadata
+    metadata = tables_of(epoch)
     with create_engine(f"sqlite:///{target}", poolclass=NullPool).begin() as writing:
         metadata.create_all(writing)
         for table in metadata.sorted_tables:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import URL, Connection, func, select
+from sqlalchemy import URL, Connection, MetaData, func, select
 
 from elspeth.core.landscape.engines import is_in_memory, looking, sqlite_path
 from elspeth.core.landscape.migration.bookkeeping import (
@@ -18,8 +18,9 @@ from elspeth.core.landscape.migration.guards import guard_differences
 from elspeth.core.landscape.migration.shape import TableShape, differences, expected_shape, found_shape
 from elspeth_schema import EPOCH
 from elspeth_schema.migrations import revision
+from elspeth_schema.tables import metadata
 
-__all__ = ["NEWEST_UNVERSIONED", "Condition", "State", "look", "recognise"]
+__all__ = ["NEWEST_UNVERSIONED", "Condition", "State", "look", "recognise", "tables_of"]
 
 NEWEST_UNVERSIONED = FIRST_VERSIONED - 1
 """Databases up to this epoch do not say of which they are."""
@@ -109,8 +110,16 @@ def _unversioned(connection: Connection, found: Mapping[str, TableShape]) -> Sta
     return State(kind=Condition.DIVERGED, epoch=nearest, tables=len(found), differences=tuple(wrong))
 
 
+def tables_of(epoch: int) -> MetaData:
+    """The tables of an epoch. Those of today are known without loading a migration, which takes a while."""
+    if epoch == EPOCH:
+        return metadata
+    found: MetaData = revision(epoch).metadata
+    return found
+
+
 def _expected(connection: Connection, epoch: int) -> dict[str, TableShape]:
-    expected = expected_shape(revision(epoch).metadata, connection.dialect)
+    expected = expected_shape(tables_of(epoch), connection.dialect)
     if epoch >= FIRST_VERSIONED:
         expected |= expected_shape(bookkeeping_tables, connection.dialect)
     return expected

@@ -1,0 +1,43 @@
+"""Making the tables of a new database."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import URL
+
+from elspeth.core.landscape import database as module
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.migration.bookkeeping import steps_taken
+from elspeth.core.landscape.migration.state import State, look
+from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth_schema import EPOCH
+
+
+def test_a_new_database_says_that_it_was_made_at_this_epoch(database_url: str) -> None:
+    with LandscapeDB(database_url) as database, database.connection() as connection:
+        (step,) = steps_taken(connection)
+    assert (step.from_epoch, step.to_epoch, step.tables_json) == (0, EPOCH, "{}")
+
+
+def test_several_processes_may_find_the_same_database_empty(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    everybody = threading.Barrier(3)
+
+    def look_together(url: URL) -> State:
+        state = look(url)
+        everybody.wait(60)
+        return state
+
+    monkeypatch.setattr(module, "look", look_together)
+
+    def record(number: int) -> str:
+        with LandscapeDB(database_url) as database:
+            return LandscapeRecorder(database).begin_run({}, "v1", run_id=f"run {number}").run_id
+
+    with ThreadPoolExecutor(3) as pool:
+        runs = list(pool.map(record, range(3)))
+    monkeypatch.undo()
+    with LandscapeDB(database_url, create_tables=False) as database:
+        assert sorted(run.run_id for run in LandscapeRecorder(database).list_runs()) == runs
