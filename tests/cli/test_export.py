@@ -59,13 +59,45 @@ def plant(values: str) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("form", ExportFormat)
+@pytest.mark.parametrize("form", [form for form in ExportFormat if form is not ExportFormat.BAG])
 @pytest.mark.usefixtures("project")
 def test_a_run_is_exported_in_every_form(capsys: Captured, form: ExportFormat) -> None:
     code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "out/export", "--format", form)
     assert (code, err) == (0, "")
     assert out == f"run     run-1\nexport  out/export ({form}, 35 records, not signed)\n"
     assert content(Path("out/export")) == content(export_to(Path("expected"), form))
+
+
+@pytest.mark.usefixtures("project")
+def test_a_signed_bag_in_a_zip_file_is_verified(capsys: Captured) -> None:
+    assert main(["keys", "generate", "-o", "keys"]) == 0
+    capsys.readouterr()
+    options = ("-o", "trail.zip", "--format", "bag", "--key", "keys/elspeth.key.pem", "--zip")
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", *options)
+    assert (code, err) == (0, "")
+    assert out == "run     run-1\nexport  trail.zip (bag, 35 records, signed)\n"
+    # The run was finished with records still open: that alone keeps it from being verified.
+    assert main(["verify", "trail.zip", "--key", "keys/elspeth.pub.pem"]) == 1
+    words = " ".join(capsys.readouterr().err.split())
+    assert "7 references ok" in words
+    assert "status: expected completed or failed, as the run is completed, got 'open' 9 verdict NOT VERIFIED" in words
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--format", "bag", "--hmac"), "--hmac: not with --format bag"),
+        (("--format", "bag", "--include-payloads"), "--include-payloads: not with --format bag"),
+        (("--zip", "--key", "k"), "--key, --zip: only with --format bag"),
+        (("--format", "bag", "--tsa", "http://127.0.0.1:1"), "--tsa: only with --key: the time-stamp is over the sign"),
+    ],
+)
+@pytest.mark.usefixtures("project")
+def test_options_that_do_not_go_together(capsys: Captured, options: tuple[str, ...], problem: str) -> None:
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "trail", *options)
+    assert (code, out) == (2, "")
+    assert problem in " ".join(err.split())
+    assert not Path("trail").exists()
 
 
 @pytest.mark.usefixtures("project")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as jsonlib
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -35,13 +37,20 @@ def export(
         str | None, typer.Option("--key", "-k", metavar="PRIVATE.pem", help="Sign a bag: a PEM file or a signer URI.")
     ] = None,
     archive: Annotated[bool, typer.Option("--zip", help="Write a bag as one zip file.")] = False,
+    tsa: Annotated[
+        str | None, typer.Option("--tsa", metavar="URL", help="Have a signed bag time-stamped (RFC 3161).")
+    ] = None,
     include_payloads: Annotated[
         bool, typer.Option("--include-payloads", help="Export what is withheld otherwise: content of rejected rows.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
     """Export everything that was recorded of a run. An export that has the name already is replaced, but for a bag."""
-    _refuse_contradictions(form, hmac=hmac, key=key, archive=archive, include_payloads=include_payloads)
+    _refuse_contradictions(
+        form,
+        with_bags={"--key": key is not None, "--zip": archive, "--tsa": tsa is not None},
+        with_others={"--hmac": hmac, "--include-payloads": include_payloads},
+    )
     secret = signing_key(wanted=hmac)
     with failures_reported(), evidence_errors_reported():
         from elspeth.core.landscape.export.files import write_export  # noqa: PLC0415  start time
@@ -60,6 +69,7 @@ def export(
                 signing_key=secret,
                 signer=signer,
                 archive=archive,
+                stamp=_stamp(tsa),
                 include_payloads=include_payloads,
                 progress=progress,
             )
@@ -73,14 +83,20 @@ def export(
 
 
 def _refuse_contradictions(
-    form: ExportFormat, *, hmac: bool, key: str | None, archive: bool, include_payloads: bool
+    form: ExportFormat, *, with_bags: Mapping[str, bool], with_others: Mapping[str, bool]
 ) -> None:
-    """End the command with exit code 2 for options that do not go with the form."""
-    if form is ExportFormat.BAG:
-        wrong = [("--hmac", hmac), ("--include-payloads", include_payloads)]
-        problem = "not with --format bag"
-    else:
-        wrong = [("--key", key is not None), ("--zip", archive)]
-        problem = "only with --format bag"
-    if given := [name for name, is_given in wrong if is_given]:
-        raise typer.BadParameter(f"{', '.join(given)}: {problem}")
+    """End the command with exit code 2 for options (name -> whether it was given) that do not go with the form."""
+    is_bag = form is ExportFormat.BAG
+    wrong = [name for name, given in (with_others if is_bag else with_bags).items() if given]
+    if wrong:
+        raise typer.BadParameter(f"{', '.join(wrong)}: {'not' if is_bag else 'only'} with --format bag")
+    if with_bags["--tsa"] and not with_bags["--key"]:
+        raise typer.BadParameter("--tsa: only with --key: the time-stamp is over the signature")
+
+
+def _stamp(url: str | None) -> Callable[[bytes], bytes] | None:
+    if url is None:
+        return None
+    from elspeth.evidence.timestamp import request_timestamp  # noqa: PLC0415  start time
+
+    return partial(request_timestamp, url=url)

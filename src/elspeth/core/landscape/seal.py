@@ -16,6 +16,7 @@ from secrets import token_hex
 from sqlalchemy import Connection, insert, select
 
 from elspeth.core.canonical import canonical_bytes
+from elspeth.core.chunks import chunks
 from elspeth.core.landscape.export.lines import chunks_of, records_of
 from elspeth.core.landscape.migration.bookkeeping import run_secrets_table, seal_leaves_table, seals_table
 from elspeth.evidence.merkle import TreeHasher, leaf_hash
@@ -57,18 +58,10 @@ def seal_run(connection: Connection, run_id: str) -> Seal:
     """Compute the seal of a finished run and keep it, within the caller's transaction."""
     tree, counts = TreeHasher(), Counter[str]()
     for name, record_type in RECORD_TYPES.items():
-        hints: list[str] = []
-        part = 0
-        for line in _sealed_lines(connection, record_type, run_id):
-            leaf = leaf_hash(line)
-            tree.add(leaf)
-            counts[name] += 1
-            hints.append(leaf.hex()[:_HINT])
-            if len(hints) == _PART:
-                _keep_hints(connection, run_id, name, part, hints)
-                hints, part = [], part + 1
-        if hints:
-            _keep_hints(connection, run_id, name, part, hints)
+        for part, leaves in enumerate(chunks(map(leaf_hash, _sealed_lines(connection, record_type, run_id)), _PART)):
+            tree.extend(leaves)
+            counts[name] += len(leaves)
+            _keep_hints(connection, run_id, name, part, [leaf.hex()[:_HINT] for leaf in leaves])
     seal = Seal(
         run_id=run_id,
         epoch=EPOCH,

@@ -33,11 +33,13 @@ def write_bag_of_run(
     *,
     signer: Signer | None,
     archive: bool = False,
+    stamp: Callable[[bytes], bytes] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> BagSummary:
     """Write the records of a run as a bag, a directory or a zip archive of it; unsigned without a signer.
 
-    Raises RunNotFoundError, AuditIntegrityError for a record that breaks the schema, and what `write_bag` raises.
+    `stamp` gives the time-stamp over the envelope. Raises RunNotFoundError, AuditIntegrityError for a record that
+    breaks the schema, and what `write_bag` raises.
     """
     with db.snapshot() as connection:
         run = next((line for _, line in chunks_of(connection, RUN, run_id)), None)
@@ -60,6 +62,7 @@ def write_bag_of_run(
             signer=signer,
             secret=secret,
             archive=archive,
+            stamp=stamp,
             progress=progress,
             date=datetime.now(UTC).date(),
         )

@@ -27,18 +27,20 @@ def write_export(
     signing_key: bytes | None = None,
     signer: Signer | None = None,
     archive: bool = False,
+    stamp: Callable[[bytes], bytes] | None = None,
     include_payloads: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> int:
     """Write the export of a run, manifest included, signed if there is a key; returns the number of records before it.
 
-    `signer` signs a bag, `archive` makes it a zip file. `include_payloads` writes what the schema withholds, too.
-    `progress` is called with the number of records so far. Raises what the exporter raises, ExportError for a path that
-    an export may not replace, LandscapeError if the form's library is missing, what `write_bag` raises, and OSError;
-    what was there before then stays.
+    `signer` signs a bag, `archive` makes it a zip file, `stamp` gives its time-stamp. `include_payloads` writes what
+    the schema withholds, too. `progress` is called with the number of records so far. Raises what the exporter raises,
+    ExportError for a path that an export may not replace, LandscapeError if the form's library is missing, what
+    `write_bag` raises, and OSError; what was there before then stays.
     """
     if format is ExportFormat.BAG:
-        return write_bag_of_run(db, run_id, path, signer=signer, archive=archive, progress=progress).record_count
+        bag = write_bag_of_run(db, run_id, path, signer=signer, archive=archive, stamp=stamp, progress=progress)
+        return bag.record_count
     exporter = LandscapeExporter(db, signing_key, include_payloads=include_payloads, progress=progress)
     sign = signing_key is not None
     if format in (ExportFormat.JSON, ExportFormat.JSONL):

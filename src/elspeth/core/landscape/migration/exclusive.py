@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, inspect
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
@@ -23,24 +23,24 @@ class CommitFailedError(LandscapeError):
     """The database, or the connection to it, failed while it committed: it may have done so or not."""
 
 
-def probe(url: URL) -> None:
-    """DBAPIError unless `exclusive` would get the database for itself and could write to it. Changes nothing."""
+def probe(url: URL, tables: Iterable[str]) -> None:
+    """DBAPIError unless `exclusive` would get the tables for itself and could write to them. Changes nothing."""
     with _engine(url).connect() as connection:
-        _lock_tables(connection)
+        _lock(connection, tables)
         # SQLite notices at the first write only that it may not.
-        connection.exec_driver_sql("CREATE TABLE _probe (probe INTEGER)")
+        connection.exec_driver_sql("CREATE TABLE _elspeth_probe (probe INTEGER)")
         connection.rollback()
 
 
 @contextmanager
-def exclusive(url: URL) -> Iterator[Connection]:
-    """A connection in a transaction that has every table for itself; committed at the end of the block.
+def exclusive(url: URL, tables: Iterable[str]) -> Iterator[Connection]:
+    """A connection in a transaction that has the tables for itself; committed at the end of the block.
 
-    An exception in the block undoes all of it. DBAPIError if others do not leave the database in time,
-    CommitFailedError if it is not known whether it was committed.
+    An exception in the block undoes all of it. DBAPIError if others do not leave the tables in time, CommitFailedError
+    if it is not known whether it was committed.
     """
     with _engine(url).connect() as connection:
-        _lock_tables(connection)
+        _lock(connection, tables)
         yield connection
         try:
             # A crash before this line leaves the old database, after it the new one.
@@ -72,14 +72,12 @@ def _begin_exclusive(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN EXCLUSIVE")
 
 
-def _lock_tables(connection: Connection) -> None:
+def _lock(connection: Connection, tables: Iterable[str]) -> None:
     """Begin: wait for the end of another migration, then for everybody else, but not for long."""
     if connection.dialect.name == "sqlite":
-        connection.begin()
+        connection.begin()  # of the whole file
         return
     lock_schema(connection)
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_PATIENCE_MS}")
     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-    quote = connection.dialect.identifier_preparer.quote
-    tables = ", ".join(quote(name) for name in sorted(inspect(connection).get_table_names()))
-    connection.exec_driver_sql(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
+    connection.exec_driver_sql(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")

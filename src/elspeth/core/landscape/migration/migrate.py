@@ -23,7 +23,7 @@ from elspeth.core.landscape.migration.digest import TableMap, contents_before, t
 from elspeth.core.landscape.migration.exclusive import CommitFailedError, exclusive, probe
 from elspeth.core.landscape.migration.messages import refuse_unless_current
 from elspeth.core.landscape.migration.progress import Meter, Report
-from elspeth.core.landscape.migration.state import Condition, State, look, recognise
+from elspeth.core.landscape.migration.state import Condition, look, names_of, recognise
 from elspeth_schema import EPOCH
 
 __all__ = ["MigrationReport", "migrate", "migrate_exclusively", "migrate_if_older"]
@@ -68,48 +68,49 @@ def migrate(
     state = look(parsed)
     if state.kind is Condition.CURRENT:
         return _NOTHING_TO_DO
-    if state.kind is not Condition.OLDER:
+    if state.kind is not Condition.OLDER or state.epoch is None:
         refuse_unless_current(state, shown(parsed))
+        raise AssertionError(state)
     saved = None
     try:
         _refuse_without_backup(parsed, no_backup=no_backup)
-        probe(parsed)  # so that no backup is made in vain
+        probe(parsed, names_of(state.epoch))  # so that no backup is made in vain
         if parsed.get_backend_name() == "sqlite":
             path = sqlite_path(parsed)
-            target = None if no_backup else backup or backup_path(path, state.epoch or 0)
+            target = None if no_backup else backup or backup_path(path, state.epoch)
             _expect_space(path, target)
             if target is not None:
                 back_up(path, target)
                 saved = target
-        return migrate_exclusively(parsed, state, saved, Meter(report))
+        return migrate_exclusively(parsed, state.epoch, saved, Meter(report))
     except CommitFailedError as error:
-        return _what_became_of(parsed, state, saved, error)
+        return _what_became_of(parsed, state.epoch, saved, error)
     except (DBAPIError, LandscapeError) as error:
         raise LandscapeError(_failure(parsed, error, saved)) from error
 
 
-def migrate_exclusively(url: URL, state: State, saved: Path | None, meter: Meter) -> MigrationReport:
-    """The migration itself, of a database in that state.
+def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) -> MigrationReport:
+    """The migration itself, of a database of that epoch.
 
     DBAPIError, LandscapeError: nothing was changed. CommitFailedError: that is not known.
     """
     # Alembic takes a third of a second to load, which is not for those who only read a database of today.
     from elspeth.core.landscape.migration.upgrade import upgrade  # noqa: PLC0415
 
-    with exclusive(url) as connection:
-        now = recognise(connection)
-        if now.kind is Condition.CURRENT:
+    with exclusive(url, names_of(epoch)) as connection:
+        state = recognise(connection)
+        if state.kind is Condition.CURRENT:
             return _NOTHING_TO_DO  # another process was faster
-        if now != state or state.epoch is None:
+        if state.epoch != epoch or state.kind is not Condition.OLDER:
             raise LandscapeError("another process changed its tables meanwhile")
-        tables = table_maps(state.epoch, EPOCH)
+        tables = table_maps(epoch, EPOCH)
         meter.expect(_rows_to_come(connection, tables, readings=2 if saved is None else 3))
         before = contents_before(connection, tables, meter)
         if saved is not None:
             verify_backup(saved, tables, before, meter)
-        upgrade(connection, state.epoch, tables, before, meter)
+        upgrade(connection, epoch, tables, before, meter)
     rows = {each.after: before[each.before].rows for each in tables}
-    return MigrationReport(from_epoch=state.epoch, backup=saved, rows=rows)
+    return MigrationReport(from_epoch=epoch, backup=saved, rows=rows)
 
 
 def _rows_to_come(connection: Connection, tables: tuple[TableMap, ...], *, readings: int) -> int:
@@ -120,14 +121,14 @@ def _rows_to_come(connection: Connection, tables: tuple[TableMap, ...], *, readi
     )
 
 
-def _what_became_of(url: URL, state: State, saved: Path | None, error: CommitFailedError) -> MigrationReport:
+def _what_became_of(url: URL, epoch: int, saved: Path | None, error: CommitFailedError) -> MigrationReport:
     """What the database says about a migration of which it is not known whether it was committed."""
     try:
         with looking(url) as connection:
             if recognise(connection).kind is Condition.CURRENT:
                 counts = json.loads(steps_taken(connection)[-1].tables_json)
                 rows = {name: count["rows_after"] for name, count in counts.items()}
-                return MigrationReport(from_epoch=state.epoch or 0, backup=saved, rows=rows)
+                return MigrationReport(from_epoch=epoch, backup=saved, rows=rows)
     except LandscapeError:
         raise LandscapeError(
             f"audit database {shown(url)} may have been migrated or not: the connection was lost while it committed, "
@@ -146,7 +147,7 @@ def _refuse_without_backup(url: URL, *, no_backup: bool) -> None:
 
 def _expect_space(database: Path, backup: Path | None) -> None:
     """LandscapeError unless there is room for the backup, and beside the database for what a migration needs."""
-    size = database.stat().st_size
+    size = sum(path.stat().st_size for path in (database, Path(f"{database}-wal")) if path.exists())
     needed = {database.parent: _ROOM * size}
     if backup is not None:
         needed[backup.absolute().parent] = needed.get(backup.absolute().parent, 0) + size

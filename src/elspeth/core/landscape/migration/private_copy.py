@@ -40,7 +40,7 @@ def open_for_reading(url: str, report: Report | None = None) -> Iterator[Landsca
             yield database
         return
     with _private_copy(parsed, state.epoch) as copy:
-        _migrate_copy(copy, parsed, report)
+        _migrate_copy(copy, state.epoch, parsed, report)
         with LandscapeDB(
             copy.render_as_string(hide_password=False), create_tables=False, known_as=shown(parsed)
         ) as database:
@@ -57,12 +57,12 @@ def rehearse(url: str, report: Report | None = None) -> MigrationReport:
     if state.kind is not Condition.OLDER or state.epoch is None:
         return migrate(url)
     with _private_copy(parsed, state.epoch) as copy:
-        return _migrate_copy(copy, parsed, report)
+        return _migrate_copy(copy, state.epoch, parsed, report)
 
 
-def _migrate_copy(copy: URL, original: URL, report: Report | None) -> MigrationReport:
+def _migrate_copy(copy: URL, epoch: int, original: URL, report: Report | None) -> MigrationReport:
     try:
-        return migrate_exclusively(copy, look(copy), None, Meter(report))
+        return migrate_exclusively(copy, epoch, None, Meter(report))
     except (DBAPIError, LandscapeError) as error:
         problem = reason(error) if isinstance(error, DBAPIError) else str(error)
         raise LandscapeError(

@@ -20,7 +20,7 @@ from elspeth_schema import EPOCH
 from elspeth_schema.migrations import revision
 from elspeth_schema.tables import metadata
 
-__all__ = ["NEWEST_UNVERSIONED", "Condition", "State", "look", "recognise", "tables_of"]
+__all__ = ["NEWEST_UNVERSIONED", "Condition", "State", "look", "names_of", "recognise", "tables_of"]
 
 NEWEST_UNVERSIONED = FIRST_VERSIONED - 1
 """Databases up to this epoch do not say of which they are."""
@@ -118,11 +118,21 @@ def tables_of(epoch: int) -> MetaData:
     return found
 
 
+def names_of(epoch: int) -> list[str]:
+    """The names of all tables of a database of an epoch."""
+    return [each for metadata in _all_tables(epoch) for each in metadata.tables]
+
+
+def _all_tables(epoch: int) -> list[MetaData]:
+    return [tables_of(epoch), *([bookkeeping_tables] if epoch >= FIRST_VERSIONED else [])]
+
+
 def _expected(connection: Connection, epoch: int) -> dict[str, TableShape]:
-    expected = expected_shape(tables_of(epoch), connection.dialect)
-    if epoch >= FIRST_VERSIONED:
-        expected |= expected_shape(bookkeeping_tables, connection.dialect)
-    return expected
+    return {
+        name: shape
+        for metadata in _all_tables(epoch)
+        for name, shape in expected_shape(metadata, connection.dialect).items()
+    }
 
 
 def _older(connection: Connection, epoch: int, found: Mapping[str, TableShape], *, versioned: bool) -> State:

@@ -43,8 +43,8 @@ class AuditIntegrityError(Exception):
         shown = repr(got.value if isinstance(got, StrEnum) else got)
         if len(shown) > _SHOWN:
             shown = f"{shown[:_SHOWN]}... ({len(shown)} characters)"
-        where = " ".join(f"{name}={value!r}" for name, value in key.items())
-        super().__init__(f"{table} {where}: {field}: expected {expected}, got {shown}")
+        where = " ".join([table, *(f"{name}={value!r}" for name, value in key.items())])
+        super().__init__(f"{where}: {field}: expected {expected}, got {shown}")
         self.table = table
         self.key = key
         self.field = field

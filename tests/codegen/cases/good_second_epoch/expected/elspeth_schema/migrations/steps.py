@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from alembic import op
-from sqlalchemy import ForeignKeyConstraint, MetaData, Table
+from sqlalchemy import MetaData, Table, text
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 __all__ = ["Copy", "give_same_rights", "rebuild"]
@@ -52,12 +52,9 @@ def rebuild(metadata: MetaData, created: tuple[str, ...], copies: tuple[Copy, ..
 
 
 def _rebuild_sqlite(metadata: MetaData, names: list[str], copies: tuple[Copy, ...]) -> None:
-    beside = MetaData()
-    for table in metadata.tables.values():
-        table.to_metadata(beside)
     for name in names:
         # References name the final tables: with foreign keys off, SQLite does not look for them yet.
-        op.execute(CreateTable(metadata.tables[name].to_metadata(beside, name=f"{_PREFIX}{name}")))
+        _create(metadata.tables[name], f"{_PREFIX}{name}", moved={})
     for copy in copies:
         _fill(copy, f"{_PREFIX}{copy.table}")
     for copy in reversed(copies):
@@ -67,16 +64,10 @@ def _rebuild_sqlite(metadata: MetaData, names: list[str], copies: tuple[Copy, ..
 
 
 def _rebuild_postgresql(metadata: MetaData, names: list[str], copies: tuple[Copy, ...]) -> None:
-    def schema_of(_table: Table, _schema: str | None, key: ForeignKeyConstraint, _referred: str | None) -> str | None:
-        return _SCHEMA if key.referred_table.name in names else None
-
-    beside = MetaData()
-    for table in metadata.tables.values():
-        table.to_metadata(beside)
     op.execute(f"CREATE SCHEMA {_SCHEMA}")
+    moved = {name: f"{_SCHEMA}.{name}" for name in names}
     for name in names:
-        table = metadata.tables[name].to_metadata(beside, schema=_SCHEMA, referred_schema_fn=schema_of)
-        op.execute(CreateTable(table))
+        _create(metadata.tables[name], moved[name], moved)
     for copy in copies:
         _fill(copy, f"{_SCHEMA}.{copy.table}")
     sources = {copy.table: copy.source for copy in copies}
@@ -92,6 +83,18 @@ def _rebuild_postgresql(metadata: MetaData, names: list[str], copies: tuple[Copy
         move = f"'ALTER TABLE {_SCHEMA}.{name} SET SCHEMA ' || quote_ident(current_schema())"
         op.execute(f"DO $$ BEGIN EXECUTE {move}; END $$")
     op.execute(f"DROP SCHEMA {_SCHEMA}")
+
+
+def _create(table: Table, name: str, moved: Mapping[str, str]) -> None:
+    """Create the table under another name, with references to other names of the tables that `moved`.
+
+    It is the table's own statement: a copy of the table would have its constraints in any order.
+    """
+    statement = str(CreateTable(table).compile(dialect=op.get_context().dialect)).strip()
+    statement = statement.replace(f"CREATE TABLE {table.name} ", f"CREATE TABLE {name} ")
+    for target, place in moved.items():
+        statement = statement.replace(f" REFERENCES {target} ", f" REFERENCES {place} ")
+    op.execute(text(statement.replace(":", "\\:")))
 
 
 def _fill(copy: Copy, target: str) -> None:
