@@ -95,12 +95,12 @@ class Signer:
     """Makes signatures, in this process or in a KMS or HSM."""
 
     public_key: PublicKey
-    library_signer: LibrarySigner
+    backend: LibrarySigner
 
     def sign(self, data: bytes) -> bytes:
         """The signature over the data: DER for ECDSA, 64 bytes for Ed25519. KeyFileError if none can be made."""
         try:
-            signature = bytes.fromhex(self.library_signer.sign(data).signature)
+            signature = bytes.fromhex(self.backend.sign(data).signature)
         except (SigningError, ValueError, OSError) as error:
             raise KeyFileError("signing", f"the signer failed: {error}") from error
         if not self.public_key.accepts(signature, data):
@@ -154,7 +154,7 @@ def load_signer(key: str, *, public_key: Path | None = None) -> Signer:
     if not isinstance(private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
         raise KeyFileError(key, "expected an ECDSA P-256 or Ed25519 key, got one of another algorithm")
     public = PublicKey(key=_supported(private.public_key(), key))
-    return Signer(public_key=public, library_signer=CryptoSigner(private, _library_key(public)))
+    return Signer(public_key=public, backend=CryptoSigner(private, _library_key(public)))
 
 
 def _remote_signer(uri: str, public_key: Path | None) -> Signer:
@@ -165,7 +165,7 @@ def _remote_signer(uri: str, public_key: Path | None) -> Signer:
         signer = LibrarySigner.from_priv_key_uri(uri, _library_key(public))
     except (SigningError, *_UNREADABLE, OSError) as error:
         raise KeyFileError(uri, f"cannot be used: {error}") from error
-    return Signer(public_key=public, library_signer=signer)
+    return Signer(public_key=public, backend=signer)
 
 
 def _library_key(public: PublicKey) -> SSlibKey:
