@@ -73,13 +73,16 @@ def export(
                 include_payloads=include_payloads,
                 progress=progress,
             )
-    is_signed = hmac or key is not None
+    _report(run_id, output, form, records, signed=hmac or key is not None, json=json)
+
+
+def _report(run_id: str, output: Path, form: ExportFormat, records: int, *, signed: bool, json: bool) -> None:
     if json:
-        summary = {"run_id": run_id, "path": str(output), "format": form, "records": records, "signed": is_signed}
+        summary = {"run_id": run_id, "path": str(output), "format": form, "records": records, "signed": signed}
         typer.echo(jsonlib.dumps(summary, indent=2))
         return
-    signed = "signed" if is_signed else "not signed"
-    typer.echo(aligned([("run", run_id), ("export", f"{output} ({form}, {records:,} records, {signed})")]))
+    how = "signed" if signed else "not signed"
+    typer.echo(aligned([("run", run_id), ("export", f"{output} ({form}, {records:,} records, {how})")]))
 
 
 def _refuse_contradictions(
