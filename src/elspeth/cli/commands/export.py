@@ -37,9 +37,7 @@ def export(
         str | None, typer.Option("--key", "-k", metavar="PRIVATE.pem", help="Sign a bag: a PEM file or a signer URI.")
     ] = None,
     archive: Annotated[bool, typer.Option("--zip", help="Write a bag as one zip file.")] = False,
-    tsa: Annotated[
-        str | None, typer.Option("--tsa", metavar="URL", help="Have a signed bag time-stamped (RFC 3161).")
-    ] = None,
+    tsa: Annotated[str | None, typer.Option("--tsa", metavar="URL", help="Time-stamp a signed bag (RFC 3161).")] = None,
     include_payloads: Annotated[
         bool, typer.Option("--include-payloads", help="Export what is withheld otherwise: content of rejected rows.")
     ] = False,
@@ -58,7 +56,6 @@ def export(
         from elspeth.evidence.keys import load_signer  # noqa: PLC0415
 
         signer = None if key is None else load_signer(key)
-
         with open_landscape(database) as db, record_display("export") as progress:
             run_id = resolve_run(db, run)
             records = write_export(
