@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 
@@ -33,6 +35,9 @@ _BUSY_TIMEOUT_MS = 30_000
 
 _LOOKING_TIMEOUT_S = 5
 """How long one that only looks does."""
+
+_RETRY_S = 0.01
+"""How long to wait before asking SQLite again for what it does not wait for itself."""
 
 _SQLITE_PRAGMAS = {"foreign_keys": 1, "synchronous": 2, "recursive_triggers": 1, "busy_timeout": _BUSY_TIMEOUT_MS}
 """FULL (2) synchronisation: with NORMAL a power cut loses transactions that were already reported as committed."""
@@ -203,8 +208,7 @@ def _set_sqlite_pragmas(connection: DBAPIConnection) -> None:
     # The driver must not begin transactions by itself: it would do so only at the first write, without a read snapshot.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    (mode,) = cursor.fetchone() or ("",)
+    mode = _write_ahead(cursor)
     if mode not in ("wal", "memory"):
         message = f"SQLite did not switch to write-ahead logging, got journal_mode {mode!r}"
         raise LandscapeError(message)
@@ -216,6 +220,23 @@ def _set_sqlite_pragmas(connection: DBAPIConnection) -> None:
             message = f"SQLite did not accept PRAGMA {name}: expected {value}, got {got}"
             raise LandscapeError(message)
     cursor.close()
+
+
+def _write_ahead(cursor: DBAPICursor) -> str:
+    """Switch to write-ahead logging; the mode afterwards.
+
+    SQLite does not wait by itself if another process has the file at that moment, as when two open a new one.
+    """
+    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            (mode,) = cursor.fetchone() or ("",)
+            return str(mode)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+        time.sleep(_RETRY_S)
 
 
 def _begin_sqlite(connection: Connection) -> None:
