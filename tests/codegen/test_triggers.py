@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from codegen.snapshot import LifecycleShape
-from codegen.triggers import Guards, postgresql_guards, sqlite_guards
+from codegen.triggers import BOOKKEEPING, Guards, postgresql_guards, sqlite_guards
+from elspeth.core.landscape.migration.bookkeeping import bookkeeping_tables
 from tests.codegen.snapshots import column, snapshot, table
 
 IMMUTABLE = LifecycleShape(status=None, final=(), while_open=(), afterwards=())
@@ -96,3 +97,7 @@ def test_every_trigger_of_postgresql_is_always_on() -> None:
     enabled = [each for each in made.statements if each.startswith("ALTER TABLE")]
     assert [each.rpartition(" ")[2] for each in enabled] == list(made.kept)
     assert all(" ENABLE ALWAYS TRIGGER " in each for each in enabled)
+
+
+def test_every_table_beside_the_records_is_guarded() -> None:
+    assert set(BOOKKEEPING) == set(bookkeeping_tables.tables)
