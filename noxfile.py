@@ -54,7 +54,7 @@ def install(session: nox.Session, *groups: str, project: tuple[str, ...] = ()) -
 )
 def tests(session: nox.Session) -> None:
     """Test what users install: everything on this Python, the smoke tests on the others. Arguments go to pytest."""
-    install(session, "test", project=(".[postgres,parquet,timestamp]",))
+    install(session, "test", project=(".[postgres,parquet,timestamp,llm]",))
     if session.python is None:
         session.run("pytest", "-n", "auto", *session.posargs)
     else:
@@ -73,7 +73,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(reuse_venv=True)
 def typecheck(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "typecheck", project=("-e", ".[postgres,parquet,timestamp]"))
+    install(session, "typecheck", project=("-e", ".[postgres,parquet,timestamp,llm]"))
     session.run("mypy")
 
 
@@ -113,6 +113,6 @@ def lock(session: nox.Session) -> None:
 @nox.session(reuse_venv=True)
 def bench(session: nox.Session) -> None:
     """Measure speed and memory; `-- 1000000` says how many records."""
-    install(session, "test", project=(".[postgres,parquet,timestamp]",))
+    install(session, "test", project=(".[postgres,parquet,timestamp,llm]",))
     session.run("python", "-m", "benchmarks.speed", *session.posargs)
     session.run("python", "-m", "benchmarks.memory")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 __all__ = [
+    "CallError",
     "InvalidRow",
+    "JsonObject",
     "PluginCatalogue",
     "PluginError",
     "PluginKind",
@@ -23,6 +26,10 @@ __all__ = [
 
 Row = dict[str, object]
 """One row: field name to value. Values are what JSON can hold."""
+
+
+JsonObject = Mapping[str, object]
+"""What was asked of a system outside, or what it answered: values that JSON can hold, and no secrets."""
 
 
 class PluginKind(StrEnum):
@@ -40,6 +47,27 @@ class PluginError(Exception):
 
 class RowRejectedError(ValueError):
     """A sink cannot represent one row. It has written nothing of it, and can take the next one."""
+
+
+class CallError(Exception):
+    """A call to a system outside that gave no usable answer. `details` are recorded with the message.
+
+    `is_retryable` says whether asking again may help, `retry_after` how many seconds the other side wants to be left
+    alone before that, where it said so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        is_retryable: bool,
+        retry_after: float | None = None,
+        details: JsonObject = MappingProxyType({}),
+    ) -> None:
+        super().__init__(message)
+        self.is_retryable = is_retryable
+        self.retry_after = retry_after
+        self.details = details
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

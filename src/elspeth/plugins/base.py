@@ -11,17 +11,18 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
-from elspeth.contracts.enums import Determinism
-from elspeth.contracts.plugins import InvalidRow, PluginKind, Row, RowError, StagedOutput
+from elspeth.contracts.enums import CallType, Determinism
+from elspeth.contracts.plugins import InvalidRow, JsonObject, PluginKind, Row, RowError, StagedOutput
 from elspeth.contracts.routing import DISCARD
 from elspeth.contracts.schema import SchemaConfig
 
 __all__ = [
     "Aggregation",
+    "CallingTransform",
     "FilePath",
     "Plugin",
     "PluginOptions",
@@ -126,6 +127,44 @@ class Transform(Plugin):
     @abstractmethod
     def process(self, row: Row) -> Row | list[Row] | RowError:
         """What becomes of one row; an exception is recorded as an error of the row, too. The row may be changed."""
+
+
+class CallingTransform(Transform):
+    """What makes another row of each row by asking a system outside, once for each row.
+
+    The plugin says what is asked, asks, and says what the answer makes of the row. The engine comes between: it keeps
+    to the rate limit, asks several rows' questions at a time, repeats a call that failed, and records each attempt
+    with its request and its answer. In a replay `send` is never called.
+    """
+
+    determinism = Determinism.EXTERNAL_CALL
+    call_type: ClassVar[CallType] = CallType.HTTP
+
+    @property
+    @abstractmethod
+    def service(self) -> str:
+        """The name under which settings limit the rate of calls."""
+
+    @abstractmethod
+    def request(self, row: Row) -> JsonObject | RowError:
+        """What will be asked for a row: the same for the same row and options, and without secrets, for it is kept."""
+
+    @abstractmethod
+    def send(self, request: JsonObject) -> JsonObject:
+        """Ask once; CallError when there is no usable answer. Called from several threads at a time."""
+
+    @abstractmethod
+    def result(self, row: Row, response: JsonObject) -> Row | RowError:
+        """What the answer makes of the row, which may be changed; an exception is recorded as an error of the row."""
+
+    def close(self) -> None:
+        """Let go of connections: no more calls will be made."""
+
+    @final
+    def process(self, row: Row) -> Row | RowError:
+        """Ask and answer in one go, without an engine: nothing is repeated or recorded."""
+        request = self.request(row)
+        return request if isinstance(request, RowError) else self.result(row, self.send(request))
 
 
 class Aggregation(Plugin):
