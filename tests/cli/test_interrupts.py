@@ -12,8 +12,8 @@ import pytest
 from elspeth.cli import main
 from elspeth.cli.interrupts import stop_requested
 from elspeth.contracts.plugins import InvalidRow, Row
-from elspeth.engine import orchestrator as orchestrator_module
 from elspeth.plugins.sources.csv import CsvSource
+from tests.engine.pipelines import groups_of
 
 SETTINGS = """
 datasource: {plugin: csv, options: {path: in.csv}}
@@ -48,7 +48,7 @@ def test_a_run_that_is_interrupted_keeps_what_it_has_recorded(
             yield row
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(orchestrator_module, "GROUP_SIZE", 2)
+    groups_of(monkeypatch, 2)
     monkeypatch.setattr(CsvSource, "read", interrupted)
     Path("settings.yaml").write_text(SETTINGS)
     Path("in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(9)))
@@ -56,11 +56,12 @@ def test_a_run_that_is_interrupted_keeps_what_it_has_recorded(
     with closing(sqlite3.connect("audit.db")) as connection:
         ((run_id, status),) = connection.execute("SELECT run_id, status FROM runs")
         ((rows,),) = connection.execute("SELECT count(*) FROM rows")
-    assert (status, rows) == ("failed", 4)
+    assert (status, rows) == ("interrupted", 4)
     assert capsys.readouterr().err.splitlines() == [
         "stopping when the rows at hand are recorded; press Ctrl-C again to stop at once",
         f"error: run {run_id} was interrupted after 4 rows",
         f"Rows that were recorded as written are kept in .out.csv.{run_id}.partial.",
-        f"Run {run_id} is recorded as failed.",
+        f"Run {run_id} is recorded as interrupted.",
+        f"To go on from row 4: elspeth resume {run_id} -s settings.yaml --execute",
     ]
     assert sorted(path.name for path in tmp_path.glob("*.csv")) == ["in.csv"]

@@ -23,10 +23,10 @@ pytestmark = pytest.mark.usefixtures("own_directory")
 Captured = pytest.CaptureFixture[str]
 
 EPOCH_4_LACKS = (
-    "tables missing: schema_migrations, run_secrets, seals, seal_leaves",
+    "tables missing: schema_migrations, run_secrets, seals, seal_leaves, held_items",
     (
         "columns missing: tokens.run_id, token_parents.run_id, calls.run_id, routing_events.run_id,"
-        " batch_members.run_id, batch_outputs.run_id"
+        " batch_members.run_id, batch_outputs.run_id, checkpoints.sink_state_json"
     ),
 )
 
@@ -192,6 +192,7 @@ def test_migrate_says_what_it_did(old: Path, capsys: Captured) -> None:
         "migrated": "from epoch 4 to 5",
         "backup": "saved.db",
         **{f"rows of {name}": str(len(rows)) for name, rows in rows_of(LEGACY / "epoch4-rich.db").items()},
+        "seals": "0 of 0 sealed runs unchanged",
     }
     assert rows_of(old.parent / "saved.db") == rows_of(LEGACY / "epoch4-rich.db")
 

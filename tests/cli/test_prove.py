@@ -45,4 +45,21 @@ def test_a_record_that_is_not_there(capsys: Captured) -> None:
 
 def test_a_file_that_cannot_be_written(capsys: Captured) -> None:
     assert main(["prove", "bag", "step", "a", "-o", "gone/proof.json"]) == 1
-    assert capsys.readouterr().err == "error: gone/proof.json: No such file or directory\n"
+    assert capsys.readouterr().err == "error: gone/proof.json: cannot be written: No such file or directory\n"
+    assert main(["prove", "bag", "step", "a", "-o", "keys"]) == 1
+    assert capsys.readouterr().err == "error: keys: cannot be written: Is a directory\n"
+    assert not Path("keys.partial").exists()
+
+
+def test_a_proof_is_there_whole_or_not_at_all(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["prove", "bag", "step", "a", "-o", "proof.json"]) == 0
+    before = Path("proof.json").read_bytes()
+
+    def disk_full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", disk_full)
+    assert main(["prove", "bag", "step", "b", "-o", "proof.json"]) == 1
+    assert capsys.readouterr().err == "error: proof.json: cannot be written: No space left on device\n"
+    assert Path("proof.json").read_bytes() == before
+    assert sorted(path.name for path in Path().iterdir()) == ["bag", "keys", "proof.json"]

@@ -10,16 +10,35 @@ from elspeth.cli import main
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, Signer, generate, load_public_key, load_signer
 from elspeth_schema.contracts import NodeType, RunStatus
 from tests.core.landscape.test_seal import drop_guards
+
+UNSIGNED = "2 seals are unsigned: whoever can write to the database can make them anew"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """A directory with a pair of keys."""
+    generate(tmp_path / "keys")
+    return tmp_path / "keys"
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     """Two finished runs with a row each."""
-    path = tmp_path / "audit.db"
+    return recorded(tmp_path / "audit.db", None)
+
+
+@pytest.fixture
+def signed(tmp_path: Path, keys: Path) -> Path:
+    """The same with signed seals."""
+    return recorded(tmp_path / "signed.db", load_signer(str(keys / PRIVATE_KEY)))
+
+
+def recorded(path: Path, signer: Signer | None) -> Path:
     with LandscapeDB(f"sqlite:///{path}") as landscape:
-        recorder = LandscapeRecorder(landscape)
+        recorder = LandscapeRecorder(landscape, seal_signer=signer)
         for run_id in ("first", "second"):
             recorder.begin_run({}, "v1", run_id=run_id)
             schema = SchemaConfig.from_dict({"fields": "dynamic"})
@@ -38,22 +57,22 @@ def check(database: Path, capsys: pytest.CaptureFixture[str], *options: str) -> 
 
 
 def test_sealed_runs_that_are_unchanged(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, (state, verdict) = check(database, capsys)
+    code, (state, verdict, remark) = check(database, capsys)
     assert code == 0
     assert state == f"audit database sqlite:///{database} is of epoch 5, as this version expects."
     assert verdict == "2 of 2 sealed runs unchanged"
+    assert remark == UNSIGNED
 
 
 def test_an_edit_is_found_by_run_table_and_key(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with LandscapeDB(f"sqlite:///{database}") as landscape, landscape.writing() as connection:
         drop_guards(connection)
         connection.exec_driver_sql("UPDATE rows SET row_index = 7 WHERE run_id = 'second'")
-    code, (state, fault, verdict) = check(database, capsys)
+    code, (state, fault, verdict, _) = check(database, capsys)
     assert code == 1
     assert "trigger guard_runs_update is missing" in state
     assert fault == (
-        "run second was changed after it was sealed: "
-        "rows run_id='second' row_id='row': is not the record that was sealed here"
+        "run second is not what was sealed: rows run_id='second' row_id='row': is not the record that was sealed here"
     )
     assert verdict == "1 of 2 sealed runs unchanged"
 
@@ -61,3 +80,43 @@ def test_an_edit_is_found_by_run_table_and_key(database: Path, capsys: pytest.Ca
 def test_only_the_epoch_is_looked_at_if_wanted(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, lines = check(database, capsys, "--no-seals")
     assert (code, len(lines)) == (0, 1)
+
+
+def test_signed_seals_are_checked_with_the_key(signed: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fingerprint = load_public_key(keys / PUBLIC_KEY).fingerprint
+    code, (_, verdict, whose) = check(signed, capsys, "--key", str(keys / PUBLIC_KEY))
+    assert (code, verdict) == (0, "2 of 2 sealed runs unchanged")
+    assert whose == f"every finished run has a seal signed by the key {fingerprint}"
+
+
+def test_signed_seals_without_a_key_are_said_not_to_be_checked(
+    signed: Path, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fingerprint = load_public_key(keys / PUBLIC_KEY).fingerprint
+    code, (_, _, remark) = check(signed, capsys)
+    assert code == 0
+    assert remark == f"2 seals claim to be signed by the key {fingerprint}: not checked, as no --key was given"
+
+
+def test_unsigned_seals_fail_with_a_key(database: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fingerprint = load_public_key(keys / PUBLIC_KEY).fingerprint
+    code, (_, *faults, verdict) = check(database, capsys, "--key", str(keys / PUBLIC_KEY))
+    problem = f"expected a seal signed by the key {fingerprint}, got an unsigned one"
+    assert faults == [
+        f"run {run} is not what was sealed: seals run_id='{run}': {problem}: it was made without a key, or made anew"
+        for run in ("first", "second")
+    ]
+    assert (code, verdict) == (1, "0 of 2 sealed runs unchanged")
+
+
+def test_a_key_that_cannot_be_used(database: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = keys / PRIVATE_KEY
+    code, (_, error) = check(database, capsys, "--key", str(path))
+    problem = "expected a public key in PEM; this is a private key, its public half is needed"
+    assert (code, error) == (2, f"error: {path}: {problem}")
+
+
+def test_a_key_without_seals(database: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, lines = check(database, capsys, "--no-seals", "--key", str(keys / PUBLIC_KEY))
+    assert code == 2
+    assert any("--key and --no-seals contradict each other: give one of them" in line for line in lines)

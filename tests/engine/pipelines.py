@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporter import LandscapeExporter
 from elspeth.core.settings import load_settings
+from elspeth.engine import checkpoints as checkpoints_module
+from elspeth.engine import orchestrator as orchestrator_module
 from elspeth.engine.orchestrator import Observer, Orchestrator
 from elspeth.engine.pipeline import Pipeline, build_pipeline
 from elspeth.engine.preflight import keys_for_run
@@ -78,6 +81,13 @@ def trail(directory: Path, url: str | None = None) -> Records:
             run_id = newest.scalar_one()
         grouped: Records = LandscapeExporter(db).export_run_grouped(run_id)
     return grouped
+
+
+def groups_of(patch: pytest.MonkeyPatch, rows: int, visits: int = 10_000) -> None:
+    """Commit so many rows together, or what has taken so many visits."""
+    patch.setattr(checkpoints_module, "GROUP_ROWS", rows)
+    patch.setattr(checkpoints_module, "_GROUP_VISITS", visits)
+    patch.setattr(orchestrator_module, "GROUP_ROWS", rows)
 
 
 def assert_sound(records: Records, *, status: str) -> None:

@@ -46,7 +46,7 @@ def test_a_field_too_large_to_hold_ends_the_run_with_what_came_before(tmp_path: 
         execute(build(tmp_path, csv_settings(tmp_path)))
     assert str(caught.value) == f"{tmp_path / 'in.csv'}, line 3: longer than 16777216 characters"
     records = trail(tmp_path)
-    assert_sound(records, status="failed")
+    assert_sound(records, status="interrupted")
     assert len(records["row"]) == 1
 
 
@@ -92,7 +92,7 @@ def test_a_plugin_that_breaks_is_named(tmp_path: Path) -> None:
     with pytest.raises(PluginError) as caught:
         execute(build(tmp_path, settings, RaisingSource))
     assert str(caught.value) == "source 'raising' failed: KeyError: 'oops'"
-    assert_sound(trail(tmp_path), status="failed")
+    assert_sound(trail(tmp_path), status="interrupted")
     assert len(trail(tmp_path)["row"]) == 1
     (tmp_path / "in.csv").write_text("id,kind\n1,x\n")
     settings = csv_settings(tmp_path)

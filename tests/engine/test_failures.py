@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +10,11 @@ import pytest
 
 from elspeth.contracts.plugins import InvalidRow, PluginError, Row, StagedOutput
 from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth.engine import orchestrator as orchestrator_module
 from elspeth.engine.errors import AccountingError
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.plugins.base import Source, SourceOptions
 from elspeth.plugins.sinks.csv import CsvSink
-from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, execute, trail
+from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, execute, groups_of, trail
 
 INPUT = "id,kind\n" + "".join(f"{number},{'x' if number % 2 else 'y'}\n" for number in range(6))
 OLD = "what a run before left\n"
@@ -90,7 +90,7 @@ class FaultySink(CsvSink):
 
 @pytest.fixture(autouse=True)
 def _groups_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orchestrator_module, "GROUP_SIZE", 2)
+    groups_of(monkeypatch, 2)
     (tmp_path / "in.csv").write_text(INPUT)
     (tmp_path / "out").mkdir()
     for name in ("x", "rest"):
@@ -139,7 +139,8 @@ def test_a_sink_that_fails_stops_the_run_with_a_sound_trail(  # noqa: PLR0917  a
         execute(build(tmp_path, faulty(tmp_path), FaultySink))
     assert str(caught.value) == f"injected failure in {method}"
     records = trail(tmp_path)
-    assert_sound(records, status="failed")
+    status = "interrupted" if rows else "failed"
+    assert_sound(records, status=status)
     assert len(records.get("row", [])) == rows
     errors = {operation["error_message"] for operation in records["operation"] if operation["status"] == "failed"}
     assert errors == {f"PluginError: injected failure in {method}"}
@@ -150,7 +151,8 @@ def test_a_sink_that_fails_stops_the_run_with_a_sound_trail(  # noqa: PLR0917  a
     places = [str(tmp_path / "out" / f".{name}.csv.{run_id}.partial") for name in ("rest", "x") if name in kept]
     assert caught.value.__notes__ == [
         *(f"Rows that were recorded as written are kept in {place}." for place in places),
-        f"Run {run_id} is recorded as failed.",
+        f"Run {run_id} is recorded as {status}.",
+        *([f"To go on from row {rows}: elspeth resume {run_id} -s SETTINGS --execute"] if rows else []),
     ]
 
 
@@ -161,7 +163,7 @@ def test_a_sink_that_published_and_reports_failure_leaves_the_artifact_that_name
     with pytest.raises(PluginError, match="injected failure"):
         execute(build(tmp_path, faulty(tmp_path), FaultySink))
     records = trail(tmp_path)
-    assert_sound(records, status="failed")
+    assert_sound(records, status="interrupted")
     assert visible(tmp_path)["x.csv"] == "id,kind\n1,x\n3,x\n5,x\n"
     assert str(tmp_path / "out" / "x.csv") in {artifact["path_or_uri"] for artifact in records["artifact"]}
 
@@ -188,7 +190,7 @@ def test_rows_before_a_failure_of_the_source_are_kept(
     with pytest.raises(error) as caught:
         execute(build(tmp_path, settings, source))
     records = trail(tmp_path)
-    assert_sound(records, status="failed")
+    assert_sound(records, status="interrupted")
     assert len(records["row"]) == rows
     (loading,) = [each for each in records["operation"] if each["operation_type"] == "source_load"]
     assert (loading["status"], loading["error_message"]) == ("failed", f"{error.__name__}: {caught.value}")
@@ -217,8 +219,12 @@ def test_a_sink_path_that_is_a_directory_stops_the_run_before_the_first_row(tmp_
 
 
 def test_a_full_disk_stops_the_run_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    sync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(PluginError, match="cannot be written: No space left on device"):
@@ -265,13 +271,13 @@ def test_a_token_without_an_end_is_found_before_anything_is_published(
 
 
 def test_a_row_that_was_counted_and_not_recorded_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    process = Orchestrator._process
+    load = Orchestrator._load
 
     def miscount(self: Orchestrator, *arguments: object) -> None:
-        process(self, *arguments)  # type: ignore[arg-type]
+        load(self, *arguments)  # type: ignore[arg-type]
         self._rows += 1
 
-    monkeypatch.setattr(Orchestrator, "_process", miscount)
+    monkeypatch.setattr(Orchestrator, "_load", miscount)
     with pytest.raises(AccountingError) as caught:
         execute(build(tmp_path, csv_settings(tmp_path)))
     run_id = trail(tmp_path)["run"][0]["run_id"]

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from elspeth.contracts.plugins import Row
 from elspeth.core.canonical import stable_hash
-from elspeth.engine import orchestrator as orchestrator_module
 from tests.engine.graphs import graph_settings, run_graph, written
-from tests.engine.pipelines import Records, Settings
+from tests.engine.pipelines import Records, Settings, groups_of
 
 SINKS = ("s1", "s2", "bad")
 
@@ -179,8 +178,7 @@ def test_outputs_do_not_depend_on_the_size_of_groups(
     found = []
     for group_size, group_visits in ((500, 10_000), (size, visits)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(orchestrator_module, "GROUP_SIZE", group_size)
-            patch.setattr(orchestrator_module, "GROUP_VISITS", group_visits)
+            groups_of(patch, group_size, group_visits)
             result, records = run_graph(directory, chosen)
         outcomes = Counter((each["outcome"], each["sink_name"]) for each in records.get("token_outcome", []))
         files = {name: written(directory, name) for name in ("out", *SINKS)}

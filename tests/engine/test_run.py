@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.core.canonical import stable_hash
-from elspeth.engine import orchestrator as orchestrator_module
 from elspeth.engine.orchestrator import Observer
 from elspeth.engine.result import Progress
 from elspeth.plugins.base import Source, SourceOptions
 from elspeth.plugins.sinks.csv import CsvSink
-from tests.engine.pipelines import build, csv_settings, execute, outcomes, run
+from tests.engine.pipelines import build, csv_settings, execute, groups_of, outcomes, run
 
 INPUT = "id,kind\n1,x\n2,y\n3,x\n"
 
@@ -48,6 +47,7 @@ def test_both_databases_record_the_same_run(tmp_path: Path, database_url: str) -
         "artifact": 2,
         "routing_event": 3,
         "validation_error": 1,
+        "checkpoint": 2,
     }
     assert result.quarantined == 1
 
@@ -270,7 +270,7 @@ def test_the_audit_trail_names_the_bytes_before_anybody_can_see_them(tmp_path: P
 
 
 def test_progress_is_told_after_each_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orchestrator_module, "GROUP_SIZE", 2)
+    groups_of(monkeypatch, 2)
     (tmp_path / "in.csv").write_text(INPUT)
     told: list[Progress] = []
     execute(build(tmp_path, csv_settings(tmp_path)), Observer(on_rows=told.append))
@@ -278,7 +278,7 @@ def test_progress_is_told_after_each_group(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_rows_that_take_many_steps_are_committed_sooner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orchestrator_module, "GROUP_VISITS", 4)
+    groups_of(monkeypatch, 500, visits=4)
     (tmp_path / "in.csv").write_text(INPUT)
     told: list[int] = []
     execute(build(tmp_path, csv_settings(tmp_path)), Observer(on_rows=lambda progress: told.append(progress.rows)))
@@ -299,7 +299,7 @@ def test_rows_are_conserved_whatever_the_group_size(
     settings["datasource"]["options"]["schema"] = {"mode": "strict", "fields": ["id: int", "kind: str"]}
     settings["gates"][0] |= {"condition": "row['kind']", "routes": {"x": "x", "y": "continue"}}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(orchestrator_module, "GROUP_SIZE", group_size)
+        groups_of(patch, group_size)
         result, records = run(directory, settings)
     assert outcomes(records) == [expected_ending(row) for row in rows]
     assert result.rows == len(rows)

@@ -29,5 +29,7 @@ def _lines(result: RunResult, database_url: str) -> Iterator[tuple[str, str]]:
     yield "failed", f"{result.failed:,}"
     yield "quarantined", f"{result.quarantined:,}"
     yield "audit database", database_url
+    if result.differences is not None:
+        yield "answers that differ", f"{result.differences:,}"
     if result.export_path is not None:
         yield "export", f"{result.export_path} ({result.exported_records:,} records)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from elspeth.contracts.plugins import PluginError
 
-__all__ = ["AccountingError", "ExportFailedError", "RunInterruptedError", "blame"]
+__all__ = ["AccountingError", "ExportFailedError", "ResumeError", "RunInterruptedError", "blame"]
 
 
 class AccountingError(Exception):
@@ -17,6 +17,10 @@ class ExportFailedError(Exception):
 
 class RunInterruptedError(Exception):
     """The run was asked to stop and has: rows up to here are recorded, and no output is published."""
+
+
+class ResumeError(Exception):
+    """A run cannot be resumed as things are. The message says why, and what can be done."""
 
 
 def blame(kind: str, name: str, error: Exception) -> PluginError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol, cast
@@ -16,19 +17,53 @@ from elspeth.contracts.routing import DISCARD, ON_ERROR, RoutingSpec
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.recording.base import tolerant
+from elspeth.core.landscape.recording.held import HeldItem
 from elspeth.core.settings.wiring import Place, Wire
+from elspeth.engine.calls.exchange import Exchange
+from elspeth.engine.held import Held
 from elspeth.engine.pipeline import Node, Pipeline
 from elspeth.engine.result import Ending
+from elspeth.engine.start import Start
 from elspeth.engine.tokens import Branch, Token
 
-__all__ = ["Failure", "Flow", "Join", "Step", "Visit"]
+__all__ = ["AskingStep", "Failure", "Flow", "Join", "Step", "Visit", "WaitingStep"]
 
 
 class Step(Protocol):
-    """What happens at one node."""
+    """What happens at one node. `is_ordered` says that rows must come here in the order of the source."""
+
+    is_ordered: bool
 
     def take(self, token: Token, along: Wire) -> None:
         """Take a token that came along an edge: send on what becomes of it, keep it for later, or end it."""
+        ...
+
+
+class WaitingStep(Step, Protocol):
+    """A step where tokens wait for others."""
+
+    def release_due(self, now: float) -> None:
+        """Go on with those that have waited long enough."""
+        ...
+
+    def release_all(self) -> None:
+        """Go on with all of them: nothing more will come."""
+        ...
+
+    def restore(self, items: Sequence[HeldItem]) -> None:
+        """Wait with what waited when another process stopped."""
+        ...
+
+
+class AskingStep(Step, Protocol):
+    """A step that needs time for each token, and begins as soon as it knows that the token will come."""
+
+    def expect(self, token: Token) -> None:
+        """Begin: the token will be taken later."""
+        ...
+
+    def pending(self, token: Token) -> Future[Exchange] | None:
+        """What the token must wait for before it can be taken."""
         ...
 
 
@@ -81,18 +116,19 @@ class Failure:
 class Flow:
     """Records and forwards the tokens of one run. `edges` holds edge ids by the node they leave and their label."""
 
-    def __init__(
-        self, recorder: LandscapeRecorder, run_id: str, pipeline: Pipeline, edges: Mapping[tuple[str, str], str]
-    ) -> None:
+    def __init__(self, recorder: LandscapeRecorder, start: Start, pipeline: Pipeline) -> None:
         self.recorder = recorder
-        self.run_id = run_id
-        self.endings: Counter[Ending] = Counter()
+        self.run_id = start.run_id
+        self.endings: Counter[Ending] = Counter(start.endings)
+        self.held = Held(start.held)
         self.visits = 0
+        self.batches = 0
         self.joins: dict[Place, Join] = {}
-        self._edges = edges
+        self.asking: dict[Place, AskingStep] = {}
+        self.queue: deque[tuple[Token, Wire]] = deque()
+        self._edges = start.edges
         self._nodes = pipeline.nodes
         self._wires = {(wire.origin, wire.label): wire for wire in pipeline.wiring.wires}
-        self._queue: deque[tuple[Token, Wire]] = deque()
 
     # -- the way of tokens -------------------------------------------------------------------------------------------
 
@@ -102,19 +138,18 @@ class Flow:
 
     def send(self, token: Token, place: Place, label: str) -> None:
         """Send a token along the edge that leaves a place with a label."""
-        self._queue.append((token, self._wires[place, label]))
+        self._send(token, self._wires[place, label])
 
-    def drain(self, steps: Mapping[Place, Step]) -> None:
-        """Take tokens on until none is on its way: each has ended or waits."""
-        while self._queue:
-            token, wire = self._queue.popleft()
-            steps[wire.target].take(token, wire)
+    def _send(self, token: Token, wire: Wire) -> None:
+        self.queue.append((token, wire))
+        if wire.target in self.asking:
+            self.asking[wire.target].expect(token)
 
     # -- visits ------------------------------------------------------------------------------------------------------
 
-    def arrive(self, token: Token, node_id: str) -> Visit:
-        """Begin a visit."""
-        visit = Visit(token=token, node_id=node_id, step=token.step, started_at=datetime.now(UTC))
+    def arrive(self, token: Token, node_id: str, since: datetime | None = None) -> Visit:
+        """Begin a visit, or take note of one that began before."""
+        visit = Visit(token=token, node_id=node_id, step=token.step, started_at=since or datetime.now(UTC))
         token.step += 1
         self.visits += 1
         return visit
@@ -127,10 +162,15 @@ class Flow:
         """Record a visit whose result comes later."""
         return cast("NodeStatePending", self._record(visit, NodeStateStatus.PENDING))
 
-    def refuse(self, visit: Visit, place: Place, failure: Failure) -> None:
-        """Record that the node at a place cannot process a token, and divert the token or end it."""
-        state = self._record(visit, NodeStateStatus.FAILED, error=failure.as_error())
-        self._divert(visit.token, state.state_id, place, failure)
+    def waiting_states(self, node_id: str) -> dict[str, NodeStatePending]:
+        """The visits to a node whose result is still to come, by token: what another process recorded."""
+        return self.recorder.get_waiting_states(self.run_id, node_id)
+
+    def refuse(self, visit: Visit, place: Place, failure: Failure) -> str:
+        """Record that the node at a place cannot process a token, and divert the token or end it; the state's id."""
+        state_id = self.fail(visit, failure)
+        self._divert(visit.token, state_id, place, failure)
+        return state_id
 
     def refuse_waiting(self, token: Token, state: NodeStatePending, place: Place, failure: Failure) -> None:
         """The same for a token that has waited at the node."""
@@ -219,4 +259,4 @@ class Flow:
             return
         self.route(state_id, place, [ON_ERROR], {"error": failure.message})
         token.error_hash = failure.hash()
-        self._queue.append((token, wire))
+        self._send(token, wire)

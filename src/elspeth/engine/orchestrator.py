@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,30 +25,32 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from elspeth.contracts.enums import OperationStatus, OperationType, RowOutcome, RunStatus
 from elspeth.contracts.errors import AuditIntegrityError
-from elspeth.contracts.plugins import InvalidRow, PluginError, Row
-from elspeth.core.canonical import CANONICAL_VERSION
+from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.core.landscape.accounting import account_for
+from elspeth.core.landscape.claim import claimed
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.payload_store import FilesystemPayloadStore
-from elspeth.core.secrets import mask_secrets
 from elspeth.core.settings import Settings
-from elspeth.engine.errors import AccountingError, RunInterruptedError, blame
+from elspeth.engine.calls.caller import Outside
+from elspeth.engine.calls.outside import outside_of
+from elspeth.engine.calls.verify import VerifyCaller
+from elspeth.engine.checkpoints import GROUP_ROWS, Checkpoints
+from elspeth.engine.errors import AccountingError, ResumeError, RunInterruptedError, blame
 from elspeth.engine.export import export_after_run
 from elspeth.engine.flow import Flow
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.preflight import RunKeys
 from elspeth.engine.processor import Clock, RowProcessor
 from elspeth.engine.result import Ending, Progress, RunResult, count_by_outcome, count_by_sink
+from elspeth.engine.resumption import rows_after, take_up
 from elspeth.engine.sinks import SinkSet
+from elspeth.engine.start import Start, begin
 from elspeth.plugins.base import Source
 
 __all__ = ["Observer", "Orchestrator"]
 
-GROUP_SIZE = 500  # rows per commit: what a run holds in memory, and what a crash takes from the record at most
-GROUP_VISITS = 10_000  # after so many steps a commit comes early: rows that multiply must not fill the memory
-
-_Item = Row | InvalidRow
+_DEFECTS = (AccountingError, AuditIntegrityError)  # to go on would only meet them again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,10 @@ class Observer:
 
 
 class Orchestrator:
-    """Runs one pipeline once, recording in one audit database."""
+    """Runs one pipeline, recording in one audit database: a new run, or the rest of one that stopped.
+
+    The settings file is `known_as` this in messages.
+    """
 
     def __init__(
         self,
@@ -69,9 +75,11 @@ class Orchestrator:
         keys: RunKeys,
         observer: Observer | None = None,
         *,
+        known_as: str = "SETTINGS",
         clock: Clock = time.monotonic,
     ) -> None:
         self._db = db
+        self._known_as = known_as
         self._recorder = LandscapeRecorder(db, payload_store=_payload_store(pipeline.settings))
         self._pipeline = pipeline
         self._keys = keys
@@ -82,79 +90,81 @@ class Orchestrator:
 
     def run(self) -> RunResult:
         """Run the pipeline to its end. Whatever stops it is recorded with the run, and raised."""
-        run_id, edges = self._begin()
-        source_id = self._pipeline.source_node.node_id
-        loading = self._recorder.begin_operation(run_id, source_id, OperationType.SOURCE_LOAD)
-        is_loaded = False
-        sinks = SinkSet(self._recorder, run_id)
+        with outside_of(self._pipeline, self._db) as outside:
+            start = begin(self._recorder, self._pipeline, self._keys)
+            with claimed(self._db, start.run_id):
+                return self._go_on(start, outside)
+
+    def resume(self, run_id: str) -> RunResult:
+        """Take a run that stopped to its end, as `run` would have; ResumeError, RunClaimedError when that cannot be."""
+        with outside_of(self._pipeline, self._db) as outside, claimed(self._db, run_id):
+            return self._go_on(take_up(self._db, self._recorder, self._pipeline, self._keys, run_id), outside)
+
+    def _go_on(self, start: Start, outside: Outside | None) -> RunResult:
+        run_id, self._rows, self._endings = start.run_id, start.rows, Counter(start.endings)
+        sinks = SinkSet(self._recorder, start)
+        loading = None
         try:
+            if not start.is_loaded:
+                source_id = self._pipeline.source_node.node_id
+                loading = self._recorder.begin_operation(run_id, source_id, OperationType.SOURCE_LOAD).operation_id
             sinks.open(self._pipeline)
-            flow = Flow(self._recorder, run_id, self._pipeline, edges)
-            self._process(flow, RowProcessor(flow, self._pipeline, sinks, self._clock), sinks)
-            self._recorder.complete_operation(
-                loading.operation_id, OperationStatus.COMPLETED, run_id=run_id, output_data={"rows": self._rows}
-            )
-            is_loaded = True
+            if loading is not None:
+                self._load(start, sinks, outside, loading)
+                loading = None
             self._prove_every_row_ended(run_id)
             sinks.publish()
             self._recorder.finalize_run(run_id, RunStatus.COMPLETED)
         except BaseException as error:
-            self._record_failure(run_id, sinks, None if is_loaded else loading.operation_id, error)
+            self._record_stop(run_id, sinks, loading, error)
             raise
-        return self._result(run_id, self._export(run_id))
+        return self._result(run_id, self._export(run_id), outside)
 
-    def _begin(self) -> tuple[str, dict[tuple[str, str], str]]:
-        """Record the run and its graph; its id, and edge ids by the node they leave and their label."""
-        config = mask_secrets(self._pipeline.settings.model_dump(mode="json"), self._keys.mask)
-        with self._recorder.unit_of_work():
-            run_id = self._recorder.begin_run(config, CANONICAL_VERSION).run_id
-            for sequence, node in enumerate(self._pipeline.nodes.values()):
-                self._recorder.register_node(
-                    run_id,
-                    node.plugin_name,
-                    node.node_type,
-                    node.plugin_version,
-                    mask_secrets(node.config, self._keys.mask),
-                    node_id=node.node_id,
-                    sequence=sequence,
-                    determinism=node.determinism,
-                    schema_config=node.schema,
-                )
-            edges = {
-                (edge.from_node, edge.label): self._recorder.register_edge(
-                    run_id, edge.from_node, edge.to_node, edge.label, edge.mode
-                ).edge_id
-                for edge in self._pipeline.edges()
-            }
-        return run_id, edges
-
-    def _process(self, flow: Flow, processor: RowProcessor, sinks: SinkSet) -> None:
-        for group in _in_groups(self._pipeline.source):
-            waiting = deque(group)
-            while waiting:
-                self._process_group(flow, processor, sinks, waiting)
-                if self._observer.is_stopped is not None and self._observer.is_stopped():
-                    raise RunInterruptedError(f"run {flow.run_id} was interrupted after {self._rows} rows")
+    def _load(self, start: Start, sinks: SinkSet, outside: Outside | None, loading_id: str) -> None:
+        """Take the rows of the source through the pipeline, from where the run stands to the last one."""
+        flow = Flow(self._recorder, start, self._pipeline)
+        processor = RowProcessor(flow, self._pipeline, sinks, outside, self._clock)
+        processor.restore(self._pipeline, start.held)
+        checkpoints = Checkpoints(flow, self._pipeline, sinks, start.checkpoints)
+        with _reading(self._pipeline.source) as items:
+            remaining = rows_after(items, self._db, start.run_id, start.rows)
+            for group in _in_groups(remaining, self._pipeline.source):
+                waiting = deque(group)
+                while waiting:
+                    self._process_group(flow, processor, sinks, checkpoints, waiting)
+                    if self._observer.is_stopped is not None and self._observer.is_stopped():
+                        raise RunInterruptedError(f"run {flow.run_id} was interrupted after {self._rows:,} rows")
         with self._recorder.unit_of_work():
             processor.end()
             sinks.sync()
+            checkpoints.record(None)
+            self._recorder.complete_operation(
+                loading_id, OperationStatus.COMPLETED, run_id=start.run_id, output_data={"rows": self._rows}
+            )
         self._commit(flow, sinks, 0)
 
     def _process_group(
-        self, flow: Flow, processor: RowProcessor, sinks: SinkSet, waiting: deque[Row | InvalidRow]
+        self,
+        flow: Flow,
+        processor: RowProcessor,
+        sinks: SinkSet,
+        checkpoints: Checkpoints,
+        waiting: deque[Row | InvalidRow],
     ) -> None:
-        """Take rows through the pipeline and commit what is recorded of them: all, or fewer if they multiply.
+        """Take rows through the pipeline and commit what is recorded of them: all, or fewer if they take long.
 
         A crash before the commit leaves staged rows that no record names; after it, rows that are recorded and durable.
         A failure inside discards the records of the whole group, for its staged rows may be lost.
         """
-        rows, visits = 0, flow.visits
+        group = checkpoints.group()
         with self._recorder.unit_of_work():
-            while waiting and flow.visits - visits < GROUP_VISITS:
-                processor.process(self._rows + rows, waiting.popleft())
-                rows += 1
+            while waiting and not group.is_full():
+                token_id = processor.process(self._rows + group.rows, waiting.popleft())
+                group.rows += 1
+            processor.settle()
             sinks.sync()
-        self._commit(flow, sinks, rows)
+            checkpoints.record(token_id)
+        self._commit(flow, sinks, group.rows)
 
     def _commit(self, flow: Flow, sinks: SinkSet, rows: int) -> None:
         """Count what is recorded now, and tell who watches."""
@@ -172,21 +182,27 @@ class Orchestrator:
         if account.breaches:
             raise AccountingError(f"run {run_id}: {'; '.join(account.breaches)}")
 
-    def _record_failure(self, run_id: str, sinks: SinkSet, loading_id: str | None, error: BaseException) -> None:
+    def _record_stop(self, run_id: str, sinks: SinkSet, loading_id: str | None, error: BaseException) -> None:
         """Record what stopped the run. The error is told what stays behind, for whoever reports it."""
         for place in sinks.abandon():
             error.add_note(f"Rows that were recorded as written are kept in {place}.")
         reason = f"{type(error).__name__}: {error}"
+        can_go_on = self._rows > 0 and self._pipeline.settings.checkpoint.enabled and not isinstance(error, _DEFECTS)
         try:
             with self._recorder.unit_of_work():
                 if loading_id is not None:
                     self._recorder.complete_operation(loading_id, OperationStatus.FAILED, run_id=run_id, error=reason)
                 sinks.record_failure(reason)
-                self._recorder.finalize_run(run_id, RunStatus.FAILED)
+                if can_go_on:
+                    self._recorder.update_run_status(run_id, RunStatus.INTERRUPTED)
+                else:
+                    self._recorder.finalize_run(run_id, RunStatus.FAILED)
         except (AuditIntegrityError, LandscapeError, SQLAlchemyError, OSError) as failure:
             error.add_note(f"The audit database still calls run {run_id} running: {failure}.")
         else:
-            error.add_note(f"Run {run_id} is recorded as failed.")
+            error.add_note(f"Run {run_id} is recorded as {'interrupted' if can_go_on else 'failed'}.")
+        if can_go_on:
+            error.add_note(f"To go on from row {self._rows:,}: elspeth resume {run_id} -s {self._known_as} --execute")
 
     def _export(self, run_id: str) -> tuple[str, int] | None:
         """Export the run if the settings ask for it; where to, and how many records."""
@@ -206,7 +222,7 @@ class Orchestrator:
         )
         return path, records
 
-    def _result(self, run_id: str, exported: tuple[str, int] | None) -> RunResult:
+    def _result(self, run_id: str, exported: tuple[str, int] | None, outside: Outside | None) -> RunResult:
         by_sink, by_outcome = count_by_sink(self._endings), count_by_outcome(self._endings)
         path, records = exported or (None, None)
         return RunResult(
@@ -217,6 +233,9 @@ class Orchestrator:
             quarantined=by_outcome[RowOutcome.QUARANTINED],
             export_path=path,
             exported_records=records,
+            differences=outside.caller.difference_count
+            if outside and isinstance(outside.caller, VerifyCaller)
+            else None,
         )
 
 
@@ -227,15 +246,27 @@ def _payload_store(settings: Settings) -> FilesystemPayloadStore | None:
     return FilesystemPayloadStore(Path(settings.payload_store.base_path))
 
 
-def _in_groups(source: Source) -> Iterator[list[_Item]]:
+@contextmanager
+def _reading(source: Source) -> Iterator[Iterator[Row | InvalidRow]]:
+    """The rows of a source, whose file is closed however the block ends."""
+    items = source.read()
+    try:
+        yield items
+    finally:
+        if isinstance(items, Generator):
+            items.close()
+
+
+def _in_groups(items: Iterator[Row | InvalidRow], source: Source) -> Iterator[list[Row | InvalidRow]]:
     """The rows in groups. Those that were read before the source failed come first, then its error."""
-    iterator = iter(source.read())
-    failure: PluginError | None = None
+    failure: Exception | None = None
     while failure is None:
-        group: list[_Item] = []
+        group: list[Row | InvalidRow] = []
         try:
-            for item in islice(iterator, GROUP_SIZE):
+            for item in islice(items, GROUP_ROWS):
                 group.append(item)  # noqa: PERF402  what came before an error must not be lost
+        except ResumeError as error:
+            failure = error
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way
             failure = blame("source", source.name, error)
         if group:

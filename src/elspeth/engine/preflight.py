@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from elspeth.core.secrets import (
     ALLOW_RAW_VARIABLE,
@@ -25,11 +26,15 @@ SIGNING_VARIABLE = "ELSPETH_SIGNING_KEY"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunKeys:
-    """How a run hides secrets, and what signs its export, if it is to be signed: a key, or the signer of a bag."""
+    """How a run hides secrets, and what signs its export and its seal, if they are to be signed.
+
+    An export is signed with a key, a bag by a signer.
+    """
 
     mask: Mask
     signing_key: bytes | None
     bag_signer: Signer | None = None
+    seal_signer: Signer | None = None
 
 
 def keys_for_run(settings: Settings, environ: Mapping[str, str], *, source: str) -> RunKeys:
@@ -54,9 +59,16 @@ def keys_for_run(settings: Settings, environ: Mapping[str, str], *, source: str)
     elif export.enabled and export.sign and not signing_key:
         message = f"a signed export needs a key: set {SIGNING_VARIABLE}, or sign: false"
         problems.append(Problem(location=("landscape", "export", "sign"), message=message))
+    seal = settings.landscape.seal
+    seal_signer = None if seal.key is None else _signer("seal", seal.key, seal.public, problems)
     if problems:
         raise SettingsError(source, problems)
-    return RunKeys(mask=mask or redact, signing_key=signing_key.encode() if export.sign else None, bag_signer=signer)
+    return RunKeys(
+        mask=mask or redact,
+        signing_key=signing_key.encode() if export.sign else None,
+        bag_signer=signer,
+        seal_signer=seal_signer,
+    )
 
 
 def _bag_signer(export: ExportSettings, problems: list[Problem]) -> Signer | None:
@@ -66,8 +78,13 @@ def _bag_signer(export: ExportSettings, problems: list[Problem]) -> Signer | Non
             message = "a signed bag needs a private key: give landscape.export.key (see elspeth keys generate)"
             problems.append(Problem(location=("landscape", "export", "sign"), message=message))
         return None
+    return _signer("export", export.key, export.public, problems)
+
+
+def _signer(section: str, key: str, public: str | None, problems: list[Problem]) -> Signer | None:
+    """The signer that a section of `landscape` names."""
     try:
-        return load_signer(export.key)
+        return load_signer(key, public_key=None if public is None else Path(public))
     except KeyFileError as error:
-        problems.append(Problem(location=("landscape", "export", "key"), message=str(error)))
+        problems.append(Problem(location=("landscape", section, "key"), message=str(error)))
         return None

@@ -25,7 +25,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """The summary of a completed run. `exported_records` is None when no export was asked for."""
+    """The summary of a completed run. `exported_records` is None when no export was asked for.
+
+    `differences` is the number of answers from outside that were not those of a recorded run, None when they were not
+    compared.
+    """
 
     run_id: str
     rows: int
@@ -34,6 +38,7 @@ class RunResult:
     quarantined: int
     export_path: str | None
     exported_records: int | None
+    differences: int | None = None
 
 
 def count_by_sink(endings: Mapping[Ending, int]) -> Counter[str]:

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from elspeth.contracts.enums import OperationStatus, OperationType
-from elspeth.contracts.plugins import PluginError, Row, RowRejectedError, StagedOutput
+from elspeth.contracts.plugins import JsonObject, PluginError, Row, RowRejectedError, StagedOutput
 from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth.engine.errors import blame
+from elspeth.engine.errors import ResumeError, blame
 from elspeth.engine.pipeline import Pipeline
+from elspeth.engine.start import SinkProgress, Start
 from elspeth.plugins.base import Sink
 
 __all__ = ["OpenSink", "SinkSet"]
@@ -18,15 +19,20 @@ __all__ = ["OpenSink", "SinkSet"]
 
 @dataclass(slots=True, kw_only=True)
 class OpenSink:
-    """A sink that takes rows. `recorded_rows` are committed; `last_state_id` is the newest state that wrote to it."""
+    """A sink that takes rows. `recorded_rows` are committed; `last_state_id` is the newest state that wrote to it.
+
+    `before` is how far it had come when this process began. `is_in_place` says that its output is where it belongs.
+    """
 
     name: str
     sink: Sink
     node_id: str
     operation_id: str
-    rows: int = 0
-    recorded_rows: int = 0
-    last_state_id: str | None = None
+    before: SinkProgress
+    rows: int
+    recorded_rows: int
+    last_state_id: str | None
+    is_in_place: bool = False
     is_published: bool = False
 
     def write(self, row: Row) -> None:
@@ -35,26 +41,59 @@ class OpenSink:
             self.sink.write(row)
         self.rows += 1
 
+    def state(self) -> JsonObject:
+        """How far the sink has come, asked after `sync`."""
+        with _blamed(self.name):
+            position = self.sink.position()
+        return {"rows": self.rows, "last_state_id": self.last_state_id, "position": position}
+
 
 class SinkSet:
     """All sinks of one run."""
 
-    def __init__(self, recorder: LandscapeRecorder, run_id: str) -> None:
+    def __init__(self, recorder: LandscapeRecorder, start: Start) -> None:
         self._recorder = recorder
-        self._run_id = run_id
+        self._start = start
+        self._run_id = start.run_id
         self._sinks: dict[str, OpenSink] = {}
 
     def __getitem__(self, name: str) -> OpenSink:
         return self._sinks[name]
 
     def open(self, pipeline: Pipeline) -> None:
-        """Begin the write operation of each sink and open it; PluginError from the first that cannot be opened."""
+        """Begin the write operation of each sink and open it; PluginError from the first that cannot be opened.
+
+        A sink that another process opened is reopened where its last commit left it. One whose output is published has
+        nothing to do.
+        """
         for name, sink in pipeline.sinks.items():
+            before = self._start.sinks.get(name, SinkProgress())
+            if before.is_published:
+                continue
             node_id = pipeline.sink_node(name).node_id
             operation = self._recorder.begin_operation(self._run_id, node_id, OperationType.SINK_WRITE)
-            self._sinks[name] = OpenSink(name=name, sink=sink, node_id=node_id, operation_id=operation.operation_id)
+            self._sinks[name] = each = OpenSink(
+                name=name,
+                sink=sink,
+                node_id=node_id,
+                operation_id=operation.operation_id,
+                before=before,
+                rows=before.rows,
+                recorded_rows=before.rows,
+                last_state_id=before.last_state_id,
+            )
             with _blamed(name):
-                sink.open(self._run_id)
+                self._prepare(each)
+
+    def _prepare(self, each: OpenSink) -> None:
+        """Open a sink, or go on with it: what stopped may have been its publication, before or after it took effect."""
+        before = each.before
+        if before.output is not None and each.sink.confirm(self._run_id, before.output):
+            each.is_in_place = True
+        elif before.rows:
+            each.sink.reopen(self._run_id, before.position)
+        else:
+            each.sink.open(self._run_id)
 
     def sync(self) -> None:
         """Make every staged row durable. Comes before the commit that says the rows are written."""
@@ -62,6 +101,10 @@ class SinkSet:
             if each.recorded_rows < each.rows:
                 with _blamed(each.name):
                     each.sink.sync()
+
+    def state(self) -> dict[str, JsonObject]:
+        """How far each sink has come, by node."""
+        return {each.node_id: each.state() for each in self._sinks.values()}
 
     def mark_recorded(self) -> None:
         """Remember that the rows so far are committed."""
@@ -74,14 +117,15 @@ class SinkSet:
         A crash before the commit leaves staged files and no artifact. A crash after it leaves artifacts whose bytes are
         staged or already in place, and open operations: the renames still to do are those whose operation is open.
         """
-        finished = [(each, _finish(each)) for each in self._sinks.values()]
+        finished = [(each, self._finish(each)) for each in self._sinks.values()]
         with self._recorder.unit_of_work():
             for each, output in finished:
-                if output is not None and each.last_state_id is not None:
+                if output is not None and each.last_state_id is not None and each.before.output is None:
                     self._register(each, each.last_state_id, output)
         for each, output in finished:
-            with _blamed(each.name):
-                each.sink.publish()
+            if not each.is_in_place:
+                with _blamed(each.name):
+                    each.sink.publish()
             summary: dict[str, object] = {"rows": each.rows}
             if output is not None:
                 summary |= {"path": output.path, "content_hash": output.content_hash, "size_bytes": output.size_bytes}
@@ -113,6 +157,22 @@ class SinkSet:
     def _unpublished(self) -> list[OpenSink]:
         return [each for each in self._sinks.values() if not each.is_published]
 
+    def _finish(self, each: OpenSink) -> StagedOutput | None:
+        """The finished output; ResumeError if it is not the one that was recorded before another process stopped."""
+        recorded = each.before.output
+        if each.is_in_place:
+            return recorded
+        with _blamed(each.name):
+            output = each.sink.finish()
+        if recorded is not None and (output is None or output.content_hash != recorded.content_hash):
+            got = None if output is None else output.content_hash
+            raise ResumeError(
+                f"sink {each.name!r}: the audit trail names an output with SHA-256 {recorded.content_hash} at "
+                f"{recorded.path}, which is not there, and what is staged makes {got}; find out where the first is "
+                "and put it there, or give the run up with --abandon"
+            )
+        return output
+
     def _register(self, each: OpenSink, state_id: str, output: StagedOutput) -> None:
         self._recorder.register_artifact(
             self._run_id,
@@ -123,11 +183,6 @@ class SinkSet:
             output.content_hash,
             output.size_bytes,
         )
-
-
-def _finish(each: OpenSink) -> StagedOutput | None:
-    with _blamed(each.name):
-        return each.sink.finish()
 
 
 @contextmanager

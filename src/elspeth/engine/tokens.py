@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
-from elspeth.contracts.plugins import Row
+from pydantic import TypeAdapter
+
+from elspeth.contracts.plugins import JsonObject, Row
 from elspeth.core.settings.wiring import Place
 
-__all__ = ["Branch", "Token", "independent"]
+__all__ = ["Branch", "Token", "changed_fields", "independent"]
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 
@@ -26,18 +28,32 @@ class Branch:
 class Token:
     """A token: the row that it carries with its hash, how many nodes it has visited, the branches it is on.
 
-    The innermost branch comes last. The row is never changed: a node that makes another one makes a new object, so
-    that what is recorded as one node's output is the next node's input. `error_hash` is that of the error which
-    diverted the token.
+    The row is never changed: a node that makes another one makes a new object, so that what is recorded as one node's
+    output is the next node's input. `row_index` is the place of its source row in the source. The innermost branch
+    comes last. `error_hash` is that of the error which diverted the token.
     """
 
     token_id: str
     row_id: str
+    row_index: int
     row: Row
     row_hash: str
     step: int = 0
     branches: tuple[Branch, ...] = ()
     error_hash: str | None = None
+
+    def state(self) -> JsonObject:
+        """The token as JSON, for the time that it waits at a node."""
+        state: JsonObject = _ADAPTER.dump_python(self)
+        return state
+
+    @classmethod
+    def restored(cls, state: object) -> Token:
+        """The token that `state` described in another process."""
+        return _ADAPTER.validate_python(state)
+
+
+_ADAPTER: TypeAdapter[Token] = TypeAdapter(Token)
 
 
 def independent(row: Row) -> Row:
@@ -45,3 +61,9 @@ def independent(row: Row) -> Row:
     if all(type(value) in _ATOMS for value in row.values()):
         return dict(row)
     return copy.deepcopy(row)
+
+
+def changed_fields(before: Row, after: Row) -> list[str]:
+    """The fields that one row has and the other has not, or has with another value; sorted."""
+    changed = [name for name in after if name not in before or before[name] != after[name]]
+    return sorted(changed + [name for name in before if name not in after])

@@ -3,7 +3,8 @@
 The engine makes a plugin from its validated options and drives it in one order. A source is read once, from its first
 row to its last. Transforms get a row at a time, aggregations a batch at a time. A sink is opened before the first row,
 takes rows, is synced whenever the engine is about to commit what it took, and is finished; only after a committed
-record names the finished bytes is it published.
+record names the finished bytes is it published. A run that was stopped reopens its sinks where the last commit left
+them.
 """
 
 from __future__ import annotations
@@ -157,6 +158,10 @@ class CallingTransform(Transform):
     def result(self, row: Row, response: JsonObject) -> Row | RowError:
         """What the answer makes of the row, which may be changed; an exception is recorded as an error of the row."""
 
+    def comparable(self, response: JsonObject) -> JsonObject:
+        """What of an answer must be the same when the same is asked again: all of it, unless the plugin says less."""
+        return response
+
     def close(self) -> None:
         """Let go of connections: no more calls will be made."""
 
@@ -200,12 +205,30 @@ class Sink(Plugin):
         """Return when every row taken so far survives a power cut."""
 
     @abstractmethod
+    def position(self) -> JsonObject:
+        """How far the output has come, asked for after `sync`: what `reopen` needs to go on from here."""
+
+    @abstractmethod
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Go on from a position, in another process: what was staged after it is dropped.
+
+        PluginError when what was staged before it is gone or was altered.
+        """
+
+    @abstractmethod
     def finish(self) -> StagedOutput | None:
         """Take no more rows; what will be published, or None when the sink makes nothing that can be named."""
 
     @abstractmethod
     def publish(self) -> None:
         """Make the finished output visible, completely or not at all. Doing it again changes nothing."""
+
+    @abstractmethod
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
+        """Whether a finished output is in place, asked when a run stopped while it was published.
+
+        If it is, what is left of the staging is removed.
+        """
 
     @abstractmethod
     def close(self) -> str | None:

@@ -1,36 +1,40 @@
-"""The plugins that come with elspeth."""
+"""The plugins that come with elspeth: where each is, so that only those a pipeline names are imported."""
 
 from __future__ import annotations
 
-from elspeth.plugins.aggregations.batch_replicate import BatchReplicateAggregation
-from elspeth.plugins.aggregations.batch_stats import BatchStatsAggregation
-from elspeth.plugins.base import Plugin
-from elspeth.plugins.hookspecs import hookimpl
-from elspeth.plugins.sinks.csv import CsvSink
-from elspeth.plugins.sinks.database import DatabaseSink
-from elspeth.plugins.sinks.json import JsonSink
-from elspeth.plugins.sinks.jsonl import JsonlSink
-from elspeth.plugins.sinks.null import NullSink
-from elspeth.plugins.sinks.parquet import ParquetSink
-from elspeth.plugins.sources.csv import CsvSource
-from elspeth.plugins.sources.json import JsonlSource, JsonSource
-from elspeth.plugins.sources.null import NullSource
-from elspeth.plugins.sources.parquet import ParquetSource
-from elspeth.plugins.sources.sql import SqlSource
-from elspeth.plugins.transforms.field_mapper import FieldMapperTransform
-from elspeth.plugins.transforms.json_explode import JsonExplodeTransform
-from elspeth.plugins.transforms.keyword_filter import KeywordFilterTransform
-from elspeth.plugins.transforms.passthrough import PassthroughTransform
+from collections.abc import Mapping
 
-__all__ = ["elspeth_plugins"]
+from elspeth.contracts.plugins import PluginKind
 
+__all__ = ["BUILTIN"]
 
-@hookimpl
-def elspeth_plugins() -> list[type[Plugin]]:
-    """The plugin classes of this package."""
-    return [
-        *(CsvSource, JsonSource, JsonlSource, NullSource, ParquetSource, SqlSource),
-        *(FieldMapperTransform, JsonExplodeTransform, KeywordFilterTransform, PassthroughTransform),
-        *(BatchReplicateAggregation, BatchStatsAggregation),
-        *(CsvSink, DatabaseSink, JsonSink, JsonlSink, NullSink, ParquetSink),
-    ]
+BUILTIN: Mapping[PluginKind, Mapping[str, str]] = {
+    PluginKind.SOURCE: {
+        "csv": "elspeth.plugins.sources.csv.CsvSource",
+        "json": "elspeth.plugins.sources.json.JsonSource",
+        "jsonl": "elspeth.plugins.sources.json.JsonlSource",
+        "null": "elspeth.plugins.sources.null.NullSource",
+        "parquet": "elspeth.plugins.sources.parquet.ParquetSource",
+        "sql": "elspeth.plugins.sources.sql.SqlSource",
+    },
+    PluginKind.TRANSFORM: {
+        "field_mapper": "elspeth.plugins.transforms.field_mapper.FieldMapperTransform",
+        "json_explode": "elspeth.plugins.transforms.json_explode.JsonExplodeTransform",
+        "keyword_filter": "elspeth.plugins.transforms.keyword_filter.KeywordFilterTransform",
+        "llm": "elspeth.plugins.transforms.llm.LlmTransform",
+        "passthrough": "elspeth.plugins.transforms.passthrough.PassthroughTransform",
+    },
+    PluginKind.AGGREGATION: {
+        "batch_replicate": "elspeth.plugins.aggregations.batch_replicate.BatchReplicateAggregation",
+        "batch_stats": "elspeth.plugins.aggregations.batch_stats.BatchStatsAggregation",
+    },
+    PluginKind.SINK: {
+        "csv": "elspeth.plugins.sinks.csv.CsvSink",
+        "database": "elspeth.plugins.sinks.database.DatabaseSink",
+        "json": "elspeth.plugins.sinks.json.JsonSink",
+        "jsonl": "elspeth.plugins.sinks.jsonl.JsonlSink",
+        "null": "elspeth.plugins.sinks.null.NullSink",
+        "parquet": "elspeth.plugins.sinks.parquet.ParquetSink",
+    },
+}
+"""The qualified name of each class by its kind and by the name that settings give it."""

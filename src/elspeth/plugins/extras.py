@@ -6,7 +6,16 @@ from types import ModuleType
 
 from elspeth.contracts.plugins import PluginError
 
-__all__ = ["require_pyarrow"]
+__all__ = ["require_llm", "require_pyarrow"]
+
+
+def require_llm(plugin: str) -> None:
+    """PluginError that says how to install httpx and Jinja2, if they are not there."""
+    try:
+        import httpx  # noqa: F401, PLC0415  an extra
+        import jinja2  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise PluginError(f"plugin {plugin!r} needs httpx and jinja2: pip install 'elspeth[llm]'") from error
 
 
 def require_pyarrow(plugin: str) -> tuple[ModuleType, ModuleType]:

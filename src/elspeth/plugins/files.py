@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from io import BufferedWriter
+from io import BufferedRandom, BufferedWriter
 from pathlib import Path
+from typing import cast
 
-from elspeth.contracts.plugins import PluginError, StagedOutput
+from elspeth.contracts.plugins import JsonObject, PluginError, StagedOutput
 
 __all__ = ["StagedFile"]
+
+_BLOCK = 1 << 20
 
 
 class StagedFile:
@@ -19,20 +22,57 @@ class StagedFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._staging: Path | None = None
-        self._file: BufferedWriter | None = None
+        self._file: BufferedRandom | BufferedWriter | None = None
         self._hash = hashlib.sha256()
         self._size = 0
 
     def open(self, staging_name: str) -> None:
-        """Create the staging file, and the directories above it; refuses a final path that is a directory."""
+        """Create the staging file, and the directories above it; refuses a final path that is a directory.
+
+        A file of that name is what a process left that was stopped before anything of it was recorded.
+        """
         if self._path.is_dir():
             raise PluginError(f"{self._path} is a directory: a sink needs the path of a file")
-        self._staging = self._path.with_name(f".{self._path.name}.{staging_name}.partial")
+        self._staging = self._staging_path(staging_name)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._staging.open("xb")
+            self._file = self._staging.open("wb")
+            _sync_directory(self._path.parent)
         except OSError as error:
             raise PluginError(f"{self._staging} cannot be created: {error.strerror}") from error
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Go on after the first bytes of the staging file, which are proved to be those of the position."""
+        self._staging = self._staging_path(staging_name)
+        self._hash, self._size = hashlib.sha256(), cast("int", position["bytes"])
+        try:
+            self._file = self._staging.open("r+b")
+            for start in range(0, self._size, _BLOCK):
+                self._hash.update(self._file.read(min(_BLOCK, self._size - start)))
+            if self._hash.hexdigest() != position["sha256"]:
+                raise PluginError(
+                    f"{self._staging} is not what the run wrote: expected {self._size} bytes with SHA-256 "
+                    f"{position['sha256']}, got {self._hash.hexdigest()}; restore the file, or run the pipeline anew"
+                )
+            self._file.truncate(self._size)
+        except OSError as error:
+            raise self._failed("opened again", error) from error
+
+    def position(self) -> JsonObject:
+        """Size and SHA-256 of what was written so far."""
+        return {"bytes": self._size, "sha256": self._hash.hexdigest()}
+
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
+        """Whether the finished file has been renamed to its final name."""
+        try:
+            if self._staging_path(staging_name).exists():
+                return False
+            with self._path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == output.content_hash
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise PluginError(f"{self._path} cannot be read: {error.strerror}") from error
 
     @property
     def staging(self) -> Path:
@@ -97,7 +137,14 @@ class StagedFile:
         if self.close() is not None and self._staging is not None:
             self._staging.unlink(missing_ok=True)
 
-    def _opened(self) -> BufferedWriter:
+    def remove(self, staging_name: str) -> None:
+        """Remove the staging file that another process left, if there is one."""
+        self._staging_path(staging_name).unlink(missing_ok=True)
+
+    def _staging_path(self, staging_name: str) -> Path:
+        return self._path.with_name(f".{self._path.name}.{staging_name}.partial")
+
+    def _opened(self) -> BufferedRandom | BufferedWriter:
         if self._file is None:
             raise PluginError(f"{self._path} is not open")
         return self._file

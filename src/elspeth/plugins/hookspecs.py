@@ -17,10 +17,9 @@ import pluggy
 
 from elspeth.plugins.base import Plugin
 
-__all__ = ["ENTRY_POINT_GROUP", "PROJECT", "PluginSpecification", "hookimpl"]
+__all__ = ["PROJECT", "PluginSpecification", "hookimpl"]
 
 PROJECT = "elspeth"
-ENTRY_POINT_GROUP = "elspeth.plugins"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

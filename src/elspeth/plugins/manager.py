@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from types import MappingProxyType
+from typing import cast
 
-import pluggy
 from pydantic import BaseModel
 
 from elspeth.contracts.plugins import PluginKind
 from elspeth.plugins.base import Aggregation, Plugin, Sink, Source, Transform
-from elspeth.plugins.hookspecs import ENTRY_POINT_GROUP, PROJECT, PluginSpecification
+from elspeth.plugins.builtin import BUILTIN
 
-__all__ = ["PluginManager", "PluginRegistrationError"]
+__all__ = ["ENTRY_POINT_GROUP", "PluginManager", "PluginRegistrationError"]
 
-PluginT = TypeVar("PluginT", bound=Plugin)
+ENTRY_POINT_GROUP = "elspeth.plugins"
 
-_BUILTIN = "elspeth.plugins.builtin"
+_BASES: Mapping[PluginKind, type[Plugin]] = {
+    PluginKind.SOURCE: Source,
+    PluginKind.TRANSFORM: Transform,
+    PluginKind.AGGREGATION: Aggregation,
+    PluginKind.SINK: Sink,
+}
+
+Places = Mapping[PluginKind, Mapping[str, str]]
+"""Qualified names of plugin classes by kind and name."""
 
 
 class PluginRegistrationError(Exception):
@@ -26,95 +34,95 @@ class PluginRegistrationError(Exception):
 
 
 class PluginManager:
-    """The plugins that settings may name. Implements the catalogue that settings are checked against."""
+    """The plugins that settings may name. Implements the catalogue that settings are checked against.
 
-    def __init__(self, plugins: Iterable[type[Plugin]]) -> None:
-        self._sources: dict[str, type[Source]] = {}
-        self._transforms: dict[str, type[Transform]] = {}
-        self._aggregations: dict[str, type[Aggregation]] = {}
-        self._sinks: dict[str, type[Sink]] = {}
+    Those of which only the place is given are imported when they are first asked for.
+    """
+
+    def __init__(self, plugins: Iterable[type[Plugin]], places: Places = MappingProxyType({})) -> None:
+        self._known: dict[PluginKind, dict[str, type[Plugin] | str]] = {
+            kind: dict(places.get(kind, {})) for kind in PluginKind
+        }
         for plugin in plugins:
             self._register(plugin)
 
     @classmethod
     def installed(cls) -> PluginManager:
         """All plugins of this installation; PluginRegistrationError when a package's plugins cannot be loaded."""
-        manager = pluggy.PluginManager(PROJECT)
-        manager.add_hookspecs(PluginSpecification)
-        manager.register(import_module(_BUILTIN), _BUILTIN)
-        for entry_point in entry_points(group=ENTRY_POINT_GROUP):
-            manager.register(_load(entry_point), entry_point.value)
-        offers: list[Iterable[type[Plugin]]] = manager.hook.elspeth_plugins()
-        return cls(plugin for offer in offers for plugin in offer)
+        return cls(_offered(), BUILTIN)
 
     def _register(self, plugin: type[Plugin]) -> None:
-        if issubclass(plugin, Source):
-            _add(self._sources, plugin)
-        elif issubclass(plugin, Transform):
-            _add(self._transforms, plugin)
-        elif issubclass(plugin, Aggregation):
-            _add(self._aggregations, plugin)
-        elif issubclass(plugin, Sink):
-            _add(self._sinks, plugin)
-        else:
+        kind = next((kind for kind, base in _BASES.items() if issubclass(plugin, base)), None)
+        if kind is None:
             expected = "a subclass of Source, Transform, Aggregation or Sink"
             raise PluginRegistrationError(f"{_origin(plugin)} is no plugin: expected {expected}")
+        other = self._known[kind].setdefault(plugin.name, plugin)
+        if other is not plugin and other != _origin(plugin):
+            raise PluginRegistrationError(
+                f"two {kind} plugins are named {plugin.name!r}: {_origin(other)} and {_origin(plugin)}; "
+                "uninstall one of the packages"
+            )
 
     def names(self, kind: PluginKind) -> Sequence[str]:
         """Names of the known plugins of a kind, sorted."""
-        return sorted(self._of(kind))
+        return sorted(self._known[kind])
 
     def options_model(self, kind: PluginKind, name: str) -> type[BaseModel]:
         """The model that validates a plugin's options; KeyError for an unknown name."""
-        return self._of(kind)[name].options_model
+        return self._class(kind, name).options_model
 
     def expands(self, name: str) -> bool:
         """Whether a transform may make several rows of one; KeyError for an unknown name."""
-        return self._transforms[name].expands
+        return cast(type[Transform], self._class(PluginKind.TRANSFORM, name)).expands
 
     def all(self) -> list[type[Plugin]]:
         """Every plugin, in the order of kinds in a pipeline, by name."""
-        return [self._of(kind)[name] for kind in PluginKind for name in self.names(kind)]
+        return [self._class(kind, name) for kind in PluginKind for name in self.names(kind)]
 
     def source(self, name: str, options: Mapping[str, object]) -> Source:
         """Make a source; KeyError for an unknown name, pydantic's ValidationError for bad options."""
-        return _made(self._sources[name], options)
+        return cast(Source, self._made(PluginKind.SOURCE, name, options))
 
     def transform(self, name: str, options: Mapping[str, object]) -> Transform:
         """Make a transform; KeyError for an unknown name, pydantic's ValidationError for bad options."""
-        return _made(self._transforms[name], options)
+        return cast(Transform, self._made(PluginKind.TRANSFORM, name, options))
 
     def aggregation(self, name: str, options: Mapping[str, object]) -> Aggregation:
         """Make an aggregation; KeyError for an unknown name, pydantic's ValidationError for bad options."""
-        return _made(self._aggregations[name], options)
+        return cast(Aggregation, self._made(PluginKind.AGGREGATION, name, options))
 
     def sink(self, name: str, options: Mapping[str, object]) -> Sink:
         """Make a sink; KeyError for an unknown name, pydantic's ValidationError for bad options."""
-        return _made(self._sinks[name], options)
+        return cast(Sink, self._made(PluginKind.SINK, name, options))
 
-    def _of(self, kind: PluginKind) -> Mapping[str, type[Plugin]]:
-        match kind:
-            case PluginKind.SOURCE:
-                return self._sources
-            case PluginKind.TRANSFORM:
-                return self._transforms
-            case PluginKind.AGGREGATION:
-                return self._aggregations
-            case PluginKind.SINK:
-                return self._sinks
+    def _made(self, kind: PluginKind, name: str, options: Mapping[str, object]) -> Plugin:
+        plugin = self._class(kind, name)
+        return plugin(plugin.options_model.model_validate(options))
 
-
-def _made(plugin: type[PluginT], options: Mapping[str, object]) -> PluginT:
-    return plugin(plugin.options_model.model_validate(options))
+    def _class(self, kind: PluginKind, name: str) -> type[Plugin]:
+        found = self._known[kind][name]
+        if isinstance(found, str):
+            module, _, class_name = found.rpartition(".")
+            found = self._known[kind][name] = cast(type[Plugin], getattr(import_module(module), class_name))
+        return found
 
 
-def _add(known: dict[str, type[PluginT]], plugin: type[PluginT]) -> None:
-    other = known.setdefault(plugin.name, plugin)
-    if other is not plugin:
-        raise PluginRegistrationError(
-            f"two {plugin.kind} plugins are named {plugin.name!r}: {_origin(other)} and {_origin(plugin)}; "
-            "uninstall one of the packages"
-        )
+def _offered() -> Iterator[type[Plugin]]:
+    """The plugins of other packages."""
+    modules = [(_load(entry_point), entry_point.value) for entry_point in entry_points(group=ENTRY_POINT_GROUP)]
+    if not modules:
+        return
+    import pluggy  # noqa: PLC0415  start time, where nothing else is installed
+
+    from elspeth.plugins.hookspecs import PROJECT, PluginSpecification  # noqa: PLC0415
+
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(PluginSpecification)
+    for module, name in modules:
+        manager.register(module, name)
+    offers: list[Iterable[type[Plugin]]] = manager.hook.elspeth_plugins()
+    for offer in offers:
+        yield from offer
 
 
 def _load(entry_point: EntryPoint) -> object:
@@ -127,5 +135,5 @@ def _load(entry_point: EntryPoint) -> object:
         ) from error
 
 
-def _origin(plugin: type[Plugin]) -> str:
-    return f"{plugin.__module__}.{plugin.__qualname__}"
+def _origin(plugin: type[Plugin] | str) -> str:
+    return plugin if isinstance(plugin, str) else f"{plugin.__module__}.{plugin.__qualname__}"

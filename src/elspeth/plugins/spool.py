@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
-from elspeth.contracts.plugins import Row
+from elspeth.contracts.plugins import JsonObject, Row
 from elspeth.plugins.files import StagedFile
 from elspeth.plugins.sinks.file import json_text
 
@@ -38,6 +39,15 @@ class RowSpool:
         """Return when every row is on the disk."""
         self._file.sync()
 
+    def position(self) -> JsonObject:
+        """How far the file has come: bytes, their hash, and rows."""
+        return {**self._file.position(), "rows": self.rows}
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Go on from a position; PluginError when what was before it is gone or was altered."""
+        self._file.reopen(staging_name, position)
+        self.rows = cast("int", position["rows"])
+
     def finish(self) -> None:
         """Take no more rows."""
         output = self._file.finish("spool")
@@ -52,6 +62,10 @@ class RowSpool:
     def close(self) -> str | None:
         """Close the file and leave it; its path."""
         return self._file.close()
+
+    def remove(self, staging_name: str) -> None:
+        """Remove the file that another process left."""
+        self._file.remove(staging_name)
 
     def discard(self) -> None:
         """Remove the file."""

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from elspeth.cli.database import DatabaseOption, database_url
+from elspeth.cli.evidence import evidence_errors_reported
 from elspeth.cli.failures import failures_reported
 from elspeth.cli.migration_display import migration_display
 from elspeth.cli.options import ExitCode, JsonOption
@@ -49,8 +50,14 @@ def check(
     seals: Annotated[
         bool, typer.Option("--seals/--no-seals", help="Compute the seals of all runs anew, or only look at the epoch.")
     ] = True,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key that must have signed every seal."),
+    ] = None,
 ) -> None:
     """End with exit code 0 if the database is of this version's epoch and its sealed runs are unchanged, else 1."""
+    if key is not None and not seals:
+        raise typer.BadParameter("--key and --no-seals contradict each other: give one of them")
     from elspeth.core.landscape.engines import parsed_url, shown  # noqa: PLC0415  start time
     from elspeth.core.landscape.errors import LandscapeError  # noqa: PLC0415
     from elspeth.core.landscape.migration.messages import message_of  # noqa: PLC0415
@@ -74,8 +81,8 @@ def check(
     unchanged = True
     # Whoever edits records drops their triggers first: then the database differs, and its seals say more.
     if seals and epoch == EPOCH:
-        with failures_reported():
-            unchanged = seals_hold(url)
+        with failures_reported(), evidence_errors_reported():
+            unchanged = seals_hold(url, key)
     if kind is not Condition.CURRENT or not unchanged:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -128,7 +135,13 @@ def migrate(
         ("backup", "none" if done.backup is None else str(done.backup)),
         *((f"rows of {table}", f"{rows:,}") for table, rows in done.rows.items()),
     ]
+    if done.seals is not None:
+        lines.append(("seals", done.seals.verdict))
     typer.echo(aligned(lines))
+    if done.seals is not None and done.seals.faults:
+        for fault in done.seals.faults:
+            typer.echo(f"{fault} (before the migration, which changed no value)", err=True)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command("runs")

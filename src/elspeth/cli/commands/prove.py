@@ -29,16 +29,14 @@ def prove(
 
         with record_display("prove") as progress:
             proof = proofs.prove(bag, record_type, identity, progress=progress)
-        data = proof.to_bytes()
-        # A crash here leaves a part of the proof, which no verifier accepts.
-        output.write_bytes(data)
+        size = proofs.write_proof(proof, output)
     place = f"line {proof.index + 1:,} of {proof.statement.record_count:,}"
     signed = "unsigned" if proof.envelope is None else f"signed by {proof.envelope.keyid}"
     typer.echo(
         aligned(
             [
                 ("record", f"{record_type} {identity}, {place}"),
-                ("proof", f"{output} ({len(data):,} bytes)"),
+                ("proof", f"{output} ({size:,} bytes)"),
                 ("bag", signed),
             ]
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from elspeth.contracts.audit import NodeStatePending
@@ -11,6 +11,7 @@ from elspeth.contracts.expressions import EvaluationError, Expression
 from elspeth.contracts.plugins import Row, RowError
 from elspeth.contracts.routing import CONTINUE
 from elspeth.core.canonical import stable_hash
+from elspeth.core.landscape.recording.held import HeldItem
 from elspeth.core.settings.model import AggregationSettings
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.flow import Failure, Flow
@@ -49,6 +50,8 @@ class AggregationStep:
     The trigger's condition sees the row that arrives, and `batch_count` and `batch_age_seconds` with it counted in.
     """
 
+    is_ordered = True
+
     def __init__(
         self,
         flow: Flow,
@@ -83,6 +86,7 @@ class AggregationStep:
         recorder.add_batch_member(batch.batch_id, token.token_id, len(batch.members), run_id=run_id)
         recorder.record_token_outcome(run_id, token.token_id, RowOutcome.BUFFERED, batch_id=batch.batch_id)
         batch.members.append(_Member(token=token, state=self._flow.wait(visit), row=row))
+        self._flow.held.put(self._node_id, token.token_id, lambda: {"batch_id": batch.batch_id, "token": token.state()})
         if self._trigger.count is not None and len(batch.members) >= self._trigger.count:
             self._execute(batch, TriggerType.COUNT, f"count={len(batch.members)}")
         elif fires and self._condition is not None:
@@ -98,6 +102,16 @@ class AggregationStep:
         """Process the open batch: nothing more will come."""
         if self._batch is not None:
             self._execute(self._batch, TriggerType.END_OF_SOURCE, "the source has no more rows")
+
+    def restore(self, items: Sequence[HeldItem]) -> None:
+        """Open the batch again that waited when another process stopped; its age counts from now."""
+        states = self._flow.waiting_states(self._node_id) if items else {}
+        for each in items:
+            token = Token.restored(each.state["token"])
+            if self._batch is None:
+                self._batch = _OpenBatch(batch_id=str(each.state["batch_id"]), since=self._clock(), members=[])
+            row = self._validator.validate(token.row)
+            self._batch.members.append(_Member(token=token, state=states[token.token_id], row=row))
 
     def _condition_holds(self, row: Row) -> bool:
         if self._condition is None:
@@ -115,6 +129,9 @@ class AggregationStep:
     def _execute(self, batch: _OpenBatch, trigger: TriggerType, reason: str) -> None:
         """Process a batch, and record what came of it. A crash before the commit leaves it open with its members."""
         self._batch = None
+        self._flow.batches += 1
+        for member in batch.members:
+            self._flow.held.drop(self._node_id, member.token.token_id)
         recorder, run_id = self._flow.recorder, self._flow.run_id
         recorder.update_batch_status(
             batch.batch_id,
@@ -177,7 +194,12 @@ class AggregationStep:
             made = self._flow.recorder.create_token(last.row_id, run_id=self._flow.run_id)
             self._record_output(batch, made.token_id)
             token = Token(
-                token_id=made.token_id, row_id=last.row_id, row=output.row, row_hash=output.row_hash, step=step
+                token_id=made.token_id,
+                row_id=last.row_id,
+                row_index=last.row_index,
+                row=output.row,
+                row_hash=output.row_hash,
+                step=step,
             )
             self._flow.send(token, self._place, CONTINUE)
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pydantic import TypeAdapter
+
 from elspeth.contracts.audit import NodeStatePending
 from elspeth.contracts.enums import NodeStateStatus, RowOutcome
-from elspeth.contracts.plugins import Row
+from elspeth.contracts.plugins import JsonObject, Row
 from elspeth.contracts.routing import CONTINUE
 from elspeth.core.canonical import stable_hash
+from elspeth.core.landscape.recording.held import HeldItem
 from elspeth.core.settings.model import CoalesceSettings
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.flow import Failure, Flow
@@ -40,6 +43,21 @@ class _Meeting:
     refusal: Failure | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HeldMeeting:
+    """A meeting as it is kept for another process: tokens that wait, and branches that need not be waited for."""
+
+    outer: tuple[Branch, ...]
+    arrived: dict[str, Token]
+    gone: tuple[str, ...]
+    is_decided: bool
+    join_group: str | None
+    refusal: Failure | None
+
+
+_HELD: TypeAdapter[_HeldMeeting] = TypeAdapter(_HeldMeeting)
+
+
 class CoalesceStep:
     """Waits for the branches of each fork, and merges what arrives as the policy says.
 
@@ -47,6 +65,8 @@ class CoalesceStep:
     first, `best_effort` when all have arrived or are known never to. Once no branch is outstanding, or after the
     timeout, what can still be decided is decided with those that arrived. Memory holds the forks that are not complete.
     """
+
+    is_ordered = True
 
     def __init__(self, flow: Flow, place: Place, settings: CoalesceSettings, clock: Callable[[], float]) -> None:
         self._flow = flow
@@ -68,7 +88,7 @@ class CoalesceStep:
             self._decide(meeting, is_final=False)
         else:
             self._end_late(meeting, arrival)
-        self._forget(meeting)
+        self._note(meeting)
 
     def lose(self, branches: Sequence[Branch]) -> None:
         """Learn that the innermost of these branches will never arrive."""
@@ -76,7 +96,7 @@ class CoalesceStep:
         meeting.lost.add(branches[-1].name)
         if meeting.group in self._undecided:
             self._decide(meeting, is_final=False)
-        self._forget(meeting)
+        self._note(meeting)
 
     def release_due(self, now: float) -> None:
         """Decide for the forks whose timeout has passed."""
@@ -86,12 +106,35 @@ class CoalesceStep:
             if oldest.since + timeout > now:
                 return
             self._decide(oldest, is_final=True)
+            self._note(oldest)
 
     def release_all(self) -> None:
         """Decide for every fork: nothing more will come."""
         while self._undecided:
             self._decide(next(iter(self._undecided.values())), is_final=True)
+        for group in self._meetings:
+            self._flow.held.drop(self._node_id, group)
         self._meetings.clear()
+
+    def restore(self, items: Sequence[HeldItem]) -> None:
+        """Wait for the branches that were waited for when another process stopped; timeouts count from now."""
+        states = self._flow.waiting_states(self._node_id) if items else {}
+        for each in items:
+            held = _HELD.validate_python(each.state)
+            meeting = _Meeting(
+                group=each.item,
+                outer=held.outer,
+                since=self._clock(),
+                arrived={
+                    name: _Arrival(token=token, state=states[token.token_id]) for name, token in held.arrived.items()
+                },
+                lost=set(held.gone),
+                join_group=held.join_group,
+                refusal=held.refusal,
+            )
+            self._meetings[each.item] = meeting
+            if not held.is_decided:
+                self._undecided[each.item] = meeting
 
     def _meeting(self, branches: Sequence[Branch]) -> _Meeting:
         group = branches[-1].group
@@ -103,9 +146,28 @@ class CoalesceStep:
     def _outstanding(self, meeting: _Meeting) -> list[str]:
         return [name for name in self._settings.branches if name not in meeting.arrived and name not in meeting.lost]
 
-    def _forget(self, meeting: _Meeting) -> None:
-        if not self._outstanding(meeting):
+    def _note(self, meeting: _Meeting) -> None:
+        """Keep a meeting for the next commit, or forget it when no branch is outstanding."""
+        if self._outstanding(meeting):
+            self._flow.held.put(self._node_id, meeting.group, lambda: self._state(meeting))
+        else:
             self._meetings.pop(meeting.group, None)
+            self._flow.held.drop(self._node_id, meeting.group)
+
+    def _state(self, meeting: _Meeting) -> JsonObject:
+        is_decided = meeting.group not in self._undecided
+        arrived = {} if is_decided else {name: each.token for name, each in meeting.arrived.items()}
+        gone = tuple(sorted(meeting.lost | meeting.arrived.keys() - arrived.keys()))
+        held = _HeldMeeting(
+            outer=meeting.outer,
+            arrived=arrived,
+            gone=gone,
+            is_decided=is_decided,
+            join_group=meeting.join_group,
+            refusal=meeting.refusal,
+        )
+        state: JsonObject = _HELD.dump_python(held)
+        return state
 
     def _decide(self, meeting: _Meeting, *, is_final: bool) -> None:
         """Merge if the policy is satisfied; give up if it can no longer be."""
@@ -151,7 +213,13 @@ class CoalesceStep:
             )
             flow.end(arrival.token, RowOutcome.COALESCED, join_group_id=merged.join_group_id)
         token = Token(
-            token_id=merged.token_id, row_id=row_id, row=row, row_hash=row_hash, step=step, branches=meeting.outer
+            token_id=merged.token_id,
+            row_id=row_id,
+            row_index=next(iter(arrivals.values())).token.row_index,
+            row=row,
+            row_hash=row_hash,
+            step=step,
+            branches=meeting.outer,
         )
         flow.send(token, self._place, CONTINUE)
 

@@ -19,6 +19,8 @@ __all__ = ["GateStep"]
 class GateStep:
     """Evaluates the condition for each token's row. `joins` names the coalesce that waits for a branch."""
 
+    is_ordered = False
+
     def __init__(
         self, flow: Flow, place: Place, settings: GateSettings, condition: Expression, joins: Mapping[str, Place]
     ) -> None:
@@ -71,6 +73,7 @@ class GateStep:
             made = Token(
                 token_id=child.token_id,
                 row_id=token.row_id,
+                row_index=token.row_index,
                 row=token.row,
                 row_hash=token.row_hash,
                 step=token.step,

@@ -16,6 +16,8 @@ __all__ = ["SinkStep"]
 class SinkStep:
     """Hands rows to one sink. The sink only stages them: nothing is visible before the run's end."""
 
+    is_ordered = True
+
     def __init__(self, flow: Flow, name: str, sink: OpenSink, *, is_output: bool) -> None:
         self._flow = flow
         self._name = name

@@ -10,7 +10,7 @@ from elspeth.contracts.routing import CONTINUE
 from elspeth.core.canonical import stable_hash
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.flow import Failure, Flow, Visit
-from elspeth.engine.tokens import Token, independent
+from elspeth.engine.tokens import Token, changed_fields, independent
 from elspeth.plugins.base import Transform
 from elspeth.plugins.coercion import RowValidator
 
@@ -25,6 +25,8 @@ class _Output:
 
 class TransformStep:
     """Hands each token's row to the plugin. Whatever goes wrong with a row is recorded, and the run goes on."""
+
+    is_ordered = False
 
     def __init__(self, flow: Flow, place: Place, plugin: Transform) -> None:
         self._flow = flow
@@ -81,6 +83,7 @@ class TransformStep:
             made = Token(
                 token_id=child.token_id,
                 row_id=token.row_id,
+                row_index=token.row_index,
                 row=output.row,
                 row_hash=output.row_hash,
                 step=token.step,
@@ -89,9 +92,7 @@ class TransformStep:
             flow.send(made, self._place, CONTINUE)
 
     def _reason(self, before: Row, after: Row) -> dict[str, object]:
-        changed = [name for name in after if name not in before or before[name] != after[name]]
-        removed = [name for name in before if name not in after]
-        return {"action": self._plugin.name, "fields_modified": sorted(changed + removed)}
+        return {"action": self._plugin.name, "fields_modified": changed_fields(before, after)}
 
 
 def _kind(value: object) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import cast
 
-from elspeth.contracts.plugins import Row
+from elspeth.contracts.plugins import JsonObject, Row
 from elspeth.plugins.sinks.file import FileSink, FileSinkOptions, json_text
 
 __all__ = ["CsvSink"]
@@ -43,6 +44,15 @@ class CsvSink(FileSink):
         if self._columns is None:
             self._columns, self._known = columns, frozenset(columns)
         return content
+
+    def state(self) -> JsonObject:
+        """The columns, once there are any."""
+        return {"columns": self._columns}
+
+    def restore(self, state: JsonObject) -> None:
+        """The columns of the first row."""
+        self._columns = cast("list[str] | None", state["columns"])
+        self._known = frozenset(self._columns or ())
 
     def ending(self) -> bytes:
         """Nothing; the header alone if there was no row and the schema names the columns."""

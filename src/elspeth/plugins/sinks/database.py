@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from elspeth.contracts.plugins import PluginError, Row, RowRejectedError, StagedOutput
+from elspeth.contracts.plugins import JsonObject, PluginError, Row, RowRejectedError, StagedOutput
 from elspeth.plugins.base import FilePath, PluginOptions, Sink
 from elspeth.plugins.coercion import RowValidator
 from elspeth.plugins.databases import DatabaseUrl, database_reason, make_room
@@ -84,20 +84,17 @@ class DatabaseSink(Sink):
 
     def open(self, staging_name: str) -> None:
         """Look at the table and create the staging file; PluginError when one of them cannot be reached."""
-        self._run = staging_name
-        engine = self._engine()
-        try:
-            make_room(self._url)
-            inspector = inspect(engine)
-            if inspector.has_table(self._table):
-                self._known = frozenset(column["name"] for column in inspector.get_columns(self._table))
-        except OSError as error:
-            raise PluginError(f"{self._place} cannot be created: {error.strerror}") from error
-        except SQLAlchemyError as error:
-            raise PluginError(f"{self._place} cannot be reached: {database_reason(error)}") from error
-        finally:
-            engine.dispose()
+        self._look_at_table(staging_name)
         self._spool.open(staging_name)
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Look at the table again, and go on after the rows of the position."""
+        self._look_at_table(staging_name)
+        self._spool.reopen(staging_name, position)
+
+    def position(self) -> JsonObject:
+        """How far the rows have come."""
+        return self._spool.position()
 
     def write(self, row: Row) -> None:
         """Keep one row; RowRejectedError when it does not satisfy the schema or has a field that is no column."""
@@ -137,6 +134,24 @@ class DatabaseSink(Sink):
             engine.dispose()
         self._spool.discard()
 
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
+        """Whether the database says that it has the rows of the run."""
+        engine, columns = self._engine(), _publications().c
+        published = select(columns.content_hash).where(
+            columns.run_id == staging_name, columns.table_name == self._table
+        )
+        try:
+            with engine.connect() as connection:
+                is_there = inspect(connection).has_table(PUBLICATIONS)
+                is_in_place = is_there and connection.scalar(published) == output.content_hash
+        except SQLAlchemyError as error:
+            raise PluginError(f"{self._place} cannot be read: {database_reason(error)}") from error
+        finally:
+            engine.dispose()
+        if is_in_place:
+            self._spool.remove(staging_name)
+        return is_in_place
+
     def close(self) -> str | None:
         """Close the staging file; its path."""
         return self._spool.close()
@@ -144,6 +159,21 @@ class DatabaseSink(Sink):
     def discard(self) -> None:
         """Remove the staging file."""
         self._spool.discard()
+
+    def _look_at_table(self, staging_name: str) -> None:
+        self._run = staging_name
+        engine = self._engine()
+        try:
+            make_room(self._url)
+            inspector = inspect(engine)
+            if inspector.has_table(self._table):
+                self._known = frozenset(column["name"] for column in inspector.get_columns(self._table))
+        except OSError as error:
+            raise PluginError(f"{self._place} cannot be created: {error.strerror}") from error
+        except SQLAlchemyError as error:
+            raise PluginError(f"{self._place} cannot be reached: {database_reason(error)}") from error
+        finally:
+            engine.dispose()
 
     def _check_columns(self, row: Row) -> None:
         unknown = [name for name in row if self._known is not None and name not in self._known]

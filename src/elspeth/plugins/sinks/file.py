@@ -6,7 +6,7 @@ import json
 from abc import abstractmethod
 from pathlib import Path
 
-from elspeth.contracts.plugins import Row, RowRejectedError, StagedOutput
+from elspeth.contracts.plugins import JsonObject, Row, RowRejectedError, StagedOutput
 from elspeth.plugins.base import FilePath, PluginOptions, Sink
 from elspeth.plugins.coercion import RowValidator
 from elspeth.plugins.files import StagedFile
@@ -38,6 +38,13 @@ class FileSink(Sink):
     def ending(self) -> bytes:
         """What stands after the last row."""
 
+    def state(self) -> JsonObject:
+        """What `render` remembers of the rows before; nothing, unless a subclass says so."""
+        return {}
+
+    def restore(self, state: JsonObject) -> None:
+        """Remember what `state` said in another process."""
+
     def open(self, staging_name: str) -> None:
         """Create the staging file."""
         self._file.open(staging_name)
@@ -55,6 +62,15 @@ class FileSink(Sink):
         """Return when every row is on the disk."""
         self._file.sync()
 
+    def position(self) -> JsonObject:
+        """Size and hash of the file, and what the next row depends on."""
+        return {**self._file.position(), **self.state()}
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Go on after the rows of the position."""
+        self._file.reopen(staging_name, position)
+        self.restore(position)
+
     def finish(self) -> StagedOutput | None:
         """Complete the file."""
         self._file.write(self.ending())
@@ -63,6 +79,10 @@ class FileSink(Sink):
     def publish(self) -> None:
         """Rename the file to its final name."""
         self._file.publish()
+
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
+        """Whether the file is in place."""
+        return self._file.confirm(staging_name, output)
 
     def close(self) -> str | None:
         """Close the staging file; its path."""

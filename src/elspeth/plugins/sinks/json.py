@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from elspeth.contracts.plugins import Row
+from elspeth.contracts.plugins import JsonObject, Row
 from elspeth.plugins.sinks.file import FileSink, FileSinkOptions, json_text
 
 __all__ = ["JsonSink"]
@@ -24,6 +24,14 @@ class JsonSink(FileSink):
         before = b"[\n" if self._is_empty else b",\n"
         self._is_empty = False
         return before + content
+
+    def state(self) -> JsonObject:
+        """Whether there is an element yet."""
+        return {"is_empty": self._is_empty}
+
+    def restore(self, state: JsonObject) -> None:
+        """Whether there was one."""
+        self._is_empty = bool(state["is_empty"])
 
     def ending(self) -> bytes:
         """The end of the array."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from elspeth.contracts.enums import Determinism
-from elspeth.contracts.plugins import Row, StagedOutput
+from elspeth.contracts.plugins import JsonObject, Row, StagedOutput
 from elspeth.plugins.base import PluginOptions, Sink
 
 __all__ = ["NullSink"]
@@ -26,12 +26,23 @@ class NullSink(Sink):
     def sync(self) -> None:
         """Nothing to make durable."""
 
+    def position(self) -> JsonObject:
+        """Nothing to go on from."""
+        return {}
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Nothing to go on from."""
+
     def finish(self) -> StagedOutput | None:
         """No output."""
         return None
 
     def publish(self) -> None:
         """Nothing to show."""
+
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:  # noqa: ARG002  there is no output
+        """Nothing is missing."""
+        return True
 
     def close(self) -> str | None:
         """Nothing stays staged."""

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from elspeth.contracts.plugins import PluginError, Row, RowRejectedError, StagedOutput
+from elspeth.contracts.plugins import JsonObject, PluginError, Row, RowRejectedError, StagedOutput
 from elspeth.plugins.base import Sink
 from elspeth.plugins.coercion import RowValidator
 from elspeth.plugins.extras import require_pyarrow
@@ -61,6 +61,16 @@ class ParquetSink(Sink):
         """Return when every row is on the disk."""
         self._spool.sync()
 
+    def position(self) -> JsonObject:
+        """How far the rows have come."""
+        return self._spool.position()
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Go on after the rows of the position; the file itself is written at the end, from all rows."""
+        require_pyarrow(self.name)
+        self._file.open(staging_name)
+        self._spool.reopen(staging_name, position)
+
     def finish(self) -> StagedOutput | None:
         """Write the Parquet file from the rows."""
         self._spool.finish()
@@ -88,6 +98,13 @@ class ParquetSink(Sink):
         """Rename the file to its final name, and remove the rows."""
         self._file.publish()
         self._spool.discard()
+
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
+        """Whether the file is in place."""
+        is_in_place = self._file.confirm(staging_name, output)
+        if is_in_place:
+            self._spool.remove(staging_name)
+        return is_in_place
 
     def close(self) -> str | None:
         """Close the staging files; the path of the rows."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import select
+
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, new_id, now
 from elspeth_schema import records
 from elspeth_schema.contracts import Artifact, Checkpoint
@@ -12,8 +14,8 @@ from elspeth_schema.tables import artifacts_table, checkpoints_table
 
 __all__ = ["CHECKPOINT_FORMAT", "ArtifactRecording"]
 
-CHECKPOINT_FORMAT = 4
-"""Format of the aggregation state in checkpoints written by this version."""
+CHECKPOINT_FORMAT = 5
+"""Format of the sink state in checkpoints written by this version."""
 
 
 class ArtifactRecording(RecorderPart):
@@ -64,9 +66,10 @@ class ArtifactRecording(RecorderPart):
         node_id: str,
         sequence_number: int,
         *,
-        upstream_topology_hash: str,
-        checkpoint_node_config_hash: str,
+        upstream_topology_hash: str | None = None,
+        checkpoint_node_config_hash: str | None = None,
         aggregation_state: Mapping[str, Any] | None = None,
+        sink_state: Mapping[str, Any] | None = None,
         checkpoint_id: str | None = None,
     ) -> Checkpoint:
         """Record that everything up to a token's visit to a node is done and need not be done again."""
@@ -77,6 +80,7 @@ class ArtifactRecording(RecorderPart):
             node_id=node_id,
             sequence_number=sequence_number,
             aggregation_state_json=json_or_none(aggregation_state),
+            sink_state_json=json_or_none(sink_state),
             created_at=now(),
             upstream_topology_hash=upstream_topology_hash,
             checkpoint_node_config_hash=checkpoint_node_config_hash,
@@ -84,6 +88,18 @@ class ArtifactRecording(RecorderPart):
         )
         self._store.add(checkpoint)
         return checkpoint
+
+    def get_last_checkpoint(self, run_id: str) -> Checkpoint | None:
+        """The run's newest checkpoint, or None."""
+        columns = checkpoints_table.c
+        newest = (
+            select(columns.checkpoint_id)
+            .where(columns.run_id == run_id)
+            .order_by(columns.sequence_number.desc(), columns.checkpoint_id.desc())
+            .limit(1)
+        )
+        found = self._store.rows(newest)
+        return self._store.get_by_key(records.CHECKPOINT, run_id, str(found[0][0])) if found else None
 
     def get_checkpoints(self, run_id: str) -> list[Checkpoint]:
         """The run's checkpoints, in order."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from uuid_utils import uuid7
 
@@ -16,6 +16,9 @@ from elspeth.core.landscape.store import RecordStore
 from elspeth.core.payload_store import PayloadStore
 from elspeth_schema.checks import AuditIntegrityError
 
+if TYPE_CHECKING:
+    from elspeth.evidence.keys import Signer
+
 __all__ = ["RecorderPart", "json_or_none", "member_of", "new_id", "now", "storable_text", "tolerant"]
 
 E = TypeVar("E", bound=StrEnum)
@@ -24,9 +27,12 @@ E = TypeVar("E", bound=StrEnum)
 class RecorderPart:
     """A part of the recorder. Outside `unit_of_work` each call commits by itself."""
 
-    def __init__(self, db: LandscapeDB, *, payload_store: PayloadStore | None = None) -> None:
+    def __init__(
+        self, db: LandscapeDB, *, payload_store: PayloadStore | None = None, seal_signer: Signer | None = None
+    ) -> None:
         self._store = RecordStore(db)
         self._payloads = payload_store
+        self._seal_signer = seal_signer
 
     def unit_of_work(self) -> AbstractContextManager[None]:
         """Commit everything recorded in the block together, or nothing of it if the block raises. Units nest."""

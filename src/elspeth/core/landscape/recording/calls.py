@@ -6,7 +6,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import func, select
 
@@ -18,6 +18,9 @@ from elspeth_schema import records
 from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import Call, CallStatus, CallType, Operation, OperationStatus, OperationType
 from elspeth_schema.tables import calls_table, operations_table
+
+if TYPE_CHECKING:
+    from elspeth.evidence.keys import Signer
 
 __all__ = ["CallRecording"]
 
@@ -31,8 +34,10 @@ _TRACKED_PARENTS = 65_536
 class CallRecording(RecorderPart):
     """Calls about operations and external calls."""
 
-    def __init__(self, db: LandscapeDB, *, payload_store: PayloadStore | None = None) -> None:
-        super().__init__(db, payload_store=payload_store)
+    def __init__(
+        self, db: LandscapeDB, *, payload_store: PayloadStore | None = None, seal_signer: Signer | None = None
+    ) -> None:
+        super().__init__(db, payload_store=payload_store, seal_signer=seal_signer)
         self._next_index: OrderedDict[tuple[str, str], int] = OrderedDict()
 
     def allocate_call_index(self, state_id: str, *, run_id: str | None = None) -> int:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import delete
+
 from elspeth.core.canonical import stable_hash
+from elspeth.core.landscape.migration.bookkeeping import held_items_table
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now, storable_text
 from elspeth.core.landscape.reproducibility import grade_of
 from elspeth.core.landscape.seal import keep_secret, seal_run
@@ -54,7 +57,10 @@ class RunRecording(RecorderPart):
         *,
         reproducibility_grade: ReproducibilityGrade | str | None = None,
     ) -> Run:
-        """Record that a run ended, and seal its records: nothing may be recorded in it any more."""
+        """Record that a run ended, and seal its records: nothing may be recorded in it any more.
+
+        LandscapeError if the seal cannot be signed: the run stays open.
+        """
         before = self._store.require(records.RUN, run_id, run_id=run_id)
         new_status = member_of(RunStatus, status, call="complete_run")
         if not new_status.is_terminal:
@@ -70,7 +76,9 @@ class RunRecording(RecorderPart):
         )
         with self.unit_of_work():
             self._store.change(before, run)
-            seal_run(self._store.sent(), run_id)
+            connection = self._store.sent()
+            connection.execute(delete(held_items_table).where(held_items_table.c.run_id == run_id))
+            seal_run(connection, run_id, self._seal_signer)
         return run
 
     def finalize_run(self, run_id: str, status: RunStatus | str) -> Run:

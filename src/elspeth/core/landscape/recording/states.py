@@ -167,6 +167,17 @@ class StateRecording(RecorderPart):
         found = self._store.select(records.NODE_STATE, columns.run_id == token.run_id, columns.token_id == token_id)
         return sorted(found, key=lambda state: (state.step_index, state.attempt))
 
+    def get_waiting_states(self, run_id: str, node_id: str) -> dict[str, NodeStatePending]:
+        """The visits to a node whose result is still to come, by token."""
+        columns = node_states_table.c
+        found = self._store.select(
+            records.NODE_STATE,
+            columns.run_id == run_id,
+            columns.node_id == node_id,
+            columns.status == NodeStateStatus.PENDING,
+        )
+        return {state.token_id: state for state in found if isinstance(state, NodeStatePending)}
+
     def record_routing_event(
         self,
         state_id: str,

@@ -1,0 +1,50 @@
+"""``elspeth resume``: take a run that stopped to its end, or give it up."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from typing import Annotated
+
+import typer
+
+from elspeth.cli.options import ExitCode, JsonOption, NoDotenvOption, SettingsOption
+
+__all__ = ["resume"]
+
+
+def resume(
+    *,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The id of the run, or latest.")],
+    settings: SettingsOption,
+    execute: Annotated[
+        bool, typer.Option("--execute", "-x", help="Really resume: without it only what would be done is shown.")
+    ] = False,
+    abandon: Annotated[bool, typer.Option("--abandon", help="Give the run up: it is recorded as failed.")] = False,
+    no_dotenv: NoDotenvOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Take a run that was stopped to its end: no row is lost, repeated or reordered."""
+    from elspeth.cli.execution import EXPECTED, execute_pipeline, prepare, report  # noqa: PLC0415  start time
+    from elspeth.cli.resumption import stand_as_data, stand_as_text  # noqa: PLC0415
+    from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
+    from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
+    from elspeth.engine.resumption import give_up, stand_of  # noqa: PLC0415
+
+    if execute and abandon:
+        raise typer.BadParameter("--execute and --abandon contradict each other: give one of them")
+    pipeline, keys = prepare(settings, no_dotenv=no_dotenv)
+    try:
+        with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:
+            run_id = resolve_run(db, run)
+            if abandon:
+                give_up(db, run_id)
+            stand = stand_of(db, run_id)
+    except EXPECTED as error:
+        report(error)
+        raise typer.Exit(ExitCode.FAILED) from error
+    if execute:
+        raise typer.Exit(execute_pipeline(pipeline, keys, settings, lambda work: work.resume(run_id), json=json))
+    typer.echo(jsonlib.dumps(stand_as_data(stand), indent=2) if json else stand_as_text(stand))
+    if not abandon:
+        typer.echo("Nothing was resumed: add --execute (-x) to go on, or --abandon to give the run up.", err=True)
+        raise typer.Exit(ExitCode.FAILED)

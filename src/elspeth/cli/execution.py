@@ -1,0 +1,98 @@
+"""What the commands that run pipelines share: from a settings file to a summary, or to the reason why there is none."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from elspeth.cli.interrupts import stop_requested
+from elspeth.cli.loading import load_pipeline
+from elspeth.cli.options import ExitCode
+from elspeth.cli.progress import run_display
+from elspeth.cli.summary import summary_as_data, summary_as_text
+from elspeth.contracts.errors import AuditIntegrityError
+from elspeth.contracts.plugins import PluginError
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.engines import parsed_url, shown
+from elspeth.core.payload_store import IntegrityError
+from elspeth.core.settings import SettingsError
+from elspeth.engine.errors import AccountingError, ExportFailedError, ResumeError, RunInterruptedError
+from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.pipeline import Pipeline
+from elspeth.engine.preflight import RunKeys, keys_for_run
+from elspeth.engine.result import RunResult
+from elspeth.plugins.manager import PluginRegistrationError
+from elspeth_schema import EPOCH
+
+__all__ = ["EXPECTED", "execute_pipeline", "prepare", "report"]
+
+EXPECTED = (
+    PluginError,
+    LandscapeError,
+    AuditIntegrityError,
+    AccountingError,
+    ExportFailedError,
+    IntegrityError,
+    ResumeError,
+    RunInterruptedError,
+    SQLAlchemyError,
+    OSError,
+    KeyboardInterrupt,
+)
+"""What may stop a run. Each has a message for the person who started it."""
+
+
+def prepare(path: Path, *, no_dotenv: bool) -> tuple[Pipeline, RunKeys]:
+    """The pipeline and the keys that its run needs; ends the command for settings that cannot be run."""
+    try:
+        loaded = load_pipeline(path, no_dotenv=no_dotenv)
+        return loaded.pipeline, keys_for_run(loaded.pipeline.settings, loaded.environ, source=str(path))
+    except (SettingsError, PluginRegistrationError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(ExitCode.USAGE) from error
+
+
+def execute_pipeline(
+    pipeline: Pipeline, keys: RunKeys, settings: Path, work: Callable[[Orchestrator], RunResult], *, json: bool
+) -> ExitCode:
+    """Do the work, and print its summary or what stopped it. `settings` is the file, for messages."""
+    try:
+        if pipeline.settings.landscape.auto_migrate:
+            _migrate(pipeline.settings.landscape.url)
+        with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
+            with stop_requested() as is_stopped, run_display(is_stopped) as observer:
+                result = work(Orchestrator(db, pipeline, keys, observer, known_as=str(settings)))
+            url = db.url
+    except EXPECTED as error:
+        report(error)
+        return ExitCode.FAILED
+    typer.echo(jsonlib.dumps(summary_as_data(result, url), indent=2) if json else summary_as_text(result, url))
+    if result.differences:
+        typer.echo(f"error: {result.differences:,} answers differ from those of the recorded run", err=True)
+        return ExitCode.FAILED
+    return ExitCode.DONE
+
+
+def report(error: BaseException) -> None:
+    """Print why a command failed, and what it leaves behind."""
+    message = "interrupted" if isinstance(error, KeyboardInterrupt) else str(getattr(error, "orig", None) or error)
+    typer.echo(f"error: {message}", err=True)
+    for note in getattr(error, "__notes__", ()):
+        typer.echo(note, err=True)
+
+
+def _migrate(url: str) -> None:
+    """Migrate the audit database if it is of an older epoch, and say so."""
+    from elspeth.cli.migration_display import migration_display  # noqa: PLC0415  not every run migrates
+    from elspeth.core.landscape.migration.migrate import migrate_if_older  # noqa: PLC0415
+
+    with migration_display() as report:
+        done = migrate_if_older(url, report)
+    if done.migrated:
+        name = shown(parsed_url(url))
+        epochs = f"from epoch {done.from_epoch} to {EPOCH}"
+        typer.echo(f"audit database {name} was migrated {epochs}; the backup is {done.backup}", err=True)

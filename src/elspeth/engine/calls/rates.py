@@ -1,0 +1,133 @@
+"""How often a service may be called, by all threads and, with a file, by all processes that use it."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pyrate_limiter import Duration, InMemoryBucket, Rate, RateItem, SQLiteBucket
+
+from elspeth.contracts.plugins import PluginError
+from elspeth.core.settings.model import RateLimitSettings, ServiceRateSettings
+
+__all__ = ["RateLimit", "RateLimits"]
+
+Clock = Callable[[], float]
+Pause = Callable[[float], None]
+
+_CALLS_BETWEEN_CLEANING = 1000
+_KEPT_MS = int(Duration.MINUTE)  # beyond the longest interval of this process: another's may be longer
+
+
+class RateLimit:
+    """The limit of one service. Times are seconds; the window slides."""
+
+    def __init__(self, bucket: InMemoryBucket | SQLiteBucket, clock: Clock) -> None:
+        self._bucket = bucket
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._admitted = 0
+
+    def acquire(self, pause: Pause) -> None:
+        """Return when a call may be made. `pause` waits for seconds, and raises to give up."""
+        while (delay := self._delay()) is not None:
+            pause(delay)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if isinstance(self._bucket, SQLiteBucket):
+            self._bucket.conn.close()
+
+    def _delay(self) -> float | None:
+        """How long to wait before asking again; None if a call may be made now, which is then counted."""
+        with self._lock:
+            if isinstance(self._bucket, InMemoryBucket):
+                return self._put()
+            try:
+                return self._put_alone(self._bucket.conn)
+            except sqlite3.Error as error:
+                raise PluginError(f"the file of the rate limits cannot be used: {error}") from error
+
+    def _put_alone(self, connection: sqlite3.Connection) -> float | None:
+        """Count and add in one transaction: another process must not come between them."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            return self._put()
+        finally:
+            if connection.in_transaction:
+                connection.rollback()
+
+    def _put(self) -> float | None:
+        item = RateItem("call", int(self._clock() * 1000))
+        if not self._bucket.put(item):
+            wait = self._bucket.waiting(item)
+            assert isinstance(wait, int)  # noqa: S101  awaitable for asynchronous buckets only
+            return max(wait, 1) / 1000
+        self._admitted += 1
+        if self._admitted % _CALLS_BETWEEN_CLEANING == 0:
+            self._bucket.leak(item.timestamp - _KEPT_MS)
+        return None
+
+
+class RateLimits:
+    """The limits of all services. `clock` tells seconds; by default a clock that suits where calls are counted."""
+
+    def __init__(self, settings: RateLimitSettings, *, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._path = settings.persistence_path
+        # Processes have the time of day in common, nothing else.
+        self._clock = clock or (time.monotonic if self._path is None else time.time)
+        self._limits: dict[str, RateLimit | None] = {}
+
+    def of(self, service: str) -> RateLimit | None:
+        """The limit of a service, if it has one; PluginError if the file of the limits cannot be used."""
+        if service not in self._limits:
+            self._limits[service] = self._made(service)
+        return self._limits[service]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        for limit in self._limits.values():
+            if limit is not None:
+                limit.close()
+
+    def _made(self, service: str) -> RateLimit | None:
+        settings = self._settings
+        default = ServiceRateSettings(
+            requests_per_second=settings.default_requests_per_second,
+            requests_per_minute=settings.default_requests_per_minute,
+        )
+        rates = _rates(settings.services.get(service, default)) if settings.enabled else []
+        if not rates:
+            return None
+        return RateLimit(
+            InMemoryBucket(rates) if self._path is None else _stored(self._path, service, rates), self._clock
+        )
+
+
+def _rates(limit: ServiceRateSettings) -> list[Rate]:
+    """The rates that bind: with a rate that allows no more anyway, the library would refuse the other."""
+    second, minute = limit.requests_per_second, limit.requests_per_minute
+    rates = []
+    if second is not None and (minute is None or second < minute):
+        rates.append(Rate(second, Duration.SECOND))
+    if minute is not None and (second is None or minute < 60 * second):
+        rates.append(Rate(minute, Duration.MINUTE))
+    return rates
+
+
+def _stored(path: str, service: str, rates: list[Rate]) -> SQLiteBucket:
+    table = f"calls_{hashlib.sha256(service.encode()).hexdigest()[:16]}"  # a service may have any name, a table not
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        bucket = SQLiteBucket.init_from_file(rates, table=table, db_path=path)
+        # A power cut may take the newest calls from the count, and nothing else.
+        bucket.conn.execute("PRAGMA journal_mode = WAL")
+        bucket.conn.execute("PRAGMA synchronous = NORMAL")
+    except (OSError, sqlite3.Error) as error:
+        raise PluginError(f"the file of the rate limits, {path}, cannot be used: {error}") from error
+    return bucket

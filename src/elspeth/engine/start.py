@@ -1,0 +1,79 @@
+"""Where a process begins its work on a run: at the first row, or where another one stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from elspeth.contracts.plugins import JsonObject, StagedOutput
+from elspeth.core.canonical import CANONICAL_VERSION
+from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.held import HeldItem
+from elspeth.core.secrets import mask_secrets
+from elspeth.engine.pipeline import Pipeline
+from elspeth.engine.preflight import RunKeys
+from elspeth.engine.result import Ending
+
+__all__ = ["SinkProgress", "Start", "begin", "recorded_settings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkProgress:
+    """How far a sink has come: rows, the last state that wrote, its position; what it was about to publish, if it was.
+
+    `is_published` says that nothing is left to do.
+    """
+
+    rows: int = 0
+    last_state_id: str | None = None
+    position: JsonObject = field(default_factory=dict)
+    output: StagedOutput | None = None
+    is_published: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What is recorded of a run when a process begins to work on it.
+
+    `edges` holds edge ids by the node they leave and their label, `rows` the number of rows taken from the source,
+    `checkpoints` the number of the newest checkpoint. `is_loaded` says that the source has no more rows.
+    """
+
+    run_id: str
+    edges: Mapping[tuple[str, str], str]
+    rows: int = 0
+    endings: Mapping[Ending, int] = field(default_factory=dict)
+    sinks: Mapping[str, SinkProgress] = field(default_factory=dict)
+    held: Sequence[HeldItem] = ()
+    checkpoints: int = 0
+    is_loaded: bool = False
+
+
+def recorded_settings(pipeline: Pipeline, keys: RunKeys) -> dict[str, object]:
+    """The settings as they are recorded: without secrets."""
+    return mask_secrets(pipeline.settings.model_dump(mode="json"), keys.mask)
+
+
+def begin(recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys) -> Start:
+    """Record a new run and its graph, in one transaction."""
+    with recorder.unit_of_work():
+        run_id = recorder.begin_run(recorded_settings(pipeline, keys), CANONICAL_VERSION).run_id
+        for sequence, node in enumerate(pipeline.nodes.values()):
+            recorder.register_node(
+                run_id,
+                node.plugin_name,
+                node.node_type,
+                node.plugin_version,
+                mask_secrets(node.config, keys.mask),
+                node_id=node.node_id,
+                sequence=sequence,
+                determinism=node.determinism,
+                schema_config=node.schema,
+            )
+        edges = {
+            (edge.from_node, edge.label): recorder.register_edge(
+                run_id, edge.from_node, edge.to_node, edge.label, edge.mode
+            ).edge_id
+            for edge in pipeline.edges()
+        }
+    return Start(run_id=run_id, edges=edges)

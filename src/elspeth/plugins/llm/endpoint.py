@@ -1,0 +1,115 @@
+"""One address to which requests are posted. Only this module imports httpx (extra `llm`)."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import httpx
+
+from elspeth.contracts.plugins import CallError
+
+__all__ = ["MAX_ANSWER", "Endpoint", "seconds_until_retry"]
+
+MAX_ANSWER = 10_000_000  # bytes
+_MAX_EXCERPT = 500  # characters of an error's body that are recorded
+
+_RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+class Endpoint:
+    """Posts JSON. `timeout` is in seconds, for each wait and for the whole body. Safe to use from several threads."""
+
+    def __init__(self, *, api_key: str | None, timeout: float) -> None:
+        self._api_key = api_key
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+
+    def post(self, url: str, body: object) -> tuple[int, Mapping[str, str], bytes]:
+        """Status, headers and body of a successful response; CallError if there is none. Redirects are not followed."""
+        content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        try:
+            with self._connected().stream("POST", url, content=content) as response:
+                received = self._read(response)
+        except httpx.TimeoutException as error:
+            raise self._too_late() from error
+        except httpx.TransportError as error:
+            problem = f"the connection failed: {str(error) or type(error).__name__}"
+            raise CallError(problem, is_retryable=True, details={"cause": type(error).__name__}) from error
+        if not response.is_success:
+            raise self._refused(response, received)
+        return response.status_code, response.headers, received
+
+    def close(self) -> None:
+        """Close the connections."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+    def _connected(self) -> httpx.Client:
+        with self._lock:
+            if self._client is None:
+                # Compressed answers would have to be unpacked before their size is known.
+                headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+                if self._api_key is not None:
+                    headers["Authorization"] = f"Bearer {self._api_key}"
+                limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+                self._client = httpx.Client(
+                    headers=headers, timeout=self._timeout, limits=limits, follow_redirects=False
+                )
+            return self._client
+
+    def _read(self, response: httpx.Response) -> bytes:
+        """The body; CallError if it is too large, or comes so slowly that no single wait is too long."""
+        deadline = time.monotonic() + self._timeout
+        received = bytearray()
+        for piece in response.iter_raw():
+            received += piece
+            if len(received) > MAX_ANSWER:
+                raise CallError(f"the answer is larger than {MAX_ANSWER} bytes", is_retryable=False)
+            if time.monotonic() > deadline:
+                raise self._too_late()
+        return bytes(received)
+
+    def _too_late(self) -> CallError:
+        return CallError(f"no complete answer within {self._timeout:g} seconds", is_retryable=True)
+
+    def _refused(self, response: httpx.Response, received: bytes) -> CallError:
+        """The error of a response that is none. Whatever the server says of it, the key is not repeated."""
+        status = response.status_code
+        text = received.decode(errors="replace")
+        if self._api_key is not None:
+            text = text.replace(self._api_key, "[redacted]")
+        return CallError(
+            f"the server answered {_status_text(status)}",
+            is_retryable=status in _RETRYABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+            retry_after=seconds_until_retry(response.headers, datetime.now(UTC)),
+            details={"status": status, "body": text[:_MAX_EXCERPT]},
+        )
+
+
+def seconds_until_retry(headers: Mapping[str, str], now: datetime) -> float | None:
+    """What Retry-After says (RFC 9110, section 10.2.3), as seconds from now; None if it says nothing that counts."""
+    value = headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return max((aware - now).total_seconds(), 0.0)
+
+
+def _status_text(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)

@@ -1,0 +1,149 @@
+"""Prompts: Jinja2 templates over a row, cut down to what takes no more time and memory than the row deserves.
+
+Only this module imports Jinja2 (extra `llm`).
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Iterator
+from itertools import chain
+
+import jinja2
+from jinja2 import meta, nodes
+from jinja2.runtime import LoopContext
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from elspeth.contracts.display import shown
+from elspeth.contracts.plugins import Row
+
+__all__ = ["MAX_PROMPT", "Prompt", "PromptError", "TemplateError"]
+
+MAX_PROMPT = 1_000_000  # characters; about what the largest models read
+_MAX_NUMBER, _MAX_TEXT = 1_000, 1_000  # in arguments of filters, some of which repeat what they are given
+
+_ALLOWED = (
+    *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For),
+    *(nodes.Name, nodes.Const, nodes.List, nodes.Tuple, nodes.Getattr, nodes.Getitem, nodes.Slice, nodes.Neg),
+    *(nodes.Filter, nodes.Keyword, nodes.Test, nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.Concat),
+    *(nodes.And, nodes.Or, nodes.Not),
+)
+_FILTERS = frozenset(
+    {"capitalize", "count", "first", "float", "int", "last", "length", "lower", "string", "title", "tojson", "upper"}
+)
+_FILTERS_WITH_CONSTANTS = frozenset({"join", "round", "trim", "truncate"})
+_FILTERS_WITH_EXPRESSIONS = frozenset({"d", "default"})
+
+
+class TemplateError(ValueError):
+    """A template cannot be used."""
+
+
+class PromptError(ValueError):
+    """A template makes no prompt of a row."""
+
+
+class Prompt:
+    """A compiled template, in which `row` is the row. TemplateError for one that cannot be used.
+
+    Beside text it may hold values, conditions, some filters, and loops over values, not one in another: without calls,
+    arithmetic, macros and assignments the work is bounded by the sizes of template and row.
+    """
+
+    def __init__(self, source: str) -> None:
+        environment = _Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
+        environment.filters["tojson"] = _as_json
+        try:
+            tree = environment.parse(source)
+            _check(tree)
+            self._template = environment.from_string(tree)
+        except jinja2.TemplateSyntaxError as error:
+            raise TemplateError(f"line {error.lineno} of the template: {error.message}") from error
+        except (RecursionError, SyntaxError, MemoryError) as error:
+            raise TemplateError("the template is nested too deeply") from error
+
+    def render(self, row: Row) -> str:
+        """The prompt for a row; PromptError if the row lacks what it needs, or makes it too long."""
+        pieces, length = [], 0
+        try:
+            for piece in self._template.generate(row=row):
+                length += len(piece)
+                if length > MAX_PROMPT:
+                    raise PromptError(f"the prompt is longer than {MAX_PROMPT} characters")
+                pieces.append(piece)
+        except jinja2.TemplateError as error:
+            raise PromptError(f"the prompt cannot be made: {error.message}") from error
+        return "".join(pieces)
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Names and keys lead to values only, never to attributes of Python's types: a field may be called `items`."""
+
+    def getattr(self, obj: object, attribute: str) -> object:
+        """What is called `attribute` in a value, or of a loop."""
+        return super().getattr(obj, attribute) if isinstance(obj, LoopContext) else self.getitem(obj, attribute)
+
+    def getitem(self, obj: object, argument: object) -> object:
+        """What stands at a key or index of a value."""
+        try:
+            return operator.getitem(obj, argument)  # type: ignore[call-overload]  # what has no items refuses
+        except (TypeError, LookupError):
+            return self.undefined(f"there is no {shown(argument)}")
+
+
+def _as_json(value: object) -> str:
+    """A value as JSON: that of Jinja2 is meant for HTML."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _check(tree: nodes.Template) -> None:
+    """TemplateError for what a template may not hold."""
+    for node in _within(tree):
+        if not isinstance(node, _ALLOWED):
+            raise _refused(node, f"{type(node).__name__.lower()} is not allowed in a prompt")
+        if isinstance(node, nodes.For):
+            inner = next(node.find_all(nodes.For), None)
+            if inner is not None:
+                raise _refused(inner, "a loop in a loop is not allowed in a prompt")
+        if isinstance(node, nodes.Filter):
+            _check_filter(node)
+    unknown = sorted(meta.find_undeclared_variables(tree) - {"row"})
+    if unknown:
+        raise TemplateError(
+            f"the template asks for {unknown[0]!r}: only row is known, as in {{{{ row.{unknown[0]} }}}}"
+        )
+
+
+def _within(node: nodes.Node) -> Iterator[nodes.Node]:
+    yield node
+    yield from chain.from_iterable(_within(child) for child in node.iter_child_nodes())
+
+
+def _check_filter(node: nodes.Filter) -> None:
+    if node.name in _FILTERS_WITH_EXPRESSIONS:
+        return
+    arguments = [*node.args, *(keyword.value for keyword in node.kwargs), node.dyn_args, node.dyn_kwargs]
+    given = [argument for argument in arguments if argument is not None]
+    if node.name in _FILTERS_WITH_CONSTANTS:
+        if not all(isinstance(argument, nodes.Const) and _is_small(argument.value) for argument in given):
+            raise _refused(node, f"the filter {node.name!r} takes small constants only in a prompt")
+    elif node.name not in _FILTERS:
+        known = sorted(_FILTERS | _FILTERS_WITH_CONSTANTS | _FILTERS_WITH_EXPRESSIONS)
+        raise _refused(node, f"the filter {node.name!r} is not allowed in a prompt: expected one of {', '.join(known)}")
+    elif given:
+        raise _refused(node, f"the filter {node.name!r} takes no arguments in a prompt")
+
+
+def _is_small(value: object) -> bool:
+    match value:
+        case str():
+            return len(value) <= _MAX_TEXT
+        case int():
+            return abs(value) <= _MAX_NUMBER
+        case _:
+            return value is None
+
+
+def _refused(node: nodes.Node, problem: str) -> TemplateError:
+    return TemplateError(f"line {node.lineno} of the template: {problem}")

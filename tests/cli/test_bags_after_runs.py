@@ -1,0 +1,78 @@
+"""`elspeth run` with `landscape.export.format: bag`: a bag for every run, and a signed seal in the database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from elspeth.cli import main
+from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, generate
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """The settings of a pipeline whose every run leaves a signed bag, in a working directory of its own."""
+    monkeypatch.chdir(tmp_path)
+    generate(Path("keys"))
+    Path("in.csv").write_text("id,kind\n1,x\n2,y\n")
+    export = {"enabled": True, "sink": "trail", "format": "bag", "sign": True, "key": f"keys/{PRIVATE_KEY}"}
+    return {
+        "datasource": {"plugin": "csv", "options": {"path": "in.csv"}},
+        "sinks": {
+            "rest": {"plugin": "csv", "options": {"path": "out/rest.csv"}},
+            "trail": {"plugin": "jsonl", "options": {"path": "bags/{run_id}"}},
+        },
+        "output_sink": "rest",
+        "landscape": {"url": "sqlite:///audit.db", "export": export, "seal": {"key": f"keys/{PRIVATE_KEY}"}},
+    }
+
+
+def run(settings: dict[str, object]) -> int:
+    Path("settings.yaml").write_text(yaml.safe_dump(settings))
+    return main(["run", "-s", "settings.yaml", "--execute"])
+
+
+def test_every_run_leaves_a_bag_of_its_own_that_is_verified(settings: dict[str, object], capsys: Captured) -> None:
+    assert [run(settings), run(settings)] == [0, 0]
+    bags = sorted(Path("bags").iterdir())
+    capsys.readouterr()
+    assert main(["landscape", "runs", "-d", "audit.db"]) == 0
+    assert {path.name for path in bags} == {line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]}
+    assert len(bags) == 2
+    for bag in bags:
+        assert main(["verify", str(bag), "--key", f"keys/{PUBLIC_KEY}"]) == 0
+        assert capsys.readouterr().err.endswith("9 verdict                  VERIFIED\n")
+
+
+def test_every_run_leaves_a_signed_seal(settings: dict[str, object], capsys: Captured) -> None:
+    assert [run(settings), run(settings)] == [0, 0]
+    capsys.readouterr()
+    assert main(["landscape", "check", "-d", "audit.db", "--key", f"keys/{PUBLIC_KEY}"]) == 0
+    assert "2 of 2 sealed runs unchanged\nevery finished run has a seal signed by" in capsys.readouterr().err
+
+
+def test_a_zip_is_written_for_a_path_that_says_so(settings: dict[str, object], capsys: Captured) -> None:
+    settings["sinks"] = {
+        "rest": {"plugin": "csv", "options": {"path": "out/rest.csv"}},
+        "trail": {"plugin": "jsonl", "options": {"path": "bags/{run_id}.zip"}},
+    }
+    assert run(settings) == 0
+    (bag,) = Path("bags").iterdir()
+    assert bag.is_file()
+    assert main(["verify", str(bag), "--key", f"keys/{PUBLIC_KEY}"]) == 0
+    assert capsys.readouterr().err.endswith("9 verdict                  VERIFIED\n")
+
+
+@pytest.mark.parametrize("section", ["export", "seal"])
+def test_a_key_that_cannot_be_used_stops_the_run_before_it_begins(
+    settings: dict[str, object], capsys: Captured, section: str
+) -> None:
+    settings["landscape"][section]["key"] = "gone.pem"  # type: ignore[index]
+    assert run(settings) == 2
+    problem = "gone.pem: cannot be read: No such file or directory"
+    assert f"landscape.{section}.key: {problem}" in capsys.readouterr().err
+    assert not Path("audit.db").exists()

@@ -1,0 +1,60 @@
+"""What a command imports before it does anything: starting is quick only while this stays little."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HEAVY = {
+    *("alembic", "asyncio", "cryptography", "httpx", "jinja2", "pluggy", "psycopg", "pyarrow"),
+    *("pyrate_limiter", "rfc3161_client", "rich", "securesystemslib", "sqlalchemy", "tenacity", "uuid_utils"),
+}
+"""Packages that take long to import, or that few pipelines need."""
+
+HEAVIER_THAN_A_VERSION = {"importlib.metadata", "orjson", "pydantic", "yaml"}
+
+PROGRAM = """
+import sys
+from elspeth.cli import main
+code = main(sys.argv[1:])
+print(*sorted(sys.modules))
+sys.exit(code)
+"""
+
+SETTINGS = """\
+datasource: {plugin: csv, options: {path: in.csv}}
+row_plugins: [{plugin: passthrough}]
+gates: [{name: large, condition: "row['amount'] > 10", routes: {'true': continue, 'false': rest}}]
+aggregations: [{name: twice, plugin: batch_replicate, trigger: {count: 2}}]
+sinks:
+  out: %s
+  rest: {plugin: json, options: {path: rest.json}}
+output_sink: out
+"""
+
+
+def modules_of(*arguments: str, directory: Path) -> set[str]:
+    """What a command has imported by its end."""
+    command = [sys.executable, "-c", PROGRAM, *arguments]
+    done = subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def validating(directory: Path, sink: str) -> set[str]:
+    (directory / "settings.yaml").write_text(SETTINGS % sink)
+    return modules_of("validate", "-s", "settings.yaml", directory=directory)
+
+
+def test_the_version_is_told_without_heavy_imports(tmp_path: Path) -> None:
+    assert modules_of("--version", directory=tmp_path).isdisjoint(HEAVY | HEAVIER_THAN_A_VERSION)
+
+
+def test_settings_are_validated_without_heavy_imports(tmp_path: Path) -> None:
+    assert validating(tmp_path, "{plugin: parquet, options: {path: out.parquet}}").isdisjoint(HEAVY)
+
+
+def test_only_the_plugins_that_settings_name_are_imported(tmp_path: Path) -> None:
+    database = {"elspeth.plugins.sinks.database", "sqlalchemy"}
+    assert validating(tmp_path, "{plugin: csv, options: {path: out.csv}}").isdisjoint(database)
+    assert validating(tmp_path, "{plugin: database, options: {url: 'sqlite:///out.db', table: t}}") >= database

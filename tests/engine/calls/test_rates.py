@@ -1,0 +1,103 @@
+"""Limits of the rate of calls."""
+
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.plugins import PluginError
+from elspeth.core.settings.model import RateLimitSettings
+from elspeth.engine.calls.rates import RateLimit, RateLimits
+from tests.engine.calls.asking import FakeTime
+
+Settings = dict[str, object]
+
+
+def times(settings: Settings, calls: int, *, service: str = "delphi") -> list[float]:
+    """When calls are made that all want to be made at once, in seconds."""
+    time = FakeTime()
+    limit = RateLimits(RateLimitSettings.model_validate(settings), clock=time.clock).of(service)
+    return [] if limit is None else [made_at(limit, time) for _ in range(calls)]
+
+
+def made_at(limit: RateLimit, time: FakeTime) -> float:
+    limit.acquire(time.pause)
+    return round(time.now, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"default_requests_per_second": 2}, [0, 0, 1, 1, 2]),
+        ({"default_requests_per_minute": 2}, [0, 0, 60, 60, 120]),
+        ({"default_requests_per_second": 1, "default_requests_per_minute": 3}, [0, 1, 2, 60, 61]),
+        ({"default_requests_per_second": 5, "default_requests_per_minute": 2}, [0, 0, 60, 60, 120]),
+        ({"default_requests_per_second": 1, "default_requests_per_minute": 100}, [0, 1, 2, 3, 4]),
+        ({"default_requests_per_second": 1, "services": {"delphi": {"requests_per_second": 4}}}, [0, 0, 0, 0, 1]),
+        ({"default_requests_per_second": 3, "services": {"dodona": {"requests_per_second": 1}}}, [0, 0, 0, 1, 1]),
+    ],
+)
+def test_calls_are_spread_as_the_settings_say(settings: Settings, expected: list[float]) -> None:
+    assert times(settings, 5) == expected
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"enabled": False, "default_requests_per_second": 1},
+        {"default_requests_per_second": 1, "services": {"delphi": {}}},
+    ],
+)
+def test_without_a_rate_there_is_no_limit(settings: Settings) -> None:
+    assert RateLimits(RateLimitSettings.model_validate(settings)).of("delphi") is None
+
+
+def test_a_limit_with_a_file_holds_for_all_who_use_the_file(tmp_path: Path) -> None:
+    time = FakeTime()
+    path = tmp_path / "new" / "rates.db"
+    settings = RateLimitSettings(default_requests_per_second=2, persistence_path=str(path))
+    users = [RateLimits(settings, clock=time.clock) for _ in range(2)]
+    made = []
+    for user in users * 3:
+        limit = user.of('it\'s "Delphi"; DROP TABLE x')
+        assert limit is not None
+        made.append(made_at(limit, time))
+    other = users[0].of("dodona")
+    assert other is not None
+    made.append(made_at(other, time))
+    for user in users:
+        user.close()
+    assert made == [0, 0, 1, 1, 2, 2, 2]
+
+
+def test_old_calls_are_forgotten(tmp_path: Path) -> None:
+    time = FakeTime()
+    settings = RateLimitSettings(default_requests_per_second=10, persistence_path=str(tmp_path / "rates.db"))
+    limits = RateLimits(settings, clock=time.clock)
+    limit = limits.of("delphi")
+    assert limit is not None
+    for _ in range(2000):
+        limit.acquire(time.pause)
+    assert limit._bucket.count() == pytest.approx(600, abs=50)
+    limits.close()
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rates.db").write_text("no database" * 100)
+    settings = RateLimitSettings(default_requests_per_second=1, persistence_path=str(tmp_path / "rates.db"))
+    with pytest.raises(PluginError) as raised:
+        RateLimits(settings).of("delphi")
+    assert str(raised.value) == (
+        f"the file of the rate limits, {tmp_path / 'rates.db'}, cannot be used: file is not a database"
+    )
+
+
+def test_a_file_that_is_lost_on_the_way_ends_the_run(tmp_path: Path) -> None:
+    settings = RateLimitSettings(default_requests_per_second=1, persistence_path=str(tmp_path / "rates.db"))
+    limits = RateLimits(settings)
+    limit = limits.of("delphi")
+    assert limit is not None
+    limits.close()
+    with pytest.raises(PluginError) as raised:
+        limit.acquire(FakeTime().pause)
+    assert str(raised.value) == "the file of the rate limits cannot be used: Cannot operate on a closed database."

@@ -1,0 +1,173 @@
+"""Requests answered from a recorded run."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from elspeth.contracts.plugins import JsonObject
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporter import RunNotFoundError
+from elspeth.core.payload_store import FilesystemPayloadStore, PayloadStore
+from elspeth.engine.calls.exchange import Attempt, Exchange
+from elspeth.engine.calls.replay import ReplayCaller
+from tests.engine.calls.asking import Oracle
+from tests.engine.calls.recorded import ERROR, RUN_ID, Asked, record_asking
+
+ASKED: JsonObject = {"asked": "whither"}
+ORACLE = Oracle.of([])
+
+
+class MemoryStore:
+    """Payloads in memory."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def store(self, content: bytes) -> str:
+        key = f"{len(self._kept):064x}"
+        self._kept[key] = content
+        return key
+
+    def retrieve(self, content_hash: str) -> bytes:
+        return self._kept[content_hash]
+
+    def exists(self, content_hash: str) -> bool:
+        return content_hash in self._kept
+
+    def delete(self, content_hash: str) -> bool:
+        return self._kept.pop(content_hash, None) is not None
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[LandscapeDB]:
+    with LandscapeDB(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+def payloads(tmp_path: Path) -> FilesystemPayloadStore:
+    return FilesystemPayloadStore(tmp_path / "payloads")
+
+
+def said(word: object) -> JsonObject:
+    return {"said": word}
+
+
+def failure(found: Exchange) -> Any:  # noqa: ANN401  whatever is recorded
+    assert len(found.attempts) == 1
+    assert (found.response, found.attempts[0].latency_ms) == (None, None)
+    return found.failure
+
+
+def answers(caller: ReplayCaller, row_index: int, request: JsonObject = ASKED) -> Exchange:
+    future = caller.start(ORACLE, request, row_index=row_index)
+    assert future.done()
+    return future.result()
+
+
+def test_attempts_are_replayed_as_they_were(db: LandscapeDB, payloads: PayloadStore) -> None:
+    record_asking(db, payloads, [(0, ASKED, [None, said("home")]), (1, ASKED, [None])])
+    caller = ReplayCaller(db, payloads, RUN_ID)
+    failed = Attempt(request=ASKED, response=None, error=ERROR, latency_ms=1.5)
+    answered = Attempt(request=ASKED, response=said("home"), error=None, latency_ms=1.5)
+    assert answers(caller, 0) == Exchange(attempts=(failed, answered))
+    assert answers(caller, 1) == Exchange(attempts=(failed,))
+
+
+def test_what_was_asked_again_is_answered_in_the_recorded_order(db: LandscapeDB, payloads: PayloadStore) -> None:
+    visits: list[Asked] = [(0, ASKED, [said("north")]), (0, ASKED, [said("south")]), (0, {"asked": 2}, [said("east")])]
+    record_asking(db, payloads, visits)
+    caller = ReplayCaller(db, payloads, RUN_ID)
+    found = [answers(caller, 0), answers(caller, 0, {"asked": 2}), answers(caller, 0)]
+    assert [each.response for each in found] == [said("north"), said("east"), said("south")]
+    assert failure(answers(caller, 0))["exception"] == "run asking has no recorded answer to this request"
+
+
+@settings(max_examples=25)  # each makes a database
+@given(st.lists(st.integers(min_value=0, max_value=4000), min_size=1, max_size=30))
+def test_every_recorded_answer_is_found_in_whatever_order_it_is_asked_for(rows: list[int]) -> None:
+    counts = Counter(rows)
+    with LandscapeDB.in_memory() as db:
+        store = MemoryStore()
+        record_asking(db, store, [(row, ASKED, [said([row, n])]) for row in sorted(counts) for n in range(counts[row])])
+        caller = ReplayCaller(db, store, RUN_ID)
+        asked: Counter[int] = Counter()
+        for row in rows:
+            assert answers(caller, row).response == said([row, asked[row]])
+            asked[row] += 1
+
+
+def test_the_number_of_queries_does_not_grow_with_the_number_of_rows(db: LandscapeDB) -> None:
+    store = MemoryStore()
+    record_asking(db, store, [(row, ASKED, [said(1)]) for row in range(250)])
+    caller = ReplayCaller(db, store, RUN_ID)
+    statements: list[str] = []
+    event.listen(db.engine, "before_cursor_execute", lambda *details: statements.append(details[2]))
+    assert {str(answers(caller, row).response) for row in range(250)} == {"{'said': 1}"}
+    assert [re.findall("FROM ([a-z_]+)", each) for each in statements if "FROM" in each] == [
+        ["rows"],
+        ["tokens"],
+        ["node_states"],
+        ["calls"],
+    ]
+
+
+def test_a_request_that_was_not_recorded_fails(db: LandscapeDB, payloads: PayloadStore) -> None:
+    record_asking(db, payloads, [(0, ASKED, [said("home")])])
+    caller = ReplayCaller(db, payloads, RUN_ID)
+    expected = {
+        "exception": "run asking has no recorded answer to this request",
+        "type": "CallError",
+        "is_retryable": False,
+    }
+    assert failure(answers(caller, 0, {"asked": "else"})) == expected
+    assert failure(answers(caller, 1)) == expected
+
+
+def test_an_answer_without_payload_fails(db: LandscapeDB, payloads: PayloadStore) -> None:
+    record_asking(db, None, [(0, ASKED, [said("home")])])
+    assert failure(answers(ReplayCaller(db, payloads, RUN_ID), 0))["exception"] == (
+        "run asking kept no payload of the answer to this request: it ran without a payload_store"
+    )
+
+
+def test_an_answer_whose_payload_is_lost_or_altered_fails(db: LandscapeDB, tmp_path: Path) -> None:
+    payloads = FilesystemPayloadStore(tmp_path / "payloads")
+    record_asking(db, payloads, [(0, ASKED, [said("home")])])
+    (file,) = [path for path in (tmp_path / "payloads").rglob("*") if path.is_file() and b"home" in path.read_bytes()]
+    file.write_bytes(b'{"said":"away"}')
+    caller = ReplayCaller(db, payloads, RUN_ID)
+    assert re.fullmatch(
+        "the payload of the answer that run asking recorded cannot be read: "
+        rf"payload {re.escape(str(file))}: expected SHA-256 {file.name}, got [0-9a-f]{{64}}\. The file was altered\.",
+        failure(answers(caller, 0))["exception"],
+    )
+    file.unlink()
+    assert failure(answers(caller, 0))["exception"] == (
+        "run asking kept no payload of the answer to this request that is still in the payload store: "
+        f"{file.name} is missing"
+    )
+
+
+def test_a_payload_that_is_not_the_recorded_answer_fails(db: LandscapeDB) -> None:
+    store = MemoryStore()
+    record_asking(db, store, [(0, ASKED, [said("home")])])
+    store._kept = dict.fromkeys(store._kept, b'{"said":"away"}')
+    assert re.fullmatch(
+        r"payload [0-9a-f]{64} is not the answer that run asking recorded: "
+        r"expected SHA-256 [0-9a-f]{64}, got [0-9a-f]{64}",
+        failure(answers(ReplayCaller(db, store, RUN_ID), 0))["exception"],
+    )
+
+
+def test_a_run_that_is_not_there_is_refused(db: LandscapeDB, payloads: PayloadStore) -> None:
+    with pytest.raises(RunNotFoundError) as raised:
+        ReplayCaller(db, payloads, "other")
+    assert str(raised.value) == f"run 'other' is not in the audit database {db.url}"
