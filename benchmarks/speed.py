@@ -1,123 +1,123 @@
-"""Speed of exporting, verifying and recording, each beside the floor that it is measured against.
+"""Speed and memory of recording, running, exporting, verifying and importing, each beside its floor.
 
-Run with: nox -s bench, or python -m benchmarks.speed [RECORDS] [RESULT.json]
+Run with: nox -s bench, or python -m benchmarks.speed [--records N] [--growth N N] [--json PATH] [SUBJECT ...]
 """
 # ruff: noqa: T201 - a script, which prints
 
 from __future__ import annotations
 
-import hashlib
+import argparse
 import json
-import os
-import platform
-import sqlite3
-import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.memory import record_run
-from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export.bag_form import write_bag_of_run
-from elspeth.core.landscape.export.files import write_export
-from elspeth.core.landscape.export.format import ExportFormat
-from elspeth.core.landscape.importer import import_into
-from elspeth.evidence.keys import generate, load_public_key, load_signer
-from elspeth.evidence.verify import verify_bag
-from elspeth_schema.records import RECORD_TYPES
+from sqlalchemy import URL, create_engine, text
 
-RUN = "benchmark"
-REPEATS = 3
+from benchmarks.databases import evidence_ratios, ratios
+from benchmarks.growth import Growth, growth
+from benchmarks.measuring import REPEATS, Ratio, machine
+from benchmarks.pipeline import engine_ratio
+from benchmarks.recording import record_rows
+from benchmarks.startup import Start, starts
+from benchmarks.workers import Shared, shared_work
+from tests.fixtures.postgres import find_binaries, launch
 
+SUBJECTS = ("sqlite", "postgresql", "evidence", "engine", "start", "workers", "growth")
 
-def best(job: Callable[[int], object]) -> float:
-    """Seconds of the fastest of several attempts; the job is told which one it is."""
-    times = []
-    for attempt in range(REPEATS):
-        start = time.perf_counter()
-        job(attempt)
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def read_with_the_driver(database: Path) -> None:
-    """Iterate over the rows of the run in export order, and do nothing with them."""
-    connection = sqlite3.connect(database)
-    for record_type in RECORD_TYPES.values():
-        order = ", ".join(record_type.order)
-        statement = f"SELECT * FROM {record_type.table.name} WHERE run_id = ? ORDER BY {order}"  # noqa: S608
-        for _ in connection.execute(statement, (RUN,)):
-            pass
-    connection.close()
-
-
-def hash_lines(records: Path) -> None:
-    """SHA-256 over each line of the file."""
-    with records.open("rb") as file:
-        for line in file:
-            hashlib.sha256(line).digest()
-
-
-def insert_with_the_driver(source: Path, target: Path) -> None:
-    """Write the same rows with raw executemany, 1,000 per transaction, all indexes and triggers, FULL."""
-    LandscapeDB(f"sqlite:///{target}").close()
-    reading, writing = sqlite3.connect(source), sqlite3.connect(target, isolation_level=None)
-    for pragma in ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON"):
-        writing.execute(f"PRAGMA {pragma}")
-    for record_type in RECORD_TYPES.values():
-        cursor = reading.execute(f"SELECT * FROM {record_type.table.name}")  # noqa: S608
-        marks = ", ".join("?" * len(record_type.columns))
-        while rows := cursor.fetchmany(1000):
-            writing.execute("BEGIN IMMEDIATE")
-            writing.executemany(f"INSERT INTO {record_type.table.name} VALUES ({marks})", rows)  # noqa: S608
-            writing.execute("COMMIT")
-    writing.close()
-
-
-def measure(size: int, directory: Path) -> dict[str, tuple[float, float]]:
-    """Seconds of the floor and of the work itself, by kind of work."""
-    database = directory / "run.db"
-    recording = best(lambda attempt: record_run(directory / f"recorded{attempt}.db", size))
-    raw = best(lambda attempt: insert_with_the_driver(directory / "recorded0.db", directory / f"raw{attempt}.db"))
-    (directory / "recorded0.db").rename(database)
-    generate(directory / "keys")
-    signer = load_signer(str(directory / "keys" / "elspeth.key.pem"))
-    public = load_public_key(directory / "keys" / "elspeth.pub.pem")
-    reading = best(lambda _: read_with_the_driver(database))
-    with LandscapeDB(f"sqlite:///{database}", create_tables=False) as db:
-        path = directory / "trail.jsonl"
-        plain = best(lambda _: write_export(db, RUN, path, format=ExportFormat.JSONL))
-        hmac = best(lambda _: write_export(db, RUN, path, format=ExportFormat.JSONL, signing_key=b"k" * 32))
-        bag = best(lambda attempt: write_bag_of_run(db, RUN, directory / f"bag{attempt}", signer=signer))
-    hashing = best(lambda _: hash_lines(directory / "bag0" / "data" / "records.jsonl"))
-    verifying = best(lambda _: verify_bag(directory / "bag0", key=public))
-    targets = [f"sqlite:///{directory}/import{attempt}.db" for attempt in range(REPEATS)]
-    importing = best(lambda attempt: import_into(targets[attempt], path, signing_key=b"k" * 32))
-    return {
-        "export to jsonl": (reading, plain),
-        "export to jsonl, HMAC per record": (reading, hmac),
-        "export to bag": (reading, bag),
-        "verify a bag": (hashing, verifying),
-        "record in units of work": (raw, recording),
-        "import from jsonl, HMAC checked": (raw, importing),
-    }
+_MIB = "MB over start"
 
 
 def main() -> None:
-    """Print a table, and write it as JSON if a file is named."""
-    size, *result = sys.argv[1:] or ["100000"]
-    records = int(size)
+    """Measure the subjects asked for, print a table of each, and write all of it as JSON if a file is named."""
+    options = _options()
+    report: dict[str, object] = {"machine": machine(), "records": options.records, "best_of": REPEATS}
+    print(f"{report['machine']}; {options.records:,} records; best of {REPEATS}")
     with tempfile.TemporaryDirectory() as name:
-        found = measure(records, Path(name))
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    print(f"{records:,} records, SQLite {sqlite3.sqlite_version}, {machine}; best of {REPEATS}")
-    print(f"{'work':<34} {'floor/s':>10} {'work/s':>10} {'ratio':>6}")
-    for work, (floor, taken) in found.items():
-        print(f"{work:<34} {records / floor:>10,.0f} {records / taken:>10,.0f} {floor / taken:>6.2f}")
-    if result:
-        ratios = {work: floor / taken for work, (floor, taken) in found.items()}
-        Path(result[0]).write_text(json.dumps({"records": records, "machine": machine, "ratios": ratios}, indent=2))
+        directory = Path(name)
+        rows = f"sqlite:///{directory}/rows.db"
+        record_rows(rows, options.records)
+        for subject in options.subjects or SUBJECTS:
+            place = directory / subject
+            place.mkdir()
+            found = _measured(subject, rows, options, place)
+            _print(subject, found)
+            report[subject] = [asdict(each) for each in found]
+    if options.json is not None:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("subjects", nargs="*", choices=[[], *SUBJECTS], metavar="SUBJECT", help=", ".join(SUBJECTS))
+    parser.add_argument("--records", type=int, default=100_000)
+    parser.add_argument("--growth", type=int, nargs=2, default=[10_000, 200_000], metavar="RECORDS")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+Found = list[Ratio] | list[Growth] | list[Start] | list[Shared]
+
+
+def _measured(subject: str, rows: str, options: argparse.Namespace, place: Path) -> Found:
+    records: int = options.records
+    if subject == "sqlite":
+        return ratios("SQLite", lambda name: f"sqlite:///{place}/{name}.db", records, rows, place)
+    if subject == "postgresql":
+        with _postgresql() as new_url:
+            return ratios("PostgreSQL", new_url, records, rows, place)
+    if subject == "evidence":
+        return evidence_ratios(rows, records, place)
+    if subject == "engine":
+        return [engine_ratio(records, place)]
+    if subject == "start":
+        return starts(place)
+    if subject == "workers":
+        return shared_work(rows, records, place)
+    return growth(options.growth, place)
+
+
+@contextmanager
+def _postgresql() -> Iterator[Callable[[str], str]]:
+    """What makes the URL of a new database on a server that lasts as long as the block, its files in memory."""
+    binaries = find_binaries()
+    if binaries is None:
+        message = "PostgreSQL: no server found; install one, or leave out this subject"
+        raise SystemExit(message)
+    with launch(binaries) as server:
+        engine = create_engine(server, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            version = connection.scalar(text("SHOW server_version"))
+        print(f"PostgreSQL {version}")
+
+        def new_url(name: str) -> str:
+            with engine.connect() as connection:
+                connection.execute(text(f"CREATE DATABASE {name}"))
+            url: URL = server.set(database=name)
+            return url.render_as_string(hide_password=False)
+
+        yield new_url
+        engine.dispose()
+
+
+def _print(subject: str, found: Found) -> None:
+    print(f"\n{subject}")
+    for each in found:
+        if isinstance(each, Ratio):
+            floor, taken = each.records / each.floor, each.records / each.taken
+            speeds = f"floor {floor:>10,.0f}/s  work {taken:>10,.0f}/s"
+            print(f"  {each.work:<44} {speeds}  ratio {each.ratio:.2f} (reach {each.reach:.2f})")
+        elif isinstance(each, Growth):
+            cost = f"{each.cost.memory:>5.0f} {_MIB}  {each.microseconds:>6.1f} us per record"
+            print(f"  {each.work:<20} {each.records:>10,} records  {cost}")
+        elif isinstance(each, Start):
+            times = f"{each.taken * 1000:>5.0f} ms  floor {each.floor * 1000:>5.0f} ms"
+            print(f"  {each.command:<20} {times}  {each.taken / each.floor:.2f} times (reach 1.50)")
+        else:
+            times = f"one worker {each.one:>6.2f} s  two {each.two:>6.2f} s"
+            print(f"  {each.work:<20} {times}  {each.one / each.two:.2f} times (reach 1.50)")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ _ANY_TEXT = r'(?:[^"\\\x00-\x1f]++|\\["\\bfnrt]|\\u00(?:0[1-9a-f]|1[0-9a-f]))*+'
 _JSON_TEXT = r'(?:[^"\\\x00-\x1f]++|\\["bfnrt]|\\\\(?!u))*+'
 """JSON text inside JSON, but for escapes by code point: these may be of lone surrogates, which JSON readers refuse."""
 
-_DATE = "[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+_DATE = (
+    "(?!0000)[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+)
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}"
 
 _NOTHING = "(?!)"
@@ -93,4 +95,5 @@ def _number(column: Column) -> str:
     sign = "-?" if column.minimum is None else ""
     if column.storage is Storage.INTEGER:
         return f"(?:0|{sign}[1-9][0-9]{{0,14}})"
-    return rf"{sign}(?:0|[1-9][0-9]{{0,14}})(?:\.[0-9]{{1,17}})?"
+    # Down to 1e-6 a float is written without an exponent: up to five zeros, then up to 17 digits.
+    return rf"{sign}(?:0|[1-9][0-9]{{0,14}})(?:\.[0-9]{{1,22}})?"

@@ -34,6 +34,15 @@ def landscape(database_url: str) -> Iterator[LandscapeDB]:
         yield db
 
 
+@pytest.fixture(scope="module")
+def told_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database on SQLite with the told run, for tests that only read it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('told') / 'landscape.db'}"
+    with LandscapeDB(url) as db:
+        record_told_run(db)
+    return url
+
+
 @pytest.fixture
 def run(landscape: LandscapeDB) -> ToldRun:
     return record_told_run(landscape)
@@ -214,10 +223,8 @@ run told: completed
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("index", TREES)
-def test_a_row_is_told_as_a_tree(capsys: pytest.CaptureFixture[str], sqlite_url: str, index: int) -> None:
-    with LandscapeDB(sqlite_url) as db:
-        record_told_run(db)
-    assert with_short_ids(explained(capsys, "--run", "latest", "--row", index, "-d", sqlite_url)) == TREES[index]
+def test_a_row_is_told_as_a_tree(capsys: pytest.CaptureFixture[str], told_url: str, index: int) -> None:
+    assert with_short_ids(explained(capsys, "--run", "latest", "--row", index, "-d", told_url)) == TREES[index]
 
 
 def test_an_export_is_told_as_the_same_tree(
@@ -286,10 +293,8 @@ def test_long_lists_are_cut_in_the_tree_only(
     assert len(story["tokens"][0]["batches"][0]["members"]) == 12
 
 
-def test_a_database_can_be_named_by_its_path(capsys: pytest.CaptureFixture[str], sqlite_url: str) -> None:
-    with LandscapeDB(sqlite_url) as db:
-        record_told_run(db)
-    assert explained(capsys, "--row", 0, "-d", sqlite_url.removeprefix("sqlite:///")).startswith("run told: completed")
+def test_a_database_can_be_named_by_its_path(capsys: pytest.CaptureFixture[str], told_url: str) -> None:
+    assert explained(capsys, "--row", 0, "-d", told_url.removeprefix("sqlite:///")).startswith("run told: completed")
 
 
 def test_latest_is_the_run_that_began_last(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import chdir
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,99 +12,16 @@ from hypothesis import strategies as st
 
 from elspeth.contracts.plugins import Row
 from elspeth.core.canonical import stable_hash
-from tests.engine.graphs import graph_settings, run_graph, written
+from elspeth.engine.result import RunResult
+from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
+from tests.engine.graphs import run_graph, written
 from tests.engine.pipelines import Records, Settings, groups_of
 
-SINKS = ("s1", "s2", "bad")
 
-IDS = st.integers(0, 5)
-ROWS = st.lists(
-    st.fixed_dictionaries({"id": IDS, "v": st.integers(-3, 3), "items": st.lists(st.integers(0, 2), max_size=3)}),
-    max_size=6,
-)
-
-
-def marks(branch: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
-    """A transform that marks rows and fails for some."""
-    options = st.fixed_dictionaries(
-        {
-            "field": st.sampled_from(["m", "n"]),
-            "value": st.integers(0, 2),
-            "fail": st.lists(IDS, max_size=2),
-            "crash": st.lists(IDS, max_size=1),
-            "on_error": st.sampled_from(["discard", "bad"]),
-        }
-    )
-    place = {} if branch is None else {"branch": branch}
-    return options.map(lambda each: {"plugin": "mark", "options": each, **place})
-
-
-EXPLODE: dict[str, Any] = {"plugin": "json_explode", "options": {"array_field": "items", "on_error": "bad"}}
-
-
-@st.composite
-def aggregations(draw: st.DrawFn) -> dict[str, Any]:
-    """An aggregation on the main line; values that are no numbers fail the batch."""
-    part: dict[str, Any] = draw(
-        st.sampled_from(
-            [
-                {"plugin": "batch_stats", "options": {"value_field": "v"}, "output_mode": "single"},
-                {
-                    "plugin": "batch_stats",
-                    "options": {"value_field": "v", "group_by": "id"},
-                    "output_mode": "transform",
-                },
-                {"plugin": "batch_replicate", "options": {"copies_field": "v"}, "output_mode": "transform"},
-                {"plugin": "batch_replicate", "options": {"copies_field": "none"}, "output_mode": "passthrough"},
-            ]
-        )
-    )
-    trigger = draw(st.sampled_from([{}, {"count": 1}, {"count": 2}, {"condition": "row.get('v', 0) > 1"}]))
-    options = part["options"] | {"on_error": draw(st.sampled_from(["discard", "bad"]))}
-    return {"name": "batch", **part, "options": options, "trigger": trigger}
-
-
-POLICIES = [
-    {"policy": "require_all"},
-    {"policy": "quorum", "quorum_count": 2},
-    {"policy": "first"},
-    {"policy": "best_effort", "timeout_seconds": 1000},
-]
-MERGES = [{"merge": "union"}, {"merge": "nested"}, {"merge": "select", "select_branch": "b"}]
-CONDITIONS = ["row.get('id', 0) > 2", "row.get('v', 0) == 1", "row['v'] > 0", "True"]
-
-
-@st.composite
-def graphs(draw: st.DrawFn, directory: Path, rows: list[Row]) -> Settings:
-    """Settings with a few of everything, in which every sink can be reached."""
-    transforms = draw(st.lists(marks() | st.just(EXPLODE), max_size=2, unique_by=lambda each: each["plugin"]))
-    gates: list[dict[str, Any]] = [
-        {
-            "name": "route",
-            "condition": draw(st.sampled_from(CONDITIONS)),
-            "routes": {"true": "s1", "false": "continue"},
-        },
-        {
-            "name": "fork",
-            "condition": draw(st.sampled_from(CONDITIONS)),
-            "routes": {"true": "fork", "false": "continue"},
-            "fork_to": draw(st.permutations(["s2", "a", "b", "c"])),
-        },
-    ]
-    for branch in draw(st.lists(st.sampled_from(["a", "b", "c", "s2"]), unique=True)):
-        transforms.append(draw(marks(branch)))
-    if draw(st.booleans()):
-        condition = draw(st.sampled_from(CONDITIONS))
-        routes = {"true": "s1", "false": "continue"}
-        gates.append({"name": "leave", "branch": "a", "condition": condition, "routes": routes})
-    sections: dict[str, object] = {
-        "row_plugins": [{"plugin": "mark", "options": {"field": "seen", "on_error": "bad"}}, *transforms],
-        "aggregations": draw(st.lists(aggregations(), max_size=1)),
-        "gates": gates,
-        "coalesce": [{"name": "meet", "branches": ["a", "b", "c"]} | draw(st.sampled_from(POLICIES))
-                     | draw(st.sampled_from(MERGES))],
-    }  # fmt: skip
-    return graph_settings(directory, rows, *SINKS, **sections)
+def run_drawn(directory: Path, chosen: Settings) -> tuple[RunResult, Records]:
+    """Run a drawn pipeline; what it asks outside is kept in the directory."""
+    with chdir(directory):
+        return run_graph(directory, chosen, AskTransform)
 
 
 class Lineage:
@@ -134,7 +51,7 @@ class Lineage:
 
 def check_run(directory: Path, chosen: Settings, rows: list[Row]) -> None:
     """The laws of one run."""
-    result, records = run_graph(directory, chosen)
+    result, records = run_drawn(directory, chosen)
     assert result.rows == len(rows) == len(records.get("row", []))
     lineage = Lineage(records)
     roots = {index for token in records.get("token", []) for index in lineage.sources(token["token_id"])}
@@ -168,19 +85,48 @@ def test_rows_are_conserved_and_every_output_leads_to_its_source_rows(
     check_run(directory, data.draw(graphs(directory, rows)), rows)
 
 
+def ends_of(records: Records) -> Counter[tuple[str, str | None]]:
+    """How many tokens ended how and where."""
+    return Counter((each["outcome"], each["sink_name"]) for each in records.get("token_outcome", []))
+
+
+def files_of(directory: Path) -> dict[str, list[Row]]:
+    """What each sink has."""
+    return {name: written(directory, name) for name in ("out", *SINKS)}
+
+
 @settings(max_examples=20)
-@given(data=st.data(), rows=ROWS, size=st.integers(1, 4), visits=st.integers(1, 20))
-def test_outputs_do_not_depend_on_the_size_of_groups(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[Row], size: int, visits: int
+@given(data=st.data(), rows=ROWS, size=st.integers(1, 4), visits=st.integers(1, 20), workers=st.integers(1, 5))
+def test_outputs_do_not_depend_on_the_size_of_groups_or_the_number_of_workers(  # noqa: PLR0917  what is drawn
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[Row], size: int, visits: int, workers: int
 ) -> None:
     directory = tmp_path_factory.mktemp("run")
     chosen = data.draw(graphs(directory, rows))
     found = []
-    for group_size, group_visits in ((500, 10_000), (size, visits)):
+    for group_size, group_visits, max_workers in ((500, 10_000, 1), (size, visits, workers)):
         with pytest.MonkeyPatch.context() as patch:
             groups_of(patch, group_size, group_visits)
-            result, records = run_graph(directory, chosen)
-        outcomes = Counter((each["outcome"], each["sink_name"]) for each in records.get("token_outcome", []))
-        files = {name: written(directory, name) for name in ("out", *SINKS)}
-        found.append((outcomes, files, result.rows_by_sink, result.failed))
+            concurrency = {"concurrency": {"max_workers": max_workers}}
+            result, records = run_drawn(directory, chosen | concurrency)
+        found.append((ends_of(records), files_of(directory), result.rows_by_sink, result.failed))
     assert found[0] == found[1]
+
+
+@settings(max_examples=20)
+@given(data=st.data(), rows=ROWS, workers=st.integers(1, 5))
+def test_a_replay_makes_the_same_outputs_and_asks_nobody(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[Row], workers: int
+) -> None:
+    directory = tmp_path_factory.mktemp("run")
+    chosen = data.draw(graphs(directory, rows)) | {"concurrency": {"max_workers": workers}}
+    result, records = run_drawn(directory, chosen)
+    found, asked = (ends_of(records), files_of(directory), calls_of(records)), AskTransform.sent
+    _, records = run_drawn(directory, chosen | {"run_mode": "replay", "replay_source_run_id": result.run_id})
+    assert (ends_of(records), files_of(directory), calls_of(records)) == found
+    assert AskTransform.sent == asked
+
+
+def calls_of(records: Records) -> Counter[tuple[object, ...]]:
+    """What was asked and answered."""
+    facts = ("call_index", "status", "request_hash", "request_ref", "response_hash", "response_ref", "error_json")
+    return Counter(tuple(each[fact] for fact in facts) for each in records.get("call", []))

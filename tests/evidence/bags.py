@@ -42,7 +42,7 @@ def _shape(record_type: str, **properties: object) -> dict[str, object]:
 
 
 _DEFINITIONS: dict[str, dict[str, object]] = {
-    "Status": {"enum": ["running", "completed"]},
+    "Status": {"enum": ["running", "completed", "failed"]},
     "Run": _shape("run", status={"$ref": "#/$defs/Status"}),
     "Row": _shape("row", row_id=_ID, row_index=_NUMBER, digest=_HASH, note=_or_null({"type": "string"})),
     "Open": _shape("step", step_id=_ID, row_id=_ID, status={"const": "open"}, seconds={"type": "null"}),
@@ -75,7 +75,13 @@ SCHEMA = {
 
 
 def _rules(
-    key: Sequence[str], order: Sequence[str], references: Mapping[str, str], final: Sequence[str]
+    key: Sequence[str],
+    order: Sequence[str],
+    references: Mapping[str, str],
+    final: Sequence[str],
+    *,
+    abandoned: Sequence[str] = (),
+    ends: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
     return {
         "key": ["run_id", *key],
@@ -86,15 +92,22 @@ def _rules(
         ]
         if key
         else [],
-        "lifecycle": {"status": "status" if final else None, "final": list(final)},
+        "lifecycle": {"status": "status" if final else None, "final": list(final), "abandoned": list(abandoned)},
+        "ends": ends,
     }
 
 
 _TYPES: dict[str, dict[str, Any]] = {
-    "run": _rules([], [], {}, ["completed"]),
+    "run": _rules([], [], {}, ["completed", "failed"], abandoned=["failed"]),
     "row": _rules(["row_id"], ["row_index"], {}, []),
     "step": _rules(["step_id"], ["step_id"], {"row_id": "row"}, ["done"]),
-    "link": _rules(["step_id", "other_id"], ["step_id", "other_id"], {"step_id": "step", "row": "row"}, []),
+    "link": _rules(
+        ["step_id", "other_id"],
+        ["step_id", "other_id"],
+        {"step_id": "step", "row": "row"},
+        [],
+        ends={"columns": ["run_id", "row"], "record_type": "row", "when": "good"},
+    ),
 }
 
 REFERENCES = {"order": ["run", "row", "step", "link"], "types": _TYPES}
@@ -110,7 +123,7 @@ def records(run_id: str = "run-1") -> list[Record]:
     """The records of a run, without salts: ids that are UUIDs and ids that are not, escapes, all kinds of numbers."""
     uuid = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
     step = {"record_type": "step", "run_id": run_id, "row_id": uuid, "status": "done"}
-    link = {"record_type": "link", "run_id": run_id, "good": True, "row": None, "file": "a b.csv"}
+    link = {"record_type": "link", "run_id": run_id, "good": False, "row": None, "file": "a b.csv"}
     return [
         {"record_type": "run", "run_id": run_id, "status": "completed"},
         {"record_type": "row", "run_id": run_id, "row_id": uuid, "row_index": 2, "digest": "0" * 64, "note": None},
@@ -128,8 +141,8 @@ def records(run_id: str = "run-1") -> list[Record]:
         {**step, "step_id": "d", "seconds": 1e-7},
         {**step, "step_id": "e", "seconds": None},
         {**link, "step_id": "a", "other_id": "x"},
-        {**link, "step_id": "a", "other_id": "y", "row": uuid, "file": None, "good": False},
-        {**link, "step_id": "b", "other_id": "a"},
+        {**link, "step_id": "a", "other_id": "y", "row": uuid, "file": None, "good": True},
+        {**link, "step_id": "b", "other_id": "a", "row": 'r\u00e9 "1"', "file": None, "good": True},
     ]
 
 

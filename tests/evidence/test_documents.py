@@ -153,6 +153,32 @@ RULES: dict[str, tuple[Change, str]] = {
         lambda rules: rules["types"]["step"]["lifecycle"].update(final=[]),
         "document: types: step: expected the values that end its lifecycle, got none",
     ),
+    "abandoned without end": (
+        lambda rules: rules["types"]["run"]["lifecycle"].update(abandoned=["lost"]),
+        "document: types: run: expected only a run to be abandoned, got ['lost']",
+    ),
+    "abandoned record": (
+        lambda rules: rules["types"]["step"]["lifecycle"].update(abandoned=["done"]),
+        "document: types: step: expected only a run to be abandoned, got ['done']",
+    ),
+    "end of what is not referred to": (
+        lambda rules: rules["types"]["link"]["ends"].update(record_type="step"),
+        "document: types: link: expected it to end what it refers to, and no other does, got run_id, row to 'step'",
+    ),
+    "end of the run": (
+        lambda rules: rules["types"]["link"]["ends"].update(columns=["run_id"], record_type="run"),
+        "document: types: link: expected it to end what it refers to, and no other does, got run_id to 'run'",
+    ),
+    "two ends of one": (
+        lambda rules: rules["types"]["step"].update(
+            ends={"columns": ["run_id", "row_id"], "record_type": "row", "when": "status"}
+        ),
+        "document: types: link: expected it to end what it refers to, and no other does, got run_id, row to 'row'",
+    ),
+    "end with further member": (
+        lambda rules: rules["types"]["link"]["ends"].update(more=1),
+        "document: types: link: ends: expected no further member, got 'more'",
+    ),
     "column of no text": (
         lambda rules: rules["types"]["step"].update(key=["run_id", 1]),
         "document: types: step: key: expected an array of texts, got ['run_id', 1]",
@@ -178,6 +204,10 @@ TOGETHER: dict[str, tuple[Change, str]] = {
     "key that may be null": (
         lambda rules: rules["types"]["row"].update(order=["run_id", "note"]),
         "data/references.json: types: row: expected 'note' to be text or a whole number in the schema",
+    ),
+    "end by a text": (
+        lambda rules: rules["types"]["link"]["ends"].update(when="other_id"),
+        "data/references.json: types: link: expected 'other_id' to be boolean in the schema",
     ),
 }
 

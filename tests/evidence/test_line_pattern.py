@@ -98,5 +98,5 @@ def test_ordinary_lines_are_recognised() -> None:
         )
         for record, line in zip(records(), as_lines(records()), strict=True)
     ]
-    # The row whose id has a quote, and the step whose seconds need an exponent, are looked at closely.
-    assert [number for number, each in enumerate(recognised) if not each] == [2, 5, 6]
+    # What holds the id that has a quote, and the step whose seconds need an exponent, are looked at closely.
+    assert [number for number, each in enumerate(recognised) if not each] == [2, 5, 6, 10]

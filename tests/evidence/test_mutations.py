@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from elspeth.evidence import layout
-from elspeth.evidence.keys import PublicKey
+from elspeth.evidence.errors import EvidenceError
+from elspeth.evidence.keys import PRIVATE_KEY, PublicKey, generate, load_signer
 from elspeth.evidence.procedure import Verdict
+from elspeth.evidence.reader import open_bag
+from elspeth.evidence.verify import verify_bag
 from tests.evidence.bags import as_lines, bag, records, verified
 
 Files = dict[str, bytes]
@@ -110,11 +115,15 @@ def test_a_bag_by_another_hand_is_found(signed: Files, key: PublicKey, tmp_path:
     lines = as_lines(records())
     altered = [line.replace(b'"seconds":7', b'"seconds":8') for line in lines]
     unsigned, unsigned_altered = bag(tmp_path, lines), bag(tmp_path, altered)
+    generate(tmp_path / "other")
+    other = load_signer(str(tmp_path / "other" / PRIVATE_KEY))
     without = {name: content for name, content in signed.items() if name != layout.ENVELOPE}
     check_all(
         [
             unsigned,
             unsigned_altered,
+            bag(tmp_path, lines, other),
+            bag(tmp_path, altered, other),
             consistent({**without, layout.STATEMENT: unsigned[layout.STATEMENT]}),
             consistent({**signed, layout.STATEMENT: unsigned[layout.STATEMENT]}),
             consistent({**unsigned_altered, layout.ENVELOPE: signed[layout.ENVELOPE]}),
@@ -124,3 +133,72 @@ def test_a_bag_by_another_hand_is_found(signed: Files, key: PublicKey, tmp_path:
         key,
         "hands",
     )
+
+
+def zipped(members: Iterable[tuple[str, bytes]], path: Path) -> Path:
+    """An archive with these members, names that occur twice included."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # about names that occur twice
+        for name, content in members:
+            archive.writestr(zipfile.ZipInfo(f"bag/{name}"), content)
+    return path
+
+
+def is_found(path: Path, key: PublicKey, files: Files) -> bool:
+    """Whether an archive is refused, or not verified; one that is verified must hold the very same files."""
+    try:
+        if verify_bag(path, key=key).verdict is Verdict.NOT_VERIFIED:
+            return True
+        with open_bag(path) as found:
+            assert {name: found.read(name) for name in found.sizes} == files
+    except EvidenceError:
+        return True
+    return False
+
+
+def member_mutations(signed: Files) -> Iterator[list[tuple[str, bytes]]]:
+    members = list(signed.items())
+    for at, (name, content) in enumerate(members):
+        before, after = members[:at], members[at + 1 :]
+        yield before + after
+        yield [*members, (name, content)]
+        yield [(name, b"other"), *members]
+        yield [*members, (f"../bag/{name}", content)]
+        yield [*before, (name.upper(), content), *after]
+        for place in range(0, len(content), max(1, len(content) // 16)):
+            changed = bytearray(content)
+            changed[place] ^= 1
+            yield [*before, (name, bytes(changed)), *after]
+            yield [*before, (name, content[:place]), *after]
+    for name in ("more.txt", "data/more.txt", "fetch.txt"):
+        yield [*members, (name, b"more")]
+
+
+def test_every_change_to_a_member_of_an_archive_is_found(signed: Files, key: PublicKey, tmp_path: Path) -> None:
+    count = 0
+    for members in member_mutations(signed):
+        assert is_found(zipped(members, tmp_path / "bag.zip"), key, signed)
+        count += 1
+    print(f"members of an archive: {count:,} mutations, all found")  # noqa: T201 - the count is asked for
+
+
+def test_every_byte_of_an_archive_that_is_flipped_is_found_or_changes_no_file(
+    signed: Files, key: PublicKey, tmp_path: Path
+) -> None:
+    path = zipped(signed.items(), tmp_path / "bag.zip")
+    sound = path.read_bytes()
+    assert verify_bag(path, key=key).verdict is Verdict.VERIFIED
+    found = 0
+    places = range(0, len(sound), 5)
+    for at in places:
+        changed = bytearray(sound)
+        changed[at] ^= 1 << at % 8
+        path.write_bytes(changed)
+        found += is_found(path, key, signed)
+    for end in range(0, len(sound), 100):
+        path.write_bytes(sound[:end])
+        assert is_found(path, key, signed)
+    rest = len(places) - found
+    print(f"bytes of an archive: {len(places):,} mutations, all found but {rest:,} that change no file")  # noqa: T201
+    # Times, attributes and what else an archive says of its files beside their names and bytes.
+    assert found > 0.9 * len(places)

@@ -20,7 +20,7 @@ from tests.fixtures.rich_run import recorded, rich_run
 @pytest.fixture
 def bag(tmp_path: Path, signer: Signer) -> Path:
     with LandscapeDB.in_memory() as db:
-        run_id = recorded(db, rich_run(status=RunStatus.RUNNING))
+        run_id = recorded(db, rich_run(status=RunStatus.FAILED))
         write_bag_of_run(db, run_id, tmp_path / "bag", signer=signer)
     return tmp_path / "bag"
 
@@ -28,6 +28,7 @@ def bag(tmp_path: Path, signer: Signer) -> Path:
 def test_a_bag_of_every_record_type_is_verified(bag: Path, signer: Signer) -> None:
     result = verify_bag(bag, key=signer.public_key)
     assert (result.verdict, result.faults) == (Verdict.VERIFIED, ())
+    assert "token records have no final token_outcome" in result.steps[7].detail
     bagit.Bag(str(bag)).validate()
 
 

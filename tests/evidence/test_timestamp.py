@@ -15,14 +15,18 @@ from hypothesis import strategies as st
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
 from elspeth.cli import main
+from elspeth.core.landscape.database import LandscapeDB
 from elspeth.evidence.bag import write_bag
 from elspeth.evidence.errors import EvidenceError, KeyFileError
-from elspeth.evidence.keys import Signer
+from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, Signer
+from elspeth.evidence.layout import ENVELOPE as ENVELOPE_FILE
 from elspeth.evidence.layout import TIMESTAMP
 from elspeth.evidence.procedure import Verdict
 from elspeth.evidence.timestamp import load_authorities, request_timestamp, verify_timestamp
 from elspeth.evidence.verify import verify_bag
+from elspeth_schema.contracts import RunStatus
 from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, facts, faults, records
+from tests.fixtures.rich_run import recorded, rich_run
 
 ENVELOPE = b'{"payload":""}'
 
@@ -264,3 +268,33 @@ def test_the_command_takes_the_certificates(
     assert "; time-stamped 20" in capsys.readouterr().err
     assert main(["verify", str(tmp_path / "proof.json"), *options]) == 2
     assert capsys.readouterr().err == "error: --tsa-ca is for bags, which alone can have a time-stamp: leave it out\n"
+
+
+def test_the_export_command_has_its_bag_stamped(
+    authority: Authority, server: str, key_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database, bag = tmp_path / "audit.db", tmp_path / "bag"
+    with LandscapeDB(f"sqlite:///{database}") as landscape:
+        recorded(landscape, rich_run(status=RunStatus.FAILED))
+    source = ["export", "run-1", "-d", str(database), "-o", str(bag), "--format", "bag"]
+    signed = ["--key", str(key_directory / PRIVATE_KEY), "--tsa", server]
+    assert main([*source, *signed]) == 0
+    command = f"ts -verify -data {bag}/{ENVELOPE_FILE} -in {bag}/{TIMESTAMP} -CAfile {authority.certificate}"
+    assert b"Verification: OK" in authority.openssl(command)
+    capsys.readouterr()
+    options = ["--key", str(key_directory / PUBLIC_KEY), "--tsa-ca", str(authority.certificate)]
+    assert main(["verify", str(bag), *options]) == 0
+    assert "; time-stamped 20" in capsys.readouterr().err
+
+
+def test_an_export_that_gets_no_stamp_leaves_nothing(
+    server: str, key_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database, bag = tmp_path / "audit.db", tmp_path / "bag"
+    with LandscapeDB(f"sqlite:///{database}") as landscape:
+        recorded(landscape, rich_run(status=RunStatus.FAILED))
+    source = ["export", "run-1", "-d", str(database), "-o", str(bag), "--format", "bag"]
+    signed = ["--key", str(key_directory / PRIVATE_KEY), "--tsa", f"{server}gone"]
+    assert main([*source, *signed]) == 1
+    assert capsys.readouterr().err == f"error: {server}gone: no time-stamp could be had: Not Found\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["audit.db"]

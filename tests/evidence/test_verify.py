@@ -120,7 +120,7 @@ STEP_4: dict[str, tuple[list[Record], str]] = {
         f"line 3: digest: expected text that matches '[0-9a-f]{{64}}', got '{'G' * 64}'",
     ),
     "length": (changed(3, step_id="x" * 65), "line 4: step_id: expected at most 64 characters, got 65"),
-    "enum": (changed(0, status="lost"), "line 1: status: expected 'running' or 'completed', got 'lost'"),
+    "enum": (changed(0, status="lost"), "line 1: status: expected 'running' or 'completed' or 'failed', got 'lost'"),
     "constant": (changed(4, status="lost"), "line 5: status: expected 'done' or 'open', got 'lost'"),
     "null": (changed(1, digest=None), "line 2: digest: expected string, got None"),
     "boolean": (changed(8, good=1), "line 9: good: expected boolean, got 1"),
@@ -264,12 +264,41 @@ def test_step_8_a_record_that_is_not_final(signer: Signer, key: PublicKey, tmp_p
     assert faults(verified(files, key)) == [(8, f"data/records.jsonl, line 8: {problem}")]
 
 
-def test_step_8_a_run_that_goes_on_is_said_plainly(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+def test_step_8_a_run_that_has_not_ended_is_incomplete(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     some = changed(7, status="open")
     some[0]["status"] = "running"
     result = verified(bag(tmp_path, as_lines(some), signer, run=facts(run_status="running")), key)
+    problem = "expected completed or failed, got 'running': the run has not ended, its trail is incomplete"
+    found = f"data/records.jsonl, line 1: status: {problem}; 2 of 11 records are not final"
+    assert (result.verdict, faults(result)) == (Verdict.NOT_VERIFIED, [(8, found)])
+
+
+def test_step_8_what_a_failed_run_left_open_is_counted(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    some = changed(7, status="open")
+    some[0]["status"] = "failed"
+    result = verified(bag(tmp_path, as_lines(some[:-1]), signer, run=facts(run_status="failed")), key)
     assert (result.verdict, faults(result)) == (Verdict.VERIFIED, [])
-    assert result.steps[7].detail == "the run is running: 2 records may still change"
+    left = "1 of 2 row records have no final link and 1 of 10 records are not final"
+    assert result.steps[7].detail == f"{left}, as a failed run may leave them"
+
+
+def test_step_8_a_record_of_a_completed_run_without_an_end(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    found = faults(verified(bag(tmp_path, as_lines(records()[:-1]), signer), key))
+    expected = "expected an end of each, as the run is completed: 1 of 2 row records have no final link"
+    assert found == [(8, f"data/records.jsonl: {expected}")]
+
+
+def test_step_8_a_run_from_before_ends_were_recorded(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    result = verified(bag(tmp_path, as_lines(records()[:-3]), signer), key)
+    assert (result.verdict, faults(result)) == (Verdict.VERIFIED, [])
+    left = "2 of 2 row records have no final link"
+    assert result.steps[7].detail == f"{left}: no end was recorded of any, as before there were such records"
+
+
+def test_step_8_a_record_that_ends_twice(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    found = faults(verified(bag(tmp_path, as_lines(changed(10, row=UUID)), signer), key))
+    problem = f"row: expected a row that has not ended yet, got '{UUID}'"
+    assert found == [(8, f"data/records.jsonl, line 11: {problem}")]
 
 
 def test_a_path_that_is_no_bag(tmp_path: Path) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import shutil
 import sqlite3
-from contextlib import closing
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import ModuleType
+from unittest.mock import patch
 
 from elspeth.cli import main
 from tests.engine.pipelines import trail
 from tests.examples.trails import told
 
-__all__ = ["EXAMPLES", "copy_example", "names", "run_example"]
+__all__ = ["EXAMPLES", "copy_example", "names", "run_example", "script", "surroundings"]
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -32,11 +38,39 @@ def copy_example(name: str, directory: Path) -> Path:
 def run_example(name: str, directory: Path) -> dict[str, str]:
     """Run a copy of an example in a working directory that is the current one; what it wrote, by name of file."""
     place = copy_example(name, directory)
-    code = main(["run", "-s", f"examples/{name}/settings.yaml", "--execute", "--no-dotenv"])
+    with surroundings(place):
+        code = main(["run", "-s", f"examples/{name}/settings.yaml", "--execute", "--no-dotenv"])
     if code:
         raise AssertionError(f"example {name} ended with exit code {code}")
     files = {path.name: _content(path) for path in (place / "output").iterdir() if path.name != "audit_trail.json"}
     return files | {"trail.txt": told(trail(directory, f"sqlite:///{place / 'runs' / 'audit.db'}"))}
+
+
+def script(path: Path) -> ModuleType:
+    """A script of an example, imported."""
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def surroundings(place: Path) -> Iterator[str]:
+    """What an example expects to be there: its stub server, if it has one, at an address of ours."""
+    stub = place / "stub_server.py"
+    if not stub.exists():
+        yield ""
+        return
+    with script(stub).Server(0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/v1"
+        with patch.dict(os.environ, LLM_URL=url, NO_PROXY="127.0.0.1"):
+            yield url
+        server.shutdown()
+        thread.join()
 
 
 def _content(path: Path) -> str:

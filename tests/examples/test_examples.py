@@ -1,6 +1,5 @@
 """Every example does what it is expected to do; `tests/examples/rebuild.py` writes the expectations."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,8 @@ from elspeth.cli import main
 from elspeth.core.landscape.accounting import account_for
 from elspeth.core.landscape.database import LandscapeDB
 from tests.engine.pipelines import assert_sound, trail
-from tests.examples.running import EXAMPLES, copy_example, names, run_example
+from tests.examples.running import EXAMPLES, copy_example, names, run_example, script, surroundings
+from tests.examples.trails import told
 
 
 @pytest.mark.parametrize("name", names())
@@ -31,12 +31,7 @@ def test_the_large_run_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     rows = 2_000
     monkeypatch.chdir(tmp_path)
     place = copy_example("large_run", tmp_path)
-    specification = importlib.util.spec_from_file_location("generate", place / "generate.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    module.generate(place / "runs" / "input.csv", rows)
+    script(place / "generate.py").generate(place / "runs" / "input.csv", rows)
     assert main(["run", "-s", "examples/large_run/settings.yaml", "--execute", "--no-dotenv"]) == 0
     lines = {name: (place / "output" / f"{name}.csv").read_text().count("\n") - 1 for name in ("regular", "large")}
     assert lines == {"regular": 1801, "large": 199}
@@ -45,3 +40,29 @@ def test_the_large_run_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with LandscapeDB.from_url(f"sqlite:///{place / 'runs' / 'audit.db'}") as db:
         account = account_for(db, records["run"][0]["run_id"])
     assert (account.rows, account.breaches) == (rows, ())
+
+
+def _run(place: Path, sections: str = "") -> dict[str, str]:
+    """Run an example with further sections in its settings; what it wrote, by name of file."""
+    text = (place / "settings.yaml").read_text(encoding="utf-8")
+    settings = place / "changed.yaml"
+    settings.write_text(f"{text}\n{sections}\n", encoding="utf-8")
+    assert main(["run", "-s", str(settings), "--execute", "--no-dotenv"]) == 0
+    return {path.name: path.read_text(encoding="utf-8") for path in (place / "output").iterdir()}
+
+
+def test_the_answers_of_a_language_model_are_verified_and_replayed_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = copy_example("llm_sentiment", tmp_path)
+    database = f"sqlite:///{place / 'runs' / 'audit.db'}"
+    with surroundings(place) as url:
+        written = _run(place)
+        live = trail(tmp_path, database)
+        source = f"replay_source_run_id: {live['run'][0]['run_id']}"
+        assert _run(place, f"run_mode: verify\n{source}") == written
+        assert "answers that differ  0\n" in capsys.readouterr().out
+    monkeypatch.setenv("LLM_URL", url)
+    assert _run(place, f"run_mode: replay\n{source}") == written
+    assert told(trail(tmp_path, database)) == told(live)

@@ -66,12 +66,19 @@ class _Teller:
             name = state["node_id"].rpartition("_")[0]
             error = f": {json.loads(state['error_json'])['exception']}" if state["error_json"] else ""
             yield f"{state['step_index']} {name} {state['status']}{error}"
+            yield from self._calls(state)
             yield from self._routes(state)
         outcomes = [each for each in self._records["token_outcome"] if each["token_id"] == token["token_id"]]
         for outcome in sorted(outcomes, key=lambda outcome: outcome["outcome_id"]):
             to = f" to {outcome['sink_name']}" if outcome["sink_name"] else ""
             within = f" in batch {self._batches[outcome['batch_id']]}" if outcome["batch_id"] else ""
             yield f"= {outcome['outcome']}{to}{within}"
+
+    def _calls(self, state: Record) -> Iterator[str]:
+        calls = [each for each in self._records.get("call", []) if each["state_id"] == state["state_id"]]
+        for call in sorted(calls, key=lambda call: call["call_index"]):
+            error = f": {json.loads(call['error_json'])['exception']}" if call["error_json"] else ""
+            yield f"  call {call['call_index']} {call['call_type']} {call['status']}{error}"
 
     def _routes(self, state: Record) -> Iterator[str]:
         edges = {edge["edge_id"]: edge for edge in self._records["edge"]}

@@ -9,6 +9,7 @@ import pytest
 from elspeth.contracts.plugins import PluginKind
 from elspeth.plugins import manager as manager_module
 from elspeth.plugins.base import Plugin
+from elspeth.plugins.builtin import BUILTIN
 from elspeth.plugins.hookspecs import hookimpl
 from elspeth.plugins.manager import PluginManager, PluginRegistrationError
 from elspeth.plugins.sinks.csv import CsvSink
@@ -67,6 +68,11 @@ def test_the_plugins_of_this_package_are_found() -> None:
     assert {"csv", "json", "null"} <= set(plugins.names(PluginKind.SINK))
 
 
+def test_every_plugin_of_this_package_is_of_the_kind_and_name_it_is_listed_under() -> None:
+    listed = [(kind, name) for kind, places in BUILTIN.items() for name in places]
+    assert sorted(listed) == sorted((plugin.kind, plugin.name) for plugin in PluginManager([], BUILTIN).all())
+
+
 def test_every_plugin_can_be_listed_and_recorded() -> None:
     for plugin in PluginManager.installed().all():
         assert plugin.description().endswith(".")
@@ -100,6 +106,18 @@ def test_a_package_that_cannot_be_imported_is_named(install: Callable[[Callable[
 def test_two_plugins_with_one_name_are_refused() -> None:
     with pytest.raises(PluginRegistrationError) as caught:
         PluginManager([CsvSink, SecondCsvSink])
+    assert str(caught.value) == (
+        "two sink plugins are named 'csv': elspeth.plugins.sinks.csv.CsvSink and "
+        f"{__name__}.SecondCsvSink; uninstall one of the packages"
+    )
+
+
+def test_a_plugin_with_the_name_of_one_of_this_package_is_refused(
+    install: Callable[[Callable[[], object]], None],
+) -> None:
+    install(lambda: offering(SecondCsvSink))
+    with pytest.raises(PluginRegistrationError) as caught:
+        PluginManager.installed()
     assert str(caught.value) == (
         "two sink plugins are named 'csv': elspeth.plugins.sinks.csv.CsvSink and "
         f"{__name__}.SecondCsvSink; uninstall one of the packages"

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
+from elspeth.core.directories import make_directory, sync_directory
+
 __all__ = ["FilesystemPayloadStore", "IntegrityError", "PayloadStore"]
 
 _HASH = re.compile("[0-9a-f]{64}")
@@ -39,7 +41,8 @@ class FilesystemPayloadStore:
 
     def __init__(self, base_path: Path) -> None:
         self._base = Path(base_path)
-        self._base.mkdir(parents=True, exist_ok=True)
+        self._made: set[Path] = set()
+        make_directory(self._base)
 
     def store(self, content: bytes) -> str:
         """Keep the content; once this returns, it survives a power cut. IntegrityError if it is kept and was altered.
@@ -48,23 +51,13 @@ class FilesystemPayloadStore:
         """
         content_hash = hashlib.sha256(content).hexdigest()
         path = self._path(content_hash)
+        self._make(path.parent)
         if path.exists():
             self.retrieve(content_hash)
-            return content_hash
-        if not path.parent.exists():
-            path.parent.mkdir(exist_ok=True)
-            _sync_directory(self._base)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        _sync_directory(path.parent)
+        else:
+            _write(path, content)
+        # Also for a file that was there: whoever renamed it may have died before this.
+        sync_directory(path.parent)
         return content_hash
 
     def retrieve(self, content_hash: str) -> bytes:
@@ -98,11 +91,20 @@ class FilesystemPayloadStore:
             raise ValueError(message)
         return self._base / content_hash[:2] / content_hash
 
+    def _make(self, directory: Path) -> None:
+        if directory not in self._made:
+            make_directory(directory)
+            self._made.add(directory)
 
-def _sync_directory(path: Path) -> None:
-    """Make a rename in the directory durable."""
-    handle = os.open(path, os.O_RDONLY)
+
+def _write(path: Path, content: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

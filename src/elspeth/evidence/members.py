@@ -111,6 +111,11 @@ class Members:
             raise self._unexpected(name, "an object", value)
         return Members(value, f"{self._place}: {name}")
 
+    def optional_members(self, name: str) -> Members | None:
+        """Take an object, to be read strictly, too, or null."""
+        value = self.optional_object(name)
+        return None if value is None else Members(value, f"{self._place}: {name}")
+
     def counts(self, name: str) -> dict[str, int]:
         """Take an object of integers of at least one."""
         value = self._take(name)

@@ -19,6 +19,7 @@ __all__ = [
     "inclusion_proof",
     "leaf_hash",
     "node_hash",
+    "root_of_roots",
     "tree_root",
     "verify_consistency",
     "verify_inclusion",
@@ -92,6 +93,14 @@ def tree_root(leaves: Iterable[bytes]) -> bytes:
     hasher = TreeHasher()
     hasher.extend(leaves)
     return hasher.root()
+
+
+def root_of_roots(roots: Sequence[bytes]) -> bytes:
+    """The root over all leaves, 32 bytes, from the roots of subtrees in order. RFC 9162, section 2.1.1.
+
+    Each is of the same power of two of leaves, but for the last, which may be of fewer.
+    """
+    return _combined(list(roots)) if roots else sha256().digest()
 
 
 def inclusion_proof(leaves: Iterable[bytes], index: int, size: int) -> list[bytes]:

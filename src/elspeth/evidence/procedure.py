@@ -9,7 +9,8 @@ The same numbers stand in the code, in docs/evidence.md, in what `elspeth verify
 5. Counts: as many records, in all and of each type, as the statement says, about the run and status that it names.
 6. Merkle root: the lines are, one by one, the leaves of the tree whose root the statement gives.
 7. References: what a record refers to is in the bag, before it.
-8. Lifecycles: every record of a finished run is finished.
+8. Lifecycles: every record of a completed run is finished, and every token has its end. What a failed run left open is
+   counted. A run that has not ended is incomplete.
 9. Verdict.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from elspeth.evidence.rules import TypeRules, read_rules
 from elspeth.evidence.statement import PAYLOAD_TYPE, Statement
 from elspeth.evidence.verify import check_signature, leaf_hashes, read_statement
 
-__all__ = ["FORMAT", "Proof", "prove", "verify_proof"]
+__all__ = ["FORMAT", "Proof", "prove", "verify_proof", "write_proof"]
 
 FORMAT = "urn:elspeth:record-proof:v1"
 """Names the form of a proof."""
@@ -103,6 +104,25 @@ def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[in
     except EvidenceError as error:
         raise EvidenceError(str(path), f"the bag is not sound, verify it: {error}") from error
     return proof
+
+
+def write_proof(proof: Proof, path: Path) -> int:
+    """Write the proof to a file, in place of one that has the name; how many bytes it has.
+
+    A crash before the rename leaves `PATH.partial`, which the next attempt overwrites.
+    """
+    data = proof.to_bytes()
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise EvidenceError(str(path), f"cannot be written: {error.strerror}") from error
+    return len(data)
 
 
 def verify_proof(path: Path, *, key: PublicKey | None = None) -> Verification:

@@ -11,13 +11,16 @@ from elspeth.evidence.line_pattern import fast_lines
 from elspeth.evidence.record_schema import Shape
 from elspeth.evidence.rules import TypeRules
 
-__all__ = ["SALT", "Key", "RecordReader", "Values"]
+__all__ = ["SALT", "Columns", "Key", "RecordReader", "Values", "is_null"]
 
 SALT = "salt"
 """The column that holds a record's salt."""
 
 Values = Sequence[str | None]
 """The values of the columns of a type's rules, then the salt: as text, None for null or absent."""
+
+Columns = Sequence[Sequence[str | None]]
+"""The values of several records of one type, column by column."""
 
 Part = str | int | None
 Key = Part | tuple[Part, ...]
@@ -57,6 +60,10 @@ class RecordReader:
         self.references = [(self._columns_of(each.columns[1:]), each) for each in rules.references if each.columns[1:]]
         """What a record refers to, without the run."""
         self.status_at = None if rules.status is None else self._columns.index(rules.status)
+        ends = rules.ends
+        self._ends = (
+            None if ends is None else (self._columns_of(ends.reference.columns[1:]), self._columns.index(ends.when))
+        )
 
     def fast(self, lines: Sequence[str]) -> list[Values | None]:
         """The values of each line that is valid beyond doubt; None for one that must be looked at closely."""
@@ -73,6 +80,14 @@ class RecordReader:
                 found[at] = values
         return found
 
+    def ended(self, columns: Sequence[Sequence[str | None]]) -> list[Key]:
+        """The keys, without the run, of the records that several records, given column by column, end."""
+        if self._ends is None:
+            return []
+        picked, when_at = self._ends
+        found = zip(picked.of(columns), columns[when_at], strict=True)
+        return [key for key, when in found if when == "true" and not is_null(key)]
+
     def closely(self, record: Mapping[str, Json], place: str) -> Values:
         """The values of a record; EvidenceError, with the field and what is wrong with it, if no shape is its."""
         fitting = [shape for shape in self._shapes if shape.fits_constants(record)]
@@ -83,7 +98,7 @@ class RecordReader:
             field, problem = next(each for each in problems if each is not None)
             raise EvidenceError(f"{place}: {printable(field)}", problem)
         values = (record.get(column) for column in self._columns)
-        return tuple(None if value is None else str(value) for value in values)
+        return tuple(map(_as_text, values))
 
     def _check_constants(self, record: Mapping[str, Json], place: str) -> None:
         """The fields that tell shapes apart must have a value that one of the shapes has."""
@@ -100,6 +115,18 @@ class RecordReader:
         return Picked(ats=[self._columns.index(name) for name in names], integers=integers)
 
 
+def is_null(key: Key) -> bool:
+    """Whether a key names nothing, because a part of it is null."""
+    return None in key if isinstance(key, tuple) else key is None
+
+
+def _as_text(value: Json) -> str | None:
+    """The value as it stands in the line, without quotes."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None if value is None else str(value)
+
+
 def _check_columns(rules: TypeRules, shapes: Sequence[Shape], place: str) -> None:
     """What rules are about must be there, and what sorts or identifies must be a text or a whole number."""
     for column in rules.columns:
@@ -112,3 +139,6 @@ def _check_columns(rules: TypeRules, shapes: Sequence[Shape], place: str) -> Non
         if kinds not in ({("string", False)}, {("integer", False)}):
             expected = f"expected {shown(column)} to be text or a whole number in the schema"
             raise EvidenceError(f"{place}: types: {rules.name}", expected)
+    when = None if rules.ends is None else rules.ends.when
+    if when is not None and {shape.rules[when].type for shape in shapes} != {"boolean"}:
+        raise EvidenceError(f"{place}: types: {rules.name}", f"expected {shown(when)} to be boolean in the schema")

@@ -6,36 +6,22 @@ is not sound is explained.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
-from itertools import repeat
 from operator import lt
 from typing import Any
-
-import orjson
 
 from elspeth.evidence.canonical import Json, parse_canonical
 from elspeth.evidence.errors import EvidenceError, shown
 from elspeth.evidence.layout import RECORDS, REFERENCES
 from elspeth.evidence.procedure import Step, StepError
-from elspeth.evidence.record_reader import Key, Picked, RecordReader, Values
+from elspeth.evidence.record_reader import Columns, Key, Picked, RecordReader, Values, is_null
 from elspeth.evidence.record_schema import Shape
 from elspeth.evidence.rules import Reference, RunRules
 from elspeth.evidence.salts import SaltDeriver, Salts
+from elspeth.evidence.segments import Segment, SegmentReader, compact, salts_of, segment_of
 
 __all__ = ["TrailChecker"]
-
-_Columns = Sequence[Sequence[str | None]]
-"""The values of several records of one type, column by column."""
-
-_HEX = re.compile("[0-9a-f]*").fullmatch
-_ID_LENGTH = 32
-"""Of an id that is 128 bits in hexadecimal."""
-
-_DIGEST_MARK = 1 << 128
-"""Above every number that such an id stands for, so that no id can pass for a digest."""
 
 
 class TrailChecker:
@@ -49,8 +35,11 @@ class TrailChecker:
         self.run_id: str | None = None
         self.run_status: str | None = None
         self.unfinished = 0
-        """Records, of a run that goes on, that are not final."""
-        self._run = rules.run.name
+        """Records that are not final, of a run that was abandoned or has not ended."""
+        self._ended_by = {each.ends.reference.record_type: name for name, each in rules.types.items() if each.ends}
+        self.unended: dict[str, set[int]] = {name: set() for name in self._ended_by}
+        """By type, the keys of records that no other has ended so far."""
+        self._run = rules.run
         self._readers = {name: RecordReader(each, shapes[name], REFERENCES) for name, each in rules.types.items()}
         self._positions = {name: position for position, name in enumerate(rules.types)}
         self._salts = None if salts is None else SaltDeriver(salts)
@@ -59,10 +48,11 @@ class TrailChecker:
         self._keys: dict[str, set[int]] = {
             name: set() for name, rule in rules.types.items() if name in referenced or rule.key != rule.order
         }
-        self._reader = self._readers[self._run]
+        self._reader = self._readers[self._run.name]
         self._last: Any = None
         """What the last record was sorted by."""
-        self._run_final = True
+        self._strict = True
+        """Whether the run is complete, so that all its records must be final."""
 
     def check(self, first: int, lines: Sequence[bytes]) -> None:
         """Check the next lines, the first of which has the number given.
@@ -75,6 +65,47 @@ class TrailChecker:
             done += self._check_texts(first + done, texts[done:])
         if done < len(lines):
             raise _fault(first + done, "expected UTF-8, got bytes that are none")
+
+    def take(self, segments: Sequence[Segment]) -> int:
+        """Take the segments that the next lines are made of as long as all is right; how many lines they have."""
+        taken = 0
+        for segment in segments:
+            name, last = segment.record_type, self._reader.rules.name
+            if not self.counts or self._positions[name] < self._positions[last]:
+                break
+            if name != last:
+                self._reader, self._last = self._readers[name], None
+            if not self._take(segment):
+                break
+            taken += segment.size
+        return taken
+
+    def segment_reader(self) -> SegmentReader:
+        """What reads segments that this checker can take."""
+        return SegmentReader(self._readers, self._salts, frozenset(self._keys))
+
+    def lifecycles(self) -> str:
+        """What step 8 finds when all lines were checked; StepError if it fails."""
+        run, status = self._run, self.run_status
+        left = [
+            f"{len(keys):,} of {self.counts[name]:,} {name} records have no final {self._ended_by[name]}"
+            for name, keys in self.unended.items()
+            if keys
+        ]
+        left += [f"{self.unfinished:,} of {self.counts.total():,} records are not final"] if self.unfinished else []
+        if run.status is not None and status not in run.final:
+            expected = f"expected {' or '.join(sorted(run.final))}, got {shown(status)}"
+            problem = f"{expected}: the run has not ended, its trail is incomplete; {' and '.join(left)}"
+            raise StepError(Step.LIFECYCLES, f"{_place(1)}: {run.status}", problem)
+        if not left:
+            return "all complete"
+        if not self._strict:
+            return f"{' and '.join(left)}, as a {status} run may leave them"
+        if not any(self.counts[self._ended_by[name]] for name, keys in self.unended.items() if keys):
+            return f"{' and '.join(left)}: no end was recorded of any, as before there were such records"
+        raise StepError(
+            Step.LIFECYCLES, RECORDS, f"expected an end of each, as the run is {status}: {' and '.join(left)}"
+        )
 
     def _check_texts(self, first: int, texts: Sequence[str]) -> int:
         """Check lines as long as they are of one type; how many there were, with the first of another type."""
@@ -114,8 +145,8 @@ class TrailChecker:
     def _turn_to(self, number: int, reader: RecordReader) -> None:
         """Go on to another record type, which must be a later one."""
         name, last = reader.rules.name, self._reader.rules.name
-        if not self.counts and name != self._run:
-            raise _fault(number, f"expected the {self._run} record first, got a {name} record")
+        if not self.counts and name != self._run.name:
+            raise _fault(number, f"expected the {self._run.name} record first, got a {name} record")
         if self._positions[name] < self._positions[last]:
             raise _fault(number, f"expected a {last} record, or one of a later type, got a {name} record: out of order")
         if name != last:
@@ -139,52 +170,51 @@ class TrailChecker:
         self.run_id = values[0]
         if reader.status_at is not None:
             self.run_status = values[reader.status_at]
-            self._run_final = self.run_status in reader.rules.final
+            self._strict = self.run_status in reader.rules.final - reader.rules.abandoned
 
-    def _accept(self, columns: _Columns) -> bool:
+    def _accept(self, columns: Columns) -> bool:
         """Take records of the present type if all of them are sound; if one is not, none is taken."""
-        reader, size = self._reader, len(columns[0])
-        name = reader.rules.name
-        order: Sequence[Any] = reader.order.of(columns)  # of one type, without null
+        keyed = self._reader.rules.name in self._keys
+        segment = segment_of(self._reader, columns, self._salts, keyed=keyed)
+        return segment is not None and self._take(segment)
+
+    def _take(self, segment: Segment) -> bool:
+        """Take records of the present type, sound by themselves, if they go with those before them."""
+        reader, name = self._reader, segment.record_type
         known = self._keys.get(name)
-        keys = [] if known is None else _compact(reader.identity.of(columns))
-        unfinished = self._unfinished(columns)
+        unended = self._unended_by(reader)
+        targets = zip(reader.references, segment.targets, strict=True)
         sound = (
-            columns[0].count(self.run_id) == size
-            and (self._last is None or lt(self._last, order[0]))
-            and all(map(lt, order, order[1:]))
-            and self._salts_of(columns) == list(columns[-1])
-            and (known is None or (len(set(keys)) == size and known.isdisjoint(keys)))
-            and all(self._closed(columns, *each) for each in reader.references)
-            and not (unfinished and self._run_final)
+            segment.run_id == self.run_id
+            and (self._last is None or lt(self._last, segment.first))
+            and (known is None or known.isdisjoint(segment.keys))
+            and all(self._keys[reference.record_type].issuperset(keys) for (_, reference), keys in targets)
+            and not (segment.unfinished and self._strict)
+            and unended.issuperset(segment.ended)
         )
         if sound:
-            self._last = order[-1]
-            self.counts[name] += size
-            self.unfinished += unfinished
+            self._last = segment.last
+            self.counts[name] += segment.size
+            self.unfinished += segment.unfinished
             if known is not None:
-                known.update(keys)
+                known.update(segment.keys)
+            if name in self.unended:
+                self.unended[name].update(segment.keys)
+            unended.difference_update(segment.ended)
         return sound
 
-    def _salts_of(self, columns: _Columns) -> list[str | None]:
-        """The salts that the records must carry."""
-        if self._salts is None:
-            return [None] * len(columns[0])
-        keys = (key if isinstance(key, tuple) else (key,) for key in self._reader.key.of(columns))
-        return self._salts.salts(self._reader.rules.name, keys)
-
-    def _closed(self, columns: _Columns, picked: Picked, reference: Reference) -> bool:
+    def _closed(self, columns: Columns, picked: Picked, reference: Reference) -> bool:
         """Whether all that the records refer to came before them."""
         # Neighbours often refer to the same record.
-        keys = [key for key in set(picked.of(columns)) if not _is_null(key)]
-        return self._keys[reference.record_type].issuperset(_compact(keys))
+        keys = [key for key in set(picked.of(columns)) if not is_null(key)]
+        return self._keys[reference.record_type].issuperset(compact(keys))
 
-    def _unfinished(self, columns: _Columns) -> int:
-        """How many of the records are not final."""
-        status_at, final = self._reader.status_at, self._reader.rules.final
-        return 0 if status_at is None else sum(status not in final for status in columns[status_at])
+    def _unended_by(self, reader: RecordReader) -> set[int]:
+        """The keys of records that those of a type may still end."""
+        ends = reader.rules.ends
+        return set() if ends is None else self.unended[ends.reference.record_type]
 
-    def _explained(self, number: int, columns: _Columns) -> StepError:
+    def _explained(self, number: int, columns: Columns) -> StepError:
         """Why a single record is not accepted."""
         reader, rules = self._reader, self._reader.rules
         run_id = columns[0][0]
@@ -195,18 +225,23 @@ class TrailChecker:
         if self._last is not None and not lt(self._last, order):
             problem = f"expected a value after {_text(self._last)}, got {_text(order)}: repeated, or out of order"
             return _fault(number, f"{', '.join(rules.order[1:] or rules.order)}: {problem}")
-        expected, salt = self._salts_of(columns)[0], columns[-1][0]
+        expected, salt = salts_of(reader, columns, self._salts)[0], columns[-1][0]
         if salt != expected:
             wanted = f"{expected}, derived from the key" if expected else "none, as there is no secret in the bag"
             return _fault(number, f"salt: expected {wanted}, got {shown(salt)}")
         identity = reader.identity.of(columns)
-        if not self._keys.get(rules.name, set()).isdisjoint(_compact(identity)):
+        if not self._keys.get(rules.name, set()).isdisjoint(compact(identity)):
             return _fault(number, f"{', '.join(rules.key[1:])}: expected each key once, got {_text(identity[0])} again")
         for picked, reference in reader.references:
             if not self._closed(columns, picked, reference):
                 expected, got = f"a {reference.record_type} record before this one", _text(picked.of(columns)[0])
                 place = f"{_place(number)}: {', '.join(reference.columns[1:])}"
                 return StepError(Step.REFERENCES, place, f"expected {expected}, got {got}, of which there is none")
+        ended = reader.ended(columns)
+        if rules.ends is not None and not self._unended_by(reader).issuperset(compact(ended)):
+            problem = f"expected a {rules.ends.reference.record_type} that has not ended yet, got {_text(ended[0])}"
+            place = f"{_place(number)}: {', '.join(rules.ends.reference.columns[1:])}"
+            return StepError(Step.LIFECYCLES, place, problem)
         status = None if reader.status_at is None else columns[reader.status_at][0]
         problem = f"expected {' or '.join(sorted(rules.final))}, as the run is {self.run_status}, got {shown(status)}"
         return StepError(Step.LIFECYCLES, f"{_place(number)}: {rules.status}", problem)
@@ -220,20 +255,6 @@ def _decoded(lines: Sequence[bytes]) -> list[str]:
     except UnicodeDecodeError:
         return texts
     return texts
-
-
-def _is_null(key: Key) -> bool:
-    return None in key if isinstance(key, tuple) else key is None
-
-
-def _compact(keys: Sequence[Key]) -> list[int]:
-    """Numbers that stand for keys: an id that is 128 bits itself, or a digest of that size."""
-    ids = [key for key in keys if isinstance(key, str) and len(key) == _ID_LENGTH]
-    if len(ids) == len(keys) and _HEX("".join(ids)):
-        return list(map(int, ids, repeat(16)))
-    if len(keys) > 1:
-        return [number for key in keys for number in _compact([key])]
-    return [_DIGEST_MARK + int.from_bytes(blake2b(orjson.dumps(key), digest_size=16).digest()) for key in keys]
 
 
 def _text(key: Key) -> str:

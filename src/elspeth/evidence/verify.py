@@ -7,8 +7,9 @@ itself is believed before it was derived or its signature checked.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from hashlib import sha256
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 
 from cryptography.x509 import Certificate
@@ -16,14 +17,11 @@ from cryptography.x509 import Certificate
 from elspeth.evidence import layout
 from elspeth.evidence.dsse import Envelope
 from elspeth.evidence.errors import EvidenceError, printable, shown
+from elspeth.evidence.examination import Documents, batches, examined, shared_root
 from elspeth.evidence.keys import PublicKey
-from elspeth.evidence.lines import batches_of_lines
-from elspeth.evidence.merkle import HASH_SIZE, leaf_hash, tree_root
+from elspeth.evidence.merkle import HASH_SIZE, leaf_hash
 from elspeth.evidence.procedure import Step, StepError, Steps, Verdict, Verification
 from elspeth.evidence.reader import BagFiles, open_bag
-from elspeth.evidence.record_schema import read_shapes
-from elspeth.evidence.rules import read_rules
-from elspeth.evidence.salts import Salts
 from elspeth.evidence.statement import PAYLOAD_TYPE, Statement
 from elspeth.evidence.timestamp import verify_timestamp
 from elspeth.evidence.trail import TrailChecker
@@ -45,15 +43,17 @@ def verify_bag(
     key: PublicKey | None = None,
     authorities: Sequence[Certificate] = (),
     progress: Callable[[int], None] | None = None,
+    executor: Executor | None = None,
 ) -> Verification:
     """Verify a bag in a directory or zip archive; `progress` is called with the number of lines read, now and then.
 
-    With `authorities` it must have a time-stamp that leads to one of them.
+    With `authorities` it must have a time-stamp that leads to one of them. The processes of an `executor` share the
+    work; the result is the same.
 
     Never raises for what is wrong with the evidence: that is the result. EvidenceError if the path is no bag at all.
     """
     with open_bag(path) as files:
-        return verify_files(files, key=key, authorities=authorities, progress=progress)
+        return verify_files(files, key=key, authorities=authorities, progress=progress, executor=executor)
 
 
 def verify_files(
@@ -62,9 +62,10 @@ def verify_files(
     key: PublicKey | None = None,
     authorities: Sequence[Certificate] = (),
     progress: Callable[[int], None] | None = None,
+    executor: Executor | None = None,
 ) -> Verification:
     """Verify a bag by its files, wherever they are kept. Never raises for what is wrong with the evidence."""
-    return _Procedure(files, key, authorities, progress or (lambda _: None)).run()
+    return _Procedure(files, key, authorities, progress or (lambda _: None), executor).run()
 
 
 def read_statement(files: BagFiles) -> tuple[Statement, Envelope | None]:
@@ -113,11 +114,13 @@ class _Procedure:
         key: PublicKey | None,
         authorities: Sequence[Certificate],
         progress: Callable[[int], None],
+        executor: Executor | None,
     ) -> None:
         self._files = files
         self._key = key
         self._authorities = authorities
         self._progress = progress
+        self._executor = executor
         self._steps = Steps()
         self._digests: dict[str, str] = {}
         """SHA-256 of every file, as far as they were read."""
@@ -196,7 +199,7 @@ class _Procedure:
         if size != HASH_SIZE * statement.record_count:
             expected = f"expected {HASH_SIZE} bytes for each of {statement.record_count:,} records"
             raise EvidenceError(layout.LEAVES, f"{expected}, got {size:,} bytes")
-        root = tree_root(leaf_hashes(self._files)).hex()
+        root = shared_root(leaf_hashes(self._files), self._executor).hex()
         if root != statement.root:
             raise EvidenceError(layout.LEAVES, f"expected the root {statement.root} as in the statement, got {root}")
 
@@ -212,8 +215,9 @@ class _Procedure:
 
         blocks = hashed()
         with self._steps.of(Step.LINES):
-            checker = self._checker()
-            self._check_lines(checker, blocks, statement)
+            documents = self._documents()
+            checker = documents.checker()
+            self._check_lines(checker, documents, blocks, statement)
             trail = checker
         # Whatever was at fault, steps 1 and 3 compare the hash of the whole file.
         with self._steps.of(Step.STRUCTURE):
@@ -222,20 +226,24 @@ class _Procedure:
             self._digests[layout.RECORDS] = digest.hexdigest()
         return trail
 
-    def _checker(self) -> TrailChecker:
-        shapes = read_shapes(self._files.read(layout.SCHEMA), layout.SCHEMA)
-        rules = read_rules(self._files.read(layout.REFERENCES), layout.REFERENCES)
-        salted = layout.SALTS in self._files.sizes
-        salts = Salts.from_bytes(self._files.read(layout.SALTS), layout.SALTS) if salted else None
-        return TrailChecker(rules, shapes, salts)
+    def _documents(self) -> Documents:
+        return Documents(
+            schema=self._files.read(layout.SCHEMA),
+            references=self._files.read(layout.REFERENCES),
+            salts=self._files.read(layout.SALTS) if layout.SALTS in self._files.sizes else None,
+        )
 
-    def _check_lines(self, trail: TrailChecker, blocks: Iterator[bytes], statement: Statement | None) -> None:
+    def _check_lines(
+        self, trail: TrailChecker, documents: Documents, blocks: Iterator[bytes], statement: Statement | None
+    ) -> None:
         leaves = leaf_hashes(self._files) if statement is not None and not self._steps.failed(Step.ROOT) else None
         number = 0
-        for lines in batches_of_lines(blocks, layout.RECORDS):
+        for batch, findings in examined(batches(blocks, leaves), documents, self._executor):
+            lines = batch.lines
             # A line with another leaf hash is checked first: what is wrong in it says more than that it is another.
-            altered = None if leaves is None else _altered(lines, leaves)
-            trail.check(number + 1, lines if altered is None else lines[: altered[0] + 1])
+            altered = None if batch.claimed is None or findings.sealed else _altered(lines, batch.claimed)
+            taken = 0 if altered is not None else trail.take(findings.segments)
+            trail.check(number + 1 + taken, lines[taken:] if altered is None else lines[: altered[0] + 1])
             if altered is not None:
                 raise _leaf_error(number + 1 + altered[0], *altered[1:])
             number += len(lines)
@@ -248,8 +256,8 @@ class _Procedure:
         salts = "no salts" if layout.SALTS not in self._files.sizes else "salts derived"
         self._steps.passed(Step.LINES, f"{number:,} records, {salts}")
         self._steps.passed(Step.REFERENCES, "all lead to records in the bag")
-        goes_on = f"the run is {trail.run_status}: {trail.unfinished:,} records may still change"
-        self._steps.passed(Step.LIFECYCLES, goes_on if trail.unfinished else "all complete")
+        with self._steps.of(Step.LIFECYCLES):
+            self._steps.passed(Step.LIFECYCLES, trail.lifecycles())
 
     def _counts(self, statement: Statement, trail: TrailChecker) -> None:
         place = layout.RECORDS
@@ -279,10 +287,9 @@ def _compare_files(listed: Mapping[str, str], found: Mapping[str, str | None], p
             raise EvidenceError(name, f"{expected}, got {found[name] or 'a file that cannot be read'}")
 
 
-def _altered(lines: list[bytes], leaves: Iterator[bytes]) -> tuple[int, bytes, bytes | None] | None:
+def _altered(lines: list[bytes], claimed: list[bytes]) -> tuple[int, bytes, bytes | None] | None:
     """The position of the first line that is not the one that was sealed, its leaf hash, and the one sealed."""
     found = [leaf_hash(line) for line in lines]
-    claimed = list(islice(leaves, len(lines)))
     if found == claimed:
         return None
     both = enumerate(zip_longest(found, claimed))

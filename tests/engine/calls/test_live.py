@@ -58,6 +58,23 @@ def test_answers_do_not_depend_on_the_number_of_workers(failures: list[int], wor
     assert answers(workers) == answers(1) == expected
 
 
+def test_as_many_calls_as_there_are_workers_are_under_way_at_a_time() -> None:
+    together, under_way, most = threading.Barrier(3), set[object](), [0]
+
+    def send(request: JsonObject) -> JsonObject:
+        under_way.add(request["asked"])
+        most[0] = max(most[0], len(under_way))
+        together.wait(SECONDS)  # nobody gets past it unless three are here
+        under_way.discard(request["asked"])
+        return SAID
+
+    with closing(caller(FakeTime(), max_workers=3)) as live:
+        oracle = Oracle(send)
+        futures = [live.start(oracle, {"asked": number}, row_index=number) for number in range(9)]
+        assert [future.result(SECONDS).response for future in futures] == [SAID] * 9
+    assert most == [3]
+
+
 @pytest.mark.parametrize(
     ("retry", "waits"),
     [

@@ -17,6 +17,7 @@ from elspeth.cli.options import JsonOption
 from elspeth.cli.record_display import record_display
 from elspeth.cli.signing_key import SignOption, signing_key
 from elspeth.cli.text import aligned
+from elspeth.cli.workers import WorkersOption, executor_of
 from elspeth.core.landscape.export.format import ExportFormat
 
 __all__ = ["export"]
@@ -41,6 +42,7 @@ def export(
     include_payloads: Annotated[
         bool, typer.Option("--include-payloads", help="Export what is withheld otherwise: content of rejected rows.")
     ] = False,
+    workers: WorkersOption = 1,
     json: JsonOption = False,
 ) -> None:
     """Export everything that was recorded of a run. An export that has the name already is replaced, but for a bag."""
@@ -49,15 +51,20 @@ def export(
         with_bags={"--key": key is not None, "--zip": archive, "--tsa": tsa is not None},
         with_others={"--hmac": hmac, "--include-payloads": include_payloads},
     )
+    if workers > 1 and (include_payloads or form in (ExportFormat.CSV, ExportFormat.PARQUET)):
+        raise typer.BadParameter("--workers: only with --format jsonl, json or bag, and without --include-payloads")
     secret = signing_key(wanted=hmac)
     with failures_reported(), evidence_errors_reported():
         from elspeth.core.landscape.export.files import write_export  # noqa: PLC0415  start time
+        from elspeth.core.landscape.export.run_lines import can_share_run  # noqa: PLC0415
         from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
         from elspeth.evidence.keys import load_signer  # noqa: PLC0415
 
         signer = None if key is None else load_signer(key)
-        with open_landscape(database) as db, record_display("export") as progress:
+        with open_landscape(database) as db, record_display("export") as progress, executor_of(workers) as executor:
             run_id = resolve_run(db, run)
+            if executor is not None and not can_share_run(db, run_id):
+                typer.echo(f"run {run_id} has not ended: one process reads it, in one snapshot", err=True)
             records = write_export(
                 db,
                 run_id,
@@ -69,6 +76,7 @@ def export(
                 stamp=_stamp(tsa),
                 include_payloads=include_payloads,
                 progress=progress,
+                executor=executor,
             )
     _report(run_id, output, form, records, signed=hmac or key is not None, json=json)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from elspeth.cli.migration_display import migration_display
 from elspeth.cli.options import ExitCode, JsonOption
 from elspeth.cli.seals import seals_hold
 from elspeth.cli.text import aligned
+
+if TYPE_CHECKING:
+    from elspeth.core.landscape.migration.migrate import MigrationReport
 
 __all__ = ["app"]
 
@@ -129,9 +132,14 @@ def migrate(
     if not done.migrated:
         typer.echo(f"audit database {name} is of epoch {EPOCH} already: there is nothing to migrate.")
         return
+    what = "would migrate" if dry_run else "migrated"
+    _report_migration(done, [("audit database", name), (what, f"from epoch {done.from_epoch} to {EPOCH}")])
+
+
+def _report_migration(done: MigrationReport, heading: list[tuple[str, str]]) -> None:
+    """Say what was migrated, and which runs are not what was sealed: then the exit code is 1."""
     lines = [
-        ("audit database", name),
-        ("would migrate" if dry_run else "migrated", f"from epoch {done.from_epoch} to {EPOCH}"),
+        *heading,
         ("backup", "none" if done.backup is None else str(done.backup)),
         *((f"rows of {table}", f"{rows:,}") for table, rows in done.rows.items()),
     ]

@@ -13,8 +13,11 @@ from elspeth.cli.options import ExitCode, JsonOption
 from elspeth.cli.record_display import record_display
 from elspeth.cli.signing_key import CheckOption, signing_key
 from elspeth.cli.text import aligned
+from elspeth.cli.workers import WorkersOption, executor_of
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from elspeth.evidence.procedure import Verification
 
 __all__ = ["verify"]
@@ -32,6 +35,7 @@ def verify(
         Path | None, typer.Option("--tsa-ca", metavar="CA.pem", help="Certificates that its time-stamp must lead to.")
     ] = None,
     hmac: CheckOption = False,
+    workers: WorkersOption = 1,
     json: JsonOption = False,
 ) -> None:
     """Verify evidence by a numbered procedure. Exit code 0 only if every step passed and a signature was checked."""
@@ -42,8 +46,11 @@ def verify(
     if authority is not None and (secret is not None or not (path.is_dir() or path.suffix == ".zip")):
         typer.echo("error: --tsa-ca is for bags, which alone can have a time-stamp: leave it out", err=True)
         raise typer.Exit(ExitCode.USAGE)
-    with evidence_errors_reported():
-        verification = _verification(path, key, authority, secret)
+    if workers > 1 and secret is not None:
+        typer.echo("error: --workers is for bags and proofs: leave it out with --hmac", err=True)
+        raise typer.Exit(ExitCode.USAGE)
+    with evidence_errors_reported(), executor_of(workers) as executor:
+        verification = _verification(path, key, authority, secret, executor)
     _report(verification, json=json)
     from elspeth.evidence.procedure import Verdict  # noqa: PLC0415  start time
 
@@ -51,7 +58,9 @@ def verify(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _verification(path: Path, key: Path | None, authority: Path | None, secret: bytes | None) -> Verification:
+def _verification(
+    path: Path, key: Path | None, authority: Path | None, secret: bytes | None, executor: Executor | None
+) -> Verification:
     from elspeth.evidence.hmac_export import verify_hmac_export  # noqa: PLC0415  start time
     from elspeth.evidence.keys import load_public_key  # noqa: PLC0415
     from elspeth.evidence.proof import verify_proof  # noqa: PLC0415
@@ -65,7 +74,7 @@ def _verification(path: Path, key: Path | None, authority: Path | None, secret: 
         if secret is not None:
             return verify_hmac_export(path, secret, progress=progress)
         if looks_like_bag(path):
-            return verify_bag(path, key=public_key, authorities=authorities, progress=progress)
+            return verify_bag(path, key=public_key, authorities=authorities, progress=progress, executor=executor)
         return verify_proof(path, key=public_key)
 
 

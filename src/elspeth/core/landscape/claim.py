@@ -66,8 +66,10 @@ def _is_still(path: Path, file: TextIO) -> bool:
 @contextmanager
 def _advisory_lock(db: LandscapeDB, run_id: str) -> Iterator[None]:
     key = int.from_bytes(hashlib.sha256(run_id.encode()).digest()[:8], signed=True)
-    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if not connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (key,)).scalar():
+    with db.engine.connect() as connection:
+        has_lock = connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (key,)).scalar()
+        connection.commit()  # the lock is the connection's, not the transaction's
+        if not has_lock:
             raise _claimed(run_id)
         try:
             yield

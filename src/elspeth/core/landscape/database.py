@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from elspeth.core.landscape.engines import durable_engine, parsed_url, reason, shown
 from elspeth.core.landscape.errors import LandscapeError, SchemaCompatibilityError
@@ -24,7 +24,7 @@ class LandscapeDB:
 
     Opening an empty database creates the tables, unless `create_tables` is false. A copy is `known_as` the URL of its
     original in messages. Raises SchemaCompatibilityError for a database that holds other tables, LandscapeError for one
-    that cannot be opened.
+    that cannot be opened, or later stops answering: its disk is full, the connection is lost.
     """
 
     def __init__(self, connection_string: str, *, create_tables: bool = True, known_as: str | None = None) -> None:
@@ -65,14 +65,14 @@ class LandscapeDB:
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """A connection in a transaction that is committed at the end, or rolled back if the block raises."""
-        with self._engine.begin() as connection:
+        with self._named(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """A connection whose reads all see the database as it was at the first of them."""
         options = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with self._engine.connect().execution_options(**options) as connection, connection.begin():
+        with self._named(), self._engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -82,7 +82,8 @@ class LandscapeDB:
         SQLite takes its write lock at once: a transaction that first reads and then writes would be refused, without
         waiting, if another process wrote in between.
         """
-        with self._engine.connect().execution_options(sqlite_begin="IMMEDIATE") as connection, connection.begin():
+        immediate = {"sqlite_begin": "IMMEDIATE"}
+        with self._named(), self._engine.connect().execution_options(**immediate) as connection, connection.begin():
             yield connection
 
     def close(self) -> None:
@@ -96,6 +97,15 @@ class LandscapeDB:
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         self.close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Say which database it is that fails, for a reason outside."""
+        try:
+            yield
+        except OperationalError as error:
+            message = f"audit database {self.url}: {reason(error)}"
+            raise LandscapeError(message) from error
 
     def _settle(self, *, create_tables: bool) -> None:
         """Create the tables in an empty database; refuse any other that does not hold them, before touching it."""

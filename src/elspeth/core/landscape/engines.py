@@ -15,6 +15,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 
+from elspeth.core.directories import make_directory
 from elspeth.core.landscape.errors import LandscapeError
 
 __all__ = [
@@ -176,7 +177,7 @@ def _refuse_directory(path: Path) -> None:
 
 def _make_directory(directory: Path, database: str) -> None:
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
     except OSError as error:
         message = f"audit database {database} cannot be created: directory {directory}: {error.strerror}"
         raise LandscapeError(message) from error

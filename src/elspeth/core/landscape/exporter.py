@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -11,10 +13,10 @@ from sqlalchemy import Connection
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.export.lines import Chunk, chunks_of, records_of
+from elspeth.core.landscape.export.lines import Chunk, records_of
+from elspeth.core.landscape.export.run_lines import Dress, TypedChunk, can_share, run_lines, shared_lines
 from elspeth.core.landscape.export.signing import ManifestBuilder, sign_record, signed_lines
-from elspeth_schema.contracts import AuditRecord
-from elspeth_schema.records import RECORD_TYPES, RUN, RecordType
+from elspeth_schema.records import RECORD_TYPES, RUN
 
 __all__ = ["LandscapeExporter", "RunNotFoundError"]
 
@@ -30,7 +32,8 @@ class LandscapeExporter:
 
     One export sees one snapshot of the database, and makes one query per record type whatever the size of the run.
     `include_payloads` exports what the schema withholds, too; the manifest tells. `progress` is called with the number
-    of records exported so far, at least every thousand and at the end.
+    of records exported so far, now and then and at the end. With an `executor` its processes read the lines of a run
+    that has ended, and of a database that they can open; the bytes are the same.
     """
 
     def __init__(
@@ -40,11 +43,13 @@ class LandscapeExporter:
         *,
         include_payloads: bool = False,
         progress: Callable[[int], None] | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self._db = db
         self._key = signing_key
         self._include_payloads = include_payloads
         self._progress = progress
+        self._executor = executor
 
     def export_run(self, run_id: str, sign: bool = False) -> Iterator[dict[str, Any]]:  # noqa: FBT001, FBT002 - old API
         """Every record of the run as a JSON object.
@@ -83,14 +88,11 @@ class LandscapeExporter:
     def _closed_chunks(self, run_id: str, key: bytes | None) -> Iterator[Chunk]:
         builder = ManifestBuilder()
         with self._db.snapshot() as connection:
-            for record_type in RECORD_TYPES.values():
-                for count, lines in self._chunks(connection, record_type, run_id):
-                    chunk = lines if key is None else signed_lines(record_type.name, lines, key)
-                    builder.add_lines(record_type.name, count, chunk)
-                    self._report(builder.total)
-                    yield count, chunk
-                if record_type is RUN:
-                    self._require_run(run_id, found=builder.total == 1)
+            for name, count, lines in self._lines(connection, run_id, key):
+                builder.add_lines(name, count, lines)
+                self._report(builder.total)
+                yield count, lines
+        self._require_run(run_id, found=builder.total > 0)
         manifest = self._manifest(builder, key)
         yield 1, canonical_bytes(manifest) + b"\n"
 
@@ -134,11 +136,13 @@ class LandscapeExporter:
                     self._require_run(run_id, found=number == 1)
         self._report(number)
 
-    def _chunks(self, connection: Connection, record_type: RecordType[AuditRecord], run_id: str) -> Iterator[Chunk]:
-        if not self._include_payloads:
-            return chunks_of(connection, record_type, run_id)
-        records = records_of(connection, record_type, run_id, withheld=True)
-        return ((1, canonical_bytes(record) + b"\n") for record in records)
+    def _lines(self, connection: Connection, run_id: str, key: bytes | None) -> Iterator[TypedChunk]:
+        dress = None if key is None else partial(signed_lines, key=key)
+        if self._include_payloads:
+            return _lines_with_payloads(connection, run_id, dress)
+        if self._executor is not None and can_share(connection, run_id):
+            return shared_lines(self._db, connection, run_id, self._executor, dress)
+        return run_lines(connection, run_id, dress)
 
     def _require_run(self, run_id: str, *, found: bool) -> None:
         if not found:
@@ -148,3 +152,11 @@ class LandscapeExporter:
     def _report(self, number: int) -> None:
         if self._progress is not None:
             self._progress(number)
+
+
+def _lines_with_payloads(connection: Connection, run_id: str, dress: Dress | None) -> Iterator[TypedChunk]:
+    """The lines of a run with what the schema withholds, one at a time."""
+    for name, record_type in RECORD_TYPES.items():
+        for record in records_of(connection, record_type, run_id, withheld=True):
+            line = canonical_bytes(record) + b"\n"
+            yield name, 1, line if dress is None else dress(name, line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, exists, insert, select
@@ -14,9 +15,8 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.engines import durable_engine, parsed_url, sqlite_path
 from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.export.forms import ExportError
-from elspeth.core.landscape.export.reader import ExportEntry, read_export
+from elspeth.core.landscape.export.reader import ExportRow, read_export
 from elspeth.core.landscape.export.verifier import ExportSummary
-from elspeth.core.landscape.mapping import mapper, record_type_of
 from elspeth.core.landscape.migration.bookkeeping import create_schema
 from elspeth.core.landscape.migration.state import Condition, look
 from elspeth.core.landscape.refusal import refusal
@@ -104,7 +104,7 @@ def _import(
 ) -> ExportSummary:
     export = read_export(path, signing_key=signing_key)
     total = 0
-    for record_type, entries in groupby(export, key=lambda entry: record_type_of(entry.contract)):
+    for record_type, entries in groupby(export.rows(), key=attrgetter("record_type")):
         for chunk in chunks(entries, _ROWS):
             _insert(connection, path, record_type, chunk)
             total += len(chunk)
@@ -113,11 +113,8 @@ def _import(
     return export.summary
 
 
-def _insert(
-    connection: Connection, path: Path, record_type: RecordType[AuditRecord], entries: list[ExportEntry]
-) -> None:
-    to_row = mapper(record_type).to_row
-    rows = [to_row(entry.contract) for entry in entries]
+def _insert(connection: Connection, path: Path, record_type: RecordType[AuditRecord], entries: list[ExportRow]) -> None:
+    rows = [entry.row for entry in entries]
     statement = insert(record_type.table)
     try:
         with connection.begin_nested():

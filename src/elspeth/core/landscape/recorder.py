@@ -7,6 +7,7 @@ from elspeth.core.landscape.recording.batches import BatchRecording
 from elspeth.core.landscape.recording.calls import CallRecording
 from elspeth.core.landscape.recording.failures import FailureRecording
 from elspeth.core.landscape.recording.graph import GraphRecording
+from elspeth.core.landscape.recording.held import HeldRecording
 from elspeth.core.landscape.recording.rows import RowRecording
 from elspeth.core.landscape.recording.runs import RunRecording
 from elspeth.core.landscape.recording.states import StateRecording
@@ -25,6 +26,7 @@ class LandscapeRecorder(
     BatchRecording,
     ArtifactRecording,
     FailureRecording,
+    HeldRecording,
 ):
     """Records what happens to every row of a run, and answers questions about it.
 

@@ -2,6 +2,7 @@
 
 What may still change in a finished record (the schema's lifecycle says what) is left out of the sealed bytes. The root
 proves; beside it the beginnings of the leaf hashes are kept, which only serve to name the record that was altered.
+Signed, a seal cannot be made anew by whoever can write to the database.
 """
 
 from __future__ import annotations
@@ -9,22 +10,29 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, String, insert, select, type_coerce
 
-from elspeth.core.canonical import canonical_bytes
+from elspeth.core.canonical import canonical_bytes, timestamp_text
 from elspeth.core.chunks import chunks
-from elspeth.core.landscape.export.lines import chunks_of, records_of
+from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.migration.bookkeeping import run_secrets_table, seal_leaves_table, seals_table
+from elspeth.core.landscape.seal_scope import located, scope_of_today, scope_to_json, sealed_lines
+from elspeth.evidence.errors import KeyFileError
 from elspeth.evidence.merkle import TreeHasher, leaf_hash
 from elspeth_schema import EPOCH
-from elspeth_schema.contracts import AuditRecord
-from elspeth_schema.records import RECORD_TYPES, RecordType
 
-__all__ = ["Seal", "SealFault", "check_seal", "keep_secret", "seal_run", "sealed_runs", "secret_of"]
+if TYPE_CHECKING:
+    from elspeth.evidence.keys import Signer
+
+__all__ = ["SEAL_TYPE", "Seal", "hint", "hints_of", "keep_secret", "seal_run", "sealed_runs", "secret_of"]
+
+SEAL_TYPE = "application/vnd.elspeth.run-seal+json"
+"""The payload type of a signed seal."""
 
 _HINT = 8
 """Hex digits of a leaf hash that are kept to find an altered record; the root does not depend on them."""
@@ -35,51 +43,63 @@ _PART = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
-    """Root (64 hex digits) and number of the records of a run, per type too, when it was sealed."""
+    """A seal as the database keeps it: root (64 hex digits) and number of the records of a run, per type too.
+
+    `scope_json` lists what it covers, `envelope_json` is the DSSE envelope over `payload`, None if it is not signed.
+    `sealed_at` is a time as records have it. Whoever wrote over a seal may have left anything.
+    """
 
     run_id: str
     epoch: int
     root: str
     record_count: int
-    counts: dict[str, int]
+    counts_json: str
+    scope_json: str
+    envelope_json: str | None
+    sealed_at: str
+
+    @property
+    def payload(self) -> bytes:
+        """What is signed, in canonical JSON; ValueError, TypeError or CanonicalError for a seal that was written over.
+
+        The scope is not part of it: the root is over lines that hold the names of what is covered.
+        """
+        members = {
+            "counts": json.loads(self.counts_json),
+            "epoch": self.epoch,
+            "record_count": self.record_count,
+            "root": self.root,
+            "run_id": self.run_id,
+            "sealed_at": self.sealed_at,
+        }
+        return canonical_bytes(members)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealFault:
-    """The first difference between a run and its seal."""
+def seal_run(connection: Connection, run_id: str, signer: Signer | None = None) -> Seal:
+    """Compute the seal of a finished run and keep it, within the caller's transaction; unsigned without a signer.
 
-    run_id: str
-    table: str
-    key: str
-    problem: str
-
-
-def seal_run(connection: Connection, run_id: str) -> Seal:
-    """Compute the seal of a finished run and keep it, within the caller's transaction."""
-    tree, counts = TreeHasher(), Counter[str]()
-    for name, record_type in RECORD_TYPES.items():
-        for part, leaves in enumerate(chunks(map(leaf_hash, _sealed_lines(connection, record_type, run_id)), _PART)):
+    LandscapeError if the signer fails: the transaction is to be rolled back, and the run stays open.
+    """
+    tree, counts, scope, moment = TreeHasher(), Counter[str](), scope_of_today(), datetime.now(UTC)
+    for sealed in scope:
+        lines = sealed_lines(connection, located(sealed, EPOCH), run_id)
+        for part, leaves in enumerate(chunks(map(leaf_hash, lines), _PART)):
             tree.extend(leaves)
-            counts[name] += len(leaves)
-            _keep_hints(connection, run_id, name, part, [leaf.hex()[:_HINT] for leaf in leaves])
+            counts[sealed.record_type] += len(leaves)
+            _keep_hints(connection, run_id, sealed.record_type, part, "".join(map(hint, leaves)))
     seal = Seal(
         run_id=run_id,
         epoch=EPOCH,
         root=tree.root().hex(),
         record_count=counts.total(),
-        counts=dict(counts),
+        counts_json=json.dumps(counts),
+        scope_json=scope_to_json(scope),
+        envelope_json=None,
+        sealed_at=timestamp_text(moment),
     )
-    connection.execute(
-        insert(seals_table),
-        {
-            "run_id": seal.run_id,
-            "epoch": seal.epoch,
-            "root": seal.root,
-            "record_count": seal.record_count,
-            "counts_json": json.dumps(seal.counts),
-            "sealed_at": datetime.now(UTC),
-        },
-    )
+    if signer is not None:
+        seal = replace(seal, envelope_json=_signed(seal, signer))
+    connection.execute(insert(seals_table), asdict(seal) | {"sealed_at": moment})
     return seal
 
 
@@ -96,59 +116,23 @@ def secret_of(connection: Connection, run_id: str) -> str | None:
 
 
 def sealed_runs(connection: Connection) -> list[Seal]:
-    """The seals of all runs that have one, oldest first."""
+    """The seals of all runs that have one, oldest first, as they are kept: whether they hold is for `check_seal`."""
     columns = seals_table.c
-    statement = select(columns.run_id, columns.epoch, columns.root, columns.record_count, columns.counts_json).order_by(
-        columns.sealed_at, columns.run_id
-    )
-    return [
-        Seal(run_id=run_id, epoch=epoch, root=root, record_count=record_count, counts=json.loads(counts))
-        for run_id, epoch, root, record_count, counts in connection.execute(statement)
-    ]
+    # SQLAlchemy would fail on a time that is none.
+    times = type_coerce(columns.sealed_at, String).label("sealed_at")
+    others = [column for column in columns if column.name != "sealed_at"]
+    statement = select(*others, times).order_by(columns.sealed_at, columns.run_id)
+    found = connection.execute(statement).mappings()
+    return [Seal(**{**row, "sealed_at": _time_text(row["sealed_at"])}) for row in found]
 
 
-def check_seal(connection: Connection, seal: Seal) -> SealFault | None:
-    """Compute the root anew; None if it is the sealed one, else the first record that differs.
-
-    Raises AuditIntegrityError for a record that breaks the schema, which no sealed record did.
-    """
-    tree = TreeHasher()
-    fault: SealFault | None = None
-    for name, record_type in RECORD_TYPES.items():
-        hints = _hints(connection, seal.run_id, name)
-        for line in _sealed_lines(connection, record_type, seal.run_id):
-            leaf = leaf_hash(line)
-            tree.add(leaf)
-            hint = next(hints, None)
-            if fault is None and hint != leaf.hex()[:_HINT]:
-                problem = "is not the record that was sealed here" if hint else "was added after the seal"
-                fault = _fault(record_type, line, problem)
-        if fault is None and next(hints, None) is not None:
-            problem = "a record is missing at the end"
-            fault = SealFault(run_id=seal.run_id, table=record_type.table.name, key="", problem=problem)
-    if tree.root().hex() == seal.root:
-        return None
-    unknown = SealFault(run_id=seal.run_id, table="", key="", problem="the records are not those that were sealed")
-    return fault or unknown
+def hint(leaf: bytes) -> str:
+    """What is kept of a leaf hash."""
+    return leaf.hex()[:_HINT]
 
 
-def _sealed_lines(connection: Connection, record_type: RecordType[AuditRecord], run_id: str) -> Iterator[bytes]:
-    """The sealed bytes of each record, in export order."""
-    unsealed = record_type.lifecycle.afterwards
-    if not unsealed:
-        for _, lines in chunks_of(connection, record_type, run_id):
-            yield from lines[:-1].split(b"\n")
-        return
-    for record in records_of(connection, record_type, run_id):
-        yield canonical_bytes({name: value for name, value in record.items() if name not in unsealed})
-
-
-def _keep_hints(connection: Connection, run_id: str, record_type: str, part: int, hints: list[str]) -> None:
-    row = {"run_id": run_id, "record_type": record_type, "part": part, "leaves": "".join(hints)}
-    connection.execute(insert(seal_leaves_table), row)
-
-
-def _hints(connection: Connection, run_id: str, record_type: str) -> Iterator[str]:
+def hints_of(connection: Connection, run_id: str, record_type: str) -> Iterator[str]:
+    """What is kept of the leaf hashes of the run's records of the type, in the order of the seal."""
     columns = seal_leaves_table.c
     statement = (
         select(columns.leaves)
@@ -160,7 +144,23 @@ def _hints(connection: Connection, run_id: str, record_type: str) -> Iterator[st
             yield leaves[start : start + _HINT]
 
 
-def _fault(record_type: RecordType[AuditRecord], line: bytes, problem: str) -> SealFault:
-    record = json.loads(line)
-    key = " ".join(f"{name}={record[name]!r}" for name in record_type.key)
-    return SealFault(run_id=record["run_id"], table=record_type.table.name, key=key, problem=problem)
+def _time_text(value: object) -> str:
+    """The time as records have it; what is none stays as it is. PostgreSQL returns times, SQLite text."""
+    try:
+        return timestamp_text(value if isinstance(value, datetime) else datetime.fromisoformat(str(value)))
+    except ValueError:
+        return str(value)
+
+
+def _keep_hints(connection: Connection, run_id: str, record_type: str, part: int, hints: str) -> None:
+    row = {"run_id": run_id, "record_type": record_type, "part": part, "leaves": hints}
+    connection.execute(insert(seal_leaves_table), row)
+
+
+def _signed(seal: Seal, signer: Signer) -> str:
+    from elspeth.evidence.dsse import Envelope  # noqa: PLC0415  loads cryptography, which few runs need
+
+    try:
+        return Envelope.sign(seal.payload, SEAL_TYPE, signer).to_bytes().decode()
+    except KeyFileError as error:
+        raise LandscapeError(f"run {seal.run_id} cannot be sealed, and stays open: {error}") from error

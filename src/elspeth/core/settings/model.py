@@ -18,6 +18,7 @@ __all__ = [
     "PluginSettings",
     "RateLimitSettings",
     "RetrySettings",
+    "SealSettings",
     "ServiceRateSettings",
     "Settings",
     "TransformSettings",
@@ -95,6 +96,17 @@ class ExportSettings(_Section):
     sign: bool = False
     key: str | None = None
     """The private key that seals a bag: a PEM file, or a signer URI of a KMS or HSM."""
+    public: str | None = None
+    """The PEM file of its public half, which a signer URI needs."""
+
+
+class SealSettings(_Section):
+    """What signs the seal of a finished run in the audit database; unsigned without a key."""
+
+    key: str | None = None
+    """The private key: a PEM file, or a signer URI of a KMS or HSM."""
+    public: str | None = None
+    """The PEM file of its public half, which a signer URI needs."""
 
 
 class LandscapeSettings(_Section):
@@ -104,6 +116,7 @@ class LandscapeSettings(_Section):
     backend: Literal["sqlite", "postgresql"] = "sqlite"
     url: str = "sqlite:///./runs/audit.db"
     auto_migrate: bool = False
+    seal: SealSettings = SealSettings()
     export: ExportSettings = ExportSettings()
 
 
@@ -123,10 +136,13 @@ class RetrySettings(_Section):
 
 
 class CheckpointSettings(_Section):
-    """How often the state of a run is saved for resuming it."""
+    """How often what happened to rows is committed, so that a run can be resumed from there.
+
+    Without a frequency the engine commits some hundred rows together, or what it has after some seconds.
+    """
 
     enabled: bool = True
-    frequency: Literal["every_row", "every_n", "aggregation_only"] = "every_row"
+    frequency: Literal["every_row", "every_n", "aggregation_only"] | None = None
     checkpoint_interval: PositiveInt | None = None
     aggregation_boundaries: bool = True
 

@@ -18,12 +18,8 @@ def unavailable_problems(tree: Mapping[str, Plain], parts: Parts) -> Iterator[Pr
 
 
 def _unavailable(tree: Mapping[str, Plain], parts: Parts) -> Iterator[tuple[Location, str]]:
-    if tree.get("checkpoint"):
-        yield ("checkpoint",), "checkpoints are"
     payloads = tree.get("payload_store")
     if isinstance(payloads, dict) and payloads.get("retention_days") is not None:
         yield ("payload_store", "retention_days"), "purging of payloads is"
-    if tree.get("run_mode") in ("replay", "verify"):
-        yield ("run_mode",), f"run mode {tree['run_mode']!r} is"
     if parts.landscape is not None and not parts.landscape.enabled:
         yield ("landscape", "enabled"), "runs without an audit database are"

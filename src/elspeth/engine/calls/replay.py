@@ -91,25 +91,21 @@ class ReplayCaller:
     def _response(self, call: Call) -> JsonObject:
         """What the call answered; CallError if it is not kept, or is not what was recorded."""
         if call.response_ref is None:
-            raise CallError(
-                f"run {self._run_id} kept no payload of the answer to this request: it ran without a payload_store",
-                is_retryable=False,
-            )
+            problem = f"run {self._run_id} kept no payload of the answer to this request"
+            raise CallError(problem, is_retryable=False)
         try:
             response = json.loads(self._payloads.retrieve(call.response_ref))
+            found = stable_hash(response)
         except KeyError as error:
-            raise CallError(
-                f"run {self._run_id} kept no payload of the answer to this request that is still in the payload store: "
-                f"{call.response_ref} is missing",
-                is_retryable=False,
-            ) from error
+            problem = f"the payload of the answer that run {self._run_id} recorded is gone: {call.response_ref}"
+            raise CallError(problem, is_retryable=False) from error
         except (IntegrityError, ValueError, OSError) as error:
             problem = f"the payload of the answer that run {self._run_id} recorded cannot be read: {error}"
             raise CallError(problem, is_retryable=False) from error
-        if not isinstance(response, dict) or stable_hash(response) != call.response_hash:
+        if not isinstance(response, dict) or found != call.response_hash:
             raise CallError(
                 f"payload {call.response_ref} is not the answer that run {self._run_id} recorded: "
-                f"expected SHA-256 {call.response_hash}, got {stable_hash(response)}",
+                f"expected SHA-256 {call.response_hash}, got {found}",
                 is_retryable=False,
             )
         return response

@@ -90,7 +90,8 @@ class CallStep:
         if exchange.response is None:
             error = dict(exchange.failure or {})
             message, kind = str(error.pop("exception", "")), str(error.pop("type", "CallError"))
-            return Failure(message=message, kind=kind, details={**error, "attempts": len(exchange.attempts)})
+            facts = {**error, **_comparison(exchange), "attempts": len(exchange.attempts)}
+            return Failure(message=message, kind=kind, details=facts)
         try:
             result: object = self._plugin.result(independent(row), exchange.response)
             if isinstance(result, RowError):
@@ -103,11 +104,12 @@ class CallStep:
             return Failure.of(error)
 
     def _reason(self, before: Row, after: Row, exchange: Exchange) -> dict[str, object]:
-        """What the trail says of a visit; in a comparison with a recorded run, where the answers differ, too."""
-        reason: dict[str, object] = {"action": self._plugin.name, "fields_modified": changed_fields(before, after)}
-        if exchange.difference is not None:
-            reason["differs_from"] = exchange.difference.recorded_hash
-        return reason
+        """What the trail says of a visit."""
+        return {
+            "action": self._plugin.name,
+            "fields_modified": changed_fields(before, after),
+            **_comparison(exchange),
+        }
 
     def _record_calls(self, state_id: str, exchange: Exchange) -> None:
         for index, attempt in enumerate(exchange.attempts):
@@ -127,3 +129,8 @@ class CallStep:
 
     def _kept(self, content: JsonObject) -> str:
         return self._payloads.store(canonical_bytes(content))
+
+
+def _comparison(exchange: Exchange) -> dict[str, object]:
+    """Where the answer is not that of a recorded run: the hash of the recorded one, None if there was none."""
+    return {} if exchange.difference is None else {"differs_from": exchange.difference.recorded_hash}

@@ -53,6 +53,7 @@ class Prompt:
 
     def __init__(self, source: str) -> None:
         environment = _Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
+        environment.globals.clear()
         environment.filters["tojson"] = _as_json
         try:
             tree = environment.parse(source)
@@ -108,7 +109,8 @@ def _check(tree: nodes.Template) -> None:
                 raise _refused(inner, "a loop in a loop is not allowed in a prompt")
         if isinstance(node, nodes.Filter):
             _check_filter(node)
-    unknown = sorted(meta.find_undeclared_variables(tree) - {"row"})
+    names = {name.name for name in tree.find_all(nodes.Name)}
+    unknown = sorted(meta.find_undeclared_variables(tree) - {"row"} | names & {"self"})  # Jinja2 declares that itself
     if unknown:
         raise TemplateError(
             f"the template asks for {unknown[0]!r}: only row is known, as in {{{{ row.{unknown[0]} }}}}"

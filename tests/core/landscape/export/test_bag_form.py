@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from sqlalchemy import insert
 
 from elspeth.core.landscape.database import LandscapeDB
@@ -28,12 +28,9 @@ from tests.fixtures.landscapes import in_memory
 from tests.fixtures.rich_run import recorded, rich_run
 
 
-def running() -> list[AuditRecord]:
-    """A run with records of every type, some of them open, as those of a run that goes on may be."""
-    return [
-        replace(record, status=RunStatus.RUNNING, completed_at=None) if isinstance(record, Run) else record
-        for record in rich_run()
-    ]
+def stopped() -> list[AuditRecord]:
+    """A run with records of every type, some of them open, as those of a failed run may be."""
+    return rich_run(status=RunStatus.FAILED)
 
 
 @pytest.fixture
@@ -44,7 +41,7 @@ def keys(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("archive", [False, True])
 def test_a_bag_of_a_run_is_verified(landscape: LandscapeDB, tmp_path: Path, keys: Path, archive: bool) -> None:
-    run_id = recorded(landscape, running())
+    run_id = recorded(landscape, stopped())
     target = tmp_path / "bag"
     signer = load_signer(str(keys / "elspeth.key.pem"))
     summary = write_bag_of_run(landscape, run_id, target, signer=signer, archive=archive)
@@ -54,7 +51,7 @@ def test_a_bag_of_a_run_is_verified(landscape: LandscapeDB, tmp_path: Path, keys
 
 
 def test_its_records_are_those_of_an_export_each_with_a_salt(landscape: LandscapeDB, tmp_path: Path) -> None:
-    run_id = recorded(landscape, running())
+    run_id = recorded(landscape, stopped())
     with landscape.writing() as connection:
         connection.execute(insert(run_secrets_table), {"run_id": run_id, "secret": "5" * 64})
     write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=None)
@@ -70,18 +67,31 @@ def test_its_records_are_those_of_an_export_each_with_a_salt(landscape: Landscap
 @given(run=whole_runs())
 @settings(max_examples=25)
 def test_every_line_of_a_generated_run_passes_the_procedure(run: list[AuditRecord]) -> None:
-    first = run[0]
+    first, *others = run
     assert isinstance(first, Run)
-    assume(first.run_id and not first.status.is_terminal)
+    run = [replace(first, status=RunStatus.FAILED), *others]
     with in_memory() as database, TemporaryDirectory() as directory:
         RecordStore(database).add(*run)
         write_bag_of_run(database, first.run_id, Path(directory) / "bag", signer=None)
         result = verify_bag(Path(directory) / "bag", key=None)
-    assert [step.detail for step in result.steps if step.status.value == "failed"] == []
+    assert (result.verdict, result.faults) == (Verdict.UNSIGNED, ())
+
+
+@pytest.mark.parametrize("status", [status for status in RunStatus if not status.is_terminal])
+def test_a_bag_of_a_run_that_has_not_ended_is_not_verified(
+    landscape: LandscapeDB, tmp_path: Path, keys: Path, status: RunStatus
+) -> None:
+    run_id = recorded(landscape, rich_run(status=status))
+    signer = load_signer(str(keys / "elspeth.key.pem"))
+    write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=signer)
+    result = verify_bag(tmp_path / "bag", key=signer.public_key)
+    assert result.verdict is Verdict.NOT_VERIFIED
+    assert [fault.step.value for fault in result.faults] == [3, 8]
+    assert f"got '{status}': the run has not ended, its trail is incomplete" in result.faults[1].detail
 
 
 def test_an_existing_bag_is_never_replaced(landscape: LandscapeDB, tmp_path: Path) -> None:
-    run_id = recorded(landscape, running())
+    run_id = recorded(landscape, stopped())
     path = tmp_path / "bag"
     write_export(landscape, run_id, path, format=ExportFormat.BAG)
     before = sorted(file.read_bytes() for file in path.rglob("*") if file.is_file())

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from datetime import UTC, datetime
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from sqlalchemy import Connection
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export.lines import chunks_of, with_key
+from elspeth.core.landscape.export.run_lines import Dress, can_share, run_lines, shared_lines
 from elspeth.core.landscape.export.signing import withheld_columns
 from elspeth.core.landscape.exporter import RunNotFoundError
 from elspeth.core.landscape.seal import secret_of
@@ -20,10 +23,13 @@ from elspeth.evidence.bag import BagSummary, RunFacts, write_bag
 from elspeth.evidence.keys import Signer
 from elspeth.evidence.salts import SaltDeriver, Salts
 from elspeth_schema import EPOCH
-from elspeth_schema.contracts import AuditRecord
-from elspeth_schema.records import RECORD_TYPES, RUN, RecordType
+from elspeth_schema.contracts import AuditRecord, RunStatus
+from elspeth_schema.records import RECORD_TYPES, RUN, TOKEN, TOKEN_OUTCOME, RecordType
 
 __all__ = ["references_document", "write_bag_of_run"]
+
+_END_OF_TOKEN = {"columns": TOKEN.key, "record_type": TOKEN.name, "when": "is_terminal"}
+"""A token travels until it has a terminal outcome."""
 
 
 def write_bag_of_run(
@@ -35,10 +41,12 @@ def write_bag_of_run(
     archive: bool = False,
     stamp: Callable[[bytes], bytes] | None = None,
     progress: Callable[[int], None] | None = None,
+    executor: Executor | None = None,
 ) -> BagSummary:
     """Write the records of a run as a bag, a directory or a zip archive of it; unsigned without a signer.
 
-    `stamp` gives the time-stamp over the envelope. Raises RunNotFoundError, AuditIntegrityError for a record that
+    `stamp` gives the time-stamp over the envelope; the processes of an `executor` read the lines of a run that has
+    ended. Raises RunNotFoundError, AuditIntegrityError for a record that
     breaks the schema, and what `write_bag` raises.
     """
     with db.snapshot() as connection:
@@ -48,15 +56,16 @@ def write_bag_of_run(
             raise RunNotFoundError(message)
         status = str(orjson.loads(run)["status"])
         secret = secret_of(connection, run_id)
+        dress = None if secret is None else partial(_salted, secret=secret)
         return write_bag(
             path,
-            _lines(connection, run_id, secret),
+            _lines(db, connection, run_id, dress, executor),
             run=RunFacts(
                 run_id=run_id,
                 run_status=status,
                 epoch=EPOCH,
                 withheld=tuple(withheld_columns()),
-                complete=True,
+                complete=RunStatus(status).is_terminal,
             ),
             documents=_documents(),
             signer=signer,
@@ -68,19 +77,26 @@ def write_bag_of_run(
         )
 
 
-def _lines(connection: Connection, run_id: str, secret: str | None) -> Iterator[bytes]:
-    """The run's lines in export order, each with its salt if the run has a secret."""
-    deriver = SaltDeriver(Salts(secret=secret)) if secret is not None else None
-    for record_type in RECORD_TYPES.values():
-        for _, chunk in chunks_of(connection, record_type, run_id):
-            lines = chunk[:-1].split(b"\n")
-            yield from lines if deriver is None else _salted(record_type, lines, deriver)
+def _lines(
+    db: LandscapeDB, connection: Connection, run_id: str, dress: Dress | None, executor: Executor | None
+) -> Iterator[bytes]:
+    """The run's lines in export order."""
+    if executor is not None and can_share(connection, run_id):
+        chunks = shared_lines(db, connection, run_id, executor, dress)
+    else:
+        chunks = run_lines(connection, run_id, dress)
+    for _, _, lines in chunks:
+        yield from lines[:-1].split(b"\n")
 
 
-def _salted(record_type: RecordType[AuditRecord], lines: list[bytes], deriver: SaltDeriver) -> Iterator[bytes]:
-    records = map(orjson.loads, lines)
-    salts = deriver.salts(record_type.name, [[record[name] for name in record_type.key] for record in records])
-    return with_key(record_type.name, "salt", lines, (salt for salt in salts if salt is not None))
+def _salted(record_type: str, lines: bytes, secret: str) -> bytes:
+    """The lines with their salts."""
+    found = lines[:-1].split(b"\n")
+    key = RECORD_TYPES[record_type].key
+    records = map(orjson.loads, found)
+    salts = SaltDeriver(Salts(secret=secret)).salts(record_type, [[record[name] for name in key] for record in records])
+    salted = with_key(record_type, "salt", found, (salt for salt in salts if salt is not None))
+    return b"\n".join([*salted, b""])
 
 
 def _documents() -> dict[str, bytes]:
@@ -103,7 +119,12 @@ def references_document() -> bytes:
                 {"columns": reference.columns, "record_type": reference.record_type}
                 for reference in record_type.references
             ],
-            "lifecycle": {"status": record_type.lifecycle.status, "final": _final_values(record_type)},
+            "lifecycle": {
+                "status": record_type.lifecycle.status,
+                "final": _final_values(record_type),
+                "abandoned": [RunStatus.FAILED] if record_type.name == RUN.name else [],
+            },
+            "ends": _END_OF_TOKEN if record_type.name == TOKEN_OUTCOME.name else None,
         }
         for name, record_type in RECORD_TYPES.items()
     }

@@ -34,11 +34,12 @@ class ExportError(LandscapeError):
 
 
 class StoredRecord(NamedTuple):
-    """A record as a form holds it: where, its values, and its canonical JSON."""
+    """A record as a form holds it: where, its values, and its canonical JSON; its row if it is beyond doubt sound."""
 
     where: str
     record: dict[str, object]
     line: bytes
+    row: dict[str, object] | None = None
 
 
 def manifest_file(manifest: Mapping[str, object]) -> bytes:

@@ -8,41 +8,43 @@ the rest of its record type the long way, through contracts, which either gives 
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
-from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, String, Text, case, func, literal, select, text, type_coerce
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from elspeth.core.canonical import CanonicalError, canonical_bytes, canonical_number
+from elspeth.core.landscape.export.key_range import KeyRange
+from elspeth.core.landscape.export.rendering import can_render, floats_of, rendered
 from elspeth.core.landscape.mapping import mapper
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.lines import LINES
-from elspeth_schema.records import Column, Kind, RecordType
+from elspeth_schema.records import RecordType
 
-__all__ = ["Chunk", "chunks_of", "records_of", "with_key"]
+__all__ = ["Chunk", "chunks_of", "number_text", "pattern_of", "records_of", "with_key"]
 
 _FETCH = 1000
 """Rows fetched from the database at once; bounds memory, does not show in the result."""
-
-_JSON_SINCE_POSTGRESQL = 16
-"""The first version that can say whether a text is JSON; older servers take the long way."""
 
 Chunk = tuple[int, bytes]
 """A number of lines, and the lines, each with its line feed."""
 
 
-def chunks_of(connection: Connection, record_type: RecordType[AuditRecord], run_id: str) -> Iterator[Chunk]:
+def chunks_of(
+    connection: Connection, record_type: RecordType[AuditRecord], run_id: str, *, within: KeyRange | None = None
+) -> Iterator[Chunk]:
     """The lines of a run's records of one type, in export order; AuditIntegrityError for one that breaks the schema."""
+    keys = within or KeyRange(run_id=run_id)
     done = 0
-    if _can_write_json(connection):
-        sound = _pattern(record_type.name).fullmatch
+    if can_render(connection):
+        sound = pattern_of(record_type.name).fullmatch
         try:
-            for rows in _rendered(connection, record_type, run_id):
-                lines = _joined(rows)
+            for rows in rendered(connection, record_type, keys, _FETCH):
+                lines = _joined(record_type, rows)
                 # A line feed inside a value would make two lines of one row.
                 if lines is None or lines.count(b"\n") != len(rows) or sound(lines) is None:
                     break
@@ -50,27 +52,34 @@ def chunks_of(connection: Connection, record_type: RecordType[AuditRecord], run_
                 yield len(rows), lines
             else:
                 return
-        except OperationalError:
-            # SQLite does not write bytes as JSON; the long way says which column holds them.
+        except (OperationalError, sqlite3.OperationalError):
+            # SQLite does not write bytes as JSON; the plain way says which column holds them. While rows are fetched
+            # the error is the driver's own.
             if connection.dialect.name != "sqlite":
                 raise
-    records = islice(records_of(connection, record_type, run_id), done, None)
+    records = islice(records_of(connection, record_type, run_id, within=within), done, None)
     for record in records:
         yield 1, canonical_bytes(record) + b"\n"
 
 
 def records_of(
-    connection: Connection, record_type: RecordType[AuditRecord], run_id: str, *, withheld: bool = False
+    connection: Connection,
+    record_type: RecordType[AuditRecord],
+    run_id: str,
+    *,
+    withheld: bool = False,
+    order: Sequence[str] | None = None,
+    within: KeyRange | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The run's records of one type as JSON objects, each checked by its contract: the plain way."""
+    """The run's records of one type as JSON objects, each checked by its contract: the plain way.
+
+    They come in export order, unless `order` names other columns.
+    """
     columns, convert = record_type.table.c, mapper(record_type)
-    statement = (
-        convert.select()
-        .where(columns.run_id == run_id)
-        .order_by(*(columns[name] for name in record_type.order))
-        .execution_options(yield_per=_FETCH)
-    )
-    with connection.execute(statement) as rows:
+    statement = (within or KeyRange(run_id=run_id)).of(record_type, convert.select())
+    if order is not None:
+        statement = statement.order_by(None).order_by(*(columns[name] for name in order))
+    with connection.execute(statement.execution_options(yield_per=_FETCH)) as rows:
         for row in rows:
             convert.from_row(row)  # raises for a row that breaks the schema: it must not look fine in an export
             yield convert.to_record(row, withheld=withheld)
@@ -91,133 +100,34 @@ def with_key(record_type: str, key: str, lines: Iterable[bytes], values: Iterabl
 
 
 @cache
-def _pattern(record_type: str) -> re.Pattern[bytes]:
-    """Matches any number of sound lines of the type."""
+def pattern_of(record_type: str) -> re.Pattern[bytes]:
+    """Matches any number of sound lines of the type, each with its line feed."""
     return re.compile(b"(?:(?:" + b"|".join(LINES[record_type].patterns) + b")\n)*+")
 
 
-def _rendered(
-    connection: Connection, record_type: RecordType[AuditRecord], run_id: str
-) -> Iterator[Sequence[Sequence[Any]]]:
-    """Rows whose values, one after another, make up a line."""
-    result = connection.execute(_statement(connection, record_type, run_id))
-    with result:
-        if connection.dialect.name == "sqlite":
-            # SQLAlchemy's rows cost as much as SQLite's whole work here.
-            while rows := result.cursor.fetchmany(_FETCH):
-                yield rows
-        else:
-            yield from result.partitions(_FETCH)
-
-
-def _joined(rows: Sequence[Sequence[Any]]) -> bytes | None:
-    """The lines of the rows; None if what should be a float among them is none that JSON has."""
-    width = len(rows[0])
-    if width == 1:
-        return ("\n".join(map(itemgetter(0), rows)) + "\n").encode()
+def _joined(record_type: RecordType[AuditRecord], rows: Sequence[Sequence[Any]]) -> bytes | None:
+    """The lines of the rows, floats in their places; None if what should be a float is none that JSON has."""
+    lines = [row[0] for row in rows]
     try:
-        if width == _AROUND_ONE_FLOAT:
-            lines = [f"{before}{_number(value)}{after}\n" for before, value, after in rows]
-        else:
-            lines = [_interleaved(row) for row in rows]
+        for place, name in enumerate(floats_of(record_type), start=1):
+            # No text contains this: inside a text its quotes would be escaped.
+            key = f'"{name}":'
+            lines = [
+                line if row[place] is None else line.replace(f"{key}null", key + number_text(row[place]), 1)
+                for line, row in zip(lines, rows, strict=True)
+            ]
     except CanonicalError:
         return None
-    return "".join(lines).encode()
+    return ("\n".join(lines) + "\n").encode()
 
 
-_AROUND_ONE_FLOAT = 3
-"""How many pieces a line with one float has."""
-
-
-def _interleaved(row: Sequence[Any]) -> str:
-    """Pieces of text with floats between them."""
-    return "".join([_number(part) if place % 2 else part for place, part in enumerate(row)]) + "\n"
-
-
-def _number(value: object) -> str:
+def number_text(value: object) -> str:
+    """The float as canonical JSON; CanonicalError if it is none, or has none."""
     if type(value) is float:
         text = repr(value)
         # Python and ECMAScript agree on these; the rest is rare.
         if text[-2:] != ".0" and "e" not in text and "n" not in text:
             return text
         return canonical_number(value)
-    if value is None:
-        return "null"
     message = f"{value!r} is not a float"
     raise CanonicalError(message)
-
-
-def _statement(connection: Connection, record_type: RecordType[AuditRecord], run_id: str) -> Select[*tuple[Any, ...]]:
-    """One query: the pieces of text, and the floats between them, that together are a line without its line feed."""
-    render = func.printf if connection.dialect.name == "sqlite" else func.format
-    table, columns = record_type.table.c, {column.name: column for column in record_type.columns}
-    pieces: list[ColumnElement[Any]] = []
-    values: list[ColumnElement[Any]] = [_opening(connection, record_type)]
-    form = "%s"
-    for number, key in enumerate(LINES[record_type.name].keys):
-        form += f',"{key}":' if number else f'"{key}":'
-        column = columns.get(key)
-        if column is None:
-            form += f'"{record_type.name}"'
-        elif column.kind is Kind.REAL:
-            pieces += [render(form, *values), table[key]]
-            form, values = "", []
-        elif _is_plain(record_type, key):
-            form += '"%s"' if column.kind is Kind.TEXT else "%s"
-            values.append(table[key])
-        else:
-            form += "%s"
-            values.append(_as_json(connection, column, table[key]))
-    pieces.append(render(form + "}", *values))
-    statement = select(*pieces).where(table.run_id == run_id).order_by(*(table[name] for name in record_type.order))
-    if connection.dialect.name == "sqlite":
-        return statement
-    return statement.execution_options(stream_results=True, max_row_buffer=_FETCH)
-
-
-def _is_plain(record_type: RecordType[AuditRecord], key: str) -> bool:
-    """Whether the column's values can stand in a line as they are, unless they are unsound.
-
-    A short text with quotes of its own then makes a line that its pattern cannot match.
-    """
-    column = record_type.table.c[key]
-    kind = next(each.kind for each in record_type.columns if each.name == key)
-    short = isinstance(column.type, String) and column.type.length is not None
-    return not column.nullable and (kind is Kind.INTEGER or (kind is Kind.TEXT and short))
-
-
-def _opening(connection: Connection, record_type: RecordType[AuditRecord]) -> ColumnElement[Any]:
-    """The first brace, or what is none if SQLite holds a blob in a column whose text stands in the line as it is."""
-    if connection.dialect.name != "sqlite":
-        return literal("{", Text)
-    plain = [
-        record_type.table.c[column.name]
-        for column in record_type.columns
-        if column.kind is Kind.TEXT and _is_plain(record_type, column.name)
-    ]
-    # Of all kinds of values SQLite sorts blobs highest.
-    return case((func.typeof(func.max("", *plain)) == "text", "{"), else_="blob")
-
-
-def _can_write_json(connection: Connection) -> bool:
-    version = connection.dialect.server_version_info or (0,)
-    return connection.dialect.name == "sqlite" or version >= (_JSON_SINCE_POSTGRESQL,)
-
-
-def _as_json(connection: Connection, kept: Column, column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The column's value as JSON text, or as text that is none if it is no value of its kind."""
-    sqlite = connection.dialect.name == "sqlite"
-    quoted: ColumnElement[Any] = (
-        func.json_quote(column) if sqlite else func.coalesce(func.to_json(column).cast(Text), "null")
-    )
-    if kept.kind is Kind.JSON:
-        valid = func.json_valid(column) == 1 if sqlite else column.op("IS")(text("JSON"))
-        return case((column.is_(None), "null"), (valid, quoted), else_="not JSON")
-    if kept.kind is Kind.BOOLEAN:
-        return case((column == 1, "true"), (column == 0, "false"), else_=quoted)
-    if kept.kind is Kind.TIMESTAMP and sqlite:
-        return func.json_quote(func.replace(type_coerce(column, Text), " ", "T").concat("Z"))
-    if kept.kind is Kind.TIMESTAMP:
-        moment = func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-        return func.coalesce(func.to_json(moment).cast(Text), "null")
-    return quoted

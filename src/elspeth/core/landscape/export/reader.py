@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from elspeth.core.landscape.export.forms import MANIFEST_FILE, ExportError, StoredRecord
 from elspeth.core.landscape.export.text_form import read_text
-from elspeth.core.landscape.export.verifier import ExportSummary, ExportVerifier, VerificationError
+from elspeth.core.landscape.export.verifier import Checked, ExportSummary, ExportVerifier, VerificationError
+from elspeth.core.landscape.mapping import mapper
 from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.records import RecordType
 
-__all__ = ["ExportEntry", "ExportReader", "read_export"]
+__all__ = ["ExportEntry", "ExportReader", "ExportRow", "read_export"]
 
 
 class ExportEntry(NamedTuple):
@@ -20,6 +22,14 @@ class ExportEntry(NamedTuple):
     where: str
     record: Mapping[str, object]
     contract: AuditRecord
+
+
+class ExportRow(NamedTuple):
+    """A record of an export: where it stands, its type, and its values by column, null for what is withheld."""
+
+    where: str
+    record_type: RecordType[AuditRecord]
+    row: Mapping[str, object]
 
 
 class ExportReader:
@@ -44,15 +54,29 @@ class ExportReader:
 
     def __iter__(self) -> Iterator[ExportEntry]:
         """Every record in order."""
+        for stored, checked in self._checked():
+            contract = checked.contract or mapper(checked.record_type).from_record(stored.record)
+            yield ExportEntry(stored.where, stored.record, contract)
+
+    def rows(self) -> Iterator[ExportRow]:
+        """Every record in order, as the database takes it: in a third of the time."""
+        for stored, checked in self._checked():
+            row = stored.row
+            if row is None:
+                contract = checked.contract or mapper(checked.record_type).from_record(stored.record)
+                row = mapper(checked.record_type).to_row(contract)
+            yield ExportRow(stored.where, checked.record_type, row)
+
+    def _checked(self) -> Iterator[tuple[StoredRecord, Checked]]:
         last = None
-        for where, record, line in self._records:
+        for stored in self._records:
             try:
-                contract = self._verifier.check(record, line)
+                checked = self._verifier.check(stored.record, stored.line, sound=stored.row is not None)
             except VerificationError as error:
-                raise ExportError(self._path, where, str(error)) from error
-            last = f"after {where}"
-            if contract is not None:
-                yield ExportEntry(where, record, contract)
+                raise ExportError(self._path, stored.where, str(error)) from error
+            last = f"after {stored.where}"
+            if checked is not None:
+                yield stored, checked
         if self._verifier.summary is None:
             raise ExportError(self._path, last, "expected the manifest, got the end: the export is incomplete")
 

@@ -10,6 +10,7 @@ import orjson
 
 from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.landscape.export.forms import ExportError, StoredRecord
+from elspeth.core.landscape.export.sound_rows import sound_row
 
 __all__ = ["parse_line", "read_text", "write_array", "write_lines"]
 
@@ -56,24 +57,37 @@ def read_text(path: Path) -> Iterator[StoredRecord]:
             records = _chained(first, lines)
         for number, line in records:
             where = f"line {number}"
-            yield StoredRecord(where, parse_line(path, where, line), line)
+            record = _parsed(path, where, line)
+            row = sound_row(record, line)
+            if row is None:
+                _check_canonical(path, where, record, line)
+            yield StoredRecord(where, record, line, row)
 
 
 def parse_line(path: Path, where: str, line: bytes) -> dict[str, object]:
     """The record of a line; ExportError unless the line is exactly the canonical JSON of its record."""
+    record = _parsed(path, where, line)
+    _check_canonical(path, where, record, line)
+    return record
+
+
+def _parsed(path: Path, where: str, line: bytes) -> dict[str, object]:
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise ExportError(path, where, f"expected a record in canonical JSON, got no JSON: {error}") from error
     if not isinstance(record, dict):
         raise ExportError(path, where, f"expected a JSON object, got {_shown(line)}")
+    return record
+
+
+def _check_canonical(path: Path, where: str, record: dict[str, object], line: bytes) -> None:
     try:
         canonical = canonical_bytes(record)
     except CanonicalError as error:
         raise ExportError(path, where, f"expected a record in canonical JSON: {error}") from error
     if canonical != line:
         raise ExportError(path, where, f"expected canonical JSON, {_difference(canonical, line)}")
-    return record
 
 
 _Numbered = tuple[int, bytes]

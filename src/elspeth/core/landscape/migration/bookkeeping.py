@@ -32,6 +32,7 @@ __all__ = [
     "Step",
     "bookkeeping_tables",
     "create_schema",
+    "held_items_table",
     "lock_schema",
     "run_secrets_table",
     "schema_migrations_table",
@@ -76,10 +77,15 @@ seals_table = Table(
     Column("root", String(64), nullable=False),
     Column("record_count", BigInteger, nullable=False),
     Column("counts_json", Text, nullable=False),
+    Column("scope_json", Text, nullable=False),
+    Column("envelope_json", Text),
     Column("sealed_at", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("run_id", name="pk_seals"),
 )
-"""Per finished run the Merkle root over its records, made in the transaction that finished it."""
+"""Per finished run the Merkle root over its records, made in the transaction that finished it.
+
+`scope_json` lists the columns that it covers; `envelope_json` is the signed form of the seal, null without a key.
+"""
 
 seal_leaves_table = Table(
     "seal_leaves",
@@ -91,6 +97,18 @@ seal_leaves_table = Table(
     PrimaryKeyConstraint("run_id", "record_type", "part", name="pk_seal_leaves"),
 )
 """The beginnings of a seal's leaf hashes, to find the record that was altered."""
+
+held_items_table = Table(
+    "held_items",
+    bookkeeping_tables,
+    Column("run_id", String(64), nullable=False),
+    Column("node_id", String(64), nullable=False),
+    Column("item", String(64), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("state_json", Text, nullable=False),
+    PrimaryKeyConstraint("run_id", "node_id", "item", name="pk_held_items"),
+)
+"""What waits at the nodes of a run that has not ended, with the rows that it carries: for resuming, and no evidence."""
 
 FIRST_VERSIONED = 5
 """The first epoch whose databases have these tables."""

@@ -24,6 +24,7 @@ from elspeth.core.landscape.migration.exclusive import CommitFailedError, exclus
 from elspeth.core.landscape.migration.messages import refuse_unless_current
 from elspeth.core.landscape.migration.progress import Meter, Report
 from elspeth.core.landscape.migration.state import Condition, look, names_of, recognise
+from elspeth.core.landscape.seal_check import SealReport, check_seals
 from elspeth_schema import EPOCH
 
 __all__ = ["MigrationReport", "migrate", "migrate_exclusively", "migrate_if_older"]
@@ -31,11 +32,16 @@ __all__ = ["MigrationReport", "migrate", "migrate_exclusively", "migrate_if_olde
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationReport:
-    """What a migration did; `rows` by today's tables. Nothing if the database was of today's epoch already."""
+    """What a migration did; `rows` by today's tables. Nothing if the database was of today's epoch already.
+
+    `seals` is what the seals of its runs tell after it. A run that is not what was sealed was changed before: that the
+    migration changed no value is proved on its own.
+    """
 
     from_epoch: int
     backup: Path | None = None
     rows: dict[str, int]
+    seals: SealReport | None = None
 
     @property
     def migrated(self) -> bool:
@@ -109,8 +115,9 @@ def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) 
         if saved is not None:
             verify_backup(saved, tables, before, meter)
         upgrade(connection, epoch, tables, before, meter)
+        seals = check_seals(connection)
     rows = {each.after: before[each.before].rows for each in tables}
-    return MigrationReport(from_epoch=epoch, backup=saved, rows=rows)
+    return MigrationReport(from_epoch=epoch, backup=saved, rows=rows, seals=seals)
 
 
 def _rows_to_come(connection: Connection, tables: tuple[TableMap, ...], *, readings: int) -> int:
@@ -128,7 +135,7 @@ def _what_became_of(url: URL, epoch: int, saved: Path | None, error: CommitFaile
             if recognise(connection).kind is Condition.CURRENT:
                 counts = json.loads(steps_taken(connection)[-1].tables_json)
                 rows = {name: count["rows_after"] for name, count in counts.items()}
-                return MigrationReport(from_epoch=epoch, backup=saved, rows=rows)
+                return MigrationReport(from_epoch=epoch, backup=saved, rows=rows, seals=check_seals(connection))
     except LandscapeError:
         raise LandscapeError(
             f"audit database {shown(url)} may have been migrated or not: the connection was lost while it committed, "

@@ -20,7 +20,7 @@ from elspeth_schema import EPOCH
 from elspeth_schema.migrations import revision
 from elspeth_schema.tables import metadata
 
-__all__ = ["NEWEST_UNVERSIONED", "Condition", "State", "look", "names_of", "recognise", "tables_of"]
+__all__ = ["NEWEST_UNVERSIONED", "Condition", "State", "all_tables_of", "look", "names_of", "recognise", "tables_of"]
 
 NEWEST_UNVERSIONED = FIRST_VERSIONED - 1
 """Databases up to this epoch do not say of which they are."""
@@ -120,17 +120,18 @@ def tables_of(epoch: int) -> MetaData:
 
 def names_of(epoch: int) -> list[str]:
     """The names of all tables of a database of an epoch."""
-    return [each for metadata in _all_tables(epoch) for each in metadata.tables]
+    return [each for metadata in all_tables_of(epoch) for each in metadata.tables]
 
 
-def _all_tables(epoch: int) -> list[MetaData]:
+def all_tables_of(epoch: int) -> list[MetaData]:
+    """The tables of an epoch, and those that its databases keep beside the records."""
     return [tables_of(epoch), *([bookkeeping_tables] if epoch >= FIRST_VERSIONED else [])]
 
 
 def _expected(connection: Connection, epoch: int) -> dict[str, TableShape]:
     return {
         name: shape
-        for metadata in _all_tables(epoch)
+        for metadata in all_tables_of(epoch)
         for name, shape in expected_shape(metadata, connection.dialect).items()
     }
 

@@ -1,0 +1,58 @@
+"""How time and memory change with the size of a run: each job in a process of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measuring import Cost, in_process
+from benchmarks.pipeline import run_here, write_pipeline
+from benchmarks.recording import RECORDS_PER_ROUTED_ROW, RUN, record_rows
+
+__all__ = ["Growth", "growth"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """What a job takes for a number of records."""
+
+    work: str
+    records: int
+    cost: Cost
+
+    @property
+    def microseconds(self) -> float:
+        """Time per record."""
+        return self.cost.seconds / self.records * 1e6
+
+
+def growth(sizes: list[int], directory: Path) -> list[Growth]:
+    """Measure recording, exporting, verifying and running at each of the sizes, in records."""
+    found: list[Growth] = []
+    for size in sizes:
+        url, bag = f"sqlite:///{directory}/{size}.db", directory / f"{size}.bag"
+        lines, pipeline = directory / f"{size}.jsonl", directory / f"{size}.run"
+        write_pipeline(pipeline, size // RECORDS_PER_ROUTED_ROW)
+        for work, cost in (
+            ("record", in_process(record_rows, url, size)),
+            ("export to jsonl", in_process(_export, url, lines, "jsonl")),
+            ("export to bag", in_process(_export, url, bag, "bag")),
+            ("verify a bag", in_process(_verify, bag)),
+            ("elspeth run", in_process(run_here, pipeline)),
+        ):
+            found.append(Growth(work=work, records=size, cost=cost))
+    return found
+
+
+def _export(url: str, path: Path, form: str) -> None:
+    from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415  the job pays for its imports
+    from elspeth.core.landscape.export.files import ExportFormat, write_export  # noqa: PLC0415
+
+    with LandscapeDB.from_url(url, create_tables=False) as db:
+        write_export(db, RUN, path, format=ExportFormat(form))
+
+
+def _verify(bag: Path) -> None:
+    from elspeth.evidence.verify import verify_bag  # noqa: PLC0415
+
+    verify_bag(bag)

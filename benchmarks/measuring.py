@@ -1,0 +1,103 @@
+"""How long work takes, how much memory it needs, and on what machine.
+
+Nothing large is imported here: jobs that run in a process of their own pay for what they import themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+__all__ = ["REPEATS", "Cost", "Ratio", "best", "in_process", "machine"]
+
+REPEATS = 3
+"""Attempts, of which the best counts: whatever else the machine does can only make one slower."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """Work beside its floor, both in seconds of the same run; `reach` is the ratio of their speeds that is wanted."""
+
+    work: str
+    records: int
+    floor: float
+    taken: float
+    reach: float
+
+    @property
+    def ratio(self) -> float:
+        """The floor's time over that of the work."""
+        return self.floor / self.taken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a job took in a process of its own: its peak memory in MB over that at the process's start, and seconds."""
+
+    memory: float
+    seconds: float
+
+
+def best(job: Callable[[int], object], repeats: int = REPEATS) -> float:
+    """Seconds of the fastest of several attempts; the job is told which one it is."""
+    times = []
+    for attempt in range(repeats):
+        start = time.perf_counter()
+        job(attempt)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def in_process(job: Callable[..., None], *arguments: object) -> Cost:
+    """Run the job in a process of its own."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as process:
+        return process.submit(_measured, job, *arguments).result()
+
+
+def machine(*, postgresql: str | None = None) -> str:
+    """What the measurements were taken on, on one line."""
+    parts = [f"{os.cpu_count()} cores", _processor(), f"Python {platform.python_version()}"]
+    parts.append(f"SQLite {sqlite3.sqlite_version}")
+    if postgresql is not None:
+        parts.append(f"PostgreSQL {postgresql}")
+    return ", ".join(parts)
+
+
+def _measured(job: Callable[..., None], *arguments: object) -> Cost:
+    start = time.perf_counter()
+    job(*arguments)
+    seconds = time.perf_counter() - start
+    # What the job's modules take counts, too: all that is over a process that has started and done nothing.
+    command = [sys.executable, "-c", "from benchmarks.measuring import _peak; print(_peak())"]
+    bare = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - the command is ours
+    return Cost(memory=_peak() - float(bare.stdout), seconds=seconds)
+
+
+def _peak() -> float:
+    """The most memory that this process has had, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Unlike that of getrusage, this number does not include the process that this one was forked from.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        if models:
+            return models[0]
+    return platform.machine()

@@ -1,0 +1,50 @@
+"""How fast commands start, beside the bare import of what they cannot do without."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measuring import best
+from benchmarks.pipeline import write_pipeline
+
+__all__ = ["Start", "starts"]
+
+_REPEATS = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Seconds of a command and of the bare import; at most 1.5 times as many are wanted."""
+
+    command: str
+    taken: float
+    floor: float
+
+
+def starts(directory: Path) -> list[Start]:
+    """Measure `elspeth --version` and `elspeth validate`."""
+    write_pipeline(directory / "validated", 10)
+    settings = str(directory / "validated" / "settings.yaml")
+    return [
+        Start(command="elspeth --version", taken=_command("--version"), floor=_python("import typer")),
+        Start(
+            command="elspeth validate",
+            taken=_command("validate", "-s", settings),
+            floor=_python("import typer, pydantic, yaml"),
+        ),
+    ]
+
+
+def _command(*arguments: str) -> float:
+    return _timed(str(Path(sys.executable).with_name("elspeth")), *arguments)
+
+
+def _python(program: str) -> float:
+    return _timed(sys.executable, "-c", program)
+
+
+def _timed(*command: str) -> float:
+    return best(lambda _: subprocess.run(command, check=True, capture_output=True), _REPEATS)  # noqa: S603

@@ -1,0 +1,128 @@
+"""What is known of some records of one type that follow each other, without knowing what came before them.
+
+That is the larger part of checking them, and can be done by several processes at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import repeat, takewhile
+from operator import lt
+from typing import Any
+
+import orjson
+
+from elspeth.evidence.record_reader import Columns, Key, RecordReader, is_null
+from elspeth.evidence.salts import SaltDeriver
+
+__all__ = ["Segment", "SegmentReader", "compact", "salts_of", "segment_of"]
+
+_HEX = re.compile("[0-9a-f]*").fullmatch
+_ID_LENGTH = 32
+"""Of an id that is 128 bits in hexadecimal."""
+
+_DIGEST_MARK = 1 << 128
+"""Above every number that such an id stands for, so that no id can pass for a digest."""
+
+_TYPE = re.compile('"record_type":"([^"]*)"')
+"""In canonical JSON this stands nowhere but at the field: within a text, quotes are escaped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Records that are sound by themselves, in order, and of one run. Keys are numbers made by `compact`.
+
+    `first` and `last` are what they are sorted by. `keys` is empty for a type whose keys nothing needs. `targets` are
+    the keys referred to, in the order of the type's references; `ended` those of the records that these end.
+    """
+
+    record_type: str
+    run_id: str | None
+    size: int
+    first: Any
+    last: Any
+    keys: list[int]
+    targets: list[list[int]]
+    ended: list[int]
+    unfinished: int
+
+
+def segment_of(reader: RecordReader, columns: Columns, salts: SaltDeriver | None, *, keyed: bool) -> Segment | None:
+    """The segment of records of one type, given column by column; None if they are not sound by themselves."""
+    run_id, size = columns[0][0], len(columns[0])
+    order: Sequence[Any] = reader.order.of(columns)  # of one type, without null
+    keys = compact(reader.identity.of(columns)) if keyed else []
+    ended = compact(reader.ended(columns))
+    sound = (
+        columns[0].count(run_id) == size
+        and all(map(lt, order, order[1:]))
+        and salts_of(reader, columns, salts) == list(columns[-1])
+        and len(set(keys)) == len(keys)
+        and len(set(ended)) == len(ended)
+    )
+    if not sound:
+        return None
+    status_at, final = reader.status_at, reader.rules.final
+    return Segment(
+        record_type=reader.rules.name,
+        run_id=run_id,
+        size=size,
+        first=order[0],
+        last=order[-1],
+        keys=keys,
+        # Neighbours often refer to the same record.
+        targets=[
+            compact([key for key in set(picked.of(columns)) if not is_null(key)]) for picked, _ in reader.references
+        ],
+        ended=ended,
+        unfinished=0 if status_at is None else sum(status not in final for status in columns[status_at]),
+    )
+
+
+class SegmentReader:
+    """Reads segments from lines out of the middle of a run. `keyed` names the types whose keys are needed."""
+
+    def __init__(self, readers: Mapping[str, RecordReader], salts: SaltDeriver | None, keyed: frozenset[str]) -> None:
+        self._readers = readers
+        self._salts = salts
+        self._keyed = keyed
+
+    def segments(self, lines: Sequence[str]) -> list[Segment]:
+        """The segments of the lines, up to the first line that is not valid beyond doubt."""
+        found: list[Segment] = []
+        done = 0
+        while done < len(lines):
+            named = _TYPE.search(lines[done])
+            reader = self._readers.get(named[1]) if named else None
+            if reader is None:
+                break
+            values = [each for each in takewhile(lambda each: each is not None, reader.fast(lines[done:])) if each]
+            columns = list(zip(*values, strict=True))
+            keyed = reader.rules.name in self._keyed
+            segment = segment_of(reader, columns, self._salts, keyed=keyed) if values else None
+            if segment is None:
+                break
+            found.append(segment)
+            done += segment.size
+        return found
+
+
+def salts_of(reader: RecordReader, columns: Columns, salts: SaltDeriver | None) -> list[str | None]:
+    """The salts that records must carry."""
+    if salts is None:
+        return [None] * len(columns[0])
+    keys = (key if isinstance(key, tuple) else (key,) for key in reader.key.of(columns))
+    return salts.salts(reader.rules.name, keys)
+
+
+def compact(keys: Sequence[Key]) -> list[int]:
+    """Numbers that stand for keys: an id that is 128 bits itself, or a digest of that size."""
+    ids = [key for key in keys if isinstance(key, str) and len(key) == _ID_LENGTH]
+    if len(ids) == len(keys) and _HEX("".join(ids)):
+        return list(map(int, ids, repeat(16)))
+    if len(keys) > 1:
+        return [number for key in keys for number in compact([key])]
+    return [_DIGEST_MARK + int.from_bytes(blake2b(orjson.dumps(key), digest_size=16).digest()) for key in keys]

@@ -1,0 +1,129 @@
+"""A disk that fills up: a clear message, nothing damaged, and the work goes on when there is room."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.durability.checks import differences, inspect_job, read_trail
+from tests.durability.pipeline import SINKS, Job, elspeth
+from tests.durability.shadow import Shadow
+from tests.fixtures.legacy import LEGACY
+
+ROWS = 1100  # three groups
+
+FORMATS = ("jsonl", "json", "csv", "parquet", "bag")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """A job that has run."""
+    job = Job(directory=tmp_path_factory.mktemp("finished") / "job", rows=ROWS)
+    job.write()
+    assert job.run().returncode == 0
+    return job
+
+
+@pytest.mark.parametrize(
+    ("full", "room"),
+    [
+        ("*/audit/*", 4_000_000),
+        ("*/audit/*", 6_500_000),
+        ("*/out/*", 20_000),
+        ("*", 3_000_000),
+    ],
+)
+def test_a_run_stops_and_goes_on_when_there_is_room(
+    library: Path, finished: Job, tmp_path: Path, full: str, room: int
+) -> None:
+    job = Job(directory=tmp_path / "job", rows=ROWS)
+    job.write()
+    result = job.run(Shadow(library=library, root=job.directory, full=full, room=room))
+    problem = (
+        f"{job.output('rest').parent}/.[a-z]+.csv.[0-9a-f]{{32}}.partial cannot be written: No space left on device"
+        if full == "*/out/*"
+        else f"audit database {job.database_url}: database or disk is full"
+    )
+    assert result.returncode == 1
+    assert re.fullmatch(f"error: {problem}", result.stderr.splitlines()[0]), result.stderr
+    assert "Traceback" not in result.stderr
+    assert "sqlalche.me" not in result.stderr
+    assert [job.output(sink).exists() for sink in SINKS] == [False, False]
+    trail, findings = inspect_job(job)
+    assert findings.bad == []
+    listed = elspeth("landscape", "runs", "-d", str(job.database))
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert trail.run_id is not None
+    assert trail.run_id in listed.stdout
+    resumed = job.resume(trail.run_id)
+    assert (resumed.returncode, resumed.stderr) == (0, "")
+    assert differences(job, read_trail(job), read_trail(finished)) == []
+
+
+def test_a_run_that_stops_before_its_first_row_is_run_anew(library: Path, tmp_path: Path) -> None:
+    job = Job(directory=tmp_path / "job", rows=ROWS)
+    job.write()
+    result = job.run(Shadow(library=library, root=job.directory, full="*/out/*", room=100))
+    (run,) = json.loads(elspeth("landscape", "runs", "-d", str(job.database), "--json").stdout)
+    staged = f"{job.output('rest').parent}/.rest.csv.{run['run_id']}.partial"
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"error: {staged} cannot be written: No space left on device\nRun {run['run_id']} is recorded as failed.\n"
+    )
+    assert (run["status"], run["rows"]) == ("failed", 0)
+    assert list(job.output("rest").parent.iterdir()) == []
+    assert job.run().returncode == 0
+    assert {sink: job.output(sink).read_bytes() for sink in SINKS} == {sink: job.expected(sink) for sink in SINKS}
+
+
+def test_a_database_that_cannot_be_created_leaves_an_empty_one(library: Path, tmp_path: Path) -> None:
+    job = Job(directory=tmp_path / "job", rows=ROWS)
+    job.write()
+    result = job.run(Shadow(library=library, root=job.directory, full="*/audit/*", room=200_000))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"error: audit database {job.database_url}: database or disk is full\n"
+    assert job.run().returncode == 0
+    assert inspect_job(job)[1].bad == []
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_export_leaves_what_was_there(library: Path, finished: Job, tmp_path: Path, form: str) -> None:
+    directory = tmp_path / "exports"
+    directory.mkdir()
+    arguments = ("export", "latest", "-d", str(finished.database), "-o", str(directory / "out"), "--format", form)
+    result = elspeth(*arguments, shadow=Shadow(library=library, root=directory, room=100_000))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert re.fullmatch(f"error: {directory}/out[^:]*: .*No space left on device", result.stderr.rstrip("\n")), (
+        result.stderr
+    )
+    assert list(directory.iterdir()) == []
+    assert elspeth(*arguments).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("room", "backup"),
+    [(100_000, ""), (600_000, " The backup {backup} was written.")],
+    ids=["backup", "migration"],
+)
+def test_a_migration_leaves_the_database_as_it_was(library: Path, tmp_path: Path, room: int, backup: str) -> None:
+    directory = tmp_path / "old"
+    directory.mkdir()
+    path = Path(shutil.copy(LEGACY / "epoch4-rich.db", directory / "audit.db"))
+    result = elspeth("landscape", "migrate", "-d", str(path), shadow=Shadow(library=library, root=directory, room=room))
+    assert (result.returncode, result.stdout) == (1, "")
+    backups = sorted(directory.glob("*.bak"))
+    written = backup.format(backup=backups[0] if backups else None)
+    assert result.stderr == (
+        f"error: audit database sqlite:///{path} was not migrated and not changed: database or disk is full.{written}\n"
+    )
+    assert path.read_bytes() == (LEGACY / "epoch4-rich.db").read_bytes()
+    assert sorted(directory.iterdir()) == [path, *backups]
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert elspeth("landscape", "migrate", "-d", str(path)).returncode == 0

@@ -1,0 +1,166 @@
+"""Pipelines drawn at random: a few of everything, in which every sink can be reached."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+from elspeth.contracts.plugins import CallError, JsonObject, Row, RowError
+from elspeth.plugins.base import CallingTransform, TransformOptions
+from tests.engine.graphs import graph_settings
+from tests.engine.pipelines import Settings
+
+__all__ = ["ROWS", "SINKS", "AskTransform", "graphs"]
+
+SINKS = ("s1", "s2", "bad")
+
+IDS = st.integers(0, 5)
+ROWS = st.lists(
+    st.fixed_dictionaries({"id": IDS, "v": st.integers(-3, 3), "items": st.lists(st.integers(0, 2), max_size=3)}),
+    max_size=6,
+)
+
+
+def marks(branch: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
+    """A transform that marks rows and fails for some."""
+    options = st.fixed_dictionaries(
+        {
+            "field": st.sampled_from(["m", "n"]),
+            "value": st.integers(0, 2),
+            "fail": st.lists(IDS, max_size=2),
+            "crash": st.lists(IDS, max_size=1),
+            "on_error": st.sampled_from(["discard", "bad"]),
+        }
+    )
+    place = {} if branch is None else {"branch": branch}
+    return options.map(lambda each: {"plugin": "mark", "options": each, **place})
+
+
+class AskOptions(TransformOptions):
+    """The field for the answer, and rows (by their `id`) for which there is none, at first or ever."""
+
+    field: str
+    never: list[int] = []  # noqa: RUF012  pydantic copies defaults
+    late: list[int] = []  # noqa: RUF012
+
+
+class AskTransform(CallingTransform):
+    """Asks a system outside that answers with a number; answers come sooner or later."""
+
+    name = "ask"
+    plugin_version = "1"
+    options_model = AskOptions
+    service = "oracle"
+    sent = 0
+
+    def __init__(self, options: AskOptions) -> None:
+        super().__init__(options)
+        self._options = options
+        self._refused: set[object] = set()
+
+    def request(self, row: Row) -> JsonObject | RowError:
+        """The row itself."""
+        return {"row": dict(row), "field": self._options.field}
+
+    def send(self, request: JsonObject) -> JsonObject:
+        """A number that depends on the row."""
+        AskTransform.sent += 1
+        row = request["row"]
+        assert isinstance(row, dict)
+        key = row.get("id", -1)
+        if key in self._options.never:
+            raise CallError("no answer", is_retryable=False, details={"id": key})
+        if key in self._options.late and (text := str(row)) not in self._refused:
+            self._refused.add(text)
+            raise CallError("busy", is_retryable=True)
+        return {"answer": sum(range(7_000 * (len(str(row)) % 5))) % 97}
+
+    def result(self, row: Row, response: JsonObject) -> Row | RowError:
+        """The row with the answer."""
+        return {**row, self._options.field: response["answer"]}
+
+
+def asks(branch: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
+    """A transform that asks outside."""
+    options = st.fixed_dictionaries(
+        {
+            "field": st.sampled_from(["m", "answer"]),
+            "never": st.lists(IDS, max_size=1),
+            "late": st.lists(IDS, max_size=1),
+            "on_error": st.sampled_from(["discard", "bad"]),
+        }
+    )
+    place = {} if branch is None else {"branch": branch}
+    return options.map(lambda each: {"plugin": "ask", "options": each, **place})
+
+
+EXPLODE: dict[str, Any] = {"plugin": "json_explode", "options": {"array_field": "items", "on_error": "bad"}}
+
+
+@st.composite
+def aggregations(draw: st.DrawFn) -> dict[str, Any]:
+    """An aggregation on the main line; values that are no numbers fail the batch."""
+    part: dict[str, Any] = draw(
+        st.sampled_from(
+            [
+                {"plugin": "batch_stats", "options": {"value_field": "v"}, "output_mode": "single"},
+                {
+                    "plugin": "batch_stats",
+                    "options": {"value_field": "v", "group_by": "id"},
+                    "output_mode": "transform",
+                },
+                {"plugin": "batch_replicate", "options": {"copies_field": "v"}, "output_mode": "transform"},
+                {"plugin": "batch_replicate", "options": {"copies_field": "none"}, "output_mode": "passthrough"},
+            ]
+        )
+    )
+    trigger = draw(st.sampled_from([{}, {"count": 1}, {"count": 2}, {"condition": "row.get('v', 0) > 1"}]))
+    options = part["options"] | {"on_error": draw(st.sampled_from(["discard", "bad"]))}
+    return {"name": "batch", **part, "options": options, "trigger": trigger}
+
+
+POLICIES = [
+    {"policy": "require_all"},
+    {"policy": "quorum", "quorum_count": 2},
+    {"policy": "first"},
+    {"policy": "best_effort", "timeout_seconds": 1000},
+]
+MERGES = [{"merge": "union"}, {"merge": "nested"}, {"merge": "select", "select_branch": "b"}]
+CONDITIONS = ["row.get('id', 0) > 2", "row.get('v', 0) == 1", "row['v'] > 0", "True"]
+
+
+@st.composite
+def graphs(draw: st.DrawFn, directory: Path, rows: list[Row]) -> Settings:
+    """Settings with a few of everything, in which every sink can be reached."""
+    kinds = marks() | asks() | st.just(EXPLODE)
+    transforms = draw(st.lists(kinds, max_size=3, unique_by=lambda each: each["plugin"]))
+    gates: list[dict[str, Any]] = [
+        {
+            "name": "route",
+            "condition": draw(st.sampled_from(CONDITIONS)),
+            "routes": {"true": "s1", "false": "continue"},
+        },
+        {
+            "name": "fork",
+            "condition": draw(st.sampled_from(CONDITIONS)),
+            "routes": {"true": "fork", "false": "continue"},
+            "fork_to": draw(st.permutations(["s2", "a", "b", "c"])),
+        },
+    ]
+    for branch in draw(st.lists(st.sampled_from(["a", "b", "c", "s2"]), unique=True)):
+        transforms.append(draw(marks(branch) | asks(branch)))
+    if draw(st.booleans()):
+        condition = draw(st.sampled_from(CONDITIONS))
+        routes = {"true": "s1", "false": "continue"}
+        gates.append({"name": "leave", "branch": "a", "condition": condition, "routes": routes})
+    sections: dict[str, object] = {
+        "row_plugins": [{"plugin": "mark", "options": {"field": "seen", "on_error": "bad"}}, *transforms],
+        "aggregations": draw(st.lists(aggregations(), max_size=1)),
+        "gates": gates,
+        "coalesce": [{"name": "meet", "branches": ["a", "b", "c"]} | draw(st.sampled_from(POLICIES))
+                     | draw(st.sampled_from(MERGES))],
+        "retry": {"max_attempts": 2, "initial_delay_seconds": 0.001},
+    }  # fmt: skip
+    return graph_settings(directory, rows, *SINKS, **sections)

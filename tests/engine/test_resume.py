@@ -1,0 +1,294 @@
+"""Runs that stop anywhere and are resumed end like runs that were never disturbed."""
+
+import re
+from collections.abc import Callable
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from elspeth.contracts.plugins import Row
+from elspeth.core.landscape.claim import RunClaimedError, claimed
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.store import RecordStore
+from elspeth.engine.errors import ResumeError
+from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.pipeline import Pipeline
+from elspeth.engine.preflight import keys_for_run
+from elspeth.engine.result import RunResult
+from elspeth.plugins.files import StagedFile
+from tests.engine.drawn import ROWS, AskTransform, graphs
+from tests.engine.graphs import PLUGINS, Ticks
+from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, groups_of, outcomes, trail
+from tests.engine.test_laws import ends_of, files_of, run_drawn
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # a process that is killed closes nothing
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+INPUT = "id,kind\n" + "".join(f"{number},{'x' if number % 3 else 'y'}\n" for number in range(9))
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that comes after this is done."""
+
+
+class Killer:
+    """Kills at the `after`-th moment at which something becomes durable or visible, before or after it did."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, after: int, *, before: bool) -> None:
+        self._left = after
+        self._before = before
+        for owner, name in ((RecordStore, "_commit"), (StagedFile, "sync"), (StagedFile, "publish")):
+            patch.setattr(owner, name, self._deadly(getattr(owner, name)))
+        patch.setattr(Orchestrator, "_record_stop", lambda *_: None)
+
+    def _deadly(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: object) -> object:
+            self._left -= 1
+            if self._left == 0 and self._before:
+                raise Killed
+            result = method(*arguments)
+            if self._left == 0:
+                raise Killed
+            return result
+
+        return wrapped
+
+
+def work(pipeline: Pipeline, do: Callable[[Orchestrator], RunResult]) -> RunResult:
+    """Do something with an orchestrator of its own, as a process of its own would."""
+    keys = keys_for_run(pipeline.settings, {}, source="settings.yaml")
+    with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
+        return do(Orchestrator(db, pipeline, keys, clock=Ticks()))
+
+
+def run_with_kills(directory: Path, chosen: Settings, kills: list[tuple[int, bool]]) -> None:
+    """Run to the end, killed and resumed as often as there are kills that come before the end."""
+
+    def attempt() -> None:
+        started = newest(directory)
+        pipeline = build(directory, chosen, *PLUGINS, AskTransform)
+        work(pipeline, lambda each: each.resume(started) if started else each.run())
+
+    for after, before in kills:
+        with pytest.MonkeyPatch.context() as patch:
+            Killer(patch, after, before=before)
+            try:
+                attempt()
+            except Killed:
+                continue
+            return
+    attempt()
+
+
+def killed_run(pipeline: Pipeline, directory: Path, after: int) -> str:
+    """The id of a new run that is killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        Killer(patch, after, before=True)
+        with pytest.raises(Killed):
+            work(pipeline, lambda each: each.run())
+    run_id = newest(directory)
+    assert run_id is not None
+    return run_id
+
+
+def newest(directory: Path) -> str | None:
+    if not (directory / "audit.db").exists():
+        return None
+    with LandscapeDB.from_url(f"sqlite:///{directory / 'audit.db'}") as db:
+        runs = LandscapeRecorder(db).list_runs()
+        return runs[0].run_id if runs and not runs[0].status.is_terminal else None
+
+
+KILLS = st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=3)
+
+
+@settings(max_examples=40)
+@given(data=st.data(), rows=ROWS, size=st.integers(1, 4), kills=KILLS)
+def test_a_run_that_is_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
+    tmp_path_factory: pytest.TempPathFactory,
+    data: st.DataObject,
+    rows: list[Row],
+    size: int,
+    kills: list[tuple[int, bool]],
+) -> None:
+    calm, killed = tmp_path_factory.mktemp("calm"), tmp_path_factory.mktemp("killed")
+    chosen = data.draw(graphs(calm, rows))
+    _, expected = run_drawn(calm, chosen)
+    moved = yaml_moved(chosen, calm, killed)
+    with pytest.MonkeyPatch.context() as patch, chdir(killed):
+        groups_of(patch, size)
+        run_with_kills(killed, moved, kills)
+    records = trail(killed)
+    assert_sound(records, status="completed", resumed=True)
+    assert (ends_of(records), files_of(killed)) == (ends_of(expected), files_of(calm))
+    assert leftovers(killed) == []
+
+
+def yaml_moved(chosen: Settings, origin: Path, target: Path) -> Settings:
+    """The same settings in another directory."""
+    moved: Settings = eval(repr(chosen).replace(str(origin), str(target)))  # noqa: S307  of our own making
+    return moved
+
+
+def leftovers(directory: Path) -> list[str]:
+    """Files that only a run that goes on needs."""
+    return [path.name for path in directory.rglob("*") if re.search(r"partial|\.lock$|\.rows", path.name)]
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Pipeline, str]:
+    """A run of nine rows that was killed when six were recorded, in the working directory."""
+    monkeypatch.chdir(tmp_path)
+    groups_of(monkeypatch, 2)
+    (tmp_path / "in.csv").write_text(INPUT)
+    pipeline = build(tmp_path, csv_settings(tmp_path))
+    run_id = killed_run(pipeline, tmp_path, 14)
+    assert len(trail(tmp_path)["row"]) == 6
+    return build(tmp_path, csv_settings(tmp_path)), run_id
+
+
+def test_every_attempt_has_operations_of_its_own(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:
+    pipeline, run_id = stopped
+    work(pipeline, lambda each: each.resume(run_id))
+    records = trail(tmp_path)
+    assert_sound(records, status="completed", resumed=True)
+    ends = sorted((each["operation_type"], each["status"], each["error_message"]) for each in records["operation"])
+    ended = "the process ended before this was done; the run was taken up again"
+    assert ends == [
+        ("sink_write", "completed", None),
+        ("sink_write", "completed", None),
+        ("sink_write", "failed", ended),
+        ("sink_write", "failed", ended),
+        ("source_load", "completed", None),
+        ("source_load", "failed", ended),
+    ]
+    assert (tmp_path / "out" / "x.csv").read_text() == "id,kind\n1,x\n2,x\n4,x\n5,x\n7,x\n8,x\n"
+    assert [outcome for outcome, _ in outcomes(records)] == ["completed", "routed", "routed"] * 3
+
+
+def test_a_source_that_changed_is_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:
+    pipeline, run_id = stopped
+    (tmp_path / "in.csv").write_text(INPUT.replace("4,x", "4,z"))
+    with pytest.raises(ResumeError, match=f"the source is not what run {run_id} read: row 4 has the hash "):
+        work(pipeline, lambda each: each.resume(run_id))
+    assert_sound(trail(tmp_path), status="interrupted")
+    (tmp_path / "in.csv").write_text("id,kind\n0,y\n")
+    with pytest.raises(ResumeError, match="it ends before row 1, of 6 that are recorded"):
+        work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
+    (tmp_path / "in.csv").write_text(INPUT)
+    work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
+    assert_sound(trail(tmp_path), status="completed", resumed=True)
+
+
+def test_other_settings_are_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:
+    _, run_id = stopped
+    other = csv_settings(tmp_path)
+    other["gates"][0]["condition"] = "row['kind'] == 'y'"
+    other["retry"] = {"max_attempts": 7}
+    with pytest.raises(ResumeError) as caught:
+        work(build(tmp_path, other), lambda each: each.resume(run_id))
+    assert str(caught.value) == (
+        f"run {run_id} began with other settings or plugins: gates[0].condition, retry.max_attempts; resume it with "
+        "those that it began with, or run the pipeline anew"
+    )
+
+
+def test_staged_rows_that_were_altered_are_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:
+    pipeline, run_id = stopped
+    staging = tmp_path / "out" / f".x.csv.{run_id}.partial"
+    content = staging.read_bytes()
+    staging.write_bytes(content.replace(b"2,x", b"3,x"))
+    with pytest.raises(Exception, match=r"\.partial is not what the run wrote: expected \d+ bytes with SHA-256"):
+        work(pipeline, lambda each: each.resume(run_id))
+    staging.unlink()
+    with pytest.raises(Exception, match="cannot be opened again: No such file"):
+        work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
+    staging.write_bytes(content)
+    work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
+    assert_sound(trail(tmp_path), status="completed", resumed=True)
+
+
+def test_an_output_that_is_neither_staged_nor_in_place_is_not_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.csv").write_text(INPUT)
+    pipeline = build(tmp_path, csv_settings(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(StagedFile, "publish", raise_killed)
+        run_id = killed_run(pipeline, tmp_path, 1_000)
+    staging = tmp_path / "out" / f".x.csv.{run_id}.partial"
+    staging.rename(tmp_path / "elsewhere")
+    with pytest.raises(Exception, match="cannot be opened again: No such file"):
+        work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
+    (tmp_path / "elsewhere").rename(tmp_path / "out" / "x.csv")
+    work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
+    assert_sound(trail(tmp_path), status="completed", resumed=True)
+
+
+def raise_killed(*_: object) -> None:
+    raise Killed
+
+
+def test_a_run_that_another_process_records_is_left_alone(stopped: tuple[Pipeline, str], database_url: str) -> None:
+    _, run_id = stopped
+    with LandscapeDB.from_url(database_url) as db, claimed(db, run_id):
+        with pytest.raises(RunClaimedError) as caught, claimed(db, run_id):
+            pass
+        assert str(caught.value) == (
+            f"run {run_id} is being recorded by another process: wait for its end, or stop it first"
+        )
+        with claimed(db, "another"):
+            pass
+    with LandscapeDB.from_url(database_url) as db, claimed(db, run_id):
+        pass
+
+
+def test_a_run_that_has_ended_is_not_resumed(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:
+    pipeline, run_id = stopped
+    work(pipeline, lambda each: each.resume(run_id))
+    with pytest.raises(ResumeError) as caught:
+        work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
+    assert str(caught.value) == f"run {run_id} is completed: only a run that has not ended can be resumed"
+    with pytest.raises(ResumeError, match="run nowhere is not in this audit database"):
+        work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume("nowhere"))
+
+
+def test_a_run_without_checkpoints_is_not_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    groups_of(monkeypatch, 2)
+    (tmp_path / "in.csv").write_text(INPUT)
+    chosen = csv_settings(tmp_path, checkpoint={"enabled": False})
+    run_id = killed_run(build(tmp_path, chosen), tmp_path, 17)
+    with pytest.raises(ResumeError) as caught:
+        work(build(tmp_path, chosen), lambda each: each.resume(run_id))
+    assert str(caught.value) == (f"run {run_id} kept no checkpoints (checkpoint.enabled: false): run the pipeline anew")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "expected"),
+    [
+        ({"frequency": "every_row"}, [1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        ({"frequency": "every_n", "checkpoint_interval": 4, "aggregation_boundaries": False}, [4, 8, 9]),
+        ({"frequency": "aggregation_only"}, [3, 6, 9]),
+        ({"frequency": "aggregation_only", "aggregation_boundaries": False}, [9]),
+        ({}, [9]),
+    ],
+)
+def test_checkpoints_come_as_often_as_the_settings_say(
+    tmp_path: Path, checkpoint: dict[str, object], expected: list[int]
+) -> None:
+    (tmp_path / "in.csv").write_text(INPUT)
+    batches = {"name": "threes", "plugin": "batch_replicate", "trigger": {"count": 3}, "output_mode": "transform"}
+    batches["options"] = {"copies_field": "none"}
+    chosen = csv_settings(tmp_path, checkpoint=checkpoint, aggregations=[batches])
+    work(build(tmp_path, chosen), lambda each: each.run())
+    records = trail(tmp_path)
+    index = {row["row_id"]: row["row_index"] for row in records["row"]}
+    last = {token["token_id"]: index[token["row_id"]] + 1 for token in records["token"]}
+    found = [last[each["token_id"]] for each in records["checkpoint"]]
+    assert sorted(found) == [*expected, 9]  # and one when the source has no more
