@@ -1,6 +1,6 @@
 """Speed and memory of recording, running, exporting, verifying and importing, each beside its floor.
 
-Run with: nox -s bench, or python -m benchmarks.speed [--records N] [--growth N N] [--json PATH] [SUBJECT ...]
+Run with: nox -s bench, or python -m benchmarks.speed [--records N] [--growth N ...] [--json PATH] [SUBJECT ...]
 """
 # ruff: noqa: T201 - a script, which prints
 
@@ -53,7 +53,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("subjects", nargs="*", choices=[[], *SUBJECTS], metavar="SUBJECT", help=", ".join(SUBJECTS))
     parser.add_argument("--records", type=int, default=100_000)
-    parser.add_argument("--growth", type=int, nargs=2, default=[10_000, 200_000], metavar="RECORDS")
+    parser.add_argument("--growth", type=int, nargs="+", default=[10_000, 50_000, 200_000], metavar="RECORDS")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()
 

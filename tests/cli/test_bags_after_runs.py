@@ -76,3 +76,10 @@ def test_a_key_that_cannot_be_used_stops_the_run_before_it_begins(
     problem = "gone.pem: cannot be read: No such file or directory"
     assert f"landscape.{section}.key: {problem}" in capsys.readouterr().err
     assert not Path("audit.db").exists()
+
+
+def test_a_key_in_a_service_needs_the_file_of_its_public_half(settings: dict[str, object], capsys: Captured) -> None:
+    settings["landscape"]["seal"] = {"key": "awskms:alias/audit"}  # type: ignore[index]
+    assert run(settings) == 2
+    problem = "awskms:alias/audit: needs the public key that belongs to it, as a PEM file"
+    assert f"landscape.seal.key: {problem}" in capsys.readouterr().err

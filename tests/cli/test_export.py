@@ -13,8 +13,10 @@ import pytest
 from elspeth.cli import main
 from elspeth.cli.record_display import record_display
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.export import run_lines
 from elspeth.core.landscape.export.format import ExportFormat
 from elspeth.core.landscape.export.reader import read_export
+from elspeth_schema.contracts import RunStatus
 from tests.fixtures.rich_run import export_to, recorded, rich_run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -234,3 +236,29 @@ def test_the_example_in_the_documentation_runs(capsys: Captured) -> None:
         recorded(db, rich_run("RUN"))
     exec(compile(example, "docs/export.md", "exec"), {})  # noqa: S102 - our own documentation
     assert capsys.readouterr().out == "35\n"
+
+
+def test_several_workers_write_the_same(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    with LandscapeDB("sqlite:///audit.db") as db:
+        recorded(db, rich_run("ended", status=RunStatus.FAILED))
+    monkeypatch.setattr(run_lines, "_PART", 1)
+    for name, workers in (("one.jsonl", "1"), ("two.jsonl", "2")):
+        code, _, err = result(capsys, "ended", "-d", "audit.db", "-o", name, "--workers", workers)
+        assert (code, err) == (0, "")
+    assert content(project / "two.jsonl") == content(project / "one.jsonl")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_run_that_goes_on_is_read_by_one_worker_and_that_is_said(capsys: Captured) -> None:
+    with LandscapeDB("sqlite:///audit.db") as db:
+        recorded(db, rich_run("going", status=RunStatus.RUNNING))
+    code, _, err = result(capsys, "going", "-d", "audit.db", "-o", "trail.jsonl", "--workers", "2")
+    assert (code, err) == (0, "run going has not ended: one process reads it, in one snapshot\n")
+
+
+@pytest.mark.parametrize("more", [("--format", "csv"), ("--format", "parquet"), ("--include-payloads",)])
+def test_workers_share_lines_only(project: Path, capsys: Captured, more: tuple[str, ...]) -> None:
+    code, _, err = result(capsys, "run-1", "-d", "audit.db", "-o", "trail", "--workers", "2", *more)
+    assert code == 2
+    assert "--workers: only with --format jsonl, json or bag, and without --include-payloads" in " ".join(err.split())
+    assert not (project / "trail").exists()

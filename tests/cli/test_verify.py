@@ -137,3 +137,13 @@ def test_the_progress_bar_is_for_terminals(capsys: Captured, monkeypatch: pytest
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     _, out, err = result(capsys, "signed", *KEY)
     assert (out, "verify" in err) == ("", True)
+
+
+def test_several_workers_find_the_same(capsys: Captured) -> None:
+    assert result(capsys, "signed", *KEY, "--workers", "2") == result(capsys, "signed", *KEY)
+
+
+def test_workers_are_for_bags(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "key")
+    message = "error: --workers is for bags and proofs: leave it out with --hmac\n"
+    assert result(capsys, "trail.jsonl", "--hmac", "--workers", "2") == (2, "", message)

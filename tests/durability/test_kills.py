@@ -62,7 +62,7 @@ def two_stops(harness: Harness) -> Iterator[Stop]:
 
 @pytest.mark.xfail(
     strict=True,
-    reason="a resumed run that finds its output renamed does not sync the directory: StagedFile.confirm, SinkSet.publish",
+    reason="StagedFile.confirm does not sync the directory of a file that is renamed already",
 )
 def test_a_rename_that_a_killed_process_did_not_sync_is_synced_when_the_run_goes_on(harness: Harness) -> None:
     barriers = [entry for entry in harness.entries if entry.is_barrier]

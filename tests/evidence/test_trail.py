@@ -49,6 +49,35 @@ def findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[object, ..
     return trail.run_id, trail.run_status, trail.unfinished, dict(trail.counts)
 
 
+def shared_findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[object, ...]:
+    """What a checker says that takes segments first, which were read without knowing what came before."""
+    trail = TrailChecker(RULES, SHAPES, SALTS)
+    reader = TrailChecker(RULES, SHAPES, SALTS).segment_reader()
+    done = 0
+    try:
+        while done < len(lines):
+            some = lines[done : done + next(batches)]
+            taken = trail.take(reader.segments([line.decode() for line in some]))
+            trail.check(done + 1 + taken, some[taken:])
+            done += len(some)
+    except StepError as error:
+        return error.step, str(error)
+    return trail.run_id, trail.run_status, trail.unfinished, dict(trail.counts)
+
+
+@given(nearly_right_lines(), st.lists(st.integers(1, 5), min_size=30, max_size=30))
+def test_segments_do_not_show(lines: list[bytes], sizes: list[int]) -> None:
+    expected = findings(lines, iter([1] * len(lines)))
+    assert shared_findings(lines, iter([*sizes, *[1] * len(lines)])) == expected
+
+
+def test_segments_save_work() -> None:
+    lines = as_lines(records())
+    trail = TrailChecker(RULES, SHAPES, SALTS)
+    trail.check(1, lines[:1])
+    assert trail.take(trail.segment_reader().segments([line.decode() for line in lines[1:]])) == len(lines) - 1
+
+
 @given(nearly_right_lines(), st.lists(st.integers(1, 5), min_size=30, max_size=30))
 def test_the_size_of_batches_does_not_show(lines: list[bytes], sizes: list[int]) -> None:
     one_by_one = findings(lines, iter([1] * len(lines)))

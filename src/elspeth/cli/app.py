@@ -14,7 +14,19 @@ from typing import Annotated
 import typer
 
 from elspeth import __version__
-from elspeth.cli.commands import explain, export, import_, keys, landscape, plugins, prove, resume, validate, verify
+from elspeth.cli.commands import (
+    explain,
+    export,
+    import_,
+    keys,
+    landscape,
+    plugins,
+    prove,
+    purge,
+    resume,
+    validate,
+    verify,
+)
 from elspeth.cli.commands import run as run_command
 
 __all__ = ["main", "run"]
@@ -31,6 +43,7 @@ app = typer.Typer(
 )
 app.command("run")(run_command.run)
 app.command("resume")(resume.resume)
+app.command("purge")(purge.purge)
 app.command("validate")(validate.validate)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)

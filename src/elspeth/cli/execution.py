@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,6 +22,7 @@ from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.engines import parsed_url, shown
 from elspeth.core.payload_store import IntegrityError
 from elspeth.core.settings import SettingsError
+from elspeth.core.settings.model import LandscapeSettings
 from elspeth.engine.errors import AccountingError, ExportFailedError, ResumeError, RunInterruptedError
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
@@ -61,12 +64,10 @@ def execute_pipeline(
 ) -> ExitCode:
     """Do the work, and print its summary or what stopped it. `settings` is the file, for messages."""
     try:
-        if pipeline.settings.landscape.auto_migrate:
-            _migrate(pipeline.settings.landscape.url)
-        with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
+        with _audit_database(pipeline.settings.landscape) as db:
             with stop_requested() as is_stopped, run_display(is_stopped) as observer:
                 result = work(Orchestrator(db, pipeline, keys, observer, known_as=str(settings)))
-            url = db.url
+            url = db.url if pipeline.settings.landscape.enabled else "none (landscape.enabled: false)"
     except EXPECTED as error:
         report(error)
         return ExitCode.FAILED
@@ -83,6 +84,22 @@ def report(error: BaseException) -> None:
     typer.echo(f"error: {message}", err=True)
     for note in getattr(error, "__notes__", ()):
         typer.echo(note, err=True)
+
+
+@contextmanager
+def _audit_database(landscape: LandscapeSettings) -> Iterator[LandscapeDB]:
+    """The database that the settings name, migrated if they allow that; or one that is gone after the run."""
+    if landscape.enabled:
+        if landscape.auto_migrate:
+            _migrate(landscape.url)
+        with LandscapeDB.from_url(landscape.url) as db:
+            yield db
+    else:
+        with (
+            TemporaryDirectory(prefix="elspeth-") as directory,
+            LandscapeDB.from_url(f"sqlite:///{directory}/audit.db") as db,
+        ):
+            yield db
 
 
 def _migrate(url: str) -> None:

@@ -6,6 +6,8 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -54,6 +56,7 @@ class FilesystemPayloadStore:
         self._make(path.parent)
         if path.exists():
             self.retrieve(content_hash)
+            os.utime(path)  # its age is counted from its last use
         else:
             _write(path, content)
         # Also for a file that was there: whoever renamed it may have died before this.
@@ -84,6 +87,12 @@ class FilesystemPayloadStore:
         except FileNotFoundError:
             return False
         return True
+
+    def last_used_before(self, moment: datetime) -> Iterator[tuple[str, int]]:
+        """Hash and size in bytes of each payload that was last stored before a moment."""
+        for path in sorted(self._base.glob("??/*")):
+            if _HASH.fullmatch(path.name) and (status := path.stat()).st_mtime < moment.timestamp():
+                yield path.name, status.st_size
 
     def _path(self, content_hash: str) -> Path:
         if _HASH.fullmatch(content_hash) is None:

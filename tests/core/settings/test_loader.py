@@ -279,14 +279,24 @@ def test_contradictions_between_sections_are_named(
 @pytest.mark.parametrize(
     ("addition", "expected"),
     [
-        ("checkpoint: {enabled: true}", "checkpoint: checkpoints are"),
-        ("payload_store: {retention_days: 7}", "payload_store.retention_days: purging of payloads is"),
-        ("run_mode: replay", "run_mode: run mode 'replay' is"),
-        ("landscape: {enabled: false}", "landscape.enabled: runs without an audit database are"),
+        ("run_mode: replay", ["replay_source_run_id: run mode 'replay' needs the id of a recorded run"]),
+        (
+            "run_mode: verify\nreplay_source_run_id: a\nlandscape: {enabled: false}",
+            ["landscape.enabled: run mode 'verify' needs the audit database that holds the recorded run"],
+        ),
+        (
+            "replay_source_run_id: a",
+            [
+                (
+                    "replay_source_run_id: only the run modes replay and verify have a recorded run: "
+                    "set run_mode, or leave this out"
+                )
+            ],
+        ),
     ],
 )
-def test_what_cannot_be_run_yet_is_said_and_not_ignored(tmp_path: Path, addition: str, expected: str) -> None:
-    assert problems(tmp_path, VALID + addition) == [f"{expected} not available in this version of elspeth"]
+def test_a_run_mode_and_its_recorded_run_come_together(tmp_path: Path, addition: str, expected: list[str]) -> None:
+    assert problems(tmp_path, VALID + addition) == expected
 
 
 def test_a_secret_value_is_not_shown_in_a_message(tmp_path: Path) -> None:

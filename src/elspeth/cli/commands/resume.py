@@ -33,6 +33,8 @@ def resume(
     if execute and abandon:
         raise typer.BadParameter("--execute and --abandon contradict each other: give one of them")
     pipeline, keys = prepare(settings, no_dotenv=no_dotenv)
+    if not pipeline.settings.landscape.enabled:
+        raise typer.BadParameter("the settings keep no audit database (landscape.enabled: false), so no run stays")
     try:
         with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:
             run_id = resolve_run(db, run)

@@ -250,6 +250,7 @@ def _assert_postgresql_durability(connection: DBAPIConnection) -> None:
     cursor.execute("SELECT current_setting('fsync'), current_setting('synchronous_commit')")
     fsync, synchronous_commit = cursor.fetchone() or ("", "")
     cursor.close()
+    connection.rollback()  # within a transaction the next user could not ask for a snapshot
     if fsync != "on" or synchronous_commit == "off":
         message = (
             "PostgreSQL would lose committed audit records in a crash: expected fsync on, synchronous_commit not off,"

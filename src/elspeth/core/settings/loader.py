@@ -11,10 +11,10 @@ from elspeth.contracts.plugins import PluginCatalogue
 from elspeth.core.settings.checks import cross_section_problems
 from elspeth.core.settings.environment import apply_overrides, expand_variables
 from elspeth.core.settings.graph_checks import wiring_problems
+from elspeth.core.settings.mode_checks import mode_problems
 from elspeth.core.settings.model import Settings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.problems import Problem, SettingsError, structural_problems
-from elspeth.core.settings.unavailable import unavailable_problems
 from elspeth.core.settings.yaml_file import read_settings_file
 
 __all__ = ["load_settings"]
@@ -35,7 +35,7 @@ def load_settings(path: Path, *, environ: Mapping[str, str], plugins: PluginCata
     problems += cross_section_problems(parts, plugins)
     if settings is not None and not problems:  # a misspelt route would make its target look unreachable
         problems += wiring_problems(settings)
-    problems += unavailable_problems(tree, parts)
+    problems += mode_problems(tree, parts)
     if settings is None or problems:
         raise SettingsError(str(path), _without_echoes(problems))
     return settings

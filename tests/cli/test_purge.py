@@ -1,0 +1,54 @@
+"""``elspeth purge``: what it would delete, and deleting it."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+
+SETTINGS = """
+datasource: {plugin: csv, options: {path: in.csv}}
+sinks: {out: {plugin: csv, options: {path: out.csv}}}
+output_sink: out
+landscape: {url: "sqlite:///audit.db"}
+payload_store: {base_path: payloads, retention_days: 7}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run whose payloads are ten years old."""
+    monkeypatch.chdir(tmp_path)
+    Path("settings.yaml").write_text(SETTINGS)
+    Path("in.csv").write_text("id\n1\n2\n")
+    assert main(["run", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 0
+    for path in Path("payloads").rglob("*"):
+        os.utime(path, (1_400_000_000, 1_400_000_000))
+    capsys.readouterr()
+
+
+def test_nothing_is_deleted_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(Path("payloads").rglob("*"))
+    assert main(["purge", "-s", "settings.yaml", "--no-dotenv"]) == 0
+    lines = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    count = len([path for path in before if path.is_file()])
+    assert lines["payloads"].strip() == str(count) != "0"
+    assert lines["deleted"].strip() == "no: add --execute (-x)"
+    assert sorted(Path("payloads").rglob("*")) == before
+
+
+def test_payloads_that_were_kept_long_enough_are_deleted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["purge", "-s", "settings.yaml", "--no-dotenv", "-x", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["payloads"] > 0
+    assert facts["deleted"] is True
+    assert [path for path in Path("payloads").rglob("*") if path.is_file()] == []
+
+
+def test_a_database_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("audit.db").unlink()
+    assert main(["purge", "-s", "settings.yaml", "--no-dotenv", "-x"]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    assert [path for path in Path("payloads").rglob("*") if path.is_file()] != []
