@@ -112,7 +112,7 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def bench(session: nox.Session) -> None:
-    """Measure speed and memory; `-- 1000000` says how many records."""
+    """Measure speed and memory; `-- --records 1000000` says how many records, `-- --help` what else."""
     install(session, "test", project=(".[postgres,parquet,timestamp,llm]",))
     session.run("python", "-m", "benchmarks.speed", *session.posargs)
     session.run("python", "-m", "benchmarks.memory")

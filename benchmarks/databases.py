@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.floors import hash_lines, read_rows, write_rows
-from benchmarks.measuring import REPEATS, Ratio, best
+from benchmarks.measuring import REPEATS, Ratio, Timing, best
 from benchmarks.recording import RUN, record_rows
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export.files import write_export
@@ -24,7 +24,7 @@ def ratios(name: str, new_url: Callable[[str], str], records: int, rows: str, di
     """Measure on the databases whose URLs `new_url` makes; `rows` is the URL of a SQLite database with such a run."""
     found: list[Ratio] = []
 
-    def measured(work: str, floor: float, taken: float, reach: float) -> None:
+    def measured(work: str, floor: Timing, taken: Timing, reach: float) -> None:
         found.append(Ratio(work=f"{work}, {name}", records=records, floor=floor, taken=taken, reach=reach))
 
     targets = [new_url(f"raw{attempt}") for attempt in range(REPEATS)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,22 +27,21 @@ class Growth:
         return self.cost.seconds / self.records * 1e6
 
 
-def growth(sizes: list[int], directory: Path) -> list[Growth]:
+def growth(sizes: list[int], directory: Path) -> Iterator[Growth]:
     """Measure recording, exporting, verifying and running at each of the sizes, in records."""
-    found: list[Growth] = []
     for size in sizes:
         url, bag = f"sqlite:///{directory}/{size}.db", directory / f"{size}.bag"
         lines, pipeline = directory / f"{size}.jsonl", directory / f"{size}.run"
         write_pipeline(pipeline, size // RECORDS_PER_ROUTED_ROW)
-        for work, cost in (
-            ("record", in_process(record_rows, url, size)),
-            ("export to jsonl", in_process(_export, url, lines, "jsonl")),
-            ("export to bag", in_process(_export, url, bag, "bag")),
-            ("verify a bag", in_process(_verify, bag)),
-            ("elspeth run", in_process(run_here, pipeline)),
-        ):
-            found.append(Growth(work=work, records=size, cost=cost))
-    return found
+        jobs: list[tuple[str, Callable[..., None], tuple[object, ...]]] = [
+            ("record", record_rows, (url, size)),
+            ("export to jsonl", _export, (url, lines, "jsonl")),
+            ("export to bag", _export, (url, bag, "bag")),
+            ("verify a bag", _verify, (bag,)),
+            ("elspeth run", run_here, (pipeline,)),
+        ]
+        for work, job, arguments in jobs:
+            yield Growth(work=work, records=size, cost=in_process(job, *arguments))
 
 
 def _export(url: str, path: Path, form: str) -> None:

@@ -18,26 +18,42 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-__all__ = ["REPEATS", "Cost", "Ratio", "best", "in_process", "machine"]
+__all__ = ["REPEATS", "Cost", "Ratio", "Timing", "best", "in_process", "machine"]
 
 REPEATS = 3
 """Attempts, of which the best counts: whatever else the machine does can only make one slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Seconds that passed, and seconds of processor time of this process and those that it waited for.
+
+    Other work on the machine shows in the former more than in the latter.
+    """
+
+    seconds: float
+    processor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """Work beside its floor, both in seconds of the same run; `reach` is the ratio of their speeds that is wanted."""
+    """Work beside its floor, measured in the same run; `reach` is the ratio of their speeds that is wanted."""
 
     work: str
     records: int
-    floor: float
-    taken: float
+    floor: Timing
+    taken: Timing
     reach: float
 
     @property
     def ratio(self) -> float:
         """The floor's time over that of the work."""
-        return self.floor / self.taken
+        return self.floor.seconds / self.taken.seconds
+
+    @property
+    def processor_ratio(self) -> float:
+        """The same of processor time, without that of a database server."""
+        return self.floor.processor / self.taken.processor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +64,15 @@ class Cost:
     seconds: float
 
 
-def best(job: Callable[[int], object], repeats: int = REPEATS) -> float:
-    """Seconds of the fastest of several attempts; the job is told which one it is."""
-    times = []
+def best(job: Callable[[int], object], repeats: int = REPEATS) -> Timing:
+    """The least that one of several attempts took; the job is told which one it is."""
+    seconds, processor = [], []
     for attempt in range(repeats):
-        start = time.perf_counter()
+        start, used = time.perf_counter(), sum(os.times()[:4])
         job(attempt)
-        times.append(time.perf_counter() - start)
-    return min(times)
+        seconds.append(time.perf_counter() - start)
+        processor.append(sum(os.times()[:4]) - used)
+    return Timing(seconds=min(seconds), processor=min(processor))
 
 
 def in_process(job: Callable[..., None], *arguments: object) -> Cost:

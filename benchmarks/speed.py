@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -42,9 +42,8 @@ def main() -> None:
         for subject in options.subjects or SUBJECTS:
             place = directory / subject
             place.mkdir()
-            found = _measured(subject, rows, options, place)
-            _print(subject, found)
-            report[subject] = [asdict(each) for each in found]
+            print(f"\n{subject}")
+            report[subject] = [asdict(_printed(each)) for each in _measured(subject, rows, options, place)]
     if options.json is not None:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
 
@@ -58,10 +57,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-Found = list[Ratio] | list[Growth] | list[Start] | list[Shared]
+Found = Ratio | Growth | Start | Shared
 
 
-def _measured(subject: str, rows: str, options: argparse.Namespace, place: Path) -> Found:
+def _measured(subject: str, rows: str, options: argparse.Namespace, place: Path) -> Iterable[Found]:
     records: int = options.records
     if subject == "sqlite":
         return ratios("SQLite", lambda name: f"sqlite:///{place}/{name}.db", records, rows, place)
@@ -102,22 +101,23 @@ def _postgresql() -> Iterator[Callable[[str], str]]:
         engine.dispose()
 
 
-def _print(subject: str, found: Found) -> None:
-    print(f"\n{subject}")
-    for each in found:
-        if isinstance(each, Ratio):
-            floor, taken = each.records / each.floor, each.records / each.taken
-            speeds = f"floor {floor:>10,.0f}/s  work {taken:>10,.0f}/s"
-            print(f"  {each.work:<44} {speeds}  ratio {each.ratio:.2f} (reach {each.reach:.2f})")
-        elif isinstance(each, Growth):
-            cost = f"{each.cost.memory:>5.0f} {_MIB}  {each.microseconds:>6.1f} us per record"
-            print(f"  {each.work:<20} {each.records:>10,} records  {cost}")
-        elif isinstance(each, Start):
-            times = f"{each.taken * 1000:>5.0f} ms  floor {each.floor * 1000:>5.0f} ms"
-            print(f"  {each.command:<20} {times}  {each.taken / each.floor:.2f} times (reach 1.50)")
-        else:
-            times = f"one worker {each.one:>6.2f} s  two {each.two:>6.2f} s"
-            print(f"  {each.work:<20} {times}  {each.one / each.two:.2f} times (reach 1.50)")
+def _printed(each: Found) -> Found:
+    if isinstance(each, Ratio):
+        floor, taken = each.records / each.floor.seconds, each.records / each.taken.seconds
+        speeds = f"floor {floor:>10,.0f}/s  work {taken:>10,.0f}/s"
+        both = f"ratio {each.ratio:.2f}, of processor time {each.processor_ratio:.2f} (reach {each.reach:.2f})"
+        line = f"{each.work:<44} {speeds}  {both}"
+    elif isinstance(each, Growth):
+        cost = f"{each.cost.memory:>5.0f} {_MIB}  {each.microseconds:>6.1f} us per record"
+        line = f"{each.work:<20} {each.records:>10,} records  {cost}"
+    elif isinstance(each, Start):
+        times = f"{each.taken.seconds * 1000:>5.0f} ms  floor {each.floor.seconds * 1000:>5.0f} ms"
+        line = f"{each.command:<20} {times}  {each.taken.seconds / each.floor.seconds:.2f} times (reach 1.50)"
+    else:
+        times = f"one worker {each.one.seconds:>6.2f} s  two {each.two.seconds:>6.2f} s"
+        line = f"{each.work:<20} {times}  {each.one.seconds / each.two.seconds:.2f} times (reach 1.50)"
+    print(f"  {line}", flush=True)
+    return each
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measuring import best
+from benchmarks.measuring import Timing, best
 from benchmarks.pipeline import write_pipeline
 
 __all__ = ["Start", "starts"]
@@ -17,11 +17,11 @@ _REPEATS = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Seconds of a command and of the bare import; at most 1.5 times as many are wanted."""
+    """A command beside the bare import; at most 1.5 times as many are wanted."""
 
     command: str
-    taken: float
-    floor: float
+    taken: Timing
+    floor: Timing
 
 
 def starts(directory: Path) -> list[Start]:
@@ -38,13 +38,13 @@ def starts(directory: Path) -> list[Start]:
     ]
 
 
-def _command(*arguments: str) -> float:
+def _command(*arguments: str) -> Timing:
     return _timed(str(Path(sys.executable).with_name("elspeth")), *arguments)
 
 
-def _python(program: str) -> float:
+def _python(program: str) -> Timing:
     return _timed(sys.executable, "-c", program)
 
 
-def _timed(*command: str) -> float:
+def _timed(*command: str) -> Timing:
     return best(lambda _: subprocess.run(command, check=True, capture_output=True), _REPEATS)  # noqa: S603

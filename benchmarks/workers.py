@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.measuring import best
+from benchmarks.measuring import Timing, best
 from benchmarks.recording import RUN
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export.files import write_export
@@ -20,12 +20,12 @@ __all__ = ["Shared", "shared_work"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """Seconds of one worker and of two, their start left out; 1.5 times the speed is wanted of two idle cores."""
+    """One worker beside two, their start left out; 1.5 times the speed is wanted of two idle cores."""
 
     work: str
     records: int
-    one: float
-    two: float
+    one: Timing
+    two: Timing
 
 
 def shared_work(source: str, records: int, directory: Path) -> list[Shared]:

@@ -132,7 +132,7 @@ def test_the_example_runs_and_runs_again(project: Path, settings: str, capsys: p
             r"failed                 0\n"
             r"quarantined            0\n"
             r"audit database         sqlite:///examples/audit_export/runs/audit\.db\n"
-            r"export                 examples/audit_export/output/audit_trail\.json \(83 records\)\n",
+            r"export                 examples/audit_export/output/audit_trail\.json \(85 records\)\n",
             output,
         )
     written = project / EXAMPLE / "output"
@@ -155,7 +155,8 @@ def test_the_summary_for_programs_is_json(settings: str, capsys: pytest.CaptureF
         "failed": 0,
         "quarantined": 0,
         "export_path": "examples/audit_export/output/audit_trail.json",
-        "exported_records": 83,
+        "exported_records": 85,
+        "differences": None,
         "database": "sqlite:///examples/audit_export/runs/audit.db",
     }
 
@@ -271,4 +272,4 @@ def test_a_terminal_gets_a_progress_bar_on_standard_error(settings: str, project
     assert done.returncode == 0
     assert json.loads(done.stdout)["rows"] == 10
     assert "corporate 4" in done.stderr
-    assert "83 records" in done.stderr
+    assert "85 records" in done.stderr

@@ -60,10 +60,6 @@ def two_stops(harness: Harness) -> Iterator[Stop]:
     yield Stop(barrier=12)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="StagedFile.confirm does not sync the directory of a file that is renamed already",
-)
 def test_a_rename_that_a_killed_process_did_not_sync_is_synced_when_the_run_goes_on(harness: Harness) -> None:
     barriers = [entry for entry in harness.entries if entry.is_barrier]
     (renamed, *_) = [number for number, entry in enumerate(barriers, start=1) if entry.kind == "r"]

@@ -29,7 +29,7 @@ def cluster() -> Iterator[Cluster]:
 def test_a_run_whose_server_is_killed_twice_ends_as_an_undisturbed_one(
     cluster: Cluster, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    harness = ServerHarness(tmp_path, cluster, rows=2000)
+    harness = ServerHarness(tmp_path, cluster, rows=1200)
     harness.disturb(2)
     record_property("durability", f"PostgreSQL: {harness.count}")
     assert harness.count.bad == []

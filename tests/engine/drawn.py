@@ -121,12 +121,22 @@ def aggregations(draw: st.DrawFn) -> dict[str, Any]:
     return {"name": "batch", **part, "options": options, "trigger": trigger}
 
 
+@st.composite
+def waits(draw: st.DrawFn, branch: str) -> dict[str, Any]:
+    """An aggregation on a branch: rows wait there for others, so that forks stay open."""
+    trigger = draw(st.sampled_from([{}, {"count": 2}, {"count": 3}]))
+    options = {"copies_field": "none", "on_error": draw(st.sampled_from(["discard", "bad"]))}
+    part = {"plugin": "batch_replicate", "output_mode": "passthrough", "options": options}
+    return {"name": f"wait_{branch}", "branch": branch, "trigger": trigger, **part}
+
+
 POLICIES = [
     {"policy": "require_all"},
     {"policy": "quorum", "quorum_count": 2},
     {"policy": "first"},
     {"policy": "best_effort", "timeout_seconds": 1000},
 ]
+INNER_POLICIES = ["require_all", "first"]
 MERGES = [{"merge": "union"}, {"merge": "nested"}, {"merge": "select", "select_branch": "b"}]
 CONDITIONS = ["row.get('id', 0) > 2", "row.get('v', 0) == 1", "row['v'] > 0", "True"]
 
@@ -155,12 +165,21 @@ def graphs(draw: st.DrawFn, directory: Path, rows: list[Row]) -> Settings:
         condition = draw(st.sampled_from(CONDITIONS))
         routes = {"true": "s1", "false": "continue"}
         gates.append({"name": "leave", "branch": "a", "condition": condition, "routes": routes})
+    joins: list[dict[str, Any]] = [
+        {"name": "meet", "branches": ["a", "b", "c"]} | draw(st.sampled_from(POLICIES)) | draw(st.sampled_from(MERGES))
+    ]
+    branches = ["a", "b", "c"]
+    if draw(st.booleans()):
+        inner = {"name": "inner", "branch": "c", "condition": "True", "routes": {"true": "fork", "false": "continue"}}
+        gates.append(inner | {"fork_to": ["d", "e"]})
+        joins.append({"name": "inner_meet", "branches": ["d", "e"], "policy": draw(st.sampled_from(INNER_POLICIES))})
+        branches += ["d", "e"]
+    waiting = [draw(waits(branch)) for branch in draw(st.lists(st.sampled_from(branches), unique=True, max_size=2))]
     sections: dict[str, object] = {
         "row_plugins": [{"plugin": "mark", "options": {"field": "seen", "on_error": "bad"}}, *transforms],
-        "aggregations": draw(st.lists(aggregations(), max_size=1)),
+        "aggregations": draw(st.lists(aggregations(), max_size=1)) + waiting,
         "gates": gates,
-        "coalesce": [{"name": "meet", "branches": ["a", "b", "c"]} | draw(st.sampled_from(POLICIES))
-                     | draw(st.sampled_from(MERGES))],
+        "coalesce": joins,
         "retry": {"max_attempts": 2, "initial_delay_seconds": 0.001},
-    }  # fmt: skip
+    }
     return graph_settings(directory, rows, *SINKS, **sections)

@@ -1,8 +1,10 @@
 """Runs that stop anywhere and are resumed end like runs that were never disturbed."""
 
 import re
+import sqlite3
 from collections.abc import Callable
-from contextlib import chdir
+from contextlib import chdir, closing
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +12,41 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elspeth.contracts.plugins import Row
+from elspeth.contracts.plugins import PluginError, Row
 from elspeth.core.landscape.claim import RunClaimedError, claimed
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.store import RecordStore
-from elspeth.engine.errors import ResumeError
+from elspeth.engine.errors import AccountingError, ResumeError
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.preflight import keys_for_run
+from elspeth.engine.processor import RowProcessor
 from elspeth.engine.result import RunResult
+from elspeth.engine.sinks import SinkSet
 from elspeth.plugins.files import StagedFile
-from tests.engine.drawn import ROWS, AskTransform, graphs
+from elspeth.plugins.sinks.database import PUBLICATIONS, DatabaseSink
+from elspeth.plugins.spool import RowSpool
+from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
 from tests.engine.graphs import PLUGINS, Ticks
 from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, groups_of, outcomes, trail
-from tests.engine.test_laws import ends_of, files_of, run_drawn
+from tests.engine.test_laws import ends_of, run_drawn
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # a process that is killed closes nothing
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 INPUT = "id,kind\n" + "".join(f"{number},{'x' if number % 3 else 'y'}\n" for number in range(9))
+
+
+MOMENTS: tuple[tuple[type, str], ...] = (
+    (RecordStore, "_commit"),
+    (StagedFile, "sync"),
+    (StagedFile, "publish"),
+    (DatabaseSink, "_insert"),
+    (RowSpool, "discard"),
+)
+"""Where something becomes durable or visible."""
 
 
 class Killed(BaseException):
@@ -43,7 +59,7 @@ class Killer:
     def __init__(self, patch: pytest.MonkeyPatch, after: int, *, before: bool) -> None:
         self._left = after
         self._before = before
-        for owner, name in ((RecordStore, "_commit"), (StagedFile, "sync"), (StagedFile, "publish")):
+        for owner, name in MOMENTS:
             patch.setattr(owner, name, self._deadly(getattr(owner, name)))
         patch.setattr(Orchestrator, "_record_stop", lambda *_: None)
 
@@ -119,6 +135,7 @@ def test_a_run_that_is_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
 ) -> None:
     calm, killed = tmp_path_factory.mktemp("calm"), tmp_path_factory.mktemp("killed")
     chosen = data.draw(graphs(calm, rows))
+    chosen["sinks"] = {name: data.draw(sinks(calm, name)) for name in chosen["sinks"]}
     _, expected = run_drawn(calm, chosen)
     moved = yaml_moved(chosen, calm, killed)
     with pytest.MonkeyPatch.context() as patch, chdir(killed):
@@ -126,8 +143,30 @@ def test_a_run_that_is_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
         run_with_kills(killed, moved, kills)
     records = trail(killed)
     assert_sound(records, status="completed", resumed=True)
-    assert (ends_of(records), files_of(killed)) == (ends_of(expected), files_of(calm))
+    assert (ends_of(records), outputs_of(killed)) == (ends_of(expected), outputs_of(calm))
     assert leftovers(killed) == []
+
+
+@st.composite
+def sinks(draw: st.DrawFn, directory: Path, name: str) -> Settings:
+    """A sink of any kind."""
+    kind = draw(st.sampled_from(["jsonl", "json", "csv", "parquet", "database"]))
+    if kind == "database":
+        return {"plugin": kind, "options": {"url": f"sqlite:///{directory / 'target.db'}", "table": name}}
+    return {"plugin": kind, "options": {"path": str(directory / f"{name}.{kind}")}}
+
+
+def outputs_of(directory: Path) -> dict[str, object]:
+    """What the sinks made: the bytes of files, the rows of tables with those that say what was published."""
+    found: dict[str, object] = {
+        path.name: path.read_bytes() for path in directory.iterdir() if path.stem in {"out", *SINKS}
+    }
+    if (directory / "target.db").exists():
+        with closing(sqlite3.connect(directory / "target.db")) as connection:
+            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                columns = "table_name, content_hash, row_count" if table == PUBLICATIONS else "rowid, *"
+                found[table] = sorted(connection.execute(f"SELECT {columns} FROM {table}"))  # noqa: S608  our own names
+    return found
 
 
 def yaml_moved(chosen: Settings, origin: Path, target: Path) -> Settings:
@@ -207,8 +246,13 @@ def test_staged_rows_that_were_altered_are_not_gone_on_with(stopped: tuple[Pipel
     with pytest.raises(Exception, match=r"\.partial is not what the run wrote: expected \d+ bytes with SHA-256"):
         work(pipeline, lambda each: each.resume(run_id))
     staging.unlink()
-    with pytest.raises(Exception, match="cannot be opened again: No such file"):
+    with pytest.raises(PluginError) as caught:
         work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
+    assert str(caught.value) == (
+        f"{staging} is gone, with {len(content)} bytes that the run wrote: put it back, or put "
+        f"{tmp_path / 'out' / 'x.csv'} back if it was moved after it was published; else give the run up, and run the "
+        "pipeline anew"
+    )
     staging.write_bytes(content)
     work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
     assert_sound(trail(tmp_path), status="completed", resumed=True)
@@ -224,11 +268,73 @@ def test_an_output_that_is_neither_staged_nor_in_place_is_not_guessed(
         run_id = killed_run(pipeline, tmp_path, 1_000)
     staging = tmp_path / "out" / f".x.csv.{run_id}.partial"
     staging.rename(tmp_path / "elsewhere")
-    with pytest.raises(Exception, match="cannot be opened again: No such file"):
+    with pytest.raises(Exception, match=f"partial is gone, with .*put {tmp_path}/out/x.csv back if"):
         work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
     (tmp_path / "elsewhere").rename(tmp_path / "out" / "x.csv")
     work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
     assert_sound(trail(tmp_path), status="completed", resumed=True)
+
+
+def test_rows_that_come_at_the_very_end_are_not_lost_when_the_run_stops_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in.csv").write_text(INPUT)
+    batch = {"name": "all", "plugin": "batch_replicate", "trigger": {}, "output_mode": "transform"}
+    chosen = csv_settings(tmp_path, aggregations=[{**batch, "options": {"copies_field": "none"}}])
+    with monkeypatch.context() as patch:
+        patch.setattr(RowProcessor, "end", raise_killed)
+        run_id = killed_run(build(tmp_path, chosen), tmp_path, 1_000)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(SinkSet, "publish", raise_killed)
+        Killer(patch, 1_000, before=True)
+        work(build(tmp_path, chosen), lambda each: each.resume(run_id))
+    result = work(build(tmp_path, chosen), lambda each: each.resume(run_id))
+    assert_sound(trail(tmp_path), status="completed", resumed=True)
+    assert result.rows_by_sink == {"rest": 3, "x": 6}
+    assert (tmp_path / "out" / "x.csv").read_text() == "id,kind\n1,x\n2,x\n4,x\n5,x\n7,x\n8,x\n"
+
+
+def test_a_sink_that_holds_other_rows_than_the_trail_says_is_not_published(
+    stopped: tuple[Pipeline, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, run_id = stopped
+    begin = SinkSet.open
+
+    def forget_a_row(sinks: SinkSet, *arguments: Pipeline) -> None:
+        begin(sinks, *arguments)
+        for name in ("rest", "x"):
+            sinks[name].rows -= 1
+
+    monkeypatch.setattr(SinkSet, "open", forget_a_row)
+    with pytest.raises(AccountingError) as caught:
+        work(pipeline, lambda each: each.resume(run_id))
+    assert str(caught.value) == f"run {run_id}: sink 'rest' holds 2 of 3 rows; sink 'x' holds 5 of 6 rows"
+    assert list((tmp_path / "out").glob("*.csv")) == []
+
+
+@pytest.mark.parametrize("reported", [OSError("the connection is lost"), KeyboardInterrupt()])
+def test_a_commit_that_took_effect_and_is_reported_as_failed_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: BaseException
+) -> None:
+    groups_of(monkeypatch, 4)
+    (tmp_path / "in.csv").write_text(INPUT)
+    commit = RecordStore._commit
+    commits = count(1)
+
+    def commit_and_fail(store: RecordStore) -> None:
+        commit(store)
+        if next(commits) == 5:  # the run, three operations, and the first rows
+            raise reported
+
+    with monkeypatch.context() as patch, pytest.raises(type(reported)) as caught:
+        patch.setattr(RecordStore, "_commit", commit_and_fail)
+        work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.run())
+    run_id = newest(tmp_path)
+    assert run_id is not None
+    assert caught.value.__notes__[-1] == f"To go on from row 4: elspeth resume {run_id} -s SETTINGS --execute"
+    work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
+    assert_sound(trail(tmp_path), status="completed", resumed=True)
+    assert (tmp_path / "out" / "x.csv").read_text() == "id,kind\n1,x\n2,x\n4,x\n5,x\n7,x\n8,x\n"
 
 
 def raise_killed(*_: object) -> None:

@@ -83,13 +83,19 @@ def test_a_directory_is_no_place_for_a_file(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path} is a directory: a sink needs the path of a file"
 
 
-def test_a_staging_file_of_the_same_run_is_not_overwritten(tmp_path: Path) -> None:
+def test_a_staging_file_of_which_nothing_was_recorded_is_begun_anew(tmp_path: Path) -> None:
     first = StagedFile(tmp_path / "out.txt")
     first.open("run1")
-    with pytest.raises(PluginError) as caught:
-        StagedFile(tmp_path / "out.txt").open("run1")
-    assert str(caught.value) == f"{tmp_path / '.out.txt.run1.partial'} cannot be created: File exists"
-    first.discard()
+    first.write(b"never recorded")
+    assert first.close() == str(tmp_path / ".out.txt.run1.partial")
+    second = StagedFile(tmp_path / "out.txt")
+    second.open("run1")
+    assert second.position()["bytes"] == 0
+    second.write(b"x")
+    second.finish("text")
+    second.publish()
+    assert (tmp_path / "out.txt").read_bytes() == b"x"
+    assert names(tmp_path) == ["out.txt"]
 
 
 def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,14 +12,18 @@ __all__ = ["make_directory", "sync_directory"]
 def make_directory(path: Path) -> None:
     """Make the directory, and those above it that are missing; once this returns, all survive a power cut.
 
-    A crash before the sync leaves directories that may be lost; whoever makes them again syncs the last one again.
+    OSError if that is not possible. A crash leaves at most one directory that may be lost, the last one made: whoever
+    goes on from there syncs it first.
     """
     path = path.absolute()
-    made = [each for each in (path, *path.parents) if not each.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    for each in made or [path]:
-        with contextlib.suppress(PermissionError):  # a directory that we may not read: we made nothing in it
-            sync_directory(each.parent)
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    found = missing[-1].parent if missing else path
+    found.mkdir(exist_ok=True)  # raises for a file of that name
+    with contextlib.suppress(PermissionError):  # where we may not look, we did not make it
+        sync_directory(found.parent)
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        sync_directory(each.parent)
 
 
 def sync_directory(path: Path) -> None:

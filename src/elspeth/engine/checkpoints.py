@@ -10,6 +10,7 @@ from elspeth.core.settings.model import CheckpointSettings
 from elspeth.engine.flow import Flow
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.sinks import SinkSet
+from elspeth.engine.start import Start
 
 __all__ = ["GROUP_ROWS", "Checkpoints", "Group"]
 
@@ -42,15 +43,15 @@ class Group:
 
 
 class Checkpoints:
-    """Records checkpoints as the settings ask for them; `count` is the number of those that the run has."""
+    """Records checkpoints as the settings ask for them, numbered on from those that the run has."""
 
-    def __init__(self, flow: Flow, pipeline: Pipeline, sinks: SinkSet, count: int) -> None:
+    def __init__(self, flow: Flow, pipeline: Pipeline, sinks: SinkSet, start: Start) -> None:
         self._flow = flow
         self._sinks = sinks
         self._settings = pipeline.settings.checkpoint
         self._source = pipeline.source_node
-        self._count = count
-        self._last_token_id: str | None = None
+        self._count = start.checkpoints
+        self._last_token_id = start.last_token_id
 
     def group(self) -> Group:
         """A new group."""

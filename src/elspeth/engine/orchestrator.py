@@ -29,6 +29,7 @@ from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.core.landscape.accounting import account_for
 from elspeth.core.landscape.claim import claimed
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.recorded import count_rows
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.core.settings import Settings
@@ -80,7 +81,9 @@ class Orchestrator:
     ) -> None:
         self._db = db
         self._known_as = known_as
-        self._recorder = LandscapeRecorder(db, payload_store=_payload_store(pipeline.settings))
+        self._recorder = LandscapeRecorder(
+            db, payload_store=_payload_store(pipeline.settings), seal_signer=keys.seal_signer
+        )
         self._pipeline = pipeline
         self._keys = keys
         self._observer = observer or Observer()
@@ -113,6 +116,7 @@ class Orchestrator:
                 self._load(start, sinks, outside, loading)
                 loading = None
             self._prove_every_row_ended(run_id)
+            sinks.prove_complete(count_by_sink(self._endings))
             sinks.publish()
             self._recorder.finalize_run(run_id, RunStatus.COMPLETED)
         except BaseException as error:
@@ -125,7 +129,7 @@ class Orchestrator:
         flow = Flow(self._recorder, start, self._pipeline)
         processor = RowProcessor(flow, self._pipeline, sinks, outside, self._clock)
         processor.restore(self._pipeline, start.held)
-        checkpoints = Checkpoints(flow, self._pipeline, sinks, start.checkpoints)
+        checkpoints = Checkpoints(flow, self._pipeline, sinks, start)
         with _reading(self._pipeline.source) as items:
             remaining = rows_after(items, self._db, start.run_id, start.rows)
             for group in _in_groups(remaining, self._pipeline.source):
@@ -141,7 +145,7 @@ class Orchestrator:
             self._recorder.complete_operation(
                 loading_id, OperationStatus.COMPLETED, run_id=start.run_id, output_data={"rows": self._rows}
             )
-        self._commit(flow, sinks, 0)
+        self._count(flow, 0)
 
     def _process_group(
         self,
@@ -164,11 +168,10 @@ class Orchestrator:
             processor.settle()
             sinks.sync()
             checkpoints.record(token_id)
-        self._commit(flow, sinks, group.rows)
+        self._count(flow, group.rows)
 
-    def _commit(self, flow: Flow, sinks: SinkSet, rows: int) -> None:
+    def _count(self, flow: Flow, rows: int) -> None:
         """Count what is recorded now, and tell who watches."""
-        sinks.mark_recorded()
         self._rows += rows
         self._endings = flow.endings
         if rows and self._observer.on_rows is not None:
@@ -187,8 +190,10 @@ class Orchestrator:
         for place in sinks.abandon():
             error.add_note(f"Rows that were recorded as written are kept in {place}.")
         reason = f"{type(error).__name__}: {error}"
-        can_go_on = self._rows > 0 and self._pipeline.settings.checkpoint.enabled and not isinstance(error, _DEFECTS)
+        can_go_on = self._pipeline.settings.checkpoint.enabled and not isinstance(error, _DEFECTS)
         try:
+            self._rows = count_rows(self._db, run_id)  # a commit that failed may have taken effect
+            can_go_on = can_go_on and self._rows > 0
             with self._recorder.unit_of_work():
                 if loading_id is not None:
                     self._recorder.complete_operation(loading_id, OperationStatus.FAILED, run_id=run_id, error=reason)
@@ -201,7 +206,7 @@ class Orchestrator:
             error.add_note(f"The audit database still calls run {run_id} running: {failure}.")
         else:
             error.add_note(f"Run {run_id} is recorded as {'interrupted' if can_go_on else 'failed'}.")
-        if can_go_on:
+        if can_go_on and self._rows:
             error.add_note(f"To go on from row {self._rows:,}: elspeth resume {run_id} -s {self._known_as} --execute")
 
     def _export(self, run_id: str) -> tuple[str, int] | None:

@@ -52,12 +52,12 @@ def stand_of(db: LandscapeDB, run_id: str) -> Stand:
     )
 
 
-def give_up(db: LandscapeDB, run_id: str) -> None:
+def give_up(db: LandscapeDB, keys: RunKeys, run_id: str) -> None:
     """Record that a run that stopped has failed for good; ResumeError when it has ended already.
 
     What it staged stays where it is.
     """
-    recorder = LandscapeRecorder(db)
+    recorder = LandscapeRecorder(db, seal_signer=keys.seal_signer)
     with claimed(db, run_id):
         _require_resumable(recorder, run_id)
         with recorder.unit_of_work():
@@ -100,6 +100,7 @@ def take_up(db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline, ke
         sinks=dict(_sinks(pipeline, taken, recorder.get_artifacts(run_id), done)),
         held=recorder.get_held(run_id),
         checkpoints=checkpoint.sequence_number if checkpoint else 0,
+        last_token_id=checkpoint.token_id if checkpoint else None,
         is_loaded=(OperationType.SOURCE_LOAD, pipeline.source_node.node_id) in done,
     )
     with recorder.unit_of_work():

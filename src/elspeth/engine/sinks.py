@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from elspeth.contracts.enums import OperationStatus, OperationType
 from elspeth.contracts.plugins import JsonObject, PluginError, Row, RowRejectedError, StagedOutput
 from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth.engine.errors import ResumeError, blame
+from elspeth.engine.errors import AccountingError, ResumeError, blame
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.start import SinkProgress, Start
 from elspeth.plugins.base import Sink
@@ -19,7 +19,7 @@ __all__ = ["OpenSink", "SinkSet"]
 
 @dataclass(slots=True, kw_only=True)
 class OpenSink:
-    """A sink that takes rows. `recorded_rows` are committed; `last_state_id` is the newest state that wrote to it.
+    """A sink that takes rows. `synced_rows` may be recorded; `last_state_id` is the newest state that wrote to it.
 
     `before` is how far it had come when this process began. `is_in_place` says that its output is where it belongs.
     """
@@ -30,7 +30,7 @@ class OpenSink:
     operation_id: str
     before: SinkProgress
     rows: int
-    recorded_rows: int
+    synced_rows: int
     last_state_id: str | None
     is_in_place: bool = False
     is_published: bool = False
@@ -79,7 +79,7 @@ class SinkSet:
                 operation_id=operation.operation_id,
                 before=before,
                 rows=before.rows,
-                recorded_rows=before.rows,
+                synced_rows=before.rows,
                 last_state_id=before.last_state_id,
             )
             with _blamed(name):
@@ -98,18 +98,22 @@ class SinkSet:
     def sync(self) -> None:
         """Make every staged row durable. Comes before the commit that says the rows are written."""
         for each in self._sinks.values():
-            if each.recorded_rows < each.rows:
+            if each.synced_rows < each.rows:
                 with _blamed(each.name):
                     each.sink.sync()
+        for each in self._sinks.values():
+            each.synced_rows = each.rows
 
     def state(self) -> dict[str, JsonObject]:
         """How far each sink has come, by node."""
         return {each.node_id: each.state() for each in self._sinks.values()}
 
-    def mark_recorded(self) -> None:
-        """Remember that the rows so far are committed."""
-        for each in self._sinks.values():
-            each.recorded_rows = each.rows
+    def prove_complete(self, recorded: Mapping[str, int]) -> None:
+        """AccountingError unless every sink holds as many rows as the trail says, by sink."""
+        wrong = [each for each in self._sinks.values() if each.rows != recorded.get(each.name, 0)]
+        if wrong:
+            counts = (f"sink {each.name!r} holds {each.rows} of {recorded.get(each.name, 0)} rows" for each in wrong)
+            raise AccountingError(f"run {self._run_id}: {'; '.join(counts)}")
 
     def publish(self) -> None:
         """Show the output of every sink.
@@ -137,11 +141,12 @@ class SinkSet:
     def abandon(self) -> list[str]:
         """Stop before the end; the places where rows stay staged.
 
-        What is recorded as written is never removed: only a sink without recorded rows is cleaned up.
+        What may be recorded as written is never removed, for a commit that failed may have taken effect: only a sink
+        that was never synced is cleaned up.
         """
         places = []
         for each in self._unpublished():
-            if each.recorded_rows == 0:
+            if each.synced_rows == 0:
                 each.sink.discard()
             elif place := each.sink.close():
                 places.append(place)

@@ -36,7 +36,8 @@ class Start:
     """What is recorded of a run when a process begins to work on it.
 
     `edges` holds edge ids by the node they leave and their label, `rows` the number of rows taken from the source,
-    `checkpoints` the number of the newest checkpoint. `is_loaded` says that the source has no more rows.
+    `checkpoints` the number of the newest checkpoint and `last_token_id` its token. `is_loaded` says that the source
+    has no more rows.
     """
 
     run_id: str
@@ -46,6 +47,7 @@ class Start:
     sinks: Mapping[str, SinkProgress] = field(default_factory=dict)
     held: Sequence[HeldItem] = ()
     checkpoints: int = 0
+    last_token_id: str | None = None
     is_loaded: bool = False
 
 

@@ -75,13 +75,13 @@ class Walks:
             step.take(token, wire)
 
     def _pending(self) -> Iterator[Future[Exchange]]:
-        """What the rows wait for."""
+        """What the rows wait for. An answer that only its turn holds back must not end the wait."""
         for walk in self._walks:
             if walk.queue:
                 token, wire = walk.queue[0]
                 asking = self._flow.asking.get(wire.target)
                 pending = asking.pending(token) if asking else None
-                if pending is not None:
+                if pending is not None and not pending.done():
                     yield pending
 
     def _direct(self, queue: deque[tuple[Token, Wire]]) -> deque[tuple[Token, Wire]]:

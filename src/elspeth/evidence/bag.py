@@ -10,7 +10,7 @@ import shutil
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date as Date  # noqa: N812 - the argument is called date
@@ -127,11 +127,12 @@ class _BagWriter:
         with _durable(records) as write_records, _durable(leaves) as write_leaves:
             rest = iter(lines)
             while batch := list(islice(rest, _BATCH)):
-                counts.update(_record_type(line, number) for number, line in enumerate(batch, start=tree.size + 1))
+                lines_of_batch = b"\n".join([*batch, b""])
+                counts.update(_types_of(batch, lines_of_batch, tree.size + 1))
                 batch_leaves = list(map(leaf_hash, batch))
                 tree.extend(batch_leaves)
                 for write, digest, data in (
-                    (write_records, records_hash, b"\n".join([*batch, b""])),
+                    (write_records, records_hash, lines_of_batch),
                     (write_leaves, leaves_hash, b"".join(batch_leaves)),
                 ):
                     write(data)
@@ -161,6 +162,15 @@ class _BagWriter:
     def _wrote(self, name: str, digest: str, size: int) -> None:
         self._digests[name] = digest
         self.payload_size += size if name.startswith(layout.PAYLOAD) else 0
+
+
+def _types_of(batch: Sequence[bytes], joined: bytes, first: int) -> Mapping[bytes, int]:
+    """How many records of each type there are in the batch; ValueError for what cannot be a record on one line."""
+    name = _record_type(batch[0], first)
+    # Records of a type come together: nearly always all of a batch are of one.
+    if joined.count(_TYPE_MARK + name + b'"') == len(batch) == joined.count(b"\n"):
+        return {name: len(batch)}
+    return Counter(_record_type(line, number) for number, line in enumerate(batch, start=first))
 
 
 def _record_type(line: bytes, number: int) -> bytes:

@@ -55,6 +55,11 @@ class StagedFile:
                     f"{position['sha256']}, got {self._hash.hexdigest()}; restore the file, or run the pipeline anew"
                 )
             self._file.truncate(self._size)
+        except FileNotFoundError as error:
+            raise PluginError(
+                f"{self._staging} is gone, with {self._size} bytes that the run wrote: put it back, or put "
+                f"{self._path} back if it was moved after it was published; else give the run up, and run the pipeline anew"
+            ) from error
         except OSError as error:
             raise self._failed("opened again", error) from error
 
@@ -68,11 +73,14 @@ class StagedFile:
             if self._staging_path(staging_name).exists():
                 return False
             with self._path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == output.content_hash
+                is_in_place = hashlib.file_digest(file, "sha256").hexdigest() == output.content_hash
+            if is_in_place:
+                _sync_directory(self._path.parent)  # the process that renamed it may have stopped before this
         except FileNotFoundError:
             return False
         except OSError as error:
             raise PluginError(f"{self._path} cannot be read: {error.strerror}") from error
+        return is_in_place
 
     @property
     def staging(self) -> Path:

@@ -6,7 +6,7 @@ import json as jsonlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,11 @@ from elspeth.cli.signing_key import SignOption, signing_key
 from elspeth.cli.text import aligned
 from elspeth.cli.workers import WorkersOption, executor_of
 from elspeth.core.landscape.export.format import ExportFormat
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from elspeth.core.landscape.database import LandscapeDB
 
 __all__ = ["export"]
 
@@ -51,20 +56,16 @@ def export(
         with_bags={"--key": key is not None, "--zip": archive, "--tsa": tsa is not None},
         with_others={"--hmac": hmac, "--include-payloads": include_payloads},
     )
-    if workers > 1 and (include_payloads or form in (ExportFormat.CSV, ExportFormat.PARQUET)):
-        raise typer.BadParameter("--workers: only with --format jsonl, json or bag, and without --include-payloads")
+    _refuse_workers(workers, by_record=include_payloads or form in (ExportFormat.CSV, ExportFormat.PARQUET))
     secret = signing_key(wanted=hmac)
     with failures_reported(), evidence_errors_reported():
         from elspeth.core.landscape.export.files import write_export  # noqa: PLC0415  start time
-        from elspeth.core.landscape.export.run_lines import can_share_run  # noqa: PLC0415
         from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
         from elspeth.evidence.keys import load_signer  # noqa: PLC0415
 
         signer = None if key is None else load_signer(key)
         with open_landscape(database) as db, record_display("export") as progress, executor_of(workers) as executor:
             run_id = resolve_run(db, run)
-            if executor is not None and not can_share_run(db, run_id):
-                typer.echo(f"run {run_id} has not ended: one process reads it, in one snapshot", err=True)
             records = write_export(
                 db,
                 run_id,
@@ -76,9 +77,25 @@ def export(
                 stamp=_stamp(tsa),
                 include_payloads=include_payloads,
                 progress=progress,
-                executor=executor,
+                executor=_sharing(executor, db, run_id),
             )
     _report(run_id, output, form, records, signed=hmac or key is not None, json=json)
+
+
+def _sharing(executor: Executor | None, db: LandscapeDB, run_id: str) -> Executor | None:
+    """The executor, unless one process must read the run."""
+    from elspeth.core.landscape.export.run_lines import can_share_run  # noqa: PLC0415  start time
+
+    if executor is None or can_share_run(db, run_id):
+        return executor
+    typer.echo(f"run {run_id} has not ended: one process reads it, in one snapshot", err=True)
+    return None
+
+
+def _refuse_workers(workers: int, *, by_record: bool) -> None:
+    """End the command with exit code 2 if several workers should export what is made record by record."""
+    if workers > 1 and by_record:
+        raise typer.BadParameter("--workers: only with --format jsonl, json or bag, and without --include-payloads")
 
 
 def _report(run_id: str, output: Path, form: ExportFormat, records: int, *, signed: bool, json: bool) -> None:

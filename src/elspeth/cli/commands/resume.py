@@ -39,7 +39,7 @@ def resume(
         with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:
             run_id = resolve_run(db, run)
             if abandon:
-                give_up(db, run_id)
+                give_up(db, keys, run_id)
             stand = stand_of(db, run_id)
     except EXPECTED as error:
         report(error)

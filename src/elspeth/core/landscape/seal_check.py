@@ -53,12 +53,13 @@ class SealFault:
 class SealReport:
     """What the seals of a database tell.
 
-    `sealed` is how many there are, `faults` the first of each run that is not what was sealed. `signers` counts the
-    seals by the fingerprint that they claim, None for those without a signature. `unsealed` are finished runs that
-    never had a seal: imported, or recorded before there were seals.
+    `sealed` is how many runs were sealed, `unchanged` how many of them are what was sealed, `faults` the first fault of
+    each of the others. `signers` counts the seals by the fingerprint that they claim, None for those without a
+    signature. `unsealed` are finished runs that never had a seal: imported, or recorded before there were seals.
     """
 
     sealed: int
+    unchanged: int
     faults: tuple[SealFault, ...]
     signers: dict[str | None, int]
     unsealed: tuple[str, ...]
@@ -66,8 +67,7 @@ class SealReport:
     @property
     def verdict(self) -> str:
         """How many of the sealed runs are unchanged."""
-        changed = len({fault.run_id for fault in self.faults})
-        return f"{max(self.sealed - changed, 0)} of {self.sealed} sealed runs unchanged"
+        return f"{self.unchanged} of {self.sealed} sealed runs unchanged"
 
 
 def check_seals(
@@ -89,20 +89,26 @@ def check_seals(
 def _check_seals(connection: Connection, key: PublicKey | None, progress: Callable[[int], None] | None) -> SealReport:
     seals = sealed_runs(connection)
     signers: Counter[str | None] = Counter()
-    faults, checked = list(_lost_seals(connection)), 0
+    faults, unchanged, checked = list(_lost_seals(connection)), 0, 0
+    sealed = len(seals) + len(faults)
     for seal in seals:
         claimed, problem = _signature(seal, key)
         signers[claimed] += 1
         fault = check_seal(connection, seal) or (_of_seal(seal.run_id, problem) if problem else None)
-        faults += [fault] if fault is not None else []
-        checked += 0 if fault else seal.record_count
+        if fault is None:
+            unchanged += 1
+            checked += seal.record_count
+        else:
+            faults.append(fault)
         if progress is not None:
             progress(checked)
     unsealed = tuple(_never_sealed(connection))
     if key is not None:
         problem = "expected a seal, got none: it was imported, or is older than seals, or the seal was removed"
         faults += [_of_seal(run_id, problem) for run_id in unsealed]
-    return SealReport(sealed=len(seals), faults=tuple(faults), signers=dict(signers), unsealed=unsealed)
+    return SealReport(
+        sealed=sealed, unchanged=unchanged, faults=tuple(faults), signers=dict(signers), unsealed=unsealed
+    )
 
 
 @contextmanager

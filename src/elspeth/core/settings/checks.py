@@ -36,6 +36,7 @@ def cross_section_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[P
     yield from branch_problems(parts, plugins)
     yield from coalesce_problems(parts)
     yield from _path_problems(parts)
+    yield from _table_problems(parts)
     yield from _landscape_problems(parts)
 
 
@@ -143,6 +144,19 @@ def _path_problems(parts: Parts) -> Iterator[Problem]:
         if first != owner:
             message = f"the file {path!r} is also that of {first}: give each its own"
             yield Problem(location=(*location, "options", "path"), message=message)
+
+
+def _table_problems(parts: Parts) -> Iterator[Problem]:
+    """Two sinks with one table: it takes the rows of a run once."""
+    owners: dict[tuple[str, str], str] = {}
+    for name, sink in parts.sinks.items():
+        if sink is None or not {"url", "table"} <= sink.options.keys():
+            continue
+        table = sink.options["table"]
+        first = owners.setdefault((str(sink.options["url"]), str(table)), name)
+        if first != name:
+            message = f"the table {table!r} is also that of sinks.{first}: give each its own"
+            yield Problem(location=("sinks", name, "options", "table"), message=message)
 
 
 def _landscape_problems(parts: Parts) -> Iterator[Problem]:

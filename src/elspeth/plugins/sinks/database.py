@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -78,7 +79,9 @@ class DatabaseSink(Sink):
         self._place = f"{self._url.render_as_string(hide_password=True)}#{options.table}"
         self._validator = RowValidator(options.schema_config)
         self._fields = options.schema_config.fields or ()
-        self._spool = RowSpool(Path(options.staging_directory) / f"{options.table}.rows")
+        # Tables of the same name in two databases must not share their staging.
+        digest = hashlib.sha256(self._place.encode()).hexdigest()[:8]
+        self._spool = RowSpool(Path(options.staging_directory) / f"{options.table}.{digest}.rows")
         self._run = ""
         self._known: frozenset[str] | None = None
 
@@ -190,8 +193,14 @@ class DatabaseSink(Sink):
         publications = _publications()
         publications.create(connection, checkfirst=True)
         key = (publications.c.run_id == self._run, publications.c.table_name == self._table)
-        if connection.execute(select(publications.c.run_id).where(*key)).first() is not None:
+        published = connection.scalar(select(publications.c.content_hash).where(*key))
+        if published == self._spool.content_hash:
             return
+        if published is not None:
+            raise PluginError(
+                f"{self._place} has other rows of run {self._run} already: expected those with SHA-256 "
+                f"{self._spool.content_hash}, got {published}; give each sink a table of its own"
+            )
         shape = shape_of(self._spool.read(), self._fields)
         if shape:
             table = self._target(connection, shape)

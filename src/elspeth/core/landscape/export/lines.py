@@ -112,8 +112,9 @@ def _joined(record_type: RecordType[AuditRecord], rows: Sequence[Sequence[Any]])
         for place, name in enumerate(floats_of(record_type), start=1):
             # No text contains this: inside a text its quotes would be escaped.
             key = f'"{name}":'
+            empty = f"{key}null"
             lines = [
-                line if row[place] is None else line.replace(f"{key}null", key + number_text(row[place]), 1)
+                line if row[place] is None else line.replace(empty, key + number_text(row[place]), 1)
                 for line, row in zip(lines, rows, strict=True)
             ]
     except CanonicalError:
