@@ -17,8 +17,9 @@ def make_directory(path: Path) -> None:
     """
     path = path.absolute()
     missing = [each for each in (path, *path.parents) if not each.exists()]
+    if not missing:
+        path.mkdir(exist_ok=True)  # raises for a file of that name
     found = missing[-1].parent if missing else path
-    found.mkdir(exist_ok=True)  # raises for a file of that name
     with contextlib.suppress(PermissionError):  # where we may not look, we did not make it
         sync_directory(found.parent)
     for each in reversed(missing):
