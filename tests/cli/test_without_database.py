@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
+from elspeth.plugins.sinks.csv import CsvSink
 
 SETTINGS = """
 datasource: {plugin: csv, options: {path: in.csv}}
@@ -26,3 +27,20 @@ def test_a_run_without_an_audit_database_writes_its_outputs_only(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv", "settings.yaml"]
     assert main(["resume", "latest", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 2
     assert "so no run stays" in capsys.readouterr().err
+
+
+def test_a_run_that_stops_is_not_said_to_be_resumable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: CsvSink) -> None:
+        raise OSError("the cable was pulled")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(CsvSink, "publish", fail)
+    Path("settings.yaml").write_text(SETTINGS)
+    Path("in.csv").write_text("id\n1\n2\n")
+    assert main(["run", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 1
+    error, kept, recorded = capsys.readouterr().err.splitlines()
+    assert error == "error: sink 'out' failed: OSError: the cable was pulled"
+    assert kept.startswith("Rows that were recorded as written are kept in .out.csv.")
+    assert recorded.endswith(" is recorded as failed.")

@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from tests.durability.checks import Count, Findings, Trail, differences, inspect_job
@@ -60,29 +61,24 @@ class Harness:
         assert (trail.status, findings.bad, findings.published) == ("completed", [], rows)
         assert differences(self.job, trail, trail) == []
         self.undisturbed = trail
-        self.entries = list(journal_entries(self.journal))
+        self._undisturbed_journal = self.journal.rename(scratch / "undisturbed")
+        self.barriers = [entry for entry in self.entries() if entry.is_barrier]
+        self.changes = len(self.barriers) + sum(entry.kind in "wt" for entry in self.entries())
 
-    @property
-    def changes(self) -> int:
-        """How many changes and syncs the undisturbed run made."""
-        return sum(entry.kind in "wt" or entry.is_barrier for entry in self.entries)
-
-    @property
-    def barriers(self) -> int:
-        """How many syncs and changes of names."""
-        return sum(entry.is_barrier for entry in self.entries)
+    def entries(self) -> Iterator[Entry]:
+        """What the undisturbed run did. `barriers` are its syncs and changes of names, `changes` counts all changes."""
+        return journal_entries(self._undisturbed_journal)
 
     def random_stops(self) -> Iterator[Stop]:
         """Half of them between any two changes, half at the syncs and renames, which are few and matter most."""
         while True:
             yield Stop(event=self.random.randint(1, self.changes))
-            yield Stop(barrier=self.random.randint(1, self.barriers))
+            yield Stop(barrier=self.random.randint(1, len(self.barriers)))
 
     def disturb(self, stops: Iterator[Stop], mode: str) -> None:
         """One run, killed at each stop that it meets and resumed after each; what was wrong is counted."""
-        self._begin_anew()
         self.count.runs += 1
-        disk, trail = Disk(self.job.directory), Trail()
+        disk, trail = self.new_disk(), Trail()
         while trail.status != "completed":
             stop = next(stops, Stop())
             result = self._process(trail, stop)
@@ -93,11 +89,11 @@ class Harness:
                 return
             if result.returncode != 0:
                 if mode != "kill":
-                    disk = self._cut_power(disk, nothing if mode == "power-cut" else self._half)
+                    disk = self.cut_power(disk, nothing if mode == "power-cut" else self._half)
                 trail, findings = inspect_job(self.job)
                 self.count.add(findings, where)
             if result.returncode == 0 or trail.status == "completed":
-                disk = self._cut_power(disk, nothing)
+                disk = self.cut_power(disk, nothing)
                 trail, findings = inspect_job(self.job)
                 self.count.bad += [f"{where}, power cut at the end: {problem}" for problem in findings.bad]
             if result.returncode == 0:
@@ -107,21 +103,21 @@ class Harness:
 
     def after_each_barrier(self, survives: Survives) -> Iterator[tuple[Entry | None, Findings]]:
         """What a power cut at each barrier of the undisturbed run leaves, with the barrier that comes next."""
-        self._begin_anew()
-        disk = Disk(self.job.directory)
-        for entry in [*self.entries, None]:
+        disk = self.new_disk()
+        for entry in chain(self.entries(), [None]):
             if entry is None or entry.is_barrier:
-                shutil.rmtree(self.job.directory)
-                disk.cut_power(self.job.directory, survives)
+                self.cut_power(disk, survives)
                 _, findings = inspect_job(self.job)
                 self.count.add(findings, f"before {entry.kind if entry else 'the end'}")
                 yield entry, findings
             if entry is not None:
                 disk.take(entry)
 
-    def _begin_anew(self) -> None:
+    def new_disk(self) -> Disk:
+        """Begin anew: the disk with the job's directory before its first run."""
         shutil.rmtree(self.job.directory)
         shutil.copytree(self._fresh, self.job.directory)
+        return Disk(self.job.directory)
 
     def _process(self, trail: Trail, stop: Stop) -> subprocess.CompletedProcess[str]:
         shadow = Shadow(
@@ -135,7 +131,8 @@ class Harness:
             return self.job.run(shadow, before=self._before)
         return self.job.resume(trail.run_id, shadow, before=self._before)
 
-    def _cut_power(self, disk: Disk, survives: Survives) -> Disk:
+    def cut_power(self, disk: Disk, survives: Survives) -> Disk:
+        """Give the job's directory what the disk holds if the power is cut now; the disk from then on."""
         shutil.rmtree(self.job.directory)
         disk.cut_power(self.job.directory, survives)
         return Disk(self.job.directory)
@@ -162,7 +159,7 @@ def main(arguments: list[str]) -> int:
         before = NORMAL if options.normal else ""
         harness = Harness(Path(scratch), library, rows=options.rows, seed=options.seed, before=before)
         if options.every_barrier:
-            for number in range(1, harness.barriers + 1):
+            for number in range(1, len(harness.barriers) + 1):
                 harness.disturb(iter([Stop(barrier=number)]), options.mode)
                 _show(harness.count)
         else:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 from psycopg import errors
@@ -27,6 +28,8 @@ __all__ = ["ServerHarness"]
 
 _JITTER_S = 0.1  # so that kills fall between two commits, too
 _POLL_S = 0.005
+_ROWS = "SELECT count(*) FROM rows"
+_ARTIFACTS = "SELECT count(*) FROM artifacts"
 
 
 class ServerHarness:
@@ -51,14 +54,14 @@ class ServerHarness:
         job = self._new_job()
         trail = Trail()
         for _ in range(kills):
-            process, ended = self._until_killed(job, trail)
-            if ended:
+            process = self._until_killed(job, trail)
+            with self._cluster.running():
+                trail, findings = inspect_job(job)
+            if process.returncode == 0:
                 break
             where = f"run {self.count.runs}, kill {self.count.kills + 1}"
             if process.returncode != 1 or not process.stderr.startswith("error: audit database "):
                 self.count.bad.append(f"{where}: exit code {process.returncode}: {process.stderr}")
-            with self._cluster.running():
-                trail, findings = inspect_job(job)
             self.count.add(findings, where)
         with self._cluster.running():
             if trail.status != "completed":
@@ -87,31 +90,30 @@ class ServerHarness:
         url = make_url(self._url).set(drivername="postgresql")
         return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
 
-    def _until_killed(self, job: Job, trail: Trail) -> tuple[subprocess.CompletedProcess[str], bool]:
-        """Run or resume the job until the server is killed at a random row; and whether the run ended before."""
-        target = self._random.randint(len(trail.endings), job.rows)
+    def _until_killed(self, job: Job, trail: Trail) -> subprocess.CompletedProcess[str]:
+        """Run or resume the job until the server is killed: at a random row, or while the outputs are published."""
+        rows = self._random.randint(len(trail.endings), job.rows)
+        statement, number = self._random.choice([(_ROWS, rows), (_ARTIFACTS, 1)])
         with self._cluster.running() as server:
             arguments = _next(job, trail)
             process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             with self._connection() as connection:
-                while process.poll() is None and _recorded_rows(connection) < target:
+                while process.poll() is None and _count(connection, statement) < number:
                     time.sleep(_POLL_S)
             time.sleep(self._random.random() * _JITTER_S)
-            ended = process.poll() is not None
             server.send_signal(signal.SIGQUIT)
             server.wait()
         stdout, stderr = process.communicate()
-        done = subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
-        return done, ended or process.returncode == 0
+        return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
 
 
 def _next(job: Job, trail: Trail) -> list[str]:
     return command(*(job.run_arguments if trail.run_id is None else job.resume_arguments(trail.run_id)))
 
 
-def _recorded_rows(connection: psycopg.Connection[tuple[int]]) -> int:
+def _count(connection: psycopg.Connection[tuple[int]], statement: LiteralString) -> int:
     try:
-        row = connection.execute("SELECT count(*) FROM rows").fetchone()
+        row = connection.execute(statement).fetchone()
     except errors.UndefinedTable:
         return -1
     return row[0] if row else 0

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
+from elspeth.core.landscape.migration.state import Condition, look
 from tests.durability.checks import Count
 from tests.durability.disk import Disk, Survives, everything, journal_entries, nothing
 from tests.durability.kills import MODES, NORMAL, Harness, Stop
@@ -36,7 +39,7 @@ def test_at_each_barrier_the_trail_covers_what_is_published(
     harness.count = Count()
     cuts = len(list(harness.after_each_barrier(survives)))
     record_property("durability", str(harness.count))
-    assert cuts == harness.barriers + 1
+    assert cuts == len(harness.barriers) + 1
     assert harness.count.bad == []
     assert harness.count.published > ROWS
     assert harness.count.recorded > 10 * ROWS
@@ -61,8 +64,7 @@ def two_stops(harness: Harness) -> Iterator[Stop]:
 
 
 def test_a_rename_that_a_killed_process_did_not_sync_is_synced_when_the_run_goes_on(harness: Harness) -> None:
-    barriers = [entry for entry in harness.entries if entry.is_barrier]
-    (renamed, *_) = [number for number, entry in enumerate(barriers, start=1) if entry.kind == "r"]
+    renamed = next(number for number, entry in enumerate(harness.barriers, start=1) if entry.kind == "r")
     harness.count = Count()
     harness.disturb(iter([Stop(barrier=renamed + 1)]), "kill")
     assert harness.count.bad == []
@@ -85,6 +87,16 @@ def test_a_directory_that_a_sink_makes_survives(library: Path, tmp_path: Path) -
 
 def files(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.glob("*")}
+
+
+def test_a_database_whose_creation_was_cut_short_is_opened(harness: Harness) -> None:
+    chance = half()
+    disk = harness.new_disk()
+    for entry in islice(harness.entries(), 40):
+        disk.take(entry)
+        harness.cut_power(disk, chance)
+        if harness.job.database.exists():
+            assert look(make_url(harness.job.database_url)).kind is Condition.EMPTY
 
 
 def test_less_than_full_synchronisation_is_found_out(

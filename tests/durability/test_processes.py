@@ -15,7 +15,7 @@ from pathlib import Path
 from elspeth.core.landscape.run_list import list_runs
 from tests.durability.pipeline import SINKS, Job, command, elspeth
 
-ROWS = 3000
+ROWS = 2000
 HALT = 1200  # in the third group of rows: two are committed
 
 HALTING = """

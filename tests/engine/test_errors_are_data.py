@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.row_data import RowDataState
 from elspeth.core.payload_store import FilesystemPayloadStore
-from elspeth.plugins.base import Source, SourceOptions
+from elspeth.plugins.base import Source, SourceOptions, Transform, TransformOptions
 from elspeth.plugins.sinks.csv import CsvSink
 from tests.engine.graphs import graph_settings, run_graph, written
 from tests.engine.pipelines import assert_sound, build, csv_settings, execute, outcomes, run, trail
@@ -140,3 +141,48 @@ def test_what_is_recorded_of_an_error_says_where_and_why(tmp_path: Path) -> None
         "type": "RowError",
         "field": "a",
     }
+
+
+PAIRS = {
+    "name": "pairs",
+    "plugin": "batch_replicate",
+    "trigger": {"count": 2},
+    "output_mode": "passthrough",
+    "options": {"copies_field": "copies"},
+}
+FORK = {
+    "name": "fork",
+    "condition": "True",
+    "routes": {"true": "fork", "false": "continue"},
+    "fork_to": ["a", "b"],
+}
+
+
+class TimeTransform(Transform):
+    """Adds what JSON cannot hold."""
+
+    name = "time"
+    plugin_version = "1"
+    options_model = TransformOptions
+
+    def process(self, row: Row) -> Row:
+        """The row with a time."""
+        return {**row, "at": datetime(2026, 1, 1, tzinfo=UTC)}
+
+
+@pytest.mark.parametrize(
+    ("parts", "failures"),
+    [
+        ({"aggregations": [PAIRS]}, 1),
+        ({"gates": [FORK], "coalesce": [{"name": "meet", "branches": ["a", "b"]}]}, 2),
+    ],
+)
+def test_a_row_that_json_cannot_hold_fails_where_it_would_have_to_wait(
+    tmp_path: Path, parts: dict[str, object], failures: int
+) -> None:
+    settings = graph_settings(tmp_path, [{"id": 1}], row_plugins=[{"plugin": "time"}], **parts)
+    result, records = run_graph(tmp_path, settings, TimeTransform)
+    assert result.failed == failures
+    details = [each["error_details_json"] for each in records["transform_error"]]
+    expected = '{"exception":"Object of type datetime is not JSON serializable","type":"TypeError"}'
+    assert details == [expected] * failures

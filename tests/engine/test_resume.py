@@ -11,8 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
 
+from elspeth.contracts.enums import NodeType
 from elspeth.contracts.plugins import PluginError, Row
+from elspeth.contracts.schema import SchemaConfig
+from elspeth.core.canonical import CANONICAL_VERSION
 from elspeth.core.landscape.claim import RunClaimedError, claimed
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recorder import LandscapeRecorder
@@ -47,6 +52,9 @@ MOMENTS: tuple[tuple[type, str], ...] = (
     (RowSpool, "discard"),
 )
 """Where something becomes durable or visible."""
+
+
+DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
 
 
 class Killed(BaseException):
@@ -249,7 +257,7 @@ def test_staged_rows_that_were_altered_are_not_gone_on_with(stopped: tuple[Pipel
     with pytest.raises(PluginError) as caught:
         work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
     assert str(caught.value) == (
-        f"{staging} is gone, with {len(content)} bytes that the run wrote: put it back, or put "
+        f"{staging} is gone, with 24 bytes that the run wrote: put it back, or put "
         f"{tmp_path / 'out' / 'x.csv'} back if it was moved after it was published; else give the run up, and run the "
         "pipeline anew"
     )
@@ -284,14 +292,15 @@ def test_rows_that_come_at_the_very_end_are_not_lost_when_the_run_stops_again(
     with monkeypatch.context() as patch:
         patch.setattr(RowProcessor, "end", raise_killed)
         run_id = killed_run(build(tmp_path, chosen), tmp_path, 1_000)
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(SinkSet, "publish", raise_killed)
         Killer(patch, 1_000, before=True)
-        work(build(tmp_path, chosen), lambda each: each.resume(run_id))
+        with pytest.raises(Killed):
+            work(build(tmp_path, chosen), lambda each: each.resume(run_id))
     result = work(build(tmp_path, chosen), lambda each: each.resume(run_id))
     assert_sound(trail(tmp_path), status="completed", resumed=True)
     assert result.rows_by_sink == {"rest": 3, "x": 6}
-    assert (tmp_path / "out" / "x.csv").read_text() == "id,kind\n1,x\n2,x\n4,x\n5,x\n7,x\n8,x\n"
+    assert (tmp_path / "out" / "rest.csv").read_text() == "id,kind,copy_index\n0,y,0\n3,y,0\n6,y,0\n"
 
 
 def test_a_sink_that_holds_other_rows_than_the_trail_says_is_not_published(
@@ -326,9 +335,10 @@ def test_a_commit_that_took_effect_and_is_reported_as_failed_loses_nothing(
         if next(commits) == 5:  # the run, three operations, and the first rows
             raise reported
 
-    with monkeypatch.context() as patch, pytest.raises(type(reported)) as caught:
+    with monkeypatch.context() as patch:
         patch.setattr(RecordStore, "_commit", commit_and_fail)
-        work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.run())
+        with pytest.raises(type(reported)) as caught:
+            work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.run())
     run_id = newest(tmp_path)
     assert run_id is not None
     assert caught.value.__notes__[-1] == f"To go on from row 4: elspeth resume {run_id} -s SETTINGS --execute"
@@ -353,6 +363,22 @@ def test_a_run_that_another_process_records_is_left_alone(stopped: tuple[Pipelin
             pass
     with LandscapeDB.from_url(database_url) as db, claimed(db, run_id):
         pass
+
+
+@pytest.mark.postgres
+def test_what_the_server_still_commits_for_a_process_that_is_gone_comes_first(postgresql_url: str) -> None:
+    with LandscapeDB.from_url(postgresql_url) as db:
+        recorder = LandscapeRecorder(db)
+        run_id = recorder.begin_run({}, CANONICAL_VERSION).run_id
+        impatient = make_url(postgresql_url).update_query_dict({"options": "-c lock_timeout=1"})
+        with LandscapeDB.from_url(impatient.render_as_string(hide_password=False)) as other:
+            with recorder.unit_of_work():
+                recorder.register_node(run_id, "csv", NodeType.SOURCE, "1", {}, schema_config=DYNAMIC)
+                assert recorder.get_nodes(run_id) != []  # sent, not committed
+                with pytest.raises(OperationalError, match="lock timeout"), claimed(other, run_id):
+                    pass
+            with claimed(other, run_id):
+                pass
 
 
 def test_a_run_that_has_ended_is_not_resumed(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.contracts.plugins import PluginError, StagedOutput
+from elspeth.plugins import files
 from elspeth.plugins.files import StagedFile
 
 
@@ -96,6 +97,21 @@ def test_a_staging_file_of_which_nothing_was_recorded_is_begun_anew(tmp_path: Pa
     second.publish()
     assert (tmp_path / "out.txt").read_bytes() == b"x"
     assert names(tmp_path) == ["out.txt"]
+
+
+def test_a_file_that_is_found_in_place_is_made_durable_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = StagedFile(tmp_path / "out.txt")
+    file.open("run1")
+    file.write(b"x")
+    output = file.finish("text")
+    assert not StagedFile(tmp_path / "out.txt").confirm("run1", output)
+    (tmp_path / ".out.txt.run1.partial").rename(tmp_path / "out.txt")  # and then the process was killed
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "_sync_directory", synced.append)
+    assert StagedFile(tmp_path / "out.txt").confirm("run1", output)
+    assert synced == [tmp_path]
+    (tmp_path / "out.txt").write_bytes(b"y")
+    assert not StagedFile(tmp_path / "out.txt").confirm("run1", output)
 
 
 def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,39 @@ def test_a_table_is_made_and_filled_once_per_run(options: dict[str, Any], tmp_pa
     assert list((tmp_path / "staging").iterdir()) == []
 
 
+def test_tables_of_one_name_in_two_databases_do_not_share_their_staging(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    other = options | {"url": f"sqlite:///{tmp_path / 'other.db'}"}
+    sinks = [PLUGINS.sink("database", each) for each in (options, other)]
+    for sink in sinks:
+        sink.open("run1")
+    for number, sink in enumerate(sinks):
+        sink.write({"id": number})
+    for sink in sinks:
+        sink.finish()
+        sink.publish()
+    assert (stored(options), stored(other)) == ([{"id": 0}], [{"id": 1}])
+
+
+def test_other_rows_of_the_same_run_are_not_taken_for_published(options: dict[str, Any]) -> None:
+    write(PLUGINS.sink("database", options), [{"id": 1}])
+    sink = PLUGINS.sink("database", options)
+    sink.open("run1")
+    sink.write({"id": 2})
+    output = sink.finish()
+    assert output is not None
+    with pytest.raises(PluginError) as caught:
+        sink.publish()
+    (published,) = stored(options, "SELECT content_hash FROM elspeth_publications")
+    assert str(caught.value) == (
+        f"{options['url']}#customers has other rows of run run1 already: expected those with SHA-256 "
+        f"{output.content_hash}, got {published['content_hash']}; give each sink a table of its own"
+    )
+    assert stored(options) == [{"id": 1}]
+    sink.discard()
+
+
 def test_a_field_that_is_no_column_of_the_table_is_rejected(options: dict[str, Any]) -> None:
     write(PLUGINS.sink("database", options), [{"id": 1}])
     sink = PLUGINS.sink("database", options)

@@ -190,7 +190,8 @@ class Orchestrator:
         for place in sinks.abandon():
             error.add_note(f"Rows that were recorded as written are kept in {place}.")
         reason = f"{type(error).__name__}: {error}"
-        can_go_on = self._pipeline.settings.checkpoint.enabled and not isinstance(error, _DEFECTS)
+        settings = self._pipeline.settings
+        can_go_on = settings.landscape.enabled and settings.checkpoint.enabled and not isinstance(error, _DEFECTS)
         try:
             self._rows = count_rows(self._db, run_id)  # a commit that failed may have taken effect
             can_go_on = can_go_on and self._rows > 0

@@ -33,7 +33,7 @@ class Stand:
     """How far a run has come: rows of the source, things that wait for further rows, and what stopped it."""
 
     run_id: str
-    status: str
+    status: RunStatus
     rows: int
     waiting: int
     reasons: tuple[str, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
@@ -10,7 +11,7 @@ from pydantic import TypeAdapter
 from elspeth.contracts.plugins import JsonObject, Row
 from elspeth.core.settings.wiring import Place
 
-__all__ = ["Branch", "Token", "changed_fields", "independent"]
+__all__ = ["Branch", "Token", "changed_fields", "independent", "require_json"]
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 
@@ -61,6 +62,12 @@ def independent(row: Row) -> Row:
     if all(type(value) in _ATOMS for value in row.values()):
         return dict(row)
     return copy.deepcopy(row)
+
+
+def require_json(row: Row) -> None:
+    """TypeError for a row that JSON cannot hold: one that waits must be there when another process goes on."""
+    if not all(type(value) in _ATOMS for value in row.values()):
+        json.dumps(row)
 
 
 def changed_fields(before: Row, after: Row) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import repeat, takewhile
 from operator import lt
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
@@ -120,9 +120,10 @@ def salts_of(reader: RecordReader, columns: Columns, salts: SaltDeriver | None) 
 
 def compact(keys: Sequence[Key]) -> list[int]:
     """Numbers that stand for keys: an id that is 128 bits itself, or a digest of that size."""
-    ids = [key for key in keys if isinstance(key, str) and len(key) == _ID_LENGTH]
-    if len(ids) == len(keys) and _HEX("".join(ids)):
-        return list(map(int, ids, repeat(16)))
+    if set(map(type, keys)) == {str}:
+        ids = cast("Sequence[str]", keys)
+        if set(map(len, ids)) == {_ID_LENGTH} and _HEX("".join(ids)):
+            return list(map(int, ids, repeat(16)))
     if len(keys) > 1:
         return [number for key in keys for number in compact([key])]
     return [_DIGEST_MARK + int.from_bytes(blake2b(orjson.dumps(key), digest_size=16).digest()) for key in keys]

@@ -58,7 +58,8 @@ class StagedFile:
         except FileNotFoundError as error:
             raise PluginError(
                 f"{self._staging} is gone, with {self._size} bytes that the run wrote: put it back, or put "
-                f"{self._path} back if it was moved after it was published; else give the run up, and run the pipeline anew"
+                f"{self._path} back if it was moved after it was published; else give the run up, and run the pipeline "
+                "anew"
             ) from error
         except OSError as error:
             raise self._failed("opened again", error) from error

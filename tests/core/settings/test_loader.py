@@ -24,6 +24,7 @@ class Catalogue:
             (PluginKind.AGGREGATION, "stats"): TransformOptions,
             (PluginKind.SINK, "csv"): FileSinkOptions,
             (PluginKind.SINK, "null"): PluginOptions,
+            (PluginKind.SINK, "table"): TableSinkOptions,
         }
 
     def names(self, kind: PluginKind) -> list[str]:
@@ -38,6 +39,18 @@ class Catalogue:
 
 class FileSourceOptions(SourceOptions):
     path: str
+
+
+class TableSinkOptions(PluginOptions):
+    url: str
+    table: str
+
+
+TWO_TABLES = """plugin: table
+    options: {url: sqlite:///a.db, table: people}
+  other:
+    plugin: table
+    options: {url: sqlite:///a.db, table: people}"""
 
 
 VALID = """
@@ -208,6 +221,11 @@ def test_every_problem_is_named_at_once_with_its_path(tmp_path: Path) -> None:
             "path: other.csv",
             "path: ./out.csv",
             ["sinks.other.options.path: the file './out.csv' is also that of sinks.out: give each its own"],
+        ),
+        (
+            "plugin: csv\n    options: {path: out.csv}\n  other:\n    plugin: csv\n    options: {path: other.csv}",
+            TWO_TABLES,
+            ["sinks.other.options.table: the table 'people' is also that of sinks.out: give each its own"],
         ),
         (
             "path: out.csv",

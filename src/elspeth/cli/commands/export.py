@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from elspeth.core.landscape.database import LandscapeDB
+    from elspeth.evidence.keys import Signer
 
 __all__ = ["export"]
 
@@ -61,9 +62,7 @@ def export(
     with failures_reported(), evidence_errors_reported():
         from elspeth.core.landscape.export.files import write_export  # noqa: PLC0415  start time
         from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
-        from elspeth.evidence.keys import load_signer  # noqa: PLC0415
 
-        signer = None if key is None else load_signer(key)
         with open_landscape(database) as db, record_display("export") as progress, executor_of(workers) as executor:
             run_id = resolve_run(db, run)
             records = write_export(
@@ -72,7 +71,7 @@ def export(
                 output,
                 format=form,
                 signing_key=secret,
-                signer=signer,
+                signer=_signer(key),
                 archive=archive,
                 stamp=_stamp(tsa),
                 include_payloads=include_payloads,
@@ -117,6 +116,14 @@ def _refuse_contradictions(
         raise typer.BadParameter(f"{', '.join(wrong)}: {'not' if is_bag else 'only'} with --format bag")
     if with_bags["--tsa"] and not with_bags["--key"]:
         raise typer.BadParameter("--tsa: only with --key: the time-stamp is over the signature")
+
+
+def _signer(key: str | None) -> Signer | None:
+    if key is None:
+        return None
+    from elspeth.evidence.keys import load_signer  # noqa: PLC0415  start time
+
+    return load_signer(key)
 
 
 def _stamp(url: str | None) -> Callable[[bytes], bytes] | None:

@@ -48,5 +48,6 @@ def resume(
         raise typer.Exit(execute_pipeline(pipeline, keys, settings, lambda work: work.resume(run_id), json=json))
     typer.echo(jsonlib.dumps(stand_as_data(stand), indent=2) if json else stand_as_text(stand))
     if not abandon:
-        typer.echo("Nothing was resumed: add --execute (-x) to go on, or --abandon to give the run up.", err=True)
+        todo = "add --execute (-x) to go on, or --abandon to give the run up"
+        typer.echo(f"Nothing was resumed: {'the run has ended' if stand.status.is_terminal else todo}.", err=True)
         raise typer.Exit(ExitCode.FAILED)

@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from sqlalchemy import select
+
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.engines import is_in_memory, sqlite_path
 from elspeth.core.landscape.errors import LandscapeError
+from elspeth_schema.tables import runs_table
 
 __all__ = ["RunClaimedError", "claimed"]
 
@@ -72,6 +75,9 @@ def _advisory_lock(db: LandscapeDB, run_id: str) -> Iterator[None]:
         if not has_lock:
             raise _claimed(run_id)
         try:
+            # The server may still be committing for a process that is gone: that holds the record of the run.
+            connection.execute(select(runs_table.c.run_id).where(runs_table.c.run_id == run_id).with_for_update())
+            connection.commit()
             yield
         finally:
             connection.invalidate()  # closes it, and with it the lock, even when the server is gone

@@ -74,9 +74,10 @@ def reading_mode(path: Path) -> str:
 
     A write-ahead log beside it belongs to another process, or to one that crashed: opened for reading only, it stays as
     it is. Without one the file is opened for writing: SQLite then takes back a transaction that a crash cut short,
-    which a mere reader is refused, and clears away its own log when it closes.
+    which a mere reader is refused, and clears away its own log when it closes. The same with both a log and a rollback
+    journal: a power cut while the database was created can leave them.
     """
-    return "ro" if Path(f"{path}-wal").exists() else "rw"
+    return "ro" if Path(f"{path}-wal").exists() and not Path(f"{path}-journal").exists() else "rw"
 
 
 def shown(url: URL) -> str:

@@ -15,7 +15,7 @@ from elspeth.core.landscape.recording.held import HeldItem
 from elspeth.core.settings.model import AggregationSettings
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.flow import Failure, Flow
-from elspeth.engine.tokens import Token, independent
+from elspeth.engine.tokens import Token, independent, require_json
 from elspeth.plugins.base import Aggregation
 from elspeth.plugins.coercion import RowValidator, SchemaViolationError
 
@@ -77,9 +77,10 @@ class AggregationStep:
         """Add a token to the open batch, and process the batch if that fires a trigger."""
         visit = self._flow.arrive(token, self._node_id)
         try:
+            require_json(token.row)
             row = self._validator.validate(token.row)
             fires = self._condition_holds(row)
-        except (SchemaViolationError, EvaluationError) as error:
+        except (TypeError, SchemaViolationError, EvaluationError) as error:
             self._flow.refuse(visit, self._place, Failure.of(error))
             return
         batch, recorder, run_id = self._open(), self._flow.recorder, self._flow.run_id

@@ -16,7 +16,7 @@ from elspeth.core.landscape.recording.held import HeldItem
 from elspeth.core.settings.model import CoalesceSettings
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.flow import Failure, Flow
-from elspeth.engine.tokens import Branch, Token
+from elspeth.engine.tokens import Branch, Token, require_json
 
 __all__ = ["CoalesceStep"]
 
@@ -80,6 +80,11 @@ class CoalesceStep:
     def take(self, token: Token, along: Wire) -> None:  # noqa: ARG002  the token knows its branch
         """Let a token wait for the others of its fork; merge them if that was the last that was needed."""
         visit = self._flow.arrive(token, self._node_id)
+        try:
+            require_json(token.row)
+        except TypeError as error:
+            self._flow.refuse(visit, self._place, Failure.of(error))
+            return
         branch, meeting = token.branches[-1].name, self._meeting(token.branches)
         token.branches = ()  # from here on the meeting answers for the branches outside
         arrival = _Arrival(token=token, state=self._flow.wait(visit))

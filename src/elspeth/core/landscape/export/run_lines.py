@@ -30,7 +30,7 @@ Dress = Callable[[str, bytes], bytes]
 TypedChunk = tuple[str, int, bytes]
 """Lines of one record type: its name, their number, and the lines, each with its line feed."""
 
-_PART = 20_000
+_PART = 5_000
 """Records of a range: what a worker holds in memory, twice."""
 
 _AHEAD = 4

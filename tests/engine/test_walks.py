@@ -1,0 +1,72 @@
+"""Rows that are on their way side by side."""
+
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future
+from typing import cast
+
+import pytest
+
+from elspeth.contracts.enums import RoutingMode
+from elspeth.core.settings.wiring import Place, Wire
+from elspeth.engine import walks as walks_module
+from elspeth.engine.calls.exchange import Exchange
+from elspeth.engine.flow import Flow
+from elspeth.engine.tokens import Branch, Token
+from elspeth.engine.walks import Walks
+
+ASK: Place = ("row_plugins", 0)
+BRANCH = Branch(name="a", group="g", join=("coalesce", 0))
+
+
+class Asking:
+    """A step that waits for an answer to each token."""
+
+    is_ordered = False
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Future[Exchange]] = {}
+        self.taken: list[str] = []
+
+    def expect(self, token: Token) -> None:
+        """Begin to wait."""
+        self.answers[token.token_id] = Future()
+
+    def pending(self, token: Token) -> Future[Exchange]:
+        """The answer."""
+        return self.answers[token.token_id]
+
+    def take(self, token: Token, along: Wire) -> None:  # noqa: ARG002  there is one
+        """Note the token."""
+        self.taken.append(token.token_id)
+
+
+class Queue:
+    """What of a flow the walks use."""
+
+    def __init__(self, step: Asking) -> None:
+        self.asking = {ASK: step}
+        self.queue: deque[tuple[Token, Wire]] = deque()
+
+
+def test_an_answer_that_must_wait_for_its_turn_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Asking()
+    flow = Queue(step)
+    walks = Walks(cast("Flow", flow), {ASK: step}, limit=2)
+    wire = Wire(origin=("source",), label="continue", target=ASK, mode=RoutingMode.MOVE)
+    for token_id in ("older", "younger"):
+        token = Token(token_id=token_id, row_id="r", row_index=0, row={}, row_hash="h", branches=(BRANCH,))
+        walks.begin()
+        step.expect(token)
+        flow.queue.append((token, wire))
+    waits: list[list[Future[Exchange]]] = []
+
+    def wait(futures: Iterable[Future[Exchange]], **_: object) -> None:
+        waits.append(list(futures))
+        step.answers["older"].set_result(cast("Exchange", None))
+
+    monkeypatch.setattr(walks_module, "wait", wait)
+    step.answers["younger"].set_result(cast("Exchange", None))
+    walks.settle()
+    assert waits == [[step.answers["older"]]]
+    assert step.taken == ["older", "younger"]
