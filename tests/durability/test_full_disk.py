@@ -18,10 +18,7 @@ from tests.fixtures.legacy import LEGACY
 
 ROWS = 1100  # three groups
 
-TRACEBACK = pytest.mark.xfail(
-    strict=True, reason="write_bag_of_run leaves the reading of lines open: a traceback is shown"
-)
-FORMATS = ("jsonl", "json", "csv", "parquet", pytest.param("bag", marks=TRACEBACK))
+FORMATS = ("jsonl", "json", "csv", "parquet", "bag")
 
 
 @pytest.fixture(scope="module")

@@ -71,9 +71,6 @@ def test_a_rename_that_a_killed_process_did_not_sync_is_synced_when_the_run_goes
     assert harness.count.kills == 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="StagedFile.open makes directories and does not sync those in which it makes them"
-)
 def test_a_directory_that_a_sink_makes_survives(library: Path, tmp_path: Path) -> None:
     job = Job(directory=tmp_path / "job", rows=100)
     job.write()

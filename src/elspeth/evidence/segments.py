@@ -8,24 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
-from itertools import repeat, takewhile
+from itertools import takewhile
 from operator import lt
-from typing import Any, cast
+from typing import Any
 
-import orjson
-
-from elspeth.evidence.record_reader import Columns, Key, RecordReader, is_null
+from elspeth.evidence.key_set import compact
+from elspeth.evidence.record_reader import Columns, RecordReader, is_null
 from elspeth.evidence.salts import SaltDeriver
 
-__all__ = ["Segment", "SegmentReader", "compact", "salts_of", "segment_of"]
-
-_HEX = re.compile("[0-9a-f]*").fullmatch
-_ID_LENGTH = 32
-"""Of an id that is 128 bits in hexadecimal."""
-
-_DIGEST_MARK = 1 << 128
-"""Above every number that such an id stands for, so that no id can pass for a digest."""
+__all__ = ["Segment", "SegmentReader", "salts_of", "segment_of"]
 
 _TYPE = re.compile('"record_type":"([^"]*)"')
 """In canonical JSON this stands nowhere but at the field: within a text, quotes are escaped."""
@@ -33,7 +24,7 @@ _TYPE = re.compile('"record_type":"([^"]*)"')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """Records that are sound by themselves, in order, and of one run. Keys are numbers made by `compact`.
+    """Records that are sound by themselves, in order, and of one run. Keys are made by `compact`.
 
     `first` and `last` are what they are sorted by. `keys` is empty for a type whose keys nothing needs. `targets` are
     the keys referred to, in the order of the type's references; `ended` those of the records that these end.
@@ -44,9 +35,9 @@ class Segment:
     size: int
     first: Any
     last: Any
-    keys: list[int]
-    targets: list[list[int]]
-    ended: list[int]
+    keys: list[bytes]
+    targets: list[list[bytes]]
+    ended: list[bytes]
     unfinished: int
 
 
@@ -73,9 +64,10 @@ def segment_of(reader: RecordReader, columns: Columns, salts: SaltDeriver | None
         first=order[0],
         last=order[-1],
         keys=keys,
-        # Neighbours often refer to the same record.
+        # Neighbours often refer to the same record, or to neighbours.
         targets=[
-            compact([key for key in set(picked.of(columns)) if not is_null(key)]) for picked, _ in reader.references
+            compact([key for key in dict.fromkeys(picked.of(columns)) if not is_null(key)])
+            for picked, _ in reader.references
         ],
         ended=ended,
         unfinished=0 if status_at is None else sum(status not in final for status in columns[status_at]),
@@ -116,14 +108,3 @@ def salts_of(reader: RecordReader, columns: Columns, salts: SaltDeriver | None) 
         return [None] * len(columns[0])
     keys = (key if isinstance(key, tuple) else (key,) for key in reader.key.of(columns))
     return salts.salts(reader.rules.name, keys)
-
-
-def compact(keys: Sequence[Key]) -> list[int]:
-    """Numbers that stand for keys: an id that is 128 bits itself, or a digest of that size."""
-    if set(map(type, keys)) == {str}:
-        ids = cast("Sequence[str]", keys)
-        if set(map(len, ids)) == {_ID_LENGTH} and _HEX("".join(ids)):
-            return list(map(int, ids, repeat(16)))
-    if len(keys) > 1:
-        return [number for key in keys for number in compact([key])]
-    return [_DIGEST_MARK + int.from_bytes(blake2b(orjson.dumps(key), digest_size=16).digest()) for key in keys]

@@ -13,19 +13,20 @@ from typing import Any
 
 from elspeth.evidence.canonical import Json, parse_canonical
 from elspeth.evidence.errors import EvidenceError, shown
+from elspeth.evidence.key_set import KeySet, compact
 from elspeth.evidence.layout import RECORDS, REFERENCES
 from elspeth.evidence.procedure import Step, StepError
 from elspeth.evidence.record_reader import Columns, Key, Picked, RecordReader, Values, is_null
 from elspeth.evidence.record_schema import Shape
 from elspeth.evidence.rules import Reference, RunRules
 from elspeth.evidence.salts import SaltDeriver, Salts
-from elspeth.evidence.segments import Segment, SegmentReader, compact, salts_of, segment_of
+from elspeth.evidence.segments import Segment, SegmentReader, salts_of, segment_of
 
 __all__ = ["TrailChecker"]
 
 
 class TrailChecker:
-    """Follows the records of one run. Keys that others may refer to are kept, 16 bytes each; nothing else is."""
+    """Follows the records of one run. Keys are kept for as long as others may refer to them; nothing else is."""
 
     def __init__(self, rules: RunRules, shapes: Mapping[str, Sequence[Shape]], salts: Salts | None) -> None:
         missing = next((name for name in rules.types if name not in shapes), None)
@@ -37,17 +38,21 @@ class TrailChecker:
         self.unfinished = 0
         """Records that are not final, of a run that was abandoned or has not ended."""
         self._ended_by = {each.ends.reference.record_type: name for name, each in rules.types.items() if each.ends}
-        self.unended: dict[str, set[int]] = {name: set() for name in self._ended_by}
-        """By type, the keys of records that no other has ended so far."""
+        self._ended = {name: KeySet() for name in self._ended_by}
+        """By type, the keys of records that another has ended so far."""
         self._run = rules.run
         self._readers = {name: RecordReader(each, shapes[name], REFERENCES) for name, each in rules.types.items()}
         self._positions = {name: position for position, name in enumerate(rules.types)}
         self._salts = None if salts is None else SaltDeriver(salts)
-        referenced = {each.record_type for rule in rules.types.values() for each in rule.references if each.columns[1:]}
-        # Records sorted by their key cannot repeat one. Those sorted by something else can.
-        self._keys: dict[str, set[int]] = {
-            name: set() for name, rule in rules.types.items() if name in referenced or rule.key != rule.order
-        }
+        self._needed = {name: self._positions[name] for name, each in rules.types.items() if each.key != each.order}
+        """By type, the position of the last type that needs its keys: that refers to them, or may repeat them.
+
+        Records that are sorted by their key cannot repeat one.
+        """
+        for name in rules.types:
+            for _, reference in self._readers[name].references:
+                self._needed[reference.record_type] = self._positions[name]
+        self._keys = {name: KeySet() for name in self._needed}
         self._reader = self._readers[self._run.name]
         self._last: Any = None
         """What the last record was sorted by."""
@@ -74,7 +79,7 @@ class TrailChecker:
             if not self.counts or self._positions[name] < self._positions[last]:
                 break
             if name != last:
-                self._reader, self._last = self._readers[name], None
+                self._go_to(self._readers[name])
             if not self._take(segment):
                 break
             taken += segment.size
@@ -82,15 +87,16 @@ class TrailChecker:
 
     def segment_reader(self) -> SegmentReader:
         """What reads segments that this checker can take."""
-        return SegmentReader(self._readers, self._salts, frozenset(self._keys))
+        return SegmentReader(self._readers, self._salts, frozenset(self._needed))
 
     def lifecycles(self) -> str:
         """What step 8 finds when all lines were checked; StepError if it fails."""
         run, status = self._run, self.run_status
+        unended = {name: self.counts[name] - len(ended) for name, ended in self._ended.items()}
         left = [
-            f"{len(keys):,} of {self.counts[name]:,} {name} records have no final {self._ended_by[name]}"
-            for name, keys in self.unended.items()
-            if keys
+            f"{count:,} of {self.counts[name]:,} {name} records have no final {self._ended_by[name]}"
+            for name, count in unended.items()
+            if count
         ]
         left += [f"{self.unfinished:,} of {self.counts.total():,} records are not final"] if self.unfinished else []
         if run.status is not None and status not in run.final:
@@ -101,7 +107,7 @@ class TrailChecker:
             return "all complete"
         if not self._strict:
             return f"{' and '.join(left)}, as a {status} run may leave them"
-        if not any(self.counts[self._ended_by[name]] for name, keys in self.unended.items() if keys):
+        if not any(self.counts[self._ended_by[name]] for name, count in unended.items() if count):
             return f"{' and '.join(left)}: no end was recorded of any, as before there were such records"
         raise StepError(
             Step.LIFECYCLES, RECORDS, f"expected an end of each, as the run is {status}: {' and '.join(left)}"
@@ -143,14 +149,20 @@ class TrailChecker:
         return reader
 
     def _turn_to(self, number: int, reader: RecordReader) -> None:
-        """Go on to another record type, which must be a later one."""
+        """Go on to another record type, if it is another; it must be a later one."""
         name, last = reader.rules.name, self._reader.rules.name
         if not self.counts and name != self._run.name:
             raise _fault(number, f"expected the {self._run.name} record first, got a {name} record")
         if self._positions[name] < self._positions[last]:
             raise _fault(number, f"expected a {last} record, or one of a later type, got a {name} record: out of order")
         if name != last:
-            self._reader, self._last = reader, None
+            self._go_to(reader)
+
+    def _go_to(self, reader: RecordReader) -> None:
+        """Go on to another record type, and forget the keys that are not needed from there on."""
+        self._reader, self._last = reader, None
+        position = self._positions[reader.rules.name]
+        self._keys = {name: keys for name, keys in self._keys.items() if self._needed[name] >= position}
 
     def _check_values(self, first: int, values: Sequence[Values]) -> None:
         if not values:
@@ -174,45 +186,43 @@ class TrailChecker:
 
     def _accept(self, columns: Columns) -> bool:
         """Take records of the present type if all of them are sound; if one is not, none is taken."""
-        keyed = self._reader.rules.name in self._keys
+        keyed = self._reader.rules.name in self._needed
         segment = segment_of(self._reader, columns, self._salts, keyed=keyed)
         return segment is not None and self._take(segment)
 
     def _take(self, segment: Segment) -> bool:
         """Take records of the present type, sound by themselves, if they go with those before them."""
         reader, name = self._reader, segment.record_type
-        known = self._keys.get(name)
-        unended = self._unended_by(reader)
+        ends = reader.rules.ends
+        ended = None if ends is None else self._ended[ends.reference.record_type]
         targets = zip(reader.references, segment.targets, strict=True)
         sound = (
             segment.run_id == self.run_id
             and (self._last is None or lt(self._last, segment.first))
-            and (known is None or known.isdisjoint(segment.keys))
+            and not self._repeated(segment.keys)
             and all(self._keys[reference.record_type].issuperset(keys) for (_, reference), keys in targets)
             and not (segment.unfinished and self._strict)
-            and unended.issuperset(segment.ended)
+            and (ended is None or ended.isdisjoint(segment.ended))
         )
         if sound:
             self._last = segment.last
             self.counts[name] += segment.size
             self.unfinished += segment.unfinished
-            if known is not None:
-                known.update(segment.keys)
-            if name in self.unended:
-                self.unended[name].update(segment.keys)
-            unended.difference_update(segment.ended)
+            if name in self._keys:
+                self._keys[name].update(segment.keys)
+            if ended is not None:
+                ended.update(segment.ended)
         return sound
+
+    def _repeated(self, keys: Sequence[bytes]) -> bool:
+        """Whether one of the keys, of records of the present type, came before."""
+        rules = self._reader.rules
+        return rules.key != rules.order and not self._keys[rules.name].isdisjoint(keys)
 
     def _closed(self, columns: Columns, picked: Picked, reference: Reference) -> bool:
         """Whether all that the records refer to came before them."""
-        # Neighbours often refer to the same record.
-        keys = [key for key in set(picked.of(columns)) if not is_null(key)]
+        keys = [key for key in picked.of(columns) if not is_null(key)]
         return self._keys[reference.record_type].issuperset(compact(keys))
-
-    def _unended_by(self, reader: RecordReader) -> set[int]:
-        """The keys of records that those of a type may still end."""
-        ends = reader.rules.ends
-        return set() if ends is None else self.unended[ends.reference.record_type]
 
     def _explained(self, number: int, columns: Columns) -> StepError:
         """Why a single record is not accepted."""
@@ -230,7 +240,7 @@ class TrailChecker:
             wanted = f"{expected}, derived from the key" if expected else "none, as there is no secret in the bag"
             return _fault(number, f"salt: expected {wanted}, got {shown(salt)}")
         identity = reader.identity.of(columns)
-        if not self._keys.get(rules.name, set()).isdisjoint(compact(identity)):
+        if self._repeated(compact(identity)):
             return _fault(number, f"{', '.join(rules.key[1:])}: expected each key once, got {_text(identity[0])} again")
         for picked, reference in reader.references:
             if not self._closed(columns, picked, reference):
@@ -238,7 +248,7 @@ class TrailChecker:
                 place = f"{_place(number)}: {', '.join(reference.columns[1:])}"
                 return StepError(Step.REFERENCES, place, f"expected {expected}, got {got}, of which there is none")
         ended = reader.ended(columns)
-        if rules.ends is not None and not self._unended_by(reader).issuperset(compact(ended)):
+        if rules.ends is not None and not self._ended[rules.ends.reference.record_type].isdisjoint(compact(ended)):
             problem = f"expected a {rules.ends.reference.record_type} that has not ended yet, got {_text(ended[0])}"
             place = f"{_place(number)}: {', '.join(rules.ends.reference.columns[1:])}"
             return StepError(Step.LIFECYCLES, place, problem)

@@ -9,6 +9,8 @@ from pydantic import AfterValidator
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from elspeth.contracts.directories import make_directory
+
 __all__ = ["DatabaseUrl", "database_exists", "database_reason", "make_room"]
 
 
@@ -30,10 +32,10 @@ def database_exists(url: URL) -> bool:
 
 
 def make_room(url: URL) -> None:
-    """Make the directory of a SQLite file, which SQLite itself does not; OSError when that cannot be done."""
+    """Make the directory of a SQLite file, durably, which SQLite itself does not; OSError when that cannot be done."""
     path = _file_of(url)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
 
 
 def _file_of(url: URL) -> Path | None:

@@ -9,6 +9,7 @@ from io import BufferedRandom, BufferedWriter
 from pathlib import Path
 from typing import cast
 
+from elspeth.contracts.directories import make_directory, sync_directory
 from elspeth.contracts.plugins import JsonObject, PluginError, StagedOutput
 
 __all__ = ["StagedFile"]
@@ -35,9 +36,9 @@ class StagedFile:
             raise PluginError(f"{self._path} is a directory: a sink needs the path of a file")
         self._staging = self._staging_path(staging_name)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_directory(self._path.parent)
             self._file = self._staging.open("wb")
-            _sync_directory(self._path.parent)
+            sync_directory(self._path.parent)
         except OSError as error:
             raise PluginError(f"{self._staging} cannot be created: {error.strerror}") from error
 
@@ -76,7 +77,7 @@ class StagedFile:
             with self._path.open("rb") as file:
                 is_in_place = hashlib.file_digest(file, "sha256").hexdigest() == output.content_hash
             if is_in_place:
-                _sync_directory(self._path.parent)  # the process that renamed it may have stopped before this
+                sync_directory(self._path.parent)  # the process that renamed it may have stopped before this
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -129,7 +130,7 @@ class StagedFile:
         try:
             if staging is not None and staging.exists():
                 staging.replace(self._path)
-            _sync_directory(self._path.parent)
+            sync_directory(self._path.parent)
         except OSError as error:
             raise self._failed("renamed", error) from error
 
@@ -160,11 +161,3 @@ class StagedFile:
 
     def _failed(self, what: str, error: OSError) -> PluginError:
         return PluginError(f"{self._staging or self._path} cannot be {what}: {error.strerror}")
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

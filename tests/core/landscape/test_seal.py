@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, update
 
+from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.mapping import mapper, record_type_of
 from elspeth.core.landscape.recorder import LandscapeRecorder
@@ -17,7 +18,7 @@ from elspeth.core.landscape.seal_check import SealFault, check_seal
 from elspeth.core.landscape.store import RecordStore
 from elspeth.evidence.merkle import leaf_hash, tree_root
 from elspeth_schema import triggers
-from elspeth_schema.contracts import AuditRecord, ExportStatus, Run, RunStatus
+from elspeth_schema.contracts import AuditRecord, ExportStatus, NodeType, Run, RunStatus
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.strategies import SHAPES, whole_runs
 from tests.fixtures.landscapes import NewLandscape
@@ -176,3 +177,19 @@ def test_each_run_has_a_secret_of_its_own(landscape: LandscapeDB) -> None:
         assert secret_of(connection, "no such run") is None
     assert len(secrets) == 2
     assert all(secret is not None and len(secret) == 64 for secret in secrets)
+
+
+def test_a_run_with_more_records_than_are_kept_in_one_piece_is_sealed(landscape: LandscapeDB) -> None:
+    rows = 4_500
+    recorder = LandscapeRecorder(landscape)
+    run_id = recorder.begin_run({}, "v1").run_id
+    schema = SchemaConfig.from_dict({"fields": "dynamic"})
+    recorder.register_node(run_id, "given", NodeType.SOURCE, "1", {}, node_id="source", schema_config=schema)
+    with recorder.unit_of_work():
+        for number in range(rows):
+            recorder.create_row(run_id, "source", number, {"id": number})
+    recorder.complete_run(run_id, RunStatus.COMPLETED)
+    assert fault_of(landscape) is None
+    with landscape.snapshot() as connection:
+        (seal,) = sealed_runs(connection)
+    assert json.loads(seal.counts_json) == {"run": 1, "node": 1, "row": rows}

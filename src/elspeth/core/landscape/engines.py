@@ -15,7 +15,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 
-from elspeth.core.directories import make_directory
+from elspeth.contracts.directories import make_directory
 from elspeth.core.landscape.errors import LandscapeError
 
 __all__ = [

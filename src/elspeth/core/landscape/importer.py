@@ -20,6 +20,7 @@ from elspeth.core.landscape.export.verifier import ExportSummary
 from elspeth.core.landscape.migration.bookkeeping import create_schema
 from elspeth.core.landscape.migration.state import Condition, look
 from elspeth.core.landscape.refusal import refusal
+from elspeth.core.landscape.statistics import learn_sizes
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RecordType
 from elspeth_schema.tables import runs_table
@@ -110,6 +111,7 @@ def _import(
             total += len(chunk)
             if progress is not None:
                 progress(total)
+        learn_sizes(connection, [record_type.table])
     return export.summary
 
 

@@ -83,10 +83,14 @@ def seal_run(connection: Connection, run_id: str, signer: Signer | None = None) 
     tree, counts, scope, moment = TreeHasher(), Counter[str](), scope_of_today(), datetime.now(UTC)
     for sealed in scope:
         lines = sealed_lines(connection, located(sealed, EPOCH), run_id)
-        for part, leaves in enumerate(chunks(map(leaf_hash, lines), _PART)):
+        hints = []
+        for leaves in chunks(map(leaf_hash, lines), _PART):
             tree.extend(leaves)
             counts[sealed.record_type] += len(leaves)
-            _keep_hints(connection, run_id, sealed.record_type, part, "".join(map(hint, leaves)))
+            hints.append("".join(map(hint, leaves)))
+        # Only now: PostgreSQL takes no statement while it sends the lines.
+        for part, kept in enumerate(hints):
+            _keep_hints(connection, run_id, sealed.record_type, part, kept)
     seal = Seal(
         run_id=run_id,
         epoch=EPOCH,
@@ -132,16 +136,18 @@ def hint(leaf: bytes) -> str:
 
 
 def hints_of(connection: Connection, run_id: str, record_type: str) -> Iterator[str]:
-    """What is kept of the leaf hashes of the run's records of the type, in the order of the seal."""
+    """What is kept of the leaf hashes of the run's records of the type, in the order of the seal.
+
+    All of it is fetched at once, 8 bytes each: PostgreSQL takes no statement while it sends the records themselves.
+    """
     columns = seal_leaves_table.c
     statement = (
         select(columns.leaves)
         .where(columns.run_id == run_id, columns.record_type == record_type)
         .order_by(columns.part)
     )
-    for (leaves,) in connection.execute(statement):
-        for start in range(0, len(leaves), _HINT):
-            yield leaves[start : start + _HINT]
+    parts = connection.execute(statement).scalars().all()
+    return (leaves[start : start + _HINT] for leaves in parts for start in range(0, len(leaves), _HINT))
 
 
 def _time_text(value: object) -> str:

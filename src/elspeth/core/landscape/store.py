@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Insert, Select, Update, bindparam, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.lifecycle import check_change
 from elspeth.core.landscape.mapping import mapper, record_type_of
 from elspeth.core.landscape.refusal import refusal
+from elspeth.core.landscape.statistics import GROWN, learn_sizes
 from elspeth_schema import tables
 from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord
@@ -44,6 +45,7 @@ class RecordStore:
         self._connection: Connection | None = None
         self._inserts: dict[str, _Rows] = {}
         self._updates: dict[str, _Rows] = {}
+        self._added = 0
 
     # -- units -------------------------------------------------------------------------------------------------------
 
@@ -78,6 +80,15 @@ class RecordStore:
         transaction, self._transaction, self._connection = self._transaction, None, None
         if transaction is not None:
             transaction.close()
+        if self._added >= GROWN:
+            self._added = 0
+            self._learn_sizes()
+
+    def _learn_sizes(self) -> None:
+        """Tell the server about the first records of a database, and from time to time see that it knows."""
+        # What was recorded is committed: a server that fails now says so at the next statement.
+        with suppress(DBAPIError), self._db.connection() as connection:
+            learn_sizes(connection, (record_type.table for record_type in RECORD_TYPES.values()))
 
     def _discard(self, error: BaseException) -> None:
         self._failed = False
@@ -131,6 +142,7 @@ class RecordStore:
             for name, record_type in RECORD_TYPES.items():
                 if inserts := self._inserts.get(name):
                     connection.execute(insert(record_type.table), list(inserts.values()))
+                    self._added += len(inserts)
             for name, rows in self._updates.items():
                 record_type = RECORD_TYPES[name]
                 connection.execute(_update(record_type), [_update_values(record_type, row) for row in rows.values()])

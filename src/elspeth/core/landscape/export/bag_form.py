@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Executor
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import files
@@ -46,8 +47,8 @@ def write_bag_of_run(
     """Write the records of a run as a bag, a directory or a zip archive of it; unsigned without a signer.
 
     `stamp` gives the time-stamp over the envelope; the processes of an `executor` read the lines of a run that has
-    ended. Raises RunNotFoundError, AuditIntegrityError for a record that
-    breaks the schema, and what `write_bag` raises.
+    ended. Raises RunNotFoundError, AuditIntegrityError for a record that breaks the schema, and what `write_bag`
+    raises.
     """
     with db.snapshot() as connection:
         run = next((line for _, line in chunks_of(connection, RUN, run_id)), None)
@@ -57,29 +58,32 @@ def write_bag_of_run(
         status = str(orjson.loads(run)["status"])
         secret = secret_of(connection, run_id)
         dress = None if secret is None else partial(_salted, secret=secret)
-        return write_bag(
-            path,
-            _lines(db, connection, run_id, dress, executor),
-            run=RunFacts(
-                run_id=run_id,
-                run_status=status,
-                epoch=EPOCH,
-                withheld=tuple(withheld_columns()),
-                complete=RunStatus(status).is_terminal,
-            ),
-            documents=_documents(),
-            signer=signer,
-            secret=secret,
-            archive=archive,
-            stamp=stamp,
-            progress=progress,
-            date=datetime.now(UTC).date(),
+        facts = RunFacts(
+            run_id=run_id,
+            run_status=status,
+            epoch=EPOCH,
+            withheld=tuple(withheld_columns()),
+            complete=RunStatus(status).is_terminal,
         )
+        # Closed before the connection, even when the writing fails: nothing else can be said to it before.
+        with closing(_lines(db, connection, run_id, dress, executor)) as lines:
+            return write_bag(
+                path,
+                lines,
+                run=facts,
+                documents=_documents(),
+                signer=signer,
+                secret=secret,
+                archive=archive,
+                stamp=stamp,
+                progress=progress,
+                date=datetime.now(UTC).date(),
+            )
 
 
 def _lines(
     db: LandscapeDB, connection: Connection, run_id: str, dress: Dress | None, executor: Executor | None
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """The run's lines in export order."""
     if executor is not None and can_share(connection, run_id):
         chunks = shared_lines(db, connection, run_id, executor, dress)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from elspeth.contracts.directories import make_directory
 from elspeth.core.landscape.export.forms import MANIFEST_FILE, ExportError
 from elspeth_schema.records import RECORD_TYPES
 
@@ -76,7 +77,7 @@ def is_export_directory(path: Path) -> bool:
 
 def _make_parent(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(path.parent)
     except OSError as error:
         raise ExportError(path, None, f"its directory cannot be made: {error.strerror}: {error.filename}") from error
 
