@@ -91,6 +91,7 @@ def test_a_signed_bag_in_a_zip_file_is_verified(capsys: Captured) -> None:
         (("--format", "bag", "--include-payloads"), "--include-payloads: not with --format bag"),
         (("--zip", "--key", "k"), "--key, --zip: only with --format bag"),
         (("--format", "bag", "--tsa", "http://127.0.0.1:1"), "--tsa: only with --key: the time-stamp is over the sign"),
+        (("--format", "bag", "--public", "p.pem"), "--public: only with --key: it is the other half of that key"),
     ],
 )
 @pytest.mark.usefixtures("project")

@@ -46,9 +46,9 @@ def compact(keys: Sequence[Key]) -> list[bytes]:
 class KeySet:
     """A set of compact keys that only grows.
 
-    They stand in blocks, each of the keys from its first up to the first of the next. Keys tend to come, and to be asked
-    for, in the order in which they were made, which finds the same few blocks again; any other order is slower, but not
-    by the number of keys.
+    They stand in blocks, each of the keys from its first up to the first of the next. Keys tend to come, and to be
+    asked for, in the order in which they were made: then a few blocks serve many. In any other order each key takes
+    a search of its own.
     """
 
     def __init__(self) -> None:

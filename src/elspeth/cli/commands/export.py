@@ -28,23 +28,35 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
+_RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN|latest", help="The run, by its id, or the one that began last.")
+]
+_OutputOption = Annotated[
+    Path, typer.Option("--output", "-o", metavar="PATH", help="The file, or the directory for csv and parquet.")
+]
+_FormOption = Annotated[
+    ExportFormat, typer.Option("--format", help="What to write; csv is for spreadsheets, and not lossless.")
+]
+_KeyOption = Annotated[
+    str | None, typer.Option("--key", "-k", metavar="PRIVATE.pem", help="Sign a bag: a PEM file or a signer URI.")
+]
+_PublicOption = Annotated[
+    Path | None, typer.Option("--public", metavar="PUBLIC.pem", help="The public key that a signer URI needs.")
+]
+_StampOption = Annotated[str | None, typer.Option("--tsa", metavar="URL", help="Time-stamp a signed bag (RFC 3161).")]
+
 
 def export(
     *,
-    run: Annotated[str, typer.Argument(metavar="RUN|latest", help="The run, by its id, or the one that began last.")],
+    run: _RunArgument,
     database: DatabaseOption,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="PATH", help="The file, or the directory for csv and parquet.")
-    ],
-    form: Annotated[
-        ExportFormat, typer.Option("--format", help="What to write; csv is for spreadsheets, and not lossless.")
-    ] = ExportFormat.JSONL,
+    output: _OutputOption,
+    form: _FormOption = ExportFormat.JSONL,
     hmac: SignOption = False,
-    key: Annotated[
-        str | None, typer.Option("--key", "-k", metavar="PRIVATE.pem", help="Sign a bag: a PEM file or a signer URI.")
-    ] = None,
+    key: _KeyOption = None,
+    public: _PublicOption = None,
     archive: Annotated[bool, typer.Option("--zip", help="Write a bag as one zip file.")] = False,
-    tsa: Annotated[str | None, typer.Option("--tsa", metavar="URL", help="Time-stamp a signed bag (RFC 3161).")] = None,
+    tsa: _StampOption = None,
     include_payloads: Annotated[
         bool, typer.Option("--include-payloads", help="Export what is withheld otherwise: content of rejected rows.")
     ] = False,
@@ -54,7 +66,12 @@ def export(
     """Export everything that was recorded of a run. An export that has the name already is replaced, but for a bag."""
     _refuse_contradictions(
         form,
-        with_bags={"--key": key is not None, "--zip": archive, "--tsa": tsa is not None},
+        with_bags={
+            "--key": key is not None,
+            "--public": public is not None,
+            "--zip": archive,
+            "--tsa": tsa is not None,
+        },
         with_others={"--hmac": hmac, "--include-payloads": include_payloads},
     )
     _refuse_workers(workers, by_record=include_payloads or form in (ExportFormat.CSV, ExportFormat.PARQUET))
@@ -71,7 +88,7 @@ def export(
                 output,
                 format=form,
                 signing_key=secret,
-                signer=_signer(key),
+                signer=_signer(key, public),
                 archive=archive,
                 stamp=_stamp(tsa),
                 include_payloads=include_payloads,
@@ -116,14 +133,16 @@ def _refuse_contradictions(
         raise typer.BadParameter(f"{', '.join(wrong)}: {'not' if is_bag else 'only'} with --format bag")
     if with_bags["--tsa"] and not with_bags["--key"]:
         raise typer.BadParameter("--tsa: only with --key: the time-stamp is over the signature")
+    if with_bags["--public"] and not with_bags["--key"]:
+        raise typer.BadParameter("--public: only with --key: it is the other half of that key")
 
 
-def _signer(key: str | None) -> Signer | None:
+def _signer(key: str | None, public: Path | None) -> Signer | None:
     if key is None:
         return None
     from elspeth.evidence.keys import load_signer  # noqa: PLC0415  start time
 
-    return load_signer(key)
+    return load_signer(key, public_key=public)
 
 
 def _stamp(url: str | None) -> Callable[[bytes], bytes] | None:

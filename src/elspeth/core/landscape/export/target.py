@@ -79,7 +79,7 @@ def _make_parent(path: Path) -> None:
     try:
         make_directory(path.parent)
     except OSError as error:
-        raise ExportError(path, None, f"its directory cannot be made: {error.strerror}: {error.filename}") from error
+        raise ExportError(path, None, f"its directory cannot be made: {error.strerror}: {path.parent}") from error
 
 
 def _exchange(partial: Path, path: Path) -> None:
