@@ -1,6 +1,5 @@
 """Ctrl-C: the first stops a run at a safe point, the second at once."""
 
-import os
 import signal
 import sqlite3
 from collections.abc import Iterator
@@ -27,10 +26,10 @@ def test_the_first_is_noted_and_the_second_interrupts(capsys: pytest.CaptureFixt
     usual = signal.getsignal(signal.SIGINT)
     with stop_requested() as is_stopped:
         assert not is_stopped()
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert is_stopped()
         with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is usual
     message = "stopping when the rows at hand are recorded; press Ctrl-C again to stop at once\n"
     assert capsys.readouterr() == ("", message)
@@ -44,7 +43,7 @@ def test_a_run_that_is_interrupted_keeps_what_it_has_recorded(
     def interrupted(source: CsvSource) -> Iterator[Row | InvalidRow]:
         for number, row in enumerate(read(source)):
             if number == 2:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
             yield row
 
     monkeypatch.chdir(tmp_path)

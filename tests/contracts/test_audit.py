@@ -92,7 +92,7 @@ KEYS = {
 
 ID = "text of at most 64 characters without NUL or lone surrogates"
 HEX = "text matching ^[0-9a-f]{64}$"
-STATUS = "one of running, completed, failed"
+STATUS = "one of running, interrupted, completed, failed"
 INDEX = "an integer from 0 to 9007199254740991"
 TIME = "a datetime in UTC"
 

@@ -107,7 +107,7 @@ def test_a_file_that_is_found_in_place_is_made_durable_there(tmp_path: Path, mon
     assert not StagedFile(tmp_path / "out.txt").confirm("run1", output)
     (tmp_path / ".out.txt.run1.partial").rename(tmp_path / "out.txt")  # and then the process was killed
     synced: list[Path] = []
-    monkeypatch.setattr(files, "_sync_directory", synced.append)
+    monkeypatch.setattr(files, "sync_directory", synced.append)
     assert StagedFile(tmp_path / "out.txt").confirm("run1", output)
     assert synced == [tmp_path]
     (tmp_path / "out.txt").write_bytes(b"y")

@@ -53,7 +53,7 @@ def test_a_checkpoint_is_recorded(recorder: LandscapeRecorder, token_id: str) ->
     assert (checkpoint.checkpoint_id, checkpoint.token_id, checkpoint.node_id) == ("mine", token_id, "aggregation")
     assert (checkpoint.sequence_number, checkpoint.aggregation_state_json) == (7, '{"count":2}')
     assert (checkpoint.upstream_topology_hash, checkpoint.checkpoint_node_config_hash) == (HASH, HASH[::-1])
-    assert checkpoint.format_version == 4
+    assert checkpoint.format_version == 5
 
 
 def test_checkpoints_are_listed_in_order(recorder: LandscapeRecorder, token_id: str) -> None:

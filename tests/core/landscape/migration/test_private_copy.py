@@ -16,6 +16,7 @@ from elspeth.core.landscape.exporter import LandscapeExporter, RunNotFoundError
 from elspeth.core.landscape.migration import private_copy as module
 from elspeth.core.landscape.migration.migrate import MigrationReport
 from elspeth.core.landscape.migration.private_copy import open_for_reading, rehearse
+from elspeth.core.landscape.seal_check import SealReport
 from elspeth_schema import EPOCH
 from tests.fixtures.legacy import OldDatabase, OldDatabaseMaker, rows_of
 
@@ -70,7 +71,8 @@ def test_the_zone_of_a_server_does_not_move_times(old_database_of: OldDatabaseMa
 
 def test_a_rehearsal_reports_what_would_happen(example: OldDatabase) -> None:
     rows = {name: len(rows) for name, rows in rows_of(example.source).items()}
-    assert rehearse(example.url) == MigrationReport(from_epoch=4, backup=None, rows=rows)
+    seals = SealReport(sealed=0, unchanged=0, faults=(), signers={}, unsealed=("run-completed", "run-failed"))
+    assert rehearse(example.url) == MigrationReport(from_epoch=4, backup=None, rows=rows, seals=seals)
     assert rehearse(example.url).from_epoch == 4
 
 

@@ -32,7 +32,7 @@ from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabase, OldDatabaseMaker
 from tests.fixtures.untouched import untouched
 
 TABLES_SINCE_EPOCH_1 = (
-    "secret_resolutions, operations, token_outcomes, schema_migrations, run_secrets, seals, seal_leaves"
+    "secret_resolutions, operations, token_outcomes, schema_migrations, run_secrets, seals, seal_leaves, held_items"
 )
 
 
@@ -97,7 +97,7 @@ def test_the_message_for_an_older_database_says_what_it_lacks_and_the_one_comman
         for column in table.columns
         if column.name not in old.columns
     ]
-    assert len(columns) == 24
+    assert len(columns) == 25
     assert str(caught.value) == (
         f"audit database {url} is of epoch 1, this version records in epoch 5: tables missing: {TABLES_SINCE_EPOCH_1};"
         f" columns missing: {', '.join(columns)}. Nothing was changed."
@@ -207,7 +207,11 @@ def test_a_database_that_is_not_what_it_claims_to_be_has_diverged(
 @pytest.mark.parametrize(
     ("old", "new", "difference"),
     [
-        ("('running', 'completed', 'failed')", "('running', 'done')", "ck_runs_status status in 'running' 'done'"),
+        (
+            "('running', 'interrupted', 'completed', 'failed')",
+            "('running', 'done')",
+            "ck_runs_status status in 'running' 'done'",
+        ),
         (
             "is_terminal = 1",
             "is_terminal = 0",
