@@ -196,6 +196,7 @@ _OUTPUTS = (
     _template("elspeth_schema/__init__.py", "package.py.jinja"),
     _template("elspeth_schema/arrow.py", "arrow.py.jinja"),
     _template("elspeth_schema/checks.py", "checks.py.jinja"),
+    _template("elspeth_schema/enums.py", "enums.py.jinja"),
     _template("elspeth_schema/contracts.py", "contracts.py.jinja"),
     _template("elspeth_schema/lines.py", "lines.py.jinja"),
     _template("elspeth_schema/py.typed", "py.typed.jinja"),

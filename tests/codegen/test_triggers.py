@@ -8,7 +8,7 @@ import pytest
 
 from codegen.snapshot import LifecycleShape
 from codegen.triggers import BOOKKEEPING, Guards, postgresql_guards, sqlite_guards
-from elspeth.core.landscape.migration.bookkeeping import bookkeeping_tables
+from elspeth.core.landscape.migration.bookkeeping import bookkeeping_tables, held_items_table
 from tests.codegen.snapshots import column, snapshot, table
 
 IMMUTABLE = LifecycleShape(status=None, final=(), while_open=(), afterwards=())
@@ -99,5 +99,6 @@ def test_every_trigger_of_postgresql_is_always_on() -> None:
     assert all(" ENABLE ALWAYS TRIGGER " in each for each in enabled)
 
 
-def test_every_table_beside_the_records_is_guarded() -> None:
-    assert set(BOOKKEEPING) == set(bookkeeping_tables.tables)
+def test_every_lasting_table_beside_the_records_is_guarded() -> None:
+    passing = {held_items_table.name}  # what waits in a run changes until it ends, and is gone then
+    assert set(BOOKKEEPING) == set(bookkeeping_tables.tables) - passing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from elspeth_schema.contracts import (
+from elspeth_schema.enums import (
     BatchStatus,
     CallStatus,
     CallType,

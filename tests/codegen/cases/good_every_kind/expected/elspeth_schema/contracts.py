@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Literal
 
 from elspeth_schema import checks
+from elspeth_schema.enums import (
+    Level,
+)
 
 __all__ = [
     "AuditRecord",
@@ -18,16 +20,6 @@ __all__ = [
     "Run",
     "Sample",
 ]
-
-
-class Level(StrEnum):
-    """How much it matters."""
-
-    LOW = "low"
-    """Not much."""
-
-    HIGH = "high"
-    """Very much, as in "fire"."""
 
 
 _RUN = checks.Contract(

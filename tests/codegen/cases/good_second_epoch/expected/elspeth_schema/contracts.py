@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Literal
 
 from elspeth_schema import checks
+from elspeth_schema.enums import (
+    StepStatus,
+)
 
 __all__ = [
     "AuditRecord",
@@ -18,28 +20,6 @@ __all__ = [
     "Step",
     "StepStatus",
 ]
-
-
-class StepStatus(StrEnum):
-    """How far a step has come."""
-
-    OPEN = "open"
-    """Begun and not ended."""
-
-    DONE = "done"
-    """Ended."""
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether nothing follows this value."""
-        return self in _FINAL_STEPSTATUS
-
-
-_FINAL_STEPSTATUS = frozenset(
-    {
-        StepStatus.DONE,
-    }
-)
 
 
 _RUN = checks.Contract(
