@@ -22,6 +22,22 @@ landscape: {url: "sqlite:///audit.db"}
 """
 
 
+@pytest.fixture(autouse=True)
+def _as_on_a_terminal() -> Iterator[None]:
+    """Whoever runs the tests may ignore Ctrl-C, as shells make commands in the background do."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_command_that_ignores_it_goes_on_ignoring_it() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with stop_requested() as is_stopped:
+        signal.raise_signal(signal.SIGINT)
+        assert not is_stopped()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
 def test_the_first_is_noted_and_the_second_interrupts(capsys: pytest.CaptureFixture[str]) -> None:
     usual = signal.getsignal(signal.SIGINT)
     with stop_requested() as is_stopped:

@@ -14,12 +14,15 @@ __all__ = ["stop_requested"]
 
 @contextmanager
 def stop_requested() -> Iterator[Callable[[], bool]]:
-    """While the block lasts: whether Ctrl-C was pressed. The second time it does what it always does."""
+    """While the block lasts: whether Ctrl-C was pressed. The second time it does what it always does.
+
+    Who ignores it, as shells make commands in the background do, goes on ignoring it.
+    """
     pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    usual = signal.getsignal(signal.SIGINT)
+    if usual is signal.SIG_IGN or threading.current_thread() is not threading.main_thread():
         yield pressed.is_set  # signals reach the main thread only
         return
-    usual = signal.getsignal(signal.SIGINT)
 
     def note(_signal: int, _frame: FrameType | None) -> None:
         pressed.set()
