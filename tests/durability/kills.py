@@ -121,7 +121,7 @@ class Harness:
 
     def _process(self, trail: Trail, stop: Stop) -> subprocess.CompletedProcess[str]:
         shadow = Shadow(
-            library=self._library,
+            preloaded=self._library,
             root=self.job.directory,
             journal=self.journal,
             stop_event=stop.event,

@@ -34,7 +34,7 @@ class Shadow:
     (`stop_barrier`). After `room` more bytes the disk is full for the paths that match `full` (fnmatch).
     """
 
-    library: Path
+    preloaded: Path
     root: Path
     journal: Path | None = None
     counts: Path | None = None
@@ -55,4 +55,4 @@ class Shadow:
             "FULL": self.full,
         }
         named = {f"FSYNC_SHADOW_{name}": str(value) for name, value in values.items() if value is not None}
-        return {**os.environ, **named, "LD_PRELOAD": str(self.library)}
+        return {**os.environ, **named, "LD_PRELOAD": str(self.preloaded)}

@@ -40,7 +40,7 @@ def test_a_run_stops_and_goes_on_when_there_is_room(
 ) -> None:
     job = Job(directory=tmp_path / "job", rows=ROWS)
     job.write()
-    result = job.run(Shadow(library=library, root=job.directory, full=full, room=room))
+    result = job.run(Shadow(preloaded=library, root=job.directory, full=full, room=room))
     problem = (
         f"{job.output('rest').parent}/.[a-z]+.csv.[0-9a-f]{{32}}.partial cannot be written: No space left on device"
         if full == "*/out/*"
@@ -65,7 +65,7 @@ def test_a_run_stops_and_goes_on_when_there_is_room(
 def test_a_run_that_stops_before_its_first_row_is_run_anew(library: Path, tmp_path: Path) -> None:
     job = Job(directory=tmp_path / "job", rows=ROWS)
     job.write()
-    result = job.run(Shadow(library=library, root=job.directory, full="*/out/*", room=100))
+    result = job.run(Shadow(preloaded=library, root=job.directory, full="*/out/*", room=100))
     (run,) = json.loads(elspeth("landscape", "runs", "-d", str(job.database), "--json").stdout)
     staged = f"{job.output('rest').parent}/.rest.csv.{run['run_id']}.partial"
     assert (result.returncode, result.stdout) == (1, "")
@@ -81,7 +81,7 @@ def test_a_run_that_stops_before_its_first_row_is_run_anew(library: Path, tmp_pa
 def test_a_database_that_cannot_be_created_leaves_an_empty_one(library: Path, tmp_path: Path) -> None:
     job = Job(directory=tmp_path / "job", rows=ROWS)
     job.write()
-    result = job.run(Shadow(library=library, root=job.directory, full="*/audit/*", room=200_000))
+    result = job.run(Shadow(preloaded=library, root=job.directory, full="*/audit/*", room=200_000))
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == f"error: audit database {job.database_url}: database or disk is full\n"
     assert job.run().returncode == 0
@@ -93,7 +93,7 @@ def test_an_export_leaves_what_was_there(library: Path, finished: Job, tmp_path:
     directory = tmp_path / "exports"
     directory.mkdir()
     arguments = ("export", "latest", "-d", str(finished.database), "-o", str(directory / "out"), "--format", form)
-    result = elspeth(*arguments, shadow=Shadow(library=library, root=directory, room=100_000))
+    result = elspeth(*arguments, shadow=Shadow(preloaded=library, root=directory, room=100_000))
     assert (result.returncode, result.stdout) == (1, "")
     assert re.fullmatch(f"error: {directory}/out[^:]*: .*No space left on device", result.stderr.rstrip("\n")), (
         result.stderr
@@ -114,7 +114,9 @@ def test_a_migration_leaves_the_database_as_it_was(library: Path, tmp_path: Path
     directory = tmp_path / "old"
     directory.mkdir()
     path = Path(shutil.copy(LEGACY / "epoch4-rich.db", directory / "audit.db"))
-    result = elspeth("landscape", "migrate", "-d", str(path), shadow=Shadow(library=library, root=directory, room=room))
+    result = elspeth(
+        "landscape", "migrate", "-d", str(path), shadow=Shadow(preloaded=library, root=directory, room=room)
+    )
     assert (result.returncode, result.stdout) == (1, "")
     named = re.sub("epoch4-[0-9TZ]+", "epoch4-TIME", result.stderr)
     backup = f"{path}.epoch4-TIME.bak"

@@ -76,7 +76,7 @@ def test_a_directory_that_a_sink_makes_survives(library: Path, tmp_path: Path) -
     job.write()
     job.output("rest").parent.rmdir()
     disk = Disk(job.directory)
-    assert job.run(Shadow(library=library, root=job.directory, journal=tmp_path / "journal")).returncode == 0
+    assert job.run(Shadow(preloaded=library, root=job.directory, journal=tmp_path / "journal")).returncode == 0
     disk.follow(journal_entries(tmp_path / "journal"))
     disk.cut_power(tmp_path / "cut")
     assert files(tmp_path / "cut" / "out") == {f"{sink}.csv": job.expected(sink) for sink in SINKS}

@@ -36,9 +36,9 @@ def test_what_a_process_stored_survives_although_one_before_it_was_killed(librar
         root, journal = scratch / "root", scratch / "journal"
         root.mkdir(parents=True)
         disk = Disk(root)
-        killed = store(Shadow(library=library, root=root, journal=journal, stop_barrier=barrier))
+        killed = store(Shadow(preloaded=library, root=root, journal=journal, stop_barrier=barrier))
         disk.follow(journal_entries(journal))
-        assert store(Shadow(library=library, root=root, journal=journal)) == 0
+        assert store(Shadow(preloaded=library, root=root, journal=journal)) == 0
         disk.follow(journal_entries(journal))
         disk.cut_power(scratch / "cut")
         assert FilesystemPayloadStore(scratch / "cut" / "new" / "payloads").retrieve(CONTENT_HASH) == CONTENT

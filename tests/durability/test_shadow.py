@@ -99,7 +99,7 @@ def execute(program: str, shadow: Shadow) -> subprocess.CompletedProcess[str]:
 def test_a_power_cut_leaves_what_was_synced(library: Path, root: Path, tmp_path: Path, what: str) -> None:
     program, expected = CUTS[what]
     disk = Disk(root)
-    shadow = Shadow(library=library, root=root, journal=tmp_path / "journal")
+    shadow = Shadow(preloaded=library, root=root, journal=tmp_path / "journal")
     assert execute(program, shadow).stderr == ""
     disk.follow(journal_entries(tmp_path / "journal"))
     disk.cut_power(tmp_path / "cut", nothing)
@@ -112,7 +112,7 @@ def test_the_journal_of_a_run_tells_everything_that_it_did(library: Path, tmp_pa
     job = Job(directory=tmp_path / "job", rows=600)
     job.write()
     disk = Disk(job.directory)
-    result = job.run(Shadow(library=library, root=job.directory, journal=tmp_path / "journal"))
+    result = job.run(Shadow(preloaded=library, root=job.directory, journal=tmp_path / "journal"))
     assert result.returncode == 0, result.stderr
     disk.follow(journal_entries(tmp_path / "journal"))
     disk.cut_power(tmp_path / "all", everything)
@@ -141,7 +141,7 @@ os.fsync(file.fileno())
 os.rename('new', 'moved')
 os.unlink('old')
 """
-    result = execute(program, Shadow(library=library, root=root, stop_event=event, stop_barrier=barrier))
+    result = execute(program, Shadow(preloaded=library, root=root, stop_event=event, stop_barrier=barrier))
     assert (result.returncode, result.stderr) == (-signal.SIGKILL, "")
     assert files(root) == expected
 
@@ -157,6 +157,6 @@ except OSError as error:
     print(error.strerror)
 open('other', 'wb').write(b'there is room')
 """
-    result = execute(program, Shadow(library=library, root=root, room=5, full="*/old"))
+    result = execute(program, Shadow(preloaded=library, root=root, room=5, full="*/old"))
     assert (result.stdout, result.stderr) == ("10 5 2\nNo space left on device\n", "")
     assert files(root) == {"old": b"AB234567abcde", "other": b"there is room"}
