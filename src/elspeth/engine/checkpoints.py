@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Literal
 
 from elspeth.core.settings.model import CheckpointSettings
 from elspeth.engine.flow import Flow
@@ -82,7 +81,10 @@ class Checkpoints:
 
 
 def _limit(settings: CheckpointSettings) -> int:
-    frequency: Literal["every_row", "every_n", "aggregation_only"] | None = settings.frequency
-    if frequency == "every_row":
-        return 1
-    return settings.checkpoint_interval or GROUP_ROWS if frequency == "every_n" else GROUP_ROWS
+    match settings.frequency:
+        case "every_row":
+            return 1
+        case "every_n":
+            return settings.checkpoint_interval or GROUP_ROWS
+        case _:
+            return GROUP_ROWS

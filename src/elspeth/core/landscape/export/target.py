@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from elspeth.contracts.directories import make_directory
+from elspeth.contracts.directories import make_directory, sync_directory
 from elspeth.core.landscape.export.forms import MANIFEST_FILE, ExportError
 from elspeth_schema.records import RECORD_TYPES
 
@@ -41,7 +41,7 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync_directory(path.parent)
 
 
 @contextmanager
@@ -61,9 +61,10 @@ def replacing_directory(path: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        for file in partial.iterdir():
-            _sync(file)
-        _sync(partial)
+        for written in partial.iterdir():
+            with written.open("rb") as file:
+                os.fsync(file.fileno())
+        sync_directory(partial)
         _exchange(partial, path)
     except BaseException:
         _remove(partial)
@@ -93,7 +94,7 @@ def _exchange(partial: Path, path: Path) -> None:
         if replaced.exists():
             replaced.rename(path)
         raise
-    _sync(path.parent)
+    sync_directory(path.parent)
     _remove(replaced)
 
 
@@ -118,12 +119,3 @@ def _remove(directory: Path) -> None:
     for entry in directory.iterdir():
         entry.unlink()
     directory.rmdir()
-
-
-def _sync(path: Path) -> None:
-    """Make a file, or the names in a directory, durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

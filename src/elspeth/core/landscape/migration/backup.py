@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
+from elspeth.contracts.directories import sync_directory
 from elspeth.core.landscape.engines import looking, reading_mode
 from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.migration.digest import Content, TableMap, contents_before
@@ -38,11 +39,7 @@ def back_up(database: Path, target: Path) -> None:
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(target)
-        directory = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(target.parent)
     except (OSError, sqlite3.Error) as error:
         partial.unlink(missing_ok=True)
         raise LandscapeError(f"backup {target} cannot be written: {error}") from error
