@@ -14,6 +14,7 @@ from pathlib import Path
 import orjson
 from sqlalchemy import Connection
 
+from elspeth.contracts.directories import make_directory
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export.lines import chunks_of, with_key
 from elspeth.core.landscape.export.run_lines import Dress, can_share, run_lines, shared_lines
@@ -65,6 +66,7 @@ def write_bag_of_run(
             withheld=tuple(withheld_columns()),
             complete=RunStatus(status).is_terminal,
         )
+        make_directory(path.parent)
         # Closed before the connection, even when the writing fails: nothing else can be said to it before.
         with closing(_lines(db, connection, run_id, dress, executor)) as lines:
             return write_bag(
