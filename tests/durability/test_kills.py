@@ -14,7 +14,7 @@ from elspeth.core.landscape.migration.state import Condition, look
 from tests.durability.checks import Count
 from tests.durability.disk import Disk, Survives, everything, journal_entries, nothing
 from tests.durability.kills import MODES, NORMAL, Harness, Stop
-from tests.durability.pipeline import SINKS, Job
+from tests.durability.pipeline import SINKS, Job, elspeth
 from tests.durability.shadow import Shadow
 
 ROWS = 1100  # three groups
@@ -80,6 +80,21 @@ def test_a_directory_that_a_sink_makes_survives(library: Path, tmp_path: Path) -
     disk.follow(journal_entries(tmp_path / "journal"))
     disk.cut_power(tmp_path / "cut")
     assert files(tmp_path / "cut" / "out") == {f"{sink}.csv": job.expected(sink) for sink in SINKS}
+
+
+def test_a_directory_that_a_bag_is_written_into_survives(library: Path, tmp_path: Path) -> None:
+    job = Job(directory=tmp_path / "job", rows=100)
+    job.write()
+    assert job.run().returncode == 0
+    disk, journal = Disk(job.directory), tmp_path / "journal"
+    bag = job.directory / "new" / "place" / "bag"
+    shadow = Shadow(preloaded=library, root=job.directory, journal=journal)
+    arguments = ("export", "latest", "-d", str(job.database), "-o", str(bag), "--format", "bag")
+    assert elspeth(*arguments, shadow=shadow).returncode == 0
+    disk.follow(journal_entries(journal))
+    disk.cut_power(tmp_path / "cut")
+    kept = tmp_path / "cut" / "new" / "place" / "bag"
+    assert files(kept / "data") == files(bag / "data")
 
 
 def files(directory: Path) -> dict[str, bytes]:
