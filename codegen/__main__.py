@@ -27,21 +27,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=_ROOT / "generated", help="the directory of generated files")
     options = parser.parse_args(argv)
     try:
-        generated = generate(options.schema, amend=options.amend)
+        files = generate(options.schema, options.output, amend=options.amend)
     except SchemaError as error:
         print(error, file=sys.stderr)
         return 1
-    trees = ((generated.files, options.output), (generated.snapshots, options.schema.parent / "epochs"))
     if not options.check:
-        for line in [line for files, directory in trees for line in writer.write(files, directory)]:
+        for line in writer.write(files, options.output):
             print(line)
         return 0
-    differences = [line for files, directory in trees for line in writer.drift(files, directory)]
+    differences = writer.drift(files, options.output)
     if differences:
         print("\n".join(differences), file=sys.stderr)
         print(f"Files that differ from the schema: {len(differences)}. Run: nox -s codegen", file=sys.stderr)
         return 1
-    print(f"{sum(len(files) for files, _ in trees)} generated files agree with the schema.")
+    print(f"{len(files)} generated files agree with the schema.")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codegen.model import CheckConstraint, Column, ExactlyOne, Storage, Variant
+from codegen.model import CheckConstraint, Column, ExactlyOne, Kind, Variant
 
 __all__ = ["ENUM_LENGTH", "checks", "foreign_key_name", "index_name", "unique_name"]
 
@@ -53,7 +53,7 @@ def _column_condition(column: Column) -> str | None:
     if column.enum is not None:
         values = ", ".join(f"'{value.text}'" for value in column.enum.values)
         return f"{column.name} IN ({values})"
-    if column.storage is Storage.BOOLEAN:
+    if column.kind is Kind.BOOLEAN:
         return f"{column.name} IN (0, 1)"
     bounds = [
         f"{column.name} {operator} {bound}"

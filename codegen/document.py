@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codegen.model import Column, Storage, Table
+from codegen.model import Column, Kind, Table
 
 __all__ = ["FILTERS"]
 
@@ -29,13 +29,13 @@ def type_text(column: Column) -> str:
     if column.enum is not None:
         return f"[{column.enum.name}](#{column.enum.name.lower()})"
     kind = {
-        Storage.TEXT: "text",
-        Storage.JSON: "JSON text",
-        Storage.INTEGER: "integer",
-        Storage.REAL: "number",
-        Storage.BOOLEAN: "true or false",
-        Storage.TIMESTAMP: "UTC time",
-    }[column.storage]
+        Kind.TEXT: "text",
+        Kind.JSON: "JSON text",
+        Kind.INTEGER: "integer",
+        Kind.REAL: "number",
+        Kind.BOOLEAN: "true or false",
+        Kind.TIMESTAMP: "UTC time",
+    }[column.kind]
     if column.pattern:
         return f"{kind} `{table_cell(column.pattern)}`"
     if column.max_length:

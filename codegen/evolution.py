@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from codegen.errors import suggestion
-from codegen.snapshot import ColumnShape, Snapshot, TableShape
 from codegen.validate import Fault
+from elspeth.schema.snapshots import ColumnSnapshot, Kind, Snapshot, TableSnapshot
 
 __all__ = ["Copy", "Evolution", "evolve"]
 
@@ -54,7 +54,7 @@ def evolve(old: Snapshot | None, new: Snapshot, classes: Mapping[str, str]) -> E
     return Evolution(created=created, copies=tuple(copies), faults=tuple(faults))
 
 
-def _rebuilt(new: Snapshot, sources: Mapping[str, TableShape | None]) -> set[str]:
+def _rebuilt(new: Snapshot, sources: Mapping[str, TableSnapshot | None]) -> set[str]:
     """The tables that changed, and those that refer to one of them: their references must lead to the new table."""
     rebuilt = {
         table.name
@@ -72,17 +72,19 @@ def _rebuilt(new: Snapshot, sources: Mapping[str, TableShape | None]) -> set[str
     return rebuilt
 
 
-def _bare(table: TableShape) -> TableShape:
-    """The table without what only migrations and triggers read."""
-    columns = tuple(replace(column, backfill=None, renamed_from=None) for column in table.columns)
-    return replace(table, columns=columns, lifecycle=None, renamed_from=None)
+def _bare(table: TableSnapshot) -> TableSnapshot:
+    """Return the table as a database keeps it: without what only migrations, triggers and exports read."""
+    columns = tuple(
+        replace(column, kind=Kind.TEXT, withheld=False, backfill=None, renamed_from=None) for column in table.columns
+    )
+    return replace(table, record_type=None, columns=columns, lifecycle=None, export_order=(), renamed_from=None)
 
 
-def _source_of(column: ColumnShape, old: Mapping[str, ColumnShape]) -> ColumnShape | None:
+def _source_of(column: ColumnSnapshot, old: Mapping[str, ColumnSnapshot]) -> ColumnSnapshot | None:
     return old.get(column.renamed_from or column.name)
 
 
-def _copy(source: TableShape, table: TableShape) -> Copy:
+def _copy(source: TableSnapshot, table: TableSnapshot) -> Copy:
     old = {column.name: column for column in source.columns}
     expressions, kept = [], []
     for column in table.columns:
@@ -97,7 +99,9 @@ def _copy(source: TableShape, table: TableShape) -> Copy:
     return Copy(table=table.name, source=source.name, expressions=tuple(expressions), kept=tuple(kept))
 
 
-def _dropped_tables(before: Mapping[str, TableShape], sources: Mapping[str, TableShape | None]) -> Iterator[Fault]:
+def _dropped_tables(
+    before: Mapping[str, TableSnapshot], sources: Mapping[str, TableSnapshot | None]
+) -> Iterator[Fault]:
     used = {source.name for source in sources.values() if source is not None}
     for name in before:
         if name not in used:
@@ -105,7 +109,7 @@ def _dropped_tables(before: Mapping[str, TableShape], sources: Mapping[str, Tabl
             yield Fault(element=name, member=None, message=message)
 
 
-def _renamed_tables(before: Mapping[str, TableShape], new: Snapshot, classes: Mapping[str, str]) -> Iterator[Fault]:
+def _renamed_tables(before: Mapping[str, TableSnapshot], new: Snapshot, classes: Mapping[str, str]) -> Iterator[Fault]:
     kept = {table.name for table in new.tables if table.renamed_from is None}
     for table in new.tables:
         if table.renamed_from is not None:
@@ -121,7 +125,7 @@ def _rename_problem(source: str, before: Collection[str], kept: Collection[str])
     return f"renamed_from: {source} is still there, so its values would be there twice" if source in kept else None
 
 
-def _faults(source: TableShape, table: TableShape, name: str) -> Iterator[Fault]:
+def _faults(source: TableSnapshot, table: TableSnapshot, name: str) -> Iterator[Fault]:
     old = {column.name: column for column in source.columns}
     kept = {column.name for column in table.columns if column.renamed_from is None}
     used = {origin.name for column in table.columns if (origin := _source_of(column, old)) is not None}

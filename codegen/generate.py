@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,35 +13,23 @@ from codegen.evolution import evolve
 from codegen.files import read_files
 from codegen.load import load_model
 from codegen.model import Model
-from codegen.snapshot import Snapshot, snapshot_of, to_text
+from codegen.snapshot import snapshot_of
+from elspeth.schema.snapshots import Snapshot
 
-__all__ = ["Generated", "generate"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generated:
-    """What belongs on disk: files below the output directory, and snapshots below the schema's directory of epochs."""
-
-    files: Mapping[str, str]
-    snapshots: Mapping[str, str]
+__all__ = ["generate"]
 
 
-def generate(schema: Path, *, amend: bool = False) -> Generated:
-    """Everything that follows from the schema. SchemaError if it is not acceptable; nothing is written.
+def generate(schema: Path, output: Path, *, amend: bool = False) -> Mapping[str, str]:
+    """Return everything that follows from the schema: path below `output` -> text.
 
-    A schema without a directory `epochs` beside it has no history, hence no migrations.
+    The snapshots of past epochs are read from `output`, where they are kept. Raises SchemaError if the schema is not
+    acceptable; nothing is written.
     """
     model = load_model(schema)
-    epochs = schema.parent / "epochs"
-    snapshots: tuple[Snapshot, ...] = ()
-    if epochs.is_dir():
-        past = history.read_history(epochs)
-        snapshots = history.with_current(past, snapshot_of(model), amend=amend, schema=schema.name)
-        _check(snapshots, model, schema)
-    return Generated(
-        files=render.render(model, render.source_line(schema), snapshots),
-        snapshots={history.file_name(snapshot.epoch): to_text(snapshot) for snapshot in snapshots},
-    )
+    past = history.read_history(output / history.EPOCHS)
+    snapshots = history.with_current(past, snapshot_of(model), amend=amend, schema=schema.name)
+    _check(snapshots, model, schema)
+    return render.render(model, render.source_line(schema), snapshots)
 
 
 def _check(snapshots: tuple[Snapshot, ...], model: Model, schema: Path) -> None:

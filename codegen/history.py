@@ -7,10 +7,13 @@ from pathlib import Path
 
 from codegen.errors import Problem, SchemaError, Where
 from codegen.model import Model
-from codegen.snapshot import Snapshot, TableShape, parse, to_text
 from codegen.validate import Fault
+from elspeth.schema.snapshots import Snapshot, TableSnapshot, parse, to_text
 
-__all__ = ["disagreements", "file_name", "read_history", "with_current"]
+__all__ = ["EPOCHS", "disagreements", "file_name", "read_history", "with_current"]
+
+EPOCHS = "elspeth_schema/epochs"
+"""Where the snapshots are kept, below the output directory: the installed package has them."""
 
 
 def file_name(epoch: int) -> str:
@@ -19,7 +22,10 @@ def file_name(epoch: int) -> str:
 
 
 def read_history(directory: Path) -> tuple[Snapshot, ...]:
-    """The snapshots in the directory, from the first epoch on; none if there is no directory. SchemaError for a gap."""
+    """Return the snapshots in the directory, from the first epoch on; none if there is no directory.
+
+    Raises SchemaError for a file that is no snapshot, and for a gap.
+    """
     snapshots = []
     for number, path in enumerate(sorted(directory.glob("*.json")), start=1):
         where = Where(file=f"{directory.name}/{path.name}")
@@ -43,7 +49,12 @@ def with_current(history: tuple[Snapshot, ...], current: Snapshot, *, amend: boo
     newest = history[-1].epoch if history else 0
     if current.epoch == newest + 1:
         return (*history, current)
-    if current.epoch != newest:
+    if not history:
+        message = (
+            f"version: is {current.epoch}, but there are no snapshots of the epochs before it in {EPOCHS}."
+            " They cannot be generated: restore them from version control"
+        )
+    elif current.epoch != newest:
         message = f"version: expected {newest} (as the newest snapshot) or {newest + 1}, got {current.epoch}"
     elif history[-1] == current or amend:
         return (*history[:-1], current)
@@ -85,9 +96,9 @@ def disagreements(model: Model, history: tuple[Snapshot, ...]) -> Iterator[Fault
                 yield Fault(element=table.class_name, member=column.name, message=message)
 
 
-def _past(name: str, history: tuple[Snapshot, ...]) -> list[tuple[int, TableShape]]:
+def _past(name: str, history: tuple[Snapshot, ...]) -> list[tuple[int, TableSnapshot]]:
     """The table in each epoch that had it, oldest first, under whatever name it had then."""
-    found: list[tuple[int, TableShape]] = []
+    found: list[tuple[int, TableSnapshot]] = []
     for snapshot in reversed(history):
         shape = next((table for table in snapshot.tables if table.name == name), None)
         if shape is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from codegen.model import Column, Storage, Table, Variant
+from codegen.model import Column, Kind, Table, Variant
 
 __all__ = ["InvalidCase", "invalid_cases"]
 
@@ -48,15 +48,15 @@ def _value_cases(table: Table, column: Column) -> Iterator[InvalidCase]:
         yield _case(column, "unknown_value", "no-such-value", database=check)
     elif column.pattern is not None:
         yield _case(column, "pattern", "not a match")
-    elif column.storage is Storage.TEXT and column.max_length is not None:
+    elif column.kind is Kind.TEXT and column.max_length is not None:
         yield _case(column, "too_long", "x" * (column.max_length + 1))
-    elif column.storage is Storage.JSON:
+    elif column.kind is Kind.JSON:
         yield _case(column, "not_json", '{"never": ended', json_schema=False)
-    elif column.storage is Storage.TIMESTAMP:
+    elif column.kind is Kind.TIMESTAMP:
         yield _case(column, "without_zone", "2026-01-01T00:00:00.000000")
-    elif column.storage is Storage.BOOLEAN:
+    elif column.kind is Kind.BOOLEAN:
         yield _case(column, "not_boolean", 2, database=check)
-    elif column.storage in (Storage.INTEGER, Storage.REAL):
+    elif column.kind in (Kind.INTEGER, Kind.REAL):
         yield _case(column, "too_big", _TOO_BIG)
     if column.minimum is not None:
         yield _case(column, "below_minimum", column.minimum - 1, database=check)
@@ -94,12 +94,12 @@ def _some_value(column: Column) -> Value:
     """A value that the column accepts on its own."""
     if column.pattern is not None:
         return "0" * (column.max_length or 1)
-    values: dict[Storage, Value] = {
-        Storage.TEXT: "text",
-        Storage.JSON: "{}",
-        Storage.INTEGER: 1,
-        Storage.REAL: 1.5,
-        Storage.BOOLEAN: 1,
-        Storage.TIMESTAMP: "2026-01-01T00:00:00.000000Z",
+    values: dict[Kind, Value] = {
+        Kind.TEXT: "text",
+        Kind.JSON: "{}",
+        Kind.INTEGER: 1,
+        Kind.REAL: 1.5,
+        Kind.BOOLEAN: 1,
+        Kind.TIMESTAMP: "2026-01-01T00:00:00.000000Z",
     }
-    return values[column.storage]
+    return values[column.kind]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from codegen.model import Column, EnumType, Model, Storage, Table, Variant
+from codegen.model import Column, EnumType, Kind, Model, Table, Variant
 
 __all__ = ["Json", "export_schema"]
 
@@ -86,18 +86,18 @@ def _property(table: Table, variant: Variant | None, column: Column) -> Json:
 def _value(column: Column) -> dict[str, Json]:
     if column.enum is not None:
         return {"$ref": f"#/$defs/{column.enum.name}"}
-    if column.storage is Storage.BOOLEAN:
+    if column.kind is Kind.BOOLEAN:
         return {"type": "boolean"}
-    if column.storage is Storage.TIMESTAMP:
+    if column.kind is Kind.TIMESTAMP:
         return {"type": "string", "pattern": _TIMESTAMP, "maxLength": 27}
-    if column.storage in (Storage.INTEGER, Storage.REAL):
+    if column.kind in (Kind.INTEGER, Kind.REAL):
         return {
-            "type": "integer" if column.storage is Storage.INTEGER else "number",
+            "type": "integer" if column.kind is Kind.INTEGER else "number",
             "minimum": -_MAX_INTEGER if column.minimum is None else column.minimum,
             "maximum": _MAX_INTEGER if column.maximum is None else column.maximum,
         }
     text: dict[str, Json] = {"type": "string"}
-    if column.storage is Storage.JSON:
+    if column.kind is Kind.JSON:
         text["contentMediaType"] = "application/json"
     if column.max_length is not None:
         text["maxLength"] = column.max_length

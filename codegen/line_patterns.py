@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from codegen.model import Column, Storage, Table, Variant
+from codegen.model import Column, Kind, Table, Variant
 
 __all__ = ["line_keys", "line_patterns"]
 
@@ -71,16 +71,16 @@ def _value(table: Table, variant: Variant | None, chosen: str | None, key: str) 
 def _present(column: Column) -> str:
     if column.enum is not None:
         return '"(?:' + "|".join(re.escape(value.text) for value in column.enum.values) + ')"'
-    if column.storage is Storage.TEXT and column.pattern is not None:
+    if column.kind is Kind.TEXT and column.pattern is not None:
         return f'"{column.pattern.removeprefix("^").removesuffix("$")}"'
-    if column.storage in (Storage.INTEGER, Storage.REAL):
+    if column.kind in (Kind.INTEGER, Kind.REAL):
         return _number(column)
     return {
-        Storage.TEXT: f'"{_ANY_TEXT}"' if column.max_length is None else _bounded(column.max_length),
-        Storage.JSON: f'"{_JSON_TEXT}"',
-        Storage.BOOLEAN: "(?:true|false)",
-        Storage.TIMESTAMP: f'"{_DATE}T{_TIME}Z"',
-    }[column.storage]
+        Kind.TEXT: f'"{_ANY_TEXT}"' if column.max_length is None else _bounded(column.max_length),
+        Kind.JSON: f'"{_JSON_TEXT}"',
+        Kind.BOOLEAN: "(?:true|false)",
+        Kind.TIMESTAMP: f'"{_DATE}T{_TIME}Z"',
+    }[column.kind]
 
 
 def _bounded(length: int) -> str:
@@ -93,7 +93,7 @@ def _number(column: Column) -> str:
     if column.maximum is not None or column.minimum not in (None, 0):
         return _NOTHING
     sign = "-?" if column.minimum is None else ""
-    if column.storage is Storage.INTEGER:
+    if column.kind is Kind.INTEGER:
         return f"(?:0|{sign}[1-9][0-9]{{0,14}})"
     # Down to 1e-6 a float is written without an exponent: up to five zeros, then up to 17 digits.
     return rf"{sign}(?:0|[1-9][0-9]{{0,14}})(?:\.[0-9]{{1,22}})?"

@@ -6,7 +6,8 @@ Templates, documents and the schema differ see only these values.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+
+from elspeth.schema.snapshots import Kind
 
 __all__ = [
     "CheckConstraint",
@@ -16,24 +17,13 @@ __all__ = [
     "ExactlyOne",
     "ForeignKey",
     "Index",
+    "Kind",
     "Lifecycle",
     "Model",
-    "Storage",
     "Table",
     "Unique",
     "Variant",
 ]
-
-
-class Storage(StrEnum):
-    """How a value is kept in the database and written to an export."""
-
-    TEXT = "text"
-    JSON = "json"
-    INTEGER = "integer"
-    REAL = "real"
-    BOOLEAN = "boolean"
-    TIMESTAMP = "timestamp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +60,7 @@ class Column:
 
     name: str
     description: str
-    storage: Storage
+    kind: Kind
     nullable: bool
     enum: EnumType | None
     type_name: str

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from codegen.model import Column, Storage, Table, Variant
-from codegen.snapshot import TableShape
+from codegen.model import Column, Kind, Table, Variant
+from elspeth.schema.snapshots import TableSnapshot
 
 __all__ = ["FILTERS", "docstring", "literal", "python_type", "quoted_tuple", "sql_type", "table_variable"]
 
@@ -40,7 +40,7 @@ def quoted_tuple(names: tuple[str, ...]) -> str:
     return repr(names)
 
 
-def table_variable(table: Table | TableShape) -> str:
+def table_variable(table: Table | TableSnapshot) -> str:
     """Name of the SQLAlchemy table in the generated tables module."""
     return f"{table.name}_table"
 
@@ -54,13 +54,13 @@ def sql_type(word: str) -> str:
 def arrow_type(column: Column) -> str:
     """Arrow type expression of a column, in terms of the names of the arrow template."""
     return {
-        Storage.TEXT: "pa.string()",
-        Storage.JSON: "pa.string()",
-        Storage.INTEGER: "pa.int64()",
-        Storage.REAL: "pa.float64()",
-        Storage.BOOLEAN: "pa.bool_()",
-        Storage.TIMESTAMP: "_TIME",
-    }[column.storage]
+        Kind.TEXT: "pa.string()",
+        Kind.JSON: "pa.string()",
+        Kind.INTEGER: "pa.int64()",
+        Kind.REAL: "pa.float64()",
+        Kind.BOOLEAN: "pa.bool_()",
+        Kind.TIMESTAMP: "_TIME",
+    }[column.kind]
 
 
 def python_type(column: Column) -> str:
@@ -68,30 +68,28 @@ def python_type(column: Column) -> str:
     if column.enum is not None:
         return column.enum.name
     return {
-        Storage.TEXT: "str",
-        Storage.JSON: "str",
-        Storage.INTEGER: "int",
-        Storage.REAL: "float",
-        Storage.BOOLEAN: "bool",
-        Storage.TIMESTAMP: "datetime",
-    }[column.storage]
+        Kind.TEXT: "str",
+        Kind.JSON: "str",
+        Kind.INTEGER: "int",
+        Kind.REAL: "float",
+        Kind.BOOLEAN: "bool",
+        Kind.TIMESTAMP: "datetime",
+    }[column.kind]
 
 
 def acceptor(column: Column) -> str:
     """Expression of the check that a present value of the column passes."""
     if column.enum is not None:
         return f"checks.member({column.enum.name})"
-    if column.storage is Storage.TEXT:
+    if column.kind is Kind.TEXT:
         arguments = [f"max_length={column.max_length}"] if column.max_length else []
         arguments += [f"pattern={literal(column.pattern)}"] if column.pattern else []
         return f"checks.text({', '.join(arguments)})"
-    if column.storage in (Storage.INTEGER, Storage.REAL):
+    if column.kind in (Kind.INTEGER, Kind.REAL):
         bounds = (("minimum", column.minimum), ("maximum", column.maximum))
         arguments = [f"{name}={bound}" for name, bound in bounds if bound is not None]
-        return f"checks.{column.storage}({', '.join(arguments)})"
-    return {Storage.JSON: "checks.JSON", Storage.BOOLEAN: "checks.BOOLEAN", Storage.TIMESTAMP: "checks.TIMESTAMP"}[
-        column.storage
-    ]
+        return f"checks.{column.kind}({', '.join(arguments)})"
+    return {Kind.JSON: "checks.JSON", Kind.BOOLEAN: "checks.BOOLEAN", Kind.TIMESTAMP: "checks.TIMESTAMP"}[column.kind]
 
 
 def strategy(column: Column) -> str:
@@ -101,13 +99,13 @@ def strategy(column: Column) -> str:
     low = -_MAX_INTEGER if column.minimum is None else column.minimum
     high = _MAX_INTEGER if column.maximum is None else column.maximum
     return {
-        Storage.TEXT: f"_text({column.max_length}, {literal(column.pattern)})",
-        Storage.JSON: "_JSON",
-        Storage.INTEGER: f"st.integers({low}, {high})",
-        Storage.REAL: f"st.floats({low}, {high})",
-        Storage.BOOLEAN: "st.booleans()",
-        Storage.TIMESTAMP: "_TIMES",
-    }[column.storage]
+        Kind.TEXT: f"_text({column.max_length}, {literal(column.pattern)})",
+        Kind.JSON: "_JSON",
+        Kind.INTEGER: f"st.integers({low}, {high})",
+        Kind.REAL: f"st.floats({low}, {high})",
+        Kind.BOOLEAN: "st.booleans()",
+        Kind.TIMESTAMP: "_TIMES",
+    }[column.kind]
 
 
 def variant_columns(table: Table, variant: Variant) -> tuple[Column, ...]:

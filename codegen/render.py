@@ -17,8 +17,10 @@ from ruff.__main__ import find_ruff_bin
 
 from codegen import document, invalid, json_schema, line_patterns, names, triggers
 from codegen.evolution import evolve
-from codegen.model import Column, EnumValue, Model, Storage, Table, Variant
-from codegen.snapshot import Snapshot, snapshot_of
+from codegen.history import EPOCHS, file_name
+from codegen.model import Column, EnumValue, Kind, Model, Table, Variant
+from codegen.snapshot import snapshot_of
+from elspeth.schema.snapshots import Snapshot, to_text
 
 __all__ = ["GENERATED_BY", "render", "source_line"]
 
@@ -58,13 +60,13 @@ class _Output:
     text: Callable[[Model, str], str]
 
 
-def render(model: Model, source: str, history: tuple[Snapshot, ...] = ()) -> Mapping[str, str]:
-    """Every generated file of the model: path below the output directory -> text, sorted by path.
+def render(model: Model, source: str, history: tuple[Snapshot, ...]) -> Mapping[str, str]:
+    """Return every generated file of the model: path below the output directory -> text, sorted by path.
 
     `source` says in each header where the content comes from. `history` holds the snapshots of all epochs, the model's
-    own last; without it there are no migrations.
+    own last.
     """
-    outputs = [*_OUTPUTS, *(_migrations(model, history) if history else ())]
+    outputs = [*_OUTPUTS, *map(_snapshot, history), *_migrations(model, history)]
     return {output.path: output.text(model, source) for output in sorted(outputs, key=lambda each: each.path)}
 
 
@@ -100,13 +102,17 @@ def _template(path: str, template: str, **more: object) -> _Output:
             shapes=_shapes(model),
             snapshot=snapshot,
             public_names=_public_names(model),
-            kinds=[storage.value for storage in Storage],
+            kinds=[kind.value for kind in Kind],
             guards={"sqlite": triggers.sqlite_guards(snapshot), "postgresql": triggers.postgresql_guards(snapshot)},
             **more,
         )
         return _formatted(content, path) if path.endswith(".py") else content.rstrip() + "\n"
 
     return _Output(path=path, text=text)
+
+
+def _snapshot(snapshot: Snapshot) -> _Output:
+    return _Output(path=f"{EPOCHS}/{file_name(snapshot.epoch)}", text=lambda *_: to_text(snapshot))
 
 
 def _migrations(model: Model, history: tuple[Snapshot, ...]) -> list[_Output]:
@@ -188,6 +194,7 @@ _ENVIRONMENT = jinja2.Environment(
 )
 _ENVIRONMENT.filters.update(names.FILTERS)
 _ENVIRONMENT.filters.update(document.FILTERS)
+_ENVIRONMENT.filters["digest"] = lambda snapshot: hashlib.sha256(to_text(snapshot).encode()).hexdigest()
 _ENVIRONMENT.filters["line_keys"] = line_patterns.line_keys
 _ENVIRONMENT.filters["line_patterns"] = line_patterns.line_patterns
 _ENVIRONMENT.filters["invalid"] = lambda shape: invalid.invalid_cases(shape.table, shape.variant)

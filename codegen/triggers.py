@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from codegen.snapshot import LifecycleShape, Snapshot, TableShape
+from elspeth.schema.snapshots import LifecycleSnapshot, Snapshot, TableSnapshot
 
 __all__ = ["BOOKKEEPING", "Guards", "postgresql_guards", "sqlite_guards"]
 
@@ -74,7 +74,7 @@ def _function(name: str, body: str) -> str:
     return f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${body}$$"
 
 
-def _postgresql_body(table: TableShape) -> str:
+def _postgresql_body(table: TableSnapshot) -> str:
     delete, update = _refuse(f"'{table.name}: {_CANNOT_BE_DELETED}'"), _refuse(f"'{_update_message(table)}'")
     forbidden = _forbidden(table, "IS DISTINCT FROM")
     if forbidden is not None:
@@ -86,15 +86,15 @@ def _refuse(message: str) -> str:
     return f"RAISE EXCEPTION USING MESSAGE = {message}, ERRCODE = 'integrity_constraint_violation';"
 
 
-def _guarded(snapshot: Snapshot) -> list[TableShape]:
-    immutable = LifecycleShape(status=None, final=(), while_open=(), afterwards=())
+def _guarded(snapshot: Snapshot) -> list[TableSnapshot]:
+    immutable = LifecycleSnapshot(status=None, final=(), while_open=(), afterwards=())
     return [
         *(table for table in snapshot.tables if table.lifecycle is not None),
-        *(TableShape(name=name, columns=(), lifecycle=immutable) for name in BOOKKEEPING),
+        *(TableSnapshot(name=name, columns=(), lifecycle=immutable) for name in BOOKKEEPING),
     ]
 
 
-def _forbidden(table: TableShape, differs: str) -> str | None:
+def _forbidden(table: TableSnapshot, differs: str) -> str | None:
     """The condition under which an update must be refused; None if every update must."""
     lifecycle = table.lifecycle
     if lifecycle is None or not (lifecycle.while_open or lifecycle.afterwards):
@@ -110,5 +110,5 @@ def _forbidden(table: TableShape, differs: str) -> str | None:
     return " OR ".join(conditions)
 
 
-def _update_message(table: TableShape) -> str:
+def _update_message(table: TableSnapshot) -> str:
     return f"{table.name}: a recorded value cannot be changed"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from codegen.constraints import ENUM_LENGTH
-from codegen.model import Column, EnumType, ForeignKey, Model, Storage, Table
+from codegen.model import Column, EnumType, ForeignKey, Kind, Model, Table
 
 __all__ = ["Fault", "faults_of"]
 
@@ -97,10 +97,10 @@ def _column_faults(table: Table) -> Iterator[Fault]:
             yield _fault(
                 table, column.name, "is withheld from exports, so it must be optional: an import cannot fill it"
             )
-        if column.max_length is not None and column.storage is not Storage.TEXT:
+        if column.max_length is not None and column.kind is not Kind.TEXT:
             yield _fault(table, column.name, "has a max_length but does not hold text")
         bounded = column.minimum is not None or column.maximum is not None
-        if bounded and column.storage not in (Storage.INTEGER, Storage.REAL):
+        if bounded and column.kind not in (Kind.INTEGER, Kind.REAL):
             yield _fault(table, column.name, "has a minimum or maximum but does not hold numbers")
         if (problem := _pattern_problem(column)) is not None:
             yield _fault(table, column.name, problem)
@@ -111,7 +111,7 @@ def _pattern_problem(column: Column) -> str | None:
     pattern = column.pattern
     if pattern is None:
         return None
-    if column.storage is not Storage.TEXT or column.enum is not None:
+    if column.kind is not Kind.TEXT or column.enum is not None:
         return "has a pattern but does not hold text"
     try:
         re.compile(pattern)
@@ -253,6 +253,6 @@ def _foreign_key_faults(table: Table, earlier: dict[str, Table]) -> Iterator[Fau
 def _storage_faults(table: Table, key: ForeignKey, target: Table) -> Iterator[Fault]:
     for name, target_name in zip(key.columns, key.target_columns, strict=True):
         got, expected = table.column(name), target.column(target_name)
-        if (got.storage, got.max_length) != (expected.storage, expected.max_length):
+        if (got.kind, got.max_length) != (expected.kind, expected.max_length):
             message = f"foreign key to {key.table}: is stored in another way than {key.table}.{target_name}"
             yield _fault(table, name, message)

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from codegen import shapes
 from codegen.errors import suggestion
-from codegen.model import Storage
+from codegen.model import Kind
 from codegen.shapes import Complaint
 
 __all__ = ["TERMS", "Target", "Term", "check_annotations"]
@@ -92,7 +92,7 @@ TERMS: Mapping[str, Term] = {
     "storage": Term(
         targets=frozenset({Target.TYPE}),
         meaning="How values of the type are stored.",
-        complaint=shapes.one_of(*Storage),
+        complaint=shapes.one_of(*Kind),
     ),
     "max_length": Term(
         targets=frozenset({Target.TYPE}),

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from codegen.load import load_model
-from codegen.model import Column, EnumType, EnumValue, Storage
+from codegen.model import Column, EnumType, EnumValue, Kind
 
 _MINIMAL = load_model(Path(__file__).parent / "cases" / "good_minimal" / "schema" / "landscape.yaml")
 _COLUMN = _MINIMAL.tables[0].column("note")
@@ -12,7 +12,7 @@ _COLUMN = _MINIMAL.tables[0].column("note")
 
 def column(
     name: str = "a",
-    storage: Storage = Storage.TEXT,
+    kind: Kind = Kind.TEXT,
     *,
     nullable: bool = True,
     enum: EnumType | None = None,
@@ -24,7 +24,7 @@ def column(
     return replace(
         _COLUMN,
         name=name,
-        storage=storage,
+        kind=kind,
         nullable=nullable,
         enum=enum,
         max_length=max_length,

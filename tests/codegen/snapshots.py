@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from codegen.snapshot import ColumnShape, KeyShape, ReferenceShape, Snapshot, TableShape
+from elspeth.schema.snapshots import (
+    ColumnSnapshot,
+    KeySnapshot,
+    ReferenceSnapshot,
+    Snapshot,
+    TableSnapshot,
+    default_kind,
+)
 
 
 def column(
@@ -12,26 +19,33 @@ def column(
     nullable: bool = True,
     backfill: str | None = None,
     renamed_from: str | None = None,
-) -> ColumnShape:
+) -> ColumnSnapshot:
     """A column."""
-    return ColumnShape(name=name, type=type_, nullable=nullable, backfill=backfill, renamed_from=renamed_from)
+    return ColumnSnapshot(
+        name=name,
+        type=type_,
+        nullable=nullable,
+        kind=default_kind(type_),
+        backfill=backfill,
+        renamed_from=renamed_from,
+    )
 
 
 def table(
-    name: str, *columns: ColumnShape, references: tuple[str, ...] = (), renamed_from: str | None = None
-) -> TableShape:
+    name: str, *columns: ColumnSnapshot, references: tuple[str, ...] = (), renamed_from: str | None = None
+) -> TableSnapshot:
     """A table whose key is its column `id`; it refers to the tables of those names."""
-    return TableShape(
+    return TableSnapshot(
         name=name,
         columns=(column("id", nullable=False), *columns),
-        primary_key=KeyShape(name=f"pk_{name}", columns=("id",)),
+        primary_key=KeySnapshot(name=f"pk_{name}", columns=("id",)),
         foreign_keys=tuple(
-            ReferenceShape(name=None, columns=("id",), table=target, target_columns=("id",)) for target in references
+            ReferenceSnapshot(name=None, columns=("id",), table=target, target_columns=("id",)) for target in references
         ),
         renamed_from=renamed_from,
     )
 
 
-def snapshot(epoch: int, *tables: TableShape) -> Snapshot:
+def snapshot(epoch: int, *tables: TableSnapshot) -> Snapshot:
     """The tables of an epoch."""
     return Snapshot(epoch=epoch, tables=tables)

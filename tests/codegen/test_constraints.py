@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from codegen import constraints
-from codegen.model import CheckConstraint, Column, ExactlyOne, Storage, Variant
+from codegen.model import CheckConstraint, Column, ExactlyOne, Kind, Variant
 from tests.codegen.models import column, enum, value_of
 
 Value = int | float | str | None
@@ -51,7 +51,7 @@ def test_an_enum_column_takes_its_values_and_null() -> None:
 
 
 def test_a_boolean_column_takes_zero_one_and_null() -> None:
-    found = checks(column(storage=Storage.BOOLEAN))
+    found = checks(column(kind=Kind.BOOLEAN))
     assert accepted(found, "a", singles(0, 1, 2, -1, "true", None)) == [(0,), (1,), (None,)]
 
 
@@ -64,16 +64,16 @@ def test_a_boolean_column_takes_zero_one_and_null() -> None:
         ((0, 0), [0]),
     ],
 )
-@pytest.mark.parametrize("storage", [Storage.INTEGER, Storage.REAL])
-def test_bounds_are_included(storage: Storage, bounds: tuple[int | None, int | None], expected: list[int]) -> None:
-    found = checks(column(storage=storage, bounds=bounds))
+@pytest.mark.parametrize("kind", [Kind.INTEGER, Kind.REAL])
+def test_bounds_are_included(kind: Kind, bounds: tuple[int | None, int | None], expected: list[int]) -> None:
+    found = checks(column(kind=kind, bounds=bounds))
     rows = [value for (value,) in accepted(found, "a", singles(-1, 0, 1, 9, 10, None))]
     assert rows == [*expected, None]
 
 
-@pytest.mark.parametrize("storage", sorted(set(Storage) - {Storage.BOOLEAN}))
-def test_a_column_without_rules_has_no_check(storage: Storage) -> None:
-    assert checks(column(storage=storage)) == ()
+@pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.BOOLEAN}))
+def test_a_column_without_rules_has_no_check(kind: Kind) -> None:
+    assert checks(column(kind=kind)) == ()
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ("a", "b", "c")])
@@ -110,7 +110,7 @@ def test_each_variant_demands_and_forbids_its_columns_and_leaves_the_rest() -> N
 def test_two_rules_of_one_name_are_both_kept() -> None:
     """So that the clash of names is seen, instead of one of them being lost."""
     rule = ExactlyOne(title="a", columns=("b", "c"))
-    found = checks(column("a", Storage.BOOLEAN), column("b"), column("c"), exactly_one=(rule,))
+    found = checks(column("a", Kind.BOOLEAN), column("b"), column("c"), exactly_one=(rule,))
     assert [check.name for check in found] == ["ck_t_a", "ck_t_a"]
 
 

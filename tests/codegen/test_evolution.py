@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from codegen.evolution import Copy, Evolution, evolve
-from codegen.snapshot import IndexShape, LifecycleShape, TableShape
 from codegen.validate import Fault
+from elspeth.schema.snapshots import IndexSnapshot, LifecycleSnapshot, TableSnapshot
 from tests.codegen.snapshots import column, snapshot, table
 
 
-def from_to(old: TableShape | None, *new: TableShape) -> Evolution:
+def from_to(old: TableSnapshot | None, *new: TableSnapshot) -> Evolution:
     before = snapshot(1, old) if old is not None else snapshot(1)
     return evolve(before, snapshot(2, *new), {"notes": "Note", "remarks": "Remark"})
 
 
-def faults(old: TableShape, *new: TableShape) -> list[Fault]:
+def faults(old: TableSnapshot, *new: TableSnapshot) -> list[Fault]:
     return list(from_to(old, *new).faults)
 
 
@@ -49,7 +49,7 @@ def test_a_changed_table_is_copied_column_by_column() -> None:
         column("wanted", nullable=False, backfill="'unknown'"),
         column("kind", renamed_from="text"),
     )
-    new = TableShape(name="notes", columns=tuple(each for each in new.columns if each.name != "text"))
+    new = TableSnapshot(name="notes", columns=tuple(each for each in new.columns if each.name != "text"))
     assert from_to(old, new) == Evolution(
         created=(),
         copies=(
@@ -77,27 +77,27 @@ def test_a_renamed_table_is_filled_from_the_old_one() -> None:
 
 def test_a_changed_index_is_a_change() -> None:
     new = table("notes")
-    indexed = TableShape(
+    indexed = TableSnapshot(
         name=new.name,
         columns=new.columns,
         primary_key=new.primary_key,
-        indexes=(IndexShape(name="ix_notes_id", columns=("id",)),),
+        indexes=(IndexSnapshot(name="ix_notes_id", columns=("id",)),),
     )
     assert [copy.table for copy in from_to(table("notes"), indexed).copies] == ["notes"]
 
 
 def test_triggers_and_what_only_migrations_read_are_no_change() -> None:
-    new = TableShape(
+    new = TableSnapshot(
         name="notes",
         columns=(column("id", nullable=False, backfill="'x'"),),
         primary_key=table("notes").primary_key,
-        lifecycle=LifecycleShape(status=None, final=(), while_open=(), afterwards=()),
+        lifecycle=LifecycleSnapshot(status=None, final=(), while_open=(), afterwards=()),
     )
     assert from_to(table("notes"), new) == Evolution(created=(), copies=(), faults=())
 
 
 def test_tables_that_refer_to_a_changed_one_are_built_anew_with_it() -> None:
-    def tables(*more: str) -> tuple[TableShape, ...]:
+    def tables(*more: str) -> tuple[TableSnapshot, ...]:
         return (
             table("notes", *map(column, more)),
             table("remarks", references=("notes",)),

@@ -4,7 +4,6 @@ import ast
 import fnmatch
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from codegen.__main__ import main
-from tests.codegen.trees import tree
+from tests.codegen.trees import copy_project, tree
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "schema.md").read_text()
@@ -48,8 +47,8 @@ def apply(diff: str, directory: Path) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A directory with a copy of the schema."""
-    shutil.copytree(ROOT / "schema", tmp_path / "schema")
+    """A directory with a copy of the schema and its history."""
+    copy_project(tmp_path)
     return tmp_path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +12,11 @@ from codegen.errors import SchemaError
 from codegen.history import disagreements, with_current
 from codegen.load import load_model
 from codegen.model import Model
-from codegen.snapshot import Snapshot, parse, snapshot_of
+from codegen.snapshot import snapshot_of
 from codegen.validate import Fault
+from elspeth.schema.snapshots import Snapshot, parse
 from tests.codegen.snapshots import column, snapshot, table
-from tests.codegen.trees import tree
+from tests.codegen.trees import copy_case, tree
 
 CASE = Path(__file__).parent / "cases" / "good_second_epoch"
 
@@ -73,6 +73,15 @@ def test_a_version_that_does_not_fit_is_refused(current: Snapshot, message: str)
     assert refusal(current) == message
 
 
+def test_a_history_that_was_lost_is_asked_for() -> None:
+    with pytest.raises(SchemaError) as caught:
+        with_current((), SECOND, amend=False, schema="landscape.yaml")
+    assert str(caught.value) == (
+        "landscape.yaml: version: is 2, but there are no snapshots of the epochs before it in elspeth_schema/epochs."
+        " They cannot be generated: restore them from version control"
+    )
+
+
 def test_only_the_newest_epoch_is_amended() -> None:
     assert joined(CHANGED, amend=True) == (FIRST, CHANGED)
     assert refusal(FIRST, amend=True) == "landscape.yaml: version: expected 2 (as the newest snapshot) or 3, got 1"
@@ -81,7 +90,7 @@ def test_only_the_newest_epoch_is_amended() -> None:
 def test_amending_writes_the_newest_snapshot_and_migration_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    schema = shutil.copytree(CASE / "schema", tmp_path / "schema") / "landscape.yaml"
+    schema = copy_case(CASE, tmp_path)
     arguments = ["--schema", str(schema), "--output", str(tmp_path / "generated")]
     assert main(arguments) == 0
     before = tree(tmp_path)
@@ -98,8 +107,11 @@ def test_amending_writes_the_newest_snapshot_and_migration_anew(
     assert main([*arguments, "--amend"]) == 0
     after = tree(tmp_path)
     changed = {path for path in before if after[path] != before[path]}
-    assert {"schema/epochs/0002.json", "generated/elspeth_schema/migrations/versions/e0002.py"} <= changed
-    assert "schema/epochs/0001.json" not in changed
+    assert {
+        "generated/elspeth_schema/epochs/0002.json",
+        "generated/elspeth_schema/migrations/versions/e0002.py",
+    } <= changed
+    assert "generated/elspeth_schema/epochs/0001.json" not in changed
     assert main([*arguments, "--check"]) == 0
 
 
@@ -113,7 +125,7 @@ def model() -> Model:
 
 
 def history(model: Model) -> tuple[Snapshot, ...]:
-    first = parse((CASE / "schema" / "epochs" / "0001.json").read_text(encoding="utf-8"))
+    first = parse((CASE / "epochs" / "0001.json").read_text(encoding="utf-8"))
     return (first, snapshot_of(model))
 
 

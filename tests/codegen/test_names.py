@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from codegen import names
-from codegen.model import Column, Storage
+from codegen.model import Column, Kind
 from tests.codegen.models import column, enum
 
 ONE_LINE = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp")), min_size=1).map(
@@ -56,12 +56,12 @@ def test_a_long_docstring_stays_within_the_line_and_closes_on_its_own() -> None:
         (column(max_length=9), "str", "checks.text(max_length=9)"),
         (column(max_length=9, pattern="^x$"), "str", "checks.text(max_length=9, pattern='^x$')"),
         (column(enum=enum("open")), "State", "checks.member(State)"),
-        (column(storage=Storage.JSON), "str", "checks.JSON"),
-        (column(storage=Storage.INTEGER), "int", "checks.integer()"),
-        (column(storage=Storage.INTEGER, bounds=(0, 9)), "int", "checks.integer(minimum=0, maximum=9)"),
-        (column(storage=Storage.REAL, bounds=(0, None)), "float", "checks.real(minimum=0)"),
-        (column(storage=Storage.BOOLEAN), "bool", "checks.BOOLEAN"),
-        (column(storage=Storage.TIMESTAMP), "datetime", "checks.TIMESTAMP"),
+        (column(kind=Kind.JSON), "str", "checks.JSON"),
+        (column(kind=Kind.INTEGER), "int", "checks.integer()"),
+        (column(kind=Kind.INTEGER, bounds=(0, 9)), "int", "checks.integer(minimum=0, maximum=9)"),
+        (column(kind=Kind.REAL, bounds=(0, None)), "float", "checks.real(minimum=0)"),
+        (column(kind=Kind.BOOLEAN), "bool", "checks.BOOLEAN"),
+        (column(kind=Kind.TIMESTAMP), "datetime", "checks.TIMESTAMP"),
     ],
 )
 def test_a_column_has_a_python_type_and_a_check(given_column: Column, type_: str, acceptor: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from codegen.__main__ import main
+from tests.codegen.trees import copy_case
 
-CASE = Path(__file__).parent / "cases" / "good_second_epoch" / "schema"
+CASE = Path(__file__).parent / "cases" / "good_second_epoch"
 
 CHANGES = {
     'version: "2"': 'version: "3"',
@@ -74,7 +74,7 @@ with engine.connect() as connection:
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What codegen makes of the changed schema."""
     directory = tmp_path_factory.mktemp("steps")
-    schema = shutil.copytree(CASE, directory / "schema") / "landscape.yaml"
+    schema = copy_case(CASE, directory)
     output = ["--output", str(directory / "generated")]
     assert main(["--schema", str(schema), *output]) == 0
     text = schema.read_text(encoding="utf-8")

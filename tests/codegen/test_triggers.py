@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from codegen.snapshot import LifecycleShape
 from codegen.triggers import BOOKKEEPING, Guards, postgresql_guards, sqlite_guards
 from elspeth.core.landscape.migration.bookkeeping import bookkeeping_tables, held_items_table
+from elspeth.schema.snapshots import LifecycleSnapshot
 from tests.codegen.snapshots import column, snapshot, table
 
-IMMUTABLE = LifecycleShape(status=None, final=(), while_open=(), afterwards=())
-OPEN = LifecycleShape(status="status", final=("done", "failed"), while_open=("status", "result"), afterwards=())
-LATER = LifecycleShape(
+IMMUTABLE = LifecycleSnapshot(status=None, final=(), while_open=(), afterwards=())
+OPEN = LifecycleSnapshot(status="status", final=("done", "failed"), while_open=("status", "result"), afterwards=())
+LATER = LifecycleSnapshot(
     status="status", final=("done",), while_open=("status", "result", "export"), afterwards=("export",)
 )
-ONLY_LATER = LifecycleShape(status=None, final=(), while_open=(), afterwards=("export",))
+ONLY_LATER = LifecycleSnapshot(status=None, final=(), while_open=(), afterwards=("export",))
 
 
-def guards(lifecycle: LifecycleShape | None, engine: str) -> Guards:
+def guards(lifecycle: LifecycleSnapshot | None, engine: str) -> Guards:
     jobs = table("jobs", column("status"), column("result"), column("export"))
     make = {"sqlite": sqlite_guards, "postgresql": postgresql_guards}[engine]
     return make(snapshot(1, replace(jobs, lifecycle=lifecycle)))
@@ -50,7 +50,7 @@ def guards(lifecycle: LifecycleShape | None, engine: str) -> Guards:
     ],
     ids=["immutable", "open until final", "some columns later", "some columns at any time"],
 )
-def test_what_sqlite_refuses(lifecycle: LifecycleShape, forbidden: str) -> None:
+def test_what_sqlite_refuses(lifecycle: LifecycleSnapshot, forbidden: str) -> None:
     kept = guards(lifecycle, "sqlite").kept
     assert kept["guard_jobs_update"] == (
         f"CREATE TRIGGER guard_jobs_update BEFORE UPDATE ON jobs{forbidden} BEGIN"

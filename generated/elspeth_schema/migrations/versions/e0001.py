@@ -31,8 +31,8 @@ __all__ = ["COPIES", "CREATED", "SNAPSHOT", "down_revision", "metadata", "revisi
 revision = "0001"
 down_revision: str | None = None
 
-SNAPSHOT = "9353a87409f2100ed7a73d28213bf593220206b93b011dc7f456f3cecc55430a"
-"""SHA-256 of schema/epochs/0001.json, from which this file was made."""
+SNAPSHOT = "e72b1a7385f979ead154dc856c3540ee741964c1f5e8bb40420e1e35118bc268"
+"""SHA-256 of elspeth_schema/epochs/0001.json, from which this file was made."""
 
 metadata = MetaData()
 

@@ -31,8 +31,8 @@ __all__ = ["COPIES", "CREATED", "SNAPSHOT", "down_revision", "metadata", "revisi
 revision = "0002"
 down_revision = "0001"
 
-SNAPSHOT = "137e549dcc4a064d757db41a83c46f5505bd19e8c4d624b37e09c1e5a7909cdb"
-"""SHA-256 of schema/epochs/0002.json, from which this file was made."""
+SNAPSHOT = "4148d92a765234c1e5b3ba35adb38f2a042e15a03c5e5ca195fd3aba483550d9"
+"""SHA-256 of elspeth_schema/epochs/0002.json, from which this file was made."""
 
 metadata = MetaData()
 

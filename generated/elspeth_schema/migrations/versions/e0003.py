@@ -31,8 +31,8 @@ __all__ = ["COPIES", "CREATED", "SNAPSHOT", "down_revision", "metadata", "revisi
 revision = "0003"
 down_revision = "0002"
 
-SNAPSHOT = "895eef5d100d19e0da664e3d19a23c916e57d0104fbd310d09fcf472d76fd0aa"
-"""SHA-256 of schema/epochs/0003.json, from which this file was made."""
+SNAPSHOT = "55e00f4071c2a123f1385ec0a9b8d110b7861e68eeb71d4464f3127735058949"
+"""SHA-256 of elspeth_schema/epochs/0003.json, from which this file was made."""
 
 metadata = MetaData()
 

@@ -31,8 +31,8 @@ __all__ = ["COPIES", "CREATED", "SNAPSHOT", "down_revision", "metadata", "revisi
 revision = "0004"
 down_revision = "0003"
 
-SNAPSHOT = "7e36e85d8cf1b7505ce5a0a227963edf3d0806774a84ced9e96d5f20c4df0ff0"
-"""SHA-256 of schema/epochs/0004.json, from which this file was made."""
+SNAPSHOT = "501322cbc4010d1689205c05fe805f67d3d5ee670c408587533c04e75ffff960"
+"""SHA-256 of elspeth_schema/epochs/0004.json, from which this file was made."""
 
 metadata = MetaData()
 

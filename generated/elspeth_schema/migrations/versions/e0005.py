@@ -31,8 +31,8 @@ __all__ = ["COPIES", "CREATED", "SNAPSHOT", "down_revision", "metadata", "revisi
 revision = "0005"
 down_revision = "0004"
 
-SNAPSHOT = "812086bbe652d6d55852a5226411ec4ad2aa3bbb05b6a9776192d84f72622c5e"
-"""SHA-256 of schema/epochs/0005.json, from which this file was made."""
+SNAPSHOT = "aa1836ca90aa61e984eae8dc802cfe17f367a605d80f12f3e0fed2d049238fb6"
+"""SHA-256 of elspeth_schema/epochs/0005.json, from which this file was made."""
 
 metadata = MetaData()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import RunStatus
+from tests.codegen.trees import copy_project
 from tests.fixtures.records import record_everything
 
 ROOT = Path(__file__).parents[4]
@@ -155,7 +155,7 @@ assert reflected(name) == shape
 def next_epoch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything generated from the changed schema."""
     directory = tmp_path_factory.mktemp("next")
-    schema = shutil.copytree(ROOT / "schema", directory / "schema")
+    schema = copy_project(directory).parent
     for name, changes in CHANGES.items():
         text = (schema / name).read_text(encoding="utf-8")
         for old, new in changes.items():

@@ -31,8 +31,8 @@ __all__ = ["COPIES", "CREATED", "SNAPSHOT", "down_revision", "metadata", "revisi
 revision = "0001"
 down_revision: str | None = None
 
-SNAPSHOT = "aaea2446196bf80b3b2aeb62ac8783c01c3ca04c8e3335b095692f90a8af59d8"
-"""SHA-256 of schema/epochs/0001.json, from which this file was made."""
+SNAPSHOT = "591c003cea84c5976258ef114d12d3383f570037d6970514b56eb047be9790ae"
+"""SHA-256 of elspeth_schema/epochs/0001.json, from which this file was made."""
 
 metadata = MetaData()
 

@@ -31,8 +31,8 @@ __all__ = ["COPIES", "CREATED", "SNAPSHOT", "down_revision", "metadata", "revisi
 revision = "0002"
 down_revision = "0001"
 
-SNAPSHOT = "36d0a11864c8a88e5a45843168209569b3ea7ef49d4a8045c49c5817df16aea6"
-"""SHA-256 of schema/epochs/0002.json, from which this file was made."""
+SNAPSHOT = "1aacebd4dc70f22b44c06b07d8e8cef39f9fde6b555e68e267142df1a680fec1"
+"""SHA-256 of elspeth_schema/epochs/0002.json, from which this file was made."""
 
 metadata = MetaData()
 
