@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 
 from elspeth.cli import main
+from elspeth.engine import export as export_module
 from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, generate
 
 Captured = pytest.CaptureFixture[str]
@@ -31,9 +35,9 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, objec
     }
 
 
-def run(settings: dict[str, object]) -> int:
+def run(settings: dict[str, object], *more: str) -> int:
     Path("settings.yaml").write_text(yaml.safe_dump(settings))
-    return main(["run", "-s", "settings.yaml", "--execute"])
+    return main(["run", "-s", "settings.yaml", "--execute", *more])
 
 
 def test_every_run_leaves_a_bag_of_its_own_that_is_verified(settings: dict[str, object], capsys: Captured) -> None:
@@ -83,3 +87,32 @@ def test_a_key_in_a_service_needs_the_file_of_its_public_half(settings: dict[str
     assert run(settings) == 2
     problem = "awskms:alias/audit: needs the public key that belongs to it, as a PEM file"
     assert f"landscape.seal.key: {problem}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_the_summary_of_a_run_is_printed_whatever_its_export_does(
+    settings: dict[str, object], capsys: Captured, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "bags/new")
+
+    monkeypatch.setattr(export_module, "write_export", fail)
+    assert run(settings, *more) == 1
+    captured = capsys.readouterr()
+    run_id = json.loads(captured.out)["run_id"] if more else captured.out.split()[1]
+    assert ('"rows": 2' if more else "rows in         2\n") in captured.out
+    reason = "[Errno 28] No space left on device: 'bags/new'"
+    assert captured.err == f"error: run {run_id} is complete, but cannot be exported: {reason}\n"
+
+
+def test_a_run_whose_export_is_interrupted_is_complete(
+    settings: dict[str, object], capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export_module, "write_export", interrupt)
+    assert run(settings) == 1
+    captured = capsys.readouterr()
+    assert "rows in         2\n" in captured.out
+    assert captured.err.endswith(" is complete, but cannot be exported: interrupted\n")

@@ -38,7 +38,6 @@ EXPECTED = (
     LandscapeError,
     AuditIntegrityError,
     AccountingError,
-    ExportFailedError,
     IntegrityError,
     ResumeError,
     RunInterruptedError,
@@ -63,19 +62,24 @@ def execute_pipeline(
     pipeline: Pipeline, keys: RunKeys, settings: Path, work: Callable[[Orchestrator], RunResult], *, json: bool
 ) -> ExitCode:
     """Do the work, and print its summary or what stopped it. `settings` is the file, for messages."""
+    failure: ExportFailedError | None = None
     try:
         with _audit_database(pipeline.settings.landscape) as db:
             with stop_requested() as is_stopped, run_display(is_stopped) as observer:
-                result = work(Orchestrator(db, pipeline, keys, observer, known_as=str(settings)))
+                try:
+                    result = work(Orchestrator(db, pipeline, keys, observer, known_as=str(settings)))
+                except ExportFailedError as error:
+                    failure, result = error, error.result
             url = db.url if pipeline.settings.landscape.enabled else "none (landscape.enabled: false)"
     except EXPECTED as error:
         report(error)
         return ExitCode.FAILED
     typer.echo(jsonlib.dumps(summary_as_data(result, url), indent=2) if json else summary_as_text(result, url))
+    if failure is not None:
+        report(failure)
     if result.differences:
         typer.echo(f"error: {result.differences:,} answers differ from those of the recorded run", err=True)
-        return ExitCode.FAILED
-    return ExitCode.DONE
+    return ExitCode.FAILED if failure is not None or result.differences else ExitCode.DONE
 
 
 def report(error: BaseException) -> None:

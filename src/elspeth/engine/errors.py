@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from elspeth.contracts.plugins import PluginError
+
+if TYPE_CHECKING:
+    from elspeth.engine.result import RunResult
 
 __all__ = ["AccountingError", "ExportFailedError", "ResumeError", "RunInterruptedError", "blame"]
 
@@ -12,7 +17,12 @@ class AccountingError(Exception):
 
 
 class ExportFailedError(Exception):
-    """The run is complete and recorded, and its export could not be written."""
+    """The run is complete and recorded, and its export could not be written. `result` is the summary of the run."""
+
+    def __init__(self, result: RunResult, reason: BaseException) -> None:
+        problem = str(reason) or "interrupted"
+        super().__init__(f"run {result.run_id} is complete, but cannot be exported: {problem}")
+        self.result = result
 
 
 class RunInterruptedError(Exception):

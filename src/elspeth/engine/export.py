@@ -6,12 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from elspeth.contracts.enums import ExportStatus
-from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export.files import ExportFormat, write_export
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.settings.model import ExportSettings
-from elspeth.engine.errors import ExportFailedError
-from elspeth.evidence.errors import EvidenceError
 from elspeth.evidence.keys import Signer
 
 __all__ = ["export_after_run"]
@@ -27,9 +25,10 @@ def export_after_run(
     signer: Signer | None,
     progress: Callable[[int], None] | None,
 ) -> int:
-    """Write the export and record how it went; the number of records. ExportFailedError when it cannot be written.
+    """Write the export, record how it went, and return the number of records.
 
-    A crash leaves the status pending: the run itself is complete, and can be exported again.
+    Raises what `write_export` raises. A crash leaves the status pending: the run itself is complete, and can be
+    exported again.
     """
     recorder = LandscapeRecorder(db)
     recorder.set_export_status(run_id, ExportStatus.PENDING, export_format=export.format, export_sink=export.sink)
@@ -46,8 +45,6 @@ def export_after_run(
         )
     except BaseException as error:
         recorder.set_export_status(run_id, ExportStatus.FAILED, error=f"{type(error).__name__}: {error}")
-        if isinstance(error, OSError | LandscapeError | EvidenceError):
-            raise ExportFailedError(f"run {run_id} is complete, but cannot be exported: {error}") from error
         raise
     recorder.set_export_status(run_id, ExportStatus.COMPLETED)
     return records

@@ -17,7 +17,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from elspeth.engine.calls.caller import Outside
 from elspeth.engine.calls.outside import outside_of
 from elspeth.engine.calls.verify import VerifyCaller
 from elspeth.engine.checkpoints import GROUP_ROWS, Checkpoints
-from elspeth.engine.errors import AccountingError, ResumeError, RunInterruptedError, blame
+from elspeth.engine.errors import AccountingError, ExportFailedError, ResumeError, RunInterruptedError, blame
 from elspeth.engine.export import export_after_run
 from elspeth.engine.flow import Flow
 from elspeth.engine.pipeline import Pipeline
@@ -47,11 +47,13 @@ from elspeth.engine.result import Ending, Progress, RunResult, count_by_outcome,
 from elspeth.engine.resumption import rows_after, take_up
 from elspeth.engine.sinks import SinkSet
 from elspeth.engine.start import Start, begin
+from elspeth.evidence.errors import EvidenceError
 from elspeth.plugins.base import Source
 
 __all__ = ["Observer", "Orchestrator"]
 
 _DEFECTS = (AccountingError, AuditIntegrityError)  # to go on would only meet them again
+_EXPORT_FAILURES = (AuditIntegrityError, EvidenceError, LandscapeError, SQLAlchemyError, OSError, KeyboardInterrupt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +124,7 @@ class Orchestrator:
         except BaseException as error:
             self._record_stop(run_id, sinks, loading, error)
             raise
-        return self._result(run_id, self._export(run_id), outside)
+        return self._exported(self._result(run_id, outside))
 
     def _load(self, start: Start, sinks: SinkSet, outside: Outside | None, loading_id: str) -> None:
         """Take the rows of the source through the pipeline, from where the run stands to the last one."""
@@ -210,35 +212,35 @@ class Orchestrator:
         if can_go_on and self._rows:
             error.add_note(f"To go on from row {self._rows:,}: elspeth resume {run_id} -s {self._known_as} --execute")
 
-    def _export(self, run_id: str) -> tuple[str, int] | None:
-        """Export the run if the settings ask for it; where to, and how many records."""
+    def _exported(self, result: RunResult) -> RunResult:
+        """Export the run if the settings ask for it. ExportFailedError has the summary of the run all the same."""
         export = self._pipeline.settings.landscape.export
         if not export.enabled or export.sink is None:
-            return None
+            return result
         # A bag never replaces another: its name may hold the run.
-        path = str(self._pipeline.settings.sinks[export.sink].options["path"]).replace("{run_id}", run_id)
-        records = export_after_run(
-            self._db,
-            run_id,
-            export,
-            path,
-            signing_key=self._keys.signing_key,
-            signer=self._keys.bag_signer,
-            progress=self._observer.on_exported,
-        )
-        return path, records
+        path = str(self._pipeline.settings.sinks[export.sink].options["path"]).replace("{run_id}", result.run_id)
+        try:
+            records = export_after_run(
+                self._db,
+                result.run_id,
+                export,
+                path,
+                signing_key=self._keys.signing_key,
+                signer=self._keys.bag_signer,
+                progress=self._observer.on_exported,
+            )
+        except _EXPORT_FAILURES as error:
+            raise ExportFailedError(result, error) from error
+        return replace(result, export_path=path, exported_records=records)
 
-    def _result(self, run_id: str, exported: tuple[str, int] | None, outside: Outside | None) -> RunResult:
+    def _result(self, run_id: str, outside: Outside | None) -> RunResult:
         by_sink, by_outcome = count_by_sink(self._endings), count_by_outcome(self._endings)
-        path, records = exported or (None, None)
         return RunResult(
             run_id=run_id,
             rows=self._rows,
             rows_by_sink={name: by_sink[name] for name in self._pipeline.sinks},
             failed=by_outcome[RowOutcome.FAILED],
             quarantined=by_outcome[RowOutcome.QUARANTINED],
-            export_path=path,
-            exported_records=records,
             differences=outside.caller.difference_count
             if outside and isinstance(outside.caller, VerifyCaller)
             else None,

@@ -36,8 +36,8 @@ class RunResult:
     rows_by_sink: Mapping[str, int]
     failed: int
     quarantined: int
-    export_path: str | None
-    exported_records: int | None
+    export_path: str | None = None
+    exported_records: int | None = None
     differences: int | None = None
 
 
