@@ -1,6 +1,7 @@
 """Sessions of the project; `nox --list` prints them with their help."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -117,3 +118,42 @@ def bench(session: nox.Session) -> None:
     install(session, "test", project=(".[postgres,parquet,timestamp,llm]",))
     session.run("python", "-m", "benchmarks.speed", *session.posargs)
     session.run("python", "-m", "benchmarks.memory")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Check, build and tag the release that is named, as in `nox -s release -- 0.2.0`. Publishes nothing."""
+    if len(session.posargs) != 1:
+        session.error("name the version: nox -s release -- 0.2.0")
+    version = session.posargs[0]
+    refuse_unfinished(session, version)
+    session.run(sys.executable, "-m", "nox", external=True)
+    install(session, "release")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    session.install("--force-reinstall", *map(str, Path("dist").glob("*.whl")))
+    session.run("elspeth", "run", "-s", "examples/audit_export/settings.yaml", "--execute")
+    session.run("git", "tag", "--annotate", f"v{version}", "--message", f"elspeth {version}", external=True)
+    session.log(f"tagged v{version}; to publish: git push origin v{version}, and upload dist/")
+
+
+def refuse_unfinished(session: nox.Session, version: str) -> None:
+    """End the session, with every reason at once, if this tree cannot become the release."""
+    lines = Path("CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    reasons = {
+        "the tree has changes that are not committed": bool(git("status", "--porcelain")),
+        f"src/elspeth/__init__.py does not say {version}": f'__version__ = "{version}"'
+        not in Path("src/elspeth/__init__.py").read_text(encoding="utf-8"),
+        f"CHANGELOG.md has no section '## {version} (YYYY-MM-DD)'": not any(
+            re.fullmatch(rf"## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)", line) for line in lines
+        ),
+        f"the tag v{version} exists": bool(git("tag", "--list", f"v{version}")),
+    }
+    if found := [reason for reason, applies in reasons.items() if applies]:
+        session.error(f"{version} cannot be released: {'; '.join(found)}")
+
+
+def git(*arguments: str) -> str:
+    """Return what git prints."""
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout
