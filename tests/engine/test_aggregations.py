@@ -45,6 +45,11 @@ END = ("completed", "end_of_source", "the source has no more rows")
             [10, 5],
             [("completed", "condition", "row['batch_count'] >= 4", 4), (*END, 1)],
         ),
+        (
+            {"condition": "row['batch_age_seconds'] >= 3"},
+            [6, 9],
+            [("completed", "condition", "row['batch_age_seconds'] >= 3", 3), (*END, 2)],
+        ),
         ({"timeout_seconds": 2}, [3, 7, 5], [*[("completed", "timeout", "timeout_seconds=2", 2)] * 2, (*END, 1)]),
     ],
 )

@@ -98,6 +98,20 @@ def test_branches_meet_as_policy_and_merge_say(tmp_path: Path, join: dict[str, o
     assert {state["output_hash"] for state in states} <= {stable_hash(expected)}
 
 
+def test_the_merged_token_goes_on_behind_the_last_visit_of_the_longest_branch(tmp_path: Path) -> None:
+    plugins = [{"plugin": "mark", "branch": "a", "options": {"field": field}} for field in ("one", "two", "three")]
+    settings = forked(tmp_path, [{"id": 1}], fork_to=["a", "b"], row_plugins=plugins, coalesce=[JOIN])
+    _, records = run_graph(tmp_path, settings)
+    (merged,) = [token for token in records["token"] if token["join_group_id"]]
+    parents = [each["parent_token_id"] for each in records["token_parent"] if each["token_id"] == merged["token_id"]]
+    visits: dict[str, set[int]] = {token["token_id"]: set() for token in records["token"]}
+    for state in records["node_state"]:
+        visits[state["token_id"]].add(state["step_index"])
+    assert [sorted(visits[parent]) for parent in parents] == [[2, 3, 4, 5], [2]]
+    assert sorted(visits[merged["token_id"]]) == [6]
+    assert merged["step_in_pipeline"] == 5
+
+
 def test_a_union_keeps_the_later_branch_and_says_which_fields_it_overrode(tmp_path: Path) -> None:
     plugins = [{"plugin": "mark", "branch": name, "options": {"field": "m", "value": name}} for name in ("a", "b")]
     settings = forked(tmp_path, [{"id": 1}], fork_to=["b", "a"], row_plugins=plugins, coalesce=[JOIN])

@@ -32,6 +32,7 @@ from elspeth.engine.result import RunResult
 from elspeth.engine.sinks import SinkSet
 from elspeth.plugins.files import StagedFile
 from elspeth.plugins.sinks.database import PUBLICATIONS, DatabaseSink
+from elspeth.plugins.sources.csv import CsvSource
 from elspeth.plugins.spool import RowSpool
 from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
 from tests.engine.graphs import PLUGINS, Ticks
@@ -252,6 +253,22 @@ def test_other_settings_are_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_
         f"run {run_id} began with other settings or plugins: gates[0].condition, retry.max_attempts; resume it with "
         "those that it began with, or run the pipeline anew"
     )
+
+
+def test_other_versions_of_plugins_are_not_gone_on_with(
+    stopped: tuple[Pipeline, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, run_id = stopped
+    with monkeypatch.context() as patch:
+        patch.setattr(CsvSource, "plugin_version", "9.9.9")
+        with pytest.raises(ResumeError) as caught:
+            work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
+    assert str(caught.value) == (
+        f"run {run_id} began with other settings or plugins: plugin csv was 1.0.0 and is 9.9.9; resume it with those "
+        "that it began with, or run the pipeline anew"
+    )
+    work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
+    assert_sound(trail(tmp_path), status="completed", resumed=True)
 
 
 def test_staged_rows_that_were_altered_are_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:

@@ -1,19 +1,25 @@
 """Rows that are on their way side by side."""
 
+import concurrent.futures
+import threading
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from elspeth.contracts.enums import RoutingMode
+from elspeth.contracts.plugins import JsonObject, Row, RowError
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine import walks as walks_module
 from elspeth.engine.calls.exchange import Exchange
 from elspeth.engine.flow import Flow
 from elspeth.engine.tokens import Branch, Token
 from elspeth.engine.walks import Walks
+from tests.engine.drawn import AskTransform
+from tests.engine.graphs import graph_settings, run_graph
 
 ASK: Place = ("row_plugins", 0)
 BRANCH = Branch(name="a", group="g", join=("coalesce", 0))
@@ -47,6 +53,49 @@ class Queue:
     def __init__(self, step: Asking) -> None:
         self.asking = {ASK: step}
         self.queue: deque[tuple[Token, Wire]] = deque()
+
+
+class CountedTransform(AskTransform):
+    """Counts the rows that have been asked about and are not answered yet; answers only while the run waits."""
+
+    name = "counted"
+    waiting = threading.Event()
+    under_way = 0
+    most = 0
+
+    def request(self, row: Row) -> JsonObject | RowError:
+        """Count a row in."""
+        CountedTransform.under_way += 1
+        CountedTransform.most = max(CountedTransform.most, CountedTransform.under_way)
+        return super().request(row)
+
+    def send(self, request: JsonObject) -> JsonObject:
+        """Answer when the run has begun as many rows as it wants to."""
+        assert CountedTransform.waiting.wait(30)
+        return super().send(request)
+
+    def result(self, row: Row, response: JsonObject) -> Row | RowError:
+        """Count a row out."""
+        CountedTransform.under_way -= 1
+        return super().result(row, response)
+
+
+def test_no_more_rows_are_under_way_than_four_for_each_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(*arguments: Any, **options: Any) -> object:  # noqa: ANN401  passed on
+        CountedTransform.waiting.set()
+        return concurrent.futures.wait(*arguments, **options)
+
+    monkeypatch.setattr(walks_module, "wait", wait)
+    monkeypatch.setattr(CountedTransform, "most", 0)
+    settings = graph_settings(
+        tmp_path,
+        [{"id": number} for number in range(40)],
+        row_plugins=[{"plugin": "counted", "options": {"field": "answer"}}],
+        concurrency={"max_workers": 2},
+    )
+    result, _ = run_graph(tmp_path, settings, CountedTransform)
+    assert result.rows_by_sink == {"out": 40}
+    assert CountedTransform.most == 8
 
 
 def test_an_answer_that_must_wait_for_its_turn_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:

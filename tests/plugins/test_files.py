@@ -99,6 +99,24 @@ def test_a_staging_file_of_which_nothing_was_recorded_is_begun_anew(tmp_path: Pa
     assert names(tmp_path) == ["out.txt"]
 
 
+def test_what_was_written_after_the_last_sync_is_cut_off_when_a_file_is_reopened(tmp_path: Path) -> None:
+    first = StagedFile(tmp_path / "out.txt")
+    first.open("run1")
+    first.write(b"recorded\n")
+    first.sync()
+    position = first.position()
+    first.write(b"a tail that no record names\n")
+    first.close()
+    second = StagedFile(tmp_path / "out.txt")
+    second.reopen("run1", position)
+    second.write(b"next\n")
+    output = second.finish("text")
+    second.publish()
+    assert (tmp_path / "out.txt").read_bytes() == b"recorded\nnext\n"
+    assert output.content_hash == hashlib.sha256(b"recorded\nnext\n").hexdigest()
+    assert output.size_bytes == 14
+
+
 def test_a_file_that_is_found_in_place_is_made_durable_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = StagedFile(tmp_path / "out.txt")
     file.open("run1")

@@ -49,6 +49,14 @@ def absorbed(recorder: LandscapeRecorder, status: str | None) -> None:
     end(recorder, "consumed_in_batch", batch_id="batch-1")
 
 
+def buffered(recorder: LandscapeRecorder) -> None:
+    """Leave the token in a batch that was completed without ending it: waiting is no end."""
+    recorder.create_batch("run", "aggregation", batch_id="batch-1")
+    recorder.add_batch_member("batch-1", "token", 0, run_id="run")
+    end(recorder, "buffered", batch_id="batch-1")
+    recorder.complete_batch("batch-1", "completed", run_id="run")
+
+
 def second_row(recorder: LandscapeRecorder) -> None:
     end(recorder)
     recorder.create_row("run", "source", 1, {}, row_id="lonely")
@@ -63,6 +71,10 @@ CONSUMED = (
     ("record", "breaches"),
     [
         (lambda _: None, ["expected a terminal outcome for every token, got none for token"]),
+        (
+            buffered,
+            ["expected a terminal outcome for every token, got none for token"],
+        ),
         (second_row, ["expected a token for every row, got none for row lonely"]),
         (
             lambda recorder: end(recorder, "forked", fork_group_id=GROUP),
@@ -92,7 +104,14 @@ CONSUMED = (
         ),
     ],
     ids=[
-        *("no outcome", "no token", "no children of a fork", "no children of an expansion", "no merge"),
+        *(
+            "no outcome",
+            "waiting in a batch",
+            "no token",
+            "no children of a fork",
+            "no children of an expansion",
+            "no merge",
+        ),
         *("absorbed", "absorbed by a failed batch", "absorbed by no batch", "open", "pending"),
     ],
 )

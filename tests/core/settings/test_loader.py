@@ -142,6 +142,13 @@ def test_the_environment_overrides_keys_at_any_depth(tmp_path: Path) -> None:
     assert settings.gates[0].name == "renamed"
 
 
+def test_an_override_behind_the_end_of_a_list_is_a_problem(tmp_path: Path) -> None:
+    assert problems(tmp_path, VALID, ELSPETH_GATES__1__NAME="second", ELSPETH_GATES__2="third") == [
+        "the environment sets ELSPETH_GATES__1__NAME: the settings have nothing at that place that could hold it",
+        "the environment sets ELSPETH_GATES__2: the settings have nothing at that place that could hold it",
+    ]
+
+
 def test_an_override_that_fits_nowhere_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, VALID, ELSPETH_CONCURENCY__MAX_WORKERS="8", ELSPETH_OUTPUT_SINK__X="1") == [
         "the environment sets ELSPETH_CONCURENCY__MAX_WORKERS: no section 'concurency'; did you mean 'concurrency'?",
