@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import CheckConstraint, MetaData, NullPool, UniqueConstraint, create_engine
 
-from elspeth.core.landscape.migration.shape import expected_shape, found_shape
+from elspeth.core.landscape.migration.shape import expected_shape, found_shape, table_names
 from elspeth_schema import EPOCH, tables
 from elspeth_schema.migrations import EPOCHS as SNAPSHOTS
 from elspeth_schema.migrations import revision
@@ -19,7 +19,7 @@ COUNTS = {1: (16, 137, 0, 10, 21), 2: (16, 138, 0, 10, 22), 3: (17, 151, 0, 10, 
 def test_a_legacy_database_has_the_tables_of_the_snapshot(name: str) -> None:
     engine = create_engine(f"sqlite:///file:{LEGACY / name}.db?mode=ro&uri=true", poolclass=NullPool)
     with engine.connect() as connection:
-        found = found_shape(connection)
+        found = found_shape(connection, table_names(connection))
     assert found == expected_shape(revision(EPOCHS[name]).metadata, engine.dialect)
     assert {table: list(shape.columns) for table, shape in found.items()} == column_order(
         revision(EPOCHS[name]).metadata

@@ -79,6 +79,42 @@ def test_other_tables_beside_ours_do_not_matter(current_url: str) -> None:
     assert verdict(current_url) == (Condition.CURRENT, EPOCH, ())
 
 
+FOREIGN_TABLES = {
+    "sqlite": (
+        "CREATE TABLE untyped (a, b DEFAULT (1), c AS (a + b))",
+        "CREATE VIRTUAL TABLE texts USING fts5(body)",
+        "CREATE INDEX ix_untyped ON untyped (a + b)",
+    ),
+    "postgresql": (
+        "CREATE TYPE pair AS (first integer, second text)",
+        "CREATE DOMAIN always_null AS pair",
+        "CREATE TABLE untyped (a pair, b xml, c point, d always_null[], e tid)",
+        "CREATE INDEX ix_untyped ON untyped (((a).second))",
+        "CREATE VIEW shown AS SELECT * FROM untyped",
+    ),
+}
+
+
+@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def test_foreign_tables_are_not_inspected_beyond_their_names(request: pytest.FixtureRequest, engine: str) -> None:
+    url: str = request.getfixturevalue(f"{engine}_url")
+    change(url, *FOREIGN_TABLES[engine])
+    kind, epoch, names = verdict(url)
+    assert (kind, epoch, "untyped" in names) == (Condition.FOREIGN, None, True)
+    with pytest.raises(ForeignDatabaseError, match="it holds other tables"):
+        LandscapeDB(url)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def test_foreign_tables_of_any_kind_may_stand_beside_ours(request: pytest.FixtureRequest, engine: str) -> None:
+    url: str = request.getfixturevalue(f"{engine}_url")
+    LandscapeDB(url).close()
+    change(url, *FOREIGN_TABLES[engine])
+    assert verdict(url) == (Condition.CURRENT, EPOCH, ())
+    for attempt in (list_runs, read):
+        attempt(url)
+
+
 def test_a_historical_database_is_older(old_database: OldDatabase) -> None:
     kind, epoch, (*_, columns) = verdict(old_database.url)
     assert (kind, epoch) == (Condition.OLDER, old_database.epoch)
@@ -165,9 +201,21 @@ ON_BOTH = {
     "CREATE INDEX mine ON rows (row_index)": "index of rows is not expected: mine row_index not unique all rows",
 }
 ON_SQLITE = {
+    "ALTER TABLE rows ADD COLUMN note": "column rows.note is not expected",
+    "CREATE INDEX mine ON rows (row_index + 1)": ("index of rows is not expected: mine expression not unique all rows"),
     "DROP TRIGGER guard_rows_update": "trigger guard_rows_update is missing",
+    "CREATE TRIGGER mine BEFORE INSERT ON artifacts BEGIN SELECT RAISE(IGNORE); END": (
+        "trigger mine on artifacts is not expected"
+    ),
 }
 ON_POSTGRESQL = {
+    "ALTER TABLE rows ADD COLUMN note POINT": "column rows.note is not expected",
+    "ALTER TABLE nodes ALTER COLUMN schema_mode TYPE XML USING NULL": (
+        "column nodes.schema_mode: expected VARCHAR(32), got an unknown type"
+    ),
+    "CREATE INDEX mine ON rows ((row_index + 1))": (
+        "index of rows is not expected: mine expression not unique all rows"
+    ),
     "ALTER TABLE rows DROP CONSTRAINT ck_rows_row_index": "check of rows is missing: ck_rows_row_index row_index >= 0",
     "ALTER TABLE rows DROP CONSTRAINT uq_rows_row_index": "unique constraint of rows is missing: run_id row_index",
     "ALTER TABLE tokens DROP CONSTRAINT fk_tokens_row_id": (
@@ -180,6 +228,24 @@ ON_POSTGRESQL = {
         "column rows.row_index: expected BIGINT NOT NULL, got BIGINT"
     ),
     "DROP TRIGGER guard_rows_row ON rows": "trigger guard_rows_row is missing",
+    (
+        "CREATE TRIGGER mine BEFORE INSERT ON artifacts FOR EACH ROW"
+        " EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+    ): "trigger mine on artifacts is not expected",
+    "CREATE RULE mine AS ON INSERT TO artifacts DO INSTEAD NOTHING": "rule mine on artifacts is not expected",
+    "ALTER TABLE artifacts ENABLE ROW LEVEL SECURITY": "row security of artifacts is not expected",
+    (
+        "CREATE OR REPLACE TRIGGER guard_rows_row BEFORE UPDATE OR DELETE ON rows FOR EACH ROW WHEN (false)"
+        " EXECUTE FUNCTION guard_rows(); ALTER TABLE rows ENABLE ALWAYS TRIGGER guard_rows_row"
+    ): "trigger guard_rows_row is switched off, or on only in part",
+    (
+        "CREATE OR REPLACE TRIGGER guard_rows_row BEFORE DELETE ON rows FOR EACH ROW EXECUTE FUNCTION guard_rows();"
+        " ALTER TABLE rows ENABLE ALWAYS TRIGGER guard_rows_row"
+    ): "trigger guard_rows_row is switched off, or on only in part",
+    (
+        "DROP TRIGGER guard_rows_row ON rows; CREATE TRIGGER guard_rows_row BEFORE UPDATE OR DELETE ON tokens"
+        " FOR EACH ROW EXECUTE FUNCTION guard_rows()"
+    ): "trigger guard_rows_row is missing",
     "ALTER TABLE rows DISABLE TRIGGER guard_rows_row": "trigger guard_rows_row is switched off, or on only in part",
     "ALTER TABLE rows ENABLE TRIGGER guard_rows_row": "trigger guard_rows_row is switched off, or on only in part",
     "CREATE OR REPLACE FUNCTION guard_rows() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'": (
@@ -201,7 +267,18 @@ def test_a_database_that_is_not_what_it_claims_to_be_has_diverged(
     change(url, statement)
     kind, epoch, (first, *more) = verdict(url)
     assert (kind, epoch, first) == (Condition.DIVERGED, EPOCH, difference)
-    assert [each for each in more if "trigger guard_checkpoints_" not in each] == []
+    explained = ("trigger guard_checkpoints_", "trigger guard_rows_row on tokens")
+    assert [each for each in more if not each.startswith(explained)] == []
+
+
+def test_triggers_on_other_tables_do_not_matter(current_url: str) -> None:
+    body = "BEGIN SELECT 1; END" if current_url.startswith("sqlite") else "FOR EACH ROW EXECUTE FUNCTION guard_rows()"
+    change(
+        current_url,
+        "CREATE TABLE customers (id INTEGER PRIMARY KEY)",
+        f"CREATE TRIGGER guard_customers BEFORE DELETE ON customers {body}",
+    )
+    assert verdict(current_url) == (Condition.CURRENT, EPOCH, ())
 
 
 @pytest.mark.parametrize(

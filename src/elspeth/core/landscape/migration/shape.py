@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import CheckConstraint, Connection, Dialect, Index, MetaData, Table, UniqueConstraint, inspect
-from sqlalchemy.engine.interfaces import ReflectedCheckConstraint, ReflectedColumn, ReflectedIndex
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.engine.interfaces import ReflectedCheckConstraint, ReflectedColumn, ReflectedIndex, TableKey
+from sqlalchemy.exc import SAWarning
+from sqlalchemy.types import NullType, TypeEngine
 
 from elspeth.core.landscape.migration.condition import condition_words
 
-__all__ = ["TableShape", "differences", "expected_shape", "found_shape"]
+__all__ = ["TableShape", "column_names", "differences", "expected_shape", "found_shape", "table_names"]
+
+_EXPRESSION = "expression"
+"""What stands for a column of an index that is none."""
 
 _Index = tuple[str, tuple[str, ...], str, str]
 """An index: its name, its columns, whether it is unique, and which rows it is for."""
@@ -34,15 +39,39 @@ def expected_shape(metadata: MetaData, dialect: Dialect) -> dict[str, TableShape
     return {table.name: _expected_table(table, dialect) for table in metadata.tables.values()}
 
 
-def found_shape(connection: Connection) -> dict[str, TableShape]:
-    """The shape of the database's tables."""
+def table_names(connection: Connection) -> frozenset[str]:
+    """Return the names of all tables in the database."""
+    return frozenset(inspect(connection).get_table_names())
+
+
+def column_names(connection: Connection, table: str) -> frozenset[str]:
+    """Return the names of a table's columns; none if there is no such table."""
+    with warnings.catch_warnings(action="ignore", category=SAWarning):  # of types that SQLAlchemy does not know
+        found = inspect(connection).get_multi_columns(filter_names=[table])
+    return frozenset(column["name"] for columns in found.values() for column in columns)
+
+
+def found_shape(connection: Connection, names: Collection[str]) -> dict[str, TableShape]:
+    """Return the shape of those of the named tables that the database has.
+
+    Other tables are not looked at: they may have columns, indexes and modules that SQLAlchemy does not know.
+    """
+    wanted = sorted(table_names(connection).intersection(names))
+    if not wanted:
+        return {}  # to SQLAlchemy no names means all
+    with warnings.catch_warnings(action="ignore", category=SAWarning):  # what it does not know is a difference
+        return _found_tables(connection, wanted)
+
+
+def _found_tables(connection: Connection, names: list[str]) -> dict[str, TableShape]:
     inspector = inspect(connection)
-    columns = inspector.get_multi_columns()
-    primary_keys = inspector.get_multi_pk_constraint()
-    foreign_keys = inspector.get_multi_foreign_keys()
-    uniques = inspector.get_multi_unique_constraints()
-    checks = inspector.get_multi_check_constraints()
-    indexes = inspector.get_multi_indexes()
+    columns = inspector.get_multi_columns(filter_names=names)
+    primary_keys = inspector.get_multi_pk_constraint(filter_names=names)
+    foreign_keys = inspector.get_multi_foreign_keys(filter_names=names)
+    uniques = inspector.get_multi_unique_constraints(filter_names=names)
+    checks = inspector.get_multi_check_constraints(filter_names=names)
+    indexes = inspector.get_multi_indexes(filter_names=names)
+    unreflected = _expression_indexes(connection, indexes)
     return {
         table: TableShape(
             columns={column["name"]: _column(column, connection.dialect) for column in columns[key]},
@@ -62,11 +91,27 @@ def found_shape(connection: Connection) -> dict[str, TableShape]:
                 _found_index(each, connection.dialect)
                 for each in indexes.get(key, ())
                 if "duplicates_constraint" not in each
-            ),
+            )
+            | {index for owner, index in unreflected if owner == table},
         )
         for key in columns
         for _, table in (key,)
     }
+
+
+def _expression_indexes(
+    connection: Connection, reflected: Mapping[TableKey, list[ReflectedIndex]]
+) -> list[tuple[str, _Index]]:
+    """Return tables with their indexes over expressions, which SQLAlchemy leaves out on SQLite."""
+    if connection.dialect.name != "sqlite":
+        return []
+    known = {each["name"] for found in reflected.values() for each in found}
+    statement = "SELECT tbl_name, name, sql LIKE 'CREATE UNIQUE%' FROM sqlite_schema WHERE type = 'index' AND sql <> ''"
+    return [
+        (table, (name, (_EXPRESSION,), _uniqueness(unique=bool(unique)), _where(None)))
+        for table, name, unique in connection.exec_driver_sql(statement)
+        if name not in known
+    ]
 
 
 def differences(expected: Mapping[str, TableShape], found: Mapping[str, TableShape]) -> list[str]:
@@ -139,7 +184,7 @@ def _found_check(check: ReflectedCheckConstraint) -> tuple[str, str]:
 
 def _found_index(index: ReflectedIndex, dialect: Dialect) -> _Index:
     where = index.get("dialect_options", {}).get(f"{dialect.name}_where")
-    columns = tuple(str(name) for name in index["column_names"])
+    columns = tuple(name or _EXPRESSION for name in index["column_names"])
     return str(index["name"]), columns, _uniqueness(unique=index["unique"]), _where(where)
 
 
@@ -167,6 +212,8 @@ def _column(column: ReflectedColumn, dialect: Dialect) -> str:
 
 def _type(kind: TypeEngine[object], dialect: Dialect, *, nullable: bool) -> str:
     """The column's type as the database names it; PostgreSQL reports FLOAT under its other name."""
+    if isinstance(kind, NullType):
+        return "an unknown type"
     name = kind.compile(dialect=dialect).partition(" COLLATE")[0]
     if dialect.name == "postgresql" and name == "FLOAT":
         name = "DOUBLE PRECISION"

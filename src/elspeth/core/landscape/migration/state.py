@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,7 +16,14 @@ from elspeth.core.landscape.migration.bookkeeping import (
     schema_migrations_table,
 )
 from elspeth.core.landscape.migration.guards import guard_differences
-from elspeth.core.landscape.migration.shape import TableShape, differences, expected_shape, found_shape
+from elspeth.core.landscape.migration.shape import (
+    TableShape,
+    column_names,
+    differences,
+    expected_shape,
+    found_shape,
+    table_names,
+)
 from elspeth_schema import EPOCH
 from elspeth_schema.migrations import revision
 from elspeth_schema.tables import metadata
@@ -68,46 +76,49 @@ def look(url: URL) -> State:
 
 def recognise(connection: Connection) -> State:
     """The state of the database; changes nothing."""
-    found = found_shape(connection)
-    if not found:
+    names = table_names(connection)
+    if not names:
         return State(kind=Condition.EMPTY)
-    history = found.get(schema_migrations_table.name)
-    if history is not None and schema_migrations_table.c.to_epoch.name in history.columns:
-        return _versioned(connection, found)
-    return _unversioned(connection, found)
+    if schema_migrations_table.c.to_epoch.name in column_names(connection, schema_migrations_table.name):
+        return _versioned(connection, names)
+    return _unversioned(connection, names)
 
 
-def _versioned(connection: Connection, found: Mapping[str, TableShape]) -> State:
+def _versioned(connection: Connection, names: AbstractSet[str]) -> State:
     epoch = connection.execute(select(func.max(schema_migrations_table.c.to_epoch))).scalar()
-    if epoch is None or epoch < FIRST_VERSIONED:
+    # SQLite keeps anything in a column of numbers.
+    if not isinstance(epoch, int) or epoch < FIRST_VERSIONED:
         wrong = [f"schema_migrations: expected an epoch from {FIRST_VERSIONED} on, got {epoch}"]
-        return State(kind=Condition.DIVERGED, versioned=True, tables=len(found), differences=tuple(wrong))
+        return State(kind=Condition.DIVERGED, versioned=True, tables=len(names), differences=tuple(wrong))
     if epoch > EPOCH:
-        return State(kind=Condition.NEWER, epoch=epoch, versioned=True, tables=len(found))
-    wrong = differences(_expected(connection, epoch), found)
+        return State(kind=Condition.NEWER, epoch=epoch, versioned=True, tables=len(names))
+    expected = _expected(connection, epoch)
+    found = found_shape(connection, expected)
+    wrong = differences(expected, found)
     if epoch == EPOCH:
-        wrong += guard_differences(connection)
+        wrong += guard_differences(connection, expected)
     if wrong:
-        return State(kind=Condition.DIVERGED, epoch=epoch, versioned=True, tables=len(found), differences=tuple(wrong))
+        return State(kind=Condition.DIVERGED, epoch=epoch, versioned=True, tables=len(names), differences=tuple(wrong))
     if epoch < EPOCH:
         return _older(connection, epoch, found, versioned=True)
-    return State(kind=Condition.CURRENT, epoch=epoch, versioned=True, tables=len(found))
+    return State(kind=Condition.CURRENT, epoch=epoch, versioned=True, tables=len(names))
 
 
-def _unversioned(connection: Connection, found: Mapping[str, TableShape]) -> State:
+def _unversioned(connection: Connection, names: AbstractSet[str]) -> State:
     """A database of the predecessor, one of ours that lost its history, or none at all."""
-    if not found.keys() >= _CORE:
-        return State(kind=Condition.FOREIGN, tables=len(found), differences=tuple(sorted(found)))
+    if not names >= _CORE:
+        return State(kind=Condition.FOREIGN, tables=len(names), differences=tuple(sorted(names)))
     expected = {epoch: _expected(connection, epoch) for epoch in range(EPOCH, 0, -1)}
+    found = found_shape(connection, set().union(*expected.values()))
     candidates = {epoch: differences(tables, found) for epoch, tables in expected.items()}
     nearest = min(candidates, key=lambda epoch: len(candidates[epoch]))
-    unknown = sorted(found.keys() - expected[nearest].keys())
+    unknown = sorted(names - expected[nearest].keys())
     if nearest <= NEWEST_UNVERSIONED and not candidates[nearest] and not unknown:
         return _older(connection, nearest, found, versioned=False)
-    if nearest == NEWEST_UNVERSIONED and found.keys() > expected[nearest].keys():
-        return State(kind=Condition.NEWER, tables=len(found), differences=tuple(unknown))
+    if nearest == NEWEST_UNVERSIONED and names > expected[nearest].keys():
+        return State(kind=Condition.NEWER, tables=len(names), differences=tuple(unknown))
     wrong = [*candidates[nearest], *(f"table {name} is not expected" for name in unknown)]
-    return State(kind=Condition.DIVERGED, epoch=nearest, tables=len(found), differences=tuple(wrong))
+    return State(kind=Condition.DIVERGED, epoch=nearest, tables=len(names), differences=tuple(wrong))
 
 
 def tables_of(epoch: int) -> MetaData:
