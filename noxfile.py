@@ -64,6 +64,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(reuse_venv=True)
+def thorough(session: nox.Session) -> None:
+    """Run the long loops, and try the laws with all their examples. Arguments go to pytest."""
+    install(session, "test", project=(".[postgres,parquet,timestamp,llm]",))
+    selected = ("-m", "thorough or law")
+    session.run("pytest", "-n", "auto", *selected, *session.posargs, env={"ELSPETH_TEST_THOROUGH": "1"})
+
+
+@nox.session(reuse_venv=True)
 def lint(session: nox.Session) -> None:
     """Check format and style."""
     install(session, "lint")

@@ -30,6 +30,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Job:
     return job
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("full", "room"),
     [("*/audit/*", 4_000_000), ("*/out/*", 20_000), ("*", 3_000_000)],
@@ -62,6 +63,7 @@ def test_a_run_stops_and_goes_on_when_there_is_room(
     assert differences(job, read_trail(job), read_trail(finished)) == []
 
 
+@pytest.mark.thorough
 def test_a_run_that_stops_before_its_first_row_is_run_anew(library: Path, tmp_path: Path) -> None:
     job = Job(directory=tmp_path / "job", rows=ROWS)
     job.write()

@@ -45,6 +45,7 @@ def test_at_each_barrier_the_trail_covers_what_is_published(
     assert harness.count.recorded > 10 * ROWS
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mode", MODES)
 def test_a_run_that_is_killed_twice_ends_as_an_undisturbed_one(
     harness: Harness, mode: str, record_property: Callable[[str, object], None]

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
 from elspeth.core.landscape.run_list import list_runs
 from tests.durability.pipeline import SINKS, Job, command, elspeth
 
@@ -74,6 +76,7 @@ def exported(run_id: str, url: str, directory: Path) -> tuple[str, int]:
     return status, rows
 
 
+@pytest.mark.thorough
 def test_two_processes_record_and_a_third_exports(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

@@ -25,6 +25,7 @@ def cluster() -> Iterator[Cluster]:
         pytest.skip(UNAVAILABLE)
 
 
+@pytest.mark.thorough
 @pytest.mark.postgres
 def test_a_run_whose_server_is_killed_twice_ends_as_an_undisturbed_one(
     cluster: Cluster, tmp_path: Path, record_property: Callable[[str, object], None]

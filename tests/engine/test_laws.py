@@ -7,7 +7,7 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.contracts.plugins import Row
@@ -16,6 +16,7 @@ from elspeth.engine.result import RunResult
 from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
 from tests.engine.graphs import run_graph, written
 from tests.engine.pipelines import Records, Settings, groups_of
+from tests.fixtures.effort import law
 
 
 def run_drawn(directory: Path, chosen: Settings) -> tuple[RunResult, Records]:
@@ -76,7 +77,7 @@ def by_hash(directory: Path, row_hash: str) -> Row:
     return next(row for name in ("out", *SINKS) for row in written(directory, name) if stable_hash(row) == row_hash)
 
 
-@settings(max_examples=30)
+@law(30)
 @given(data=st.data(), rows=ROWS)
 def test_rows_are_conserved_and_every_output_leads_to_its_source_rows(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[Row]
@@ -95,7 +96,7 @@ def files_of(directory: Path) -> dict[str, list[Row]]:
     return {name: written(directory, name) for name in ("out", *SINKS)}
 
 
-@settings(max_examples=20)
+@law(20)
 @given(data=st.data(), rows=ROWS, size=st.integers(1, 4), visits=st.integers(1, 20), workers=st.integers(1, 5))
 def test_outputs_do_not_depend_on_the_size_of_groups_or_the_number_of_workers(  # noqa: PLR0917  what is drawn
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[Row], size: int, visits: int, workers: int
@@ -112,7 +113,7 @@ def test_outputs_do_not_depend_on_the_size_of_groups_or_the_number_of_workers(  
     assert found[0] == found[1]
 
 
-@settings(max_examples=20)
+@law(20)
 @given(data=st.data(), rows=ROWS, workers=st.integers(1, 5))
 def test_a_replay_makes_the_same_outputs_and_asks_nobody(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[Row], workers: int

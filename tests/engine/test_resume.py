@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
@@ -38,6 +38,7 @@ from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
 from tests.engine.graphs import PLUGINS, Ticks
 from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, groups_of, outcomes, trail
 from tests.engine.test_laws import ends_of, run_drawn
+from tests.fixtures.effort import law
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # a process that is killed closes nothing
@@ -140,7 +141,7 @@ def newest(directory: Path) -> str | None:
 KILLS = st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=3)
 
 
-@settings(max_examples=30)
+@law(30)
 @given(data=st.data(), rows=ROWS, size=st.integers(1, 4), kills=KILLS)
 def test_a_run_that_is_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
     tmp_path_factory: pytest.TempPathFactory,

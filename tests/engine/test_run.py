@@ -16,6 +16,7 @@ from elspeth.engine.result import Progress
 from elspeth.plugins.base import Source, SourceOptions
 from elspeth.plugins.sinks.csv import CsvSink
 from tests.engine.pipelines import build, csv_settings, execute, groups_of, outcomes, run
+from tests.fixtures.effort import law
 
 INPUT = "id,kind\n1,x\n2,y\n3,x\n"
 
@@ -288,6 +289,7 @@ def test_rows_that_take_many_steps_are_committed_sooner(tmp_path: Path, monkeypa
 ROWS = st.lists(st.fixed_dictionaries({"id": st.sampled_from(["1", "2", "bad"]), "kind": st.sampled_from("xyz")}))
 
 
+@law(100)
 @given(rows=ROWS, group_size=st.integers(1, 4))
 def test_rows_are_conserved_whatever_the_group_size(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Row], group_size: int

@@ -65,14 +65,17 @@ def line_mutations(files: Files) -> Iterator[list[bytes]]:
             yield [*before, after[0], line, *after[1:]]
 
 
+@pytest.mark.thorough
 def test_every_change_to_a_line_is_found(signed: Files, key: PublicKey) -> None:
     check_all((with_lines(signed, lines) for lines in line_mutations(signed)), key, "lines")
 
 
+@pytest.mark.thorough
 def test_every_change_to_a_line_is_found_when_the_manifests_fit(signed: Files, key: PublicKey) -> None:
     check_all((consistent(with_lines(signed, lines)) for lines in line_mutations(signed)), key, "lines, resealed")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("half", [0, 1])
 def test_every_byte_that_is_flipped_is_found(signed: Files, key: PublicKey, half: int) -> None:
     def mutations() -> Iterator[Files]:
@@ -182,6 +185,7 @@ def test_every_change_to_a_member_of_an_archive_is_found(signed: Files, key: Pub
     print(f"members of an archive: {count:,} mutations, all found")  # noqa: T201 - the count is asked for
 
 
+@pytest.mark.thorough
 def test_every_byte_of_an_archive_that_is_flipped_is_found_or_changes_no_file(
     signed: Files, key: PublicKey, tmp_path: Path
 ) -> None:

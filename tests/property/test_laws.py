@@ -21,6 +21,7 @@ from elspeth.core.landscape.store import RecordStore
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.strategies import SHAPES, Shape, records, whole_runs
+from tests.fixtures.effort import law
 from tests.fixtures.landscapes import NewLandscape, in_memory
 
 SCHEMA = json.loads(files("elspeth_schema").joinpath("export.schema.json").read_text(encoding="utf-8"))
@@ -28,7 +29,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 Run = list[AuditRecord]
 
-few = settings(max_examples=30)
+few = law(30)
 """For laws that need a database for each example."""
 
 

@@ -21,6 +21,7 @@ from elspeth.core.landscape.exporter import LandscapeExporter
 from elspeth.core.landscape.importer import import_export
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth_schema.contracts import BatchStatus, NodeStateStatus, NodeType, RoutingMode, RowOutcome, RunStatus
+from tests.fixtures.effort import examples_of
 
 ANY = SchemaConfig.from_dict({"fields": "dynamic"})
 VALUES = st.dictionaries(st.text(max_size=3), st.none() | st.integers(-9, 9) | st.text(max_size=3), max_size=2)
@@ -184,5 +185,5 @@ class RecorderMachine(RuleBasedStateMachine):
         self.db.close()
 
 
-TestRecorderMachine = RecorderMachine.TestCase
-TestRecorderMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestRecorderMachine = pytest.mark.law(RecorderMachine.TestCase)
+TestRecorderMachine.settings = settings(max_examples=examples_of(25), stateful_step_count=25, deadline=None)

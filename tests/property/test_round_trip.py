@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.core.landscape.database import LandscapeDB
@@ -16,6 +16,7 @@ from elspeth.core.landscape.importer import import_export
 from elspeth.core.landscape.store import RecordStore
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.strategies import whole_runs
+from tests.fixtures.effort import law
 from tests.fixtures.landscapes import NewLandscape, in_memory
 
 Content = dict[str, bytes]
@@ -44,7 +45,7 @@ LOSSLESS = [ExportFormat.JSONL, ExportFormat.JSON, ExportFormat.PARQUET]
 
 @pytest.mark.parametrize("form", LOSSLESS)
 @given(run=whole_runs(), key=st.none() | st.binary(min_size=1), payloads=st.booleans())
-@settings(max_examples=25)
+@law(25)
 def test_export_of_import_of_export_is_the_export(
     form: ExportFormat, run: list[AuditRecord], key: bytes | None, payloads: bool
 ) -> None:
@@ -57,7 +58,7 @@ def test_export_of_import_of_export_is_the_export(
 @pytest.mark.postgres
 @pytest.mark.parametrize("form", LOSSLESS)
 @given(run=whole_runs())
-@settings(max_examples=10)
+@law(10)
 def test_it_is_on_the_way_through_the_other_database_too(
     on_postgresql: NewLandscape, form: ExportFormat, run: list[AuditRecord]
 ) -> None:

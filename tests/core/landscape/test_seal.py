@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, update
 
@@ -21,6 +21,7 @@ from elspeth_schema import triggers
 from elspeth_schema.contracts import AuditRecord, ExportStatus, NodeType, Run, RunStatus
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.strategies import SHAPES, whole_runs
+from tests.fixtures.effort import law
 from tests.fixtures.landscapes import NewLandscape
 
 
@@ -52,7 +53,7 @@ def fault_of(database: LandscapeDB) -> SealFault | None:
 
 
 @given(run=whole_runs())
-@settings(max_examples=20)
+@law(20)
 def test_the_seal_of_an_untouched_run_holds(new_landscape: NewLandscape, run: list[AuditRecord]) -> None:
     with new_landscape() as database:
         sealed(database, finished(run))
@@ -60,7 +61,7 @@ def test_the_seal_of_an_untouched_run_holds(new_landscape: NewLandscape, run: li
 
 
 @given(run=whole_runs(), data=st.data())
-@settings(max_examples=25)
+@law(25)
 def test_a_changed_value_is_found_and_its_record_named(
     new_landscape: NewLandscape, run: list[AuditRecord], data: st.DataObject
 ) -> None:
@@ -99,7 +100,7 @@ def test_a_changed_value_is_found_and_its_record_named(
 
 
 @given(run=whole_runs(), data=st.data())
-@settings(max_examples=15)
+@law(15)
 def test_a_deleted_record_is_found(new_landscape: NewLandscape, run: list[AuditRecord], data: st.DataObject) -> None:
     run = finished(run)
     referred = {key.record_type for record_type in RECORD_TYPES.values() for key in record_type.references}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event
 
@@ -19,6 +19,7 @@ from elspeth.engine.calls.exchange import Attempt, Exchange
 from elspeth.engine.calls.replay import ReplayCaller
 from tests.engine.calls.asking import Oracle
 from tests.engine.calls.recorded import ERROR, RUN_ID, Asked, record_asking
+from tests.fixtures.effort import law
 
 ASKED: JsonObject = {"asked": "whither"}
 ORACLE = Oracle.of([])
@@ -90,7 +91,7 @@ def test_what_was_asked_again_is_answered_in_the_recorded_order(db: LandscapeDB,
     assert failure(answers(caller, 0))["exception"] == "run asking has no recorded answer to this request"
 
 
-@settings(max_examples=25)  # each makes a database
+@law(25)
 @given(st.lists(st.integers(min_value=0, max_value=4000), min_size=1, max_size=30))
 def test_every_recorded_answer_is_found_in_whatever_order_it_is_asked_for(rows: list[int]) -> None:
     counts = Counter(rows)

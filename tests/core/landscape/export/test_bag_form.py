@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from sqlalchemy import insert
 
 from elspeth.core.landscape.database import LandscapeDB
@@ -24,6 +24,7 @@ from elspeth.evidence.procedure import Verdict
 from elspeth.evidence.verify import verify_bag
 from elspeth_schema.contracts import AuditRecord, Run, RunStatus
 from elspeth_schema.strategies import whole_runs
+from tests.fixtures.effort import law
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.rich_run import recorded, rich_run
 
@@ -65,7 +66,7 @@ def test_its_records_are_those_of_an_export_each_with_a_salt(landscape: Landscap
 
 
 @given(run=whole_runs())
-@settings(max_examples=25)
+@law(25)
 def test_every_line_of_a_generated_run_passes_the_procedure(run: list[AuditRecord]) -> None:
     first, *others = run
     assert isinstance(first, Run)

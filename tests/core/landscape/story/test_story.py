@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event, insert
 
@@ -26,6 +26,7 @@ from elspeth_schema.contracts import AuditRecord, Row, RowOutcome
 from elspeth_schema.strategies import whole_runs
 from elspeth_schema.tables import token_parents_table
 from tests.fixtures import told_run
+from tests.fixtures.effort import law
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.records import record_graph
 from tests.fixtures.told_run import ROWS, ToldRun, record_told_run
@@ -63,7 +64,7 @@ def story_or_refusal(trail: Trail, row_index: int) -> RowStory | str:
 
 
 @given(run=whole_runs())
-@settings(max_examples=50)
+@law(50)
 def test_explain_database_equals_explain_export_for_generated_runs(run: list[AuditRecord]) -> None:
     with in_memory() as db:
         RecordStore(db).add(*run)
