@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hmac
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import rfc8785
 
+from elspeth.evidence import reader
 from elspeth.evidence.bag import RunFacts, write_bag
 from elspeth.evidence.keys import PublicKey, Signer
 from elspeth.evidence.procedure import StepResult, Verification
@@ -174,8 +174,9 @@ class MemoryFiles(BagFiles):
         super().__init__(Path("bag"), {name: len(content) for name, content in contents.items()})
         self._contents = contents
 
-    def _open(self, name: str) -> IO[bytes]:
-        return io.BytesIO(self._contents[name])
+    def _blocks(self, name: str) -> Iterator[bytes]:
+        content = self._contents[name]
+        return (content[start : start + reader._BLOCK] for start in range(0, len(content), reader._BLOCK))
 
 
 def contents(path: Path) -> dict[str, bytes]:

@@ -1,24 +1,24 @@
 """The files of a bag, from a directory or a zip archive, read so that no content can do harm.
 
-Refused: symbolic links, anything that is no plain file, names that lead out of the bag or occur twice, encrypted
-members, and archives that are much larger inside than outside.
+Refused: symbolic links, anything that is no plain file, archives that two programs could read differently, and those
+that are much larger inside than outside.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import zipfile
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 from elspeth.evidence.errors import EvidenceError, shown
 from elspeth.evidence.layout import BAGIT
+from elspeth.evidence.zip_archive import Member, member_blocks, read_members
 
 __all__ = ["MAX_DOCUMENT", "BagFiles", "looks_like_bag", "open_bag"]
 
@@ -37,8 +37,10 @@ MAX_UNPACKED = 1 << 30
 _BLOCK = 1 << 20
 """Bytes read at once."""
 
-_UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-"""What reading a damaged archive may raise."""
+_ZIP_MARK = b"PK\x03\x04"
+
+_UNREADABLE = (OSError, ValueError, zlib.error)
+"""What reading a damaged file may raise."""
 
 
 class BagFiles(ABC):
@@ -53,9 +55,7 @@ class BagFiles(ABC):
         if name not in self.sizes:
             raise EvidenceError(name, "expected this file, got none")
         try:
-            with self._open(name) as file:
-                while block := file.read(_BLOCK):
-                    yield block
+            yield from self._blocks(name)
         except _UNREADABLE as error:
             raise EvidenceError(name, f"cannot be read: {_reason(error)}") from error
 
@@ -74,24 +74,27 @@ class BagFiles(ABC):
         return digest.hexdigest()
 
     @abstractmethod
-    def _open(self, name: str) -> IO[bytes]:
-        """The file, open for reading."""
+    def _blocks(self, name: str) -> Iterator[bytes]:
+        """Yield the content of a file that is there."""
 
 
 class _Directory(BagFiles):
-    def _open(self, name: str) -> IO[bytes]:
+    def _blocks(self, name: str) -> Iterator[bytes]:
         # The name was a plain file when the directory was listed; if it is a link by now, it is not followed.
-        return os.fdopen(os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+        descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
 
 
 class _Archive(BagFiles):
-    def __init__(self, path: Path, archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]) -> None:
-        super().__init__(path, {name: member.file_size for name, member in members.items()})
-        self._archive = archive
+    def __init__(self, path: Path, file: BinaryIO, members: Mapping[str, Member]) -> None:
+        super().__init__(path, {name: member.size for name, member in members.items()})
+        self._file = file
         self._members = members
 
-    def _open(self, name: str) -> IO[bytes]:
-        return self._archive.open(self._members[name])
+    def _blocks(self, name: str) -> Iterator[bytes]:
+        yield from member_blocks(self._file, self._members[name])
 
 
 @contextmanager
@@ -101,16 +104,22 @@ def open_bag(path: Path) -> Iterator[BagFiles]:
         yield _Directory(path, _listed(path))
         return
     try:
-        archive = zipfile.ZipFile(path)
-    except _UNREADABLE as error:
-        raise EvidenceError(str(path), f"expected a bag, a directory or zip archive: {_reason(error)}") from error
-    with archive:
-        yield _Archive(path, archive, _checked_members(archive, path))
+        file = path.open("rb")
+    except OSError as error:
+        raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
+    with file:
+        yield _Archive(path, file, _files_of_archive(file, path))
 
 
 def looks_like_bag(path: Path) -> bool:
-    """Whether the path can be a bag at all: a directory, or a file that is a zip archive."""
-    return path.is_dir() or zipfile.is_zipfile(path)
+    """Return whether the path can be a bag at all: a directory, or a file that begins as a zip archive does."""
+    if path.is_dir() or path.suffix == ".zip":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_ZIP_MARK)) == _ZIP_MARK
+    except OSError:
+        return False
 
 
 def _listed(top: Path) -> dict[str, int]:
@@ -136,45 +145,28 @@ def _listed(top: Path) -> dict[str, int]:
     return sizes
 
 
-def _checked_members(archive: zipfile.ZipFile, path: Path) -> dict[str, zipfile.ZipInfo]:
-    """The files by their names in the bag, which may stand in one directory of the archive. RFC 8493, section 4."""
-    infos = archive.infolist()
-    if len(infos) > MAX_FILES:
-        raise EvidenceError(str(path), f"expected at most {MAX_FILES:,} files, got {len(infos):,}")
-    members: dict[str, zipfile.ZipInfo] = {}
-    for info in infos:
-        _check_member(info)
-        if info.is_dir():
-            continue
-        if info.filename in members:
-            raise EvidenceError(shown(info.filename), "expected each file once in the archive, got it again")
-        members[info.filename] = info
-    size, limit = path.stat().st_size, max(MAX_UNPACKED, MAX_FACTOR * path.stat().st_size)
-    unpacked = sum(info.file_size for info in members.values())
-    if unpacked > limit or sum(info.compress_size for info in members.values()) > size:
+def _files_of_archive(file: BinaryIO, path: Path) -> dict[str, Member]:
+    """Return the files by their names in the bag, which may stand in one directory of the archive.
+
+    RFC 8493, section 4.
+    """
+    try:
+        size = os.fstat(file.fileno()).st_size
+        members = read_members(file, size, str(path), most=MAX_FILES)
+    except OSError as error:
+        raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
+    limit, unpacked = max(MAX_UNPACKED, MAX_FACTOR * size), sum(member.size for member in members)
+    if unpacked > limit:
         raise EvidenceError(str(path), f"expected at most {limit:,} bytes in this archive, got {unpacked:,}")
-    top = _top_directory(members)
-    return {name.removeprefix(top): info for name, info in members.items()}
+    top = _top_directory([member.name for member in members])
+    return {member.name.removeprefix(top): member for member in members}
 
 
-def _check_member(info: zipfile.ZipInfo) -> None:
-    # `filename` ends at a NUL in the name as it is stored, which another program may not do.
-    name = info.orig_filename
-    parts = name.removesuffix("/").split("/")
-    if "\\" in name or "\x00" in name or ":" in name or any(part in {"", ".", ".."} for part in parts):
-        raise EvidenceError(shown(name), "expected a name inside the bag, got one that leads elsewhere")
-    kind = stat.S_IFMT(info.external_attr >> 16)
-    if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
-        raise EvidenceError(shown(name), "expected plain files and directories only, got a link or device")
-    if info.flag_bits & 1 or info.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-        raise EvidenceError(shown(name), "expected it stored or deflated, got it encrypted or in another compression")
-
-
-def _top_directory(members: Mapping[str, zipfile.ZipInfo]) -> str:
-    if BAGIT in members or not members:
+def _top_directory(names: Sequence[str]) -> str:
+    if BAGIT in names or not names:
         return ""
-    top = min(members).split("/")[0] + "/"
-    return top if all(name.startswith(top) for name in members) else ""
+    top = min(names).split("/")[0] + "/"
+    return top if all(name.startswith(top) for name in names) else ""
 
 
 def _reason(error: BaseException) -> str:
