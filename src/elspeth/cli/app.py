@@ -6,12 +6,10 @@ Data goes to standard output; progress, verdicts and errors go to standard error
 
 from __future__ import annotations
 
-import gc
-import sys
-from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from elspeth import __version__
 from elspeth.cli.commands import (
@@ -28,12 +26,27 @@ from elspeth.cli.commands import (
     verify,
 )
 from elspeth.cli.commands import run as run_command
+from elspeth.cli.failures import failures_reported
 
-__all__ = ["main", "run"]
+__all__ = ["command"]
 
-_OBJECTS_BETWEEN_COLLECTIONS = 50_000
+
+class Program(TyperGroup):
+    """A group of commands that all end with one message and one exit code, whatever stops them."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  as in the base class
+        """Parse the options of the program itself; `--help` and `--version` end here."""
+        with failures_reported():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  as in the base class, whose context has a private type
+        """Invoke the command that the context names."""
+        with failures_reported(ctx):
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
+    cls=Program,
     name="elspeth",
     help="Run pipelines whose every decision is recorded, and look at what was recorded.",
     no_args_is_help=True,
@@ -71,18 +84,4 @@ def _root(
     """Options of the program itself; `version` is dealt with by its callback."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code: 0 done, 1 failed, 2 usage or settings error."""
-    command = typer.main.get_command(app)
-    try:
-        command(args=None if argv is None else list(argv), prog_name="elspeth")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
-
-
-def run() -> None:
-    """The console script."""
-    # Looking for garbage among modules, at every 700 new objects, would take a tenth of the time that a command starts.
-    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS)
-    sys.exit(main())
+command = typer.main.get_command(app)

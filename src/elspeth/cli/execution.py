@@ -1,4 +1,4 @@
-"""What the commands that run pipelines share: from a settings file to a summary, or to the reason why there is none."""
+"""What the commands that run pipelines share: from a settings file to a summary."""
 
 from __future__ import annotations
 
@@ -9,85 +9,55 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
 
-from elspeth.cli.interrupts import stop_requested
+from elspeth.cli.exit_code import ExitCode
+from elspeth.cli.failures import report
 from elspeth.cli.loading import load_pipeline
-from elspeth.cli.options import ExitCode
 from elspeth.cli.progress import run_display
+from elspeth.cli.signals import stop_requested
 from elspeth.cli.summary import summary_as_data, summary_as_text
-from elspeth.contracts.errors import AuditIntegrityError
-from elspeth.contracts.plugins import PluginError
-from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.engines import parsed_url, shown
-from elspeth.core.payload_store import IntegrityError
-from elspeth.core.settings import SettingsError
 from elspeth.core.settings.model import LandscapeSettings
-from elspeth.engine.errors import AccountingError, ExportFailedError, ResumeError, RunInterruptedError
+from elspeth.engine.errors import ExportFailedError, RunInterruptedError
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.preflight import RunKeys, keys_for_run
 from elspeth.engine.result import RunResult
-from elspeth.plugins.manager import PluginRegistrationError
 from elspeth_schema import EPOCH
 
-__all__ = ["EXPECTED", "execute_pipeline", "prepare", "report"]
-
-EXPECTED = (
-    PluginError,
-    LandscapeError,
-    AuditIntegrityError,
-    AccountingError,
-    IntegrityError,
-    ResumeError,
-    RunInterruptedError,
-    SQLAlchemyError,
-    OSError,
-    KeyboardInterrupt,
-)
-"""What may stop a run. Each has a message for the person who started it."""
+__all__ = ["execute_pipeline", "prepare"]
 
 
 def prepare(path: Path, *, no_dotenv: bool) -> tuple[Pipeline, RunKeys]:
-    """The pipeline and the keys that its run needs; ends the command for settings that cannot be run."""
-    try:
-        loaded = load_pipeline(path, no_dotenv=no_dotenv)
-        return loaded.pipeline, keys_for_run(loaded.pipeline.settings, loaded.environ, source=str(path))
-    except (SettingsError, PluginRegistrationError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(ExitCode.USAGE) from error
+    """Return the pipeline and the keys that its run needs; raises what `load_pipeline` and `keys_for_run` raise."""
+    loaded = load_pipeline(path, no_dotenv=no_dotenv)
+    return loaded.pipeline, keys_for_run(loaded.pipeline.settings, loaded.environ, source=str(path))
 
 
 def execute_pipeline(
     pipeline: Pipeline, keys: RunKeys, settings: Path, work: Callable[[Orchestrator], RunResult], *, json: bool
 ) -> ExitCode:
-    """Do the work, and print its summary or what stopped it. `settings` is the file, for messages."""
+    """Do the work and print its summary. `settings` is the file, for messages."""
     failure: ExportFailedError | None = None
-    try:
-        with _audit_database(pipeline.settings.landscape) as db:
-            with stop_requested() as is_stopped, run_display(is_stopped) as observer:
-                try:
+    with _audit_database(pipeline.settings.landscape) as db:
+        with stop_requested() as request:
+            try:
+                with run_display(request) as observer:
                     result = work(Orchestrator(db, pipeline, keys, observer, known_as=str(settings)))
-                except ExportFailedError as error:
-                    failure, result = error, error.result
-            url = db.url if pipeline.settings.landscape.enabled else "none (landscape.enabled: false)"
-    except EXPECTED as error:
-        report(error)
-        return ExitCode.FAILED
+            except ExportFailedError as error:
+                failure, result = error, error.result
+            except RunInterruptedError as error:
+                # The message says how to go on; the code, what stopped the run.
+                report(error)
+                raise typer.Exit(request.exit_code) from error
+        url = db.url if pipeline.settings.landscape.enabled else "none (landscape.enabled: false)"
     typer.echo(jsonlib.dumps(summary_as_data(result, url), indent=2) if json else summary_as_text(result, url))
     if failure is not None:
         report(failure)
     if result.differences:
         typer.echo(f"error: {result.differences:,} answers differ from those of the recorded run", err=True)
     return ExitCode.FAILED if failure is not None or result.differences else ExitCode.DONE
-
-
-def report(error: BaseException) -> None:
-    """Print why a command failed, and what it leaves behind."""
-    message = "interrupted" if isinstance(error, KeyboardInterrupt) else str(getattr(error, "orig", None) or error)
-    typer.echo(f"error: {message}", err=True)
-    for note in getattr(error, "__notes__", ()):
-        typer.echo(note, err=True)
 
 
 @contextmanager

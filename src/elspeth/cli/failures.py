@@ -1,37 +1,102 @@
-"""Failures that users can do something about: one message, no traceback."""
+"""What may stop a command, and is no defect of ours: one message, one exit code, no traceback.
+
+`Program` applies this to every command, so that commands catch no error only to report it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+import traceback as tracebacks
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import typer
 
-from elspeth.cli.options import ExitCode
+from elspeth.cli.exit_code import ExitCode
+from elspeth.cli.signals import Stopped
+from elspeth.cli.streams import is_broken, silence
 
-__all__ = ["failures_reported"]
+__all__ = ["FORESEEN", "failures_reported", "report", "tracebacks_wanted"]
+
+FORESEEN: Mapping[str, ExitCode] = {
+    "builtins.KeyboardInterrupt": ExitCode.INTERRUPTED,
+    "builtins.MemoryError": ExitCode.FAILED,
+    "builtins.OSError": ExitCode.FAILED,
+    "concurrent.futures.process.BrokenProcessPool": ExitCode.FAILED,
+    "elspeth.contracts.plugins.PluginError": ExitCode.FAILED,
+    "elspeth.core.landscape.errors.LandscapeError": ExitCode.FAILED,
+    "elspeth.core.payload_store.IntegrityError": ExitCode.FAILED,
+    "elspeth.core.settings.problems.SettingsError": ExitCode.USAGE,
+    "elspeth.engine.errors.AccountingError": ExitCode.FAILED,
+    "elspeth.engine.errors.ExportFailedError": ExitCode.FAILED,
+    "elspeth.engine.errors.ResumeError": ExitCode.FAILED,
+    "elspeth.evidence.errors.EvidenceError": ExitCode.FAILED,
+    "elspeth.evidence.errors.KeyFileError": ExitCode.USAGE,
+    "elspeth.plugins.manager.PluginRegistrationError": ExitCode.USAGE,
+    "elspeth_schema.checks.AuditIntegrityError": ExitCode.FAILED,
+    "psycopg.Error": ExitCode.FAILED,
+    "sqlalchemy.exc.SQLAlchemyError": ExitCode.FAILED,
+    "sqlite3.Error": ExitCode.FAILED,
+}
+"""The code for each error and its subclasses, by name: importing them all would slow down every start."""
+
+_WANTED = "elspeth.tracebacks"
 
 
 @contextmanager
-def failures_reported() -> Iterator[None]:
-    """End the command with exit code 1 and a message if the block fails in a way that is no bug of ours."""
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415  start time
-
-    from elspeth.contracts.errors import AuditIntegrityError  # noqa: PLC0415
-    from elspeth.core.landscape.database import LandscapeError  # noqa: PLC0415
-
+def failures_reported(ctx: typer.Context | None = None) -> Iterator[None]:
+    """Turn a foreseen error into a message on standard error and `typer.Exit`; a defect is raised as it is."""
     try:
         yield
-    except (LandscapeError, AuditIntegrityError, SQLAlchemyError, OSError) as error:
-        typer.echo(f"error: {_message(error)}", err=True)
-        raise typer.Exit(ExitCode.FAILED) from error
+        # Here, because Python reports what it cannot write at its end in words of its own.
+        sys.stdout.flush()
+    except BaseException as error:
+        code = _code_of(error)
+        if code is None:
+            raise
+        if isinstance(error, BrokenPipeError) and is_broken(sys.stdout):
+            # The reader, such as `head`, has what it wants.
+            silence(sys.stdout)
+            raise typer.Exit(ExitCode.BROKEN_PIPE) from error
+        report(error, traceback=ctx is not None and tracebacks_wanted(ctx))
+        raise typer.Exit(code) from error
 
 
-def _message(error: Exception) -> str:
-    driver_error = getattr(error, "orig", None)
-    if driver_error is not None:
+def tracebacks_wanted(ctx: typer.Context, wanted: bool | None = None) -> bool:  # noqa: FBT001  typer passes the value
+    """Return whether `--traceback` was given to the command of the context; the callback of that option."""
+    if wanted is not None:
+        ctx.meta[_WANTED] = wanted
+    return bool(ctx.meta.get(_WANTED, False))
+
+
+def report(error: BaseException, *, traceback: bool = False) -> None:
+    """Print why a command failed and what it leaves behind, after the traceback if that is asked for."""
+    if traceback:
+        tracebacks.print_exception(error)
+    typer.echo(f"error: {_message_of(error)}", err=True)
+    for note in getattr(error, "__notes__", ()):
+        typer.echo(note, err=True)
+
+
+def _code_of(error: BaseException) -> int | None:
+    """Return the exit code for an error, None for one that is not foreseen."""
+    if isinstance(error, Stopped):
+        return error.exit_code
+    names = (f"{each.__module__}.{each.__qualname__}" for each in type(error).__mro__)
+    return next((FORESEEN[name] for name in names if name in FORESEEN), None)
+
+
+def _message_of(error: BaseException) -> str:
+    cause = getattr(error, "orig", None)
+    if isinstance(cause, BaseException):
         # SQLAlchemy's own message holds the statement with its values, which may be protected.
-        return f"audit database: {driver_error}"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
+        return f"audit database: {' '.join(str(cause).split())}"
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) or "interrupted"
+    if type(error).__name__ == "BrokenProcessPool":
+        return "a worker process ended before its work did, for want of memory perhaps: use --workers 1"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__

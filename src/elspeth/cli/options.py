@@ -1,24 +1,22 @@
-"""Options that several commands have, and the exit codes that all share."""
+"""Options that several commands have."""
 
 from __future__ import annotations
 
-from enum import IntEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["ExitCode", "JsonOption", "NoDotenvOption", "SettingsOption"]
+from elspeth.cli.failures import tracebacks_wanted
 
-
-class ExitCode(IntEnum):
-    """What a command tells the shell."""
-
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
-
+__all__ = ["JsonOption", "NoDotenvOption", "SettingsOption", "TracebackOption"]
 
 SettingsOption = Annotated[Path, typer.Option("--settings", "-s", metavar="FILE", help="The settings file (YAML).")]
 NoDotenvOption = Annotated[bool, typer.Option("--no-dotenv", help="Do not read .env in the working directory.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+TracebackOption = Annotated[
+    bool,
+    typer.Option(
+        "--traceback", callback=tracebacks_wanted, help="Show where in its code a plugin failed. Shows values."
+    ),
+]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from elspeth.cli.options import ExitCode
+from elspeth.cli.exit_code import ExitCode
 
 __all__ = ["CheckOption", "SignOption", "signing_key"]
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.database import OptionalDatabaseOption, open_landscape
-from elspeth.cli.failures import failures_reported
 from elspeth.cli.options import JsonOption
 
 if TYPE_CHECKING:
@@ -41,14 +40,13 @@ def explain(
         raise typer.BadParameter("give --row or --token: either the row's position or a token's id")
     if (database is None) == (export is None):
         raise typer.BadParameter("give -d or --from: either the audit database or an export")
-    with failures_reported():
-        from elspeth.cli.story_text import story_text  # noqa: PLC0415  start time
-        from elspeth.core.landscape.story.model import story_json  # noqa: PLC0415
+    from elspeth.cli.story_text import story_text  # noqa: PLC0415  start time
+    from elspeth.core.landscape.story.model import story_json  # noqa: PLC0415
 
-        if export is not None:
-            story = _from_export(export, run, row, token)
-        else:
-            story = _from_database(database or "", run, row, token)
+    if export is not None:
+        story = _from_export(export, run, row, token)
+    else:
+        story = _from_database(database or "", run, row, token)
     typer.echo(story_json(story) if json else story_text(story))
 
 

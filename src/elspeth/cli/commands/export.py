@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.database import DatabaseOption, open_landscape
-from elspeth.cli.evidence import evidence_errors_reported
-from elspeth.cli.failures import failures_reported
 from elspeth.cli.options import JsonOption
 from elspeth.cli.record_display import record_display
 from elspeth.cli.signing_key import SignOption, signing_key
@@ -76,25 +74,24 @@ def export(
     )
     _refuse_workers(workers, by_record=include_payloads or form in (ExportFormat.CSV, ExportFormat.PARQUET))
     secret = signing_key(wanted=hmac)
-    with failures_reported(), evidence_errors_reported():
-        from elspeth.core.landscape.export.files import write_export  # noqa: PLC0415  start time
-        from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
+    from elspeth.core.landscape.export.files import write_export  # noqa: PLC0415  start time
+    from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
 
-        with open_landscape(database) as db, record_display("export") as progress, executor_of(workers) as executor:
-            run_id = resolve_run(db, run)
-            records = write_export(
-                db,
-                run_id,
-                output,
-                format=form,
-                signing_key=secret,
-                signer=_signer(key, public),
-                archive=archive,
-                stamp=_stamp(tsa),
-                include_payloads=include_payloads,
-                progress=progress,
-                executor=_sharing(executor, db, run_id),
-            )
+    with open_landscape(database) as db, record_display("export") as progress, executor_of(workers) as executor:
+        run_id = resolve_run(db, run)
+        records = write_export(
+            db,
+            run_id,
+            output,
+            format=form,
+            signing_key=secret,
+            signer=_signer(key, public),
+            archive=archive,
+            stamp=_stamp(tsa),
+            include_payloads=include_payloads,
+            progress=progress,
+            executor=_sharing(executor, db, run_id),
+        )
     _report(run_id, output, form, records, signed=hmac or key is not None, json=json)
 
 

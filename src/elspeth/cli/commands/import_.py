@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.database import DatabaseOption, database_url
-from elspeth.cli.failures import failures_reported
 from elspeth.cli.record_display import record_display
 from elspeth.cli.signing_key import CheckOption, signing_key
 from elspeth.cli.text import aligned
@@ -27,14 +26,13 @@ def import_(
 ) -> None:
     """Restore an exported run into a database that holds none. The export is verified; it is imported whole or not."""
     key = signing_key(wanted=hmac)
-    with failures_reported():
-        from elspeth.core.landscape.engines import parsed_url  # noqa: PLC0415  start time
-        from elspeth.core.landscape.importer import import_into  # noqa: PLC0415
+    from elspeth.core.landscape.engines import parsed_url  # noqa: PLC0415  start time
+    from elspeth.core.landscape.importer import import_into  # noqa: PLC0415
 
-        url = database_url(database)
-        with record_display("import") as progress:
-            summary = import_into(url, path, signing_key=key, progress=progress)
-        shown = parsed_url(url).render_as_string(hide_password=True)
+    url = database_url(database)
+    with record_display("import") as progress:
+        summary = import_into(url, path, signing_key=key, progress=progress)
+    shown = parsed_url(url).render_as_string(hide_password=True)
     records = f"{summary.record_count:,}, signatures: {_signatures(summary)}"
     typer.echo(aligned([("run", summary.run_id), ("records", records), ("audit database", shown)]))
 

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from elspeth.cli.evidence import evidence_errors_reported
 from elspeth.cli.text import aligned
 from elspeth.evidence.key_type import KeyType
 
@@ -30,10 +29,9 @@ def generate(
     ] = KeyType.ECDSA,
 ) -> None:
     """Make a key pair. A key that exists is never overwritten."""
-    with evidence_errors_reported():
-        from elspeth.evidence import keys  # noqa: PLC0415  start time
+    from elspeth.evidence import keys  # noqa: PLC0415  start time
 
-        public = keys.generate(output, key_type)
+    public = keys.generate(output, key_type)
     typer.echo(
         aligned(
             [

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.database import DatabaseOption, database_url
-from elspeth.cli.evidence import evidence_errors_reported
-from elspeth.cli.failures import failures_reported
+from elspeth.cli.exit_code import ExitCode
 from elspeth.cli.migration_display import migration_display
-from elspeth.cli.options import ExitCode, JsonOption
+from elspeth.cli.options import JsonOption
 from elspeth.cli.seals import seals_hold
 from elspeth.cli.text import aligned
 
@@ -31,11 +30,10 @@ _POLL_S = 1.0
 @app.command("status")
 def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
     """Show of which epoch the database is, how it differs, and its history. Exit code 0 if it is current or empty."""
-    with failures_reported():
-        from elspeth.cli.landscape_status import examine  # noqa: PLC0415  start time
-        from elspeth.core.landscape.migration.state import Condition  # noqa: PLC0415
+    from elspeth.cli.landscape_status import examine  # noqa: PLC0415  start time
+    from elspeth.core.landscape.migration.state import Condition  # noqa: PLC0415
 
-        found = examine(database_url(database))
+    found = examine(database_url(database))
     typer.echo(jsonlib.dumps(found.as_data(), indent=2) if json else found.as_text())
     typer.echo(found.message, err=True)
     if found.state.kind not in (Condition.CURRENT, Condition.EMPTY):
@@ -67,8 +65,7 @@ def check(
     from elspeth.core.landscape.migration.state import Condition, look  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415
 
-    with failures_reported():
-        url = parsed_url(database_url(database))
+    url = parsed_url(database_url(database))
     deadline = time.monotonic() + wait
     while True:
         try:
@@ -84,8 +81,7 @@ def check(
     unchanged = True
     # Whoever edits records drops their triggers first: then the database differs, and its seals say more.
     if seals and epoch == EPOCH:
-        with failures_reported(), evidence_errors_reported():
-            unchanged = seals_hold(url, key)
+        unchanged = seals_hold(url, key)
     if kind is not Condition.CURRENT or not unchanged:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -112,23 +108,22 @@ def migrate(
     if sum((backup is not None, no_backup, sql, dry_run)) > 1:
         raise typer.BadParameter("--backup, --no-backup, --sql and --dry-run contradict each other: give one of them")
     url = database_url(database)
-    with failures_reported():
-        from elspeth.core.landscape.engines import parsed_url, shown  # noqa: PLC0415  start time
-        from elspeth.core.landscape.migration import migrate as migration  # noqa: PLC0415
-        from elspeth.core.landscape.migration.private_copy import rehearse  # noqa: PLC0415
-        from elspeth.core.landscape.migration.script import migration_sql  # noqa: PLC0415
-        from elspeth_schema import EPOCH  # noqa: PLC0415
+    from elspeth.core.landscape.engines import parsed_url, shown  # noqa: PLC0415  start time
+    from elspeth.core.landscape.migration import migrate as migration  # noqa: PLC0415
+    from elspeth.core.landscape.migration.private_copy import rehearse  # noqa: PLC0415
+    from elspeth.core.landscape.migration.script import migration_sql  # noqa: PLC0415
+    from elspeth_schema import EPOCH  # noqa: PLC0415
 
-        name = shown(parsed_url(url))
-        if sql:
-            for line in migration_sql(url):
-                typer.echo(line)
-            return
-        with migration_display() as report:
-            if dry_run:
-                done = rehearse(url, report)
-            else:
-                done = migration.migrate(url, backup=backup, no_backup=no_backup, report=report)
+    name = shown(parsed_url(url))
+    if sql:
+        for line in migration_sql(url):
+            typer.echo(line)
+        return
+    with migration_display() as report:
+        if dry_run:
+            done = rehearse(url, report)
+        else:
+            done = migration.migrate(url, backup=backup, no_backup=no_backup, report=report)
     if not done.migrated:
         typer.echo(f"audit database {name} is of epoch {EPOCH} already: there is nothing to migrate.")
         return
@@ -155,11 +150,10 @@ def _report_migration(done: MigrationReport, heading: list[tuple[str, str]]) -> 
 @app.command("runs")
 def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
     """List the runs in the database, oldest first. Changes nothing, whatever its epoch."""
-    with failures_reported():
-        from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
-        from elspeth.core.landscape.run_list import list_runs  # noqa: PLC0415
+    from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
+    from elspeth.core.landscape.run_list import list_runs  # noqa: PLC0415
 
-        found = list_runs(database_url(database))
+    found = list_runs(database_url(database))
     columns = ("run_id", "status", "started_at", "rows", "export_status")
     table = [(run.run_id, run.status, timestamp_text(run.started_at), run.rows, run.export_status) for run in found]
     if json:

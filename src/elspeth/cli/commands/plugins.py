@@ -6,7 +6,7 @@ import json as jsonlib
 
 import typer
 
-from elspeth.cli.options import ExitCode, JsonOption
+from elspeth.cli.options import JsonOption
 
 __all__ = ["app"]
 
@@ -22,13 +22,9 @@ def _group() -> None:
 def list_plugins(*, json: JsonOption = False) -> None:
     """List the plugins that settings may name."""
     from elspeth.cli.text import aligned  # noqa: PLC0415  start time
-    from elspeth.plugins.manager import PluginManager, PluginRegistrationError  # noqa: PLC0415
+    from elspeth.plugins.manager import PluginManager  # noqa: PLC0415
 
-    try:
-        plugins = PluginManager.installed().all()
-    except PluginRegistrationError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(ExitCode.FAILED) from error
+    plugins = PluginManager.installed().all()
     columns = ("type", "name", "version", "description")
     rows = [(plugin.kind.value, plugin.name, plugin.plugin_version, plugin.description()) for plugin in plugins]
     if json:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from elspeth.cli.options import ExitCode, JsonOption, NoDotenvOption, SettingsOption
+from elspeth.cli.options import JsonOption, NoDotenvOption, SettingsOption
 
 __all__ = ["purge"]
 
@@ -25,7 +25,7 @@ def purge(
     from datetime import UTC, datetime  # noqa: PLC0415  start time
     from pathlib import Path  # noqa: PLC0415
 
-    from elspeth.cli.execution import EXPECTED, prepare, report  # noqa: PLC0415
+    from elspeth.cli.execution import prepare  # noqa: PLC0415
     from elspeth.cli.text import aligned  # noqa: PLC0415
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
     from elspeth.core.landscape.purge import plan_purge  # noqa: PLC0415
@@ -34,15 +34,11 @@ def purge(
 
     pipeline, _ = prepare(settings, no_dotenv=no_dotenv)
     kept = pipeline.settings.payload_store
-    try:
-        payloads = FilesystemPayloadStore(Path(kept.base_path))
-        with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:
-            plan = plan_purge(db, payloads, days=kept.retention_days, now=datetime.now(UTC))
-            if execute:
-                carry_out(db, payloads, plan)
-    except EXPECTED as error:
-        report(error)
-        raise typer.Exit(ExitCode.FAILED) from error
+    payloads = FilesystemPayloadStore(Path(kept.base_path))
+    with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:
+        plan = plan_purge(db, payloads, days=kept.retention_days, now=datetime.now(UTC))
+        if execute:
+            carry_out(db, payloads, plan)
     facts: dict[str, object] = {
         "last used before": plan.cutoff.isoformat(timespec="seconds"),
         "payloads": len(plan.payloads),

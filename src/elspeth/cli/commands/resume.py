@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from elspeth.cli.options import ExitCode, JsonOption, NoDotenvOption, SettingsOption
+from elspeth.cli.exit_code import ExitCode
+from elspeth.cli.options import JsonOption, NoDotenvOption, SettingsOption
 
 __all__ = ["resume"]
 
@@ -24,7 +25,7 @@ def resume(
     json: JsonOption = False,
 ) -> None:
     """Take a run that was stopped to its end: no row is lost, repeated or reordered."""
-    from elspeth.cli.execution import EXPECTED, execute_pipeline, prepare, report  # noqa: PLC0415  start time
+    from elspeth.cli.execution import execute_pipeline, prepare  # noqa: PLC0415  start time
     from elspeth.cli.resumption import stand_as_data, stand_as_text  # noqa: PLC0415
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
     from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
@@ -35,15 +36,11 @@ def resume(
     pipeline, keys = prepare(settings, no_dotenv=no_dotenv)
     if not pipeline.settings.landscape.enabled:
         raise typer.BadParameter("the settings keep no audit database (landscape.enabled: false), so no run stays")
-    try:
-        with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:
-            run_id = resolve_run(db, run)
-            if abandon:
-                give_up(db, keys, run_id)
-            stand = stand_of(db, run_id)
-    except EXPECTED as error:
-        report(error)
-        raise typer.Exit(ExitCode.FAILED) from error
+    with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:
+        run_id = resolve_run(db, run)
+        if abandon:
+            give_up(db, keys, run_id)
+        stand = stand_of(db, run_id)
     if execute:
         raise typer.Exit(execute_pipeline(pipeline, keys, settings, lambda work: work.resume(run_id), json=json))
     typer.echo(jsonlib.dumps(stand_as_data(stand), indent=2) if json else stand_as_text(stand))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.cli.options import ExitCode, JsonOption, NoDotenvOption, SettingsOption
+from elspeth.cli.exit_code import ExitCode
+from elspeth.cli.options import JsonOption, NoDotenvOption, SettingsOption
 
 if TYPE_CHECKING:
     from elspeth.engine.pipeline import Pipeline

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from elspeth.cli.options import ExitCode, NoDotenvOption, SettingsOption
+from elspeth.cli.options import NoDotenvOption, SettingsOption
 
 __all__ = ["validate"]
 
@@ -27,13 +27,7 @@ def validate(
     """Check a settings file and show its plan. Writes nothing."""
     from elspeth.cli.loading import load_pipeline  # noqa: PLC0415  start time
     from elspeth.cli.plan import plan_as_mermaid, plan_as_text  # noqa: PLC0415
-    from elspeth.core.settings import SettingsError  # noqa: PLC0415
-    from elspeth.plugins.manager import PluginRegistrationError  # noqa: PLC0415
 
-    try:
-        loaded = load_pipeline(settings, no_dotenv=no_dotenv)
-    except (SettingsError, PluginRegistrationError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(ExitCode.USAGE) from error
+    loaded = load_pipeline(settings, no_dotenv=no_dotenv)
     typer.echo(plan_as_text(loaded.pipeline) if graph is None else plan_as_mermaid(loaded.pipeline))
     typer.echo(f"{settings}: valid", err=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.cli.evidence import evidence_errors_reported
-from elspeth.cli.options import ExitCode, JsonOption
+from elspeth.cli.exit_code import ExitCode
+from elspeth.cli.options import JsonOption
 from elspeth.cli.record_display import record_display
 from elspeth.cli.signing_key import CheckOption, signing_key
 from elspeth.cli.text import aligned
@@ -49,7 +49,7 @@ def verify(
     if workers > 1 and secret is not None:
         typer.echo("error: --workers is for bags and proofs: leave it out with --hmac", err=True)
         raise typer.Exit(ExitCode.USAGE)
-    with evidence_errors_reported(), executor_of(workers) as executor:
+    with executor_of(workers) as executor:
         verification = _verification(path, key, authority, secret, executor)
     _report(verification, json=json)
     from elspeth.evidence.procedure import Verdict  # noqa: PLC0415  start time

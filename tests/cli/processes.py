@@ -1,0 +1,44 @@
+"""Commands as processes of their own, and a signal that comes to one at a moment of its processor time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["COMMAND", "signalled", "started"]
+
+_SIGNALLED = """
+import os, signal, sys
+number, moment = int(sys.argv.pop(1)), float(sys.argv.pop(1))
+signal.signal(signal.SIGPROF, lambda *_: os.kill(os.getpid(), number))
+signal.setitimer(signal.ITIMER_PROF, moment)
+from elspeth.cli import run
+try:
+    run()
+finally:
+    signal.setitimer(signal.ITIMER_PROF, 0)
+"""
+
+COMMAND = "from elspeth.cli import run; run()"
+
+
+def signalled(
+    number: signal.Signals, moment: float, *arguments: str, directory: Path, environ: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that gets a signal after so many seconds of processor time, on a machine however slow."""
+    program = [sys.executable, "-c", _SIGNALLED, str(int(number)), str(moment), *arguments]
+    return subprocess.run(
+        program, cwd=directory, env=os.environ | (environ or {}), capture_output=True, text=True, check=False
+    )
+
+
+def started(*arguments: str, directory: Path, own_group: bool = False) -> subprocess.Popen[str]:
+    """Start a command, in a process group of its own if asked; the caller waits for it."""
+    program = [sys.executable, "-c", COMMAND, *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        program, cwd=directory, stdout=pipe, stderr=pipe, text=True, process_group=0 if own_group else None
+    )

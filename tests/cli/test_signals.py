@@ -1,0 +1,239 @@
+"""Signals: the first stops a run at a safe point, the second at once; other commands end at once, without a trace."""
+
+import os
+import pty
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+from elspeth.cli.signals import Stopped, signals_raised, stop_requested
+from elspeth.contracts.plugins import InvalidRow, Row
+from elspeth.plugins.sources.csv import CsvSource
+from tests.cli.processes import signalled, started
+from tests.engine.pipelines import groups_of
+from tests.fixtures.legacy import LEGACY
+
+SETTINGS = """
+datasource: {plugin: csv, options: {path: in.csv}}
+output_sink: out
+sinks: {out: {plugin: csv, options: {path: out.csv}}}
+landscape: {url: "sqlite:///audit.db"}
+"""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+KEY = {"ELSPETH_SIGNING_KEY": "secret"}
+
+
+@pytest.fixture(autouse=True)
+def _as_on_a_terminal() -> Iterator[None]:
+    """Whoever runs the tests may ignore signals, as shells make commands in the background do."""
+    before = [
+        (number, signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL))
+        for number in SIGNALS
+    ]
+    yield
+    for number, handler in before:
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with settings and rows."""
+    monkeypatch.chdir(tmp_path)
+    Path("settings.yaml").write_text(SETTINGS)
+    write_rows(9)
+    return tmp_path
+
+
+def write_rows(count: int) -> None:
+    Path("in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(count)))
+
+
+def run_record() -> tuple[str, str, int]:
+    """The run's id, its status and the number of its rows."""
+    with closing(sqlite3.connect("audit.db")) as connection:
+        ((run_id, status),) = connection.execute("SELECT run_id, status FROM runs")
+        ((rows,),) = connection.execute("SELECT count(*) FROM rows")
+    return run_id, status, rows
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_command_that_ignores_a_signal_goes_on_ignoring_it(number: signal.Signals) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    with signals_raised(), stop_requested() as request:
+        signal.raise_signal(number)
+        assert not request()
+    assert signal.getsignal(number) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_is_noted_and_the_second_raised(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    usual = [signal.getsignal(each) for each in SIGNALS]
+    with stop_requested() as request:
+        assert (request(), request.exit_code) == (False, 0)
+        signal.raise_signal(number)
+        assert (request(), request.exit_code) == (True, 128 + number)
+        with pytest.raises(Stopped) as stopped:
+            signal.raise_signal(signal.SIGTERM)
+    assert stopped.value.exit_code == 143
+    assert [signal.getsignal(each) for each in SIGNALS] == usual
+    how = {
+        signal.SIGINT: "stopping when the rows at hand are recorded; press Ctrl-C again to stop at once\n",
+        signal.SIGTERM: "SIGTERM: stopping when the rows at hand are recorded; SIGTERM now stops at once\n",
+        signal.SIGHUP: "SIGHUP: stopping when the rows at hand are recorded; SIGTERM now stops at once\n",
+    }
+    assert capsys.readouterr() == ("", how[number])
+
+
+def test_a_terminal_that_closes_may_say_so_twice() -> None:
+    with stop_requested() as request:
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        assert request()
+    with signals_raised():
+        with pytest.raises(Stopped):
+            signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_run_that_is_asked_to_stop_keeps_what_it_has_recorded(
+    job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    read = CsvSource.read
+
+    def interrupted(source: CsvSource) -> Iterator[Row | InvalidRow]:
+        for index, row in enumerate(read(source)):
+            if index == 2:
+                signal.raise_signal(number)
+            yield row
+
+    groups_of(monkeypatch, 2)
+    monkeypatch.setattr(CsvSource, "read", interrupted)
+    assert main(["run", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 128 + number
+    run_id, status, rows = run_record()
+    assert (status, rows) == ("interrupted", 4)
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.splitlines()[1:] == [
+        f"error: run {run_id} was interrupted after 4 rows",
+        f"Rows that were recorded as written are kept in .out.csv.{run_id}.partial.",
+        f"Run {run_id} is recorded as interrupted.",
+        f"To go on from row 4: elspeth resume {run_id} -s settings.yaml --execute",
+    ]
+    assert sorted(path.name for path in job.glob("*.csv")) == ["in.csv"]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_process_that_is_stopped_at_any_moment_says_how_to_go_on(job: Path, number: signal.Signals) -> None:
+    write_rows(2000)
+    moment = random.uniform(0.2, 1.5)  # noqa: S311  not secret
+    done = signalled(number, moment, "run", "-s", "settings.yaml", "-x", "--no-dotenv", directory=job)
+    assert done.returncode in (0, 128 + number), done.stderr
+    assert "Traceback" not in done.stderr
+    if not Path("out.csv").exists():
+        assert "error: " in done.stderr
+        if Path("audit.db").exists() and (run := re.search("resume [0-9a-f]{32} -s settings.yaml", done.stderr)):
+            resumed = main([*run[0].split(), "--execute", "--no-dotenv"])
+        else:
+            resumed = main(["run", "-s", "settings.yaml", "--execute", "--no-dotenv"])
+        assert resumed == 0
+    assert Path("out.csv").read_text() == Path("in.csv").read_text()
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a finished run of some thousand records, exported in several forms."""
+    directory = tmp_path_factory.mktemp("recorded")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(directory)
+        monkeypatch.setenv(*next(iter(KEY.items())))
+        Path("settings.yaml").write_text(SETTINGS)
+        write_rows(1500)
+        assert main(["run", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 0
+        assert main(["export", "latest", "-d", "audit.db", "-o", "trail.jsonl", "--hmac"]) == 0
+        assert main(["export", "latest", "-d", "audit.db", "-o", "bag", "--format", "bag"]) == 0
+    return directory
+
+
+COMMANDS: list[tuple[str, str | None, int]] = [
+    ("export latest -d audit.db -o new.jsonl", "new.jsonl", 0),
+    ("export latest -d audit.db -o new --format parquet", "new", 0),
+    ("export latest -d audit.db -o new --format bag", "new", 0),
+    ("export latest -d audit.db -o new.zip --format bag --zip", "new.zip", 0),
+    ("export latest -d audit.db -o new.jsonl --workers 2", "new.jsonl", 0),
+    ("verify trail.jsonl --hmac", None, 0),
+    ("verify bag", None, 1),
+    ("verify bag --workers 2", None, 1),
+    ("prove bag row 01", None, 1),
+    ("import trail.jsonl -d new.db", "new.db", 0),
+    ("landscape check -d audit.db", None, 0),
+    ("landscape migrate -d old.db", None, 0),
+]
+"""Commands that may take long, with what each makes, and its exit code when it comes to its end."""
+
+
+@pytest.mark.parametrize(("command", "made", "code"), COMMANDS, ids=[command for command, _, _ in COMMANDS])
+def test_any_other_command_that_is_stopped_leaves_nothing(
+    recorded: Path, tmp_path: Path, command: str, made: str | None, code: int
+) -> None:
+    directory = tmp_path / "work"
+    shutil.copytree(recorded, directory)
+    shutil.copy(LEGACY / "epoch4-rich.db", directory / "old.db")
+    before = {path.name for path in directory.iterdir()}
+    number, moment = random.choice(SIGNALS), random.uniform(0.2, 0.8)  # noqa: S311  not secret
+    arguments = command.split()
+    if arguments[0] == "prove":
+        arguments += ["-o", "new.json"]
+    done = signalled(number, moment, *arguments, directory=directory, environ=KEY)
+    assert "Traceback" not in done.stderr
+    made_now = {path.name for path in directory.iterdir()} - before - {"audit.db-wal", "audit.db-shm"}
+    if done.returncode == 128 + number:
+        said = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
+        assert done.stderr.splitlines()[-1] == f"error: {said}"
+        # A backup that is complete may stay; an export may have its name just before the signal comes.
+        assert made_now <= {made, *(path.name for path in directory.glob("old.db.*.bak"))}
+    else:
+        assert done.returncode == code, done.stderr
+        assert made is None or made in made_now
+
+
+@pytest.mark.usefixtures("job")
+def test_a_run_whose_terminal_closes_can_go_on() -> None:
+    write_rows(8000)
+    ours, theirs = pty.openpty()
+    program = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from elspeth.cli import run; run()"
+    command = [sys.executable, "-c", program, "run", "-s", "settings.yaml", "-x", "--no-dotenv"]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as process:
+        os.close(theirs)
+        while b"rows" not in os.read(ours, 1 << 16):
+            pass
+        os.close(ours)
+    assert process.returncode == 129
+    run_id, status, _ = run_record()
+    assert status == "interrupted"
+    assert main(["resume", run_id, "-s", "settings.yaml", "-x", "--no-dotenv"]) == 0
+    assert Path("out.csv").read_text() == Path("in.csv").read_text()
+
+
+def test_several_processes_that_are_all_told_to_end_say_one_thing(recorded: Path) -> None:
+    arguments = ("export", "latest", "-d", "audit.db", "-o", "several.jsonl", "--workers", "3")
+    with started(*arguments, directory=recorded, own_group=True) as process:
+        while not list(recorded.glob("*several.jsonl*")) and process.poll() is None:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGTERM)
+        _, errors = process.communicate()
+    assert (process.returncode, errors) == (143, "error: stopped by SIGTERM\n")
+    assert not list(recorded.glob("*several.jsonl*"))
