@@ -9,7 +9,7 @@ from pathlib import Path
 
 from codegen import history, render
 from codegen.errors import Problem, SchemaError, Where
-from codegen.evolution import evolve
+from codegen.evolution import faults_between
 from codegen.files import read_files
 from codegen.load import load_model
 from codegen.model import Model
@@ -29,7 +29,7 @@ def generate(schema: Path, output: Path, *, amend: bool = False) -> Mapping[str,
     past = history.read_history(output / history.EPOCHS)
     snapshots = history.with_current(past, snapshot_of(model), amend=amend, schema=schema.name)
     _check(snapshots, model, schema)
-    return render.render(model, render.source_line(schema), snapshots)
+    return render.render(model, render.source_of(schema), snapshots)
 
 
 def _check(snapshots: tuple[Snapshot, ...], model: Model, schema: Path) -> None:
@@ -39,7 +39,7 @@ def _check(snapshots: tuple[Snapshot, ...], model: Model, schema: Path) -> None:
     lost = (
         replace(fault, message=f"from epoch {new.epoch - 1} to {new.epoch}: {fault.message}")
         for old, new in pairwise(snapshots)
-        for fault in evolve(old, new, classes).faults
+        for fault in faults_between(old, new, classes)
     )
     problems = [
         Problem(

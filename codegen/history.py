@@ -44,7 +44,7 @@ def with_current(history: tuple[Snapshot, ...], current: Snapshot, *, amend: boo
     """The history that ends with the schema as it stands.
 
     SchemaError if the schema changed under an epoch that already has a snapshot, unless `amend` says that this epoch is
-    not released and its snapshot and migration may be written again.
+    not released and its snapshot may be written again.
     """
     newest = history[-1].epoch if history else 0
     if current.epoch == newest + 1:

@@ -28,15 +28,16 @@ MAY_IMPORT = {
         "elspeth.engine",
         "elspeth.evidence",
         "elspeth.plugins",
+        "elspeth.schema",
         "elspeth_schema",
     },
-    "elspeth.contracts": {"elspeth_schema"},
+    "elspeth.contracts": {"elspeth.schema", "elspeth_schema"},
     "elspeth.core": {"elspeth.contracts", "elspeth.evidence", "elspeth.schema", "elspeth_schema"},
     "elspeth.engine": {"elspeth.contracts", "elspeth.core", "elspeth.evidence", "elspeth.plugins"},
     "elspeth.evidence": set[str](),
     "elspeth.plugins": {"elspeth.contracts"},
     "elspeth.schema": set[str](),
-    "elspeth_schema": set[str](),
+    "elspeth_schema": {"elspeth.schema"},
 }
 """Package -> the project's packages it may import, besides itself. The verifier shares no code with the writer."""
 

@@ -19,9 +19,9 @@ from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.store import RecordStore
 from elspeth.core.landscape.story.reader import row_story
 from elspeth.core.landscape.story.trail import DatabaseTrail
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, Row
-from elspeth_schema.strategies import whole_runs
+from elspeth_strategies import whole_runs
 from tests.fixtures import told_run
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.told_run import ROWS, ToldRun, record_told_run

@@ -12,7 +12,7 @@ from sqlalchemy import NullPool, create_engine
 
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth_schema.migrations import revision
+from elspeth.core.landscape.migration.epoch_tables import tables_of
 from tests.fixtures.legacy import LEGACY
 from tests.fixtures.untouched import untouched
 
@@ -41,7 +41,7 @@ def later_epoch() -> None:
 
 def later_predecessor() -> None:
     with create_engine("sqlite:///x.db", poolclass=NullPool).begin() as connection:
-        revision(4).metadata.create_all(connection)
+        tables_of(4).create_all(connection)
         for number in range(22):
             connection.exec_driver_sql(f"CREATE TABLE later_{number:02} (id TEXT)")
 

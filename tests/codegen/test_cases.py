@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sqlalchemy, elspeth_schema
+importlib.import_module("elspeth_strategies")
 for module in pkgutil.walk_packages(elspeth_schema.__path__, "elspeth_schema."):
     importlib.import_module(module.name)
 engine = sqlalchemy.create_engine("sqlite://")
@@ -75,7 +76,8 @@ def test_one_fault_gives_one_line(case: Path) -> None:
 @pytest.mark.parametrize("case", GOOD, ids=name_of)
 def test_expected_modules_import_and_create_their_tables(case: Path) -> None:
     expected = case / "expected"
-    environment = {**os.environ, "PYTHONPATH": str(expected), "PYTHONDONTWRITEBYTECODE": "1"}
+    path = os.pathsep.join(map(str, (expected, expected / "testing")))
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-W", "error", "-c", IMPORT_EVERYTHING]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     tables = [line.removesuffix("_table = Table(") for line in table_lines(expected)]
@@ -93,7 +95,11 @@ def test_expected_modules_satisfy_mypy(pytestconfig: pytest.Config) -> None:
     pytest.importorskip("mypy", reason="mypy belongs to the typecheck dependencies")
     assert pytestconfig.cache is not None
     command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml")]
-    command += ["--cache-dir", str(pytestconfig.cache.mkdir("mypy")), "-p", "elspeth_schema"]
+    command += ["--cache-dir", str(pytestconfig.cache.mkdir("mypy"))]
+    command += ["-p", "elspeth_schema", "-m", "elspeth_strategies"]
     for case in GOOD:
-        result = subprocess.run(command, cwd=case / "expected", capture_output=True, text=True, check=False)
+        environment = {**os.environ, "MYPYPATH": str(case / "expected" / "testing")}
+        result = subprocess.run(
+            command, cwd=case / "expected", env=environment, capture_output=True, text=True, check=False
+        )
         assert (result.returncode, result.stdout[:8]) == (0, "Success:"), f"{case.name}: {result.stdout}{result.stderr}"

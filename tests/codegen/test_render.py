@@ -7,11 +7,13 @@ import yaml
 
 from codegen.history import EPOCHS
 from codegen.load import load_model
-from codegen.render import render, source_line
+from codegen.render import Source, render, source_of
 from codegen.snapshot import snapshot_of
 
 SCHEMA = Path(__file__).parents[2] / "schema"
 CASES = Path(__file__).parent / "cases"
+
+HERE = Source(name="here", digest="0")
 
 Yaml = dict[str, object]
 
@@ -46,27 +48,34 @@ def test_the_order_of_keys_does_not_matter(schema: Path, tmp_path: Path) -> None
 def test_rendering_twice_gives_the_same_sorted_map() -> None:
     model = load_model(CASES / "good_every_kind" / "schema" / "landscape.yaml")
     history = (snapshot_of(model),)
-    first, second = render(model, "here", history), render(model, "here", history)
+    first, second = render(model, HERE, history), render(model, HERE, history)
     assert list(first.items()) == list(second.items())
     assert list(first) == sorted(first)
 
 
 def test_every_file_begins_with_the_three_header_lines() -> None:
     schema = CASES / "good_minimal" / "schema" / "landscape.yaml"
-    source, model = source_line(schema), load_model(schema)
+    source, model = source_of(schema), load_model(schema)
     for path, text in render(model, source, (snapshot_of(model),)).items():
         if path.startswith(EPOCHS):
             continue  # a snapshot is of its own epoch's schema
         start = text[:500]
-        said = [start.index(line) for line in (source, "Do not edit", "Regenerate with: nox -s codegen")]
+        said = [start.index(line) for line in (source.name, "Do not edit", "Regenerate with: nox -s codegen")]
         assert said == sorted(said)
 
 
-def test_the_header_changes_with_any_schema_file(tmp_path: Path) -> None:
+def test_one_file_says_the_hash_of_the_schema() -> None:
+    model = load_model(CASES / "good_minimal" / "schema" / "landscape.yaml")
+    history = (snapshot_of(model),)
+    first, second = (render(model, Source(name="here", digest=digest), history) for digest in ("0", "1"))
+    assert [path for path in first if first[path] != second[path]] == ["elspeth_schema/__init__.py"]
+
+
+def test_the_hash_changes_with_any_schema_file(tmp_path: Path) -> None:
     for name, text in (("landscape.yaml", "a: 1"), ("part.yaml", "b: 2"), (".linkmllint.yaml", "rules: {}")):
         (tmp_path / name).write_text(text)
-    before = source_line(tmp_path / "landscape.yaml")
+    before = source_of(tmp_path / "landscape.yaml")
     (tmp_path / ".linkmllint.yaml").write_text("rules: none")
-    assert source_line(tmp_path / "landscape.yaml") == before
+    assert source_of(tmp_path / "landscape.yaml") == before
     (tmp_path / "part.yaml").write_text("b: 3")
-    assert source_line(tmp_path / "landscape.yaml") != before
+    assert source_of(tmp_path / "landscape.yaml") != before

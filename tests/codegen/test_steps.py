@@ -46,23 +46,28 @@ import sys
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import NullPool, create_engine, inspect, select
-from elspeth_schema.migrations import EPOCHS, revision
+from elspeth.core.landscape.epochs import step_into
+from elspeth.core.landscape.migration.epoch_tables import tables_of
+from elspeth.core.landscape.migration.rebuild import rebuild
+from elspeth_schema import EPOCH
 from elspeth_schema.tables import visits_table
+
+def step(connection, epoch):
+    rebuild(Operations(MigrationContext.configure(connection)), tables_of(epoch), step_into(epoch))
 
 engine = create_engine(sys.argv[1], poolclass=NullPool)
 with engine.begin() as connection:
-    with Operations.context(MigrationContext.configure(connection)):
-        revision(1).upgrade()
-    tables = revision(1).metadata.tables
+    step(connection, 1)
+    tables = tables_of(1).tables
     connection.execute(tables["runs"].insert(), [{"run_id": "r"}])
     steps = [
         {"run_id": "r", "step_id": f"s{n}", "position": n, "status": "open", "input_id": None, "output_id": f"o{n}"}
         for n in range(3)
     ]
     connection.execute(tables["steps"].insert(), steps)
-for epoch in range(2, len(EPOCHS) + 1):
-    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
-        revision(epoch).upgrade()
+for epoch in range(2, EPOCH + 1):
+    with engine.begin() as connection:
+        step(connection, epoch)
 with engine.connect() as connection:
     print(*sorted(inspect(connection).get_table_names()))
     for row in connection.execute(select(visits_table).order_by(visits_table.c.position)):

@@ -18,10 +18,10 @@ from sqlalchemy import Connection, insert, text
 from sqlalchemy.exc import IntegrityError
 
 from elspeth.core.landscape.mapping import mapper
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.lines import LINES
 from elspeth_schema.records import RECORD_TYPES
-from elspeth_schema.strategies import INVALID, SHAPES, Shape, records
+from elspeth_strategies import INVALID, SHAPES, Shape, records
 from tests.fixtures.landscapes import NewLandscape
 
 VALIDATOR = jsonschema.Draft202012Validator(

@@ -20,7 +20,7 @@ from elspeth.core.landscape.mapping import mapper, record_type_of
 from elspeth.core.landscape.store import RecordStore
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES
-from elspeth_schema.strategies import SHAPES, Shape, records, whole_runs
+from elspeth_strategies import SHAPES, Shape, records, whole_runs
 from tests.fixtures.effort import law
 from tests.fixtures.landscapes import NewLandscape, in_memory
 

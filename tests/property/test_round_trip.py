@@ -15,7 +15,7 @@ from elspeth.core.landscape.export.format import ExportFormat
 from elspeth.core.landscape.importer import import_export
 from elspeth.core.landscape.store import RecordStore
 from elspeth_schema.contracts import AuditRecord
-from elspeth_schema.strategies import whole_runs
+from elspeth_strategies import whole_runs
 from tests.fixtures.effort import law
 from tests.fixtures.landscapes import NewLandscape, in_memory
 

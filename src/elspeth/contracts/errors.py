@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NotRequired, TypedDict
 
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 
 __all__ = ["AuditIntegrityError", "ExecutionError", "RoutingReason", "TransformReason"]
 

@@ -13,7 +13,7 @@ from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporter import LandscapeExporter, RunNotFoundError
 from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.records import RECORD_TYPES
 from tests.fixtures.corruption import plant
 from tests.fixtures.records import record_everything, record_graph, record_row

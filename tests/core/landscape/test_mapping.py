@@ -16,12 +16,12 @@ from sqlalchemy import Connection, MetaData, Table, inspect, select, text
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.mapping import mapper, record_type_of, reshaped
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import contracts
-from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, NodeStateCompleted, NodeStateFailed, NodeStateOpen
 from elspeth_schema.records import RECORD_TYPES, TOKEN, RecordType
-from elspeth_schema.strategies import SHAPES, Shape, records
 from elspeth_schema.tables import metadata
+from elspeth_strategies import SHAPES, Shape, records
 from tests.fixtures.landscapes import NewLandscape
 from tests.fixtures.records import HASH
 

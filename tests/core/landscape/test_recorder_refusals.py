@@ -16,7 +16,7 @@ from elspeth.core.canonical import CanonicalError
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporter import LandscapeExporter
 from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import (
     BatchStatus,
     CallStatus,

@@ -7,7 +7,7 @@ import pytest
 
 from elspeth.contracts.routing import RoutingSpec
 from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import (
     NodeStateCompleted,
     NodeStateFailed,

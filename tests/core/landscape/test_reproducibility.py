@@ -10,7 +10,7 @@ from elspeth.core.landscape.reproducibility import (
     set_run_grade,
     update_grade_after_purge,
 )
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from tests.fixtures.records import record_graph
 
 FULL, REPLAY, ATTRIBUTABLE = ReproducibilityGrade

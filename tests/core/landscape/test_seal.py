@@ -20,7 +20,7 @@ from elspeth.evidence.merkle import leaf_hash, tree_root
 from elspeth_schema import triggers
 from elspeth_schema.contracts import AuditRecord, ExportStatus, NodeType, Run, RunStatus
 from elspeth_schema.records import RECORD_TYPES
-from elspeth_schema.strategies import SHAPES, whole_runs
+from elspeth_strategies import SHAPES, whole_runs
 from tests.fixtures.effort import law
 from tests.fixtures.landscapes import NewLandscape
 

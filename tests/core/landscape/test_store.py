@@ -13,8 +13,8 @@ from sqlalchemy import event, select
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recording.base import now
 from elspeth.core.landscape.store import RecordStore
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
-from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import (
     Batch,
     BatchStatus,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from elspeth.core.canonical import timestamp_text
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RecordType
 

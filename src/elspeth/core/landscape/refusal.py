@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from elspeth.core.landscape.lifecycle import check_change
 from elspeth.core.landscape.mapping import mapper
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, RecordType
 

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from sqlalchemy import func, select
 
 from elspeth.core.landscape.engines import looking, parsed_url, shown
+from elspeth.core.landscape.migration.epoch_tables import tables_of
 from elspeth.core.landscape.migration.messages import refuse_unless_current
-from elspeth.core.landscape.migration.state import Condition, look, tables_of
+from elspeth.core.landscape.migration.state import Condition, look
 
 __all__ = ["ListedRun", "list_runs"]
 

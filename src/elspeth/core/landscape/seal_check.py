@@ -18,7 +18,7 @@ from elspeth.core.landscape.seal import SEAL_TYPE, Seal, hint, hints_of, sealed_
 from elspeth.core.landscape.seal_scope import Located, located, scope_from_json, sealed_lines
 from elspeth.evidence.errors import EvidenceError
 from elspeth.evidence.merkle import TreeHasher, leaf_hash
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import runs_table

@@ -20,8 +20,8 @@ from elspeth.core.landscape.lifecycle import check_change
 from elspeth.core.landscape.mapping import mapper, record_type_of
 from elspeth.core.landscape.refusal import refusal
 from elspeth.core.landscape.statistics import GROWN, learn_sizes
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import tables
-from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, RecordType
 

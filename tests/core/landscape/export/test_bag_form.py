@@ -23,7 +23,7 @@ from elspeth.evidence.keys import KeyType, generate, load_public_key, load_signe
 from elspeth.evidence.procedure import Verdict
 from elspeth.evidence.verify import verify_bag
 from elspeth_schema.contracts import AuditRecord, Run, RunStatus
-from elspeth_schema.strategies import whole_runs
+from elspeth_strategies import whole_runs
 from tests.fixtures.effort import law
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.rich_run import recorded, rich_run

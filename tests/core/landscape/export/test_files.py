@@ -11,7 +11,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export.files import ExportFormat, write_export
 from elspeth.core.landscape.exporter import LandscapeExporter, RunNotFoundError
 from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from tests.fixtures.corruption import plant
 from tests.fixtures.records import record_everything
 

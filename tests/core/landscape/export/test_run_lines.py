@@ -15,7 +15,7 @@ from elspeth.core.landscape.export.format import ExportFormat
 from elspeth.core.landscape.exporter import LandscapeExporter
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.evidence import layout
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import RunStatus
 from tests.fixtures.corruption import plant
 from tests.fixtures.executors import InlineExecutor

@@ -13,7 +13,7 @@ from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.export.sound_rows import sound_row
 from elspeth.core.landscape.mapping import mapper, record_type_of
 from elspeth_schema.records import RECORD_TYPES, Kind
-from elspeth_schema.strategies import INVALID, SHAPES, Shape, records
+from elspeth_strategies import INVALID, SHAPES, Shape, records
 from tests.fixtures.rich_run import rich_run
 
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.contract.__name__)

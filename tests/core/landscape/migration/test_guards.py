@@ -21,8 +21,8 @@ from elspeth.core.landscape.migration.bookkeeping import bookkeeping_tables, hel
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, Kind, RecordType
-from elspeth_schema.strategies import SHAPES, records
 from elspeth_schema.tables import metadata
+from elspeth_strategies import SHAPES, records
 from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.records import record_everything
 

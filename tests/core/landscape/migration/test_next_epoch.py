@@ -181,7 +181,7 @@ def test_a_database_of_today_can_be_migrated_to_the_next_epoch(database_url: str
         recorder = LandscapeRecorder(database)
         record_everything(recorder, rows=3)
         recorder.complete_run("run", RunStatus.FAILED)
-    environment = {**os.environ, "PYTHONPATH": f"{next_epoch}{os.pathsep}{ROOT}"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (next_epoch, next_epoch / "testing", ROOT)))}
     command = [sys.executable, "-W", "error", "-c", IN_THE_NEXT_EPOCH, database_url]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert result.stderr == ""

@@ -12,18 +12,19 @@ from typing import NamedTuple
 
 import psycopg
 import pytest
-from alembic import op
-from sqlalchemy import URL, NullPool, create_engine, make_url
+from alembic.operations import Operations
+from sqlalchemy import URL, MetaData, NullPool, create_engine, make_url
 
 from elspeth.core.landscape.engines import shown
 from elspeth.core.landscape.errors import ForeignDatabaseError, LandscapeError
 from elspeth.core.landscape.migration import backup as backup_module
 from elspeth.core.landscape.migration import exclusive as exclusive_module
 from elspeth.core.landscape.migration import migrate as module
+from elspeth.core.landscape.migration import upgrade as upgrade_module
 from elspeth.core.landscape.migration.migrate import MigrationReport, migrate
+from elspeth.core.landscape.migration.rebuild import rebuild
 from elspeth.core.landscape.migration.state import Condition, State, look
-from elspeth_schema import EPOCH
-from elspeth_schema.migrations import revision
+from elspeth.schema.steps import Step
 from tests.core.landscape.migration.reflection import reflected
 from tests.fixtures.legacy import OldDatabase, OldDatabaseMaker
 
@@ -193,14 +194,11 @@ class Harm(NamedTuple):
     ids=lambda harm: harm.statement,
 )
 def test_a_step_that_does_harm(example: OldDatabase, monkeypatch: pytest.MonkeyPatch, harm: Harm) -> None:
-    last = revision(EPOCH)
-    right: Callable[[], None] = last.upgrade
+    def wrong(operations: Operations, metadata: MetaData, step: Step) -> None:
+        rebuild(operations, metadata, step)
+        operations.execute(harm.statement)
 
-    def wrong() -> None:
-        right()
-        op.execute(harm.statement)
-
-    monkeypatch.setattr(last, "upgrade", wrong)
+    monkeypatch.setattr(upgrade_module, "rebuild", wrong)
     assert refusal(example) == harm.problem
 
 

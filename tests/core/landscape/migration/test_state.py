@@ -21,13 +21,13 @@ from elspeth.core.landscape.errors import (
     OlderDatabaseError,
     SchemaCompatibilityError,
 )
+from elspeth.core.landscape.migration.epoch_tables import tables_of
 from elspeth.core.landscape.migration.messages import message_of
 from elspeth.core.landscape.migration.migrate import migrate
 from elspeth.core.landscape.migration.private_copy import open_for_reading
 from elspeth.core.landscape.migration.state import Condition, State, look
 from elspeth.core.landscape.run_list import list_runs
 from elspeth_schema import EPOCH
-from elspeth_schema.migrations import revision
 from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabase, OldDatabaseMaker
 from tests.fixtures.untouched import untouched
 
@@ -128,8 +128,8 @@ def test_the_message_for_an_older_database_says_what_it_lacks_and_the_one_comman
         LandscapeDB(url)
     columns = [
         f"{table.name}.{column.name}"
-        for table in revision(EPOCH).metadata.tables.values()
-        if (old := revision(1).metadata.tables.get(table.name)) is not None
+        for table in tables_of(EPOCH).tables.values()
+        if (old := tables_of(1).tables.get(table.name)) is not None
         for column in table.columns
         if column.name not in old.columns
     ]
@@ -171,7 +171,7 @@ def test_a_later_epoch_is_newer_whatever_became_of_its_tables(current_url: str) 
 def test_a_later_release_of_the_predecessor_is_named_as_such(database_url: str) -> None:
     engine = create_engine(database_url, poolclass=NullPool)
     with engine.begin() as connection:
-        revision(4).metadata.create_all(connection)
+        tables_of(4).create_all(connection)
         connection.execute(text("ALTER TABLE runs ADD COLUMN preflight_json TEXT"))
         for number in range(22):
             connection.execute(text(f"CREATE TABLE later_{number:02} (id TEXT PRIMARY KEY)"))
@@ -364,7 +364,7 @@ def test_a_history_without_a_step_has_diverged(sqlite_url: str) -> None:
 def test_a_changed_historical_database_has_diverged_from_the_nearest_epoch(database_url: str) -> None:
     engine = create_engine(database_url, poolclass=NullPool)
     with engine.begin() as connection:
-        revision(2).metadata.create_all(connection)
+        tables_of(2).create_all(connection)
     change(database_url, "ALTER TABLE edges ADD COLUMN note TEXT", "CREATE TABLE notes (id INTEGER)")
     assert verdict(database_url) == (
         Condition.DIVERGED,

@@ -21,10 +21,10 @@ from elspeth.core.landscape.store import RecordStore
 from elspeth.core.landscape.story.model import RowStory, StepStory, TokenStory, story_json
 from elspeth.core.landscape.story.reader import NotRecordedError, row_story, token_story
 from elspeth.core.landscape.story.trail import DatabaseTrail, ExportTrail, Trail
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, Row, RowOutcome
-from elspeth_schema.strategies import whole_runs
 from elspeth_schema.tables import token_parents_table
+from elspeth_strategies import whole_runs
 from tests.fixtures import told_run
 from tests.fixtures.effort import law
 from tests.fixtures.landscapes import in_memory

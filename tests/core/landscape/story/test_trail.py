@@ -16,11 +16,11 @@ from elspeth.core.landscape.export.files import ExportFormat, write_export
 from elspeth.core.landscape.export.forms import ExportError
 from elspeth.core.landscape.store import RecordStore
 from elspeth.core.landscape.story.trail import DatabaseTrail, ExportTrail, Trail, grouped, referred
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
-from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, TransformErrorRecord
 from elspeth_schema.records import RECORD_TYPES, RecordType
-from elspeth_schema.strategies import whole_runs
+from elspeth_strategies import whole_runs
 from tests.fixtures.landscapes import NewLandscape
 from tests.fixtures.told_run import record_told_run
 

@@ -24,7 +24,7 @@ from typing import NamedTuple, cast
 from elspeth.core.canonical import canonical_bytes, canonical_json
 from elspeth.core.landscape.export.signing import MANIFEST, ManifestBuilder, signature_of
 from elspeth.core.landscape.mapping import mapper
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, RecordType
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from elspeth.core.landscape.epochs import snapshot, step_into
 from elspeth.core.landscape.migration.progress import Meter
-from elspeth_schema.migrations import revision
 
 __all__ = ["Content", "TableMap", "contents_after", "contents_before", "table_maps"]
 
@@ -70,7 +70,7 @@ def table_maps(from_epoch: int, to_epoch: int) -> tuple[TableMap, ...]:
     """The tables of the older epoch, and what of each stays the same on the way to the newer one."""
     return tuple(
         _table_map(table.name, tuple(column.name for column in table.columns), range(from_epoch + 1, to_epoch + 1))
-        for table in revision(from_epoch).metadata.tables.values()
+        for table in snapshot(from_epoch).tables
     )
 
 
@@ -78,7 +78,7 @@ def _table_map(name: str, columns: tuple[str, ...], steps: range) -> TableMap:
     current, copies = name, 0
     kept = {column: column for column in columns}
     for epoch in steps:
-        for copy in revision(epoch).COPIES:
+        for copy in step_into(epoch).copies:
             if copy.source == current:
                 names = dict(copy.kept)
                 kept = {first: names[column] for first, column in kept.items() if column in names}

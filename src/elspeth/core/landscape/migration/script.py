@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from alembic import op
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
@@ -43,8 +42,7 @@ def migration_sql(url: str) -> list[str]:
         dialect_name=engine, opts={"as_sql": True, "output_buffer": lines, "literal_binds": True}
     )
     run_steps(context, state.epoch)
-    with Operations.context(context):
-        op.execute(step_record(from_epoch=state.epoch, tables={}))
+    Operations(context).execute(step_record(from_epoch=state.epoch, tables={}))
     first, last = _AROUND[engine]
     return [*first, *lines.written, *last]
 

@@ -15,6 +15,7 @@ from elspeth.core.landscape.migration.bookkeeping import (
     bookkeeping_tables,
     schema_migrations_table,
 )
+from elspeth.core.landscape.migration.epoch_tables import tables_of
 from elspeth.core.landscape.migration.guards import guard_differences
 from elspeth.core.landscape.migration.shape import (
     TableShape,
@@ -25,10 +26,8 @@ from elspeth.core.landscape.migration.shape import (
     table_names,
 )
 from elspeth_schema import EPOCH
-from elspeth_schema.migrations import revision
-from elspeth_schema.tables import metadata
 
-__all__ = ["NEWEST_UNVERSIONED", "Condition", "State", "all_tables_of", "look", "names_of", "recognise", "tables_of"]
+__all__ = ["NEWEST_UNVERSIONED", "Condition", "State", "all_tables_of", "look", "names_of", "recognise"]
 
 NEWEST_UNVERSIONED = FIRST_VERSIONED - 1
 """Databases up to this epoch do not say of which they are."""
@@ -119,14 +118,6 @@ def _unversioned(connection: Connection, names: AbstractSet[str]) -> State:
         return State(kind=Condition.NEWER, tables=len(names), differences=tuple(unknown))
     wrong = [*candidates[nearest], *(f"table {name} is not expected" for name in unknown)]
     return State(kind=Condition.DIVERGED, epoch=nearest, tables=len(names), differences=tuple(wrong))
-
-
-def tables_of(epoch: int) -> MetaData:
-    """The tables of an epoch. Those of today are known without loading a migration, which takes a while."""
-    if epoch == EPOCH:
-        return metadata
-    found: MetaData = revision(epoch).metadata
-    return found
 
 
 def names_of(epoch: int) -> list[str]:

@@ -14,7 +14,7 @@ from elspeth.core.canonical import CanonicalError, canonical_bytes, canonical_js
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.store import RecordStore
 from elspeth.core.payload_store import PayloadStore
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 
 if TYPE_CHECKING:
     from elspeth.evidence.keys import Signer

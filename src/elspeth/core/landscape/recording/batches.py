@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from elspeth.core.landscape.recording.base import RecorderPart, member_of, new_id, now, storable_text
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
-from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import Batch, BatchMember, BatchOutput, BatchStatus, TriggerType
 from elspeth_schema.tables import batch_members_table, batch_outputs_table, batches_table
 

@@ -14,8 +14,8 @@ from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now, storable_text
 from elspeth.core.payload_store import PayloadStore
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
-from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import Call, CallStatus, CallType, Operation, OperationStatus, OperationType
 from elspeth_schema.tables import calls_table, operations_table
 

@@ -11,8 +11,8 @@ from elspeth.contracts.routing import RoutingSpec
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.mapping import reshaped
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now, tolerant
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
-from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import (
     NodeState,
     NodeStateCompleted,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
-from elspeth_schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import Row, RowOutcome, Token, TokenOutcome, TokenParent
 from elspeth_schema.tables import token_outcomes_table, token_parents_table, tokens_table
 
