@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Select, exists, select
 from sqlalchemy.exc import OperationalError
 
+from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.migration.bookkeeping import run_secrets_table, seals_table
 from elspeth.core.landscape.seal import SEAL_TYPE, Seal, hint, hints_of, sealed_runs
 from elspeth.core.landscape.seal_scope import Located, located, scope_from_json, sealed_lines
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SealFault", "SealReport", "check_seal", "check_seals"]
 
-_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, ImportError)
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, LandscapeError)
 """What reading a seal may raise that somebody wrote over."""
 
 _UNDECODABLE = "Could not decode to UTF-8"
