@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import hmac
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import rfc8785
 
-from elspeth.evidence import reader
+from elspeth.evidence import layout, reader
 from elspeth.evidence.bag import RunFacts, write_bag
+from elspeth.evidence.dsse import Envelope
 from elspeth.evidence.keys import PublicKey, Signer
 from elspeth.evidence.procedure import StepResult, Verification
 from elspeth.evidence.reader import BagFiles
-from elspeth.evidence.verify import verify_files
+from elspeth.evidence.statement import PAYLOAD_TYPE
+from elspeth.evidence.verify import read_statement, verify_files
 
 SECRET = "a secret of the run"
 
@@ -113,8 +118,8 @@ _TYPES: dict[str, dict[str, Any]] = {
 REFERENCES = {"order": ["run", "row", "step", "link"], "types": _TYPES}
 
 DOCUMENTS = {
-    "export.schema.json": json.dumps(SCHEMA).encode(),
-    "references.json": json.dumps(REFERENCES).encode(),
+    "export.schema.json": rfc8785.dumps(SCHEMA),  # type: ignore[arg-type]
+    "references.json": rfc8785.dumps(REFERENCES),  # type: ignore[arg-type]
     "data-dictionary.md": b"# Records\n",
 }
 
@@ -167,6 +172,9 @@ def facts(run_id: str = "run-1", **changes: object) -> RunFacts:
     return RunFacts(run_id=run_id, **values)  # type: ignore[arg-type]
 
 
+_MADE_OF_OTHERS = {layout.MANIFEST, layout.TAG_MANIFEST, layout.ENVELOPE, layout.STATEMENT, layout.TIMESTAMP}
+
+
 class MemoryFiles(BagFiles):
     """A bag whose files are in memory."""
 
@@ -199,6 +207,30 @@ def bag(
     return contents(target)
 
 
+def resealed(files: Mapping[str, bytes], signer: Signer | None = None, **changes: object) -> dict[str, bytes]:
+    """The bag with a new statement that fits its files, and what is changed in it, as who has the key can write it."""
+    old, _ = read_statement(MemoryFiles(files))
+    rest = {name: content for name, content in files.items() if name not in _MADE_OF_OTHERS}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in rest.items()}
+    subjects = {name: digest for name, digest in digests.items() if name != layout.BAGIT}
+    statement = replace(old, **{"subjects": subjects, **changes}).to_bytes()  # type: ignore[arg-type]
+    if signer is None:
+        rest[layout.STATEMENT] = statement
+    else:
+        rest[layout.ENVELOPE] = Envelope.sign(statement, PAYLOAD_TYPE, signer).to_bytes()
+    return with_manifests(rest)
+
+
+def with_manifests(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The bag with manifests that fit, as anybody can write them."""
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    payload = {name: digest for name, digest in hashes.items() if name.startswith(layout.PAYLOAD)}
+    manifest = layout.manifest_text(payload)
+    tags = {name: digest for name, digest in hashes.items() if name not in {*payload, layout.TAG_MANIFEST}}
+    tags[layout.MANIFEST] = hashlib.sha256(manifest).hexdigest()
+    return {**files, layout.MANIFEST: manifest, layout.TAG_MANIFEST: layout.manifest_text(tags)}
+
+
 def verified(files: Mapping[str, bytes], key: PublicKey | None = None) -> Verification:
     """The result of the procedure for a bag in memory."""
     return verify_files(MemoryFiles(files), key=key)
@@ -207,6 +239,13 @@ def verified(files: Mapping[str, bytes], key: PublicKey | None = None) -> Verifi
 def faults(verification: Verification) -> list[tuple[int, str]]:
     """The number of each step that failed, and what it says."""
     return [(_number(result), result.detail) for result in verification.faults]
+
+
+def identity(files: Mapping[str, bytes]) -> str:
+    """What step 2 says of the statement, hashed as `sha256sum` would."""
+    signed = layout.ENVELOPE in files
+    text = base64.b64decode(json.loads(files[layout.ENVELOPE])["payload"]) if signed else files[layout.STATEMENT]
+    return f"the statement has the SHA-256 {hashlib.sha256(text).hexdigest()}"
 
 
 def _number(result: StepResult) -> int:

@@ -43,6 +43,9 @@ def step(document: Document) -> Document:
     return found
 
 
+PATTERN = "expected a pattern of characters and classes, each so many times, from ^ to $, got"
+KINDS = "'urn:elspeth:audit-trail-export:v1' or 'urn:elspeth:audit-trail-export:v2'"
+
 SCHEMAS: dict[str, tuple[Change, str]] = {
     "no shapes": (lambda schema: schema.pop("oneOf"), "document: expected oneOf with the shapes of records, got None"),
     "unknown keyword of a value": (
@@ -83,11 +86,11 @@ SCHEMAS: dict[str, tuple[Change, str]] = {
     ),
     "pattern without end": (
         lambda schema: step(schema)["properties"].update(step_id={"type": "string", "pattern": "^a"}),
-        "document: $defs/Done/properties/step_id: expected a plain pattern from ^ to $, got '^a'",
+        f"document: $defs/Done/properties/step_id: {PATTERN} '^a'",
     ),
     "pattern of no sense": (
         lambda schema: step(schema)["properties"].update(step_id={"type": "string", "pattern": "^*$"}),
-        "document: $defs/Done/properties/step_id: expected a pattern, got '^*$': nothing to repeat at position 0",
+        f"document: $defs/Done/properties/step_id: {PATTERN} '^*$'",
     ),
     "bound of no number": (
         lambda schema: step(schema)["properties"].update(step_id={"type": "string", "maxLength": "9"}),
@@ -228,7 +231,7 @@ STATEMENTS: dict[str, tuple[Change, str]] = {
     ),
     "another predicate": (
         lambda statement: statement.update(predicateType="https://slsa.dev/provenance/v1"),
-        "document: predicateType: expected 'urn:elspeth:audit-trail-export:v1', got 'https://slsa.dev/provenance/v1'",
+        f"document: predicateType: expected {KINDS}, got 'https://slsa.dev/provenance/v1': use a newer verifier",
     ),
     "another sum": (
         lambda statement: statement["predicate"].update(record_count=2),

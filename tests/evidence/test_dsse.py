@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
+from securesystemslib.signer import Signature  # type: ignore[attr-defined]
 
 from elspeth.evidence.canonical import canonical
 from elspeth.evidence.dsse import Envelope, pae
@@ -23,6 +25,9 @@ POINT = (
     5640078356564379163099075877009565129882514886557779369047442380624545832820,
 )
 """The test vector of DSSE 1.0.2, protocol.md."""
+
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of P-256. FIPS 186-4, D.1.2.3."""
 
 
 @pytest.fixture
@@ -51,6 +56,42 @@ def test_an_envelope_is_read_as_it_was_written(any_signer: Signer) -> None:
     again = Envelope.from_bytes(envelope.to_bytes(), "envelope")
     again.verify(any_signer.public_key, "envelope")
     assert again == envelope
+
+
+def other_form(signature: bytes) -> bytes:
+    """The same ECDSA signature with the other of both values of S, as whoever sees it can write it."""
+    r, s = decode_dss_signature(signature)
+    return encode_dss_signature(r, ORDER - s)
+
+
+def test_the_other_form_of_a_signature_is_as_good_and_refused(envelope: Envelope, key: PublicKey) -> None:
+    other = replace(envelope, signature=other_form(envelope.signature))
+    other.verify(key, "envelope")
+    with pytest.raises(EvidenceError) as caught:
+        other.verify(key, "envelope", low_s=True)
+    assert str(caught.value) == "envelope: expected the form of the signature with a low S: it was rewritten"
+
+
+def test_signatures_are_made_with_a_low_s(signer: Signer) -> None:
+    for number in range(20):
+        envelope = Envelope.sign(b"%d" % number, PAYLOAD_TYPE, signer)
+        envelope.verify(signer.public_key, "envelope", low_s=True)
+        assert decode_dss_signature(envelope.signature)[1] <= ORDER // 2
+
+
+def test_a_key_service_that_makes_a_high_s_is_corrected(signer: Signer) -> None:
+    class Service:
+        def sign(self, payload: bytes) -> object:
+            signature = signer.backend.sign(payload)
+            r, s = decode_dss_signature(bytes.fromhex(signature.signature))
+            return replace_signature(signature, encode_dss_signature(r, max(s, ORDER - s)))
+
+    high = replace(signer, backend=Service())  # type: ignore[arg-type]
+    Envelope.sign(b"payload", PAYLOAD_TYPE, high).verify(signer.public_key, "envelope", low_s=True)
+
+
+def replace_signature(signature: Signature, data: bytes) -> Signature:
+    return Signature(signature.keyid, data.hex())
 
 
 @pytest.mark.parametrize("change", [{"payload": b"hello, world"}, {"payload_type": "text/plain"}])

@@ -10,9 +10,9 @@ from elspeth.evidence import examination, layout, reader
 from elspeth.evidence.examination import shared_root
 from elspeth.evidence.keys import PublicKey
 from elspeth.evidence.merkle import leaf_hash, tree_root
-from elspeth.evidence.procedure import Verdict, Verification
+from elspeth.evidence.procedure import Verification
 from elspeth.evidence.verify import verify_files
-from tests.evidence.bags import MemoryFiles
+from tests.evidence.bags import MemoryFiles, resealed, verified
 from tests.fixtures.executors import InlineExecutor
 
 Files = dict[str, bytes]
@@ -25,29 +25,26 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examination, "_SUBTREE", 4)
 
 
-def both(files: Files, key: PublicKey) -> tuple[Verification, Verification]:
+def both(files: Files) -> tuple[Verification, Verification]:
     """What one worker finds, and what several do."""
-    executor = InlineExecutor()
-    shared = verify_files(MemoryFiles(files), key=key, executor=executor)
-    assert executor.jobs
-    return verify_files(MemoryFiles(files), key=key), shared
+    return verified(files), verify_files(MemoryFiles(files), executor=InlineExecutor())
 
 
 def test_a_sound_bag_is_verified(signed: Files, key: PublicKey) -> None:
-    one, shared = both(signed, key)
-    assert shared == one
-    assert shared.verdict is Verdict.VERIFIED
+    executor = InlineExecutor()
+    assert verify_files(MemoryFiles(signed), key=key, executor=executor) == verified(signed, key)
+    assert executor.jobs
 
 
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_is_found_in_an_altered_bag_is_the_same(signed: Files, key: PublicKey, data: st.DataObject) -> None:
+def test_what_is_found_in_an_altered_bag_is_the_same(signed: Files, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from([layout.RECORDS, layout.RECORDS, layout.LEAVES, layout.REFERENCES, layout.SALTS]))
     content = signed[name]
     start = data.draw(st.integers(0, len(content) - 1))
     end = data.draw(st.integers(start, min(start + 400, len(content))))
     altered = content[:start] + data.draw(st.binary(max_size=2)) + content[end:]
-    one, shared = both({**signed, name: altered}, key)
+    one, shared = both(resealed({**signed, name: altered}))
     assert shared == one
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from elspeth.evidence.canonical import canonical, parse_canonical
 from elspeth.evidence.errors import EvidenceError
-from elspeth.evidence.line_pattern import fast_lines
+from elspeth.evidence.line_pattern import PatternBudget, fast_lines
 from elspeth.evidence.record_schema import Shape, read_shapes
 from tests.evidence.bags import SCHEMA, as_lines, records
 
@@ -64,7 +64,11 @@ def test_what_a_pattern_accepts_is_valid_and_has_the_values_of_the_record(case: 
     kind, line = case
     columns = COLUMNS[kind]
     found = [
-        values for shape in SHAPES[kind] for fast in fast_lines(shape, columns) for values in fast([line]) if values
+        values
+        for shape in SHAPES[kind]
+        for fast in fast_lines(shape, columns, PatternBudget("schema"))
+        for values in fast([line])
+        if values
     ]
     record = slowly(kind, line)
     assert found == [] or record is not None
@@ -75,7 +79,7 @@ def test_what_a_pattern_accepts_is_valid_and_has_the_values_of_the_record(case: 
 def test_a_float_is_accepted_in_its_canonical_digits_only(number: float) -> None:
     line = b'{"n":%b,"record_type":"n"}'
     shape = number_shape()
-    [fast] = fast_lines(shape, ["record_type"])
+    [fast] = fast_lines(shape, ["record_type"], PatternBudget("schema"))
     spellings = {repr(number), f"{number:.20f}", f"{number:.3f}", rfc8785.dumps(number).decode()}
     accepted = [text for text in spellings if fast([(line % text.encode()).decode()]) != [None]]
     assert all(rfc8785.dumps(float(text)).decode() == text for text in accepted)
@@ -94,7 +98,7 @@ def test_ordinary_lines_are_recognised() -> None:
         any(
             fast([line.decode()]) != [None]
             for shape in SHAPES[str(record["record_type"])]
-            for fast in fast_lines(shape, [])
+            for fast in fast_lines(shape, [], PatternBudget("schema"))
         )
         for record, line in zip(records(), as_lines(records()), strict=True)
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -16,7 +15,7 @@ from elspeth.evidence.keys import PRIVATE_KEY, PublicKey, generate, load_signer
 from elspeth.evidence.procedure import Verdict
 from elspeth.evidence.reader import open_bag
 from elspeth.evidence.verify import verify_bag
-from tests.evidence.bags import as_lines, bag, records, verified
+from tests.evidence.bags import as_lines, bag, records, verified, with_manifests
 
 Files = dict[str, bytes]
 
@@ -36,16 +35,6 @@ def check_all(mutations: Iterable[Files], key: PublicKey, name: str) -> None:
 
 def with_lines(files: Files, lines: Iterable[bytes]) -> Files:
     return {**files, layout.RECORDS: b"".join(lines)}
-
-
-def consistent(files: Files) -> Files:
-    """The bag with manifests that fit, as anybody can write them."""
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    payload = {name: digest for name, digest in hashes.items() if name.startswith("data/")}
-    manifest = layout.manifest_text(payload)
-    tags = {name: digest for name, digest in hashes.items() if name not in {*payload, layout.TAG_MANIFEST}}
-    tags[layout.MANIFEST] = hashlib.sha256(manifest).hexdigest()
-    return {**files, layout.MANIFEST: manifest, layout.TAG_MANIFEST: layout.manifest_text(tags)}
 
 
 def line_mutations(files: Files) -> Iterator[list[bytes]]:
@@ -72,7 +61,7 @@ def test_every_change_to_a_line_is_found(signed: Files, key: PublicKey) -> None:
 
 @pytest.mark.thorough
 def test_every_change_to_a_line_is_found_when_the_manifests_fit(signed: Files, key: PublicKey) -> None:
-    check_all((consistent(with_lines(signed, lines)) for lines in line_mutations(signed)), key, "lines, resealed")
+    check_all((with_manifests(with_lines(signed, lines)) for lines in line_mutations(signed)), key, "lines, resealed")
 
 
 @pytest.mark.thorough
@@ -94,7 +83,7 @@ def test_every_byte_that_is_flipped_is_found_when_the_manifests_fit(signed: File
             for at in range(0, len(signed[name]), 7):
                 content = bytearray(signed[name])
                 content[at] ^= 1
-                yield consistent({**signed, name: bytes(content)})
+                yield with_manifests({**signed, name: bytes(content)})
 
     check_all(mutations(), key, "bytes, resealed")
 
@@ -106,10 +95,10 @@ def test_every_file_added_or_removed_is_found(signed: Files, key: PublicKey) -> 
             yield files
             yield {**files, name: b""}
             if name not in {layout.MANIFEST, layout.TAG_MANIFEST}:
-                yield consistent(files)
+                yield with_manifests(files)
         for name in ("more.txt", "data/more.txt", "data/data/records.jsonl", "fetch.txt"):
             yield {**signed, name: b"more"}
-            yield consistent({**signed, name: b"more"})
+            yield with_manifests({**signed, name: b"more"})
 
     check_all(mutations(), key, "files")
 
@@ -127,11 +116,11 @@ def test_a_bag_by_another_hand_is_found(signed: Files, key: PublicKey, tmp_path:
             unsigned_altered,
             bag(tmp_path, lines, other),
             bag(tmp_path, altered, other),
-            consistent({**without, layout.STATEMENT: unsigned[layout.STATEMENT]}),
-            consistent({**signed, layout.STATEMENT: unsigned[layout.STATEMENT]}),
-            consistent({**unsigned_altered, layout.ENVELOPE: signed[layout.ENVELOPE]}),
-            consistent({**signed, layout.RECORDS: unsigned_altered[layout.RECORDS]}),
-            consistent({**signed, **{name: unsigned_altered[name] for name in (layout.RECORDS, layout.LEAVES)}}),
+            with_manifests({**without, layout.STATEMENT: unsigned[layout.STATEMENT]}),
+            with_manifests({**signed, layout.STATEMENT: unsigned[layout.STATEMENT]}),
+            with_manifests({**unsigned_altered, layout.ENVELOPE: signed[layout.ENVELOPE]}),
+            with_manifests({**signed, layout.RECORDS: unsigned_altered[layout.RECORDS]}),
+            with_manifests({**signed, **{name: unsigned_altered[name] for name in (layout.RECORDS, layout.LEAVES)}}),
         ],
         key,
         "hands",

@@ -15,7 +15,7 @@ from elspeth.evidence.errors import EvidenceError
 from elspeth.evidence.keys import PublicKey
 from elspeth.evidence.procedure import Status, Verdict
 from elspeth.evidence.proof import Proof, prove, verify_proof
-from tests.evidence.bags import SECRET, as_lines, bag, faults, records
+from tests.evidence.bags import SECRET, as_lines, bag, contents, faults, identity, records
 
 UUID = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
 IDENTITIES = [
@@ -53,7 +53,7 @@ def test_every_record_can_be_proved(directory: Path, tmp_path: Path, key: Public
     not_part = (Status.NOT_PART, "needs the whole bag")
     assert [(step.status, step.detail) for step in result.steps] == [
         (Status.PASSED, f"a proof, {len(proof.to_bytes()):,} bytes"),
-        (Status.PASSED, f"signed by the key {key.fingerprint}"),
+        (Status.PASSED, f"signed by the key {key.fingerprint}; {identity(contents(directory))}"),
         not_part,
         (Status.PASSED, f"a {kind} record of run 'run-1'"),
         not_part,

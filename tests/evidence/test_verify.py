@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from elspeth.evidence import layout
+from elspeth.evidence.dsse import Envelope
 from elspeth.evidence.errors import EvidenceError
 from elspeth.evidence.keys import PublicKey, Signer
 from elspeth.evidence.procedure import Status, Step, Verdict
 from elspeth.evidence.verify import verify_bag
-from tests.evidence.bags import Record, as_lines, bag, facts, faults, records, salted, verified
+from tests.evidence.bags import (
+    Record,
+    as_lines,
+    bag,
+    facts,
+    faults,
+    identity,
+    records,
+    resealed,
+    salted,
+    verified,
+    with_manifests,
+)
+from tests.evidence.test_dsse import other_form
 
 Files = dict[str, bytes]
 
@@ -30,7 +45,7 @@ def test_a_signed_bag_is_verified(signed: Files, key: PublicKey) -> None:
     size = sum(map(len, signed.values()))
     assert [(step.step.value, step.status, step.detail) for step in result.steps] == [
         (1, Status.PASSED, f"12 files, {size:,} bytes"),
-        (2, Status.PASSED, f"signed by the key {key.fingerprint}"),
+        (2, Status.PASSED, f"signed by the key {key.fingerprint}; {identity(signed)}"),
         (3, Status.PASSED, f"8 files; epoch 5, whose schema has the SHA-256 {schema}"),
         (4, Status.PASSED, "11 records, salts derived"),
         (5, Status.PASSED, "11 records of 4 types"),
@@ -80,13 +95,15 @@ def test_step_2_no_key_is_said_plainly(signed: Files, key: PublicKey) -> None:
     result = verified(signed)
     assert (result.verdict, result.steps[1].status) == (Verdict.SIGNATURE_UNCHECKED, Status.OPEN)
     claim = f"NOT CHECKED: no key was given; it claims to be signed by the key '{key.fingerprint}'"
-    assert result.steps[1].detail == claim
+    assert result.steps[1].detail == f"{claim}; {identity(signed)}"
 
 
 def test_step_2_an_unsigned_bag_is_said_plainly(tmp_path: Path) -> None:
-    result = verified(bag(tmp_path, as_lines(records())))
+    files = bag(tmp_path, as_lines(records()))
+    result = verified(files)
     assert (result.verdict, result.steps[1].status) == (Verdict.UNSIGNED, Status.OPEN)
-    assert result.steps[1].detail == "UNSIGNED: anybody could have made this; without an envelope it is incomplete"
+    expected = "UNSIGNED: anybody could have made this; without an envelope it is incomplete"
+    assert result.steps[1].detail == f"{expected}; {identity(files)}"
 
 
 def test_step_2_an_unsigned_bag_is_not_what_a_key_was_given_for(key: PublicKey, tmp_path: Path) -> None:
@@ -102,6 +119,14 @@ def test_step_2_another_key(signed: Files, key: PublicKey, any_signer: Signer) -
     other = any_signer.public_key
     expected = f"expected a signature by the key {other.fingerprint}, got one by '{key.fingerprint}'"
     assert faults(verified(signed, other)) == [(2, f"statement.dsse.json: {expected}")]
+
+
+def test_step_2_a_signature_in_its_other_form(signed: Files, key: PublicKey) -> None:
+    envelope = Envelope.from_bytes(signed[layout.ENVELOPE], "envelope")
+    rewritten = replace(envelope, signature=other_form(envelope.signature)).to_bytes()
+    found = faults(verified(with_manifests({**signed, layout.ENVELOPE: rewritten}), key))
+    problem = "expected the form of the signature with a low S: it was rewritten"
+    assert found == [(2, f"statement.dsse.json: {problem}")]
 
 
 def test_step_3_an_export_that_says_it_is_incomplete(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
@@ -125,7 +150,7 @@ STEP_4: dict[str, tuple[list[Record], str]] = {
     "null": (changed(1, digest=None), "line 2: digest: expected string, got None"),
     "boolean": (changed(8, good=1), "line 9: good: expected boolean, got 1"),
     "further field": (changed(8, more=1), "line 9: more: expected no field of this name, got one"),
-    "exactly one": (changed(8, row=UUID), "line 9: row, file: expected exactly one that is not null, got 2"),
+    "exactly one": (changed(8, row=UUID), "line 9: file, row: expected exactly one that is not null, got 2"),
     "unknown type": (
         [*records(), {**records()[0], "record_type": "x"}],
         "line 12: record_type: expected one of run, row, step, link, got 'x'",
@@ -246,10 +271,10 @@ def test_step_6_names_the_line_that_was_altered(signed: Files, key: PublicKey) -
     assert found[2] == (6, f"data/records.jsonl, line 5: {expected}, got one with {wrong}")
 
 
-def test_step_6_leaf_hashes_of_another_tree(signed: Files, key: PublicKey) -> None:
-    found = faults(verified({**signed, layout.LEAVES: bytes(32 * 11)}, key))
-    assert [step for step, _ in found] == [1, 3, 6]
-    assert found[2][1].startswith("data/leaf-hashes.bin: expected the root ")
+def test_step_6_leaf_hashes_of_another_tree(signed: Files, signer: Signer, key: PublicKey) -> None:
+    found = faults(verified(resealed({**signed, layout.LEAVES: bytes(32 * 11)}, signer), key))
+    assert [step for step, _ in found] == [6]
+    assert found[0][1].startswith("data/leaf-hashes.bin: expected the root ")
 
 
 def test_step_7_a_reference_that_leads_nowhere(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
@@ -303,7 +328,7 @@ def test_step_8_a_record_that_ends_twice(signer: Signer, key: PublicKey, tmp_pat
 
 def test_a_path_that_is_no_bag(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"no bag")
-    expected = "expected a bag, a directory or zip archive: File is not a zip file"
+    expected = "expected a bag, a directory or zip archive, got another file"
     with pytest.raises(EvidenceError, match=expected):
         verify_bag(tmp_path / "file")
 
@@ -311,7 +336,7 @@ def test_a_path_that_is_no_bag(tmp_path: Path) -> None:
 def test_an_empty_directory_fails_the_first_step(tmp_path: Path) -> None:
     result = verify_bag(tmp_path)
     assert result.steps[0].status is Status.FAILED
-    assert result.steps[0].detail == "data/records.jsonl: expected this file, got none"
+    assert result.steps[0].detail == "bagit.txt: expected this file, got none"
     assert result.verdict is Verdict.NOT_VERIFIED
 
 

@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 
 from elspeth.evidence import layout
+from elspeth.evidence.canonical import parse_canonical
 from elspeth.evidence.dsse import Envelope
 from elspeth.evidence.errors import EvidenceError
 from elspeth.evidence.instructions import instructions_text
@@ -74,20 +75,13 @@ def write_bag(
     if they carry none. `date` is the day that the bag states, in UTC; None to state none. `progress` is called with
     the number of records written, every thousand and at the end. `stamp` gives the time-stamp over the envelope.
 
-    EvidenceError if the name is taken or a document is missing, KeyFileError if the signer fails: nothing is left then.
+    EvidenceError if the name is taken, or a document is missing or not canonical JSON, KeyFileError if the signer
+    fails: nothing is left then.
     A crash leaves `TARGET.partial`, which the next attempt removes.
     """
     if stamp is not None and signer is None:
         raise EvidenceError(str(target), "a time-stamp is over the envelope, which an unsigned bag does not have")
-    payload = {layout.payload_name(name): content for name, content in documents.items()}
-    if missing := _REQUIRED - payload.keys():
-        raise EvidenceError(
-            str(target), f"expected the documents that verifiers read, got none at {', '.join(sorted(missing))}"
-        )
-    if taken := _OURS & payload.keys():
-        raise EvidenceError(str(target), f"expected other names for documents than {', '.join(sorted(taken))}")
-    if secret is not None:
-        payload[layout.SALTS] = Salts(secret=secret).to_bytes()
+    payload = _payload(target, documents, secret)
     with _partial(target) as directory:
         writer = _BagWriter(directory)
         writer.write(layout.BAGIT, layout.BAGIT_TEXT)
@@ -103,6 +97,23 @@ def write_bag(
         _publish(directory, target, archive=archive)
     signed_by = None if signer is None else signer.public_key.fingerprint
     return BagSummary(path=target, record_count=sum(counts.values()), counts=counts, root=root, signed_by=signed_by)
+
+
+def _payload(target: Path, documents: Mapping[str, bytes], secret: str | None) -> dict[str, bytes]:
+    """Return the payload files beside the records; EvidenceError for documents that no verifier would accept."""
+    payload = {layout.payload_name(name): content for name, content in documents.items()}
+    if missing := _REQUIRED - payload.keys():
+        raise EvidenceError(
+            str(target), f"expected the documents that verifiers read, got none at {', '.join(sorted(missing))}"
+        )
+    if taken := _OURS & payload.keys():
+        raise EvidenceError(str(target), f"expected other names for documents than {', '.join(sorted(taken))}")
+    for name, content in payload.items():
+        if name.endswith(".json"):
+            parse_canonical(content, name)
+    if secret is not None:
+        payload[layout.SALTS] = Salts(secret=secret).to_bytes()
+    return payload
 
 
 class _BagWriter:

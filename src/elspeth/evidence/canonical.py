@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, cast
 
@@ -10,7 +12,7 @@ import rfc8785
 
 from elspeth.evidence.errors import EvidenceError, shown
 
-__all__ = ["Json", "canonical", "parse_canonical", "parse_json", "parse_object"]
+__all__ = ["Json", "canonical", "parse_canonical", "parse_json", "parse_object", "parse_unambiguous"]
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 
@@ -50,6 +52,31 @@ def parse_canonical(data: bytes, place: str) -> Mapping[str, Json]:
     if expected != data:
         raise EvidenceError(place, f"is not canonical JSON: {_difference(expected, data)}")
     return value
+
+
+def parse_unambiguous(data: bytes, place: str) -> Mapping[str, Json]:
+    """Return the members of a JSON object in any form in which no name occurs twice; EvidenceError for others."""
+    try:
+        value = json.loads(data, object_pairs_hook=_once, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise EvidenceError(place, f"expected JSON without names that occur twice: {error}") from error
+    if not isinstance(value, dict):
+        raise EvidenceError(place, f"expected a JSON object, got {shown(data[:_CONTEXT])}")
+    return value
+
+
+def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
+        message = f"{shown(name)} occurs twice"
+        raise ValueError(message)
+    return members
+
+
+def _no_number(text: str) -> None:
+    message = f"{text} is not a number"
+    raise ValueError(message)
 
 
 def _difference(expected: bytes, got: bytes) -> str:

@@ -67,13 +67,18 @@ class Envelope:
         """The envelope in canonical JSON, without a line feed."""
         return canonical(self.to_json())
 
-    def verify(self, key: PublicKey, place: str) -> None:
-        """Check the signature. EvidenceError if it is by another key, or payload or type were altered."""
+    def verify(self, key: PublicKey, place: str, *, low_s: bool = False) -> None:
+        """Check the signature, and with `low_s` that it has its one form.
+
+        Raises EvidenceError if it is by another key, or payload, type or form were altered.
+        """
         if self.keyid != key.fingerprint:
             expected = f"expected a signature by the key {key.fingerprint}"
             raise EvidenceError(place, f"{expected}, got one by {shown(self.keyid)}")
         if not key.accepts(self.signature, pae(self.payload_type, self.payload)):
             raise EvidenceError(place, "the signature does not fit the payload: one of them was altered")
+        if low_s and key.low_s(self.signature) != self.signature:
+            raise EvidenceError(place, "expected the form of the signature with a low S: it was rewritten")
 
 
 def _expect_names(members: object, names: set[str], place: str) -> None:

@@ -7,13 +7,14 @@ and what is said about them is the same.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
 from elspeth.evidence import layout
+from elspeth.evidence.canonical import Json, parse_canonical, parse_unambiguous
 from elspeth.evidence.errors import EvidenceError
 from elspeth.evidence.lines import batches_of_lines
 from elspeth.evidence.merkle import HASH_SIZE, leaf_hash, root_of_roots, tree_root
@@ -23,7 +24,7 @@ from elspeth.evidence.salts import Salts
 from elspeth.evidence.segments import Segment, SegmentReader
 from elspeth.evidence.trail import TrailChecker
 
-__all__ = ["Batch", "Documents", "Findings", "batches", "examined", "shared_root"]
+__all__ = ["Batch", "Documents", "Findings", "batches", "document_parser", "examined", "shared_root"]
 
 _AHEAD = 6
 """Batches that are examined, or wait for their turn, at once: a batch is a block of the file."""
@@ -34,17 +35,22 @@ _SUBTREE = 1 << 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
-    """The documents of a bag by which its lines are checked, as they are."""
+    """The documents of a bag by which its lines are checked, as they are.
+
+    They must be canonical JSON if the version of the statement asks for it.
+    """
 
     schema: bytes
     references: bytes
     salts: bytes | None
+    version: int
 
     def checker(self) -> TrailChecker:
-        """What checks the lines; EvidenceError if a document is malformed."""
-        rules = read_rules(self.references, layout.REFERENCES)
+        """Return what checks the lines; EvidenceError if a document is malformed."""
+        parse = document_parser(self.version)
+        rules = read_rules(self.references, layout.REFERENCES, parse)
         salts = None if self.salts is None else Salts.from_bytes(self.salts, layout.SALTS)
-        return TrailChecker(rules, read_shapes(self.schema, layout.SCHEMA), salts)
+        return TrailChecker(rules, read_shapes(self.schema, layout.SCHEMA, parse), salts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,11 @@ class Findings:
 
     sealed: bool
     segments: list[Segment]
+
+
+def document_parser(version: int) -> Callable[[bytes, str], Mapping[str, Json]]:
+    """Return what reads the JSON documents of a bag whose statement has this version."""
+    return parse_canonical if version > 1 else parse_unambiguous
 
 
 _NOTHING = Findings(sealed=False, segments=[])

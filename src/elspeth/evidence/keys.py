@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -39,6 +40,9 @@ __all__ = ["PRIVATE_KEY", "PUBLIC_KEY", "KeyType", "PublicKey", "Signer", "gener
 
 PRIVATE_KEY = "elspeth.key.pem"
 PUBLIC_KEY = "elspeth.pub.pem"
+
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of the group of P-256. SEC 2, section 2.4.2."""
 
 _MAX_SIZE = 64 * 1024
 """The largest key file read, in bytes: a key takes less than one kilobyte."""
@@ -89,6 +93,17 @@ class PublicKey:
             return False
         return True
 
+    def low_s(self, signature: bytes) -> bytes:
+        """Return the one form of a signature that is accepted of its two forms.
+
+        Whoever sees an ECDSA signature (r, s) can also write (r, n - s). The smaller S is taken, as in BIP 146; Ed25519
+        has one form only. ValueError for what is no signature.
+        """
+        if self.type is KeyType.ED25519:
+            return signature
+        r, s = decode_dss_signature(signature)
+        return encode_dss_signature(r, min(s, _ORDER - s))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signer:
@@ -98,9 +113,12 @@ class Signer:
     backend: LibrarySigner
 
     def sign(self, data: bytes) -> bytes:
-        """The signature over the data: DER for ECDSA, 64 bytes for Ed25519. KeyFileError if none can be made."""
+        """Return the signature over the data: DER with a low S for ECDSA, 64 bytes for Ed25519.
+
+        Raises KeyFileError if none can be made.
+        """
         try:
-            signature = bytes.fromhex(self.backend.sign(data).signature)
+            signature = self.public_key.low_s(bytes.fromhex(self.backend.sign(data).signature))
         except (SigningError, ValueError, OSError) as error:
             raise KeyFileError("signing", f"the signer failed: {error}") from error
         if not self.public_key.accepts(signature, data):

@@ -97,6 +97,13 @@ class Members:
             raise self._unexpected(name, "text or null", value)
         return value
 
+    def optional_number(self, name: str) -> int | None:
+        """Take an integer or null."""
+        value = self._take(name)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise self._unexpected(name, "a whole number or null", value)
+        return value
+
     def optional_object(self, name: str) -> Mapping[str, Json] | None:
         """Take an object or null, as it is."""
         value = self._take(name)

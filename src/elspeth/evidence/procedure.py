@@ -1,10 +1,12 @@
 """The numbered procedure by which evidence is verified, and its result.
 
-The same numbers stand in the code, in docs/evidence.md, in what `elspeth verify` prints and in the names of tests:
+The same numbers stand in the code, in docs/evidence.md, in what `elspeth verify` prints and in the names of tests.
+Nothing that the bag says is used before steps 1 to 3 have passed; if one of them fails, no other is taken.
 
 1. Structure and manifests: the bag holds the files that its manifests list, with the SHA-256 listed, and no others.
 2. Envelope and signature: the statement is signed by the key given.
 3. Statement against files: the statement names exactly the payload files, with their SHA-256, and a complete export.
+   Of the records the SHA-256 is derived while they are read for the steps that follow.
 4. Lines: each is canonical JSON, valid for its epoch, of the same run, in order, with the salt that its key derives.
 5. Counts: as many records, in all and of each type, as the statement says, about the run and status that it names.
 6. Merkle root: the lines are, one by one, the leaves of the tree whose root the statement gives.
@@ -92,12 +94,16 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """The result of the procedure: steps 1 to 8 in order, and the verdict. `run_id` is None where none was read."""
+    """The result of the procedure: steps 1 to 8 in order, and the verdict.
+
+    `statement` is the SHA-256 of the statement, which identifies a bag; None, as `run_id`, where none was read.
+    """
 
     steps: tuple[StepResult, ...]
     verdict: Verdict
     run_id: str | None
     record_count: int
+    statement: str | None = None
 
     @property
     def faults(self) -> tuple[StepResult, ...]:
@@ -146,12 +152,14 @@ class Steps:
         for step in steps:
             self._end(step, Status.NOT_PART, detail)
 
-    def failed(self, step: Step) -> bool:
-        """Whether a fault was found in the step."""
-        return step in self._results and self._results[step].status is Status.FAILED
+    def failed(self, *steps: Step) -> bool:
+        """Return whether a fault was found in one of the steps."""
+        return any(step in self._results and self._results[step].status is Status.FAILED for step in steps)
 
-    def result(self, sound: Verdict, *, run_id: str | None, record_count: int) -> Verification:
-        """The result; the verdict is `sound` if no step failed and each was reached."""
+    def result(
+        self, sound: Verdict, *, run_id: str | None, record_count: int, statement: str | None = None
+    ) -> Verification:
+        """Return the result; the verdict is `sound` if no step failed and each was reached."""
         missing = "an earlier fault made it impossible"
         results = tuple(
             self._results.get(step, StepResult(step=step, status=Status.NOT_REACHED, detail=missing))
@@ -160,7 +168,9 @@ class Steps:
         )
         broken = any(result.status in {Status.FAILED, Status.NOT_REACHED} for result in results)
         verdict = Verdict.NOT_VERIFIED if broken else sound
-        return Verification(steps=results, verdict=verdict, run_id=run_id, record_count=record_count)
+        return Verification(
+            steps=results, verdict=verdict, run_id=run_id, record_count=record_count, statement=statement
+        )
 
     def _end(self, step: Step, status: Status, detail: str) -> None:
         if not self.failed(step):

@@ -11,7 +11,9 @@ from elspeth.evidence import layout
 from elspeth.evidence.canonical import Json, canonical, parse_canonical
 from elspeth.evidence.dsse import Envelope
 from elspeth.evidence.errors import EvidenceError, shown
+from elspeth.evidence.examination import document_parser
 from elspeth.evidence.keys import PublicKey
+from elspeth.evidence.limits import MAX_PROOF
 from elspeth.evidence.lines import batches_of_lines
 from elspeth.evidence.members import Members
 from elspeth.evidence.merkle import inclusion_proof, leaf_hash, verify_inclusion
@@ -92,7 +94,8 @@ def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[in
     """
     with open_bag(path) as files:
         statement, envelope = read_statement(files)
-        rules = read_rules(files.read(layout.REFERENCES), layout.REFERENCES).types.get(record_type)
+        parse = document_parser(statement.version)
+        rules = read_rules(files.read(layout.REFERENCES), layout.REFERENCES, parse).types.get(record_type)
         if rules is None:
             counted = ", ".join(sorted(statement.counts))
             raise EvidenceError(str(path), f"expected a record type of the bag ({counted}), got {shown(record_type)}")
@@ -112,6 +115,8 @@ def write_proof(proof: Proof, path: Path) -> int:
     A crash before the rename leaves `PATH.partial`, which the next attempt overwrites.
     """
     data = proof.to_bytes()
+    if len(data) > MAX_PROOF:
+        raise EvidenceError(str(path), f"expected a proof of at most {MAX_PROOF:,} bytes, got {len(data):,}")
     partial = path.with_name(f"{path.name}.partial")
     try:
         with partial.open("wb") as file:
@@ -127,15 +132,12 @@ def write_proof(proof: Proof, path: Path) -> int:
 
 def verify_proof(path: Path, *, key: PublicKey | None = None) -> Verification:
     """Verify a proof by the steps of the procedure that it allows. EvidenceError if the file is no proof at all."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
+    data = _read(path)
     proof = Proof.from_bytes(data, str(path))
     steps = Steps()
     steps.passed(Step.STRUCTURE, f"a proof, {len(data):,} bytes")
     # 2. Envelope and signature.
-    sound = check_signature(proof.envelope, key, steps, "envelope")
+    sound = check_signature(proof.envelope, proof.statement, key, steps, "envelope")
     # 4. The line.
     with steps.of(Step.LINES):
         record = parse_canonical(proof.line, "record")
@@ -147,7 +149,19 @@ def verify_proof(path: Path, *, key: PublicKey | None = None) -> Verification:
         steps.passed(Step.ROOT, f"line {proof.index + 1:,} of {proof.statement.record_count:,}")
     rest = (Step.STATEMENT, Step.COUNTS, Step.REFERENCES, Step.LIFECYCLES)
     steps.not_part(*rest, detail="needs the whole bag")
-    return steps.result(sound, run_id=proof.statement.run.run_id, record_count=1)
+    return steps.result(sound, run_id=proof.statement.run.run_id, record_count=1, statement=proof.statement.sha256)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_PROOF + 1)
+    except OSError as error:
+        raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
+    if len(data) > MAX_PROOF:
+        problem = f"expected a bag, or a proof of at most {MAX_PROOF:,} bytes, got a larger file"
+        raise EvidenceError(str(path), problem)
+    return data
 
 
 def _check_inclusion(proof: Proof, place: str) -> None:

@@ -18,21 +18,10 @@ from typing import BinaryIO
 
 from elspeth.evidence.errors import EvidenceError, shown
 from elspeth.evidence.layout import BAGIT
+from elspeth.evidence.limits import MAX_DOCUMENT, MAX_FACTOR, MAX_FILES, MAX_UNPACKED
 from elspeth.evidence.zip_archive import Member, member_blocks, read_members
 
-__all__ = ["MAX_DOCUMENT", "BagFiles", "looks_like_bag", "open_bag"]
-
-MAX_FILES = 1000
-"""A bag has about a dozen files; a list of them must not fill the memory."""
-
-MAX_DOCUMENT = 64 << 20
-"""The largest file that is read as a whole, in bytes; the schema, the largest of them, takes 100 kB."""
-
-MAX_FACTOR = 100
-"""How much larger than its archive a bag may be: records are full of hashes and deflate by a factor of 3 to 10."""
-
-MAX_UNPACKED = 1 << 30
-"""Up to this size a bag may be larger by any factor, in bytes: reading it takes seconds."""
+__all__ = ["BagFiles", "looks_like_bag", "open_bag"]
 
 _BLOCK = 1 << 20
 """Bytes read at once."""
@@ -108,6 +97,8 @@ def open_bag(path: Path) -> Iterator[BagFiles]:
     except OSError as error:
         raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
     with file:
+        if file.read(len(_ZIP_MARK)) != _ZIP_MARK:
+            raise EvidenceError(str(path), "expected a bag, a directory or zip archive, got another file")
         yield _Archive(path, file, _files_of_archive(file, path))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from elspeth.evidence.canonical import Json
 from elspeth.evidence.errors import EvidenceError, printable, shown
-from elspeth.evidence.line_pattern import fast_lines
+from elspeth.evidence.line_pattern import PatternBudget, fast_lines
 from elspeth.evidence.record_schema import Shape
 from elspeth.evidence.rules import TypeRules
 
@@ -46,12 +46,12 @@ class Picked:
 class RecordReader:
     """The record type's rules, and functions over the values of a record."""
 
-    def __init__(self, rules: TypeRules, shapes: Sequence[Shape], place: str) -> None:
+    def __init__(self, rules: TypeRules, shapes: Sequence[Shape], place: str, budget: PatternBudget) -> None:
         self.rules = rules
         self._shapes = shapes
         self._columns = (*rules.columns, SALT)
         _check_columns(rules, shapes, place)
-        self._fast = [fast for shape in shapes for fast in fast_lines(shape, self._columns)]
+        self._fast = [fast for shape in shapes for fast in fast_lines(shape, self._columns, budget)]
         self.order = self._columns_of(rules.order[1:] or rules.order)
         """What the records of the type are sorted by, without the run, which all share."""
         self.key = self._columns_of(rules.key)

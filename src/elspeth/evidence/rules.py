@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from elspeth.evidence.canonical import parse_object
+from elspeth.evidence.canonical import Json, parse_unambiguous
 from elspeth.evidence.errors import EvidenceError, shown
+from elspeth.evidence.limits import MAX_COLUMNS, MAX_REFERENCES, MAX_TYPES
 from elspeth.evidence.members import Members
 
 __all__ = ["Ending", "Reference", "RunRules", "TypeRules", "read_rules"]
@@ -69,20 +70,27 @@ class RunRules:
         return next(iter(self.types.values()))
 
 
-def read_rules(data: bytes, place: str) -> RunRules:
-    """The rules in a bag's document; EvidenceError if they are malformed, or contradict each other."""
-    document = Members(parse_object(data, place), place)
+def read_rules(
+    data: bytes, place: str, parse: Callable[[bytes, str], Mapping[str, Json]] = parse_unambiguous
+) -> RunRules:
+    """Return the rules in a bag's document.
+
+    Raises EvidenceError if they are malformed, contradict each other, or are more than there can be.
+    """
+    document = Members(parse(data, place), place)
     order, types = document.texts("order"), document.members("types")
     document.close()
     if not order or len(set(order)) != len(order):
         raise EvidenceError(f"{place}: order", f"expected record types, each once, got {shown(order)}")
-    rules = RunRules(types={name: _type_rules(name, types.members(name)) for name in order})
+    if len(order) > MAX_TYPES:
+        raise EvidenceError(f"{place}: order", f"expected at most {MAX_TYPES} record types, got {len(order):,}")
+    rules = RunRules(types={name: _type_rules(name, types.members(name), place) for name in order})
     types.close()
     _check(rules, place)
     return rules
 
 
-def _type_rules(name: str, members: Members) -> TypeRules:
+def _type_rules(name: str, members: Members, place: str) -> TypeRules:
     references = members.objects("references")
     ends = members.optional_members("ends")
     lifecycle = members.members("lifecycle")
@@ -99,6 +107,9 @@ def _type_rules(name: str, members: Members) -> TypeRules:
     )
     lifecycle.close()
     members.close()
+    if max(len(rules.key), len(rules.order)) > MAX_COLUMNS or len(rules.references) > MAX_REFERENCES:
+        most = f"at most {MAX_COLUMNS} columns of a key and {MAX_REFERENCES} references"
+        raise EvidenceError(f"{place}: types: {name}", f"expected {most}, got more")
     return rules
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from elspeth.evidence.canonical import Json, parse_canonical
 from elspeth.evidence.errors import EvidenceError, shown
 from elspeth.evidence.key_set import KeySet, compact
-from elspeth.evidence.layout import RECORDS, REFERENCES
+from elspeth.evidence.layout import RECORDS, REFERENCES, SCHEMA
+from elspeth.evidence.line_pattern import PatternBudget
 from elspeth.evidence.procedure import Step, StepError
 from elspeth.evidence.record_reader import Columns, Key, Picked, RecordReader, Values, is_null
 from elspeth.evidence.record_schema import Shape
@@ -41,7 +42,10 @@ class TrailChecker:
         self._ended = {name: KeySet() for name in self._ended_by}
         """By type, the keys of records that another has ended so far."""
         self._run = rules.run
-        self._readers = {name: RecordReader(each, shapes[name], REFERENCES) for name, each in rules.types.items()}
+        budget = PatternBudget(SCHEMA)
+        self._readers = {
+            name: RecordReader(each, shapes[name], REFERENCES, budget) for name, each in rules.types.items()
+        }
         self._positions = {name: position for position, name in enumerate(rules.types)}
         self._salts = None if salts is None else SaltDeriver(salts)
         self._needed = {name: self._positions[name] for name, each in rules.types.items() if each.key != each.order}

@@ -1,12 +1,12 @@
-"""Verifies a bag by the numbered procedure of `elspeth.evidence.procedure`, in one reading of its records.
+"""Verify a bag by the numbered procedure of `elspeth.evidence.procedure`, in one reading of its records.
 
-Everything is derived again from the bytes of the bag and compared with what the bag claims; nothing that it says of
-itself is believed before it was derived or its signature checked.
+Everything is derived again from the bytes of the bag and compared with what the bag claims. Its schema and rules are
+used only when its signature, if a key was given, and its files have been found right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from hashlib import sha256
 from itertools import zip_longest
@@ -89,22 +89,27 @@ def leaf_hashes(files: BagFiles) -> Iterator[bytes]:
         rest = hashes[end:]
 
 
-def check_signature(envelope: Envelope | None, key: PublicKey | None, steps: Steps, place: str) -> Verdict:
-    """Step 2. The verdict that stands if all other steps pass."""
+def check_signature(
+    envelope: Envelope | None, statement: Statement, key: PublicKey | None, steps: Steps, place: str
+) -> Verdict:
+    """Take step 2; the verdict that stands if all other steps pass."""
+    identity = f"the statement has the SHA-256 {statement.sha256}"
     with steps.of(Step.SIGNATURE):
         if envelope is None and key is not None:
             expected = f"expected one signed by the key {key.fingerprint}"
             raise EvidenceError(place, f"{expected}, got none: it is unsigned, or the envelope was removed")
         if envelope is None:
-            steps.open(Step.SIGNATURE, "UNSIGNED: anybody could have made this; without an envelope it is incomplete")
+            found = "UNSIGNED: anybody could have made this; without an envelope it is incomplete"
+            steps.open(Step.SIGNATURE, f"{found}; {identity}")
             return Verdict.UNSIGNED
         if key is None:
             claim = f"it claims to be signed by the key {shown(envelope.keyid)}"
-            steps.open(Step.SIGNATURE, f"NOT CHECKED: no key was given; {claim}")
+            steps.open(Step.SIGNATURE, f"NOT CHECKED: no key was given; {claim}; {identity}")
             return Verdict.SIGNATURE_UNCHECKED
-        envelope.verify(key, place)
-        steps.passed(Step.SIGNATURE, f"signed by the key {envelope.keyid}")
-    return Verdict.VERIFIED
+        envelope.verify(key, place, low_s=statement.version > 1)
+        steps.passed(Step.SIGNATURE, f"signed by the key {envelope.keyid}; {identity}")
+        return Verdict.VERIFIED
+    return Verdict.NOT_VERIFIED
 
 
 class _Procedure:
@@ -123,60 +128,65 @@ class _Procedure:
         self._executor = executor
         self._steps = Steps()
         self._digests: dict[str, str] = {}
-        """SHA-256 of every file, as far as they were read."""
+        """SHA-256 of every file but the records, as far as they were read."""
+        self._manifest: Mapping[str, str] = {}
 
     def run(self) -> Verification:
-        """The steps, in the order in which a single reading of the records allows to take them."""
+        """Take the steps, in the order that a single reading of the records allows."""
         steps = self._steps
-        # The hashes that steps 1 and 3 compare. That of the records comes out of the reading for steps 4 to 8.
+        # 1. Structure and manifests, but for the SHA-256 of the records.
         with steps.of(Step.STRUCTURE):
-            for name in self._files.sizes:
-                if name != layout.RECORDS:
-                    self._digests[name] = self._files.sha256(name)
-        # 2. Envelope and signature, and the statement for all steps after it.
+            self._structure()
+        # 2. Envelope and signature.
         sound, statement = Verdict.NOT_VERIFIED, None
         with steps.of(Step.SIGNATURE):
             statement, envelope = read_statement(self._files)
-            sound = check_signature(envelope, self._key, steps, layout.ENVELOPE)
+            sound = check_signature(envelope, statement, self._key, steps, layout.ENVELOPE)
             self._check_timestamp()
-        # 6, first half: the leaf hashes are those of the tree whose root the statement gives.
-        if statement is not None:
-            with steps.of(Step.ROOT):
-                self._check_root(statement)
-        # 4, 7, 8, and the second half of 6: line by line.
-        trail = self._read_records(statement)
-        # 1. Structure and manifests.
-        with steps.of(Step.STRUCTURE):
-            self._structure()
         if statement is None:
             return steps.result(sound, run_id=None, record_count=0)
-        # 3. Statement against files.
+        # 3. Statement against files, but for the SHA-256 of the records.
         with steps.of(Step.STATEMENT):
             self._statement(statement)
+        if not steps.failed(Step.STRUCTURE, Step.SIGNATURE, Step.STATEMENT):
+            self._use(statement)
+        # 9. Verdict.
+        return steps.result(
+            sound, run_id=statement.run.run_id, record_count=statement.record_count, statement=statement.sha256
+        )
+
+    def _use(self, statement: Statement) -> None:
+        """Take the steps that use what the bag says."""
+        # 6, first half: the leaf hashes are those of the tree whose root the statement gives.
+        with self._steps.of(Step.ROOT):
+            self._check_root(statement)
+        # 4, 7, 8, and the second half of 6: line by line. What is left of 1 and 3 comes out of the same reading.
+        trail = self._read_records(statement)
         # 5. Counts.
         if trail is not None:
-            with steps.of(Step.COUNTS):
+            with self._steps.of(Step.COUNTS):
                 self._counts(statement, trail)
-        # 9. Verdict.
-        return steps.result(sound, run_id=statement.run.run_id, record_count=statement.record_count)
 
     def _structure(self) -> None:
         if self._files.read(layout.BAGIT) != layout.BAGIT_TEXT:
             raise EvidenceError(layout.BAGIT, "expected BagIt 1.0 in UTF-8, got another declaration")
+        for name in self._files.sizes:
+            if name != layout.RECORDS:
+                self._digests[name] = self._files.sha256(name)
         payload = {name for name in self._files.sizes if name.startswith(layout.PAYLOAD)}
-        for manifest, names in (
-            (layout.MANIFEST, payload),
-            (layout.TAG_MANIFEST, self._files.sizes.keys() - payload - _UNLISTED),
-        ):
-            listed = layout.parse_manifest(self._files.read(manifest), manifest)
-            _compare_files(listed, {name: self._digests.get(name) for name in names}, manifest)
+        tags = self._files.sizes.keys() - payload - _UNLISTED
+        self._manifest = layout.parse_manifest(self._files.read(layout.MANIFEST), layout.MANIFEST)
+        self._compare(self._manifest, payload, layout.MANIFEST)
+        self._compare(
+            layout.parse_manifest(self._files.read(layout.TAG_MANIFEST), layout.TAG_MANIFEST), tags, layout.TAG_MANIFEST
+        )
         if {layout.ENVELOPE, layout.STATEMENT} <= self._files.sizes.keys():
             raise EvidenceError(layout.STATEMENT, f"expected no unsigned statement beside {layout.ENVELOPE}, got one")
         size = sum(self._files.sizes.values())
         self._steps.passed(Step.STRUCTURE, f"{len(self._files.sizes)} files, {size:,} bytes")
 
     def _check_timestamp(self) -> None:
-        """The part of step 2 that is about when the envelope was made."""
+        """Take the part of step 2 that is about when the envelope was made."""
         if self._authorities:
             response, envelope = self._files.read(layout.TIMESTAMP), self._files.read(layout.ENVELOPE)
             moment = verify_timestamp(response, envelope, self._authorities, layout.TIMESTAMP)
@@ -185,14 +195,25 @@ class _Procedure:
             self._steps.remark(Step.SIGNATURE, "the time-stamp was not checked, as no authority was given")
 
     def _statement(self, statement: Statement) -> None:
-        place = layout.ENVELOPE if layout.ENVELOPE in self._files.sizes else layout.STATEMENT
         names = self._files.sizes.keys() - _NOT_SUBJECTS
-        _compare_files(statement.subjects, {name: self._digests.get(name) for name in names}, place)
+        self._compare(statement.subjects, names, self._statement_name)
         if not statement.run.complete:
-            raise EvidenceError(f"{place}: complete", "expected true, got false: the export says that it is incomplete")
+            problem = "expected true, got false: the export says that it is incomplete"
+            raise EvidenceError(f"{self._statement_name}: complete", problem)
         schema = self._digests.get(layout.SCHEMA)
         epoch = f"epoch {statement.run.epoch}, whose schema has the SHA-256 {schema}"
         self._steps.passed(Step.STATEMENT, f"{len(names)} files; {epoch}")
+
+    @property
+    def _statement_name(self) -> str:
+        return layout.ENVELOPE if layout.ENVELOPE in self._files.sizes else layout.STATEMENT
+
+    def _compare(self, listed: Mapping[str, str], names: Iterable[str], place: str) -> None:
+        """Compare files with a list of them; the records, which are not read yet, by their name only."""
+        found = {name: self._digests.get(name) for name in names}
+        if layout.RECORDS in found:
+            found[layout.RECORDS] = listed.get(layout.RECORDS)
+        _compare_files(listed, found, place)
 
     def _check_root(self, statement: Statement) -> None:
         size = self._files.sizes.get(layout.LEAVES, 0)
@@ -203,7 +224,7 @@ class _Procedure:
         if root != statement.root:
             raise EvidenceError(layout.LEAVES, f"expected the root {statement.root} as in the statement, got {root}")
 
-    def _read_records(self, statement: Statement | None) -> TrailChecker | None:
+    def _read_records(self, statement: Statement) -> TrailChecker | None:
         """Check every line. What the lines told together, None if one of them is at fault or none can be checked."""
         digest = sha256()
         trail = None
@@ -215,7 +236,7 @@ class _Procedure:
 
         blocks = hashed()
         with self._steps.of(Step.LINES):
-            documents = self._documents()
+            documents = self._documents(statement)
             checker = documents.checker()
             self._check_lines(checker, documents, blocks, statement)
             trail = checker
@@ -223,20 +244,23 @@ class _Procedure:
         with self._steps.of(Step.STRUCTURE):
             for _ in blocks:
                 pass
-            self._digests[layout.RECORDS] = digest.hexdigest()
+            _compare_records(self._manifest, digest.hexdigest(), layout.MANIFEST)
+        with self._steps.of(Step.STATEMENT):
+            _compare_records(statement.subjects, digest.hexdigest(), self._statement_name)
         return trail
 
-    def _documents(self) -> Documents:
+    def _documents(self, statement: Statement) -> Documents:
         return Documents(
             schema=self._files.read(layout.SCHEMA),
             references=self._files.read(layout.REFERENCES),
             salts=self._files.read(layout.SALTS) if layout.SALTS in self._files.sizes else None,
+            version=statement.version,
         )
 
     def _check_lines(
-        self, trail: TrailChecker, documents: Documents, blocks: Iterator[bytes], statement: Statement | None
+        self, trail: TrailChecker, documents: Documents, blocks: Iterator[bytes], statement: Statement
     ) -> None:
-        leaves = leaf_hashes(self._files) if statement is not None and not self._steps.failed(Step.ROOT) else None
+        leaves = None if self._steps.failed(Step.ROOT) else leaf_hashes(self._files)
         number = 0
         for batch, findings in examined(batches(blocks, leaves), documents, self._executor):
             lines = batch.lines
@@ -248,7 +272,7 @@ class _Procedure:
                 raise _leaf_error(number + 1 + altered[0], *altered[1:])
             number += len(lines)
             self._progress(number)
-        if statement is not None and leaves is not None:
+        if leaves is not None:
             if number != statement.record_count:
                 problem = f"expected the line that the statement counts, one of {statement.record_count:,}, got the end"
                 raise StepError(Step.ROOT, f"{layout.RECORDS}, line {number + 1}", problem)
@@ -274,6 +298,10 @@ class _Procedure:
                     place, f"{printable(what)}: expected {shown(expected)} as in the statement, got {shown(got)}"
                 )
         self._steps.passed(Step.COUNTS, f"{trail.counts.total():,} records of {len(trail.counts)} types")
+
+
+def _compare_records(listed: Mapping[str, str], digest: str, place: str) -> None:
+    _compare_files({layout.RECORDS: listed[layout.RECORDS]}, {layout.RECORDS: digest}, place)
 
 
 def _compare_files(listed: Mapping[str, str], found: Mapping[str, str | None], place: str) -> None:

@@ -85,6 +85,7 @@ def _report(verification: Verification, *, json: bool) -> None:
         result = {
             "verdict": verification.verdict.value,
             "run_id": verification.run_id,
+            "statement": verification.statement,
             "records": verification.record_count,
             "steps": [
                 {"step": each.step.value, "title": each.step.title, "status": each.status.value, "detail": each.detail}

@@ -29,7 +29,7 @@ from elspeth_schema import EPOCH
 if TYPE_CHECKING:
     from elspeth.evidence.keys import Signer
 
-__all__ = ["SEAL_TYPE", "Seal", "hint", "hints_of", "keep_secret", "seal_run", "sealed_runs", "secret_of"]
+__all__ = ["SEAL_TYPE", "Seal", "hint", "hints_of", "keep_secret", "seal_run", "sealed_in", "sealed_runs", "secret_of"]
 
 SEAL_TYPE = "application/vnd.elspeth.run-seal+json"
 """The payload type of a signed seal."""
@@ -116,6 +116,16 @@ def secret_of(connection: Connection, run_id: str) -> str | None:
     """The run's secret, 64 hex digits; None for a run that was recorded before there were secrets, or imported."""
     columns = run_secrets_table.c
     found: str | None = connection.scalar(select(columns.secret).where(columns.run_id == run_id))
+    return found
+
+
+def sealed_in(connection: Connection, run_id: str) -> int | None:
+    """Return the epoch in which the run was sealed.
+
+    None for a run that was imported, recorded before there were seals, or has not ended.
+    """
+    columns = seals_table.c
+    found: int | None = connection.scalar(select(columns.epoch).where(columns.run_id == run_id))
     return found
 
 

@@ -15,12 +15,13 @@ import orjson
 from sqlalchemy import Connection
 
 from elspeth.contracts.directories import make_directory
+from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export.lines import chunks_of, with_key
 from elspeth.core.landscape.export.run_lines import Dress, can_share, run_lines, shared_lines
 from elspeth.core.landscape.export.signing import withheld_columns
 from elspeth.core.landscape.exporter import RunNotFoundError
-from elspeth.core.landscape.seal import secret_of
+from elspeth.core.landscape.seal import sealed_in, secret_of
 from elspeth.evidence.bag import BagSummary, RunFacts, write_bag
 from elspeth.evidence.keys import Signer
 from elspeth.evidence.salts import SaltDeriver, Salts
@@ -65,6 +66,7 @@ def write_bag_of_run(
             epoch=EPOCH,
             withheld=tuple(withheld_columns()),
             complete=RunStatus(status).is_terminal,
+            recorded_epoch=sealed_in(connection, run_id),
         )
         make_directory(path.parent)
         # Closed before the connection, even when the writing fails: nothing else can be said to it before.
@@ -106,10 +108,11 @@ def _salted(record_type: str, lines: bytes, secret: str) -> bytes:
 
 
 def _documents() -> dict[str, bytes]:
-    """What explains the records, and what holds between them."""
+    """Return what explains the records and what holds between them; JSON in its canonical form."""
     package = files("elspeth_schema")
+    schema = json.loads(package.joinpath("export.schema.json").read_bytes())
     return {
-        "export.schema.json": package.joinpath("export.schema.json").read_bytes(),
+        "export.schema.json": canonical_bytes(schema),
         "data-dictionary.md": package.joinpath("data-dictionary.md").read_bytes(),
         "references.json": references_document(),
     }
@@ -134,7 +137,7 @@ def references_document() -> bytes:
         }
         for name, record_type in RECORD_TYPES.items()
     }
-    return json.dumps({"order": list(RECORD_TYPES), "types": types}, indent=2).encode() + b"\n"
+    return canonical_bytes({"order": list(RECORD_TYPES), "types": types})
 
 
 def _final_values(record_type: RecordType[AuditRecord]) -> list[str]:
