@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.core.secrets import find_secrets, is_secret_key, mask_secrets, mask_text, redact, secret_mask
+from elspeth.core.secrets import (
+    find_secrets,
+    is_secret_key,
+    mask_secrets,
+    mask_text,
+    redact,
+    secret_mask,
+    without_secrets,
+)
 
 SETTINGS: dict[str, object] = {
     "landscape": {"url": "postgresql+psycopg://audit:hunter2@db/landscape"},
@@ -28,6 +36,8 @@ SETTINGS: dict[str, object] = {
         ("db_password", True),
         ("signing_key", True),
         ("client_secret", True),
+        ("sslpassword", True),
+        ("ssh_passphrase", True),
         ("path", False),
         ("tokens", False),
         ("keyboard", False),
@@ -84,3 +94,39 @@ def test_a_masked_secret_is_gone(secret: str, key: str) -> None:
     masked = mask_secrets(tree, redact)
     assert secret not in json.dumps(masked, ensure_ascii=False)
     assert secret not in mask_text(f"see http://user:{secret}@host", redact)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("postgresql://u:my secret@h/db?x=1", "postgresql://u:[redacted]@h/db?x=[redacted]"),
+        ("see postgresql://u:my p@ss/w@h/db now", "see postgresql://u:[redacted]@h/db now"),
+        (
+            "see https://u:p@ss@h/x?sig=1&page=2 and mail me@h",
+            "see https://u:[redacted]@h/x?sig=[redacted]&page=2 and mail me@h",
+        ),
+        ("https://u:my secret@h/x?api_key=my secret&page=2", "https://u:[redacted]@h/x?api_key=[redacted]&page=2"),
+        ("https://h:8080/x?page=2", "https://h:8080/x?page=2"),
+        ("row['n'] % 2 == 1", "row['n'] % 2 == 1"),
+    ],
+)
+def test_secrets_in_texts_are_masked(text: str, masked: str) -> None:
+    assert mask_text(text, redact) == masked
+
+
+def test_settings_without_their_secrets_are_the_same_whichever_those_are() -> None:
+    before: dict[str, object] = {
+        "url": "postgresql://u:first@h/db?sslmode=require&sslpassword=x",
+        "options": {"api_key": "first", "items": [{"x_token": 1}]},
+        "hook": "https://u:first@h/x?page=1",
+    }
+    after: dict[str, object] = {
+        "url": "postgresql://v:second@h/db?sslmode=require",
+        "options": {"api_key": "second", "items": [{"x_token": 2}]},
+        "hook": "https://u:second@h/x?page=1",
+    }
+    mask = secret_mask({"ELSPETH_FINGERPRINT_KEY": "operator"})
+    assert mask is not None
+    assert without_secrets(before) == without_secrets(after) == without_secrets(mask_secrets(before, mask))
+    assert without_secrets(before) != without_secrets({**before, "hook": "https://u:first@h/x?page=2"})
+    assert without_secrets(before) != without_secrets({**before, "url": "postgresql://u:first@h/other?sslmode=require"})

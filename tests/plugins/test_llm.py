@@ -345,6 +345,10 @@ def test_no_body_raises_anything_but_a_call_error(body: bytes) -> None:
             {"base_url": "https://me:secret@models.example.com"},
             ["must not hold credentials, which would be recorded: use api_key"],
         ),
+        (
+            {"base_url": "https://me:my sec/ret@models.example.com"},
+            ["must not hold credentials, which would be recorded: use api_key"],
+        ),
         ({"base_url": "https://models.example.com/v1?key=1"}, ["must end with the path: no '?' and no '#'"]),
         (
             {"base_url": "ftp://models.example.com"},

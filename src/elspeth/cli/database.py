@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -23,9 +25,17 @@ DatabaseOption = Annotated[str, _OPTION]
 OptionalDatabaseOption = Annotated[str | None, _OPTION]
 
 
+_LIKE_A_URL = re.compile(r"(?:sqlite|postgres(?:ql)?)(?:\+\w*)?:")
+
+
 def database_url(database: str) -> str:
-    """The URL of a database that is given by URL or by the path of a SQLite file."""
-    return database if "://" in database else f"sqlite:///{database}"
+    """Return the URL of a database that is given by URL or by the path of a SQLite file.
+
+    What only looks like a URL is no path: messages would show its password.
+    """
+    if _LIKE_A_URL.match(database):
+        return database
+    return database if "://" in database else f"sqlite:///{quote(database, safe='/ +@:')}"
 
 
 @contextmanager

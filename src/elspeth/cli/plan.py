@@ -140,7 +140,7 @@ def _way(wire: Wire) -> str:
 
 
 def _landscape(landscape: LandscapeSettings, pipeline: Pipeline) -> Iterator[tuple[str, str]]:
-    yield "audit", landscape.url
+    yield "audit", mask_text(landscape.url, redact)
     export = landscape.export
     if export.enabled and export.sink is not None:
         path = pipeline.settings.sinks[export.sink].options.get("path")

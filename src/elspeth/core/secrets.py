@@ -10,6 +10,9 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterator, Mapping
+from urllib.parse import unquote
+
+from elspeth.contracts.urls import mask_database_url, without_credentials
 
 __all__ = [
     "ALLOW_RAW_VARIABLE",
@@ -21,16 +24,35 @@ __all__ = [
     "mask_text",
     "redact",
     "secret_mask",
+    "without_secrets",
 ]
 
 FINGERPRINT_VARIABLE = "ELSPETH_FINGERPRINT_KEY"
 ALLOW_RAW_VARIABLE = "ELSPETH_ALLOW_RAW_SECRETS"
 
 _NAMES = frozenset({"api_key", "token", "password", "secret", "credential"})
-_ENDINGS = ("_secret", "_key", "_token", "_password", "_credential")
+_ENDINGS = ("_secret", "_key", "_token", "_credential", "apikey", "passphrase", "passwd", "password")
 
-_URL_PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:)([^\s@]+)(?=@)")
-_URL_PARAMETER = re.compile(r"([?&]([^=&\s]+)=)([^&#\s]+)")
+_WEB = "(?:https?|wss?|s3|gs|file)"
+"""Schemes of addresses whose parameters are data. Every other scheme may be that of a database."""
+
+_ANY = r"[A-Za-z][\w+.-]{0,40}"
+_URL = re.compile(rf"\s*{_ANY}://[^\n]*")
+_DATABASE_URL = re.compile(rf"\s*(?!{_WEB}://){_ANY}://", re.IGNORECASE)
+
+
+def _password(schemes: str, end: str, host: str) -> re.Pattern[str]:
+    """Return what finds the password of a URL: no `end` is in it, but perhaps an '@', with no `host` behind that."""
+    password = rf"[^@{end}]{{1,4096}}+(?:@[^@\s?{host}]{{1,4096}}){{0,9}}"
+    return re.compile(rf"(?<![\w+.-])({schemes}://[^/\s:@]*:)({password})(?=@)", re.IGNORECASE)
+
+
+_PASSWORD_OF_URL = (_password(_ANY, r"\n", "/"),)
+_PASSWORD_IN_TEXT = (_password(_WEB, r"\s", "/"), _password(rf"(?!{_WEB}://){_ANY}", r"\n", ""))
+_PARAMETER_OF_URL = re.compile(r"([?&]([^=&\s]+)=)([^&#]+)")
+_PARAMETER_IN_TEXT = re.compile(r"([?&]([^=&\s]+)=)([^&#\s]+)")
+_PARAMETERS = frozenset({"auth", "key", "pass", "passwd", "pwd", "sig", "signature"})
+"""Names of secrets in web addresses, besides those that keys of settings have."""
 
 Location = tuple[str | int, ...]
 Mask = Callable[[str], str]
@@ -79,9 +101,45 @@ def mask_secrets(tree: Mapping[str, object], mask: Mask) -> dict[str, object]:
 
 
 def mask_text(text: str, mask: Mask) -> str:
-    """A text with the secrets in its URLs replaced: ``user:password@`` and ``?password=``."""
-    text = _URL_PASSWORD.sub(lambda match: match[1] + mask(match[2]), text)
-    return _URL_PARAMETER.sub(lambda match: match[1] + (mask(match[3]) if is_secret_key(match[2]) else match[3]), text)
+    """Return a text with the secrets in its URLs replaced; what has none stays as it is.
+
+    A text that is a database URL is read as one. Within other texts a URL ends at white space, but the password of a
+    database URL may hold some.
+    """
+    if _DATABASE_URL.match(text):
+        return mask_database_url(text, mask)
+    is_url = _URL.fullmatch(text) is not None
+    for password in _PASSWORD_OF_URL if is_url else _PASSWORD_IN_TEXT:
+        text = password.sub(lambda match: match[1] + mask(unquote(match[2])), text)
+    parameter = _PARAMETER_OF_URL if is_url else _PARAMETER_IN_TEXT
+    return parameter.sub(
+        lambda match: match[1] + (mask(unquote(match[3])) if _is_parameter(match[2]) else match[3]), text
+    )
+
+
+def without_secrets(tree: Mapping[str, object]) -> dict[str, object]:
+    """Return a copy of a tree of settings that is the same whichever secrets it holds, masked or not.
+
+    Credentials in database URLs are left out altogether: other users of a database still work on the same one.
+    """
+    masked = mask_secrets(tree, redact)
+    return {key: _without_credentials(value) for key, value in masked.items()}
+
+
+def _without_credentials(tree: object) -> object:
+    match tree:
+        case dict():
+            return {key: _without_credentials(value) for key, value in tree.items()}
+        case list():
+            return [_without_credentials(value) for value in tree]
+        case str() if _DATABASE_URL.match(tree):
+            return without_credentials(tree)
+        case _:
+            return tree
+
+
+def _is_parameter(name: str) -> bool:
+    return is_secret_key(name) or name.lower() in _PARAMETERS
 
 
 def _under_secret_key(location: Location) -> bool:

@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError
 
+from elspeth.contracts.databases import parse_database_url
 from elspeth.contracts.directories import make_directory
+from elspeth.contracts.urls import hide_secrets_of
 
 __all__ = ["DatabaseUrl", "database_exists", "database_reason", "make_room"]
 
 
 def _readable(url: str) -> str:
-    try:
-        make_url(url)
-    except ArgumentError as error:
-        raise ValueError("expected a SQLAlchemy URL such as sqlite:///data.db") from error
+    parse_database_url(url)
     return url
 
 
@@ -44,6 +43,10 @@ def _file_of(url: URL) -> Path | None:
     return Path(str(url.database))
 
 
-def database_reason(error: SQLAlchemyError | ImportError) -> str:
-    """What the driver says, in one line; SQLAlchemy's own message holds the statement with its values."""
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
+def database_reason(error: SQLAlchemyError | ImportError, url: URL) -> str:
+    """Return what the driver of a database says, in one line and without the secrets of the URL.
+
+    SQLAlchemy's own message holds the statement with its values.
+    """
+    said = str(getattr(error, "orig", None) or error).splitlines()[0]
+    return hide_secrets_of(url.render_as_string(hide_password=False), said)

@@ -18,6 +18,7 @@ from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth_schema.tables import metadata, runs_table
 
 EXPECTED_URL = "Expected sqlite:///PATH or postgresql+psycopg://..."
+NO_URL = "expected a SQLAlchemy URL such as sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 
 
 def shown(url: str) -> str:
@@ -232,13 +233,6 @@ def test_a_read_only_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "shown_url", "problem"),
     [
-        ("", "", "Could not parse SQLAlchemy URL from given URL string"),
-        ("landscape.db", "landscape.db", "Could not parse SQLAlchemy URL from given URL string"),
-        (
-            "postgresql://user:secret@host:port/audit",
-            "postgresql://***@host:port/audit",
-            "invalid literal for int() with base 10: 'port'",
-        ),
         ("mysql://user:secret@host/audit", "mysql://user:***@host/audit", "mysql is not supported"),
         ("nosuch://host/audit", "nosuch://host/audit", "nosuch is not supported"),
         ("sqlite+aiosqlite:///a.db", "sqlite+aiosqlite:///a.db", "sqlite+aiosqlite is not supported"),
@@ -247,6 +241,31 @@ def test_a_read_only_file_is_refused(tmp_path: Path) -> None:
 )
 def test_other_urls_are_refused(url: str, shown_url: str, problem: str) -> None:
     assert refusal(url) == f"audit database URL {shown_url!r} is not usable: {problem}. {EXPECTED_URL}"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown_url", "problem"),
+    [
+        ("", "", NO_URL),
+        ("landscape.db", "landscape.db", NO_URL),
+        (
+            "postgresql://user:secret@host:port/audit",
+            "postgresql://user:***@host:***/audit",
+            "expected a number as the port; several hosts are given as ?host=HOST:PORT&host=HOST:PORT",
+        ),
+        (
+            "sqlite:///audit.db?password=secret",
+            "sqlite:///audit.db?password=***",
+            (
+                "Query string argument(s) 'password' are not accepted by the pysqlite driver and are being ignored;"
+                " SQLite URI arguments require that 'uri=true' also be present in the URL."
+            ),
+        ),
+        ("sqlite:///a.db?timeout=x", "sqlite:///a.db?timeout=x", "could not convert string to float: 'x'"),
+    ],
+)
+def test_what_is_no_usable_url_is_refused(url: str, shown_url: str, problem: str) -> None:
+    assert refusal(url) == f"audit database URL {shown_url!r} is not usable: {problem}"
 
 
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

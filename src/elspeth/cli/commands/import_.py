@@ -26,15 +26,15 @@ def import_(
 ) -> None:
     """Restore an exported run into a database that holds none. The export is verified; it is imported whole or not."""
     key = signing_key(wanted=hmac)
-    from elspeth.core.landscape.engines import parsed_url  # noqa: PLC0415  start time
+    from elspeth.core.landscape.engines import parsed_url, shown  # noqa: PLC0415  start time
     from elspeth.core.landscape.importer import import_into  # noqa: PLC0415
 
     url = database_url(database)
     with record_display("import") as progress:
         summary = import_into(url, path, signing_key=key, progress=progress)
-    shown = parsed_url(url).render_as_string(hide_password=True)
+    name = shown(parsed_url(url))
     records = f"{summary.record_count:,}, signatures: {_signatures(summary)}"
-    typer.echo(aligned([("run", summary.run_id), ("records", records), ("audit database", shown)]))
+    typer.echo(aligned([("run", summary.run_id), ("records", records), ("audit database", name)]))
 
 
 def _signatures(summary: ExportSummary) -> str:

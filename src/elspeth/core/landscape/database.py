@@ -36,7 +36,7 @@ class LandscapeDB:
             self._settle(create_tables=create_tables)
         except DBAPIError as error:
             self.close()
-            message = f"audit database {self.url} cannot be opened: {reason(error)}"
+            message = f"audit database {self.url} cannot be opened: {reason(error, url)}"
             raise LandscapeError(message) from error
         except BaseException:
             self.close()
@@ -104,7 +104,7 @@ class LandscapeDB:
         try:
             yield
         except OperationalError as error:
-            message = f"audit database {self.url}: {reason(error)}"
+            message = f"audit database {self.url}: {reason(error, self._engine.url)}"
             raise LandscapeError(message) from error
 
     def _settle(self, *, create_tables: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -10,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 
+from elspeth.contracts.databases import parse_database_url, shown_database
 from elspeth.contracts.directories import make_directory
+from elspeth.contracts.urls import hide_secrets_of, mask_database_url
 from elspeth.core.landscape.errors import LandscapeError
 
 __all__ = [
@@ -65,7 +66,7 @@ def looking(url: URL) -> Iterator[Connection]:
         with _looking_engine(url).connect() as connection:
             yield connection
     except DBAPIError as error:
-        message = f"audit database {shown(url)} cannot be opened: {reason(error)}"
+        message = f"audit database {shown(url)} cannot be opened: {reason(error, url)}"
         raise LandscapeError(message) from error
 
 
@@ -81,15 +82,19 @@ def reading_mode(path: Path) -> str:
 
 
 def shown(url: URL) -> str:
-    """The URL as messages have it, with a password hidden."""
-    return url.render_as_string(hide_password=True)
+    """Return the URL as messages and records have it, without its secrets."""
+    return shown_database(url)
 
 
-def reason(error: DBAPIError) -> str:
-    """What the database said, on one line and without the statement, whose values may be protected."""
+def reason(error: DBAPIError, url: URL) -> str:
+    """Return what the database at the URL said, on one line.
+
+    Without the statement, whose values may be protected, and without the secrets of the URL.
+    """
     diagnosis = getattr(error.orig, "diag", None)
     parts = (diagnosis.message_primary, diagnosis.message_detail) if diagnosis is not None else ()
-    return " ".join(" ".join(part for part in parts if part).split() or str(error.orig).split())
+    said = " ".join(part for part in parts if part) or str(error.orig)
+    return " ".join(hide_secrets_of(url.render_as_string(hide_password=False), said).split())
 
 
 def sqlite_path(url: URL) -> Path:
@@ -106,10 +111,9 @@ def is_in_memory(url: URL) -> bool:
 def parsed_url(url: str) -> URL:
     """The URL in parts; LandscapeError if it is none of a database that we support."""
     try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError) as error:
-        hidden = re.sub("//.*@", "//***@", url)
-        message = f"audit database URL {hidden!r} is not usable: {error}. {_EXPECTED_URL}"
+        parsed = parse_database_url(url)
+    except ValueError as error:
+        message = f"audit database URL {mask_database_url(url)!r} is not usable: {error}"
         raise LandscapeError(message) from error
     if parsed.drivername not in _DRIVERS:
         problem = f"{parsed.drivername} is not supported"

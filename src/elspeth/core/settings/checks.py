@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from elspeth.contracts.expressions import ExpressionError, compile_expression
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.contracts.routing import CONTINUE, DISCARD, FORK
+from elspeth.contracts.urls import without_credentials
 from elspeth.core.settings.graph_checks import branch_problems, coalesce_problems
 from elspeth.core.settings.model import AggregationSettings, CoalesceSettings, GateSettings, PluginSettings
 from elspeth.core.settings.parts import Parts
@@ -153,7 +154,7 @@ def _table_problems(parts: Parts) -> Iterator[Problem]:
         if sink is None or not {"url", "table"} <= sink.options.keys():
             continue
         table = sink.options["table"]
-        first = owners.setdefault((str(sink.options["url"]), str(table)), name)
+        first = owners.setdefault((without_credentials(str(sink.options["url"])), str(table)), name)
         if first != name:
             message = f"the table {table!r} is also that of sinks.{first}: give each its own"
             yield Problem(location=("sinks", name, "options", "table"), message=message)

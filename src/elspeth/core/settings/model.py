@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveFloat, PositiveInt, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+)
+
+from elspeth.contracts.urls import database_url_problem
 
 __all__ = [
     "AggregationSettings",
@@ -27,6 +38,13 @@ __all__ = [
 
 # Names become labels of edges and parts of node ids, which the audit tables hold in 64 characters.
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
+
+
+def _database_url(text: str) -> str:
+    problem = database_url_problem(text)
+    if problem is not None:
+        raise ValueError(problem)
+    return text
 
 
 class _Section(BaseModel):
@@ -114,7 +132,7 @@ class LandscapeSettings(_Section):
 
     enabled: bool = True
     backend: Literal["sqlite", "postgresql"] = "sqlite"
-    url: str = "sqlite:///./runs/audit.db"
+    url: Annotated[str, AfterValidator(_database_url)] = "sqlite:///./runs/audit.db"
     auto_migrate: bool = False
     seal: SealSettings = SealSettings()
     export: ExportSettings = ExportSettings()

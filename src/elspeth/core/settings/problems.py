@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from elspeth.contracts.display import shown
-from elspeth.core.secrets import is_secret_key
+from elspeth.core.secrets import is_secret_key, mask_text, redact
 
 __all__ = ["Location", "Problem", "SettingsError", "did_you_mean", "structural_problems"]
 
@@ -85,6 +85,8 @@ def _value(location: Location, value: object) -> str:
             return "a mapping"
         case list():
             return "a list"
+        case str():
+            return shown(mask_text(value, redact))
         case _:
             return shown(value)
 

@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from elspeth.contracts.databases import shown_database
 from elspeth.contracts.plugins import JsonObject, PluginError, Row, RowRejectedError, StagedOutput
 from elspeth.plugins.base import FilePath, PluginOptions, Sink
 from elspeth.plugins.coercion import RowValidator
@@ -76,7 +77,7 @@ class DatabaseSink(Sink):
         super().__init__(options)
         self._url = make_url(options.url)
         self._table = options.table
-        self._place = f"{self._url.render_as_string(hide_password=True)}#{options.table}"
+        self._place = f"{shown_database(self._url)}#{options.table}"
         self._validator = RowValidator(options.schema_config)
         self._fields = options.schema_config.fields or ()
         # Tables of the same name in two databases must not share their staging.
@@ -132,7 +133,7 @@ class DatabaseSink(Sink):
             with engine.begin() as connection:
                 self._insert(connection)
         except SQLAlchemyError as error:
-            raise PluginError(f"{self._place} cannot be written: {database_reason(error)}") from error
+            raise PluginError(f"{self._place} cannot be written: {database_reason(error, self._url)}") from error
         finally:
             engine.dispose()
         self._spool.discard()
@@ -148,7 +149,7 @@ class DatabaseSink(Sink):
                 is_there = inspect(connection).has_table(PUBLICATIONS)
                 is_in_place = is_there and connection.scalar(published) == output.content_hash
         except SQLAlchemyError as error:
-            raise PluginError(f"{self._place} cannot be read: {database_reason(error)}") from error
+            raise PluginError(f"{self._place} cannot be read: {database_reason(error, self._url)}") from error
         finally:
             engine.dispose()
         if is_in_place:
@@ -174,7 +175,7 @@ class DatabaseSink(Sink):
         except OSError as error:
             raise PluginError(f"{self._place} cannot be created: {error.strerror}") from error
         except SQLAlchemyError as error:
-            raise PluginError(f"{self._place} cannot be reached: {database_reason(error)}") from error
+            raise PluginError(f"{self._place} cannot be reached: {database_reason(error, self._url)}") from error
         finally:
             engine.dispose()
 
@@ -187,7 +188,7 @@ class DatabaseSink(Sink):
         try:
             return create_engine(self._url)
         except (SQLAlchemyError, ImportError) as error:
-            raise PluginError(f"{self._place} cannot be opened: {database_reason(error)}") from error
+            raise PluginError(f"{self._place} cannot be opened: {database_reason(error, self._url)}") from error
 
     def _insert(self, connection: Connection) -> None:
         publications = _publications()

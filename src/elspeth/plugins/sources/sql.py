@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from elspeth.contracts.databases import shown_database
 from elspeth.contracts.plugins import InvalidRow, PluginError, Row
 from elspeth.plugins.base import Source, SourceOptions
 from elspeth.plugins.coercion import RowValidator
@@ -44,13 +45,13 @@ class SqlSource(Source):
 
     def read(self) -> Iterator[Row | InvalidRow]:
         """Every row in the order of the query; PluginError names the database, never its password."""
-        shown = self._url.render_as_string(hide_password=True)
+        shown = shown_database(self._url)
         if not database_exists(self._url):
             raise PluginError(f"database {shown} does not exist")
         try:
             engine = create_engine(self._url)
         except (SQLAlchemyError, ImportError) as error:
-            raise PluginError(f"database {shown} cannot be opened: {database_reason(error)}") from error
+            raise PluginError(f"database {shown} cannot be opened: {database_reason(error, self._url)}") from error
         try:
             with engine.connect().execution_options(yield_per=_FETCHED_ROWS) as connection:
                 result = connection.execute(text(self._query))
@@ -63,6 +64,6 @@ class SqlSource(Source):
                 for number, values in enumerate(result):
                     yield foreign_row(dict(zip(names, values, strict=True)), self._validator, f"row {number}")
         except SQLAlchemyError as error:
-            raise PluginError(f"database {shown} cannot be read: {database_reason(error)}") from error
+            raise PluginError(f"database {shown} cannot be read: {database_reason(error, self._url)}") from error
         finally:
             engine.dispose()

@@ -33,15 +33,16 @@ __all__ = ["LlmOptions", "LlmTransform"]
 _DEFAULT_RESPONSE_FIELD = "llm_response"
 _MAX_TEMPLATE = 100_000  # characters
 _VISIBLE = re.compile(r"[!-~]+")
+_CREDENTIALS = re.compile(r"[^/]*//[^/?#]*@|[^/]*//[^/:]*:(?![0-9]*(?:/|$)).*@")  # perhaps not well escaped
 _RECORDED_HEADERS = ("content-type", "x-request-id")  # that tell nothing secret
 
 
 def _url(text: str) -> str:
+    if _CREDENTIALS.match(text):
+        raise ValueError("must not hold credentials, which would be recorded: use api_key")
     if not _VISIBLE.fullmatch(text):
         raise ValueError(f"expected the URL of an endpoint, such as https://api.example.com/v1, got {text!r}")
     parts = urlsplit(text)
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold credentials, which would be recorded: use api_key")
     if parts.query or parts.fragment:
         raise ValueError("must end with the path: no '?' and no '#'")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:

@@ -46,7 +46,7 @@ def exclusive(url: URL, tables: Iterable[str]) -> Iterator[Connection]:
             # A crash before this line leaves the old database, after it the new one.
             connection.commit()
         except DBAPIError as error:
-            raise CommitFailedError(reason(error)) from error
+            raise CommitFailedError(reason(error, url)) from error
 
 
 def _engine(url: URL) -> Engine:

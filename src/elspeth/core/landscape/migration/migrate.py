@@ -167,7 +167,7 @@ def _expect_space(database: Path, backup: Path | None) -> None:
 
 
 def _failure(url: URL, error: DBAPIError | LandscapeError, saved: Path | None) -> str:
-    problem = reason(error) if isinstance(error, DBAPIError) else str(error)
+    problem = reason(error, url) if isinstance(error, DBAPIError) else str(error)
     is_busy = "database is locked" in problem or "lock timeout" in problem
     advice = " Another process is using it: stop that process, then migrate again." if is_busy else ""
     kept = f" The backup {saved} was written." if saved is not None else ""

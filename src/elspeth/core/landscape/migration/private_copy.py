@@ -64,7 +64,7 @@ def _migrate_copy(copy: URL, epoch: int, original: URL, report: Report | None) -
     try:
         return migrate_exclusively(copy, epoch, None, Meter(report))
     except (DBAPIError, LandscapeError) as error:
-        problem = reason(error) if isinstance(error, DBAPIError) else str(error)
+        problem = reason(error, copy) if isinstance(error, DBAPIError) else str(error)
         raise LandscapeError(
             f"audit database {shown(original)} cannot be read as one of epoch {EPOCH}: {problem}. It was not changed."
         ) from error
@@ -89,7 +89,7 @@ def _copying(source: URL, directory: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, DBAPIError, OSError) as error:
-        problem = reason(error) if isinstance(error, DBAPIError) else str(error)
+        problem = reason(error, source) if isinstance(error, DBAPIError) else str(error)
         raise LandscapeError(
             f"audit database {shown(source)} cannot be copied to {directory} to be read: {problem}. "
             "For another directory, set TMPDIR. It was not changed."

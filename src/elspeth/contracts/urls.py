@@ -1,0 +1,165 @@
+"""URLs that may hold secrets: what of them is shown, recorded and compared.
+
+A database URL is read as SQLAlchemy reads it, without loading SQLAlchemy: `elspeth validate` looks at one in every
+settings file. Where a URL is not what it should be, more of it counts as secret, never less.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import unquote, unquote_plus
+
+__all__ = [
+    "HIDDEN",
+    "database_url_problem",
+    "hide",
+    "hide_secrets_of",
+    "mask_database_url",
+    "secrets_of_database_url",
+    "without_credentials",
+]
+
+HIDDEN = "***"
+
+HARMLESS_PARAMETERS = frozenset(
+    {
+        *("host", "hostaddr", "port", "user", "service", "target_session_attrs", "load_balance_hosts"),
+        *("sslmode", "sslnegotiation", "gssencmode", "channel_binding", "require_auth"),
+        *("application_name", "client_encoding", "connect_timeout", "tcp_user_timeout"),
+        *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+        *("mode", "uri", "cache", "immutable", "nolock", "vfs", "timeout", "check_same_thread"),
+        *("isolation_level", "cached_statements", "charset", "driver"),
+    }
+)
+"""Parameters of libpq and SQLite that are shown. A value of any other, which drivers have, too, counts as secret."""
+
+_EXAMPLES = "sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+_SCHEME = re.compile(r"[A-Za-z0-9_+.-]+://")
+_SQLITE = ("sqlite", "sqlite+pysqlite")
+_LEAST_SEARCHED = 4  # characters: a shorter secret would be found in any message
+_HOST = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]+\])(?::[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """A database URL: `scheme` with its ``://``, `place` the host, port and database, `query` its raw parameters."""
+
+    scheme: str
+    user: str | None
+    password: str | None
+    place: str
+    query: tuple[str, ...]
+
+    @property
+    def host(self) -> str:
+        """Return the host, without brackets if it is an address of IPv6, and what follows it up to the database."""
+        return self.place.partition("/")[0]
+
+
+def hide(secret: str) -> str:  # noqa: ARG001  a mask that needs nothing of what it hides
+    """Return what stands for a secret in messages."""
+    return HIDDEN
+
+
+def mask_database_url(text: str, mask: Callable[[str], str] = hide) -> str:
+    """Return a database URL with its secrets masked, and all else as it was.
+
+    Secrets are the password, every parameter that is not known to be harmless, and whatever stands in a place where a
+    password may have been written by mistake. The mask gets each as the driver would, without percent-encoding.
+    """
+    if not _SCHEME.match(text):
+        head, colon, tail = text.partition(":")
+        return head + colon + _masked(unquote(tail), mask)
+    parts = _split(text)
+    masked = parts.scheme
+    if parts.user is not None:
+        masked += parts.user if parts.password is None else f"{parts.user}:{_masked(unquote(parts.password), mask)}"
+        masked += "@"
+    masked += _masked_host(parts.host, mask) + parts.place.removeprefix(parts.host)
+    pieces = [f"{shown}{_masked(secret, mask)}" for shown, secret in map(_parameter, parts.query)]
+    return masked + ("?" + "&".join(pieces) if pieces else "")
+
+
+def secrets_of_database_url(text: str) -> list[str]:
+    """Return what `mask_database_url` masks."""
+    found: list[str] = []
+
+    def note(secret: str) -> str:
+        found.append(secret)
+        return secret
+
+    mask_database_url(text, note)
+    return found
+
+
+def hide_secrets_of(url: str, message: str) -> str:
+    """Return the message of a driver without the secrets of the URL that it was given."""
+    for secret in sorted(secrets_of_database_url(url), key=len, reverse=True):
+        if len(secret) >= _LEAST_SEARCHED:
+            message = message.replace(secret, HIDDEN)
+    return message
+
+
+def without_credentials(text: str) -> str:
+    """Return which database a URL leads to, whoever connects: without user, password and other secrets."""
+    if not _SCHEME.match(text):
+        return mask_database_url(text)
+    parts = _split(text)
+    kept = [shown for shown, secret in map(_parameter, parts.query) if not secret and not shown.startswith("user=")]
+    return parts.scheme + parts.place + ("?" + "&".join(sorted(kept)) if kept else "")
+
+
+def database_url_problem(text: str) -> str | None:
+    """Return what is wrong with a database URL, in words that tell no secret; None if it can be used."""
+    if not _SCHEME.match(text):
+        return f"expected a SQLAlchemy URL such as {_EXAMPLES}"
+    if any(character in text for character in "\r\n\0"):
+        return "expected no line breaks and NUL characters: write %0A for a line feed in a password"
+    parts = _split(text)
+    if parts.scheme.removesuffix("://") in _SQLITE and (parts.user is not None or parts.host):
+        return "expected sqlite:///PATH: SQLite knows no users, passwords and hosts"
+    if (parts.user is not None and "/" in parts.user) or "@" in f"{parts.user}{parts.password}":
+        return f"expected one '@', before the host, as in {_EXAMPLES}: write %40 for others"
+    if not _HOST.fullmatch(parts.host):
+        return "expected a number as the port; several hosts are given as ?host=HOST:PORT&host=HOST:PORT"
+    if any("=" not in piece for piece in parts.query if piece):
+        return "expected NAME=VALUE after '?', joined by '&'"
+    return None
+
+
+def _split(text: str) -> _Parts:
+    """Split a text with a ``://``, as SQLAlchemy does if it has one '@' at most."""
+    name, slashes, rest = text.partition("://")
+    is_file = name.startswith("sqlite") and rest.startswith("/")
+    userinfo, found, after = ("", "", rest) if is_file else rest.rpartition("@")
+    place, _, query = after.partition("?")
+    user, colon, password = userinfo.partition(":")
+    return _Parts(
+        scheme=name + slashes,
+        user=user if found else None,
+        password=password if colon else None,
+        place=place,
+        query=tuple(query.split("&")) if query else (),
+    )
+
+
+def _parameter(piece: str) -> tuple[str, str]:
+    """Return what is shown of a parameter, and the secret that follows it."""
+    name, equals, value = piece.partition("=")
+    if not equals:
+        return "", piece  # perhaps the rest of a password with a question mark
+    return (piece, "") if unquote_plus(name) in HARMLESS_PARAMETERS else (f"{name}=", unquote_plus(value))
+
+
+def _masked(secret: str, mask: Callable[[str], str]) -> str:
+    return mask(secret) if secret else ""
+
+
+def _masked_host(host: str, mask: Callable[[str], str]) -> str:
+    """Return the host with what is no port, or with all of it if it is no host: a password without a host, perhaps."""
+    name, colon, port = host.rpartition(":")
+    if _HOST.fullmatch(host):
+        return host
+    return name + colon + _masked(port, mask) if _HOST.fullmatch(name) else _masked(host, mask)
