@@ -15,20 +15,14 @@ from elspeth.cli import main
 from elspeth.cli.migration_display import migration_display
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.engines import shown
+from elspeth_schema import EPOCH
+from tests.fixtures.epochs import lacking
 from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabaseMaker, rows_of
 from tests.fixtures.untouched import untouched
 
 pytestmark = pytest.mark.usefixtures("own_directory")
 
 Captured = pytest.CaptureFixture[str]
-
-EPOCH_4_LACKS = (
-    "tables missing: schema_migrations, run_secrets, seals, seal_leaves, held_items",
-    (
-        "columns missing: tokens.run_id, token_parents.run_id, calls.run_id, routing_events.run_id,"
-        " batch_members.run_id, batch_outputs.run_id, checkpoints.sink_state_json"
-    ),
-)
 
 
 @pytest.fixture
@@ -56,29 +50,30 @@ def test_status_of_a_historical_database(name: str, tmp_path: Path, capsys: Capt
     assert output.splitlines()[:3] == [
         "audit database  sqlite:///old.db",
         "state           older",
-        f"epoch           {EPOCHS[name]} (this version: 5)",
+        f"epoch           {EPOCHS[name]} (this version: {EPOCH})",
     ]
     assert errors.startswith(
-        f"audit database sqlite:///old.db is of epoch {EPOCHS[name]}, this version records in epoch 5: tables missing:"
+        f"audit database sqlite:///old.db is of epoch {EPOCHS[name]}, this version records in epoch {EPOCH}: tables"
+        " missing:"
     )
     assert errors.endswith(" To record into it, run: elspeth landscape migrate -d sqlite:///old.db\n")
 
 
 @pytest.mark.usefixtures("old")
 def test_status_lists_every_difference(capsys: Captured) -> None:
-    tables, columns = EPOCH_4_LACKS
+    tables, columns = lacking(4)
     assert result(capsys, "status", "-d", "old.db") == (
         1,
         (
             "audit database  sqlite:///old.db\n"
             "state           older\n"
-            "epoch           4 (this version: 5)\n"
+            f"epoch           4 (this version: {EPOCH})\n"
             f"differences     {tables}\n"
             f"                {columns}\n"
         ),
         (
-            f"audit database sqlite:///old.db is of epoch 4, this version records in epoch 5: {tables}; {columns}."
-            " Nothing was changed. Reading it is safe as it is (elspeth export, explain, landscape runs)."
+            f"audit database sqlite:///old.db is of epoch 4, this version records in epoch {EPOCH}: {tables};"
+            f" {columns}. Nothing was changed. Reading it is safe as it is (elspeth export, explain, landscape runs)."
             " To record into it, run: elspeth landscape migrate -d sqlite:///old.db\n"
         ),
     )
@@ -93,8 +88,8 @@ def test_status_as_json(capsys: Captured) -> None:
             "database": "sqlite:///old.db",
             "state": "older",
             "epoch": 4,
-            "expected_epoch": 5,
-            "differences": [*EPOCH_4_LACKS],
+            "expected_epoch": EPOCH,
+            "differences": [*lacking(4)],
             "history": [],
         },
     )
@@ -105,8 +100,8 @@ def test_status_tells_the_history_of_a_migrated_database(old: Path, capsys: Capt
     capsys.readouterr()
     code, output, errors = result(capsys, "status", "-d", "old.db")
     (*_, history) = output.splitlines()
-    assert (code, errors) == (0, "audit database sqlite:///old.db is of epoch 5, as this version expects.\n")
-    assert re.fullmatch(r"history {9}\d{4}-\d\d-\d\dT[\d:.]+Z  epoch 4 to 5, elspeth [\d.]+", history)
+    assert (code, errors) == (0, f"audit database sqlite:///old.db is of epoch {EPOCH}, as this version expects.\n")
+    assert re.fullmatch(rf"history {{9}}\d{{4}}-\d\d-\d\dT[\d:.]+Z  epoch 4 to {EPOCH}, elspeth [\d.]+", history)
     data = json.loads(result(capsys, "status", "-d", "old.db", "--json")[1])
     assert data["history"][0]["tables"]["calls"]["rows_before"] == 12
 
@@ -115,14 +110,18 @@ def test_status_of_a_new_database(capsys: Captured) -> None:
     LandscapeDB("sqlite:///new.db").close()
     with untouched(Path("new.db")):
         code, output, errors = result(capsys, "status", "-d", "new.db")
-    assert (code, errors) == (0, "audit database sqlite:///new.db is of epoch 5, as this version expects.\n")
-    assert re.search(r"^history {9}\S+  made at epoch 5, elspeth [\d.]+$", output, re.MULTILINE)
+    assert (code, errors) == (0, f"audit database sqlite:///new.db is of epoch {EPOCH}, as this version expects.\n")
+    assert re.search(rf"^history {{9}}\S+  made at epoch {EPOCH}, elspeth [\d.]+$", output, re.MULTILINE)
 
 
 def test_status_of_a_database_that_does_not_exist_yet(capsys: Captured, tmp_path: Path) -> None:
     assert result(capsys, "status", "-d", "nothing.db") == (
         0,
-        "audit database  sqlite:///nothing.db\nstate           empty\nepoch           unknown (this version: 5)\n",
+        (
+            "audit database  sqlite:///nothing.db\n"
+            "state           empty\n"
+            f"epoch           unknown (this version: {EPOCH})\n"
+        ),
         (
             "audit database sqlite:///nothing.db is empty: it holds no runs."
             " A run with it as landscape.url creates the tables.\n"
@@ -146,7 +145,10 @@ def test_check_of_a_current_database(capsys: Captured) -> None:
     assert result(capsys, "check", "-d", "new.db") == (
         0,
         "",
-        "audit database sqlite:///new.db is of epoch 5, as this version expects.\n0 of 0 sealed runs unchanged\n",
+        (
+            f"audit database sqlite:///new.db is of epoch {EPOCH}, as this version expects.\n"
+            "0 of 0 sealed runs unchanged\n"
+        ),
     )
 
 
@@ -167,7 +169,7 @@ def test_check_waits_for_a_migration(old: Path, capsys: Captured, monkeypatch: p
     assert result(capsys, "check", "-d", "old.db", "--wait", "60", "--no-seals") == (
         0,
         "",
-        "audit database sqlite:///old.db is of epoch 5, as this version expects.\n",
+        f"audit database sqlite:///old.db is of epoch {EPOCH}, as this version expects.\n",
     )
     assert slept == [1.0, 1.0]
 
@@ -189,7 +191,7 @@ def test_migrate_says_what_it_did(old: Path, capsys: Captured) -> None:
     lines = dict(re.split(r" {2,}", line) for line in output.splitlines())
     assert lines == {
         "audit database": "sqlite:///old.db",
-        "migrated": "from epoch 4 to 5",
+        "migrated": f"from epoch 4 to {EPOCH}",
         "backup": "saved.db",
         **{f"rows of {name}": str(len(rows)) for name, rows in rows_of(LEGACY / "epoch4-rich.db").items()},
         "seals": "0 of 0 sealed runs unchanged",
@@ -204,7 +206,7 @@ def test_a_second_migrate_has_nothing_to_do(old: Path, capsys: Captured) -> None
         for arguments in ([], ["--dry-run"]):
             assert result(capsys, "migrate", "-d", "old.db", *arguments) == (
                 0,
-                "audit database sqlite:///old.db is of epoch 5 already: there is nothing to migrate.\n",
+                f"audit database sqlite:///old.db is of epoch {EPOCH} already: there is nothing to migrate.\n",
                 "",
             )
         assert result(capsys, "migrate", "-d", "old.db", "--sql") == (0, "", "")
@@ -220,7 +222,7 @@ def test_a_dry_run_changes_nothing(old: Path, capsys: Captured) -> None:
     with untouched(old):
         code, output, errors = result(capsys, "migrate", "-d", "old.db", "--dry-run")
     assert (code, errors) == (0, "")
-    assert output.splitlines()[1] == "would migrate               from epoch 4 to 5"
+    assert output.splitlines()[1] == f"would migrate               from epoch 4 to {EPOCH}"
 
 
 def test_the_script_goes_to_standard_output(old: Path, capsys: Captured) -> None:

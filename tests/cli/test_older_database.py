@@ -11,6 +11,7 @@ from sqlalchemy import make_url
 
 from elspeth.cli import main
 from elspeth.core.landscape.engines import shown
+from elspeth_schema import EPOCH
 from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabaseMaker, rows_of
 from tests.fixtures.untouched import untouched
 
@@ -72,8 +73,8 @@ def test_a_run_stops_before_it_touches_an_older_database(project: Path, capsys: 
     url = f"sqlite:///{EXAMPLE}/runs/audit.db"
     assert output == ""
     assert errors.startswith(
-        f"error: audit database {url} is of epoch 1, this version records in epoch 5: tables missing:"
-        " secret_resolutions, operations, token_outcomes, schema_migrations,"
+        f"error: audit database {url} is of epoch 1, this version records in epoch {EPOCH}: tables missing:"
+        " secret_resolutions, operations, token_outcomes,"
     )
     assert errors.endswith(f" To record into it, run: elspeth landscape migrate -d {url}\n")
     assert files(project) == before
@@ -94,7 +95,8 @@ def test_with_auto_migrate_the_run_migrates_with_a_backup_and_goes_on(project: P
     output, errors = capsys.readouterr()
     (backup,) = (project / "runs").glob("*.bak")
     assert errors == (
-        f"audit database sqlite:///{EXAMPLE}/runs/audit.db was migrated from epoch 1 to 5; the backup is {backup}\n"
+        f"audit database sqlite:///{EXAMPLE}/runs/audit.db was migrated from epoch 1 to {EPOCH};"
+        f" the backup is {backup}\n"
     )
     assert rows_of(backup) == rows_of(LEGACY / "epoch1-audit-export.db")
     assert re.search(r"^rows in +10$", output, re.MULTILINE)

@@ -11,6 +11,7 @@ from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, Signer, generate, load_public_key, load_signer
+from elspeth_schema import EPOCH
 from elspeth_schema.contracts import NodeType, RunStatus
 from tests.core.landscape.test_seal import drop_guards
 
@@ -59,7 +60,7 @@ def check(database: Path, capsys: pytest.CaptureFixture[str], *options: str) -> 
 def test_sealed_runs_that_are_unchanged(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, (state, verdict, remark) = check(database, capsys)
     assert code == 0
-    assert state == f"audit database sqlite:///{database} is of epoch 5, as this version expects."
+    assert state == f"audit database sqlite:///{database} is of epoch {EPOCH}, as this version expects."
     assert verdict == "2 of 2 sealed runs unchanged"
     assert remark == UNSIGNED
 

@@ -13,6 +13,8 @@ from sqlalchemy import NullPool, create_engine
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.migration.epoch_tables import tables_of
+from elspeth_schema import EPOCH
+from tests.fixtures.epochs import say_epoch
 from tests.fixtures.legacy import LEGACY
 from tests.fixtures.untouched import untouched
 
@@ -36,7 +38,7 @@ def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
 
 def later_epoch() -> None:
     with LandscapeDB("sqlite:///x.db") as database, database.connection() as connection:
-        connection.exec_driver_sql("INSERT INTO schema_migrations VALUES (6, 5, '2030-01-01 00:00:00', 'x', '{}')")
+        say_epoch(connection, EPOCH + 1)
 
 
 def later_predecessor() -> None:
@@ -65,14 +67,14 @@ def cut_short() -> None:
 
 
 NOT_READABLE = {
-    later_epoch: "is of epoch 6, this version knows epochs up to 5. Nothing was changed."
+    later_epoch: f"is of epoch {EPOCH + 1}, this version knows epochs up to {EPOCH}. Nothing was changed."
     " Use the version of elspeth that wrote it, or a later one: pip install --upgrade elspeth",
     later_predecessor: "was written by a later release of the predecessor: of its 41 tables, epoch 4, the newest that"
     " can be migrated, does not have later_00, later_01, later_02, later_03, later_04, and 17 more."
     " Nothing was changed. Export it with the release that wrote it, and use another database (landscape.url).",
     some_sqlite_file: "is no audit database: it holds other tables (customers). Nothing was changed. Use another"
     " database (landscape.url, or -d).",
-    trigger_missing: "says that it is of epoch 5, but differs from it: trigger guard_runs_update is missing."
+    trigger_missing: f"says that it is of epoch {EPOCH}, but differs from it: trigger guard_runs_update is missing."
     " Nothing was changed. It cannot be trusted as evidence until the differences are explained: restore a backup, or"
     " undo them. To list all of them, run: elspeth landscape status -d sqlite:///x.db",
     text_file: "cannot be opened: file is not a database",

@@ -6,43 +6,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from codegen.__main__ import main
+from tests.codegen.recipe import ADD_COLUMN, ADD_TABLE, GUIDE, apply, blocks, generate, of_epoch
 from tests.codegen.trees import copy_project, tree
 
 ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "schema.md").read_text()
-
-
-def blocks(language: str) -> list[str]:
-    """The code blocks of the guide in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
-
-
-ADD_COLUMN, ADD_TABLE = blocks("diff")
-
-
-def hunks(diff: str) -> Iterator[tuple[str, str, str]]:
-    """Path, old text and new text of each hunk."""
-    for part in re.split(r"^--- .*\n\+\+\+ b/", diff, flags=re.MULTILINE)[1:]:
-        path, *bodies = re.split(r"\n@@\n", part)
-        for body in bodies:
-            lines = body.rstrip("\n").split("\n")
-            old = "\n".join(line[1:] for line in lines if line[:1] != "+")
-            new = "\n".join(line[1:] for line in lines if line[:1] != "-")
-            yield path, old, new
-
-
-def apply(diff: str, directory: Path) -> None:
-    """Apply a diff whose hunks find their place by their text."""
-    for path, old, new in hunks(diff):
-        text = (directory / path).read_text()
-        assert text.count(f"\n{old}\n") == 1, f"{path} does not hold once: {old}"
-        (directory / path).write_text(text.replace(f"\n{old}\n", f"\n{new}\n"))
 
 
 @pytest.fixture
@@ -50,11 +21,6 @@ def project(tmp_path: Path) -> Path:
     """A directory with a copy of the schema and its history."""
     copy_project(tmp_path)
     return tmp_path
-
-
-def generate(project: Path) -> None:
-    schema, output = project / "schema" / "landscape.yaml", project / "generated"
-    assert main(["--schema", str(schema), "--output", str(output)]) == 0
 
 
 def python(source: str, project: Path) -> str:
@@ -68,16 +34,16 @@ def python(source: str, project: Path) -> str:
 
 
 def test_a_new_column_goes_through_table_contract_store_and_export(project: Path) -> None:
-    apply(ADD_COLUMN, project)
+    epoch = apply(ADD_COLUMN, project)
     generate(project)
     (program,) = blocks("python")
     (printed,) = blocks("text")
-    assert python(program, project) == printed
+    assert python(program, project) == of_epoch(epoch, printed)
     assert {path for path, content in tree(project / "generated").items() if b"priority" in content} >= {
         "elspeth_schema/data-dictionary.md",
         "elspeth_schema/contracts.py",
         "elspeth_schema/export.schema.json",
-        "elspeth_schema/epochs/0006.json",
+        f"elspeth_schema/epochs/{epoch:04}.json",
         "elspeth_schema/records.py",
         "elspeth_schema/tables.py",
         "testing/elspeth_strategies.py",

@@ -11,6 +11,7 @@ import pytest
 
 from codegen.json_schema import export_schema
 from codegen.load import load_model
+from elspeth_schema import EPOCH
 
 CASES = Path(__file__).parent / "cases"
 
@@ -45,7 +46,7 @@ MANIFEST: dict[str, object] = {
     "record_type": "manifest",
     "run_id": "r",
     "run_status": "completed",
-    "epoch": 5,
+    "epoch": EPOCH,
     "record_count": 1,
     "counts": {"run": 1},
     "withheld": [],

@@ -15,6 +15,7 @@ from elspeth.core.landscape import engines
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError, SchemaCompatibilityError
 from elspeth.core.landscape.migration.bookkeeping import bookkeeping_tables
 from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth_schema import EPOCH
 from elspeth_schema.tables import metadata, runs_table
 
 EXPECTED_URL = "Expected sqlite:///PATH or postgresql+psycopg://..."
@@ -173,7 +174,7 @@ def test_a_database_that_lacks_columns_is_refused(database_url: str) -> None:
     with pytest.raises(SchemaCompatibilityError) as caught:
         LandscapeDB(database_url)
     assert str(caught.value) == (
-        f"audit database {shown(database_url)} says that it is of epoch 5, but differs from it:"
+        f"audit database {shown(database_url)} says that it is of epoch {EPOCH}, but differs from it:"
         " column tokens.expand_group_id is missing; column tokens.branch_name is missing. Nothing was changed."
         " It cannot be trusted as evidence until the differences are explained: restore a backup, or undo them."
         f" To list all of them, run: elspeth landscape status -d {shlex.quote(shown(database_url))}"

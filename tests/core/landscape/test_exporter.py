@@ -14,6 +14,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporter import LandscapeExporter, RunNotFoundError
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.schema.checks import AuditIntegrityError
+from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES
 from tests.fixtures.corruption import plant
 from tests.fixtures.records import record_everything, record_graph, record_row
@@ -241,7 +242,7 @@ def test_signatures_and_manifest_can_be_recomputed(landscape: LandscapeDB, recor
         "record_type": "manifest",
         "run_id": "run",
         "run_status": "running",
-        "epoch": 5,
+        "epoch": EPOCH,
         "record_count": len(records),
         "counts": counts,
         "withheld": ["validation_error.row_data_json", "transform_error.row_data_json"],

@@ -18,6 +18,7 @@ from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.seal import seal_run, sealed_runs
 from elspeth.core.landscape.seal_check import SealReport, check_seals
 from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, generate, load_signer
+from elspeth_schema import EPOCH
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.records import RECORD_TYPES
 from tests.core.landscape.test_seal import drop_guards
@@ -145,7 +146,7 @@ def test_an_unsigned_seal_that_was_written_over(
     ("column", "value"),
     [
         ("counts_json", "no JSON"),
-        ("epoch", 6),
+        ("epoch", EPOCH + 1),
         ("root", "0" * 64),
         ("sealed_at", "2026-01-01"),
         ("envelope_json", "{}"),
@@ -230,7 +231,7 @@ def test_openssl_accepts_the_signature_of_a_seal(
     assert done.stdout == "Verified OK\n"
     stated = json.loads((tmp_path / "bag.statement").read_bytes())
     assert stated.pop("sealed_at").endswith("Z")
-    assert stated == {"counts": {"run": 1}, "epoch": 5, "record_count": 1, "root": seal.root, "run_id": "a"}
+    assert stated == {"counts": {"run": 1}, "epoch": EPOCH, "record_count": 1, "root": seal.root, "run_id": "a"}
 
 
 def sealed_columns() -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from elspeth.core.landscape.export.forms import ExportError
 from elspeth.core.landscape.export.reader import read_export
 from elspeth.core.landscape.export.signing import ManifestBuilder
 from elspeth.core.landscape.mapping import mapper, record_type_of
+from elspeth_schema import EPOCH
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.records import RECORD_TYPES
 from tests.fixtures.rich_run import export_to, rich_run
@@ -356,7 +357,7 @@ AT = {name: position + 1 for name, position in NUMBERS.items()} | {"manifest": l
         ),
         (without(LINES, MANIFEST, "epoch"), AT["manifest"], "manifest: epoch: expected this field, got none"),
         (edited(LINES, MANIFEST, note=1), AT["manifest"], "manifest: note: expected no field of this name, got one"),
-        (edited(LINES, MANIFEST, epoch=4), AT["manifest"], f"manifest: epoch: expected 5, {DERIVED}, got 4"),
+        (edited(LINES, MANIFEST, epoch=4), AT["manifest"], f"manifest: epoch: expected {EPOCH}, {DERIVED}, got 4"),
         (
             edited(LINES, MANIFEST, run_status="running"),
             AT["manifest"],

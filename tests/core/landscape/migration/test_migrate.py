@@ -18,7 +18,7 @@ from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 from tests.core.landscape.migration.conftest import Migrated
 from tests.core.landscape.migration.reflection import reflected
-from tests.fixtures.legacy import OldDatabaseMaker, Values, rows_of
+from tests.fixtures.legacy import OldDatabaseMaker, Values, record_rows_of, rows_of
 from tests.fixtures.records import record_everything
 
 
@@ -34,12 +34,12 @@ def test_the_report_counts_the_rows_of_every_table(migrated: Migrated) -> None:
 
 
 def counts(migrated: Migrated) -> dict[str, int]:
-    return {name: len(rows) for name, rows in rows_of(migrated.database.source).items()}
+    return {name: len(rows) for name, rows in record_rows_of(migrated.database).items()}
 
 
 def test_the_step_is_recorded_with_what_each_table_held_before_and_after(migrated: Migrated) -> None:
     with LandscapeDB(migrated.database.url) as database, database.connection() as connection:
-        (step,) = steps_taken(connection)
+        *_, step = steps_taken(connection)
     assert (step.from_epoch, step.to_epoch) == (migrated.database.epoch, EPOCH)
     assert re.fullmatch(r"elspeth \d+\.\d+\.\d+", step.tool)
     assert timedelta(0) <= datetime.now(UTC) - step.migrated_at < timedelta(hours=1)

@@ -106,6 +106,6 @@ def test_a_database_that_cannot_be_migrated_cannot_be_read(old_database_of: OldD
     with pytest.raises(LandscapeError) as caught, open_for_reading(database.url):
         pass
     assert str(caught.value) == (
-        f"audit database {database.url} cannot be read as one of epoch 5: the database holds references to records"
-        " that it does not hold: row 1 of edges to nodes. It was not changed."
+        f"audit database {database.url} cannot be read as one of epoch {EPOCH}: the database holds references to"
+        " records that it does not hold: row 1 of edges to nodes. It was not changed."
     )

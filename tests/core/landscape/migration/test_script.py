@@ -17,7 +17,9 @@ from elspeth.core.landscape.errors import NewerDatabaseError
 from elspeth.core.landscape.migration.migrate import migrate
 from elspeth.core.landscape.migration.script import migration_sql
 from elspeth.core.landscape.migration.state import Condition, look
+from elspeth_schema import EPOCH
 from tests.core.landscape.migration.reflection import reflected
+from tests.fixtures.epochs import say_epoch
 from tests.fixtures.legacy import OldDatabase, OldDatabaseMaker, rows_of
 
 
@@ -72,6 +74,6 @@ def test_for_a_database_of_today_there_is_no_script(database_url: str) -> None:
 
 def test_for_a_newer_database_there_is_none_either(sqlite_url: str) -> None:
     with LandscapeDB(sqlite_url) as database, database.connection() as connection:
-        connection.exec_driver_sql("INSERT INTO schema_migrations VALUES (6, 5, '2030-01-01 00:00:00', 'x', '{}')")
+        say_epoch(connection, EPOCH + 1)
     with pytest.raises(NewerDatabaseError):
         migration_sql(sqlite_url)

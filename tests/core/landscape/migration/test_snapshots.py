@@ -16,7 +16,8 @@ from sqlalchemy.schema import ExecutableDDLElement
 
 from elspeth.core.landscape.epochs import snapshot
 from elspeth.core.landscape.migration.epoch_tables import metadata_of, tables_of
-from elspeth.core.landscape.migration.shape import expected_shape, found_shape, table_names
+from elspeth.core.landscape.migration.shape import TableShape, expected_shape, found_shape, table_names
+from elspeth.core.landscape.migration.state import all_tables_of
 from elspeth_schema import EPOCH, tables
 from tests.fixtures.legacy import EPOCHS, LEGACY
 
@@ -29,8 +30,13 @@ def test_a_legacy_database_has_the_tables_of_the_snapshot(name: str) -> None:
     engine = create_engine(f"sqlite:///file:{LEGACY / name}.db?mode=ro&uri=true", poolclass=NullPool)
     with engine.connect() as connection:
         found = found_shape(connection, table_names(connection))
-    assert found == expected_shape(tables_of(EPOCHS[name]), engine.dialect)
-    assert {table: list(shape.columns) for table, shape in found.items()} == column_order(tables_of(EPOCHS[name]))
+    expected: dict[str, TableShape] = {}
+    order: dict[str, list[str]] = {}
+    for metadata in all_tables_of(EPOCHS[name]):
+        expected |= expected_shape(metadata, engine.dialect)
+        order |= column_order(metadata)
+    assert found == expected
+    assert {table: list(shape.columns) for table, shape in found.items()} == order
 
 
 def column_order(metadata: MetaData) -> dict[str, list[str]]:

@@ -28,12 +28,9 @@ from elspeth.core.landscape.migration.private_copy import open_for_reading
 from elspeth.core.landscape.migration.state import Condition, State, look
 from elspeth.core.landscape.run_list import list_runs
 from elspeth_schema import EPOCH
+from tests.fixtures.epochs import lacking, say_epoch
 from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabase, OldDatabaseMaker
 from tests.fixtures.untouched import untouched
-
-TABLES_SINCE_EPOCH_1 = (
-    "secret_resolutions, operations, token_outcomes, schema_migrations, run_secrets, seals, seal_leaves, held_items"
-)
 
 
 def change(url: str, *statements: str) -> None:
@@ -69,9 +66,8 @@ def test_a_database_without_tables_is_empty(database_url: str) -> None:
 
 def test_a_new_database_is_current(current_url: str) -> None:
     assert verdict(current_url) == (Condition.CURRENT, EPOCH, ())
-    assert (
-        message_of(look(make_url(current_url)), "URL") == "audit database URL is of epoch 5, as this version expects."
-    )
+    said = message_of(look(make_url(current_url)), "URL")
+    assert said == f"audit database URL is of epoch {EPOCH}, as this version expects."
 
 
 def test_other_tables_beside_ours_do_not_matter(current_url: str) -> None:
@@ -116,27 +112,19 @@ def test_foreign_tables_of_any_kind_may_stand_beside_ours(request: pytest.Fixtur
 
 
 def test_a_historical_database_is_older(old_database: OldDatabase) -> None:
-    kind, epoch, (*_, columns) = verdict(old_database.url)
-    assert (kind, epoch) == (Condition.OLDER, old_database.epoch)
-    assert columns.startswith("columns missing: ")
-    assert ("token_outcomes.expected_branches_json" in columns) == (old_database.epoch == 3)
+    assert verdict(old_database.url) == (Condition.OLDER, old_database.epoch, lacking(old_database.epoch))
 
 
 def test_the_message_for_an_older_database_says_what_it_lacks_and_the_one_command(tmp_path: Path) -> None:
     url = f"sqlite:///{shutil.copy(LEGACY / 'epoch1-rich.db', tmp_path / 'old audit.db')}"
     with pytest.raises(OlderDatabaseError) as caught:
         LandscapeDB(url)
-    columns = [
-        f"{table.name}.{column.name}"
-        for table in tables_of(EPOCH).tables.values()
-        if (old := tables_of(1).tables.get(table.name)) is not None
-        for column in table.columns
-        if column.name not in old.columns
-    ]
-    assert len(columns) == 25
+    tables, columns = lacking(1)
+    assert tables.startswith("tables missing: secret_resolutions, operations, token_outcomes")
+    assert columns.count(",") >= 24
     assert str(caught.value) == (
-        f"audit database {url} is of epoch 1, this version records in epoch 5: tables missing: {TABLES_SINCE_EPOCH_1};"
-        f" columns missing: {', '.join(columns)}. Nothing was changed."
+        f"audit database {url} is of epoch 1, this version records in epoch {EPOCH}: {tables}; {columns}."
+        " Nothing was changed."
         " Reading it is safe as it is (elspeth export, explain, landscape runs)."
         f" To record into it, run: elspeth landscape migrate -d '{url}'"
     )
@@ -146,26 +134,24 @@ def test_the_message_for_an_older_database_says_what_it_lacks_and_the_one_comman
 
 
 def test_a_later_epoch_is_newer(current_url: str) -> None:
-    change(
-        current_url,
-        "INSERT INTO schema_migrations (to_epoch, from_epoch, migrated_at, tool, tables_json)"
-        " VALUES (7, 5, '2030-01-01 00:00:00', 'elspeth 9.0', '{}')",
-    )
+    with LandscapeDB(current_url) as database, database.connection() as connection:
+        say_epoch(connection, EPOCH + 2)
     assert refusal(current_url, NewerDatabaseError) == (
-        f"audit database {shown(make_url(current_url))} is of epoch 7, this version knows epochs up to 5. Nothing was"
-        " changed. Use the version of elspeth that wrote it, or a later one: pip install --upgrade elspeth"
+        f"audit database {shown(make_url(current_url))} is of epoch {EPOCH + 2}, this version knows epochs up to"
+        f" {EPOCH}. Nothing was changed. Use the version of elspeth that wrote it, or a later one:"
+        " pip install --upgrade elspeth"
     )
 
 
 def test_a_later_epoch_is_newer_whatever_became_of_its_tables(current_url: str) -> None:
+    with LandscapeDB(current_url) as database, database.connection() as connection:
+        say_epoch(connection, EPOCH + 1)
     change(
         current_url,
-        "INSERT INTO schema_migrations (to_epoch, from_epoch, migrated_at, tool, tables_json)"
-        " VALUES (6, 5, '2030-01-01 00:00:00', 'elspeth 9.0', '{}')",
         "ALTER TABLE schema_migrations ADD COLUMN note TEXT",
         "ALTER TABLE runs RENAME TO pipeline_runs",
     )
-    assert verdict(current_url) == (Condition.NEWER, 6, ())
+    assert verdict(current_url) == (Condition.NEWER, EPOCH + 1, ())
 
 
 def test_a_later_release_of_the_predecessor_is_named_as_such(database_url: str) -> None:
@@ -324,8 +310,8 @@ def test_the_message_for_a_diverged_database_lists_the_first_differences(sqlite_
     tables = ("runs", "nodes", "edges", "rows", "tokens", "calls")
     change(sqlite_url, *(f"DROP TRIGGER guard_{table}_update" for table in tables))
     assert refusal(sqlite_url, DivergedDatabaseError) == (
-        f"audit database {sqlite_url} says that it is of epoch 5, but differs from it: trigger guard_runs_update is"
-        " missing; trigger guard_nodes_update is missing; trigger guard_edges_update is missing; trigger"
+        f"audit database {sqlite_url} says that it is of epoch {EPOCH}, but differs from it: trigger guard_runs_update"
+        " is missing; trigger guard_nodes_update is missing; trigger guard_edges_update is missing; trigger"
         " guard_rows_update is missing; trigger guard_tokens_update is missing; and 1 more. Nothing was changed. It"
         " cannot be trusted as evidence until the differences are explained: restore a backup, or undo them. To list"
         f" all of them, run: elspeth landscape status -d {sqlite_url}"
@@ -335,8 +321,8 @@ def test_the_message_for_a_diverged_database_lists_the_first_differences(sqlite_
 def test_a_database_that_lost_its_history_has_diverged(current_url: str) -> None:
     change(current_url, "DROP TABLE schema_migrations")
     assert refusal(current_url, DivergedDatabaseError).startswith(
-        f"audit database {shown(make_url(current_url))} does not say of which epoch it is, and differs from epoch 5,"
-        " the nearest: table schema_migrations is missing. Nothing was changed."
+        f"audit database {shown(make_url(current_url))} does not say of which epoch it is, and differs from epoch"
+        f" {EPOCH}, the nearest: table schema_migrations is missing. Nothing was changed."
     )
 
 

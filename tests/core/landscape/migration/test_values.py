@@ -12,7 +12,7 @@ from elspeth.core.landscape.migration.private_copy import open_for_reading
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, Column, Kind, RecordType
 from tests.core.landscape.migration.conftest import Migrated
-from tests.fixtures.legacy import OldDatabase, Values, rows_of
+from tests.fixtures.legacy import OldDatabase, Values, record_rows_of, rows_of
 
 RUN_OF_ROW = {
     "tokens": "SELECT token_id, run_id FROM tokens JOIN rows USING (row_id)",
@@ -27,7 +27,7 @@ RUN_OF_ROW = {
     "batch_members": "SELECT batch_id, run_id FROM batch_members JOIN batches USING (batch_id)",
     "batch_outputs": "SELECT batch_output_id, run_id FROM batch_outputs JOIN batches USING (batch_id)",
 }
-"""For tables without a run in some epoch: the first column of the key, and the run that the row belongs to."""
+"""For tables without a run up to epoch 4: the first column of the key, and the run that the row belongs to."""
 
 Records = dict[tuple[str, str, tuple[object, ...]], Values]
 """Exported records by run, type and key."""
@@ -58,7 +58,7 @@ def exported(database: LandscapeDB, old: OldDatabase) -> Records:
 
 def expected(old: OldDatabase) -> Records:
     """What the file's rows are as records: values that were there, runs that follow from references, nothing else."""
-    runs, rows = runs_of_rows(old), rows_of(old.source)
+    runs, rows = runs_of_rows(old), record_rows_of(old)
     found = {
         (str(record["run_id"]), record_type.name, tuple(record[column] for column in record_type.key)): record
         for record_type in RECORD_TYPES.values()
@@ -93,7 +93,7 @@ def runs_of_rows(old: OldDatabase) -> dict[tuple[str, object], str]:
     found: dict[tuple[str, object], str] = {}
     with closing(sqlite3.connect(f"{old.source.as_uri()}?mode=ro", uri=True)) as connection:
         for what, statement in RUN_OF_ROW.items():
-            if what != "calls of operations" or old.epoch >= 4:
+            if old.epoch == 4 or (what != "calls of operations" and old.epoch < 4):
                 table, *_ = what.split()
                 found |= {(table, key): run_id for key, run_id in connection.execute(statement)}
     return found

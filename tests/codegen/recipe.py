@@ -1,0 +1,73 @@
+"""What docs/schema.md tells maintainers to do, done on a copy of the project.
+
+The guide tells of the step from epoch 5 to 6. Here it is the step from the copy's epoch to the next.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from codegen.__main__ import main
+
+__all__ = ["ADD_COLUMN", "ADD_TABLE", "GUIDE", "apply", "blocks", "generate", "of_epoch"]
+
+ROOT = Path(__file__).parents[2]
+GUIDE = (ROOT / "docs" / "schema.md").read_text(encoding="utf-8")
+
+_TOLD_OF = 6
+"""The epoch that the guide's examples lead to."""
+
+_EPOCH = re.compile(r'(?<=version: ")\d+|(?<=since: )\d+|(?<=epoch )\d+')
+
+
+def blocks(language: str) -> list[str]:
+    """Return the code blocks of the guide in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+
+
+ADD_COLUMN, ADD_TABLE = blocks("diff")
+
+
+def of_epoch(epoch: int, text: str) -> str:
+    """Return a text of the guide as it reads for the step into that epoch."""
+    return _EPOCH.sub(lambda number: str(int(number[0]) - _TOLD_OF + epoch), text)
+
+
+def apply(diff: str, directory: Path) -> int:
+    """Apply a diff of the guide to a copy of the project; returns the epoch that the copy is of then.
+
+    Hunks find their place by their text. A change that the schema has already, because somebody did what the guide
+    shows, is left out; the epoch is raised in any case.
+    """
+    container = directory / "schema" / "landscape.yaml"
+    text = container.read_text(encoding="utf-8")
+    (present,) = re.findall(r'^version: "(\d+)"$', text, re.MULTILINE)
+    epoch = int(present) + 1
+    container.write_text(text.replace(f'\nversion: "{present}"\n', f'\nversion: "{epoch}"\n'), encoding="utf-8")
+    for path, old, new in _hunks(of_epoch(epoch, diff)):
+        text = (directory / path).read_text(encoding="utf-8")
+        if _EPOCH.sub("N", f"\n{new}\n") in _EPOCH.sub("N", text):
+            continue
+        fits = text.count(f"\n{old}\n") == 1
+        assert fits, f"docs/schema.md: the example no longer fits {path}, which does not hold once:\n{old}"
+        (directory / path).write_text(text.replace(f"\n{old}\n", f"\n{new}\n"), encoding="utf-8")
+    return epoch
+
+
+def generate(project: Path) -> None:
+    """Run codegen over a copy of the project."""
+    schema, output = project / "schema" / "landscape.yaml", project / "generated"
+    assert main(["--schema", str(schema), "--output", str(output)]) == 0
+
+
+def _hunks(diff: str) -> Iterator[tuple[str, str, str]]:
+    """Yield path, old text and new text of each hunk."""
+    for part in re.split(r"^--- .*\n\+\+\+ b/", diff, flags=re.MULTILINE)[1:]:
+        path, *bodies = re.split(r"\n@@\n", part)
+        for body in bodies:
+            lines = body.rstrip("\n").split("\n")
+            old = "\n".join(line[1:] for line in lines if line[:1] != "+")
+            new = "\n".join(line[1:] for line in lines if line[:1] != "-")
+            yield path, old, new
