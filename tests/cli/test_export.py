@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
+import stat
 import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,7 +92,8 @@ def test_a_signed_bag_in_a_zip_file_is_verified(capsys: Captured) -> None:
     ("options", "problem"),
     [
         (("--format", "bag", "--hmac"), "--hmac: not with --format bag"),
-        (("--format", "bag", "--include-payloads"), "--include-payloads: not with --format bag"),
+        (("--format", "bag", "--include-withheld"), "--include-withheld: not with --format bag"),
+        (("--format", "bag", "--include-payloads"), "--include-withheld: not with --format bag"),
         (("--zip", "--key", "k"), "--key, --zip: only with --format bag"),
         (("--format", "bag", "--tsa", "http://127.0.0.1:1"), "--tsa: only with --key: the time-stamp is over the sign"),
         (("--format", "bag", "--public", "p.pem"), "--public: only with --key: it is the other half of that key"),
@@ -134,7 +139,7 @@ def test_hmac_signs_with_the_key_of_the_environment(capsys: Captured, monkeypatc
 
 @pytest.mark.usefixtures("project")
 def test_payloads_are_withheld_unless_included(capsys: Captured) -> None:
-    for arguments, found in (((), False), (("--include-payloads",), True)):
+    for arguments, found in (((), False), (("--include-withheld",), True), (("--include-payloads",), True)):
         assert result(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", *arguments)[0] == 0
         assert (b"Ada" in Path("export.jsonl").read_bytes()) is found
 
@@ -186,7 +191,8 @@ def test_a_directory_of_others_is_not_replaced(capsys: Captured, form: str) -> N
 def test_a_path_that_cannot_be_written_is_told(capsys: Captured) -> None:
     code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "audit.db/export.jsonl")
     assert (code, out) == (1, "")
-    assert err == "error: audit.db/export.jsonl: its directory cannot be made: File exists: audit.db\n"
+    problem = f"its directory cannot be made: {Path('audit.db').absolute()} is a file"
+    assert err == f"error: audit.db/export.jsonl: {problem}\n"
 
 
 @pytest.mark.parametrize("form", ExportFormat)
@@ -257,9 +263,143 @@ def test_a_run_that_goes_on_is_read_by_one_worker_and_that_is_said(capsys: Captu
     assert (code, err) == (0, "run going has not ended: one process reads it, in one snapshot\n")
 
 
-@pytest.mark.parametrize("more", [("--format", "csv"), ("--format", "parquet"), ("--include-payloads",)])
+@pytest.mark.parametrize("more", [("--format", "csv"), ("--format", "parquet"), ("--include-withheld",)])
 def test_workers_share_lines_only(project: Path, capsys: Captured, more: tuple[str, ...]) -> None:
     code, _, err = result(capsys, "run-1", "-d", "audit.db", "-o", "trail", "--workers", "2", *more)
     assert code == 2
-    assert "--workers: only with --format jsonl, json or bag, and without --include-payloads" in " ".join(err.split())
+    assert "--workers: only with --format jsonl, json or bag, and without --include-withheld" in " ".join(err.split())
     assert not (project / "trail").exists()
+
+
+@pytest.mark.parametrize("name", ["audit.db", "./audit.db", "link.db", "hard.db", "audit.db-wal", "audit.db-shm"])
+@pytest.mark.parametrize("more", [(), ("--force",)])
+def test_the_database_is_not_replaced_by_its_export(
+    project: Path, capsys: Captured, name: str, more: tuple[str, ...]
+) -> None:
+    (project / "link.db").symlink_to("audit.db")
+    (project / "hard.db").hardlink_to("audit.db")
+    before = Path("audit.db").read_bytes()
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", name, "--format", "jsonl", *more)
+    problem = "is the audit database, which no output may touch: name another path"
+    assert (code, out, err) == (1, "", f"error: {Path(name)}: {problem}\n")
+    assert Path("audit.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [("keys/elspeth.key.pem", "a key"), ("keys/elspeth.pub.pem", "a key"), (".env", "the file .env of secrets")],
+)
+@pytest.mark.usefixtures("project")
+def test_keys_and_secrets_are_not_replaced_by_force(capsys: Captured, path: str, what: str) -> None:
+    assert main(["keys", "generate", "-o", "keys"]) == 0
+    capsys.readouterr()
+    Path(".env").write_text("SECRET=1\n")
+    before = Path(path).read_bytes()
+    signed = ("--format", "bag", "--key", "keys/elspeth.key.pem", "--public", "keys/elspeth.pub.pem")
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", path, *signed, "--force")
+    assert (code, out, err) == (1, "", f"error: {path}: is {what}, which no output may touch: name another path\n")
+    assert Path(path).read_bytes() == before
+
+
+@pytest.mark.usefixtures("project")
+def test_a_file_of_somebody_is_replaced_only_by_force(capsys: Captured) -> None:
+    Path("notes.txt").write_text("mine")
+    arguments = ("run-1", "-d", "audit.db", "-o", "notes.txt", "--format", "jsonl")
+    code, out, err = result(capsys, *arguments)
+    problem = "is not an export, which a new one may replace: name another file, or use --force"
+    assert (code, out, err) == (1, "", f"error: notes.txt: {problem}\n")
+    assert Path("notes.txt").read_text() == "mine"
+    assert result(capsys, *arguments, "--force")[0] == 0
+    assert result(capsys, *arguments)[0] == 0  # it is an export now
+    assert len(list(read_export(Path("notes.txt")))) == 35
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json"])
+@pytest.mark.usefixtures("project")
+def test_one_stream_goes_to_standard_output(capsys: Captured, form: ExportFormat) -> None:
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "-", "--format", form)
+    assert (code, err) == (0, f"run     run-1\nexport  standard output ({form}, 35 records, not signed)\n")
+    assert out.encode() == export_to(Path("expected"), ExportFormat(form)).read_bytes()
+    assert not Path("-").exists()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_name_that_is_a_dash_can_be_written_with_its_directory(capsys: Captured) -> None:
+    assert result(capsys, "run-1", "-d", "audit.db", "-o", "./-")[0] == 0
+    assert len(list(read_export(Path("-")))) == 35
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: Path(path).symlink_to("/dev/null")], ids=["FIFO", "device"])
+@pytest.mark.usefixtures("project")
+def test_what_is_no_file_stays_what_it_is(capsys: Captured, make: Callable[[str], None]) -> None:
+    make("out.jsonl")
+    before = (Path("out.jsonl").lstat().st_ino, Path("out.jsonl").lstat().st_mode)
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "out.jsonl", "--force")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: out.jsonl: expected the path of a file, got that of a ")
+    assert (Path("out.jsonl").lstat().st_ino, Path("out.jsonl").lstat().st_mode) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("trail", "jsonl"),
+        ("trail.jsonl", "jsonl"),
+        ("trail.json", "json"),
+        ("TRAIL.JSON", "json"),
+        ("trail.csv", "csv"),
+        ("trail.parquet", "parquet"),
+        ("trail.zip", "bag"),
+    ],
+)
+@pytest.mark.usefixtures("project")
+def test_the_end_of_the_name_says_the_form(capsys: Captured, name: str, form: str) -> None:
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", name)
+    assert (code, err) == (0, "")
+    assert out == f"run     run-1\nexport  {name} ({form}, 35 records, not signed)\n"
+    assert Path(name).is_dir() is (form in ("csv", "parquet"))
+    assert zipfile.is_zipfile(name) is (form == "bag")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_bag_whose_name_ends_in_zip_is_one(capsys: Captured) -> None:
+    assert result(capsys, "run-1", "-d", "audit.db", "-o", "bag.zip", "--format", "bag")[0] == 0
+    assert zipfile.is_zipfile("bag.zip")
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "problem"),
+    [
+        ("x.parquet", ("--format", "jsonl"), "ends in .parquet, as of the form parquet, and the form is jsonl"),
+        ("x.zip", ("--format", "json"), "ends in .zip, as of the form bag, and the form is json"),
+        ("x.csv", ("--format", "bag"), "ends in .csv, as of the form csv, and the form is bag"),
+        ("x.xml", (), "-o x.xml: the end of the name stands for no form: give one with --format"),
+        ("-", ("--format", "csv"), "-o -: the form csv is several files: only with --format jsonl or json"),
+        ("-", ("--format", "bag"), "-o -: the form bag is several files: only with --format jsonl or json"),
+    ],
+)
+def test_a_name_and_a_form_that_contradict_each_other(
+    project: Path, capsys: Captured, name: str, more: tuple[str, ...], problem: str
+) -> None:
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", name, *more)
+    assert (code, out) == (2, "")
+    assert problem in " ".join(err.replace("│", " ").split())
+    assert [path.name for path in project.iterdir()] == ["audit.db"]
+
+
+@pytest.mark.usefixtures("project")
+def test_an_export_of_a_private_file_stays_private(capsys: Captured) -> None:
+    assert result(capsys, "run-1", "-d", "audit.db", "-o", "trail.jsonl")[0] == 0
+    Path("trail.jsonl").chmod(0o600)
+    assert result(capsys, "run-1", "-d", "audit.db", "-o", "trail.jsonl")[0] == 0
+    assert stat.S_IMODE(Path("trail.jsonl").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("link", ["trail.jsonl.partial", ".trail.jsonl.partial"])
+@pytest.mark.usefixtures("project")
+def test_a_link_where_an_export_was_prepared_is_not_followed(capsys: Captured, link: str) -> None:
+    Path("victim").write_text("mine")
+    Path(link).symlink_to("victim")
+    assert result(capsys, "run-1", "-d", "audit.db", "-o", "trail.jsonl")[0] == 0
+    assert Path("victim").read_text() == "mine"
+    assert not Path("trail.jsonl").is_symlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,11 +45,12 @@ def test_a_record_that_is_not_there(capsys: Captured) -> None:
 
 
 def test_a_file_that_cannot_be_written(capsys: Captured) -> None:
-    assert main(["prove", "bag", "step", "a", "-o", "gone/proof.json"]) == 1
-    assert capsys.readouterr().err == "error: gone/proof.json: cannot be written: No such file or directory\n"
+    Path("file").write_bytes(b"content")
+    assert main(["prove", "bag", "step", "a", "-o", "file/proof.json"]) == 1
+    problem = f"its directory cannot be made: {Path('file').absolute()} is a file"
+    assert capsys.readouterr().err == f"error: file/proof.json: {problem}\n"
     assert main(["prove", "bag", "step", "a", "-o", "keys"]) == 1
-    assert capsys.readouterr().err == "error: keys: cannot be written: Is a directory\n"
-    assert not Path("keys.partial").exists()
+    assert capsys.readouterr().err == "error: keys: expected the path of a file, got that of a directory\n"
 
 
 def test_a_proof_is_there_whole_or_not_at_all(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,3 +65,44 @@ def test_a_proof_is_there_whole_or_not_at_all(capsys: Captured, monkeypatch: pyt
     assert capsys.readouterr().err == "error: proof.json: cannot be written: No space left on device\n"
     assert Path("proof.json").read_bytes() == before
     assert sorted(path.name for path in Path().iterdir()) == ["bag", "keys", "proof.json"]
+
+
+@pytest.mark.parametrize("more", [(), ("--force",)])
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("bag/proof.json", "is the bag that is read, which no output may touch: name another path"),
+        ("bag/data/records.jsonl", "is the bag that is read, which no output may touch: name another path"),
+        ("link/proof.json", "is the bag that is read, which no output may touch: name another path"),
+        ("other/proof.json", "lies in the bag {here}/other, to which nothing may be added: name another path"),
+        (".env", "is the file .env of secrets, which no output may touch: name another path"),
+    ],
+)
+def test_a_proof_is_not_written_into_a_bag(capsys: Captured, path: str, problem: str, more: tuple[str, ...]) -> None:
+    Path("link").symlink_to("bag")
+    shutil.copytree("bag", "other")
+    Path(".env").write_text("SECRET=1\n")
+    before = {path: path.read_bytes() for path in Path("bag").rglob("*") if path.is_file()}
+    assert main(["prove", "bag", "step", "a", "-o", path, *more]) == 1
+    assert capsys.readouterr().err == f"error: {path}: {problem.format(here=Path.cwd())}\n"
+    assert {path: path.read_bytes() for path in Path("bag").rglob("*") if path.is_file()} == before
+
+
+def test_a_proof_replaces_a_proof_and_other_files_only_by_force(capsys: Captured) -> None:
+    Path("proof.json").write_text("mine")
+    command = ["prove", "bag", "step", "a", "-o", "proof.json"]
+    assert main(command) == 1
+    problem = "is not a proof, which a new one may replace: name another file, or use --force"
+    assert capsys.readouterr().err == f"error: proof.json: {problem}\n"
+    assert Path("proof.json").read_text() == "mine"
+    assert [main([*command, "--force"]), main(command)] == [0, 0]
+
+
+def test_a_proof_goes_to_standard_output(capsys: Captured) -> None:
+    assert main(["prove", "bag", "step", "a", "-o", "proof.json"]) == 0
+    expected = Path("proof.json").read_bytes()
+    capsys.readouterr()
+    assert main(["prove", "bag", "step", "a", "-o", "-"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.encode() == expected
+    assert f"proof   standard output ({len(expected):,} bytes)\n" in captured.err

@@ -357,15 +357,15 @@ SYNCING(fdatasync)
 
 /* -- names -------------------------------------------------------------------------------------------------------- */
 
-int renameat(int old_directory, const char *old, int new_directory, const char *new)
+int renameat2(int old_directory, const char *old, int new_directory, const char *new, unsigned flags)
 {
-    REAL(renameat);
+    REAL(renameat2);
     char paths[2 * PATH_MAX], target[PATH_MAX];
     int is_ours = watched_path(old_directory, old, paths);
     if (!(is_ours | watched_path(new_directory, new, target)))
-        return real(old_directory, old, new_directory, new);
+        return real(old_directory, old, new_directory, new, flags);
     enter(1);
-    int result = real(old_directory, old, new_directory, new);
+    int result = real(old_directory, old, new_directory, new, flags);
     size_t length = strlen(paths) + 1;
     strcpy(paths + length, target);
     if (result == 0)
@@ -374,7 +374,12 @@ int renameat(int old_directory, const char *old, int new_directory, const char *
     return result;
 }
 
-int rename(const char *old, const char *new) { return renameat(AT_FDCWD, old, AT_FDCWD, new); }
+int renameat(int old_directory, const char *old, int new_directory, const char *new)
+{
+    return renameat2(old_directory, old, new_directory, new, 0);
+}
+
+int rename(const char *old, const char *new) { return renameat2(AT_FDCWD, old, AT_FDCWD, new, 0); }
 
 int unlinkat(int directory, const char *path, int flags)
 {

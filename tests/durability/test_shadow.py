@@ -47,6 +47,10 @@ CUTS: dict[str, tuple[str, dict[str, bytes]]] = {
     "a shortened file": ("d = os.open('old', os.O_RDWR); os.ftruncate(d, 2); os.fsync(d)", {"old": b"or"}),
     "a renamed file": ("os.rename('old', 'new')", OLD),
     "a renamed file and the directory": ("os.rename('old', 'new'); sync('.')", {"new": b"original"}),
+    "a file renamed to a name that nothing has": (
+        "import ctypes; ctypes.CDLL(None).renameat2(-100, b'old', -100, b'new', 1); sync('.')",
+        {"new": b"original"},
+    ),
     "a removed file": ("os.unlink('old')", OLD),
     "a removed file and the directory": ("os.unlink('old'); sync('.')", {}),
     "a directory that is in no synced one": (

@@ -65,8 +65,8 @@ def test_an_export_that_cannot_be_written_leaves_the_run_complete_and_says_so(tm
         execute(build(tmp_path, settings))
     (recorded,) = trail(tmp_path)["run"]
     path = tmp_path / "out" / "trail.json"
-    reason = f"{path}: expected the name of a file, which a new export may replace; this is a directory"
+    reason = f"{path}: expected the path of a file, got that of a directory"
     assert str(caught.value) == f"run {recorded['run_id']} is complete, but cannot be exported: {reason}"
     assert (recorded["status"], recorded["export_status"]) == ("completed", "failed")
-    assert recorded["export_error"] == f"ExportError: {reason}"
+    assert recorded["export_error"] == f"OutputRefusedError: {reason}"
     assert (tmp_path / "out" / "x.csv").exists()

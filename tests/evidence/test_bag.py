@@ -13,12 +13,12 @@ from pathlib import Path
 import bagit
 import pytest
 
-from elspeth.evidence import layout
 from elspeth.evidence.bag import BagSummary, write_bag
 from elspeth.evidence.errors import EvidenceError
 from elspeth.evidence.keys import PublicKey, Signer
 from elspeth.evidence.procedure import Verdict
 from elspeth.evidence.verify import verify_bag
+from elspeth.outputs.policy import OutputRefusedError
 from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, contents, facts, records
 
 
@@ -124,28 +124,36 @@ def test_an_archive_is_the_same_bytes_whenever_it_is_written(tmp_path: Path, key
 
 def test_a_path_that_is_taken_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "bag").mkdir()
-    with pytest.raises(EvidenceError) as caught:
+    with pytest.raises(OutputRefusedError) as caught:
         written(tmp_path / "bag")
     problem = "exists already, and evidence is never overwritten: name another path"
     assert str(caught.value) == f"{tmp_path / 'bag'}: {problem}"
 
 
-def test_what_a_crash_left_is_replaced(tmp_path: Path) -> None:
-    (tmp_path / "bag.partial" / "data").mkdir(parents=True)
-    (tmp_path / "bag.partial" / "bagit.txt").write_bytes(layout.BAGIT_TEXT)
-    written(tmp_path / "bag")
+@pytest.mark.parametrize("archive", [False, True])
+def test_two_bags_at_once_are_both_whole_or_one_is_refused(tmp_path: Path, archive: bool) -> None:
+    def lines() -> Iterator[bytes]:
+        yield from as_lines(records())
+        with pytest.raises(OutputRefusedError, match="is being written at this moment"):
+            written(tmp_path / "bag", archive=archive)
+
+    write_bag(tmp_path / "bag", lines(), run=facts(), documents=DOCUMENTS, signer=None, secret=SECRET, archive=archive)
     assert [path.name for path in tmp_path.iterdir()] == ["bag"]
+    assert verify_bag(tmp_path / "bag").verdict is Verdict.UNSIGNED
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "bagit.txt"])
-def test_what_only_looks_like_a_crash_is_kept(tmp_path: Path, name: str) -> None:
-    (tmp_path / "bag.partial").mkdir()
-    (tmp_path / "bag.partial" / name).write_text("mine")
-    with pytest.raises(EvidenceError) as caught:
-        written(tmp_path / "bag")
-    problem = "stands where a bag is prepared, and is none: move it away"
-    assert str(caught.value) == f"{tmp_path / 'bag.partial'}: {problem}"
-    assert (tmp_path / "bag.partial" / name).read_text() == "mine"
+@pytest.mark.parametrize("archive", [False, True])
+def test_what_appears_while_a_bag_is_written_stays(tmp_path: Path, archive: bool) -> None:
+    def lines() -> Iterator[bytes]:
+        yield from as_lines(records())
+        (tmp_path / "bag").write_bytes(b"precious")
+
+    with pytest.raises(OutputRefusedError, match="exists already, and evidence is never overwritten"):
+        write_bag(
+            tmp_path / "bag", lines(), run=facts(), documents=DOCUMENTS, signer=None, secret=None, archive=archive
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["bag"]
+    assert (tmp_path / "bag").read_bytes() == b"precious"
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
@@ -167,8 +175,8 @@ def test_every_file_is_on_disk_before_the_bag_has_its_name(tmp_path: Path, monke
 
     monkeypatch.setattr(os, "fsync", fsync)
     written(tmp_path / "bag")
-    # Every file, both directories, and at last the directory in which the bag has its name.
-    assert states == [False] * (len(contents(tmp_path / "bag")) + 2) + [True]
+    # The directory above, every file, both directories, and at last the directory in which the bag has its name.
+    assert states == [False] * (1 + len(contents(tmp_path / "bag")) + 2) + [True]
 
 
 @pytest.mark.parametrize("name", ["export.schema.json", "references.json"])

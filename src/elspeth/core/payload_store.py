@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from elspeth.contracts.directories import make_directory, sync_directory
+from elspeth.outputs.directories import make_directory, sync_directory
 
 __all__ = ["FilesystemPayloadStore", "IntegrityError", "PayloadStore"]
 

@@ -27,8 +27,12 @@ from elspeth.evidence.keys import Signer
 from elspeth.evidence.merkle import TreeHasher, leaf_hash
 from elspeth.evidence.salts import Salts
 from elspeth.evidence.statement import PAYLOAD_TYPE, RunFacts, Statement
+from elspeth.outputs.directories import sync_directory
+from elspeth.outputs.places import Protected
+from elspeth.outputs.policy import Kind, OutputPolicy
+from elspeth.outputs.writing import Output, hold
 
-__all__ = ["BagSummary", "RunFacts", "write_bag"]
+__all__ = ["BagSummary", "RunFacts", "bag_policy", "write_bag"]
 
 _TYPE_MARK = b'"record_type":"'
 """In canonical JSON this stands nowhere but at the name of the field: within a text, quotes are escaped."""
@@ -55,8 +59,14 @@ class BagSummary:
     signed_by: str | None
 
 
+def bag_policy(protected: Sequence[Protected] = ()) -> OutputPolicy:
+    """Return what a bag may replace: nothing."""
+    taken = "exists already, and evidence is never overwritten: name another path"
+    return OutputPolicy(kind=Kind.UNIQUE, objection=lambda _: taken, protected=protected)
+
+
 def write_bag(
-    target: Path,
+    target: Path | Output,
     lines: Iterable[bytes],
     *,
     run: RunFacts,
@@ -75,14 +85,14 @@ def write_bag(
     if they carry none. `date` is the day that the bag states, in UTC; None to state none. `progress` is called with
     the number of records written, every thousand and at the end. `stamp` gives the time-stamp over the envelope.
 
-    EvidenceError if the name is taken, or a document is missing or not canonical JSON, KeyFileError if the signer
-    fails: nothing is left then.
-    A crash leaves `TARGET.partial`, which the next attempt removes.
+    OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON, KeyFileError
+    if the signer fails: nothing is left then. A crash leaves an unfinished directory, which the next attempt removes.
     """
+    path = target.path if isinstance(target, Output) else target
     if stamp is not None and signer is None:
-        raise EvidenceError(str(target), "a time-stamp is over the envelope, which an unsigned bag does not have")
-    payload = _payload(target, documents, secret)
-    with _partial(target) as directory:
+        raise EvidenceError(str(path), "a time-stamp is over the envelope, which an unsigned bag does not have")
+    payload = _payload(path, documents, secret)
+    with hold(target, bag_policy()) as output, output.workplace() as directory:
         writer = _BagWriter(directory)
         writer.write(layout.BAGIT, layout.BAGIT_TEXT)
         counts, root = writer.write_records(lines, progress or (lambda _: None))
@@ -94,9 +104,9 @@ def write_bag(
         if stamp is not None and envelope is not None:
             writer.write(layout.TIMESTAMP, stamp(envelope))
         writer.sync()
-        _publish(directory, target, archive=archive)
+        output.publish(_packed(directory) if archive else directory)
     signed_by = None if signer is None else signer.public_key.fingerprint
-    return BagSummary(path=target, record_count=sum(counts.values()), counts=counts, root=root, signed_by=signed_by)
+    return BagSummary(path=path, record_count=sum(counts.values()), counts=counts, root=root, signed_by=signed_by)
 
 
 def _payload(target: Path, documents: Mapping[str, bytes], secret: str | None) -> dict[str, bytes]:
@@ -167,8 +177,8 @@ class _BagWriter:
 
     def sync(self) -> None:
         """Make the names of the files durable."""
-        _sync(self._directory / layout.PAYLOAD)
-        _sync(self._directory)
+        sync_directory(self._directory / layout.PAYLOAD)
+        sync_directory(self._directory)
 
     def _wrote(self, name: str, digest: str, size: int) -> None:
         self._digests[name] = digest
@@ -205,40 +215,11 @@ def _bag_info(run: RunFacts, size: int, files: int, date: Date | None) -> bytes:
     return "".join(f"{name}: {value}\n" for name, value in sorted(fields.items())).encode()
 
 
-@contextmanager
-def _partial(target: Path) -> Iterator[Path]:
-    """An empty directory beside the target, removed in the end unless it was renamed."""
-    if target.exists() or target.is_symlink():
-        raise EvidenceError(str(target), "exists already, and evidence is never overwritten: name another path")
-    directory = target.with_name(f"{target.name}.partial")
-    _remove_remains(directory)
-    directory.mkdir(parents=True)
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def _remove_remains(directory: Path) -> None:
-    """Remove what a crash left; EvidenceError if it is anything else. A bag begins with `bagit.txt`."""
-    if not directory.exists():
-        return
-    bagit = directory / layout.BAGIT
-    is_ours = directory.is_dir() and (not any(directory.iterdir()) or bagit.is_file())
-    if not is_ours or (bagit.exists() and bagit.read_bytes() != layout.BAGIT_TEXT):
-        raise EvidenceError(str(directory), "stands where a bag is prepared, and is none: move it away")
-    shutil.rmtree(directory)
-
-
-def _publish(directory: Path, target: Path, *, archive: bool) -> None:
-    if archive:
-        packed = directory / "bag.zip"
-        _pack(directory, packed)
-        # A crash here leaves the archive inside the directory that the next attempt removes.
-        packed.rename(target)
-    else:
-        directory.rename(target)
-    _sync(target.parent)
+def _packed(directory: Path) -> Path:
+    """The bag of the directory as an archive in it."""
+    packed = directory / "bag.zip"
+    _pack(directory, packed)
+    return packed
 
 
 def _pack(directory: Path, packed: Path) -> None:
@@ -263,12 +244,3 @@ def _durable(path: Path) -> Iterator[Callable[[bytes], object]]:
         yield file.write
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -35,6 +35,8 @@ from securesystemslib.signer import Signer as LibrarySigner  # type: ignore[attr
 
 from elspeth.evidence.errors import KeyFileError
 from elspeth.evidence.key_type import KeyType
+from elspeth.outputs.directories import make_directory, sync_directory
+from elspeth.outputs.policy import Kind, OutputPolicy, problem_with
 
 __all__ = ["PRIVATE_KEY", "PUBLIC_KEY", "KeyType", "PublicKey", "Signer", "generate", "load_public_key", "load_signer"]
 
@@ -49,6 +51,8 @@ _MAX_SIZE = 64 * 1024
 
 _Supported: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
+_TAKEN = "exists already, and a key is never overwritten: name another directory"
+_NEW_KEY = OutputPolicy(kind=Kind.UNIQUE, objection=lambda _: _TAKEN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,14 +143,15 @@ def generate(directory: Path, key_type: KeyType = KeyType.ECDSA) -> PublicKey:
     )
     public = PublicKey(key=key.public_key())
     for path in (directory / PRIVATE_KEY, directory / PUBLIC_KEY):
-        if path.exists():
-            raise KeyFileError(str(path), "exists already, and a key is never overwritten: name another directory")
+        if problem := problem_with(path, _NEW_KEY):
+            raise KeyFileError(str(path), problem)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_directory(directory)
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         _write_new(directory / PRIVATE_KEY, pem, mode=0o600)
         # A crash here leaves a private key alone; `openssl pkey -pubout` derives the public half.
         _write_new(directory / PUBLIC_KEY, public.pem, mode=0o644)
+        sync_directory(directory)
     except OSError as error:
         raise KeyFileError(str(error.filename or directory), f"cannot be written: {error.strerror}") from error
     return public
@@ -211,7 +216,7 @@ def _read(path: Path) -> bytes:
 
 
 def _write_new(path: Path, data: bytes, *, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +21,11 @@ from elspeth.evidence.reader import BagFiles, open_bag
 from elspeth.evidence.rules import TypeRules, read_rules
 from elspeth.evidence.statement import PAYLOAD_TYPE, Statement
 from elspeth.evidence.verify import check_signature, leaf_hashes, read_statement
+from elspeth.outputs.places import Protected
+from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError
+from elspeth.outputs.writing import hold
 
-__all__ = ["FORMAT", "Proof", "prove", "verify_proof", "write_proof"]
+__all__ = ["FORMAT", "Proof", "proof_policy", "prove", "verify_proof", "write_proof"]
 
 FORMAT = "urn:elspeth:record-proof:v1"
 """Names the form of a proof."""
@@ -109,25 +111,39 @@ def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[in
     return proof
 
 
-def write_proof(proof: Proof, path: Path) -> int:
-    """Write the proof to a file, in place of one that has the name; how many bytes it has.
+def proof_policy(protected: Sequence[Protected] = (), *, force: bool = False) -> OutputPolicy:
+    """Return what a proof may replace: a proof, or with `force` any file that is not protected."""
+    return OutputPolicy(kind=Kind.FILE, objection=_objection, protected=protected, force=force)
 
-    A crash before the rename leaves `PATH.partial`, which the next attempt overwrites.
+
+def write_proof(proof: Proof, path: Path, policy: OutputPolicy | None = None) -> int:
+    """Write the proof to a file and return its size in bytes.
+
+    Raises OutputRefusedError for a path that the policy is against, `proof_policy` if none is given, and EvidenceError
+    if the file cannot be written. What was there stays then.
     """
     data = proof.to_bytes()
     if len(data) > MAX_PROOF:
         raise EvidenceError(str(path), f"expected a proof of at most {MAX_PROOF:,} bytes, got {len(data):,}")
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with hold(path, policy or proof_policy()) as output, output.file() as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+    except OutputRefusedError:
+        raise
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise EvidenceError(str(path), f"cannot be written: {error.strerror}") from error
     return len(data)
+
+
+def _objection(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            found = parse_canonical(file.read(MAX_PROOF).removesuffix(b"\n"), str(path))
+    except (OSError, EvidenceError):
+        found = {}
+    if found.get("format") == FORMAT:
+        return None
+    return "is not a proof, which a new one may replace: name another file, or use --force"
 
 
 def verify_proof(path: Path, *, key: PublicKey | None = None) -> Verification:

@@ -10,8 +10,8 @@ from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from elspeth.contracts.databases import parse_database_url
-from elspeth.contracts.directories import make_directory
 from elspeth.contracts.urls import hide_secrets_of
+from elspeth.outputs.directories import make_directory
 
 __all__ = ["DatabaseUrl", "database_exists", "database_reason", "make_room"]
 

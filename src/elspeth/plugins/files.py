@@ -9,8 +9,8 @@ from io import BufferedRandom, BufferedWriter
 from pathlib import Path
 from typing import cast
 
-from elspeth.contracts.directories import make_directory, sync_directory
 from elspeth.contracts.plugins import JsonObject, PluginError, StagedOutput
+from elspeth.outputs.directories import make_directory, sync_directory
 
 __all__ = ["StagedFile"]
 

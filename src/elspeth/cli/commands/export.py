@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.database import DatabaseOption, open_landscape
-from elspeth.cli.options import JsonOption
+from elspeth.cli.options import STANDARD_OUTPUT, ForceOption, JsonOption
+from elspeth.cli.protection import protected_files
 from elspeth.cli.record_display import record_display
 from elspeth.cli.signing_key import SignOption, signing_key
 from elspeth.cli.text import aligned
 from elspeth.cli.workers import WorkersOption, executor_of
-from elspeth.core.landscape.export.format import ExportFormat
+from elspeth.core.landscape.export.format import ExportFormat, named_form, unfit_name
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -30,10 +32,14 @@ _RunArgument = Annotated[
     str, typer.Argument(metavar="RUN|latest", help="The run, by its id, or the one that began last.")
 ]
 _OutputOption = Annotated[
-    Path, typer.Option("--output", "-o", metavar="PATH", help="The file, or the directory for csv and parquet.")
+    str,
+    typer.Option(
+        "--output", "-o", metavar="PATH", help="The file, the directory for csv and parquet, or - for standard output."
+    ),
 ]
 _FormOption = Annotated[
-    ExportFormat, typer.Option("--format", help="What to write; csv is for spreadsheets, and not lossless.")
+    ExportFormat | None,
+    typer.Option("--format", help="What to write; else the end of the name says it (.zip: a bag), or it is jsonl."),
 ]
 _KeyOption = Annotated[
     str | None, typer.Option("--key", "-k", metavar="PRIVATE.pem", help="Sign a bag: a PEM file or a signer URI.")
@@ -49,30 +55,26 @@ def export(
     run: _RunArgument,
     database: DatabaseOption,
     output: _OutputOption,
-    form: _FormOption = ExportFormat.JSONL,
+    form: _FormOption = None,
     hmac: SignOption = False,
     key: _KeyOption = None,
     public: _PublicOption = None,
     archive: Annotated[bool, typer.Option("--zip", help="Write a bag as one zip file.")] = False,
     tsa: _StampOption = None,
-    include_payloads: Annotated[
-        bool, typer.Option("--include-payloads", help="Export what is withheld otherwise: content of rejected rows.")
+    include_withheld: Annotated[
+        bool, typer.Option("--include-withheld", help="Export the columns that are withheld: content of invalid rows.")
     ] = False,
+    include_payloads: Annotated[bool, typer.Option("--include-payloads", hidden=True)] = False,
     workers: WorkersOption = 1,
+    force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Export everything that was recorded of a run. An export that has the name already is replaced, but for a bag."""
-    _refuse_contradictions(
-        form,
-        with_bags={
-            "--key": key is not None,
-            "--public": public is not None,
-            "--zip": archive,
-            "--tsa": tsa is not None,
-        },
-        with_others={"--hmac": hmac, "--include-payloads": include_payloads},
-    )
-    _refuse_workers(workers, by_record=include_payloads or form in (ExportFormat.CSV, ExportFormat.PARQUET))
+    """Export everything that was recorded of a run. An earlier export of the same name is replaced, but for a bag."""
+    form = _form_of(output, form)
+    include_withheld = include_withheld or include_payloads
+    with_bags = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
+    _refuse_contradictions(form, with_bags, with_others={"--hmac": hmac, "--include-withheld": include_withheld})
+    _refuse_workers(workers, by_record=include_withheld or form in (ExportFormat.CSV, ExportFormat.PARQUET))
     secret = signing_key(wanted=hmac)
     from elspeth.core.landscape.export.files import write_export  # noqa: PLC0415  start time
     from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
@@ -82,17 +84,36 @@ def export(
         records = write_export(
             db,
             run_id,
-            output,
+            sys.stdout.buffer if output == STANDARD_OUTPUT else Path(output),
             format=form,
             signing_key=secret,
             signer=_signer(key, public),
-            archive=archive,
+            archive=archive or named_form(Path(output)) is ExportFormat.BAG,
             stamp=_stamp(tsa),
-            include_payloads=include_payloads,
+            include_payloads=include_withheld,
             progress=progress,
             executor=_sharing(executor, db, run_id),
+            protected=protected_files(database=database, keys=(key, public)),
+            force=force,
         )
+    sys.stdout.buffer.flush()
     _report(run_id, output, form, records, signed=hmac or key is not None, json=json)
+
+
+def _form_of(output: str, given: ExportFormat | None) -> ExportFormat:
+    """The form to write; ends the command with exit code 2 if name and option contradict each other or say nothing."""
+    path, form = Path(output), given or ExportFormat.JSONL
+    if output == STANDARD_OUTPUT:
+        if form not in (ExportFormat.JSONL, ExportFormat.JSON):
+            raise typer.BadParameter(f"-o -: the form {form} is several files: only with --format jsonl or json")
+        return form
+    if given is None and (named := named_form(path)) is not None:
+        return named
+    if given is None and path.suffix:
+        raise typer.BadParameter(f"-o {output}: the end of the name stands for no form: give one with --format")
+    if problem := unfit_name(path, form):
+        raise typer.BadParameter(f"-o {output}: {problem}")
+    return form
 
 
 def _sharing(executor: Executor | None, db: LandscapeDB, run_id: str) -> Executor | None:
@@ -108,21 +129,22 @@ def _sharing(executor: Executor | None, db: LandscapeDB, run_id: str) -> Executo
 def _refuse_workers(workers: int, *, by_record: bool) -> None:
     """End the command with exit code 2 if several workers should export what is made record by record."""
     if workers > 1 and by_record:
-        raise typer.BadParameter("--workers: only with --format jsonl, json or bag, and without --include-payloads")
+        raise typer.BadParameter("--workers: only with --format jsonl, json or bag, and without --include-withheld")
 
 
-def _report(run_id: str, output: Path, form: ExportFormat, records: int, *, signed: bool, json: bool) -> None:
+def _report(run_id: str, output: str, form: ExportFormat, records: int, *, signed: bool, json: bool) -> None:
+    """Say what was exported: on standard output, unless that has the export."""
+    is_taken = output == STANDARD_OUTPUT
     if json:
-        summary = {"run_id": run_id, "path": str(output), "format": form, "records": records, "signed": signed}
-        typer.echo(jsonlib.dumps(summary, indent=2))
+        summary = {"run_id": run_id, "path": output, "format": form, "records": records, "signed": signed}
+        typer.echo(jsonlib.dumps(summary, indent=2), err=is_taken)
         return
     how = "signed" if signed else "not signed"
-    typer.echo(aligned([("run", run_id), ("export", f"{output} ({form}, {records:,} records, {how})")]))
+    where = "standard output" if is_taken else output
+    typer.echo(aligned([("run", run_id), ("export", f"{where} ({form}, {records:,} records, {how})")]), err=is_taken)
 
 
-def _refuse_contradictions(
-    form: ExportFormat, *, with_bags: Mapping[str, bool], with_others: Mapping[str, bool]
-) -> None:
+def _refuse_contradictions(form: ExportFormat, with_bags: Mapping[str, bool], with_others: Mapping[str, bool]) -> None:
     """End the command with exit code 2 for options (name -> whether it was given) that do not go with the form."""
     is_bag = form is ExportFormat.BAG
     wrong = [name for name, given in (with_others if is_bag else with_bags).items() if given]

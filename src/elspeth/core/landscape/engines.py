@@ -15,9 +15,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 
 from elspeth.contracts.databases import parse_database_url, shown_database
-from elspeth.contracts.directories import make_directory
 from elspeth.contracts.urls import hide_secrets_of, mask_database_url
 from elspeth.core.landscape.errors import LandscapeError
+from elspeth.outputs.directories import make_directory
 
 __all__ = [
     "durable_engine",

@@ -18,10 +18,10 @@ from elspeth.core.landscape.export.format import ExportFormat
 from elspeth.core.landscape.exporter import LandscapeExporter, RunNotFoundError
 from elspeth.core.landscape.migration.bookkeeping import run_secrets_table
 from elspeth.core.landscape.store import RecordStore
-from elspeth.evidence.errors import EvidenceError
 from elspeth.evidence.keys import KeyType, generate, load_public_key, load_signer
 from elspeth.evidence.procedure import Verdict
 from elspeth.evidence.verify import verify_bag
+from elspeth.outputs.policy import OutputRefusedError
 from elspeth_schema.contracts import AuditRecord, Run, RunStatus
 from elspeth_strategies import whole_runs
 from tests.fixtures.effort import law
@@ -98,7 +98,7 @@ def test_an_existing_bag_is_never_replaced(landscape: LandscapeDB, tmp_path: Pat
     path = tmp_path / "bag"
     write_export(landscape, run_id, path, format=ExportFormat.BAG)
     before = sorted(file.read_bytes() for file in path.rglob("*") if file.is_file())
-    with pytest.raises(EvidenceError) as caught:
+    with pytest.raises(OutputRefusedError) as caught:
         write_export(landscape, run_id, path, format=ExportFormat.BAG)
     assert str(caught.value) == f"{path}: exists already, and evidence is never overwritten: name another path"
     assert sorted(file.read_bytes() for file in path.rglob("*") if file.is_file()) == before

@@ -69,13 +69,14 @@ def test_an_export_that_fails_leaves_the_file_that_was_there(
     record_everything(recorder)
     plant(landscape, "UPDATE transform_errors SET row_hash = 'abc', error_id = 'error'")
     path = tmp_path / "trail"
-    path.write_bytes(b"old")
+    old = b'{"record_type":"run","run_id":"old"}\n'
+    path.write_bytes(old)
     with pytest.raises(AuditIntegrityError) as caught:
         write_export(landscape, "run", path, format=form)
     assert str(caught.value) == (
         "transform_errors run_id='run' error_id='error': row_hash: expected text matching ^[0-9a-f]{64}$, got 'abc'"
     )
-    assert path.read_bytes() == b"old"
+    assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import orjson
 from sqlalchemy import Connection
 
-from elspeth.contracts.directories import make_directory
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export.lines import chunks_of, with_key
@@ -25,6 +24,7 @@ from elspeth.core.landscape.seal import sealed_in, secret_of
 from elspeth.evidence.bag import BagSummary, RunFacts, write_bag
 from elspeth.evidence.keys import Signer
 from elspeth.evidence.salts import SaltDeriver, Salts
+from elspeth.outputs.writing import Output
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import AuditRecord, RunStatus
 from elspeth_schema.records import RECORD_TYPES, RUN, TOKEN, TOKEN_OUTCOME, RecordType
@@ -38,7 +38,7 @@ _END_OF_TOKEN = {"columns": TOKEN.key, "record_type": TOKEN.name, "when": "is_te
 def write_bag_of_run(
     db: LandscapeDB,
     run_id: str,
-    path: Path,
+    path: Path | Output,
     *,
     signer: Signer | None,
     archive: bool = False,
@@ -68,7 +68,6 @@ def write_bag_of_run(
             complete=RunStatus(status).is_terminal,
             recorded_epoch=sealed_in(connection, run_id),
         )
-        make_directory(path.parent)
         # Closed before the connection, even when the writing fails: nothing else can be said to it before.
         with closing(_lines(db, connection, run_id, dress, executor)) as lines:
             return write_bag(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export.bag_form import write_bag_of_run
 from elspeth.core.landscape.export.csv_form import write_csv
 from elspeth.core.landscape.export.format import ExportFormat
 from elspeth.core.landscape.export.forms import ExportGroups
-from elspeth.core.landscape.export.target import replacing_directory, replacing_file
+from elspeth.core.landscape.export.ours import export_policy
 from elspeth.core.landscape.export.text_form import write_array, write_lines
 from elspeth.core.landscape.exporter import LandscapeExporter
+from elspeth.core.landscape.guarded import database_files
 from elspeth.evidence.keys import Signer
+from elspeth.outputs.places import Protected
+from elspeth.outputs.writing import Output, hold
 
 __all__ = ["ExportFormat", "write_export"]
 
@@ -23,7 +27,7 @@ __all__ = ["ExportFormat", "write_export"]
 def write_export(
     db: LandscapeDB,
     run_id: str,
-    path: Path,
+    target: Path | Output | BinaryIO,
     *,
     format: ExportFormat,  # noqa: A002 - the word that users know
     signing_key: bytes | None = None,
@@ -33,48 +37,56 @@ def write_export(
     include_payloads: bool = False,
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
+    protected: Sequence[Protected] = (),
+    force: bool = False,
 ) -> int:
     """Write the export of a run, manifest included, signed if there is a key; returns the number of records before it.
 
-    `signer` signs a bag, `archive` makes it a zip file, `stamp` gives its time-stamp. `include_payloads` writes what
-    the schema withholds, too. `progress` is called with the number of records so far. The processes of an `executor`
-    read the lines of a run that has ended, for forms made of lines. Raises what the exporter raises,
-    ExportError for a path that an export may not replace, LandscapeError if the form's library is missing, what
-    `write_bag` raises, and OSError; what was there before then stays.
+    The target is a path, an output that is held already, or for jsonl and json a stream, in which an export that fails
+    lacks its manifest. `signer` signs a bag, `archive` makes it a zip file, `stamp` gives its time-stamp.
+    `include_payloads` writes what the schema withholds, too. `progress` is called with the number of records so far.
+    The processes of an `executor` read the lines of a run that has ended, for forms made of lines. `protected` is what
+    the export must not touch besides the database, and `force` lets it replace a file that is no export.
+
+    Raises what the exporter raises, OutputRefusedError for a path that the export may not have, LandscapeError if the
+    form's library is missing, what `write_bag` raises, and OSError; what was at the path before stays then.
     """
-    with _named(path):
-        if format is ExportFormat.BAG:
-            bag = write_bag_of_run(
-                db,
-                run_id,
-                path,
-                signer=signer,
-                archive=archive,
-                stamp=stamp,
-                progress=progress,
-                executor=executor,
-            )
-            return bag.record_count
-        exporter = LandscapeExporter(
-            db, signing_key, include_payloads=include_payloads, progress=progress, executor=executor
+    exporter = LandscapeExporter(
+        db, signing_key, include_payloads=include_payloads, progress=progress, executor=executor
+    )
+    if not isinstance(target, Path | Output):
+        return _write_text(target, exporter, run_id, format, sign=signing_key is not None)
+    policy = export_policy(format, protected=[*protected, *database_files(db.engine.url)], force=force)
+    with _named(target), hold(target, policy) as output:
+        if format is not ExportFormat.BAG:
+            return _write(output, exporter, run_id, format, sign=signing_key is not None)
+        bag = write_bag_of_run(
+            db, run_id, output, signer=signer, archive=archive, stamp=stamp, progress=progress, executor=executor
         )
-        sign = signing_key is not None
-        if format in (ExportFormat.JSON, ExportFormat.JSONL):
-            write_text = write_array if format is ExportFormat.JSON else write_lines
-            with replacing_file(path) as file:
-                return write_text(file, exporter.export_chunks(run_id, sign=sign)) - 1
-        write_files = write_csv if format is ExportFormat.CSV else _parquet_writer()
-        with replacing_directory(path) as directory:
-            return write_files(directory, exporter.export_run_by_type(run_id, sign=sign))
+        return bag.record_count
+
+
+def _write(output: Output, exporter: LandscapeExporter, run_id: str, form: ExportFormat, *, sign: bool) -> int:
+    if form in (ExportFormat.JSON, ExportFormat.JSONL):
+        with output.file() as file:
+            return _write_text(file, exporter, run_id, form, sign=sign)
+    write_files = write_csv if form is ExportFormat.CSV else _parquet_writer()
+    with output.directory() as directory:
+        return write_files(directory, exporter.export_run_by_type(run_id, sign=sign))
+
+
+def _write_text(file: BinaryIO, exporter: LandscapeExporter, run_id: str, form: ExportFormat, *, sign: bool) -> int:
+    write = write_array if form is ExportFormat.JSON else write_lines
+    return write(file, exporter.export_chunks(run_id, sign=sign)) - 1
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _named(target: Path | Output) -> Iterator[None]:
     """Name the export in errors that name no file: a write that fails knows only its descriptor."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        error.filename = error.filename or str(target.path if isinstance(target, Output) else target)
         raise
 
 

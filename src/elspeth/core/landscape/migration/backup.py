@@ -10,11 +10,11 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from elspeth.contracts.directories import sync_directory
 from elspeth.core.landscape.engines import looking, reading_mode
 from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.migration.digest import Content, TableMap, contents_before
 from elspeth.core.landscape.migration.progress import Meter
+from elspeth.outputs.directories import sync_directory
 
 __all__ = ["back_up", "backup_path", "copy_database", "verify_backup"]
 

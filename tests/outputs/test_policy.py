@@ -1,0 +1,178 @@
+"""Where an output may be written, and what it may replace."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from elspeth.outputs.places import Extent, Protected, place_of
+from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError, problem_with, refuse
+
+OBJECTION = "is somebody's file"
+TOUCH = "which no output may touch: name another path"
+
+
+def policy(kind: Kind = Kind.FILE, *protected: Protected, ours: bool = False, force: bool = False) -> OutputPolicy:
+    return OutputPolicy(kind=kind, objection=lambda _: None if ours else OBJECTION, protected=protected, force=force)
+
+
+def test_what_is_not_there_may_be_written(tmp_path: Path) -> None:
+    for kind in Kind:
+        assert problem_with(tmp_path / "new" / "deep" / "out", policy(kind)) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "ours", "force", "problem"),
+    [
+        (Kind.FILE, False, False, OBJECTION),
+        (Kind.FILE, True, False, None),
+        (Kind.FILE, False, True, None),
+        (Kind.DIRECTORY, True, True, "expected the path of a directory, got that of a file"),
+        (Kind.UNIQUE, False, True, OBJECTION),
+    ],
+)
+def test_a_file_is_replaced_if_it_is_ours_or_forced(
+    tmp_path: Path, kind: Kind, ours: bool, force: bool, problem: str | None
+) -> None:
+    (tmp_path / "out").write_bytes(b"content")
+    assert problem_with(tmp_path / "out", policy(kind, ours=ours, force=force)) == problem
+
+
+@pytest.mark.parametrize(("kind", "problem"), [(Kind.FILE, None), (Kind.UNIQUE, OBJECTION)])
+def test_an_empty_file_has_nothing_to_lose(tmp_path: Path, kind: Kind, problem: str | None) -> None:
+    (tmp_path / "out").touch()
+    assert problem_with(tmp_path / "out", policy(kind)) == problem
+
+
+@pytest.mark.parametrize(("kind", "problem"), [(Kind.DIRECTORY, None), (Kind.UNIQUE, OBJECTION)])
+def test_an_empty_directory_has_nothing_to_lose(tmp_path: Path, kind: Kind, problem: str | None) -> None:
+    (tmp_path / "out").mkdir()
+    assert problem_with(tmp_path / "out", policy(kind)) == problem
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/null")
+
+
+def listening(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as each:
+        each.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [(Path.mkdir, "a directory"), (fifo, "a FIFO"), (device, "a device"), (listening, "a socket")],
+)
+@pytest.mark.parametrize("force", [False, True])
+def test_what_is_no_file_is_never_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], found: str, force: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket is short
+    make(Path("out"))
+    assert problem_with(Path("out"), policy(ours=True, force=force)) == (
+        f"expected the path of a file, got that of {found}"
+    )
+
+
+def test_a_link_is_judged_by_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    assert problem_with(tmp_path / "link", policy()) == "is a symbolic link that leads nowhere: name a file"
+    (tmp_path / "target").write_bytes(b"content")
+    assert problem_with(tmp_path / "link", policy()) == OBJECTION
+    assert problem_with(tmp_path / "link", policy(ours=True)) is None
+    database = Protected(path=tmp_path / "target", what="the audit database")
+    assert problem_with(tmp_path / "link", policy(Kind.FILE, database)) == f"is the audit database, {TOUCH}"
+
+
+def aliases(path: Path) -> dict[str, Path]:
+    """Other names of an existing file."""
+    directory = path.parent
+    (directory / "link").symlink_to(path)
+    (directory / "hard").hardlink_to(path)
+    (directory / "way").symlink_to(directory)
+    return {
+        "itself": path,
+        "link": directory / "link",
+        "hard link": directory / "hard",
+        "through a link": directory / "way" / path.name,
+        "through a parent": directory / "other" / ".." / path.name,
+        "relative": Path(os.path.relpath(path)),
+    }
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_what_is_protected_is_known_by_identity(tmp_path: Path, kind: Kind) -> None:
+    (tmp_path / "audit.db").write_bytes(b"content")
+    (tmp_path / "other").mkdir()
+    database = Protected(path=tmp_path / "audit.db", what="the audit database", extent=Extent.DATABASE)
+    for name, path in aliases(tmp_path / "audit.db").items():
+        found = problem_with(path, policy(kind, database, ours=True, force=True))
+        assert found == f"is the audit database, {TOUCH}", name
+
+
+@pytest.mark.parametrize("extent", [Extent.FILE, Extent.DATABASE])
+def test_what_is_protected_need_not_be_there_yet(tmp_path: Path, extent: Extent) -> None:
+    protected = Protected(path=tmp_path / "runs" / "audit.db", what="the audit database", extent=extent)
+    assert problem_with(tmp_path / "runs" / "." / "audit.db", policy(Kind.FILE, protected)) is not None
+    assert problem_with(tmp_path / "runs" / "audit.dbx", policy(Kind.FILE, protected)) is None
+
+
+@pytest.mark.parametrize("name", ["-wal", "-shm", "-journal", ".0199ab.lock", ".epoch4-20260101T000000Z.bak"])
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_database_is_protected_with_its_files(tmp_path: Path, name: str, exists: bool) -> None:
+    database = Protected(path=tmp_path / "audit.db", what="the audit database", extent=Extent.DATABASE)
+    path = tmp_path / f"audit.db{name}"
+    if exists:
+        path.write_bytes(b"content")
+    assert problem_with(path, policy(Kind.FILE, database, force=True)) == f"is the audit database, {TOUCH}"
+    assert problem_with(tmp_path / f"other.db{name}", policy(Kind.FILE, database)) is None
+    assert problem_with(tmp_path / "audit.db.jsonl", policy(Kind.FILE, database)) is None
+
+
+def test_a_tree_is_protected_with_all_below_it(tmp_path: Path) -> None:
+    (tmp_path / "store" / "ab").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "store" / "ab")
+    store = Protected(path=tmp_path / "store", what="the payload store", extent=Extent.TREE)
+    for path in ("store", "store/new", "store/ab/new", "link/new"):
+        assert problem_with(tmp_path / path, policy(Kind.FILE, store)) == f"is the payload store, {TOUCH}"
+    assert problem_with(tmp_path / "stored", policy(Kind.FILE, store)) is None
+
+
+def test_nothing_is_added_to_a_bag(tmp_path: Path) -> None:
+    (tmp_path / "bag" / "data").mkdir(parents=True)
+    (tmp_path / "bag" / "bagit.txt").write_bytes(b"BagIt-Version: 1.0\n")
+    expected = f"lies in the bag {tmp_path / 'bag'}, to which nothing may be added: name another path"
+    for name in ("proof.json", "data/proof.json", "data/new/proof.json"):
+        assert problem_with(tmp_path / "bag" / name, policy(ours=True, force=True)) == expected
+
+
+def test_a_file_has_nothing_below_it(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(b"content")
+    expected = f"its directory cannot be made: {tmp_path / 'in.csv'} is a file"
+    for name in ("in.csv/out.csv", "in.csv/deep/out.csv"):
+        assert problem_with(tmp_path / name, policy()) == expected
+
+
+def test_a_refusal_names_the_path_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("out").write_bytes(b"content")
+    refuse(Path("out"), policy(ours=True))
+    with pytest.raises(OutputRefusedError) as refused:
+        refuse(Path("out"), policy())
+    assert str(refused.value) == f"out: {OBJECTION}"
+
+
+def test_two_files_have_two_places(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    (tmp_path / "b").touch()
+    places = {place_of(tmp_path / name) for name in ("a", "b", "c", "d", "c/d", "c/e")}
+    assert len(places) == 6

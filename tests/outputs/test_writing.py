@@ -1,0 +1,323 @@
+"""Outputs appear under their name when they are complete, and take the place of nothing that they may not replace."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from elspeth.outputs import writing
+from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError
+from elspeth.outputs.writing import hold, rename_new
+
+ANY_FILE = OutputPolicy(kind=Kind.FILE, objection=lambda _: None)
+ANY_DIRECTORY = OutputPolicy(kind=Kind.DIRECTORY, objection=lambda _: None)
+NEVER = OutputPolicy(kind=Kind.UNIQUE, objection=lambda _: "exists already")
+
+
+class Interruption(BaseException):
+    """Something that stops a writer, no matter what."""
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def write_file(path: Path, content: bytes, policy: OutputPolicy = ANY_FILE) -> None:
+    with hold(path, policy) as output, output.file() as file:
+        file.write(content)
+
+
+def write_directory(path: Path, content: bytes, policy: OutputPolicy = ANY_DIRECTORY) -> None:
+    with hold(path, policy) as output, output.directory() as directory:
+        (directory / "run.csv").write_bytes(content)
+        (directory / "manifest.json").write_bytes(content)
+
+
+def write_half_a_file(path: Path) -> None:
+    with hold(path, ANY_FILE) as output, output.file() as file:
+        file.write(b"new")
+        raise Interruption
+
+
+def write_half_a_directory(path: Path) -> None:
+    with hold(path, ANY_DIRECTORY) as output, output.directory() as directory:
+        (directory / "run.csv").write_bytes(b"new")
+        raise Interruption
+
+
+def test_a_file_replaces_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "export.jsonl"
+    for content in (b"first", b"second"):
+        with hold(path, ANY_FILE) as output, output.file() as file:
+            file.write(content)
+            assert path.exists() is (content == b"second")
+        assert tree(tmp_path) == {"new/export.jsonl": content}
+
+
+def test_a_directory_replaces_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "export"
+    write_directory(path, b"first")
+    with hold(path, ANY_DIRECTORY) as output, output.directory() as directory:
+        (directory / "node.csv").write_bytes(b"second")
+        assert (path / "run.csv").read_bytes() == b"first"
+    assert tree(tmp_path) == {"new/export/node.csv": b"second"}
+
+
+def test_an_empty_directory_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "export").mkdir()
+    write_directory(tmp_path / "export", b"first")
+    assert tree(tmp_path) == {"export/run.csv": b"first", "export/manifest.json": b"first"}
+
+
+@pytest.mark.parametrize("write", [write_file, write_directory])
+def test_a_link_stays_a_link(tmp_path: Path, write: Callable[[Path, bytes], None]) -> None:
+    (tmp_path / "there").mkdir()
+    write(tmp_path / "there" / "export", b"first")
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "export")
+    write(tmp_path / "link", b"second")
+    assert (tmp_path / "link").is_symlink()
+    assert set(tree(tmp_path / "there").values()) == {b"second"}
+    assert names(tmp_path / "there") == ["export"]
+
+
+def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "export.jsonl"
+    path.write_bytes(b"old")
+    with pytest.raises(Interruption):
+        write_half_a_file(path)
+    assert tree(tmp_path) == {"export.jsonl": b"old"}
+
+
+def test_a_directory_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "export"
+    write_directory(path, b"old")
+    before = tree(tmp_path)
+    with pytest.raises(Interruption):
+        write_half_a_directory(path)
+    assert tree(tmp_path) == before
+
+
+def test_a_directory_that_cannot_be_renamed_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "export"
+    write_directory(path, b"old")
+    before = tree(tmp_path)
+
+    def failing(_source: Path, target: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(target))
+
+    monkeypatch.setattr(writing, "rename_new", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_directory(path, b"new")
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400, 0o666])
+@pytest.mark.parametrize("write", [write_file, write_directory])
+def test_the_mode_of_what_is_replaced_stays(tmp_path: Path, write: Callable[[Path, bytes], None], mode: int) -> None:
+    if write is write_directory:
+        mode |= 0o700  # what cannot be written to cannot be removed either
+    write(tmp_path / "export", b"first")
+    (tmp_path / "export").chmod(mode)
+    write(tmp_path / "export", b"second")
+    assert stat.S_IMODE((tmp_path / "export").stat().st_mode) == mode
+
+
+def test_nobody_else_may_read_what_will_replace_a_private_file(tmp_path: Path) -> None:
+    write_file(tmp_path / "export", b"first")
+    (tmp_path / "export").chmod(0o600)
+    with hold(tmp_path / "export", ANY_FILE) as output, output.file() as file:
+        assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
+
+
+def appear_file(path: Path) -> None:
+    path.write_bytes(b"precious")
+
+
+def appear_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def appear_link(path: Path) -> None:
+    path.symlink_to("/nowhere")
+
+
+@pytest.mark.parametrize("appear", [appear_file, appear_directory, appear_link])
+@pytest.mark.parametrize("has_call", [True, False], ids=["in one step", "without renameat2"])
+@pytest.mark.parametrize("packed", [True, False], ids=["file", "directory"])
+def test_what_must_not_replace_anything_does_not_even_if_that_appears_at_the_last_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, appear: Callable[[Path], None], *, has_call: bool, packed: bool
+) -> None:
+    path, call = tmp_path / "bag", writing._renameat2
+
+    def rename(source: Path, target: Path) -> int:
+        appear(target)  # after every check of ours
+        return call(source, target) if has_call else errno.ENOSYS
+
+    def write() -> None:
+        with hold(path, NEVER) as output, output.workplace() as made:
+            (made / "bag.zip").write_bytes(b"new")
+            output.publish(made / "bag.zip" if packed else made)
+
+    monkeypatch.setattr(writing, "_renameat2", rename)
+    with pytest.raises(OutputRefusedError, match="appeared while it was written, and is left as it is"):
+        write()
+    assert names(tmp_path) == ["bag"]
+    assert tree(tmp_path) == ({"bag": b"precious"} if appear is appear_file else {})
+
+
+@pytest.mark.parametrize(
+    ("write", "policy"), [(write_file, ANY_FILE), (write_directory, ANY_DIRECTORY)], ids=["file", "directory"]
+)
+def test_the_policy_is_asked_again_when_the_output_is_published(
+    tmp_path: Path, write: Callable[..., None], policy: OutputPolicy
+) -> None:
+    path = tmp_path / "export"
+    answers = iter([None, "is somebody's now"])
+    asking = OutputPolicy(kind=policy.kind, objection=lambda _: next(answers))
+    write(path, b"first")
+    before = tree(tmp_path)
+    with pytest.raises(OutputRefusedError, match="is somebody's now"):
+        write(path, b"second", asking)
+    assert tree(tmp_path) == before
+
+
+def test_a_link_that_is_turned_meanwhile_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"one")
+    (tmp_path / "two").write_bytes(b"two")
+    (tmp_path / "link").symlink_to("one")
+
+    def write() -> None:
+        with hold(tmp_path / "link", ANY_FILE) as output, output.file():
+            (tmp_path / "link").unlink()
+            (tmp_path / "link").symlink_to("two")
+
+    with pytest.raises(OutputRefusedError, match="appeared while it was written"):
+        write()
+    assert tree(tmp_path) == {"one": b"one", "two": b"two", "link": b"two"}
+
+
+def test_renaming_gives_a_new_name(tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(b"content")
+    rename_new(tmp_path / "old", tmp_path / "new")
+    assert tree(tmp_path) == {"new": b"content"}
+    with pytest.raises(FileNotFoundError, match="old"):
+        rename_new(tmp_path / "old", tmp_path / "new")
+
+
+def test_names_of_unfinished_files_cannot_be_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = set()
+    for _ in range(3):
+        with hold(tmp_path / "export", ANY_FILE) as output, output.file():
+            found |= {each for each in names(tmp_path) if each.endswith(".unfinished")}
+    assert len(found) == 3
+    monkeypatch.setattr("secrets.token_hex", lambda _: "f" * 16)
+    (tmp_path / "victim").write_bytes(b"precious")
+
+    def plant(real: Path) -> None:
+        real.with_name(f".{real.name}.{'f' * 16}.unfinished").symlink_to(tmp_path / "victim")
+
+    monkeypatch.setattr(writing, "_clear_away", plant)
+    with pytest.raises(FileExistsError):
+        write_file(tmp_path / "export", b"new")
+    assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from elspeth.outputs.policy import Kind, OutputPolicy
+from elspeth.outputs.writing import hold
+policy = OutputPolicy(kind=Kind.{kind}, objection=lambda _: None)
+with hold(Path({path!r}), policy) as output, output.{what}() as made:
+    print("writing", flush=True)
+    {action}
+"""
+
+
+def other_process(path: Path, what: str, action: str) -> subprocess.Popen[str]:
+    """Another process that has begun to write an output."""
+    program = KILLED.format(kind="FILE" if what == "file" else "DIRECTORY", path=str(path), what=what, action=action)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    return process
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_what_a_killed_process_left_blocks_nothing_and_goes_with_the_next(tmp_path: Path, what: str) -> None:
+    with other_process(tmp_path / "export", what, "os.kill(os.getpid(), signal.SIGKILL)") as process:
+        assert process.wait() == -signal.SIGKILL
+    left = names(tmp_path)
+    assert [name.rpartition(".")[2] for name in left] == ["unfinished", "lock"]
+    (write_file if what == "file" else write_directory)(tmp_path / "export", b"new")
+    assert names(tmp_path) == ["export"]
+
+
+def test_a_second_writer_is_refused_while_the_first_writes(tmp_path: Path) -> None:
+    with other_process(tmp_path / "export", "file", "made.write(b'first'); input()") as process:
+        with pytest.raises(OutputRefusedError) as refused:
+            write_file(tmp_path / "export", b"second")
+        problem = "is being written at this moment: wait for the end of that, or name another path"
+        assert str(refused.value) == f"{tmp_path / 'export'}: {problem}"
+        process.communicate("\n")
+    assert tree(tmp_path) == {"export": b"first"}
+    write_file(tmp_path / "export", b"second")
+    assert tree(tmp_path) == {"export": b"second"}
+
+
+def test_outputs_beside_each_other_are_written_at_once(tmp_path: Path) -> None:
+    with hold(tmp_path / "a", ANY_FILE) as one, one.file() as first, hold(tmp_path / "b", ANY_FILE) as two:
+        first.write(b"a")
+        with two.file() as second:
+            second.write(b"b")
+    assert tree(tmp_path) == {"a": b"a", "b": b"b"}
+
+
+def test_an_output_that_is_held_is_held_once(tmp_path: Path) -> None:
+    with hold(tmp_path / "a", ANY_FILE) as output, hold(output, NEVER) as same:
+        assert same is output
+
+
+def test_files_of_others_beside_an_output_stay(tmp_path: Path) -> None:
+    others = {".export.lock": b"mine", ".export.partial": b"x", ".export.0.unfinished": b"x", "x.unfinished": b"x"}
+    others |= {".export.0123456789abcdef.unfinished.txt": b"x", ".other.0123456789abcdef.unfinished": b"x"}
+    for name, content in others.items():
+        (tmp_path / name).write_bytes(content)
+    write_file(tmp_path / "export", b"new")
+    assert tree(tmp_path) == others | {"export": b"new"}
+
+
+def test_a_lock_does_not_follow_a_link(tmp_path: Path) -> None:
+    (tmp_path / ".export.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="symbolic"):
+        write_file(tmp_path / "export", b"new")
+    assert names(tmp_path) == [".export.lock"]
+
+
+def test_a_directory_that_a_crash_took_away_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "export"
+    write_directory(path, b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, "rename_new", lambda *_: os._exit(1))
+        if os.fork() == 0:
+            write_directory(path, b"new")
+        assert os.wait()[1] == 1 << 8
+    assert not path.exists()
+    with pytest.raises(Interruption):
+        write_half_a_directory(path)
+    assert tree(tmp_path) == {"export/run.csv": b"old", "export/manifest.json": b"old"}
+    assert names(tmp_path) == ["export"]
