@@ -33,7 +33,7 @@ FORESEEN: Mapping[str, ExitCode] = {
     "elspeth.evidence.errors.EvidenceError": ExitCode.FAILED,
     "elspeth.evidence.errors.KeyFileError": ExitCode.USAGE,
     "elspeth.plugins.manager.PluginRegistrationError": ExitCode.USAGE,
-    "elspeth_schema.checks.AuditIntegrityError": ExitCode.FAILED,
+    "elspeth.schema.checks.AuditIntegrityError": ExitCode.FAILED,
     "psycopg.Error": ExitCode.FAILED,
     "sqlalchemy.exc.SQLAlchemyError": ExitCode.FAILED,
     "sqlite3.Error": ExitCode.FAILED,
