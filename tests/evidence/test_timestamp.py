@@ -10,13 +10,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
-from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
+from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, decode_timestamp_response
 
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.evidence.bag import write_bag
+from elspeth.evidence.cms import check_signer
 from elspeth.evidence.errors import EvidenceError, KeyFileError
 from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, Signer
 from elspeth.evidence.layout import ENVELOPE as ENVELOPE_FILE
@@ -29,6 +31,9 @@ from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, facts, faults, reco
 from tests.fixtures.rich_run import recorded, rich_run
 
 ENVELOPE = b'{"payload":""}'
+
+KIND = bytes.fromhex("060b2a864886f70d0109100104")
+"""The object identifier of what a time-stamp token states, in DER."""
 
 CONFIG = """
 [req]
@@ -82,10 +87,34 @@ class Authority:
         command = ["openssl", *words]
         return subprocess.run(command, cwd=self._directory, check=True, capture_output=True).stdout
 
-    def stamp(self, query: bytes) -> bytes:
+    def stamp(self, query: bytes, **changes: str) -> bytes:
+        """The authority's reply, with lines of its configuration changed."""
+        lines = CONFIG.splitlines()
+        for name, value in changes.items():
+            lines = [f"{name} = {value}" if line.startswith(f"{name} ") else line for line in lines]
+        (self._directory / "config").write_text("\n".join(lines) + "\n")
         (self._directory / "query").write_bytes(query)
         self.openssl("ts -reply -config config -queryfile query -signer tsa.pem -inkey tsa.key -out reply")
         return (self._directory / "reply").read_bytes()
+
+    def signed_again(self, reply: bytes, options: str) -> bytes:
+        """The reply with what it says signed as CMS, as the options of `openssl cms` say."""
+        (self._directory / "info").write_bytes(info_of(reply))
+        kind = "-econtent_type 1.2.840.113549.1.9.16.1.4"
+        sign = f"cms -sign -binary -nodetach -in info -signer tsa.pem -inkey tsa.key -outform DER {kind} {options}"
+        token = self.openssl(sign)
+        status = bytes.fromhex("3003020100")
+        return b"\x30\x82" + (len(status) + len(token)).to_bytes(2) + status + token
+
+    def accepts(self, reply: bytes, envelope: bytes) -> bool:
+        """Whether `openssl ts` verifies the reply."""
+        (self._directory / "envelope").write_bytes(envelope)
+        (self._directory / "reply").write_bytes(reply)
+        try:
+            self.openssl("ts -verify -data envelope -in reply -CAfile ca.pem")
+        except subprocess.CalledProcessError:
+            return False
+        return True
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +173,81 @@ def test_openssl_accepts_what_is_stored(authority: Authority, response: bytes, t
     (tmp_path / "stamp").write_bytes(response)
     command = f"ts -verify -data {tmp_path}/envelope -in {tmp_path}/stamp -CAfile {authority.certificate}"
     assert b"Verification: OK" in authority.openssl(command)
+
+
+def info_of(reply: bytes) -> bytes:
+    """What the authority states: the octets in its token. RFC 3161, section 2.4.2."""
+    explicit = content_at(reply, reply.index(KIND) + len(KIND))
+    return content_at(explicit, 0)
+
+
+def content_at(data: bytes, position: int) -> bytes:
+    """What is under the tag at a position of a text in DER."""
+    length = data[position + 1]
+    start = position + 2
+    if length >= 0x80:
+        start += length - 0x80
+        length = int.from_bytes(data[position + 2 : start])
+    return data[start : start + length]
+
+
+@pytest.fixture(scope="module")
+def reply(authority: Authority) -> bytes:
+    return authority.stamp(query())
+
+
+def query() -> bytes:
+    return TimestampRequestBuilder().data(ENVELOPE).hash_algorithm(HashAlgorithm.SHA256).build().as_bytes()
+
+
+NO_NAME = "expected the attribute that names the certificate of the authority (RFC 3161, section 2.4.2), got none"
+SHA1 = "expected a signature over a SHA-256, SHA-384 or SHA-512, got one over another digest"
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
+def test_a_stamp_may_name_its_certificate_in_either_way(authority: Authority, algorithm: str) -> None:
+    """With SHA-1 it is the attribute of RFC 3161 itself, with others that of RFC 5816."""
+    stamp = authority.stamp(query(), ess_cert_id_alg=algorithm)
+    assert authority.accepts(stamp, ENVELOPE)
+    verify_timestamp(stamp, ENVELOPE, load_authorities(authority.certificate), "stamp")
+
+
+def test_a_stamp_signed_by_other_means_is_accepted_if_it_names_its_certificate(
+    authority: Authority, reply: bytes
+) -> None:
+    stamp = authority.signed_again(reply, "-md sha384 -cades")
+    assert authority.accepts(stamp, ENVELOPE)
+    verify_timestamp(stamp, ENVELOPE, load_authorities(authority.certificate), "stamp")
+
+
+def test_a_stamp_that_does_not_name_its_certificate(authority: Authority, reply: bytes) -> None:
+    stamp = authority.signed_again(reply, "-md sha256")
+    assert not authority.accepts(stamp, ENVELOPE)
+    with pytest.raises(EvidenceError) as caught:
+        verify_timestamp(stamp, ENVELOPE, load_authorities(authority.certificate), "stamp")
+    assert str(caught.value) == f"stamp: {NO_NAME}"
+
+
+def test_a_stamp_over_a_sha1(authority: Authority, reply: bytes) -> None:
+    authorities = load_authorities(authority.certificate)
+    for stamp in (authority.stamp(query(), signer_digest="sha1"), authority.signed_again(reply, "-md sha1 -cades")):
+        with pytest.raises(EvidenceError) as caught:
+            verify_timestamp(stamp, ENVELOPE, authorities, "stamp")
+        assert str(caught.value) == f"stamp: {SHA1}"
+
+
+def test_a_stamp_that_names_another_certificate(authority: Authority, tmp_path: Path) -> None:
+    token = decode_timestamp_response(authority.stamp(query())).time_stamp_token()
+    other = load_authorities(Authority(tmp_path).certificate)[0].public_bytes(Encoding.DER)
+    with pytest.raises(EvidenceError) as caught:
+        check_signer(token, other, "stamp")
+    assert str(caught.value) == "stamp: expected it to be signed by the certificate that it names, got another"
+
+
+@given(st.binary())
+def test_arbitrary_bytes_have_no_signer(data: bytes) -> None:
+    with pytest.raises(EvidenceError):
+        check_signer(data, b"", "stamp")
 
 
 def test_a_time_stamp_of_another_envelope(authority: Authority, response: bytes) -> None:

@@ -9,14 +9,20 @@ import http.client
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cryptography.x509 import Certificate, load_pem_x509_certificates
+from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x509_certificates
 
+from elspeth.evidence.cms import check_signer
 from elspeth.evidence.errors import EvidenceError, KeyFileError, shown
+
+if TYPE_CHECKING:
+    from rfc3161_client.tsp import SignedData
 
 __all__ = ["load_authorities", "request_timestamp", "verify_timestamp"]
 
@@ -58,8 +64,10 @@ def verify_timestamp(response: bytes, envelope: bytes, authorities: Sequence[Cer
     client = _client(place)
     moment = _token(response, place)[0]
     verifier = client.VerifierBuilder(roots=list(authorities)).build()
+    decoded = client.decode_timestamp_response(response)
+    check_signer(decoded.time_stamp_token(), _signing_certificate(decoded.signed_data, place), place)
     try:
-        verifier.verify_message(client.decode_timestamp_response(response), envelope)
+        verifier.verify_message(decoded, envelope)
     except (client.VerificationError, ValueError) as error:
         raise EvidenceError(place, f"the time-stamp does not hold: {error}") from error
     return moment
@@ -81,6 +89,17 @@ def _client(place: str) -> ModuleType:
     except ImportError as error:
         raise EvidenceError(place, "time-stamps need an extra: pip install 'elspeth[timestamp]'") from error
     return rfc3161_client
+
+
+def _signing_certificate(signed_data: SignedData, place: str) -> bytes:
+    """Return the certificate in DER that the one signer says is its own."""
+    for der in signed_data.certificates:
+        with suppress(ValueError):  # a certificate that nothing needs
+            certificate = load_der_x509_certificate(der)
+            name = (certificate.issuer, certificate.serial_number)
+            if [name] == [(each.issuer, each.serial_number) for each in signed_data.signer_infos]:
+                return bytes(der)
+    raise EvidenceError(place, "expected a time-stamp by one authority, with its certificate")
 
 
 def _token(response: bytes, place: str) -> tuple[datetime, bytes, int | None]:
