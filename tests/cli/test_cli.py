@@ -152,11 +152,16 @@ def test_the_summary_for_programs_is_json(settings: str, capsys: pytest.CaptureF
     assert summary == {
         "rows": 10,
         "rows_by_sink": {"non_corporate": 6, "corporate": 4},
+        "arrived": 10,
         "failed": 0,
         "quarantined": 0,
+        "rows_with_failures": 0,
+        "reasons": [],
+        "refused_by_sink": {},
         "export_path": "examples/audit_export/output/audit_trail.json",
         "exported_records": 85,
         "differences": None,
+        "problems": [],
         "database": "sqlite:///examples/audit_export/runs/audit.db",
     }
 

@@ -55,9 +55,9 @@ def execute_pipeline(
     typer.echo(jsonlib.dumps(summary_as_data(result, url), indent=2) if json else summary_as_text(result, url))
     if failure is not None:
         report(failure)
-    if result.differences:
-        typer.echo(f"error: {result.differences:,} answers differ from those of the recorded run", err=True)
-    return ExitCode.FAILED if failure is not None or result.differences else ExitCode.DONE
+    for problem in result.problems:
+        typer.echo(f"error: {problem}", err=True)
+    return ExitCode.FAILED if failure is not None or result.problems else ExitCode.DONE
 
 
 @contextmanager

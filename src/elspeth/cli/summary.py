@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from elspeth.cli.text import aligned
+from elspeth.cli.text import aligned, one_line
 from elspeth.engine.result import RunResult
 
 __all__ = ["summary_as_data", "summary_as_text"]
@@ -18,7 +18,7 @@ def summary_as_text(result: RunResult, database_url: str) -> str:
 
 def summary_as_data(result: RunResult, database_url: str) -> dict[str, object]:
     """The summary for programs."""
-    return {**asdict(result), "database": database_url}
+    return {**asdict(result), "problems": result.problems, "database": database_url}
 
 
 def _lines(result: RunResult, database_url: str) -> Iterator[tuple[str, str]]:
@@ -28,6 +28,11 @@ def _lines(result: RunResult, database_url: str) -> Iterator[tuple[str, str]]:
         yield f"to sink {sink}", f"{count:,}"
     yield "failed", f"{result.failed:,}"
     yield "quarantined", f"{result.quarantined:,}"
+    if result.rows_with_failures:
+        yield "rows with failures", f"{result.rows_with_failures:,} of {result.rows:,}"
+    for number, reason in enumerate(result.reasons):
+        why = one_line(f"{reason.kind}: {reason.message}")
+        yield "" if number else "reasons", f"{reason.count:,} at {reason.node}: {why} (first in row {reason.row})"
     yield "audit database", database_url
     if result.differences is not None:
         yield "answers that differ", f"{result.differences:,}"

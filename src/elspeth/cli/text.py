@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["aligned"]
+__all__ = ["aligned", "one_line"]
+
+_LONGEST = 200
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> str:
@@ -14,3 +16,10 @@ def aligned(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
     )
+
+
+def one_line(text: str) -> str:
+    """Return a text that others wrote on one line: not long, and without characters that could move the cursor."""
+    line = " ".join(text.split())
+    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from elspeth.contracts.enums import OperationStatus, OperationType, RowOutcome, RunStatus
+from elspeth.contracts.enums import OperationStatus, OperationType, RunStatus
 from elspeth.contracts.errors import AuditIntegrityError
 from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.core.landscape.accounting import account_for
@@ -35,7 +35,6 @@ from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.core.settings import Settings
 from elspeth.engine.calls.caller import Outside
 from elspeth.engine.calls.outside import outside_of
-from elspeth.engine.calls.verify import VerifyCaller
 from elspeth.engine.checkpoints import GROUP_ROWS, Checkpoints
 from elspeth.engine.errors import AccountingError, ExportFailedError, ResumeError, RunInterruptedError, blame
 from elspeth.engine.export import export_after_run
@@ -43,10 +42,11 @@ from elspeth.engine.flow import Flow
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.preflight import RunKeys
 from elspeth.engine.processor import Clock, RowProcessor
-from elspeth.engine.result import Ending, Progress, RunResult, count_by_outcome, count_by_sink
+from elspeth.engine.result import Ending, Progress, RunResult, count_by_sink
 from elspeth.engine.resumption import rows_after, take_up
 from elspeth.engine.sinks import SinkSet
 from elspeth.engine.start import Start, begin
+from elspeth.engine.summary import summary_of
 from elspeth.evidence.errors import EvidenceError
 from elspeth.plugins.base import Source
 
@@ -124,7 +124,8 @@ class Orchestrator:
         except BaseException as error:
             self._record_stop(run_id, sinks, loading, error)
             raise
-        return self._exported(self._result(run_id, outside))
+        summary = summary_of(self._db, self._pipeline, run_id, rows=self._rows, endings=self._endings, outside=outside)
+        return self._exported(summary)
 
     def _load(self, start: Start, sinks: SinkSet, outside: Outside | None, loading_id: str) -> None:
         """Take the rows of the source through the pipeline, from where the run stands to the last one."""
@@ -232,19 +233,6 @@ class Orchestrator:
         except _EXPORT_FAILURES as error:
             raise ExportFailedError(result, error) from error
         return replace(result, export_path=path, exported_records=records)
-
-    def _result(self, run_id: str, outside: Outside | None) -> RunResult:
-        by_sink, by_outcome = count_by_sink(self._endings), count_by_outcome(self._endings)
-        return RunResult(
-            run_id=run_id,
-            rows=self._rows,
-            rows_by_sink={name: by_sink[name] for name in self._pipeline.sinks},
-            failed=by_outcome[RowOutcome.FAILED],
-            quarantined=by_outcome[RowOutcome.QUARANTINED],
-            differences=outside.caller.difference_count
-            if outside and isinstance(outside.caller, VerifyCaller)
-            else None,
-        )
 
 
 def _payload_store(settings: Settings) -> FilesystemPayloadStore | None:

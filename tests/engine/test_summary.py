@@ -1,0 +1,144 @@
+"""The summary of a run: what failed and why, and whether the run did what it was for."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.plugins import InvalidRow, Row
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.engine.errors import RunInterruptedError
+from elspeth.engine.orchestrator import Observer, Orchestrator
+from elspeth.engine.preflight import keys_for_run
+from elspeth.engine.result import Reason, RunResult
+from elspeth.plugins.base import Aggregation, Source, SourceOptions
+from tests.engine.graphs import GivenSource, MarkTransform, graph_settings
+from tests.engine.pipelines import Settings, build, csv_settings, execute, groups_of, run
+
+ROWS: list[Row] = [{"id": number} for number in range(6)]
+
+
+class HalfSource(Source):
+    """Yields six rows, of which those with an even number are invalid."""
+
+    name = "half"
+    plugin_version = "1"
+    options_model = SourceOptions
+
+    def read(self) -> Iterator[Row | InvalidRow]:
+        """The rows."""
+        for number, row in enumerate(ROWS):
+            yield row if number % 2 else InvalidRow(data=row, error=f"line {number + 2}: even")
+
+
+class SwallowAggregation(Aggregation):
+    """Makes nothing of its batches."""
+
+    name = "swallow"
+    plugin_version = "1"
+
+    def process(self, rows: list[Row]) -> list[Row]:
+        """No rows."""
+        assert rows
+        return []
+
+
+PLUGINS = (GivenSource, HalfSource, MarkTransform, SwallowAggregation)
+
+
+def failing(directory: Path, ids: list[int], **sections: object) -> Settings:
+    """Settings of a pipeline in which a transform fails for the rows with these ids."""
+    options = {"field": "seen", "fail": ids, "on_error": "discard"}
+    return graph_settings(directory, ROWS) | {"row_plugins": [{"plugin": "mark", "options": options}]} | sections
+
+
+def result_of(directory: Path, settings: Settings) -> RunResult:
+    result, _ = run(directory, settings, *PLUGINS)
+    return result
+
+
+def test_a_run_in_which_every_row_arrives_has_no_problem(tmp_path: Path) -> None:
+    result = result_of(tmp_path, failing(tmp_path, []))
+    assert (result.arrived, result.rows_with_failures, result.reasons, result.problems) == (6, 0, [], [])
+
+
+def test_a_run_in_which_some_rows_fail_has_no_problem_but_says_why(tmp_path: Path) -> None:
+    result = result_of(tmp_path, failing(tmp_path, [1, 4]))
+    assert (result.arrived, result.failed, result.rows_with_failures, result.problems) == (4, 2, 2, [])
+    assert result.reasons == [Reason(node="transform mark_0", kind="RowError", message="refused", count=2, row=1)]
+
+
+def test_a_run_in_which_every_row_fails_has_a_problem(tmp_path: Path) -> None:
+    result = result_of(tmp_path, failing(tmp_path, list(range(6))))
+    assert result.problems == ["no row got through: 6 of 6 rows failed or were quarantined"]
+
+
+def test_rows_that_fail_in_different_places_make_one_problem(tmp_path: Path) -> None:
+    settings = failing(tmp_path, [1, 3, 5]) | {"datasource": {"plugin": "half", "options": {}}}
+    result = result_of(tmp_path, settings)
+    assert (result.failed, result.quarantined) == (3, 3)
+    assert [(each.node, each.message, each.count, each.row) for each in result.reasons] == [
+        ("source half", "even", 3, 0),
+        ("transform mark_0", "refused", 3, 1),
+    ]
+    assert result.problems == ["no row got through: 6 of 6 rows failed or were quarantined"]
+
+
+def test_rows_that_are_set_aside_in_a_sink_did_not_get_through(tmp_path: Path) -> None:
+    options = {
+        "on_validation_failure": "aside",
+        "path": str(tmp_path / "in.csv"),
+        "schema": {"mode": "free", "fields": ["id: int"]},
+    }
+    (tmp_path / "in.csv").write_text("id,kind\nx,a\ny,b\n")
+    settings = csv_settings(tmp_path) | {"datasource": {"plugin": "csv", "options": options}}
+    settings["sinks"]["aside"] = {"plugin": "jsonl", "options": {"path": str(tmp_path / "aside.jsonl")}}
+    result = result_of(tmp_path, settings)
+    assert (result.rows_by_sink["aside"], result.arrived) == (2, 0)
+    assert result.problems == ["no row got through: 2 of 2 rows failed or were quarantined"]
+
+
+def test_a_source_without_rows_is_no_problem(tmp_path: Path) -> None:
+    assert result_of(tmp_path, graph_settings(tmp_path, [])).problems == []
+
+
+def test_an_aggregation_that_makes_nothing_is_no_problem(tmp_path: Path) -> None:
+    swallow = {"name": "all", "plugin": "swallow", "trigger": {"count": 2}, "output_mode": "transform"}
+    result = result_of(tmp_path, failing(tmp_path, [], aggregations=[swallow]))
+    assert (result.arrived, result.problems) == (0, [])
+
+
+def test_a_sink_that_can_take_no_row_is_a_problem(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "target.db")) as connection:
+        connection.execute("CREATE TABLE things (other INTEGER)")
+    sink = {"plugin": "database", "options": {"url": f"sqlite:///{tmp_path / 'target.db'}", "table": "things"}}
+    settings = csv_settings(tmp_path)
+    settings["sinks"]["x"] = sink
+    (tmp_path / "in.csv").write_text("id,kind\n1,x\n2,x\n3,y\n")
+    result = result_of(tmp_path, settings)
+    assert (result.rows_by_sink, result.failed) == ({"rest": 1, "x": 0}, 2)
+    assert result.refused_by_sink == {"x": 2}
+    assert result.problems == ["sink 'x' took no row: it refused 2 rows"]
+
+
+def test_a_run_that_is_resumed_has_the_summary_of_an_undisturbed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = failing(tmp_path, [1, 4])
+    undisturbed = result_of(tmp_path, settings)
+    groups_of(monkeypatch, 2)
+    pipeline = build(tmp_path, settings, *PLUGINS)
+    with pytest.raises(RunInterruptedError) as stopped:
+        execute(pipeline, Observer(is_stopped=lambda: True))
+    run_id = str(stopped.value).split()[1]
+    with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
+        keys = keys_for_run(pipeline.settings, {}, source="settings.yaml")
+        resumed = Orchestrator(db, build(tmp_path, settings, *PLUGINS), keys).resume(run_id)
+    assert resumed == RunResult(**{name: getattr(undisturbed, name) for name in _SHARED}, run_id=run_id)
+
+
+_SHARED = [name for name in RunResult.__dataclass_fields__ if name != "run_id"]
