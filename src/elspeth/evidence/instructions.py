@@ -1,52 +1,61 @@
-"""VERIFY.txt: how to check this very bag with common tools, for those who do not trust our program."""
+"""VERIFY.txt: how to check this very bag with common tools, for those who do not trust our program.
+
+The commands stand here once. docs/evidence.md shows them too, and a test compares.
+"""
 
 from __future__ import annotations
 
 from elspeth.evidence.dsse import pae
 from elspeth.evidence.keys import KeyType, PublicKey
-from elspeth.evidence.layout import ENVELOPE, RECORDS, STATEMENT
+from elspeth.evidence.layout import BAGIT, ENVELOPE, MANIFEST, RECORDS, STATEMENT, TAG_MANIFEST, TIMESTAMP
 from elspeth.evidence.statement import PAYLOAD_TYPE, RunFacts
 
-__all__ = ["instructions_text"]
+__all__ = ["commands_for_files", "commands_for_signature", "commands_for_subjects", "instructions_text"]
 
-_FILES = """\
-Every file is as the manifests list it. On macOS, `shasum -a 256 -c` stands for `sha256sum -c`.
+_OPENSSL = {
+    KeyType.ECDSA: 'openssl dgst -sha256 -verify "$key" -signature "$work/signature" "$work/signed"',
+    KeyType.ED25519: (
+        'openssl pkeyutl -verify -pubin -inkey "$key" -rawin -in "$work/signed" -sigfile "$work/signature"'
+    ),
+}
 
-    sha256sum -c manifest-sha256.txt
-    sha256sum -c tagmanifest-sha256.txt
+_START = """\
+Run the commands inside the bag, one after another, in one shell. Each must succeed. On macOS, `shasum -a 256 -c`
+stands for `sha256sum -c`.
+
+    work=$(mktemp -d)
 """
 
-_SUBJECTS = """\
-The files are those that the statement names, by their SHA-256.
+_FILES = """\
+Every file is as the manifests list it, and there are no others.
 
-    grep -o '"sha256":"[0-9a-f]*"}},"name":"[^"]*"' {statement} > /tmp/bag.subjects
-    sed 's/"sha256":"\\([0-9a-f]*\\)"}},"name":"\\(.*\\)"/\\1  \\2/' /tmp/bag.subjects | sha256sum -c
+{commands}
 """
 
 _SIGNATURE = """\
-The statement is signed. PUBLIC.pem is the public key of whoever made the bag; get it from them, never with the bag.
-Its fingerprint, which the first command prints, must be
+The statement is signed. `key` is the file with the public key of whoever made the bag; get it from them, never with the
+bag. Its fingerprint, which `openssl pkey` prints, must be
 {fingerprint}
 
-    openssl pkey -pubin -in PUBLIC.pem -outform DER | sha256sum
-    sed 's/.*"payload":"\\([^"]*\\)".*/\\1/' {envelope} | base64 -d > /tmp/bag.statement
-    sed 's/.*"sig":"\\([^"]*\\)".*/\\1/' {envelope} | base64 -d > /tmp/bag.sig
-    printf '{prefix}%d ' "$(wc -c < /tmp/bag.statement)" > /tmp/bag.pae
-    cat /tmp/bag.statement >> /tmp/bag.pae
-    {openssl}
+{commands}
 """
 
-_OPENSSL = {
-    KeyType.ECDSA: "openssl dgst -sha256 -verify PUBLIC.pem -signature /tmp/bag.sig /tmp/bag.pae",
-    KeyType.ED25519: "openssl pkeyutl -verify -pubin -inkey PUBLIC.pem -rawin -in /tmp/bag.pae -sigfile /tmp/bag.sig",
-}
+_SUBJECTS = """\
+The files are those that the statement names, by their SHA-256, and the statement names them all.
+
+{commands}
+"""
 
 _UNSIGNED = """\
 This bag is UNSIGNED. That its files fit together shows that they are not damaged; anybody could have made it so. An
 export without an envelope is incomplete by definition.
+
+    cp {statement} "$work/statement"
 """
 
 _REST = """\
+    rm -r "$work"
+
 These commands show that the bag is what the holder of the key sealed. They do not show that what was sealed is right or
 consistent; `elspeth verify` checks, too, that every record is valid and in order, that none that another refers to is
 missing, and that {records} has the Merkle root that the statement gives. A signature cannot show that the holder of the
@@ -56,15 +65,58 @@ Read this file with care: it is part of what you check. The same commands are in
 """
 
 
+def commands_for_files() -> list[str]:
+    """Return the commands that compare the files with the manifests."""
+    names = f"sed 's/^[0-9a-f]*  //' {MANIFEST} {TAG_MANIFEST}"
+    return [
+        f"sha256sum -c {MANIFEST}",
+        f"sha256sum -c {TAG_MANIFEST}",
+        # No manifest lists the time-stamp, which comes last.
+        f"""find . ! -type d ! -path ./{TIMESTAMP} | sed 's|^[.]/||' | LC_ALL=C sort > "$work/found\"""",
+        f'({names}; echo {TAG_MANIFEST}) | LC_ALL=C sort | diff - "$work/found"',
+    ]
+
+
+def commands_for_signature(key_type: KeyType) -> list[str]:
+    """Return the commands that check the signature of the statement."""
+    prefix = pae(PAYLOAD_TYPE, b"").removesuffix(b"0 ").decode()
+    return [
+        "key=/path/to/PUBLIC.pem",
+        'openssl pkey -pubin -in "$key" -outform DER | sha256sum',
+        f"""sed 's/.*"payload":"\\([^"]*\\)".*/\\1/' {ENVELOPE} | base64 -d > "$work/statement\"""",
+        f"""sed 's/.*"sig":"\\([^"]*\\)".*/\\1/' {ENVELOPE} | base64 -d > "$work/signature\"""",
+        f"""printf '{prefix}%d ' "$(wc -c < "$work/statement")" > "$work/signed\"""",
+        'cat "$work/statement" >> "$work/signed"',
+        _OPENSSL[key_type],
+    ]
+
+
+def commands_for_subjects(statement: str = ENVELOPE) -> list[str]:
+    """Return the commands that compare the files with the statement, which is in this file."""
+    made_of_others = " ".join(f"-e {name}" for name in (BAGIT, MANIFEST, TAG_MANIFEST, statement))
+    return [
+        """grep -o '"sha256":"[0-9a-f]*"},"name":"[^"]*"' "$work/statement" > "$work/subjects\"""",
+        """sed 's/"sha256":"\\([0-9a-f]*\\)"},"name":"\\(.*\\)"/\\1  \\2/' "$work/subjects" > "$work/sums\"""",
+        'sha256sum -c "$work/sums"',
+        """sed 's/^[0-9a-f]*  //' "$work/sums" | LC_ALL=C sort > "$work/named\"""",
+        f'grep -v -x -F {made_of_others} "$work/found" | diff - "$work/named"',
+        """grep -o '"complete":true' "$work/statement\"""",
+    ]
+
+
 def instructions_text(run: RunFacts, key: PublicKey | None) -> bytes:
-    """The text for a bag about the run, signed by the key or not at all. Run the commands inside the bag."""
+    """Return the text for a bag about the run, signed by the key or not at all."""
     title = f"How to check this bag, the audit trail of run {ascii(run.run_id)[1:-1]}, with common tools.\n"
-    signature, statement = _UNSIGNED, STATEMENT
-    if key is not None:
-        prefix = pae(PAYLOAD_TYPE, b"").removesuffix(b"0 ").decode()
-        signature, statement = _SIGNATURE, "/tmp/bag.statement"  # noqa: S108 - a command for readers
-        signature = signature.format(
-            fingerprint=key.fingerprint, envelope=ENVELOPE, prefix=prefix, openssl=_OPENSSL[key.type]
-        )
-    parts = [title, _FILES, signature, _SUBJECTS.format(statement=statement), _REST.format(records=RECORDS)]
-    return "\n".join(parts).encode()
+    if key is None:
+        signature = _UNSIGNED.format(statement=STATEMENT)
+    else:
+        commands = _indented(commands_for_signature(key.type))
+        signature = _SIGNATURE.format(fingerprint=key.fingerprint, commands=commands)
+    files = _FILES.format(commands=_indented(commands_for_files()))
+    subjects = commands_for_subjects(STATEMENT if key is None else ENVELOPE)
+    rest = [_SUBJECTS.format(commands=_indented(subjects)), _REST.format(records=RECORDS)]
+    return "\n".join([title, _START, files, signature, *rest]).encode()
+
+
+def _indented(commands: list[str]) -> str:
+    return "\n".join(f"    {command}" for command in commands)

@@ -17,6 +17,7 @@ from elspeth.core.landscape.migration.bookkeeping import seal_leaves_table, seal
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.seal import seal_run, sealed_runs
 from elspeth.core.landscape.seal_check import SealReport, check_seals
+from elspeth.evidence.instructions import commands_for_signature
 from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, generate, load_signer
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import RunStatus
@@ -205,31 +206,22 @@ def test_a_run_that_cannot_be_signed_stays_open(landscape: LandscapeDB, signer: 
     assert report_of(landscape).sealed == 0
 
 
-COMMANDS = """\
-sed 's/.*"payload":"\\([^"]*\\)".*/\\1/' statement.dsse.json | base64 -d > /tmp/bag.statement
-sed 's/.*"sig":"\\([^"]*\\)".*/\\1/' statement.dsse.json | base64 -d > /tmp/bag.sig
-printf 'DSSEv1 37 application/vnd.elspeth.run-seal+json %d ' "$(wc -c < /tmp/bag.statement)" > /tmp/bag.pae
-cat /tmp/bag.statement >> /tmp/bag.pae
-openssl dgst -sha256 -verify PUBLIC.pem -signature /tmp/bag.sig /tmp/bag.pae
-"""
-"""What the documentation says, for a seal."""
-
-
 def test_openssl_accepts_the_signature_of_a_seal(
     landscape: LandscapeDB, signer: Signer, keys: Path, tmp_path: Path
 ) -> None:
-    documented = (Path(__file__).parents[3] / "docs" / "evidence.md").read_text()
-    assert all(line in documented or "seal" in line for line in COMMANDS.splitlines())
-    assert "`printf 'DSSEv1 37 application/vnd.elspeth.run-seal+json %d '`" in documented
+    of_seal = "printf 'DSSEv1 37 application/vnd.elspeth.run-seal+json %d '"
+    assert f"`{of_seal}`" in (Path(__file__).parents[3] / "docs" / "evidence.md").read_text()
     finish(landscape, "a", signer)
     with landscape.snapshot() as connection:
         (seal,) = sealed_runs(connection)
     (tmp_path / "statement.dsse.json").write_text(f"{seal.envelope_json}\n")
     (tmp_path / "PUBLIC.pem").write_bytes((keys / PUBLIC_KEY).read_bytes())
-    script = COMMANDS.replace("/tmp/", "")  # noqa: S108 - a command for readers
+    script = "\n".join(["work=.", *commands_for_signature(signer.public_key.type)])
+    script = script.replace("printf 'DSSEv1 28 application/vnd.in-toto+json %d '", of_seal)
+    script = script.replace("/path/to/PUBLIC.pem", "PUBLIC.pem")
     done = subprocess.run(["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout == "Verified OK\n"
-    stated = json.loads((tmp_path / "bag.statement").read_bytes())
+    assert done.stdout.endswith("Verified OK\n")
+    stated = json.loads((tmp_path / "statement").read_bytes())
     assert stated.pop("sealed_at").endswith("Z")
     assert stated == {"counts": {"run": 1}, "epoch": EPOCH, "record_count": 1, "root": seal.root, "run_id": "a"}
 
