@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from codegen.errors import suggestion
 from codegen.validate import Fault
-from elspeth.schema.snapshots import Snapshot, TableSnapshot
+from elspeth.schema.snapshots import ColumnSnapshot, Snapshot, TableSnapshot
 from elspeth.schema.steps import origin_of, source_of
 
 __all__ = ["faults_between"]
@@ -67,9 +67,34 @@ def _faults(source: TableSnapshot, table: TableSnapshot, name: str) -> Iterator[
         if column.backfill is None and not column.nullable and (origin is None or origin.nullable):
             message = "is required, but rows of older databases may have no value: give a backfill"
             yield Fault(element=name, member=column.name, message=message)
-        if origin is not None and column.backfill is None and not _widens(origin.type, column.type):
-            message = f"{column.type} cannot hold every value of {origin.type}"
-            yield Fault(element=name, member=column.name, message=message)
+        if origin is not None and column.backfill is None:
+            for message in _narrower(origin, column, is_known=source.record_type is not None):
+                yield Fault(element=name, member=column.name, message=message)
+
+
+def _narrower(old: ColumnSnapshot, new: ColumnSnapshot, *, is_known: bool) -> Iterator[str]:
+    """Yield how the column refuses values that it took before.
+
+    Unless it `is_known` which values were valid, only the type is compared.
+    """
+    if not _widens(old.type, new.type):
+        yield f"{new.type} cannot hold every value of {old.type}"
+        return
+    if not is_known:
+        return
+    if new.kind is not old.kind:
+        yield f"{new.kind} cannot hold every value of {old.kind}"
+    gone = [value for value in old.values if value not in new.values]
+    if new.values and gone:
+        yield f"{' and '.join(gone)} cannot be removed: records of older databases may have it"
+    if new.values and not old.values:
+        yield f"records of older databases may have other values than {', '.join(new.values)}"
+    if new.minimum is not None and (old.minimum is None or old.minimum < new.minimum):
+        yield f"records of older databases may have values below {new.minimum}"
+    if new.maximum is not None and (old.maximum is None or old.maximum > new.maximum):
+        yield f"records of older databases may have values above {new.maximum}"
+    if new.pattern not in {None, old.pattern}:
+        yield f"records of older databases may have values that do not match {new.pattern}"
 
 
 _FAMILIES = {

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from codegen import history, render
+from codegen.backfills import faults_of_backfills
 from codegen.errors import Problem, SchemaError, Where
 from codegen.evolution import faults_between
 from codegen.files import read_files
@@ -39,7 +40,7 @@ def _check(snapshots: tuple[Snapshot, ...], model: Model, schema: Path) -> None:
     lost = (
         replace(fault, message=f"from epoch {new.epoch - 1} to {new.epoch}: {fault.message}")
         for old, new in pairwise(snapshots)
-        for fault in faults_between(old, new, classes)
+        for fault in (*faults_between(old, new, classes), *faults_of_backfills(old, new, classes))
     )
     problems = [
         Problem(

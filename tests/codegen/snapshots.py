@@ -5,6 +5,7 @@ from __future__ import annotations
 from elspeth.schema.snapshots import (
     ColumnSnapshot,
     KeySnapshot,
+    Kind,
     ReferenceSnapshot,
     Snapshot,
     TableSnapshot,
@@ -19,24 +20,37 @@ def column(
     nullable: bool = True,
     backfill: str | None = None,
     renamed_from: str | None = None,
+    kind: Kind | None = None,
+    values: tuple[str, ...] = (),
+    pattern: str | None = None,
+    bounds: tuple[int | None, int | None] = (None, None),
 ) -> ColumnSnapshot:
     """A column."""
     return ColumnSnapshot(
         name=name,
         type=type_,
         nullable=nullable,
-        kind=default_kind(type_),
+        kind=kind or default_kind(type_),
+        values=values,
+        pattern=pattern,
+        minimum=bounds[0],
+        maximum=bounds[1],
         backfill=backfill,
         renamed_from=renamed_from,
     )
 
 
 def table(
-    name: str, *columns: ColumnSnapshot, references: tuple[str, ...] = (), renamed_from: str | None = None
+    name: str,
+    *columns: ColumnSnapshot,
+    references: tuple[str, ...] = (),
+    renamed_from: str | None = None,
+    record_type: str | None = None,
 ) -> TableSnapshot:
     """A table whose key is its column `id`; it refers to the tables of those names."""
     return TableSnapshot(
         name=name,
+        record_type=record_type,
         columns=(column("id", nullable=False), *columns),
         primary_key=KeySnapshot(name=f"pk_{name}", columns=("id",)),
         foreign_keys=tuple(

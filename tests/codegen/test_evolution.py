@@ -6,7 +6,7 @@ import pytest
 
 from codegen.evolution import faults_between
 from codegen.validate import Fault
-from elspeth.schema.snapshots import TableSnapshot
+from elspeth.schema.snapshots import ColumnSnapshot, Kind, TableSnapshot
 from tests.codegen.snapshots import column, snapshot, table
 
 
@@ -75,6 +75,56 @@ def test_a_narrower_type(old: str, new: str) -> None:
 )
 def test_a_wider_type_is_no_fault(old: str, new: str) -> None:
     assert faults(table("notes", column("a", old)), table("notes", column("a", new))) == []
+
+
+TEXT = column("a")
+NUMBER = column("a", "bigint", bounds=(0, 9))
+CHOICE = column("a", values=("kept", "lost"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (CHOICE, column("a", values=("kept",)), "lost cannot be removed: records of older databases may have it"),
+        (TEXT, CHOICE, "records of older databases may have other values than kept, lost"),
+        (NUMBER, column("a", "bigint", bounds=(1, 9)), "records of older databases may have values below 1"),
+        (NUMBER, column("a", "bigint", bounds=(0, 8)), "records of older databases may have values above 8"),
+        (TEXT, column("a", pattern="^x$"), "records of older databases may have values that do not match ^x$"),
+        (TEXT, column("a", kind=Kind.JSON), "json cannot hold every value of text"),
+    ],
+)
+def test_fewer_values_than_before(old: ColumnSnapshot, new: ColumnSnapshot, message: str) -> None:
+    assert of_records(old, new) == [fault("a", message)]
+
+
+def test_bounds_where_there_were_none() -> None:
+    assert [each.message for each in of_records(column("a", "bigint"), NUMBER)] == [
+        "records of older databases may have values below 0",
+        "records of older databases may have values above 9",
+    ]
+
+
+def of_records(old: ColumnSnapshot, new: ColumnSnapshot) -> list[Fault]:
+    return faults(table("notes", old, record_type="note"), table("notes", new, record_type="note"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (column("a", values=("kept",)), CHOICE),
+        (CHOICE, TEXT),
+        (NUMBER, column("a", "bigint", bounds=(-1, 10))),
+        (NUMBER, column("a", "bigint")),
+        (column("a", pattern="^x$"), TEXT),
+        (CHOICE, column("a", values=("kept",), backfill="NULLIF(old.a, 'lost')")),
+    ],
+)
+def test_more_values_than_before_or_a_backfill_is_no_fault(old: ColumnSnapshot, new: ColumnSnapshot) -> None:
+    assert of_records(old, new) == []
+
+
+def test_what_was_valid_before_there_were_exports_is_not_known() -> None:
+    assert faults(table("notes", TEXT), table("notes", CHOICE, record_type="note")) == []
 
 
 def test_a_narrower_type_with_a_backfill_says_where_values_come_from() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from codegen.snapshot import snapshot_of
 from codegen.validate import Fault
 from elspeth.schema.snapshots import Snapshot, parse
 from tests.codegen.snapshots import column, snapshot, table
-from tests.codegen.trees import copy_case, tree
+from tests.codegen.trees import copy_case, copy_project, tree
 
 CASE = Path(__file__).parent / "cases" / "good_second_epoch"
 
@@ -108,6 +109,31 @@ def test_amending_writes_the_newest_snapshot_anew(tmp_path: Path, capsys: pytest
     assert f"generated/{EPOCHS}/0002.json" in changed
     assert f"generated/{EPOCHS}/0001.json" not in changed
     assert main([*arguments, "--check"]) == 0
+
+
+def test_a_value_that_is_removed_from_the_projects_schema_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = copy_project(tmp_path)
+    epoch = load_model(schema).epoch
+    replace_in(schema, f'version: "{epoch}"', f'version: "{epoch + 1}"')
+    enums = schema.parent / "enums.yaml"
+    value = re.search(r"^      expanded:\n(        .*\n)+", enums.read_text(encoding="utf-8"), re.MULTILINE)
+    assert value is not None
+    replace_in(enums, value[0], "")
+    before = tree(tmp_path)
+    assert main(["--schema", str(schema), "--output", str(tmp_path / "generated")]) == 1
+    assert capsys.readouterr().err == (
+        f"rows.yaml: TokenOutcome: outcome: from epoch {epoch} to {epoch + 1}: expanded cannot be removed:"
+        " records of older databases may have it\n"
+    )
+    assert tree(tmp_path) == before
+
+
+def replace_in(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
 
 
 # -- whether it tells its past as it was -----------------------------------------------------------------------------

@@ -54,13 +54,18 @@ _KINDS = {
 class ColumnSnapshot:
     """A column: its type in our own words, and where its values come from in the migration into this epoch.
 
-    `kind` is what the values are in an export. A `withheld` column stays out of exports.
+    `kind` is what the values are in an export. `values` (of an enum), `pattern`, `minimum` and `maximum` say which of
+    them are valid; up to epoch 4 that is not known. A `withheld` column stays out of exports.
     """
 
     name: str
     type: str
     nullable: bool
     kind: Kind
+    values: tuple[str, ...] = ()
+    pattern: str | None = None
+    minimum: int | None = None
+    maximum: int | None = None
     withheld: bool = False
     backfill: str | None = None
     renamed_from: str | None = None
@@ -184,7 +189,7 @@ def _parsed_table(content: Mapping[str, Any]) -> TableSnapshot:
 
 def _parsed_column(content: Mapping[str, Any]) -> ColumnSnapshot:
     kind = Kind(content["kind"]) if "kind" in content else default_kind(content["type"])
-    return ColumnSnapshot(**{**content, "kind": kind})
+    return ColumnSnapshot(**{**_tuples(content), "kind": kind})
 
 
 def _tuples(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -211,5 +216,5 @@ def _without_defaults(item: Mapping[str, Any]) -> dict[str, object]:
     return {
         key: value
         for key, value in item.items()
-        if key in kept or (value not in (None, (), False) and implied.get(key) != value)
+        if key in kept or not (value is None or value is False or value == () or implied.get(key) == value)
     }

@@ -86,7 +86,8 @@ def _rebuilt(new: Snapshot, sources: Mapping[str, TableSnapshot | None]) -> set[
 def _bare(table: TableSnapshot) -> TableSnapshot:
     """Return the table as a database keeps it: without what only migrations, triggers and exports read."""
     columns = tuple(
-        replace(column, kind=Kind.TEXT, withheld=False, backfill=None, renamed_from=None) for column in table.columns
+        ColumnSnapshot(name=column.name, type=column.type, nullable=column.nullable, kind=Kind.TEXT)
+        for column in table.columns
     )
     return replace(table, record_type=None, columns=columns, lifecycle=None, export_order=(), renamed_from=None)
 

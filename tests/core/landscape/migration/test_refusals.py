@@ -187,6 +187,11 @@ class Harm(NamedTuple):
         Harm("DELETE FROM calls", "the migration would change what calls held."),
         Harm("UPDATE rows SET row_index = row_index + 1000", "the migration would change what rows held."),
         Harm(
+            "UPDATE checkpoints SET upstream_topology_hash = 'none'",
+            "the migration would fill checkpoints.upstream_topology_hash with 'none',"
+            " expected text matching ^[0-9a-f]{64}$.",
+        ),
+        Harm(
             "DROP INDEX ix_tokens_row",
             f"the migration would not end in epoch {EPOCH}: index of tokens is missing: ix_tokens_row run_id row_id"
             " not unique all rows.",

@@ -15,6 +15,7 @@ from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.migration.bookkeeping import FIRST_VERSIONED, bookkeeping_tables, step_record
 from elspeth.core.landscape.migration.digest import Content, TableMap, contents_after
 from elspeth.core.landscape.migration.epoch_tables import tables_of
+from elspeth.core.landscape.migration.filled import check_filled
 from elspeth.core.landscape.migration.guards import OURS, found_triggers
 from elspeth.core.landscape.migration.progress import Meter
 from elspeth.core.landscape.migration.rebuild import give_same_rights, rebuild
@@ -36,8 +37,8 @@ def upgrade(
 ) -> None:
     """Bring the tables from the epoch to today's, prove that every value is still there, and record the step.
 
-    Runs in the caller's transaction, which is to be rolled back if this raises LandscapeError: a value changed, a
-    reference leads nowhere, or the result is not what a new database is.
+    Runs in the caller's transaction, which is to be rolled back if this raises LandscapeError: a value changed, one was
+    filled in that its column may not have, a reference leads nowhere, or the result is not what a new database is.
     """
     _refuse_other_triggers(connection, tables)
 
@@ -49,6 +50,7 @@ def upgrade(
     changed = [name for name, content in before.items() if after[name] != content]
     if changed:
         raise LandscapeError(f"the migration would change what {', '.join(changed)} held")
+    check_filled(connection, from_epoch, EPOCH)
     _check_references(connection)
     record = step_record(
         from_epoch=from_epoch,

@@ -1,0 +1,101 @@
+"""Values that a migration filled in, against what their columns may have."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import NullPool, create_engine
+
+from elspeth.core.landscape.errors import LandscapeError
+from elspeth.core.landscape.migration import filled as module
+from elspeth.core.landscape.migration.filled import check_filled, filled_columns
+from elspeth.schema.snapshots import ColumnSnapshot, Kind, Snapshot
+from elspeth.schema.steps import Step, step_between
+from tests.codegen.snapshots import column, snapshot, table
+
+
+def use(monkeypatch: pytest.MonkeyPatch, *epochs: Snapshot) -> None:
+    """Let these be the epochs that there are."""
+
+    def step_into(epoch: int) -> Step:
+        return step_between(epochs[epoch - 2] if epoch > 1 else None, epochs[epoch - 1])
+
+    monkeypatch.setattr(module, "snapshot", lambda epoch: epochs[epoch - 1])
+    monkeypatch.setattr(module, "step_into", step_into)
+
+
+def test_columns_that_were_filled_are_known_by_their_last_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(
+        monkeypatch,
+        snapshot(1, table("notes", column("a")), table("others")),
+        snapshot(2, table("notes", column("a"), column("b", backfill="old.a")), table("others")),
+        snapshot(
+            3,
+            table("memos", column("a", backfill="'x'"), column("c", renamed_from="b"), renamed_from="notes"),
+            table("others"),
+        ),
+        snapshot(
+            4, table("notes"), table("memos", column("a"), column("c"), column("d", backfill="1")), table("others")
+        ),
+    )
+    assert filled_columns(1, 4) == {"memos": {"a", "c", "d"}}
+    assert filled_columns(3, 4) == {"memos": {"d"}}
+    assert filled_columns(4, 4) == {}
+
+
+NUMBER = column("a", "bigint", bounds=(0, 9), backfill="?")
+SHORT = column("a", "string(3)", backfill="?")
+INSTANT = column("a", "timestamp", backfill="?")
+FLAG = column("a", "integer", kind=Kind.BOOLEAN, backfill="?")
+
+
+@pytest.mark.parametrize(
+    ("filled", "value", "expected"),
+    [
+        (NUMBER, "'x'", "an integer from 0 to 9"),
+        (NUMBER, "10", "an integer from 0 to 9"),
+        (NUMBER, "1.5", "an integer from 0 to 9"),
+        (column("a", "double", backfill="?"), "'x'", f"a float from {1 - 2**53} to {2**53 - 1}"),
+        (SHORT, "'long'", "text of at most 3 characters without NUL or lone surrogates"),
+        (column("a", pattern="^b+$", backfill="?"), "'a'", "text matching ^b+$"),
+        (column("a", values=("b", "c"), backfill="?"), "'a'", "one of b, c"),
+        (column("a", kind=Kind.JSON, backfill="?"), "'{'", "JSON text"),
+        (INSTANT, "'yesterday'", "a time"),
+        (FLAG, "2", "0 or 1"),
+    ],
+)  # fmt: skip
+def test_a_value_that_the_column_may_not_have(
+    filled: ColumnSnapshot, value: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, snapshot(1, table("notes")), snapshot(2, table("notes", filled)))
+    with pytest.raises(LandscapeError) as caught:
+        check_value(value)
+    said = value.strip("'") if value[0] != "'" else value
+    assert str(caught.value) == f"the migration would fill notes.a with {said}, expected {expected}"
+
+
+@pytest.mark.parametrize(
+    ("filled", "value"),
+    [
+        (NUMBER, "9"),
+        (NUMBER, "NULL"),
+        (column("a", "double", backfill="?"), "1.5"),
+        (SHORT, "'abc'"),
+        (column("a", pattern="^b+$", backfill="?"), "'bb'"),
+        (column("a", values=("b", "c"), backfill="?"), "'c'"),
+        (column("a", kind=Kind.JSON, backfill="?"), "'{}'"),
+        (INSTANT, "'2026-01-02 03:04:05.000006'"),
+        (FLAG, "1"),
+        (column("a", "bigint"), "'never filled'"),
+    ],
+)
+def test_a_value_that_the_column_may_have(filled: ColumnSnapshot, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, snapshot(1, table("notes")), snapshot(2, table("notes", filled)))
+    check_value(value)
+
+
+def check_value(value: str) -> None:
+    """Check a table that holds the value, as SQLite would, which keeps anything anywhere."""
+    with create_engine("sqlite://", poolclass=NullPool).connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE notes (id, a)")
+        connection.exec_driver_sql(f"INSERT INTO notes VALUES ('i', {value})")  # noqa: S608 - the test's own
+        check_filled(connection, 1, 2)
