@@ -161,6 +161,7 @@ def test_the_summary_for_programs_is_json(settings: str, capsys: pytest.CaptureF
         "export_path": "examples/audit_export/output/audit_trail.json",
         "exported_records": 85,
         "differences": None,
+        "differing_rows": [],
         "problems": [],
         "database": "sqlite:///examples/audit_export/runs/audit.db",
     }

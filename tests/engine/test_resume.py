@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import chdir, closing
 from itertools import count
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import OperationalError
 
 from elspeth.contracts.audit import Run
@@ -21,8 +21,10 @@ from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import CANONICAL_VERSION
 from elspeth.core.landscape.claim import RunClaimedError, claimed
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recorded import count_rows
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.store import RecordStore
+from elspeth.core.secrets import FINGERPRINT_VARIABLE
 from elspeth.engine.errors import AccountingError, ResumeError
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
@@ -30,6 +32,7 @@ from elspeth.engine.preflight import keys_for_run
 from elspeth.engine.processor import RowProcessor
 from elspeth.engine.result import RunResult
 from elspeth.engine.sinks import SinkSet
+from elspeth.plugins.base import Transform, TransformOptions
 from elspeth.plugins.files import StagedFile
 from elspeth.plugins.sinks.database import PUBLICATIONS, DatabaseSink
 from elspeth.plugins.sources.csv import CsvSource
@@ -38,6 +41,7 @@ from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
 from tests.engine.graphs import PLUGINS, Ticks
 from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, groups_of, outcomes, trail
 from tests.engine.test_laws import ends_of, run_drawn
+from tests.fixtures.databases import create_database, drop_database
 from tests.fixtures.effort import law
 
 pytestmark = [
@@ -270,6 +274,77 @@ def test_other_versions_of_plugins_are_not_gone_on_with(
     )
     work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
     assert_sound(trail(tmp_path), status="completed", resumed=True)
+
+
+class KeyedOptions(TransformOptions):
+    api_key: str
+
+
+class KeyedTransform(Transform):
+    name = "keyed"
+    plugin_version = "1.0.0"
+    options_model = KeyedOptions
+
+    def process(self, row: Row) -> Row:
+        return row
+
+
+def with_secrets(directory: Path, url: URL, rows: str | None, secret: str, **parameters: str) -> Pipeline:
+    """A pipeline of six rows with a secret wherever one can be; `url` leads to the audit database.
+
+    On PostgreSQL the rows go to another database of the server, called `rows`.
+    """
+    chosen = csv_settings(directory, gates=[], row_plugins=[{"plugin": "keyed", "options": {"api_key": secret}}])
+    del chosen["sinks"]["x"]
+    if url.get_backend_name() == "postgresql":
+        url = url.set(password=secret).update_query_dict({"passfile": f"/{secret}", **parameters})
+        where = {"url": url.set(database=rows).render_as_string(hide_password=False)}
+        query = "SELECT id FROM generate_series(0, 5) AS id ORDER BY id"
+        chosen["datasource"] = {"plugin": "sql", "options": {**where, "query": query}}
+        chosen["sinks"] = {"rest": {"plugin": "database", "options": {**where, "table": "t"}}}
+    chosen["landscape"]["url"] = url.render_as_string(hide_password=False)
+    return build(directory, chosen, KeyedTransform)
+
+
+@pytest.fixture
+def rows_database(database_url: str) -> Iterator[str | None]:
+    """A second database on the server; None on SQLite."""
+    server = make_url(database_url)
+    if server.get_backend_name() == "sqlite":
+        yield None
+        return
+    url = create_database(server)
+    yield url.database
+    drop_database(server, url)
+
+
+def test_settings_with_other_secrets_are_gone_on_with(
+    database_url: str, rows_database: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def orchestrator(db: LandscapeDB, pipeline: Pipeline, key: str) -> Orchestrator:
+        return Orchestrator(db, pipeline, keys_for_run(pipeline.settings, {FINGERPRINT_VARIABLE: key}, source="s"))
+
+    monkeypatch.chdir(tmp_path)
+    groups_of(monkeypatch, 2)
+    (tmp_path / "in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(6)))
+    url = make_url(database_url)
+    first = with_secrets(tmp_path, url, rows_database, "the first password")
+    with LandscapeDB.from_url(first.settings.landscape.url) as db, pytest.MonkeyPatch.context() as patch:
+        Killer(patch, 7, before=True)
+        with pytest.raises(Killed):
+            orchestrator(db, first, "the first key, long enough").run()
+    second = with_secrets(tmp_path, url, rows_database, "another password")
+    with LandscapeDB.from_url(second.settings.landscape.url) as db:
+        (run,) = LandscapeRecorder(db).list_runs()
+        assert (run.status.is_terminal, count_rows(db, run.run_id) > 0) == (False, True)
+        if url.get_backend_name() == "postgresql":
+            other = with_secrets(tmp_path, url, rows_database, "another password", sslmode="allow")
+            with pytest.raises(
+                ResumeError, match=r"other settings or plugins: datasource\.options\.url, landscape\.url,"
+            ):
+                orchestrator(db, other, "the first key, long enough").resume(run.run_id)
+        result = orchestrator(db, second, "the second key, long enough").resume(run.run_id)
+    assert (result.run_id, result.rows, result.rows_by_sink["rest"]) == (run.run_id, 6, 6)
 
 
 def test_staged_rows_that_were_altered_are_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from elspeth import __version__
 from elspeth.cli.commands import (
+    differences,
     explain,
     export,
     import_,
@@ -59,6 +60,7 @@ app.command("resume")(resume.resume)
 app.command("purge")(purge.purge)
 app.command("validate")(validate.validate)
 app.command("explain")(explain.explain)
+app.command("differences")(differences.differences)
 app.command("export")(export.export)
 app.command("import")(import_.import_)
 app.command("verify")(verify.verify)

@@ -42,6 +42,7 @@ from elspeth.engine.flow import Flow
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.preflight import RunKeys
 from elspeth.engine.processor import Clock, RowProcessor
+from elspeth.engine.replayed import with_replayed_run
 from elspeth.engine.result import Ending, Progress, RunResult, count_by_sink
 from elspeth.engine.resumption import rows_after, take_up
 from elspeth.engine.sinks import SinkSet
@@ -95,6 +96,7 @@ class Orchestrator:
 
     def run(self) -> RunResult:
         """Run the pipeline to its end. Whatever stops it is recorded with the run, and raised."""
+        self._pipeline = with_replayed_run(self._db, self._pipeline)
         with outside_of(self._pipeline, self._db) as outside:
             start = begin(self._recorder, self._pipeline, self._keys)
             with claimed(self._db, start.run_id):
@@ -102,8 +104,9 @@ class Orchestrator:
 
     def resume(self, run_id: str) -> RunResult:
         """Take a run that stopped to its end, as `run` would have; ResumeError, RunClaimedError when that cannot be."""
+        self._pipeline = with_replayed_run(self._db, self._pipeline, self._recorder.get_run(run_id))
         with outside_of(self._pipeline, self._db) as outside, claimed(self._db, run_id):
-            return self._go_on(take_up(self._db, self._recorder, self._pipeline, self._keys, run_id), outside)
+            return self._go_on(take_up(self._db, self._recorder, self._pipeline, run_id), outside)
 
     def _go_on(self, start: Start, outside: Outside | None) -> RunResult:
         run_id, self._rows, self._endings = start.run_id, start.rows, Counter(start.endings)

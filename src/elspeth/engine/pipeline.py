@@ -10,7 +10,7 @@ from elspeth.contracts.expressions import Expression, compile_expression
 from elspeth.contracts.routing import EdgeInfo
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import stable_hash
-from elspeth.core.secrets import mask_secrets, redact
+from elspeth.core.secrets import without_secrets
 from elspeth.core.settings import Settings
 from elspeth.core.settings.model import CoalesceSettings, GateSettings
 from elspeth.core.settings.wiring import SOURCE, Place, Wiring, sink_place, wire
@@ -162,5 +162,5 @@ def _config_node(node_type: NodeType, plugin_name: str, part: GateSettings | Coa
 
 def _node_id(node_type: NodeType, name: str, config: Mapping[str, object]) -> str:
     """Readable, the same in every run of the same settings, and telling nothing of secrets."""
-    digest = stable_hash(mask_secrets(config, redact))[:8]
+    digest = stable_hash(without_secrets(config))[:8]
     return f"{node_type}_{name}"[: _MAX_NODE_ID - len(digest) - 1] + f"_{digest}"

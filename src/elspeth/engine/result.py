@@ -45,7 +45,7 @@ class RunResult:
     `rows_with_failures`: rows of which a token failed or was quarantined. `arrived` are the tokens that came to a sink
     otherwise. `reasons` are the most frequent ones. `refused_by_sink` holds the sinks that took no row, with the number
     of those that they refused. `differences` is the number of answers from outside that were not those of a recorded
-    run, None when they were not compared.
+    run, None when they were not compared; `differing_rows` are the first rows of the source that got one.
     """
 
     run_id: str
@@ -60,6 +60,7 @@ class RunResult:
     export_path: str | None = None
     exported_records: int | None = None
     differences: int | None = None
+    differing_rows: tuple[int, ...] = ()
 
     @property
     def problems(self) -> list[str]:

@@ -17,10 +17,11 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recorded import count_endings, count_rows, row_hashes
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.recording.base import tolerant
+from elspeth.core.secrets import without_secrets
 from elspeth.engine.errors import ResumeError
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.preflight import RunKeys
-from elspeth.engine.start import SinkProgress, Start, recorded_settings
+from elspeth.engine.start import SinkProgress, Start
 
 __all__ = ["Stand", "give_up", "rows_after", "stand_of", "take_up"]
 
@@ -79,13 +80,13 @@ def _run(recorder: LandscapeRecorder, run_id: str) -> Run:
     return run
 
 
-def take_up(db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, run_id: str) -> Start:
+def take_up(db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> Start:
     """Find out how far a run has come, and record that it goes on; ResumeError when it cannot.
 
     A crash in here changes nothing but that operations of the process before are closed, which is true already.
     """
     _require_resumable(recorder, run_id)
-    _require_same_pipeline(recorder, pipeline, keys, run_id)
+    _require_same_pipeline(recorder, pipeline, run_id)
     rows, checkpoint = count_rows(db, run_id), recorder.get_last_checkpoint(run_id)
     if rows and checkpoint is None:
         raise ResumeError(f"run {run_id} kept no checkpoints (checkpoint.enabled: false): run the pipeline anew")
@@ -170,17 +171,21 @@ def _output(artifact: Artifact) -> StagedOutput:
     )
 
 
-def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, run_id: str) -> None:
-    """ResumeError unless settings and plugins are those that the run began with."""
-    before = json.loads(_run(recorder, run_id).settings_json)
-    now = json.loads(canonical_json(recorded_settings(pipeline, keys)))
+def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> None:
+    """Return if settings and plugins are those that the run began with. Secrets may be others: they are rotated.
+
+    Raises ResumeError.
+    """
+    before = without_secrets(json.loads(_run(recorder, run_id).settings_json))
+    now = json.loads(canonical_json(without_secrets(pipeline.settings.model_dump(mode="json"))))
     versions = {node.node_id: node.plugin_version for node in pipeline.nodes.values()}
     changes = list(_differences("", before, now))
-    changes += [
-        f"plugin {node.plugin_name} was {node.plugin_version} and is {versions[node.node_id]}"
-        for node in recorder.get_nodes(run_id)
-        if versions.get(node.node_id, node.plugin_version) != node.plugin_version
-    ]
+    for node in recorder.get_nodes(run_id):
+        version = versions.get(node.node_id)
+        if version is None and not changes:  # another version of elspeth may have named it otherwise
+            changes.append(f"node {node.node_id}")
+        elif version not in {None, node.plugin_version}:
+            changes.append(f"plugin {node.plugin_name} was {node.plugin_version} and is {version}")
     if changes:
         more = f" and {len(changes) - _SHOWN} more" if len(changes) > _SHOWN else ""
         raise ResumeError(

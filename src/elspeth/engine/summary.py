@@ -6,13 +6,15 @@ from collections.abc import Mapping
 
 from elspeth.contracts.enums import RowOutcome
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.differing_answers import count_differing_answers, first_differing_rows
 from elspeth.core.landscape.failed_rows import FailedRows, failed_rows
 from elspeth.engine.calls.caller import Outside
-from elspeth.engine.calls.verify import VerifyCaller
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.result import Ending, Reason, RunResult, count_by_outcome, count_by_sink
 
 __all__ = ["summary_of"]
+
+_DIFFERING_ROWS = 100
 
 
 def summary_of(
@@ -24,13 +26,13 @@ def summary_of(
     endings: Mapping[Ending, int],
     outside: Outside | None,
 ) -> RunResult:
-    """Return what became of the rows of a run. Its records are read only if some failed."""
+    """Return what became of the rows of a run. Its records are read only if some failed, or answers were compared."""
     by_sink, by_outcome = count_by_sink(endings), count_by_outcome(endings)
     failed, quarantined = by_outcome[RowOutcome.FAILED], by_outcome[RowOutcome.QUARANTINED]
     found = failed_rows(db, run_id) if failed or quarantined else FailedRows()
     nodes = {node.node_id: f"{node.node_type} {node.name}" for node in pipeline.nodes.values()}
     refused = {name: found.visits_by_node.get(pipeline.sink_node(name).node_id, 0) for name in pipeline.sinks}
-    caller = None if outside is None else outside.caller
+    is_compared = outside is not None and pipeline.settings.run_mode == "verify"
     return RunResult(
         run_id=run_id,
         rows=rows,
@@ -50,5 +52,6 @@ def summary_of(
             for each in found.reasons
         ],
         refused_by_sink={name: count for name, count in refused.items() if count and not by_sink[name]},
-        differences=caller.difference_count if isinstance(caller, VerifyCaller) else None,
+        differences=count_differing_answers(db, run_id) if is_compared else None,
+        differing_rows=tuple(first_differing_rows(db, run_id, _DIFFERING_ROWS)) if is_compared else (),
     )

@@ -170,4 +170,4 @@ def test_a_payload_that_is_not_the_recorded_answer_fails(db: LandscapeDB) -> Non
 def test_a_run_that_is_not_there_is_refused(db: LandscapeDB, payloads: PayloadStore) -> None:
     with pytest.raises(RunNotFoundError) as raised:
         ReplayCaller(db, payloads, "other")
-    assert str(raised.value) == f"run 'other' is not in the audit database {db.url}"
+    assert str(raised.value) == f"audit database {db.url} holds no run 'other'"

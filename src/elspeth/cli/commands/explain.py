@@ -23,7 +23,7 @@ _MAX_ROW = 2**53 - 1
 def explain(
     *,
     run: Annotated[
-        str, typer.Option(metavar="RUN|latest", help="The run's id, or the run that began last.")
+        str, typer.Option(metavar="RUN|latest", help="The run's id or how it begins, or the run that began last.")
     ] = "latest",
     row: Annotated[
         int | None, typer.Option(min=0, max=_MAX_ROW, metavar="N", help="Position of the row in the source, from 0.")
@@ -62,11 +62,11 @@ def _from_database(database: str, run: str, row: int | None, token: str | None) 
 
 def _from_export(path: Path, run: str, row: int | None, token: str | None) -> RowStory:
     from elspeth.core.landscape.exporter import RunNotFoundError  # noqa: PLC0415  start time
-    from elspeth.core.landscape.select_run import LATEST  # noqa: PLC0415
+    from elspeth.core.landscape.select_run import is_meant  # noqa: PLC0415
     from elspeth.core.landscape.story.trail import ExportTrail  # noqa: PLC0415
 
     trail = ExportTrail(path)
-    if run not in (LATEST, trail.run_id):
+    if not is_meant(run, trail.run_id):
         raise RunNotFoundError(f"export {path} holds run {trail.run_id!r}, not {run!r}")
     return _story(trail, row, token)
 

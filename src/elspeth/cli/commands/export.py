@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["export"]
 
 _RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN|latest", help="The run, by its id, or the one that began last.")
+    str, typer.Argument(metavar="RUN|latest", help="The run, by its id or how it begins, or the one that began last.")
 ]
 _OutputOption = Annotated[
     str,

@@ -15,7 +15,10 @@ __all__ = ["resume"]
 
 def resume(
     *,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The id of the run, or latest.")],
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN|latest", help="The run, by its id or how it begins, or the one that began last."),
+    ],
     settings: SettingsOption,
     execute: Annotated[
         bool, typer.Option("--execute", "-x", help="Really resume: without it only what would be done is shown.")

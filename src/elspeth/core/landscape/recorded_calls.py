@@ -8,23 +8,14 @@ from sqlalchemy import Connection, Table, select
 
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.exporter import RunNotFoundError
 from elspeth.core.landscape.mapping import mapper
 from elspeth_schema.contracts import Call
 from elspeth_schema.records import CALL
-from elspeth_schema.tables import calls_table, node_states_table, rows_table, runs_table, tokens_table
+from elspeth_schema.tables import calls_table, node_states_table, rows_table, tokens_table
 
-__all__ = ["calls_of_rows", "require_run"]
+__all__ = ["calls_of_rows"]
 
 _IDS = 1000  # in one statement
-
-
-def require_run(db: LandscapeDB, run_id: str) -> None:
-    """Return if the database holds the run; RunNotFoundError if not."""
-    with db.connection() as connection:
-        found = connection.execute(select(runs_table.c.run_id).where(runs_table.c.run_id == run_id)).first()
-    if found is None:
-        raise RunNotFoundError(f"run {run_id!r} is not in the audit database {db.url}")
 
 
 def calls_of_rows(db: LandscapeDB, run_id: str, rows: range) -> list[tuple[int, Call]]:

@@ -12,7 +12,8 @@ from elspeth.contracts.audit import Call
 from elspeth.contracts.plugins import CallError, JsonObject
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recorded_calls import calls_of_rows, require_run
+from elspeth.core.landscape.recorded_calls import calls_of_rows
+from elspeth.core.landscape.select_run import resolve_run
 from elspeth.core.payload_store import IntegrityError, PayloadStore
 from elspeth.engine.calls.exchange import Attempt, Exchange, described
 from elspeth.plugins.base import CallingTransform
@@ -33,10 +34,9 @@ class ReplayCaller:
     """
 
     def __init__(self, db: LandscapeDB, payloads: PayloadStore, source_run_id: str) -> None:
-        require_run(db, source_run_id)
         self._db = db
         self._payloads = payloads
-        self._run_id = source_run_id
+        self._run_id = resolve_run(db, source_run_id)
         self._windows: OrderedDict[int, _Window] = OrderedDict()
         self._answered: Counter[_Key] = Counter()
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from bisect import insort
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -17,8 +14,6 @@ from elspeth.plugins.base import CallingTransform
 
 __all__ = ["VerifyCaller"]
 
-_KEPT = 100  # differences; the trail has all of them
-
 
 class VerifyCaller:
     """Makes calls, and compares each answer with the one that was recorded for the same row and request.
@@ -29,19 +24,6 @@ class VerifyCaller:
     def __init__(self, live: Caller, replay: ReplayCaller) -> None:
         self._live = live
         self._replay = replay
-        self._lock = threading.Lock()
-        self._count = 0
-        self._first: list[Difference] = []
-
-    @property
-    def difference_count(self) -> int:
-        """How many answers were not the recorded ones."""
-        return self._count
-
-    @property
-    def differences(self) -> Sequence[Difference]:
-        """The first of the differences, in the order of rows."""
-        return tuple(self._first)
 
     def start(self, plugin: CallingTransform, request: JsonObject, *, row_index: int) -> Future[Exchange]:
         """Have the request answered live; the exchange says if the answer differs."""
@@ -55,7 +37,6 @@ class VerifyCaller:
             try:
                 received = asked.result()
                 difference = _difference(plugin, request, row_index, recorded, received)
-                self._note(difference)
                 compared.set_result(replace(received, difference=difference))
             except BaseException as error:  # noqa: BLE001  whoever waits for the answer is told
                 compared.set_exception(error)
@@ -66,14 +47,6 @@ class VerifyCaller:
     def close(self) -> None:
         """Stop the calls."""
         self._live.close()
-
-    def _note(self, difference: Difference | None) -> None:
-        if difference is None:
-            return
-        with self._lock:
-            self._count += 1
-            insort(self._first, difference, key=lambda each: (each.row_index, each.request_hash))
-            del self._first[_KEPT:]
 
 
 def _difference(

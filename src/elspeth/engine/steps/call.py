@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from elspeth.contracts.enums import CallStatus
 from elspeth.contracts.plugins import JsonObject, Row, RowError
 from elspeth.contracts.routing import CONTINUE
 from elspeth.core.canonical import canonical_bytes, stable_hash
+from elspeth.core.landscape.differing_answers import DIFFERS_FROM
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.calls.caller import Outside
 from elspeth.engine.calls.exchange import Exchange
@@ -95,13 +96,15 @@ class CallStep:
         try:
             result: object = self._plugin.result(independent(row), exchange.response)
             if isinstance(result, RowError):
-                return Failure.of(result)
-            if not isinstance(result, dict):
+                failure = Failure.of(result)
+            elif not isinstance(result, dict):
                 expected = f"transform {self._plugin.name!r} must return a row or a RowError"
-                return Failure(message=f"{expected}, got {type(result).__name__}", kind="TypeError")
-            return result, stable_hash(result)
+                failure = Failure(message=f"{expected}, got {type(result).__name__}", kind="TypeError")
+            else:
+                return result, stable_hash(result)
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one row must not end the run
-            return Failure.of(error)
+            failure = Failure.of(error)
+        return replace(failure, details={**failure.details, **_comparison(exchange)})
 
     def _reason(self, before: Row, after: Row, exchange: Exchange) -> dict[str, object]:
         """What the trail says of a visit."""
@@ -133,4 +136,4 @@ class CallStep:
 
 def _comparison(exchange: Exchange) -> dict[str, object]:
     """Where the answer is not that of a recorded run: the hash of the recorded one, None if there was none."""
-    return {} if exchange.difference is None else {"differs_from": exchange.difference.recorded_hash}
+    return {} if exchange.difference is None else {DIFFERS_FROM: exchange.difference.recorded_hash}

@@ -1,0 +1,161 @@
+"""Runs that replay or verify another: how that is named, and which answers differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elspeth.cli import main
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.engine.orchestrator import Orchestrator
+from tests.engine.pipelines import groups_of
+from tests.fixtures.llm_server import Answer, answers, llm_server, says
+
+pytestmark = pytest.mark.usefixtures("own_directory")
+
+Captured = pytest.CaptureFixture[str]
+
+SETTINGS = """
+datasource: {plugin: csv, options: {path: in.csv}}
+row_plugins:
+  - plugin: llm
+    options: {base_url: "%(url)s", model: stub, prompt: "{{ row.id }}", response_schema: ["n: int"]}
+output_sink: out
+sinks: {out: {plugin: jsonl, options: {path: out.jsonl}}}
+concurrency: {max_workers: 1}
+retry: {max_attempts: 1}
+payload_store: {base_path: payloads}
+landscape: {url: "%(database)s"}
+"""
+
+
+def said(number: object) -> Answer:
+    return says(json.dumps({"n": number}))
+
+
+def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+    code = main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def run(capsys: Captured, *arguments: str, **mode: str) -> dict[str, Any]:
+    """The summary of a run in that mode."""
+    overrides = [f"{name}: {value}\n" for name, value in mode.items()]
+    Path("mode.yaml").write_text(Path("settings.yaml").read_text() + "".join(overrides))
+    code, out, err = result(capsys, *(arguments or ("run",)), "-s", "mode.yaml", "-x", "--json")
+    summary: dict[str, Any] = json.loads(out) if out else {}
+    return {**summary, "code": code, "err": err}
+
+
+def write_settings(url: str, database: str, rows: int = 4) -> None:
+    Path("in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(rows)))
+    Path("settings.yaml").write_text(SETTINGS % {"url": url, "database": database})
+
+
+def replayed(database: str, run_id: str) -> object:
+    """Whom a run says that it replayed."""
+    with LandscapeDB.from_url(database, create_tables=False) as db:
+        recorded = LandscapeRecorder(db).get_run(run_id)
+        assert recorded is not None
+        return json.loads(recorded.settings_json)["replay_source_run_id"]
+
+
+def test_the_answers_that_differ_are_listed_by_row(database_url: str, capsys: Captured) -> None:
+    live = [said(0), said(1), said(2), answers(400), said(4)]
+    now = [said(0), says("nothing"), said(7), said(3), answers(400)]
+    with llm_server(*live, *now) as server:
+        write_settings(server.url, database_url, rows=5)
+        first = run(capsys)
+        second = run(capsys, run_mode="verify", replay_source_run_id="latest")
+    assert (first["code"], first["differences"], first["differing_rows"]) == (0, None, [])
+    assert (second["code"], second["differences"], second["differing_rows"]) == (1, 4, [1, 2, 3, 4])
+    assert second["err"] == "error: 4 answers differ from those of the recorded run\n"
+    code, out, err = result(capsys, "differences", "-d", database_url, "--json")
+    assert (code, err) == (0, "")
+    listed = json.loads(out)
+    assert (listed["run_id"], listed["verified_run_id"]) == (second["run_id"], first["run_id"])
+    told = [(each["row_index"], each["recorded_hash"] is None, each["failed"]) for each in listed["differences"]]
+    assert told == [(1, False, True), (2, False, False), (3, True, False), (4, False, True)]
+    code, out, err = result(capsys, "differences", second["run_id"][:31], "-d", database_url)
+    heading, *lines = out.splitlines()
+    assert heading.split("  ")[0] == "row"
+    assert [line.split()[0] for line in lines] == ["1", "2", "3", "4"]
+    assert [line.split()[2] for line in lines] == [each["node_id"] for each in listed["differences"]]
+    assert (code, err) == (
+        0,
+        f"run {second['run_id']}: 4 answers differ from those of run {first['run_id']}\n",
+    )
+    code, out, err = result(capsys, "differences", first["run_id"], "-d", database_url)
+    message = f"error: run {first['run_id']} compared no answers: its run_mode was not verify\n"
+    assert (code, out, err) == (1, "", message)
+
+
+def test_the_summary_names_the_first_rows(capsys: Captured) -> None:
+    database = "sqlite:///audit.db"
+    with llm_server(
+        *(said(0) for _ in range(12)), *(said(1) for _ in range(12)), *(said(0) for _ in range(12))
+    ) as server:
+        write_settings(server.url, database, rows=12)
+        first = run(capsys)
+        verify = Path("settings.yaml").read_text() + f"run_mode: verify\nreplay_source_run_id: {first['run_id']}\n"
+        Path("mode.yaml").write_text(verify)
+        _, out, _ = result(capsys, "run", "-s", "mode.yaml", "-x")
+        rows = "rows 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...; elspeth differences lists them"
+        assert f"answers that differ  12 ({rows})\n" in out
+        code, out, _ = result(capsys, "run", "-s", "mode.yaml", "-x")
+    assert code == 0
+    assert "answers that differ  0\n" in out
+    assert result(capsys, "differences", "-d", "audit.db")[1] == ""
+
+
+def test_a_run_may_be_named_by_latest_or_by_how_its_id_begins(database_url: str, capsys: Captured) -> None:
+    with llm_server(*(said(number) for number in range(4))) as server:
+        write_settings(server.url, database_url)
+        first = run(capsys)
+    wrote = Path("out.jsonl").read_text()
+    for name in ("latest", first["run_id"][:31], first["run_id"]):
+        Path("out.jsonl").unlink()
+        again = run(capsys, run_mode="replay", replay_source_run_id=name)
+        assert (again["code"], Path("out.jsonl").read_text()) == (0, wrote), again["err"]
+        assert replayed(database_url, again["run_id"]) == first["run_id"]
+    code, out, err = result(capsys, "export", "0", "-d", database_url, "-o", "trail.jsonl")
+    assert (code, out) == (1, "")
+    assert "holds 4 runs '0'...: " in err
+    assert f"{again['run_id']} (completed, began 2" in err
+
+
+def test_a_run_that_is_not_there_cannot_be_replayed(database_url: str, capsys: Captured) -> None:
+    write_settings("http://127.0.0.1:1", database_url)
+    for name, problem in (("latest", "holds no run"), ("abc", "holds no run 'abc'")):
+        failed = run(capsys, run_mode="replay", replay_source_run_id=name)
+        assert failed["code"] == 1
+        assert failed["err"].endswith(f" {problem}\n")
+    with LandscapeDB.from_url(database_url) as db:
+        assert LandscapeRecorder(db).list_runs() == []
+
+
+def test_a_run_that_is_resumed_keeps_to_the_run_that_it_began_to_replay(
+    database_url: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups_of(monkeypatch, 2)
+    with llm_server(*(said(number) for number in range(4))) as server:
+        write_settings(server.url, database_url)
+        first = run(capsys)
+    wrote = Path("out.jsonl").read_text()
+    Path("out.jsonl").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(Orchestrator, "_prove_every_row_ended", _fail)
+        stopped = run(capsys, run_mode="replay", replay_source_run_id="latest")
+    assert stopped["code"] == 1
+    resumed = run(capsys, "resume", "latest", run_mode="replay", replay_source_run_id="latest")
+    assert (resumed["code"], Path("out.jsonl").read_text()) == (0, wrote), resumed["err"]
+    assert replayed(database_url, resumed["run_id"]) == first["run_id"]
+
+
+def _fail(*_: object) -> None:
+    raise OSError("the cable was pulled")
