@@ -74,7 +74,7 @@ def test_the_answers_that_differ_are_listed_by_row(database_url: str, capsys: Ca
         second = run(capsys, run_mode="verify", replay_source_run_id="latest")
     assert (first["code"], first["differences"], first["differing_rows"]) == (0, None, [])
     assert (second["code"], second["differences"], second["differing_rows"]) == (1, 4, [1, 2, 3, 4])
-    assert second["err"] == "error: 4 answers differ from those of the recorded run\n"
+    assert second["err"] == "error: answers that are not those of the recorded run: 4\n"
     code, out, err = result(capsys, "differences", "-d", database_url, "--json")
     assert (code, err) == (0, "")
     listed = json.loads(out)
