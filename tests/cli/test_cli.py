@@ -200,14 +200,14 @@ def test_plugins_are_listed_as_a_table_and_as_json(capsys: pytest.CaptureFixture
     assert main(["plugins", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["type", "name", "version", "description"]
-    assert "source       csv              1.0.0    Rows of a UTF-8 CSV file with a header line." in lines
+    assert "source       csv              1.1.0    Rows of a UTF-8 CSV file with a header line." in lines
     assert main(["plugins", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert len(listed) == len(lines) - 1
     assert listed[0] == {
         "type": "source",
         "name": "csv",
-        "version": "1.0.0",
+        "version": "1.1.0",
         "description": "Rows of a UTF-8 CSV file with a header line.",
     }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
+from elspeth.contracts.plugins import PluginError
 from elspeth.core.landscape.claim import claimed
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.plugins.sinks.csv import CsvSink
@@ -52,7 +53,7 @@ def run_id(own_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 
     def fail_at_the_third(sink: CsvSink) -> None:
         if not next(left, False):
-            raise OSError("the cable was pulled")
+            raise PluginError("out.csv: the cable was pulled")
         sync(sink)
 
     groups_of(monkeypatch, 2)
@@ -68,7 +69,7 @@ def run_id(own_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 
 
 NOTHING = "Nothing was resumed: add --execute (-x) to go on, or --abandon to give the run up.\n"
-REASON = "PluginError: sink 'out' failed: OSError: the cable was pulled"
+REASON = "PluginError: out.csv: the cable was pulled"
 
 
 def stand(run_id: str, *, status: str, waiting: int, rows: int = 8, reasons: tuple[str, ...] = (REASON,)) -> str:
@@ -125,7 +126,7 @@ def test_a_run_that_stops_again_says_the_same_again(
     code, out, err = result(capsys, run_id, "-x")
     assert (code, out) == (1, "")
     assert err == (
-        "error: sink 'out' failed: OSError: the cable was pulled\n"
+        "error: out.csv: the cable was pulled\n"
         f"Rows that were recorded as written are kept in {kept}.\n"
         f"Run {run_id} is recorded as interrupted.\n"
         f"To go on from row 9: elspeth resume {run_id} -s settings.yaml --execute\n"
@@ -134,7 +135,7 @@ def test_a_run_that_stops_again_says_the_same_again(
 
 
 def fail(_: CsvSink) -> None:
-    raise OSError("the cable was pulled")
+    raise PluginError("out.csv: the cable was pulled")
 
 
 def test_with_abandon_the_run_has_failed_and_is_not_taken_up_again(run_id: str, capsys: Captured) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
+from elspeth.contracts.plugins import PluginError
 from elspeth.plugins.sinks.csv import CsvSink
 
 SETTINGS = """
@@ -33,7 +34,7 @@ def test_a_run_that_stops_is_not_said_to_be_resumable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(_: CsvSink) -> None:
-        raise OSError("the cable was pulled")
+        raise PluginError("out.csv: the cable was pulled")
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(CsvSink, "publish", fail)
@@ -41,6 +42,6 @@ def test_a_run_that_stops_is_not_said_to_be_resumable(
     Path("in.csv").write_text("id\n1\n2\n")
     assert main(["run", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 1
     error, kept, recorded = capsys.readouterr().err.splitlines()
-    assert error == "error: sink 'out' failed: OSError: the cable was pulled"
+    assert error == "error: out.csv: the cable was pulled"
     assert kept.startswith("Rows that were recorded as written are kept in .out.csv.")
     assert recorded.endswith(" is recorded as failed.")

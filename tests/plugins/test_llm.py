@@ -178,13 +178,13 @@ def test_an_answer_becomes_fields(text: str, options: dict[str, object], expecte
         ("Glad.", "the model's text is not JSON: Expecting value: line 1 column 1 (char 0)"),
         ('{"score": NaN}', "the model's text is not JSON: it holds NaN"),
         ("[" * 100_000, "the model's text is not JSON: it is nested too deeply"),
-        ("[1]", "the model's text: expected a JSON object, got [1]"),
+        ("[1]", "the model's text: expected a JSON object, got a list of 1 item"),
         ('{"rest": ' + "[" * 70 + "]" * 70 + "}", "the model's text is nested deeper than 64 levels"),
         (
             '{"sentiment": 1, "mood": "glad"}',
             (
                 "the model's text does not satisfy response_schema: field 'score' is missing; "
-                "field 'mood' is not in the schema; field 'sentiment': expected text, got 1"
+                "1 field is not in the schema; field 'sentiment': expected text, got an integer"
             ),
         ),
     ],
@@ -217,43 +217,43 @@ def test_answers_are_compared_by_what_they_make_of_a_row() -> None:
             "the server answered 429 Too Many Requests",
             True,
             7.0,
-            {"status": 429, "body": '{"error": "later"}'},
+            {"status": 429},
         ),
         (
             answers(408),
             "the server answered 408 Request Timeout",
             True,
             None,
-            {"status": 408, "body": ""},
+            {"status": 408},
         ),
         (
             answers(500, b"oops"),
             "the server answered 500 Internal Server Error",
             True,
             None,
-            {"status": 500, "body": "oops"},
+            {"status": 500},
         ),
-        (answers(599), "the server answered 599", True, None, {"status": 599, "body": ""}),
+        (answers(599), "the server answered 599", True, None, {"status": 599}),
         (
-            answers(401, f"{KEY} is no key ".encode() + b"\xff" * 1000),
+            answers(401, f"{KEY} is no key".encode()),
             "the server answered 401 Unauthorized",
             False,
             None,
-            {"status": 401, "body": "[redacted] is no key " + "\ufffd" * 479},
+            {"status": 401},
         ),
         (
             answers(307, headers={"Location": "http://127.0.0.1:1/"}),
             "the server answered 307 Temporary Redirect",
             False,
             None,
-            {"status": 307, "body": ""},
+            {"status": 307},
         ),
         (sends(MAX_ANSWER + 1), "the answer is larger than 10000000 bytes", False, None, {}),
         (answers(200), "the answer is not JSON: Expecting value: line 1 column 1 (char 0)", False, None, {}),
         (answers(200, b"\x1f\x8b"), "the answer is not UTF-8: invalid start byte at byte 1", False, None, {}),
         (answers(200, b'{"a": Infinity}'), "the answer is not JSON: it holds Infinity", False, None, {}),
         (answers(200, b"[" * 100_000), "the answer is not JSON: it is nested too deeply", False, None, {}),
-        (answers(200, b"[1]"), "the answer: expected a JSON object, got [1]", False, None, {}),
+        (answers(200, b"[1]"), "the answer: expected a JSON object, got a list of 1 item", False, None, {}),
         (
             answers(200, b'{"a": ' + b"[" * 65 + b"]" * 65 + b"}"),
             "the answer is nested deeper than 64 levels",
@@ -265,7 +265,7 @@ def test_answers_are_compared_by_what_they_make_of_a_row() -> None:
         (says(None), "the answer has no text at choices[0].message.content", False, None, {}),
         (
             answers(200, b'{"choices": [{"message": {"content": null, "refusal": "No."}}]}'),
-            "the model refused: 'No.'",
+            "the model refused, with text of 3 characters",
             False,
             None,
             {},
@@ -280,6 +280,19 @@ def test_an_answer_that_cannot_be_used_is_an_error(
     assert found == (message, is_retryable, retry_after, details)
 
 
+def test_an_answer_that_cannot_be_used_is_kept_apart_from_the_message() -> None:
+    refused = failure(answers(401, f"{KEY} is no key ".encode() + b"\xff" * 10_000), api_key=KEY)
+    assert refused.answer == {"status": 401, "body": "[redacted] is no key " + "\ufffd" * 4_979}
+    answer = answers(200, b'{"choices": []}\xff', {"x-request-id": "req-1"})
+    headers = {"content-type": "application/json", "x-request-id": "req-1"}
+    assert failure(answer).answer == {"status": 200, "headers": headers, "body": '{"choices": []}\ufffd'}
+    assert failure(answers(200, b'"x"')).answer == {
+        "status": 200,
+        "headers": {"content-type": "application/json"},
+        "body": '"x"',
+    }
+
+
 @pytest.mark.parametrize("answer", [hangs, drips])
 def test_an_answer_that_does_not_come_in_time_may_come_the_next_time(answer: Answer) -> None:
     error = failure(answer, timeout_seconds=0.1)
@@ -288,8 +301,7 @@ def test_an_answer_that_does_not_come_in_time_may_come_the_next_time(answer: Ans
 
 def test_a_connection_that_breaks_may_hold_the_next_time() -> None:
     error = failure(hangs_up)
-    message = "the connection failed: peer closed connection without sending complete message body"
-    assert str(error).startswith(message)
+    assert str(error) == "the connection failed: RemoteProtocolError"
     assert (error.is_retryable, error.details) == (True, {"cause": "RemoteProtocolError"})
 
 

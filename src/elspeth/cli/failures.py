@@ -89,8 +89,10 @@ def _code_of(error: BaseException) -> int | None:
 def _message_of(error: BaseException) -> str:
     cause = getattr(error, "orig", None)
     if isinstance(cause, BaseException):
-        # SQLAlchemy's own message holds the statement with its values, which may be protected.
-        return f"audit database: {' '.join(str(cause).split())}"
+        from elspeth.contracts.failures import recordable_message  # noqa: PLC0415  start time
+
+        # SQLAlchemy's own message holds the statement with its values, which may be protected; so may the driver's.
+        return f"audit database: {recordable_message(error)}"
     if isinstance(error, MemoryError):
         return "out of memory"
     if isinstance(error, KeyboardInterrupt):

@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
-__all__ = ["shown"]
+import math
+from collections.abc import Mapping
+
+__all__ = ["fields_are", "kind_of", "shown"]
 
 MAX_SHOWN = 60  # characters; what is longer tells the reader no more
 
 
 def shown(value: object) -> str:
-    """The value as Python writes it, cut when it is long."""
+    """The value as Python writes it, cut when it is long. Not for values of rows: see `kind_of`."""
     text = repr(value)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def kind_of(value: object) -> str:
+    """Return what kind of value it is, for messages that must not repeat the value of a row."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int():
+            return "an integer"
+        case float():
+            return "a number" if math.isfinite(value) else "a number that is not finite"
+        case "":
+            return "empty text"
+        case str():
+            return f"text of {_counted(len(value), 'character')}"
+        case Mapping():
+            return f"an object with {_counted(len(value), 'field')}"
+        case list() | tuple():
+            return f"a list of {_counted(len(value), 'item')}"
+        case _:
+            return f"a value of type {type(value).__name__}"
+
+
+def fields_are(count: int) -> str:
+    """Return the beginning of a sentence about fields whose names are the row's own, and are not repeated."""
+    return "1 field is" if count == 1 else f"{count:,} fields are"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

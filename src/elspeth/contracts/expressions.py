@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from elspeth.contracts.failures import RecordableError
 from elspeth.contracts.schema import MAX_INTEGER
 
 __all__ = ["EvaluationError", "Expression", "ExpressionError", "compile_expression", "route_label"]
@@ -33,7 +34,7 @@ class ExpressionError(ValueError):
     """The text is not an expression of the gate language."""
 
 
-class EvaluationError(ValueError):
+class EvaluationError(RecordableError, ValueError):
     """The expression has no value for this row.
 
     `field` names the row's field that is the reason, where there is one.

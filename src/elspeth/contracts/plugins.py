@@ -8,6 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from elspeth.contracts.failures import RecordableError
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -41,19 +43,20 @@ class PluginKind(StrEnum):
     SINK = "sink"
 
 
-class PluginError(Exception):
+class PluginError(RecordableError):
     """A source or sink cannot go on. The message names the file or address, and the place in it."""
 
 
-class RowRejectedError(ValueError):
+class RowRejectedError(RecordableError, ValueError):
     """A sink cannot represent one row. It has written nothing of it, and can take the next one."""
 
 
-class CallError(Exception):
+class CallError(RecordableError):
     """A call to a system outside that gave no usable answer. `details` are recorded with the message.
 
-    `is_retryable` says whether asking again may help, `retry_after` how many seconds the other side wants to be left
-    alone before that, where it said so.
+    Answers repeat what was asked: message and details say what kind of answer came, and `answer` is what came, which
+    is kept where the contents of calls are kept. `is_retryable` says whether asking again may help, `retry_after` how
+    many seconds the other side wants to be left alone before that, where it said so.
     """
 
     def __init__(
@@ -63,8 +66,10 @@ class CallError(Exception):
         is_retryable: bool,
         retry_after: float | None = None,
         details: JsonObject = MappingProxyType({}),
+        answer: JsonObject | None = None,
     ) -> None:
         super().__init__(message)
+        self.answer = answer
         self.is_retryable = is_retryable
         self.retry_after = retry_after
         self.details = details
@@ -72,7 +77,10 @@ class CallError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidRow:
-    """A source row that does not satisfy the schema: what could be read of it, and what is wrong."""
+    """A source row that does not satisfy the schema: what could be read of it, and what is wrong.
+
+    `data` is withheld from exports, `error` is not: it repeats no values.
+    """
 
     data: Row
     error: str
@@ -80,7 +88,10 @@ class InvalidRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowError:
-    """A transform's or aggregation's answer that it cannot process its input. `details` are recorded with the error."""
+    """A transform's or aggregation's answer that it cannot process its input. `details` are recorded with the error.
+
+    Both are exported: they name fields and say what was expected, and repeat no values.
+    """
 
     message: str
     details: Mapping[str, object] = field(default_factory=dict)

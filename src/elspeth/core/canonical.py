@@ -14,6 +14,8 @@ from uuid import UUID
 import orjson
 import rfc8785
 
+from elspeth.contracts.failures import RecordableError
+
 __all__ = [
     "CANONICAL_VERSION",
     "CanonicalError",
@@ -35,8 +37,8 @@ _REPR_MIN, _REPR_MAX = 1e-4, 1e16
 """Between these sizes Python and ECMAScript write a float that is no integer in the same way."""
 
 
-class CanonicalError(ValueError):
-    """A value that canonical JSON cannot express without changing it."""
+class CanonicalError(RecordableError, ValueError):
+    """A value that canonical JSON cannot express without changing it; the message does not repeat it."""
 
 
 def canonical_json(obj: object) -> str:
@@ -112,7 +114,7 @@ def _sorted_keys(mapping: Mapping[object, object]) -> list[str]:
     keys = []
     for key in mapping:
         if not isinstance(key, str):
-            message = f"key {key!r} is not text: canonical JSON has text keys only"
+            message = f"a key is of type {type(key).__name__}: canonical JSON has text keys only"
             raise CanonicalError(message)
         keys.append(key if type(key) is str else str.__str__(key))
     if all(map(str.isascii, keys)):
@@ -128,7 +130,7 @@ def _fragment(value: float) -> orjson.Fragment:
 def _checked_integer(value: int) -> int:
     if -_MAX_INTEGER <= value <= _MAX_INTEGER:
         return value
-    message = f"integer {value} is beyond 2^53-1 and would change in other JSON readers"
+    message = "an integer is beyond 2^53-1 and would change in other JSON readers"
     raise CanonicalError(message)
 
 
@@ -140,6 +142,6 @@ def canonical_number(value: float) -> str:
     if _REPR_MIN <= size < _REPR_MAX:
         return repr(value)
     if not math.isfinite(value):
-        message = f"{value} is not a JSON number"
+        message = "a number is not finite, which JSON does not have"
         raise CanonicalError(message)
     return rfc8785.dumps(value).decode()

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from elspeth.contracts.failures import RecordableError
 from elspeth.outputs.directories import make_directory, sync_directory
 
 __all__ = ["FilesystemPayloadStore", "IntegrityError", "PayloadStore"]
@@ -18,7 +19,7 @@ __all__ = ["FilesystemPayloadStore", "IntegrityError", "PayloadStore"]
 _HASH = re.compile("[0-9a-f]{64}")
 
 
-class IntegrityError(Exception):
+class IntegrityError(RecordableError):
     """What is kept under a hash does not have that hash."""
 
 

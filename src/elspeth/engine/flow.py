@@ -12,6 +12,7 @@ from typing import Protocol, cast
 from elspeth.contracts.audit import NodeState, NodeStatePending
 from elspeth.contracts.enums import NodeStateStatus, RowOutcome
 from elspeth.contracts.errors import ExecutionError
+from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import RowError
 from elspeth.contracts.routing import DISCARD, ON_ERROR, RoutingSpec
 from elspeth.core.canonical import stable_hash
@@ -87,7 +88,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a node could not process a token: in words, the kind of error, and further facts."""
+    """Why a node could not process a token: in words, the kind of error, and further facts; no values of the row."""
 
     message: str
     kind: str
@@ -98,7 +99,7 @@ class Failure:
         """The failure that an exception or a plugin's answer stands for."""
         if isinstance(error, RowError):
             return cls(message=error.message, kind=type(error).__name__, details=error.details)
-        return cls(message=str(error), kind=type(error).__name__)
+        return cls(message=recordable_message(error), kind=type(error).__name__)
 
     def as_error(self) -> ExecutionError:
         """What the node state keeps."""

@@ -25,6 +25,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from elspeth.contracts.enums import OperationStatus, OperationType, RunStatus
 from elspeth.contracts.errors import AuditIntegrityError
+from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.core.landscape.accounting import account_for
 from elspeth.core.landscape.claim import claimed
@@ -195,7 +196,7 @@ class Orchestrator:
         """Record what stopped the run. The error is told what stays behind, for whoever reports it."""
         for place in sinks.abandon():
             error.add_note(f"Rows that were recorded as written are kept in {place}.")
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {recordable_message(error) if isinstance(error, Exception) else ''}"
         settings = self._pipeline.settings
         can_go_on = settings.landscape.enabled and settings.checkpoint.enabled and not isinstance(error, _DEFECTS)
         try:

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from elspeth.contracts.plugins import JsonObject, Row
 from elspeth.core.settings.wiring import Place
+from elspeth.engine.errors import AnswerError
 
 __all__ = ["Branch", "Token", "changed_fields", "independent", "require_json"]
 
@@ -65,9 +66,12 @@ def independent(row: Row) -> Row:
 
 
 def require_json(row: Row) -> None:
-    """TypeError for a row that JSON cannot hold: one that waits must be there when another process goes on."""
+    """AnswerError for a row that JSON cannot hold: one that waits must be there when another process goes on."""
     if not all(type(value) in _ATOMS for value in row.values()):
-        json.dumps(row)
+        try:
+            json.dumps(row)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise AnswerError(str(error)) from error  # which names a type
 
 
 def changed_fields(before: Row, after: Row) -> list[str]:

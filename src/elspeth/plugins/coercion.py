@@ -1,12 +1,14 @@
-"""Rows against schemas: values become the declared types, and what does not fit is named."""
+"""Rows against schemas: values become the declared types; what does not fit is told without its value."""
 
 from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from elspeth.contracts.display import shown
+from elspeth.contracts.display import fields_are, kind_of
+from elspeth.contracts.failures import RecordableError
 from elspeth.contracts.plugins import Row
 from elspeth.contracts.schema import MAX_INTEGER, FieldType, SchemaConfig
 
@@ -14,12 +16,14 @@ __all__ = ["RowValidator", "SchemaViolationError"]
 
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NOT_ZERO = re.compile(r"[^eE]*[1-9]")
 _TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
 
 
-class SchemaViolationError(ValueError):
-    """A row does not satisfy its schema. The message names every field that is at fault."""
+class SchemaViolationError(RecordableError, ValueError):
+    """A row does not satisfy its schema. The message names every field of the schema that is at fault, and no value."""
 
 
 class RowValidator:
@@ -44,7 +48,9 @@ class RowValidator:
         if not self._fields:
             return row
         problems = [f"field {name!r} is missing" for name in self.missing(row)]
-        problems += [f"field {name!r} is not in the schema" for name in self.unexpected(row)]
+        if unexpected := len(self.unexpected(row)):
+            # Their names are the row's own, and may be what it must not tell.
+            problems.append(f"{fields_are(unexpected)} not in the schema")
         coerced = dict(row)
         for field in self._fields:
             if field.name not in row or field.field_type == "any":
@@ -55,8 +61,8 @@ class RowValidator:
                 continue
             try:
                 coerced[field.name] = _COERCIONS[field.field_type](value)
-            except ValueError:
-                problems.append(f"field {field.name!r}: expected {_EXPECTED[field.field_type]}, got {shown(value)}")
+            except SchemaViolationError as problem:
+                problems.append(f"field {field.name!r}: {problem}")
         if problems:
             raise SchemaViolationError("; ".join(problems))
         return coerced
@@ -65,32 +71,52 @@ class RowValidator:
 def _to_text(value: object) -> object:
     if isinstance(value, str):
         return value
-    raise ValueError
+    raise _misfit("text", value)
 
 
 def _to_integer(value: object) -> object:
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_INTEGER:
-        return value
-    raise ValueError
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _misfit("an integer", value)
+    if abs(value) > MAX_INTEGER:
+        raise SchemaViolationError(f"expected an integer from -{MAX_INTEGER} to {MAX_INTEGER}, got one beyond")
+    return value
 
 
 def _to_float(value: object) -> object:
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
-        number = float(value)
-        if math.isfinite(number):
-            return number
-    raise ValueError
+    is_text = isinstance(value, str) and _NUMBER.fullmatch(value.strip()) is not None
+    if not is_text and (isinstance(value, str | bool) or not isinstance(value, int | float)):
+        raise _misfit("a number", value)
+    try:
+        number = float(value)  # type: ignore[arg-type]  # one of the above
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise (
+            _misfit("a finite number", value)
+            if isinstance(value, float)
+            else SchemaViolationError(
+                f"expected a number from -{sys.float_info.max:.3g} to {sys.float_info.max:.3g}, got one beyond"
+            )
+        )
+    if is_text and number == 0 and _NOT_ZERO.match(str(value)):
+        raise SchemaViolationError("expected a number that is zero or can be told from zero, got a smaller one")
+    return number
 
 
 def _to_boolean(value: object) -> object:
     if isinstance(value, bool):
         return value
-    text = str(value).strip().lower()
-    if isinstance(value, str | int) and text in _TRUE | _FALSE:
+    if isinstance(value, str) and (text := value.strip().lower()) in _TRUE | _FALSE:
         return text in _TRUE
-    raise ValueError
+    if isinstance(value, int) and value in {0, 1}:
+        return value == 1
+    raise _misfit("true or false", value)
+
+
+def _misfit(expected: str, value: object) -> SchemaViolationError:
+    return SchemaViolationError(f"expected {expected}, got {kind_of(value)}")
 
 
 _COERCIONS: Mapping[FieldType, Callable[[object], object]] = {
@@ -98,10 +124,4 @@ _COERCIONS: Mapping[FieldType, Callable[[object], object]] = {
     "int": _to_integer,
     "float": _to_float,
     "bool": _to_boolean,
-}
-_EXPECTED: Mapping[FieldType, str] = {
-    "str": "text",
-    "int": f"an integer of at most {MAX_INTEGER}",
-    "float": "a finite number",
-    "bool": "true or false",
 }

@@ -7,9 +7,10 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 from sqlalchemy import URL
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from elspeth.contracts.databases import parse_database_url
+from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.urls import hide_secrets_of
 from elspeth.outputs.directories import make_directory
 
@@ -44,9 +45,7 @@ def _file_of(url: URL) -> Path | None:
 
 
 def database_reason(error: SQLAlchemyError | ImportError, url: URL) -> str:
-    """Return what the driver of a database says, in one line and without the secrets of the URL.
-
-    SQLAlchemy's own message holds the statement with its values.
-    """
-    said = str(getattr(error, "orig", None) or error).splitlines()[0]
+    """Return what the driver of a database says, on one line, without the secrets of the URL and values of rows."""
+    is_about_url = isinstance(error, ImportError | ArgumentError)
+    said = str(error).splitlines()[0] if is_about_url else recordable_message(error)
     return hide_secrets_of(url.render_as_string(hide_password=False), said)

@@ -8,10 +8,15 @@ from collections.abc import Mapping
 from decimal import Decimal
 from uuid import UUID
 
+from elspeth.contracts.failures import RecordableError
 from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.plugins.coercion import RowValidator, SchemaViolationError
 
 __all__ = ["as_row_value", "foreign_row"]
+
+
+class _FormlessError(RecordableError, ValueError):
+    """A value that rows have no form for."""
 
 
 def foreign_row(values: Mapping[str, object], validator: RowValidator, place: str) -> Row | InvalidRow:
@@ -22,7 +27,7 @@ def foreign_row(values: Mapping[str, object], validator: RowValidator, place: st
         return validator.validate(row)
     except SchemaViolationError as error:
         return InvalidRow(data=row, error=f"{place}: {error}")
-    except ValueError as error:
+    except _FormlessError as error:
         return InvalidRow(data={"__raw__": repr(values)}, error=f"{place}: {error}")
 
 
@@ -47,4 +52,4 @@ def as_row_value(value: object) -> object:
         case list() | tuple():
             return [as_row_value(item) for item in value]
         case _:
-            raise ValueError(f"a value of type {type(value).__name__} has no form in a row")
+            raise _FormlessError(f"a value of type {type(value).__name__} has no form in a row")

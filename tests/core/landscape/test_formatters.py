@@ -14,7 +14,7 @@ def test_json_is_canonical() -> None:
 
 
 def test_json_has_no_not_a_number() -> None:
-    with pytest.raises(CanonicalError, match=r"^nan is not a JSON number$"):
+    with pytest.raises(CanonicalError, match=r"^a number is not finite, which JSON does not have$"):
         JSONFormatter().format({"a": float("nan")})
 
 

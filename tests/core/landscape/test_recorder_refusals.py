@@ -742,5 +742,5 @@ def test_data_that_json_cannot_express_is_refused(standing: Standing, case: str)
     before = standing.trail()
     with pytest.raises(CanonicalError) as caught:
         NAN_CASES[case](standing.recorder)
-    assert str(caught.value) == "nan is not a JSON number"
+    assert str(caught.value) == "a number is not finite, which JSON does not have"
     assert standing.trail() == before

@@ -18,7 +18,10 @@ __all__ = ["RUN_ID", "Asked", "record_asking"]
 RUN_ID = "asking"
 
 Asked = tuple[int, JsonObject, Sequence[JsonObject | None]]
-"""A visit of a row, by its index: what was asked, and what each attempt was answered, None for a failure."""
+"""A visit of a row, by its index: what was asked, and what each attempt was answered.
+
+None, and what has the key `refused`, stand for failures.
+"""
 
 ERROR = {"exception": "answered 503", "type": "CallError"}
 
@@ -48,14 +51,15 @@ def record_asking(db: LandscapeDB, payloads: PayloadStore | None, visits: Sequen
                 output_hash=stable_hash({}),
             )
             for number, answer in enumerate(answers):
+                has_failed = answer is None or "refused" in answer
                 recorder.record_call(
                     state.state_id,
                     number,
                     CallType.HTTP,
-                    CallStatus.ERROR if answer is None else CallStatus.SUCCESS,
+                    CallStatus.ERROR if has_failed else CallStatus.SUCCESS,
                     request,
                     answer,
-                    ERROR if answer is None else None,
+                    ERROR if has_failed else None,
                     latency_ms=1.5,
                     run_id=RUN_ID,
                 )

@@ -1,5 +1,6 @@
 """Calls that are made: repeated as the settings say, given up when the run stops."""
 
+import re
 import threading
 from concurrent.futures import CancelledError
 from contextlib import closing
@@ -121,14 +122,36 @@ def test_the_other_side_may_ask_for_a_longer_delay_up_to_the_longest(asked: floa
             CallError("answered 404", is_retryable=False),
             {"exception": "answered 404", "type": "CallError", "is_retryable": False},
         ),
-        (KeyError("said"), {"exception": "'said'", "type": "KeyError"}),
-        (ValueError("a\x00b\ud800"), {"exception": "a\ufffdb\ufffd", "type": "ValueError"}),
+        (
+            CallError("a\x00b\ud800", is_retryable=False),
+            {"exception": "a\ufffdb\ufffd", "type": "CallError", "is_retryable": False},
+        ),
     ],
 )
 def test_what_would_fail_again_is_not_repeated(error: Exception, recorded: JsonObject) -> None:
     time = FakeTime()
     found = exchange(time, Oracle.of([error]))
     assert ([attempt.error for attempt in found.attempts], time.waits) == ([recorded], [])
+
+
+def test_an_exception_of_a_plugin_is_not_repeated_and_recorded_by_its_place() -> None:
+    time = FakeTime()
+    found = exchange(time, Oracle.of([KeyError("said")]))
+    (attempt,) = found.attempts
+    assert attempt.error is not None
+    assert (attempt.error["type"], time.waits) == ("KeyError", [])
+    assert re.fullmatch(r"raised at (tests\.engine\.calls\.asking line \d+(, )?)+", str(attempt.error["exception"]))
+
+
+def test_what_came_instead_of_an_answer_is_kept_with_the_failure() -> None:
+    refused = CallError("answered 400", is_retryable=False, answer={"body": "no"})
+    unrecordable = CallError("answered 400", is_retryable=False, answer={"body": float("nan")})
+    found = [exchange(FakeTime(), Oracle.of([error])) for error in (refused, unrecordable)]
+    assert [each.attempts[0].response for each in found] == [{"body": "no"}, None]
+    assert [each.response for each in found] == [None, None]
+    assert [each.failure for each in found] == [
+        {"exception": "answered 400", "type": "CallError", "is_retryable": False}
+    ] * 2
 
 
 def test_an_answer_that_cannot_be_recorded_is_a_failure() -> None:

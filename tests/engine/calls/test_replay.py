@@ -82,6 +82,21 @@ def test_attempts_are_replayed_as_they_were(db: LandscapeDB, payloads: PayloadSt
     assert answers(caller, 1) == Exchange(attempts=(failed,))
 
 
+def test_a_failure_is_replayed_with_what_came_instead_of_an_answer_where_that_is_kept(
+    db: LandscapeDB, tmp_path: Path
+) -> None:
+    payloads = FilesystemPayloadStore(tmp_path / "payloads")
+    record_asking(db, payloads, [(0, ASKED, [{"refused": "why"}])])
+    caller = ReplayCaller(db, payloads, RUN_ID)
+    kept = Attempt(request=ASKED, response={"refused": "why"}, error=ERROR, latency_ms=1.5)
+    assert answers(caller, 0) == Exchange(attempts=(kept,))
+    assert (answers(caller, 0).response, answers(caller, 0).failure) == (None, ERROR)
+    for file in [path for path in (tmp_path / "payloads").rglob("*") if path.is_file()]:
+        file.unlink()
+    gone = Attempt(request=ASKED, response=None, error=ERROR, latency_ms=1.5)
+    assert answers(caller, 0) == Exchange(attempts=(gone,))
+
+
 def test_what_was_asked_again_is_answered_in_the_recorded_order(db: LandscapeDB, payloads: PayloadStore) -> None:
     visits: list[Asked] = [(0, ASKED, [said("north")]), (0, ASKED, [said("south")]), (0, {"asked": 2}, [said("east")])]
     record_asking(db, payloads, visits)

@@ -72,16 +72,16 @@ def test_a_json_file_without_rows_is_an_empty_array(tmp_path: Path) -> None:
             CsvSink,
             {"a": "2", "b": "3"},
             None,
-            "field 'b' is not a column of the file, whose first row did not have it",
+            "1 field is not among the columns of the file, which are those of its first row",
         ),
         (CsvSink, {"a": {1}}, None, "Object of type set is not JSON serializable"),
-        (CsvSink, {"a": float("nan")}, None, "Out of range float values are not JSON compliant"),
-        (JsonSink, {"a": float("nan")}, None, "Out of range float values are not JSON compliant"),
+        (CsvSink, {"a": float("nan")}, None, "a number is not finite, which JSON does not have"),
+        (JsonSink, {"a": float("nan")}, None, "a number is not finite, which JSON does not have"),
         (
             JsonSink,
             {"a": "x"},
             {"mode": "strict", "fields": ["a: int"]},
-            "field 'a': expected an integer of at most 9007199254740991, got 'x'",
+            "field 'a': expected an integer, got text of 1 character",
         ),
     ],
 )
@@ -93,7 +93,7 @@ def test_a_rejected_row_leaves_nothing_behind(
     sink.write(first)
     with pytest.raises(RowRejectedError) as caught:
         sink.write(row)
-    assert str(caught.value).removesuffix(": nan") == message  # Python 3.12 names the value
+    assert str(caught.value) == message
     sink.finish()
     sink.publish()
     (tmp_path / "alone").mkdir()

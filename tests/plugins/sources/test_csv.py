@@ -63,10 +63,42 @@ def test_a_row_over_several_lines_is_named_by_its_first(tmp_path: Path) -> None:
     )
 
 
-def test_a_quote_that_never_ends_takes_the_rest_as_one_invalid_row(tmp_path: Path) -> None:
-    assert read(tmp_path, b'a\n1\n"2\n3\n')[1:] == [
-        InvalidRow(data={"__raw__": '"2\n3\n'}, error="line 3: unexpected end of data")
-    ]
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b'a\n1\n"2\n3\n', 3),
+        (b'a\n1\n"2', 3),
+        (b'"a\n1\n2\n', 1),
+        (b'a,b\n1,"x\ny","z\n4,5\n', 3),
+        (b'a,b\r\n"x\r""\r\n,",5" ,"\r\n', 4),
+        (b'a,b\rx"y,"1\r2\r', 2),
+        ('a,b\nü"ü,"\xff\0\n'.encode("latin-1"), 2),
+    ],
+)
+def test_a_quote_that_never_closes_is_an_error_of_the_file(tmp_path: Path, content: bytes, line: int) -> None:
+    assert fail(tmp_path, content) == f"in.csv, line {line}: a quote opens here and is never closed"
+
+
+def test_a_quote_does_not_swallow_more_lines_than_a_record_may_have(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text('a,b\n1,"x\n\ny"\n2,"' + "z\n" * 1_000)
+    reader = source(path)
+    rows = reader.read()
+    assert next(rows) == {"a": "1", "b": "x\n\ny"}
+    with pytest.raises(PluginError) as caught:
+        next(rows)
+    limit = "1,000 lines: close it, or raise max_record_lines"
+    assert str(caught.value) == f"{path}, line 5: a quote opens here and is not closed within {limit}"
+    options = CsvSourceOptions.model_validate({"path": str(path), "max_record_lines": 2})
+    with pytest.raises(PluginError, match=r"line 2: a quote opens here and is not closed within 2 lines"):
+        list(CsvSource(options).read())
+
+
+def test_a_record_may_have_as_many_lines_as_the_options_say(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text('a\n"x\ny\nz"\n1\n')
+    options = CsvSourceOptions.model_validate({"path": str(path), "max_record_lines": 3})
+    assert list(CsvSource(options).read()) == [{"a": "x\ny\nz"}, {"a": "1"}]
 
 
 def test_values_that_do_not_fit_the_schema_keep_the_row_as_it_was_read(tmp_path: Path) -> None:
@@ -74,9 +106,9 @@ def test_values_that_do_not_fit_the_schema_keep_the_row_as_it_was_read(tmp_path:
     assert rows == [
         InvalidRow(
             data={"id": "x", "n": "1"},
-            error="line 2: field 'id': expected an integer of at most 9007199254740991, got 'x'",
+            error="line 2: field 'id': expected an integer, got text of 1 character",
         ),
-        InvalidRow(data={"id": "2", "n": "y"}, error="line 3: field 'n': expected a finite number, got 'y'"),
+        InvalidRow(data={"id": "2", "n": "y"}, error="line 3: field 'n': expected a number, got text of 1 character"),
     ]
 
 
@@ -86,7 +118,12 @@ def test_values_that_do_not_fit_the_schema_keep_the_row_as_it_was_read(tmp_path:
         (b"", "in.csv, header: expected a header line with the names of the fields"),
         (b"\n1,2\n", "in.csv, header: expected a header line with the names of the fields"),
         (b"a,a,,b,b\n", "in.csv, header: field 3 has no name; the name 'a' occurs twice; the name 'b' occurs twice"),
-        (b"\xff\xfe\n", "in.csv, header: bytes that are not UTF-8"),
+        (b"a\xff\n", "in.csv, header: bytes that are not UTF-8"),
+        (b"i\0d\0\n\0", "in.csv, header: NUL characters, as in UTF-16"),
+        (b"\xff\xfei\0d\0", "in.csv begins like UTF-16: expected text in UTF-8"),
+        (b"\xfe\xff\0i\0d", "in.csv begins like UTF-16: expected text in UTF-8"),
+        (b"\x1f\x8b\x08\0", "in.csv begins like gzip: expected text in UTF-8"),
+        (b"PK\x03\x04", "in.csv begins like a zip archive, as spreadsheets are: expected text in UTF-8"),
         (b'"a" b,c\n', "in.csv, line 1: ',' expected after '\"'"),
     ],
 )
@@ -101,16 +138,28 @@ def test_a_header_that_does_not_fit_the_schema_is_an_error_of_the_file(tmp_path:
     )
 
 
+def test_a_header_with_another_delimiter_or_with_spaces_is_named(tmp_path: Path) -> None:
+    schema = {"mode": "free", "fields": ["id: int", "amount: float"]}
+    assert fail(tmp_path, b"id;amount;name\n1;2;x\n", schema) == (
+        "in.csv, header: the schema requires a field 'id'; the schema requires a field 'amount'; "
+        "the only field is 'id;amount;name': is the delimiter ';'? expected ','"
+    )
+    assert fail(tmp_path, b"id, amount \n1,2\n", schema) == (
+        "in.csv, header: the schema requires a field 'amount', and ' amount ' has spaces around it"
+    )
+
+
 def test_a_line_too_long_to_hold_is_an_error_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_source, "MAX_CHARACTERS", 10)
     assert fail(tmp_path, b"a\n1\n" + b"x" * 11 + b"\n") == "in.csv, line 3: longer than 10 characters"
 
 
-def test_a_field_too_long_to_hold_is_an_invalid_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_too_long_to_hold_is_an_error_that_names_its_quote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(csv_source, "MAX_CHARACTERS", 10)
-    rows = read(tmp_path, b'a\n"12345\n67890"\n')
-    assert isinstance(rows[0], InvalidRow)
-    assert rows[0].error == "line 2: field larger than field limit (10)"
+    message = fail(tmp_path, b'a\n"12345\n67890"\n')
+    assert message == "in.csv, line 2: a quote opens here and is not closed within 10 characters"
 
 
 @pytest.mark.parametrize(("name", "reason"), [("missing.csv", "No such file or directory"), (".", "Is a directory")])

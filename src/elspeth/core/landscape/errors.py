@@ -10,6 +10,8 @@ LandscapeError                   the database cannot be used at all
 
 from __future__ import annotations
 
+from elspeth.contracts.failures import RecordableError
+
 __all__ = [
     "DivergedDatabaseError",
     "ForeignDatabaseError",
@@ -20,7 +22,7 @@ __all__ = [
 ]
 
 
-class LandscapeError(Exception):
+class LandscapeError(RecordableError):
     """The audit database cannot be used; the message says why and what to do."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from sqlalchemy import Connection, Table, TextClause, UniqueConstraint, exists, select
 from sqlalchemy.exc import IntegrityError
 
+from elspeth.contracts.failures import recordable_message
 from elspeth.core.landscape.lifecycle import check_change
 from elspeth.core.landscape.mapping import mapper
 from elspeth.schema.checks import AuditIntegrityError
@@ -33,7 +34,7 @@ def refusal(
     problems = _dangling(connection, record_type, row)
     if new:
         problems = [*problems, *_taken(connection, record_type, row)]
-    fallback = (record_type.key[-1], "a record that the schema allows", str(error.orig))
+    fallback = (record_type.key[-1], "a record that the schema allows", recordable_message(error))
     field, expected, got = next(iter(problems), fallback)
     key = {name: row[name] for name in record_type.key}
     return AuditIntegrityError(table=record_type.table.name, key=key, field=field, expected=expected, got=got)

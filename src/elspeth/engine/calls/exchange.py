@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
+from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import CallError, JsonObject
 from elspeth.core.landscape.recording.base import storable_text, tolerant
 
@@ -14,7 +15,7 @@ __all__ = ["Attempt", "Difference", "Exchange", "described"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One call: its request, and the response or the error, of which one is None.
+    """One call: its request, and the response, or the error with the answer that was none, if any came.
 
     An error has the keys `exception` and `type`, as the error of a node state, beside further facts. `latency_ms` is
     None where no call was made.
@@ -46,7 +47,7 @@ class Exchange:
     @property
     def response(self) -> JsonObject | None:
         """The answer, or None if the last attempt failed."""
-        return self.attempts[-1].response
+        return None if self.failure is not None else self.attempts[-1].response
 
     @property
     def failure(self) -> Mapping[str, object] | None:
@@ -56,7 +57,7 @@ class Exchange:
 
 def described(error: Exception) -> Mapping[str, object]:
     """An error as it is recorded with a call."""
-    facts: dict[str, object] = {"exception": storable_text(str(error)), "type": type(error).__name__}
+    facts: dict[str, object] = {"exception": storable_text(recordable_message(error)), "type": type(error).__name__}
     if isinstance(error, CallError):
         asked = {} if error.retry_after is None else {"retry_after": error.retry_after}
         facts = {**error.details, **asked, "is_retryable": error.is_retryable, **facts}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_exponential
 
 from elspeth.contracts.plugins import CallError, JsonObject
-from elspeth.core.canonical import canonical_bytes
+from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
 from elspeth.engine.calls.exchange import Attempt, Exchange, described
 from elspeth.engine.calls.rates import RateLimit, RateLimits
@@ -114,8 +114,18 @@ def _try(plugin: CallingTransform, request: JsonObject) -> _Try:
         response = plugin.send(request)
         canonical_bytes(response)
     except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one call must not end the run
-        response, failure = None, error
+        response, failure = _recordable(error), error
     latency_ms = (time.perf_counter() - begun) * 1000
     error_facts = None if failure is None else described(failure)
     attempt = Attempt(request=request, response=response, error=error_facts, latency_ms=latency_ms)
     return _Try(attempt=attempt, error=failure if isinstance(failure, CallError) else None)
+
+
+def _recordable(error: Exception) -> JsonObject | None:
+    """What came instead of a usable answer, if it can be recorded."""
+    answer = error.answer if isinstance(error, CallError) else None
+    try:
+        canonical_bytes(answer)
+    except CanonicalError:
+        return None
+    return answer

@@ -85,7 +85,9 @@ class ReplayCaller:
         try:
             response = self._response(call)
         except CallError as problem:
-            return _failed(request, problem)
+            if error is None:
+                return _failed(request, problem)
+            response = None  # the call failed then as now, whatever came with it
         return Attempt(request=request, response=response, error=error, latency_ms=call.latency_ms)
 
     def _response(self, call: Call) -> JsonObject:

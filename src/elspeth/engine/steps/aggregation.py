@@ -14,6 +14,7 @@ from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.held import HeldItem
 from elspeth.core.settings.model import AggregationSettings
 from elspeth.core.settings.wiring import Place, Wire
+from elspeth.engine.errors import AnswerError
 from elspeth.engine.flow import Failure, Flow
 from elspeth.engine.tokens import Token, independent, require_json
 from elspeth.plugins.base import Aggregation
@@ -80,7 +81,7 @@ class AggregationStep:
             require_json(token.row)
             row = self._validator.validate(token.row)
             fires = self._condition_holds(row)
-        except (TypeError, SchemaViolationError, EvaluationError) as error:
+        except (AnswerError, SchemaViolationError, EvaluationError) as error:
             self._flow.refuse(visit, self._place, Failure.of(error))
             return
         batch, recorder, run_id = self._open(), self._flow.recorder, self._flow.run_id
@@ -167,11 +168,11 @@ class AggregationStep:
         name = self._plugin.name
         if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
             kind = type(result).__name__
-            raise TypeError(f"aggregation {name!r} must return a list of rows or a RowError, got {kind}")
+            raise AnswerError(f"aggregation {name!r} must return a list of rows or a RowError, got {kind}")
         expected = {OutputMode.SINGLE: 1, OutputMode.PASSTHROUGH: members}.get(self._mode, len(result))
         if len(result) != expected:
             message = f"aggregation {name!r} made {len(result)} rows of {members}"
-            raise ValueError(f"{message}: output_mode {self._mode.value!r} expects {expected}")
+            raise AnswerError(f"{message}: output_mode {self._mode.value!r} expects {expected}")
         return result
 
     def _pass_on(self, batch: _OpenBatch, outputs: list[_Output]) -> None:

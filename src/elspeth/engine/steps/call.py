@@ -99,7 +99,7 @@ class CallStep:
                 failure = Failure.of(result)
             elif not isinstance(result, dict):
                 expected = f"transform {self._plugin.name!r} must return a row or a RowError"
-                failure = Failure(message=f"{expected}, got {type(result).__name__}", kind="TypeError")
+                failure = Failure(message=f"{expected}, got {type(result).__name__}", kind="AnswerError")
             else:
                 return result, stable_hash(result)
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one row must not end the run

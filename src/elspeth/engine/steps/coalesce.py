@@ -15,6 +15,7 @@ from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.held import HeldItem
 from elspeth.core.settings.model import CoalesceSettings
 from elspeth.core.settings.wiring import Place, Wire
+from elspeth.engine.errors import AnswerError
 from elspeth.engine.flow import Failure, Flow
 from elspeth.engine.tokens import Branch, Token, require_json
 
@@ -82,7 +83,7 @@ class CoalesceStep:
         visit = self._flow.arrive(token, self._node_id)
         try:
             require_json(token.row)
-        except TypeError as error:
+        except AnswerError as error:
             self._flow.refuse(visit, self._place, Failure.of(error))
             return
         branch, meeting = token.branches[-1].name, self._meeting(token.branches)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from elspeth.contracts.display import shown
+from elspeth.contracts.display import kind_of
 from elspeth.contracts.enums import RowOutcome
 from elspeth.contracts.expressions import EvaluationError, Expression, route_label
 from elspeth.contracts.routing import FORK
@@ -43,7 +43,7 @@ class GateStep:
             return
         label = route_label(value)
         if label not in self._routes:
-            message = f"expected one of the labels {', '.join(self._routes)}, got {shown(label)}"
+            message = f"expected one of the labels {', '.join(self._routes)}, got {kind_of(value)}"
             self._flow.refuse(visit, self._place, self._failure(message, "RouteError", {}))
             return
         reason: dict[str, object] = {"condition": self._condition.source, "result": value, "label": label}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from elspeth.contracts.enums import RoutingMode, RowOutcome
 from elspeth.contracts.plugins import RowRejectedError
 from elspeth.contracts.routing import QUARANTINE
-from elspeth.core.settings.wiring import Wire
+from elspeth.core.settings.wiring import Wire, sink_place
 from elspeth.engine.flow import Failure, Flow
 from elspeth.engine.sinks import OpenSink
 from elspeth.engine.tokens import Token
@@ -30,9 +30,7 @@ class SinkStep:
         try:
             self._sink.write(token.row)
         except RowRejectedError as error:
-            failure = Failure.of(error)
-            self._flow.fail(visit, failure)
-            self._flow.end(token, RowOutcome.FAILED, error_hash=failure.hash())
+            self._flow.refuse(visit, sink_place(self._name), Failure.of(error))
             return
         self._sink.last_state_id = self._flow.complete(visit, token.row_hash)
         self._flow.end(token, self._outcome(along), sink_name=self._name, error_hash=token.error_hash)

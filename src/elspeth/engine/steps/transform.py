@@ -9,6 +9,7 @@ from elspeth.contracts.plugins import Row, RowError
 from elspeth.contracts.routing import CONTINUE
 from elspeth.core.canonical import stable_hash
 from elspeth.core.settings.wiring import Place, Wire
+from elspeth.engine.errors import AnswerError
 from elspeth.engine.flow import Failure, Flow, Visit
 from elspeth.engine.tokens import Token, changed_fields, independent
 from elspeth.plugins.base import Transform
@@ -53,16 +54,18 @@ class TransformStep:
             self._expand(visit, outputs)
 
     def _rows(self, result: object) -> list[Row]:
-        """The rows in a plugin's answer; TypeError or ValueError for an answer that it must not give."""
+        """The rows in a plugin's answer; AnswerError for one that it must not give."""
         name = self._plugin.name
         if isinstance(result, dict):
             return [result]
         if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
-            raise TypeError(f"transform {name!r} must return a row, a list of rows or a RowError, got {_kind(result)}")
+            raise AnswerError(
+                f"transform {name!r} must return a row, a list of rows or a RowError, got {_kind(result)}"
+            )
         if not self._plugin.expands:
-            raise TypeError(f"transform {name!r} must return one row: it does not declare that it expands rows")
+            raise AnswerError(f"transform {name!r} must return one row: it does not declare that it expands rows")
         if not result:
-            raise ValueError(f"transform {name!r} returned no rows: a row that ends here needs a RowError saying why")
+            raise AnswerError(f"transform {name!r} returned no rows: a row that ends here needs a RowError saying why")
         return result
 
     def _pass_on(self, visit: Visit, output: _Output) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from elspeth.contracts.display import shown
+from elspeth.contracts.display import kind_of
 from elspeth.contracts.plugins import Row, RowError
 from elspeth.plugins.base import Aggregation, TransformOptions
 
@@ -41,8 +41,9 @@ class BatchReplicateAggregation(Aggregation):
         for number, row in enumerate(rows):
             count = row.get(self._copies_field, self._default_copies)
             if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_COPIES:
+                got = "one beyond" if type(count) is int else kind_of(count)
                 message = f"row {number} of the batch: field {self._copies_field!r}"
-                message += f": expected a whole number from 0 to {MAX_COPIES}, got {shown(count)}"
+                message += f": expected an integer from 0 to {MAX_COPIES}, got {got}"
                 return RowError(message=message, details={"field": self._copies_field})
             copies += [row | ({"copy_index": index} if self._include_copy_index else {}) for index in range(count)]
         return copies

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from elspeth.contracts.display import shown
+from elspeth.contracts.display import kind_of
 from elspeth.contracts.plugins import Row, RowError
 from elspeth.plugins.base import Aggregation, TransformOptions
 
@@ -43,7 +43,7 @@ class BatchStatsAggregation(Aggregation):
             value = row.get(self._value_field)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 message = f"row {number} of the batch: field {self._value_field!r}: expected a number"
-                return RowError(message=f"{message}, got {shown(value)}", details={"field": self._value_field})
+                return RowError(message=f"{message}, got {kind_of(value)}", details={"field": self._value_field})
             group = None if self._group_by is None else row.get(self._group_by)
             groups.setdefault(repr(group), (group, []))[1].append(value)
         return [self._stats(group, values) for group, values in groups.values()]

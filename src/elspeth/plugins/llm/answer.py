@@ -6,16 +6,21 @@ import json
 from collections.abc import Mapping
 from typing import NoReturn
 
-from elspeth.contracts.display import shown
+from elspeth.contracts.display import kind_of
+from elspeth.contracts.failures import RecordableError
 from elspeth.contracts.plugins import CallError, JsonObject, Row
 from elspeth.contracts.schema import FieldDefinition, FieldType, SchemaConfig
-from elspeth.plugins.coercion import RowValidator
+from elspeth.plugins.coercion import RowValidator, SchemaViolationError
 
-__all__ = ["content_of", "fields_of", "read_body", "response_format"]
+__all__ = ["AnswerTextError", "content_of", "fields_of", "read_body", "response_format"]
 
 _MAX_DEPTH = 64  # of arrays and objects; canonical JSON, with which answers are recorded, is made recursively
 
 _JSON_TYPES: Mapping[FieldType, str] = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+
+
+class AnswerTextError(RecordableError, ValueError):
+    """What the model says is not what it was asked for."""
 
 
 def read_body(content: bytes) -> JsonObject:
@@ -31,14 +36,14 @@ def read_body(content: bytes) -> JsonObject:
     except ValueError as error:
         raise _unusable(f"the answer is not JSON: {error}") from error
     if not isinstance(body, dict):
-        raise _unusable(f"the answer: expected a JSON object, got {shown(body)}")
+        raise _unusable(f"the answer: expected a JSON object, got {kind_of(body)}")
     if _is_deeper(body, _MAX_DEPTH):
         raise _unusable(f"the answer is nested deeper than {_MAX_DEPTH} levels")
     match body:
         case {"choices": [{"message": {"content": str()}}, *_]}:
             return body
         case {"choices": [{"message": {"refusal": str(refusal)}}, *_]}:
-            raise _unusable(f"the model refused: {shown(refusal)}")
+            raise _unusable(f"the model refused, with {kind_of(refusal)}")
         case _:
             raise _unusable("the answer has no text at choices[0].message.content")
 
@@ -75,19 +80,19 @@ def response_format(schema: SchemaConfig) -> JsonObject:
 
 
 def fields_of(content: str, validator: RowValidator) -> Row:
-    """The object that the text is; ValueError if it is none, or not one that satisfies the schema."""
+    """The object that the text is; AnswerTextError if it is none, or not one that satisfies the schema."""
     try:
         value = _parsed(content)
     except ValueError as error:
-        raise ValueError(f"the model's text is not JSON: {error}") from error
+        raise AnswerTextError(f"the model's text is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"the model's text: expected a JSON object, got {shown(value)}")  # noqa: TRY004  data
+        raise AnswerTextError(f"the model's text: expected a JSON object, got {kind_of(value)}")
     if _is_deeper(value, _MAX_DEPTH):
-        raise ValueError(f"the model's text is nested deeper than {_MAX_DEPTH} levels")
+        raise AnswerTextError(f"the model's text is nested deeper than {_MAX_DEPTH} levels")
     try:
         return validator.validate(value)
-    except ValueError as error:
-        raise ValueError(f"the model's text does not satisfy response_schema: {error}") from error
+    except SchemaViolationError as error:
+        raise AnswerTextError(f"the model's text does not satisfy response_schema: {error}") from error
 
 
 def _parsed(text: str) -> object:

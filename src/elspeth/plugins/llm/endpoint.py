@@ -17,7 +17,7 @@ from elspeth.contracts.plugins import CallError
 __all__ = ["MAX_ANSWER", "Endpoint", "seconds_until_retry"]
 
 MAX_ANSWER = 10_000_000  # bytes
-_MAX_EXCERPT = 500  # characters of an error's body that are recorded
+_MAX_EXCERPT = 5_000  # characters of an error's body that are kept
 
 _RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
@@ -40,7 +40,9 @@ class Endpoint:
         except httpx.TimeoutException as error:
             raise self._too_late() from error
         except httpx.TransportError as error:
-            problem = f"the connection failed: {str(error) or type(error).__name__}"
+            # What the protocol's errors say may be what the other side sent.
+            said = str(error) if isinstance(error, httpx.NetworkError) else ""
+            problem = f"the connection failed: {said or type(error).__name__}"
             raise CallError(problem, is_retryable=True, details={"cause": type(error).__name__}) from error
         if not response.is_success:
             raise self._refused(response, received)
@@ -91,7 +93,8 @@ class Endpoint:
             f"the server answered {_status_text(status)}",
             is_retryable=status in _RETRYABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR,
             retry_after=seconds_until_retry(response.headers, datetime.now(UTC)),
-            details={"status": status, "body": text[:_MAX_EXCERPT]},
+            details={"status": status},
+            answer={"status": status, "body": text[:_MAX_EXCERPT]},
         )
 
 

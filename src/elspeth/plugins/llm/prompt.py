@@ -15,7 +15,8 @@ from jinja2 import meta, nodes
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from elspeth.contracts.display import shown
+from elspeth.contracts.display import kind_of, shown
+from elspeth.contracts.failures import RecordableError
 from elspeth.contracts.plugins import Row
 
 __all__ = ["MAX_PROMPT", "Prompt", "PromptError", "TemplateError"]
@@ -40,7 +41,7 @@ class TemplateError(ValueError):
     """A template cannot be used."""
 
 
-class PromptError(ValueError):
+class PromptError(RecordableError, ValueError):
     """A template makes no prompt of a row."""
 
 
@@ -58,6 +59,7 @@ class Prompt:
         try:
             tree = environment.parse(source)
             _check(tree)
+            environment.constants = frozenset(_constants(tree))
             self._template = environment.from_string(tree)
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(f"line {error.lineno} of the template: {error.message}") from error
@@ -79,7 +81,12 @@ class Prompt:
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Names and keys lead to values only, never to attributes of Python's types: a field may be called `items`."""
+    """Names and keys lead to values only, never to attributes of Python's types: a field may be called `items`.
+
+    `constants` are the names and keys that stand in the template; others come from the row, and are not told.
+    """
+
+    constants: frozenset[object] = frozenset()
 
     def getattr(self, obj: object, attribute: str) -> object:
         """What is called `attribute` in a value, or of a loop."""
@@ -90,7 +97,13 @@ class _Environment(ImmutableSandboxedEnvironment):
         try:
             return operator.getitem(obj, argument)  # type: ignore[call-overload]  # what has no items refuses
         except (TypeError, LookupError):
-            return self.undefined(f"there is no {shown(argument)}")
+            known = isinstance(argument, str | int) and argument in self.constants
+            return self.undefined(f"there is no {shown(argument) if known else f'item for {kind_of(argument)}'}")
+
+
+def _constants(tree: nodes.Template) -> Iterator[object]:
+    yield from (node.value for node in tree.find_all(nodes.Const))
+    yield from (node.attr for node in tree.find_all(nodes.Getattr))
 
 
 def _as_json(value: object) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import cast
 
-from elspeth.contracts.plugins import JsonObject, Row
+from elspeth.contracts.display import fields_are
+from elspeth.contracts.plugins import JsonObject, Row, RowRejectedError
 from elspeth.plugins.sinks.file import FileSink, FileSinkOptions, json_text
 
 __all__ = ["CsvSink"]
@@ -35,11 +36,11 @@ class CsvSink(FileSink):
         if columns is None:
             columns = [*self._declared, *(name for name in row if name not in self._declared)]
             if not columns:
-                raise ValueError("the row has no fields, so that the file would have no columns")
+                raise RowRejectedError("the row has no fields, so that the file would have no columns")
             before = _record(columns)
         elif not self._known.issuperset(row):
-            unknown = next(name for name in row if name not in self._known)
-            raise ValueError(f"field {unknown!r} is not a column of the file, whose first row did not have it")
+            unknown = fields_are(len(row.keys() - self._known))
+            raise RowRejectedError(f"{unknown} not among the columns of the file, which are those of its first row")
         content = (before + _record([_cell(row.get(name)) for name in columns])).encode()
         if self._columns is None:
             self._columns, self._known = columns, frozenset(columns)

@@ -30,6 +30,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from elspeth.contracts.databases import shown_database
+from elspeth.contracts.display import fields_are
+from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import JsonObject, PluginError, Row, RowRejectedError, StagedOutput
 from elspeth.plugins.base import FilePath, PluginOptions, Sink
 from elspeth.plugins.coercion import RowValidator
@@ -107,7 +109,7 @@ class DatabaseSink(Sink):
             self._check_columns(row)
             self._spool.append(row)
         except ValueError as error:
-            raise RowRejectedError(str(error)) from error
+            raise RowRejectedError(recordable_message(error)) from error
 
     def sync(self) -> None:
         """Return when every row is on the disk."""
@@ -180,9 +182,9 @@ class DatabaseSink(Sink):
             engine.dispose()
 
     def _check_columns(self, row: Row) -> None:
-        unknown = [name for name in row if self._known is not None and name not in self._known]
-        if unknown:
-            raise ValueError(f"field {unknown[0]!r} is not a column of the table {self._table}")
+        if self._known is not None and not self._known.issuperset(row):
+            unknown = fields_are(len(row.keys() - self._known))
+            raise RowRejectedError(f"{unknown} not among the columns of the table {self._table}")
 
     def _engine(self) -> Engine:
         try:

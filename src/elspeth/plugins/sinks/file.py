@@ -6,6 +6,7 @@ import json
 from abc import abstractmethod
 from pathlib import Path
 
+from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import JsonObject, Row, RowRejectedError, StagedOutput
 from elspeth.plugins.base import FilePath, PluginOptions, Sink
 from elspeth.plugins.coercion import RowValidator
@@ -32,7 +33,11 @@ class FileSink(Sink):
 
     @abstractmethod
     def render(self, row: Row) -> bytes:
-        """One row in UTF-8, with whatever must stand before it; ValueError when it cannot be expressed."""
+        """One row in UTF-8, with whatever must stand before it.
+
+        RowRejectedError when it cannot be expressed; of any other ValueError, which counts as one, only the place in
+        the code is recorded.
+        """
 
     @abstractmethod
     def ending(self) -> bytes:
@@ -55,7 +60,7 @@ class FileSink(Sink):
             self._validator.validate(row)
             content = self.render(row)
         except ValueError as error:
-            raise RowRejectedError(str(error)) from error
+            raise RowRejectedError(recordable_message(error)) from error
         self._file.write(content)
 
     def sync(self) -> None:
@@ -94,8 +99,10 @@ class FileSink(Sink):
 
 
 def json_text(value: object) -> str:
-    """JSON of a value in the order it has; ValueError when it has none."""
+    """JSON of a value in the order it has; RowRejectedError when it has none."""
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except TypeError as error:
-        raise ValueError(str(error)) from error
+        raise RowRejectedError(str(error)) from error  # which names a type
+    except ValueError as error:
+        raise RowRejectedError("a number is not finite, which JSON does not have") from error

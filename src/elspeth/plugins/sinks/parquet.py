@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import JsonObject, Row, RowRejectedError, StagedOutput
 from elspeth.plugins.base import Sink
 from elspeth.plugins.coercion import RowValidator
@@ -55,7 +56,7 @@ class ParquetSink(Sink):
             self._validator.validate(row)
             self._spool.append(row)
         except ValueError as error:
-            raise RowRejectedError(str(error)) from error
+            raise RowRejectedError(recordable_message(error)) from error
 
     def sync(self) -> None:
         """Return when every row is on the disk."""

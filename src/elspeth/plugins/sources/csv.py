@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import csv
-import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from pydantic import PositiveInt
+
+from elspeth.contracts.display import shown
 from elspeth.contracts.plugins import InvalidRow, PluginError, Row
 from elspeth.plugins.base import FilePath, Source, SourceOptions
 from elspeth.plugins.coercion import RowValidator, SchemaViolationError
+from elspeth.plugins.sources.text_file import TextFile
 
 __all__ = ["CsvSource", "CsvSourceOptions"]
 
-MAX_CHARACTERS = 16_777_216  # of one line and of one field: what one row may cost in memory
+MAX_CHARACTERS = 16_777_216  # of one record: what one row may cost in memory
+_OTHER_DELIMITERS = ";\t|"
+_CELL = re.compile(r'(?:"(?:[^"]|"")*+"|[^",\r\n][^,\r\n]*+|)(?:,|\r\n|\r|\n)')
 
 
 class CsvSourceOptions(SourceOptions):
-    """Options of the CSV source."""
+    """Options of the CSV source: the file, and over how many lines a record may run, in quotes."""
 
     path: FilePath
+    max_record_lines: PositiveInt = 1_000
 
 
 class CsvSource(Source):
@@ -28,36 +35,29 @@ class CsvSource(Source):
 
     Blank lines are skipped. A row with too few or too many fields, wrong quoting, bytes that are not UTF-8, NUL
     characters, or values that do not fit the schema is an invalid row, and reading goes on after it. A header that does
-    not fit the schema, or a line too long to hold in memory, is an error of the file.
+    not fit the schema, a quote that is not closed within `max_record_lines`, or a record too long to hold in memory is
+    an error of the file.
     """
 
     name = "csv"
-    plugin_version = "1.0.0"
+    plugin_version = "1.1.0"
     options_model = CsvSourceOptions
 
     def __init__(self, options: CsvSourceOptions) -> None:
         super().__init__(options)
-        self._path = Path(options.path)
+        self._file = TextFile(Path(options.path))
+        self._max_record_lines = options.max_record_lines
         self._validator = RowValidator(options.schema_config)
-        self._file: TextIO | None = None
-        self._size = 0
 
     def read(self) -> Iterator[Row | InvalidRow]:
         """Every row in order; PluginError names the file, and the line where there is one."""
         csv.field_size_limit(MAX_CHARACTERS)
-        try:
-            # A byte that is not UTF-8 becomes a lone surrogate, so that only its own record is invalid.
-            with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as self._file:
-                self._size = os.fstat(self._file.fileno()).st_size
-                yield from self._rows(_Lines(self._file, self._path))
-        except OSError as error:
-            raise PluginError(f"{self._path} cannot be read: {error.strerror}") from error
+        with self._file.opened(newline="") as file:
+            yield from self._rows(_Lines(file, self._file.path, self._max_record_lines))
 
     def fraction_read(self) -> float | None:
         """How much of the file has been read."""
-        if self._file is None:
-            return None
-        return 1.0 if self._file.closed else self._file.buffer.tell() / self._size
+        return self._file.fraction_read()
 
     def _rows(self, lines: _Lines) -> Iterator[Row | InvalidRow]:
         reader = csv.reader(lines, strict=True)
@@ -70,6 +70,7 @@ class CsvSource(Source):
             except StopIteration:
                 return
             except csv.Error as error:
+                lines.refuse_open_quote()
                 yield lines.invalid({"__raw__": lines.text()}, str(error))
                 continue
             if not cells:
@@ -91,41 +92,69 @@ class CsvSource(Source):
         try:
             header = next(reader, [])
         except csv.Error as error:
-            raise PluginError(f"{self._path}, line 1: {error}") from error
-        problems = [lines.flaw] if lines.flaw else []
+            lines.refuse_open_quote()
+            raise PluginError(f"{self._file.path}, line 1: {error}") from error
+        problems = [f"{lines.flaw}, as in UTF-16" if "NUL" in lines.flaw else lines.flaw] if lines.flaw else []
         if not header:
             problems.append("expected a header line with the names of the fields")
         if "" in header:
             problems.append(f"field {header.index('') + 1} has no name")
         problems += [f"the name {name!r} occurs twice" for name in sorted({n for n in header if header.count(n) > 1})]
-        problems += [f"the schema requires a field {name!r}" for name in self._validator.missing(header)]
+        missing = self._validator.missing(header)
+        problems += [f"the schema requires a field {name!r}{_padded(name, header)}" for name in missing]
         problems += [f"the schema does not allow the field {name!r}" for name in self._validator.unexpected(header)]
+        if missing:
+            problems += _other_delimiter(header)
         if problems:
-            raise PluginError(f"{self._path}, header: {'; '.join(problems)}")
+            raise PluginError(f"{self._file.path}, header: {'; '.join(problems)}")
         return header
+
+
+def _padded(name: str, header: list[str]) -> str:
+    """What to add where the header has the name with spaces around it."""
+    found = next((each for each in header if each.strip() == name), None)
+    return "" if found is None else f", and {found!r} has spaces around it"
+
+
+def _other_delimiter(header: list[str]) -> Iterator[str]:
+    """What to add where the one name in the header looks like several."""
+    if len(header) == 1:
+        for delimiter in _OTHER_DELIMITERS:
+            if delimiter in header[0]:
+                yield f"the only field is {shown(header[0])}: is the delimiter {delimiter!r}? expected ','"
 
 
 class _Lines:
     """The lines of a file, with what is wrong in those of the record that is being read."""
 
-    def __init__(self, file: TextIO, path: Path) -> None:
+    def __init__(self, file: TextIO, path: Path, max_record_lines: int) -> None:
         self._file = file
         self._path = path
+        self._max_record_lines = max_record_lines
         self._number = 0
         self._first = 1
         self._record: list[str] = []
+        self._characters = 0
+        self._is_at_end = False
         self.flaw: str | None = None
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
+        if len(self._record) == self._max_record_lines:
+            limit = f"{self._max_record_lines:,} lines: close it, or raise max_record_lines"
+            raise self._open_quote(f"is not closed within {limit}")
         line = self._file.readline(MAX_CHARACTERS + 1)
         if not line:
+            self._is_at_end = True
             raise StopIteration
         self._number += 1
+        self._characters += len(line)
         if len(line) > MAX_CHARACTERS:
             raise PluginError(f"{self._path}, line {self._number}: longer than {MAX_CHARACTERS} characters")
+        if self._characters > MAX_CHARACTERS:
+            raise self._open_quote(f"is not closed within {MAX_CHARACTERS:,} characters")
         if not line.isascii():
             line = self._replace_undecodable(line)
         if "\0" in line:
@@ -137,6 +166,7 @@ class _Lines:
     def begin_record(self) -> None:
         """Forget the record before."""
         self._record.clear()
+        self._characters = 0
         self._first = self._number + 1
         self.flaw = None
 
@@ -147,6 +177,24 @@ class _Lines:
     def invalid(self, row: Row, problem: str) -> InvalidRow:
         """The record as an invalid row, with the line it begins in."""
         return InvalidRow(data=row, error=f"line {self._first}: {problem}")
+
+    def refuse_open_quote(self) -> None:
+        """PluginError if the record has come to the end of the file, as only one with an open quote does."""
+        if self._is_at_end:
+            raise self._open_quote("is never closed")
+
+    def _open_quote(self, problem: str) -> PluginError:
+        """The error of a record that would swallow rows, with the line of the quote."""
+        text, position = self.text(), 0
+        while cell := _CELL.match(text, position):
+            position = cell.end()
+        line = self._first
+        for each in self._record:
+            position -= len(each)
+            if position < 0:
+                break
+            line += 1
+        return PluginError(f"{self._path}, line {line}: a quote opens here and {problem}")
 
     def _replace_undecodable(self, line: str) -> str:
         try:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from elspeth.contracts.display import shown
+from elspeth.contracts.display import kind_of
 from elspeth.contracts.plugins import InvalidRow, PluginError, Row
 from elspeth.plugins.base import FilePath, Source, SourceOptions
 from elspeth.plugins.coercion import RowValidator, SchemaViolationError
-from elspeth.plugins.sources.json_text import MAX_CHARACTERS, ArrayReader, JsonTextError, decode
+from elspeth.plugins.json_text import MAX_CHARACTERS, ArrayReader, JsonTextError, Unreadable, decode, spans_lines
+from elspeth.plugins.sources.text_file import TextFile
 
 __all__ = ["JsonSource", "JsonSourceOptions", "JsonlSource"]
 
-_SHOWN_CHARACTERS = 1_000  # of a line too long to keep
+_KEPT_CHARACTERS = 1_000  # of a line too long to keep
+_FIRST_LINES = 3  # that tell a file of rows from one value over several lines
+_FIRST_CHARACTERS = 65_536  # of each of them
 
 
 class JsonSourceOptions(SourceOptions):
@@ -28,48 +30,57 @@ class JsonlSource(Source):
     """Rows of a UTF-8 file with a JSON object on each line.
 
     Blank lines are skipped. A line that is not JSON, not an object, not UTF-8, longer than 16 million characters, or
-    that does not fit the schema is an invalid row, and reading goes on after it.
+    that does not fit the schema is an invalid row, and reading goes on after it. A file that is one value over several
+    lines is an error of the file.
     """
 
     name = "jsonl"
-    plugin_version = "1.0.0"
+    plugin_version = "1.1.0"
     options_model = JsonSourceOptions
 
     def __init__(self, options: JsonSourceOptions) -> None:
         super().__init__(options)
-        self._path = Path(options.path)
+        self._file = TextFile(Path(options.path))
         self._validator = RowValidator(options.schema_config)
-        self._file: TextIO | None = None
-        self._size = 0
 
     def read(self) -> Iterator[Row | InvalidRow]:
         """Every row in order; PluginError names the file, and the place in it where there is one."""
-        try:
-            # A byte that is not UTF-8 becomes a lone surrogate, so that only its own row is invalid.
-            with self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="\n") as self._file:
-                self._size = os.fstat(self._file.fileno()).st_size
-                yield from self._rows(self._file)
-        except OSError as error:
-            raise PluginError(f"{self._path} cannot be read: {error.strerror}") from error
+        with self._file.opened(newline="\n") as file:
+            yield from self._rows(file)
 
     def fraction_read(self) -> float | None:
         """How much of the file has been read."""
-        if self._file is None:
-            return None
-        return 1.0 if self._file.closed else self._file.buffer.tell() / self._size
+        return self._file.fraction_read()
 
     def _rows(self, file: TextIO) -> Iterator[Row | InvalidRow]:
+        self._refuse_one_value(file)
         number = 0
         while line := file.readline(MAX_CHARACTERS + 1):
             number += 1
             if len(line) > MAX_CHARACTERS and not line.endswith("\n"):
                 _skip_line(file)
                 yield InvalidRow(
-                    data={"__raw__": line[:_SHOWN_CHARACTERS]},
+                    data={"__raw__": line[:_KEPT_CHARACTERS]},
                     error=f"line {number}: longer than {MAX_CHARACTERS} characters, of which the first are kept",
                 )
             elif not line.isspace():
                 yield self._of_line(line, f"line {number}")
+
+    def _refuse_one_value(self, file: TextIO) -> None:
+        """PluginError for a file of which a nested line might pass for a row; the file is at its beginning again."""
+        lines: list[str] = []
+        while len(lines) < _FIRST_LINES and (line := file.readline(_FIRST_CHARACTERS)):
+            if len(line) == _FIRST_CHARACTERS:
+                break
+            lines += [line] if not line.isspace() else []
+        file.seek(0)
+        if lines and spans_lines(lines):
+            is_array = lines[0].lstrip().startswith("[")
+            found = "one array over several lines" if is_array else "one object over several lines"
+            raise PluginError(f"{self._file.path}: the file is {found}: expected {self._expected(is_array=is_array)}")
+
+    def _expected(self, *, is_array: bool) -> str:
+        return "an object on each line" + ("; the plugin json reads arrays" if is_array else "")
 
     def _of_line(self, line: str, place: str) -> Row | InvalidRow:
         text = line.encode(errors="surrogateescape").decode(errors="backslashreplace")
@@ -82,8 +93,10 @@ class JsonlSource(Source):
 
     def _row(self, value: object, place: str) -> Row | InvalidRow:
         """The value as a row of the schema, or as an invalid one."""
+        if isinstance(value, Unreadable):
+            return InvalidRow(data={"__raw__": value.text}, error=f"{place}: {value.problem}")
         if not isinstance(value, dict):
-            return InvalidRow(data={"__raw__": value}, error=f"{place}: expected an object, got {shown(value)}")
+            return InvalidRow(data={"__raw__": value}, error=f"{place}: expected an object, got {kind_of(value)}")
         try:
             return self._validator.validate(value)
         except SchemaViolationError as error:
@@ -93,22 +106,26 @@ class JsonlSource(Source):
 class JsonSource(JsonlSource):
     """Rows of a UTF-8 JSON file that is an array of objects, or has an object on each line.
 
-    An element that is no object, or does not fit the schema, is an invalid row. Text in an array that is not JSON is an
-    error of the file, for nothing behind it can be read.
+    An element that is no object, holds what rows cannot hold, or does not fit the schema, is an invalid row. Text in an
+    array that is not JSON is an error of the file, for nothing behind it can be read.
     """
 
     name = "json"
-    plugin_version = "1.0.0"
+    plugin_version = "1.1.0"
 
     def _rows(self, file: TextIO) -> Iterator[Row | InvalidRow]:
         if _first_character(file) != "[":
             yield from super()._rows(file)
             return
+        number = 0
         try:
-            for number, value in enumerate(ArrayReader(file)):
-                yield self._row(value, f"element {number}")
+            for number, each in enumerate(ArrayReader(file), start=1):
+                yield self._row(each.value, f"element {number - 1}, line {each.line}")
         except JsonTextError as error:
-            raise PluginError(f"{self._path}: {error}") from error
+            raise PluginError(f"{self._file.path}, element {number}: {error}") from error
+
+    def _expected(self, *, is_array: bool) -> str:  # noqa: ARG002  an array is read
+        return "an array of objects, or an object on each line"
 
 
 def _first_character(file: TextIO) -> str:

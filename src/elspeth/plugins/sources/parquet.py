@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import InvalidRow, PluginError, Row
 from elspeth.plugins.base import FilePath, Source, SourceOptions
 from elspeth.plugins.coercion import RowValidator
@@ -42,15 +43,18 @@ class ParquetSource(Source):
     def read(self) -> Iterator[Row | InvalidRow]:
         """Every row in order; PluginError names the file."""
         pyarrow, parquet = require_pyarrow("parquet")
+        message_of: Callable[[Exception], str] = str  # about the file, until there may be values to tell
         try:
             with self._path.open("rb") as raw, parquet.ParquetFile(raw) as file:
                 self._rows = file.metadata.num_rows
+                message_of = recordable_message
                 for batch in file.iter_batches(_BATCH_ROWS):
                     for values in batch.to_pylist():
                         self._read_rows += 1
                         yield foreign_row(values, self._validator, f"row {self._read_rows - 1}")
         except (OSError, pyarrow.ArrowException) as error:
-            raise PluginError(f"{self._path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+            reason = getattr(error, "strerror", None) or message_of(error)
+            raise PluginError(f"{self._path} cannot be read: {reason}") from error
 
     def fraction_read(self) -> float | None:
         """How many of the rows have been read."""

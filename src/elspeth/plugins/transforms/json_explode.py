@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
-from elspeth.contracts.display import shown
+from elspeth.contracts.display import kind_of
 from elspeth.contracts.plugins import Row, RowError
 from elspeth.plugins.base import Transform, TransformOptions
+from elspeth.plugins.json_text import JsonTextError, decode
 
 __all__ = ["JsonExplodeOptions", "JsonExplodeTransform"]
 
@@ -44,11 +43,11 @@ class JsonExplodeTransform(Transform):
         items = row.pop(self._array_field)
         if isinstance(items, str):
             try:
-                items = json.loads(items)
-            except ValueError as error:
-                return self._error(f"is not JSON: {error}")
+                items = decode(items)
+            except JsonTextError as error:
+                return self._error(f"cannot be read: {error}")
         if not isinstance(items, list):
-            return self._error(f"expected a list, got {shown(items)}")
+            return self._error(f"expected a list, got {kind_of(items)}")
         if not items:
             return self._error("is an empty list")
         taken = [name for name in (self._output_field, self._index_field) if name in row]

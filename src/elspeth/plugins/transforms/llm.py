@@ -18,12 +18,12 @@ from pydantic import (
 )
 
 from elspeth.contracts.enums import CallType
-from elspeth.contracts.plugins import JsonObject, PluginError, Row, RowError
+from elspeth.contracts.plugins import CallError, JsonObject, PluginError, Row, RowError
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.plugins.base import CallingTransform, TransformOptions
 from elspeth.plugins.coercion import RowValidator
 from elspeth.plugins.extras import require_llm
-from elspeth.plugins.llm.answer import content_of, fields_of, read_body, response_format
+from elspeth.plugins.llm.answer import AnswerTextError, content_of, fields_of, read_body, response_format
 
 if TYPE_CHECKING:
     from elspeth.plugins.llm.prompt import Prompt
@@ -157,7 +157,12 @@ class LlmTransform(CallingTransform):
         """Ask once; status, some headers and the body of the response."""
         status, headers, content = self._endpoint.post(str(request["url"]), request["json"])
         kept = {name: headers[name] for name in _RECORDED_HEADERS if name in headers}
-        return {"status": status, "headers": kept, "body": read_body(content)}
+        answer: dict[str, object] = {"status": status, "headers": kept}
+        try:
+            return answer | {"body": read_body(content)}
+        except CallError as error:
+            error.answer = answer | {"body": content.decode(errors="replace")}
+            raise
 
     def result(self, row: Row, response: JsonObject) -> Row | RowError:
         """The row with the new fields."""
@@ -167,7 +172,7 @@ class LlmTransform(CallingTransform):
         text = content_of(body)
         try:
             fields = {} if self._validator is None else fields_of(text, self._validator)
-        except ValueError as error:
+        except AnswerTextError as error:
             return RowError(message=str(error))
         if self._response_field is not None:
             fields[self._response_field] = text

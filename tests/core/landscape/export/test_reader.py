@@ -284,7 +284,7 @@ OF_CALL = "calls run_id='run-1' call_id='call-0': "
 UNKNOWN_TYPE = f"record_type: expected one of {', '.join(RECORD_TYPES)}, got "
 SCALAR = "expected text, a number, a boolean or null, got "
 NO_JSON = "Input is a zero-length, empty document: line 1 column 1 (char 0)"
-BEYOND = "integer 9007199254740992 is beyond 2^53-1 and would change in other JSON readers"
+BEYOND = "an integer is beyond 2^53-1 and would change in other JSON readers"
 WITHHELD = '["validation_error.row_data_json","transform_error.row_data_json"]'
 DERIVED = "derived from what comes before"
 
