@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import URL, make_url
-from sqlalchemy.exc import OperationalError
 
 from elspeth.contracts.audit import Run
 from elspeth.contracts.enums import NodeType
@@ -20,7 +19,7 @@ from elspeth.contracts.plugins import PluginError, Row
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import CANONICAL_VERSION
 from elspeth.core.landscape.claim import RunClaimedError, claimed
-from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recorded import count_rows
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.store import RecordStore
@@ -476,7 +475,7 @@ def test_what_the_server_still_commits_for_a_process_that_is_gone_comes_first(po
             with recorder.unit_of_work():
                 recorder.register_node(run_id, "csv", NodeType.SOURCE, "1", {}, schema_config=DYNAMIC)
                 assert recorder.get_nodes(run_id) != []  # sent, not committed
-                with pytest.raises(OperationalError, match="lock timeout"), claimed(other, run_id):
+                with pytest.raises(LandscapeError, match="lock timeout"), claimed(other, run_id):
                     pass
             with claimed(other, run_id):
                 pass

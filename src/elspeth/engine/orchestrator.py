@@ -28,10 +28,11 @@ from elspeth.contracts.errors import AuditIntegrityError
 from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.core.landscape.accounting import account_for
-from elspeth.core.landscape.claim import claimed
+from elspeth.core.landscape.claim import Claim, RunClaimedError
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recorded import count_rows
 from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.base import new_id
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.core.settings import Settings
 from elspeth.engine.calls.caller import Outside
@@ -98,18 +99,17 @@ class Orchestrator:
     def run(self) -> RunResult:
         """Run the pipeline to its end. Whatever stops it is recorded with the run, and raised."""
         self._pipeline = with_replayed_run(self._db, self._pipeline)
-        with outside_of(self._pipeline, self._db) as outside:
-            start = begin(self._recorder, self._pipeline, self._keys)
-            with claimed(self._db, start.run_id):
-                return self._go_on(start, outside)
+        run_id = new_id()
+        with outside_of(self._pipeline, self._db) as outside, self._recorder.claimed(run_id) as claim:
+            return self._go_on(begin(self._recorder, self._pipeline, self._keys, run_id), outside, claim)
 
     def resume(self, run_id: str) -> RunResult:
         """Take a run that stopped to its end, as `run` would have; ResumeError, RunClaimedError when that cannot be."""
         self._pipeline = with_replayed_run(self._db, self._pipeline, self._recorder.get_run(run_id))
-        with outside_of(self._pipeline, self._db) as outside, claimed(self._db, run_id):
-            return self._go_on(take_up(self._db, self._recorder, self._pipeline, run_id), outside)
+        with outside_of(self._pipeline, self._db) as outside, self._recorder.claimed(run_id) as claim:
+            return self._go_on(take_up(self._db, self._recorder, self._pipeline, run_id), outside, claim)
 
-    def _go_on(self, start: Start, outside: Outside | None) -> RunResult:
+    def _go_on(self, start: Start, outside: Outside | None, claim: Claim) -> RunResult:
         run_id, self._rows, self._endings = start.run_id, start.rows, Counter(start.endings)
         sinks = SinkSet(self._recorder, start)
         loading = None
@@ -126,7 +126,7 @@ class Orchestrator:
             sinks.publish()
             self._recorder.finalize_run(run_id, RunStatus.COMPLETED)
         except BaseException as error:
-            self._record_stop(run_id, sinks, loading, error)
+            self._record_stop(start, sinks, loading, claim, error)
             raise
         summary = summary_of(self._db, self._pipeline, run_id, rows=self._rows, endings=self._endings, outside=outside)
         return self._exported(summary)
@@ -192,15 +192,19 @@ class Orchestrator:
         if account.breaches:
             raise AccountingError(f"run {run_id}: {'; '.join(account.breaches)}")
 
-    def _record_stop(self, run_id: str, sinks: SinkSet, loading_id: str | None, error: BaseException) -> None:
+    def _record_stop(
+        self, start: Start, sinks: SinkSet, loading_id: str | None, claim: Claim, error: BaseException
+    ) -> None:
         """Record what stopped the run. The error is told what stays behind, for whoever reports it."""
         for place in sinks.abandon():
             error.add_note(f"Rows that were recorded as written are kept in {place}.")
-        reason = f"{type(error).__name__}: {recordable_message(error) if isinstance(error, Exception) else ''}"
-        settings = self._pipeline.settings
-        can_go_on = settings.landscape.enabled and settings.checkpoint.enabled and not isinstance(error, _DEFECTS)
+        message = recordable_message(error) if isinstance(error, Exception) else ""
+        run_id, reason = start.run_id, f"{type(error).__name__}: {message}"
+        can_go_on = self._can_go_on(start, error)
         try:
+            claim.renew()
             self._rows = count_rows(self._db, run_id)  # a commit that failed may have taken effect
+            self._require_ours(run_id)
             can_go_on = can_go_on and self._rows > 0
             with self._recorder.unit_of_work():
                 if loading_id is not None:
@@ -210,12 +214,30 @@ class Orchestrator:
                     self._recorder.update_run_status(run_id, RunStatus.INTERRUPTED)
                 else:
                     self._recorder.finalize_run(run_id, RunStatus.FAILED)
+        except RunClaimedError as failure:
+            error.add_note(f"What stopped this process is not recorded: {failure}.")
+            return
         except (AuditIntegrityError, LandscapeError, SQLAlchemyError, OSError) as failure:
             error.add_note(f"The audit database still calls run {run_id} running: {failure}.")
         else:
             error.add_note(f"Run {run_id} is recorded as {'interrupted' if can_go_on else 'failed'}.")
         if can_go_on and self._rows:
             error.add_note(f"To go on from row {self._rows:,}: elspeth resume {run_id} -s {self._known_as} --execute")
+
+    def _require_ours(self, run_id: str) -> None:
+        """Raise RunClaimedError if the run is not at work any more, but stopped or ended."""
+        run = self._recorder.get_run(run_id)
+        if run is not None and run.status is not RunStatus.RUNNING:
+            raise RunClaimedError(f"run {run_id} is {run.status} already")
+
+    def _can_go_on(self, start: Start, error: BaseException) -> bool:
+        """Return whether another attempt at a run may succeed, if rows of it are recorded.
+
+        A defect stops every attempt; but what is refused in a run that was taken up may be due to its old owner.
+        """
+        settings = self._pipeline.settings
+        is_defect = isinstance(error, _DEFECTS) and not start.rows
+        return settings.landscape.enabled and settings.checkpoint.enabled and not is_defect
 
     def _exported(self, result: RunResult) -> RunResult:
         """Export the run if the settings ask for it. ExportFailedError has the summary of the run all the same."""

@@ -12,7 +12,6 @@ from elspeth.contracts.audit import Artifact, Operation, Run
 from elspeth.contracts.enums import OperationStatus, OperationType, RunStatus
 from elspeth.contracts.plugins import InvalidRow, JsonObject, Row, StagedOutput
 from elspeth.core.canonical import canonical_json, stable_hash
-from elspeth.core.landscape.claim import claimed
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recorded import count_endings, count_rows, row_hashes
 from elspeth.core.landscape.recorder import LandscapeRecorder
@@ -59,7 +58,7 @@ def give_up(db: LandscapeDB, keys: RunKeys, run_id: str) -> None:
     What it staged stays where it is.
     """
     recorder = LandscapeRecorder(db, seal_signer=keys.seal_signer)
-    with claimed(db, run_id):
+    with recorder.claimed(run_id):
         _require_resumable(recorder, run_id)
         with recorder.unit_of_work():
             _close_operations(recorder, recorder.get_operations_for_run(run_id), "the run was given up")

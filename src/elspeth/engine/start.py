@@ -56,10 +56,10 @@ def recorded_settings(pipeline: Pipeline, keys: RunKeys) -> dict[str, object]:
     return mask_secrets(pipeline.settings.model_dump(mode="json"), keys.mask)
 
 
-def begin(recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys) -> Start:
+def begin(recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, run_id: str) -> Start:
     """Record a new run and its graph, in one transaction."""
     with recorder.unit_of_work():
-        run_id = recorder.begin_run(recorded_settings(pipeline, keys), CANONICAL_VERSION).run_id
+        recorder.begin_run(recorded_settings(pipeline, keys), CANONICAL_VERSION, run_id=run_id)
         for sequence, node in enumerate(pipeline.nodes.values()):
             recorder.register_node(
                 run_id,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import os
 from io import BufferedRandom, BufferedWriter
@@ -15,6 +17,8 @@ from elspeth.outputs.directories import make_directory, sync_directory
 __all__ = ["StagedFile"]
 
 _BLOCK = 1 << 20
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class StagedFile:
@@ -37,7 +41,8 @@ class StagedFile:
         self._staging = self._staging_path(staging_name)
         try:
             make_directory(self._path.parent)
-            self._file = self._staging.open("wb")
+            self._file = os.fdopen(_open_alone(self._staging, os.O_CREAT), "wb")
+            self._file.truncate()
             sync_directory(self._path.parent)
         except OSError as error:
             raise PluginError(f"{self._staging} cannot be created: {error.strerror}") from error
@@ -47,7 +52,7 @@ class StagedFile:
         self._staging = self._staging_path(staging_name)
         self._hash, self._size = hashlib.sha256(), cast("int", position["bytes"])
         try:
-            self._file = self._staging.open("r+b")
+            self._file = os.fdopen(_open_alone(self._staging), "r+b")
             for start in range(0, self._size, _BLOCK):
                 self._hash.update(self._file.read(min(_BLOCK, self._size - start)))
             if self._hash.hexdigest() != position["sha256"]:
@@ -144,8 +149,9 @@ class StagedFile:
 
     def discard(self) -> None:
         """Remove the staging file, if there is one."""
-        if self.close() is not None and self._staging is not None:
-            self._staging.unlink(missing_ok=True)
+        if self._file is not None and self._staging is not None:
+            self._staging.unlink(missing_ok=True)  # while it is ours alone
+        self.close()
 
     def remove(self, staging_name: str) -> None:
         """Remove the staging file that another process left, if there is one."""
@@ -161,3 +167,32 @@ class StagedFile:
 
     def _failed(self, what: str, error: OSError) -> PluginError:
         return PluginError(f"{self._staging or self._path} cannot be {what}: {error.strerror}")
+
+
+def _open_alone(path: Path, flags: int = 0) -> int:
+    """Open a staging file for reading and writing, as the only process that does.
+
+    Raises OSError, PluginError while another process has it: a run that was taken up may still have its old owner.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o666)
+    try:
+        is_alone = _lock(file) and os.path.samestat(path.stat(), os.fstat(file))
+    except BaseException:
+        os.close(file)
+        raise
+    if not is_alone:
+        os.close(file)
+        raise PluginError(f"{path} is being written by another process: wait for its end, or stop it first")
+    return file
+
+
+def _lock(file: int) -> bool:
+    """Lock a file, if nobody else has; where the file system has no locks, it counts as locked."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True

@@ -5,7 +5,16 @@ import hashlib
 import pytest
 
 from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth_schema.contracts import Determinism, ExportStatus, NodeType, ReproducibilityGrade, RunStatus
+from elspeth_schema.checks import AuditIntegrityError
+from elspeth_schema.contracts import (
+    Determinism,
+    ExportStatus,
+    NodeType,
+    OperationStatus,
+    OperationType,
+    ReproducibilityGrade,
+    RunStatus,
+)
 from tests.fixtures.records import DYNAMIC, HASH
 
 
@@ -54,6 +63,46 @@ def test_a_run_ends(recorder: LandscapeRecorder, status: RunStatus | str) -> Non
     assert run.completed_at is not None
     assert run.completed_at >= run.started_at
     assert run.reproducibility_grade is ReproducibilityGrade.FULL_REPRODUCIBLE
+
+
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_nothing_is_recorded_in_a_run_that_has_ended(recorder: LandscapeRecorder, status: str) -> None:
+    run_id = begun(recorder)
+    node = recorder.register_node(run_id, "csv", NodeType.SOURCE, "1", {}, schema_config=DYNAMIC)
+    operation = recorder.begin_operation(run_id, node.node_id, OperationType.SOURCE_LOAD)
+    recorder.complete_run(run_id, status)
+    for record in (
+        lambda: recorder.begin_operation(run_id, node.node_id, OperationType.SOURCE_LOAD),
+        lambda: recorder.complete_operation(
+            operation.operation_id, OperationStatus.FAILED, run_id=run_id, error="late"
+        ),
+        lambda: recorder.record_run_source(run_id, field_resolution={}),
+    ):
+        with pytest.raises(AuditIntegrityError):
+            record()
+    with pytest.raises(AuditIntegrityError, match=f"expected a run that has not ended, got '{status}'"):
+        recorder.create_row(run_id, node.node_id, 0, {})
+    assert recorder.get_operations_for_run(run_id) == [operation]
+    recorder.set_export_status(run_id, ExportStatus.PENDING)
+
+
+def test_nothing_is_recorded_in_a_run_that_ends_in_the_same_unit(recorder: LandscapeRecorder) -> None:
+    run_id = begun(recorder)
+    node = recorder.register_node(run_id, "csv", NodeType.SOURCE, "1", {}, schema_config=DYNAMIC)
+
+    def end_after(rows: int) -> None:
+        with recorder.unit_of_work():
+            for index in range(2):
+                if index == rows:
+                    recorder.complete_run(run_id, "completed")
+                recorder.create_row(run_id, node.node_id, index, {})
+            recorder.complete_run(run_id, "completed")
+
+    with pytest.raises(AuditIntegrityError):
+        end_after(1)
+    assert recorder.get_rows(run_id) == []
+    end_after(2)
+    assert len(recorder.get_rows(run_id)) == 2
 
 
 def test_a_grade_that_is_not_given_again_is_kept(recorder: LandscapeRecorder) -> None:

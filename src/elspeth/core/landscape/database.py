@@ -76,15 +76,19 @@ class LandscapeDB:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """A connection in a transaction that is meant to write.
+    def writing(self, connection: Connection | None = None) -> Iterator[Connection]:
+        """Begin a transaction that is meant to write, on the connection given or on a new one, and commit it.
 
         SQLite takes its write lock at once: a transaction that first reads and then writes would be refused, without
         waiting, if another process wrote in between.
         """
+        if connection is not None:
+            with self._named(), connection.begin():
+                yield connection
+            return
         immediate = {"sqlite_begin": "IMMEDIATE"}
-        with self._named(), self._engine.connect().execution_options(**immediate) as connection, connection.begin():
-            yield connection
+        with self._named(), self._engine.connect().execution_options(**immediate) as new, new.begin():
+            yield new
 
     def close(self) -> None:
         """Close every connection."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
@@ -100,7 +101,8 @@ def reason(error: DBAPIError, url: URL) -> str:
 def sqlite_path(url: URL) -> Path:
     """The file of a SQLite database."""
     name = str(url.database)
-    return Path(name.removeprefix("file:").partition("?")[0] if name.startswith("file:") else name).absolute()
+    is_uri = name.startswith("file:")
+    return Path(unquote(name.removeprefix("file:").partition("?")[0]) if is_uri else name).absolute()
 
 
 def is_in_memory(url: URL) -> bool:

@@ -8,13 +8,14 @@ to the database with one statement per table and kind of change.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Insert, Select, Update, bindparam, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from elspeth.core.landscape.claim import Claim, claimed
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.lifecycle import check_change
 from elspeth.core.landscape.mapping import mapper, record_type_of
@@ -22,12 +23,14 @@ from elspeth.core.landscape.refusal import refusal
 from elspeth.core.landscape.statistics import GROWN, learn_sizes
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import tables
-from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.contracts import AuditRecord, RunStatus
 from elspeth_schema.records import RECORD_TYPES, RecordType
 
 __all__ = ["RecordStore"]
 
 R = TypeVar("R", bound=AuditRecord)
+
+_RUN = "run"
 
 _Key = tuple[object, ...]
 _Rows = dict[_Key, dict[str, object]]
@@ -38,6 +41,7 @@ class RecordStore:
 
     def __init__(self, db: LandscapeDB) -> None:
         self._db = db
+        self._begin: Callable[[], AbstractContextManager[Connection]] = db.writing
         self._lock = threading.RLock()
         self._depth = 0
         self._failed = False
@@ -46,6 +50,7 @@ class RecordStore:
         self._inserts: dict[str, _Rows] = {}
         self._updates: dict[str, _Rows] = {}
         self._added = 0
+        self._open_runs: set[str] = set()
 
     # -- units -------------------------------------------------------------------------------------------------------
 
@@ -69,6 +74,19 @@ class RecordStore:
             finally:
                 self._depth -= 1
 
+    @contextmanager
+    def claimed(self, run_id: str) -> Iterator[Claim]:
+        """Have a run to oneself while the block lasts: every unit in it proves that this is still so.
+
+        Raises RunClaimedError if another process has the run; a unit raises ClaimLostError if it was lost.
+        """
+        with claimed(self._db, run_id) as claim:
+            self._begin = claim.writing
+            try:
+                yield claim
+            finally:
+                self._begin = self._db.writing
+
     def _commit(self) -> None:
         if self._failed:
             message = (
@@ -78,6 +96,7 @@ class RecordStore:
             raise LandscapeError(message)
         self._flush()
         transaction, self._transaction, self._connection = self._transaction, None, None
+        self._open_runs.clear()
         if transaction is not None:
             transaction.close()
         if self._added >= GROWN:
@@ -95,13 +114,14 @@ class RecordStore:
         self._inserts.clear()
         self._updates.clear()
         transaction, self._transaction, self._connection = self._transaction, None, None
+        self._open_runs.clear()
         if transaction is not None:
             transaction.__exit__(type(error), error, error.__traceback__)
 
     def _writing(self) -> Connection:
         if self._connection is None:
             transaction = ExitStack()
-            self._connection = transaction.enter_context(self._db.writing())
+            self._connection = transaction.enter_context(self._begin())
             self._transaction = transaction
         return self._connection
 
@@ -137,6 +157,7 @@ class RecordStore:
         if not self._inserts and not self._updates:
             return
         connection = self._writing()
+        self._refuse_ended_runs(connection)
         savepoint = connection.begin_nested()
         try:
             for name, record_type in RECORD_TYPES.items():
@@ -151,8 +172,37 @@ class RecordStore:
             savepoint.rollback()
             raise self._refusal(connection, error) from error
         savepoint.commit()
+        if _RUN in self._updates:
+            self._open_runs.clear()  # one of them may have ended with it
         self._inserts.clear()
         self._updates.clear()
+
+    def _refuse_ended_runs(self, connection: Connection) -> None:
+        """Raise AuditIntegrityError if something waits for a run that has ended: its seal is over what it had then.
+
+        On PostgreSQL the run cannot end either until the transaction has. Its own record may change afterwards.
+        """
+        waiting = {
+            str(key[0]): name
+            for rows_by_type in (self._updates, self._inserts)
+            for name, rows in rows_by_type.items()
+            if name != _RUN
+            for key in rows
+        }
+        new = {str(run_id) for (run_id,) in self._inserts.get(_RUN, {})}
+        unknown = waiting.keys() - self._open_runs - new
+        if not unknown:
+            return
+        columns = tables.runs_table.c
+        statement = select(columns.run_id, columns.status).where(columns.run_id.in_(unknown)).with_for_update(read=True)
+        for run_id, status in connection.execute(statement):
+            if RunStatus(status).is_terminal:
+                table = RECORD_TYPES[waiting[run_id]].table.name
+                expected = "a run that has not ended"
+                raise AuditIntegrityError(
+                    table=table, key={"run_id": run_id}, field="run_id", expected=expected, got=status
+                )
+        self._open_runs |= unknown
 
     def _refusal(self, connection: Connection, error: IntegrityError) -> AuditIntegrityError:
         """What the database refused. The rows are tried one by one, to find the one at fault."""

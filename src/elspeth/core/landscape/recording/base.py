@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid_utils import uuid7
 
 from elspeth.core.canonical import CanonicalError, canonical_bytes, canonical_json, stable_hash
+from elspeth.core.landscape.claim import Claim
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.store import RecordStore
 from elspeth.core.payload_store import PayloadStore
@@ -37,6 +38,14 @@ class RecorderPart:
     def unit_of_work(self) -> AbstractContextManager[None]:
         """Commit everything recorded in the block together, or nothing of it if the block raises. Units nest."""
         return self._store.unit()
+
+    def claimed(self, run_id: str) -> AbstractContextManager[Claim]:
+        """Have a run to oneself while the block lasts.
+
+        Raises RunClaimedError if another process has the run. What is recorded in the block is committed only while the
+        claim holds: a call or unit of work raises ClaimLostError otherwise.
+        """
+        return self._store.claimed(run_id)
 
     def _keep(self, content: object, reference: str | None) -> str | None:
         """Where the content can be found: as the caller says, or in the payload store if there is one.
