@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, create_engine, inspect, select, text
+from sqlalchemy import Connection, NullPool, create_engine, inspect, select, text
 from sqlalchemy.engine import make_url
 
 from elspeth.core.landscape import engines
@@ -137,6 +137,17 @@ def test_a_postgresql_that_loses_commits_is_refused(postgresql_url: str) -> None
 
 
 # -- databases that are not ours -------------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+def test_a_session_that_the_server_ended_while_it_was_idle_is_replaced(postgresql_url: str) -> None:
+    with LandscapeDB(postgresql_url) as database:
+        with database.connection() as connection:
+            before = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        with create_engine(postgresql_url, poolclass=NullPool).connect() as connection:
+            assert connection.exec_driver_sql("SELECT pg_terminate_backend(%s, 5000)", (before,)).scalar_one()
+        with database.connection() as connection:
+            assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() != before
 
 
 def test_a_database_with_other_tables_is_refused(database_url: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import Connection, delete, insert, update
 
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
@@ -19,7 +19,7 @@ from elspeth.core.landscape.store import RecordStore
 from elspeth.evidence.merkle import leaf_hash, tree_root
 from elspeth_schema import triggers
 from elspeth_schema.contracts import AuditRecord, ExportStatus, NodeType, Run, RunStatus
-from elspeth_schema.records import RECORD_TYPES
+from elspeth_schema.records import RECORD_TYPES, VALIDATION_ERROR
 from elspeth_strategies import SHAPES, whole_runs
 from tests.fixtures.effort import law
 from tests.fixtures.landscapes import NewLandscape
@@ -122,8 +122,12 @@ def test_a_deleted_record_is_found(new_landscape: NewLandscape, run: list[AuditR
 def test_an_added_record_is_found(landscape: LandscapeDB) -> None:
     recorder = LandscapeRecorder(landscape)
     run_id = recorder.begin_run({}, "v1").run_id
+    recorder.record_validation_error(run_id, None, {"a": 1}, "in time", "dynamic", "discard")
     recorder.complete_run(run_id, RunStatus.COMPLETED)
-    recorder.record_validation_error(run_id, None, {"a": 1}, "late", "dynamic", "discard")
+    (found,) = recorder.get_validation_errors_for_run(run_id)
+    late = mapper(VALIDATION_ERROR).to_row(replace(found, error_id="f" * 32))
+    with landscape.connection() as connection:
+        connection.execute(insert(VALIDATION_ERROR.table), late)
     fault = fault_of(landscape)
     assert fault is not None
     assert fault.table == "validation_errors"

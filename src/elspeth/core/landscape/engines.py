@@ -45,6 +45,9 @@ _RETRY_S = 0.01
 _SQLITE_PRAGMAS = {"foreign_keys": 1, "synchronous": 2, "recursive_triggers": 1, "busy_timeout": _BUSY_TIMEOUT_MS}
 """FULL (2) synchronisation: with NORMAL a power cut loses transactions that were already reported as committed."""
 
+_KEEPALIVE_S = 60
+"""How long a connection to a server is silent before the operating system asks whether it is still there."""
+
 _DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 _EXPECTED_URL = "Expected sqlite:///PATH or postgresql+psycopg://..."
 
@@ -191,7 +194,9 @@ def _make_directory(directory: Path, database: str) -> None:
 
 
 def _postgresql_engine(url: URL) -> Engine:
-    engine = create_engine(url)
+    # The server, or a firewall, may have ended a session that was idle.
+    alive = {} if "keepalives_idle" in url.query else {"keepalives_idle": _KEEPALIVE_S}
+    engine = create_engine(url, pool_pre_ping=True, connect_args=alive)
     event.listen(engine, "connect", prepared(_assert_postgresql_durability))
     return engine
 
