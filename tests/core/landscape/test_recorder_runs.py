@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth_schema.checks import AuditIntegrityError
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import (
     Determinism,
     ExportStatus,

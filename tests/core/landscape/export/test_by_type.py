@@ -10,6 +10,7 @@ from elspeth.core.landscape import exporter as exporter_module
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporter import LandscapeExporter
 from elspeth.core.landscape.store import RecordStore
+from elspeth_schema.contracts import RunStatus
 from elspeth_schema.records import RECORD_TYPES
 from tests.fixtures.rich_run import recorded, rich_run
 
@@ -40,7 +41,7 @@ def test_types_without_records_are_left_out(landscape: LandscapeDB) -> None:
 
 
 def test_groups_see_one_snapshot(database_url: str) -> None:
-    run = rich_run()
+    run = rich_run(status=RunStatus.RUNNING)
     with LandscapeDB(database_url) as db:
         recorded(db, run[:-1])
         groups = LandscapeExporter(db).export_run_by_type(run[0].run_id)

@@ -292,7 +292,8 @@ def test_attempts_and_unfinished_steps_are_told(trail: DatabaseTrail) -> None:
     assert [child.outcomes for child in interrupted.children] == [(), ()]
 
 
-def test_a_failed_visit_to_a_sink_has_no_artifacts(told: LandscapeDB, run: ToldRun) -> None:
+def test_a_failed_visit_to_a_sink_has_no_artifacts(told: LandscapeDB) -> None:
+    run = record_told_run(told, ended=False)
     recorder = LandscapeRecorder(told)
     state = recorder.begin_node_state(run.tokens["waiting"], "output", 2, {})
     recorder.complete_node_state(state.state_id, "failed")
@@ -307,7 +308,7 @@ def test_a_failed_visit_to_a_sink_has_no_artifacts(told: LandscapeDB, run: ToldR
 
 def test_the_number_of_statements_does_not_depend_on_the_number_of_tokens(landscape: LandscapeDB) -> None:
     recorder = LandscapeRecorder(landscape)
-    record_told_run(landscape)
+    record_told_run(landscape, ended=False)
     for index, count in ((ROWS, 2), (ROWS + 1, 40)):
         row = recorder.create_row("told", "source", index, {})
         parent = recorder.create_token(row.row_id)
