@@ -1,5 +1,6 @@
 """Runs that stop anywhere and are resumed end like runs that were never disturbed."""
 
+import fcntl
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -73,9 +74,25 @@ class Killer:
     def __init__(self, patch: pytest.MonkeyPatch, after: int, *, before: bool) -> None:
         self._left = after
         self._before = before
+        self._staged: list[StagedFile] = []
+        for name in ("open", "reopen"):
+            patch.setattr(StagedFile, name, self._noting(getattr(StagedFile, name)))
         for owner, name in MOMENTS:
             patch.setattr(owner, name, self._deadly(getattr(owner, name)))
         patch.setattr(Orchestrator, "_record_stop", lambda *_: None)
+
+    def end_locks(self) -> None:
+        """Give back the locks on staging files, as a process does that ends."""
+        for each in self._staged:
+            if each._file is not None and not each._file.closed:
+                fcntl.flock(each._file, fcntl.LOCK_UN)
+
+    def _noting(self, method: Callable[..., None]) -> Callable[..., None]:
+        def wrapped(staged: StagedFile, *arguments: object) -> None:
+            self._staged.append(staged)
+            method(staged, *arguments)
+
+        return wrapped
 
     def _deadly(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*arguments: object) -> object:
@@ -107,10 +124,11 @@ def run_with_kills(directory: Path, chosen: Settings, kills: list[tuple[int, boo
 
     for after, before in kills:
         with pytest.MonkeyPatch.context() as patch:
-            Killer(patch, after, before=before)
+            killer = Killer(patch, after, before=before)
             try:
                 attempt()
             except Killed:
+                killer.end_locks()
                 if newest(directory) is None and runs_of(directory):
                     return  # after its end
                 continue
@@ -121,9 +139,10 @@ def run_with_kills(directory: Path, chosen: Settings, kills: list[tuple[int, boo
 def killed_run(pipeline: Pipeline, directory: Path, after: int) -> str:
     """The id of a new run that is killed."""
     with pytest.MonkeyPatch.context() as patch:
-        Killer(patch, after, before=True)
+        killer = Killer(patch, after, before=True)
         with pytest.raises(Killed):
             work(pipeline, lambda each: each.run())
+        killer.end_locks()
     run_id = newest(directory)
     assert run_id is not None
     return run_id
@@ -329,9 +348,10 @@ def test_settings_with_other_secrets_are_gone_on_with(
     url = make_url(database_url)
     first = with_secrets(tmp_path, url, rows_database, "the first password")
     with LandscapeDB.from_url(first.settings.landscape.url) as db, pytest.MonkeyPatch.context() as patch:
-        Killer(patch, 7, before=True)
+        killer = Killer(patch, 7, before=True)
         with pytest.raises(Killed):
             orchestrator(db, first, "the first key, long enough").run()
+        killer.end_locks()
     second = with_secrets(tmp_path, url, rows_database, "another password")
     with LandscapeDB.from_url(second.settings.landscape.url) as db:
         (run,) = LandscapeRecorder(db).list_runs()
@@ -394,9 +414,10 @@ def test_rows_that_come_at_the_very_end_are_not_lost_when_the_run_stops_again(
         run_id = killed_run(build(tmp_path, chosen), tmp_path, 1_000)
     with monkeypatch.context() as patch:
         patch.setattr(SinkSet, "publish", raise_killed)
-        Killer(patch, 1_000, before=True)
+        killer = Killer(patch, 1_000, before=True)
         with pytest.raises(Killed):
             work(build(tmp_path, chosen), lambda each: each.resume(run_id))
+        killer.end_locks()
     result = work(build(tmp_path, chosen), lambda each: each.resume(run_id))
     assert_sound(trail(tmp_path), status="completed", resumed=True)
     assert result.rows_by_sink == {"rest": 3, "x": 6}
