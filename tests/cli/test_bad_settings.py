@@ -124,5 +124,6 @@ def test_the_settings_that_the_table_spoils_are_good(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("settings.yaml").write_text(GOOD)
+    Path("in.csv").touch()
     assert main(["validate", "-s", "settings.yaml"]) == 0
     assert capsys.readouterr().err == "settings.yaml: valid\n"

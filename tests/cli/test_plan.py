@@ -88,6 +88,7 @@ flowchart TD
 def _in_a_directory_with_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("settings.yaml").write_text(SETTINGS)
+    Path("in.jsonl").touch()
 
 
 def test_the_plan_names_every_part_and_every_way(capsys: pytest.CaptureFixture[str]) -> None:

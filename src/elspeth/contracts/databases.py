@@ -7,9 +7,10 @@ import warnings
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import NoSuchModuleError, SAWarning, SQLAlchemyError
 
+from elspeth.contracts.extras import missing_package
 from elspeth.contracts.urls import database_url_problem, hide_secrets_of, mask_database_url
 
-__all__ = ["parse_database_url", "shown_database"]
+__all__ = ["driver_problem", "parse_database_url", "shown_database"]
 
 
 def parse_database_url(text: str) -> URL:
@@ -26,6 +27,18 @@ def parse_database_url(text: str) -> URL:
     if problem is not None:
         raise ValueError(hide_secrets_of(text, problem))
     return url
+
+
+def driver_problem(url: URL) -> str | None:
+    """Return what must be installed to reach a database, None if nothing is missing."""
+    try:
+        url.get_dialect().import_dbapi()
+    except NoSuchModuleError:
+        return f"there is no driver {url.drivername!r}"
+    except ImportError as error:
+        module = (error.name or url.get_driver_name()).partition(".")[0]
+        return missing_package(module, "postgres") if module == "psycopg" else f"needs {module}: {error}"
+    return None
 
 
 def shown_database(url: URL) -> str:

@@ -105,6 +105,9 @@ class Source(Plugin):
 
     options: SourceOptions
 
+    def check(self) -> None:
+        """Look, before a run, whether what will be read is there; PluginError if it is not. Reads no row."""
+
     @abstractmethod
     def read(self) -> Iterator[Row | InvalidRow]:
         """Every row in order; PluginError when the source as a whole cannot be read on."""

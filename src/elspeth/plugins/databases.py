@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 from sqlalchemy import URL
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from elspeth.contracts.databases import parse_database_url
+from elspeth.contracts.databases import driver_problem, parse_database_url
 from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.urls import hide_secrets_of
 from elspeth.outputs.directories import make_directory
@@ -18,7 +18,9 @@ __all__ = ["DatabaseUrl", "database_exists", "database_reason", "make_room"]
 
 
 def _readable(url: str) -> str:
-    parse_database_url(url)
+    problem = driver_problem(parse_database_url(url))
+    if problem is not None:
+        raise ValueError(problem)
     return url
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from types import ModuleType
 
+from elspeth.contracts.extras import missing_package
 from elspeth.contracts.plugins import PluginError
 
-__all__ = ["require_llm", "require_pyarrow"]
+__all__ = ["find_pyarrow", "require_llm", "require_pyarrow"]
 
 
 def require_llm(plugin: str) -> None:
@@ -16,6 +17,13 @@ def require_llm(plugin: str) -> None:
         import jinja2  # noqa: F401, PLC0415
     except ImportError as error:
         raise PluginError(f"plugin {plugin!r} needs httpx and jinja2: pip install 'elspeth[llm]'") from error
+
+
+def find_pyarrow() -> None:
+    """Raise ValueError, for the check of settings, if pyarrow is not installed."""
+    problem = missing_package("pyarrow", "parquet")
+    if problem is not None:
+        raise ValueError(problem)
 
 
 def require_pyarrow(plugin: str) -> tuple[ModuleType, ModuleType]:

@@ -283,6 +283,6 @@ def test_what_is_no_usable_url_is_refused(url: str, shown_url: str, problem: str
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     assert refusal("postgresql://user:secret@host/audit") == (
-        "audit database postgresql://user:***@host/audit needs a driver:"
-        " import of psycopg halted; None in sys.modules. Install elspeth[postgres]."
+        "audit database postgresql://user:***@host/audit needs psycopg, which is not installed:"
+        " pip install 'elspeth[postgres]'"
     )

@@ -33,6 +33,7 @@ def run(
 
     pipeline, keys = prepare(settings, no_dotenv=no_dotenv)
     if execute:
+        pipeline.source.check()
         raise typer.Exit(execute_pipeline(pipeline, keys, settings, lambda work: work.run(), json=json))
     _show_plan(pipeline, json=json)
     if not dry_run:

@@ -15,7 +15,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 
-from elspeth.contracts.databases import parse_database_url, shown_database
+from elspeth.contracts.databases import driver_problem, parse_database_url, shown_database
 from elspeth.contracts.urls import hide_secrets_of, mask_database_url
 from elspeth.core.landscape.errors import LandscapeError
 from elspeth.outputs.directories import make_directory
@@ -124,11 +124,10 @@ def parsed_url(url: str) -> URL:
         problem = f"{parsed.drivername} is not supported"
         message = f"audit database URL {shown(parsed)!r} is not usable: {problem}. {_EXPECTED_URL}"
         raise LandscapeError(message)
-    try:
-        parsed.get_dialect().import_dbapi()
-    except ImportError as error:
-        message = f"audit database {shown(parsed)} needs a driver: {error}. Install elspeth[postgres]."
-        raise LandscapeError(message) from error
+    missing = driver_problem(parsed)
+    if missing is not None:
+        message = f"audit database {shown(parsed)} {missing}"
+        raise LandscapeError(message)
     return parsed
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import ValidationError
 
 from elspeth.contracts.expressions import ExpressionError, compile_expression
+from elspeth.contracts.extras import missing_package
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.contracts.routing import CONTINUE, DISCARD, FORK
 from elspeth.contracts.urls import without_credentials
@@ -169,6 +170,8 @@ def _landscape_problems(parts: Parts) -> Iterator[Problem]:
     if scheme not in backends:
         message = f"expected a URL that begins with {' or '.join(map(repr, backends))}, got {scheme!r}"
         yield Problem(location=("landscape", "url"), message=message)
+    elif landscape.enabled and scheme == "postgresql" and (missing := missing_package("psycopg", "postgres")):
+        yield Problem(location=("landscape", "url"), message=missing)
     if not export.enabled:
         return
     location: Location = ("landscape", "export", "sink")

@@ -6,13 +6,15 @@ import io
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+from pydantic import model_validator
 
 from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import JsonObject, Row, RowRejectedError, StagedOutput
 from elspeth.plugins.base import Sink
 from elspeth.plugins.coercion import RowValidator
-from elspeth.plugins.extras import require_pyarrow
+from elspeth.plugins.extras import find_pyarrow, require_pyarrow
 from elspeth.plugins.files import StagedFile
 from elspeth.plugins.shape import ColumnType, shape_of
 from elspeth.plugins.sinks.file import FileSinkOptions, json_text
@@ -21,9 +23,18 @@ from elspeth.plugins.spool import RowSpool
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["ParquetSink"]
+__all__ = ["ParquetSink", "ParquetSinkOptions"]
 
 _GROUP_ROWS = 10_000
+
+
+class ParquetSinkOptions(FileSinkOptions):
+    """Options of the Parquet sink."""
+
+    @model_validator(mode="after")
+    def _pyarrow_is_installed(self) -> Self:
+        find_pyarrow()
+        return self
 
 
 class ParquetSink(Sink):
@@ -35,9 +46,9 @@ class ParquetSink(Sink):
 
     name = "parquet"
     plugin_version = "1.0.0"
-    options_model = FileSinkOptions
+    options_model = ParquetSinkOptions
 
-    def __init__(self, options: FileSinkOptions) -> None:
+    def __init__(self, options: ParquetSinkOptions) -> None:
         super().__init__(options)
         self._validator = RowValidator(options.schema_config)
         self._fields = options.schema_config.fields or ()

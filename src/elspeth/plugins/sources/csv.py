@@ -49,6 +49,10 @@ class CsvSource(Source):
         self._max_record_lines = options.max_record_lines
         self._validator = RowValidator(options.schema_config)
 
+    def check(self) -> None:
+        """Look whether the file is there."""
+        self._file.check()
+
     def read(self) -> Iterator[Row | InvalidRow]:
         """Every row in order; PluginError names the file, and the line where there is one."""
         csv.field_size_limit(MAX_CHARACTERS)

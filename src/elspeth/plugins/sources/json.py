@@ -43,6 +43,10 @@ class JsonlSource(Source):
         self._file = TextFile(Path(options.path))
         self._validator = RowValidator(options.schema_config)
 
+    def check(self) -> None:
+        """Look whether the file is there."""
+        self._file.check()
+
     def read(self) -> Iterator[Row | InvalidRow]:
         """Every row in order; PluginError names the file, and the place in it where there is one."""
         with self._file.opened(newline="\n") as file:

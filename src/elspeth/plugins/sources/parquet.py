@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
 
 from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import InvalidRow, PluginError, Row
 from elspeth.plugins.base import FilePath, Source, SourceOptions
 from elspeth.plugins.coercion import RowValidator
-from elspeth.plugins.extras import require_pyarrow
+from elspeth.plugins.extras import find_pyarrow, require_pyarrow
+from elspeth.plugins.sources.text_file import check_file
 from elspeth.plugins.values import foreign_row
 
 __all__ = ["ParquetSource", "ParquetSourceOptions"]
@@ -21,6 +25,11 @@ class ParquetSourceOptions(SourceOptions):
     """Options of the Parquet source."""
 
     path: FilePath
+
+    @model_validator(mode="after")
+    def _pyarrow_is_installed(self) -> Self:
+        find_pyarrow()
+        return self
 
 
 class ParquetSource(Source):
@@ -39,6 +48,10 @@ class ParquetSource(Source):
         self._validator = RowValidator(options.schema_config)
         self._read_rows = 0
         self._rows = 0
+
+    def check(self) -> None:
+        """Look whether the file is there."""
+        check_file(self._path)
 
     def read(self) -> Iterator[Row | InvalidRow]:
         """Every row in order; PluginError names the file."""

@@ -43,6 +43,11 @@ class SqlSource(Source):
         self._query = options.query
         self._validator = RowValidator(options.schema_config)
 
+    def check(self) -> None:
+        """Look whether the file of a SQLite database is there; others are not asked."""
+        if not database_exists(self._url):
+            raise PluginError(f"database {shown_database(self._url)} does not exist")
+
     def read(self) -> Iterator[Row | InvalidRow]:
         """Every row in the order of the query; PluginError names the database, never its password."""
         shown = shown_database(self._url)

@@ -11,7 +11,7 @@ from typing import TextIO, cast
 
 from elspeth.contracts.plugins import PluginError
 
-__all__ = ["TextFile"]
+__all__ = ["TextFile", "check_file"]
 
 _BEGINNINGS: Mapping[bytes, str] = {
     b"\xff\xfe": "UTF-16",
@@ -32,6 +32,10 @@ class TextFile:
         self.path = path
         self._file: TextIO | None = None
         self._size = 0
+
+    def check(self) -> None:
+        """Look whether the file is there."""
+        check_file(self.path)
 
     @contextmanager
     def opened(self, *, newline: str) -> Iterator[TextIO]:
@@ -57,3 +61,12 @@ class TextFile:
         for beginning, form in _BEGINNINGS.items():
             if begins.startswith(beginning):
                 raise PluginError(f"{self.path} begins like {form}: expected text in UTF-8")
+
+
+def check_file(path: Path) -> None:
+    """Raise PluginError for a file that cannot be opened to be read. A pipe is not opened: that would wait."""
+    try:
+        if not path.is_fifo():
+            path.open("rb").close()
+    except OSError as error:
+        raise PluginError(f"{path} cannot be read: {error.strerror}") from error

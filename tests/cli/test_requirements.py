@@ -1,0 +1,102 @@
+"""What a run needs and does not find: told by `validate`, and by `run` before anything is made."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from elspeth.cli import main
+
+Captured = pytest.CaptureFixture[str]
+
+PARQUET = "needs pyarrow, which is not installed: pip install 'elspeth[parquet]'"
+POSTGRES = "needs psycopg, which is not installed: pip install 'elspeth[postgres]'"
+MISSING = "cannot be read: No such file or directory"
+
+
+@pytest.fixture(autouse=True)
+def directory(own_directory: Path) -> Path:
+    return own_directory
+
+
+def given(source: str = "csv", sink: str = "csv", landscape: str = "sqlite:///runs/audit.db", **options: str) -> str:
+    """A settings file with a source that reads `in`, and a sink."""
+    database = {"url": "postgresql+psycopg://u@h/d", "table": "t"}
+    settings: dict[str, Any] = {
+        "datasource": {"plugin": source, "options": options or {"path": "in"}},
+        "sinks": {"out": {"plugin": sink, "options": database if sink == "database" else {"path": "out/out"}}},
+        "output_sink": "out",
+        "landscape": {"url": landscape},
+    }
+    Path("settings.yaml").write_text(yaml.safe_dump(settings))
+    return "settings.yaml"
+
+
+def refused(capsys: Captured, settings: str) -> list[str]:
+    """The problems that `validate` reports; `run` must report the same, and make nothing."""
+    assert main(["validate", "-s", settings]) == 2
+    said = capsys.readouterr()
+    assert main(["run", "-s", settings, "-x"]) == 2
+    assert capsys.readouterr() == said == ("", said.err)
+    assert sorted(path.name for path in Path().iterdir()) == ["settings.yaml"]
+    return [line.strip() for line in said.err.splitlines()[1:]]
+
+
+def test_every_missing_package_is_a_problem_of_the_settings(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("pyarrow", "psycopg"):
+        monkeypatch.setitem(sys.modules, module, None)
+    url = "postgresql+psycopg://u@h/d"
+    assert refused(capsys, given("parquet", "parquet", url)) == [
+        f"datasource.options: {PARQUET}",
+        f"sinks.out.options: {PARQUET}",
+        f"landscape.url: {POSTGRES}",
+    ]
+    assert refused(capsys, given("sql", "database", url=url, query="SELECT 1")) == [
+        f"datasource.options.url: {POSTGRES}",
+        f"sinks.out.options.url: {POSTGRES}",
+    ]
+
+
+def test_a_driver_that_nobody_knows_is_a_problem_of_the_settings(capsys: Captured) -> None:
+    settings = given("sql", url="mariadb+pigeon://u@h/d", query="SELECT 1")
+    assert refused(capsys, settings) == ["datasource.options.url: there is no driver 'mariadb+pigeon'"]
+
+
+SOURCES: list[tuple[str, dict[str, str], str]] = [
+    ("csv", {}, f"in {MISSING}"),
+    ("json", {}, f"in {MISSING}"),
+    ("jsonl", {}, f"in {MISSING}"),
+    ("parquet", {}, f"in {MISSING}"),
+    ("sql", {"url": "sqlite:///in", "query": "SELECT 1"}, "database sqlite:///in does not exist"),
+]
+
+
+@pytest.mark.parametrize(("plugin", "options", "problem"), SOURCES)
+def test_an_input_that_is_not_there_yet_is_a_warning_and_stops_a_run_before_anything_is_made(
+    capsys: Captured, plugin: str, options: dict[str, str], problem: str
+) -> None:
+    settings = given(plugin, **options)
+    assert main(["validate", "-s", settings]) == 0
+    assert capsys.readouterr().err == f"warning: {problem}\nsettings.yaml: valid\n"
+    assert main(["run", "-s", settings, "-x"]) == 1
+    assert capsys.readouterr() == ("", f"error: {problem}\n")
+    assert sorted(path.name for path in Path().iterdir()) == ["settings.yaml"]
+
+
+@pytest.mark.parametrize("plugin", ["csv", "json", "jsonl", "parquet"])
+def test_an_input_that_is_no_file_is_a_warning(capsys: Captured, plugin: str) -> None:
+    Path("in").mkdir()
+    assert main(["validate", "-s", given(plugin)]) == 0
+    assert capsys.readouterr().err == "warning: in cannot be read: Is a directory\nsettings.yaml: valid\n"
+
+
+def test_an_input_that_is_there_is_no_reason_to_warn(capsys: Captured) -> None:
+    Path("in").write_text("a\n1\n")
+    assert main(["validate", "-s", given()]) == 0
+    assert capsys.readouterr().err == "settings.yaml: valid\n"
+    assert main(["validate", "-s", given("null", path="x")]) == 2  # it has no path
+    assert main(["run", "-s", given(), "-x"]) == 0
