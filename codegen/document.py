@@ -20,6 +20,8 @@ def table_cell(text: str) -> str:
 def lifecycle(table: Table) -> str:
     """When the record may change."""
     stages = table.lifecycle
+    if stages.is_transient:
+        return "comes and goes"
     open_until = f"open until `{stages.status}` is final" if stages.status else "immutable"
     return f"{open_until}; later only {code_list(stages.afterwards)}" if stages.afterwards else open_until
 

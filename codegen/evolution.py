@@ -22,7 +22,7 @@ def faults_between(old: Snapshot, new: Snapshot, classes: Mapping[str, str]) -> 
     for table in new.tables:
         source = sources[table.name]
         if source is not None:
-            yield from _faults(source, table, classes.get(table.name, table.name))
+            yield from _faults(source, table, classes.get(table.name, table.name), is_known=old.has_exports)
 
 
 def _dropped_tables(
@@ -51,7 +51,7 @@ def _rename_problem(source: str, before: Collection[str], kept: Collection[str])
     return f"renamed_from: {source} is still there, so its values would be there twice" if source in kept else None
 
 
-def _faults(source: TableSnapshot, table: TableSnapshot, name: str) -> Iterator[Fault]:
+def _faults(source: TableSnapshot, table: TableSnapshot, name: str, *, is_known: bool) -> Iterator[Fault]:
     old = {column.name: column for column in source.columns}
     kept = {column.name for column in table.columns if column.renamed_from is None}
     used = {origin.name for column in table.columns if (origin := origin_of(column, source)) is not None}
@@ -68,7 +68,7 @@ def _faults(source: TableSnapshot, table: TableSnapshot, name: str) -> Iterator[
             message = "is required, but rows of older databases may have no value: give a backfill"
             yield Fault(element=name, member=column.name, message=message)
         if origin is not None and column.backfill is None:
-            for message in _narrower(origin, column, is_known=source.record_type is not None):
+            for message in _narrower(origin, column, is_known=is_known):
                 yield Fault(element=name, member=column.name, message=message)
 
 

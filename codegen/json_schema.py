@@ -23,7 +23,7 @@ def export_schema(model: Model, *, comment: str) -> Json:
     """The schema of one exported record; which of `$defs` applies is told by `record_type` (and a discriminator)."""
     definitions: dict[str, Json] = {enum.name: _enum(enum) for enum in model.enums}
     records: list[Json] = []
-    for table in model.tables:
+    for table in model.records:
         shapes: list[Variant | None] = [*table.variants] or [None]
         for variant in shapes:
             name = table.class_name if variant is None else variant.class_name
@@ -107,7 +107,7 @@ def _value(column: Column) -> dict[str, Json]:
 
 
 def _manifest(model: Model) -> Json:
-    run = model.tables[0]
+    run = model.records[0]
     status = _value(run.column(run.lifecycle.status)) if run.lifecycle.status else {"type": "string"}
     properties: dict[str, Json] = {
         "record_type": {"const": "manifest"},

@@ -14,7 +14,7 @@ from linkml_runtime.linkml_model.meta import (
 )
 from linkml_runtime.utils.schemaview import SchemaView
 
-from codegen import constraints
+from codegen import constraints, vocabulary
 from codegen.errors import Problem, SchemaError, Where
 from codegen.files import read_files
 from codegen.idioms import faults_of_file
@@ -109,6 +109,7 @@ class _Loader:
             name=table,
             class_name=str(cls.name),
             record_type=str(attribute.singular_name),
+            is_bookkeeping=annotations.get("bookkeeping") is True,
             title=one_line(attribute.description),
             description=one_line(cls.description),
             columns=columns,
@@ -250,6 +251,7 @@ def _lifecycle(annotations: Mapping[str, object]) -> Lifecycle:
         status=str(status) if status is not None else None,
         while_open=_names(stages.get("while_open")),
         afterwards=_names(stages.get("afterwards")),
+        is_transient=value == vocabulary.TRANSIENT,
     )
 
 

@@ -135,21 +135,27 @@ class Variant:
 class Lifecycle:
     """Which columns may change after insert: while `status` is not final, and afterwards.
 
-    Without a status column only `afterwards` may ever change; with neither, the record is immutable.
+    Without a status column only `afterwards` may ever change; with neither, the record is immutable. Rows of a table
+    that `is_transient` come and go.
     """
 
     status: str | None
     while_open: tuple[str, ...]
     afterwards: tuple[str, ...]
+    is_transient: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """One table and the record type that it exports."""
+    """One table, and what one of its rows is called: the record type that it exports.
+
+    A bookkeeping table stands beside the records, and is not exported.
+    """
 
     name: str
     class_name: str
     record_type: str
+    is_bookkeeping: bool
     title: str
     description: str
     columns: tuple[Column, ...]
@@ -184,3 +190,13 @@ class Model:
     description: str
     tables: tuple[Table, ...]
     enums: tuple[EnumType, ...]
+
+    @property
+    def records(self) -> tuple[Table, ...]:
+        """The tables that hold records, in export order."""
+        return tuple(table for table in self.tables if not table.is_bookkeeping)
+
+    @property
+    def bookkeeping(self) -> tuple[Table, ...]:
+        """The tables beside them."""
+        return tuple(table for table in self.tables if table.is_bookkeeping)

@@ -131,7 +131,7 @@ def _export_schema(model: Model, source: Source) -> str:
 
 def _shapes(model: Model) -> list[_Shape]:
     shapes = []
-    for table in model.tables:
+    for table in model.records:
         nullable = frozenset(column.name for column in table.columns if column.nullable)
         if not table.variants:
             shapes.append(
@@ -158,7 +158,7 @@ def _shapes(model: Model) -> list[_Shape]:
 
 
 def _public_names(model: Model) -> list[str]:
-    unions = [table.class_name for table in model.tables if table.variants]
+    unions = [table.class_name for table in model.records if table.variants]
     classes = [shape.class_name for shape in _shapes(model)]
     return sorted([*unions, *classes, *(enum.name for enum in model.enums), "AuditRecord"])
 

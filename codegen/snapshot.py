@@ -23,10 +23,14 @@ def snapshot_of(model: Model) -> Snapshot:
     return Snapshot(epoch=model.epoch, tables=tuple(_table(table, model.epoch) for table in model.tables))
 
 
-def physical_type(column: Column) -> str:
-    """Return the column's type in the snapshots' words."""
+def physical_type(column: Column, *, is_ordered: bool = True) -> str:
+    """Return the column's type in the snapshots' words.
+
+    Text is compared by code point if it `is_ordered`, as the server does otherwise: in bookkeeping no order matters.
+    """
     if column.kind in (Kind.TEXT, Kind.JSON):
-        return f"string({column.max_length})" if column.max_length else "string"
+        bounded, unbounded = ("string", "string") if is_ordered else ("varchar", "text")
+        return f"{bounded}({column.max_length})" if column.max_length else unbounded
     return {
         Kind.INTEGER: "bigint",
         Kind.REAL: "double",
@@ -38,8 +42,8 @@ def physical_type(column: Column) -> str:
 def _table(table: Table, epoch: int) -> TableSnapshot:
     return TableSnapshot(
         name=table.name,
-        record_type=table.record_type,
-        columns=tuple(_column(column, epoch) for column in table.columns),
+        record_type=None if table.is_bookkeeping else table.record_type,
+        columns=tuple(_column(table, column, epoch) for column in table.columns),
         primary_key=KeySnapshot(name=f"pk_{table.name}", columns=table.primary_key),
         foreign_keys=tuple(
             ReferenceSnapshot(name=key.name, columns=key.columns, table=key.table, target_columns=key.target_columns)
@@ -51,16 +55,16 @@ def _table(table: Table, epoch: int) -> TableSnapshot:
             IndexSnapshot(name=index.name, columns=index.columns, unique=index.unique, where=index.where)
             for index in table.indexes
         ),
-        lifecycle=_lifecycle(table, table.lifecycle),
-        export_order=table.export_order,
+        lifecycle=None if table.lifecycle.is_transient else _lifecycle(table, table.lifecycle),
+        export_order=() if table.is_bookkeeping else table.export_order,
         renamed_from=table.renamed_from if table.since == epoch else None,
     )
 
 
-def _column(column: Column, epoch: int) -> ColumnSnapshot:
+def _column(table: Table, column: Column, epoch: int) -> ColumnSnapshot:
     return ColumnSnapshot(
         name=column.name,
-        type=physical_type(column),
+        type=physical_type(column, is_ordered=not table.is_bookkeeping),
         nullable=column.nullable,
         kind=column.kind,
         values=tuple(value.text for value in column.enum.values) if column.enum is not None else (),

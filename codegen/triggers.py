@@ -8,12 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from elspeth.schema.snapshots import LifecycleSnapshot, Snapshot, TableSnapshot
+from elspeth.schema.snapshots import Snapshot, TableSnapshot
 
-__all__ = ["BOOKKEEPING", "Guards", "postgresql_guards", "sqlite_guards"]
-
-BOOKKEEPING = ("run_secrets", "schema_migrations", "seal_leaves", "seals")
-"""The tables that a database keeps beside the records: its own history, secrets and seals. They never change."""
+__all__ = ["Guards", "postgresql_guards", "sqlite_guards"]
 
 _CANNOT_BE_DELETED = "a record cannot be deleted"
 
@@ -87,11 +84,7 @@ def _refuse(message: str) -> str:
 
 
 def _guarded(snapshot: Snapshot) -> list[TableSnapshot]:
-    immutable = LifecycleSnapshot(status=None, final=(), while_open=(), afterwards=())
-    return [
-        *(table for table in snapshot.tables if table.lifecycle is not None),
-        *(TableSnapshot(name=name, columns=(), lifecycle=immutable) for name in BOOKKEEPING),
-    ]
+    return [table for table in snapshot.tables if table.lifecycle is not None]
 
 
 def _forbidden(table: TableSnapshot, differs: str) -> str | None:

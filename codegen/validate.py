@@ -83,7 +83,7 @@ def _name_faults(table: Table) -> Iterator[Fault]:
     for column in table.columns:
         if not _usable(column.name):
             yield _fault(table, column.name, "is not usable as a name in Python")
-        elif column.name in _RESERVED_COLUMNS:
+        elif column.name in _RESERVED_COLUMNS and not table.is_bookkeeping:
             yield _fault(table, column.name, "is a key that an export adds to each record, so no column has this name")
 
 
@@ -125,7 +125,7 @@ def _key_faults(table: Table) -> Iterator[Fault]:
     if not table.primary_key:
         yield _fault(table, None, "unique_keys: has no primary_key")
         return
-    if table.primary_key[0] != "run_id":
+    if table.primary_key[0] != "run_id" and not table.is_bookkeeping:
         yield _fault(table, None, f"the primary key must begin with run_id, got {', '.join(table.primary_key)}")
     for name in table.primary_key:
         if table.column(name).nullable:
@@ -174,6 +174,8 @@ def _constraint_faults(table: Table) -> Iterator[Fault]:
 
 def _lifecycle_faults(table: Table) -> Iterator[Fault]:
     lifecycle = table.lifecycle
+    if lifecycle.is_transient and not table.is_bookkeeping:
+        yield _fault(table, None, "lifecycle: records stay, only the rows of a bookkeeping table can be transient")
     for name in table.primary_key:
         if name in (*lifecycle.while_open, *lifecycle.afterwards):
             yield _fault(table, name, "lifecycle: a column of the primary key never changes")
@@ -239,6 +241,8 @@ def _foreign_key_faults(table: Table, earlier: dict[str, Table]) -> Iterator[Fau
         target = earlier.get(key.table)
         if target is None:
             yield _fault(table, columns, f"foreign key to {key.table}: that table is created later")
+        elif target.is_bookkeeping and not table.is_bookkeeping:
+            yield _fault(table, columns, f"foreign key to {key.table}: that table is no record, and not exported")
         elif len(key.columns) != len(key.target_columns):
             expected = ", ".join(key.target_columns)
             message = f"foreign key to {key.table}: expected one column for each of {expected}, got {len(key.columns)}"

@@ -14,7 +14,11 @@ from codegen.errors import suggestion
 from codegen.model import Kind
 from codegen.shapes import Complaint
 
-__all__ = ["TERMS", "Target", "Term", "check_annotations"]
+__all__ = ["TERMS", "TRANSIENT", "Target", "Term", "check_annotations"]
+
+
+TRANSIENT = "transient"
+"""The lifecycle of rows that come and go."""
 
 
 class Target(StrEnum):
@@ -36,11 +40,12 @@ class Term:
 
 
 def _lifecycle(value: object) -> str | None:
-    if value == "immutable":
+    if value in ("immutable", TRANSIENT):
         return None
     stages = shapes.mapping({}, {"status": shapes.text, "while_open": shapes.names, "afterwards": shapes.names})(value)
     if stages is not None or not isinstance(value, dict) or not value:
-        return f"expected 'immutable' or a mapping of status, while_open, afterwards: {stages or 'got nothing'}"
+        expected = "'immutable', 'transient' or a mapping of status, while_open, afterwards"
+        return f"expected {expected}: {stages or 'got nothing'}"
     return None if ("status" in value) == ("while_open" in value) else "status and while_open go together"
 
 
@@ -61,8 +66,13 @@ TERMS: Mapping[str, Term] = {
     ),
     "lifecycle": Term(
         targets=frozenset({Target.CLASS}),
-        meaning="`immutable`, or the columns that may change while the status is not final and afterwards.",
+        meaning="`immutable`, `transient`, or the columns that may change until the status is final, and afterwards.",
         complaint=_lifecycle,
+    ),
+    "bookkeeping": Term(
+        targets=frozenset({Target.CLASS}),
+        meaning="The table stands beside the records: it has no record type and is not exported.",
+        complaint=shapes.flag,
     ),
     "export_order": Term(
         targets=frozenset({Target.CLASS}),

@@ -107,6 +107,19 @@ def test_modules_and_functions_are_small(path: Path) -> None:
     assert [each for each in [module] if each[1] > MODULE_LINES] == []
 
 
+MAY_MAKE_TABLES = {"src/elspeth/core/landscape/migration/epoch_tables.py"}
+"""It makes the tables of past epochs, from their snapshots."""
+
+
+@pytest.mark.parametrize("path", sorted((SOURCES / "core").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_tables_of_the_audit_database_are_generated(path: Path) -> None:
+    imported = {name.rpartition(".")[2] for name in imported_modules(path, "") if name.startswith("sqlalchemy.")}
+    nodes = ast.walk(ast.parse(path.read_text()))
+    called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    makes_tables = "Table" in imported & called
+    assert makes_tables == (path.relative_to(ROOT).as_posix() in MAY_MAKE_TABLES)
+
+
 @pytest.fixture(scope="module")
 def project_files() -> list[str]:
     """Paths of all files that belong to the project, committed yet or not."""

@@ -31,12 +31,17 @@ __all__ = [
     "calls_table",
     "checkpoints_table",
     "edges_table",
+    "held_items_table",
     "node_states_table",
     "nodes_table",
     "operations_table",
     "routing_events_table",
     "rows_table",
+    "run_secrets_table",
     "runs_table",
+    "schema_migrations_table",
+    "seal_leaves_table",
+    "seals_table",
     "secret_resolutions_table",
     "token_outcomes_table",
     "token_parents_table",
@@ -796,4 +801,58 @@ checkpoints_table = Table(
         "format_version >= 0",
         name="ck_checkpoints_format_version",
     ),
+)
+
+schema_migrations_table = Table(
+    "schema_migrations",
+    metadata,
+    Column("to_epoch", BigInteger, nullable=False),
+    Column("from_epoch", BigInteger, nullable=False),
+    Column("migrated_at", DateTime(timezone=True), nullable=False),
+    Column("tool", String(64), nullable=False),
+    Column("tables_json", Text, nullable=False),
+    PrimaryKeyConstraint("to_epoch", name="pk_schema_migrations"),
+)
+
+run_secrets_table = Table(
+    "run_secrets",
+    metadata,
+    Column("run_id", String(64), nullable=False),
+    Column("secret", String(64), nullable=False),
+    PrimaryKeyConstraint("run_id", name="pk_run_secrets"),
+)
+
+seals_table = Table(
+    "seals",
+    metadata,
+    Column("run_id", String(64), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("root", String(64), nullable=False),
+    Column("record_count", BigInteger, nullable=False),
+    Column("counts_json", Text, nullable=False),
+    Column("scope_json", Text, nullable=False),
+    Column("envelope_json", Text, nullable=True),
+    Column("sealed_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("run_id", name="pk_seals"),
+)
+
+seal_leaves_table = Table(
+    "seal_leaves",
+    metadata,
+    Column("run_id", String(64), nullable=False),
+    Column("record_type", String(32), nullable=False),
+    Column("part", BigInteger, nullable=False),
+    Column("leaves", Text, nullable=False),
+    PrimaryKeyConstraint("run_id", "record_type", "part", name="pk_seal_leaves"),
+)
+
+held_items_table = Table(
+    "held_items",
+    metadata,
+    Column("run_id", String(64), nullable=False),
+    Column("node_id", String(64), nullable=False),
+    Column("item", String(64), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("state_json", Text, nullable=False),
+    PrimaryKeyConstraint("run_id", "node_id", "item", name="pk_held_items"),
 )

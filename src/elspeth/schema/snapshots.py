@@ -122,8 +122,8 @@ class LifecycleSnapshot:
 class TableSnapshot:
     """A table, and the record type that exports have of it.
 
-    `record_type` is None where exports have none: in epochs 1 to 4, which had no export of this kind. `export_order`
-    names the columns that order its records. `lifecycle` is None where no trigger guards the table.
+    `record_type` is None where exports have none: for bookkeeping tables, and in epochs 1 to 4, which had no export of
+    this kind. `export_order` names the columns that order its records. `lifecycle` is None where no trigger guards it.
     """
 
     name: str
@@ -145,6 +145,11 @@ class Snapshot:
 
     epoch: int
     tables: tuple[TableSnapshot, ...]
+
+    @property
+    def has_exports(self) -> bool:
+        """Whether there are exports of this epoch; if not, it is not known which values its columns may have."""
+        return any(table.record_type is not None for table in self.tables)
 
 
 def parse(text: str) -> Snapshot:

@@ -13,7 +13,6 @@ from sqlalchemy.engine import make_url
 
 from elspeth.core.landscape import engines
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError, SchemaCompatibilityError
-from elspeth.core.landscape.migration.bookkeeping import bookkeeping_tables
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 from elspeth_schema.tables import metadata, runs_table
@@ -38,7 +37,7 @@ def refusal(url: str, *, create_tables: bool = True) -> str:
 @pytest.mark.smoke
 def test_an_empty_database_gets_the_tables(database_url: str) -> None:
     with LandscapeDB(database_url) as landscape:
-        assert set(inspect(landscape.engine).get_table_names()) == {*metadata.tables, *bookkeeping_tables.tables}
+        assert set(inspect(landscape.engine).get_table_names()) == set(metadata.tables)
 
 
 def test_what_was_recorded_is_there_when_it_is_opened_again(database_url: str) -> None:

@@ -20,6 +20,7 @@ from elspeth.core.landscape.export.signing import ManifestBuilder
 from elspeth.core.landscape.exporter import LandscapeExporter
 from elspeth.core.landscape.importer import import_export, import_into
 from elspeth_schema.contracts import AuditRecord, RunStatus
+from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import metadata
 from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.rich_run import export_to, recorded, rich_run
@@ -41,7 +42,7 @@ def record_counts(db: LandscapeDB) -> dict[str, int]:
     with db.snapshot() as connection:
         counts = {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in metadata.sorted_tables
+            for table in (record_type.table for record_type in RECORD_TYPES.values())
         }
     return {name: count for name, count in counts.items() if count}
 

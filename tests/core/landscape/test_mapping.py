@@ -172,8 +172,12 @@ def test_every_shape_is_tried() -> None:
 # -- nothing is left out ---------------------------------------------------------------------------------------------
 
 
-def test_every_table_has_one_record_type() -> None:
-    assert [record_type.table for record_type in RECORD_TYPES.values()] == list(metadata.tables.values())
+BOOKKEEPING = ["schema_migrations", "run_secrets", "seals", "seal_leaves", "held_items"]
+
+
+def test_every_table_but_those_beside_the_records_has_one_record_type() -> None:
+    tables = [record_type.table.name for record_type in RECORD_TYPES.values()]
+    assert [*tables, *BOOKKEEPING] == list(metadata.tables)
 
 
 @EACH_TYPE

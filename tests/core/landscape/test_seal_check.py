@@ -13,7 +13,6 @@ from sqlalchemy import Connection, delete, update
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.errors import LandscapeError
-from elspeth.core.landscape.migration.bookkeeping import seal_leaves_table, seals_table
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.seal import seal_run, sealed_runs
 from elspeth.core.landscape.seal_check import SealReport, check_seals
@@ -22,6 +21,7 @@ from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, ge
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.records import RECORD_TYPES
+from elspeth_schema.tables import seal_leaves_table, seals_table
 from tests.core.landscape.test_seal import drop_guards
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.rich_run import recorded, rich_run

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -20,11 +20,11 @@ from sqlalchemy import Connection, String, insert, select, type_coerce
 from elspeth.core.canonical import canonical_bytes, timestamp_text
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.errors import LandscapeError
-from elspeth.core.landscape.migration.bookkeeping import run_secrets_table, seal_leaves_table, seals_table
 from elspeth.core.landscape.seal_scope import located, scope_of_today, scope_to_json, sealed_lines
 from elspeth.evidence.errors import KeyFileError
 from elspeth.evidence.merkle import TreeHasher, leaf_hash
 from elspeth_schema import EPOCH
+from elspeth_schema.tables import run_secrets_table, seal_leaves_table, seals_table
 
 if TYPE_CHECKING:
     from elspeth.evidence.keys import Signer
@@ -134,7 +134,7 @@ def sealed_runs(connection: Connection) -> list[Seal]:
     columns = seals_table.c
     # SQLAlchemy would fail on a time that is none.
     times = type_coerce(columns.sealed_at, String).label("sealed_at")
-    others = [column for column in columns if column.name != "sealed_at"]
+    others = [columns[field.name] for field in fields(Seal) if field.name != "sealed_at"]
     statement = select(*others, times).order_by(columns.sealed_at, columns.run_id)
     found = connection.execute(statement).mappings()
     return [Seal(**{**row, "sealed_at": _time_text(row["sealed_at"])}) for row in found]

@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Select, exists, select
 from sqlalchemy.exc import OperationalError
 
 from elspeth.core.landscape.errors import LandscapeError
-from elspeth.core.landscape.migration.bookkeeping import run_secrets_table, seals_table
 from elspeth.core.landscape.seal import SEAL_TYPE, Seal, hint, hints_of, sealed_runs
 from elspeth.core.landscape.seal_scope import Located, located, scope_from_json, sealed_lines
 from elspeth.evidence.errors import EvidenceError
@@ -22,7 +21,7 @@ from elspeth.evidence.merkle import TreeHasher, leaf_hash
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.records import RECORD_TYPES
-from elspeth_schema.tables import runs_table
+from elspeth_schema.tables import run_secrets_table, runs_table, seals_table
 
 if TYPE_CHECKING:
     from elspeth.evidence.keys import PublicKey

@@ -16,13 +16,13 @@ from elspeth.core.landscape.export.bag_form import write_bag_of_run
 from elspeth.core.landscape.export.files import write_export
 from elspeth.core.landscape.export.format import ExportFormat
 from elspeth.core.landscape.exporter import LandscapeExporter, RunNotFoundError
-from elspeth.core.landscape.migration.bookkeeping import run_secrets_table
 from elspeth.core.landscape.store import RecordStore
 from elspeth.evidence.keys import KeyType, generate, load_public_key, load_signer
 from elspeth.evidence.procedure import Verdict
 from elspeth.evidence.verify import verify_bag
 from elspeth.outputs.policy import OutputRefusedError
 from elspeth_schema.contracts import AuditRecord, Run, RunStatus
+from elspeth_schema.tables import run_secrets_table
 from elspeth_strategies import whole_runs
 from tests.fixtures.effort import law
 from tests.fixtures.landscapes import in_memory

@@ -17,11 +17,17 @@ from sqlalchemy.exc import DBAPIError
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.lifecycle import is_open
 from elspeth.core.landscape.mapping import mapper
-from elspeth.core.landscape.migration.bookkeeping import bookkeeping_tables, held_items_table
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, Kind, RecordType
-from elspeth_schema.tables import metadata
+from elspeth_schema.tables import (
+    held_items_table,
+    metadata,
+    run_secrets_table,
+    schema_migrations_table,
+    seal_leaves_table,
+    seals_table,
+)
 from elspeth_strategies import SHAPES, records
 from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.records import record_everything
@@ -29,10 +35,11 @@ from tests.fixtures.records import record_everything
 Row = Mapping[str, object]
 
 EVERY_TYPE = pytest.mark.parametrize("record_type", RECORD_TYPES.values(), ids=RECORD_TYPES)
-LASTING = [table for table in bookkeeping_tables.tables.values() if table is not held_items_table]
-"""What a database keeps beside the records for good: what waits in a run is gone when the run ends."""
+LASTING = (run_secrets_table, schema_migrations_table, seal_leaves_table, seals_table)
+"""What a database keeps beside the records for good."""
 
-EVERY_TABLE = [*metadata.tables.values(), *LASTING]
+EVERY_TABLE = [table for table in metadata.tables.values() if table is not held_items_table]
+"""What waits in a run changes until it ends, and is gone then."""
 
 
 def fill(database: LandscapeDB) -> None:

@@ -34,6 +34,16 @@ CHANGES = {
       checkpoints:
 """,
     },
+    "bookkeeping.yaml": {
+        "  sealed_at:\n": f"""\
+  occasion:
+    description: Why it was sealed. Null in older seals.
+    range: code
+    annotations: {{since: {NEXT}}}
+  sealed_at:
+""",
+        "envelope_json, sealed_at]": "envelope_json, sealed_at, occasion]",
+    },
     "enums.yaml": {"      filesystem:\n": "      telepathy:\n        description: A guess.\n      filesystem:\n"},
     "rows.yaml": {
         "source_data_ref:\n": f"content_ref:\n    annotations: {{since: {NEXT}, renamed_from: source_data_ref}}\n",
@@ -70,7 +80,7 @@ classes:
 """,
     },
 }
-"""A value and a table more, a column renamed, one added, and one added that must have a value."""
+"""A value and a table more, a column renamed, two added, and one added that must have a value."""
 
 IN_THE_NEXT_EPOCH = """
 import sys
@@ -161,6 +171,9 @@ assert reflected(name) == shape
 """
 
 
+MISSING = ("rows.content_ref", "rows.line", "rows.reader", "seals.occasion")
+
+
 @pytest.fixture(scope="module")
 def next_epoch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything generated from the changed schema."""
@@ -188,7 +201,7 @@ def test_a_database_of_today_can_be_migrated_to_the_next_epoch(database_url: str
     fault = "run run is not what was sealed"
     edit = f"{fault}: rows run_id='run' row_id='row-1': is not the record that was sealed here"
     assert result.stdout.splitlines() == [
-        f"older {EPOCH} tables missing: row_notes columns missing: rows.content_ref, rows.line, rows.reader",
+        f"older {EPOCH} tables missing: row_notes columns missing: {', '.join(MISSING)}",
         "1 seals                       0 of 1 sealed runs unchanged",
         f"{edit} (before the migration, which changed no value)",
         f"migrated from {EPOCH}",

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url, text
 
-from elspeth.core.landscape.migration.bookkeeping import bookkeeping_tables
 from elspeth.core.landscape.migration.migrate import migrate
 from elspeth_schema.tables import metadata
 from tests.fixtures.legacy import OldDatabase, OldDatabaseMaker
@@ -68,7 +67,7 @@ def test_owner_and_grants_stay(database: OldDatabase, roles: tuple[str, str]) ->
     assert {name: after[name] for name in before} == before
     assert before["edges"] > before["runs"] > before["calls"]
     new = after.keys() - before.keys()
-    assert new == (metadata.tables.keys() | bookkeeping_tables.tables.keys()) - set(tables)
+    assert new == metadata.tables.keys() - set(tables)
     assert {name for name in new if after[name] != before["runs"]} == set()
 
 

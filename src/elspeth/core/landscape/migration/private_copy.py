@@ -15,9 +15,10 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.engines import looking, parsed_url, reason, shown, sqlite_path
 from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.migration.backup import copy_database
+from elspeth.core.landscape.migration.epoch_tables import tables_of
 from elspeth.core.landscape.migration.migrate import MigrationReport, migrate, migrate_exclusively
 from elspeth.core.landscape.migration.progress import Meter, Report
-from elspeth.core.landscape.migration.state import Condition, all_tables_of, look
+from elspeth.core.landscape.migration.state import Condition, look
 from elspeth_schema import EPOCH
 
 __all__ = ["open_for_reading", "rehearse"]
@@ -99,9 +100,9 @@ def _copying(source: URL, directory: str) -> Iterator[None]:
 def _copy_rows(source: Connection, epoch: int, target: Path) -> None:
     """A SQLite database of the same epoch with the same rows."""
     with create_engine(f"sqlite:///{target}", poolclass=NullPool).begin() as writing:
-        for metadata in all_tables_of(epoch):
-            metadata.create_all(writing)
-            for table in metadata.sorted_tables:
-                found = source.execute(select(table), execution_options={"yield_per": _FETCH})
-                for rows in found.mappings().partitions():
-                    writing.execute(insert(table), [dict(row) for row in rows])
+        metadata = tables_of(epoch)
+        metadata.create_all(writing)
+        for table in metadata.sorted_tables:
+            found = source.execute(select(table), execution_options={"yield_per": _FETCH})
+            for rows in found.mappings().partitions():
+                writing.execute(insert(table), [dict(row) for row in rows])

@@ -37,15 +37,19 @@ def rebuild(operations: Operations, metadata: MetaData, step: Step) -> None:
 
 
 def _rebuild_sqlite(operations: Operations, metadata: MetaData, names: list[str], copies: tuple[Copy, ...]) -> None:
-    for name in names:
+    for copy in copies:
         # References name the final tables: with foreign keys off, SQLite does not look for them yet.
-        _create(operations, metadata.tables[name], f"{_PREFIX}{name}", moved={})
+        _create(operations, metadata.tables[copy.table], f"{_PREFIX}{copy.table}", moved={})
     for copy in copies:
         _fill(operations, copy, f"{_PREFIX}{copy.table}")
     for copy in reversed(copies):
         operations.execute(f"DROP TABLE {copy.source}")
-    for name in names:
+    filled = [copy.table for copy in copies]
+    for name in filled:
         operations.execute(f"ALTER TABLE {_PREFIX}{name} RENAME TO {name}")
+    for name in names:
+        if name not in filled:
+            _create(operations, metadata.tables[name], name, moved={})
 
 
 def _rebuild_postgresql(operations: Operations, metadata: MetaData, names: list[str], copies: tuple[Copy, ...]) -> None:

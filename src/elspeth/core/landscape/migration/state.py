@@ -7,14 +7,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import URL, Connection, MetaData, func, select
+from sqlalchemy import URL, Connection, func, select
 
 from elspeth.core.landscape.engines import is_in_memory, looking, sqlite_path
-from elspeth.core.landscape.migration.bookkeeping import (
-    FIRST_VERSIONED,
-    bookkeeping_tables,
-    schema_migrations_table,
-)
+from elspeth.core.landscape.migration.bookkeeping import FIRST_VERSIONED
 from elspeth.core.landscape.migration.epoch_tables import tables_of
 from elspeth.core.landscape.migration.guards import guard_differences
 from elspeth.core.landscape.migration.shape import (
@@ -26,8 +22,9 @@ from elspeth.core.landscape.migration.shape import (
     table_names,
 )
 from elspeth_schema import EPOCH
+from elspeth_schema.tables import schema_migrations_table
 
-__all__ = ["NEWEST_UNVERSIONED", "Condition", "State", "all_tables_of", "look", "names_of", "recognise"]
+__all__ = ["NEWEST_UNVERSIONED", "Condition", "State", "look", "names_of", "recognise"]
 
 NEWEST_UNVERSIONED = FIRST_VERSIONED - 1
 """Databases up to this epoch do not say of which they are."""
@@ -121,21 +118,12 @@ def _unversioned(connection: Connection, names: AbstractSet[str]) -> State:
 
 
 def names_of(epoch: int) -> list[str]:
-    """The names of all tables of a database of an epoch."""
-    return [each for metadata in all_tables_of(epoch) for each in metadata.tables]
-
-
-def all_tables_of(epoch: int) -> list[MetaData]:
-    """The tables of an epoch, and those that its databases keep beside the records."""
-    return [tables_of(epoch), *([bookkeeping_tables] if epoch >= FIRST_VERSIONED else [])]
+    """Return the names of all tables of a database of an epoch."""
+    return list(tables_of(epoch).tables)
 
 
 def _expected(connection: Connection, epoch: int) -> dict[str, TableShape]:
-    return {
-        name: shape
-        for metadata in all_tables_of(epoch)
-        for name, shape in expected_shape(metadata, connection.dialect).items()
-    }
+    return expected_shape(tables_of(epoch), connection.dialect)
 
 
 def _older(connection: Connection, epoch: int, found: Mapping[str, TableShape], *, versioned: bool) -> State:

@@ -8,17 +8,16 @@ from itertools import chain, islice
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Connection, text
-from sqlalchemy.schema import CreateTable
 
 from elspeth.core.landscape.epochs import step_into
 from elspeth.core.landscape.errors import LandscapeError
-from elspeth.core.landscape.migration.bookkeeping import FIRST_VERSIONED, bookkeeping_tables, step_record
+from elspeth.core.landscape.migration.bookkeeping import step_record
 from elspeth.core.landscape.migration.digest import Content, TableMap, contents_after
 from elspeth.core.landscape.migration.epoch_tables import tables_of
 from elspeth.core.landscape.migration.filled import check_filled
 from elspeth.core.landscape.migration.guards import OURS, found_triggers
 from elspeth.core.landscape.migration.progress import Meter
-from elspeth.core.landscape.migration.rebuild import give_same_rights, rebuild
+from elspeth.core.landscape.migration.rebuild import rebuild
 from elspeth.core.landscape.migration.state import Condition, names_of, recognise
 from elspeth_schema import EPOCH, triggers
 
@@ -71,15 +70,10 @@ def upgrade(
 
 
 def run_steps(context: MigrationContext, from_epoch: int) -> None:
-    """Every step from the epoch on, then what only today's database has: its own history, and the triggers."""
+    """Run every step from the epoch on, then create the triggers, which only today's database has."""
     operations = Operations(context)
     for epoch in range(from_epoch + 1, EPOCH + 1):
         rebuild(operations, tables_of(epoch), step_into(epoch))
-    if from_epoch < FIRST_VERSIONED:
-        for table in bookkeeping_tables.sorted_tables:
-            operations.execute(CreateTable(table))
-            if context.dialect.name == "postgresql":
-                give_same_rights(operations, "runs", table.name)
     for statement in triggers.STATEMENTS[context.dialect.name]:
         operations.execute(text(statement.replace(":", "\\:")))
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, delete, insert, select
 
-from elspeth.core.landscape.migration.bookkeeping import held_items_table
 from elspeth.core.landscape.recording.base import RecorderPart
+from elspeth_schema.tables import held_items_table
 
 __all__ = ["HeldItem", "HeldRecording"]
 
