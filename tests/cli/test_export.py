@@ -128,11 +128,11 @@ def test_json_is_for_programs(capsys: Captured) -> None:
 
 @pytest.mark.usefixtures("project")
 def test_hmac_signs_with_the_key_of_the_environment(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "key")
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", "--hmac")
     assert (code, err) == (0, "")
     assert out == "run     run-1\nexport  export.jsonl (jsonl, 35 records, signed)\n"
-    export = read_export(Path("export.jsonl"), signing_key=b"key")
+    export = read_export(Path("export.jsonl"), signing_key=b"a key of 16 bytes")
     assert len(list(export)) == 35
     assert export.summary.signatures_checked
 
@@ -142,6 +142,18 @@ def test_payloads_are_withheld_unless_included(capsys: Captured) -> None:
     for arguments, found in (((), False), (("--include-withheld",), True), (("--include-payloads",), True)):
         assert result(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", *arguments)[0] == 0
         assert (b"Ada" in Path("export.jsonl").read_bytes()) is found
+
+
+def test_a_key_that_can_be_guessed_signs_nothing(
+    project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "fifteen bytes !")
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", "--hmac")
+    advice = (
+        "expected at least 16 bytes, got 15; make one with python -c 'import secrets; print(secrets.token_hex(32))'"
+    )
+    assert (code, out, err) == (2, "", f"error: ELSPETH_SIGNING_KEY is too short for a key: {advice}\n")
+    assert [path.name for path in project.iterdir()] == ["audit.db"]
 
 
 @pytest.mark.parametrize("value", [None, ""])

@@ -48,16 +48,16 @@ def test_what_was_imported_is_exported_again(capsys: Captured, form: str) -> Non
 def test_signatures_are_checked_with_a_key(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], signatures: str
 ) -> None:
-    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "key")
-    export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"key")
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
+    export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"a key of 16 bytes")
     code, out, err = result(capsys, "export.jsonl", "-d", "new.db", *arguments)
     assert (code, err) == (0, "")
     assert f"records         35, signatures: {signatures}\n" in out
 
 
 def test_a_wrong_key_is_refused(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "other")
-    export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"key")
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "another key of 17 bytes")
+    export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"a key of 16 bytes")
     code, out, err = result(capsys, "export.jsonl", "-d", "new.db", "--hmac")
     assert (code, out) == (1, "")
     assert err.startswith("error: export.jsonl, line 1: signature: expected one by the key given, got ")

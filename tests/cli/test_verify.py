@@ -114,7 +114,7 @@ def test_a_key_that_cannot_be_used(capsys: Captured) -> None:
 
 
 def test_two_kinds_of_signature_at_once(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "key")
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     message = "error: --hmac and --key check different kinds of signature: give one of them\n"
     assert result(capsys, "signed", *KEY, "--hmac") == (2, "", message)
 
@@ -124,13 +124,25 @@ def test_hmac_without_a_key(capsys: Captured) -> None:
 
 
 def test_a_signed_export(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "key")
-    export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"key")
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
+    export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"a key of 16 bytes")
     code, out, err = result(capsys, "export.jsonl", "--hmac")
     assert (code, out) == (0, "")
     assert err.splitlines()[2] == "3 statement against files  -         only a bag can be checked for it"
-    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "other")
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "another key of 17 bytes")
     assert result(capsys, "export.jsonl", "--hmac")[0] == 1
+
+
+def test_what_was_signed_with_a_short_key_is_checked_with_a_warning(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "k")
+    export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"k")
+    code, out, err = result(capsys, "export.jsonl", "--hmac")
+    assert (code, out) == (0, "")
+    assert err.splitlines()[0] == (
+        "warning: ELSPETH_SIGNING_KEY has less than 16 bytes: whoever guesses it can make such signatures"
+    )
 
 
 def test_the_progress_bar_is_for_terminals(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,6 +156,6 @@ def test_several_workers_find_the_same(capsys: Captured) -> None:
 
 
 def test_workers_are_for_bags(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "key")
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     message = "error: --workers is for bags and proofs: leave it out with --hmac\n"
     assert result(capsys, "trail.jsonl", "--hmac", "--workers", "2") == (2, "", message)

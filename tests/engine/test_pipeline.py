@@ -1,5 +1,7 @@
 """Pipelines and what a run of them needs."""
 
+import hmac
+import os
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,36 @@ def test_a_signing_key_is_used_only_where_signing_is_asked_for(tmp_path: Path) -
     assert keys_for_run(pipeline.settings, {"ELSPETH_SIGNING_KEY": "k"}, source="s.yaml").signing_key is None
 
 
+def test_keys_that_can_be_guessed_are_refused(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    settings["landscape"]["export"] = {"enabled": True, "sink": "x", "format": "json", "sign": True}
+    settings["gates"][0]["routes"] = {"true": "rest", "false": "continue"}
+    environ = {"ELSPETH_SIGNING_KEY": "k", "ELSPETH_FINGERPRINT_KEY": "f"}
+    advice = "expected at least 16 bytes, got 1; make one with python -c 'import secrets; print(secrets.token_hex(32))'"
+    sign = f"landscape.export.sign: ELSPETH_SIGNING_KEY is too short for a key: {advice}"
+    with pytest.raises(SettingsError) as caught:
+        keys_for_run(build(tmp_path, settings).settings, environ, source="s.yaml")
+    assert [str(each) for each in caught.value.problems] == [sign]  # there is nothing to make fingerprints of
+    settings["landscape"]["url"] = "postgresql+psycopg://audit:hunter2@host/db"
+    with pytest.raises(SettingsError) as caught:
+        keys_for_run(build(tmp_path, settings).settings, environ, source="s.yaml")
+    fingerprint = f"ELSPETH_FINGERPRINT_KEY is too short for a key: {advice}"
+    assert [str(each) for each in caught.value.problems] == [fingerprint, sign]
+
+
+def test_keys_are_bytes_which_need_not_be_text(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    settings["landscape"]["export"] = {"enabled": True, "sink": "x", "format": "json", "sign": True}
+    settings["landscape"]["url"] = "postgresql+psycopg://audit:hunter2@host/db"
+    settings["gates"][0]["routes"] = {"true": "rest", "false": "continue"}
+    key = os.fsdecode(bytes(range(240, 256)))
+    environ = {"ELSPETH_SIGNING_KEY": key, "ELSPETH_FINGERPRINT_KEY": key}
+    keys = keys_for_run(build(tmp_path, settings).settings, environ, source="s.yaml")
+    assert keys.signing_key == bytes(range(240, 256))
+    expected = hmac.new(bytes(range(240, 256)), b"hunter2", "sha256").hexdigest()
+    assert keys.mask("hunter2") == f"hmac-sha256:{expected}"
+
+
 def test_a_secret_is_nowhere_in_what_is_recorded(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("id,kind\n1,x\n")
     settings = csv_settings(tmp_path)
@@ -70,7 +102,7 @@ def test_a_secret_is_nowhere_in_what_is_recorded(tmp_path: Path) -> None:
     settings["sinks"]["rest"]["options"]["path"] = str(directory / "rest.csv")
     settings["gates"][0]["condition"] = "row['kind'] == 'x'"
     settings["rate_limit"] = {"persistence_path": "redis://user:hunter2@host/0"}
-    _, records = run(tmp_path, settings, environ={"ELSPETH_FINGERPRINT_KEY": "operator"})
+    _, records = run(tmp_path, settings, environ={"ELSPETH_FINGERPRINT_KEY": "operator of the run"})
     (recorded,) = records["run"]
     assert "redis://user:hunter2@" not in recorded["settings_json"]
     assert "redis://user:hmac-sha256:" in recorded["settings_json"]

@@ -16,6 +16,7 @@ from sqlalchemy import URL, make_url
 
 from elspeth.contracts.audit import Run
 from elspeth.contracts.enums import NodeType
+from elspeth.contracts.environment import FINGERPRINT_KEY
 from elspeth.contracts.plugins import PluginError, Row
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import CANONICAL_VERSION
@@ -24,7 +25,6 @@ from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recorded import count_rows
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.store import RecordStore
-from elspeth.core.secrets import FINGERPRINT_VARIABLE
 from elspeth.engine.errors import AccountingError, ResumeError
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
@@ -340,7 +340,7 @@ def test_settings_with_other_secrets_are_gone_on_with(
     database_url: str, rows_database: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def orchestrator(db: LandscapeDB, pipeline: Pipeline, key: str) -> Orchestrator:
-        return Orchestrator(db, pipeline, keys_for_run(pipeline.settings, {FINGERPRINT_VARIABLE: key}, source="s"))
+        return Orchestrator(db, pipeline, keys_for_run(pipeline.settings, {FINGERPRINT_KEY: key}, source="s"))
 
     monkeypatch.chdir(tmp_path)
     groups_of(monkeypatch, 2)

@@ -12,11 +12,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import unquote
 
+from elspeth.contracts.environment import ALLOW_RAW_SECRETS, FINGERPRINT_KEY, key_bytes
 from elspeth.contracts.urls import mask_database_url, without_credentials
 
 __all__ = [
-    "ALLOW_RAW_VARIABLE",
-    "FINGERPRINT_VARIABLE",
     "Mask",
     "find_secrets",
     "is_secret_key",
@@ -26,9 +25,6 @@ __all__ = [
     "secret_mask",
     "without_secrets",
 ]
-
-FINGERPRINT_VARIABLE = "ELSPETH_FINGERPRINT_KEY"
-ALLOW_RAW_VARIABLE = "ELSPETH_ALLOW_RAW_SECRETS"
 
 _NAMES = frozenset({"api_key", "token", "password", "secret", "credential"})
 _ENDINGS = ("_secret", "_key", "_token", "_credential", "apikey", "passphrase", "passwd", "password")
@@ -67,10 +63,11 @@ def is_secret_key(name: str) -> bool:
 
 def secret_mask(environ: Mapping[str, str]) -> Mask | None:
     """How the environment wants secrets replaced: by fingerprints, by a marker, or None when it does not say."""
-    key = environ.get(FINGERPRINT_VARIABLE)
+    key = environ.get(FINGERPRINT_KEY)
     if key:
-        return lambda secret: f"hmac-sha256:{hmac.new(key.encode(), secret.encode(), hashlib.sha256).hexdigest()}"
-    if environ.get(ALLOW_RAW_VARIABLE, "").lower() in {"1", "true", "yes"}:
+        known = key_bytes(key)
+        return lambda secret: f"hmac-sha256:{hmac.new(known, secret.encode(), hashlib.sha256).hexdigest()}"
+    if environ.get(ALLOW_RAW_SECRETS, "").lower() in {"1", "true", "yes"}:
         return redact
     return None
 

@@ -6,22 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from elspeth.core.secrets import (
-    ALLOW_RAW_VARIABLE,
-    FINGERPRINT_VARIABLE,
-    Mask,
-    find_secrets,
-    redact,
-    secret_mask,
-)
+from elspeth.contracts.environment import ALLOW_RAW_SECRETS, FINGERPRINT_KEY, SIGNING_KEY, key_bytes, key_problem
+from elspeth.core.secrets import Mask, find_secrets, redact, secret_mask
 from elspeth.core.settings import Problem, Settings, SettingsError
 from elspeth.core.settings.model import ExportSettings
 from elspeth.evidence.errors import KeyFileError
 from elspeth.evidence.keys import Signer, load_signer
 
-__all__ = ["SIGNING_VARIABLE", "RunKeys", "keys_for_run"]
-
-SIGNING_VARIABLE = "ELSPETH_SIGNING_KEY"
+__all__ = ["RunKeys", "keys_for_run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,28 +36,31 @@ def keys_for_run(settings: Settings, environ: Mapping[str, str], *, source: str)
     """
     problems: list[Problem] = []
     mask = secret_mask(environ)
+    secrets = list(find_secrets(settings.model_dump(mode="json")))
     if mask is None:
         message = (
             "is a secret, which is never stored: "
-            f"set {FINGERPRINT_VARIABLE} to record a fingerprint of it, or {ALLOW_RAW_VARIABLE}=true to record none"
+            f"set {FINGERPRINT_KEY} to record a fingerprint of it, or {ALLOW_RAW_SECRETS}=true to record none"
         )
-        secrets = find_secrets(settings.model_dump(mode="json"))
         problems += [Problem(location=location, message=message) for location in secrets]
+    elif secrets and (key := environ.get(FINGERPRINT_KEY)) and (weakness := key_problem(FINGERPRINT_KEY, key)):
+        problems.append(Problem(location=(), message=weakness))
     export = settings.landscape.export
-    signing_key = environ.get(SIGNING_VARIABLE, "")
+    signing_key = environ.get(SIGNING_KEY, "")
     signer = None
     if export.enabled and export.format == "bag":
         signer = _bag_signer(export, problems)
-    elif export.enabled and export.sign and not signing_key:
-        message = f"a signed export needs a key: set {SIGNING_VARIABLE}, or sign: false"
-        problems.append(Problem(location=("landscape", "export", "sign"), message=message))
+    elif export.enabled and export.sign:
+        missing = None if signing_key else f"a signed export needs a key: set {SIGNING_KEY}, or sign: false"
+        if fault := missing or key_problem(SIGNING_KEY, signing_key):
+            problems.append(Problem(location=("landscape", "export", "sign"), message=fault))
     seal = settings.landscape.seal
     seal_signer = None if seal.key is None else _signer("seal", seal.key, seal.public, problems)
     if problems:
         raise SettingsError(source, problems)
     return RunKeys(
         mask=mask or redact,
-        signing_key=signing_key.encode() if export.sign else None,
+        signing_key=key_bytes(signing_key) if export.sign else None,
         bag_signer=signer,
         seal_signer=seal_signer,
     )

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import time
 
 import pytest
 
+from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import (
@@ -33,6 +35,13 @@ def test_a_run_begins_with_its_settings(recorder: LandscapeRecorder) -> None:
     assert run.config_hash == hashlib.sha256(run.settings_json.encode()).hexdigest()
     assert (run.status, run.completed_at, run.reproducibility_grade) == (RunStatus.RUNNING, None, None)
     assert run.canonical_version == "sha256-rfc8785-v1"
+
+
+def test_before_1970_nothing_begins(recorder: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: -1.0)
+    with pytest.raises(LandscapeError, match=r"^the clock says [0-9-]{10}, a time before 1970: set it$"):
+        recorder.begin_run({}, "v1")
+    assert recorder.list_runs() == []
 
 
 @pytest.mark.parametrize("status", [RunStatus.RUNNING, "running"], ids=repr)

@@ -1,13 +1,21 @@
 """Settings files: what loads, what the environment adds, and that every problem is named at once."""
 
+import contextlib
+import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from elspeth.contracts.environment import VARIABLES
 from elspeth.contracts.plugins import PluginKind
 from elspeth.core.settings import Settings, SettingsError, load_settings
+from elspeth.core.settings.yaml_file import read_settings_file
 from elspeth.plugins.base import PluginOptions, SourceOptions, TransformOptions
 from elspeth.plugins.sinks.file import FileSinkOptions
+
+ROOT = Path(__file__).parent.parent.parent.parent
 
 
 class Catalogue:
@@ -147,6 +155,32 @@ def test_an_override_behind_the_end_of_a_list_is_a_problem(tmp_path: Path) -> No
         "the environment sets ELSPETH_GATES__1__NAME: the settings have nothing at that place that could hold it",
         "the environment sets ELSPETH_GATES__2: the settings have nothing at that place that could hold it",
     ]
+
+
+def test_the_environment_overrides_keys_at_the_top(tmp_path: Path) -> None:
+    settings = load(tmp_path, VALID, ELSPETH_RUN_MODE="replay", ELSPETH_REPLAY_SOURCE_RUN_ID="latest")
+    assert (settings.run_mode, settings.replay_source_run_id) == ("replay", "latest")
+
+
+def test_a_variable_that_is_none_of_ours_is_a_problem(tmp_path: Path) -> None:
+    known = (
+        "expected one of ELSPETH_SIGNING_KEY, ELSPETH_FINGERPRINT_KEY, ELSPETH_ALLOW_RAW_SECRETS, ELSPETH_OUTPUT_SINK, "
+        "ELSPETH_RUN_MODE, ELSPETH_REPLAY_SOURCE_RUN_ID, or ELSPETH_SECTION__KEY"
+    )
+    environ = {"ELSPETH_RUN_MOD": "replay", "ELSPETH_SIGNING_KY": "k", "ELSPETH_RETRY": "1", "ELSPETH_X": ""}
+    found = problems(tmp_path, VALID, **environ)
+    assert found == [
+        "the environment sets ELSPETH_RETRY: 'retry' is a section: name a key in it, as in ELSPETH_RETRY__KEY",
+        f"the environment sets ELSPETH_RUN_MOD: {known}; did you mean 'ELSPETH_RUN_MODE'?",
+        f"the environment sets ELSPETH_SIGNING_KY: {known}; did you mean 'ELSPETH_SIGNING_KEY'?",
+        f"the environment sets ELSPETH_X: {known}",
+    ]
+
+
+def test_every_variable_that_is_read_is_known() -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    named = set(re.findall(r"\bELSPETH_[A-Z_]*[A-Z]\b", source))
+    assert named - {"ELSPETH_SECTION", "ELSPETH_KEY"} - {"ELSPETH_SECTION__KEY"} == set(VARIABLES)
 
 
 def test_an_override_that_fits_nowhere_is_a_problem(tmp_path: Path) -> None:
@@ -292,6 +326,46 @@ def test_every_problem_is_named_at_once_with_its_path(tmp_path: Path) -> None:
             "path: 2024-01-01}",
             ["sinks.out.options.path: expected text, a number, true, false or null, got a date; quote it"],
         ),
+        (
+            "path: out.csv}",
+            "path: 2024-13-45}",
+            ["sinks.out.options.path: expected text, a number, true, false or null, got a date; quote it"],
+        ),
+        (
+            "path: out.csv}",
+            f"path: {'59:' * 200}59.5}}",
+            ["sinks.out.options.path: expected text, a number, true, false or null, got a number in base 60; quote it"],
+        ),
+        (
+            "path: out.csv}",
+            "path: !!int ''}",
+            [
+                (
+                    "sinks.out.options.path: expected text, a number, true, false or null, "
+                    "got a number or truth value that cannot be read; quote it"
+                )
+            ],
+        ),
+        (
+            "path: out.csv}",
+            f"path: 0x{'f' * 5000}}}",
+            [
+                (
+                    "sinks.out.options.path: expected text, a number, true, false or null, "
+                    "got an integer with too many digits; quote it"
+                )
+            ],
+        ),
+        (
+            "path: out.csv}",
+            'path: "a\\0b"}',
+            ["sinks.out.options.path: expected text, got a NUL character or a lone surrogate in it"],
+        ),
+        (
+            "output_sink: out",
+            "output_sink: out\npayload_store: {retention_days: 99999999999}",
+            ["payload_store.retention_days: expected less than or equal to 365000, got 99999999999"],
+        ),
         ("path: out.csv}", "path: .nan}", ["sinks.out.options.path: expected a finite number, got nan"]),
     ],
 )
@@ -345,7 +419,6 @@ def test_a_secret_value_is_not_shown_in_a_message(tmp_path: Path) -> None:
         (b"a: !!python/object:os.system {}\n", None),
         (b"a: &a [*a]\n", "a[0][0]: is nested deeper than 50 levels, or contains itself"),
         (b"[" * 5000, "is not valid YAML: nested too deeply"),
-        (b"a: 2024-13-45\n", "is not valid YAML: month must be in 1..12"),
         (b"#" * 1_048_577, "is too large for a settings file: expected at most 1048576 bytes"),
     ],
     ids=lambda value: repr(value)[:30],
@@ -367,6 +440,19 @@ def test_aliases_cannot_make_a_small_file_arbitrarily_large(tmp_path: Path) -> N
     assert problems(tmp_path, "\n".join(lines)) == ["is too large: expected at most 100000 values, aliases included"]
 
 
+def test_merges_cannot_make_a_small_file_arbitrarily_large(tmp_path: Path) -> None:
+    lines = ["a0: &a0 {k: x}"]
+    lines += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 13)]
+    assert problems(tmp_path, "\n".join(lines)) == [
+        "is not valid YAML at line 7, column 5: too large: expected at most 100000 merged keys"
+    ]
+
+
+def test_what_was_merged_elsewhere_before_is_no_repeated_key(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("top: {<<: &mid {<<: &base {a: 1}, a: 2}}\nother: *mid\n")
+    assert read_settings_file(tmp_path / "s.yaml") == {"top": {"a": 2}, "other": {"a": 2}}
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [("missing.yaml", "cannot be read: No such file or directory"), (".", "cannot be read: Is a directory")],
@@ -375,3 +461,46 @@ def test_a_path_that_cannot_be_read_gives_one_message(tmp_path: Path, name: str,
     with pytest.raises(SettingsError) as caught:
         load_settings(tmp_path / name, environ={}, plugins=Catalogue())
     assert [str(problem) for problem in caught.value.problems] == [message]
+
+
+SCALARS = st.sampled_from(
+    [
+        *("", "~", "yes", "1", "-1", "0x1f", "0o7", "1_000", "1:30", "59:59.5", ".inf", "-.nan", "1e999", "9" * 5000),
+        *("2026-02-30", "2001-12-14t21:59:43.10-99:99", "!!int ''", "!!float x", "!!bool maybe", "!!timestamp x"),
+        *("!!binary '%'", "!!null x", "!!str [a]", "!!set {a: 1}", "!!omap [a: 1]", "!!pairs [a: 1]", "!x y", "="),
+        *("${A}", "${A:-b}", "${B", '"\\ud800"', '"\\0"', "csv", "out", "continue", "*a", "&a b", "<<", "? a", "'"),
+        *("row['a'] == 1", "sqlite:///a.db", "postgresql://u:p@h:x/d", "latest", "replay", "{fields: dynamic}"),
+    ]
+)
+TREES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+        st.lists(st.tuples(SCALARS, inner), max_size=3).map(
+            lambda pairs: f"{{{', '.join(f'{key}: {value}' for key, value in pairs)}}}"
+        ),
+    ),
+    max_leaves=8,
+)
+SECTIONS = st.sampled_from([*Settings.model_fields, "sections", "<<"])
+FILES = st.one_of(
+    st.text(),
+    st.text(st.sampled_from("ab:-[]{},&*!<>?|'\"% \n0159.#")),
+    st.lists(st.tuples(SECTIONS, TREES), max_size=5).map(
+        lambda pairs: "".join(f"{key}: {value}\n" for key, value in pairs)
+    ),
+    st.tuples(st.sampled_from(VALID.split()), TREES).map(lambda pair: VALID.replace(pair[0], pair[1], 1)),
+)
+
+
+NAMES = st.sampled_from(["A", "ELSPETH_RETRY__MAX_ATTEMPTS", "ELSPETH_SINKS__OUT", "ELSPETH_RUN_MODE", "ELSPETH_X"])
+
+
+@given(text=FILES, environ=st.dictionaries(NAMES, st.text()))
+def test_any_text_is_settings_or_an_error_of_settings(
+    tmp_path_factory: pytest.TempPathFactory, text: str, environ: dict[str, str]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with contextlib.suppress(SettingsError):
+        assert isinstance(load_settings(path, environ=environ, plugins=Catalogue()), Settings)

@@ -9,7 +9,7 @@ import typer
 
 from elspeth.cli.database import DatabaseOption, database_url
 from elspeth.cli.record_display import record_display
-from elspeth.cli.signing_key import CheckOption, signing_key
+from elspeth.cli.signing_key import CheckOption, checking_key
 from elspeth.cli.text import aligned
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def import_(
     hmac: CheckOption = False,
 ) -> None:
     """Restore an exported run into a database that holds none. The export is verified; it is imported whole or not."""
-    key = signing_key(wanted=hmac)
+    key = checking_key(wanted=hmac)
     from elspeth.core.landscape.engines import parsed_url, shown  # noqa: PLC0415  start time
     from elspeth.core.landscape.importer import import_into  # noqa: PLC0415
 

@@ -11,7 +11,7 @@ import typer
 from elspeth.cli.exit_code import ExitCode
 from elspeth.cli.options import JsonOption
 from elspeth.cli.record_display import record_display
-from elspeth.cli.signing_key import CheckOption, signing_key
+from elspeth.cli.signing_key import CheckOption, checking_key
 from elspeth.cli.text import aligned
 from elspeth.cli.workers import WorkersOption, executor_of
 
@@ -39,7 +39,7 @@ def verify(
     json: JsonOption = False,
 ) -> None:
     """Verify evidence by a numbered procedure. Exit code 0 only if every step passed and a signature was checked."""
-    secret = signing_key(wanted=hmac)
+    secret = checking_key(wanted=hmac)
     if secret is not None and key is not None:
         typer.echo("error: --hmac and --key check different kinds of signature: give one of them", err=True)
         raise typer.Exit(ExitCode.USAGE)

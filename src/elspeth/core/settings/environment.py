@@ -1,11 +1,12 @@
-"""What the environment adds to a settings file: ``.env``, ``${VAR}`` and ``ELSPETH_SECTION__KEY``."""
+"""What the environment adds to a settings file: ``.env``, ``${VAR}``, ``ELSPETH_KEY`` and ``ELSPETH_SECTION__KEY``."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
+from elspeth.contracts.environment import PREFIX, VARIABLES
 from elspeth.core.settings.problems import Location, Problem, SettingsError, did_you_mean
 from elspeth.core.settings.yaml_file import Plain
 
@@ -14,7 +15,7 @@ __all__ = ["apply_overrides", "expand_variables", "read_dotenv"]
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 _QUOTED = re.compile(r"""(?:"([^"]*)"|'([^']*)')\s*(?:#.*)?""")
-_PREFIX = "ELSPETH_"
+_OF_TESTS = f"{PREFIX}TEST_"  # what the project's own tests read
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
@@ -48,20 +49,34 @@ def _unquoted(value: str) -> str:
     return re.split(r"\s#", value, maxsplit=1)[0].rstrip()
 
 
-def apply_overrides(tree: dict[str, Plain], environ: Mapping[str, str], sections: Sequence[str]) -> list[Problem]:
-    """Set every ``ELSPETH_SECTION__KEY`` of the environment in the tree; problems for those that fit nowhere."""
+def apply_overrides(tree: dict[str, Plain], environ: Mapping[str, str], keys: Mapping[str, bool]) -> list[Problem]:
+    """Set every ``ELSPETH_KEY`` and ``ELSPETH_SECTION__KEY`` of the environment in the tree.
+
+    `keys` are those at the top of the settings; a section is True. Returns a problem for each variable that is neither
+    one of these nor known otherwise.
+    """
     problems = []
     for name in sorted(environ):
-        section, *rest = name.removeprefix(_PREFIX).lower().split("__")
-        if not name.startswith(_PREFIX) or not rest:
+        if not name.startswith(PREFIX) or name.startswith(_OF_TESTS) or name in VARIABLES:
             continue
-        if section not in sections:
-            hint = did_you_mean(section, sections)
-            problems.append(Problem(location=(), message=f"the environment sets {name}: no section {section!r}{hint}"))
-        elif not _assign(tree, [section, *rest], environ[name]):
-            message = f"the environment sets {name}: the settings have nothing at that place that could hold it"
-            problems.append(Problem(location=(), message=message))
+        key, *rest = name.removeprefix(PREFIX).lower().split("__")
+        if key not in keys:
+            problem = _unknown(name, keys) if not rest else f"no section {key!r}{did_you_mean(key, keys)}"
+        elif keys[key] and not rest:
+            problem = f"{key!r} is a section: name a key in it, as in {name}__KEY"
+        elif not _assign(tree, [key, *rest], environ[name]):
+            problem = "the settings have nothing at that place that could hold it"
+        else:
+            continue
+        problems.append(Problem(location=(), message=f"the environment sets {name}: {problem}"))
     return problems
+
+
+def _unknown(name: str, keys: Mapping[str, bool]) -> str:
+    ours = [each.removeprefix(PREFIX) for each in VARIABLES]
+    known = [*ours, *(each.upper() for each, is_section in keys.items() if not is_section)]
+    hint = did_you_mean(name.removeprefix(PREFIX), known).replace("'", f"'{PREFIX}", 1)
+    return f"expected one of {', '.join(PREFIX + each for each in known)}, or {PREFIX}SECTION__KEY{hint}"
 
 
 def _assign(tree: Plain, path: list[str], value: str) -> bool:

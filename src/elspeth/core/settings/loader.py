@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from elspeth.contracts.plugins import PluginCatalogue
 from elspeth.core.settings.checks import cross_section_problems
@@ -15,17 +16,26 @@ from elspeth.core.settings.mode_checks import mode_problems
 from elspeth.core.settings.model import Settings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.problems import Problem, SettingsError, structural_problems
-from elspeth.core.settings.yaml_file import read_settings_file
+from elspeth.core.settings.yaml_file import read_settings_file, text_problems
 
 __all__ = ["load_settings"]
+
+
+def _is_section(annotation: object) -> bool:
+    return get_origin(annotation) in (dict, list) or (
+        isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    )
+
+
+_KEYS = {name: _is_section(field.annotation) for name, field in Settings.model_fields.items()}
 
 
 def load_settings(path: Path, *, environ: Mapping[str, str], plugins: PluginCatalogue) -> Settings:
     """Valid settings that the engine can run; SettingsError with every problem otherwise. Writes nothing."""
     tree = read_settings_file(path)
-    problems = apply_overrides(tree, environ, list(Settings.model_fields))
+    problems = apply_overrides(tree, environ, _KEYS)
     tree, unset = expand_variables(tree, environ)
-    problems += unset
+    problems += [*unset, *text_problems(tree)]
     settings = None
     try:
         settings = Settings.model_validate(tree)

@@ -9,8 +9,8 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    FiniteFloat,
     JsonValue,
-    PositiveFloat,
     PositiveInt,
     StringConstraints,
 )
@@ -36,7 +36,10 @@ __all__ = [
     "TriggerSettings",
 ]
 
+_MOST_DAYS = 365_000  # before that there is no date to count from
+
 # Names become labels of edges and parts of node ids, which the audit tables hold in 64 characters.
+PositiveFloat = Annotated[FiniteFloat, Field(gt=0)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
 
 
@@ -150,7 +153,7 @@ class RetrySettings(_Section):
     max_attempts: PositiveInt = 3
     initial_delay_seconds: PositiveFloat = 1.0
     max_delay_seconds: PositiveFloat = 60.0
-    exponential_base: Annotated[float, Field(gt=1.0)] = 2.0
+    exponential_base: Annotated[FiniteFloat, Field(gt=1.0)] = 2.0
 
 
 class CheckpointSettings(_Section):
@@ -187,7 +190,7 @@ class PayloadStoreSettings(_Section):
 
     backend: Literal["filesystem"] = "filesystem"
     base_path: str = ".elspeth/payloads"
-    retention_days: PositiveInt = 90
+    retention_days: Annotated[int, Field(gt=0, le=_MOST_DAYS)] = 90
 
 
 class Settings(_Section):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
-from collections.abc import Hashable
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -12,13 +13,17 @@ import yaml
 from elspeth.contracts.schema import MAX_INTEGER
 from elspeth.core.settings.problems import Location, Problem, SettingsError
 
-__all__ = ["Plain", "read_settings_file"]
+__all__ = ["Plain", "read_settings_file", "text_problems"]
 
 Plain = dict[str, "Plain"] | list["Plain"] | str | int | float | bool | None
 
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 50
-MAX_VALUES = 100_000  # aliases make a small file arbitrarily large
+MAX_VALUES = 100_000  # aliases and merges make a small file arbitrarily large
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_MERGE = "tag:yaml.org,2002:merge"
+_BITS = 256  # of an integer that may be written into a message
 
 
 def read_settings_file(path: Path) -> dict[str, Plain]:
@@ -46,6 +51,19 @@ def read_settings_file(path: Path) -> dict[str, Plain]:
     return tree
 
 
+def text_problems(tree: Plain, location: Location = ()) -> Iterator[Problem]:
+    """Yield a problem for each text that is none: with NUL, or with what stands for bytes that are not UTF-8."""
+    match tree:
+        case dict():
+            for key, value in tree.items():
+                yield from text_problems(value, (*location, key))
+        case list():
+            for index, value in enumerate(tree):
+                yield from text_problems(value, (*location, index))
+        case str() if _NO_TEXT.search(tree):
+            yield Problem(location=location, message="expected text, got a NUL character or a lone surrogate in it")
+
+
 def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
@@ -68,19 +86,86 @@ def _file_error(path: Path, message: str) -> SettingsError:
     return SettingsError(str(path), [Problem(location=(), message=message)])
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe subset, in which a key that occurs twice in a mapping is an error instead of lost."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unfit:
+    """A plain scalar of a type that JSON does not have, as it is written."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:  # noqa: FBT001, FBT002
+    text: str
+    what: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML's safe subset without its surprises: repeated keys, merges without end, numbers in base 60, dates."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._flattened: set[int] = set()
+        self._merged = 0
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Carry out the merges of a mapping, unless together they are too many.
+
+        Called before the mapping is made, and before it is merged into another.
+        """
+        if id(node) in self._flattened:
+            return
+        self._flattened.add(id(node))
+        self._refuse_repeated_keys(node)
+        for mapping in _merged_into(node):
+            self.flatten_mapping(mapping)
+            self._merged += len(mapping.value)
+            if self._merged > MAX_VALUES:
+                problem = f"too large: expected at most {MAX_VALUES} merged keys"
+                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        super().flatten_mapping(node)
+
+    def _refuse_repeated_keys(self, node: yaml.MappingNode) -> None:
         seen: set[str] = set()
         for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
                 continue
             name = _key(self.construct_object(key))
             if name in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {name!r} occurs twice", key.start_mark)
             seen.add(name)
-        return super().construct_mapping(node, deep)
+
+    def construct_plain(self, node: yaml.ScalarNode) -> object:
+        """Return the value of a number or truth value, `_Unfit` for one that is none in JSON."""
+        text = str(self.construct_scalar(node))
+        try:
+            if ":" in text:
+                return _Unfit(text=text, what="a number in base 60")
+            value = _CONSTRUCTORS[node.tag](self, node)
+        except (ValueError, LookupError, OverflowError):
+            return _Unfit(text=text, what="a number or truth value that cannot be read")
+        is_long = isinstance(value, int) and value.bit_length() > _BITS
+        return _Unfit(text=text, what="an integer with too many digits") if is_long else value
+
+    def construct_timestamp(self, node: yaml.ScalarNode) -> object:
+        """Return that it is a date or time, whether or not there is such a day."""
+        return _Unfit(text=str(self.construct_scalar(node)), what="a date")
+
+
+_CONSTRUCTORS: Mapping[str, Callable[[yaml.SafeLoader, yaml.ScalarNode], object]] = {
+    "tag:yaml.org,2002:int": yaml.SafeLoader.construct_yaml_int,
+    "tag:yaml.org,2002:float": yaml.SafeLoader.construct_yaml_float,
+    "tag:yaml.org,2002:bool": yaml.SafeLoader.construct_yaml_bool,
+}
+
+for _tag in _CONSTRUCTORS:
+    _StrictLoader.add_constructor(_tag, _StrictLoader.construct_plain)
+_StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", _StrictLoader.construct_timestamp)
+
+
+def _merged_into(node: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
+    """Yield the mappings that a mapping merges, one for each time that it does."""
+    for key, value in node.value:
+        if key.tag == _MERGE:
+            found = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            yield from (each for each in found if isinstance(each, yaml.MappingNode))
 
 
 class _Plainer:
@@ -107,7 +192,7 @@ class _Plainer:
             case float() if not math.isfinite(value):
                 self._report(location, f"expected a finite number, got {value}")
             case int() if abs(value) > MAX_INTEGER:
-                self._report(location, f"expected an integer of at most {MAX_INTEGER}, got {str(value)[:20]}; quote it")
+                self._report(location, f"expected an integer of at most {MAX_INTEGER}, got {value}; quote it")
             case None | bool() | int() | float() | str():
                 return value
             case _:
@@ -137,7 +222,7 @@ def _kind(value: object) -> str:
             return "true or false"
         case int() | float():
             return "a number"
-        case dt.date():
-            return "a date"
+        case _Unfit():
+            return value.what
         case _:
             return f"a value of type {type(value).__name__}"

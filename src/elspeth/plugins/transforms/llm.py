@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["LlmOptions", "LlmTransform"]
 
 _DEFAULT_RESPONSE_FIELD = "llm_response"
+_DAY = 86_400.0  # seconds; the clocks of sockets end somewhere
 _MAX_TEMPLATE = 100_000  # characters
 _VISIBLE = re.compile(r"[!-~]+")
 _CREDENTIALS = re.compile(r"[^/]*//[^/?#]*@|[^/]*//[^/:]*:(?![0-9]*(?:/|$)).*@")  # perhaps not well escaped
@@ -92,7 +93,7 @@ class LlmOptions(TransformOptions):
     system: Template | None = None
     temperature: Annotated[FiniteFloat, Field(ge=0)] | None = None
     max_tokens: PositiveInt | None = None
-    timeout_seconds: Annotated[FiniteFloat, Field(gt=0)] = 60.0
+    timeout_seconds: Annotated[FiniteFloat, Field(gt=0, le=_DAY)] = 60.0
     response_field: Text | None = None
     response_schema: Annotated[SchemaConfig | None, BeforeValidator(_fields)] = None
     service: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None

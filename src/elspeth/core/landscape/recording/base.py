@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from uuid_utils import uuid7
 from elspeth.core.canonical import CanonicalError, canonical_bytes, canonical_json, stable_hash
 from elspeth.core.landscape.claim import Claim
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.store import RecordStore
 from elspeth.core.payload_store import PayloadStore
 from elspeth.schema.checks import AuditIntegrityError
@@ -58,7 +60,13 @@ class RecorderPart:
 
 
 def new_id() -> str:
-    """A new id: UUIDv7 as 32 hex digits. Ids made later sort later, which keeps inserts at the end of an index."""
+    """Return a new id: UUIDv7 as 32 hex digits.
+
+    Ids made later sort later, which keeps inserts at the end of an index. Raises LandscapeError before 1970, of which
+    such ids know nothing.
+    """
+    if time.time() < 0:
+        raise LandscapeError(f"the clock says {datetime.now(UTC):%Y-%m-%d}, a time before 1970: set it")
     return uuid7().hex
 
 

@@ -1,0 +1,48 @@
+"""The environment variables that elspeth itself reads, besides those that override settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = [
+    "ALLOW_RAW_SECRETS",
+    "FINGERPRINT_KEY",
+    "LEAST_KEY",
+    "PREFIX",
+    "SIGNING_KEY",
+    "VARIABLES",
+    "key_bytes",
+    "key_problem",
+]
+
+PREFIX = "ELSPETH_"
+
+SIGNING_KEY = "ELSPETH_SIGNING_KEY"
+FINGERPRINT_KEY = "ELSPETH_FINGERPRINT_KEY"
+ALLOW_RAW_SECRETS = "ELSPETH_ALLOW_RAW_SECRETS"
+
+VARIABLES: Mapping[str, str] = {
+    SIGNING_KEY: "the key of HMAC signatures: `export --hmac`, `verify --hmac`, `landscape.export.sign`",
+    FINGERPRINT_KEY: "the key of the fingerprints that are recorded in place of secrets",
+    ALLOW_RAW_SECRETS: "`true`: record `[redacted]` in place of secrets, without a fingerprint",
+}
+"""Each variable with what it is for."""
+
+LEAST_KEY = 16
+"""Bytes of a key for HMAC: with fewer it can be guessed, and with it what it protects (NIST SP 800-131A: 112 bits)."""
+
+
+def key_bytes(key: str) -> bytes:
+    """Return the bytes of a key that stands in a variable, which need not be text."""
+    return key.encode("utf-8", "surrogateescape")
+
+
+def key_problem(variable: str, key: str) -> str | None:
+    """Return why a key for HMAC that stands in a variable must not be used, None if it may be."""
+    size = len(key_bytes(key))
+    if size >= LEAST_KEY:
+        return None
+    return (
+        f"{variable} is too short for a key: expected at least {LEAST_KEY} bytes, got {size}; make one with "
+        "python -c 'import secrets; print(secrets.token_hex(32))'"
+    )
