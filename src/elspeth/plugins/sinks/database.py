@@ -30,13 +30,13 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from elspeth.contracts.databases import shown_database
-from elspeth.contracts.display import fields_are
 from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import JsonObject, PluginError, Row, RowRejectedError, StagedOutput
 from elspeth.plugins.base import FilePath, PluginOptions, Sink
 from elspeth.plugins.coercion import RowValidator
 from elspeth.plugins.databases import DatabaseUrl, database_reason, make_room
 from elspeth.plugins.shape import ColumnType, shape_of
+from elspeth.plugins.sinks.columns import TargetColumns
 from elspeth.plugins.sinks.file import json_text
 from elspeth.plugins.spool import RowSpool
 
@@ -72,7 +72,7 @@ class DatabaseSink(Sink):
     """
 
     name = "database"
-    plugin_version = "1.0.0"
+    plugin_version = "1.1.0"
     options_model = DatabaseSinkOptions
 
     def __init__(self, options: DatabaseSinkOptions) -> None:
@@ -81,35 +81,44 @@ class DatabaseSink(Sink):
         self._table = options.table
         self._place = f"{shown_database(self._url)}#{options.table}"
         self._validator = RowValidator(options.schema_config)
-        self._fields = options.schema_config.fields or ()
+        self._schema = options.schema_config
         # Tables of the same name in two databases must not share their staging.
         digest = hashlib.sha256(self._place.encode()).hexdigest()[:8]
         self._spool = RowSpool(Path(options.staging_directory) / f"{options.table}.{digest}.rows")
         self._run = ""
-        self._known: frozenset[str] | None = None
+        self._columns: TargetColumns | None = None
 
     def open(self, staging_name: str) -> None:
-        """Look at the table and create the staging file; PluginError when one of them cannot be reached."""
-        self._look_at_table(staging_name)
+        """Look at the table and create the staging file.
+
+        PluginError when one of them cannot be reached, or when the table can take no row of the schema.
+        """
+        self._columns = self._look_at_table(staging_name)
         self._spool.open(staging_name)
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
         """Look at the table again, and go on after the rows of the position."""
-        self._look_at_table(staging_name)
+        columns = self._columns = self._look_at_table(staging_name)
         self._spool.reopen(staging_name, position)
+        for row in self._spool.read():
+            columns.add(row)
 
     def position(self) -> JsonObject:
         """How far the rows have come."""
         return self._spool.position()
 
     def write(self, row: Row) -> None:
-        """Keep one row; RowRejectedError when it does not satisfy the schema or has a field that is no column."""
+        """Keep one row; RowRejectedError when it does not satisfy the schema or the table cannot take it."""
+        columns = self._columns
+        if columns is None:
+            raise PluginError(f"{self._place} is not open")
         try:
             self._validator.validate(row)
-            self._check_columns(row)
+            columns.check(row)
             self._spool.append(row)
         except ValueError as error:
             raise RowRejectedError(recordable_message(error)) from error
+        columns.add(row)
 
     def sync(self) -> None:
         """Return when every row is on the disk."""
@@ -166,25 +175,24 @@ class DatabaseSink(Sink):
         """Remove the staging file."""
         self._spool.discard()
 
-    def _look_at_table(self, staging_name: str) -> None:
+    def _look_at_table(self, staging_name: str) -> TargetColumns:
         self._run = staging_name
-        engine = self._engine()
+        engine, doing = self._engine(), "reached"
         try:
             make_room(self._url)
-            inspector = inspect(engine)
-            if inspector.has_table(self._table):
-                self._known = frozenset(column["name"] for column in inspector.get_columns(self._table))
+            with engine.connect() as connection:
+                doing = "written"
+                columns = TargetColumns(connection, self._table)
+            columns.require(self._schema)
         except OSError as error:
             raise PluginError(f"{self._place} cannot be created: {error.strerror}") from error
         except SQLAlchemyError as error:
-            raise PluginError(f"{self._place} cannot be reached: {database_reason(error, self._url)}") from error
+            raise PluginError(f"{self._place} cannot be {doing}: {database_reason(error, self._url)}") from error
+        except PluginError as error:
+            raise PluginError(f"{self._place}: {error}") from error
         finally:
             engine.dispose()
-
-    def _check_columns(self, row: Row) -> None:
-        if self._known is not None and not self._known.issuperset(row):
-            unknown = fields_are(len(row.keys() - self._known))
-            raise RowRejectedError(f"{unknown} not among the columns of the table {self._table}")
+        return columns
 
     def _engine(self) -> Engine:
         try:
@@ -204,7 +212,7 @@ class DatabaseSink(Sink):
                 f"{self._place} has other rows of run {self._run} already: expected those with SHA-256 "
                 f"{self._spool.content_hash}, got {published}; give each sink a table of its own"
             )
-        shape = shape_of(self._spool.read(), self._fields)
+        shape = shape_of(self._spool.read(), self._schema.fields or ())
         if shape:
             table = self._target(connection, shape)
             for chunk in _chunks(self._spool.read()):

@@ -54,6 +54,7 @@ class ParquetSink(Sink):
         self._fields = options.schema_config.fields or ()
         self._file = StagedFile(Path(options.path))
         self._spool = RowSpool(Path(f"{options.path}.rows"))
+        self._has_columns = bool(self._fields)
 
     def open(self, staging_name: str) -> None:
         """Create the staging files; PluginError also where pyarrow is not installed."""
@@ -64,10 +65,13 @@ class ParquetSink(Sink):
     def write(self, row: Row) -> None:
         """Keep one row; RowRejectedError when it does not satisfy the schema or JSON cannot express it."""
         try:
+            if not row and not self._has_columns:
+                raise RowRejectedError("the row has no fields, so that nothing would be written of it")
             self._validator.validate(row)
             self._spool.append(row)
         except ValueError as error:
             raise RowRejectedError(recordable_message(error)) from error
+        self._has_columns = True
 
     def sync(self) -> None:
         """Return when every row is on the disk."""
@@ -82,6 +86,7 @@ class ParquetSink(Sink):
         require_pyarrow(self.name)
         self._file.open(staging_name)
         self._spool.reopen(staging_name, position)
+        self._has_columns = self._has_columns or any(self._spool.read())
 
     def finish(self) -> StagedOutput | None:
         """Write the Parquet file from the rows."""
