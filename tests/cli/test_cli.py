@@ -278,4 +278,6 @@ def test_a_terminal_gets_a_progress_bar_on_standard_error(settings: str, project
     assert done.returncode == 0
     assert json.loads(done.stdout)["rows"] == 10
     assert "corporate 4" in done.stderr
-    assert "85 records" in done.stderr
+    assert "85 of 85" in done.stderr
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", done.stderr.rpartition("rows ")[2]).splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["proof", "publish", "seal", "export"]

@@ -7,7 +7,6 @@ import os
 import re
 import sqlite3
 import stat
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
-from elspeth.cli.record_display import record_display
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export import run_lines
 from elspeth.core.landscape.export.format import ExportFormat
@@ -225,18 +223,6 @@ def test_corrupt_data_is_reported_and_leaves_no_file(
     assert err.startswith(f"error: nodes run_id='run-1' node_id='node-4': {problem}")
     assert err.count("\n") == 1
     assert [path.name for path in project.iterdir()] == ["audit.db"]
-
-
-def test_progress_shows_on_a_terminal_only(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
-    with record_display("export") as progress:
-        assert progress is None
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with record_display("export") as progress:
-        assert progress is not None
-        progress(12_345)
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "12,345 records" in captured.err
 
 
 def test_the_documentation_names_every_option_and_form(capsys: Captured) -> None:

@@ -10,19 +10,24 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from elspeth.cli import main
+from elspeth.cli import main, seals
+from elspeth.cli.commands import export as export_command
 from elspeth.cli.signals import Stopped, signals_raised, stop_requested
+from elspeth.contracts.enums import RunStatus
 from elspeth.contracts.plugins import InvalidRow, Row
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.plugins.sources.csv import CsvSource
 from tests.cli.processes import signalled, started
 from tests.engine.pipelines import groups_of
 from tests.fixtures.legacy import LEGACY
+from tests.fixtures.records import record_graph
 
 SETTINGS = """
 datasource: {plugin: csv, options: {path: in.csv}}
@@ -124,14 +129,14 @@ def test_a_run_that_is_asked_to_stop_keeps_what_it_has_recorded(
     monkeypatch.setattr(CsvSource, "read", interrupted)
     assert main(["run", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 128 + number
     run_id, status, rows = run_record()
-    assert (status, rows) == ("interrupted", 4)
+    assert (status, rows) == ("interrupted", 3)
     output, errors = capsys.readouterr()
     assert output == ""
     assert errors.splitlines()[1:] == [
-        f"error: run {run_id} was interrupted after 4 rows",
+        f"error: run {run_id} was interrupted after 3 rows",
         f"Rows that were recorded as written are kept in .out.csv.{run_id}.partial.",
         f"Run {run_id} is recorded as interrupted.",
-        f"To go on from row 4: elspeth resume {run_id} -s settings.yaml --execute",
+        f"To go on from row 3: elspeth resume {run_id} -s settings.yaml --execute",
     ]
     assert sorted(path.name for path in job.glob("*.csv")) == ["in.csv"]
 
@@ -237,3 +242,26 @@ def test_several_processes_that_are_all_told_to_end_say_one_thing(recorded: Path
         _, errors = process.communicate()
     assert (process.returncode, errors) == (143, "error: stopped by SIGTERM\n")
     assert not list(recorded.glob("*several.jsonl*"))
+
+
+@pytest.mark.parametrize(
+    "command", ["export latest -o trail.jsonl", "export latest -o bag --format bag", "landscape check"]
+)
+def test_a_command_can_be_stopped_while_the_database_sends_records(
+    command: str, database_url: str, own_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def impatient(*_: object) -> Iterator[Callable[[int], None]]:
+        yield lambda records: signal.raise_signal(signal.SIGTERM) if records >= 2000 else None
+
+    with LandscapeDB.from_url(database_url) as db:
+        recorder = LandscapeRecorder(db)
+        record_graph(recorder)
+        with recorder.unit_of_work():
+            for index in range(6000):
+                recorder.create_row("run", "source", index, {})
+        recorder.finalize_run("run", RunStatus.FAILED)
+    for module in (export_command, seals):
+        monkeypatch.setattr(module, "record_display", impatient)
+    assert main([*command.split(), "-d", database_url]) == 143
+    assert {path.suffix for path in own_directory.iterdir()} <= {".db", ".db-wal", ".db-shm"}

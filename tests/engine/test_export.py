@@ -9,6 +9,7 @@ import pytest
 
 from elspeth.engine.errors import ExportFailedError
 from elspeth.engine.orchestrator import Observer
+from elspeth.engine.result import Phase
 from tests.engine.pipelines import Settings, build, csv_settings, execute, run, trail
 
 
@@ -52,10 +53,20 @@ def test_a_signed_trail_is_signed_with_the_key_of_the_environment(tmp_path: Path
 
 
 def test_progress_of_the_export_is_told(tmp_path: Path) -> None:
-    told: list[int] = []
-    execute(build(tmp_path, exporting(tmp_path)), Observer(on_exported=told.append))
+    told: list[tuple[int, int | None]] = []
+    execute(build(tmp_path, exporting(tmp_path)), Observer(on_progress=lambda *each: told.append(each)))
     *records, _ = exported(tmp_path)
-    assert told[-1] == len(records)
+    assert told[-1] == (len(records), len(records))
+
+
+def test_an_export_that_is_asked_to_stop_leaves_the_run_complete(tmp_path: Path) -> None:
+    begun: list[Phase] = []
+    observer = Observer(on_phase=begun.append, is_stopped=lambda: Phase.EXPORT in begun)
+    with pytest.raises(ExportFailedError, match=r"run [0-9a-f]{32} is complete, but cannot be exported: interrupted"):
+        execute(build(tmp_path, exporting(tmp_path)), observer)
+    (recorded,) = trail(tmp_path)["run"]
+    assert (recorded["status"], recorded["export_status"]) == ("completed", "failed")
+    assert not list((tmp_path / "out").glob("*trail.json*"))
 
 
 def test_an_export_that_cannot_be_written_leaves_the_run_complete_and_says_so(tmp_path: Path) -> None:

@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 
 from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.core.canonical import stable_hash
-from elspeth.engine.orchestrator import Observer
-from elspeth.engine.result import Progress
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.engine.errors import RunInterruptedError
+from elspeth.engine.orchestrator import Observer, Orchestrator
+from elspeth.engine.preflight import keys_for_run
+from elspeth.engine.result import Phase, Progress
 from elspeth.plugins.base import Source, SourceOptions
 from elspeth.plugins.sinks.csv import CsvSink
-from tests.engine.pipelines import build, csv_settings, execute, groups_of, outcomes, run
+from tests.engine.pipelines import assert_sound, build, csv_settings, execute, groups_of, outcomes, run, trail
 from tests.fixtures.effort import law
 
 INPUT = "id,kind\n1,x\n2,y\n3,x\n"
@@ -276,6 +279,38 @@ def test_progress_is_told_after_each_group(tmp_path: Path, monkeypatch: pytest.M
     told: list[Progress] = []
     execute(build(tmp_path, csv_settings(tmp_path)), Observer(on_rows=told.append))
     assert [(progress.rows, progress.fraction) for progress in told] == [(2, 1.0), (3, 1.0)]
+
+
+def test_each_phase_is_told_with_what_there_is_to_do(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(INPUT)
+    told: list[tuple[Phase, list[tuple[int, int | None]]]] = []
+    observer = Observer(
+        on_phase=lambda phase: told.append((phase, [])),
+        on_progress=lambda done, total: told[-1][1].append((done, total)),
+    )
+    execute(build(tmp_path, csv_settings(tmp_path)), observer)
+    phases = dict(told)
+    assert list(phases) == [Phase.ROWS, Phase.PROOF, Phase.PUBLISH, Phase.SEAL]
+    assert phases[Phase.ROWS] == []
+    assert phases[Phase.PUBLISH] == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    for phase in (Phase.PROOF, Phase.SEAL):
+        assert phases[phase][-1][0] == phases[phase][-1][1]
+
+
+@pytest.mark.parametrize("phase", [Phase.ROWS, Phase.PROOF, Phase.SEAL])
+def test_a_run_can_be_asked_to_stop_in_each_phase_but_when_it_publishes(tmp_path: Path, phase: Phase) -> None:
+    (tmp_path / "in.csv").write_text(INPUT)
+    pipeline, begun = build(tmp_path, csv_settings(tmp_path)), list[Phase]()
+    with pytest.raises(RunInterruptedError, match=r"run [0-9a-f]{32} was interrupted after . rows"):
+        execute(pipeline, Observer(on_phase=begun.append, is_stopped=lambda: phase in begun))
+    assert begun[-1] is phase
+    (stopped,) = trail(tmp_path)["run"]
+    assert stopped["status"] == "interrupted"
+    assert (tmp_path / "out" / "x.csv").exists() is (phase is Phase.SEAL)
+    with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
+        keys = keys_for_run(pipeline.settings, {}, source="settings.yaml")
+        Orchestrator(db, build(tmp_path, csv_settings(tmp_path)), keys).resume(stopped["run_id"])
+    assert_sound(trail(tmp_path), status="completed", resumed=True)
 
 
 def test_rows_that_take_many_steps_are_committed_sooner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

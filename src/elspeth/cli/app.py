@@ -28,6 +28,7 @@ from elspeth.cli.commands import (
 )
 from elspeth.cli.commands import run as run_command
 from elspeth.cli.failures import failures_reported
+from elspeth.cli.progress import progress_wanted
 
 __all__ = ["command"]
 
@@ -76,14 +77,27 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001  typer passes the opti
         raise typer.Exit
 
 
+def _switch_progress(off: bool) -> None:  # noqa: FBT001  typer passes the option's value
+    progress_wanted.set(not off)
+
+
 @app.callback()
 def _root(
     *,
+    no_progress: Annotated[
+        bool,
+        typer.Option(
+            "--no-progress",
+            envvar="ELSPETH_NO_PROGRESS",
+            callback=_switch_progress,
+            help="Show no progress: no bars on a terminal, and elsewhere no line every 30 seconds.",
+        ),
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Options of the program itself; `version` is dealt with by its callback."""
+    """Options of the program itself; each is dealt with by its callback."""
 
 
 command = typer.main.get_command(app)

@@ -13,7 +13,7 @@ import typer
 from elspeth.cli.exit_code import ExitCode
 from elspeth.cli.failures import report
 from elspeth.cli.loading import load_pipeline
-from elspeth.cli.progress import run_display
+from elspeth.cli.run_display import run_display
 from elspeth.cli.signals import stop_requested
 from elspeth.cli.summary import summary_as_data, summary_as_text
 from elspeth.core.landscape.database import LandscapeDB
@@ -55,6 +55,8 @@ def execute_pipeline(
     typer.echo(jsonlib.dumps(summary_as_data(result, url), indent=2) if json else summary_as_text(result, url))
     if failure is not None:
         report(failure)
+        if request():
+            raise typer.Exit(request.exit_code) from failure
     for problem in result.problems:
         typer.echo(f"error: {problem}", err=True)
     return ExitCode.FAILED if failure is not None or result.problems else ExitCode.DONE

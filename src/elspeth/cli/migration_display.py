@@ -1,11 +1,12 @@
-"""How far a migration has come, on a terminal only."""
+"""How far a migration has come."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from elspeth.cli.progress import progress_display
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.migration.progress import Report
@@ -14,21 +15,13 @@ __all__ = ["migration_display"]
 
 
 @contextmanager
-def migration_display() -> Iterator[Report | None]:
-    """A function that draws rows against their total on standard error while the block lasts, or None."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console  # noqa: PLC0415  start time
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+def migration_display() -> Iterator[Report]:
+    """Return a function that shows the rows of each table against their number while the block lasts."""
+    with progress_display() as display:
 
-    with Progress(
-        TextColumn("migrating {task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    ) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda table, done, total: bar.update(task, description=table, completed=done, total=total)
+        def report(table: str, done: int, total: int) -> None:
+            if not display.stages:
+                display.begin("migrate", total)
+            display.update(done, total, [table, f"{done:,} of {total:,} rows"])
+
+        yield report

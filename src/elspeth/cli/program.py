@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Sequence
+from contextvars import copy_context
 
 from elspeth.cli.signals import Stopped, signals_raised
 from elspeth.cli.streams import unfailing_stderr
@@ -20,7 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with unfailing_stderr(), signals_raised():
             from elspeth.cli.app import command  # noqa: PLC0415  loading it takes time, in which signals may come
 
-            command(args=None if argv is None else list(argv), prog_name="elspeth")
+            arguments = None if argv is None else list(argv)
+            # In a context of its own: what its options switch off stays on for the next command.
+            copy_context().run(command, args=arguments, prog_name="elspeth")
     except SystemExit as end:
         return int(end.code) if isinstance(end.code, int) else int(end.code is not None)
     except Stopped as stopped:

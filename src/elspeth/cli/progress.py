@@ -1,56 +1,94 @@
-"""The progress bar of a run, on a terminal only."""
+"""How far a command has come: bars on a terminal, elsewhere a line now and then; on standard error."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-from elspeth.contracts.enums import RowOutcome
-from elspeth.engine.orchestrator import Observer
-from elspeth.engine.result import Progress as RunProgress
-from elspeth.engine.result import count_by_outcome, count_by_sink
+from elspeth.cli.stages import Stage
 
-__all__ = ["run_display"]
+if TYPE_CHECKING:
+    from rich.live import Live
+
+__all__ = ["Display", "progress_display", "progress_wanted"]
+
+progress_wanted: ContextVar[bool] = ContextVar("progress_wanted", default=True)
+"""Whether the program may show progress at all: `--no-progress` says no."""
+
+_EVERY_S = 30.0
+"""Seconds between the lines where there is no terminal."""
+
+_REFRESHES_PER_SECOND = 4
+
+
+class Display:
+    """Shows the stages of one command, one after the other. `show` is called before the first."""
+
+    def __init__(self, show: Callable[[Display], None]) -> None:
+        self.stages: list[Stage] = []
+        self._show = show
+
+    def begin(self, name: str, total: float | None = None) -> None:
+        """Begin a stage, which ends the one before."""
+        is_first = not self.stages
+        self.end()
+        self.stages.append(Stage(name=name, total=total))
+        if is_first:
+            self._show(self)
+
+    def update(self, done: float, total: float | None = None, details: Sequence[str] = ()) -> None:
+        """Say how far the stage is."""
+        self.stages[-1].update(done, total, details)
+
+    def end(self) -> None:
+        """End the stage."""
+        if self.stages:
+            self.stages[-1].end()
 
 
 @contextmanager
-def run_display(is_stopped: Callable[[], bool]) -> Iterator[Observer]:
-    """An observer that draws on standard error while the block lasts, or, where that is no terminal, does not."""
-    if not sys.stderr.isatty():
-        yield Observer(is_stopped=is_stopped)
-        return
+def progress_display() -> Iterator[Display]:
+    """Return a display that shows what it is told while the block lasts."""
+    with ExitStack() as stack:
+
+        def show(display: Display) -> None:
+            if progress_wanted.get():
+                stack.enter_context(_bars(display) if sys.stderr.isatty() else _lines(display))
+
+        display = Display(show)
+        yield display
+        display.end()
+
+
+def _bars(display: Display) -> Live:
+    """Draw the stages on the terminal while the block lasts."""
     from rich.console import Console  # noqa: PLC0415  start time
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.live import Live  # noqa: PLC0415
 
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[detail]}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-    ) as bar:
-        rows = bar.add_task("rows", total=None, detail="")
-        export = bar.add_task("export", total=None, detail="", visible=False)
+    from elspeth.cli.bars import Bars  # noqa: PLC0415
 
-        def on_rows(progress: RunProgress) -> None:
-            total = None if progress.fraction is None else 1.0
-            bar.update(
-                rows,
-                total=total,
-                completed=progress.fraction or 0.0,
-                detail=_detail(progress, bar.tasks[0].elapsed or 1.0),
-            )
-
-        def on_exported(records: int) -> None:
-            bar.update(export, visible=True, detail=f"{records:,} records")
-
-        yield Observer(on_rows=on_rows, on_exported=on_exported, is_stopped=is_stopped)
+    # Drawn by a thread of its own, so that the clock goes on while the database is at work.
+    return Live(Bars(display.stages), console=Console(stderr=True), refresh_per_second=_REFRESHES_PER_SECOND)
 
 
-def _detail(progress: RunProgress, elapsed: float) -> str:
-    parts = [f"{progress.rows:,}", f"{progress.rows / elapsed:,.0f}/s"]
-    parts += [f"{sink} {count:,}" for sink, count in sorted(count_by_sink(progress.endings).items())]
-    outcomes = count_by_outcome(progress.endings)
-    parts += [f"{bad} {outcomes[bad]:,}" for bad in (RowOutcome.FAILED, RowOutcome.QUARANTINED) if outcomes[bad]]
-    return "  ".join(parts)
+@contextmanager
+def _lines(display: Display) -> Iterator[None]:
+    """Print a line about the stage every so many seconds while the block lasts."""
+    is_over = threading.Event()
+
+    def tell() -> None:
+        while not is_over.wait(_EVERY_S):
+            sys.stderr.write(f"{display.stages[-1].as_line()}\n")
+            sys.stderr.flush()
+
+    teller = threading.Thread(target=tell, name="progress", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        teller.join()

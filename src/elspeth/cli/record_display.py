@@ -1,30 +1,19 @@
-"""The count of records that an export or import has come to, on a terminal only."""
+"""How many records a command has come to."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from elspeth.cli.progress import progress_display
 
 __all__ = ["record_display"]
 
 
 @contextmanager
-def record_display(description: str) -> Iterator[Callable[[int], None] | None]:
-    """A function that shows the number of records on standard error while the block lasts, or None."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console  # noqa: PLC0415  start time
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,} records"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-    ) as bar:
-        # How many there will be is not known: counting them first would cost as much as exporting some.
-        task = bar.add_task(description, total=None)
-        yield lambda records: bar.update(task, completed=records)
+def record_display(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Return a function that shows the number of records, of so many if that is known, while the block lasts."""
+    of = "" if total is None else f" of {total:,}"
+    with progress_display() as display:
+        display.begin(description, total)
+        yield lambda records: display.update(records, None, [f"{records:,}{of} records"])

@@ -17,7 +17,8 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recorded import count_rows
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.recording.base import new_id
+from elspeth.core.landscape.seal import sealed_count
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.core.settings import Settings
 from elspeth.engine.calls.caller import Outside
@@ -41,11 +43,12 @@ from elspeth.engine.checkpoints import GROUP_ROWS, Checkpoints
 from elspeth.engine.errors import AccountingError, ExportFailedError, ResumeError, RunInterruptedError, blame
 from elspeth.engine.export import export_after_run
 from elspeth.engine.flow import Flow
+from elspeth.engine.observer import Observer
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.preflight import RunKeys
 from elspeth.engine.processor import Clock, RowProcessor
 from elspeth.engine.replayed import with_replayed_run
-from elspeth.engine.result import Ending, Progress, RunResult, count_by_sink
+from elspeth.engine.result import Ending, Phase, Progress, RunResult, count_by_sink
 from elspeth.engine.resumption import rows_after, take_up
 from elspeth.engine.sinks import SinkSet
 from elspeth.engine.start import Start, begin
@@ -56,16 +59,10 @@ from elspeth.plugins.base import Source
 __all__ = ["Observer", "Orchestrator"]
 
 _DEFECTS = (AccountingError, AuditIntegrityError)  # to go on would only meet them again
-_EXPORT_FAILURES = (AuditIntegrityError, EvidenceError, LandscapeError, SQLAlchemyError, OSError, KeyboardInterrupt)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observer:
-    """Who is told how far a run has come and how many records of it are exported, and who may ask it to stop."""
-
-    on_rows: Callable[[Progress], None] | None = None
-    on_exported: Callable[[int], None] | None = None
-    is_stopped: Callable[[], bool] | None = None
+_EXPORT_FAILURES = (
+    *(AuditIntegrityError, EvidenceError, LandscapeError, SQLAlchemyError, OSError),
+    *(RunInterruptedError, KeyboardInterrupt),
+)
 
 
 class Orchestrator:
@@ -93,7 +90,7 @@ class Orchestrator:
         self._keys = keys
         self._observer = observer or Observer()
         self._clock = clock
-        self._rows = 0
+        self._rows = self._rows_before = 0
         self._endings: Counter[Ending] = Counter()
 
     def run(self) -> RunResult:
@@ -110,7 +107,8 @@ class Orchestrator:
             return self._go_on(take_up(self._db, self._recorder, self._pipeline, run_id), outside, claim)
 
     def _go_on(self, start: Start, outside: Outside | None, claim: Claim) -> RunResult:
-        run_id, self._rows, self._endings = start.run_id, start.rows, Counter(start.endings)
+        run_id, self._endings = start.run_id, Counter(start.endings)
+        self._rows = self._rows_before = start.rows
         sinks = SinkSet(self._recorder, start)
         loading = None
         try:
@@ -121,10 +119,13 @@ class Orchestrator:
             if loading is not None:
                 self._load(start, sinks, outside, loading)
                 loading = None
-            self._prove_every_row_ended(run_id)
+            advance = partial(self._observer.tell_or_stop, message=self._interrupted(run_id))
+            self._prove_every_row_ended(run_id, advance)
             sinks.prove_complete(count_by_sink(self._endings))
-            sinks.publish()
-            self._recorder.finalize_run(run_id, RunStatus.COMPLETED)
+            self._observer.begin(Phase.PUBLISH)
+            sinks.publish(self._observer.tell)
+            self._observer.begin(Phase.SEAL)
+            self._recorder.finalize_run(run_id, RunStatus.COMPLETED, progress=advance)
         except BaseException as error:
             self._record_stop(start, sinks, loading, claim, error)
             raise
@@ -137,14 +138,15 @@ class Orchestrator:
         processor = RowProcessor(flow, self._pipeline, sinks, outside, self._clock)
         processor.restore(self._pipeline, start.held)
         checkpoints = Checkpoints(flow, self._pipeline, sinks, start)
+        self._observer.begin(Phase.ROWS)
         with _reading(self._pipeline.source) as items:
             remaining = rows_after(items, self._db, start.run_id, start.rows)
             for group in _in_groups(remaining, self._pipeline.source):
                 waiting = deque(group)
                 while waiting:
                     self._process_group(flow, processor, sinks, checkpoints, waiting)
-                    if self._observer.is_stopped is not None and self._observer.is_stopped():
-                        raise RunInterruptedError(f"run {flow.run_id} was interrupted after {self._rows:,} rows")
+                    if self._observer.wants_stop():
+                        raise RunInterruptedError(self._interrupted(flow.run_id))
         with self._recorder.unit_of_work():
             processor.end()
             sinks.sync()
@@ -169,7 +171,7 @@ class Orchestrator:
         """
         group = checkpoints.group()
         with self._recorder.unit_of_work():
-            while waiting and not group.is_full():
+            while waiting and not group.is_full() and not (group.rows and self._observer.wants_stop()):
                 token_id = processor.process(self._rows + group.rows, waiting.popleft())
                 group.rows += 1
             processor.settle()
@@ -183,10 +185,16 @@ class Orchestrator:
         self._endings = flow.endings
         if rows and self._observer.on_rows is not None:
             fraction = self._pipeline.source.fraction_read()
-            self._observer.on_rows(Progress(rows=self._rows, fraction=fraction, endings=self._endings))
+            self._observer.on_rows(
+                Progress(rows=self._rows, rows_before=self._rows_before, fraction=fraction, endings=self._endings)
+            )
 
-    def _prove_every_row_ended(self, run_id: str) -> None:
-        account = account_for(self._db, run_id)
+    def _interrupted(self, run_id: str) -> str:
+        return f"run {run_id} was interrupted after {self._rows:,} rows"
+
+    def _prove_every_row_ended(self, run_id: str, progress: Callable[[int, int], None]) -> None:
+        self._observer.begin(Phase.PROOF)
+        account = account_for(self._db, run_id, progress=progress)
         if account.rows != self._rows:
             raise AccountingError(f"run {run_id}: expected {self._rows} recorded rows, got {account.rows}")
         if account.breaches:
@@ -244,6 +252,9 @@ class Orchestrator:
         export = self._pipeline.settings.landscape.export
         if not export.enabled or export.sink is None:
             return result
+        self._observer.begin(Phase.EXPORT)
+        with self._db.connection() as connection:
+            total = sealed_count(connection, result.run_id)
         # A bag never replaces another: its name may hold the run.
         path = str(self._pipeline.settings.sinks[export.sink].options["path"]).replace("{run_id}", result.run_id)
         try:
@@ -254,7 +265,7 @@ class Orchestrator:
                 path,
                 signing_key=self._keys.signing_key,
                 signer=self._keys.bag_signer,
-                progress=self._observer.on_exported,
+                progress=lambda records: self._observer.tell_or_stop(records, total),
             )
         except _EXPORT_FAILURES as error:
             raise ExportFailedError(result, error) from error

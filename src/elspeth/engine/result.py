@@ -5,20 +5,36 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from elspeth.contracts.enums import RowOutcome
 
-__all__ = ["Ending", "Progress", "Reason", "RunResult", "count_by_outcome", "count_by_sink"]
+__all__ = ["Ending", "Phase", "Progress", "Reason", "RunResult", "count_by_outcome", "count_by_sink"]
 
 Ending = tuple[RowOutcome, str | None]
 """How a token ended, and the name of the sink that has it, if one does."""
 
 
+class Phase(StrEnum):
+    """What a run does, in this order; the last only if the settings ask for it."""
+
+    ROWS = "rows"
+    PROOF = "proof"
+    PUBLISH = "publish"
+    SEAL = "seal"
+    EXPORT = "export"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a run stands. `fraction` is how much of the source has been read, from 0 to 1, where that is known."""
+    """Where a run stands with its rows.
+
+    `rows_before` of them were recorded before this process began. `fraction` is how much of the source has been read,
+    from 0 to 1, where that is known.
+    """
 
     rows: int
+    rows_before: int
     fraction: float | None
     endings: Mapping[Ending, int]
 

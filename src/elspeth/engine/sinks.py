@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -115,18 +115,24 @@ class SinkSet:
             counts = (f"sink {each.name!r} holds {each.rows} of {recorded.get(each.name, 0)} rows" for each in wrong)
             raise AccountingError(f"run {self._run_id}: {'; '.join(counts)}")
 
-    def publish(self) -> None:
+    def publish(self, progress: Callable[[int, int], None]) -> None:
         """Show the output of every sink.
 
+        `progress` is called with the number of outputs that were finished and published, of twice as many as there are
+        sinks.
         A crash before the commit leaves staged files and no artifact. A crash after it leaves artifacts whose bytes are
         staged or already in place, and open operations: the renames still to do are those whose operation is open.
         """
-        finished = [(each, self._finish(each)) for each in self._sinks.values()]
+        finished = []
+        steps = 2 * len(self._sinks)
+        for each in self._sinks.values():
+            finished.append((each, self._finish(each)))
+            progress(len(finished), steps)
         with self._recorder.unit_of_work():
             for each, output in finished:
                 if output is not None and each.last_state_id is not None and each.before.output is None:
                     self._register(each, each.last_state_id, output)
-        for each, output in finished:
+        for number, (each, output) in enumerate(finished, start=len(finished) + 1):
             if not each.is_in_place:
                 with _blamed(each.name):
                     each.sink.publish()
@@ -137,6 +143,7 @@ class SinkSet:
             self._recorder.complete_operation(
                 each.operation_id, OperationStatus.COMPLETED, run_id=self._run_id, output_data=summary
             )
+            progress(number, steps)
 
     def abandon(self) -> list[str]:
         """Stop before the end; the places where rows stay staged.

@@ -20,6 +20,7 @@ __all__ = ["verify_hmac_export"]
 
 _MANIFEST = "manifest"
 _BLOCK = 1 << 20
+_PROGRESS_EVERY = 1000
 
 _NumberedLine = tuple[int, bytes]
 
@@ -27,7 +28,7 @@ _NumberedLine = tuple[int, bytes]
 def verify_hmac_export(
     path: Path, signing_key: bytes, *, progress: Callable[[int], None] | None = None
 ) -> Verification:
-    """Verify an export; `progress` is called with the number of records, now and then.
+    """Verify an export; `progress` is called with the number of lines read, now and then.
 
     Never raises for what is wrong with the evidence: that is the result. EvidenceError if the file cannot be read.
     """
@@ -36,7 +37,7 @@ def verify_hmac_export(
     with steps.of(Step.STRUCTURE):
         for number, line in _records(path):
             export.take(number, line)
-            if progress is not None and number % _BLOCK == 0:
+            if progress is not None and number % _PROGRESS_EVERY == 0:
                 progress(number)
         export.close()
         steps.passed(Step.STRUCTURE, "complete, with its manifest at the end")

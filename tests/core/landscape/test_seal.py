@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, insert, update
 
 from elspeth.contracts.schema import SchemaConfig
+from elspeth.core.landscape import seal as seal_module
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.mapping import mapper, record_type_of
 from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth.core.landscape.seal import seal_run, sealed_runs, secret_of
+from elspeth.core.landscape.seal import seal_run, sealed_count, sealed_runs, secret_of
 from elspeth.core.landscape.seal_check import SealFault, check_seal
 from elspeth.core.landscape.store import RecordStore
 from elspeth.evidence.merkle import leaf_hash, tree_root
@@ -23,6 +25,7 @@ from elspeth_schema.records import RECORD_TYPES, VALIDATION_ERROR
 from elspeth_strategies import SHAPES, whole_runs
 from tests.fixtures.effort import law
 from tests.fixtures.landscapes import NewLandscape
+from tests.fixtures.records import record_graph
 
 
 def finished(run: list[AuditRecord]) -> list[AuditRecord]:
@@ -198,3 +201,42 @@ def test_a_run_with_more_records_than_are_kept_in_one_piece_is_sealed(landscape:
     with landscape.snapshot() as connection:
         (seal,) = sealed_runs(connection)
     assert json.loads(seal.counts_json) == {"run": 1, "node": 1, "row": rows}
+
+
+def test_the_seal_tells_how_many_records_it_is_over(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
+    told: list[tuple[int, int]] = []
+    record_rows(recorder, 3)
+    recorder.finalize_run("run", RunStatus.COMPLETED, progress=lambda done, total: told.append((done, total)))
+    assert [total for _, total in told] == [told[-1][0]] * len(told)
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    with landscape.snapshot() as connection:
+        assert sealed_count(connection, "run") == told[-1][0]
+        assert sealed_count(connection, "other") is None
+
+
+def test_a_seal_that_is_stopped_leaves_the_run_open(
+    landscape: LandscapeDB, recorder: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done > total - 2_000:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(seal_module, "_PART", 2)
+    record_rows(recorder, 4_000)
+    with pytest.raises(KeyboardInterrupt):
+        recorder.finalize_run("run", RunStatus.COMPLETED, progress=stop)
+    run = recorder.get_run("run")
+    assert run is not None
+    assert run.status is RunStatus.RUNNING
+    with landscape.snapshot() as connection:
+        assert sealed_runs(connection) == []
+    recorder.finalize_run("run", RunStatus.COMPLETED)
+    assert fault_of(landscape) is None
+
+
+def record_rows(recorder: LandscapeRecorder, rows: int) -> None:
+    """Record a run with so many rows."""
+    record_graph(recorder)
+    with recorder.unit_of_work():
+        for index in range(rows):
+            recorder.create_row("run", "source", index, {"id": index})

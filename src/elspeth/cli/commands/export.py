@@ -79,25 +79,34 @@ def export(
     from elspeth.core.landscape.export.files import write_export  # noqa: PLC0415  start time
     from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
 
-    with open_landscape(database) as db, record_display("export") as progress, executor_of(workers) as executor:
+    with open_landscape(database) as db, executor_of(workers) as executor:
         run_id = resolve_run(db, run)
-        records = write_export(
-            db,
-            run_id,
-            sys.stdout.buffer if output == STANDARD_OUTPUT else Path(output),
-            format=form,
-            signing_key=secret,
-            signer=_signer(key, public),
-            archive=archive or named_form(Path(output)) is ExportFormat.BAG,
-            stamp=_stamp(tsa),
-            include_payloads=include_withheld,
-            progress=progress,
-            executor=_sharing(executor, db, run_id),
-            protected=protected_files(database=database, keys=(key, public)),
-            force=force,
-        )
+        with record_display("export", _count(db, run_id)) as progress:
+            records = write_export(
+                db,
+                run_id,
+                sys.stdout.buffer if output == STANDARD_OUTPUT else Path(output),
+                format=form,
+                signing_key=secret,
+                signer=_signer(key, public),
+                archive=archive or named_form(Path(output)) is ExportFormat.BAG,
+                stamp=_stamp(tsa),
+                include_payloads=include_withheld,
+                progress=progress,
+                executor=_sharing(executor, db, run_id),
+                protected=protected_files(database=database, keys=(key, public)),
+                force=force,
+            )
     sys.stdout.buffer.flush()
     _report(run_id, output, form, records, signed=hmac or key is not None, json=json)
+
+
+def _count(db: LandscapeDB, run_id: str) -> int | None:
+    """Return how many records there are to export, if that is known without counting them."""
+    from elspeth.core.landscape.seal import sealed_count  # noqa: PLC0415  start time
+
+    with db.connection() as connection:
+        return sealed_count(connection, run_id)
 
 
 def _form_of(output: str, given: ExportFormat | None) -> ExportFormat:

@@ -5,7 +5,7 @@ That no token ended twice is the audit database's own constraint, a unique index
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Select, String, and_, except_, exists, func, literal, select, type_coerce
@@ -46,16 +46,22 @@ class _Law:
     breaking: Select[str]
 
 
-def account_for(db: LandscapeDB, run_id: str) -> RunAccount:
-    """Count a run's rows, and look for journeys without an end, in one snapshot."""
+def account_for(db: LandscapeDB, run_id: str, *, progress: Callable[[int, int], None] | None = None) -> RunAccount:
+    """Count a run's rows, and look for journeys without an end, in one snapshot.
+
+    `progress` is called with the number of laws that were looked at, and of all.
+    """
+    laws = list(_laws(run_id))
     count = select(func.count()).select_from(rows_table).where(_rows.run_id == run_id)
     with db.snapshot() as connection:
         rows = connection.execute(count).scalar_one()
         breaches = []
-        for law in _laws(run_id):
+        for number, law in enumerate(laws, start=1):
             keys = list(connection.execute(law.breaking.limit(_SHOWN)).scalars())
             if keys:
                 breaches.append(f"expected {law.expected}, got {law.got} {', '.join(keys)}")
+            if progress is not None:
+                progress(number, len(laws))
     return RunAccount(rows=rows, breaches=tuple(breaches))
 
 

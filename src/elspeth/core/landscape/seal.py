@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, String, insert, select, type_coerce
+from sqlalchemy import Connection, String, func, insert, select, type_coerce, union_all
 
 from elspeth.core.canonical import canonical_bytes, timestamp_text
 from elspeth.core.chunks import chunks
@@ -24,12 +25,24 @@ from elspeth.core.landscape.seal_scope import located, scope_of_today, scope_to_
 from elspeth.evidence.errors import KeyFileError
 from elspeth.evidence.merkle import TreeHasher, leaf_hash
 from elspeth_schema import EPOCH
+from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import run_secrets_table, seal_leaves_table, seals_table
 
 if TYPE_CHECKING:
     from elspeth.evidence.keys import Signer
 
-__all__ = ["SEAL_TYPE", "Seal", "hint", "hints_of", "keep_secret", "seal_run", "sealed_in", "sealed_runs", "secret_of"]
+__all__ = [
+    "SEAL_TYPE",
+    "Seal",
+    "hint",
+    "hints_of",
+    "keep_secret",
+    "seal_run",
+    "sealed_count",
+    "sealed_in",
+    "sealed_runs",
+    "secret_of",
+]
 
 SEAL_TYPE = "application/vnd.elspeth.run-seal+json"
 """The payload type of a signed seal."""
@@ -75,20 +88,30 @@ class Seal:
         return canonical_bytes(members)
 
 
-def seal_run(connection: Connection, run_id: str, signer: Signer | None = None) -> Seal:
+def seal_run(
+    connection: Connection,
+    run_id: str,
+    signer: Signer | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Seal:
     """Compute the seal of a finished run and keep it, within the caller's transaction; unsigned without a signer.
 
-    LandscapeError if the signer fails: the transaction is to be rolled back, and the run stays open.
+    `progress` is called with the number of records sealed so far, and of all. LandscapeError if the signer fails: the
+    transaction is to be rolled back, and the run stays open.
     """
     tree, counts, scope, moment = TreeHasher(), Counter[str](), scope_of_today(), datetime.now(UTC)
+    total = 0 if progress is None else _count_records(connection, run_id)
     for sealed in scope:
-        lines = sealed_lines(connection, located(sealed, EPOCH), run_id)
         hints = []
-        for leaves in chunks(map(leaf_hash, lines), _PART):
-            tree.extend(leaves)
-            counts[sealed.record_type] += len(leaves)
-            hints.append("".join(map(hint, leaves)))
-        # Only now: PostgreSQL takes no statement while it sends the lines.
+        # Closed before the transaction ends, whatever ends it: PostgreSQL takes no statement while it sends the lines.
+        with closing(sealed_lines(connection, located(sealed, EPOCH), run_id)) as lines:
+            for leaves in chunks(map(leaf_hash, lines), _PART):
+                tree.extend(leaves)
+                counts[sealed.record_type] += len(leaves)
+                hints.append("".join(map(hint, leaves)))
+                if progress is not None:
+                    progress(tree.size, total)
+        # Only now, for the same reason.
         for part, kept in enumerate(hints):
             _keep_hints(connection, run_id, sealed.record_type, part, kept)
     seal = Seal(
@@ -158,6 +181,23 @@ def hints_of(connection: Connection, run_id: str, record_type: str) -> Iterator[
     )
     parts = connection.execute(statement).scalars().all()
     return (leaves[start : start + _HINT] for leaves in parts for start in range(0, len(leaves), _HINT))
+
+
+def sealed_count(connection: Connection, run_id: str) -> int | None:
+    """Return how many records the seal of the run is over, which are those of its exports; None without a seal."""
+    columns = seals_table.c
+    found: int | None = connection.scalar(select(columns.record_count).where(columns.run_id == run_id))
+    return found
+
+
+def _count_records(connection: Connection, run_id: str) -> int:
+    """Return how many records the run has, counted in indexes: quick beside reading them."""
+    tables = [record_type.table for record_type in RECORD_TYPES.values()]
+    counts = [
+        select(func.count().label("records")).select_from(table).where(table.c.run_id == run_id) for table in tables
+    ]
+    found: int | None = connection.scalar(select(func.sum(union_all(*counts).subquery().c.records)))
+    return found or 0
 
 
 def _time_text(value: object) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Select, exists, select
@@ -30,6 +31,8 @@ __all__ = ["SealFault", "SealReport", "check_seal", "check_seals"]
 
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, LandscapeError)
 """What reading a seal may raise that somebody wrote over."""
+
+_PROGRESS_EVERY = 1000
 
 _UNDECODABLE = "Could not decode to UTF-8"
 """How Python's SQLite driver says that a column holds bytes as text."""
@@ -75,7 +78,7 @@ def check_seals(
 ) -> SealReport:
     """Compute every seal anew. With a key each finished run must have a seal that it signed.
 
-    `progress` is called with the number of records checked, after each run.
+    `progress` is called with the number of records checked so far.
     """
     try:
         return _check_seals(connection, key, progress)
@@ -94,7 +97,8 @@ def _check_seals(connection: Connection, key: PublicKey | None, progress: Callab
     for seal in seals:
         claimed, problem = _signature(seal, key)
         signers[claimed] += 1
-        fault = check_seal(connection, seal) or (_of_seal(seal.run_id, problem) if problem else None)
+        advance = None if progress is None else partial(_advance, progress, checked)
+        fault = check_seal(connection, seal, advance) or (_of_seal(seal.run_id, problem) if problem else None)
         if fault is None:
             unchanged += 1
             checked += seal.record_count
@@ -130,14 +134,21 @@ def _text(data: bytes) -> str:
         return f"not UTF-8: {data.hex()}"
 
 
-def check_seal(connection: Connection, seal: Seal) -> SealFault | None:
-    """Compute the root anew; None if it is the sealed one, else the first record that differs."""
+def _advance(progress: Callable[[int], None], before: int, done: int) -> None:
+    progress(before + done)
+
+
+def check_seal(connection: Connection, seal: Seal, progress: Callable[[int], None] | None = None) -> SealFault | None:
+    """Compute the root anew; None if it is the sealed one, else the first record that differs.
+
+    `progress` is called with the number of records so far.
+    """
     try:
         counts = Counter(json.loads(seal.counts_json))
         scope = [located(sealed, seal.epoch) for sealed in scope_from_json(seal.scope_json)]
     except _UNREADABLE:
         return _of_seal(seal.run_id, "was altered: it cannot be read")
-    found = _Found(connection, seal.run_id)
+    found = _Found(connection, seal.run_id, progress)
     try:
         for where in scope:
             found.read(where)
@@ -156,12 +167,13 @@ def check_seal(connection: Connection, seal: Seal) -> SealFault | None:
 class _Found:
     """What is in the tables now: the tree of the sealed lines, how many there are, the first that is another one."""
 
-    def __init__(self, connection: Connection, run_id: str) -> None:
+    def __init__(self, connection: Connection, run_id: str, progress: Callable[[int], None] | None) -> None:
         self.tree = TreeHasher()
         self.counts: Counter[str] = Counter()
         self.fault: SealFault | None = None
         self._connection = connection
         self._run_id = run_id
+        self._progress = progress
 
     def read(self, where: Located) -> None:
         """Read the records of one type; AuditIntegrityError for one that breaks the schema, as no sealed record did."""
@@ -175,6 +187,8 @@ class _Found:
             if sealed != hint(leaf):
                 problem = "is not the record that was sealed here" if sealed else "was added after the seal"
                 self._blame(where, _key_of(where, line), problem)
+            if self._progress is not None and self.tree.size % _PROGRESS_EVERY == 0:
+                self._progress(self.tree.size)
         if next(hints, None) is not None:
             self._blame(where, "", "a record is missing at the end")
 

@@ -6,7 +6,7 @@ A later epoch may add columns and rename them. A seal keeps its own list, so tha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 
@@ -90,7 +90,7 @@ def located(sealed: SealedType, epoch: int) -> Located:
     return Located(sealed=sealed, record_type=record_type, names=names)
 
 
-def sealed_lines(connection: Connection, where: Located, run_id: str) -> Iterator[bytes]:
+def sealed_lines(connection: Connection, where: Located, run_id: str) -> Generator[bytes, None, None]:
     """The bytes of each record that a seal is over, in the order of the seal.
 
     AuditIntegrityError, CanonicalError for a record that breaks the schema, which no sealed record did.

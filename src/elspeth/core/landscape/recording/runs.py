@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -55,10 +55,11 @@ class RunRecording(RecorderPart):
         status: RunStatus | str,
         *,
         reproducibility_grade: ReproducibilityGrade | str | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Run:
         """Record that a run ended, and seal its records: nothing may be recorded in it any more.
 
-        LandscapeError if the seal cannot be signed: the run stays open.
+        `progress` is called as `seal_run` does. LandscapeError if the seal cannot be signed: the run stays open.
         """
         before = self._store.require(records.RUN, run_id, run_id=run_id)
         new_status = member_of(RunStatus, status, call="complete_run")
@@ -77,12 +78,18 @@ class RunRecording(RecorderPart):
             self._store.change(before, run)
             connection = self._store.sent()
             connection.execute(delete(held_items_table).where(held_items_table.c.run_id == run_id))
-            seal_run(connection, run_id, self._seal_signer)
+            seal_run(connection, run_id, self._seal_signer, progress)
         return run
 
-    def finalize_run(self, run_id: str, status: RunStatus | str) -> Run:
-        """Record that a run ended, with the reproducibility grade that its nodes allow."""
-        return self.complete_run(run_id, status, reproducibility_grade=self.compute_reproducibility_grade(run_id))
+    def finalize_run(
+        self, run_id: str, status: RunStatus | str, *, progress: Callable[[int, int], None] | None = None
+    ) -> Run:
+        """Record that a run ended, with the reproducibility grade that its nodes allow.
+
+        `progress` is called as `seal_run` does.
+        """
+        grade = self.compute_reproducibility_grade(run_id)
+        return self.complete_run(run_id, status, reproducibility_grade=grade, progress=progress)
 
     def compute_reproducibility_grade(self, run_id: str) -> ReproducibilityGrade:
         """How much of the run could be repeated, judged by its nodes."""

@@ -1,0 +1,237 @@
+"""How far a command has come: bars that fit the terminal, a line now and then elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from elspeth.cli import main, progress
+from elspeth.cli.bars import Bars
+from elspeth.cli.progress import progress_display, progress_wanted
+from elspeth.cli.record_display import record_display
+from elspeth.cli.run_display import row_details
+from elspeth.cli.stages import Stage, duration
+from elspeth.contracts.enums import RowOutcome
+from elspeth.engine.result import Progress
+
+DETAILS = ["200,000", "863/s", "failed 12", "quarantined 808", *(f"sink{number} 33,333" for number in range(6))]
+
+
+class Watch:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+def stage(watch: Watch, *, total: float | None = None) -> Stage:
+    return Stage(name="rows", total=total, clock=watch)
+
+
+# -- stages ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00:00"), (61.9, "0:01:01"), (3600, "1:00:00"), (360_000, "100:00:00")]
+)
+def test_a_duration_is_hours_minutes_and_seconds(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_the_clock_of_a_stage_goes_on_until_it_ends(watch: Watch) -> None:
+    it = stage(watch)
+    watch.now += 5
+    assert it.elapsed == 5
+    it.update(3, 3)
+    watch.now += 5
+    assert (it.elapsed, it.fraction) == (10, 1.0)
+    it.end()
+    watch.now += 5
+    it.end()
+    assert (it.elapsed, it.remaining) == (10, None)
+
+
+def test_what_remains_is_told_at_the_speed_since_the_first_update(watch: Watch) -> None:
+    it = stage(watch, total=1.0)
+    watch.now += 100
+    it.update(0.5)
+    told = [it.remaining]
+    watch.now += 10
+    it.update(0.6)
+    told.append(it.remaining)
+    watch.now += 10
+    told.append(it.remaining)
+    it.update(2.0)
+    told.append(it.remaining)
+    assert told == [None, pytest.approx(40), pytest.approx(80), 0]
+    assert it.fraction == 1.0
+
+
+def test_without_a_total_nothing_is_known_of_the_end(watch: Watch) -> None:
+    it = stage(watch)
+    watch.now += 1
+    it.update(5)
+    watch.now += 1
+    it.update(6)
+    assert (it.fraction, it.remaining) == (None, None)
+
+
+def test_a_stage_as_a_line(watch: Watch) -> None:
+    it = stage(watch)
+    assert it.as_line() == "rows: 0:00:00"
+    it.update(0.25, 1.0, ["1,000", "10/s"])
+    watch.now += 60
+    it.update(0.5, details=["2,000", "20/s"])
+    assert it.as_line() == "rows: 2,000, 20/s, 50 %, 0:01:00, 0:02:00 left"
+
+
+# -- bars --------------------------------------------------------------------------------------------------------------
+
+
+def drawn(width: int, *stages: Stage) -> list[str]:
+    """The lines that a terminal of that width gets."""
+    file = io.StringIO()
+    Console(file=file, width=width, legacy_windows=False).print(Bars(stages))
+    return file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("width", "details", "left"),
+    [
+        (200, 9, True),
+        (120, 5, True),
+        (80, 3, True),
+        (60, 2, True),
+        (50, 2, False),
+        (40, 2, False),
+        (25, 0, False),
+        (20, 0, False),
+    ],
+)
+def test_details_give_way_first_and_the_bar_and_the_clock_stay(
+    watch: Watch, width: int, details: int, left: bool
+) -> None:
+    it = stage(watch, total=1.0)
+    it.update(0.0, details=DETAILS)
+    watch.now += 231
+    it.update(0.5, details=DETAILS)
+    (line,) = drawn(width, it)
+    assert len(line) <= width
+    assert line.startswith("rows ━━")
+    assert "0:03:51" in line
+    assert ("0:03:51 left" in line) is left
+    assert [detail for detail in DETAILS if detail in line] == DETAILS[:details]
+
+
+def test_each_stage_has_a_line(watch: Watch) -> None:
+    first, second = stage(watch), Stage(name="proof", clock=watch)
+    first.end()
+    assert [line.split()[0] for line in drawn(80, first, second)] == ["rows", "proof"]
+    assert drawn(80) == []
+
+
+# -- displays ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines come as fast as they can."""
+    monkeypatch.setattr(progress, "_EVERY_S", 0.001)
+
+
+class Spoken(io.StringIO):
+    """Standard error that is no terminal, and tells when a line came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came = threading.Event()
+
+    def flush(self) -> None:
+        """Take note of the line."""
+        self.came.set()
+
+
+@pytest.mark.usefixtures("quick")
+def test_without_a_terminal_a_line_is_printed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = Spoken()
+    monkeypatch.setattr(sys, "stderr", errors)
+    with record_display("export", 20_000) as tell:
+        tell(10_000)
+        errors.came.clear()
+        assert errors.came.wait(10)
+    assert "export: 10,000 of 20,000 records, 50 %, 0:00:0" in errors.getvalue()
+    assert threading.active_count() == 1 or "progress" not in {thread.name for thread in threading.enumerate()}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
+    errors = Spoken()
+    monkeypatch.setattr(errors, "isatty", lambda: is_terminal)
+    monkeypatch.setattr(sys, "stderr", errors)
+    token = progress_wanted.set(False)
+    try:
+        with record_display("export") as tell:
+            tell(10_000)
+            assert not errors.came.wait(0.05)
+    finally:
+        progress_wanted.reset(token)
+    assert errors.getvalue() == ""
+
+
+def test_a_terminal_gets_bars(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with record_display("export") as tell:
+        tell(12_345)
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert "12,345 records" in errors
+
+
+def test_nothing_is_drawn_before_there_is_a_stage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress_display():
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_rate_is_that_of_the_rows_of_this_attempt() -> None:
+    endings = {(RowOutcome.COMPLETED, "out"): 4_000, (RowOutcome.FAILED, None): 500}
+    told = Progress(rows=4_500, rows_before=3_500, fraction=0.5, endings=endings)
+    assert row_details(told, 10.0) == ["4,500", "100/s", "failed 500", "out 4,000"]
+    assert row_details(told, 0.0) == ["4,500", "failed 500", "out 4,000"]
+
+
+@pytest.mark.usefixtures("quick", "own_directory")
+@pytest.mark.parametrize("how", ["option", "environment"])
+def test_the_program_switches_progress_off(
+    how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("settings.yaml").write_text(
+        "datasource: {plugin: csv, options: {path: in.csv}}\noutput_sink: out\n"
+        "sinks: {out: {plugin: csv, options: {path: out.csv}}}\nlandscape: {url: 'sqlite:///audit.db'}\n"
+    )
+    Path("in.csv").write_text("id\n1\n")
+    if how == "environment":
+        monkeypatch.setenv("ELSPETH_NO_PROGRESS", "1")
+    options = ["--no-progress"] if how == "option" else []
+    assert main([*options, "run", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 0
+    assert capsys.readouterr().err == ""
+    assert progress_wanted.get()
