@@ -55,11 +55,13 @@ def build(directory: Path, settings: Settings, *plugins: type[Plugin], environ: 
     return build_pipeline(load_settings(path, environ=environ, plugins=manager), manager)
 
 
-def execute(pipeline: Pipeline, observer: Observer | None = None, *, environ: Environ = NO_ENVIRON) -> RunResult:
-    """Run a pipeline on the database that its settings name."""
+def execute(
+    pipeline: Pipeline, observer: Observer | None = None, *, environ: Environ = NO_ENVIRON, force: bool = False
+) -> RunResult:
+    """Run a pipeline on the database that its settings name; with `force` over files that no run wrote."""
     keys = keys_for_run(pipeline.settings, environ, source="settings.yaml")
     with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
-        return Orchestrator(db, pipeline, keys, observer).run()
+        return Orchestrator(db, pipeline, keys, observer, force=force).run()
 
 
 def run(

@@ -71,11 +71,10 @@ def test_an_export_that_is_asked_to_stop_leaves_the_run_complete(tmp_path: Path)
 
 def test_an_export_that_cannot_be_written_leaves_the_run_complete_and_says_so(tmp_path: Path) -> None:
     settings = exporting(tmp_path)
-    (tmp_path / "out" / "trail.json").mkdir(parents=True)
-    with pytest.raises(ExportFailedError) as caught:
-        execute(build(tmp_path, settings))
-    (recorded,) = trail(tmp_path)["run"]
     path = tmp_path / "out" / "trail.json"
+    with pytest.raises(ExportFailedError) as caught:
+        execute(build(tmp_path, settings), Observer(on_rows=lambda _: path.mkdir()))
+    (recorded,) = trail(tmp_path)["run"]
     reason = f"{path}: expected the path of a file, got that of a directory"
     assert str(caught.value) == f"run {recorded['run_id']} is complete, but cannot be exported: {reason}"
     assert (recorded["status"], recorded["export_status"]) == ("completed", "failed")

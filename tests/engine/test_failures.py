@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from elspeth.contracts.plugins import InvalidRow, PluginError, Row, StagedOutput
+from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.engine.errors import AccountingError
 from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.pipeline import Pipeline
+from elspeth.engine.result import RunResult
+from elspeth.outputs.policy import OutputRefusedError
 from elspeth.plugins.base import Source, SourceOptions
 from elspeth.plugins.sinks.csv import CsvSink
 from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, execute, groups_of, trail
@@ -97,6 +101,11 @@ def _groups_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "out" / f"{name}.csv").write_text(OLD)
 
 
+def forced(pipeline: Pipeline) -> RunResult:
+    """Run a pipeline over the files that are there, which no run wrote."""
+    return execute(pipeline, force=True)
+
+
 def faulty(tmp_path: Path) -> Settings:
     """Settings whose second sink fails as told."""
     settings = csv_settings(tmp_path)
@@ -136,7 +145,7 @@ def test_a_sink_that_fails_stops_the_run_with_a_sound_trail(  # noqa: PLR0917  a
     monkeypatch.setattr(FaultySink, "method", method)
     monkeypatch.setattr(FaultySink, "calls_before", calls_before)
     with pytest.raises(PluginError) as caught:
-        execute(build(tmp_path, faulty(tmp_path), FaultySink))
+        forced(build(tmp_path, faulty(tmp_path), FaultySink))
     assert str(caught.value) == f"injected failure in {method}"
     records = trail(tmp_path)
     status = "interrupted" if rows else "failed"
@@ -161,7 +170,7 @@ def test_a_sink_that_published_and_reports_failure_leaves_the_artifact_that_name
 ) -> None:
     monkeypatch.setattr(FaultySink, "method", "publish, but reported as failed")
     with pytest.raises(PluginError, match="injected failure"):
-        execute(build(tmp_path, faulty(tmp_path), FaultySink))
+        forced(build(tmp_path, faulty(tmp_path), FaultySink))
     records = trail(tmp_path)
     assert_sound(records, status="interrupted")
     assert visible(tmp_path)["x.csv"] == "id,kind\n1,x\n3,x\n5,x\n"
@@ -172,7 +181,7 @@ def test_rows_that_were_staged_are_those_that_are_recorded(tmp_path: Path, monke
     monkeypatch.setattr(FaultySink, "method", "sync")
     monkeypatch.setattr(FaultySink, "calls_before", 1)
     with pytest.raises(PluginError):
-        execute(build(tmp_path, faulty(tmp_path), FaultySink))
+        forced(build(tmp_path, faulty(tmp_path), FaultySink))
     (kept,) = (tmp_path / "out").glob(".x.csv.*.partial")
     recorded = [outcome for outcome in trail(tmp_path)["token_outcome"] if outcome["sink_name"] == "x"]
     assert len(recorded) == 1
@@ -188,7 +197,7 @@ def test_rows_before_a_failure_of_the_source_are_kept(
     settings = csv_settings(tmp_path)
     settings["datasource"] = {"plugin": source.name}
     with pytest.raises(error) as caught:
-        execute(build(tmp_path, settings, source))
+        forced(build(tmp_path, settings, source))
     records = trail(tmp_path)
     assert_sound(records, status="interrupted")
     assert len(records["row"]) == rows
@@ -201,7 +210,7 @@ def test_rows_before_a_failure_of_the_source_are_kept(
 def test_a_source_that_is_not_there_leaves_a_failed_run_and_no_files(tmp_path: Path) -> None:
     (tmp_path / "in.csv").unlink()
     with pytest.raises(PluginError) as caught:
-        execute(build(tmp_path, csv_settings(tmp_path)))
+        forced(build(tmp_path, csv_settings(tmp_path)))
     assert str(caught.value) == f"{tmp_path / 'in.csv'} cannot be read: No such file or directory"
     assert_sound(trail(tmp_path), status="failed")
     assert visible(tmp_path) == {"rest.csv": OLD, "x.csv": OLD}
@@ -211,10 +220,12 @@ def test_a_source_that_is_not_there_leaves_a_failed_run_and_no_files(tmp_path: P
 def test_a_sink_path_that_is_a_directory_stops_the_run_before_the_first_row(tmp_path: Path) -> None:
     (tmp_path / "out" / "x.csv").unlink()
     (tmp_path / "out" / "x.csv").mkdir()
-    with pytest.raises(PluginError) as caught:
-        execute(build(tmp_path, csv_settings(tmp_path)))
-    assert str(caught.value) == f"{tmp_path / 'out' / 'x.csv'} is a directory: a sink needs the path of a file"
-    assert trail(tmp_path).get("row", []) == []
+    with pytest.raises(OutputRefusedError) as caught:
+        forced(build(tmp_path, csv_settings(tmp_path)))
+    problem = "expected the path of a file, got that of a directory"
+    assert str(caught.value) == f"{tmp_path / 'out' / 'x.csv'}: {problem}"
+    with LandscapeDB.from_url(f"sqlite:///{tmp_path / 'audit.db'}", create_tables=False) as db:
+        assert LandscapeRecorder(db).list_runs() == []
     assert staged(tmp_path) == []
 
 
@@ -228,7 +239,7 @@ def test_a_full_disk_stops_the_run_and_is_named(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(PluginError, match="cannot be written: No space left on device"):
-        execute(build(tmp_path, csv_settings(tmp_path)))
+        forced(build(tmp_path, csv_settings(tmp_path)))
     assert_sound(trail(tmp_path), status="failed")
     assert visible(tmp_path) == {"rest.csv": OLD, "x.csv": OLD}
 
@@ -242,7 +253,7 @@ def test_an_audit_database_that_fails_too_is_said_beside_the_first_reason(
     (tmp_path / "in.csv").unlink()
     monkeypatch.setattr(LandscapeRecorder, "finalize_run", fail)
     with pytest.raises(PluginError) as caught:
-        execute(build(tmp_path, csv_settings(tmp_path)))
+        forced(build(tmp_path, csv_settings(tmp_path)))
     (note,) = caught.value.__notes__
     run_id = trail(tmp_path)["run"][0]["run_id"]
     assert note == f"The audit database still calls run {run_id} running: database disk image is malformed."
@@ -262,7 +273,7 @@ def test_a_token_without_an_end_is_found_before_anything_is_published(
 
     monkeypatch.setattr(LandscapeRecorder, "record_token_outcome", forget_the_first)
     with pytest.raises(AccountingError) as caught:
-        execute(build(tmp_path, csv_settings(tmp_path)))
+        forced(build(tmp_path, csv_settings(tmp_path)))
     run_id = trail(tmp_path)["run"][0]["run_id"]
     assert str(caught.value) == (
         f"run {run_id}: expected a terminal outcome for every token, got none for {forgotten[0]}"
@@ -279,6 +290,6 @@ def test_a_row_that_was_counted_and_not_recorded_is_found(tmp_path: Path, monkey
 
     monkeypatch.setattr(Orchestrator, "_load", miscount)
     with pytest.raises(AccountingError) as caught:
-        execute(build(tmp_path, csv_settings(tmp_path)))
+        forced(build(tmp_path, csv_settings(tmp_path)))
     run_id = trail(tmp_path)["run"][0]["run_id"]
     assert str(caught.value) == f"run {run_id}: expected 7 recorded rows, got 6"

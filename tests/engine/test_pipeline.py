@@ -46,7 +46,7 @@ def test_everything_that_the_environment_must_provide_is_named_at_once(tmp_path:
     settings = csv_settings(tmp_path)
     settings["landscape"] = {
         "url": "postgresql+psycopg://audit:hunter2@host/db",
-        "export": {"enabled": True, "sink": "x", "format": "json", "sign": True},
+        "export": {"enabled": True, "sink": "x", "format": "csv", "sign": True},
     }
     settings["gates"][0]["routes"] = {"true": "rest", "false": "continue"}
     pipeline = build(tmp_path, settings)
@@ -67,7 +67,7 @@ def test_a_signing_key_is_used_only_where_signing_is_asked_for(tmp_path: Path) -
 
 def test_keys_that_can_be_guessed_are_refused(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path)
-    settings["landscape"]["export"] = {"enabled": True, "sink": "x", "format": "json", "sign": True}
+    settings["landscape"]["export"] = {"enabled": True, "sink": "x", "format": "csv", "sign": True}
     settings["gates"][0]["routes"] = {"true": "rest", "false": "continue"}
     environ = {"ELSPETH_SIGNING_KEY": "k", "ELSPETH_FINGERPRINT_KEY": "f"}
     advice = "expected at least 16 bytes, got 1; make one with python -c 'import secrets; print(secrets.token_hex(32))'"
@@ -84,7 +84,7 @@ def test_keys_that_can_be_guessed_are_refused(tmp_path: Path) -> None:
 
 def test_keys_are_bytes_which_need_not_be_text(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path)
-    settings["landscape"]["export"] = {"enabled": True, "sink": "x", "format": "json", "sign": True}
+    settings["landscape"]["export"] = {"enabled": True, "sink": "x", "format": "csv", "sign": True}
     settings["landscape"]["url"] = "postgresql+psycopg://audit:hunter2@host/db"
     settings["gates"][0]["routes"] = {"true": "rest", "false": "continue"}
     key = os.fsdecode(bytes(range(240, 256)))

@@ -176,3 +176,9 @@ def test_two_files_have_two_places(tmp_path: Path) -> None:
     (tmp_path / "b").touch()
     places = {place_of(tmp_path / name) for name in ("a", "b", "c", "d", "c/d", "c/e")}
     assert len(places) == 6
+
+
+def test_a_text_that_is_no_name_of_a_file_is_no_file_that_is_there(tmp_path: Path) -> None:
+    database = Protected(path=tmp_path / "audit.db", what="the audit database", extent=Extent.DATABASE)
+    for name in ("a\0b", "x" * 300, "\udcff\ud800"):
+        assert problem_with(tmp_path / name, policy(Kind.FILE, database)) is None

@@ -81,7 +81,7 @@ def test_a_file_that_was_never_opened_has_nothing_to_leave(tmp_path: Path) -> No
 def test_a_directory_is_no_place_for_a_file(tmp_path: Path) -> None:
     with pytest.raises(PluginError) as caught:
         StagedFile(tmp_path).open("run1")
-    assert str(caught.value) == f"{tmp_path} is a directory: a sink needs the path of a file"
+    assert str(caught.value) == f"{tmp_path}: expected the path of a file, got that of a directory"
 
 
 def test_a_staging_file_of_which_nothing_was_recorded_is_begun_anew(tmp_path: Path) -> None:

@@ -29,14 +29,22 @@ from elspeth_schema import EPOCH
 __all__ = ["execute_pipeline", "prepare"]
 
 
-def prepare(path: Path, *, no_dotenv: bool) -> tuple[Pipeline, RunKeys]:
+def prepare(
+    path: Path, *, no_dotenv: bool, outputs_judged: bool = False, force: bool = False
+) -> tuple[Pipeline, RunKeys]:
     """Return the pipeline and the keys that its run needs; raises what `load_pipeline` and `keys_for_run` raise."""
-    loaded = load_pipeline(path, no_dotenv=no_dotenv)
+    loaded = load_pipeline(path, no_dotenv=no_dotenv, outputs_judged=outputs_judged, force=force)
     return loaded.pipeline, keys_for_run(loaded.pipeline.settings, loaded.environ, source=str(path))
 
 
 def execute_pipeline(
-    pipeline: Pipeline, keys: RunKeys, settings: Path, work: Callable[[Orchestrator], RunResult], *, json: bool
+    pipeline: Pipeline,
+    keys: RunKeys,
+    settings: Path,
+    work: Callable[[Orchestrator], RunResult],
+    *,
+    force: bool,
+    json: bool,
 ) -> ExitCode:
     """Do the work and print its summary. `settings` is the file, for messages."""
     failure: ExportFailedError | None = None
@@ -44,7 +52,7 @@ def execute_pipeline(
         with stop_requested() as request:
             try:
                 with run_display(request) as observer:
-                    result = work(Orchestrator(db, pipeline, keys, observer, known_as=str(settings)))
+                    result = work(Orchestrator(db, pipeline, keys, observer, known_as=str(settings), force=force))
             except ExportFailedError as error:
                 failure, result = error, error.result
             except RunInterruptedError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from elspeth.core.settings import load_settings
 from elspeth.core.settings.environment import read_dotenv
+from elspeth.core.settings.model import LandscapeSettings
 from elspeth.engine.pipeline import Pipeline, build_pipeline
 from elspeth.plugins.manager import PluginManager
 
@@ -23,13 +24,24 @@ class Loaded:
     environ: Mapping[str, str]
 
 
-def load_pipeline(path: Path, *, no_dotenv: bool) -> Loaded:
+def load_pipeline(path: Path, *, no_dotenv: bool, outputs_judged: bool = False, force: bool = False) -> Loaded:
     """Load the settings and build their pipeline. SettingsError, PluginRegistrationError; nothing is written.
 
-    Variables of the process win over those in ``.env``.
+    Variables of the process win over those in ``.env``. Where outputs are to be judged, what is in their way is a
+    problem of the settings; with `force` files of somebody else are not.
     """
     environ = {**({} if no_dotenv else read_dotenv(Path(".env"))), **os.environ}
     plugins = PluginManager.installed()
-    return Loaded(
-        pipeline=build_pipeline(load_settings(path, environ=environ, plugins=plugins), plugins), environ=environ
+    objection = _objection if outputs_judged else None
+    settings = load_settings(path, environ=environ, plugins=plugins, objection=objection, force=force)
+    return Loaded(pipeline=build_pipeline(settings, plugins), environ=environ)
+
+
+def _objection(landscape: LandscapeSettings, path: Path) -> str | None:
+    """Why a sink may not replace a file that is there, None if an earlier run wrote it."""
+    from elspeth.core.landscape.recorded_outputs import (  # noqa: PLC0415  most often nothing is there
+        objection_of,
+        objection_without_database,
     )
+
+    return objection_of(landscape.url, path) if landscape.enabled else objection_without_database(path)

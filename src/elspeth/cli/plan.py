@@ -8,6 +8,7 @@ from elspeth.cli.text import aligned
 from elspeth.contracts.enums import NodeType, RoutingMode
 from elspeth.core.secrets import mask_text, redact
 from elspeth.core.settings.model import AggregationSettings, CoalesceSettings, LandscapeSettings
+from elspeth.core.settings.paths import export_form
 from elspeth.core.settings.wiring import SOURCE, Place, Wire
 from elspeth.engine.pipeline import Node, Pipeline
 
@@ -142,9 +143,11 @@ def _way(wire: Wire) -> str:
 def _landscape(landscape: LandscapeSettings, pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     yield "audit", mask_text(landscape.url, redact)
     export = landscape.export
-    if export.enabled and export.sink is not None:
-        path = pipeline.settings.sinks[export.sink].options.get("path")
-        yield "export", f"{export.sink}: {export.format} {path}, {'signed' if export.sign else 'not signed'}"
+    if export.enabled:
+        sink = "" if export.sink is None else f"{export.sink}: "
+        path = export.path or str(pipeline.settings.sinks[export.sink or ""].options["path"])
+        form = export_form(export, path)
+        yield "export", f"{sink}{form} {path}, {'signed' if export.sign else 'not signed'}"
 
 
 def _plugin(name: str, path: object) -> str:

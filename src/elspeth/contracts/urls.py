@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote, unquote_plus
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "hide_secrets_of",
     "mask_database_url",
     "secrets_of_database_url",
+    "server_of_database",
+    "sqlite_file",
     "without_credentials",
 ]
 
@@ -109,6 +112,35 @@ def without_credentials(text: str) -> str:
     parts = _split(text)
     kept = [shown for shown, secret in map(_parameter, parts.query) if not secret and not shown.startswith("user=")]
     return parts.scheme + parts.place + ("?" + "&".join(sorted(kept)) if kept else "")
+
+
+def sqlite_file(text: str) -> Path | None:
+    """Return the file of a SQLite database's URL, None for a URL of another database or one in memory."""
+    if not _SCHEME.match(text):
+        return None
+    parts = _split(text)
+    name = parts.place.removeprefix("/")
+    if parts.scheme.removesuffix("://") not in _SQLITE or name in ("", ":memory:"):
+        return None
+    return Path(unquote(name.removeprefix("file:")) if name.startswith("file:") else name)
+
+
+def server_of_database(text: str) -> tuple[str, ...] | None:
+    """Return what tells a database on a server from others: host, port, name, and the options of a connection.
+
+    None for a SQLite database. Two names of one host are not recognised.
+    """
+    if not _SCHEME.match(text):
+        return None
+    parts = _split(text)
+    backend = parts.scheme.removesuffix("://").partition("+")[0]
+    if backend in _SQLITE:
+        return None
+    host, _, database = parts.place.partition("/")
+    name, _, port = host.rpartition(":") if host.rpartition(":")[2].isdecimal() else (host, "", "")
+    options = sorted(piece for piece in parts.query if piece.startswith("options="))
+    default_port = "5432" if backend == "postgresql" else ""
+    return backend, name.lower() or "localhost", port or default_port, database or (parts.user or ""), *options
 
 
 def database_url_problem(text: str) -> str | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from elspeth.contracts.enums import ExportStatus
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export.files import ExportFormat, write_export
+from elspeth.core.landscape.export.files import write_export
+from elspeth.core.landscape.export.format import ExportFormat, named_form
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.settings.model import ExportSettings
+from elspeth.core.settings.paths import export_form
 from elspeth.evidence.keys import Signer
+from elspeth.outputs.writing import Output
 
 __all__ = ["export_after_run"]
 
@@ -19,7 +21,7 @@ def export_after_run(
     db: LandscapeDB,
     run_id: str,
     export: ExportSettings,
-    path: str,
+    output: Output,
     *,
     signing_key: bytes | None,
     signer: Signer | None,
@@ -31,16 +33,17 @@ def export_after_run(
     exported again.
     """
     recorder = LandscapeRecorder(db)
-    recorder.set_export_status(run_id, ExportStatus.PENDING, export_format=export.format, export_sink=export.sink)
+    form = export_form(export, str(output.path))
+    recorder.set_export_status(run_id, ExportStatus.PENDING, export_format=form.value, export_sink=export.sink)
     try:
         records = write_export(
             db,
             run_id,
-            Path(path),
-            format=ExportFormat(export.format),
+            output,
+            format=form,
             signing_key=signing_key,
             signer=signer,
-            archive=path.endswith(".zip"),
+            archive=named_form(output.path) is ExportFormat.BAG,
             progress=progress,
         )
     except BaseException as error:

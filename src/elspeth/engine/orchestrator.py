@@ -18,6 +18,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -33,10 +34,11 @@ from elspeth.core.landscape.claim import Claim, RunClaimedError
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recorded import count_rows
 from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth.core.landscape.recording.base import new_id
+from elspeth.core.landscape.recording.base import new_id, now
 from elspeth.core.landscape.seal import sealed_count
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.core.settings import Settings
+from elspeth.core.settings.placeholders import placeholder_values
 from elspeth.engine.calls.caller import Outside
 from elspeth.engine.calls.outside import outside_of
 from elspeth.engine.checkpoints import GROUP_ROWS, Checkpoints
@@ -44,16 +46,18 @@ from elspeth.engine.errors import AccountingError, ExportFailedError, ResumeErro
 from elspeth.engine.export import export_after_run
 from elspeth.engine.flow import Flow
 from elspeth.engine.observer import Observer
-from elspeth.engine.pipeline import Pipeline
+from elspeth.engine.outputs import RunOutputs
+from elspeth.engine.pipeline import Pipeline, named_for_run
 from elspeth.engine.preflight import RunKeys
 from elspeth.engine.processor import Clock, RowProcessor
 from elspeth.engine.replayed import with_replayed_run
 from elspeth.engine.result import Ending, Phase, Progress, RunResult, count_by_sink
-from elspeth.engine.resumption import rows_after, take_up
+from elspeth.engine.resumption import beginning_of, rows_after, take_up
 from elspeth.engine.sinks import SinkSet
 from elspeth.engine.start import Start, begin
 from elspeth.engine.summary import summary_of
 from elspeth.evidence.errors import EvidenceError
+from elspeth.outputs.writing import Output
 from elspeth.plugins.base import Source
 
 __all__ = ["Observer", "Orchestrator"]
@@ -68,7 +72,7 @@ _EXPORT_FAILURES = (
 class Orchestrator:
     """Runs one pipeline, recording in one audit database: a new run, or the rest of one that stopped.
 
-    The settings file is `known_as` this in messages.
+    The settings file is `known_as` this in messages. With `force` outputs replace files that are no earlier outputs.
     """
 
     def __init__(
@@ -79,9 +83,11 @@ class Orchestrator:
         observer: Observer | None = None,
         *,
         known_as: str = "SETTINGS",
+        force: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
         self._db = db
+        self._force = force
         self._known_as = known_as
         self._recorder = LandscapeRecorder(
             db, payload_store=_payload_store(pipeline.settings), seal_signer=keys.seal_signer
@@ -94,24 +100,49 @@ class Orchestrator:
         self._endings: Counter[Ending] = Counter()
 
     def run(self) -> RunResult:
-        """Run the pipeline to its end. Whatever stops it is recorded with the run, and raised."""
+        """Run the pipeline to its end. Whatever stops it is recorded with the run, and raised.
+
+        OutputRefusedError if an output may not be written; no run is recorded then.
+        """
         self._pipeline = with_replayed_run(self._db, self._pipeline)
-        run_id = new_id()
-        with outside_of(self._pipeline, self._db) as outside, self._recorder.claimed(run_id) as claim:
-            return self._go_on(begin(self._recorder, self._pipeline, self._keys, run_id), outside, claim)
+        run_id, started_at = new_id(), now()
+        outputs = self._name_outputs(run_id, started_at)
+        with (
+            outputs.held(judged=True),
+            outside_of(self._pipeline, self._db) as outside,
+            self._recorder.claimed(run_id) as claim,
+        ):
+            start = begin(self._recorder, self._pipeline, self._keys, run_id=run_id, started_at=started_at)
+            return self._go_on(start, outside, claim, outputs)
 
     def resume(self, run_id: str) -> RunResult:
-        """Take a run that stopped to its end, as `run` would have; ResumeError, RunClaimedError when that cannot be."""
-        self._pipeline = with_replayed_run(self._db, self._pipeline, self._recorder.get_run(run_id))
-        with outside_of(self._pipeline, self._db) as outside, self._recorder.claimed(run_id) as claim:
-            return self._go_on(take_up(self._db, self._recorder, self._pipeline, run_id), outside, claim)
+        """Take a run that stopped to its end, as `run` would have.
 
-    def _go_on(self, start: Start, outside: Outside | None, claim: Claim) -> RunResult:
+        Raises ResumeError, RunClaimedError or OutputRefusedError when that cannot be.
+        """
+        self._pipeline = with_replayed_run(self._db, self._pipeline, self._recorder.get_run(run_id))
+        outputs = self._name_outputs(run_id, beginning_of(self._recorder, run_id))
+        with (
+            outside_of(self._pipeline, self._db) as outside,
+            self._recorder.claimed(run_id) as claim,
+            outputs.held(judged=False),
+        ):
+            start = take_up(self._db, self._recorder, self._pipeline, run_id)
+            return self._go_on(start, outside, claim, outputs)
+
+    def _name_outputs(self, run_id: str, started_at: datetime) -> RunOutputs:
+        """Give the outputs the names that they have in this run."""
+        values = placeholder_values(run_id, started_at)
+        self._pipeline = named_for_run(self._pipeline, values)
+        return RunOutputs.of(self._pipeline.settings, self._db, values, force=self._force)
+
+    def _go_on(self, start: Start, outside: Outside | None, claim: Claim, outputs: RunOutputs) -> RunResult:
         run_id, self._endings = start.run_id, Counter(start.endings)
         self._rows = self._rows_before = start.rows
-        sinks = SinkSet(self._recorder, start)
+        sinks = SinkSet(self._recorder, start, outputs)
         loading = None
         try:
+            outputs.judge(start)
             if not start.is_loaded:
                 source_id = self._pipeline.source_node.node_id
                 loading = self._recorder.begin_operation(run_id, source_id, OperationType.SOURCE_LOAD).operation_id
@@ -130,7 +161,7 @@ class Orchestrator:
             self._record_stop(start, sinks, loading, claim, error)
             raise
         summary = summary_of(self._db, self._pipeline, run_id, rows=self._rows, endings=self._endings, outside=outside)
-        return self._exported(summary)
+        return self._exported(summary, outputs.export)
 
     def _load(self, start: Start, sinks: SinkSet, outside: Outside | None, loading_id: str) -> None:
         """Take the rows of the source through the pipeline, from where the run stands to the last one."""
@@ -247,29 +278,26 @@ class Orchestrator:
         is_defect = isinstance(error, _DEFECTS) and not start.rows
         return settings.landscape.enabled and settings.checkpoint.enabled and not is_defect
 
-    def _exported(self, result: RunResult) -> RunResult:
+    def _exported(self, result: RunResult, output: Output | None) -> RunResult:
         """Export the run if the settings ask for it. ExportFailedError has the summary of the run all the same."""
-        export = self._pipeline.settings.landscape.export
-        if not export.enabled or export.sink is None:
+        if output is None:
             return result
         self._observer.begin(Phase.EXPORT)
         with self._db.connection() as connection:
             total = sealed_count(connection, result.run_id)
-        # A bag never replaces another: its name may hold the run.
-        path = str(self._pipeline.settings.sinks[export.sink].options["path"]).replace("{run_id}", result.run_id)
         try:
             records = export_after_run(
                 self._db,
                 result.run_id,
-                export,
-                path,
+                self._pipeline.settings.landscape.export,
+                output,
                 signing_key=self._keys.signing_key,
                 signer=self._keys.bag_signer,
                 progress=lambda records: self._observer.tell_or_stop(records, total),
             )
         except _EXPORT_FAILURES as error:
             raise ExportFailedError(result, error) from error
-        return replace(result, export_path=path, exported_records=records)
+        return replace(result, export_path=str(output.path), exported_records=records)
 
 
 def _payload_store(settings: Settings) -> FilesystemPayloadStore | None:

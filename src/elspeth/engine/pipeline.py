@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from elspeth.contracts.enums import Determinism, NodeType
 from elspeth.contracts.expressions import Expression, compile_expression
@@ -13,11 +13,12 @@ from elspeth.core.canonical import stable_hash
 from elspeth.core.secrets import without_secrets
 from elspeth.core.settings import Settings
 from elspeth.core.settings.model import CoalesceSettings, GateSettings
+from elspeth.core.settings.placeholders import fill_placeholders, has_placeholders
 from elspeth.core.settings.wiring import SOURCE, Place, Wiring, sink_place, wire
 from elspeth.plugins.base import Aggregation, Plugin, Sink, Source, Transform
 from elspeth.plugins.manager import PluginManager
 
-__all__ = ["Node", "Pipeline", "build_pipeline"]
+__all__ = ["Node", "Pipeline", "build_pipeline", "named_for_run"]
 
 _MAX_NODE_ID = 64
 _DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
@@ -100,6 +101,18 @@ def build_pipeline(settings: Settings, plugins: PluginManager) -> Pipeline:
         conditions=dict(_conditions(settings)),
         sinks=sinks,
     )
+
+
+def named_for_run(pipeline: Pipeline, values: Mapping[str, str]) -> Pipeline:
+    """Return the pipeline with values for the placeholders in the paths of its sinks."""
+    return replace(pipeline, sinks={name: _named(sink, values) for name, sink in pipeline.sinks.items()})
+
+
+def _named(sink: Sink, values: Mapping[str, str]) -> Sink:
+    path = getattr(sink.options, "path", None)
+    if not isinstance(path, str) or not has_placeholders(path):
+        return sink
+    return type(sink)(sink.options.model_copy(update={"path": fill_placeholders(path, values)}))
 
 
 def _nodes(

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elspeth.contracts.environment import ALLOW_RAW_SECRETS, FINGERPRINT_KEY, SIGNING_KEY, key_bytes, key_problem
+from elspeth.core.landscape.export.format import ExportFormat
 from elspeth.core.secrets import Mask, find_secrets, redact, secret_mask
 from elspeth.core.settings import Problem, Settings, SettingsError
 from elspeth.core.settings.model import ExportSettings
+from elspeth.core.settings.paths import export_form
 from elspeth.evidence.errors import KeyFileError
 from elspeth.evidence.keys import Signer, load_signer
 
@@ -48,7 +50,7 @@ def keys_for_run(settings: Settings, environ: Mapping[str, str], *, source: str)
     export = settings.landscape.export
     signing_key = environ.get(SIGNING_KEY, "")
     signer = None
-    if export.enabled and export.format == "bag":
+    if export.enabled and _form(settings) is ExportFormat.BAG:
         signer = _bag_signer(export, problems)
     elif export.enabled and export.sign:
         missing = None if signing_key else f"a signed export needs a key: set {SIGNING_KEY}, or sign: false"
@@ -64,6 +66,12 @@ def keys_for_run(settings: Settings, environ: Mapping[str, str], *, source: str)
         bag_signer=signer,
         seal_signer=seal_signer,
     )
+
+
+def _form(settings: Settings) -> ExportFormat:
+    """The form of the export, which its name may say."""
+    export = settings.landscape.export
+    return export_form(export, export.path or str(settings.sinks[export.sink or ""].options["path"]))
 
 
 def _bag_signer(export: ExportSettings, problems: list[Problem]) -> Signer | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import cast
 
@@ -22,7 +23,7 @@ from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.preflight import RunKeys
 from elspeth.engine.start import SinkProgress, Start
 
-__all__ = ["Stand", "give_up", "rows_after", "stand_of", "take_up"]
+__all__ = ["Stand", "beginning_of", "give_up", "rows_after", "stand_of", "take_up"]
 
 _SHOWN = 5
 _ENDED = "the process ended before this was done; the run was taken up again"
@@ -50,6 +51,12 @@ def stand_of(db: LandscapeDB, run_id: str) -> Stand:
         waiting=len(recorder.get_held(run_id)),
         reasons=tuple(dict.fromkeys(reasons)),
     )
+
+
+def beginning_of(recorder: LandscapeRecorder, run_id: str) -> datetime:
+    """Return when a run began; ResumeError for one that is unknown or has ended."""
+    _require_resumable(recorder, run_id)
+    return _run(recorder, run_id).started_at
 
 
 def give_up(db: LandscapeDB, keys: RunKeys, run_id: str) -> None:

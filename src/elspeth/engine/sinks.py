@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from elspeth.contracts.enums import OperationStatus, OperationType
 from elspeth.contracts.plugins import JsonObject, PluginError, Row, RowRejectedError, StagedOutput
+from elspeth.core.landscape.recorded_outputs import output_summary
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.engine.errors import AccountingError, ResumeError, blame
+from elspeth.engine.outputs import RunOutputs
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.start import SinkProgress, Start
 from elspeth.plugins.base import Sink
@@ -51,8 +53,9 @@ class OpenSink:
 class SinkSet:
     """All sinks of one run."""
 
-    def __init__(self, recorder: LandscapeRecorder, start: Start) -> None:
+    def __init__(self, recorder: LandscapeRecorder, start: Start, outputs: RunOutputs) -> None:
         self._recorder = recorder
+        self._outputs = outputs
         self._start = start
         self._run_id = start.run_id
         self._sinks: dict[str, OpenSink] = {}
@@ -126,7 +129,9 @@ class SinkSet:
         finished = []
         steps = 2 * len(self._sinks)
         for each in self._sinks.values():
-            finished.append((each, self._finish(each)))
+            output = self._finish(each)
+            self._outputs.confirm(each.name, output)
+            finished.append((each, output))
             progress(len(finished), steps)
         with self._recorder.unit_of_work():
             for each, output in finished:
@@ -136,12 +141,9 @@ class SinkSet:
             if not each.is_in_place:
                 with _blamed(each.name):
                     each.sink.publish()
-            summary: dict[str, object] = {"rows": each.rows}
-            if output is not None:
-                summary |= {"path": output.path, "content_hash": output.content_hash, "size_bytes": output.size_bytes}
             each.is_published = True
             self._recorder.complete_operation(
-                each.operation_id, OperationStatus.COMPLETED, run_id=self._run_id, output_data=summary
+                each.operation_id, OperationStatus.COMPLETED, run_id=self._run_id, output_data=_summary(each, output)
             )
             progress(number, steps)
 
@@ -195,6 +197,14 @@ class SinkSet:
             output.content_hash,
             output.size_bytes,
         )
+
+
+def _summary(each: OpenSink, output: StagedOutput | None) -> dict[str, object]:
+    if output is None:
+        return {"rows": each.rows}
+    return output_summary(
+        rows=each.rows, path=output.path, content_hash=output.content_hash, size_bytes=output.size_bytes
+    )
 
 
 @contextmanager

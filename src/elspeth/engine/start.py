@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from elspeth.contracts.plugins import JsonObject, StagedOutput
 from elspeth.core.canonical import CANONICAL_VERSION
@@ -56,10 +57,12 @@ def recorded_settings(pipeline: Pipeline, keys: RunKeys) -> dict[str, object]:
     return mask_secrets(pipeline.settings.model_dump(mode="json"), keys.mask)
 
 
-def begin(recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, run_id: str) -> Start:
+def begin(
+    recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, *, run_id: str, started_at: datetime
+) -> Start:
     """Record a new run and its graph, in one transaction."""
     with recorder.unit_of_work():
-        recorder.begin_run(recorded_settings(pipeline, keys), CANONICAL_VERSION, run_id=run_id)
+        recorder.begin_run(recorded_settings(pipeline, keys), CANONICAL_VERSION, run_id=run_id, started_at=started_at)
         for sequence, node in enumerate(pipeline.nodes.values()):
             recorder.register_node(
                 run_id,

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from elspeth.outputs.policy import OutputRefusedError
 
-__all__ = ["sole_writer"]
+__all__ = ["is_still", "sole_writer", "try_lock"]
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _FLAGS = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Reading is enough for a lock, and possible where another user's process left the file."""
@@ -37,24 +39,38 @@ def sole_writer(path: Path, real: Path) -> Iterator[None]:
             os.close(descriptor)
 
 
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file if nobody else has; where the file system has no locks, it counts as locked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
+
+
+def is_still(path: Path, descriptor: int) -> bool:
+    """Return whether the open file still has its name."""
+    try:
+        return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 def _locked(path: Path, lock: Path) -> int:
     while True:
         descriptor = os.open(lock, _FLAGS, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_still(lock, descriptor):
+            is_free = try_lock(descriptor)
+            if is_free and is_still(lock, descriptor):
                 return descriptor
-        except OSError as error:
+        except BaseException:
             os.close(descriptor)
-            if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
-                problem = "is being written at this moment: wait for the end of that, or name another path"
-                raise OutputRefusedError(path, problem) from error
             raise
-        os.close(descriptor)  # its last owner removed the file while we opened it
-
-
-def _is_still(lock: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(lock.stat(follow_symlinks=False), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+        os.close(descriptor)
+        if not is_free:
+            problem = "is being written at this moment: wait for the end of that, or name another path"
+            raise OutputRefusedError(path, problem)
+        # Its last owner removed the file while we opened it.

@@ -38,7 +38,10 @@ class Place:
 
 def real_path(path: Path) -> Path:
     """Return the absolute path with all symbolic links followed, also if nothing is there."""
-    return Path(os.path.realpath(path))
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:
+        return path.absolute()  # a text that no file can have as its name
 
 
 def place_of(path: Path) -> Place:
@@ -48,7 +51,7 @@ def place_of(path: Path) -> Place:
     for each in (real, *real.parents):
         try:
             found = each.stat()
-        except OSError:
+        except (OSError, ValueError):
             missing.append(each.name)
             continue
         return Place(device=found.st_dev, inode=found.st_ino, missing=tuple(reversed(missing)))

@@ -61,15 +61,15 @@ def problem_with(path: Path, policy: OutputPolicy) -> str | None:
     real = real_path(path)
     try:
         found = real.stat()
-    except OSError:
-        return "is a symbolic link that leads nowhere: name a file" if path.is_symlink() else _parent_problem(real)
+    except (OSError, ValueError):
+        return "is a symbolic link that leads nowhere: name a file" if _is_link(path) else _parent_problem(real)
     if policy.kind is Kind.UNIQUE:
-        return policy.objection(real)
+        return policy.objection(path)
     if not (stat.S_ISREG if policy.kind is Kind.FILE else stat.S_ISDIR)(found.st_mode):
         return f"expected the path of {policy.kind.value}, got that of {_described(found.st_mode)}"
     if policy.force or _is_empty(real, found):
         return _parent_problem(real)
-    return policy.objection(real) or _parent_problem(real)
+    return policy.objection(path) or _parent_problem(real)
 
 
 def refuse(path: Path, policy: OutputPolicy) -> None:
@@ -95,10 +95,17 @@ def _is_empty(real: Path, found: os.stat_result) -> bool:
     return next(real.iterdir(), None) is None if stat.S_ISDIR(found.st_mode) else found.st_size == 0
 
 
+def _is_link(path: Path) -> bool:
+    try:
+        return stat.S_ISLNK(path.lstat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def _mode_of(path: Path) -> int | None:
     try:
         return path.stat().st_mode
-    except OSError:
+    except (OSError, ValueError):
         return None
 
 

@@ -20,7 +20,7 @@ from elspeth.outputs.locks import sole_writer
 from elspeth.outputs.places import real_path, standing_at
 from elspeth.outputs.policy import OutputPolicy, OutputRefusedError, refuse
 
-__all__ = ["Output", "create_file", "hold", "publish_file", "rename_new"]
+__all__ = ["Output", "create_file", "hold", "mode_of", "publish_file", "rename_new"]
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _AT_FDCWD = -100
@@ -132,13 +132,19 @@ class Output:
 
 def create_file(path: Path, *, like: Path | None = None) -> BinaryIO:
     """Create a file, which must not exist, with the mode of another one if that exists, and open it for writing."""
-    mode = None
-    if like is not None and like.exists():
-        mode = stat.S_IMODE(like.stat().st_mode)
+    mode = None if like is None else mode_of(like)
     descriptor = os.open(path, _CREATE, 0o666 if mode is None else mode & 0o600)
     if mode is not None:
         os.fchmod(descriptor, mode)
     return os.fdopen(descriptor, "wb")
+
+
+def mode_of(path: Path) -> int | None:
+    """Return the permissions of a file, None if there is none."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
 
 
 def publish_file(made: Path, real: Path) -> None:

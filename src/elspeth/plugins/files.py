@@ -3,52 +3,64 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
-from io import BufferedRandom, BufferedWriter
 from pathlib import Path
-from typing import cast
+from typing import BinaryIO, cast
 
 from elspeth.contracts.plugins import JsonObject, PluginError, StagedOutput
 from elspeth.outputs.directories import make_directory, sync_directory
+from elspeth.outputs.locks import is_still, try_lock
+from elspeth.outputs.places import Standing, real_path, standing_at
+from elspeth.outputs.policy import Kind, OutputPolicy, problem_with
+from elspeth.outputs.writing import mode_of, publish_file
 
 __all__ = ["StagedFile"]
 
 _BLOCK = 1 << 20
 
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_ANY_FILE = OutputPolicy(kind=Kind.FILE, objection=lambda _: None)
+"""That a file which is there may be replaced is decided by the engine, which knows what earlier runs wrote."""
 
 
 class StagedFile:
-    """A file written beside its final place and renamed into it. PluginError names the file."""
+    """A file written beside its final place and renamed into it. PluginError names the file.
+
+    A link at the final place is followed, and stays. What is renamed over is what was there when the file was opened:
+    something else that came there since is left alone.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._real = path
+        self._found: Standing | None = None
         self._staging: Path | None = None
-        self._file: BufferedRandom | BufferedWriter | None = None
+        self._file: BinaryIO | None = None
         self._hash = hashlib.sha256()
         self._size = 0
 
     def open(self, staging_name: str) -> None:
-        """Create the staging file, and the directories above it; refuses a final path that is a directory.
+        """Create the staging file, and the directories above it; refuses a final path that can be none of a file.
 
         A file of that name is what a process left that was stopped before anything of it was recorded.
         """
-        if self._path.is_dir():
-            raise PluginError(f"{self._path} is a directory: a sink needs the path of a file")
+        self._look()
         self._staging = self._staging_path(staging_name)
         try:
-            make_directory(self._path.parent)
-            self._file = os.fdopen(_open_alone(self._staging, os.O_CREAT), "wb")
+            make_directory(self._real.parent)
+            mode = mode_of(self._real)
+            descriptor = _open_alone(self._staging, os.O_CREAT, 0o666 if mode is None else mode & 0o600)
+            self._file = os.fdopen(descriptor, "wb")
             self._file.truncate()
-            sync_directory(self._path.parent)
+            if mode is not None:
+                os.fchmod(descriptor, mode)
+            sync_directory(self._real.parent)
         except OSError as error:
             raise PluginError(f"{self._staging} cannot be created: {error.strerror}") from error
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
         """Go on after the first bytes of the staging file, which are proved to be those of the position."""
+        self._look()
         self._staging = self._staging_path(staging_name)
         self._hash, self._size = hashlib.sha256(), cast("int", position["bytes"])
         try:
@@ -82,7 +94,7 @@ class StagedFile:
             with self._path.open("rb") as file:
                 is_in_place = hashlib.file_digest(file, "sha256").hexdigest() == output.content_hash
             if is_in_place:
-                sync_directory(self._path.parent)  # the process that renamed it may have stopped before this
+                sync_directory(real_path(self._path).parent)  # the process that renamed it may have stopped before this
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -134,10 +146,21 @@ class StagedFile:
         staging = self._staging
         try:
             if staging is not None and staging.exists():
-                staging.replace(self._path)
-            sync_directory(self._path.parent)
+                self._take_place(staging)
+            sync_directory(self._real.parent)
+        except FileExistsError as error:
+            raise PluginError(
+                f"{self._path} was made or changed by somebody else while the run went on, and is left as it is: move "
+                "it away, then resume the run"
+            ) from error
         except OSError as error:
             raise self._failed("renamed", error) from error
+
+    def _take_place(self, staging: Path) -> None:
+        """Rename the staging file; FileExistsError if something came to the final place since it was opened."""
+        if standing_at(self._real) != self._found:
+            raise FileExistsError(self._path)
+        publish_file(staging, self._real)
 
     def close(self) -> str | None:
         """Close the staging file and leave it; its path, if there is one."""
@@ -157,10 +180,23 @@ class StagedFile:
         """Remove the staging file that another process left, if there is one."""
         self._staging_path(staging_name).unlink(missing_ok=True)
 
-    def _staging_path(self, staging_name: str) -> Path:
-        return self._path.with_name(f".{self._path.name}.{staging_name}.partial")
+    def _look(self) -> None:
+        """Find out what is at the final place."""
+        problem = problem_with(self._path, _ANY_FILE)
+        if problem is not None:
+            raise PluginError(f"{self._path}: {problem}")
+        self._real = self._target()
+        self._found = standing_at(self._real)
 
-    def _opened(self) -> BufferedRandom | BufferedWriter:
+    def _target(self) -> Path:
+        """The path, or what it leads to if it is a link: messages have the names that users know."""
+        return real_path(self._path) if self._path.is_symlink() else self._path
+
+    def _staging_path(self, staging_name: str) -> Path:
+        target = self._target()
+        return target.with_name(f".{target.name}.{staging_name}.partial")
+
+    def _opened(self) -> BinaryIO:
         if self._file is None:
             raise PluginError(f"{self._path} is not open")
         return self._file
@@ -169,14 +205,14 @@ class StagedFile:
         return PluginError(f"{self._staging or self._path} cannot be {what}: {error.strerror}")
 
 
-def _open_alone(path: Path, flags: int = 0) -> int:
+def _open_alone(path: Path, flags: int = 0, mode: int = 0o666) -> int:
     """Open a staging file for reading and writing, as the only process that does.
 
     Raises OSError, PluginError while another process has it: a run that was taken up may still have its old owner.
     """
-    file = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o666)
+    file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, mode)
     try:
-        is_alone = _lock(file) and os.path.samestat(path.stat(), os.fstat(file))
+        is_alone = try_lock(file) and is_still(path, file)
     except BaseException:
         os.close(file)
         raise
@@ -184,15 +220,3 @@ def _open_alone(path: Path, flags: int = 0) -> int:
         os.close(file)
         raise PluginError(f"{path} is being written by another process: wait for its end, or stop it first")
     return file
-
-
-def _lock(file: int) -> bool:
-    """Lock a file, if nobody else has; where the file system has no locks, it counts as locked."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-    return True

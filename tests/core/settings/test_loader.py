@@ -244,7 +244,7 @@ def test_every_problem_is_named_at_once_with_its_path(tmp_path: Path) -> None:
             "expected row.get('field') or row.get('field', default)"
         ),
         "landscape.url: expected a URL that begins with 'postgresql', got 'sqlite'",
-        "landscape.export.sink: is required when the export is enabled: name the sink whose path it is written to",
+        "landscape.export.path: is required when the export is enabled: where it is written to",
     ]
 
 
@@ -253,7 +253,7 @@ def test_every_problem_is_named_at_once_with_its_path(tmp_path: Path) -> None:
     [
         (
             "output_sink: out",
-            "output_sink: out\nlandscape: {export: {enabled: true, sink: other, format: json}}",
+            "output_sink: out\nlandscape: {export: {enabled: true, sink: other, format: csv}}",
             [
                 "gates[0].routes.true: sink 'other' takes the export of the audit trail: rows need another sink",
             ],

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from elspeth.cli.exit_code import ExitCode
-from elspeth.cli.options import JsonOption, NoDotenvOption, SettingsOption
+from elspeth.cli.options import ForceOption, JsonOption, NoDotenvOption, SettingsOption
 
 __all__ = ["resume"]
 
@@ -24,6 +24,7 @@ def resume(
         bool, typer.Option("--execute", "-x", help="Really resume: without it only what would be done is shown.")
     ] = False,
     abandon: Annotated[bool, typer.Option("--abandon", help="Give the run up: it is recorded as failed.")] = False,
+    force: ForceOption = False,
     no_dotenv: NoDotenvOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -45,7 +46,9 @@ def resume(
             give_up(db, keys, run_id)
         stand = stand_of(db, run_id)
     if execute:
-        raise typer.Exit(execute_pipeline(pipeline, keys, settings, lambda work: work.resume(run_id), json=json))
+        raise typer.Exit(
+            execute_pipeline(pipeline, keys, settings, lambda work: work.resume(run_id), force=force, json=json)
+        )
     typer.echo(jsonlib.dumps(stand_as_data(stand), indent=2) if json else stand_as_text(stand))
     if not abandon:
         todo = "add --execute (-x) to go on, or --abandon to give the run up"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.exit_code import ExitCode
-from elspeth.cli.options import JsonOption, NoDotenvOption, SettingsOption
+from elspeth.cli.options import ForceOption, JsonOption, NoDotenvOption, SettingsOption
 
 if TYPE_CHECKING:
     from elspeth.engine.pipeline import Pipeline
@@ -23,6 +23,7 @@ def run(
         bool, typer.Option("--execute", "-x", help="Really run: without it only the plan is shown.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and end with exit code 0.")] = False,
+    force: ForceOption = False,
     no_dotenv: NoDotenvOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -31,10 +32,10 @@ def run(
         raise typer.BadParameter("--execute and --dry-run contradict each other: give one of them")
     from elspeth.cli.execution import execute_pipeline, prepare  # noqa: PLC0415  start time
 
-    pipeline, keys = prepare(settings, no_dotenv=no_dotenv)
+    pipeline, keys = prepare(settings, no_dotenv=no_dotenv, outputs_judged=True, force=force)
     if execute:
         pipeline.source.check()
-        raise typer.Exit(execute_pipeline(pipeline, keys, settings, lambda work: work.run(), json=json))
+        raise typer.Exit(execute_pipeline(pipeline, keys, settings, lambda work: work.run(), force=force, json=json))
     _show_plan(pipeline, json=json)
     if not dry_run:
         typer.echo("Nothing was run: add --execute (-x) to run this pipeline.", err=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from elspeth.cli.options import NoDotenvOption, SettingsOption
+from elspeth.cli.options import ForceOption, NoDotenvOption, SettingsOption
 
 __all__ = ["validate"]
 
@@ -22,6 +22,7 @@ def validate(
     *,
     settings: SettingsOption,
     graph: Annotated[GraphFormat | None, typer.Option("--graph", help="Print the graph as a diagram instead.")] = None,
+    force: ForceOption = False,
     no_dotenv: NoDotenvOption = False,
 ) -> None:
     """Check a settings file and show its plan. Writes nothing."""
@@ -29,7 +30,7 @@ def validate(
     from elspeth.cli.plan import plan_as_mermaid, plan_as_text  # noqa: PLC0415
     from elspeth.contracts.plugins import PluginError  # noqa: PLC0415
 
-    loaded = load_pipeline(settings, no_dotenv=no_dotenv)
+    loaded = load_pipeline(settings, no_dotenv=no_dotenv, outputs_judged=True, force=force)
     typer.echo(plan_as_text(loaded.pipeline) if graph is None else plan_as_mermaid(loaded.pipeline))
     try:
         loaded.pipeline.source.check()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
@@ -37,7 +36,6 @@ def cross_section_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[P
     yield from _condition_problems(parts)
     yield from branch_problems(parts, plugins)
     yield from coalesce_problems(parts)
-    yield from _path_problems(parts)
     yield from _table_problems(parts)
     yield from _landscape_problems(parts)
 
@@ -133,21 +131,6 @@ def _condition_problems(parts: Parts) -> Iterator[Problem]:
                 yield Problem(location=location, message=f"the condition {error}")
 
 
-def _path_problems(parts: Parts) -> Iterator[Problem]:
-    """Two plugins with one file: the later would replace what the earlier wrote, or what is still being read."""
-    owners: dict[str, str] = {}
-    places = [(("datasource",), parts.datasource), *((("sinks", name), sink) for name, sink in parts.sinks.items())]
-    for location, plugin in places:
-        path = plugin.options.get("path") if plugin is not None else None
-        if not isinstance(path, str):
-            continue
-        owner = ".".join(location)
-        first = owners.setdefault(os.path.abspath(path), owner)  # noqa: PTH100  pathlib's resolve() reads the disk
-        if first != owner:
-            message = f"the file {path!r} is also that of {first}: give each its own"
-            yield Problem(location=(*location, "options", "path"), message=message)
-
-
 def _table_problems(parts: Parts) -> Iterator[Problem]:
     """Two sinks with one table: it takes the rows of a run once."""
     owners: dict[tuple[str, str], str] = {}
@@ -174,11 +157,16 @@ def _landscape_problems(parts: Parts) -> Iterator[Problem]:
         yield Problem(location=("landscape", "url"), message=missing)
     if not export.enabled:
         return
-    location: Location = ("landscape", "export", "sink")
-    if export.sink is None:
-        message = "is required when the export is enabled: name the sink whose path it is written to"
-        yield Problem(location=location, message=message)
+    if export.path is not None and export.sink is not None:
+        message = f"is given, and so is the sink {export.sink!r}: give one of them"
+        yield Problem(location=("landscape", "export", "path"), message=message)
         return
+    if export.sink is None:
+        if export.path is None:
+            message = "is required when the export is enabled: where it is written to"
+            yield Problem(location=("landscape", "export", "path"), message=message)
+        return
+    location: Location = ("landscape", "export", "sink")
     if export.sink not in parts.sinks:
         known = list(parts.sinks)
         message = f"unknown sink {export.sink!r}: expected one of {', '.join(known)}{did_you_mean(export.sink, known)}"

@@ -15,6 +15,8 @@ from elspeth.core.settings.graph_checks import wiring_problems
 from elspeth.core.settings.mode_checks import mode_problems
 from elspeth.core.settings.model import Settings
 from elspeth.core.settings.parts import Parts
+from elspeth.core.settings.path_checks import path_problems
+from elspeth.core.settings.paths import Objection
 from elspeth.core.settings.problems import Problem, SettingsError, structural_problems
 from elspeth.core.settings.yaml_file import read_settings_file, text_problems
 
@@ -30,8 +32,20 @@ def _is_section(annotation: object) -> bool:
 _KEYS = {name: _is_section(field.annotation) for name, field in Settings.model_fields.items()}
 
 
-def load_settings(path: Path, *, environ: Mapping[str, str], plugins: PluginCatalogue) -> Settings:
-    """Valid settings that the engine can run; SettingsError with every problem otherwise. Writes nothing."""
+def load_settings(
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    plugins: PluginCatalogue,
+    objection: Objection | None = None,
+    force: bool = False,
+) -> Settings:
+    """Return valid settings that the engine can run. Writes nothing.
+
+    With an `objection` to ask, what is in the way of outputs is a problem, too; with `force` only what must stay is.
+
+    Raises SettingsError with every problem.
+    """
     tree = read_settings_file(path)
     problems = apply_overrides(tree, environ, _KEYS)
     tree, unset = expand_variables(tree, environ)
@@ -43,6 +57,7 @@ def load_settings(path: Path, *, environ: Mapping[str, str], plugins: PluginCata
         problems += structural_problems(error, Settings)
     parts = Parts.of(tree)
     problems += cross_section_problems(parts, plugins)
+    problems += path_problems(parts, path, objection=objection, force=force)
     if settings is not None and not problems:  # a misspelt route would make its target look unreachable
         problems += wiring_problems(settings)
     problems += mode_problems(tree, parts)

@@ -109,9 +109,10 @@ class CoalesceSettings(_Section):
 
 
 class ExportSettings(_Section):
-    """The export of the audit trail after a run. `sink` names the sink whose path it is written to."""
+    """The export of the audit trail after a run, to `path`, or to the path of the sink that `sink` names."""
 
     enabled: bool = False
+    path: Annotated[str, StringConstraints(min_length=1)] | None = None
     sink: Name | None = None
     format: Literal["csv", "json", "jsonl", "parquet", "bag"] = "csv"
     sign: bool = False

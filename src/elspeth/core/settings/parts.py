@@ -16,7 +16,10 @@ from elspeth.core.settings.model import (
     CoalesceSettings,
     GateSettings,
     LandscapeSettings,
+    PayloadStoreSettings,
     PluginSettings,
+    RateLimitSettings,
+    Settings,
     TransformSettings,
 )
 from elspeth.core.settings.yaml_file import Plain
@@ -38,6 +41,8 @@ class Parts:
     coalesce: Mapping[int, CoalesceSettings]
     output_sink: str | None
     landscape: LandscapeSettings | None
+    rate_limit: RateLimitSettings | None
+    payload_store: PayloadStoreSettings | None
 
     @classmethod
     def of(cls, tree: Mapping[str, Plain]) -> Parts:
@@ -54,6 +59,24 @@ class Parts:
             coalesce=_valid_items(CoalesceSettings, tree.get("coalesce")),
             output_sink=output_sink if isinstance(output_sink, str) else None,
             landscape=_valid(LandscapeSettings, tree.get("landscape") or {}),
+            rate_limit=_valid(RateLimitSettings, tree.get("rate_limit") or {}),
+            payload_store=_valid(PayloadStoreSettings, tree.get("payload_store") or {}),
+        )
+
+    @classmethod
+    def of_settings(cls, settings: Settings) -> Parts:
+        """Return the sections of settings that are valid."""
+        return cls(
+            datasource=settings.datasource,
+            sinks=settings.sinks,
+            row_plugins=dict(enumerate(settings.row_plugins)),
+            gates=dict(enumerate(settings.gates)),
+            aggregations=dict(enumerate(settings.aggregations)),
+            coalesce=dict(enumerate(settings.coalesce)),
+            output_sink=settings.output_sink,
+            landscape=settings.landscape,
+            rate_limit=settings.rate_limit,
+            payload_store=settings.payload_store,
         )
 
     @property

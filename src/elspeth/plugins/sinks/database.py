@@ -45,6 +45,9 @@ __all__ = ["PUBLICATIONS", "DatabaseSink", "DatabaseSinkOptions"]
 PUBLICATIONS = "elspeth_publications"
 """The table in the target database that names what was published, in the same transaction as the rows."""
 
+_AUDIT_TABLES = ("token_outcomes", "runs", "nodes", "rows", "tokens")
+"""Tables that an audit database of any epoch has, and together hardly another one."""
+
 _CHUNK_ROWS = 1_000
 _TYPES: Mapping[ColumnType, type[BigInteger | Float[float] | Boolean | Text]] = {
     ColumnType.INTEGER: BigInteger,
@@ -175,6 +178,11 @@ class DatabaseSink(Sink):
         """Remove the staging file."""
         self._spool.discard()
 
+    def _refuse_audit_database(self, connection: Connection) -> None:
+        inspector = inspect(connection)
+        if all(map(inspector.has_table, _AUDIT_TABLES)):
+            raise PluginError(f"{self._place} is an audit database, which no sink may write to: name another one")
+
     def _look_at_table(self, staging_name: str) -> TargetColumns:
         self._run = staging_name
         engine, doing = self._engine(), "reached"
@@ -182,6 +190,7 @@ class DatabaseSink(Sink):
             make_room(self._url)
             with engine.connect() as connection:
                 doing = "written"
+                self._refuse_audit_database(connection)
                 columns = TargetColumns(connection, self._table)
             columns.require(self._schema)
         except OSError as error:

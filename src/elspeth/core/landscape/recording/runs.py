@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete
@@ -32,11 +33,15 @@ class RunRecording(RecorderPart):
         reproducibility_grade: ReproducibilityGrade | str | None = None,
         status: RunStatus | str = RunStatus.RUNNING,
         source_schema: Mapping[str, Any] | None = None,
+        started_at: datetime | None = None,
     ) -> Run:
-        """Record that a run begins, with its settings as they were resolved. They must hold no secrets."""
+        """Record that a run begins, now unless a time is given.
+
+        The settings are those that were resolved; they must hold no secrets.
+        """
         run = Run(
             run_id=run_id or new_id(),
-            started_at=now(),
+            started_at=started_at or now(),
             config_hash=stable_hash(config),
             settings_json=json_or_none(config) or "{}",
             canonical_version=canonical_version,

@@ -1,0 +1,134 @@
+"""Checks of the files that settings name: one owner each, nothing that must stay is written to, and all can be made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import combinations
+from pathlib import Path
+
+from elspeth.contracts.urls import server_of_database
+from elspeth.core.landscape.export.format import unfit_name
+from elspeth.core.settings.parts import Parts
+from elspeth.core.settings.paths import (
+    Named,
+    Objection,
+    export_form,
+    export_location,
+    named_files,
+    planned_outputs,
+    protected_files,
+)
+from elspeth.core.settings.placeholders import placeholder_problem, placeholder_values
+from elspeth.core.settings.problems import Location, Problem
+from elspeth.outputs.places import Extent, Protected, is_within, place_of, protector_of
+from elspeth.outputs.policy import Kind, OutputPolicy, problem_with
+
+__all__ = ["path_problems"]
+
+_SOME_RUN = "0" * 32
+_SQLITE_MAGIC = b"SQLite format 3\0"
+
+
+def path_problems(
+    parts: Parts, settings_file: Path, *, objection: Objection | None = None, force: bool = False
+) -> Iterator[Problem]:
+    """Yield what is wrong with the paths of outputs, and with what is there now if there is an `objection` to ask."""
+    values = placeholder_values(_SOME_RUN, datetime.now(UTC))
+    protected = protected_files(parts, settings_file)
+    named = list(named_files(parts, values))
+    yield from _placeholder_problems(parts)
+    yield from _overlaps(named)
+    for each in named:
+        if each.owner != "datasource" and (protector := protector_of(each.path, protected)) is not None:
+            message = f"{each.path}: is {protector.what}, which no output may touch: name another path"
+            yield Problem(location=each.location, message=message)
+    yield from _server_problems(parts)
+    yield from _name_problems(parts)
+    if objection is None:
+        return
+    for output in planned_outputs(parts, values, protected=protected, objection=objection, force=force):
+        if problem := problem_with(output.path, output.policy):
+            yield Problem(location=output.location, message=f"{output.path}: {problem}")
+    yield from _store_problems(parts)
+
+
+def _placeholder_problems(parts: Parts) -> Iterator[Problem]:
+    places: list[tuple[Location, object]] = [
+        (("sinks", name, "options", "path"), sink.options.get("path"))
+        for name, sink in parts.sinks.items()
+        if sink is not None
+    ]
+    if parts.landscape is not None:
+        places.append((("landscape", "export", "path"), parts.landscape.export.path))
+    for location, path in places:
+        if isinstance(path, str) and (problem := placeholder_problem(path)) is not None:
+            yield Problem(location=location, message=problem)
+
+
+def _overlaps(named: list[Named]) -> Iterator[Problem]:
+    """Two owners of one file: the later would replace what the earlier wrote, or what is still being read."""
+    for first, second in combinations(named, 2):
+        if first.is_database and second.is_database:
+            continue
+        if _is_same(first, second):
+            message = f"the file {second.text!r} is also that of {first.owner}: give each its own"
+        elif is_within(second.path, first.path):
+            message = f"the path {second.text!r} lies below that of {first.owner}: give each its own"
+        elif is_within(first.path, second.path):
+            message = f"the path {second.text!r} lies above that of {first.owner}: give each its own"
+        else:
+            continue
+        yield Problem(location=second.location, message=message)
+
+
+def _is_same(first: Named, second: Named) -> bool:
+    for database, other in ((first, second), (second, first)):
+        if database.is_database:
+            return Protected(path=database.path, what="", extent=Extent.DATABASE).covers(other.path)
+    return place_of(first.path) == place_of(second.path)
+
+
+def _server_problems(parts: Parts) -> Iterator[Problem]:
+    """Sinks that write into the audit database on a server."""
+    landscape = parts.landscape
+    if landscape is None or not landscape.enabled:
+        return
+    audit = server_of_database(landscape.url)
+    for name, sink in parts.sinks.items():
+        url = None if sink is None else sink.options.get("url")
+        if audit is not None and isinstance(url, str) and server_of_database(url) == audit:
+            message = "is the audit database, which no sink may write to: name another database or schema"
+            yield Problem(location=("sinks", name, "options", "url"), message=message)
+
+
+def _name_problems(parts: Parts) -> Iterator[Problem]:
+    """A name of the export that contradicts its form."""
+    export = parts.landscape.export if parts.landscape is not None else None
+    if export is None or not export.enabled:
+        return
+    sink = parts.sinks.get(export.sink or "")
+    path = export.path or (sink.options.get("path") if sink is not None else None)
+    if isinstance(path, str) and (problem := unfit_name(Path(path), export_form(export, path))) is not None:
+        yield Problem(location=export_location(export), message=f"{path}: {problem}")
+
+
+def _store_problems(parts: Parts) -> Iterator[Problem]:
+    """What is in the way of the payload store and of the file of the rate limits."""
+    if parts.payload_store is not None:
+        path = Path(parts.payload_store.base_path)
+        if problem := problem_with(path, OutputPolicy(kind=Kind.DIRECTORY, objection=lambda _: None)):
+            yield Problem(location=("payload_store", "base_path"), message=f"{path}: {problem}")
+    if parts.rate_limit is not None and parts.rate_limit.persistence_path:
+        path = Path(parts.rate_limit.persistence_path)
+        if problem := problem_with(path, OutputPolicy(kind=Kind.FILE, objection=_no_database)):
+            yield Problem(location=("rate_limit", "persistence_path"), message=f"{path}: {problem}")
+
+
+def _no_database(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            is_database = file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if is_database else "expected a SQLite database, or nothing yet: name another file"

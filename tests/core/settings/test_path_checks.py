@@ -1,0 +1,275 @@
+"""The files that settings name: one owner each, and nothing that must stay is written to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from elspeth.core.settings import SettingsError, load_settings
+from elspeth.core.settings.model import LandscapeSettings
+from elspeth.plugins.manager import PluginManager
+
+Tree = dict[str, Any]
+
+TOUCH = "which no output may touch: name another path"
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("id\n1\n")
+
+
+def settings(path: str = "out/rows.csv", **sections: object) -> Tree:
+    return {
+        "datasource": {"plugin": "csv", "options": {"path": "in.csv"}},
+        "sinks": {"out": {"plugin": "csv", "options": {"path": path}}},
+        "output_sink": "out",
+        "landscape": {"url": "sqlite:///runs/audit.db", "seal": {"key": "seal.pem"}},
+        **sections,
+    }
+
+
+def nothing(_landscape: LandscapeSettings, _path: Path) -> None:
+    """Whatever is there may be replaced."""
+
+
+def problems(tree: Tree, *, objection: Callable[[LandscapeSettings, Path], str | None] | None = nothing) -> list[str]:
+    Path("settings.yaml").write_text(yaml.safe_dump(tree))
+    try:
+        load_settings(Path("settings.yaml"), environ={}, plugins=PluginManager.installed(), objection=objection)
+    except SettingsError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("runs/audit.db", "the audit database"),
+        ("./runs/../runs/audit.db", "the audit database"),
+        ("runs/audit.db-wal", "the audit database"),
+        ("runs/audit.db-shm", "the audit database"),
+        ("runs/audit.db-journal", "the audit database"),
+        ("link/audit.db", "the audit database"),
+        ("settings.yaml", "the settings file"),
+        ("hard.yaml", "the settings file"),
+        (".env", "the file .env of secrets"),
+        ("seal.pem", "a key"),
+    ],
+)
+@pytest.mark.parametrize("exists", [False, True])
+def test_no_sink_writes_to_what_must_stay(path: str, what: str, exists: bool) -> None:
+    Path("runs").mkdir()
+    Path("link").symlink_to("runs")
+    if path == "hard.yaml":
+        Path("settings.yaml").touch()
+        Path("hard.yaml").hardlink_to("settings.yaml")
+    elif exists and not Path(path).exists():
+        Path(path).write_text("content")
+    expected = [f"sinks.out.options.path: {Path(path)}: is {what}, {TOUCH}"]
+    assert problems(settings(path)) == expected
+    assert problems(settings(path), objection=None) == expected
+
+
+@pytest.mark.parametrize(
+    ("export", "location"),
+    [
+        ({"path": "runs/audit.db", "format": "jsonl"}, "landscape.export.path"),
+        ({"sink": "trail", "format": "jsonl"}, "sinks.trail.options.path"),
+        ({"path": "runs/audit.db", "format": "bag"}, "landscape.export.path"),
+    ],
+)
+def test_no_export_writes_to_what_must_stay(export: Tree, location: str) -> None:
+    tree = settings()
+    tree["sinks"]["trail"] = {"plugin": "json", "options": {"path": "runs/audit.db"}}
+    if "sink" not in export:
+        del tree["sinks"]["trail"]
+    tree["landscape"]["export"] = {"enabled": True, **export}
+    assert problems(tree) == [f"{location}: runs/audit.db: is the audit database, {TOUCH}"]
+
+
+def database_sink(url: str) -> Tree:
+    tree = settings()
+    tree["sinks"]["out"] = {"plugin": "database", "options": {"url": url, "table": "people"}}
+    return tree
+
+
+@pytest.mark.parametrize("url", ["sqlite:///runs/audit.db", "sqlite:///./runs/audit.db", "sqlite+pysqlite:///link.db"])
+def test_no_database_sink_writes_into_the_audit_database(url: str) -> None:
+    Path("runs").mkdir()
+    Path("link.db").symlink_to("runs/audit.db")
+    (problem,) = problems(database_sink(url))
+    assert problem.startswith("sinks.out.options.url: ")
+    assert problem.endswith(f"is the audit database, {TOUCH}")
+
+
+@pytest.mark.parametrize(
+    ("sink", "is_refused"),
+    [
+        ("postgresql+psycopg://other@host/audit", True),
+        ("postgresql://HOST:5432/audit?connect_timeout=3", True),
+        ("postgresql+psycopg://host/rows", False),
+        ("postgresql+psycopg://host:5433/audit", False),
+        ("postgresql+psycopg://elsewhere/audit", False),
+        ("postgresql+psycopg://host/audit?options=-csearch_path%3Drows", False),
+    ],
+)
+def test_no_database_sink_writes_into_the_audit_database_on_a_server(sink: str, is_refused: bool) -> None:
+    tree = database_sink(sink)
+    tree["landscape"] = {"url": "postgresql+psycopg://audit@host/audit"}
+    expected = (
+        "sinks.out.options.url: is the audit database, which no sink may write to: name another database or schema"
+    )
+    assert problems(tree) == ([expected] if is_refused else [])
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("runs/audit.db", f"runs/audit.db: is the audit database, {TOUCH}"),
+        ("settings.yaml", f"settings.yaml: is the settings file, {TOUCH}"),
+        ("in.csv", "the file 'in.csv' is also that of datasource: give each its own"),
+        ("out/rows.csv", "the file 'out/rows.csv' is also that of sinks.out: give each its own"),
+        ("notes.txt", "notes.txt: expected a SQLite database, or nothing yet: name another file"),
+        ("runs", "runs: expected the path of a file, got that of a directory"),
+        ("new/limits.db", None),
+    ],
+)
+def test_the_file_of_the_rate_limits_is_one_of_its_own(path: str, problem: str | None) -> None:
+    Path("runs").mkdir()
+    Path("notes.txt").write_text("mine")
+    found = problems(settings(rate_limit={"persistence_path": path}))
+    assert found == ([] if problem is None else [f"rate_limit.persistence_path: {problem}"])
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("in.csv", "in.csv: expected the path of a directory, got that of a file"),
+        ("in.csv/store", "in.csv/store: its directory cannot be made: {here}/in.csv is a file"),
+        ("new/store", None),
+        ("runs", None),
+    ],
+)
+def test_the_payload_store_is_a_directory(path: str, problem: str | None) -> None:
+    Path("runs").mkdir()
+    Path("runs/file").touch()
+    found = problems(settings(payload_store={"base_path": path}))
+    expected = [] if problem is None else [f"payload_store.base_path: {problem.format(here=Path.cwd())}"]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("in.csv", "the file 'in.csv' is also that of datasource: give each its own"),
+        ("link.csv", "the file 'link.csv' is also that of datasource: give each its own"),
+        ("hard.csv", "the file 'hard.csv' is also that of datasource: give each its own"),
+        ("in.csv/out.csv", "the path 'in.csv/out.csv' lies below that of datasource: give each its own"),
+        ("fifo", "fifo: expected the path of a file, got that of a FIFO"),
+        ("device", "device: expected the path of a file, got that of a device"),
+        ("nowhere", "nowhere: is a symbolic link that leads nowhere: name a file"),
+        ("bag/out.csv", "bag/out.csv: lies in the bag {here}/bag, to which nothing may be added: name another path"),
+        ("other/x.csv", "other/x.csv: its directory cannot be made: {here}/other is a file"),
+        (
+            "out-{day}.csv",
+            "unknown placeholder {{day}}: expected one of {{run_id}}, {{date}}; write '{{{{' for a brace",
+        ),
+        ("out-{{day}}-{date}-{run_id}.csv", None),
+    ],
+)
+def test_what_is_in_the_way_of_a_sink_is_a_problem(path: str, problem: str | None) -> None:
+    Path("link.csv").symlink_to("in.csv")
+    Path("hard.csv").hardlink_to("in.csv")
+    Path("other").write_text("mine")
+    os.mkfifo("fifo")
+    Path("device").symlink_to("/dev/null")
+    Path("nowhere").symlink_to("gone")
+    Path("bag").mkdir()
+    Path("bag/bagit.txt").touch()
+    expected = [] if problem is None else [f"sinks.out.options.path: {problem.format(here=Path.cwd())}"]
+    assert problems(settings(path)) == expected
+
+
+def test_a_source_that_is_a_database_is_no_output() -> None:
+    tree = settings("people.db")
+    tree["datasource"] = {"plugin": "sql", "options": {"url": "sqlite:///people.db", "query": "SELECT 1"}}
+    assert problems(tree) == [
+        "sinks.out.options.path: the file 'people.db' is also that of datasource: give each its own"
+    ]
+    tree["sinks"]["out"]["options"]["path"] = "people.db-wal"
+    assert problems(tree) == [
+        "sinks.out.options.path: the file 'people.db-wal' is also that of datasource: give each its own"
+    ]
+    tree["sinks"]["out"] = {"plugin": "database", "options": {"url": "sqlite:///people.db", "table": "copies"}}
+    assert problems(tree) == []
+
+
+def test_outputs_do_not_lie_in_each_other() -> None:
+    tree = settings("trail/rows.csv")
+    tree["landscape"]["export"] = {"enabled": True, "path": "trail", "format": "csv"}
+    assert problems(tree) == ["landscape.export.path: the path 'trail' lies above that of sinks.out: give each its own"]
+
+
+@pytest.mark.parametrize(
+    ("export", "problem"),
+    [
+        (
+            {"path": "trail.json", "format": "jsonl"},
+            "trail.json: the name ends in .json, as of the form json, and the form",
+        ),
+        (
+            {"path": "trail.zip", "format": "csv"},
+            "trail.zip: the name ends in .zip, as of the form bag, and the form is csv",
+        ),
+        ({}, "is required when the export is enabled: where it is written to"),
+        ({"path": "{run}.zip"}, "unknown placeholder {run}: expected one of {run_id}, {date}"),
+        ({"path": "bag", "format": "bag"}, "bag: exists already, and evidence is never overwritten: name another path"),
+        ({"path": "notes.jsonl"}, "notes.jsonl: is not an export, which a new one may replace"),
+        ({"path": "in.csv/trail.jsonl"}, "the path 'in.csv/trail.jsonl' lies below that of datasource"),
+        ({"path": "notes.jsonl/trail"}, "notes.jsonl/trail: its directory cannot be made: "),
+        ({"path": "bags/{date}/{run_id}", "format": "bag"}, None),
+        ({"path": "trail.parquet"}, None),
+    ],
+)
+def test_what_is_in_the_way_of_the_export_is_a_problem(export: Tree, problem: str | None) -> None:
+    Path("bag").mkdir()
+    Path("notes.jsonl").write_text("mine")
+    tree = settings()
+    tree["landscape"]["export"] = {"enabled": True, **export}
+    found = problems(tree)
+    assert [each[: len(f"landscape.export.path: {problem}")] for each in found] == (
+        [] if problem is None else [f"landscape.export.path: {problem}"]
+    )
+
+
+def test_an_export_goes_to_one_place() -> None:
+    tree = settings()
+    tree["sinks"]["trail"] = {"plugin": "json", "options": {"path": "trail.json"}}
+    tree["landscape"]["export"] = {"enabled": True, "path": "other.json", "sink": "trail"}
+    assert problems(tree) == ["landscape.export.path: is given, and so is the sink 'trail': give one of them"]
+
+
+def test_everything_is_named_at_once() -> None:
+    tree = settings(".env", payload_store={"base_path": "in.csv"}, rate_limit={"persistence_path": "settings.yaml"})
+    tree["sinks"]["x"] = {"plugin": "csv", "options": {"path": "out-{x}.csv"}}
+    tree["sinks"]["y"] = {"plugin": "csv", "options": {"path": "theirs.csv"}}
+    tree["landscape"]["export"] = {"enabled": True, "path": "seal.pem", "format": "json"}
+    Path("theirs.csv").write_text("mine")
+    found = problems(tree, objection=lambda _, path: f"is not ours: {path}")
+    assert [each.partition(": ")[0] for each in found] == [
+        "sinks.x.options.path",
+        "sinks.out.options.path",
+        "landscape.export.path",
+        "rate_limit.persistence_path",
+        "sinks.y.options.path",
+        "payload_store.base_path",
+    ]
+    assert "sinks.y.options.path: theirs.csv: is not ours: theirs.csv" in found
+    assert "sinks.y.options.path" not in " ".join(problems(tree))

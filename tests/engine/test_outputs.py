@@ -1,0 +1,356 @@
+"""Outputs of runs replace what earlier runs wrote, and nothing else; one run at a time writes them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from elspeth.contracts.plugins import InvalidRow, PluginError, Row
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.engine import orchestrator as orchestrator_module
+from elspeth.engine.errors import ResumeError
+from elspeth.engine.orchestrator import Observer, Orchestrator
+from elspeth.engine.preflight import keys_for_run
+from elspeth.engine.result import RunResult
+from elspeth.outputs.policy import OutputRefusedError
+from elspeth.plugins.base import Source, SourceOptions
+from elspeth.plugins.files import StagedFile
+from tests.engine.pipelines import Settings, build, csv_settings, execute, run, trail
+
+ROWS = "id,kind\n1,x\n2,y\n"
+UNKNOWN = "is no output that the audit database names: move it away, or use --force"
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.csv").write_text(ROWS)
+
+
+def resumed(tmp_path: Path, settings: Settings, run_id: str) -> RunResult:
+    pipeline = build(tmp_path, settings)
+    with LandscapeDB.from_url(settings["landscape"]["url"]) as db:
+        return Orchestrator(db, pipeline, keys_for_run(pipeline.settings, {}, source="settings.yaml")).resume(run_id)
+
+
+def runs(tmp_path: Path) -> list[tuple[str, str]]:
+    """Id and status of the runs, the newest first."""
+    with LandscapeDB.from_url(f"sqlite:///{tmp_path / 'audit.db'}", create_tables=False) as db:
+        return [(run.run_id, run.status.value) for run in LandscapeRecorder(db).list_runs()]
+
+
+def test_a_pipeline_replaces_its_outputs_day_by_day(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    for kind in "xyz":
+        (tmp_path / "in.csv").write_text(f"id,kind\n1,{kind}\n2,x\n")
+        run(tmp_path, settings)
+        assert (tmp_path / "out" / "x.csv").read_text().count("\n") == (3 if kind == "x" else 2)
+
+
+@pytest.mark.parametrize("plugin", ["csv", "json", "jsonl", "parquet"])
+def test_an_output_without_rows_is_replaced_like_others(tmp_path: Path, plugin: str) -> None:
+    settings = csv_settings(tmp_path)
+    options = {"path": str(tmp_path / "out" / "x"), "schema": {"mode": "free", "fields": ["id: str"]}}
+    settings["sinks"]["x"] = {"plugin": plugin, "options": options}
+    for rows in ("1,y\n", "2,y\n", "3,x\n", "4,y\n"):
+        (tmp_path / "in.csv").write_text("id,kind\n" + rows)
+        run(tmp_path, settings)
+    (tmp_path / "out" / "x").write_text("changed")
+    with pytest.raises(OutputRefusedError):
+        run(tmp_path, settings)
+
+
+def test_a_file_that_no_run_wrote_is_refused_before_anything_is_recorded(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "x.csv").write_text("mine")
+    with pytest.raises(OutputRefusedError) as refused:
+        execute(build(tmp_path, csv_settings(tmp_path)))
+    assert str(refused.value) == f"{tmp_path / 'out' / 'x.csv'}: {UNKNOWN}"
+    assert runs(tmp_path) == []
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["x.csv"]
+    assert (tmp_path / "out" / "x.csv").read_text() == "mine"
+    execute(build(tmp_path, csv_settings(tmp_path)), force=True)
+    execute(build(tmp_path, csv_settings(tmp_path)))
+    assert (tmp_path / "out" / "x.csv").read_text() == "id,kind\n1,x\n"
+
+
+def test_an_output_that_somebody_changed_is_not_replaced(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    result, _ = run(tmp_path, settings)
+    with (tmp_path / "out" / "x.csv").open("a") as file:
+        file.write("3,corrected by hand\n")
+    with pytest.raises(OutputRefusedError) as refused:
+        execute(build(tmp_path, settings))
+    problem = f"is not as run {result.run_id} wrote it: move it away, or use --force"
+    assert str(refused.value) == f"{tmp_path / 'out' / 'x.csv'}: {problem}"
+    assert "corrected" in (tmp_path / "out" / "x.csv").read_text()
+
+
+def test_an_output_is_known_under_another_name_of_its_path(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    run(tmp_path, settings)
+    settings["sinks"]["x"]["options"]["path"] = "out/../out/x.csv"
+    execute(build(tmp_path, settings))
+    (tmp_path / "copy.csv").write_bytes((tmp_path / "out" / "x.csv").read_bytes())
+    settings["sinks"]["x"]["options"]["path"] = "copy.csv"
+    with pytest.raises(OutputRefusedError, match=r"copy\.csv: is no output"):
+        execute(build(tmp_path, settings))
+
+
+def test_without_an_audit_database_only_force_replaces(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    settings["landscape"]["enabled"] = False
+    pipeline = build(tmp_path, settings)
+    keys = keys_for_run(pipeline.settings, {}, source="settings.yaml")
+    with LandscapeDB.in_memory() as db:
+        Orchestrator(db, pipeline, keys).run()
+    with LandscapeDB.in_memory() as db, pytest.raises(OutputRefusedError, match="no audit database says that it is"):
+        Orchestrator(db, pipeline, keys).run()
+    with LandscapeDB.in_memory() as db:
+        Orchestrator(db, pipeline, keys, force=True).run()
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("what", ["FIFO", "device"])
+def test_a_sink_does_not_replace_what_is_no_file(tmp_path: Path, what: str, *, force: bool) -> None:
+    (tmp_path / "out").mkdir()
+    path = tmp_path / "out" / "x.csv"
+    if what == "FIFO":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/null")
+    before = path.lstat().st_ino
+    with pytest.raises(OutputRefusedError) as refused:
+        execute(build(tmp_path, csv_settings(tmp_path)), force=force)
+    assert str(refused.value) == f"{path}: expected the path of a file, got that of a {what}"
+    assert path.lstat().st_ino == before
+    with pytest.raises(PluginError, match="expected the path of a file"):
+        StagedFile(path).open("run")
+
+
+def test_force_does_not_replace_the_audit_database(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    pipeline = build(tmp_path, settings)
+    pipeline.settings.sinks["x"].options["path"] = str(tmp_path / "audit.db")
+    with pytest.raises(OutputRefusedError, match="is the audit database, which no output may touch"):
+        execute(pipeline, force=True)
+    assert runs(tmp_path) == []
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "x").touch()
+    (tmp_path / "out" / "x.csv").symlink_to(tmp_path / "there" / "x")
+    for _ in range(2):
+        run(tmp_path, csv_settings(tmp_path))
+    assert (tmp_path / "out" / "x.csv").is_symlink()
+    assert (tmp_path / "there" / "x").read_text() == "id,kind\n1,x\n"
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["x"]
+
+
+def test_the_mode_of_an_output_stays(tmp_path: Path) -> None:
+    run(tmp_path, csv_settings(tmp_path))
+    (tmp_path / "out" / "x.csv").chmod(0o600)
+    modes: list[int] = []
+
+    def look(_: object) -> None:
+        modes.extend(stat.S_IMODE(each.stat().st_mode) for each in (tmp_path / "out").glob(".x.csv.*.partial"))
+
+    execute(build(tmp_path, csv_settings(tmp_path)), Observer(on_rows=look))
+    assert modes == [0o600]
+    assert stat.S_IMODE((tmp_path / "out" / "x.csv").stat().st_mode) == 0o600
+
+
+def writing(path: Path, content: str) -> Callable[[object], None]:
+    """An observer that writes a file."""
+
+    def write(_: object) -> None:
+        path.write_text(content)
+
+    return write
+
+
+def test_what_appears_while_the_run_goes_on_is_left_alone(tmp_path: Path) -> None:
+    path, settings = tmp_path / "out" / "x.csv", csv_settings(tmp_path)
+    with pytest.raises(PluginError) as caught:
+        execute(build(tmp_path, settings), Observer(on_rows=writing(path, "mine")))
+    assert str(caught.value) == (
+        f"{path} was made or changed by somebody else while the run went on, and is left as it is: move it away, then "
+        "resume the run"
+    )
+    ((run_id, status),) = runs(tmp_path)
+    assert (path.read_text(), status) == ("mine", "interrupted")
+    with pytest.raises(OutputRefusedError, match=f"is not as run {run_id} wrote it"):
+        resumed(tmp_path, settings, run_id)
+    assert runs(tmp_path) == [(run_id, "interrupted")]
+    path.unlink()
+    resumed(tmp_path, settings, run_id)
+    assert path.read_text() == "id,kind\n1,x\n"
+
+
+def test_what_changes_while_the_run_goes_on_is_left_alone(tmp_path: Path) -> None:
+    path, settings = tmp_path / "out" / "x.csv", csv_settings(tmp_path)
+    run(tmp_path, settings)
+    with pytest.raises(PluginError, match="was made or changed by somebody else while the run went on"):
+        execute(build(tmp_path, settings), Observer(on_rows=writing(path, "corrected")))
+    assert path.read_text() == "corrected"
+
+
+class Nested(Source):
+    """Runs the pipeline again in the middle of it."""
+
+    name = "nested"
+    plugin_version = "1"
+    options_model = SourceOptions
+    inner: object = None
+
+    def read(self) -> Iterator[Row | InvalidRow]:
+        """Two rows, and between them the other run."""
+        yield {"id": "1", "kind": "x"}
+        try:
+            execute(build(Path.cwd(), csv_settings(Path.cwd())))
+        except OutputRefusedError as error:
+            type(self).inner = str(error)
+        yield {"id": "2", "kind": "y"}
+
+
+def test_a_second_run_with_the_same_outputs_is_refused(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    settings["datasource"] = {"plugin": "nested"}
+    result = execute(build(tmp_path, settings, Nested))
+    problem = "is being written at this moment: wait for the end of that, or name another path"
+    assert Nested.inner == f"{tmp_path / 'out' / 'rest.csv'}: {problem}"
+    assert runs(tmp_path) == [(result.run_id, "completed")]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["rest.csv", "x.csv"]
+    execute(build(tmp_path, csv_settings(tmp_path)))
+
+
+def templated(tmp_path: Path) -> Settings:
+    settings = csv_settings(tmp_path)
+    settings["sinks"]["x"]["options"]["path"] = str(tmp_path / "out" / "{date}" / "x-{run_id}-{{1}}.csv")
+    settings["landscape"]["export"] = {"enabled": True, "path": str(tmp_path / "out" / "{date}" / "{run_id}.json")}
+    return settings
+
+
+def test_paths_can_name_the_run_and_its_day(tmp_path: Path) -> None:
+    result, records = run(tmp_path, templated(tmp_path))
+    day = str(records["run"][0]["started_at"])[:10]
+    path = tmp_path / "out" / day / f"x-{result.run_id}-{{1}}.csv"
+    assert path.read_text() == "id,kind\n1,x\n"
+    assert str(path) in {artifact["path_or_uri"] for artifact in records["artifact"]}
+    assert result.export_path == str(tmp_path / "out" / day / f"{result.run_id}.json")
+    assert Path(result.export_path).exists()
+    second, again = run(tmp_path, templated(tmp_path))
+    assert len(list((tmp_path / "out" / day).iterdir())) == 4
+    assert {node["node_id"] for node in again["node"]} == {node["node_id"] for node in records["node"]}
+    assert again["run"][0]["config_hash"] == records["run"][0]["config_hash"]
+    assert second.run_id != result.run_id
+
+
+def test_a_resumed_run_keeps_the_day_on_which_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = templated(tmp_path)
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(orchestrator_module, "now", lambda: datetime(2020, 2, 29, 23, 59, 59, tzinfo=UTC))
+    with pytest.raises(KeyboardInterrupt):
+        execute(build(tmp_path, settings), Observer(on_rows=stop))
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    ((run_id, _),) = runs(tmp_path)
+    result = resumed(tmp_path, settings, run_id)
+    assert (tmp_path / "out" / "2020-02-29" / f"x-{run_id}-{{1}}.csv").read_text() == "id,kind\n1,x\n"
+    assert result.export_path == str(tmp_path / "out" / "2020-02-29" / f"{run_id}.json")
+    with pytest.raises(ResumeError, match="is completed: only a run that has not ended can be resumed"):
+        resumed(tmp_path, settings, run_id)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("content", [None, "mine"])
+def test_a_run_that_was_killed_while_it_published_a_file_without_rows_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    settings = csv_settings(tmp_path)
+    settings["sinks"]["x"] = {"plugin": "json", "options": {"path": str(tmp_path / "out" / "x.json")}}
+    (tmp_path / "in.csv").write_text("id,kind\n1,y\n")
+    publish = StagedFile.publish
+
+    def kill(file: StagedFile) -> None:
+        publish(file)
+        if (tmp_path / "out" / "x.json").exists():
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StagedFile, "publish", kill)
+        patch.setattr(Orchestrator, "_record_stop", lambda *_: None)
+        with pytest.raises(Killed):
+            execute(build(tmp_path, settings))
+    ((run_id, _),) = runs(tmp_path)
+    if content is None:
+        resumed(tmp_path, settings, run_id)
+        assert (tmp_path / "out" / "x.json").read_text() == "[]\n"
+    else:
+        (tmp_path / "out" / "x.json").write_text(content)
+        with pytest.raises(OutputRefusedError, match=r"x\.json: is no output that the audit database names"):
+            resumed(tmp_path, settings, run_id)
+        assert (tmp_path / "out" / "x.json").read_text() == content
+        assert runs(tmp_path) == [(run_id, "interrupted")]
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("bags/evidence", "exists already, and evidence is never overwritten: name another path"),
+        ("in.csv/trail", "its directory cannot be made: "),
+    ],
+)
+def test_an_export_that_has_no_place_is_found_before_the_first_row(tmp_path: Path, path: str, problem: str) -> None:
+    (tmp_path / "bags" / "evidence").mkdir(parents=True)
+    settings = csv_settings(tmp_path)
+    pipeline = build(tmp_path, settings)
+    export = pipeline.settings.landscape.export.model_copy(update={"enabled": True, "path": path, "format": "bag"})
+    landscape = pipeline.settings.landscape.model_copy(update={"export": export})
+    object.__setattr__(pipeline, "settings", pipeline.settings.model_copy(update={"landscape": landscape}))
+    with pytest.raises(OutputRefusedError, match=f"{path}: {problem}"):
+        execute(pipeline)
+    assert runs(tmp_path) == []
+
+
+def test_a_database_sink_writes_into_no_audit_database(tmp_path: Path, database_url: str) -> None:
+    LandscapeDB.from_url(database_url).close()
+    url = make_url(database_url)
+    other = url.set(host="localhost") if url.host == "127.0.0.1" else url
+    settings = csv_settings(tmp_path)
+    options = {"url": other.render_as_string(hide_password=False), "table": "mine"}
+    settings["sinks"]["x"] = {"plugin": "database", "options": options}
+    settings["landscape"]["url"] = f"sqlite:///{tmp_path / 'audit.db'}"
+    with pytest.raises(PluginError, match="is an audit database, which no sink may write to: name another one"):
+        execute(build(tmp_path, settings), environ={"ELSPETH_ALLOW_RAW_SECRETS": "true"})
+    with LandscapeDB.from_url(database_url) as db, db.connection() as connection:
+        assert not connection.dialect.has_table(connection, "elspeth_publications")
+
+
+def test_an_output_is_recorded_with_the_hash_by_which_it_is_known(tmp_path: Path) -> None:
+    run(tmp_path, csv_settings(tmp_path))
+    recorded = {each["path_or_uri"]: each["content_hash"] for each in trail(tmp_path)["artifact"]}
+    for name in ("x", "rest"):
+        path = tmp_path / "out" / f"{name}.csv"
+        assert recorded[str(path)] == hashlib.sha256(path.read_bytes()).hexdigest()
+    with suppress(FileNotFoundError):
+        (tmp_path / "audit.db").unlink()
+    with pytest.raises(OutputRefusedError, match="is no output that the audit database names"):
+        execute(build(tmp_path, csv_settings(tmp_path)))
