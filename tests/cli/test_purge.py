@@ -31,11 +31,15 @@ def _ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 def test_nothing_is_deleted_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(Path("payloads").rglob("*"))
-    assert main(["purge", "-s", "settings.yaml", "--no-dotenv"]) == 0
-    lines = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    assert main(["purge", "-s", "settings.yaml", "--no-dotenv"]) == 1
+    output, errors = capsys.readouterr()
+    assert errors == "Nothing was deleted: add --execute (-x).\n"
+    assert main(["purge", "-s", "settings.yaml", "--no-dotenv", "--dry-run"]) == 0
+    assert capsys.readouterr() == (output, "")
+    lines = dict(line.split("  ", 1) for line in output.splitlines())
     count = len([path for path in before if path.is_file()])
     assert lines["payloads"].strip() == str(count) != "0"
-    assert lines["deleted"].strip() == "no: add --execute (-x)"
+    assert lines["deleted"].strip() == "no"
     assert sorted(Path("payloads").rglob("*")) == before
 
 

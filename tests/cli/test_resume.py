@@ -142,7 +142,7 @@ def test_with_abandon_the_run_has_failed_and_is_not_taken_up_again(run_id: str, 
     failed = stand(run_id, status="failed", waiting=0)
     assert result(capsys, run_id, "--abandon") == (0, failed, "")
     assert status() == "failed"
-    assert result(capsys, run_id) == (1, failed, "Nothing was resumed: the run has ended.\n")
+    assert result(capsys, run_id) == (1, failed, "Nothing can be resumed: the run has ended.\n")
     ended = f"error: run {run_id} is failed: only a run that has not ended can be resumed\n"
     assert result(capsys, run_id, "-x") == (1, "", ended)
     assert result(capsys, run_id, "--abandon") == (1, "", ended)

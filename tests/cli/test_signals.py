@@ -38,7 +38,7 @@ landscape: {url: "sqlite:///audit.db"}
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-KEY = {"ELSPETH_SIGNING_KEY": "secret"}
+KEY = {"ELSPETH_SIGNING_KEY": "0123456789abcdef"}
 
 
 @pytest.fixture(autouse=True)

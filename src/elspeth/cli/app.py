@@ -29,6 +29,7 @@ from elspeth.cli.commands import (
 from elspeth.cli.commands import run as run_command
 from elspeth.cli.failures import failures_reported
 from elspeth.cli.progress import progress_wanted
+from elspeth.contracts.environment import NO_PROGRESS
 
 __all__ = ["command"]
 
@@ -88,7 +89,7 @@ def _root(
         bool,
         typer.Option(
             "--no-progress",
-            envvar="ELSPETH_NO_PROGRESS",
+            envvar=NO_PROGRESS,
             callback=_switch_progress,
             help="Show no progress: no bars on a terminal, and elsewhere no line every 30 seconds.",
         ),

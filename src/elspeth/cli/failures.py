@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-import traceback as tracebacks
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -16,7 +15,7 @@ from elspeth.cli.exit_code import ExitCode
 from elspeth.cli.signals import Stopped
 from elspeth.cli.streams import is_broken, silence
 
-__all__ = ["FORESEEN", "failures_reported", "report", "tracebacks_wanted"]
+__all__ = ["FORESEEN", "failures_reported", "report", "show_tracebacks"]
 
 FORESEEN: Mapping[str, ExitCode] = {
     "builtins.KeyboardInterrupt": ExitCode.INTERRUPTED,
@@ -40,12 +39,13 @@ FORESEEN: Mapping[str, ExitCode] = {
 }
 """The code for each error and its subclasses, by name: importing them all would slow down every start."""
 
-_WANTED = "elspeth.tracebacks"
+_TRACEBACKS = "elspeth.tracebacks"
 
 
 @contextmanager
 def failures_reported(ctx: typer.Context | None = None) -> Iterator[None]:
     """Turn a foreseen error into a message on standard error and `typer.Exit`; a defect is raised as it is."""
+    meta = {} if ctx is None else ctx.meta
     try:
         yield
         # Here, because Python reports what it cannot write at its end in words of its own.
@@ -58,21 +58,27 @@ def failures_reported(ctx: typer.Context | None = None) -> Iterator[None]:
             # The reader, such as `head`, has what it wants.
             silence(sys.stdout)
             raise typer.Exit(ExitCode.BROKEN_PIPE) from error
-        report(error, traceback=ctx is not None and tracebacks_wanted(ctx))
+        if _TRACEBACKS in meta:
+            meta[_TRACEBACKS].show(error)
+        report(error)
         raise typer.Exit(code) from error
+    finally:
+        if _TRACEBACKS in meta:
+            meta[_TRACEBACKS].close()
 
 
-def tracebacks_wanted(ctx: typer.Context, wanted: bool | None = None) -> bool:  # noqa: FBT001  typer passes the value
-    """Return whether `--traceback` was given to the command of the context; the callback of that option."""
-    if wanted is not None:
-        ctx.meta[_WANTED] = wanted
-    return bool(ctx.meta.get(_WANTED, False))
+def show_tracebacks(ctx: typer.Context, wanted: bool) -> bool:  # noqa: FBT001  typer passes the option's value
+    """Print where plugins fail while the command of the context is at work, if that is wanted."""
+    if wanted:
+        from elspeth.cli.tracebacks import Tracebacks  # noqa: PLC0415  start time
+
+        ctx.meta[_TRACEBACKS] = tracebacks = Tracebacks()
+        tracebacks.listen()
+    return wanted
 
 
-def report(error: BaseException, *, traceback: bool = False) -> None:
-    """Print why a command failed and what it leaves behind, after the traceback if that is asked for."""
-    if traceback:
-        tracebacks.print_exception(error)
+def report(error: BaseException) -> None:
+    """Print why a command failed, and what it leaves behind."""
     typer.echo(f"error: {_message_of(error)}", err=True)
     for note in getattr(error, "__notes__", ()):
         typer.echo(note, err=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from elspeth.cli.failures import tracebacks_wanted
+from elspeth.cli.failures import show_tracebacks
 
 __all__ = ["STANDARD_OUTPUT", "ForceOption", "JsonOption", "NoDotenvOption", "SettingsOption", "TracebackOption"]
 
@@ -23,6 +23,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 TracebackOption = Annotated[
     bool,
     typer.Option(
-        "--traceback", callback=tracebacks_wanted, help="Show where in its code a plugin failed. Shows values."
+        "--traceback", callback=show_tracebacks, help="Print where in its code a plugin fails. Values of rows may show."
     ),
 ]

@@ -8,6 +8,7 @@ __all__ = [
     "ALLOW_RAW_SECRETS",
     "FINGERPRINT_KEY",
     "LEAST_KEY",
+    "NO_PROGRESS",
     "PREFIX",
     "SIGNING_KEY",
     "VARIABLES",
@@ -20,11 +21,13 @@ PREFIX = "ELSPETH_"
 SIGNING_KEY = "ELSPETH_SIGNING_KEY"
 FINGERPRINT_KEY = "ELSPETH_FINGERPRINT_KEY"
 ALLOW_RAW_SECRETS = "ELSPETH_ALLOW_RAW_SECRETS"
+NO_PROGRESS = "ELSPETH_NO_PROGRESS"
 
 VARIABLES: Mapping[str, str] = {
     SIGNING_KEY: "the key of HMAC signatures: `export --hmac`, `verify --hmac`, `landscape.export.sign`",
     FINGERPRINT_KEY: "the key of the fingerprints that are recorded in place of secrets",
     ALLOW_RAW_SECRETS: "`true`: record `[redacted]` in place of secrets, without a fingerprint",
+    NO_PROGRESS: "`1`: show no progress, as `--no-progress` does",
 }
 """Each variable with what it is for."""
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from elspeth.cli.options import JsonOption, NoDotenvOption, SettingsOption
+from elspeth.cli.preview import DryRunOption, end_preview, refuse_both
 
 __all__ = ["purge"]
 
@@ -18,6 +19,7 @@ def purge(
     execute: Annotated[
         bool, typer.Option("--execute", "-x", help="Really delete: without it only what would be is shown.")
     ] = False,
+    dry_run: DryRunOption = False,
     no_dotenv: NoDotenvOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -32,6 +34,7 @@ def purge(
     from elspeth.core.landscape.purge import purge as carry_out  # noqa: PLC0415
     from elspeth.core.payload_store import FilesystemPayloadStore  # noqa: PLC0415
 
+    refuse_both(execute=execute, dry_run=dry_run)
     pipeline, _ = prepare(settings, no_dotenv=no_dotenv)
     kept = pipeline.settings.payload_store
     payloads = FilesystemPayloadStore(Path(kept.base_path))
@@ -50,9 +53,10 @@ def purge(
         typer.echo(jsonlib.dumps({name.replace(" ", "_"): value for name, value in facts.items()}, indent=2))
     else:
         typer.echo(aligned([(name, _shown(value)) for name, value in facts.items()]))
+    end_preview("Nothing was deleted: add --execute (-x).", dry_run=dry_run or execute)
 
 
 def _shown(value: object) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no: add --execute (-x)"
+        return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.cli.exit_code import ExitCode
-from elspeth.cli.options import ForceOption, JsonOption, NoDotenvOption, SettingsOption
+from elspeth.cli.options import ForceOption, JsonOption, NoDotenvOption, SettingsOption, TracebackOption
+from elspeth.cli.preview import DryRunOption, end_preview, refuse_both
 
 if TYPE_CHECKING:
     from elspeth.engine.pipeline import Pipeline
@@ -22,14 +22,14 @@ def run(
     execute: Annotated[
         bool, typer.Option("--execute", "-x", help="Really run: without it only the plan is shown.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and end with exit code 0.")] = False,
+    dry_run: DryRunOption = False,
     force: ForceOption = False,
     no_dotenv: NoDotenvOption = False,
+    traceback: TracebackOption = False,  # noqa: ARG001  its callback does what it asks for
     json: JsonOption = False,
 ) -> None:
     """Run a pipeline and record everything that happens to its rows."""
-    if execute and dry_run:
-        raise typer.BadParameter("--execute and --dry-run contradict each other: give one of them")
+    refuse_both(execute=execute, dry_run=dry_run)
     from elspeth.cli.execution import execute_pipeline, prepare  # noqa: PLC0415  start time
 
     pipeline, keys = prepare(settings, no_dotenv=no_dotenv, outputs_judged=True, force=force)
@@ -37,9 +37,7 @@ def run(
         pipeline.source.check()
         raise typer.Exit(execute_pipeline(pipeline, keys, settings, lambda work: work.run(), force=force, json=json))
     _show_plan(pipeline, json=json)
-    if not dry_run:
-        typer.echo("Nothing was run: add --execute (-x) to run this pipeline.", err=True)
-        raise typer.Exit(ExitCode.FAILED)
+    end_preview("Nothing was run: add --execute (-x) to run this pipeline.", dry_run=dry_run)
 
 
 def _show_plan(pipeline: Pipeline, *, json: bool) -> None:

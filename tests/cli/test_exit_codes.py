@@ -1,0 +1,155 @@
+"""The table of exit codes: what docs/exit-codes.md says of each command."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+from elspeth.cli.app import app
+from elspeth.cli.exit_code import ExitCode
+from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY
+from elspeth.plugins.sinks.csv import CsvSink
+from tests.fixtures.legacy import LEGACY
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "exit-codes.md"
+
+SETTINGS = """
+datasource:
+  plugin: csv
+  options: {path: %s, schema: {mode: strict, fields: ["id: int"]}, on_validation_failure: discard}
+output_sink: out
+sinks: {out: {plugin: csv, options: {path: out.csv}}}
+landscape: {url: "sqlite:///audit.db"}
+payload_store: {base_path: payloads}
+"""
+
+CASES = [
+    ("run --execute", 0, "run -s settings.yaml --execute"),
+    ("run --execute", 1, "run -s all-invalid.yaml --execute"),
+    ("run --execute", 2, "run -s malformed.yaml --execute"),
+    ("run --execute", 2, "run -s settings.yaml --execute --dry-run"),
+    ("resume", 0, "resume latest -s stopped.yaml --dry-run"),
+    ("resume", 1, "resume latest -s stopped.yaml"),
+    ("resume --execute", 0, "resume latest -s stopped.yaml --execute"),
+    ("resume --execute", 1, "resume latest -s settings.yaml --execute"),
+    ("resume --execute", 2, "resume latest -s settings.yaml --execute --dry-run"),
+    ("resume --abandon", 1, "resume latest -s settings.yaml --abandon"),
+    ("resume --abandon", 2, "resume latest -s settings.yaml --abandon --dry-run"),
+    ("purge --execute", 0, "purge -s settings.yaml --execute"),
+    ("purge --execute", 1, "purge -s elsewhere.yaml --execute"),
+    ("purge --execute", 2, "purge -s settings.yaml --execute --dry-run"),
+    ("run", 0, "run -s settings.yaml --dry-run"),
+    ("run", 1, "run -s settings.yaml"),
+    ("resume", 1, "resume latest -s settings.yaml"),
+    ("resume", 1, "resume latest -s settings.yaml --dry-run"),
+    ("purge", 0, "purge -s settings.yaml --dry-run"),
+    ("purge", 1, "purge -s settings.yaml"),
+    ("validate", 0, "validate -s settings.yaml"),
+    ("validate", 2, "validate -s malformed.yaml"),
+    ("plugins list", 0, "plugins list"),
+    ("export", 0, "export latest -d audit.db -o new.jsonl"),
+    ("export", 1, "export missing -d audit.db -o new.jsonl"),
+    ("export", 2, "export latest -d audit.db"),
+    ("import", 0, "import export.jsonl -d new.db"),
+    ("import", 1, "import export.jsonl -d audit.db"),
+    ("prove", 1, "prove bag row missing -o proof.json"),
+    ("keys generate", 0, "keys generate -o keys"),
+    ("keys generate", 2, "keys generate -o keys"),
+    ("differences", 1, "differences -d audit.db"),
+    ("explain", 0, "explain --row 0 -d audit.db"),
+    ("explain", 1, "explain --row 7 -d audit.db"),
+    ("explain", 2, "explain -d audit.db"),
+    ("verify", 0, f"verify signed --key pair/{PUBLIC_KEY}"),
+    ("verify", 1, "verify bag"),
+    ("verify", 2, "verify bag --key missing.pem"),
+    ("landscape status", 0, "landscape status -d audit.db"),
+    ("landscape status", 1, "landscape status -d old.db"),
+    ("landscape check", 0, "landscape check -d audit.db"),
+    ("landscape check", 1, "landscape check -d old.db"),
+    ("landscape migrate", 0, "landscape migrate -d old.db --dry-run"),
+    ("landscape migrate", 0, "landscape migrate -d old.db --sql"),
+    ("landscape migrate", 0, "landscape migrate -d old.db"),
+    ("landscape migrate", 1, "landscape migrate -d foreign.db"),
+    ("landscape runs", 0, "landscape runs -d audit.db"),
+    ("landscape runs", 1, "landscape runs -d missing.db"),
+]
+"""A row of the table, an exit code, and a command that ends with it; carried out in this order."""
+
+
+def rows_of(heading: str) -> list[list[str]]:
+    """The cells of the table that follows the heading, without its first two lines."""
+    text = DOCUMENT.read_text(encoding="utf-8").partition(f"{heading}\n")[2]
+    table = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert table is not None
+    lines = table[0].replace(r"\|", "").splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_document_has_every_code() -> None:
+    assert {int(code) for code, _ in rows_of("# Exit codes")} == set(ExitCode)
+
+
+def test_the_document_has_every_command() -> None:
+    documented = {name.split(" --")[0] for cells in rows_of("## 0 and 1, by command") for name in names(cells[0])}
+    groups = [(f"{group.name} ", group.typer_instance) for group in app.registered_groups if group.typer_instance]
+    commands = {
+        f"{prefix}{command.name}" for prefix, each in [("", app), *groups] for command in each.registered_commands
+    }
+    assert documented == commands
+    assert {name.split(" --")[0] for name, _, _ in CASES} == commands
+
+
+def fail(_: CsvSink) -> None:
+    raise OSError("the cable was pulled")
+
+
+def names(cell: str) -> list[str]:
+    """The commands that a row is about."""
+    return [name for name in re.findall("`([^`]+)`", cell) if not name.startswith("--")]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in which the commands end as they should."""
+    directory = tmp_path_factory.mktemp("codes")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(directory)
+        Path("settings.yaml").write_text(SETTINGS % "in.csv")
+        Path("all-invalid.yaml").write_text(SETTINGS % "invalid.csv")
+        Path("elsewhere.yaml").write_text(SETTINGS.replace("audit.db", "elsewhere.db") % "in.csv")
+        Path("stopped.yaml").write_text(
+            SETTINGS.replace("audit.db", "stopped.db").replace("out.csv", "s.csv") % "in.csv"
+        )
+        Path("malformed.yaml").write_text("datasource: {")
+        Path("in.csv").write_text("id\n1\n2\n")
+        Path("invalid.csv").write_text("id\nx\n")
+        Path("foreign.db").write_text("no database\n" * 100)
+        shutil.copy(LEGACY / "epoch4-rich.db", "old.db")
+        commands = [
+            "run -s settings.yaml -x",
+            "export latest -d audit.db -o export.jsonl",
+            "export latest -d audit.db -o bag --format bag",
+            "keys generate -o pair",
+            f"export latest -d audit.db -o signed --format bag --key pair/{PRIVATE_KEY}",
+        ]
+        assert [main(command.split()) for command in commands] == [0] * len(commands)
+        monkeypatch.setattr(CsvSink, "publish", fail)
+        assert main(["run", "-s", "stopped.yaml", "-x"]) == 1
+    return directory
+
+
+@pytest.mark.parametrize("case", CASES, ids=[f"{case[2]} -> {case[1]}" for case in CASES])
+def test_each_command_ends_with_the_code_that_the_table_says(
+    directory: Path, case: tuple[str, int, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row, code, command = case
+    monkeypatch.chdir(directory)
+    assert main(command.split()) == code, row
+    errors = capsys.readouterr().err
+    assert "Traceback" not in errors
+    if code:
+        assert errors
