@@ -1,5 +1,6 @@
 """What can be wrong: recorded where a row is to blame, one clear message where none is."""
 
+import csv
 import json
 import re
 from collections.abc import Iterator
@@ -188,3 +189,36 @@ def test_a_row_that_json_cannot_hold_fails_where_it_would_have_to_wait(
     details = [each["error_details_json"] for each in records["transform_error"]]
     expected = '{"exception":"Object of type datetime is not JSON serializable","type":"AnswerError"}'
     assert details == [expected] * failures
+
+
+def test_a_csv_file_holds_every_row_that_failed_whatever_its_fields(tmp_path: Path) -> None:
+    content = b'id,kind\nx,a\n2\n3,b,more,still\n4,"q"b\n5,\xff\n6,boom\n7,ok\n'
+    (tmp_path / "in.csv").write_bytes(content)
+    settings = csv_settings(tmp_path)
+    settings["datasource"]["options"] |= {
+        "on_validation_failure": "x",
+        "schema": {"mode": "free", "fields": ["id: int"]},
+    }
+    late = {"mappings": {"kind": "sort"}, "computed": {"n": "row['sort'] * 1"}, "on_error": "rest"}
+    settings["row_plugins"] = [
+        {"plugin": "field_mapper", "options": {"mappings": {"id": "key"}}},
+        {"plugin": "keyword_filter", "options": {"fields": ["kind"], "blocked_patterns": ["boom"], "on_error": "rest"}},
+        {"plugin": "field_mapper", "options": late},
+    ]
+    settings["gates"] = [{"name": "split", "condition": "True", "routes": {"true": "x", "false": "continue"}}]
+    _, records = run(tmp_path, settings)
+    with (tmp_path / "out" / "x.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == [
+            {"id": "x", "kind": "a", "__extra__": ""},
+            {"id": "2", "kind": "", "__extra__": ""},
+            {"id": "3", "kind": "b", "__extra__": '["more", "still"]'},
+            {"id": "", "kind": "", "__extra__": '{"__raw__": "4,\\"q\\"b\\n"}'},
+            {"id": "5", "kind": "\\xff", "__extra__": ""},
+        ]
+    with (tmp_path / "out" / "rest.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == [
+            {"key": "6", "kind": "boom", "__extra__": ""},
+            {"key": "7", "kind": "ok", "__extra__": ""},
+        ]
+    assert {outcome for outcome, _ in outcomes(records)} == {"quarantined", "failed"}
+    assert None not in {sink for _, sink in outcomes(records)}

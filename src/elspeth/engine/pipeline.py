@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from elspeth.contracts.enums import Determinism, NodeType
+from elspeth.contracts.enums import Determinism, NodeType, RoutingMode
 from elspeth.contracts.expressions import Expression, compile_expression
 from elspeth.contracts.routing import EdgeInfo
 from elspeth.contracts.schema import SchemaConfig
@@ -89,6 +89,8 @@ def build_pipeline(settings: Settings, plugins: PluginManager) -> Pipeline:
         if not (export.enabled and name == export.sink)
     }
     wiring = wire(settings)
+    for name in {str(each.target[1]) for each in wiring.wires if each.mode is RoutingMode.DIVERT}:
+        sinks[name].expect_failed_rows()
     nodes = dict(_nodes(settings, source, transforms, aggregations, sinks))
     order = [place for place in wiring.places() if place[0] != "sinks"] + [sink_place(name) for name in sinks]
     return Pipeline(

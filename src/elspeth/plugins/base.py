@@ -195,6 +195,9 @@ class Sink(Plugin):
     kind = PluginKind.SINK
     determinism = Determinism.IO_WRITE
 
+    def expect_failed_rows(self) -> None:
+        """Learn, before it is opened, that rows will come that failed elsewhere: they may differ in their fields."""
+
     @abstractmethod
     def open(self, staging_name: str) -> None:
         """Prepare to take rows, out of sight. `staging_name` is unique to the run; PluginError when it cannot."""

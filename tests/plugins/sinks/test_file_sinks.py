@@ -145,3 +145,37 @@ JSON_VALUES = st.recursive(
 @given(st.lists(st.dictionaries(TEXT, JSON_VALUES, max_size=3), max_size=4))
 def test_a_json_file_reads_back_as_what_was_written(tmp_path_factory: pytest.TempPathFactory, rows: list[Row]) -> None:
     assert json.loads(written(JsonSink, tmp_path_factory.mktemp("json"), rows)) == rows
+
+
+def test_a_csv_file_of_failed_rows_has_a_column_for_what_has_none(tmp_path: Path) -> None:
+    sink = CsvSink(FileSinkOptions.model_validate({"path": str(tmp_path / "out.csv")}))
+    sink.expect_failed_rows()
+    sink.open("run")
+    sink.write({"a": 1, "__extra__": ["x"]})
+    sink.sync()
+    position = sink.position()
+    sink.close()
+    sink = CsvSink(FileSinkOptions.model_validate({"path": str(tmp_path / "out.csv")}))
+    sink.expect_failed_rows()
+    sink.reopen("run", position)
+    sink.write({"b": 2, "__extra__": ["y"]})
+    sink.write({})
+    sink.finish()
+    sink.publish()
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["a", "__extra__"],
+            ["1", '["x"]'],
+            ["", '{"b": 2, "__extra__": ["y"]}'],
+            ["", ""],
+        ]
+
+
+def test_a_csv_file_of_failed_rows_can_begin_with_one_that_has_no_fields(tmp_path: Path) -> None:
+    sink = CsvSink(FileSinkOptions.model_validate({"path": str(tmp_path / "out.csv")}))
+    sink.expect_failed_rows()
+    sink.open("run")
+    sink.write({})
+    sink.finish()
+    sink.publish()
+    assert (tmp_path / "out.csv").read_text() == '__extra__\n""\n'

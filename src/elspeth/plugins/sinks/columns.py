@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 
@@ -13,6 +14,9 @@ from elspeth.contracts.plugins import PluginError, Row, RowRejectedError
 from elspeth.contracts.schema import SchemaConfig
 
 __all__ = ["TargetColumns"]
+
+_PLACEHOLDER = re.compile(r"%\(.+?\)s", re.DOTALL)
+"""What SQLAlchemy takes for a parameter also where it is quoted as a name."""
 
 _SYSTEM_COLUMNS: Mapping[str, frozenset[str]] = {
     "postgresql": frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
@@ -95,6 +99,8 @@ class TargetColumns:
                 raise RowRejectedError("a field has no name")
             if "\0" in name:
                 raise RowRejectedError("the name of a field has a NUL character")
+            if _PLACEHOLDER.search(name):
+                raise RowRejectedError("the name of a field looks like a parameter of a statement")
             if len(name.encode()) > self._max_name_bytes:
                 raise RowRejectedError(f"the name of a field is longer than {self._max_name_bytes:,} bytes")
             if name in self._system:

@@ -11,6 +11,9 @@ from elspeth.plugins.sinks.file import FileSink, FileSinkOptions, json_text
 
 __all__ = ["CsvSink"]
 
+EXTRA = "__extra__"
+"""The column of what has no column, in a file that takes rows which failed; also what the source calls it."""
+
 _SPECIAL = re.compile('[",\r\n]')
 
 
@@ -19,32 +22,55 @@ class CsvSink(FileSink):
 
     The columns are the fields of the schema, then those of the first row. A later row may lack some of them (the cells
     are empty) but have no others. None is an empty cell, booleans are true and false, lists and mappings are JSON.
+
+    Rows that failed differ in their fields. A file that takes such rows has a last column `__extra__`, which holds the
+    fields that are no columns, as a JSON object.
     """
 
     name = "csv"
-    plugin_version = "1.0.0"
+    plugin_version = "1.1.0"
 
     def __init__(self, options: FileSinkOptions) -> None:
         super().__init__(options)
         self._declared = [field.name for field in options.schema_config.fields or ()]
         self._columns: list[str] | None = None
         self._known: frozenset[str] = frozenset()
+        self._takes_any_field = False
+
+    def expect_failed_rows(self) -> None:
+        """Have a column for fields that are no columns."""
+        self._takes_any_field = True
 
     def render(self, row: Row) -> bytes:
         """The row as one CSV record, after the header if it is the first."""
         columns, before = self._columns, ""
         if columns is None:
-            columns = [*self._declared, *(name for name in row if name not in self._declared)]
-            if not columns:
-                raise RowRejectedError("the row has no fields, so that the file would have no columns")
+            columns = self._columns_of(row)
             before = _record(columns)
         elif not self._known.issuperset(row):
-            unknown = fields_are(len(row.keys() - self._known))
-            raise RowRejectedError(f"{unknown} not among the columns of the file, which are those of its first row")
+            row = self._fitted(row)
         content = (before + _record([_cell(row.get(name)) for name in columns])).encode()
         if self._columns is None:
             self._columns, self._known = columns, frozenset(columns)
         return content
+
+    def _columns_of(self, row: Row) -> list[str]:
+        """The columns of a file whose first row this is."""
+        columns = [*self._declared, *(name for name in row if name not in self._declared)]
+        if self._takes_any_field:
+            return [*(name for name in columns if name != EXTRA), EXTRA]
+        if not columns:
+            raise RowRejectedError("the row has no fields, so that the file would have no columns")
+        return columns
+
+    def _fitted(self, row: Row) -> Row:
+        """The row with what has no column in one that the file has for it; RowRejectedError if it has none."""
+        unknown = {name: value for name, value in row.items() if name not in self._known}
+        if not self._takes_any_field:
+            problem = f"{fields_are(len(unknown))} not among the columns of the file, which are those of its first row"
+            raise RowRejectedError(problem)
+        kept = {name: value for name, value in row.items() if name in self._known}
+        return {**kept, EXTRA: unknown | ({EXTRA: row[EXTRA]} if EXTRA in row else {})}
 
     def state(self) -> JsonObject:
         """The columns, once there are any."""
