@@ -150,6 +150,7 @@ class _Loader:
             maximum=_first_int(slot.maximum_value, getattr(kind, "maximum_value", None)),
             withheld=one_line(withheld) if withheld is not None else None,
             since=_int(annotations.get("since")) or 1,
+            until=_int(annotations.get("until")),
             backfill=tuple(
                 (int(str(entry["epoch"])), str(entry["expression"])) for entry in _entries(annotations.get("backfill"))
             ),

@@ -70,6 +70,7 @@ class Column:
     maximum: int | None
     withheld: str | None
     since: int
+    until: int | None
     backfill: tuple[tuple[int, str], ...]
     renamed_from: str | None
     prov: str | None

@@ -102,6 +102,10 @@ def _column_faults(table: Table) -> Iterator[Fault]:
         bounded = column.minimum is not None or column.maximum is not None
         if bounded and column.kind not in (Kind.INTEGER, Kind.REAL):
             yield _fault(table, column.name, "has a minimum or maximum but does not hold numbers")
+        if column.until is not None and not column.nullable:
+            yield _fault(table, column.name, "until: later records do not have it, so it must be optional")
+        if column.until is not None and column.until < max(column.since, table.since):
+            yield _fault(table, column.name, f"until: expected {max(column.since, table.since)} or more, as in since")
         if (problem := _pattern_problem(column)) is not None:
             yield _fault(table, column.name, problem)
 
@@ -232,6 +236,10 @@ def _model_faults(model: Model) -> Iterator[Fault]:
         for member, since in [(None, table.since), *((column.name, column.since) for column in table.columns)]:
             if since > model.epoch:
                 yield _fault(table, member, f"since: expected at most {model.epoch}, the schema's version, got {since}")
+        for column in table.columns:
+            if column.until is not None and column.until >= model.epoch:
+                message = f"until: expected less than {model.epoch}, the schema's version, got {column.until}"
+                yield _fault(table, column.name, message)
 
 
 def _foreign_key_faults(table: Table, earlier: dict[str, Table]) -> Iterator[Fault]:

@@ -84,6 +84,11 @@ TERMS: Mapping[str, Term] = {
         meaning="The epoch in which the table or column appeared, where it is not the first.",
         complaint=shapes.positive,
     ),
+    "until": Term(
+        targets=frozenset({Target.SLOT}),
+        meaning="The last epoch in which the engine recorded the column; it stays for the records that have it.",
+        complaint=shapes.positive,
+    ),
     "renamed_from": Term(
         targets=frozenset({Target.CLASS, Target.SLOT}),
         meaning="The table's or column's name before the epoch given by `since`.",

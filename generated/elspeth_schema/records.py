@@ -51,12 +51,13 @@ Shape_co = TypeVar("Shape_co", bound=contracts.AuditRecord, covariant=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column; `withheld` is the reason why it stays out of exports."""
+    """One column; `withheld` is the reason why it stays out of exports, `until` the last epoch that recorded it."""
 
     name: str
     kind: Kind
     enum: type[StrEnum] | None = None
     withheld: str | None = None
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,7 @@ RUN: RecordType[contracts.Run] = RecordType(
         Column(
             name="source_field_resolution_json",
             kind=Kind.JSON,
+            until=4,
         ),
         Column(
             name="status",
@@ -163,10 +165,12 @@ RUN: RecordType[contracts.Run] = RecordType(
         Column(
             name="schema_contract_json",
             kind=Kind.JSON,
+            until=4,
         ),
         Column(
             name="schema_contract_hash",
             kind=Kind.TEXT,
+            until=4,
         ),
     ),
     key=("run_id",),
@@ -225,10 +229,12 @@ SECRET_RESOLUTION: RecordType[contracts.SecretResolution] = RecordType(
         Column(
             name="vault_url",
             kind=Kind.TEXT,
+            until=4,
         ),
         Column(
             name="secret_name",
             kind=Kind.TEXT,
+            until=4,
         ),
         Column(
             name="fingerprint",
@@ -237,6 +243,7 @@ SECRET_RESOLUTION: RecordType[contracts.SecretResolution] = RecordType(
         Column(
             name="resolution_latency_ms",
             kind=Kind.REAL,
+            until=4,
         ),
     ),
     key=("run_id", "resolution_id"),
@@ -288,6 +295,7 @@ NODE: RecordType[contracts.Node] = RecordType(
         Column(
             name="schema_hash",
             kind=Kind.TEXT,
+            until=4,
         ),
         Column(
             name="sequence_in_pipeline",
@@ -308,10 +316,12 @@ NODE: RecordType[contracts.Node] = RecordType(
         Column(
             name="input_contract_json",
             kind=Kind.JSON,
+            until=4,
         ),
         Column(
             name="output_contract_json",
             kind=Kind.JSON,
+            until=4,
         ),
     ),
     key=("run_id", "node_id"),
@@ -407,10 +417,12 @@ OPERATION: RecordType[contracts.Operation] = RecordType(
         Column(
             name="input_data_ref",
             kind=Kind.TEXT,
+            until=4,
         ),
         Column(
             name="input_data_hash",
             kind=Kind.TEXT,
+            until=4,
         ),
         Column(
             name="output_data_ref",
@@ -623,10 +635,12 @@ NODE_STATE: RecordType[contracts.NodeState] = RecordType(
         Column(
             name="context_before_json",
             kind=Kind.JSON,
+            until=4,
         ),
         Column(
             name="context_after_json",
             kind=Kind.JSON,
+            until=4,
         ),
         Column(
             name="duration_ms",
@@ -693,6 +707,7 @@ CALL: RecordType[contracts.Call] = RecordType(
         Column(
             name="operation_id",
             kind=Kind.TEXT,
+            until=4,
         ),
         Column(
             name="call_index",
@@ -977,6 +992,7 @@ ARTIFACT: RecordType[contracts.Artifact] = RecordType(
         Column(
             name="idempotency_key",
             kind=Kind.TEXT,
+            until=4,
         ),
         Column(
             name="created_at",
@@ -1113,22 +1129,27 @@ VALIDATION_ERROR: RecordType[contracts.ValidationErrorRecord] = RecordType(
         Column(
             name="violation_type",
             kind=Kind.TEXT,
+            until=4,
         ),
         Column(
             name="original_field_name",
             kind=Kind.TEXT,
+            until=4,
         ),
         Column(
             name="normalized_field_name",
             kind=Kind.TEXT,
+            until=4,
         ),
         Column(
             name="expected_type",
             kind=Kind.TEXT,
+            until=4,
         ),
         Column(
             name="actual_type",
             kind=Kind.TEXT,
+            until=4,
         ),
     ),
     key=("run_id", "error_id"),
@@ -1223,6 +1244,7 @@ CHECKPOINT: RecordType[contracts.Checkpoint] = RecordType(
         Column(
             name="aggregation_state_json",
             kind=Kind.JSON,
+            until=4,
         ),
         Column(
             name="sink_state_json",
@@ -1235,10 +1257,12 @@ CHECKPOINT: RecordType[contracts.Checkpoint] = RecordType(
         Column(
             name="upstream_topology_hash",
             kind=Kind.TEXT,
+            until=4,
         ),
         Column(
             name="checkpoint_node_config_hash",
             kind=Kind.TEXT,
+            until=4,
         ),
         Column(
             name="format_version",

@@ -1,14 +1,16 @@
 """Pipelines and what a run of them needs."""
 
 import hmac
+import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from elspeth.core.settings import SettingsError
 from elspeth.engine.preflight import keys_for_run
-from tests.engine.pipelines import build, csv_settings, run
+from tests.engine.pipelines import Settings, build, csv_settings, run
 
 
 def test_node_ids_are_readable_and_fit_the_audit_trail(tmp_path: Path) -> None:
@@ -106,3 +108,81 @@ def test_a_secret_is_nowhere_in_what_is_recorded(tmp_path: Path) -> None:
     (recorded,) = records["run"]
     assert "redis://user:hunter2@" not in recorded["settings_json"]
     assert "redis://user:hmac-sha256:" in recorded["settings_json"]
+
+
+def fingerprint(secret: str) -> str:
+    return hmac.new(KEY.encode(), secret.encode(), "sha256").hexdigest()
+
+
+KEY = "operator of the run"
+
+
+def test_a_variable_that_holds_a_secret_is_recorded_with_its_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("id,kind\n1,x\n")
+    settings = csv_settings(tmp_path)
+    settings["datasource"]["options"]["path"] = "${PLACE}/in.csv"
+    settings["rate_limit"] = {"persistence_path": "redis://user:${REDIS_PASSWORD}@host/0"}
+    environ = {"ELSPETH_FINGERPRINT_KEY": KEY, "PLACE": str(tmp_path), "REDIS_PASSWORD": "hunter2", "OTHER": "hunter2"}
+    before = time.time()
+    _, records = run(tmp_path, settings, environ=environ)
+    (resolution,) = records["secret_resolution"]
+    assert before <= resolution.pop("timestamp") <= time.time()
+    assert resolution.pop("resolution_id")
+    assert resolution == {
+        "record_type": "secret_resolution",
+        "run_id": records["run"][0]["run_id"],
+        "env_var_name": "REDIS_PASSWORD",
+        "source": "env",
+        "vault_url": None,
+        "secret_name": None,
+        "fingerprint": fingerprint("hunter2"),
+        "resolution_latency_ms": None,
+    }
+    assert f"redis://user:hmac-sha256:{fingerprint('hunter2')}@" in records["run"][0]["settings_json"]
+
+
+def secret_variables(directory: Path, settings: Settings, environ: dict[str, str]) -> list[tuple[str, str]]:
+    environ = {"ELSPETH_FINGERPRINT_KEY": KEY, **environ}
+    keys = keys_for_run(build(directory, settings, environ=environ).settings, environ, source="s.yaml")
+    return [(each.name, each.fingerprint) for each in keys.variables]
+
+
+def test_a_secret_within_a_variable_has_the_fingerprint_of_the_secret(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    settings["landscape"]["url"] = "${DATABASE}"
+    environ = {"DATABASE": "postgresql+psycopg://audit:hunter%32@host/db"}
+    assert secret_variables(tmp_path, settings, environ) == [("DATABASE", fingerprint("hunter2"))]
+
+
+def test_a_variable_that_overrides_a_secret(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    environ = {"ELSPETH_LANDSCAPE__URL": "postgresql+psycopg://audit:hunter2@host/db"}
+    assert secret_variables(tmp_path, settings, environ) == [("ELSPETH_LANDSCAPE__URL", fingerprint("hunter2"))]
+
+
+def test_a_secret_that_the_settings_hold_themselves_comes_from_no_variable(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    settings["landscape"]["url"] = "postgresql+psycopg://audit:hunter2@host/db"
+    assert secret_variables(tmp_path, settings, {"PASSWORD": "hunter2"}) == []
+
+
+def test_without_a_key_there_is_no_fingerprint_to_record(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    settings["landscape"]["url"] = "${DATABASE}"
+    environ = {"DATABASE": "postgresql+psycopg://audit:hunter2@host/db", "ELSPETH_ALLOW_RAW_SECRETS": "true"}
+    pipeline = build(tmp_path, settings, environ=environ)
+    assert keys_for_run(pipeline.settings, environ, source="s.yaml").variables == ()
+
+
+def test_the_schema_of_the_source_is_recorded(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("id,kind\n1,x\n")
+    settings = csv_settings(tmp_path)
+    settings["datasource"]["options"]["schema"] = {"mode": "free", "fields": ["id: int", "note: str?"]}
+    _, records = run(tmp_path, settings)
+    assert json.loads(records["run"][0]["source_schema_json"]) == {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {"id": {"type": "integer"}, "note": {"type": ["string", "null"]}},
+        "required": ["id"],
+        "additionalProperties": True,
+    }

@@ -1,10 +1,12 @@
 """Rows become what their schema declares, or are refused with every reason."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
-from elspeth.contracts.schema import MAX_INTEGER, SchemaConfig
+from elspeth.contracts.plugins import Row
+from elspeth.contracts.schema import MAX_INTEGER, SUPPORTED_TYPES, FieldDefinition, SchemaConfig, SchemaMode
 from elspeth.plugins.coercion import RowValidator, SchemaViolationError
 
 FLOATS = "from -1.8e+308 to 1.8e+308"
@@ -117,3 +119,31 @@ def test_coercion_is_idempotent(field: str, value: object) -> None:
     except SchemaViolationError:
         return
     assert checked.validate(once) == once
+
+
+NAMES = ("a", "b", "c")
+CELLS = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "7", "2.5", "yes", "text"])
+FIELDS = st.lists(
+    st.builds(
+        FieldDefinition,
+        name=st.sampled_from(NAMES),
+        field_type=st.sampled_from(sorted(SUPPORTED_TYPES)),
+        required=st.booleans(),
+    ),
+    min_size=1,
+    unique_by=lambda field: field.name,
+).map(tuple)
+
+
+@given(
+    fields=FIELDS, mode=st.sampled_from(["strict", "free"]), row=st.dictionaries(st.sampled_from([*NAMES, "d"]), CELLS)
+)
+def test_a_row_that_the_schema_accepts_satisfies_its_json_schema(
+    fields: tuple[FieldDefinition, ...], mode: SchemaMode, row: Row
+) -> None:
+    schema = SchemaConfig(mode=mode, fields=fields, is_dynamic=False)
+    try:
+        accepted = RowValidator(schema).validate(row)
+    except SchemaViolationError:
+        assume(condition=False)
+    Draft202012Validator(schema.json_schema()).validate(accepted)

@@ -26,6 +26,8 @@ FIELD_PATTERN = re.compile(r"^(\w+):\s*(str|int|float|bool|any)(\?)?$")
 MAX_INTEGER = 2**53 - 1
 """The largest integer that a row may hold: beyond it, JSON numbers are not exact (RFC 8259, section 6)."""
 
+_JSON_TYPES: Mapping[FieldType, str] = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+
 # Both vocabularies in the field: the first of each pair is ours, the second came into use later.
 _MODES: Mapping[str, SchemaMode | None] = {
     "strict": "strict",
@@ -57,6 +59,13 @@ class FieldDefinition:
     def to_dict(self) -> dict[str, str | bool]:
         """The field as recorded in the audit trail."""
         return {"name": self.name, "type": self.field_type, "required": self.required}
+
+    def json_schema(self) -> dict[str, object]:
+        """Return the JSON Schema of the field's values; an optional field may be null."""
+        if self.field_type == "any":
+            return {}
+        kind = _JSON_TYPES[self.field_type]
+        return {"type": kind if self.required else [kind, "null"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,15 @@ class SchemaConfig:
         if self.fields is None:
             return {"fields": "dynamic"}
         return {"mode": self.mode, "fields": [field.to_dict() for field in self.fields]}
+
+    def json_schema(self) -> dict[str, object]:
+        """Return the JSON Schema (draft 2020-12) of rows that satisfy the schema, as they are after it was applied."""
+        schema: dict[str, object] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
+        if self.fields is not None:
+            schema["properties"] = {field.name: field.json_schema() for field in self.fields}
+            schema["required"] = [field.name for field in self.fields if field.required]
+            schema["additionalProperties"] = self.allows_extra_fields
+        return schema
 
     @property
     def allows_extra_fields(self) -> bool:

@@ -18,13 +18,18 @@ from elspeth.contracts.urls import mask_database_url, without_credentials
 __all__ = [
     "Mask",
     "find_secrets",
+    "fingerprint_of",
     "is_secret_key",
     "mask_secrets",
     "mask_text",
     "redact",
     "secret_mask",
+    "secrets_in",
     "without_secrets",
 ]
+
+_FINGERPRINT = "hmac-sha256:"
+"""What a fingerprint begins with where it stands for a secret."""
 
 _NAMES = frozenset({"api_key", "token", "password", "secret", "credential"})
 _ENDINGS = ("_secret", "_key", "_token", "_credential", "apikey", "passphrase", "passwd", "password")
@@ -66,10 +71,27 @@ def secret_mask(environ: Mapping[str, str]) -> Mask | None:
     key = environ.get(FINGERPRINT_KEY)
     if key:
         known = key_bytes(key)
-        return lambda secret: f"hmac-sha256:{hmac.new(known, secret.encode(), hashlib.sha256).hexdigest()}"
+        return lambda secret: f"{_FINGERPRINT}{hmac.new(known, secret.encode(), hashlib.sha256).hexdigest()}"
     if environ.get(ALLOW_RAW_SECRETS, "").lower() in {"1", "true", "yes"}:
         return redact
     return None
+
+
+def fingerprint_of(masked: str) -> str | None:
+    """Return the fingerprint (64 hex digits) in what a secret was replaced by; None if that is another mask."""
+    return masked.removeprefix(_FINGERPRINT) if masked.startswith(_FINGERPRINT) else None
+
+
+def secrets_in(tree: Mapping[str, object]) -> frozenset[str]:
+    """Return the secrets of a tree of settings, as texts; of a URL, those in it."""
+    found: set[str] = set()
+
+    def collect(secret: str) -> str:
+        found.add(secret)
+        return ""
+
+    mask_secrets(tree, collect)
+    return frozenset(found)
 
 
 def redact(secret: str) -> str:  # noqa: ARG001  a mask that needs nothing of what it hides

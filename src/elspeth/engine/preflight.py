@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from elspeth.contracts.environment import ALLOW_RAW_SECRETS, FINGERPRINT_KEY, SIGNING_KEY, key_bytes, key_problem
 from elspeth.core.landscape.export.format import ExportFormat
-from elspeth.core.secrets import Mask, find_secrets, redact, secret_mask
+from elspeth.core.secrets import Mask, find_secrets, fingerprint_of, redact, secret_mask, secrets_in
 from elspeth.core.settings import Problem, Settings, SettingsError
 from elspeth.core.settings.model import ExportSettings
 from elspeth.core.settings.paths import export_form
 from elspeth.evidence.errors import KeyFileError
 from elspeth.evidence.keys import Signer, load_signer
 
-__all__ = ["RunKeys", "keys_for_run"]
+__all__ = ["RunKeys", "SecretVariable", "keys_for_run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretVariable:
+    """An environment variable that holds a secret of the settings; `fingerprint` has 64 hex digits."""
+
+    name: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunKeys:
     """How a run hides secrets, and what signs its export and its seal, if they are to be signed.
 
-    An export is signed with a key, a bag by a signer.
+    An export is signed with a key, a bag by a signer. `variables` are those of the environment from which secrets came,
+    as far as they have fingerprints; `looked_up` is when, in seconds since 1970.
     """
 
     mask: Mask
     signing_key: bytes | None
     bag_signer: Signer | None = None
     seal_signer: Signer | None = None
+    variables: tuple[SecretVariable, ...] = ()
+    looked_up: float = 0.0
 
 
 def keys_for_run(settings: Settings, environ: Mapping[str, str], *, source: str) -> RunKeys:
@@ -65,6 +77,8 @@ def keys_for_run(settings: Settings, environ: Mapping[str, str], *, source: str)
         signing_key=key_bytes(signing_key) if export.sign else None,
         bag_signer=signer,
         seal_signer=seal_signer,
+        variables=tuple(_secret_variables(settings, environ, mask or redact)),
+        looked_up=time.time(),
     )
 
 
@@ -72,6 +86,17 @@ def _form(settings: Settings) -> ExportFormat:
     """The form of the export, which its name may say."""
     export = settings.landscape.export
     return export_form(export, export.path or str(settings.sinks[export.sink or ""].options["path"]))
+
+
+def _secret_variables(settings: Settings, environ: Mapping[str, str], mask: Mask) -> Iterator[SecretVariable]:
+    """Yield the variables that hold a secret: as a whole, or in a URL."""
+    secrets = secrets_in(settings.model_dump(mode="json"))
+    for name in sorted(settings.variables):
+        value = environ.get(name, "")
+        for secret in sorted(secrets & {value, *secrets_in({"value": value})}):
+            fingerprint = fingerprint_of(mask(secret))
+            if fingerprint is not None:
+                yield SecretVariable(name=name, fingerprint=fingerprint)
 
 
 def _bag_signer(export: ExportSettings, problems: list[Problem]) -> Signer | None:

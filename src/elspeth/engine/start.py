@@ -12,7 +12,7 @@ from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.recording.held import HeldItem
 from elspeth.core.secrets import mask_secrets
 from elspeth.engine.pipeline import Pipeline
-from elspeth.engine.preflight import RunKeys
+from elspeth.engine.preflight import RunKeys, SecretVariable
 from elspeth.engine.result import Ending
 
 __all__ = ["SinkProgress", "Start", "begin", "recorded_settings"]
@@ -57,12 +57,29 @@ def recorded_settings(pipeline: Pipeline, keys: RunKeys) -> dict[str, object]:
     return mask_secrets(pipeline.settings.model_dump(mode="json"), keys.mask)
 
 
+def _resolution(variable: SecretVariable, keys: RunKeys) -> dict[str, object]:
+    """Return the columns of a secret resolution."""
+    return {
+        "timestamp": keys.looked_up,
+        "env_var_name": variable.name,
+        "source": "env",
+        "fingerprint": variable.fingerprint,
+    }
+
+
 def begin(
     recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, *, run_id: str, started_at: datetime
 ) -> Start:
     """Record a new run and its graph, in one transaction."""
     with recorder.unit_of_work():
-        recorder.begin_run(recorded_settings(pipeline, keys), CANONICAL_VERSION, run_id=run_id, started_at=started_at)
+        recorder.begin_run(
+            recorded_settings(pipeline, keys),
+            CANONICAL_VERSION,
+            run_id=run_id,
+            started_at=started_at,
+            source_schema=pipeline.source_node.schema.json_schema(),
+        )
+        recorder.record_secret_resolutions(run_id, [_resolution(each, keys) for each in keys.variables])
         for sequence, node in enumerate(pipeline.nodes.values()):
             recorder.register_node(
                 run_id,

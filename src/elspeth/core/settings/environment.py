@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from elspeth.contracts.environment import PREFIX, VARIABLES
 from elspeth.core.settings.problems import Location, Problem, SettingsError, did_you_mean
 from elspeth.core.settings.yaml_file import Plain
 
-__all__ = ["apply_overrides", "expand_variables", "read_dotenv"]
+__all__ = ["Applied", "apply_environment", "read_dotenv"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
@@ -49,11 +50,32 @@ def _unquoted(value: str) -> str:
     return re.split(r"\s#", value, maxsplit=1)[0].rstrip()
 
 
-def apply_overrides(tree: dict[str, Plain], environ: Mapping[str, str], keys: Mapping[str, bool]) -> list[Problem]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """A tree of settings to which the environment was applied, the variables that are in it, and what is wrong."""
+
+    tree: dict[str, Plain]
+    variables: frozenset[str]
+    problems: list[Problem]
+
+
+def apply_environment(tree: dict[str, Plain], environ: Mapping[str, str], keys: Mapping[str, bool]) -> Applied:
+    """Set what the environment overrides in the tree, and replace the variables that its texts name.
+
+    `keys` are those at the top of the settings; a section is True.
+    """
+    variables: set[str] = set()
+    problems = _apply_overrides(tree, environ, keys, variables)
+    expanded, unset = _expand_variables(tree, environ, variables)
+    return Applied(tree=expanded, variables=frozenset(variables), problems=[*problems, *unset])
+
+
+def _apply_overrides(
+    tree: dict[str, Plain], environ: Mapping[str, str], keys: Mapping[str, bool], applied: set[str]
+) -> list[Problem]:
     """Set every ``ELSPETH_KEY`` and ``ELSPETH_SECTION__KEY`` of the environment in the tree.
 
-    `keys` are those at the top of the settings; a section is True. Returns a problem for each variable that is neither
-    one of these nor known otherwise.
+    Adds the variables to `applied`. Returns a problem for each one that is neither one of these nor known otherwise.
     """
     problems = []
     for name in sorted(environ):
@@ -67,6 +89,7 @@ def apply_overrides(tree: dict[str, Plain], environ: Mapping[str, str], keys: Ma
         elif not _assign(tree, [key, *rest], environ[name]):
             problem = "the settings have nothing at that place that could hold it"
         else:
+            applied.add(name)
             continue
         problems.append(Problem(location=(), message=f"the environment sets {name}: {problem}"))
     return problems
@@ -100,8 +123,13 @@ def _assign(tree: Plain, path: list[str], value: str) -> bool:
             return False
 
 
-def expand_variables(tree: dict[str, Plain], environ: Mapping[str, str]) -> tuple[dict[str, Plain], list[Problem]]:
-    """A copy of the tree with ``${VAR}`` and ``${VAR:-default}`` replaced, and a problem for each unset variable."""
+def _expand_variables(
+    tree: dict[str, Plain], environ: Mapping[str, str], applied: set[str]
+) -> tuple[dict[str, Plain], list[Problem]]:
+    """Return a copy of the tree with ``${VAR}`` and ``${VAR:-default}`` replaced, and a problem for each unset one.
+
+    Adds the variables to `applied`.
+    """
     problems: list[Problem] = []
 
     def expanded(value: Plain, location: Location) -> Plain:
@@ -118,6 +146,7 @@ def expand_variables(tree: dict[str, Plain], environ: Mapping[str, str]) -> tupl
     def lookup(match: re.Match[str], location: Location) -> str:
         name, default = match[1], match[2]
         if name in environ:
+            applied.add(name)
             return environ[name]
         if default is None:
             message = f"environment variable {name} is not set: set it, or write a default as ${{{name}:-default}}"

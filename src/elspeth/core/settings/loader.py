@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from elspeth.contracts.plugins import PluginCatalogue
 from elspeth.core.settings.checks import cross_section_problems
-from elspeth.core.settings.environment import apply_overrides, expand_variables
+from elspeth.core.settings.environment import apply_environment
 from elspeth.core.settings.graph_checks import wiring_problems
 from elspeth.core.settings.mode_checks import mode_problems
 from elspeth.core.settings.model import Settings
@@ -47,12 +47,11 @@ def load_settings(
     Raises SettingsError with every problem.
     """
     tree = read_settings_file(path)
-    problems = apply_overrides(tree, environ, _KEYS)
-    tree, unset = expand_variables(tree, environ)
-    problems += [*unset, *text_problems(tree)]
+    applied = apply_environment(tree, environ, _KEYS)
+    tree, problems = applied.tree, [*applied.problems, *text_problems(applied.tree)]
     settings = None
     try:
-        settings = Settings.model_validate(tree)
+        settings = Settings.model_validate(tree, context=applied.variables)
     except ValidationError as error:
         problems += structural_problems(error, Settings)
     parts = Parts.of(tree)

@@ -12,6 +12,7 @@ from pydantic import (
     FiniteFloat,
     JsonValue,
     PositiveInt,
+    PrivateAttr,
     StringConstraints,
 )
 
@@ -212,3 +213,14 @@ class Settings(_Section):
     payload_store: PayloadStoreSettings = PayloadStoreSettings()
     run_mode: Literal["live", "replay", "verify"] = "live"
     replay_source_run_id: str | None = None
+    _variables: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The names of the environment variables from which some of the settings come."""
+        return self._variables
+
+    def model_post_init(self, context: object) -> None:
+        """Take the variables, which are the context of the validation."""
+        if isinstance(context, frozenset):
+            self._variables = context

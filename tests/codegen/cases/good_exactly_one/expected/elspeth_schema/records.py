@@ -34,12 +34,13 @@ Shape_co = TypeVar("Shape_co", bound=contracts.AuditRecord, covariant=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column; `withheld` is the reason why it stays out of exports."""
+    """One column; `withheld` is the reason why it stays out of exports, `until` the last epoch that recorded it."""
 
     name: str
     kind: Kind
     enum: type[StrEnum] | None = None
     withheld: str | None = None
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

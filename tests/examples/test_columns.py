@@ -1,0 +1,91 @@
+"""What the data dictionary promises to auditors is recorded by some run of ours, or marked as not recorded any more."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.environment import FINGERPRINT_KEY
+from elspeth.contracts.plugins import PluginError
+from elspeth.engine.errors import ExportFailedError
+from elspeth.engine.orchestrator import Observer
+from elspeth_schema.records import RECORD_TYPES
+from tests.engine.graphs import run_graph
+from tests.engine.pipelines import build, execute
+from tests.engine.test_export import exporting
+from tests.engine.test_failures import FaultySink, faulty
+from tests.engine.test_forks import slow
+from tests.examples.running import names, run_example
+
+Columns = set[tuple[str, str]]
+
+EVERY = {(record_type.name, column.name) for record_type in RECORD_TYPES.values() for column in record_type.columns}
+MARKED = {
+    (record_type.name, column.name)
+    for record_type in RECORD_TYPES.values()
+    for column in record_type.columns
+    if column.until is not None
+}
+
+
+def filled(database: Path) -> Columns:
+    """The columns in which at least one record has a value."""
+    with closing(sqlite3.connect(database)) as connection:
+        return {
+            (record_type.name, column.name)
+            for record_type in RECORD_TYPES.values()
+            for column in record_type.columns
+            if connection.execute(
+                f'SELECT 1 FROM {record_type.table.name} WHERE "{column.name}" IS NOT NULL LIMIT 1'  # noqa: S608 - ours
+            ).fetchone()
+        }
+
+
+def of_examples(directory: Path) -> Columns:
+    found: Columns = set()
+    for name in names():
+        run_example(name, directory)
+        found |= filled(directory / "examples" / name / "runs" / "audit.db")
+    return found
+
+
+def of_a_run_with_a_secret_whose_export_fails(directory: Path) -> Columns:
+    settings = exporting(directory)
+    settings["rate_limit"] = {"persistence_path": "redis://user:${PASSWORD}@host/0"}
+    environ = {FINGERPRINT_KEY: "operator of the run", "PASSWORD": "hunter2"}
+    path = directory / "out" / "trail.json"
+    with pytest.raises(ExportFailedError):
+        execute(build(directory, settings, environ=environ), Observer(on_rows=lambda _: path.mkdir()), environ=environ)
+    return filled(directory / "audit.db")
+
+
+def of_a_run_that_fails(directory: Path) -> Columns:
+    FaultySink.method = "finish"
+    (directory / "in.csv").write_text("id,kind\n1,x\n")
+    with pytest.raises(PluginError):
+        execute(build(directory, faulty(directory), FaultySink))
+    return filled(directory / "audit.db")
+
+
+def of_a_run_in_which_a_branch_is_late(directory: Path) -> Columns:
+    settings = slow(directory, [{"id": 1}], {"policy": "first"})
+    run_graph(directory, settings)
+    return filled(directory / "audit.db")
+
+
+RUNS = (of_examples, of_a_run_with_a_secret_whose_export_fails, of_a_run_that_fails, of_a_run_in_which_a_branch_is_late)
+
+
+def test_every_column_is_recorded_by_some_run_of_ours_or_marked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: Columns = set()
+    for runs in RUNS:
+        directory = tmp_path / runs.__name__
+        directory.mkdir()
+        monkeypatch.chdir(directory)
+        found |= runs(directory)
+    assert sorted(EVERY - found) == sorted(MARKED)
