@@ -15,6 +15,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.row_data import RowDataState
 from elspeth.core.payload_store import FilesystemPayloadStore
+from elspeth.outputs.policy import OutputRefusedError
 from elspeth.plugins.base import Source, SourceOptions, Transform, TransformOptions
 from elspeth.plugins.sinks.csv import CsvSink
 from tests.engine.graphs import graph_settings, run_graph, written
@@ -113,10 +114,11 @@ def test_a_sink_whose_path_is_a_directory_ends_the_run_before_the_first_row(tmp_
     settings = csv_settings(tmp_path)
     (tmp_path / "in.csv").write_text("id,kind\n1,x\n")
     settings["sinks"]["x"] = {"plugin": plugin, "options": {"path": str(tmp_path / "taken")}}
-    with pytest.raises(PluginError) as caught:
+    with pytest.raises(OutputRefusedError) as caught:
         execute(build(tmp_path, settings))
-    assert str(caught.value) == f"{tmp_path / 'taken'} is a directory: a sink needs the path of a file"
-    assert trail(tmp_path).get("row", []) == []
+    assert str(caught.value) == f"{tmp_path / 'taken'}: expected the path of a file, got that of a directory"
+    with LandscapeDB.from_url(settings["landscape"]["url"], create_tables=False) as db:
+        assert LandscapeRecorder(db).list_runs() == []
     assert sorted(path.name for path in tmp_path.rglob("*.partial")) == []
 
 
