@@ -281,8 +281,8 @@ def test_an_answer_that_cannot_be_used_is_an_error(
 
 
 def test_an_answer_that_cannot_be_used_is_kept_apart_from_the_message() -> None:
-    refused = failure(answers(401, f"{KEY} is no key ".encode() + b"\xff" * 10_000), api_key=KEY)
-    assert refused.answer == {"status": 401, "body": "[redacted] is no key " + "\ufffd" * 4_979}
+    refused = failure(answers(401, b"that is no key " + b"\xff" * 10_000), api_key=KEY)
+    assert refused.answer == {"status": 401, "body": "that is no key " + "\ufffd" * 4_985}
     answer = answers(200, b'{"choices": []}\xff', {"x-request-id": "req-1"})
     headers = {"content-type": "application/json", "x-request-id": "req-1"}
     assert failure(answer).answer == {"status": 200, "headers": headers, "body": '{"choices": []}\ufffd'}
@@ -303,6 +303,33 @@ def test_a_connection_that_breaks_may_hold_the_next_time() -> None:
     error = failure(hangs_up)
     assert str(error) == "the connection failed: RemoteProtocolError"
     assert (error.is_retryable, error.details) == (True, {"cause": "RemoteProtocolError"})
+
+
+REPEATED = "the answer repeats the api_key: it is neither used nor kept"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message", "kept"),
+    [
+        (says(f"Your key is {KEY.upper()}."), REPEATED, None),
+        (answers(200, f'["{KEY}'.encode()), REPEATED, None),
+        (answers(200, b"{}", {"x-request-id": f"for-{KEY}"}), REPEATED, None),
+        (
+            answers(401, b"." * 4_990 + KEY.encode()),  # of which an excerpt would hold a part
+            "the server answered 401 Unauthorized",
+            {"status": 401, "body": "[not kept: it repeats the api_key]"},
+        ),
+    ],
+    ids=["text", "no JSON", "header", "error"],
+)
+def test_an_answer_that_repeats_the_key_is_not_kept(answer: Answer, message: str, kept: JsonObject | None) -> None:
+    error = failure(answer, api_key=KEY)
+    assert (str(error), error.is_retryable, error.answer) == (message, False, kept)
+
+
+def test_headers_that_are_not_kept_may_repeat_the_key() -> None:
+    with asking(answers(200, json.dumps(completion("Hi.")).encode(), {"x-echo": KEY}), api_key=KEY) as (plugin, _):
+        assert plugin.process({"word": "hello"}) == {"word": "hello", "llm_response": "Hi."}
 
 
 def test_a_server_that_is_not_there_may_come_back() -> None:

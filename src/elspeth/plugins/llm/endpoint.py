@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 import httpx
 
+from elspeth.contracts.known_secret import KnownSecret
 from elspeth.contracts.plugins import CallError
 
 __all__ = ["MAX_ANSWER", "Endpoint", "seconds_until_retry"]
@@ -19,20 +20,29 @@ __all__ = ["MAX_ANSWER", "Endpoint", "seconds_until_retry"]
 MAX_ANSWER = 10_000_000  # bytes
 _MAX_EXCERPT = 5_000  # characters of an error's body that are kept
 
+_KEPT_HEADERS = ("content-type", "x-request-id")
+
 _RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 
 
 class Endpoint:
-    """Posts JSON. `timeout` is in seconds, for each wait and for the whole body. Safe to use from several threads."""
+    """Posts JSON. `timeout` is in seconds, for each wait and for the whole body. Safe to use from several threads.
+
+    Nothing that repeats the key, as `KnownSecret` recognises it, leaves this object.
+    """
 
     def __init__(self, *, api_key: str | None, timeout: float) -> None:
         self._api_key = api_key
+        self._known = None if api_key is None else KnownSecret(api_key)
         self._timeout = timeout
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
 
     def post(self, url: str, body: object) -> tuple[int, Mapping[str, str], bytes]:
-        """Status, headers and body of a successful response; CallError if there is none. Redirects are not followed."""
+        """Return status, some headers and body of a successful response. Redirects are not followed.
+
+        Raises CallError if there is none, or one that repeats the key.
+        """
         content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         try:
             with self._connected().stream("POST", url, content=content) as response:
@@ -46,7 +56,11 @@ class Endpoint:
             raise CallError(problem, is_retryable=True, details={"cause": type(error).__name__}) from error
         if not response.is_success:
             raise self._refused(response, received)
-        return response.status_code, response.headers, received
+        headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
+        if self._repeats_key(received.decode(errors="replace"), *headers.values()):
+            problem = "the answer repeats the api_key: it is neither used nor kept"
+            raise CallError(problem, is_retryable=False, details={"status": response.status_code})
+        return response.status_code, headers, received
 
     def close(self) -> None:
         """Close the connections."""
@@ -80,15 +94,18 @@ class Endpoint:
                 raise self._too_late()
         return bytes(received)
 
+    def _repeats_key(self, *texts: str) -> bool:
+        return self._known is not None and any(map(self._known.is_in, texts))
+
     def _too_late(self) -> CallError:
         return CallError(f"no complete answer within {self._timeout:g} seconds", is_retryable=True)
 
     def _refused(self, response: httpx.Response, received: bytes) -> CallError:
-        """The error of a response that is none. Whatever the server says of it, the key is not repeated."""
+        """Return the error of a response that is none. What repeats the key is not kept."""
         status = response.status_code
         text = received.decode(errors="replace")
-        if self._api_key is not None:
-            text = text.replace(self._api_key, "[redacted]")
+        if self._repeats_key(text):
+            text = "[not kept: it repeats the api_key]"
         return CallError(
             f"the server answered {_status_text(status)}",
             is_retryable=status in _RETRYABLE or status >= HTTPStatus.INTERNAL_SERVER_ERROR,

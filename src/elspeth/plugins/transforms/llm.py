@@ -35,7 +35,6 @@ _DAY = 86_400.0  # seconds; the clocks of sockets end somewhere
 _MAX_TEMPLATE = 100_000  # characters
 _VISIBLE = re.compile(r"[!-~]+")
 _CREDENTIALS = re.compile(r"[^/]*//[^/?#]*@|[^/]*//[^/:]*:(?![0-9]*(?:/|$)).*@")  # perhaps not well escaped
-_RECORDED_HEADERS = ("content-type", "x-request-id")  # that tell nothing secret
 
 
 def _url(text: str) -> str:
@@ -157,8 +156,7 @@ class LlmTransform(CallingTransform):
     def send(self, request: JsonObject) -> JsonObject:
         """Ask once; status, some headers and the body of the response."""
         status, headers, content = self._endpoint.post(str(request["url"]), request["json"])
-        kept = {name: headers[name] for name in _RECORDED_HEADERS if name in headers}
-        answer: dict[str, object] = {"status": status, "headers": kept}
+        answer: dict[str, object] = {"status": status, "headers": headers}
         try:
             return answer | {"body": read_body(content)}
         except CallError as error:
