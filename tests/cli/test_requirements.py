@@ -13,8 +13,8 @@ from elspeth.cli import main
 
 Captured = pytest.CaptureFixture[str]
 
-PARQUET = "needs pyarrow, which is not installed: pip install 'elspeth[parquet]'"
-POSTGRES = "needs psycopg, which is not installed: pip install 'elspeth[postgres]'"
+PARQUET = "needs pyarrow, which is not installed: in a checkout of elspeth, pip install '.[parquet]'"
+POSTGRES = "needs psycopg, which is not installed: in a checkout of elspeth, pip install '.[postgres]'"
 MISSING = "cannot be read: No such file or directory"
 
 

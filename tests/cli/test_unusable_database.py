@@ -68,7 +68,7 @@ def cut_short() -> None:
 
 NOT_READABLE = {
     later_epoch: f"is of epoch {EPOCH + 1}, this version knows epochs up to {EPOCH}. Nothing was changed."
-    " Use the version of elspeth that wrote it, or a later one: pip install --upgrade elspeth",
+    " Use the version of elspeth that wrote it, or a later one.",
     later_predecessor: "was written by a later release of the predecessor: of its 41 tables, epoch 4, the newest that"
     " can be migrated, does not have later_00, later_01, later_02, later_03, later_04, and 17 more."
     " Nothing was changed. Export it with the release that wrote it, and use another database (landscape.url).",

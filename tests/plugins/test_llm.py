@@ -434,7 +434,7 @@ def test_without_the_extra_the_option_says_what_to_install(monkeypatch: pytest.M
     with pytest.raises(ValidationError) as raised:
         transform()
     assert [str(error["ctx"]["error"]) for error in raised.value.errors()] == [
-        "plugin 'llm' needs httpx and jinja2: pip install 'elspeth[llm]'"
+        "plugin 'llm' needs httpx and jinja2: in a checkout of elspeth, pip install '.[llm]'"
     ]
 
 

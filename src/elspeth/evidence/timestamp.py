@@ -87,7 +87,8 @@ def _client(place: str) -> ModuleType:
     try:
         import rfc3161_client  # noqa: PLC0415  an extra
     except ImportError as error:
-        raise EvidenceError(place, "time-stamps need an extra: pip install 'elspeth[timestamp]'") from error
+        command = "in a checkout of elspeth, pip install '.[timestamp]'"
+        raise EvidenceError(place, f"time-stamps need rfc3161-client, which is not installed: {command}") from error
     return rfc3161_client
 
 

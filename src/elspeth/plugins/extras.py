@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from elspeth.contracts.extras import missing_package
+from elspeth.contracts.extras import install_command, missing_package
 from elspeth.contracts.plugins import PluginError
 
 __all__ = ["find_pyarrow", "require_llm", "require_pyarrow"]
@@ -16,7 +16,7 @@ def require_llm(plugin: str) -> None:
         import httpx  # noqa: F401, PLC0415  an extra
         import jinja2  # noqa: F401, PLC0415
     except ImportError as error:
-        raise PluginError(f"plugin {plugin!r} needs httpx and jinja2: pip install 'elspeth[llm]'") from error
+        raise PluginError(f"plugin {plugin!r} needs httpx and jinja2: {install_command('llm')}") from error
 
 
 def find_pyarrow() -> None:
@@ -32,5 +32,5 @@ def require_pyarrow(plugin: str) -> tuple[ModuleType, ModuleType]:
         import pyarrow  # noqa: ICN001, PLC0415  an extra
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
-        raise PluginError(f"plugin {plugin!r} needs pyarrow: pip install 'elspeth[parquet]'") from error
+        raise PluginError(f"plugin {plugin!r} needs pyarrow: {install_command('parquet')}") from error
     return pyarrow, parquet

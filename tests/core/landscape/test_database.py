@@ -283,5 +283,5 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     assert refusal("postgresql://user:secret@host/audit") == (
         "audit database postgresql://user:***@host/audit needs psycopg, which is not installed:"
-        " pip install 'elspeth[postgres]'"
+        " in a checkout of elspeth, pip install '.[postgres]'"
     )

@@ -177,6 +177,11 @@ def test_a_variable_that_is_none_of_ours_is_a_problem(tmp_path: Path) -> None:
     ]
 
 
+def test_every_variable_is_documented() -> None:
+    documented = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` | {meaning} |" in documented for name, meaning in VARIABLES.items())
+
+
 def test_every_variable_that_is_read_is_known() -> None:
     source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
     named = set(re.findall(r"\bELSPETH_[A-Z_]*[A-Z]\b", source))

@@ -220,6 +220,8 @@ def test_without_pyarrow_the_message_names_the_extra(monkeypatch: pytest.MonkeyP
     monkeypatch.delitem(sys.modules, "elspeth.core.landscape.export.parquet_form")
     with pytest.raises(LandscapeError) as refused:
         export_to(tmp_path / "export", ExportFormat.PARQUET)
-    message = "the parquet form needs pyarrow, which is not installed: pip install 'elspeth[parquet]'"
+    message = (
+        "the parquet form needs pyarrow, which is not installed: in a checkout of elspeth, pip install '.[parquet]'"
+    )
     assert str(refused.value) == message
     assert list(tmp_path.iterdir()) == []

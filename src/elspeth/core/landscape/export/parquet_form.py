@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from elspeth.contracts.extras import install_command
 from elspeth.core.canonical import CanonicalError, canonical_bytes, timestamp_text
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeError
@@ -17,8 +18,8 @@ try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ModuleNotFoundError as error:
-    message = "the parquet form needs pyarrow, which is not installed: pip install 'elspeth[parquet]'"
-    raise LandscapeError(message) from error
+    problem = f"the parquet form needs pyarrow, which is not installed: {install_command('parquet')}"
+    raise LandscapeError(problem) from error
 
 from elspeth_schema.arrow import SCHEMAS
 

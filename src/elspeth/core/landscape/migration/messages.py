@@ -62,7 +62,7 @@ def _verdict(state: State, url: str) -> str:
         case Condition.NEWER:
             return (
                 f"is of epoch {state.epoch}, this version knows epochs up to {EPOCH}. Nothing was changed. "
-                "Use the version of elspeth that wrote it, or a later one: pip install --upgrade elspeth"
+                "Use the version of elspeth that wrote it, or a later one."
             )
         case Condition.FOREIGN:
             return (
