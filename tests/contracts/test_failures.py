@@ -17,6 +17,7 @@ from elspeth.contracts.failures import RecordableError, driver_message, recordab
 from elspeth.contracts.plugins import CallError, PluginError, RowRejectedError
 
 VALUE = "Zqxjkv"
+MAY = ", whose message may hold values of rows"
 
 
 def caught(action: Callable[[], object]) -> Exception:
@@ -71,7 +72,7 @@ def test_whoever_asks_hears_the_whole(caplog: pytest.LogCaptureFixture) -> None:
         (f"SELECT json_extract('{{}}', '{VALUE}')", "OperationalError (SQLITE_ERROR)"),
         (f"INSERT INTO t VALUES ('{VALUE}')", "datatype mismatch"),  # noqa: S608
         (f"INSERT INTO u VALUES ('{VALUE}')", "IntegrityError (SQLITE_CONSTRAINT_TRIGGER)"),  # noqa: S608
-        (f"SELECT CAST(X'ff' AS TEXT) || '{VALUE}'", "OperationalError"),
+        (f"SELECT CAST(X'ff' AS TEXT) || '{VALUE}'", f"OperationalError{MAY}"),
     ],
 )
 def test_what_sqlite_says_without_a_value_is_kept(statement: str, message: str) -> None:
@@ -112,8 +113,8 @@ def test_what_postgresql_says_without_a_value_is_kept(postgresql_url: str, state
 def test_a_connection_that_fails_is_explained_and_a_value_that_the_client_refuses_is_not() -> None:
     error = caught(lambda: psycopg.connect("host=/nowhere dbname=x"))
     assert driver_message(error).startswith("connection is bad: connection to server on socket")
-    assert driver_message(psycopg.DataError(f"date too large: {VALUE}")) == "DataError"
-    assert driver_message(RuntimeError(VALUE)) == "RuntimeError"
+    assert driver_message(psycopg.DataError(f"date too large: {VALUE}")) == f"DataError{MAY}"
+    assert driver_message(RuntimeError(VALUE)) == f"RuntimeError{MAY}"
 
 
 ANY = st.recursive(

@@ -15,6 +15,8 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.row_data import RowDataState
 from elspeth.core.payload_store import FilesystemPayloadStore
+from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.preflight import keys_for_run
 from elspeth.outputs.policy import OutputRefusedError
 from elspeth.plugins.base import Source, SourceOptions, Transform, TransformOptions
 from elspeth.plugins.sinks.csv import CsvSink
@@ -52,6 +54,26 @@ def test_a_field_too_large_to_hold_ends_the_run_with_what_came_before(tmp_path: 
     records = trail(tmp_path)
     assert_sound(records, status="interrupted")
     assert len(records["row"]) == 1
+
+
+def test_a_quote_that_stays_open_ends_the_run_and_a_mended_file_lets_it_go_on(tmp_path: Path) -> None:
+    lines = [f"{number},{'x' if number % 2 else 'y'}\n" for number in range(3_000)]
+    mended = "id,kind\n" + "".join(lines)
+    lines[1_000] = '1000,"y\n'
+    (tmp_path / "in.csv").write_text("id,kind\n" + "".join(lines))
+    pipeline = build(tmp_path, csv_settings(tmp_path))
+    with pytest.raises(PluginError) as caught:
+        execute(pipeline)
+    limit = "1,000 lines: close it, or raise max_record_lines"
+    assert str(caught.value) == f"{tmp_path / 'in.csv'}, line 1002: a quote opens here and is not closed within {limit}"
+    records = trail(tmp_path)
+    assert_sound(records, status="interrupted")
+    assert len(records["row"]) == 1_000
+    (tmp_path / "in.csv").write_text(mended)
+    with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
+        keys = keys_for_run(pipeline.settings, {}, source="settings.yaml")
+        result = Orchestrator(db, build(tmp_path, csv_settings(tmp_path)), keys).resume(records["run"][0]["run_id"])
+    assert (result.rows, result.rows_by_sink, result.quarantined) == (3_000, {"rest": 1_500, "x": 1_500}, 0)
 
 
 def test_a_line_too_large_to_hold_is_an_error_of_its_row_where_lines_are_rows(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from pyarrow import parquet
@@ -261,3 +262,60 @@ def test_values_from_outside_become_what_json_can_hold() -> None:
     assert json.dumps(as_row_value(values))
     with pytest.raises(ValueError, match="a value of type set has no form in a row"):
         as_row_value({1})
+
+
+def test_a_parquet_file_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    parquet.write_table(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]), path)
+    with pytest.raises(PluginError) as caught:
+        list(PLUGINS.source("parquet", {"path": str(path)}).read())
+    assert str(caught.value) == f"{path}: two columns are named 'a'"
+
+
+def test_times_keep_their_nanoseconds_whatever_is_installed(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    moments = pa.array([0, 1_000, 1, -1, None], type=pa.timestamp("ns"))
+    zoned = pa.array([1_500_000_000_000_000_001] * 5, type=pa.timestamp("ns", tz="UTC"))
+    parquet.write_table(pa.table({"at": moments, "zoned": zoned}), path)
+    rows = list(PLUGINS.source("parquet", {"path": str(path)}).read())
+    assert [row["at"] for row in rows if isinstance(row, dict)] == [
+        "1970-01-01T00:00:00",
+        "1970-01-01T00:00:00.000001",
+        "1970-01-01T00:00:00.000000001",
+        "1969-12-31T23:59:59.999999999",
+        None,
+    ]
+    assert rows[0] == {"at": "1970-01-01T00:00:00", "zoned": "2017-07-14T02:40:00.000000001+00:00"}
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        pa.array([0, 10**15, 0], type=pa.timestamp("s")),
+        pa.array([0, 2**31 - 1, 0], type=pa.date32()),
+        pa.array([0, 2**60, 0], type=pa.duration("s")),
+        pa.array([[0], [1], [0]], type=pa.list_(pa.timestamp("ns"))),
+    ],
+    ids=["time", "date", "duration", "nested"],
+)
+def test_a_value_that_no_type_of_python_holds_makes_one_invalid_row(tmp_path: Path, hostile: pa.Array) -> None:
+    path = tmp_path / "in.parquet"
+    parquet.write_table(pa.table({"id": [1, 2, 3], "x": hostile}), path)
+    first, bad, last = PLUGINS.source("parquet", {"path": str(path)}).read()
+    assert bad == InvalidRow(data={"id": 2}, error="row 1: column 'x': the value cannot be read")
+    assert isinstance(first, dict)
+    assert isinstance(last, dict)
+    assert (first["id"], last["id"]) == (1, 3)
+
+
+def test_text_of_a_sqlite_database_that_is_not_utf_8_makes_one_invalid_row(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "in.db")) as connection:
+        connection.execute("CREATE TABLE t (a TEXT)")
+        connection.execute("INSERT INTO t VALUES ('x'), (CAST(X'ff41' AS TEXT)), ('ü')")
+        connection.commit()
+    options = {"url": f"sqlite:///{tmp_path / 'in.db'}", "query": "SELECT a FROM t"}
+    assert list(PLUGINS.source("sql", options).read()) == [
+        {"a": "x"},
+        InvalidRow(data={"a": "\\xffA"}, error="row 1: column 'a': bytes that are not UTF-8"),
+        {"a": "ü"},
+    ]

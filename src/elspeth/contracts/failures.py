@@ -69,11 +69,11 @@ def driver_message(error: BaseException) -> str:
             else f"{type(error).__name__} ({error.sqlite_errorname})"
         )
     diagnosis = getattr(error, "diag", None)
-    if diagnosis is None:
-        return type(error).__name__
     state = getattr(error, "sqlstate", None)
-    if state is None:  # no answer of a server: the connection failed, or the client refused a value
-        return message if type(error).__name__ == "OperationalError" else type(error).__name__
+    if diagnosis is not None and state is None and type(error).__name__ == "OperationalError":
+        return message  # no answer of a server: the connection failed
+    if diagnosis is None or state is None:
+        return f"{type(error).__name__}, whose message may hold values of rows"
     if state[:2] in _POSTGRESQL_WITHOUT_VALUES:
         return " ".join(str(diagnosis.message_primary).split())
     names = [f"{name.removesuffix('_name')} {getattr(diagnosis, name)}" for name in _POSTGRESQL_NAMES]

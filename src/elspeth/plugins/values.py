@@ -22,6 +22,10 @@ class _FormlessError(RecordableError, ValueError):
 def foreign_row(values: Mapping[str, object], validator: RowValidator, place: str) -> Row | InvalidRow:
     """Values by name as a row of the schema, or as an invalid one that tells the place."""
     row: Row = {}
+    broken = next((name for name, value in values.items() if not _is_unicode(value)), None)
+    if broken is not None:
+        data = {name: value if _is_unicode(value) else _escaped(value) for name, value in values.items()}
+        return InvalidRow(data=data, error=f"{place}: column {broken!r}: bytes that are not UTF-8")
     try:
         row = {name: as_row_value(value) for name, value in values.items()}
         return validator.validate(row)
@@ -29,6 +33,21 @@ def foreign_row(values: Mapping[str, object], validator: RowValidator, place: st
         return InvalidRow(data=row, error=f"{place}: {error}")
     except _FormlessError as error:
         return InvalidRow(data={"__raw__": repr(values)}, error=f"{place}: {error}")
+
+
+def _is_unicode(value: object) -> bool:
+    """False for text with what a source read in place of bytes that are not UTF-8."""
+    if not isinstance(value, str) or value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escaped(text: object) -> str:
+    return str(text).encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def as_row_value(value: object) -> object:

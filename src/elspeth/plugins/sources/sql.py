@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from elspeth.contracts.databases import shown_database
@@ -34,7 +35,7 @@ class SqlSource(Source):
     """
 
     name = "sql"
-    plugin_version = "1.0.0"
+    plugin_version = "1.1.0"
     options_model = SqlSourceOptions
 
     def __init__(self, options: SqlSourceOptions) -> None:
@@ -59,6 +60,7 @@ class SqlSource(Source):
             raise PluginError(f"database {shown} cannot be opened: {database_reason(error, self._url)}") from error
         try:
             with engine.connect().execution_options(yield_per=_FETCHED_ROWS) as connection:
+                _keep_undecodable(connection)
                 result = connection.execute(text(self._query))
                 if not result.returns_rows:
                     raise PluginError(f"database {shown}: the query returns no rows: expected a SELECT")
@@ -72,3 +74,14 @@ class SqlSource(Source):
             raise PluginError(f"database {shown} cannot be read: {database_reason(error, self._url)}") from error
         finally:
             engine.dispose()
+
+
+def _keep_undecodable(connection: Connection) -> None:
+    """Let SQLite give text that is not UTF-8 as a row's value: by itself the driver would end the query."""
+    raw: object = connection.connection.dbapi_connection
+    if isinstance(raw, sqlite3.Connection):
+        raw.text_factory = _decoded
+
+
+def _decoded(content: bytes) -> str:
+    return content.decode(errors="surrogateescape")
