@@ -90,6 +90,22 @@ def test_signed_seals_are_checked_with_the_key(signed: Path, keys: Path, capsys:
     assert whose == f"every finished run has a seal signed by the key {fingerprint}"
 
 
+def test_runs_that_have_not_ended_are_named(signed: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with LandscapeDB(f"sqlite:///{signed}") as landscape:
+        recorder = LandscapeRecorder(landscape)
+        for run_id, status in (("third", RunStatus.RUNNING), ("fourth", RunStatus.INTERRUPTED)):
+            recorder.begin_run({}, "v1", run_id=run_id)
+            recorder.update_run_status(run_id, status)
+    remark = (
+        "2 runs have not ended (fourth: interrupted; third: running): they have no seal yet, so nothing shows whether"
+        " their records were changed"
+    )
+    for options in ((), ("--key", str(keys / PUBLIC_KEY))):
+        code, (_, verdict, *remarks) = check(signed, capsys, *options)
+        assert (code, verdict) == (0, "2 of 2 sealed runs unchanged")
+        assert remark in remarks
+
+
 def test_signed_seals_without_a_key_are_said_not_to_be_checked(
     signed: Path, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -41,6 +41,10 @@ def seals_hold(url: URL, key: Path | None) -> bool:
             typer.echo(remark, err=True)
     elif not report.faults:
         typer.echo(f"every finished run has a seal signed by the key {public_key.fingerprint}", err=True)
+    if report.unfinished:
+        named = "; ".join(f"{run_id}: {status}" for run_id, status in report.unfinished.items())
+        remark = "they have no seal yet, so nothing shows whether their records were changed"
+        typer.echo(f"{len(report.unfinished):,} runs have not ended ({named}): {remark}", err=True)
     return not report.faults
 
 

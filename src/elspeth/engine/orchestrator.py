@@ -156,7 +156,9 @@ class Orchestrator:
             self._observer.begin(Phase.PUBLISH)
             sinks.publish(self._observer.tell)
             self._observer.begin(Phase.SEAL)
-            self._recorder.finalize_run(run_id, RunStatus.COMPLETED, progress=advance)
+            with self._recorder.unit_of_work():
+                sinks.record_published()
+                self._recorder.finalize_run(run_id, RunStatus.COMPLETED, progress=advance)
         except BaseException as error:
             self._record_stop(start, sinks, loading, claim, error)
             raise

@@ -17,6 +17,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recorded import count_endings, count_rows, row_hashes
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.recording.base import tolerant
+from elspeth.core.landscape.unfinished import unfinished_runs
 from elspeth.core.secrets import without_secrets
 from elspeth.engine.errors import ResumeError
 from elspeth.engine.pipeline import Pipeline
@@ -66,17 +67,24 @@ def give_up(db: LandscapeDB, keys: RunKeys, run_id: str) -> None:
     """
     recorder = LandscapeRecorder(db, seal_signer=keys.seal_signer)
     with recorder.claimed(run_id):
-        _require_resumable(recorder, run_id)
+        _require_resumable(db, recorder, run_id)
         with recorder.unit_of_work():
             _close_operations(recorder, recorder.get_operations_for_run(run_id), "the run was given up")
             recorder.finalize_run(run_id, RunStatus.FAILED)
 
 
-def _require_resumable(recorder: LandscapeRecorder, run_id: str) -> None:
-    """ResumeError for a run that is unknown or has ended."""
+def _require_resumable(db: LandscapeDB, recorder: LandscapeRecorder, run_id: str) -> None:
+    """ResumeError for a run that is unknown or has ended, whatever its status says."""
     status = _run(recorder, run_id).status
     if status.is_terminal:
         raise ResumeError(f"run {run_id} is {status}: only a run that has not ended can be resumed")
+    with db.connection() as connection:
+        marked = [run for run in unfinished_runs(connection, run_id) if run.marks]
+    for run in marked:
+        raise ResumeError(
+            f"run {run_id} {run.problem}."
+            " It stays as it is, so that nothing is sealed that was changed: find out who did that"
+        )
 
 
 def _run(recorder: LandscapeRecorder, run_id: str) -> Run:
@@ -91,7 +99,7 @@ def take_up(db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline, ru
 
     A crash in here changes nothing but that operations of the process before are closed, which is true already.
     """
-    _require_resumable(recorder, run_id)
+    _require_resumable(db, recorder, run_id)
     _require_same_pipeline(recorder, pipeline, run_id)
     rows, checkpoint = count_rows(db, run_id), recorder.get_last_checkpoint(run_id)
     if rows and checkpoint is None:

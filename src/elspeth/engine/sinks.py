@@ -23,7 +23,8 @@ __all__ = ["OpenSink", "SinkSet"]
 class OpenSink:
     """A sink that takes rows. `synced_rows` may be recorded; `last_state_id` is the newest state that wrote to it.
 
-    `before` is how far it had come when this process began. `is_in_place` says that its output is where it belongs.
+    `before` is how far it had come when this process began. `is_in_place` says that its output is where it belongs;
+    `output` is known when it is finished.
     """
 
     name: str
@@ -34,8 +35,8 @@ class OpenSink:
     rows: int
     synced_rows: int
     last_state_id: str | None
+    output: StagedOutput | None = None
     is_in_place: bool = False
-    is_published: bool = False
 
     def write(self, row: Row) -> None:
         """Stage one row; raises what the sink raises, and counts the row only when it was taken."""
@@ -124,28 +125,37 @@ class SinkSet:
         `progress` is called with the number of outputs that were finished and published, of twice as many as there are
         sinks.
         A crash before the commit leaves staged files and no artifact. A crash after it leaves artifacts whose bytes are
-        staged or already in place, and open operations: the renames still to do are those whose operation is open.
+        staged or already in place, and open operations, until the run ends.
         """
-        finished = []
         steps = 2 * len(self._sinks)
-        for each in self._sinks.values():
-            output = self._finish(each)
-            self._outputs.confirm(each.name, output)
-            finished.append((each, output))
-            progress(len(finished), steps)
+        for number, each in enumerate(self._sinks.values(), start=1):
+            each.output = self._finish(each)
+            self._outputs.confirm(each.name, each.output)
+            progress(number, steps)
         with self._recorder.unit_of_work():
-            for each, output in finished:
-                if output is not None and each.last_state_id is not None and each.before.output is None:
-                    self._register(each, each.last_state_id, output)
-        for number, (each, output) in enumerate(finished, start=len(finished) + 1):
+            for each in self._sinks.values():
+                if each.output is not None and each.last_state_id is not None and each.before.output is None:
+                    self._register(each, each.last_state_id, each.output)
+        for number, each in enumerate(self._sinks.values(), start=len(self._sinks) + 1):
             if not each.is_in_place:
                 with _blamed(each.name):
                     each.sink.publish()
-            each.is_published = True
-            self._recorder.complete_operation(
-                each.operation_id, OperationStatus.COMPLETED, run_id=self._run_id, output_data=_summary(each, output)
-            )
+                each.is_in_place = True
             progress(number, steps)
+
+    def record_published(self) -> None:
+        """Record that every output is in place: in the unit of work that ends the run.
+
+        So a run of which all outputs are recorded as published has ended.
+        """
+        for each in self._sinks.values():
+            self._complete(each)
+
+    def _complete(self, each: OpenSink) -> None:
+        summary = _summary(each, each.output or each.before.output)
+        self._recorder.complete_operation(
+            each.operation_id, OperationStatus.COMPLETED, run_id=self._run_id, output_data=summary
+        )
 
     def abandon(self) -> list[str]:
         """Stop before the end; the places where rows stay staged.
@@ -162,14 +172,22 @@ class SinkSet:
         return places
 
     def record_failure(self, reason: str) -> None:
-        """Record that the sinks which are not published did not complete."""
-        for each in self._unpublished():
+        """Record that the sinks did not complete, but for those whose output is in place.
+
+        If all of them are, it is the end of the run that failed: one is left for the next attempt to confirm.
+        """
+        sinks = list(self._sinks.values())
+        failed = [each for each in sinks if not each.is_in_place] or sinks[-1:]
+        for each in sinks:
+            if each not in failed:
+                self._complete(each)
+                continue
             self._recorder.complete_operation(
                 each.operation_id, OperationStatus.FAILED, run_id=self._run_id, error=reason
             )
 
     def _unpublished(self) -> list[OpenSink]:
-        return [each for each in self._sinks.values() if not each.is_published]
+        return [each for each in self._sinks.values() if not each.is_in_place]
 
     def _finish(self, each: OpenSink) -> StagedOutput | None:
         """The finished output; ResumeError if it is not the one that was recorded before another process stopped."""

@@ -19,11 +19,12 @@ from elspeth.core.landscape.seal_check import SealReport, check_seals
 from elspeth.evidence.instructions import commands_for_signature
 from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, generate, load_signer
 from elspeth_schema import EPOCH
-from elspeth_schema.contracts import RunStatus
+from elspeth_schema.contracts import ExportStatus, NodeType, OperationStatus, OperationType, RunStatus
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import seal_leaves_table, seals_table
 from tests.core.landscape.test_seal import drop_guards
 from tests.fixtures.landscapes import in_memory
+from tests.fixtures.records import DYNAMIC
 from tests.fixtures.rich_run import recorded, rich_run
 
 
@@ -187,6 +188,68 @@ def test_a_run_that_never_had_a_seal_is_told_and_with_a_key_refused(landscape: L
 
 def test_a_run_that_goes_on_needs_no_seal(landscape: LandscapeDB, key: PublicKey) -> None:
     LandscapeRecorder(landscape).begin_run({}, "v1", run_id="a")
+    assert faults_of(landscape, key) == []
+
+
+def work(recorder: LandscapeRecorder, run_id: str, *sinks: OperationStatus) -> None:
+    """Record a run with sinks that have come so far."""
+    recorder.begin_run({}, "v1", run_id=run_id)
+    for number, status in enumerate(sinks):
+        node = recorder.register_node(
+            run_id, "csv", NodeType.SINK, "1", {}, node_id=f"sink-{number}", schema_config=DYNAMIC
+        )
+        operation = recorder.begin_operation(run_id, node.node_id, OperationType.SINK_WRITE)
+        if status is OperationStatus.COMPLETED:
+            recorder.complete_operation(operation.operation_id, status, run_id=run_id)
+
+
+MARKS = {
+    ("DELETE FROM seals",): "parts of a seal are there",
+    ("DELETE FROM seals", "DELETE FROM seal_leaves"): "the time of its end is recorded",
+    ("DELETE FROM seals", "DELETE FROM seal_leaves", "UPDATE runs SET completed_at = NULL"): "its export is recorded",
+    (
+        "DELETE FROM seals",
+        "DELETE FROM seal_leaves",
+        "UPDATE runs SET completed_at = NULL, export_status = NULL",
+    ): "all of its outputs are published",
+}
+
+
+@pytest.mark.parametrize("statements", MARKS)
+def test_a_finished_run_that_is_made_to_look_unfinished_is_found(
+    landscape: LandscapeDB, signer: Signer, key: PublicKey, statements: tuple[str, ...]
+) -> None:
+    recorder = LandscapeRecorder(landscape, seal_signer=signer)
+    work(recorder, "a", OperationStatus.COMPLETED)
+    recorder.complete_run("a", RunStatus.COMPLETED)
+    recorder.set_export_status("a", ExportStatus.COMPLETED)
+    with landscape.writing() as connection:
+        drop_guards(connection)
+        for statement in (*statements, "UPDATE runs SET status = 'interrupted'"):
+            connection.exec_driver_sql(statement)
+    marks = list(MARKS.values())
+    found = f"has the status interrupted, yet {', '.join(marks[marks.index(MARKS[statements]) :])}, as after its end"
+    expected = [f"run a is not what was sealed: runs run_id='a': {found}: its seal was removed, and its status changed"]
+    assert faults_of(landscape) == expected
+    assert faults_of(landscape, key) == expected
+    assert report_of(landscape).unfinished == {"a": "interrupted"}
+
+
+def test_a_run_that_goes_on_is_no_fault_however_far_it_has_come(landscape: LandscapeDB, key: PublicKey) -> None:
+    recorder = LandscapeRecorder(landscape)
+    work(recorder, "a")
+    work(recorder, "b", OperationStatus.COMPLETED, OperationStatus.OPEN)
+    recorder.update_run_status("b", RunStatus.INTERRUPTED)
+    for report in (report_of(landscape), report_of(landscape, key)):
+        assert (report.faults, report.unfinished) == ((), {"a": "running", "b": "interrupted"})
+
+
+def test_what_was_recorded_elsewhere_may_have_stopped_anywhere(landscape: LandscapeDB, key: PublicKey) -> None:
+    """The predecessor recorded its outputs before it ended a run, and kept no secret of it."""
+    work(LandscapeRecorder(landscape), "a", OperationStatus.COMPLETED)
+    with landscape.writing() as connection:
+        drop_guards(connection)
+        connection.exec_driver_sql("DELETE FROM run_secrets")
     assert faults_of(landscape, key) == []
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.seal import SEAL_TYPE, Seal, hint, hints_of, sealed_runs
 from elspeth.core.landscape.seal_scope import Located, located, scope_from_json, sealed_lines
+from elspeth.core.landscape.unfinished import UnfinishedRun, unfinished_runs
 from elspeth.evidence.errors import EvidenceError
 from elspeth.evidence.merkle import TreeHasher, leaf_hash
 from elspeth.schema.checks import AuditIntegrityError
@@ -59,6 +60,7 @@ class SealReport:
     `sealed` is how many runs were sealed, `unchanged` how many of them are what was sealed, `faults` the first fault of
     each of the others. `signers` counts the seals by the fingerprint that they claim, None for those without a
     signature. `unsealed` are finished runs that never had a seal: imported, or recorded before there were seals.
+    `unfinished` are runs that have not ended, with their status: nothing shows whether their records were changed.
     """
 
     sealed: int
@@ -66,6 +68,7 @@ class SealReport:
     faults: tuple[SealFault, ...]
     signers: dict[str | None, int]
     unsealed: tuple[str, ...]
+    unfinished: dict[str, str]
 
     @property
     def verdict(self) -> str:
@@ -92,7 +95,8 @@ def check_seals(
 def _check_seals(connection: Connection, key: PublicKey | None, progress: Callable[[int], None] | None) -> SealReport:
     seals = sealed_runs(connection)
     signers: Counter[str | None] = Counter()
-    faults, unchanged, checked = list(_lost_seals(connection)), 0, 0
+    unfinished = unfinished_runs(connection)
+    faults, unchanged, checked = [*_lost_seals(connection), *_lost_ends(unfinished)], 0, 0
     sealed = len(seals) + len(faults)
     for seal in seals:
         claimed, problem = _signature(seal, key)
@@ -111,7 +115,12 @@ def _check_seals(connection: Connection, key: PublicKey | None, progress: Callab
         problem = "expected a seal, got none: it was imported, or is older than seals, or the seal was removed"
         faults += [_of_seal(run_id, problem) for run_id in unsealed]
     return SealReport(
-        sealed=sealed, unchanged=unchanged, faults=tuple(faults), signers=dict(signers), unsealed=unsealed
+        sealed=sealed,
+        unchanged=unchanged,
+        faults=tuple(faults),
+        signers=dict(signers),
+        unsealed=unsealed,
+        unfinished={run.run_id: run.status for run in unfinished},
     )
 
 
@@ -246,6 +255,14 @@ def _lost_seals(connection: Connection) -> Iterator[SealFault]:
     has_secret = exists().where(run_secrets_table.c.run_id == runs_table.c.run_id)
     for run_id in connection.scalars(_finished_without_seal().where(has_secret)):
         yield _of_seal(run_id, "expected a seal, as the run was recorded with one, got none: it was removed")
+
+
+def _lost_ends(unfinished: list[UnfinishedRun]) -> Iterator[SealFault]:
+    """Yield the fault of each run that had ended, and does not say so any more."""
+    for run in unfinished:
+        if run.marks:
+            key = f"run_id={run.run_id!r}"
+            yield SealFault(run_id=run.run_id, table=runs_table.name, key=key, problem=run.problem)
 
 
 def _never_sealed(connection: Connection) -> Iterator[str]:

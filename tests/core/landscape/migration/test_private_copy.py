@@ -71,7 +71,14 @@ def test_the_zone_of_a_server_does_not_move_times(old_database_of: OldDatabaseMa
 
 def test_a_rehearsal_reports_what_would_happen(example: OldDatabase) -> None:
     rows = {name: len(rows) for name, rows in rows_of(example.source).items()}
-    seals = SealReport(sealed=0, unchanged=0, faults=(), signers={}, unsealed=("run-completed", "run-failed"))
+    seals = SealReport(
+        sealed=0,
+        unchanged=0,
+        faults=(),
+        signers={},
+        unsealed=("run-completed", "run-failed"),
+        unfinished={"run-running": "running"},
+    )
     assert rehearse(example.url) == MigrationReport(from_epoch=4, backup=None, rows=rows, seals=seals)
     assert rehearse(example.url).from_epoch == 4
 
