@@ -16,6 +16,7 @@ from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.export.lines import Chunk, records_of
 from elspeth.core.landscape.export.run_lines import Dress, TypedChunk, can_share, run_lines, shared_lines
 from elspeth.core.landscape.export.signing import ManifestBuilder, sign_record, signed_lines
+from elspeth.core.landscape.withheld import require_recorded_content
 from elspeth_schema.records import RECORD_TYPES, RUN
 
 __all__ = ["LandscapeExporter", "RunNotFoundError"]
@@ -126,6 +127,8 @@ class LandscapeExporter:
     def _records(self, run_id: str) -> Iterator[dict[str, Any]]:
         number = 0
         with self._db.snapshot() as connection:
+            if self._include_payloads:
+                require_recorded_content(connection, run_id)
             for record_type in RECORD_TYPES.values():
                 for record in records_of(connection, record_type, run_id, withheld=self._include_payloads):
                     number += 1
@@ -156,6 +159,7 @@ class LandscapeExporter:
 
 def _lines_with_payloads(connection: Connection, run_id: str, dress: Dress | None) -> Iterator[TypedChunk]:
     """The lines of a run with what the schema withholds, one at a time."""
+    require_recorded_content(connection, run_id)
     for name, record_type in RECORD_TYPES.items():
         for record in records_of(connection, record_type, run_id, withheld=True):
             line = canonical_bytes(record) + b"\n"

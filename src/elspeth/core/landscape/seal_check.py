@@ -18,6 +18,7 @@ from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.seal import SEAL_TYPE, Seal, hint, hints_of, sealed_runs
 from elspeth.core.landscape.seal_scope import Located, located, scope_from_json, sealed_lines
 from elspeth.core.landscape.unfinished import UnfinishedRun, unfinished_runs
+from elspeth.core.landscape.withheld import require_recorded_content
 from elspeth.evidence.errors import EvidenceError
 from elspeth.evidence.merkle import TreeHasher, leaf_hash
 from elspeth.schema.checks import AuditIntegrityError
@@ -161,6 +162,7 @@ def check_seal(connection: Connection, seal: Seal, progress: Callable[[int], Non
     try:
         for where in scope:
             found.read(where)
+        require_recorded_content(connection, seal.run_id)
     except AuditIntegrityError as error:
         problem = f"is not the record that was sealed here: {error.field}: expected {error.expected}"
         key = " ".join(f"{name}={value!r}" for name, value in error.key.items())
