@@ -37,6 +37,18 @@ def test_a_proof_is_written_and_verified(capsys: Captured) -> None:
     assert capsys.readouterr().err.endswith("9 verdict                  VERIFIED\n")
 
 
+def test_whoever_discloses_a_record_without_a_salt_is_told(capsys: Captured) -> None:
+    signer = load_signer(f"keys/{PRIVATE_KEY}")
+    plain = as_lines(records(), salts=False)
+    write_bag(Path("plain"), plain, run=facts(), documents=DOCUMENTS, signer=signer, secret=None)
+    assert main(["prove", "plain", "link", "a/y", "-o", "proof.json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == (
+        "warning: the records of this bag have no salts:"
+        " whoever has the proof can try out what neighbouring records hold\n"
+    )
+
+
 def test_a_record_that_is_not_there(capsys: Captured) -> None:
     assert main(["prove", "bag", "row", "gone", "-o", "proof.json"]) == 1
     captured = capsys.readouterr()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,11 @@ def test_all_outputs_are_recorded_as_published_only_when_the_run_ends(
     seen = []
     finalize = LandscapeRecorder.finalize_run
 
-    def look(recorder: LandscapeRecorder, run_id: str, status: RunStatus) -> Run:
+    def look(
+        recorder: LandscapeRecorder, run_id: str, status: RunStatus, *, progress: Callable[[int, int], None]
+    ) -> Run:
         seen.append((process.outputs(), sink_writes(process)))
-        return finalize(recorder, run_id, status)
+        return finalize(recorder, run_id, status, progress=progress)
 
     monkeypatch.setattr(LandscapeRecorder, "finalize_run", look)
     process.work(lambda each: each.run())

@@ -19,9 +19,14 @@ from elspeth.core.landscape.export.forms import ExportError
 from elspeth.core.landscape.export.signing import ManifestBuilder
 from elspeth.core.landscape.exporter import LandscapeExporter
 from elspeth.core.landscape.importer import import_export, import_into
+from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.seal import secret_of
+from elspeth.core.landscape.seal_check import check_seals
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, RunStatus
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import metadata
+from tests.core.landscape.test_seal import drop_guards
 from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.rich_run import export_to, recorded, rich_run
 
@@ -138,6 +143,50 @@ def test_what_is_withheld_stays_empty(landscape: LandscapeDB, tmp_path: Path) ->
     table = metadata.tables["validation_errors"]
     with landscape.snapshot() as connection:
         assert connection.execute(select(table.c.row_data_json)).scalars().all() == [None]
+
+
+def test_an_ended_run_is_sealed_as_it_is_imported(landscape: LandscapeDB, tmp_path: Path) -> None:
+    import_export(landscape, export_to(tmp_path / "export", ExportFormat.JSONL))
+    with landscape.snapshot() as connection:
+        report = check_seals(connection)
+        assert (report.verdict, report.faults, report.unsealed) == ("1 of 1 sealed runs unchanged", (), ())
+        assert secret_of(connection, "run-1") is not None
+    with landscape.writing() as connection:
+        drop_guards(connection)
+        connection.exec_driver_sql("UPDATE nodes SET plugin_version = '9' WHERE sequence_in_pipeline = 0")
+    with landscape.snapshot() as connection:
+        (fault,) = check_seals(connection).faults
+    assert fault.table == "nodes"
+
+
+def test_a_run_that_has_not_ended_gets_no_seal(landscape: LandscapeDB, tmp_path: Path) -> None:
+    with in_memory() as db:
+        recorded(db, rich_run(status=RunStatus.RUNNING))
+        write_export(db, "run-1", tmp_path / "export", format=ExportFormat.JSONL)
+    import_export(landscape, tmp_path / "export")
+    with landscape.snapshot() as connection:
+        report = check_seals(connection)
+        assert (report.faults, report.unfinished) == ((), {"run-1": "running"})
+        assert secret_of(connection, "run-1") is None
+
+
+def test_content_that_does_not_have_its_hash_is_refused(landscape: LandscapeDB, tmp_path: Path) -> None:
+    path = tmp_path / "export"
+    with in_memory() as db:
+        recorder = LandscapeRecorder(db)
+        recorder.begin_run({}, "v1", run_id="run")
+        recorder.record_validation_error("run", None, {"name": "Ada"}, "refused", "dynamic", "discard")
+        recorder.complete_run("run", "completed")
+        write_export(db, "run", path, format=ExportFormat.JSONL, include_payloads=True)
+        import_into(f"sqlite:///{tmp_path / 'whole.db'}", path)
+        with db.writing() as connection:
+            drop_guards(connection)
+            connection.exec_driver_sql("UPDATE validation_errors SET row_data_json = '{}'")
+            connection.exec_driver_sql("DELETE FROM run_secrets")
+        write_export(db, "run", path, format=ExportFormat.JSONL, include_payloads=True)
+    with pytest.raises(AuditIntegrityError, match="row_data_json: expected the content with the SHA-256"):
+        import_export(landscape, path)
+    assert sum(record_counts(landscape).values()) == 0
 
 
 def test_progress_counts_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

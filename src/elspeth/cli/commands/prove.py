@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,11 @@ from elspeth.cli.record_display import record_display
 from elspeth.cli.text import aligned
 
 __all__ = ["prove"]
+
+_NO_SALTS = (
+    "warning: the records of this bag have no salts: whoever has the proof can try out what neighbouring records hold"
+)
+"""Said of runs that were recorded before epoch 5, or imported by an early release."""
 
 _OutputOption = Annotated[
     str, typer.Option("--output", "-o", metavar="PROOF.json", help="The file to write, or - for standard output.")
@@ -54,3 +60,5 @@ def prove(
         ("bag", signed),
     ]
     typer.echo(aligned(summary), err=is_streamed)
+    if "salt" not in json.loads(proof.line):
+        typer.echo(_NO_SALTS, err=True)

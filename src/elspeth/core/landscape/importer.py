@@ -20,8 +20,10 @@ from elspeth.core.landscape.export.verifier import ExportSummary
 from elspeth.core.landscape.migration.bookkeeping import create_schema
 from elspeth.core.landscape.migration.state import Condition, look
 from elspeth.core.landscape.refusal import refusal
+from elspeth.core.landscape.seal import keep_secret, seal_run
 from elspeth.core.landscape.statistics import learn_sizes
-from elspeth_schema.contracts import AuditRecord
+from elspeth.core.landscape.withheld import require_recorded_content
+from elspeth_schema.contracts import AuditRecord, RunStatus
 from elspeth_schema.records import RecordType
 from elspeth_schema.tables import runs_table
 
@@ -40,9 +42,10 @@ def import_export(
 ) -> ExportSummary:
     """Verify an export and record its run, all of it or nothing, in a database without runs; says what was imported.
 
-    What the export withholds stays empty. With a key every signature is checked. `progress` is called with the number
-    of records so far. ExportError, with line or row, for an export that is incomplete, altered or refers to what it
-    does not hold; LandscapeError for a database with runs.
+    What the export withholds stays empty. A run that has ended is sealed as it is now, without a signature. With a key
+    every signature is checked. `progress` is called with the number of records so far. ExportError, with line or row,
+    for an export that is incomplete, altered or refers to what it does not hold; LandscapeError for a database with
+    runs; AuditIntegrityError for withheld content that does not have its hash.
     """
     # One transaction: a crash leaves the database as it was.
     with db.writing() as connection:
@@ -112,7 +115,20 @@ def _import(
             if progress is not None:
                 progress(total)
         learn_sizes(connection, [record_type.table])
+    _seal(connection, export.summary.run_id)
     return export.summary
+
+
+def _seal(connection: Connection, run_id: str) -> None:
+    """Seal a run that has ended as it is imported, and give it a secret of its own, for the salts of bags of it.
+
+    Raises AuditIntegrityError for content that the export need not hold and that does not have its hash.
+    """
+    status = connection.execute(select(runs_table.c.status).where(runs_table.c.run_id == run_id)).scalar_one()
+    if RunStatus(status).is_terminal:
+        keep_secret(connection, run_id)
+        require_recorded_content(connection, run_id)
+        seal_run(connection, run_id)
 
 
 def _insert(connection: Connection, path: Path, record_type: RecordType[AuditRecord], entries: list[ExportRow]) -> None:

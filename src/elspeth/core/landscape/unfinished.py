@@ -11,9 +11,15 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, and_, exists, select
 
-from elspeth.core.landscape.migration.bookkeeping import run_secrets_table, seal_leaves_table, seals_table
 from elspeth_schema.contracts import NodeType, OperationStatus, OperationType, RunStatus
-from elspeth_schema.tables import nodes_table, operations_table, runs_table
+from elspeth_schema.tables import (
+    nodes_table,
+    operations_table,
+    run_secrets_table,
+    runs_table,
+    seal_leaves_table,
+    seals_table,
+)
 
 __all__ = ["UnfinishedRun", "unfinished_runs"]
 
