@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from elspeth.contracts.errors import AuditIntegrityError
-from elspeth.contracts.plugins import PluginError
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.engines import looking, parsed_url
 from elspeth.core.landscape.run_list import list_runs
@@ -19,6 +18,7 @@ from elspeth.engine.preflight import keys_for_run
 from elspeth.engine.processor import RowProcessor
 from elspeth.engine.result import Progress, RunResult
 from elspeth.engine.resumption import give_up
+from elspeth.outputs.policy import OutputRefusedError
 from tests.core.landscape.test_claim import lose_claims
 from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, groups_of, trail
 
@@ -109,7 +109,7 @@ def test_two_processes_at_one_run_lose_nothing(process: OneProcess) -> None:
 
     def take_up() -> None:
         lose_claims(process.url)
-        with pytest.raises(PluginError, match="is being written by another process") as caught:
+        with pytest.raises(OutputRefusedError, match="is being written at this moment") as caught:
             process.resume()
         second.append(caught.value)
 

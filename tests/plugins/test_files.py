@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.contracts.plugins import PluginError, StagedOutput
+from elspeth.outputs import locks
 from elspeth.plugins import files
 from elspeth.plugins.files import StagedFile
 
@@ -145,4 +146,42 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path, monkeypatch
         file.sync()
     assert str(caught.value) == f"{tmp_path / '.out.txt.run1.partial'} cannot be written: No space left on device"
     file.discard()
+    assert names(tmp_path) == []
+
+
+def test_a_staging_file_has_one_writer(tmp_path: Path) -> None:
+    """Two processes may work on one run, when one has lost its claim and does not know it yet."""
+    first, second = StagedFile(tmp_path / "out.txt"), StagedFile(tmp_path / "out.txt")
+    first.open("run1")
+    first.write(b"one\n")
+    first.sync()
+    position = first.position()
+    problem = r"\.out\.txt\.run1\.partial is being written by another process"
+    with pytest.raises(PluginError, match=problem):
+        second.open("run1")
+    with pytest.raises(PluginError, match=problem):
+        second.reopen("run1", position)
+    assert (tmp_path / ".out.txt.run1.partial").read_bytes() == b"one\n"
+    first.close()
+    second.reopen("run1", position)
+    second.write(b"two\n")
+    second.finish("text")
+    second.publish()
+    assert (tmp_path / "out.txt").read_bytes() == b"one\ntwo\n"
+
+
+def test_a_staging_file_that_was_removed_by_its_writer_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = StagedFile(tmp_path / "out.txt"), StagedFile(tmp_path / "out.txt")
+    first.open("run1")
+    try_lock = locks.try_lock
+
+    def discard_first(descriptor: int) -> bool:
+        first.discard()
+        return try_lock(descriptor)
+
+    monkeypatch.setattr(files, "try_lock", discard_first)
+    with pytest.raises(PluginError, match="is being written by another process"):
+        second.open("run1")
     assert names(tmp_path) == []

@@ -121,7 +121,7 @@ class Orchestrator:
         Raises ResumeError, RunClaimedError or OutputRefusedError when that cannot be.
         """
         self._pipeline = with_replayed_run(self._db, self._pipeline, self._recorder.get_run(run_id))
-        outputs = self._name_outputs(run_id, beginning_of(self._recorder, run_id))
+        outputs = self._name_outputs(run_id, beginning_of(self._db, self._recorder, run_id))
         with (
             outside_of(self._pipeline, self._db) as outside,
             self._recorder.claimed(run_id) as claim,

@@ -54,9 +54,9 @@ def stand_of(db: LandscapeDB, run_id: str) -> Stand:
     )
 
 
-def beginning_of(recorder: LandscapeRecorder, run_id: str) -> datetime:
+def beginning_of(db: LandscapeDB, recorder: LandscapeRecorder, run_id: str) -> datetime:
     """Return when a run began; ResumeError for one that is unknown or has ended."""
-    _require_resumable(recorder, run_id)
+    _require_resumable(db, recorder, run_id)
     return _run(recorder, run_id).started_at
 
 

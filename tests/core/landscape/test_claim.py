@@ -95,6 +95,16 @@ def test_nothing_is_committed_when_the_claim_is_lost(db: LandscapeDB, database_u
     assert nodes(database_url) == ["before", "renewed"]
 
 
+def test_a_lost_claim_can_be_renewed_before_anybody_noticed(db: LandscapeDB, database_url: str) -> None:
+    with claimed(db, "run") as claim:
+        lose_claims(database_url)
+        claim.renew()
+        with claim.writing():
+            pass
+        with pytest.raises(RunClaimedError), claimed(db, "run"):
+            pass
+
+
 @pytest.mark.postgres
 def test_a_claim_that_is_lost_in_the_midst_of_a_unit_commits_nothing_of_it(postgresql_url: str) -> None:
     with LandscapeDB(postgresql_url) as db:

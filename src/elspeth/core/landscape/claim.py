@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.engines import is_in_memory, sqlite_path
 from elspeth.core.landscape.errors import LandscapeError
+from elspeth.outputs.locks import is_still
 from elspeth_schema.tables import runs_table
 
 __all__ = ["Claim", "ClaimLostError", "RunClaimedError", "claimed", "claimed_runs"]
@@ -160,12 +161,7 @@ class _LockedFile:
         return False
 
     def _is_held(self) -> bool:
-        if self._file is None:
-            return False
-        try:
-            return os.path.samestat(os.lstat(self._path), os.fstat(self._file))
-        except FileNotFoundError:
-            return False
+        return self._file is not None and is_still(self._path, self._file)
 
 
 class _LockedSession:
@@ -192,7 +188,8 @@ class _LockedSession:
 
     def renew(self) -> None:
         if self._connection is not None and not self._connection.invalidated:
-            with self._db.writing(self._connection) as connection:
+            # A session that was ended is found out by this.
+            with suppress(LandscapeError, DBAPIError), self._db.writing(self._connection) as connection:
                 if self._is_held(connection):
                     return
         self.release()
