@@ -53,8 +53,33 @@ def presence(table: Table, column: Column) -> str:
     return "may be null" if column.nullable else "always"
 
 
+def diagram(tables: tuple[Table, ...]) -> str:
+    """Return the keys and references of records as an entity-relationship diagram in Mermaid's words.
+
+    That a record belongs to a run is drawn only where it refers to nothing else.
+    """
+    lines = ["erDiagram"]
+    for table in tables:
+        shown = [(column, marks) for column in table.columns if (marks := _marks(table, column))]
+        columns = [f"        {column.kind} {column.name} {', '.join(marks)}" for column, marks in shown]
+        lines += [f"    {table.record_type} {{", *columns, "    }"]
+    for table in tables:
+        keys = [key for key in table.foreign_keys if key.columns != ("run_id",)] or table.foreign_keys
+        for key in keys:
+            column = key.columns[-1]
+            one = "|o" if table.column(column).nullable else "||"
+            lines.append(f'    {key.record_type} {one}--o{{ {table.record_type} : "{column}"')
+    return "\n".join(lines)
+
+
+def _marks(table: Table, column: Column) -> list[str]:
+    refers = any(column.name in key.columns for key in table.foreign_keys)
+    return ["PK"] * (column.name in table.primary_key) + ["FK"] * refers
+
+
 FILTERS = {
     "code_list": code_list,
+    "diagram": diagram,
     "lifecycle": lifecycle,
     "presence": presence,
     "table_cell": table_cell,

@@ -83,9 +83,16 @@ class _Loader:
             name=str(schema.name),
             epoch=int(schema.version),
             description=one_line(schema.description),
+            prefix=str(schema.default_prefix),
+            prefixes=tuple(sorted(self._prefixes().items())),
             tables=tuple(self._table(cls, attribute, classes, keys) for cls, attribute in classes.values()),
             enums=tuple(self._enums.values()),
         )
+
+    def _prefixes(self) -> dict[str, str]:
+        """The prefixes of all files, by name."""
+        files = [self._view.schema_map[name] for name in self._view.imports_closure()]
+        return {str(name): str(each.prefix_reference) for file in files for name, each in file.prefixes.items()}
 
     def _table_classes(self) -> Mapping[str, tuple[ClassDefinition, SlotDefinition]]:
         """The classes that have a table, each with its attribute of the container, in table order."""
@@ -155,7 +162,9 @@ class _Loader:
                 (int(str(entry["epoch"])), str(entry["expression"])) for entry in _entries(annotations.get("backfill"))
             ),
             renamed_from=_first_text(annotations.get("renamed_from")),
-            prov=str(slot.slot_uri) if str(slot.slot_uri or "").startswith("prov:") else None,
+            uri=str(kind.uri) if kind is not None else "xsd:string",
+            iri=_first_text(slot.slot_uri),
+            inverse=_first_text(annotations.get("inverse_uri")),
         )
 
     def _variants(self, cls: ClassDefinition) -> tuple[str | None, tuple[Variant, ...]]:

@@ -73,7 +73,12 @@ class Column:
     until: int | None
     backfill: tuple[tuple[int, str], ...]
     renamed_from: str | None
-    prov: str | None
+    uri: str
+    """Type of the values in RDF, as prefix:name."""
+    iri: str | None
+    """Property that the column is in RDF, as prefix:name; one of the schema's own, if None."""
+    inverse: str | None
+    """Property that leads from the record that the column refers to, to this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +194,9 @@ class Model:
     name: str
     epoch: int
     description: str
+    prefix: str
+    """Prefix of the schema's own names."""
+    prefixes: tuple[tuple[str, str], ...]
     tables: tuple[Table, ...]
     enums: tuple[EnumType, ...]
 

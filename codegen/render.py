@@ -15,7 +15,7 @@ from pathlib import Path
 import jinja2
 from ruff.__main__ import find_ruff_bin
 
-from codegen import document, invalid, json_schema, line_patterns, names, triggers
+from codegen import document, invalid, json_schema, line_patterns, linked_data, names, triggers
 from codegen.history import EPOCHS, file_name
 from codegen.model import Column, EnumValue, Model, Table, Variant
 from codegen.snapshot import snapshot_of
@@ -129,6 +129,11 @@ def _export_schema(model: Model, source: Source) -> str:
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
+def _context(model: Model, source: Source) -> str:
+    context = linked_data.linked_data(model, comment="\n".join(_header_lines(source)))
+    return json.dumps(context, indent=2, ensure_ascii=False) + "\n"
+
+
 def _shapes(model: Model) -> list[_Shape]:
     shapes = []
     for table in model.records:
@@ -199,6 +204,7 @@ _OUTPUTS = (
     _template("elspeth_schema/triggers.py", "triggers.py.jinja"),
     _template("elspeth_schema/data-dictionary.md", "data_dictionary.md.jinja"),
     _Output(path="elspeth_schema/export.schema.json", text=_export_schema),
+    _Output(path="elspeth_schema/context.jsonld", text=_context),
     _template("testing/elspeth_strategies.py", "strategies.py.jinja"),
 )
 """A new artifact is one row here and one template."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from codegen.constraints import ENUM_LENGTH
+from codegen.errors import suggestion
 from codegen.model import Column, EnumType, ForeignKey, Kind, Model, Table
 
 __all__ = ["Fault", "faults_of"]
@@ -236,10 +237,24 @@ def _model_faults(model: Model) -> Iterator[Fault]:
         for member, since in [(None, table.since), *((column.name, column.since) for column in table.columns)]:
             if since > model.epoch:
                 yield _fault(table, member, f"since: expected at most {model.epoch}, the schema's version, got {since}")
+        yield from _rdf_faults(table, {name for name, _ in model.prefixes})
         for column in table.columns:
             if column.until is not None and column.until >= model.epoch:
                 message = f"until: expected less than {model.epoch}, the schema's version, got {column.until}"
                 yield _fault(table, column.name, message)
+
+
+def _rdf_faults(table: Table, prefixes: Collection[str]) -> Iterator[Fault]:
+    referring = {key.columns[-1] for key in table.foreign_keys}
+    for column in table.columns:
+        if column.inverse is not None and column.name not in referring:
+            yield _fault(table, column.name, "inverse_uri: the column refers to no record")
+        for what, uri in (("slot_uri", column.iri), ("inverse_uri", column.inverse), ("type's uri", column.uri)):
+            prefix = uri.partition(":")[0] if uri is not None else None
+            if prefix is not None and prefix not in prefixes:
+                yield _fault(
+                    table, column.name, f"{what}: no prefix is called {prefix!r}{suggestion(prefix, prefixes)}"
+                )
 
 
 def _foreign_key_faults(table: Table, earlier: dict[str, Table]) -> Iterator[Fault]:

@@ -99,6 +99,11 @@ TERMS: Mapping[str, Term] = {
         meaning="Per epoch, the SQL expression over the row before it (`old`) that fills the column when migrating.",
         complaint=shapes.list_of(shapes.mapping({"epoch": shapes.positive, "expression": shapes.text})),
     ),
+    "inverse_uri": Term(
+        targets=frozenset({Target.SLOT}),
+        meaning="For a reference: the RDF property that leads from the other record to this one.",
+        complaint=shapes.uri,
+    ),
     "withheld": Term(
         targets=frozenset({Target.SLOT}),
         meaning="Why the column stays out of exports.",

@@ -107,22 +107,53 @@ class Run:
     """
 
     run_id: str
+    """Key of the run."""
     started_at: datetime
+    """When the work began."""
     completed_at: datetime | None = None
+    """When the run ended, whether completed or failed. Null while it is running."""
     config_hash: str
+    """SHA-256 of the text in settings_json."""
     settings_json: str
+    """The complete settings of the run, after defaults, environment and overrides were applied, in canonical JSON.
+    Secrets are replaced by their fingerprints.
+    """
     reproducibility_grade: ReproducibilityGrade | None = None
+    """How much of the run can be repeated from the record. Null until it was determined; lowered when recorded
+    payloads are purged.
+    """
     canonical_version: str
+    """Name of the method by which values were made canonical and hashed in this run, such as sha256-rfc8785-v1. A
+    hash of the run is recomputed by this method.
+    """
     source_schema_json: str | None = None
+    """The row schema that the source was configured with, as a JSON Schema document, so that a resumed run
+    restores the types of its rows. Null when it was not recorded.
+    """
     source_field_resolution_json: str | None = None
+    """How field names in the source became field names in rows: an object with the version of the naming rule and
+    the mapping from original to normalised name. Null when it was not recorded.
+    """
     status: RunStatus
+    """How far the run has come."""
     export_status: ExportStatus | None = None
+    """State of the export made when the run ended. Null when none was begun."""
     export_error: str | None = None
+    """Why the export failed. Null unless it did."""
     exported_at: datetime | None = None
+    """When the export was complete. Null until then."""
     export_format: str | None = None
+    """Form of the export, such as json or bag. Null when none was begun."""
     export_sink: str | None = None
+    """Name of the sink that the export went to. Null when none was begun."""
     schema_contract_json: str | None = None
+    """The contract on the fields of source rows: for each field its original and normalised name, type and whether
+    it is required; and whether the contract was locked against further fields. Null when there was none.
+    """
     schema_contract_hash: str | None = None
+    """Digest of the schema contract as its producer computed it, shortened; also stated inside
+    schema_contract_json. Null when there was no contract.
+    """
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -151,14 +182,25 @@ class SecretResolution:
     """One secret that was looked up before the run began. The secret itself is never stored."""
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     resolution_id: str
+    """Key of the secret resolution."""
     timestamp: float
+    """When the secret was looked up."""
     env_var_name: str
+    """Name of the environment variable under which the settings asked for the secret."""
     source: str
+    """Where the secret came from, such as env or keyvault."""
     vault_url: str | None = None
+    """Address of the vault. Null when the secret did not come from one."""
     secret_name: str | None = None
+    """Name of the secret within the vault. Null when it did not come from one."""
     fingerprint: str
+    """HMAC-SHA-256 of the secret under the fingerprint key of the installation. It proves which secret was used to
+    somebody who holds both, and reveals nothing of it to anybody else.
+    """
     resolution_latency_ms: float | None = None
+    """How long the look-up took. Null when it was not measured."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -195,20 +237,44 @@ class Node:
     """
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     node_id: str
+    """Key of the node within its run. Runs of the same pipeline may use the same keys."""
     plugin_name: str
+    """Name of the plugin that does the work of the node."""
     node_type: NodeType
+    """The part that the node plays in the graph."""
     plugin_version: str
+    """Version of the plugin that was loaded."""
     determinism: Determinism
+    """What the output of the node depends on, as the plugin declares it."""
     config_hash: str
+    """SHA-256 of the text in config_json."""
     config_json: str
+    """The configuration of the node, in canonical JSON. Secrets are replaced by their fingerprints."""
     schema_hash: str | None = None
+    """Digest of the node's row schema in the form its plugin gave it. Null when the plugin gave none."""
     sequence_in_pipeline: int | None = None
+    """Position of the node among the steps of the pipeline, from 0. Null for nodes outside the sequence."""
     registered_at: datetime
+    """When the node was registered."""
     schema_mode: str | None = None
+    """How strictly the node applies its row schema: dynamic or observed accept any fields, free or flexible
+    require the named fields and keep others, strict or fixed allow the named fields only. Each pair is the
+    older and the newer name of one mode. Null when the node was registered without a schema.
+    """
     schema_fields_json: str | None = None
+    """The fields that the row schema names: a list of objects with name, type and whether the field is required.
+    Null when the schema names none.
+    """
     input_contract_json: str | None = None
+    """The contract on the fields that the node receives, with original and normalised names and types. Null when
+    there is none.
+    """
     output_contract_json: str | None = None
+    """The contract on the fields that the node hands on, with original and normalised names and types. Null when
+    there is none.
+    """
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -235,12 +301,21 @@ class Edge:
     """One edge of the graph, along which tokens may be sent."""
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     edge_id: str
+    """Key of the edge."""
     from_node_id: str
+    """The node at which the edge begins."""
     to_node_id: str
+    """The node at which the edge ends."""
     label: str
+    """What a decision must say for a token to go along the edge: the label of a route, the name of a branch, or
+    continue for the normal path.
+    """
     default_mode: RoutingMode
+    """What normally happens to a token on the edge. A routing event states what did happen."""
     created_at: datetime
+    """When the record was made."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -275,18 +350,31 @@ class Operation:
     """
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     operation_id: str
+    """Key of the operation."""
     node_id: str
+    """The source or sink that did the work."""
     operation_type: OperationType
+    """The kind of work that the operation is."""
     started_at: datetime
+    """When the work began."""
     completed_at: datetime | None = None
+    """When the work ended. Null while it has not."""
     status: OperationStatus
+    """How far the operation has come."""
     input_data_ref: str | None = None
+    """Where the input of the operation is kept in the payload store. Null when it was not stored."""
     input_data_hash: str | None = None
+    """SHA-256 of the canonical JSON of the input of the operation. Null when there was none."""
     output_data_ref: str | None = None
+    """Where the result of the operation is kept in the payload store. Null when it was not stored."""
     output_data_hash: str | None = None
+    """SHA-256 of the canonical JSON of the result of the operation. Null when there was none."""
     error_message: str | None = None
+    """Why the operation failed. Null unless it did."""
     duration_ms: float | None = None
+    """How long the work took. Null while it is not finished."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -313,12 +401,21 @@ class Row:
     """One row as it came from the source. It proves that the row was read, at which position, and with what content."""
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     row_id: str
+    """Key of the row."""
     source_node_id: str
+    """The source node that read the row."""
     row_index: int
+    """Position of the row in the source, from 0, in the order of reading."""
     source_data_hash: str
+    """SHA-256 of the canonical JSON of the row as it was read. It proves the content of the row even after the
+    content was purged.
+    """
     source_data_ref: str | None = None
+    """Where the content of the row is kept in the payload store. Null when it was not stored."""
     created_at: datetime
+    """When the record was made."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -349,14 +446,25 @@ class Token:
     """
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     token_id: str
+    """Key of the token."""
     row_id: str
+    """The source row that the token carries or descends from."""
     fork_group_id: str | None = None
+    """The fork that made the token; equal on all its siblings. Null if no fork made it."""
     join_group_id: str | None = None
+    """The merge that made the token. Null if no merge made it."""
     expand_group_id: str | None = None
+    """The expansion that made the token; equal on all its siblings. Null if no expansion made it."""
     branch_name: str | None = None
+    """Name of the branch that a fork put the token on. Null for tokens that no fork made."""
     step_in_pipeline: int | None = None
+    """The step of the pipeline at which a fork, merge or expansion made the token. Null for the first token of a
+    row, and when the step was not recorded.
+    """
     created_at: datetime
+    """When the record was made."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -382,9 +490,15 @@ class TokenParent:
     """
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     token_id: str
+    """The token that was made."""
     parent_token_id: str
+    """The token that the token was made from."""
     ordinal: int
+    """Position, from 0: among the parents for a merged token; among the children of its parent for a token made by
+    a fork or expansion.
+    """
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -414,15 +528,25 @@ class NodeStateOpen:
     """A visit that has begun and not ended. Nothing is known of its result."""
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     state_id: str
+    """Key of the node state."""
     token_id: str
+    """The token that visited the node."""
     node_id: str
+    """The node that was visited."""
     step_index: int
+    """Position of the visit on the way of the token through the pipeline; the source is step 0."""
     attempt: int
+    """Number of the attempt to process the token at this node, from 0."""
     status: Literal[NodeStateStatus.OPEN] = NodeStateStatus.OPEN
+    """How far the visit has come."""
     input_hash: str
+    """SHA-256 of the canonical JSON of the row that the node received."""
     context_before_json: str | None = None
+    """Facts about the circumstances before the node began, as a JSON object. Null when none were recorded."""
     started_at: datetime
+    """When the work began."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -455,18 +579,31 @@ class NodeStatePending:
     """A visit whose processing has ended and whose result is still to come from elsewhere."""
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     state_id: str
+    """Key of the node state."""
     token_id: str
+    """The token that visited the node."""
     node_id: str
+    """The node that was visited."""
     step_index: int
+    """Position of the visit on the way of the token through the pipeline; the source is step 0."""
     attempt: int
+    """Number of the attempt to process the token at this node, from 0."""
     status: Literal[NodeStateStatus.PENDING] = NodeStateStatus.PENDING
+    """How far the visit has come."""
     input_hash: str
+    """SHA-256 of the canonical JSON of the row that the node received."""
     context_before_json: str | None = None
+    """Facts about the circumstances before the node began, as a JSON object. Null when none were recorded."""
     context_after_json: str | None = None
+    """Facts about the circumstances after the node ended, as a JSON object. Null when none were recorded."""
     duration_ms: float
+    """How long the work took. Null while it is not finished."""
     started_at: datetime
+    """When the work began."""
     completed_at: datetime
+    """When the work ended. Null while it has not."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -501,20 +638,37 @@ class NodeStateCompleted:
     """A visit that ended with an output."""
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     state_id: str
+    """Key of the node state."""
     token_id: str
+    """The token that visited the node."""
     node_id: str
+    """The node that was visited."""
     step_index: int
+    """Position of the visit on the way of the token through the pipeline; the source is step 0."""
     attempt: int
+    """Number of the attempt to process the token at this node, from 0."""
     status: Literal[NodeStateStatus.COMPLETED] = NodeStateStatus.COMPLETED
+    """How far the visit has come."""
     input_hash: str
+    """SHA-256 of the canonical JSON of the row that the node received."""
     output_hash: str
+    """SHA-256 of the canonical JSON of what the node handed on, a row or a list of rows. Equal to input_hash when
+    the row was not changed. Null when there was no output.
+    """
     context_before_json: str | None = None
+    """Facts about the circumstances before the node began, as a JSON object. Null when none were recorded."""
     context_after_json: str | None = None
+    """Facts about the circumstances after the node ended, as a JSON object. Null when none were recorded."""
     duration_ms: float
+    """How long the work took. Null while it is not finished."""
     success_reason_json: str | None = None
+    """What the node did and why, as a JSON object with at least the action taken. Null when not stated."""
     started_at: datetime
+    """When the work began."""
     completed_at: datetime
+    """When the work ended. Null while it has not."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -549,20 +703,39 @@ class NodeStateFailed:
     """A visit that ended in an error. It may still have left an output."""
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     state_id: str
+    """Key of the node state."""
     token_id: str
+    """The token that visited the node."""
     node_id: str
+    """The node that was visited."""
     step_index: int
+    """Position of the visit on the way of the token through the pipeline; the source is step 0."""
     attempt: int
+    """Number of the attempt to process the token at this node, from 0."""
     status: Literal[NodeStateStatus.FAILED] = NodeStateStatus.FAILED
+    """How far the visit has come."""
     input_hash: str
+    """SHA-256 of the canonical JSON of the row that the node received."""
     output_hash: str | None = None
+    """SHA-256 of the canonical JSON of what the node handed on, a row or a list of rows. Equal to input_hash when
+    the row was not changed. Null when there was no output.
+    """
     context_before_json: str | None = None
+    """Facts about the circumstances before the node began, as a JSON object. Null when none were recorded."""
     context_after_json: str | None = None
+    """Facts about the circumstances after the node ended, as a JSON object. Null when none were recorded."""
     duration_ms: float
+    """How long the work took. Null while it is not finished."""
     error_json: str | None = None
+    """What went wrong, as a JSON object, usually with exception, type and traceback. Null unless the attempt
+    failed, and when no details were given.
+    """
     started_at: datetime
+    """When the work began."""
     completed_at: datetime
+    """When the work ended. Null while it has not."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -599,19 +772,33 @@ class Call:
     """
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     call_id: str
+    """Key of the call."""
     state_id: str | None = None
+    """The node state during which the call was made. Null when it was made during an operation."""
     operation_id: str | None = None
+    """The operation during which the call was made. Null when it was made during a node state."""
     call_index: int
+    """Position of the call among those of its node state or operation, from 0."""
     call_type: CallType
+    """The kind of outside system that was called."""
     status: CallStatus
+    """How the call ended."""
     request_hash: str
+    """SHA-256 of the canonical JSON of the request. Equal hashes mean equal requests."""
     request_ref: str | None = None
+    """Where the request is kept in the payload store. Null when it was not stored."""
     response_hash: str | None = None
+    """SHA-256 of the canonical JSON of the answer. Null when there was no answer."""
     response_ref: str | None = None
+    """Where the answer is kept in the payload store. Null when there was no answer or it was not stored."""
     error_json: str | None = None
+    """What went wrong, as a JSON object. Null when the call succeeded, and when no details were given."""
     latency_ms: float | None = None
+    """Time from the request to the answer or the error. Null when it was not measured."""
     created_at: datetime
+    """When the record was made."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -643,15 +830,25 @@ class RoutingEvent:
     """
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     event_id: str
+    """Key of the routing event."""
     state_id: str
+    """The node state in which the decision was made."""
     edge_id: str
+    """The edge that the token was sent along."""
     routing_group_id: str
+    """Identifies one decision; equal on all events that it caused."""
     ordinal: int
+    """Position of the event among those of one decision, from 0."""
     mode: RoutingMode
+    """What happened to the token on the edge."""
     reason_hash: str | None = None
+    """SHA-256 of the canonical JSON of the reason for the decision. Null when none was given."""
     reason_ref: str | None = None
+    """Where the reason is kept in the payload store. Null when it was not stored."""
     created_at: datetime
+    """When the record was made."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -683,15 +880,27 @@ class Batch:
     """
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     batch_id: str
+    """Key of the batch."""
     aggregation_node_id: str
+    """The aggregation node that the batch belongs to."""
     aggregation_state_id: str | None = None
+    """The node state in which the batch was processed. Null until then, and when processing was not recorded as a
+    node state.
+    """
     trigger_reason: str | None = None
+    """Why the batch was executed, for people, such as count=2. Null until it was."""
     trigger_type: TriggerType | None = None
+    """What made the batch execute. Null until it was, and in older records."""
     attempt: int
+    """Number of the attempt to process these members, from 0. A retry is a new batch, one number higher."""
     status: BatchStatus
+    """How far the batch has come."""
     created_at: datetime
+    """When the batch was opened for members."""
     completed_at: datetime | None = None
+    """When processing ended, whether completed or failed. Null until then."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -715,9 +924,13 @@ class BatchMember:
     """States that a token is a member of a batch."""
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     batch_id: str
+    """The batch."""
     token_id: str
+    """The token that is a member."""
     ordinal: int
+    """Position of the token in the batch, from 0, in the order in which members were added."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -742,10 +955,15 @@ class BatchOutput:
     """States that a token or an artifact came out of a batch."""
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     batch_output_id: str
+    """Key of the batch output."""
     batch_id: str
+    """The batch."""
     output_type: str
+    """Kind of record that output_id names, token or artifact."""
     output_id: str
+    """Key of the token or artifact that came out of the batch, according to output_type."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -777,15 +995,27 @@ class Artifact:
     """
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     artifact_id: str
+    """Key of the artifact."""
     produced_by_state_id: str
+    """The node state in which the sink made the artifact. An artifact of several rows names one of their states."""
     sink_node_id: str
+    """The sink node that made the artifact."""
     artifact_type: str
+    """Kind of artifact, such as file or database."""
     path_or_uri: str
+    """Where the artifact was put. Passwords in it are replaced by fingerprints."""
     content_hash: str
+    """SHA-256 of the bytes of a file, or of the canonical JSON of what was written elsewhere. It proves whether
+    the artifact was changed afterwards.
+    """
     size_bytes: int
+    """Size of the content that content_hash was computed from, in bytes."""
     idempotency_key: str | None = None
+    """Key under which repeating the same write has no second effect. Null when the sink uses none."""
     created_at: datetime
+    """When the record was made."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -821,19 +1051,37 @@ class TokenOutcome:
     """
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     outcome_id: str
+    """Key of the outcome."""
     token_id: str
+    """The token that the record is about."""
     outcome: RowOutcome
+    """How the journey of the token ended, or that it is waiting in a batch."""
     is_terminal: bool
+    """True for an outcome that is final. False only for a token that waits in a batch."""
     recorded_at: datetime
+    """When the outcome was recorded."""
     sink_name: str | None = None
+    """Name, in the settings, of the sink that wrote the row. Null unless the outcome is completed or routed."""
     batch_id: str | None = None
+    """The batch that the token waits in or was absorbed by. Null for other outcomes."""
     fork_group_id: str | None = None
+    """The fork that the token was split by. Null unless the outcome is forked."""
     join_group_id: str | None = None
+    """The merge that the token went into. Null unless the outcome is coalesced."""
     expand_group_id: str | None = None
+    """The expansion of the token. Null unless the outcome is expanded."""
     error_hash: str | None = None
+    """Digest by which the error is recognised, in the form the recording program gave it. Null unless the outcome
+    is failed or quarantined.
+    """
     context_json: str | None = None
+    """Further facts about the outcome, as a JSON object. Null when there are none."""
     expected_branches_json: str | None = None
+    """What the token was split into, so that a missing child shows: the list of branch names after a fork, an
+    object with the count after an expansion. Null for other outcomes and in older records.
+    """
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -869,19 +1117,42 @@ class ValidationErrorRecord:
     """
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     error_id: str
+    """Key of the error record."""
     node_id: str | None = None
+    """The source node that rejected the row. Null when the rejection was recorded without one."""
     row_hash: str
+    """SHA-256 of the canonical JSON of the row as it was read. A row that has no canonical JSON, for instance
+    because of a non-finite number, is hashed by its textual representation instead.
+    """
     row_data_json: str | None = None
+    """The content of the rejected row, in canonical JSON. For a row that has none, an object with its textual
+    representation and type and the reason. Null when it was not kept.
+    """
     error: str
+    """What is wrong with the row, as the validation reported it."""
     schema_mode: str
+    """How strictly the row schema was applied: dynamic or observed accept any fields, free or flexible require the
+    named fields and keep others, strict or fixed allow the named fields only. Each pair is the older and the
+    newer name of one mode.
+    """
     destination: str
+    """Name of the sink that the row was sent to instead, or discard when it was dropped."""
     created_at: datetime
+    """When the record was made."""
     violation_type: str | None = None
+    """Kind of violation of the schema contract, such as a missing field or a wrong type. Null when the error was
+    not reported as one field's violation of a contract.
+    """
     original_field_name: str | None = None
+    """Name of the offending field in the source. Null when there is none."""
     normalized_field_name: str | None = None
+    """Name of the offending field in rows of the pipeline. Null when there is none."""
     expected_type: str | None = None
+    """The type that the contract demands for the field. Null when the violation is not one of type."""
     actual_type: str | None = None
+    """The type that the value of the field had. Null when the violation is not one of type."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -912,14 +1183,23 @@ class TransformErrorRecord:
     """
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     error_id: str
+    """Key of the error record."""
     token_id: str
+    """The token that carried the row."""
     transform_id: str
+    """The transform node that could not process the row."""
     row_hash: str
+    """SHA-256 of the canonical JSON of the row as the transform received it."""
     row_data_json: str | None = None
+    """The content of the row as the transform received it, in canonical JSON. Null when it was not kept."""
     error_details_json: str | None = None
+    """What went wrong, as a JSON object with at least a reason. Null when the transform gave no details."""
     destination: str
+    """Name of the sink that the row was sent to instead, or discard when it was dropped."""
     created_at: datetime
+    """When the record was made."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -950,16 +1230,36 @@ class Checkpoint:
     """A point at which everything before was recorded, so that the run can be resumed from it."""
 
     run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
     checkpoint_id: str
+    """Key of the checkpoint."""
     token_id: str
+    """The token of the source row that was taken last."""
     node_id: str
+    """The node that processed it; the source, where the whole of the row had been processed."""
     sequence_number: int
+    """Counts the checkpoints of the run upwards; the highest is the newest."""
     aggregation_state_json: str | None = None
+    """What the aggregations held in memory at this point, as a JSON object by node. Null when they held nothing,
+    and when what they held is kept beside the records until the run ends.
+    """
     sink_state_json: str | None = None
+    """How much each sink had taken at this point, as a JSON object by node: the number of rows, the last node
+    state that wrote, and the position, for a file its size in bytes and the SHA-256 of its content. Null in
+    records from before epoch 5, which did not state it.
+    """
     created_at: datetime
+    """When the record was made."""
     upstream_topology_hash: str | None = None
+    """SHA-256 of the canonical JSON of the part of the graph that lies before the node. A run is resumed only if
+    it is still the same. Null in records from before epoch 4, which did not state it.
+    """
     checkpoint_node_config_hash: str | None = None
+    """Configuration hash of the node. A run is resumed only if it is still the same. Null in records from before
+    epoch 4, which did not state it.
+    """
     format_version: int | None = None
+    """Version of the form in which the checkpoint was written. Null in records that did not state one."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""

@@ -29,6 +29,7 @@ class Run:
     """One run."""
 
     run_id: str
+    """Key of the run."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""

@@ -37,7 +37,9 @@ class Run:
     """One run."""
 
     run_id: str
+    """Key of the run."""
     text: str
+    """The name of the run."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -75,21 +77,37 @@ class Sample:
     """
 
     run_id: str
+    """The run."""
     name: str
+    """Key of the sample."""
     position: int
+    """Position in the run, from 0."""
     text: str | None = None
+    """Any text at all."""
     digest: str
+    """A digest, as in the pattern \\d | \\D."""
     digit: str | None = None
+    """One digit."""
     document: str
+    """A document, such as {"a": 1}."""
     remark: str | None = None
+    """A remark that stays here."""
     percentage: float | None = None
+    """A share of the whole."""
     weight: float | None = None
+    """Any number."""
     good: bool
+    """Whether it was good."""
     checked: bool | None = None
+    """Whether somebody looked."""
     taken_at: datetime
+    """When it was taken."""
     sent_at: datetime | None = None
+    """When it was sent."""
     level: Level
+    """How much it matters."""
     felt_level: Level | None = None
+    """How much it mattered to the reporter."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""

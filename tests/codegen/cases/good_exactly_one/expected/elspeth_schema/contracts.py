@@ -34,6 +34,7 @@ class Run:
     """One run."""
 
     run_id: str
+    """The run."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -60,11 +61,17 @@ class Step:
     """One step of a run."""
 
     run_id: str
+    """The run."""
     step_id: str
+    """Key of the step."""
     position: int
+    """Position of the step in the run, from 0."""
     status: StepStatus
+    """How far the step has come."""
     input_id: str | None = None
+    """What went in. Null when something came out."""
     output_id: str | None = None
+    """What came out. Null when something went in."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""

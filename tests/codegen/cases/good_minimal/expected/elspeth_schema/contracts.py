@@ -32,7 +32,9 @@ class Run:
     """One run."""
 
     run_id: str
+    """Key of the run."""
     note: str | None = None
+    """A remark of whoever started the run."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""

@@ -36,6 +36,7 @@ class Run:
     """One run."""
 
     run_id: str
+    """The run."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -60,10 +61,15 @@ class StepOpen:
     """A step that has begun and not ended."""
 
     run_id: str
+    """The run."""
     step_id: str
+    """Key of the step."""
     position: int
+    """Position of the step in the run, from 0."""
     status: Literal[StepStatus.OPEN] = StepStatus.OPEN
+    """How far the step has come."""
     input_id: str | None = None
+    """What went in. Null if nothing did."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
@@ -89,11 +95,17 @@ class StepDone:
     """A step that has ended."""
 
     run_id: str
+    """The run."""
     step_id: str
+    """Key of the step."""
     position: int
+    """Position of the step in the run, from 0."""
     status: Literal[StepStatus.DONE] = StepStatus.DONE
+    """How far the step has come."""
     input_id: str | None = None
+    """What went in. Null if nothing did."""
     output_id: str
+    """What came out. Null if nothing did."""
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""

@@ -1,0 +1,96 @@
+"""The JSON-LD 1.1 context of exported records, and the classes of PROV-O that theirs are kinds of.
+
+With the context around them, the lines of an export are RDF as they stand. `record_type` is `@type`, and each type has
+a context of its own, in which its key is `@id` and each reference an IRI. IRIs are relative to `@base`, which whoever
+reads the lines gives: `token/` and the key for a token. LinkML's own generator makes every identifier `@id` wherever it
+occurs.
+"""
+
+from __future__ import annotations
+
+import json
+
+from codegen.json_schema import Json
+from codegen.model import Column, ForeignKey, Kind, Model, Table
+
+__all__ = ["linked_data"]
+
+_RUN = "run_id"
+
+_RDFS = "http://www.w3.org/2000/01/rdf-schema#"
+
+_BY_ITSELF = frozenset({"xsd:string", "xsd:boolean"})
+"""Types that JSON values have in RDF without being told."""
+
+
+def linked_data(model: Model, *, comment: str) -> Json:
+    """Return a document whose `@context` is that of the records, and whose `@graph` says what their classes are."""
+    terms: dict[str, Json] = {
+        "record_type": "@type",
+        **{table.record_type: _type(model, table) for table in model.records},
+        "manifest": {"@id": f"{model.prefix}:Manifest", "@context": {_RUN: _reference(model, _RUN, "run", None)}},
+    }
+    classes: list[Json] = [
+        {
+            "@id": f"{model.prefix}:{table.class_name}",
+            "@type": "rdfs:Class",
+            "rdfs:label": table.record_type,
+            "rdfs:comment": table.description,
+            **({"rdfs:subClassOf": [{"@id": each} for each in table.prov]} if table.prov else {}),
+        }
+        for table in model.records
+    ]
+    said = json.dumps([terms, classes])
+    prefixes: dict[str, Json] = {
+        name: uri for name, uri in sorted({"rdfs": _RDFS, **dict(model.prefixes)}.items()) if f'"{name}:' in said
+    }
+    return {"$comment": comment, "@context": {"@version": 1.1, **prefixes, **terms}, "@graph": classes}
+
+
+def _type(model: Model, table: Table) -> Json:
+    """Return the term of a record type, with the terms of its columns, which hold for its own records only."""
+    own = _own_key(table)
+    context: dict[str, Json] = {"@base": f"{table.record_type}/"} if own else {}
+    for column in table.columns:
+        target = _target(table, column)
+        if column.name == own:
+            context[column.name] = "@id"
+        elif target is not None:
+            place = f"../{target}" if own else target
+            context[column.name] = _reference(model, column.iri or column.name, place, column.inverse)
+        else:
+            context[column.name] = _literal(model, column)
+    return {"@id": f"{model.prefix}:{table.class_name}", "@context": context}
+
+
+def _own_key(table: Table) -> str | None:
+    """Return the column that identifies a record within its run and type, None if it takes several."""
+    own = [name for name in table.primary_key if name != _RUN] or [_RUN]
+    return own[0] if len(own) == 1 else None
+
+
+def _target(table: Table, column: Column) -> str | None:
+    """Return the record type whose key the column holds, None if it holds none."""
+    return next((key.record_type for key in table.foreign_keys if _own_column(key) == column.name), None)
+
+
+def _own_column(key: ForeignKey) -> str | None:
+    own = [name for name in key.columns if name != _RUN] or [_RUN]
+    return own[0] if len(own) == 1 else None
+
+
+def _reference(model: Model, name: str, record_type: str, inverse: str | None) -> Json:
+    """Return the term of a column that refers to a record: by the property, or backwards by the inverse one."""
+    direction: dict[str, Json] = {"@reverse": inverse} if inverse is not None else {"@id": _iri(model, name)}
+    return {**direction, "@type": "@id", "@context": {"@base": f"{record_type}/"}}
+
+
+def _literal(model: Model, column: Column) -> Json:
+    iri = _iri(model, column.iri or column.name)
+    if column.uri in _BY_ITSELF or (column.uri == "xsd:integer" and column.kind is Kind.INTEGER):
+        return iri
+    return {"@id": iri, "@type": column.uri}
+
+
+def _iri(model: Model, name: str) -> str:
+    return name if ":" in name else f"{model.prefix}:{name}"

@@ -1,0 +1,154 @@
+"""Exported lines read as RDF, with the generated context and by a processor that is not ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import redirect_stdout
+from importlib.resources import files
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rdflib import RDF, BNode, Graph, Literal, Namespace, URIRef
+
+from elspeth.cli import main
+from elspeth_schema.records import RECORD_TYPES
+from tests.examples.running import run_example
+
+ROOT = Path(__file__).parents[4]
+PAGE = (ROOT / "docs" / "linked-data.md").read_text(encoding="utf-8")
+PROGRAM = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0]
+
+LANDSCAPE = Namespace("https://w3id.org/elspeth/landscape/")
+PROV = Namespace("http://www.w3.org/ns/prov#")
+BASE = "https://example.org/runs/42/"
+
+Record = dict[str, Any]
+
+# rdflib's parser of JSON-LD uses what rdflib has deprecated.
+pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported run, in which rows were forked and merged."""
+    directory = tmp_path_factory.mktemp("linked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        run_example("fork_coalesce", directory)
+        database = "sqlite:///examples/fork_coalesce/runs/audit.db"
+        assert main(["export", "latest", "-d", database, "-o", "trail.jsonl"]) == 0
+    return directory
+
+
+@pytest.fixture
+def records(directory: Path) -> list[Record]:
+    """The records of the export, without its manifest."""
+    return [json.loads(line) for line in (directory / "trail.jsonl").read_text().splitlines()][:-1]
+
+
+@pytest.fixture
+def read(directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Graph, list[str]]:
+    """What the program of the documentation reads, and what it prints."""
+    monkeypatch.chdir(directory)
+    names: dict[str, Any] = {}
+    with redirect_stdout(StringIO()) as printed:
+        exec(PROGRAM, names)  # noqa: S102 - the documentation's own
+    return names["graph"], printed.getvalue().splitlines()
+
+
+@pytest.fixture
+def graph(read: tuple[Graph, list[str]]) -> Graph:
+    """What it reads."""
+    return read[0]
+
+
+def iri(record_type: str, key: str) -> URIRef:
+    return URIRef(f"{BASE}{record_type}/{key}")
+
+
+def own_key(record: Record) -> str | None:
+    """The key of the record within its run, if it is one column."""
+    own = [name for name in RECORD_TYPES[record["record_type"]].key if name != "run_id"] or ["run_id"]
+    return own[0] if len(own) == 1 else None
+
+
+def test_each_record_is_of_its_class(graph: Graph, records: list[Record]) -> None:
+    named = {
+        (iri(record["record_type"], record[key]), record["record_type"].replace("_", ""))
+        for record in records
+        if (key := own_key(record)) is not None
+    }
+    found = {
+        (subject, str(kind).removeprefix(LANDSCAPE).removesuffix("Record").lower())
+        for subject, kind in graph.subject_objects(RDF.type)
+        if isinstance(subject, URIRef)
+    }
+    assert found == named
+
+
+def test_each_reference_leads_to_a_record(graph: Graph, records: list[Record]) -> None:
+    subjects = set(graph.subjects())
+    references = [
+        (record, reference.columns[-1], reference.record_type)
+        for record in records
+        for reference in RECORD_TYPES[record["record_type"]].references
+        if record[reference.columns[-1]] is not None
+    ]
+    assert {iri(target, record[column]) for record, column, target in references} <= subjects
+    assert {each for each in graph.objects() if str(each).startswith(BASE)} <= subjects
+
+
+def test_each_value_is_there(graph: Graph, records: list[Record]) -> None:
+    context = json.loads(files("elspeth_schema").joinpath("context.jsonld").read_text())["@context"]
+    missing = []
+    for record in records:
+        key = own_key(record)
+        if key is None:
+            continue
+        terms = context[record["record_type"]]["@context"]
+        referring = {each.columns[-1] for each in RECORD_TYPES[record["record_type"]].references}
+        for name in record.keys() - {"record_type", key, *referring}:
+            term = terms[name]
+            prefix, _, local = (term if isinstance(term, str) else term["@id"]).partition(":")
+            values = list(graph.objects(iri(record["record_type"], record[key]), URIRef(context[prefix] + local)))
+            if record[name] is not None and not any(_says(value, record[name]) for value in values):
+                missing.append((record["record_type"], name, record[name], values))
+    assert missing == []
+
+
+def _says(literal: object, value: object) -> bool:
+    """Whether the literal stands for the JSON value; JSON within texts, and times, by what they mean."""
+    assert isinstance(literal, Literal)
+    if isinstance(value, bool) or not isinstance(value, str):
+        return bool(literal.toPython() == value)
+    if literal.datatype == RDF.JSON:
+        return bool(json.loads(str(literal)) == json.loads(value))
+    return str(literal) == value or str(literal) == value.replace("Z", "+00:00").replace(".000000", "")
+
+
+def test_derivations_are_those_of_the_records(graph: Graph, records: list[Record]) -> None:
+    found = set(graph.query("SELECT ?made ?from { ?made prov:qualifiedDerivation/prov:entity ?from }"))
+    parents = [record for record in records if record["record_type"] == "token_parent"]
+    told = {(iri("token", each["token_id"]), iri("token", each["parent_token_id"])) for each in parents}
+    assert parents != []
+    assert {tuple(row) for row in found if isinstance(row, tuple)} == told
+    assert {isinstance(each, BNode) for each in graph.objects(None, PROV.qualifiedDerivation)} == {True}
+
+
+def test_what_the_program_prints(read: tuple[Graph, list[str]], records: list[Record]) -> None:
+    tokens = {record["token_id"]: record for record in records if record["record_type"] == "token"}
+    made = {record["token_id"] for record in records if record["record_type"] == "token_parent"}
+    expected = {f"{iri('token', each)} comes from {iri('row', tokens[each]['row_id'])}" for each in made}
+    assert set(read[1]) == expected
+
+
+def test_the_classes_are_those_of_prov() -> None:
+    graph = Graph().parse(data=files("elspeth_schema").joinpath("context.jsonld").read_text(), format="json-ld")
+    subclass = URIRef("http://www.w3.org/2000/01/rdf-schema#subClassOf")
+    kinds = {str(each).removeprefix(LANDSCAPE): str(kind) for each, kind in graph.subject_objects(subclass)}
+    assert kinds["Token"] == str(PROV.Entity)
+    assert kinds["NodeState"] == str(PROV.Activity)
+    assert kinds["TokenParent"] == str(PROV.Derivation)
