@@ -109,7 +109,7 @@ def test_a_bag_that_is_there_is_found_before_the_first_row(
     assert (code, err) == (2, f"error: s.yaml: 1 problem\n  {problem}\n")
     assert Path("out/rows.csv").stat().st_mtime_ns == before
     # Nothing of that concerns what only looks at the settings.
-    assert said(capsys, tree, "purge") == (0, "")
+    assert said(capsys, tree, "purge", "-x") == (0, "")
 
 
 def test_a_scheduled_pipeline_seals_every_run(capsys: Captured, tree: Tree) -> None:

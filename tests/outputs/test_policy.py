@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -182,3 +184,53 @@ def test_a_text_that_is_no_name_of_a_file_is_no_file_that_is_there(tmp_path: Pat
     database = Protected(path=tmp_path / "audit.db", what="the audit database", extent=Extent.DATABASE)
     for name in ("a\0b", "x" * 300, "\udcff\ud800"):
         assert problem_with(tmp_path / name, policy(Kind.FILE, database)) is None
+
+
+def zipped(name: str) -> bytes:
+    """A zip file with one member."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr(name, b"content")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"SQLite format 3\0" + bytes(100), "a SQLite database"),
+        (b"-----BEGIN PRIVATE KEY-----\nMIGH\n", "a key"),
+        (b"-----BEGIN EC PRIVATE KEY-----\nMIGH\n", "a key"),
+        (b"-----BEGIN PUBLIC KEY-----\nMIGH\n", "a key"),
+        (zipped("bag/bag-info.txt"), "a bag"),
+    ],
+)
+def test_force_does_not_replace_what_is_worth_more_than_an_output(tmp_path: Path, content: bytes, what: str) -> None:
+    (tmp_path / "out").write_bytes(content)
+    assert problem_with(tmp_path / "out", policy()) == OBJECTION
+    expected = f"is {what}, which --force does not replace: move it away"
+    assert problem_with(tmp_path / "out", policy(force=True)) == expected
+
+
+def test_force_replaces_other_archives(tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(zipped("sheet.xml"))
+    assert problem_with(tmp_path / "out", policy(force=True)) is None
+
+
+def test_a_pipe_behind_a_link_of_the_system_is_no_file(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    try:
+        found = problem_with(Path(f"/proc/self/fd/{writing}"), policy(ours=True, force=True))
+    finally:
+        os.close(reading)
+        os.close(writing)
+    assert found == "expected the path of a file, got that of a FIFO"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_may_not_be_written_to_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path / "frozen")  # root may write anywhere
+    (tmp_path / "frozen").mkdir()
+    expected = f"cannot be written: nothing can be put into {tmp_path / 'frozen'}"
+    assert problem_with(tmp_path / "frozen" / "out", policy()) == expected
+    assert problem_with(tmp_path / "frozen" / "new" / "out", policy()) == expected
+    assert problem_with(tmp_path / "out", policy()) is None

@@ -321,3 +321,26 @@ def test_a_directory_that_a_crash_took_away_is_put_back(tmp_path: Path, monkeypa
         write_half_a_directory(path)
     assert tree(tmp_path) == {"export/run.csv": b"old", "export/manifest.json": b"old"}
     assert names(tmp_path) == ["export"]
+
+
+def test_an_output_that_has_the_name_of_a_lock_stays(tmp_path: Path) -> None:
+    with hold(tmp_path / "a", ANY_FILE) as output, output.file() as file:
+        file.write(b"a")
+        write_file(tmp_path / ".a.lock", b"an output")
+    assert tree(tmp_path) == {"a": b"a", ".a.lock": b"an output"}
+
+
+def test_a_fifo_that_has_the_name_of_a_lock_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".a.lock")
+    write_file(tmp_path / "a", b"a")
+    assert names(tmp_path) == [".a.lock", "a"]
+
+
+def test_a_directory_that_is_frozen_is_named_by_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".a.lock"))
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(writing, "make_directory", lambda _: None)
+    with pytest.raises(PermissionError, match=f"Permission denied: '{tmp_path}/a'"):
+        write_file(tmp_path / "a", b"a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,12 +29,17 @@ def sole_writer(path: Path, real: Path) -> Iterator[None]:
     which locks nothing and goes with the next writer.
     """
     lock = real.with_name(f".{real.name}.lock")
-    descriptor = _locked(path, lock)
+    try:
+        descriptor = _locked(path, lock)
+    except OSError as error:
+        error.filename = str(path)  # nobody knows the lock by its name
+        raise
     try:
         yield
     finally:
         try:
-            if os.fstat(descriptor).st_size == 0:  # nobody else's file of that name
+            # Not a file of somebody else that had the name before, or that has it by now.
+            if _is_our_own(descriptor) and is_still(lock, descriptor):
                 lock.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
@@ -57,6 +63,11 @@ def is_still(path: Path, descriptor: int) -> bool:
         return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(descriptor))
     except FileNotFoundError:
         return False
+
+
+def _is_our_own(descriptor: int) -> bool:
+    found = os.fstat(descriptor)
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0
 
 
 def _locked(path: Path, lock: Path) -> int:

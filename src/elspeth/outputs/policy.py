@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,15 @@ __all__ = ["Kind", "OutputPolicy", "OutputRefusedError", "problem_with", "refuse
 
 _BAG_DECLARATION = "bagit.txt"
 """RFC 8493, section 2.1.1: a directory with this file is a bag."""
+
+_WORTH_MORE = {
+    "a SQLite database": re.compile(rb"SQLite format 3\0"),
+    "a key": re.compile(rb"-----BEGIN [A-Z ]*KEY-----"),
+    "a bag": re.compile(rb"PK\x03\x04.{26}bag/", re.DOTALL),
+}
+"""What a file is -> how it begins. A bag in a zip file begins with the header of a member below `bag/`."""
+
+_START = 64
 
 
 class OutputRefusedError(FileExistsError):
@@ -60,16 +70,17 @@ def problem_with(path: Path, policy: OutputPolicy) -> str | None:
         return f"is {protector.what}, which no output may touch: name another path"
     real = real_path(path)
     try:
-        found = real.stat()
+        found = path.stat()
     except (OSError, ValueError):
         return "is a symbolic link that leads nowhere: name a file" if _is_link(path) else _parent_problem(real)
     if policy.kind is Kind.UNIQUE:
         return policy.objection(path)
     if not (stat.S_ISREG if policy.kind is Kind.FILE else stat.S_ISDIR)(found.st_mode):
         return f"expected the path of {policy.kind.value}, got that of {_described(found.st_mode)}"
-    if policy.force or _is_empty(real, found):
+    if _is_empty(real, found):
         return _parent_problem(real)
-    return policy.objection(path) or _parent_problem(real)
+    objection = _irreplaceable(real) if policy.force else policy.objection(path)
+    return objection or _parent_problem(real)
 
 
 def refuse(path: Path, policy: OutputPolicy) -> None:
@@ -81,10 +92,16 @@ def refuse(path: Path, policy: OutputPolicy) -> None:
 
 def _parent_problem(real: Path) -> str | None:
     """Return why nothing can be put beside what the path names."""
+    can_be_made = False
     for parent in real.parents:
         mode = _mode_of(parent)
-        if mode is not None and not stat.S_ISDIR(mode):
+        if mode is None:
+            continue
+        if not stat.S_ISDIR(mode):
             return f"its directory cannot be made: {parent} is {_described(mode)}"
+        if not can_be_made and not os.access(parent, os.W_OK | os.X_OK):
+            return f"cannot be written: nothing can be put into {parent}"
+        can_be_made = True
         if _mode_of(parent / _BAG_DECLARATION) is not None:
             return f"lies in the bag {parent}, to which nothing may be added: name another path"
     return None
@@ -93,6 +110,17 @@ def _parent_problem(real: Path) -> str | None:
 def _is_empty(real: Path, found: os.stat_result) -> bool:
     """Return whether nothing would be lost with a file or directory."""
     return next(real.iterdir(), None) is None if stat.S_ISDIR(found.st_mode) else found.st_size == 0
+
+
+def _irreplaceable(real: Path) -> str | None:
+    """Return what not even force replaces: kinds of files that are worth more than any output."""
+    try:
+        with real.open("rb") as file:
+            start = file.read(_START)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    what = next((what for what, pattern in _WORTH_MORE.items() if pattern.match(start)), None)
+    return None if what is None else f"is {what}, which --force does not replace: move it away"
 
 
 def _is_link(path: Path) -> bool:

@@ -183,7 +183,11 @@ def _renameat2(source: Path, target: Path) -> int:
 def _clear_away(real: Path) -> None:
     """Remove what crashed writers left, or put back what they took away; only who holds the output may do this."""
     left = re.compile(re.escape(f".{real.name}.") + r"[0-9a-f]{16}\.(unfinished|replaced)")
-    for each in list(real.parent.iterdir()):
+    try:
+        entries = list(real.parent.iterdir())
+    except PermissionError:
+        return  # what may not be listed may still be written to
+    for each in entries:
         found = left.fullmatch(each.name)
         if found is None:
             continue

@@ -155,11 +155,15 @@ def test_the_file_of_the_rate_limits_is_one_of_its_own(path: str, problem: str |
         ("in.csv/store", "in.csv/store: its directory cannot be made: {here}/in.csv is a file"),
         ("new/store", None),
         ("runs", None),
+        ("bag", "bag: is a bag, to which nothing may be added: name another directory"),
+        ("bag/store", "bag/store: lies in the bag {here}/bag, to which nothing may be added: name another path"),
     ],
 )
 def test_the_payload_store_is_a_directory(path: str, problem: str | None) -> None:
     Path("runs").mkdir()
     Path("runs/file").touch()
+    Path("bag").mkdir()
+    Path("bag/bagit.txt").touch()
     found = problems(settings(payload_store={"base_path": path}))
     expected = [] if problem is None else [f"payload_store.base_path: {problem.format(here=Path.cwd())}"]
     assert found == expected
@@ -195,6 +199,36 @@ def test_what_is_in_the_way_of_a_sink_is_a_problem(path: str, problem: str | Non
     Path("bag/bagit.txt").touch()
     expected = [] if problem is None else [f"sinks.out.options.path: {problem.format(here=Path.cwd())}"]
     assert problems(settings(path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("sqlite:///notes.txt", "notes.txt: expected a SQLite database, or nothing yet: name another file"),
+        (
+            "sqlite:///bag/rows.db",
+            "bag/rows.db: lies in the bag {here}/bag, to which nothing may be added: name another path",
+        ),
+        ("sqlite:///notes.txt/rows.db", "notes.txt/rows.db: its directory cannot be made: {here}/notes.txt is a file"),
+        ("sqlite:///in.csv", "the file 'in.csv' is also that of datasource: give each its own"),
+        ("sqlite:///settings.yaml", f"settings.yaml: is the settings file, {TOUCH}"),
+        ("sqlite:///empty.db", None),
+    ],
+)
+def test_what_is_in_the_way_of_a_database_is_a_problem(url: str, problem: str | None) -> None:
+    Path("notes.txt").write_text("mine")
+    Path("empty.db").touch()
+    Path("bag").mkdir()
+    Path("bag/bagit.txt").touch()
+    expected = [] if problem is None else [f"sinks.out.options.url: {problem.format(here=Path.cwd())}"]
+    assert problems(database_sink(url)) == expected
+
+
+def test_the_audit_database_is_not_made_in_a_bag() -> None:
+    Path("bag").mkdir()
+    Path("bag/bagit.txt").touch()
+    expected = f"bag/audit.db: lies in the bag {Path.cwd()}/bag, to which nothing may be added: name another path"
+    assert problems(settings(landscape={"url": "sqlite:///bag/audit.db"})) == [f"landscape.url: {expected}"]
 
 
 def test_a_source_that_is_a_database_is_no_output() -> None:
@@ -268,8 +302,8 @@ def test_everything_is_named_at_once() -> None:
         "sinks.out.options.path",
         "landscape.export.path",
         "rate_limit.persistence_path",
-        "sinks.y.options.path",
         "payload_store.base_path",
+        "sinks.y.options.path",
     ]
     assert "sinks.y.options.path: theirs.csv: is not ours: theirs.csv" in found
     assert "sinks.y.options.path" not in " ".join(problems(tree))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 
-from elspeth.contracts.urls import server_of_database
+from elspeth.contracts.urls import server_of_database, sqlite_file
 from elspeth.core.landscape.export.format import unfit_name
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import (
@@ -45,12 +45,13 @@ def path_problems(
             yield Problem(location=each.location, message=message)
     yield from _server_problems(parts)
     yield from _name_problems(parts)
+    yield from _store_problems(parts)
     if objection is None:
         return
     for output in planned_outputs(parts, values, protected=protected, objection=objection, force=force):
         if problem := problem_with(output.path, output.policy):
             yield Problem(location=output.location, message=f"{output.path}: {problem}")
-    yield from _store_problems(parts)
+    yield from _database_problems(parts, named)
 
 
 def _placeholder_problems(parts: Parts) -> Iterator[Problem]:
@@ -114,15 +115,31 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
 
 
 def _store_problems(parts: Parts) -> Iterator[Problem]:
-    """What is in the way of the payload store and of the file of the rate limits."""
+    """What is in the way of the payload store."""
     if parts.payload_store is not None:
         path = Path(parts.payload_store.base_path)
-        if problem := problem_with(path, OutputPolicy(kind=Kind.DIRECTORY, objection=lambda _: None)):
+        if problem := problem_with(path, OutputPolicy(kind=Kind.DIRECTORY, objection=_bag)):
             yield Problem(location=("payload_store", "base_path"), message=f"{path}: {problem}")
-    if parts.rate_limit is not None and parts.rate_limit.persistence_path:
-        path = Path(parts.rate_limit.persistence_path)
-        if problem := problem_with(path, OutputPolicy(kind=Kind.FILE, objection=_no_database)):
-            yield Problem(location=("rate_limit", "persistence_path"), message=f"{path}: {problem}")
+
+
+def _bag(path: Path) -> str | None:
+    return "is a bag, to which nothing may be added: name another directory" if (path / "bagit.txt").exists() else None
+
+
+def _database_problems(parts: Parts, named: Iterable[Named]) -> Iterator[Problem]:
+    """What is in the way of the SQLite files of sinks, of rate limits, and of the audit trail."""
+    places: list[tuple[Location, Path, Callable[[Path], str | None]]] = [
+        (each.location, each.path, _no_database) for each in named if each.is_database and each.owner != "datasource"
+    ]
+    if parts.landscape is not None and parts.landscape.enabled and (audit := sqlite_file(parts.landscape.url)):
+        places.append((("landscape", "url"), audit, _anything))  # a run says what is wrong with the database itself
+    for location, path, objection in places:
+        if problem := problem_with(path, OutputPolicy(kind=Kind.FILE, objection=objection)):
+            yield Problem(location=location, message=f"{path}: {problem}")
+
+
+def _anything(_path: Path) -> str | None:
+    return None
 
 
 def _no_database(path: Path) -> str | None:

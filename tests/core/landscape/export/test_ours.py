@@ -59,8 +59,6 @@ RUN = {"record_type": "run", "run_id": "run-1"}
         json.dumps(RUN | {"record_type": "row"}).encode(),
         json.dumps({"record_type": "run"}).encode(),
         json.dumps([RUN]).encode(),
-        b"SQLite format 3\0",
-        b"-----BEGIN PRIVATE KEY-----\n",
     ],
 )
 @pytest.mark.parametrize("form", FILES)
