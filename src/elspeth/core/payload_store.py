@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -55,11 +57,12 @@ class FilesystemPayloadStore:
         content_hash = hashlib.sha256(content).hexdigest()
         path = self._path(content_hash)
         self._make(path.parent)
-        if path.exists():
-            self.retrieve(content_hash)
-            os.utime(path)  # its age is counted from its last use
-        else:
-            _write(path, content)
+        with _locked(path.parent, fcntl.LOCK_SH):  # so that nobody deletes it when it is found
+            if path.exists():
+                self.retrieve(content_hash)
+                os.utime(path)  # its age is counted from its last use
+            else:
+                _write(path, content)
         # Also for a file that was there: whoever renamed it may have died before this.
         sync_directory(path.parent)
         return content_hash
@@ -89,6 +92,18 @@ class FilesystemPayloadStore:
             return False
         return True
 
+    def delete_unless_used(self, content_hash: str, since: datetime) -> bool:
+        """Stop keeping the content, unless it was stored since a moment; return whether it was deleted."""
+        path = self._path(content_hash)
+        try:
+            with _locked(path.parent, fcntl.LOCK_EX):
+                if path.stat().st_mtime >= since.timestamp():
+                    return False
+                path.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
     def last_used_before(self, moment: datetime) -> Iterator[tuple[str, int]]:
         """Hash and size in bytes of each payload that was last stored before a moment."""
         for path in sorted(self._base.glob("??/*")):
@@ -105,6 +120,18 @@ class FilesystemPayloadStore:
         if directory not in self._made:
             make_directory(directory)
             self._made.add(directory)
+
+
+@contextmanager
+def _locked(directory: Path, kind: int) -> Iterator[None]:
+    """Have a directory locked while the block lasts: shared by those who store, alone for who deletes."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # some network file systems have no such locks: then only the time tells
+            fcntl.flock(descriptor, kind)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -82,3 +84,35 @@ def test_a_run_that_has_not_ended_keeps_its_payloads(db: LandscapeDB, payloads: 
         later = datetime.now(UTC) + timedelta(days=91)
         purge(db, payloads, plan_purge(db, payloads, days=90, now=later))
         assert kept(payloads) == [b"its own"]
+
+
+def test_a_payload_that_is_used_while_others_are_purged_is_kept(
+    db: LandscapeDB, payloads: FilesystemPayloadStore
+) -> None:
+    with db:
+        plan = plan_purge(db, payloads, days=90, now=datetime.now(UTC))
+        assert payloads.store(b"old") in plan.payloads  # a run began meanwhile
+        purge(db, payloads, plan)
+    assert kept(payloads) == sorted(CONTENTS)
+
+
+def test_a_payload_is_not_deleted_between_being_found_and_being_used(
+    payloads: FilesystemPayloadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that finds the content there counts on it: who would delete it waits, and then finds it used."""
+    old = hashlib.sha256(b"old").hexdigest()
+    retrieve, deleted = FilesystemPayloadStore.retrieve, []
+    purging = threading.Thread(
+        target=lambda: deleted.append(payloads.delete_unless_used(old, datetime.now(UTC) - timedelta(days=1)))
+    )
+
+    def found(store: FilesystemPayloadStore, content_hash: str) -> bytes:
+        purging.start()
+        purging.join(0.2)
+        return retrieve(store, content_hash)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FilesystemPayloadStore, "retrieve", found)
+        payloads.store(b"old")
+    purging.join()
+    assert (deleted, payloads.exists(old)) == ([False], True)

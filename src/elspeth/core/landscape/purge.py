@@ -41,9 +41,11 @@ def plan_purge(db: LandscapeDB, payloads: FilesystemPayloadStore, *, days: int, 
 def purge(db: LandscapeDB, payloads: FilesystemPayloadStore, plan: PurgePlan) -> None:
     """Carry out a plan. The records keep the hashes, so that content kept elsewhere can still be proved.
 
+    What a run has used since the plan was made is kept.
+
     A crash leaves runs that are said to be less reproducible than they are, never more.
     """
     for run_id in plan.runs:
         update_grade_after_purge(db, run_id)
     for content_hash in plan.payloads:
-        payloads.delete(content_hash)
+        payloads.delete_unless_used(content_hash, plan.cutoff)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -100,6 +102,21 @@ def test_the_backup_holds_what_the_database_held(old_database_of: OldDatabaseMak
     assert report.backup == tmp_path / "saved.db"
     assert rows_of(tmp_path / "saved.db") == rows_of(database.source)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["audit.db", "saved.db"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o664])
+def test_the_backup_has_the_permissions_of_the_database_from_the_start(
+    old_database_of: OldDatabaseMaker, tmp_path: Path, mode: int
+) -> None:
+    database = old_database_of("epoch4-rich", "sqlite")
+    database.path.chmod(mode)
+    before = os.umask(0o022)
+    try:
+        migrate(database.url, backup=tmp_path / "saved.db")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "saved.db").stat().st_mode) == mode
+    assert stat.S_IMODE(database.path.stat().st_mode) == mode
 
 
 def test_the_backup_goes_beside_the_database_named_after_epoch_and_time(old_database_of: OldDatabaseMaker) -> None:

@@ -15,6 +15,7 @@ from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.migration.digest import Content, TableMap, contents_before
 from elspeth.core.landscape.migration.progress import Meter
 from elspeth.outputs.directories import sync_directory
+from elspeth.outputs.writing import create_file
 
 __all__ = ["back_up", "backup_path", "copy_database", "verify_backup"]
 
@@ -35,6 +36,7 @@ def back_up(database: Path, target: Path) -> None:
     partial = target.with_name(f"{target.name}.partial")
     try:
         partial.unlink(missing_ok=True)
+        create_file(partial, like=database).close()  # with its permissions before it holds anything
         copy_database(database, partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())
@@ -46,7 +48,7 @@ def back_up(database: Path, target: Path) -> None:
 
 
 def copy_database(database: Path, target: Path) -> None:
-    """Write what the database holds into a new file, without unused pages. sqlite3.Error if that fails."""
+    """Write what the database holds into a new or empty file, without unused pages. sqlite3.Error if that fails."""
     source = f"{database.absolute().as_uri()}?mode={reading_mode(database)}"
     with closing(sqlite3.connect(source, uri=True)) as connection:
         connection.execute("VACUUM INTO ?", (str(target),))
