@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.contracts.display import fields_are, kind_of
+from elspeth.contracts.display import kind_of
 from elspeth.contracts.failures import RecordableError, driver_message, recordable_message
 from elspeth.contracts.plugins import CallError, PluginError, RowRejectedError
 
@@ -133,7 +133,3 @@ KINDS = re.compile(
 @given(ANY)
 def test_the_kind_of_a_value_is_told_in_fixed_words_and_counts(value: object) -> None:
     assert KINDS.fullmatch(kind_of(value))
-
-
-def test_fields_are_counted() -> None:
-    assert (fields_are(1), fields_are(2_000)) == ("1 field is", "2,000 fields are")

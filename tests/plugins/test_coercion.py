@@ -104,7 +104,8 @@ def test_all_reasons_are_named_together() -> None:
     with pytest.raises(SchemaViolationError) as caught:
         validator("strict", "a: int", "b: str", "c: str?").validate({"a": "x", "d": "1"})
     assert str(caught.value) == (
-        "field 'b' is missing; 1 field is not in the schema; field 'a': expected an integer, got text of 1 character"
+        "field 'b' is missing; fields that are not in the schema: 1; "
+        "field 'a': expected an integer, got text of 1 character"
     )
 
 

@@ -184,7 +184,7 @@ def test_an_answer_becomes_fields(text: str, options: dict[str, object], expecte
             '{"sentiment": 1, "mood": "glad"}',
             (
                 "the model's text does not satisfy response_schema: field 'score' is missing; "
-                "1 field is not in the schema; field 'sentiment': expected text, got an integer"
+                "fields that are not in the schema: 1; field 'sentiment': expected text, got an integer"
             ),
         ),
     ],

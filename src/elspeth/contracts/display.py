@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-__all__ = ["fields_are", "kind_of", "shown"]
+__all__ = ["kind_of", "shown"]
 
 MAX_SHOWN = 60  # characters; what is longer tells the reader no more
 
@@ -37,11 +37,6 @@ def kind_of(value: object) -> str:
             return f"a list of {_counted(len(value), 'item')}"
         case _:
             return f"a value of type {type(value).__name__}"
-
-
-def fields_are(count: int) -> str:
-    """Return the beginning of a sentence about fields whose names are the row's own, and are not repeated."""
-    return "1 field is" if count == 1 else f"{count:,} fields are"
 
 
 def _counted(number: int, noun: str) -> str:

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from elspeth.contracts.display import fields_are, kind_of
+from elspeth.contracts.display import kind_of
 from elspeth.contracts.failures import RecordableError
 from elspeth.contracts.plugins import Row
 from elspeth.contracts.schema import MAX_INTEGER, FieldType, SchemaConfig
@@ -50,7 +50,7 @@ class RowValidator:
         problems = [f"field {name!r} is missing" for name in self.missing(row)]
         if unexpected := len(self.unexpected(row)):
             # Their names are the row's own, and may be what it must not tell.
-            problems.append(f"{fields_are(unexpected)} not in the schema")
+            problems.append(f"fields that are not in the schema: {unexpected:,}")
         coerced = dict(row)
         for field in self._fields:
             if field.name not in row or field.field_type == "any":

@@ -72,7 +72,7 @@ def test_a_json_file_without_rows_is_an_empty_array(tmp_path: Path) -> None:
             CsvSink,
             {"a": "2", "b": "3"},
             None,
-            "1 field is not among the columns of the file, which are those of its first row",
+            "fields that are not among the columns of the file, which are those of its first row: 1",
         ),
         (CsvSink, {"a": {1}}, None, "Object of type set is not JSON serializable"),
         (CsvSink, {"a": float("nan")}, None, "a number is not finite, which JSON does not have"),

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from sqlalchemy import Connection, Inspector, MetaData, Table, false, insert, inspect, null, select
 from sqlalchemy.engine.interfaces import ReflectedColumn
 
-from elspeth.contracts.display import fields_are
 from elspeth.contracts.plugins import PluginError, Row, RowRejectedError
 from elspeth.contracts.schema import SchemaConfig
 
@@ -77,7 +76,7 @@ class TargetColumns:
         else:
             unknown = len(row.keys() - self._columns.keys())
             if unknown:
-                raise RowRejectedError(f"{fields_are(unknown)} not among the columns of the table {self._table}")
+                raise RowRejectedError(f"fields that are not among the columns of the table {self._table}: {unknown:,}")
             absent = next((name for name in self._required if row.get(name) is None), None)
             if absent is not None:
                 raise RowRejectedError(f"the column {absent!r} of the table must have a value")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import cast
 
-from elspeth.contracts.display import fields_are
 from elspeth.contracts.plugins import JsonObject, Row, RowRejectedError
 from elspeth.plugins.sinks.file import FileSink, FileSinkOptions, json_text
 
@@ -67,8 +66,8 @@ class CsvSink(FileSink):
         """The row with what has no column in one that the file has for it; RowRejectedError if it has none."""
         unknown = {name: value for name, value in row.items() if name not in self._known}
         if not self._takes_any_field:
-            problem = f"{fields_are(len(unknown))} not among the columns of the file, which are those of its first row"
-            raise RowRejectedError(problem)
+            problem = "fields that are not among the columns of the file, which are those of its first row"
+            raise RowRejectedError(f"{problem}: {len(unknown):,}")
         kept = {name: value for name, value in row.items() if name in self._known}
         return {**kept, EXTRA: unknown | ({EXTRA: row[EXTRA]} if EXTRA in row else {})}
 
