@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pkgutil
+import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -158,3 +159,10 @@ def test_every_dependency_is_locked() -> None:
 def test_ci_runs_the_command_of_the_readme() -> None:
     assert README_TESTS in (ROOT / "README.md").read_text()
     assert README_TESTS in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_readme_names_the_short_selection() -> None:
+    selection = re.search(r"nox -s tests -- -m (\w+)", (ROOT / "README.md").read_text())
+    assert selection is not None
+    markers = [marker.partition(":")[0] for marker in PYPROJECT["tool"]["pytest"]["markers"]]
+    assert selection[1] in markers
