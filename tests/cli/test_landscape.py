@@ -15,6 +15,7 @@ from elspeth.cli import main
 from elspeth.cli.migration_display import migration_display
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.engines import shown
+from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 from tests.fixtures.epochs import lacking
 from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabaseMaker, rows_of
@@ -303,7 +304,23 @@ def test_runs_as_json(capsys: Captured) -> None:
         "started_at": json.loads(output)[2]["started_at"],
         "rows": 10,
         "export_status": None,
+        "at_work": None,
     }
+
+
+def test_a_run_whose_process_is_gone_is_not_at_work(database_url: str, capsys: Captured) -> None:
+    with LandscapeDB(database_url) as database:
+        recorder = LandscapeRecorder(database)
+        for run_id, status in (("ended", "completed"), ("gone", None), ("here", None)):
+            recorder.begin_run({}, "v1", run_id=run_id)
+            if status is not None:
+                recorder.complete_run(run_id, status)
+        with recorder.claimed("here"):
+            code, output, errors = result(capsys, "runs", "-d", database_url)
+            told = json.loads(result(capsys, "runs", "-d", database_url, "--json")[1])
+    assert (code, len(output.splitlines())) == (0, 4)
+    assert errors == "run gone is called running, but no process works on it: resume it\n"
+    assert {run["run_id"]: run["at_work"] for run in told} == {"ended": None, "gone": False, "here": True}
 
 
 def test_runs_of_an_empty_database(capsys: Captured) -> None:

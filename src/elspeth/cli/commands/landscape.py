@@ -157,7 +157,12 @@ def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
     columns = ("run_id", "status", "started_at", "rows", "export_status")
     table = [(run.run_id, run.status, timestamp_text(run.started_at), run.rows, run.export_status) for run in found]
     if json:
-        typer.echo(jsonlib.dumps([dict(zip(columns, row, strict=True)) for row in table], indent=2))
+        records = [dict(zip(columns, row, strict=True)) for row in table]
+        told = [{**record, "at_work": run.at_work} for record, run in zip(records, found, strict=True)]
+        typer.echo(jsonlib.dumps(told, indent=2))
     else:
         texts = [[*map(str, row[:3]), f"{row[3]:,}", row[4] or "none"] for row in table]
         typer.echo(aligned([("run", "status", "started", "rows", "export"), *texts]))
+    for run in found:
+        if run.at_work is False:
+            typer.echo(f"run {run.run_id} is called running, but no process works on it: resume it", err=True)
