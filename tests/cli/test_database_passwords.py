@@ -168,6 +168,7 @@ def test_a_url_that_cannot_be_used_is_shown_without_its_password(
         codes, text = told(capsys, COMMANDS[0], COMMANDS[3])
         assert codes[1] in {1, 2}, text
         said += text
+        assert MARK not in told(capsys, [*COMMANDS[3], "--traceback"])[1]
     commands = [command for command in WITH_DATABASE if "--json" not in command and command[-1] != "bag"]
     codes, text = told(capsys, *([*command, "-d", bad] for command in commands))
     assert 0 not in codes

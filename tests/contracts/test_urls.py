@@ -46,6 +46,7 @@ EXPECTED_URL = "expected a SQLAlchemy URL such as sqlite:///PATH or postgresql+p
         (f"{URL}u@/db?host=h1:5432&host=h2&password=secret", f"{URL}u@/db?host=h1:5432&host=h2&password=***"),
         (f"{URL}h/db?sslmode=require&sslpassword=secret&", f"{URL}h/db?sslmode=require&sslpassword=***&"),
         (f"{URL}h/db?password=", f"{URL}h/db?password="),
+        ("mssql+pyodbc://u@h/db?Encrypt=yes&PWD=secret", "mssql+pyodbc://u@h/db?Encrypt=yes&PWD=***"),
         (f"{URL}u:p@s?e=cret@h/db", f"{URL}u:***@h/db"),
         (f"{URL}u:secret", f"{URL}u:***"),
         ("postgresql:/u:secret@h/db", "postgresql:***"),
@@ -161,7 +162,7 @@ def test_sqlalchemy_finds_no_other_secrets(scheme: str, rest: str) -> None:
         (name, each)
         for name, value in url.query.items()
         for each in ([value] if isinstance(value, str) else value)
-        if name not in HARMLESS_PARAMETERS
+        if name.lower() not in HARMLESS_PARAMETERS
     ]
     assert sorted(secrets_of_database_url(text)) == sorted(
         secret for secret in [url.password or "", *(value for _, value in pairs)] if secret

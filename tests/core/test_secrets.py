@@ -37,6 +37,7 @@ SETTINGS: dict[str, object] = {
         ("signing_key", True),
         ("client_secret", True),
         ("sslpassword", True),
+        ("Authorization", True),
         ("ssh_passphrase", True),
         ("path", False),
         ("tokens", False),

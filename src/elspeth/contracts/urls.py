@@ -34,9 +34,10 @@ HARMLESS_PARAMETERS = frozenset(
         *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
         *("mode", "uri", "cache", "immutable", "nolock", "vfs", "timeout", "check_same_thread"),
         *("isolation_level", "cached_statements", "charset", "driver"),
+        *("encrypt", "trustservercertificate", "warehouse", "role", "schema"),
     }
 )
-"""Parameters of libpq and SQLite that are shown. A value of any other, which drivers have, too, counts as secret."""
+"""Parameters, in lower case, that are shown. A value of any other, of which drivers have many, counts as secret."""
 
 _EXAMPLES = "sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 _SCHEME = re.compile(r"[A-Za-z0-9_+.-]+://")
@@ -182,7 +183,7 @@ def _parameter(piece: str) -> tuple[str, str]:
     name, equals, value = piece.partition("=")
     if not equals:
         return "", piece  # perhaps the rest of a password with a question mark
-    return (piece, "") if unquote_plus(name) in HARMLESS_PARAMETERS else (f"{name}=", unquote_plus(value))
+    return (piece, "") if unquote_plus(name).lower() in HARMLESS_PARAMETERS else (f"{name}=", unquote_plus(value))
 
 
 def _masked(secret: str, mask: Callable[[str], str]) -> str:

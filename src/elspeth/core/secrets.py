@@ -31,7 +31,7 @@ __all__ = [
 _FINGERPRINT = "hmac-sha256:"
 """What a fingerprint begins with where it stands for a secret."""
 
-_NAMES = frozenset({"api_key", "token", "password", "secret", "credential"})
+_NAMES = frozenset({"api_key", "authorization", "credential", "password", "secret", "token"})
 _ENDINGS = ("_secret", "_key", "_token", "_credential", "apikey", "passphrase", "passwd", "password")
 
 _WEB = "(?:https?|wss?|s3|gs|file)"
