@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from contextlib import chdir
 from pathlib import Path
@@ -16,6 +17,7 @@ from elspeth.engine.result import RunResult
 from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
 from tests.engine.graphs import run_graph, written
 from tests.engine.pipelines import Records, Settings, groups_of
+from tests.engine.planted import VALUES, found_in
 from tests.fixtures.effort import law
 
 
@@ -131,3 +133,18 @@ def calls_of(records: Records) -> Counter[tuple[object, ...]]:
     """What was asked and answered."""
     facts = ("call_index", "status", "request_hash", "request_ref", "response_hash", "response_ref", "error_json")
     return Counter(tuple(each[fact] for fact in facts) for each in records.get("call", []))
+
+
+@law(40)
+@given(data=st.data(), rows=ROWS)
+def test_no_value_of_a_row_is_in_the_trail_whatever_the_graph(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[Row]
+) -> None:
+    directory = tmp_path_factory.mktemp("run")
+    chosen = data.draw(graphs(directory, rows))
+    replaced = st.dictionaries(st.sampled_from(["id", "v", "items", "more"]), st.sampled_from(list(VALUES.values())))
+    planted = [row | data.draw(replaced) for row in rows]
+    (directory / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in planted))
+    chosen["datasource"] = {"plugin": "jsonl", "options": {"path": str(directory / "in.jsonl")}}
+    _, records = run_drawn(directory, chosen)
+    assert found_in({"trail": json.dumps(records, ensure_ascii=False).encode()}) == []

@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 from elspeth.contracts.plugins import PluginError, Row, RowRejectedError
 from elspeth.plugins.base import Sink
 from elspeth.plugins.manager import PluginManager
+from tests.fixtures.effort import examples_of
 
 PLUGINS = PluginManager.installed()
 
@@ -198,7 +199,8 @@ VALUES = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@pytest.mark.law
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples_of(100))
 @given(rows=st.lists(st.dictionaries(NAMES, VALUES, max_size=4), max_size=4))
 def test_what_a_new_table_takes_can_be_published(target: Target, rows: list[Row]) -> None:
     target.execute("DROP TABLE IF EXISTS target", "DROP TABLE IF EXISTS elspeth_publications")
