@@ -27,8 +27,8 @@ class Examined:
 
     @property
     def message(self) -> str:
-        """The state in words, and what to do."""
-        return message_of(self.state, self.url)
+        """The state in words, and what to do; what an older one lacks stands elsewhere."""
+        return message_of(self.state, self.url, listed=False)
 
     def as_text(self) -> str:
         """All of it for people."""

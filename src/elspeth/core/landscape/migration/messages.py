@@ -34,12 +34,15 @@ def refuse_unless_current(state: State, url: str) -> None:
         raise _ERRORS[state.kind](message_of(state, url))
 
 
-def message_of(state: State, url: str) -> str:
-    """One paragraph on the database at the URL, whose password is hidden."""
-    return f"audit database {url} {_verdict(state, shlex.quote(url))}"
+def message_of(state: State, url: str, *, listed: bool = True) -> str:
+    """Describe the database at the URL, whose password is hidden.
+
+    What an older one lacks is left out unless it is to be `listed`.
+    """
+    return f"audit database {url} {_verdict(state, shlex.quote(url), listed=listed)}"
 
 
-def _verdict(state: State, url: str) -> str:
+def _verdict(state: State, url: str, *, listed: bool) -> str:
     differences = _list(state.differences, "; ")
     match state.kind:
         case Condition.EMPTY:
@@ -48,7 +51,8 @@ def _verdict(state: State, url: str) -> str:
             return f"is of epoch {EPOCH}, as this version expects."
         case Condition.OLDER:
             return (
-                f"is of epoch {state.epoch}, this version records in epoch {EPOCH}: {differences}. "
+                f"is of epoch {state.epoch}, this version records in epoch {EPOCH}"
+                f"{f': {differences}' if listed else ''}. "
                 "Nothing was changed. Reading it is safe as it is (elspeth export, explain, landscape runs). "
                 f"To record into it, run: elspeth landscape migrate -d {url}"
             )
