@@ -66,6 +66,15 @@ def cut_short() -> None:
     Path("x.db").write_bytes((LEGACY / "epoch4-rich.db").read_bytes()[:5000])
 
 
+def names_damaged() -> None:
+    """Damage a name in the schema so that SQLite's message about it is no text."""
+    LandscapeDB("sqlite:///x.db").close()
+    with closing(sqlite3.connect("x.db")) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET name = CAST(x'c0c1' AS TEXT), sql = 'x' WHERE name = 'tokens'")
+        connection.commit()
+
+
 NOT_READABLE = {
     later_epoch: f"is of epoch {EPOCH + 1}, this version knows epochs up to {EPOCH}. Nothing was changed."
     " Use the version of elspeth that wrote it, or a later one.",
@@ -79,6 +88,7 @@ NOT_READABLE = {
     " undo them. To list all of them, run: elspeth landscape status -d sqlite:///x.db",
     text_file: "cannot be opened: file is not a database",
     cut_short: "cannot be opened: database disk image is malformed",
+    names_damaged: "cannot be opened: database disk image is malformed",
 }
 
 SETTINGS = """\

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, ExceptionContext
+from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 
 from elspeth.contracts.databases import driver_problem, parse_database_url, shown_database
@@ -145,6 +145,7 @@ def _looking_engine(url: URL) -> Engine:
     reading = url.set(database=path.as_uri(), query={"mode": reading_mode(path), "uri": "true"})
     engine = create_engine(reading, poolclass=NullPool, connect_args={"timeout": _LOOKING_TIMEOUT_S})
     event.listen(engine, "connect", prepared(_refuse_writes))
+    event.listen(engine, "handle_error", _name_damage)
     return engine
 
 
@@ -174,8 +175,16 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
     else:
         engine = create_engine(url)
     event.listen(engine, "connect", prepared(_set_sqlite_pragmas))
+    event.listen(engine, "handle_error", _name_damage)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _name_damage(context: ExceptionContext) -> None:
+    """Raise SQLite's error about a damaged file where Python cannot decode its words, as they quote what is damaged."""
+    if isinstance(context.original_exception, UnicodeDecodeError):
+        damage = sqlite3.DatabaseError("database disk image is malformed")
+        raise DatabaseError(context.statement, None, damage) from context.original_exception
 
 
 def _refuse_directory(path: Path) -> None:
