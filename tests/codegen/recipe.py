@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from codegen.__main__ import main
+from tests.codegen.trees import hunks
 
 __all__ = ["ADD_COLUMN", "ADD_TABLE", "GUIDE", "apply", "blocks", "generate", "of_epoch"]
 
@@ -65,9 +66,5 @@ def generate(project: Path) -> None:
 def _hunks(diff: str) -> Iterator[tuple[str, str, str]]:
     """Yield path, old text and new text of each hunk."""
     for part in re.split(r"^--- .*\n\+\+\+ b/", diff, flags=re.MULTILINE)[1:]:
-        path, *bodies = re.split(r"\n@@\n", part)
-        for body in bodies:
-            lines = body.rstrip("\n").split("\n")
-            old = "\n".join(line[1:] for line in lines if line[:1] != "+")
-            new = "\n".join(line[1:] for line in lines if line[:1] != "-")
-            yield path, old, new
+        path, _, body = part.partition("\n@@\n")
+        yield from ((path, old, new) for old, new in hunks(body))

@@ -1,6 +1,7 @@
-"""Directories as values, and copies of schemas."""
+"""Directories as values, copies of schemas, and changes of them."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from codegen.history import EPOCHS
@@ -28,3 +29,19 @@ def copy_case(case: Path, directory: Path) -> Path:
     if (case / "epochs").exists():
         shutil.copytree(case / "epochs", directory / "generated" / EPOCHS)
     return shutil.copytree(case / "schema", directory / "schema") / "landscape.yaml"
+
+
+def hunks(diff: str) -> Iterator[tuple[str, str]]:
+    """Yield the old and the new text of each group of lines that go (-), come (+) or stay; `@@` stands between them."""
+    for group in diff.rstrip("\n").split("\n@@\n") if diff else ():
+        lines = group.split("\n")
+        old, new = ("\n".join(line[1:] for line in lines if line[:1] != mark) for mark in "+-")
+        yield old, new
+
+
+def apply_diff(diff: str, text: str) -> str:
+    """Apply a diff, of which each group finds its place by its old text, which must be there once."""
+    for old, new in hunks(diff):
+        assert f"\n{text}".count(f"\n{old}\n") == 1, f"does not hold once: {old}"
+        text = f"\n{text}".replace(f"\n{old}\n", f"\n{new}\n" if new else "\n").removeprefix("\n")
+    return text
