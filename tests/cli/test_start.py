@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 HEAVY = {
@@ -58,3 +59,9 @@ def test_only_the_plugins_that_settings_name_are_imported(tmp_path: Path) -> Non
     database = {"elspeth.plugins.sinks.database", "sqlalchemy"}
     assert validating(tmp_path, "{plugin: csv, options: {path: out.csv}}").isdisjoint(database)
     assert validating(tmp_path, "{plugin: database, options: {url: 'sqlite:///out.db', table: t}}") >= database
+
+
+def test_the_package_can_be_run_as_a_module() -> None:
+    command = [sys.executable, "-m", "elspeth", "--version"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"elspeth {version('elspeth')}\n", "")
