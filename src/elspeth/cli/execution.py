@@ -45,8 +45,8 @@ def execute_pipeline(
     *,
     force: bool,
     json: bool,
-) -> ExitCode:
-    """Do the work and print its summary. `settings` is the file, for messages."""
+) -> int:
+    """Do the work, print its summary, and return the exit code. `settings` is the file, for messages."""
     failure: ExportFailedError | None = None
     with _audit_database(pipeline.settings.landscape) as db:
         with stop_requested() as request:
@@ -61,13 +61,12 @@ def execute_pipeline(
                 raise typer.Exit(request.exit_code) from error
         url = db.url if pipeline.settings.landscape.enabled else "none (landscape.enabled: false)"
     typer.echo(jsonlib.dumps(summary_as_data(result, url), indent=2) if json else summary_as_text(result, url))
-    if failure is not None:
-        report(failure)
-        if request():
-            raise typer.Exit(request.exit_code) from failure
     for problem in result.problems:
         typer.echo(f"error: {problem}", err=True)
-    return ExitCode.FAILED if failure is not None or result.problems else ExitCode.DONE
+    if failure is None:
+        return ExitCode.FAILED if result.problems else ExitCode.DONE
+    report(failure)
+    return request.exit_code if request() else ExitCode.FAILED
 
 
 @contextmanager
