@@ -146,7 +146,7 @@ def test_a_value_that_no_json_holds_is_refused(parquet: Path) -> None:
         parquet / "secret_resolution.parquet",
         lambda table: table.set_column(2, table.schema.field("timestamp"), pa.array([float("nan")])),
     )
-    problem = "expected values that canonical JSON can hold: nan is not a JSON number"
+    problem = "expected values that canonical JSON can hold: a number is not finite, which JSON does not have"
     assert refusal(parquet) == f", secret_resolution.parquet, row 1: {problem}"
 
 
