@@ -145,6 +145,8 @@ def test_no_value_of_a_row_is_in_the_trail_whatever_the_graph(
     replaced = st.dictionaries(st.sampled_from(["id", "v", "items", "more"]), st.sampled_from(list(VALUES.values())))
     planted = [row | data.draw(replaced) for row in rows]
     (directory / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in planted))
+    schema = {"mode": "free", "fields": ["more: bool?"]}
+    chosen["row_plugins"].insert(0, {"plugin": "passthrough", "options": {"schema": schema, "on_error": "bad"}})
     chosen["datasource"] = {"plugin": "jsonl", "options": {"path": str(directory / "in.jsonl")}}
     _, records = run_drawn(directory, chosen)
     assert found_in({"trail": json.dumps(records, ensure_ascii=False).encode()}) == []
