@@ -100,3 +100,13 @@ def test_an_input_that_is_there_is_no_reason_to_warn(capsys: Captured) -> None:
     assert capsys.readouterr().err == "settings.yaml: valid\n"
     assert main(["validate", "-s", given("null", path="x")]) == 2  # it has no path
     assert main(["run", "-s", given(), "-x"]) == 0
+
+
+def test_a_language_model_needs_its_extra(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    Path(given()).write_text(
+        Path("settings.yaml").read_text()
+        + "row_plugins: [{plugin: llm, options: {base_url: 'http://h/v1', model: m, prompt: 'x'}}]\n"
+    )
+    (problem,) = refused(capsys, "settings.yaml")
+    assert problem.startswith("row_plugins[0].options.prompt: plugin 'llm' needs httpx and jinja2: ")
