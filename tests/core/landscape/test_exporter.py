@@ -17,6 +17,7 @@ from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES
 from tests.fixtures.corruption import plant
+from tests.fixtures.every_type import record_missing_types
 from tests.fixtures.records import record_everything, record_graph, record_row
 
 KEY = b"a key of the tests"
@@ -56,6 +57,7 @@ def test_every_record_type_is_exported_in_schema_order_and_by_key(
     landscape: LandscapeDB, recorder: LandscapeRecorder
 ) -> None:
     record_everything(recorder, rows=3)
+    record_missing_types(landscape, "run")
     exported = list(LandscapeExporter(landscape).export_run("run"))
     types = [record["record_type"] for record in exported]
     assert list(dict.fromkeys(types)) == list(RECORD_TYPES)
@@ -230,6 +232,7 @@ def statements(landscape: LandscapeDB, run_id: str) -> list[str]:
 @pytest.mark.smoke
 def test_signatures_and_manifest_can_be_recomputed(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
     record_everything(recorder, rows=2)
+    record_missing_types(landscape, "run")
     *records, manifest = LandscapeExporter(landscape, KEY).export_run("run", sign=True)
     for record in [*records, manifest]:
         unsigned = {name: value for name, value in record.items() if name != "signature"}

@@ -23,6 +23,7 @@ from elspeth_schema.contracts import ExportStatus, NodeType, OperationStatus, Op
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import seal_leaves_table, seals_table
 from tests.core.landscape.test_seal import drop_guards
+from tests.fixtures.every_type import with_every_type
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.records import DYNAMIC
 from tests.fixtures.rich_run import recorded, rich_run
@@ -304,7 +305,7 @@ ODD = ["'x'", "x'ff'", "CAST(x'ff' AS TEXT)"]
 def sealed_run() -> Iterator[LandscapeDB]:
     """A run with records of every type, sealed, in a database without constraints that would refuse an intruder."""
     with in_memory() as database:
-        recorded(database, rich_run(status=RunStatus.FAILED))
+        recorded(database, with_every_type(rich_run(status=RunStatus.FAILED)))
         with database.writing() as connection:
             seal_run(connection, "run-1")
             drop_guards(connection)

@@ -12,12 +12,13 @@ from elspeth.core.landscape.exporter import LandscapeExporter
 from elspeth.core.landscape.store import RecordStore
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.records import RECORD_TYPES
+from tests.fixtures.every_type import with_every_type
 from tests.fixtures.rich_run import recorded, rich_run
 
 
 @pytest.mark.parametrize("key", [None, b"key"])
 def test_groups_are_the_complete_export(landscape: LandscapeDB, key: bytes | None) -> None:
-    run_id = recorded(landscape, rich_run())
+    run_id = recorded(landscape, with_every_type(rich_run()))
     exporter = LandscapeExporter(landscape, key)
     groups = {name: list(records) for name, records in exporter.export_run_by_type(run_id, sign=key is not None)}
     assert [*groups] == [*RECORD_TYPES, "manifest"]

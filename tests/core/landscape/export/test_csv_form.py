@@ -11,6 +11,7 @@ import pytest
 from elspeth.core.canonical import canonical_json
 from elspeth.core.landscape.export.format import ExportFormat
 from elspeth_schema.records import RECORD_TYPES
+from tests.fixtures.every_type import with_every_type
 from tests.fixtures.rich_run import export_to, rich_run
 
 Record = dict[str, object]
@@ -36,10 +37,12 @@ def field(value: object) -> str:
 def test_the_files_hold_every_record_of_the_jsonl_form(
     tmp_path: Path, key: bytes | None, *, include_payloads: bool
 ) -> None:
-    *records, manifest = records_of(
-        export_to(tmp_path / "jsonl", ExportFormat.JSONL, signing_key=key, include_payloads=include_payloads)
+    run = with_every_type(rich_run())
+    jsonl, directory = (
+        export_to(tmp_path / form, form, run, signing_key=key, include_payloads=include_payloads)
+        for form in (ExportFormat.JSONL, ExportFormat.CSV)
     )
-    directory = export_to(tmp_path / "csv", ExportFormat.CSV, signing_key=key, include_payloads=include_payloads)
+    *records, manifest = records_of(jsonl)
     assert {path.name for path in directory.iterdir()} == {"manifest.json", *(f"{name}.csv" for name in RECORD_TYPES)}
     found = [{"record_type": name, **row} for name in RECORD_TYPES for row in rows_of(directory, name)]
     assert found == [{name: field(value) for name, value in record.items()} for record in records]
@@ -47,7 +50,8 @@ def test_the_files_hold_every_record_of_the_jsonl_form(
 
 
 def test_a_header_holds_the_columns_in_schema_order(tmp_path: Path) -> None:
-    directory = export_to(tmp_path / "csv", ExportFormat.CSV, include_payloads=True, signing_key=b"key")
+    run = with_every_type(rich_run())
+    directory = export_to(tmp_path / "csv", ExportFormat.CSV, run, include_payloads=True, signing_key=b"key")
     for name, record_type in RECORD_TYPES.items():
         header = (directory / f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
         assert header.split(",") == [*(column.name for column in record_type.columns), "signature"]

@@ -29,6 +29,7 @@ from elspeth_schema.tables import (
     seals_table,
 )
 from elspeth_strategies import SHAPES, records
+from tests.fixtures.every_type import record_missing_types
 from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.records import record_everything
 
@@ -46,6 +47,7 @@ def fill(database: LandscapeDB) -> None:
     """Records of every type and shape, in a run that is finished and one that is not."""
     for run_id in ("finished", "open"):
         record_everything(LandscapeRecorder(database), run_id)
+        record_missing_types(database, run_id)
     LandscapeRecorder(database).finalize_run("finished", "completed")
 
 
