@@ -45,9 +45,8 @@ def main() -> None:
             for form in FORMS:
                 path = directory / f"{size}.{form}"
                 report(f"export {form}", size, in_process(export_run, url, path, form))
-                if form != "csv":
-                    target = f"sqlite:///{directory}/{size}-{form}.db"
-                    report(f"import {form}", size, in_process(import_run, path, target))
+                target = f"sqlite:///{directory}/{size}-{form}.db"
+                report(f"import {form}", size, in_process(import_run, path, target))
 
 
 def report(label: str, size: int, cost: Cost) -> None:

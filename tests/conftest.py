@@ -7,6 +7,7 @@ pytest_plugins = (
     "tests.fixtures.landscapes",
     "tests.fixtures.legacy",
     "tests.fixtures.postgres",
+    "tests.fixtures.synthetic_epochs",
 )
 
 # A slow machine is no counterexample. Everything else stays as Hypothesis sets it, which differs in CI.

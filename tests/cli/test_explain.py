@@ -17,6 +17,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export.files import ExportFormat, write_export
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.store import RecordStore
+from elspeth.core.landscape.story import index_file
 from elspeth.core.landscape.story.reader import row_story
 from elspeth.core.landscape.story.trail import DatabaseTrail
 from elspeth.schema.checks import AuditIntegrityError
@@ -264,6 +265,41 @@ def test_the_database_and_the_export_give_the_same_json(
         assert text == json.dumps(story, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
+@pytest.mark.parametrize("form", [*ExportFormat, "zip", "records.jsonl"])
+def test_whatever_is_an_export_can_be_explained(
+    capsys: pytest.CaptureFixture[str], told_url: str, tmp_path: Path, form: str
+) -> None:
+    path = tmp_path / "export"
+    written = ExportFormat.BAG if form in {"zip", "records.jsonl"} else ExportFormat(form)
+    with LandscapeDB(told_url) as db:
+        write_export(db, told_run.RUN_ID, path, format=written, archive=form == "zip")
+    named = path / "data" / form if form == "records.jsonl" else path
+    told = explained(capsys, "--row", told_run.MERGED, "-d", told_url, "--json")
+    assert explained(capsys, "--row", told_run.MERGED, "--from", named, "--json") == told
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_records_of_a_bag_without_the_bag_are_no_export(
+    capsys: pytest.CaptureFixture[str], told_url: str, tmp_path: Path
+) -> None:
+    with LandscapeDB(told_url) as db:
+        write_export(db, told_run.RUN_ID, tmp_path / "bag", format=ExportFormat.BAG)
+    alone = (tmp_path / "bag" / "data" / "records.jsonl").rename(tmp_path / "records.jsonl")
+    problem = "holds the records of a bag, which without its statement are no export: name the bag"
+    assert refused(capsys, "--row", 0, "--from", alone) == f"error: {alone}: {problem}\n"
+
+
+def test_an_index_of_a_large_export_is_kept_unless_unwanted(
+    capsys: pytest.CaptureFixture[str], export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_file, "_SMALL", 0)
+    index = export.with_name("export.jsonl.index")
+    told = explained(capsys, "--row", 0, "--from", export, "--no-index")
+    assert not index.exists()
+    assert explained(capsys, "--row", 0, "--from", export) == told
+    assert index.exists()
+
+
 def test_a_token_is_told_with_its_row(
     capsys: pytest.CaptureFixture[str], run: ToldRun, database_url: str, export: Path
 ) -> None:
@@ -278,7 +314,7 @@ def test_a_token_is_told_with_its_row(
 def test_long_lists_are_cut_in_the_tree_only(
     capsys: pytest.CaptureFixture[str], landscape: LandscapeDB, database_url: str
 ) -> None:
-    record_told_run(landscape, ended=False)
+    record_told_run(landscape)
     recorder = LandscapeRecorder(landscape)
     batch = recorder.create_batch("told", "sums")
     for ordinal in range(12):

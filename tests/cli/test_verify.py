@@ -157,5 +157,44 @@ def test_several_workers_find_the_same(capsys: Captured) -> None:
 
 def test_workers_are_for_bags(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
-    message = "error: --workers is for bags and proofs: leave it out with --hmac\n"
+    message = "error: --workers is for bags and proofs: leave it out for an export\n"
     assert result(capsys, "trail.jsonl", "--hmac", "--workers", "2") == (2, "", message)
+
+
+@pytest.mark.parametrize("form", [form for form in ExportFormat if form is not ExportFormat.BAG])
+def test_an_export_without_signatures_is_consistent_at_most(capsys: Captured, form: ExportFormat) -> None:
+    export_to(Path("export"), form)
+    code, out, err = result(capsys, "export")
+    assert (code, out) == (1, "")
+    words = [" ".join(line.split()) for line in err.splitlines()]
+    assert words[4] == "5 counts ok 35 records of 19 types, with the hash stated"
+    assert words[8] == "9 verdict CONSISTENT BUT UNSIGNED"
+
+
+@pytest.mark.parametrize("form", [ExportFormat.CSV, ExportFormat.PARQUET])
+def test_signed_exports_of_several_files_are_verified(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, form: ExportFormat
+) -> None:
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
+    export_to(Path("export"), form, signing_key=b"a key of 16 bytes")
+    assert result(capsys, "export", "--hmac")[0] == 0
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "another key, long")
+    code, _, err = result(capsys, "export", "--hmac")
+    assert (code, err.split()[-2:]) == (1, ["NOT", "VERIFIED"])
+
+
+def test_an_export_that_was_altered_is_not_verified(capsys: Captured) -> None:
+    path = export_to(Path("export.jsonl"), ExportFormat.JSONL)
+    path.write_bytes(path.read_bytes().replace(b"expected a number", b"expected a letter"))
+    code, _, err = result(capsys, "export.jsonl")
+    assert code == 1
+    assert "5 counts FAILED line 36: manifest: final_hash: expected " in " ".join(err.split())
+
+
+def test_keys_are_not_for_exports(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    export_to(Path("export.jsonl"), ExportFormat.JSONL)
+    message = "error: --key is for bags and proofs: an export has no such signature\n"
+    assert result(capsys, "export.jsonl", *KEY) == (2, "", message)
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
+    message = "error: signed: --hmac is for exports that are no bags: verify a bag without it\n"
+    assert result(capsys, "signed", "--hmac") == (1, "", message)

@@ -40,7 +40,7 @@ def there_and_back(
         return content(first), content(second)
 
 
-LOSSLESS = [ExportFormat.JSONL, ExportFormat.JSON, ExportFormat.PARQUET]
+LOSSLESS = [ExportFormat.JSONL, ExportFormat.JSON, ExportFormat.PARQUET, ExportFormat.CSV]
 
 
 @pytest.mark.parametrize("form", LOSSLESS)

@@ -30,7 +30,7 @@ from tests.core.landscape.test_seal import drop_guards
 from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.rich_run import export_to, recorded, rich_run
 
-LOSSLESS = [ExportFormat.JSONL, ExportFormat.JSON, ExportFormat.PARQUET]
+LOSSLESS = [ExportFormat.JSONL, ExportFormat.JSON, ExportFormat.PARQUET, ExportFormat.CSV]
 RUNS = {
     "rich": rich_run(),
     "running": rich_run(status=RunStatus.RUNNING),

@@ -9,6 +9,7 @@ import typer
 
 from elspeth.cli.database import OptionalDatabaseOption, open_landscape
 from elspeth.cli.options import JsonOption
+from elspeth.cli.record_display import record_display
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.story.model import RowStory
@@ -33,6 +34,12 @@ def explain(
     export: Annotated[
         Path | None, typer.Option("--from", metavar="EXPORT", help="An export to read instead of the database.")
     ] = None,
+    index: Annotated[
+        bool,
+        typer.Option(
+            "--index/--no-index", help="Keep an index beside a large export, so that the next question is quick."
+        ),
+    ] = True,
     json: JsonOption = False,
 ) -> None:
     """Tell what became of a row: its tokens, their steps and decisions, what failed, and where they ended."""
@@ -44,7 +51,7 @@ def explain(
     from elspeth.core.landscape.story.model import story_json  # noqa: PLC0415
 
     if export is not None:
-        story = _from_export(export, run, row, token)
+        story = _from_export(export, run, row, token, keep=index)
     else:
         story = _from_database(database or "", run, row, token)
     typer.echo(story_json(story) if json else story_text(story))
@@ -60,15 +67,15 @@ def _from_database(database: str, run: str, row: int | None, token: str | None) 
             return _story(DatabaseTrail(connection, run_id), row, token)
 
 
-def _from_export(path: Path, run: str, row: int | None, token: str | None) -> RowStory:
+def _from_export(path: Path, run: str, row: int | None, token: str | None, *, keep: bool) -> RowStory:
     from elspeth.core.landscape.exporter import RunNotFoundError  # noqa: PLC0415  start time
     from elspeth.core.landscape.select_run import is_meant  # noqa: PLC0415
-    from elspeth.core.landscape.story.trail import ExportTrail  # noqa: PLC0415
+    from elspeth.core.landscape.story.trail import open_export  # noqa: PLC0415
 
-    trail = ExportTrail(path)
-    if not is_meant(run, trail.run_id):
-        raise RunNotFoundError(f"export {path} holds run {trail.run_id!r}, not {run!r}")
-    return _story(trail, row, token)
+    with record_display("explain") as progress, open_export(path, keep=keep, progress=progress) as trail:
+        if not is_meant(run, trail.run_id):
+            raise RunNotFoundError(f"export {path} holds run {trail.run_id!r}, not {run!r}")
+        return _story(trail, row, token)
 
 
 def _story(trail: Trail, row: int | None, token: str | None) -> RowStory:

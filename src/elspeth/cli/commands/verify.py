@@ -1,4 +1,4 @@
-"""``elspeth verify``: check a bag, a proof or a signed export, step by step."""
+"""``elspeth verify``: check a bag, a proof or an export, step by step."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from elspeth.cli.text import aligned
 from elspeth.cli.workers import WorkersOption, executor_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from concurrent.futures import Executor
 
     from elspeth.evidence.procedure import Verification
@@ -26,7 +27,7 @@ __all__ = ["verify"]
 def verify(
     *,
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A bag (a directory or .zip), a proof, or with --hmac an export.")
+        Path, typer.Argument(metavar="PATH", help="A bag (a directory or .zip), a proof, or an export in any form.")
     ],
     key: Annotated[
         Path | None, typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key of who made it.")
@@ -46,11 +47,17 @@ def verify(
     if authority is not None and (secret is not None or not (path.is_dir() or path.suffix == ".zip")):
         typer.echo("error: --tsa-ca is for bags, which alone can have a time-stamp: leave it out", err=True)
         raise typer.Exit(ExitCode.USAGE)
-    if workers > 1 and secret is not None:
-        typer.echo("error: --workers is for bags and proofs: leave it out with --hmac", err=True)
+    from elspeth.evidence.export import looks_like_export  # noqa: PLC0415  start time
+
+    is_export = secret is not None or looks_like_export(path)
+    if is_export and key is not None:
+        typer.echo("error: --key is for bags and proofs: an export has no such signature", err=True)
+        raise typer.Exit(ExitCode.USAGE)
+    if is_export and workers > 1:
+        typer.echo("error: --workers is for bags and proofs: leave it out for an export", err=True)
         raise typer.Exit(ExitCode.USAGE)
     with executor_of(workers) as executor:
-        verification = _verification(path, key, authority, secret, executor)
+        verification = _verify_export(path, secret) if is_export else _verification(path, key, authority, executor)
     _report(verification, json=json)
     from elspeth.evidence.procedure import Verdict  # noqa: PLC0415  start time
 
@@ -58,11 +65,33 @@ def verify(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _verification(
-    path: Path, key: Path | None, authority: Path | None, secret: bytes | None, executor: Executor | None
-) -> Verification:
-    from elspeth.evidence.hmac_export import verify_hmac_export  # noqa: PLC0415  start time
-    from elspeth.evidence.keys import load_public_key  # noqa: PLC0415
+def _verify_export(path: Path, secret: bytes | None) -> Verification:
+    from elspeth.core.landscape.export.forms import ExportError  # noqa: PLC0415  start time
+    from elspeth.core.landscape.export.source import ExportKind, find_source  # noqa: PLC0415
+    from elspeth.evidence.errors import EvidenceError  # noqa: PLC0415
+    from elspeth.evidence.export import ExportRules, read_lines, verify_export  # noqa: PLC0415
+    from elspeth_schema import EPOCH  # noqa: PLC0415
+    from elspeth_schema.contracts import RunStatus  # noqa: PLC0415
+
+    source = find_source(path)
+    if source.kind is ExportKind.BAG:
+        raise EvidenceError(str(path), "--hmac is for exports that are no bags: verify a bag without it")
+
+    def stored() -> Iterator[tuple[str, bytes]]:
+        try:
+            for record in source.records():
+                yield record.where, record.line
+        except ExportError as error:
+            raise EvidenceError(error.where or str(path), error.problem) from error
+
+    rules = ExportRules(newest_epoch=EPOCH, ended={status.value for status in RunStatus if status.is_terminal})
+    lines = read_lines(path) if source.kind is ExportKind.TEXT else stored()
+    with record_display("verify") as progress:
+        return verify_export(lines, rules, signing_key=secret, progress=progress)
+
+
+def _verification(path: Path, key: Path | None, authority: Path | None, executor: Executor | None) -> Verification:
+    from elspeth.evidence.keys import load_public_key  # noqa: PLC0415  start time
     from elspeth.evidence.proof import verify_proof  # noqa: PLC0415
     from elspeth.evidence.reader import looks_like_bag  # noqa: PLC0415
     from elspeth.evidence.timestamp import load_authorities  # noqa: PLC0415
@@ -71,8 +100,6 @@ def _verification(
     public_key = None if key is None else load_public_key(key)
     authorities = [] if authority is None else load_authorities(authority)
     with record_display("verify") as progress:
-        if secret is not None:
-            return verify_hmac_export(path, secret, progress=progress)
         if looks_like_bag(path):
             return verify_bag(path, key=public_key, authorities=authorities, progress=progress, executor=executor)
         return verify_proof(path, key=public_key)

@@ -15,16 +15,18 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.engines import durable_engine, parsed_url, sqlite_path
 from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.export.forms import ExportError
-from elspeth.core.landscape.export.reader import ExportRow, read_export
+from elspeth.core.landscape.export.reader import ExportReader, ExportRow, read_export
 from elspeth.core.landscape.export.verifier import ExportSummary
+from elspeth.core.landscape.mapping import mapper
 from elspeth.core.landscape.migration.bookkeeping import create_schema
 from elspeth.core.landscape.migration.state import Condition, look
+from elspeth.core.landscape.older_export import in_todays_epoch
 from elspeth.core.landscape.refusal import refusal
 from elspeth.core.landscape.seal import keep_secret, seal_run
 from elspeth.core.landscape.statistics import learn_sizes
 from elspeth.core.landscape.withheld import require_recorded_content
 from elspeth_schema.contracts import AuditRecord, RunStatus
-from elspeth_schema.records import RecordType
+from elspeth_schema.records import RECORD_TYPES, RecordType
 from elspeth_schema.tables import runs_table
 
 __all__ = ["import_export", "import_into"]
@@ -107,16 +109,25 @@ def _import(
     connection: Connection, path: Path, signing_key: bytes | None, progress: Callable[[int], None] | None
 ) -> ExportSummary:
     export = read_export(path, signing_key=signing_key)
+    if export.source.is_of_today:
+        _insert_records(connection, export, progress)
+    else:
+        with in_todays_epoch(export, progress) as older, older.snapshot() as source:
+            _copy_run(source, connection)
+    _seal(connection, export.summary.run_id)
+    return export.summary
+
+
+def _insert_records(connection: Connection, export: ExportReader, progress: Callable[[int], None] | None) -> None:
     total = 0
-    for record_type, entries in groupby(export.rows(), key=attrgetter("record_type")):
+    for name, entries in groupby(export.rows(), key=attrgetter("record_type")):
+        record_type = RECORD_TYPES[name]
         for chunk in chunks(entries, _ROWS):
-            _insert(connection, path, record_type, chunk)
+            _insert(connection, export.source.path, record_type, chunk)
             total += len(chunk)
             if progress is not None:
                 progress(total)
         learn_sizes(connection, [record_type.table])
-    _seal(connection, export.summary.run_id)
-    return export.summary
 
 
 def _seal(connection: Connection, run_id: str) -> None:
@@ -129,6 +140,16 @@ def _seal(connection: Connection, run_id: str) -> None:
         keep_secret(connection, run_id)
         require_recorded_content(connection, run_id)
         seal_run(connection, run_id)
+
+
+def _copy_run(source: Connection, target: Connection) -> None:
+    """Copy every record of a database with one run, each checked by its contract."""
+    for record_type in RECORD_TYPES.values():
+        convert = mapper(record_type)
+        found = source.execute(convert.select(), execution_options={"yield_per": _ROWS})
+        for rows in found.partitions():
+            target.execute(insert(record_type.table), [convert.to_row(convert.from_row(row)) for row in rows])
+        learn_sizes(target, [record_type.table])
 
 
 def _insert(connection: Connection, path: Path, record_type: RecordType[AuditRecord], entries: list[ExportRow]) -> None:

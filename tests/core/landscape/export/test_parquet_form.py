@@ -20,6 +20,7 @@ from elspeth.core.landscape.export.forms import ExportError
 from elspeth.core.landscape.export.reader import read_export
 from elspeth_schema.arrow import SCHEMAS
 from elspeth_schema.records import RECORD_TYPES, Kind
+from tests.fixtures.every_type import with_every_type
 from tests.fixtures.rich_run import export_to, rich_run
 
 Record = dict[str, object]
@@ -66,12 +67,17 @@ def test_schemas_are_those_of_the_record_types() -> None:
 def test_the_files_hold_every_record_of_the_jsonl_form(
     tmp_path: Path, key: bytes | None, *, include_payloads: bool
 ) -> None:
-    lines = export_to(
-        tmp_path / "jsonl", ExportFormat.JSONL, signing_key=key, include_payloads=include_payloads
-    ).read_bytes()
-    directory = export_to(
-        tmp_path / "parquet", ExportFormat.PARQUET, signing_key=key, include_payloads=include_payloads
+    jsonl, directory = (
+        export_to(
+            tmp_path / form,
+            form,
+            with_every_type(rich_run()),
+            signing_key=key,
+            include_payloads=include_payloads,
+        )
+        for form in (ExportFormat.JSONL, ExportFormat.PARQUET)
     )
+    lines = jsonl.read_bytes()
     found = b""
     for name in RECORD_TYPES:
         for row in pq.read_table(directory / f"{name}.parquet").to_pylist():
@@ -212,7 +218,7 @@ def test_a_truncated_manifest_is_refused(parquet: Path) -> None:
 
 def test_a_directory_without_manifest_is_refused(parquet: Path) -> None:
     (parquet / "manifest.json").unlink()
-    assert refusal(parquet) == ": is no export: expected a file, or a directory with manifest.json"
+    assert refusal(parquet) == ": is no export: expected a file, a bag, or a directory with manifest.json"
 
 
 def test_without_pyarrow_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,19 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.core.canonical import canonical_bytes
+from elspeth.core.landscape.export.csv_form import HASH_REMARK
 from elspeth.core.landscape.export.format import ExportFormat
 from elspeth.core.landscape.export.forms import ExportError
 from elspeth.core.landscape.export.reader import read_export
 from elspeth.core.landscape.export.signing import ManifestBuilder
-from elspeth.core.landscape.mapping import mapper, record_type_of
+from elspeth.core.landscape.mapping import mapper, record_type_of, reshaped
 from elspeth_schema import EPOCH
-from elspeth_schema.contracts import RunStatus
+from elspeth_schema.contracts import Run, RunStatus
 from elspeth_schema.records import RECORD_TYPES
 from tests.fixtures.rich_run import export_to, rich_run
 
 Record = dict[str, object]
 
-LOSSLESS = [ExportFormat.JSONL, ExportFormat.JSON, ExportFormat.PARQUET]
+LOSSLESS = [ExportFormat.JSONL, ExportFormat.JSON, ExportFormat.PARQUET, ExportFormat.CSV]
 KEY = b"key"
 
 
@@ -45,8 +46,9 @@ SIGNED = lines_of(signing_key=KEY)
 WHOLE = lines_of(include_payloads=True)
 OTHERS = lines_of("run-2")
 MANIFEST = len(LINES) - 1
-NUMBERS = {name: [json.loads(line)["record_type"] for line in LINES].index(name) for name in RECORD_TYPES}
+NUMBERS = {json.loads(line)["record_type"]: number for number, line in reversed([*enumerate(LINES)])}
 """Where the first record of each type is."""
+RUN_WITHOUT_EMPTY_TEXT = reshaped(rich_run()[0], Run, {"export_error": None})
 
 
 def refusal(lines: Sequence[bytes], *, key: bytes | None = None) -> str:
@@ -422,12 +424,18 @@ def test_an_array_that_was_not_written_so_is_refused(
 # -- paths that are no export ------------------------------------------------------------------------------------------
 
 
-def test_csv_is_refused(tmp_path: Path) -> None:
-    path = export_to(tmp_path / "export", ExportFormat.CSV)
+def test_csv_of_the_first_release_is_read_if_its_hash_tells_that_nothing_was_lost(tmp_path: Path) -> None:
+    whole, lossy = (export_to(tmp_path / name, ExportFormat.CSV) for name in ("whole", "lossy"))
+    assert ',"",' in (whole / "run.csv").read_text()
+    for file in lossy.glob("*.csv"):
+        file.write_bytes(file.read_bytes().replace(b',"",', b",,"))
     with pytest.raises(ExportError) as refused:
-        read_export(path)
-    problem = "is a CSV export, in which null and empty text look the same: use its json, jsonl or parquet form"
-    assert str(refused.value) == f"{path}: {problem}"
+        list(read_export(lossy))
+    assert str(refused.value).startswith(f"{lossy}, manifest.json: manifest: final_hash: expected ")
+    assert str(refused.value).endswith(HASH_REMARK)
+    without = export_to(tmp_path / "without", ExportFormat.CSV, [RUN_WITHOUT_EMPTY_TEXT])
+    assert ',"",' not in (without / "run.csv").read_text()
+    assert [entry.contract for entry in read_export(without)] == [RUN_WITHOUT_EMPTY_TEXT]
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
@@ -446,4 +454,4 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_a_directory_without_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError) as refused:
         read_export(tmp_path)
-    assert str(refused.value) == f"{tmp_path}: is no export: expected a file, or a directory with manifest.json"
+    assert str(refused.value) == f"{tmp_path}: is no export: expected a file, a bag, or a directory with manifest.json"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
@@ -18,11 +19,13 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.export.files import ExportFormat, write_export
 from elspeth.core.landscape.recorder import LandscapeRecorder
 from elspeth.core.landscape.store import RecordStore
+from elspeth.core.landscape.story.lookups import LOOKUPS
 from elspeth.core.landscape.story.model import RowStory, StepStory, TokenStory, story_json
 from elspeth.core.landscape.story.reader import NotRecordedError, row_story, token_story
-from elspeth.core.landscape.story.trail import DatabaseTrail, ExportTrail, Trail
+from elspeth.core.landscape.story.trail import DatabaseTrail, Trail, open_export
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, Row, RowOutcome
+from elspeth_schema.records import RECORD_TYPES, RecordType
 from elspeth_schema.tables import token_parents_table
 from elspeth_strategies import whole_runs
 from tests.fixtures import told_run
@@ -30,6 +33,8 @@ from tests.fixtures.effort import law
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.records import record_graph
 from tests.fixtures.told_run import ROWS, ToldRun, record_told_run
+
+R = TypeVar("R", bound=AuditRecord)
 
 # -- laws ------------------------------------------------------------------------------------------------------------
 
@@ -40,11 +45,11 @@ def both_trails(db: LandscapeDB, run_id: str, form: ExportFormat) -> Iterator[tu
     with TemporaryDirectory() as directory:
         path = Path(directory) / "export"
         write_export(db, run_id, path, format=form)
-        with db.snapshot() as connection:
-            yield DatabaseTrail(connection, run_id), ExportTrail(path)
+        with db.snapshot() as connection, open_export(path) as export:
+            yield DatabaseTrail(connection, run_id), export
 
 
-@pytest.mark.parametrize("form", [ExportFormat.JSON, ExportFormat.JSONL, ExportFormat.PARQUET])
+@pytest.mark.parametrize("form", ExportFormat)
 def test_explain_database_equals_explain_export(landscape: LandscapeDB, form: ExportFormat) -> None:
     run = record_told_run(landscape)
     with both_trails(landscape, run.run_id, form) as (database, export):
@@ -54,6 +59,38 @@ def test_explain_database_equals_explain_export(landscape: LandscapeDB, form: Ex
             assert story_json(told) == story_json(row_story(export, index))
         for token_id in run.tokens.values():
             assert token_story(database, token_id) == token_story(export, token_id)
+
+
+class Listening:
+    """A trail that remembers by which columns it was asked for records of which types."""
+
+    def __init__(self, trail: Trail) -> None:
+        self.run_id = trail.run_id
+        self.asked: set[tuple[str, str]] = set()
+        self._trail = trail
+
+    def records(self, record_type: RecordType[R], column: str, values: Collection[str | int]) -> list[R]:
+        self.asked.add((record_type.name, column))
+        return self._trail.records(record_type, column, values)
+
+
+OF_A_FEW = {("artifact", "produced_by_state_id"), ("artifact", "sink_node_id"), ("operation", "node_id")}
+"""Questions about types of which a run has as many records as sources and sinks: they need no index."""
+
+
+def test_every_question_of_a_story_is_answered_by_an_index(told: LandscapeDB, run: ToldRun) -> None:
+    with told.snapshot() as connection:
+        trail = Listening(DatabaseTrail(connection, run.run_id))
+        for index in range(ROWS):
+            row_story(trail, index)
+        assert len(trail.asked) > 20
+        for name, column in sorted(trail.asked):
+            assert column in LOOKUPS[name]
+            table = RECORD_TYPES[name].table.name
+            statement = f"EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE run_id = 'told' AND {column} IN ('a', 'b')"  # noqa: S608
+            ((*_, plan),) = connection.exec_driver_sql(statement)
+            by_index = f"{column}=?)" in plan if name != "run" else "(run_id=?)" in plan
+            assert by_index or (name, column) in OF_A_FEW, plan
 
 
 def story_or_refusal(trail: Trail, row_index: int) -> RowStory | str:
@@ -138,23 +175,23 @@ def test_deaggregation_fork_and_join_groups_can_be_reconstructed_from_the_export
     names = {token_id: name for name, token_id in run.tokens.items()}
     path = tmp_path / "export.jsonl"
     write_export(landscape, run.run_id, path, format=ExportFormat.JSONL)
-    export = ExportTrail(path)
+    with open_export(path) as export:
+        told = [story for index in range(ROWS) for story in all_tokens(row_story(export, index).tokens)]
     forks, joins, expansions, batches = (defaultdict[str, set[str]](set) for _ in range(4))
     outputs: dict[str, list[str]] = {}
-    for index in range(ROWS):
-        for story in all_tokens(row_story(export, index).tokens):
-            token = story.token
-            name = names.get(token.token_id, "?")
-            if token.fork_group_id:
-                forks[names[story.parents[0].parent_token_id]].add(f"{name} on {token.branch_name}")
-            if token.expand_group_id:
-                expansions[names[story.parents[0].parent_token_id]].add(name)
-            if token.join_group_id:
-                joins[name] |= {names[parent.parent_token_id] for parent in story.parents}
-            for batch in story.batches:
-                batches[batch.batch.status] |= {names[member.token.token.token_id] for member in batch.members}
-            for batch in story.made_by:
-                outputs[name] = [names[member.token.token.token_id] for member in batch.members]
+    for story in told:
+        token = story.token
+        name = names.get(token.token_id, "?")
+        if token.fork_group_id:
+            forks[names[story.parents[0].parent_token_id]].add(f"{name} on {token.branch_name}")
+        if token.expand_group_id:
+            expansions[names[story.parents[0].parent_token_id]].add(name)
+        if token.join_group_id:
+            joins[name] |= {names[parent.parent_token_id] for parent in story.parents}
+        for batch in story.batches:
+            batches[batch.batch.status] |= {names[member.token.token.token_id] for member in batch.members}
+        for batch in story.made_by:
+            outputs[name] = [names[member.token.token.token_id] for member in batch.members]
     assert forks == {
         "forked": {"left on left", "right on right"},
         "interrupted": {"waiting on left", "working on right"},

@@ -34,12 +34,16 @@ class ExportError(LandscapeError):
 
 
 class StoredRecord(NamedTuple):
-    """A record as a form holds it: where, its values, and its canonical JSON; its row if it is beyond doubt sound."""
+    """A record as a form holds it: where, its values, and its canonical JSON; its row if it is beyond doubt sound.
+
+    `position` is the byte at which its line begins, where the form has lines.
+    """
 
     where: str
     record: dict[str, object]
     line: bytes
     row: dict[str, object] | None = None
+    position: int | None = None
 
 
 def manifest_file(manifest: Mapping[str, object]) -> bytes:

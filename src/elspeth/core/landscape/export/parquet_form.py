@@ -7,12 +7,15 @@ from datetime import datetime
 from pathlib import Path
 
 from elspeth.contracts.extras import install_command
-from elspeth.core.canonical import CanonicalError, canonical_bytes, timestamp_text
+from elspeth.core.canonical import timestamp_text
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeError
+from elspeth.core.landscape.export.directory_form import read_directory, stored_record
 from elspeth.core.landscape.export.forms import MANIFEST_FILE, ExportError, ExportGroups, StoredRecord, manifest_file
+from elspeth.core.landscape.export.record_forms import RecordForm, forms_of
 from elspeth.core.landscape.export.signing import MANIFEST
-from elspeth.core.landscape.export.text_form import parse_line
+from elspeth.schema.snapshots import Kind
+from elspeth_schema import EPOCH
 
 try:
     import pyarrow as pa
@@ -30,6 +33,16 @@ _ROWS = 1000
 
 _SIGNATURE = pa.field("signature", pa.string(), nullable=False)
 
+_TYPES: Mapping[Kind, pa.DataType] = {
+    Kind.TEXT: pa.string(),
+    Kind.JSON: pa.string(),
+    Kind.INTEGER: pa.int64(),
+    Kind.REAL: pa.float64(),
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+}
+"""The types of columns in every epoch; those of today are generated, too, with why a column is withheld."""
+
 
 def write_parquet(directory: Path, groups: ExportGroups) -> int:
     """Write a file for each record type and the manifest; returns the number of records before the manifest."""
@@ -42,17 +55,12 @@ def write_parquet(directory: Path, groups: ExportGroups) -> int:
     return total
 
 
-def read_parquet(path: Path) -> Iterator[StoredRecord]:
-    """The records of an export in export order, the manifest last; ExportError for anything that was not written so."""
-    files = {f"{name}.parquet": name for name in SCHEMAS}
-    for entry in sorted(path.iterdir()):
-        if entry.name not in files and entry.name != MANIFEST_FILE:
-            raise ExportError(path, entry.name, "expected TYPE.parquet of a known record type, or manifest.json")
-    for file, name in files.items():
-        if (path / file).exists():
-            yield from _read_file(path, file, name)
-    if (path / MANIFEST_FILE).exists():
-        yield _read_manifest(path)
+def read_parquet(path: Path, epoch: int) -> Iterator[StoredRecord]:
+    """Yield the records of an export of an epoch in export order, the manifest last.
+
+    Raises ExportError for anything that was not written so.
+    """
+    return read_directory(path, "parquet", forms_of(epoch), _read_file)
 
 
 def _write_file(path: Path, name: str, records: Iterator[Mapping[str, object]]) -> int:
@@ -61,7 +69,7 @@ def _write_file(path: Path, name: str, records: Iterator[Mapping[str, object]]) 
     try:
         for chunk in chunks(records, _ROWS):
             if writer is None:
-                schema = _schema(name, chunk[0])
+                schema = _schema(SCHEMAS[name], forms_of(EPOCH)[name].withheld, chunk[0])
                 writer = pq.ParquetWriter(path, schema, compression="zstd")
             writer.write_batch(pa.record_batch([_array(chunk, field) for field in schema], schema=schema))
             total += len(chunk)
@@ -71,52 +79,41 @@ def _write_file(path: Path, name: str, records: Iterator[Mapping[str, object]]) 
     return total
 
 
-def _read_file(path: Path, file: str, name: str) -> Iterator[StoredRecord]:
+def _read_file(path: Path, file: str, form: RecordForm) -> Iterator[StoredRecord]:
     number = 0
     try:
         with pq.ParquetFile(path / file) as parquet:
-            _check_schema(path, file, name, parquet.schema_arrow)
+            _check_schema(path, file, form, parquet.schema_arrow)
             for batch in parquet.iter_batches(batch_size=_ROWS):
                 for row in batch.to_pylist():
                     number += 1
-                    yield _stored(path, f"{file}, row {number}", name, row)
+                    record = {name: _from_arrow(value) for name, value in row.items()}
+                    yield stored_record(path, f"{file}, row {number}", form, record)
     except (pa.ArrowException, OSError, OverflowError, UnicodeDecodeError) as error:
         where = f"{file}, after row {number}"
         raise ExportError(path, where, f"expected a readable Parquet file: {error}") from error
 
 
-def _stored(path: Path, where: str, name: str, row: Mapping[str, object]) -> StoredRecord:
-    record = {"record_type": name, **{column: _from_arrow(value) for column, value in row.items()}}
-    try:
-        return StoredRecord(where, record, canonical_bytes(record))
-    except CanonicalError as error:
-        raise ExportError(path, where, f"expected values that canonical JSON can hold: {error}") from error
-
-
-def _read_manifest(path: Path) -> StoredRecord:
-    content = (path / MANIFEST_FILE).read_bytes()
-    line = content.removesuffix(b"\n")
-    if line == content:
-        raise ExportError(path, MANIFEST_FILE, "expected a line feed at its end: the file is truncated")
-    return StoredRecord(MANIFEST_FILE, parse_line(path, MANIFEST_FILE, line), line)
-
-
-def _check_schema(path: Path, file: str, name: str, found: pa.Schema) -> None:
-    expected = _schema(name, found.names)
+def _check_schema(path: Path, file: str, form: RecordForm, found: pa.Schema) -> None:
+    expected = _schema(_fields(form), form.withheld, found.names)
     unknown = set(found.names).difference(expected.names)
     missing = set(expected.names).difference(found.names)
     for column in sorted(unknown | missing):
-        problem = "is missing" if column in missing else f"is no field of a {name} record"
+        problem = "is missing" if column in missing else f"is no field of a {form.name} record"
         raise ExportError(path, file, f"column {column!r} {problem}")
     for want, got in zip(expected, found, strict=True):
         if not want.equals(got):
             raise ExportError(path, file, f"expected column {_described(want)}, got {_described(got)}")
 
 
-def _schema(name: str, present: Container[str]) -> pa.Schema:
-    """The columns of a record type's file; those that exports may withhold, and the signature, if they are present."""
-    fields = [field for field in SCHEMAS[name] if not field.metadata or field.name in present]
-    return pa.schema([*fields, _SIGNATURE] if "signature" in present else fields)
+def _schema(fields: Iterable[pa.Field], withheld: frozenset[str], present: Container[str]) -> pa.Schema:
+    """Choose the columns of a file: those that exports may withhold, and the signature, only if they are present."""
+    chosen = [field for field in fields if field.name not in withheld or field.name in present]
+    return pa.schema([*chosen, _SIGNATURE] if "signature" in present else chosen)
+
+
+def _fields(form: RecordForm) -> list[pa.Field]:
+    return [pa.field(column.name, _TYPES[column.kind], nullable=column.nullable) for column in form.columns]
 
 
 def _described(field: pa.Field) -> str:

@@ -15,8 +15,8 @@ import orjson
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.export.lines import with_key
+from elspeth.core.landscape.export.record_forms import forms_of
 from elspeth_schema import EPOCH
-from elspeth_schema.records import RECORD_TYPES
 
 __all__ = ["MANIFEST", "ManifestBuilder", "sign_record", "signature_of", "signed_lines", "withheld_columns"]
 
@@ -92,27 +92,24 @@ class ManifestBuilder:
         """Records added so far, per record type."""
         return dict(self._counts)
 
-    def manifest(self, *, signed: bool, include_payloads: bool) -> dict[str, object]:
+    def manifest(self, *, signed: bool, include_payloads: bool, epoch: int = EPOCH) -> dict[str, object]:
         """The manifest of what was added: `final_hash` is the SHA-256 over all lines, each with its line feed."""
         return {
             "record_type": MANIFEST,
             "run_id": self._run["run_id"],
             "run_status": self._run["status"],
-            "epoch": EPOCH,
+            "epoch": epoch,
             "record_count": self._counts.total(),
             "counts": self.counts,
-            "withheld": [] if include_payloads else withheld_columns(),
+            "withheld": [] if include_payloads else withheld_columns(epoch),
             "hash_algorithm": HASH_ALGORITHM,
             "final_hash": self._hash.hexdigest(),
             "signature_algorithm": SIGNATURE_ALGORITHM if signed else None,
         }
 
 
-def withheld_columns() -> list[str]:
-    """What exports leave out, as `record_type.column`, in export order."""
+def withheld_columns(epoch: int = EPOCH) -> list[str]:
+    """Return what exports of an epoch leave out, as `record_type.column`, in export order."""
     return [
-        f"{record_type.name}.{column.name}"
-        for record_type in RECORD_TYPES.values()
-        for column in record_type.columns
-        if column.withheld is not None
+        f"{form.name}.{column.name}" for form in forms_of(epoch).values() for column in form.columns if column.withheld
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
+from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,12 +12,17 @@ import orjson
 
 from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.landscape.export.forms import ExportError, StoredRecord
+from elspeth.core.landscape.export.signing import MANIFEST
 from elspeth.core.landscape.export.sound_rows import sound_row
+from elspeth_schema import EPOCH
 
-__all__ = ["parse_line", "read_text", "write_array", "write_lines"]
+__all__ = ["parse_line", "read_text", "stated_epoch", "stored_line", "write_array", "write_lines"]
 
 _SHOWN = 30
 """How much of a line a message shows, in bytes."""
+
+_TAIL = 1 << 16
+"""How much of the end of a file is read to find the manifest, in bytes; a manifest takes one or two thousand."""
 
 
 def write_lines(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
@@ -41,27 +48,32 @@ def write_array(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
     return total
 
 
-def read_text(path: Path) -> Iterator[StoredRecord]:
-    """The records of an export in either form, in file order; ExportError for anything that was not written so."""
+def read_text(path: Path, epoch: int) -> Iterator[StoredRecord]:
+    """Yield the records of an export in either form, in file order; ExportError for anything not written so."""
     with path.open("rb") as file:
-        lines = _complete_lines(path, file)
-        first = next(lines, None)
-        if first is None:
-            raise ExportError(path, None, "expected an export, got an empty file")
-        if first[1].startswith(b"["):
-            if first[1] != b"[":
-                problem = f"expected '[' and a record on each following line, got {_shown(first[1])}"
-                raise ExportError(path, "line 1", problem)
-            records = _array_elements(path, lines)
-        else:
-            records = _chained(first, lines)
-        for number, line in records:
-            where = f"line {number}"
-            record = _parsed(path, where, line)
-            row = sound_row(record, line)
-            if row is None:
-                _check_canonical(path, where, record, line)
-            yield StoredRecord(where, record, line, row)
+        for number, position, line in _record_lines(path, file):
+            yield stored_line(path, f"line {number}", line, position, epoch)
+
+
+def stored_line(path: Path, where: str, line: bytes, position: int, epoch: int) -> StoredRecord:
+    """Return the record of a line; ExportError unless the line is exactly the canonical JSON of its record."""
+    record = _parsed(path, where, line)
+    row = sound_row(record, line) if epoch == EPOCH else None
+    if row is None:
+        _check_canonical(path, where, record, line)
+    return StoredRecord(where, record, line, row, position)
+
+
+def stated_epoch(path: Path) -> object:
+    """Return what the manifest at the end of an export says of its epoch, None if there is no manifest."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, SEEK_END) - _TAIL))
+        lines = file.read().removesuffix(b"\n").removesuffix(b"\n]").split(b"\n")
+    try:
+        manifest = orjson.loads(lines[-1])
+    except orjson.JSONDecodeError:
+        return None
+    return manifest.get("epoch") if isinstance(manifest, dict) and manifest.get("record_type") == MANIFEST else None
 
 
 def parse_line(path: Path, where: str, line: bytes) -> dict[str, object]:
@@ -90,36 +102,48 @@ def _check_canonical(path: Path, where: str, record: dict[str, object], line: by
         raise ExportError(path, where, f"expected canonical JSON, {_difference(canonical, line)}")
 
 
-_Numbered = tuple[int, bytes]
+_Numbered = tuple[int, int, bytes]
+"""The number of a line, the byte at which it begins, and the line without its line feed."""
+
+
+def _record_lines(path: Path, file: BinaryIO) -> Iterator[_Numbered]:
+    """Yield the lines that hold records: all of them, or the elements of an array."""
+    lines = _complete_lines(path, file)
+    first = next(lines, None)
+    if first is None:
+        raise ExportError(path, None, "expected an export, got an empty file")
+    _, _, line = first
+    if not line.startswith(b"["):
+        return chain([first], lines)
+    if line != b"[":
+        problem = f"expected '[' and a record on each following line, got {_shown(line)}"
+        raise ExportError(path, "line 1", problem)
+    return _array_elements(path, lines)
 
 
 def _complete_lines(path: Path, file: BinaryIO) -> Iterator[_Numbered]:
-    """The lines of the file with their numbers, without line feeds."""
+    position = 0
     for number, line in enumerate(file, start=1):
         if not line.endswith(b"\n"):
             problem = f"expected a line feed at its end, got the end of the file after {_shown(line[-_SHOWN:])}"
             raise ExportError(path, f"line {number}", f"{problem}: the file is truncated")
-        yield number, line[:-1]
+        yield number, position, line[:-1]
+        position += len(line)
 
 
 def _array_elements(path: Path, lines: Iterator[_Numbered]) -> Iterator[_Numbered]:
     number = 1
-    for number, line in lines:
-        yield number, line.removesuffix(b",")
+    for number, position, line in lines:
+        yield number, position, line.removesuffix(b",")
         if not line.endswith(b","):
             break
-    end = next(lines, None)
+    number, _, end = next(lines, (number + 1, 0, None))
     if end is None:
-        raise ExportError(path, f"line {number + 1}", "expected ']', got the end of the file: it is truncated")
-    if end[1] != b"]":
-        raise ExportError(path, f"line {end[0]}", f"expected ']' after a record without comma, got {_shown(end[1])}")
-    for number, line in lines:
+        raise ExportError(path, f"line {number}", "expected ']', got the end of the file: it is truncated")
+    if end != b"]":
+        raise ExportError(path, f"line {number}", f"expected ']' after a record without comma, got {_shown(end)}")
+    for number, _, line in lines:
         raise ExportError(path, f"line {number}", f"expected the end of the file, got {_shown(line)}")
-
-
-def _chained(first: _Numbered, rest: Iterator[_Numbered]) -> Iterator[_Numbered]:
-    yield first
-    yield from rest
 
 
 def _difference(expected: bytes, got: bytes) -> str:

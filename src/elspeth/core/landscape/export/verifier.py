@@ -4,7 +4,7 @@ For each record:
 
 1. Its type is known and it is flat.
 2. The run comes first, types come in export order, and all records are of one run.
-3. It keeps the schema's rules.
+3. It keeps the rules of its epoch: those of today's schema, or what the snapshot of an older one tells of its columns.
 4. Its key is greater than that of the record before it: none is repeated or out of place.
 5. It is like the others: all are signed or none, all carry what may be withheld or none.
 6. With a key: its signature is right.
@@ -22,13 +22,15 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from elspeth.core.canonical import canonical_bytes, canonical_json
+from elspeth.core.landscape.export.record_forms import RecordForm, forms_of
 from elspeth.core.landscape.export.signing import MANIFEST, ManifestBuilder, signature_of
 from elspeth.core.landscape.mapping import mapper
 from elspeth.schema.checks import AuditIntegrityError
+from elspeth_schema import EPOCH
 from elspeth_schema.contracts import AuditRecord
-from elspeth_schema.records import RECORD_TYPES, RecordType
+from elspeth_schema.records import RECORD_TYPES
 
-__all__ = ["Checked", "ExportSummary", "ExportVerifier", "VerificationError"]
+__all__ = ["Checked", "ExportSummary", "ExportVerifier", "RulesError", "VerificationError"]
 
 _Key = tuple[str | int, ...]
 
@@ -37,16 +39,13 @@ _LONGEST = 200
 
 _SIGNATURE = re.compile("[0-9a-f]{64}")
 
-_POSITIONS = {name: position for position, name in enumerate(RECORD_TYPES)}
-
-_WITHHELD: Mapping[str, frozenset[str]] = {
-    record_type.name: frozenset(column.name for column in record_type.columns if column.withheld is not None)
-    for record_type in RECORD_TYPES.values()
-}
-
 
 class VerificationError(Exception):
     """What was expected of a record and what was found."""
+
+
+class RulesError(VerificationError):
+    """A record that does not keep the rules of the epoch that was supposed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,19 +65,23 @@ class ExportSummary:
 
 
 class Checked(NamedTuple):
-    """The type of a record, and its contract, which was not built for a line known to be sound."""
+    """The type of a record, and its contract or, in an older epoch, its row; none for a line known to be sound."""
 
-    record_type: RecordType[AuditRecord]
+    record_type: str
     contract: AuditRecord | None
+    row: dict[str, object] | None
 
 
 class ExportVerifier:
-    """Follows one export from its first record to its manifest."""
+    """Follows one export, of an epoch that this version knows, from its first record to its manifest."""
 
-    def __init__(self, signing_key: bytes | None = None) -> None:
+    def __init__(self, epoch: int, signing_key: bytes | None = None) -> None:
+        self._epoch = epoch
+        self._forms = forms_of(epoch)
+        self._positions = {name: position for position, name in enumerate(self._forms)}
         self._key = signing_key
         self._builder = ManifestBuilder()
-        self._type: RecordType[AuditRecord] | None = None
+        self._form: RecordForm | None = None
         self._run_id: object = None
         self._last_key: _Key = ()
         self._signed = False
@@ -103,23 +106,40 @@ class ExportVerifier:
         return None
 
     def _check_record(self, record: Mapping[str, object], line: bytes, *, sound: bool) -> Checked:
-        record_type = _known_type(record)
+        form = self._known(record)
         if not sound:
             _check_flat(record)
-        self._check_place(record_type, record)
-        contract = None if sound else _contract(record_type, record)
-        self._check_key(record_type, record)
-        self._check_likeness(record_type, record)
+        self._check_place(form, record)
+        contract, row = (None, None) if sound else self._check_rules(form, record)
+        self._check_key(form, record)
+        self._check_likeness(form, record)
         self._check_signature(record)
-        self._type = record_type
+        self._form = form
         self._builder.add(record, line)
-        return Checked(record_type, contract)
+        return Checked(form.name, contract, row)
+
+    def _known(self, record: Mapping[str, object]) -> RecordForm:
+        name = record.get("record_type")
+        found = self._forms.get(name) if isinstance(name, str) else None
+        if found is None:
+            raise RulesError(f"record_type: expected one of {', '.join(self._forms)}, got {_shown(name)}")
+        return found
+
+    def _check_rules(
+        self, form: RecordForm, record: Mapping[str, object]
+    ) -> tuple[AuditRecord | None, dict[str, object] | None]:
+        try:
+            if self._epoch == EPOCH:
+                return mapper(RECORD_TYPES[form.name]).from_record(record), None
+            return None, form.row(record)
+        except (AuditIntegrityError, ValueError) as error:
+            raise RulesError(str(error)) from error
 
     def _check_manifest(self, record: Mapping[str, object]) -> ExportSummary:
-        if self._type is None:
+        if self._form is None:
             raise VerificationError("expected the run record first, got a manifest")
         include_payloads = record.get("withheld") == [] if self._include_payloads is None else self._include_payloads
-        expected = self._builder.manifest(signed=self._signed, include_payloads=include_payloads)
+        expected = self._builder.manifest(signed=self._signed, include_payloads=include_payloads, epoch=self._epoch)
         _check_names(record.keys() - {"signature"}, expected.keys())
         for name, value in expected.items():
             if canonical_bytes(record[name]) != canonical_bytes(value):
@@ -135,32 +155,32 @@ class ExportVerifier:
             signatures_checked=self._key is not None,
         )
 
-    def _check_place(self, record_type: RecordType[AuditRecord], record: Mapping[str, object]) -> None:
-        if self._type is None:
-            if _POSITIONS[record_type.name] != 0:
-                raise VerificationError(f"expected the run record first, got a {record_type.name} record")
+    def _check_place(self, form: RecordForm, record: Mapping[str, object]) -> None:
+        if self._form is None:
+            if self._positions[form.name] != 0:
+                raise VerificationError(f"expected the run record first, got a {form.name} record")
             self._run_id = record.get("run_id")
             self._signed = "signature" in record
             return
-        if _POSITIONS[record_type.name] < _POSITIONS[self._type.name]:
-            expected = f"a {self._type.name} record, or one of a later type"
-            raise VerificationError(f"expected {expected}, got a {record_type.name} record")
+        if self._positions[form.name] < self._positions[self._form.name]:
+            expected = f"a {self._form.name} record, or one of a later type"
+            raise VerificationError(f"expected {expected}, got a {form.name} record")
         if record.get("run_id") != self._run_id:
             expected = f"{_shown(self._run_id)} as in the records before"
             raise VerificationError(f"run_id: expected {expected}, got {_shown(record.get('run_id'))}")
 
-    def _check_key(self, record_type: RecordType[AuditRecord], record: Mapping[str, object]) -> None:
-        # The contract vouches for the types; text is ordered by code point, in Python as in both databases.
-        key = cast("_Key", tuple(record[name] for name in record_type.order))
-        if record_type is self._type and not self._last_key < key:
-            names = ", ".join(record_type.order[1:] or record_type.order)
+    def _check_key(self, form: RecordForm, record: Mapping[str, object]) -> None:
+        # The rules vouch for the types; text is ordered by code point, in Python as in both databases.
+        key = cast("_Key", tuple(record[name] for name in form.order))
+        if form is self._form and not self._last_key < key:
+            names = ", ".join(form.order[1:] or form.order)
             last, this = (" ".join(map(repr, each[1:] or each)) for each in (self._last_key, key))
             raise VerificationError(f"{names}: expected a value after {last}, got {this}: repeated, or out of order")
         self._last_key = key
 
-    def _check_likeness(self, record_type: RecordType[AuditRecord], record: Mapping[str, object]) -> None:
+    def _check_likeness(self, form: RecordForm, record: Mapping[str, object]) -> None:
         self._check_signed(record)
-        withheld = _WITHHELD[record_type.name]
+        withheld = form.withheld
         if not withheld:
             return
         present = withheld & record.keys()
@@ -197,26 +217,11 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
 
 
-def _known_type(record: Mapping[str, object]) -> RecordType[AuditRecord]:
-    name = record.get("record_type")
-    found = RECORD_TYPES.get(name) if isinstance(name, str) else None
-    if found is None:
-        raise VerificationError(f"record_type: expected one of {', '.join(RECORD_TYPES)}, got {_shown(name)}")
-    return found
-
-
 def _check_flat(record: Mapping[str, object]) -> None:
     for name, value in record.items():
         if isinstance(value, dict | list):
             kind = "an object" if isinstance(value, dict) else "an array"
             raise VerificationError(f"{name}: expected text, a number, a boolean or null, got {kind}")
-
-
-def _contract(record_type: RecordType[AuditRecord], record: Mapping[str, object]) -> AuditRecord:
-    try:
-        return mapper(record_type).from_record(record)
-    except AuditIntegrityError as error:
-        raise VerificationError(str(error)) from error
 
 
 def _check_names(given: AbstractSet[str], expected: AbstractSet[str]) -> None:

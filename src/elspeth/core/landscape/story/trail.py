@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import Protocol, TypeVar
 
+import orjson
 from sqlalchemy import Connection
 
 from elspeth.core.chunks import chunks
-from elspeth.core.landscape.export.reader import read_export
 from elspeth.core.landscape.mapping import mapper, record_type_of, reshaped
+from elspeth.core.landscape.story.index import ExportIndex
+from elspeth.core.landscape.story.index_file import open_index
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RecordType
 
-__all__ = ["DatabaseTrail", "ExportTrail", "Trail", "grouped", "referred"]
+__all__ = ["DatabaseTrail", "ExportTrail", "Trail", "grouped", "open_export", "referred"]
 
 R = TypeVar("R", bound=AuditRecord)
 
@@ -58,29 +61,32 @@ class DatabaseTrail:
 
 
 class ExportTrail:
-    """A run in an export, which is read once, verified and kept in memory.
+    """A run in an export, of which only the lines that a question needs are read."""
 
-    Raises ExportError for one that is not complete and as it was written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._records: dict[str, list[AuditRecord]] = defaultdict(list)
-        self._indexes: dict[tuple[str, str], dict[object, list[AuditRecord]]] = {}
-        reader = read_export(path)
-        for entry in reader:
-            record_type = record_type_of(entry.contract)
-            self._records[record_type.name].append(_disclosed(record_type, entry.contract))
-        self.run_id = reader.summary.run_id
+    def __init__(self, index: ExportIndex) -> None:
+        self._index = index
+        self.run_id = index.run_id
 
     def records(self, record_type: RecordType[R], column: str, values: Collection[str | int]) -> list[R]:
-        """See `Trail`. The first call for a column goes through all records of the type."""
-        index = self._indexes.get((record_type.name, column))
-        if index is None:
-            index = self._indexes[record_type.name, column] = defaultdict(list)
-            for record in self._records[record_type.name]:
-                index[getattr(record, column)].append(record)
-        found = [record for value in set(values) for record in index.get(value, ())]
-        return cast("list[R]", found)
+        """See `Trail`. ValueError for a column by which records are not looked up."""
+        wanted = set(values)
+        convert = mapper(record_type)
+        found: list[R] = []
+        for line in self._index.lines(record_type.name, column, wanted):
+            record = orjson.loads(line)
+            record.pop("salt", None)  # of a bag
+            if record["record_type"] == record_type.name and record[column] in wanted:
+                found.append(_disclosed(record_type, convert.from_record(record)))
+        return found
+
+
+@contextmanager
+def open_export(
+    path: Path, *, keep: bool = True, progress: Callable[[int], None] | None = None
+) -> Iterator[ExportTrail]:
+    """Give the run in an export, whose index may be kept for further questions; otherwise as `open_index`."""
+    with open_index(path, keep=keep, progress=progress) as index:
+        yield ExportTrail(index)
 
 
 def grouped(
