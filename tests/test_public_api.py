@@ -175,6 +175,7 @@ size_bytes, *, artifact_id, idempotency_key)
 
 ADDED = {
     "add_batch_output",
+    "claimed",
     "create_checkpoint",
     "end_visit",
     "get_batch_outputs",

@@ -314,7 +314,7 @@ def test_a_token_is_told_with_its_row(
 def test_long_lists_are_cut_in_the_tree_only(
     capsys: pytest.CaptureFixture[str], landscape: LandscapeDB, database_url: str
 ) -> None:
-    record_told_run(landscape)
+    record_told_run(landscape, ended=False)
     recorder = LandscapeRecorder(landscape)
     batch = recorder.create_batch("told", "sums")
     for ordinal in range(12):
