@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ __all__ = [
     "looking",
     "parsed_url",
     "prepared",
-    "reading_mode",
+    "reading_parameters",
     "reason",
     "shown",
     "sqlite_path",
@@ -45,6 +46,9 @@ _RETRY_S = 0.01
 _SQLITE_PRAGMAS = {"foreign_keys": 1, "synchronous": 2, "recursive_triggers": 1, "busy_timeout": _BUSY_TIMEOUT_MS}
 """FULL (2) synchronisation: with NORMAL a power cut loses transactions that were already reported as committed."""
 
+_IMMUTABLE = {"mode": "ro", "immutable": "1"}
+"""How SQLite opens a file that it shall neither lock nor write beside."""
+
 _KEEPALIVE_S = 60
 """How long a connection to a server is silent before the operating system asks whether it is still there."""
 
@@ -55,6 +59,7 @@ _EXPECTED_URL = "Expected sqlite:///PATH or postgresql+psycopg://..."
 def durable_engine(url: URL, *, create: bool) -> Engine:
     """An engine whose every connection keeps what it committed; `create` makes the directory of a SQLite file.
 
+    A file that is to exist, and that we cannot change, can be read; each write to it is refused.
     Raises LandscapeError, at once or at the first connection, for a database that cannot promise that.
     """
     return _sqlite_engine(url, create=create) if url.get_backend_name() == "sqlite" else _postgresql_engine(url)
@@ -74,15 +79,53 @@ def looking(url: URL) -> Iterator[Connection]:
         raise LandscapeError(message) from error
 
 
-def reading_mode(path: Path) -> str:
-    """The mode in which SQLite opens a file to read it, so that it holds afterwards what it held before.
+def reading_parameters(path: Path) -> dict[str, str]:
+    """Return the URI parameters with which SQLite reads a file and leaves it as it is.
 
     A write-ahead log beside it belongs to another process, or to one that crashed: opened for reading only, it stays as
     it is. Without one the file is opened for writing: SQLite then takes back a transaction that a crash cut short,
     which a mere reader is refused, and clears away its own log when it closes. The same with both a log and a rollback
     journal: a power cut while the database was created can leave them.
+
+    Where we may not write, SQLite could not even make the index of an empty log. It is told that the file is immutable,
+    so that it neither needs a log nor takes locks; `_hold_unchanged` finds out if that was wrong.
     """
-    return "ro" if Path(f"{path}-wal").exists() and not Path(f"{path}-journal").exists() else "rw"
+    if _is_frozen(path):
+        return dict(_IMMUTABLE)
+    reads_log = Path(f"{path}-wal").exists() and not Path(f"{path}-journal").exists()
+    return {"mode": "ro" if reads_log else "rw"}
+
+
+def _is_frozen(path: Path) -> bool:
+    """Return whether the file is complete in itself and we cannot change it."""
+    try:
+        if any(log.exists() and log.stat().st_size for log in (Path(f"{path}-wal"), Path(f"{path}-journal"))):
+            return False
+        return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+    except OSError:
+        return False
+
+
+def _hold_unchanged(engine: Engine, path: Path) -> None:
+    """Compare the file with what it is now whenever a transaction ends.
+
+    SQLite takes no locks on an immutable file: what was read while another wrote may belong to no one state, and is
+    refused with LandscapeError.
+    """
+
+    def state() -> tuple[int, int, int]:
+        found = path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    before = state()
+
+    def compare(_: Connection) -> None:
+        if state() != before:
+            message = f"audit database {path} was changed while it was read. Read it again when nobody writes to it."
+            raise LandscapeError(message)
+
+    event.listen(engine, "commit", compare)
+    event.listen(engine, "rollback", compare)
 
 
 def shown(url: URL) -> str:
@@ -142,11 +185,29 @@ def _looking_engine(url: URL) -> Engine:
         return engine
     path = sqlite_path(url)
     _refuse_directory(path)
-    reading = url.set(database=path.as_uri(), query={"mode": reading_mode(path), "uri": "true"})
+    parameters = reading_parameters(path)
+    reading = url.set(database=path.as_uri(), query={**parameters, "uri": "true"})
     engine = create_engine(reading, poolclass=NullPool, connect_args={"timeout": _LOOKING_TIMEOUT_S})
     event.listen(engine, "connect", prepared(_refuse_writes))
     event.listen(engine, "handle_error", _name_damage)
+    if parameters == _IMMUTABLE:
+        _hold_unchanged(engine, path)
     return engine
+
+
+def _frozen_engine(url: URL, path: Path) -> Engine:
+    """Return an engine for a file that can only be read; SQLite refuses every write."""
+    engine = create_engine(url.set(database=path.as_uri(), query={**_IMMUTABLE, "uri": "true"}), poolclass=NullPool)
+    event.listen(engine, "connect", prepared(_begin_by_event))
+    event.listen(engine, "handle_error", _name_damage)
+    event.listen(engine, "begin", _begin_sqlite)
+    _hold_unchanged(engine, path)
+    return engine
+
+
+def _begin_by_event(connection: DBAPIConnection) -> None:
+    # The driver must not begin transactions by itself: it would do so only at the first write, without a read snapshot.
+    connection.isolation_level = None
 
 
 def _refuse_writes(connection: DBAPIConnection) -> None:
@@ -169,6 +230,8 @@ def _sqlite_engine(url: URL, *, create: bool) -> Engine:
             message = f"audit database {url.database} does not exist"
             raise LandscapeError(message)
         _refuse_directory(Path(url.database))
+    if not in_memory and not create and _is_frozen(sqlite_path(url)):
+        return _frozen_engine(url, sqlite_path(url))
     if in_memory:
         # The one connection serves every thread; the recorder lets them take turns.
         engine = create_engine(url, poolclass=StaticPool, connect_args={"check_same_thread": False})
@@ -226,8 +289,7 @@ def prepared(
 
 def _set_sqlite_pragmas(connection: DBAPIConnection) -> None:
     """Make a SQLite connection durable and strict, and prove that it is."""
-    # The driver must not begin transactions by itself: it would do so only at the first write, without a read snapshot.
-    connection.isolation_level = None
+    _begin_by_event(connection)
     cursor = connection.cursor()
     mode = _write_ahead(cursor)
     if mode not in ("wal", "memory"):

@@ -7,10 +7,11 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlencode
 
 from sqlalchemy import URL
 
-from elspeth.core.landscape.engines import looking, reading_mode
+from elspeth.core.landscape.engines import looking, reading_parameters
 from elspeth.core.landscape.errors import LandscapeError
 from elspeth.core.landscape.migration.digest import Content, TableMap, contents_before
 from elspeth.core.landscape.migration.progress import Meter
@@ -49,7 +50,7 @@ def back_up(database: Path, target: Path) -> None:
 
 def copy_database(database: Path, target: Path) -> None:
     """Write what the database holds into a new or empty file, without unused pages. sqlite3.Error if that fails."""
-    source = f"{database.absolute().as_uri()}?mode={reading_mode(database)}"
+    source = f"{database.absolute().as_uri()}?{urlencode(reading_parameters(database))}"
     with closing(sqlite3.connect(source, uri=True)) as connection:
         connection.execute("VACUUM INTO ?", (str(target),))
 

@@ -1,0 +1,158 @@
+"""Reading an audit database where nobody may write: evidence on a read-only medium, or in a directory of another's."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, make_url
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.engines import looking
+from elspeth.core.landscape.errors import LandscapeError
+from tests.fixtures.legacy import LEGACY
+from tests.fixtures.told_run import record_told_run
+from tests.fixtures.untouched import untouched
+
+READING = [
+    ["export", "latest", "-o", "out.jsonl"],
+    ["explain", "--row", "0"],
+    ["landscape", "status"],
+    ["landscape", "check"],
+    ["landscape", "runs"],
+]
+
+COMMANDS = """
+import json, sys
+from elspeth.cli import main
+print(json.dumps([main(arguments) for arguments in json.loads(sys.argv[1])]))
+"""
+
+
+def unprivileged(*commands: list[str], directory: Path) -> tuple[list[int], str]:
+    """Run commands as one whom the modes of files bind, which they do not root; their exit codes and errors."""
+    program = [sys.executable, "-c", COMMANDS, json.dumps(commands)]
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may write everywhere, and there is no setpriv to take that from it")
+        program = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *program]
+    ended = subprocess.run(program, cwd=directory, capture_output=True, text=True, check=True)
+    return json.loads(ended.stdout.splitlines()[-1]), ended.stderr
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """An empty directory that nobody may write in while commands are at work, once it is closed by `close`."""
+    directory = tmp_path / "medium"
+    directory.mkdir()
+    yield directory
+    directory.chmod(0o755)
+
+
+def close(database: Path) -> Path:
+    database.chmod(0o444)
+    database.parent.chmod(0o555)
+    return database
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within this process files bind root, too."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+
+
+@pytest.fixture
+def database(read_only: Path) -> Path:
+    """A database in the form with a write-ahead log, without one beside it."""
+    path = read_only / "audit.db"
+    with LandscapeDB(f"sqlite:///{path}") as db:
+        record_told_run(db)
+    return close(path)
+
+
+def reading(database: Path) -> list[list[str]]:
+    return [[*command, "-d", str(database)] for command in READING]
+
+
+def test_what_reads_a_database_needs_no_write_access(database: Path, tmp_path: Path) -> None:
+    with untouched(database):
+        codes, errors = unprivileged(*reading(database), directory=tmp_path)
+    assert codes == [0] * len(READING), errors
+
+
+def test_an_empty_log_beside_it_does_no_harm(database: Path, tmp_path: Path) -> None:
+    database.parent.chmod(0o755)
+    Path(f"{database}-wal").touch()
+    close(database)
+    with untouched(database):
+        codes, errors = unprivileged(*reading(database)[:1], directory=tmp_path)
+    assert codes == [0], errors
+
+
+def test_an_older_database_needs_none_either(read_only: Path, tmp_path: Path) -> None:
+    path = close(Path(shutil.copy(LEGACY / "epoch4-rich.db", read_only / "audit.db")))
+    with untouched(path):
+        codes, errors = unprivileged(*reading(path)[:1], directory=tmp_path)
+    assert codes == [0], errors
+
+
+def test_a_log_that_holds_records_is_not_passed_over(read_only: Path, tmp_path: Path) -> None:
+    """What a crash left in a log belongs to the records; to read it SQLite must write beside the file."""
+    living = tmp_path / "living.db"
+    LandscapeDB(f"sqlite:///{living}").close()
+    with closing(sqlite3.connect(living)) as connection:
+        connection.execute("CREATE TABLE other (id INTEGER)")
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{living}{suffix}", f"{read_only / 'audit.db'}{suffix}")
+    database = close(read_only / "audit.db")
+    with untouched(database):
+        codes, errors = unprivileged(["landscape", "status", "-d", str(database)], directory=tmp_path)
+    assert codes == [1]
+    assert errors == f"error: audit database sqlite:///{database} cannot be opened: unable to open database file\n"
+
+
+@pytest.mark.usefixtures("frozen")
+@pytest.mark.parametrize("write", [LandscapeDB.writing, LandscapeDB.connection])
+def test_a_write_is_refused(write: Callable[[LandscapeDB], AbstractContextManager[Connection]], database: Path) -> None:
+    def delete() -> None:
+        with LandscapeDB(f"sqlite:///{database}", create_tables=False) as db, write(db) as connection:
+            connection.exec_driver_sql("DELETE FROM runs")
+
+    with untouched(database), pytest.raises(LandscapeError) as caught:
+        delete()
+    assert str(caught.value) == f"audit database sqlite:///{database}: attempt to write a readonly database"
+
+
+def opened(url: str) -> AbstractContextManager[Connection]:
+    return LandscapeDB(url, create_tables=False).snapshot()
+
+
+def looked_at(url: str) -> AbstractContextManager[Connection]:
+    return looking(make_url(url))
+
+
+@pytest.mark.usefixtures("frozen")
+@pytest.mark.parametrize("reader", [opened, looked_at])
+def test_a_file_that_another_changes_meanwhile_is_refused(
+    reader: Callable[[str], AbstractContextManager[Connection]], database: Path
+) -> None:
+    """The directory is another's, who may record: nothing keeps the two apart."""
+
+    def read() -> None:
+        with reader(f"sqlite:///{database}") as connection:
+            connection.exec_driver_sql("SELECT * FROM runs").all()
+            os.utime(database, ns=(1, 1))
+
+    with pytest.raises(LandscapeError) as caught:
+        read()
+    assert str(caught.value) == (
+        f"audit database {database} was changed while it was read. Read it again when nobody writes to it."
+    )
