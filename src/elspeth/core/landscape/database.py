@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -107,8 +108,13 @@ class LandscapeDB:
         """Say which database it is that fails, for a reason outside."""
         try:
             yield
-        except OperationalError as error:
-            message = f"audit database {self.url}: {reason(error, self._engine.url)}"
+        except (DBAPIError, sqlite3.DatabaseError) as error:
+            driver_error = error.orig if isinstance(error, DBAPIError) else error
+            # SQLite's driver reports a damaged file by the base class of its errors, which has no other use.
+            if not isinstance(error, OperationalError) and type(driver_error) is not sqlite3.DatabaseError:
+                raise
+            problem = reason(error, self._engine.url) if isinstance(error, DBAPIError) else str(error)
+            message = f"audit database {self.url}: {problem}"
             raise LandscapeError(message) from error
 
     def _settle(self, *, create_tables: bool) -> None:
