@@ -14,6 +14,7 @@ import typer
 from elspeth.cli.exit_code import ExitCode
 from elspeth.cli.signals import Stopped
 from elspeth.cli.streams import is_broken, silence
+from elspeth.cli.text import printable
 
 __all__ = ["FORESEEN", "failures_reported", "report", "show_tracebacks"]
 
@@ -49,7 +50,8 @@ def failures_reported(ctx: typer.Context | None = None) -> Iterator[None]:
     try:
         yield
         # Here, because Python reports what it cannot write at its end in words of its own.
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None if it was closed before Python started
+            sys.stdout.flush()
     except BaseException as error:
         code = _code_of(error)
         if code is None:
@@ -79,9 +81,8 @@ def show_tracebacks(ctx: typer.Context, wanted: bool) -> bool:  # noqa: FBT001  
 
 def report(error: BaseException) -> None:
     """Print why a command failed, and what it leaves behind."""
-    typer.echo(f"error: {_message_of(error)}", err=True)
-    for note in getattr(error, "__notes__", ()):
-        typer.echo(note, err=True)
+    for line in (f"error: {_message_of(error)}", *getattr(error, "__notes__", ())):
+        typer.echo("\n".join(map(printable, line.split("\n"))), err=True)
 
 
 def _code_of(error: BaseException) -> int | None:

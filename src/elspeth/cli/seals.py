@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from elspeth.cli.record_display import record_display
+from elspeth.cli.text import printable
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -34,7 +35,7 @@ def seals_hold(url: URL, key: Path | None) -> bool:
     with looking(url) as connection, record_display("check seals") as progress:
         report = check_seals(connection, key=public_key, progress=progress)
     for fault in report.faults:
-        typer.echo(str(fault), err=True)
+        typer.echo(printable(str(fault)), err=True)
     typer.echo(report.verdict, err=True)
     if public_key is None:
         for remark in _not_checked(report):
@@ -44,7 +45,7 @@ def seals_hold(url: URL, key: Path | None) -> bool:
     if report.unfinished:
         named = "; ".join(f"{run_id}: {status}" for run_id, status in report.unfinished.items())
         remark = "they have no seal yet, so nothing shows whether their records were changed"
-        typer.echo(f"{len(report.unfinished):,} runs have not ended ({named}): {remark}", err=True)
+        typer.echo(printable(f"{len(report.unfinished):,} runs have not ended ({named}): {remark}"), err=True)
     return not report.faults
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from elspeth.cli.text import printable
+
 __all__ = ["Branch", "draw"]
 
 
@@ -23,10 +25,7 @@ def draw(tree: Branch) -> str:
 
 
 def _lines(tree: Branch, first: str, rest: str) -> Iterator[str]:
-    yield first + "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in tree.label
-    )
+    yield first + printable(tree.label)
     for branch in tree.branches[:-1]:
         yield from _lines(branch, f"{rest}├─ ", f"{rest}│  ")
     for branch in tree.branches[-1:]:

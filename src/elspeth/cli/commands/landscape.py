@@ -14,7 +14,7 @@ from elspeth.cli.exit_code import ExitCode
 from elspeth.cli.migration_display import migration_display
 from elspeth.cli.options import JsonOption
 from elspeth.cli.seals import seals_hold
-from elspeth.cli.text import aligned
+from elspeth.cli.text import aligned, printable
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.migration.migrate import MigrationReport
@@ -165,4 +165,6 @@ def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
         typer.echo(aligned([("run", "status", "started", "rows", "export"), *texts]))
     for run in found:
         if run.at_work is False:
-            typer.echo(f"run {run.run_id} is called running, but no process works on it: resume it", err=True)
+            typer.echo(
+                printable(f"run {run.run_id} is called running, but no process works on it: resume it"), err=True
+            )
