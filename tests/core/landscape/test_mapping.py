@@ -18,7 +18,15 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.mapping import mapper, record_type_of, reshaped
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import contracts
-from elspeth_schema.contracts import AuditRecord, NodeStateCompleted, NodeStateFailed, NodeStateOpen
+from elspeth_schema.contracts import (
+    AuditRecord,
+    Call,
+    CallStatus,
+    CallType,
+    NodeStateCompleted,
+    NodeStateFailed,
+    NodeStateOpen,
+)
 from elspeth_schema.records import RECORD_TYPES, TOKEN, RecordType
 from elspeth_schema.tables import metadata
 from elspeth_strategies import SHAPES, Shape, records
@@ -39,6 +47,18 @@ OPEN = NodeStateOpen(
     attempt=0,
     input_hash=HASH,
     started_at=MOMENT,
+)
+CALL = Call(
+    run_id="run",
+    call_id="call",
+    state_id="state",
+    call_index=0,
+    call_type=CallType.HTTP,
+    status=CallStatus.SUCCESS,
+    request_hash=HASH,
+    response_hash=HASH,
+    latency_ms=-0.0,
+    created_at=MOMENT,
 )
 
 
@@ -268,3 +288,13 @@ def test_a_shape_that_lacks_a_value_is_refused() -> None:
     assert str(caught.value) == (
         "node_states run_id='run' state_id='state': output_hash: expected text matching ^[0-9a-f]{64}$, got None"
     )
+
+
+def test_zero_is_read_without_a_sign(without_references: Connection) -> None:
+    """Canonical JSON writes -0.0 as 0 (RFC 8785, 3.2.2.3), so exports have no sign; PostgreSQL keeps it."""
+    record_type = record_type_of(CALL)
+    without_references.execute(record_type.table.insert(), mapper(record_type).to_row(CALL))
+    (row,) = without_references.execute(select(record_type.table)).all()
+    found = mapper(record_type).from_row(row)
+    assert isinstance(found, Call)
+    assert repr(found.latency_ms) == "0.0"

@@ -164,8 +164,13 @@ def _from_row(column: Column) -> _Convert:
     if column.kind is Kind.TIMESTAMP:
         return _utc
     if column.kind is Kind.REAL:
-        return lambda value: float(value) if type(value) is int else value
+        return _real
     return _unchanged
+
+
+def _real(value: object) -> object:
+    """Return a number as the float that exports have of it: canonical JSON writes -0.0 as 0."""
+    return value + 0.0 if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _to_json(column: Column) -> _Convert:
