@@ -17,12 +17,14 @@ from elspeth.evidence import layout, reader
 from elspeth.evidence.bag import RunFacts, write_bag
 from elspeth.evidence.dsse import Envelope
 from elspeth.evidence.keys import PublicKey, Signer
+from elspeth.evidence.law_columns import COLUMNS, LINKS
 from elspeth.evidence.procedure import StepResult, Verification
 from elspeth.evidence.reader import BagFiles
 from elspeth.evidence.statement import PAYLOAD_TYPE
 from elspeth.evidence.verify import read_statement, verify_files
 
 SECRET = "a secret of the run"
+SETTINGS = '{"sinks":{"out":"\u00fc"}}'
 
 Record = dict[str, object]
 
@@ -46,10 +48,23 @@ def _shape(record_type: str, **properties: object) -> dict[str, object]:
     }
 
 
+_TIME = {"type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$"}
+_KINDS = {"text": {"type": "string"}, "whole number": _NUMBER, "true or false": {"type": "boolean"}, "time": _TIME}
+
+
+def _told(record_type: str, keys: Sequence[str] = ()) -> dict[str, object]:
+    """The columns that the laws of accounting ask for, beside the keys."""
+    found: dict[str, object] = {}
+    for name, kind in COLUMNS[record_type].items():
+        schema = _KINDS[kind.removesuffix(" or null")]
+        found[name] = _or_null(schema) if kind.endswith(" or null") else schema
+    return {name: schema for name, schema in found.items() if name not in keys}
+
+
 _DEFINITIONS: dict[str, dict[str, object]] = {
     "Status": {"enum": ["running", "completed", "failed"]},
-    "Run": _shape("run", status={"$ref": "#/$defs/Status"}),
-    "Row": _shape("row", row_id=_ID, row_index=_NUMBER, digest=_HASH, note=_or_null({"type": "string"})),
+    "Run": _shape("run", status={"$ref": "#/$defs/Status"}, **_told("run")),
+    "Item": _shape("item", row_id=_ID, row_index=_NUMBER, digest=_HASH, note=_or_null({"type": "string"})),
     "Open": _shape("step", step_id=_ID, row_id=_ID, status={"const": "open"}, seconds={"type": "null"}),
     "Done": _shape(
         "step",
@@ -71,6 +86,29 @@ _DEFINITIONS: dict[str, dict[str, object]] = {
     },
 }
 
+_KEYS = {
+    "node": ["node_id"],
+    "edge": ["edge_id"],
+    "operation": ["operation_id"],
+    "row": ["row_id"],
+    "token": ["token_id"],
+    "token_parent": ["token_id", "parent_token_id"],
+    "node_state": ["state_id"],
+    "call": ["call_id"],
+    "routing_event": ["event_id"],
+    "batch": ["batch_id"],
+    "batch_member": ["batch_id", "token_id"],
+    "batch_output": ["batch_output_id"],
+    "artifact": ["artifact_id"],
+    "token_outcome": ["outcome_id"],
+    "validation_error": ["error_id"],
+    "transform_error": ["error_id"],
+    "checkpoint": ["checkpoint_id"],
+}
+"""The types that the laws of accounting are about, with their keys; the run of these bags has none of their records."""
+
+_DEFINITIONS |= {name: _shape(name, **dict.fromkeys(keys, _ID), **_told(name, keys)) for name, keys in _KEYS.items()}
+
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "Records",
@@ -86,7 +124,6 @@ def _rules(
     final: Sequence[str],
     *,
     abandoned: Sequence[str] = (),
-    ends: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
     return {
         "key": ["run_id", *key],
@@ -98,24 +135,18 @@ def _rules(
         if key
         else [],
         "lifecycle": {"status": "status" if final else None, "final": list(final), "abandoned": list(abandoned)},
-        "ends": ends,
     }
 
 
 _TYPES: dict[str, dict[str, Any]] = {
     "run": _rules([], [], {}, ["completed", "failed"], abandoned=["failed"]),
-    "row": _rules(["row_id"], ["row_index"], {}, []),
-    "step": _rules(["step_id"], ["step_id"], {"row_id": "row"}, ["done"]),
-    "link": _rules(
-        ["step_id", "other_id"],
-        ["step_id", "other_id"],
-        {"step_id": "step", "row": "row"},
-        [],
-        ends={"columns": ["run_id", "row"], "record_type": "row", "when": "good"},
-    ),
+    "item": _rules(["row_id"], ["row_index"], {}, []),
+    "step": _rules(["step_id"], ["step_id"], {"row_id": "item"}, ["done"]),
+    "link": _rules(["step_id", "other_id"], ["step_id", "other_id"], {"step_id": "step", "row": "item"}, []),
+    **{name: _rules(keys, keys, LINKS.get(name, {}), []) for name, keys in _KEYS.items()},
 }
 
-REFERENCES = {"order": ["run", "row", "step", "link"], "types": _TYPES}
+REFERENCES = {"order": list(_TYPES), "types": _TYPES}
 
 DOCUMENTS = {
     "export.schema.json": rfc8785.dumps(SCHEMA),  # type: ignore[arg-type]
@@ -130,10 +161,18 @@ def records(run_id: str = "run-1") -> list[Record]:
     step = {"record_type": "step", "run_id": run_id, "row_id": uuid, "status": "done"}
     link = {"record_type": "link", "run_id": run_id, "good": False, "row": None, "file": "a b.csv"}
     return [
-        {"record_type": "run", "run_id": run_id, "status": "completed"},
-        {"record_type": "row", "run_id": run_id, "row_id": uuid, "row_index": 2, "digest": "0" * 64, "note": None},
         {
-            "record_type": "row",
+            "record_type": "run",
+            "run_id": run_id,
+            "status": "completed",
+            "started_at": "2026-01-31T23:59:59.999999Z",
+            "completed_at": "2026-02-01T00:00:00.000000Z",
+            "config_hash": hashlib.sha256(SETTINGS.encode()).hexdigest(),
+            "settings_json": SETTINGS,
+        },
+        {"record_type": "item", "run_id": run_id, "row_id": uuid, "row_index": 2, "digest": "0" * 64, "note": None},
+        {
+            "record_type": "item",
             "run_id": run_id,
             "row_id": 'r\u00e9 "1"',
             "row_index": 10,

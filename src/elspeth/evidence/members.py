@@ -32,6 +32,10 @@ class Members:
         if found != value or isinstance(found, bool):
             raise self._unexpected(name, shown(value), found)
 
+    def skip(self, name: str) -> None:
+        """Take a member that may be there and means nothing any more."""
+        self._rest.pop(name, None)
+
     def text(self, name: str) -> str:
         """Take a text."""
         value = self._take(name)

@@ -11,9 +11,10 @@ Nothing that the bag says is used before steps 1 to 3 have passed; if one of the
 5. Counts: as many records, in all and of each type, as the statement says, about the run and status that it names.
 6. Merkle root: the lines are, one by one, the leaves of the tree whose root the statement gives.
 7. References: what a record refers to is in the bag, before it.
-8. Lifecycles: every record of a completed run is finished, and every token has its end. What a failed run left open is
-   counted. A run that has not ended is incomplete.
-9. Verdict.
+8. Lifecycles: every record of a completed run is finished. What a failed run left open is counted. A run that has not
+   ended is incomplete.
+9. Accounting: the laws of `elspeth.evidence.laws` hold, so that no row, token, visit or outcome is missing.
+10. Verdict.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Step(IntEnum):
     ROOT = 6
     REFERENCES = 7
     LIFECYCLES = 8
-    VERDICT = 9
+    ACCOUNTING = 9
+    VERDICT = 10
 
     @property
     def title(self) -> str:
@@ -56,6 +58,7 @@ _TITLES: Mapping[Step, str] = {
     Step.ROOT: "Merkle root",
     Step.REFERENCES: "references",
     Step.LIFECYCLES: "lifecycles",
+    Step.ACCOUNTING: "accounting",
     Step.VERDICT: "verdict",
 }
 
@@ -94,7 +97,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """The result of the procedure: steps 1 to 8 in order, and the verdict.
+    """The result of the procedure: steps 1 to 9 in order, and the verdict.
 
     `statement` is the SHA-256 of the statement, which identifies a bag; None, as `run_id`, where none was read.
     """

@@ -163,7 +163,7 @@ def verify_proof(path: Path, *, key: PublicKey | None = None) -> Verification:
     with steps.of(Step.ROOT):
         _check_inclusion(proof, "hashes")
         steps.passed(Step.ROOT, f"line {proof.index + 1:,} of {proof.statement.record_count:,}")
-    rest = (Step.STATEMENT, Step.COUNTS, Step.REFERENCES, Step.LIFECYCLES)
+    rest = (Step.STATEMENT, Step.COUNTS, Step.REFERENCES, Step.LIFECYCLES, Step.ACCOUNTING)
     steps.not_part(*rest, detail="needs the whole bag")
     return steps.result(sound, run_id=proof.statement.run.run_id, record_count=1, statement=proof.statement.sha256)
 

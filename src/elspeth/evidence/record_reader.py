@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from elspeth.evidence.canonical import Json
 from elspeth.evidence.errors import EvidenceError, printable, shown
+from elspeth.evidence.facts import Facts, facts_of
+from elspeth.evidence.key_map import Key, Part
+from elspeth.evidence.law_columns import COLUMNS, LINKS
 from elspeth.evidence.line_pattern import PatternBudget, fast_lines
 from elspeth.evidence.record_schema import Shape
 from elspeth.evidence.rules import TypeRules
 
-__all__ = ["SALT", "Columns", "Key", "RecordReader", "Values", "is_null"]
+__all__ = ["SALT", "Columns", "RecordReader", "Values", "is_null"]
 
 SALT = "salt"
 """The column that holds a record's salt."""
@@ -21,10 +24,6 @@ Values = Sequence[str | None]
 
 Columns = Sequence[Sequence[str | None]]
 """The values of several records of one type, column by column."""
-
-Part = str | int | None
-Key = Part | tuple[Part, ...]
-"""The values of some columns of one record, those of integer columns as integers; of a single column, its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +48,7 @@ class RecordReader:
     def __init__(self, rules: TypeRules, shapes: Sequence[Shape], place: str, budget: PatternBudget) -> None:
         self.rules = rules
         self._shapes = shapes
-        self._columns = (*rules.columns, SALT)
+        self._columns = tuple(dict.fromkeys((*rules.columns, *COLUMNS.get(rules.name, ()), SALT)))
         _check_columns(rules, shapes, place)
         self._fast = [fast for shape in shapes for fast in fast_lines(shape, self._columns, budget)]
         self.order = self._columns_of(rules.order[1:] or rules.order)
@@ -60,10 +59,10 @@ class RecordReader:
         self.references = [(self._columns_of(each.columns[1:]), each) for each in rules.references if each.columns[1:]]
         """What a record refers to, without the run."""
         self.status_at = None if rules.status is None else self._columns.index(rules.status)
-        ends = rules.ends
-        self._ends = (
-            None if ends is None else (self._columns_of(ends.reference.columns[1:]), self._columns.index(ends.when))
-        )
+        names = {reference.columns[1:]: at for at, (_, reference) in enumerate(self.references)}
+        self.links = [names[(column,)] for column in LINKS.get(rules.name, ()) if (column,) in names]
+        """Of the references those that the laws of accounting ask for, in their order."""
+        self._told = [(name, self._columns.index(name)) for name in COLUMNS.get(rules.name, ())]
 
     def fast(self, lines: Sequence[str]) -> list[Values | None]:
         """The values of each line that is valid beyond doubt; None for one that must be looked at closely."""
@@ -80,13 +79,9 @@ class RecordReader:
                 found[at] = values
         return found
 
-    def ended(self, columns: Sequence[Sequence[str | None]]) -> list[Key]:
-        """The keys, without the run, of the records that several records, given column by column, end."""
-        if self._ends is None:
-            return []
-        picked, when_at = self._ends
-        found = zip(picked.of(columns), columns[when_at], strict=True)
-        return [key for key, when in found if when == "true" and not is_null(key)]
+    def facts(self, columns: Columns) -> Facts:
+        """Return what several records, given column by column, tell the laws of accounting."""
+        return facts_of(self.rules.name, {name: columns[at] for name, at in self._told})
 
     def closely(self, record: Mapping[str, Json], place: str) -> Values:
         """The values of a record; EvidenceError, with the field and what is wrong with it, if no shape is its."""
@@ -139,6 +134,3 @@ def _check_columns(rules: TypeRules, shapes: Sequence[Shape], place: str) -> Non
         if kinds not in ({("string", False)}, {("integer", False)}):
             expected = f"expected {shown(column)} to be text or a whole number in the schema"
             raise EvidenceError(f"{place}: types: {rules.name}", expected)
-    when = None if rules.ends is None else rules.ends.when
-    if when is not None and {shape.rules[when].type for shape in shapes} != {"boolean"}:
-        raise EvidenceError(f"{place}: types: {rules.name}", f"expected {shown(when)} to be boolean in the schema")

@@ -12,7 +12,8 @@ from itertools import takewhile
 from operator import lt
 from typing import Any
 
-from elspeth.evidence.key_set import compact
+from elspeth.evidence.facts import Facts
+from elspeth.evidence.key_map import Key, compact
 from elspeth.evidence.record_reader import Columns, RecordReader, is_null
 from elspeth.evidence.salts import SaltDeriver
 
@@ -27,7 +28,8 @@ class Segment:
     """Records that are sound by themselves, in order, and of one run. Keys are made by `compact`.
 
     `first` and `last` are what they are sorted by. `keys` is empty for a type whose keys nothing needs. `targets` are
-    the keys referred to, in the order of the type's references; `ended` those of the records that these end.
+    the keys referred to, in the order of the type's references: of each record, where the laws of accounting ask for
+    it, with None for null; else each once. `facts` are what the records tell these laws.
     """
 
     record_type: str
@@ -36,8 +38,8 @@ class Segment:
     first: Any
     last: Any
     keys: list[bytes]
-    targets: list[list[bytes]]
-    ended: list[bytes]
+    targets: list[list[bytes | None]]
+    facts: Facts
     unfinished: int
 
 
@@ -46,13 +48,11 @@ def segment_of(reader: RecordReader, columns: Columns, salts: SaltDeriver | None
     run_id, size = columns[0][0], len(columns[0])
     order: Sequence[Any] = reader.order.of(columns)  # of one type, without null
     keys = compact(reader.identity.of(columns)) if keyed else []
-    ended = compact(reader.ended(columns))
     sound = (
         columns[0].count(run_id) == size
         and all(map(lt, order, order[1:]))
         and salts_of(reader, columns, salts) == list(columns[-1])
         and len(set(keys)) == len(keys)
-        and len(set(ended)) == len(ended)
     )
     if not sound:
         return None
@@ -64,14 +64,23 @@ def segment_of(reader: RecordReader, columns: Columns, salts: SaltDeriver | None
         first=order[0],
         last=order[-1],
         keys=keys,
-        # Neighbours often refer to the same record, or to neighbours.
         targets=[
-            compact([key for key in dict.fromkeys(picked.of(columns)) if not is_null(key)])
-            for picked, _ in reader.references
+            _targets(picked.of(columns), of_each=at in reader.links) for at, (picked, _) in enumerate(reader.references)
         ],
-        ended=ended,
+        facts=reader.facts(columns),
         unfinished=0 if status_at is None else sum(status not in final for status in columns[status_at]),
     )
+
+
+def _targets(keys: Sequence[Key], *, of_each: bool) -> list[bytes | None]:
+    """Return the compact keys of records that others refer to."""
+    if of_each:
+        if None not in keys:
+            return [*compact(keys)]
+        present = iter(compact([key for key in keys if key is not None]))
+        return [None if key is None else next(present) for key in keys]
+    # Neighbours often refer to the same record, or to neighbours.
+    return [*compact([key for key in dict.fromkeys(keys) if not is_null(key)])]
 
 
 class SegmentReader:

@@ -1,4 +1,4 @@
-"""Checks the records of a run one after another: the parts of steps 4, 7 and 8 that are about single lines.
+"""Checks the records of a run one after another: the parts of steps 4 and 7 to 9 that are about single lines.
 
 Sound records are taken many at a time. Where one of several is not sound, each is taken by itself, and the first that
 is not sound is explained.
@@ -11,13 +11,17 @@ from collections.abc import Mapping, Sequence
 from operator import lt
 from typing import Any
 
+from elspeth.evidence.accountant import Accountant, Breach
 from elspeth.evidence.canonical import Json, parse_canonical
 from elspeth.evidence.errors import EvidenceError, shown
-from elspeth.evidence.key_set import KeySet, compact
+from elspeth.evidence.journeys import close
+from elspeth.evidence.key_map import Key, KeyMap, compact
+from elspeth.evidence.law_columns import check_columns
+from elspeth.evidence.laws import LAWS, Law
 from elspeth.evidence.layout import RECORDS, REFERENCES, SCHEMA
 from elspeth.evidence.line_pattern import PatternBudget
 from elspeth.evidence.procedure import Step, StepError
-from elspeth.evidence.record_reader import Columns, Key, Picked, RecordReader, Values, is_null
+from elspeth.evidence.record_reader import Columns, Picked, RecordReader, Values, is_null
 from elspeth.evidence.record_schema import Shape
 from elspeth.evidence.rules import Reference, RunRules
 from elspeth.evidence.salts import SaltDeriver, Salts
@@ -25,9 +29,14 @@ from elspeth.evidence.segments import Segment, SegmentReader, salts_of, segment_
 
 __all__ = ["TrailChecker"]
 
+_TOKEN, _OUTCOME = "token", "token_outcome"
+
 
 class TrailChecker:
-    """Follows the records of one run. Keys are kept for as long as others may refer to them; nothing else is."""
+    """Follows the records of one run.
+
+    Keys are kept for as long as others may refer to them, and what the laws of accounting ask; nothing else is.
+    """
 
     def __init__(self, rules: RunRules, shapes: Mapping[str, Sequence[Shape]], salts: Salts | None) -> None:
         missing = next((name for name in rules.types if name not in shapes), None)
@@ -38,10 +47,11 @@ class TrailChecker:
         self.run_status: str | None = None
         self.unfinished = 0
         """Records that are not final, of a run that was abandoned or has not ended."""
-        self._ended_by = {each.ends.reference.record_type: name for name, each in rules.types.items() if each.ends}
-        self._ended = {name: KeySet() for name in self._ended_by}
-        """By type, the keys of records that another has ended so far."""
         self._run = rules.run
+        check_columns(rules, shapes)
+        self._accountant = Accountant()
+        self._first_lines: dict[str, int] = {}
+        """By type, the number of the line with its first record."""
         budget = PatternBudget(SCHEMA)
         self._readers = {
             name: RecordReader(each, shapes[name], REFERENCES, budget) for name, each in rules.types.items()
@@ -56,7 +66,7 @@ class TrailChecker:
         for name in rules.types:
             for _, reference in self._readers[name].references:
                 self._needed[reference.record_type] = self._positions[name]
-        self._keys = {name: KeySet() for name in self._needed}
+        self._keys = {name: KeyMap() for name in self._needed}
         self._reader = self._readers[self._run.name]
         self._last: Any = None
         """What the last record was sorted by."""
@@ -94,28 +104,50 @@ class TrailChecker:
         return SegmentReader(self._readers, self._salts, frozenset(self._needed))
 
     def lifecycles(self) -> str:
-        """What step 8 finds when all lines were checked; StepError if it fails."""
+        """Return what step 8 finds when all lines were checked; StepError if it fails."""
         run, status = self._run, self.run_status
-        unended = {name: self.counts[name] - len(ended) for name, ended in self._ended.items()}
-        left = [
-            f"{count:,} of {self.counts[name]:,} {name} records have no final {self._ended_by[name]}"
-            for name, count in unended.items()
-            if count
-        ]
-        left += [f"{self.unfinished:,} of {self.counts.total():,} records are not final"] if self.unfinished else []
+        left = f"{self.unfinished:,} of {self.counts.total():,} records are not final"
         if run.status is not None and status not in run.final:
             expected = f"expected {' or '.join(sorted(run.final))}, got {shown(status)}"
-            problem = f"{expected}: the run has not ended, its trail is incomplete; {' and '.join(left)}"
+            problem = f"{expected}: the run has not ended, its trail is incomplete; {left}"
             raise StepError(Step.LIFECYCLES, f"{_place(1)}: {run.status}", problem)
-        if not left:
-            return "all complete"
-        if not self._strict:
-            return f"{' and '.join(left)}, as a {status} run may leave them"
-        if not any(self.counts[self._ended_by[name]] for name, count in unended.items() if count):
-            return f"{' and '.join(left)}: no end was recorded of any, as before there were such records"
-        raise StepError(
-            Step.LIFECYCLES, RECORDS, f"expected an end of each, as the run is {status}: {' and '.join(left)}"
-        )
+        return f"{left}, as a {status} run may leave them" if self.unfinished else "all complete"
+
+    def accounting(self, recorded_epoch: int | None) -> str:
+        """Return what step 9 finds when all lines of a run that has ended were checked; StepError if it fails.
+
+        `recorded_epoch` is that in which the run was recorded and sealed, None if it was not.
+        """
+        account = self._accountant.account
+        close(account)
+        asked = [law for law in Law if self._is_asked(law, recorded_epoch)]
+        broken = [self._told(law, account.breaches[law]) for law in asked if law in account.breaches]
+        if broken:
+            place, problem = broken[0]
+            more = "".join(f"; {place}: {problem}" for place, problem in broken[1:])
+            raise StepError(Step.ACCOUNTING, place, f"{problem}{more}")
+        others = [law for law in Law if law not in asked and law in account.breaches]
+        if not others:
+            return f"all {len(Law)} laws hold"
+        names = ", ".join(others)
+        if recorded_epoch is None:
+            older = "as of a run that was imported, or recorded before they were proved when it ended"
+            return f"{len(asked)} laws hold; not asked, {older}, are {names}"
+        return f"{len(asked)} laws hold; not asked of a {self.run_status} run is {names}"
+
+    def _is_asked(self, law: Law, recorded_epoch: int | None) -> bool:
+        facts = LAWS[law]
+        if facts.of_completed and not self._strict:
+            return False
+        if recorded_epoch is None:
+            # Outcomes have been recorded since epoch 3: a run from before has none at all.
+            return facts.since == 1 or (law is Law.ENDS and bool(self.counts[_OUTCOME]))
+        return facts.since <= recorded_epoch
+
+    def _told(self, law: Law, breach: Breach) -> tuple[str, str]:
+        """Return the line that breaks a law, and how."""
+        line = self._first_lines.get(breach.record_type, 1) + breach.number
+        return _place(line), f"{law}: {breach.problem}"
 
     def _check_texts(self, first: int, texts: Sequence[str]) -> int:
         """Check lines as long as they are of one type; how many there were, with the first of another type."""
@@ -165,6 +197,7 @@ class TrailChecker:
     def _go_to(self, reader: RecordReader) -> None:
         """Go on to another record type, and forget the keys that are not needed from there on."""
         self._reader, self._last = reader, None
+        self._first_lines[reader.rules.name] = self.counts.total() + 1
         position = self._positions[reader.rules.name]
         self._keys = {name: keys for name, keys in self._keys.items() if self._needed[name] >= position}
 
@@ -197,26 +230,28 @@ class TrailChecker:
     def _take(self, segment: Segment) -> bool:
         """Take records of the present type, sound by themselves, if they go with those before them."""
         reader, name = self._reader, segment.record_type
-        ends = reader.rules.ends
-        ended = None if ends is None else self._ended[ends.reference.record_type]
-        targets = zip(reader.references, segment.targets, strict=True)
         sound = (
             segment.run_id == self.run_id
             and (self._last is None or lt(self._last, segment.first))
             and not self._repeated(segment.keys)
-            and all(self._keys[reference.record_type].issuperset(keys) for (_, reference), keys in targets)
             and not (segment.unfinished and self._strict)
-            and (ended is None or ended.isdisjoint(segment.ended))
         )
-        if sound:
-            self._last = segment.last
-            self.counts[name] += segment.size
-            self.unfinished += segment.unfinished
-            if name in self._keys:
-                self._keys[name].update(segment.keys)
-            if ended is not None:
-                ended.update(segment.ended)
-        return sound
+        if not sound:
+            return False
+        found = [
+            self._keys[reference.record_type].find(keys)
+            for (_, reference), keys in zip(reader.references, segment.targets, strict=True)
+        ]
+        if any(map(_is_missing, segment.targets, found)):
+            return False
+        links = [found[at] for at in reader.links]
+        self._accountant.take(name, self.counts[name], segment.facts, links, self._keys.get(_TOKEN))
+        self._last = segment.last
+        self.counts[name] += segment.size
+        self.unfinished += segment.unfinished
+        if name in self._keys:
+            self._keys[name].take(segment.keys)
+        return True
 
     def _repeated(self, keys: Sequence[bytes]) -> bool:
         """Whether one of the keys, of records of the present type, came before."""
@@ -225,8 +260,8 @@ class TrailChecker:
 
     def _closed(self, columns: Columns, picked: Picked, reference: Reference) -> bool:
         """Whether all that the records refer to came before them."""
-        keys = [key for key in picked.of(columns) if not is_null(key)]
-        return self._keys[reference.record_type].issuperset(compact(keys))
+        keys = compact([key for key in picked.of(columns) if not is_null(key)])
+        return None not in self._keys[reference.record_type].find(keys)
 
     def _explained(self, number: int, columns: Columns) -> StepError:
         """Why a single record is not accepted."""
@@ -251,14 +286,14 @@ class TrailChecker:
                 expected, got = f"a {reference.record_type} record before this one", _text(picked.of(columns)[0])
                 place = f"{_place(number)}: {', '.join(reference.columns[1:])}"
                 return StepError(Step.REFERENCES, place, f"expected {expected}, got {got}, of which there is none")
-        ended = reader.ended(columns)
-        if rules.ends is not None and not self._ended[rules.ends.reference.record_type].isdisjoint(compact(ended)):
-            problem = f"expected a {rules.ends.reference.record_type} that has not ended yet, got {_text(ended[0])}"
-            place = f"{_place(number)}: {', '.join(rules.ends.reference.columns[1:])}"
-            return StepError(Step.LIFECYCLES, place, problem)
         status = None if reader.status_at is None else columns[reader.status_at][0]
         problem = f"expected {' or '.join(sorted(rules.final))}, as the run is {self.run_status}, got {shown(status)}"
         return StepError(Step.LIFECYCLES, f"{_place(number)}: {rules.status}", problem)
+
+
+def _is_missing(keys: Sequence[bytes | None], numbers: Sequence[int | None]) -> bool:
+    """Return whether one of the keys has no number."""
+    return numbers.count(None) != keys.count(None)
 
 
 def _decoded(lines: Sequence[bytes]) -> list[str]:

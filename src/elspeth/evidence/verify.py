@@ -150,7 +150,7 @@ class _Procedure:
             self._statement(statement)
         if not steps.failed(Step.STRUCTURE, Step.SIGNATURE, Step.STATEMENT):
             self._use(statement)
-        # 9. Verdict.
+        # 10. Verdict.
         return steps.result(
             sound, run_id=statement.run.run_id, record_count=statement.record_count, statement=statement.sha256
         )
@@ -160,7 +160,7 @@ class _Procedure:
         # 6, first half: the leaf hashes are those of the tree whose root the statement gives.
         with self._steps.of(Step.ROOT):
             self._check_root(statement)
-        # 4, 7, 8, and the second half of 6: line by line. What is left of 1 and 3 comes out of the same reading.
+        # 4, 7 to 9, and the second half of 6: line by line. What is left of 1 and 3 comes out of the same reading.
         trail = self._read_records(statement)
         # 5. Counts.
         if trail is not None:
@@ -282,6 +282,14 @@ class _Procedure:
         self._steps.passed(Step.REFERENCES, "all lead to records in the bag")
         with self._steps.of(Step.LIFECYCLES):
             self._steps.passed(Step.LIFECYCLES, trail.lifecycles())
+            self._steps.passed(Step.ACCOUNTING, trail.accounting(self._recorded_epoch(statement)))
+
+    def _recorded_epoch(self, statement: Statement) -> int | None:
+        """Return the epoch in which the run was recorded and sealed; None if it was not."""
+        if statement.version > 1:
+            return statement.run.recorded_epoch
+        # The first release gave a secret to every run that it recorded, and to no other.
+        return statement.run.epoch if layout.SALTS in self._files.sizes else None
 
     def _counts(self, statement: Statement, trail: TrailChecker) -> None:
         place = layout.RECORDS

@@ -106,8 +106,12 @@ def _verification(path: Path, key: Path | None, authority: Path | None, executor
 
 
 def _report(verification: Verification, *, json: bool) -> None:
+    from elspeth.evidence.procedure import Step  # noqa: PLC0415  start time
+
     steps = [(f"{each.step.value} {each.step.title}", each.status.value, each.detail) for each in verification.steps]
-    typer.echo(aligned([*steps, ("9 verdict", verification.verdict.value, "")]), err=True)
+    typer.echo(
+        aligned([*steps, (f"{Step.VERDICT.value} {Step.VERDICT.title}", verification.verdict.value, "")]), err=True
+    )
     if json:
         result = {
             "verdict": verification.verdict.value,

@@ -1,0 +1,135 @@
+"""The keys of a record type, for as long as other records may refer to them: exact, in some 23 bytes each."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from itertools import count
+from struct import Struct
+from typing import TypeAlias, cast
+
+import orjson
+
+__all__ = ["Key", "KeyMap", "Part", "compact"]
+
+Part: TypeAlias = "str | int | None"
+Key: TypeAlias = "Part | tuple[Part, ...]"
+"""The values of some columns of one record, those of integer columns as integers; of a single column, its value."""
+
+_SIZE = 17
+"""Of a compact key, in bytes: a mark and 128 bits."""
+
+_ENTRY = Struct("=17sI")
+"""A key and its number."""
+
+_PIECE = 64
+"""Keys of a new block."""
+
+_LIMIT = 2 * _PIECE * _ENTRY.size
+"""Of a block, in bytes: a larger one is split."""
+
+_FEW = 6
+"""So many keys, or fewer, are looked for in a block; for more of them all of it is unpacked, which is as fast."""
+
+_HEX = re.compile("[0-9a-f]*").fullmatch
+_ID_LENGTH = 32
+"""Of an id that is 128 bits in hexadecimal."""
+
+_ID_MARK = "00"
+_DIGEST_MARK = b"\x01"
+"""No id can pass for a digest."""
+
+
+def compact(keys: Sequence[Key]) -> list[bytes]:
+    """Return what stands for keys, 17 bytes each: an id that is 128 bits itself, or a digest of that size."""
+    if set(map(type, keys)) == {str}:
+        ids = cast("Sequence[str]", keys)
+        if set(map(len, ids)) == {_ID_LENGTH} and _HEX("".join(ids)):
+            data = bytes.fromhex(_ID_MARK + _ID_MARK.join(ids))
+            return [data[start : start + _SIZE] for start in range(0, len(data), _SIZE)]
+    if len(keys) > 1:
+        return [compacted for key in keys for compacted in compact([key])]
+    return [_DIGEST_MARK + blake2b(orjson.dumps(key), digest_size=_SIZE - 1).digest() for key in keys]
+
+
+class KeyMap:
+    """Compact keys and their numbers, which count from 0 in the order in which keys are taken.
+
+    They stand in blocks, each of the keys from its first up to the first of the next. Keys tend to come, and to be
+    asked for, in the order in which they were made: then a few blocks serve many. In any other order each key takes
+    a search of its own.
+    """
+
+    def __init__(self) -> None:
+        self._size = 0
+        self._firsts = [b""]
+        self._blocks = [b""]
+        self._last = b""
+        """The largest key."""
+
+    def __len__(self) -> int:
+        return self._size
+
+    def take(self, keys: Sequence[bytes]) -> None:
+        """Take keys that are different from each other, and from all those taken before."""
+        if not keys:
+            return
+        entries = list(map(_ENTRY.pack, keys, count(self._size)))
+        self._size += len(keys)
+        if keys[0] > self._last and all(map(bytes.__lt__, keys, keys[1:])):
+            self._firsts += keys[::_PIECE]
+            self._blocks += [b"".join(entries[at : at + _PIECE]) for at in range(0, len(entries), _PIECE)]
+            self._last = keys[-1]
+            return
+        entries.sort()
+        self._last = max(self._last, entries[-1][:_SIZE])
+        self._insert(entries)
+
+    def find(self, keys: Sequence[bytes | None]) -> list[int | None]:
+        """Return the number of each key; None for one that was not taken, and for None."""
+        wanted = sorted({key for key in keys if key is not None})
+        found: dict[bytes | None, int] = {}
+        for at, some in self._by_block(wanted):
+            if len(some) > _FEW:
+                found.update(_ENTRY.iter_unpack(self._blocks[at]))
+            else:
+                found.update((key, number) for key in some if (number := _number(self._blocks[at], key)) is not None)
+        return [found.get(key) for key in keys]
+
+    def isdisjoint(self, keys: Sequence[bytes]) -> bool:
+        """Return whether none of the keys was taken."""
+        by_block = self._by_block(sorted(keys))
+        return all(_number(self._blocks[at], key) is None for at, some in by_block for key in some)
+
+    def _insert(self, entries: Sequence[bytes]) -> None:
+        """Insert entries, which are in order, where they belong."""
+        # Backwards, because a block that is split moves those behind it.
+        for at, some in reversed(list(self._by_block(entries))):
+            block = b"".join([self._blocks[at], *some])
+            if len(block) <= _LIMIT:
+                self._blocks[at] = block
+                continue
+            held = sorted(block[start : start + _ENTRY.size] for start in range(0, len(block), _ENTRY.size))
+            pieces = [held[start : start + _PIECE // 2] for start in range(0, len(held), _PIECE // 2)]
+            self._blocks[at : at + 1] = map(b"".join, pieces)
+            self._firsts[at + 1 : at + 1] = [piece[0][:_SIZE] for piece in pieces[1:]]
+
+    def _by_block(self, rest: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
+        """Yield the blocks that keys, or entries, belong to, each with these; they are in order."""
+        done = 0
+        while done < len(rest):
+            after = bisect_right(self._firsts, rest[done][:_SIZE])
+            end = bisect_left(rest, self._firsts[after], done) if after < len(self._firsts) else len(rest)
+            yield after - 1, rest[done:end]
+            done = end
+
+
+def _number(block: bytes, key: bytes) -> int | None:
+    """Return the number of a key in a block."""
+    at = block.find(key)
+    while at > 0 and at % _ENTRY.size:
+        # The end of one entry and the beginning of the next may look like a key.
+        at = block.find(key, at + 1)
+    return None if at < 0 else int(_ENTRY.unpack_from(block, at)[1])
