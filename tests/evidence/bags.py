@@ -64,7 +64,7 @@ def _told(record_type: str, keys: Sequence[str] = ()) -> dict[str, object]:
 _DEFINITIONS: dict[str, dict[str, object]] = {
     "Status": {"enum": ["running", "completed", "failed"]},
     "Run": _shape("run", status={"$ref": "#/$defs/Status"}, **_told("run")),
-    "Item": _shape("item", row_id=_ID, row_index=_NUMBER, digest=_HASH, note=_or_null({"type": "string"})),
+    "Thing": _shape("thing", row_id=_ID, row_index=_NUMBER, digest=_HASH, note=_or_null({"type": "string"})),
     "Open": _shape("step", step_id=_ID, row_id=_ID, status={"const": "open"}, seconds={"type": "null"}),
     "Done": _shape(
         "step",
@@ -140,9 +140,9 @@ def _rules(
 
 _TYPES: dict[str, dict[str, Any]] = {
     "run": _rules([], [], {}, ["completed", "failed"], abandoned=["failed"]),
-    "item": _rules(["row_id"], ["row_index"], {}, []),
-    "step": _rules(["step_id"], ["step_id"], {"row_id": "item"}, ["done"]),
-    "link": _rules(["step_id", "other_id"], ["step_id", "other_id"], {"step_id": "step", "row": "item"}, []),
+    "thing": _rules(["row_id"], ["row_index"], {}, []),
+    "step": _rules(["step_id"], ["step_id"], {"row_id": "thing"}, ["done"]),
+    "link": _rules(["step_id", "other_id"], ["step_id", "other_id"], {"step_id": "step", "row": "thing"}, []),
     **{name: _rules(keys, keys, LINKS.get(name, {}), []) for name, keys in _KEYS.items()},
 }
 
@@ -170,9 +170,9 @@ def records(run_id: str = "run-1") -> list[Record]:
             "config_hash": hashlib.sha256(SETTINGS.encode()).hexdigest(),
             "settings_json": SETTINGS,
         },
-        {"record_type": "item", "run_id": run_id, "row_id": uuid, "row_index": 2, "digest": "0" * 64, "note": None},
+        {"record_type": "thing", "run_id": run_id, "row_id": uuid, "row_index": 2, "digest": "0" * 64, "note": None},
         {
-            "record_type": "item",
+            "record_type": "thing",
             "run_id": run_id,
             "row_id": 'r\u00e9 "1"',
             "row_index": 10,

@@ -32,7 +32,7 @@ def written(target: Path, signer: Signer | None = None, *, archive: bool = False
 def test_what_is_written_and_told(tmp_path: Path, signer: Signer) -> None:
     summary = written(tmp_path / "bag", signer)
     assert (summary.path, summary.record_count) == (tmp_path / "bag", 11)
-    assert summary.counts == {"run": 1, "row": 2, "step": 5, "link": 3}
+    assert summary.counts == {"run": 1, "thing": 2, "step": 5, "link": 3}
     assert summary.signed_by == signer.public_key.fingerprint
     assert sorted(contents(tmp_path / "bag")) == [
         "VERIFY.txt",

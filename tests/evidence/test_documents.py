@@ -123,30 +123,30 @@ RULES: dict[str, tuple[Change, str]] = {
         "document: order: expected record types, each once, got ()",
     ),
     "type without rules": (
-        lambda rules: rules["types"].pop("row"),
-        "document: types: expected a member 'row', got none",
+        lambda rules: rules["types"].pop("thing"),
+        "document: types: expected a member 'thing', got none",
     ),
     "rules without place": (
         lambda rules: rules["order"].pop(),
-        "document: types: expected no further member, got 'link'",
+        "document: types: expected no further member, got 'checkpoint'",
     ),
     "further member": (
-        lambda rules: rules["types"]["row"].update(more=1),
-        "document: types: row: expected no further member, got 'more'",
+        lambda rules: rules["types"]["thing"].update(more=1),
+        "document: types: thing: expected no further member, got 'more'",
     ),
     "key without the run": (
-        lambda rules: rules["types"]["row"].update(key=["row_id"]),
-        "document: types: row: expected key and order to begin with run_id, the key of the run",
+        lambda rules: rules["types"]["thing"].update(key=["row_id"]),
+        "document: types: thing: expected key and order to begin with run_id, the key of the run",
     ),
     "run of two columns": (
         lambda rules: rules["types"]["run"].update(key=["run_id", "status"]),
         "document: types: run: expected a key of one column: it is the run itself",
     ),
     "reference forwards": (
-        lambda rules: rules["types"]["row"]["references"].append(
+        lambda rules: rules["types"]["thing"]["references"].append(
             {"columns": ["run_id", "row_id"], "record_type": "step"}
         ),
-        "document: types: row: expected references to keys of earlier types, got run_id, row_id to 'step'",
+        "document: types: thing: expected references to keys of earlier types, got run_id, row_id to 'step'",
     ),
     "reference to half a key": (
         lambda rules: rules["types"]["link"]["references"].append({"columns": ["run_id"], "record_type": "step"}),
@@ -164,24 +164,6 @@ RULES: dict[str, tuple[Change, str]] = {
         lambda rules: rules["types"]["step"]["lifecycle"].update(abandoned=["done"]),
         "document: types: step: expected only a run to be abandoned, got ['done']",
     ),
-    "end of what is not referred to": (
-        lambda rules: rules["types"]["link"]["ends"].update(record_type="step"),
-        "document: types: link: expected it to end what it refers to, and no other does, got run_id, row to 'step'",
-    ),
-    "end of the run": (
-        lambda rules: rules["types"]["link"]["ends"].update(columns=["run_id"], record_type="run"),
-        "document: types: link: expected it to end what it refers to, and no other does, got run_id to 'run'",
-    ),
-    "two ends of one": (
-        lambda rules: rules["types"]["step"].update(
-            ends={"columns": ["run_id", "row_id"], "record_type": "row", "when": "status"}
-        ),
-        "document: types: link: expected it to end what it refers to, and no other does, got run_id, row to 'row'",
-    ),
-    "end with further member": (
-        lambda rules: rules["types"]["link"]["ends"].update(more=1),
-        "document: types: link: ends: expected no further member, got 'more'",
-    ),
     "column of no text": (
         lambda rules: rules["types"]["step"].update(key=["run_id", 1]),
         "document: types: step: key: expected an array of texts, got ['run_id', 1]",
@@ -197,7 +179,7 @@ def test_rules_that_contradict_themselves_are_refused(case: str) -> None:
 
 TOGETHER: dict[str, tuple[Change, str]] = {
     "unknown type": (
-        lambda rules: (rules["order"].append("x"), rules["types"].update(x=rules["types"]["row"])),
+        lambda rules: (rules["order"].append("x"), rules["types"].update(x=rules["types"]["thing"])),
         "data/references.json: types: expected types that the schema knows, got 'x'",
     ),
     "unknown column": (
@@ -205,12 +187,8 @@ TOGETHER: dict[str, tuple[Change, str]] = {
         "data/references.json: types: step: expected 'state' to be required by the schema",
     ),
     "key that may be null": (
-        lambda rules: rules["types"]["row"].update(order=["run_id", "note"]),
-        "data/references.json: types: row: expected 'note' to be text or a whole number in the schema",
-    ),
-    "end by a text": (
-        lambda rules: rules["types"]["link"]["ends"].update(when="other_id"),
-        "data/references.json: types: link: expected 'other_id' to be boolean in the schema",
+        lambda rules: rules["types"]["thing"].update(order=["run_id", "note"]),
+        "data/references.json: types: thing: expected 'note' to be text or a whole number in the schema",
     ),
 }
 

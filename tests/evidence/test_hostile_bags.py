@@ -33,7 +33,7 @@ Files = dict[str, bytes]
 Change = Callable[[Document], object]
 
 
-def definition(document: Document, name: str = "Row") -> Document:
+def definition(document: Document, name: str = "Thing") -> Document:
     found: Document = document["$defs"][name]
     return found
 
@@ -99,16 +99,16 @@ SCHEMAS: dict[str, tuple[Change, str]] = {
         "expected allOf to be about required properties, each in one group",
     ),
     "many alternatives": (
-        lambda document: document["oneOf"].extend([{"$ref": "#/$defs/Row"}] * 400),
-        "expected at most 400 alternatives in oneOf, got 405",
+        lambda document: document["oneOf"].extend([{"$ref": "#/$defs/Thing"}] * 400),
+        "expected at most 400 alternatives in oneOf, got 422",
     ),
     "many shapes of one type": (
-        lambda document: document["oneOf"].extend([{"$ref": "#/$defs/Row"}] * 8),
-        "expected at most 8 shapes of row records, got 9",
+        lambda document: document["oneOf"].extend([{"$ref": "#/$defs/Thing"}] * 8),
+        "expected at most 8 shapes of thing records, got 9",
     ),
     "many definitions": (
         lambda document: document["$defs"].update({f"D{number}": NULL for number in range(400)}),
-        "expected at most 400 definitions, got 406",
+        "expected at most 400 definitions, got 423",
     ),
     "many fields": (
         lambda document: definition(document)["properties"].update({f"f{number}": NULL for number in range(200)}),
@@ -152,7 +152,7 @@ def sealed(tmp_path: Path, signer: Signer, schema: object = SCHEMA, references: 
     """A bag with other documents, sealed by its signer."""
     documents = {layout.SCHEMA: canonical(schema), layout.REFERENCES: canonical(references)}  # type: ignore[arg-type]
     short = {name.removeprefix(layout.PAYLOAD): content for name, content in documents.items()}
-    some = [{**record, "note": "!" * 200} if record["record_type"] == "row" else record for record in records()]
+    some = [{**record, "note": "!" * 200} if record["record_type"] == "thing" else record for record in records()]
     return bag(tmp_path, as_lines(some), signer, documents={**DOCUMENTS, **short})
 
 

@@ -17,9 +17,9 @@ from elspeth.evidence.record_schema import Shape, read_shapes
 from tests.evidence.bags import SCHEMA, as_lines, records
 
 SHAPES = read_shapes(json.dumps(SCHEMA).encode(), "schema")
-COLUMNS = {"run": ["run_id", "status"], "row": ["row_id", "row_index"], "step": ["step_id"], "link": ["row", "salt"]}
+COLUMNS = {"run": ["run_id", "status"], "thing": ["row_id", "row_index"], "step": ["step_id"], "link": ["row", "salt"]}
 
-texts = st.sampled_from(["run", "row", "step", "open", "done", "completed", "a" * 64, "a" * 65, "0" * 64]) | st.text()
+texts = st.sampled_from(["run", "thing", "step", "open", "done", "completed", "a" * 64, "a" * 65, "0" * 64]) | st.text()
 numbers = (
     st.sampled_from([0, -1, 2**53 - 1, 10**15, 1e-7, 1e-6, 0.0001, 0.1, 1e16, 1.5e300])
     | st.integers(-(2**53) + 1, 2**53 - 1)

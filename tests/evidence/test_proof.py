@@ -20,8 +20,8 @@ from tests.evidence.bags import SECRET, as_lines, bag, contents, faults, identit
 UUID = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
 IDENTITIES = [
     ("run", "run-1"),
-    ("row", UUID),
-    ("row", 'r\u00e9 "1"'),
+    ("thing", UUID),
+    ("thing", 'r\u00e9 "1"'),
     *(("step", name) for name in "abcde"),
     ("link", "a/x"),
     ("link", "a/y"),
@@ -60,11 +60,12 @@ def test_every_record_can_be_proved(directory: Path, tmp_path: Path, key: Public
         (Status.PASSED, f"line {number + 1} of 11"),
         not_part,
         not_part,
+        not_part,
     ]
 
 
 def test_a_proof_discloses_nothing_of_other_records(directory: Path) -> None:
-    data = prove(directory, "row", UUID).to_bytes()
+    data = prove(directory, "thing", UUID).to_bytes()
     others = [line for line in as_lines(records()) if UUID.encode() not in line]
     salts = [json.loads(line)["salt"] for line in as_lines(records()) if json.loads(line).get("row_id") != UUID]
     assert SECRET.encode() not in data
@@ -81,8 +82,8 @@ def test_a_record_that_is_not_there(directory: Path) -> None:
 
 def test_a_type_that_is_not_there(directory: Path) -> None:
     with pytest.raises(EvidenceError) as caught:
-        prove(directory, "token", "1")
-    problem = "expected a record type of the bag (link, row, run, step), got 'token'"
+        prove(directory, "item", "1")
+    problem = "expected a record type of the bag (link, run, step, thing), got 'item'"
     assert str(caught.value) == f"{directory}: {problem}"
 
 

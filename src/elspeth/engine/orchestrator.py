@@ -231,7 +231,7 @@ class Orchestrator:
         if account.rows != self._rows:
             raise AccountingError(f"run {run_id}: expected {self._rows} recorded rows, got {account.rows}")
         if account.breaches:
-            raise AccountingError(f"run {run_id}: {'; '.join(account.breaches)}")
+            raise AccountingError(f"run {run_id}: {'; '.join(each.problem for each in account.breaches)}")
 
     def _record_stop(
         self, start: Start, sinks: SinkSet, loading_id: str | None, claim: Claim, error: BaseException

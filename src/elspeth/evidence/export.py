@@ -78,7 +78,8 @@ def verify_export(
             export.check_end()
             detail = f"the run is {export.run_status}; only a bag can be checked for whether its records are finished"
             steps.not_part(Step.LIFECYCLES, detail=detail)
-    steps.not_part(Step.STATEMENT, Step.ROOT, Step.REFERENCES, detail="only a bag can be checked for it")
+    rest = (Step.STATEMENT, Step.ROOT, Step.REFERENCES, Step.ACCOUNTING)
+    steps.not_part(*rest, detail="only a bag can be checked for it")
     return steps.result(sound, run_id=export.run_id, record_count=export.count)
 
 

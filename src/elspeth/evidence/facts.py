@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from operator import lt
-from sys import intern
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from elspeth.evidence.key_map import compact
 
@@ -76,9 +75,9 @@ _Values: TypeAlias = Sequence[str | None]
 _Columns: TypeAlias = Mapping[str, _Values]
 
 _GROUPS = {"fork_group_id": FORK, "expand_group_id": EXPAND, "join_group_id": JOIN}
-_STATUS = {"completed": COMPLETED, "failed": FAILED}
-_MODES = {"move": MOVE, "copy": COPY, "divert": DIVERT}
-_CODES = {name: number for number, name in enumerate(OUTCOMES, start=1)}
+_STATUS: Mapping[str | None, int] = {"completed": COMPLETED, "failed": FAILED}
+_MODES: Mapping[str | None, int] = {"move": MOVE, "copy": COPY, "divert": DIVERT}
+_CODES: Mapping[str | None, int] = {name: number for number, name in enumerate(OUTCOMES, start=1)}
 _OPERATIONS = ("source_load", "sink_write")
 _BEGINS = ("started_at", "created_at", "registered_at", "recorded_at")
 
@@ -217,14 +216,15 @@ def _times(columns: _Columns) -> Times | None:
     begins = next((columns[name] for name in _BEGINS if name in columns), None)
     if begins is None:
         return None
-    first = min(map(str, begins))
-    ends = [end for end in columns.get("completed_at", ()) if end is not None]
-    last_column, last = begins, max(map(str, begins))
-    backwards = None
-    if ends:
-        if max(ends) >= last:
-            last_column, last = columns["completed_at"], max(ends)
-        backwards = _first_backwards(begins, columns["completed_at"])
+    begins = cast("Sequence[str]", begins)
+    first, last = min(begins), max(begins)
+    ends = columns.get("completed_at")
+    backwards, last_column = None, cast("_Values", begins)
+    if ends is not None and ends.count(None) < len(ends):
+        last_end = max(end for end in ends if end is not None) if None in ends else max(cast("Sequence[str]", ends))
+        if last_end >= last:
+            last_column, last = ends, last_end
+        backwards = _first_backwards(begins, ends)
     return Times(
         first=first,
         first_at=begins.index(first),
@@ -234,10 +234,10 @@ def _times(columns: _Columns) -> Times | None:
     )
 
 
-def _first_backwards(begins: _Values, ends: _Values) -> int | None:
-    if None not in ends and not any(map(lt, ends, begins)):  # type: ignore[arg-type]  # no begin is null
+def _first_backwards(begins: Sequence[str], ends: _Values) -> int | None:
+    if None not in ends and not any(map(lt, cast("Sequence[str]", ends), begins)):
         return None
-    pairs = enumerate(zip(map(str, begins), ends, strict=True))
+    pairs = enumerate(zip(begins, ends, strict=True))
     return next((at for at, (begin, end) in pairs if end is not None and end < begin), None)
 
 
@@ -277,12 +277,12 @@ def _operations(columns: _Columns, times: Times | None) -> OperationFacts:
 
 
 def _rows(columns: _Columns, times: Times | None) -> RowFacts:
-    indexes = [int(str(index)) for index in columns["row_index"]]
+    indexes = list(map(int, cast("Sequence[str]", columns["row_index"])))
     expected = range(indexes[0], indexes[0] + len(indexes))
     gap = None
     if indexes != list(expected):
         gap = next(at for at, (index, wanted) in enumerate(zip(indexes, expected, strict=True)) if index != wanted)
-    sources = [intern(str(node)) for node in columns["source_node_id"]]
+    sources = cast("Sequence[str]", columns["source_node_id"])
     return RowFacts(times=times, first_index=indexes[0], gap_at=gap, sources=sources)
 
 
@@ -303,23 +303,26 @@ def _places(values: _Values) -> list[int]:
 
 
 def _states(columns: _Columns, times: Times | None) -> StateFacts:
-    how = [_STATUS.get(str(status), UNFINISHED) for status in columns["status"]]
-    steps, attempts = columns["step_index"], columns["attempt"]
-    rests = [
-        min(int(str(step)), STEPS - 1) << 20 | min(int(str(attempt)), ATTEMPTS - 1) << 16 | end
-        for step, attempt, end in zip(steps, attempts, how, strict=True)
-    ]
-    return StateFacts(times=times, nodes=[intern(str(node)) for node in columns["node_id"]], rests=array("I", rests))
+    steps, attempts = _numbers(columns["step_index"], STEPS), _numbers(columns["attempt"], ATTEMPTS)
+    ends = {status: _STATUS.get(status, UNFINISHED) for status in set(columns["status"])}
+    found = zip(columns["step_index"], columns["attempt"], columns["status"], strict=True)
+    rests = [steps[step] << 20 | attempts[attempt] << 16 | ends[status] for step, attempt, status in found]
+    return StateFacts(times=times, nodes=cast("Sequence[str]", columns["node_id"]), rests=array("I", rests))
+
+
+def _numbers(values: _Values, limit: int) -> Mapping[str | None, int]:
+    """Return the numbers that different texts stand for; the largest below the limit for those that are not."""
+    return {text: min(int(text or 0), limit - 1) for text in set(values)}
 
 
 def _events(columns: _Columns, times: Times | None) -> EventFacts:
     found = zip(columns["edge_id"], columns["mode"], strict=True)
-    return EventFacts(times=times, routes=[(intern(str(edge)), _MODES.get(str(mode), 0)) for edge, mode in found])
+    return EventFacts(times=times, routes=[(str(edge), _MODES.get(mode, 0)) for edge, mode in found])
 
 
 def _batches(columns: _Columns, times: Times | None) -> BatchFacts:
     found = zip(columns["aggregation_node_id"], columns["status"], strict=True)
-    return BatchFacts(times=times, batches=[(intern(str(node)), status == "completed") for node, status in found])
+    return BatchFacts(times=times, batches=[(str(node), status == "completed") for node, status in found])
 
 
 def _outputs(columns: _Columns, times: Times | None) -> OutputFacts:
@@ -339,8 +342,7 @@ def _artifacts(columns: _Columns, times: Times | None) -> ArtifactFacts:
 
 def _outcomes(columns: _Columns, times: Times | None) -> OutcomeFacts:
     found = zip(columns["outcome"], columns["is_terminal"], strict=True)
-    codes = [_CODES.get(str(outcome), len(OUTCOMES) + 1) if final == "true" else 0 for outcome, final in found]
-    sinks = [None if name is None else intern(name) for name in columns["sink_name"]]
+    codes = [_CODES.get(outcome, len(OUTCOMES) + 1) if final == "true" else 0 for outcome, final in found]
     endings = []
     for name, kind in _GROUPS.items():
         for at in _places(columns[name]):
@@ -348,7 +350,7 @@ def _outcomes(columns: _Columns, times: Times | None) -> OutcomeFacts:
             expected = _expected(columns["expected_branches_json"][at])
             late = _is_late(columns["context_json"][at])
             endings.append(Ending(at=at, kind=kind, group=group, expected=expected, is_late=late))
-    return OutcomeFacts(times=times, codes=array("B", codes), sinks=sinks, endings=endings)
+    return OutcomeFacts(times=times, codes=array("B", codes), sinks=columns["sink_name"], endings=endings)
 
 
 def _expected(text: str | None) -> int | None:

@@ -81,8 +81,8 @@ LAWS: Mapping[Law, LawFacts] = {
     Law.OUTCOMES: LawFacts(says="How a token ended is what its last visit shows; a sink's name stands for one node."),
     Law.OUTPUTS: LawFacts(
         says=(
-            "The source and every sink that was written to completed their work, and the hashes of its results are "
-            "those of as many rows as the trail has, and of the artifacts in it."
+            "The source and every sink completed their work, and the hashes of its results are those of as many rows "
+            "as the trail has, and of the artifacts in it."
         ),
         of_completed=True,
         proved_by_run=False,

@@ -1,0 +1,220 @@
+"""The laws of accounting about single tokens, as queries: how they were read, their visits, routes and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select, union_all
+
+from elspeth_schema.contracts import NodeStateStatus, NodeType, RoutingMode, RowOutcome
+from elspeth_schema.tables import (
+    edges_table,
+    node_states_table,
+    nodes_table,
+    routing_events_table,
+    rows_table,
+    token_outcomes_table,
+    tokens_table,
+)
+
+__all__ = ["Breaking", "of_outcomes", "of_readings", "of_routes", "of_visits"]
+
+Breaking = tuple[str, Select[tuple[str]]]
+"""What is expected with what was found instead, and the keys of records that break the law."""
+
+_rows, _tokens, _outcomes = rows_table.c, tokens_table.c, token_outcomes_table.c
+_states, _events, _nodes, _edges = node_states_table.c, routing_events_table.c, nodes_table.c, edges_table.c
+
+_ENDS_AT = {
+    RowOutcome.FORKED: NodeType.GATE,
+    RowOutcome.EXPANDED: NodeType.TRANSFORM,
+    RowOutcome.COALESCED: NodeType.COALESCE,
+    RowOutcome.CONSUMED_IN_BATCH: NodeType.AGGREGATION,
+}
+_AT_SINKS = (RowOutcome.COMPLETED, RowOutcome.ROUTED, RowOutcome.FAILED, RowOutcome.QUARANTINED)
+_MOST_ATTEMPTS = 1 << 16
+_FAILURES = (RowOutcome.FAILED, RowOutcome.QUARANTINED)
+
+
+def of_readings(run_id: str) -> Iterator[Breaking]:
+    """Every row was read once, by its source."""
+    sources = select(_nodes.node_id).where(_nodes.run_id == run_id, _nodes.node_type == NodeType.SOURCE.value)
+    yield (
+        "expected rows of a source, got others:",
+        select(_rows.row_id).where(_rows.run_id == run_id, _rows.source_node_id.not_in(sources)),
+    )
+    read_once = (
+        select(_rows.row_id)
+        .join(tokens_table, and_(_tokens.run_id == _rows.run_id, _tokens.row_id == _rows.row_id))
+        .join(
+            node_states_table,
+            and_(
+                _states.run_id == _tokens.run_id,
+                _states.token_id == _tokens.token_id,
+                _states.node_id == _rows.source_node_id,
+            ),
+        )
+        .where(_rows.run_id == run_id, _states.run_id == run_id, _states.node_id.in_(sources))
+        .group_by(_rows.row_id)
+        .having(func.count() == 1)
+    ).subquery()
+    yield (
+        "expected one visit to its source of every row, got none or more of",
+        select(_rows.row_id)
+        .join(read_once, read_once.c.row_id == _rows.row_id, isouter=True)
+        .where(_rows.run_id == run_id, read_once.c.row_id.is_(None)),
+    )
+
+
+def of_visits(run_id: str) -> Iterator[Breaking]:
+    """Every token visits nodes, one after another along edges."""
+    visited = exists().where(_states.run_id == _tokens.run_id, _states.token_id == _tokens.token_id)
+    yield (
+        "expected a visit of every token, got none of",
+        select(_tokens.token_id).where(_tokens.run_id == run_id, ~visited),
+    )
+    order = (_states.step_index, _states.attempt)
+    pairs = (
+        select(
+            _states.state_id,
+            _states.node_id,
+            _states.step_index,
+            func.lag(_states.node_id).over(partition_by=_states.token_id, order_by=order).label("node_before"),
+            func.lag(_states.step_index).over(partition_by=_states.token_id, order_by=order).label("step_before"),
+        )
+        .where(_states.run_id == run_id)
+        .subquery()
+    )
+    found = pairs.c
+    along = exists().where(
+        _edges.run_id == run_id, _edges.from_node_id == found.node_before, _edges.to_node_id == found.node_id
+    )
+    again = and_(found.step_index == found.step_before, found.node_id == found.node_before)
+    yield (
+        "expected visits to follow each other step by step along edges, got others:",
+        select(found.state_id).where(
+            found.node_before.is_not(None), ~again, ~and_(found.step_index == found.step_before + 1, along)
+        ),
+    )
+
+
+def of_routes(run_id: str) -> Iterator[Breaking]:
+    """Decisions and diversions are recorded where they were made, and tokens go where they say."""
+    of_state = and_(_events.run_id == _states.run_id, _events.state_id == _states.state_id)
+    events = (
+        select(_events.event_id)
+        .join(node_states_table, of_state)
+        .join(edges_table, and_(_edges.run_id == _events.run_id, _edges.edge_id == _events.edge_id))
+        .where(_events.run_id == run_id)
+    )
+    copy = RoutingMode.COPY.value
+    lost = and_(_events.mode != copy, ~_goes_on(_edges.to_node_id))
+    yield (
+        "expected routing events along edges that begin where their visit was and end at the next, got others:",
+        events.where(or_(_edges.from_node_id != _states.node_id, lost)),
+    )
+    yield (
+        "expected a visit to send its token one way, or copies along several, got otherwise for",
+        select(_events.state_id)
+        .where(_events.run_id == run_id)
+        .group_by(_events.state_id)
+        .having(func.count() > 1, or_(func.min(_events.mode) != copy, func.max(_events.mode) != copy)),
+    )
+    gates = select(_nodes.node_id).where(_nodes.run_id == run_id, _nodes.node_type == NodeType.GATE.value)
+    yield (
+        "expected the decision of every visit to a gate, got none of",
+        select(_states.state_id).where(
+            _states.run_id == run_id,
+            _states.status == NodeStateStatus.COMPLETED.value,
+            _states.node_id.in_(gates),
+            ~exists().where(of_state, _events.mode != RoutingMode.DIVERT.value),
+        ),
+    )
+    yield (
+        "expected it to be recorded why a token went on after a failure, got nothing for",
+        select(_states.state_id).where(
+            _states.run_id == run_id,
+            _states.status == NodeStateStatus.FAILED.value,
+            _goes_on(),
+            ~exists().where(of_state, _events.mode == RoutingMode.DIVERT.value),
+        ),
+    )
+
+
+def _goes_on(node_id: ColumnElement[str] | None = None) -> ColumnElement[bool]:
+    """Return whether the token of a visit visits a node, or this one, in the next step, without another attempt."""
+    after, again = node_states_table.alias(), node_states_table.alias()
+    there = () if node_id is None else (after.c.node_id == node_id,)
+    return and_(
+        exists().where(
+            after.c.run_id == _states.run_id,
+            after.c.token_id == _states.token_id,
+            after.c.step_index == _states.step_index + 1,
+            *there,
+        ),
+        ~exists().where(
+            again.c.run_id == _states.run_id,
+            again.c.token_id == _states.token_id,
+            again.c.step_index == _states.step_index,
+            again.c.attempt > _states.attempt,
+        ),
+    )
+
+
+def of_outcomes(run_id: str) -> Iterator[Breaking]:
+    """How a token ended is what its last visit shows."""
+    place = _states.step_index * _MOST_ATTEMPTS + _states.attempt
+    newest = (
+        select(_states.token_id, func.max(place).label("place"))
+        .where(_states.run_id == run_id)
+        .group_by(_states.token_id)
+        .subquery()
+    )
+    ends = (
+        select(_outcomes.token_id)
+        .join(newest, newest.c.token_id == _outcomes.token_id)
+        .join(
+            node_states_table,
+            and_(
+                _states.run_id == _outcomes.run_id,
+                _states.token_id == _outcomes.token_id,
+                place == newest.c.place,
+            ),
+        )
+        .join(nodes_table, and_(_nodes.run_id == _states.run_id, _nodes.node_id == _states.node_id))
+        .where(_outcomes.run_id == run_id, _outcomes.is_terminal == 1)
+    )
+    completed = _states.status == NodeStateStatus.COMPLETED.value
+    at_a_sink = and_(_outcomes.sink_name.is_not(None), completed, _nodes.node_type == NodeType.SINK.value)
+    elsewhere = case(
+        *(
+            (_outcomes.outcome == outcome.value, and_(completed, _nodes.node_type == kind.value))
+            for outcome, kind in _ENDS_AT.items()
+        ),
+        (_outcomes.outcome.in_([each.value for each in _FAILURES]), _states.status == NodeStateStatus.FAILED.value),
+        else_=False,
+    )
+    is_right = or_(
+        and_(_outcomes.outcome.in_([each.value for each in _AT_SINKS]), at_a_sink),
+        and_(_outcomes.sink_name.is_(None), elsewhere),
+    )
+    kinds = (
+        ends.with_only_columns(
+            _outcomes.sink_name,
+            func.min(_outcomes.token_id).label("token_id"),
+            func.min(case((is_right, None), else_=_outcomes.token_id)).label("wrong"),
+        )
+        .group_by(_outcomes.sink_name, _states.node_id)
+        .cte()
+    )
+    several = (
+        select(func.max(kinds.c.token_id).label("token_id"))
+        .where(kinds.c.sink_name.is_not(None))
+        .group_by(kinds.c.sink_name)
+        .having(func.count() > 1)
+    )
+    either = union_all(select(kinds.c.wrong.label("token_id")).where(kinds.c.wrong.is_not(None)), several).subquery()
+    yield (
+        "expected outcomes as the last visit of each token shows them, at the sink that they name, got others of",
+        select(either.c.token_id),
+    )
