@@ -45,13 +45,13 @@ _BECOMES = {FORK: _CODES["forked"], EXPAND: _CODES["expanded"], JOIN: _CODES["co
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Way:
-    """The visits of a token: the first and the last, those to sources, and what is wrong with them."""
+    """The visits of a token: the first and the last, all their nodes, and what is wrong with them."""
 
     first: int
     """Step and node, as `_place` has them."""
     last: int
     last_end: int
-    sources: Sequence[int]
+    nodes: Sequence[int]
     visits: str | None
     routes: str | None
 
@@ -66,7 +66,7 @@ _NO_WAY = _Way(
     first=NOWHERE,
     last=NOWHERE,
     last_end=COMPLETED,
-    sources=(),
+    nodes=(),
     visits="expected a visit to a node, got none",
     routes=None,
 )
@@ -165,7 +165,7 @@ class _Journeys:
                 account.breach(law, "token", token, problem)
         if ended:
             self._check_end(token, ended, found)
-        readings = found.sources.count(source)
+        readings = found.nodes.count(source)
         self._read(row, readings)
         made, came = at(account.made, token), at(self._origins, token)
         if bool(readings) + bool(made) + bool(came) != 1:
@@ -336,12 +336,11 @@ def _judged(account: Account, visits: bytes, routes: bytes) -> _Way:
     problems = [_step_problem(account, before, visit) for (before, _), (visit, _) in pairwise(pairs)]
     following = [*(visit for visit, _ in pairs[1:]), None]
     wrong = [_route_problem(account, *pair, after) for pair, after in zip(pairs, following, strict=True)]
-    nodes = [node_of(visit) for visit in passed]
     return _Way(
         first=_place(pairs[0][0]),
         last=_place(pairs[-1][0]),
         last_end=pairs[-1][0] & _END,
-        sources=[node for node in nodes if node < NOWHERE and account.node_types[node] == "source"],
+        nodes=[node_of(visit) for visit in passed],
         visits=next(filter(None, problems), None),
         routes=next(filter(None, wrong), None),
     )
@@ -383,7 +382,7 @@ def _check_groups(account: Account) -> None:
     for group, (kind, children, links) in enumerate(zip(groups.kinds, groups.children, groups.links, strict=True)):
         is_right = children == 1 and links if kind == JOIN else links == children
         if not is_right:
-            token = account.made.index(group + 1)
+            token = account.made.index(group + 1) if group + 1 in account.made else 0
             problem = "expected one parent of each child of a fork or expansion, and some of a merged token"
             account.breach(Law.GROUPS, "token", token, problem)
             return
