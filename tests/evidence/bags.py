@@ -48,8 +48,16 @@ def _shape(record_type: str, **properties: object) -> dict[str, object]:
     }
 
 
-_TIME = {"type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$"}
-_KINDS = {"text": {"type": "string"}, "whole number": _NUMBER, "true or false": {"type": "boolean"}, "time": _TIME}
+_TIME: dict[str, object] = {
+    "type": "string",
+    "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$",
+}
+_KINDS: dict[str, dict[str, object]] = {
+    "text": {"type": "string"},
+    "whole number": _NUMBER,
+    "true or false": {"type": "boolean"},
+    "time": _TIME,
+}
 
 
 def _told(record_type: str, keys: Sequence[str] = ()) -> dict[str, object]:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from elspeth.contracts.errors import AuditIntegrityError
@@ -20,6 +20,7 @@ from elspeth_schema.records import RECORD_TYPES
 from tests.engine.pipelines import Records
 from tests.evidence.test_laws import laws_of_lines, lines_of
 from tests.fixtures.broken_laws import EXAMPLES, broken, drop_states, drop_tokens
+from tests.fixtures.effort import law
 from tests.fixtures.every_kind import run_every_kind
 from tests.fixtures.landscapes import in_memory
 
@@ -103,8 +104,8 @@ def copy_of_trail(trail: Records) -> Callable[[], Records]:
     return lambda: copy.deepcopy(trail)
 
 
+@law(300)
 @given(changes())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_run_and_the_verifier_of_its_bag_agree(
     copy_of_trail: Callable[[], Records], some: list[tuple[str, str, int, int]]
 ) -> None:
