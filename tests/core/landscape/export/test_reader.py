@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.core.canonical import canonical_bytes
+from elspeth.core.landscape.export import text_form
 from elspeth.core.landscape.export.csv_form import HASH_REMARK
 from elspeth.core.landscape.export.format import ExportFormat
 from elspeth.core.landscape.export.forms import ExportError
@@ -419,6 +420,16 @@ def test_an_array_that_was_not_written_so_is_refused(
     with pytest.raises(ExportError) as refused:
         list(read_export(path))
     assert str(refused.value) == f"{path}{problem}"
+
+
+def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = export_to(tmp_path / "export", ExportFormat.JSONL)
+    longest = max(map(len, path.read_bytes().splitlines(keepends=True)))
+    monkeypatch.setattr(text_form, "MAX_LINE", longest)
+    list(read_export(path))
+    monkeypatch.setattr(text_form, "MAX_LINE", longest - 1)
+    with pytest.raises(ExportError, match=rf"line \d+: expected at most {longest - 1:,} bytes, got more$"):
+        list(read_export(path))
 
 
 # -- paths that are no export ------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain
 from os import SEEK_END
 from pathlib import Path
@@ -14,6 +15,7 @@ from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.landscape.export.forms import ExportError, StoredRecord
 from elspeth.core.landscape.export.signing import MANIFEST
 from elspeth.core.landscape.export.sound_rows import sound_row
+from elspeth.evidence.limits import MAX_LINE
 from elspeth_schema import EPOCH
 
 __all__ = ["parse_line", "read_text", "stated_epoch", "stored_line", "write_array", "write_lines"]
@@ -123,7 +125,9 @@ def _record_lines(path: Path, file: BinaryIO) -> Iterator[_Numbered]:
 
 def _complete_lines(path: Path, file: BinaryIO) -> Iterator[_Numbered]:
     position = 0
-    for number, line in enumerate(file, start=1):
+    for number, line in enumerate(iter(partial(file.readline, MAX_LINE + 1), b""), start=1):
+        if len(line) > MAX_LINE:
+            raise ExportError(path, f"line {number}", f"expected at most {MAX_LINE:,} bytes, got more")
         if not line.endswith(b"\n"):
             problem = f"expected a line feed at its end, got the end of the file after {_shown(line[-_SHOWN:])}"
             raise ExportError(path, f"line {number}", f"{problem}: the file is truncated")
