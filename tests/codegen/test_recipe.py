@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from elspeth_schema import EPOCH
 from tests.codegen.trees import tree
 from tests.fixtures.kept import COMMAND
@@ -26,6 +28,7 @@ SELECTED = (
 """Tests that name the epoch, or expect something of every table: those that a recipe would break first."""
 
 
+@pytest.mark.thorough
 def test_after_both_recipes_only_what_is_left_to_do_fails(synthetic_epochs: SyntheticEpochs) -> None:
     epoch = EPOCH + 2
     project = synthetic_epochs.project(epoch)
