@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from importlib import import_module
 
 import psycopg
@@ -19,7 +20,16 @@ from elspeth.evidence.errors import EvidenceError, KeyFileError
 
 ARGUMENTS = ["landscape", "runs", "-d", "audit.db"]
 
-STATEMENT = DatabaseError("SELECT secret", {"value": "secret"}, sqlite3.DatabaseError("disk image\nis malformed"))
+
+def refused() -> DatabaseError:
+    """A statement with its values, as SQLAlchemy raises it."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute("SELECT * FROM rows")
+        except sqlite3.Error as error:
+            return DatabaseError("SELECT secret", {"value": "secret"}, error)
+    raise AssertionError
+
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "out.csv")
 
@@ -40,7 +50,7 @@ def test_every_foreseen_error_has_the_name_that_it_is_known_by() -> None:
         (OSError("the cable was pulled"), 1, "the cable was pulled"),
         (MemoryError(), 1, "out of memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (STATEMENT, 1, "audit database: disk image is malformed"),
+        (refused(), 1, "audit database: no such table: rows"),
         (NoSuchModuleError("no such dialect"), 1, "no such dialect"),
         (sqlite3.DatabaseError("malformed"), 1, "malformed"),
         (psycopg.OperationalError("the connection is lost"), 1, "the connection is lost"),

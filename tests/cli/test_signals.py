@@ -217,7 +217,7 @@ def test_any_other_command_that_is_stopped_leaves_nothing(
 
 @pytest.mark.usefixtures("job")
 def test_a_run_whose_terminal_closes_can_go_on() -> None:
-    write_rows(8000)
+    write_rows(4000)
     ours, theirs = pty.openpty()
     program = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from elspeth.cli import run; run()"
     command = [sys.executable, "-c", program, "run", "-s", "settings.yaml", "-x", "--no-dotenv"]
