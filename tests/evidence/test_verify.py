@@ -33,6 +33,9 @@ from tests.evidence.test_dsse import other_form
 
 Files = dict[str, bytes]
 
+UNSEALED = "as of a run that was imported, or recorded before they were proved when it ended"
+"""Why the bags here, which are made by hand, are not asked to keep every law."""
+
 
 def changed(number: int, **values: object) -> list[Record]:
     """The records, with fields of one of them changed; None stands for null."""
@@ -53,7 +56,7 @@ def test_a_signed_bag_is_verified(signed: Files, key: PublicKey) -> None:
         (6, Status.PASSED, result.steps[5].detail),
         (7, Status.PASSED, "all lead to records in the bag"),
         (8, Status.PASSED, "all complete"),
-        (9, Status.PASSED, "all 13 laws hold"),
+        (9, Status.PASSED, f"3 laws hold; not asked, {UNSEALED}, are outputs"),
     ]
 
 

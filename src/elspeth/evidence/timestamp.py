@@ -95,7 +95,7 @@ def _client(place: str) -> ModuleType:
 def _signing_certificate(signed_data: SignedData, place: str) -> bytes:
     """Return the certificate in DER that the one signer says is its own."""
     for der in signed_data.certificates:
-        with suppress(ValueError):  # a certificate that nothing needs
+        with suppress(ValueError, KeyError):  # a certificate that nothing needs; a name of an unknown kind of text
             certificate = load_der_x509_certificate(der)
             name = (certificate.issuer, certificate.serial_number)
             if [name] == [(each.issuer, each.serial_number) for each in signed_data.signer_infos]:
