@@ -60,9 +60,10 @@ def test_a_sound_bag_is_verified(capsys: Captured) -> None:
         "6 Merkle root              ok",
         "7 references               ok",
         "8 lifecycles               ok",
-        "9 verdict                  VE",
+        "9 accounting               ok",
+        "10 verdict                 VE",
     ]
-    assert lines[8] == "9 verdict                  VERIFIED"
+    assert lines[9] == "10 verdict                 VERIFIED"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_a_sound_bag_is_verified(capsys: Captured) -> None:
 def test_what_is_not_quite_verified_is_no_success(capsys: Captured, arguments: tuple[str, ...], verdict: str) -> None:
     code, out, err = result(capsys, *arguments)
     assert (code, out) == (1, "")
-    assert err.splitlines()[8].split(maxsplit=2)[2] == verdict
+    assert err.splitlines()[9].split(maxsplit=2)[2] == verdict
 
 
 def test_a_line_that_was_altered_is_named(capsys: Captured) -> None:
@@ -88,14 +89,14 @@ def test_a_line_that_was_altered_is_named(capsys: Captured) -> None:
     place = "data/records.jsonl, line 5: expected the line that was sealed, with the leaf hash "
     assert found.split(maxsplit=4)[3] == "FAILED"
     assert place in found
-    assert err.endswith("9 verdict                  NOT VERIFIED\n")
+    assert err.endswith("10 verdict                 NOT VERIFIED\n")
 
 
 def test_json_is_for_programs(capsys: Captured) -> None:
     code, out, _ = result(capsys, "signed", *KEY, "--json")
     found = json.loads(out)
     assert (code, found["verdict"], found["run_id"], found["records"]) == (0, "VERIFIED", "run-1", 11)
-    assert [step["step"] for step in found["steps"]] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [step["step"] for step in found["steps"]] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert found["steps"][6] == {
         "step": 7,
         "title": "references",
@@ -168,7 +169,7 @@ def test_an_export_without_signatures_is_consistent_at_most(capsys: Captured, fo
     assert (code, out) == (1, "")
     words = [" ".join(line.split()) for line in err.splitlines()]
     assert words[4] == "5 counts ok 35 records of 19 types, with the hash stated"
-    assert words[8] == "9 verdict CONSISTENT BUT UNSIGNED"
+    assert words[9] == "10 verdict CONSISTENT BUT UNSIGNED"
 
 
 @pytest.mark.parametrize("form", [ExportFormat.CSV, ExportFormat.PARQUET])

@@ -52,7 +52,8 @@ def test_rows_are_listed_as_they_were_read(recorder: LandscapeRecorder) -> None:
 def test_a_quarantined_row_may_hold_what_json_cannot_express(recorder: LandscapeRecorder) -> None:
     record_graph(recorder)
     row = recorder.create_row("run", "source", 0, {"value": math.nan}, quarantined=True)
-    described = '{"__canonical_error__":"nan is not a JSON number","__repr__":"{\'value\': nan}","__type__":"dict"}'
+    problem = "a number is not finite, which JSON does not have"
+    described = f'{{"__canonical_error__":"{problem}","__repr__":"{{\'value\': nan}}","__type__":"dict"}}'
     assert row.source_data_hash == hashlib.sha256(described.encode()).hexdigest()
 
 

@@ -88,8 +88,9 @@ def test_a_visit_fails(recorder: LandscapeRecorder, state: NodeStateOpen, status
 def test_an_error_may_hold_what_json_cannot_express(recorder: LandscapeRecorder, state: NodeStateOpen) -> None:
     ended = recorder.complete_node_state(state.state_id, "failed", error={"value": math.inf})
     assert type(ended) is NodeStateFailed
+    problem = "a number is not finite, which JSON does not have"
     assert ended.error_json == (
-        '{"__canonical_error__":"inf is not a JSON number","__repr__":"{\'value\': inf}","__type__":"dict"}'
+        f'{{"__canonical_error__":"{problem}","__repr__":"{{\'value\': inf}}","__type__":"dict"}}'
     )
 
 
@@ -116,7 +117,8 @@ def test_a_duration_that_is_not_given_is_the_time_since_the_beginning(
 
 def test_a_quarantined_visit_may_hold_what_json_cannot_express(recorder: LandscapeRecorder, token: Token) -> None:
     state = recorder.begin_node_state(token.token_id, "source", 0, {"value": math.nan}, quarantined=True)
-    described = '{"__canonical_error__":"nan is not a JSON number","__repr__":"{\'value\': nan}","__type__":"dict"}'
+    problem = "a number is not finite, which JSON does not have"
+    described = f'{{"__canonical_error__":"{problem}","__repr__":"{{\'value\': nan}}","__type__":"dict"}}'
     assert state.input_hash == sha256(described)
 
 

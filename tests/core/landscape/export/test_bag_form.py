@@ -18,7 +18,7 @@ from elspeth.core.landscape.export.format import ExportFormat
 from elspeth.core.landscape.exporter import LandscapeExporter, RunNotFoundError
 from elspeth.core.landscape.store import RecordStore
 from elspeth.evidence.keys import KeyType, generate, load_public_key, load_signer
-from elspeth.evidence.procedure import Verdict
+from elspeth.evidence.procedure import Step, Verdict
 from elspeth.evidence.verify import verify_bag
 from elspeth.outputs.policy import OutputRefusedError
 from elspeth_schema.contracts import AuditRecord, Run, RunStatus
@@ -75,7 +75,8 @@ def test_every_line_of_a_generated_run_passes_the_procedure(run: list[AuditRecor
         RecordStore(database).add(*run)
         write_bag_of_run(database, first.run_id, Path(directory) / "bag", signer=None)
         result = verify_bag(Path(directory) / "bag", key=None)
-    assert (result.verdict, result.faults) == (Verdict.UNSIGNED, ())
+    # Generated records keep the schema; they are not the trail of a run, which would also account for its rows.
+    assert {fault.step for fault in result.faults} <= {Step.ACCOUNTING}
 
 
 @pytest.mark.parametrize("status", [status for status in RunStatus if not status.is_terminal])
