@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +16,7 @@ from elspeth.core.landscape.export.files import write_export
 from elspeth.core.landscape.export.format import ExportFormat
 from elspeth.core.landscape.importer import import_export
 from elspeth.core.landscape.store import RecordStore
-from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.contracts import AuditRecord, TransformErrorRecord, ValidationErrorRecord
 from elspeth_strategies import whole_runs
 from tests.fixtures.effort import law
 from tests.fixtures.landscapes import NewLandscape, in_memory
@@ -26,6 +28,16 @@ def content(path: Path) -> Content:
     """The bytes of an export, a file or a directory."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return {file.name: file.read_bytes() for file in files}
+
+
+def truthful(run: list[AuditRecord]) -> list[AuditRecord]:
+    """Return the run with the hashes that its withheld content has, as every recorded run has them."""
+    return [
+        replace(record, row_hash=hashlib.sha256(record.row_data_json.encode()).hexdigest())
+        if isinstance(record, ValidationErrorRecord | TransformErrorRecord) and record.row_data_json is not None
+        else record
+        for record in run
+    ]
 
 
 def there_and_back(
@@ -50,7 +62,7 @@ def test_export_of_import_of_export_is_the_export(
     form: ExportFormat, run: list[AuditRecord], key: bytes | None, payloads: bool
 ) -> None:
     with in_memory() as source, in_memory() as target:
-        RecordStore(source).add(*run)
+        RecordStore(source).add(*truthful(run))
         first, second = there_and_back(source, run[0].run_id, target, form=form, key=key, payloads=payloads)
         assert first == second
 
@@ -63,7 +75,7 @@ def test_it_is_on_the_way_through_the_other_database_too(
     on_postgresql: NewLandscape, form: ExportFormat, run: list[AuditRecord]
 ) -> None:
     with in_memory() as source, on_postgresql() as target, in_memory() as third:
-        RecordStore(source).add(*run)
+        RecordStore(source).add(*truthful(run))
         first, second = there_and_back(source, run[0].run_id, target, form=form, key=None, payloads=True)
         _, last = there_and_back(target, run[0].run_id, third, form=form, key=None, payloads=True)
         assert first == second == last
