@@ -9,9 +9,9 @@ from benchmarks.floors import hash_lines, read_rows, write_rows
 from benchmarks.measuring import REPEATS, Ratio, Timing, best
 from benchmarks.recording import RUN, record_rows
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export.files import write_export
-from elspeth.core.landscape.export.format import ExportFormat
-from elspeth.core.landscape.importer import import_into
+from elspeth.core.landscape.exporting.files import write_export
+from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.exporting.importer import import_into
 from elspeth.evidence.keys import generate, load_public_key, load_signer
 from elspeth.evidence.verify import verify_bag
 

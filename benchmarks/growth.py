@@ -46,7 +46,7 @@ def growth(sizes: list[int], directory: Path) -> Iterator[Growth]:
 
 def _export(url: str, path: Path, form: str) -> None:
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415  the job pays for its imports
-    from elspeth.core.landscape.export.files import ExportFormat, write_export  # noqa: PLC0415
+    from elspeth.core.landscape.exporting.files import ExportFormat, write_export  # noqa: PLC0415
 
     with LandscapeDB.from_url(url, create_tables=False) as db:
         write_export(db, RUN, path, format=ExportFormat(form))

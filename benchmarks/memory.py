@@ -21,7 +21,7 @@ FORMS = ("jsonl", "json", "csv", "parquet")
 def export_run(url: str, path: Path, form: str) -> None:
     """Export the run."""
     from elspeth.core.landscape.database import LandscapeDB
-    from elspeth.core.landscape.export.files import ExportFormat, write_export
+    from elspeth.core.landscape.exporting.files import ExportFormat, write_export
 
     with LandscapeDB.from_url(url, create_tables=False) as db:
         write_export(db, RUN, path, format=ExportFormat(form))
@@ -29,7 +29,7 @@ def export_run(url: str, path: Path, form: str) -> None:
 
 def import_run(path: Path, url: str) -> None:
     """Import the export into a new database."""
-    from elspeth.core.landscape.importer import import_into
+    from elspeth.core.landscape.exporting.importer import import_into
 
     import_into(url, path)
 

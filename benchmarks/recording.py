@@ -6,7 +6,7 @@ from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import CANONICAL_VERSION, stable_hash
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema.contracts import NodeStateStatus, NodeType, RoutingMode, RowOutcome, RunStatus
 
 __all__ = ["RECORDS_PER_ROUTED_ROW", "RECORDS_PER_ROW", "RUN", "record_routed_rows", "record_rows"]

@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.measuring import Timing, best
 from benchmarks.recording import RUN
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export.files import write_export
-from elspeth.core.landscape.export.format import ExportFormat
+from elspeth.core.landscape.exporting.files import write_export
+from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.evidence.verify import verify_bag
 
 __all__ = ["Shared", "shared_work"]

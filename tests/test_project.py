@@ -64,7 +64,7 @@ def imported_modules(path: Path, package: str) -> Iterator[str]:
 
 
 def project_package(module: str) -> str | None:
-    """Return `elspeth.core` for `elspeth.core.landscape.recorder`, None for what no rule is about."""
+    """Return `elspeth.core` for `elspeth.core.landscape.recording.recorder`, None for what no rule is about."""
     top = module.split(".", maxsplit=1)[0]
     package = ".".join(module.split(".")[:2]) if top == "elspeth" else top
     return package if package in {*MAY_IMPORT, "codegen", "tests"} else None
@@ -139,3 +139,46 @@ def test_the_readme_names_the_short_selection() -> None:
     assert selection is not None
     markers = [marker.partition(":")[0] for marker in PYPROJECT["tool"]["pytest"]["markers"]]
     assert selection[1] in markers
+
+
+ROOMS = {
+    "elspeth.core.landscape": (
+        "database",
+        "records",
+        "lines",
+        "sealing",
+        "recording",
+        "migration",
+        "exporting",
+        "queries",
+    ),
+}
+"""Package -> its rooms, each of which imports only itself and those before it."""
+
+PUBLIC_PATHS = {"exporter", "formatters", "lineage", "recorder", "reproducibility", "row_data", "schema"}
+"""Modules of `elspeth.core.landscape` that only pass on names, under the paths of the predecessor."""
+
+
+def room_of(module: str, package: str) -> str | None:
+    """Return the room of the package in which a module is, None if it is in none."""
+    inside = module.removeprefix(f"{package}.")
+    return None if inside == module else inside.split(".")[0]
+
+
+@pytest.mark.parametrize("package", sorted(ROOMS))
+def test_rooms_import_only_those_before_them(package: str) -> None:
+    rooms, top = ROOMS[package], SOURCES.parent.joinpath(*package.split("."))
+    breaches = [
+        f"{path.relative_to(top)} imports {module}"
+        for position, room in enumerate(rooms)
+        for path in sorted((top / room).rglob("*.py"))
+        for module in imported_modules(path, ".".join(path.relative_to(SOURCES.parent).parent.parts))
+        if (other := room_of(module, package)) is not None and other not in rooms[: position + 1] and other != "schema"
+    ]
+    assert breaches == []
+
+
+def test_every_module_of_the_landscape_is_in_a_room_or_a_public_path() -> None:
+    top = SOURCES / "core" / "landscape"
+    found = {path.stem for path in top.iterdir() if path.stem not in {"__init__", "__pycache__"}}
+    assert found == {*ROOMS["elspeth.core.landscape"], *PUBLIC_PATHS}

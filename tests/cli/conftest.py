@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.core.landscape import engines
+from elspeth.core.landscape.database import connections as engines
 from elspeth.core.landscape.migration import exclusive
 
 

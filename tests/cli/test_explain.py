@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from elspeth.cli import main
 from elspeth.cli.story_text import story_text
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export.files import ExportFormat, write_export
-from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth.core.landscape.store import RecordStore
-from elspeth.core.landscape.story import index_file
-from elspeth.core.landscape.story.reader import row_story
-from elspeth.core.landscape.story.trail import DatabaseTrail
+from elspeth.core.landscape.exporting.files import ExportFormat, write_export
+from elspeth.core.landscape.queries.story import index_file
+from elspeth.core.landscape.queries.story.reader import row_story
+from elspeth.core.landscape.queries.story.trail import DatabaseTrail
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.records.store import RecordStore
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, Row
 from elspeth_strategies import whole_runs

@@ -15,9 +15,9 @@ import pytest
 
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export import run_lines
-from elspeth.core.landscape.export.format import ExportFormat
-from elspeth.core.landscape.export.reader import read_export
+from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.exporting.reader import read_export
+from elspeth.core.landscape.lines import run_lines
 from elspeth_schema.contracts import RunStatus
 from tests.fixtures.rich_run import export_to, recorded, rich_run
 

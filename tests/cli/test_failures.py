@@ -14,8 +14,8 @@ from sqlalchemy.exc import DatabaseError, NoSuchModuleError
 
 from elspeth.cli import main
 from elspeth.cli.failures import FORESEEN
-from elspeth.core.landscape import run_list
-from elspeth.core.landscape.errors import OlderDatabaseError
+from elspeth.core.landscape.database.errors import OlderDatabaseError
+from elspeth.core.landscape.queries import run_list
 from elspeth.evidence.errors import EvidenceError, KeyFileError
 
 ARGUMENTS = ["landscape", "runs", "-d", "audit.db"]

@@ -8,7 +8,7 @@ import pytest
 
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export.format import ExportFormat
+from elspeth.core.landscape.exporting.format import ExportFormat
 from tests.fixtures.rich_run import export_to
 
 Captured = pytest.CaptureFixture[str]

@@ -14,8 +14,8 @@ from sqlalchemy import make_url
 from elspeth.cli import main
 from elspeth.cli.migration_display import migration_display
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.engines import shown
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.database.connections import shown
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 from tests.fixtures.epochs import lacking
 from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabaseMaker, rows_of

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from elspeth.cli import main
-from elspeth.core.landscape.engines import shown
+from elspeth.core.landscape.database.connections import shown
 from elspeth_schema import EPOCH
 from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabaseMaker, rows_of
 from tests.fixtures.untouched import untouched

@@ -16,8 +16,8 @@ import pytest
 from sqlalchemy import Connection, make_url
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.engines import looking
-from elspeth.core.landscape.errors import LandscapeError
+from elspeth.core.landscape.database.connections import looking
+from elspeth.core.landscape.database.errors import LandscapeError
 from tests.fixtures.legacy import LEGACY
 from tests.fixtures.told_run import record_told_run
 from tests.fixtures.untouched import untouched

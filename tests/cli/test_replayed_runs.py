@@ -10,7 +10,7 @@ import pytest
 
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.engine.orchestrator import Orchestrator
 from tests.engine.pipelines import groups_of
 from tests.fixtures.llm_server import Answer, answers, llm_server, says

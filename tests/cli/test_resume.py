@@ -11,8 +11,8 @@ import pytest
 
 from elspeth.cli import main
 from elspeth.contracts.plugins import PluginError
-from elspeth.core.landscape.claim import claimed
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.claim import claimed
 from elspeth.plugins.sinks.csv import CsvSink
 from tests.engine.pipelines import groups_of
 

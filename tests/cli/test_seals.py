@@ -9,11 +9,11 @@ import pytest
 from elspeth.cli import main
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, Signer, generate, load_public_key, load_signer
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import NodeType, RunStatus
-from tests.core.landscape.test_seal import drop_guards
+from tests.core.landscape.sealing.test_seal import drop_guards
 
 UNSIGNED = "2 seals are unsigned: whoever can write to the database can make them anew"
 

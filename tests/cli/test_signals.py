@@ -22,7 +22,7 @@ from elspeth.cli.signals import Stopped, signals_raised, stop_requested
 from elspeth.contracts.enums import RunStatus
 from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.plugins.sources.csv import CsvSource
 from tests.cli.processes import signalled, started
 from tests.engine.pipelines import groups_of

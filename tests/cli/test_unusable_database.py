@@ -12,7 +12,7 @@ from sqlalchemy import NullPool, create_engine
 
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.migration.epoch_tables import tables_of
+from elspeth.core.landscape.database.epoch_tables import tables_of
 from elspeth_schema import EPOCH
 from tests.fixtures.epochs import say_epoch
 from tests.fixtures.legacy import LEGACY

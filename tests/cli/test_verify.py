@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
-from elspeth.core.landscape.export.format import ExportFormat
+from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.evidence.bag import write_bag
 from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, generate, load_signer
 from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, facts, records

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from elspeth.core.landscape.migration.state import Condition, look
+from elspeth.core.landscape.database.state import Condition, look
 from tests.durability.checks import Count
 from tests.durability.disk import Disk, Survives, everything, journal_entries, nothing
 from tests.durability.kills import MODES, NORMAL, Harness, Stop

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.exporter import LandscapeExporter
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.settings import load_settings
 from elspeth.engine import checkpoints as checkpoints_module
 from elspeth.engine import orchestrator as orchestrator_module

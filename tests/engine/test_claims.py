@@ -9,9 +9,9 @@ import pytest
 
 from elspeth.contracts.errors import AuditIntegrityError
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.engines import looking, parsed_url
-from elspeth.core.landscape.run_list import list_runs
-from elspeth.core.landscape.seal_check import check_seals
+from elspeth.core.landscape.database.connections import looking, parsed_url
+from elspeth.core.landscape.queries.run_list import list_runs
+from elspeth.core.landscape.sealing.check import check_seals
 from elspeth.engine.orchestrator import Observer, Orchestrator
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.preflight import keys_for_run
@@ -19,7 +19,7 @@ from elspeth.engine.processor import RowProcessor
 from elspeth.engine.result import Progress, RunResult
 from elspeth.engine.resumption import give_up
 from elspeth.outputs.policy import OutputRefusedError
-from tests.core.landscape.test_claim import lose_claims
+from tests.core.landscape.database.test_claim import lose_claims
 from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, groups_of, trail
 
 INPUT = "id,kind\n" + "".join(f"{number},{'x' if number % 3 else 'y'}\n" for number in range(9))

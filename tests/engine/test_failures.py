@@ -10,7 +10,7 @@ import pytest
 
 from elspeth.contracts.plugins import InvalidRow, PluginError, Row, StagedOutput
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.engine.errors import AccountingError
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 
 from elspeth.contracts.plugins import InvalidRow, PluginError, Row
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.engine import orchestrator as orchestrator_module
 from elspeth.engine.errors import ResumeError
 from elspeth.engine.orchestrator import Observer, Orchestrator

@@ -20,11 +20,11 @@ from elspeth.contracts.environment import FINGERPRINT_KEY
 from elspeth.contracts.plugins import PluginError, Row
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import CANONICAL_VERSION
-from elspeth.core.landscape.claim import RunClaimedError, claimed
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.recorded import count_rows
-from elspeth.core.landscape.recorder import LandscapeRecorder
-from elspeth.core.landscape.store import RecordStore
+from elspeth.core.landscape.database.claim import RunClaimedError, claimed
+from elspeth.core.landscape.queries.recorded import count_rows
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.records.store import RecordStore
 from elspeth.engine.errors import AccountingError, ResumeError
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline

@@ -11,13 +11,13 @@ from sqlalchemy import NullPool, create_engine
 from elspeth.contracts.audit import Run
 from elspeth.contracts.enums import OperationStatus, OperationType, RunStatus
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.engines import looking, parsed_url
-from elspeth.core.landscape.migration.guards import create_guards
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.database.connections import looking, parsed_url
+from elspeth.core.landscape.database.guards import create_guards
 from elspeth.core.landscape.recording import runs as runs_module
-from elspeth.core.landscape.seal_check import check_seals
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.sealing.check import check_seals
 from elspeth.engine.errors import ResumeError
-from tests.core.landscape.test_seal import drop_guards
+from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.engine.pipelines import assert_sound, groups_of, trail
 from tests.engine.test_claims import INPUT, OUTPUTS, OneProcess
 

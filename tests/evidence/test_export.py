@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.core.landscape.export.format import ExportFormat
+from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.evidence.errors import EvidenceError
 from elspeth.evidence.export import ExportRules, looks_like_export, read_lines, verify_export
 from elspeth.evidence.procedure import Status, Step, Verdict, Verification

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import rfc8785
 
-from elspeth.core.landscape.export.bag_form import references_document
+from elspeth.core.landscape.exporting.bag_form import references_document
 from elspeth.evidence import layout, line_pattern
 from elspeth.evidence.canonical import canonical
 from elspeth.evidence.errors import EvidenceError

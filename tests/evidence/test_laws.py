@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import rfc8785
 
-from elspeth.core.landscape.export.bag_form import references_document
+from elspeth.core.landscape.exporting.bag_form import references_document
 from elspeth.evidence.examination import Documents
 from elspeth.evidence.laws import Law
 from elspeth.evidence.procedure import Step, StepError

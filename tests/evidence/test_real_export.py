@@ -8,7 +8,7 @@ import bagit
 import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export.bag_form import write_bag_of_run
+from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.evidence.keys import Signer
 from elspeth.evidence.procedure import Verdict
 from elspeth.evidence.proof import prove, verify_proof

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
-from elspeth.core.landscape.accounting import account_for
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.queries.accounting import account_for
 from tests.engine.pipelines import assert_sound, trail
 from tests.examples.running import EXAMPLES, copy_example, names, run_example, script, surroundings
 from tests.examples.trails import told

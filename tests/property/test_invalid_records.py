@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, insert, text
 from sqlalchemy.exc import IntegrityError
 
-from elspeth.core.landscape.mapping import mapper
+from elspeth.core.landscape.records.mapping import mapper
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.lines import LINES
 from elspeth_schema.records import RECORD_TYPES

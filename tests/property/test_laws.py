@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.exporter import LandscapeExporter
-from elspeth.core.landscape.mapping import mapper, record_type_of
-from elspeth.core.landscape.store import RecordStore
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
+from elspeth.core.landscape.records.mapping import mapper, record_type_of
+from elspeth.core.landscape.records.store import RecordStore
 from elspeth_schema import contracts
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES

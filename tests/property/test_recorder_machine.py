@@ -15,11 +15,11 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, multi
 from elspeth.contracts.errors import AuditIntegrityError
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export.files import write_export
-from elspeth.core.landscape.export.format import ExportFormat
-from elspeth.core.landscape.exporter import LandscapeExporter
-from elspeth.core.landscape.importer import import_export
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
+from elspeth.core.landscape.exporting.files import write_export
+from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.exporting.importer import import_export
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema.contracts import BatchStatus, NodeStateStatus, NodeType, RoutingMode, RowOutcome, RunStatus
 from tests.fixtures.effort import examples_of
 

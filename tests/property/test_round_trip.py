@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export.files import write_export
-from elspeth.core.landscape.export.format import ExportFormat
-from elspeth.core.landscape.importer import import_export
-from elspeth.core.landscape.store import RecordStore
+from elspeth.core.landscape.exporting.files import write_export
+from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.exporting.importer import import_export
+from elspeth.core.landscape.records.store import RecordStore
 from elspeth_schema.contracts import AuditRecord, TransformErrorRecord, ValidationErrorRecord
 from elspeth_strategies import whole_runs
 from tests.fixtures.effort import law

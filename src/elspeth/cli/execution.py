@@ -17,7 +17,7 @@ from elspeth.cli.run_display import run_display
 from elspeth.cli.signals import stop_requested
 from elspeth.cli.summary import summary_as_data, summary_as_text
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.engines import parsed_url, shown
+from elspeth.core.landscape.database.connections import parsed_url, shown
 from elspeth.core.settings.model import LandscapeSettings
 from elspeth.engine.errors import ExportFailedError, RunInterruptedError
 from elspeth.engine.orchestrator import Orchestrator

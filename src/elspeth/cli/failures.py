@@ -24,7 +24,7 @@ FORESEEN: Mapping[str, ExitCode] = {
     "builtins.OSError": ExitCode.FAILED,
     "concurrent.futures.process.BrokenProcessPool": ExitCode.FAILED,
     "elspeth.contracts.plugins.PluginError": ExitCode.FAILED,
-    "elspeth.core.landscape.errors.LandscapeError": ExitCode.FAILED,
+    "elspeth.core.landscape.database.errors.LandscapeError": ExitCode.FAILED,
     "elspeth.core.payload_store.IntegrityError": ExitCode.FAILED,
     "elspeth.core.settings.problems.SettingsError": ExitCode.USAGE,
     "elspeth.engine.errors.AccountingError": ExitCode.FAILED,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from elspeth.cli.text import aligned
 from elspeth.core.canonical import timestamp_text
-from elspeth.core.landscape.engines import looking, parsed_url, shown
-from elspeth.core.landscape.migration.bookkeeping import Step, steps_taken
-from elspeth.core.landscape.migration.messages import message_of
-from elspeth.core.landscape.migration.state import Condition, State, look
+from elspeth.core.landscape.database.bookkeeping import Step, steps_taken
+from elspeth.core.landscape.database.connections import looking, parsed_url, shown
+from elspeth.core.landscape.database.messages import message_of
+from elspeth.core.landscape.database.state import Condition, State, look
 from elspeth_schema import EPOCH
 
 __all__ = ["Examined", "examine"]

@@ -39,7 +39,7 @@ def load_pipeline(path: Path, *, no_dotenv: bool, outputs_judged: bool = False, 
 
 def _objection(landscape: LandscapeSettings, path: Path) -> str | None:
     """Why a sink may not replace a file that is there, None if an earlier run wrote it."""
-    from elspeth.core.landscape.recorded_outputs import (  # noqa: PLC0415  most often nothing is there
+    from elspeth.core.landscape.queries.recorded_outputs import (  # noqa: PLC0415  most often nothing is there
         objection_of,
         objection_without_database,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from elspeth.cli.progress import progress_display
 
 if TYPE_CHECKING:
-    from elspeth.core.landscape.migration.progress import Report
+    from elspeth.core.landscape.records.progress import Report
 
 __all__ = ["migration_display"]
 

@@ -18,8 +18,8 @@ def protected_files(
     *, database: str | None = None, keys: Iterable[str | Path | None] = (), bag: Path | None = None
 ) -> list[Protected]:
     """Return what no output of the command may touch; LandscapeError for a database URL that is none."""
-    from elspeth.core.landscape.engines import parsed_url  # noqa: PLC0415  start time
-    from elspeth.core.landscape.guarded import database_files  # noqa: PLC0415
+    from elspeth.core.landscape.database.connections import parsed_url  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.files import database_files  # noqa: PLC0415
     from elspeth.outputs.places import Extent, Protected  # noqa: PLC0415
 
     protected = [Protected(path=Path(".env"), what="the file .env of secrets")]

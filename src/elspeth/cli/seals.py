@@ -14,7 +14,7 @@ from elspeth.cli.text import printable
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-    from elspeth.core.landscape.seal_check import SealReport
+    from elspeth.core.landscape.sealing.check import SealReport
 
 __all__ = ["seals_hold"]
 
@@ -24,8 +24,8 @@ def seals_hold(url: URL, key: Path | None) -> bool:
 
     With the file of a public key each finished run must have a seal that it signed. KeyFileError if it is none.
     """
-    from elspeth.core.landscape.engines import looking  # noqa: PLC0415  start time
-    from elspeth.core.landscape.seal_check import check_seals  # noqa: PLC0415
+    from elspeth.core.landscape.database.connections import looking  # noqa: PLC0415  start time
+    from elspeth.core.landscape.sealing.check import check_seals  # noqa: PLC0415
 
     public_key = None
     if key is not None:

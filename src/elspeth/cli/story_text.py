@@ -17,7 +17,7 @@ from elspeth.contracts.audit import (
     TransformErrorRecord,
     ValidationErrorRecord,
 )
-from elspeth.core.landscape.story.model import (
+from elspeth.core.landscape.queries.story.model import (
     BatchStory,
     MentionedToken,
     OperationStory,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from elspeth.contracts.enums import ExportStatus
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.export.files import write_export
-from elspeth.core.landscape.export.format import ExportFormat, named_form
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.exporting.files import write_export
+from elspeth.core.landscape.exporting.format import ExportFormat, named_form
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.settings.model import ExportSettings
 from elspeth.core.settings.paths import export_form
 from elspeth.evidence.keys import Signer

@@ -29,13 +29,13 @@ from elspeth.contracts.enums import OperationStatus, OperationType, RunStatus
 from elspeth.contracts.errors import AuditIntegrityError
 from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import InvalidRow, Row
-from elspeth.core.landscape.accounting import account_for
-from elspeth.core.landscape.claim import Claim, RunClaimedError
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.recorded import count_rows
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.database.claim import Claim, RunClaimedError
+from elspeth.core.landscape.queries.accounting import account_for
+from elspeth.core.landscape.queries.recorded import count_rows
 from elspeth.core.landscape.recording.base import new_id, now
-from elspeth.core.landscape.seal import sealed_count
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.sealing.seal import sealed_count
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.core.settings import Settings
 from elspeth.core.settings.placeholders import placeholder_values

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from elspeth.contracts.plugins import StagedOutput
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recorded_outputs import objection_in, objection_without_database
+from elspeth.core.landscape.queries.recorded_outputs import objection_in, objection_without_database
 from elspeth.core.settings import Settings
 from elspeth.core.settings.model import LandscapeSettings
 from elspeth.core.settings.parts import Parts

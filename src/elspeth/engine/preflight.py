@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elspeth.contracts.environment import ALLOW_RAW_SECRETS, FINGERPRINT_KEY, SIGNING_KEY, key_bytes, key_problem
-from elspeth.core.landscape.export.format import ExportFormat
+from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.secrets import Mask, find_secrets, fingerprint_of, redact, secret_mask, secrets_in
 from elspeth.core.settings import Problem, Settings, SettingsError
 from elspeth.core.settings.model import ExportSettings

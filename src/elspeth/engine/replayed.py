@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from elspeth.contracts.audit import Run
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.select_run import is_meant, resolve_run
+from elspeth.core.landscape.queries.select_run import is_meant, resolve_run
 from elspeth.engine.pipeline import Pipeline
 
 __all__ = ["with_replayed_run"]

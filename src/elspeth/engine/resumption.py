@@ -14,10 +14,10 @@ from elspeth.contracts.enums import OperationStatus, OperationType, RunStatus
 from elspeth.contracts.plugins import InvalidRow, JsonObject, Row, StagedOutput
 from elspeth.core.canonical import canonical_json, stable_hash
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recorded import count_endings, count_rows, row_hashes
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.queries.recorded import count_endings, count_rows, row_hashes
 from elspeth.core.landscape.recording.base import tolerant
-from elspeth.core.landscape.unfinished import unfinished_runs
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.sealing.unfinished import unfinished_runs
 from elspeth.core.secrets import without_secrets
 from elspeth.engine.errors import ResumeError
 from elspeth.engine.pipeline import Pipeline

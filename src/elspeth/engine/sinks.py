@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from elspeth.contracts.enums import OperationStatus, OperationType
 from elspeth.contracts.plugins import JsonObject, PluginError, Row, RowRejectedError, StagedOutput
-from elspeth.core.landscape.recorded_outputs import output_summary
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.queries.recorded_outputs import output_summary
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.engine.errors import AccountingError, ResumeError, blame
 from elspeth.engine.outputs import RunOutputs
 from elspeth.engine.pipeline import Pipeline

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from elspeth.contracts.enums import RowOutcome
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.differing_answers import count_differing_answers, first_differing_rows
-from elspeth.core.landscape.failed_rows import FailedRows, failed_rows
+from elspeth.core.landscape.queries.differing_answers import count_differing_answers, first_differing_rows
+from elspeth.core.landscape.queries.failed_rows import FailedRows, failed_rows
 from elspeth.engine.calls.caller import Outside
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.result import Ending, Reason, RunResult, count_by_outcome, count_by_sink

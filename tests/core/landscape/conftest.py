@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from tests.fixtures.landscapes import NewLandscape
 
 

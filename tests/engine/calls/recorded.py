@@ -10,7 +10,7 @@ from elspeth.contracts.plugins import JsonObject
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import CANONICAL_VERSION, stable_hash
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.payload_store import PayloadStore
 
 __all__ = ["RUN_ID", "Asked", "record_asking"]

@@ -13,7 +13,7 @@ from sqlalchemy import event
 
 from elspeth.contracts.plugins import JsonObject
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.exporter import RunNotFoundError
+from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth.core.payload_store import FilesystemPayloadStore, PayloadStore
 from elspeth.engine.calls.exchange import Attempt, Exchange
 from elspeth.engine.calls.replay import ReplayCaller

@@ -13,7 +13,7 @@ from elspeth.cli.options import JsonOption
 from elspeth.cli.text import aligned
 
 if TYPE_CHECKING:
-    from elspeth.core.landscape.differing_answers import DifferingAnswer
+    from elspeth.core.landscape.queries.differing_answers import DifferingAnswer
 
 __all__ = ["differences"]
 
@@ -26,10 +26,10 @@ _COLUMNS = ("row", "token", "node", "recorded answer", "row failed")
 
 def differences(*, run: _RunArgument = "latest", database: DatabaseOption, json: JsonOption = False) -> None:
     """List the answers of a run in mode `verify` that are not those of the run that it verified, row by row."""
-    from elspeth.core.landscape.differing_answers import differing_answers  # noqa: PLC0415  start time
-    from elspeth.core.landscape.errors import LandscapeError  # noqa: PLC0415
-    from elspeth.core.landscape.recorder import LandscapeRecorder  # noqa: PLC0415
-    from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
+    from elspeth.core.landscape.database.errors import LandscapeError  # noqa: PLC0415
+    from elspeth.core.landscape.queries.differing_answers import differing_answers  # noqa: PLC0415  start time
+    from elspeth.core.landscape.queries.select_run import resolve_run  # noqa: PLC0415
+    from elspeth.core.landscape.recording.recorder import LandscapeRecorder  # noqa: PLC0415
 
     with open_landscape(database) as db:
         run_id = resolve_run(db, run)

@@ -12,8 +12,8 @@ from elspeth.cli.options import JsonOption
 from elspeth.cli.record_display import record_display
 
 if TYPE_CHECKING:
-    from elspeth.core.landscape.story.model import RowStory
-    from elspeth.core.landscape.story.trail import Trail
+    from elspeth.core.landscape.queries.story.model import RowStory
+    from elspeth.core.landscape.queries.story.trail import Trail
 
 __all__ = ["explain"]
 
@@ -48,7 +48,7 @@ def explain(
     if (database is None) == (export is None):
         raise typer.BadParameter("give -d or --from: either the audit database or an export")
     from elspeth.cli.story_text import story_text  # noqa: PLC0415  start time
-    from elspeth.core.landscape.story.model import story_json  # noqa: PLC0415
+    from elspeth.core.landscape.queries.story.model import story_json  # noqa: PLC0415
 
     if export is not None:
         story = _from_export(export, run, row, token, keep=index)
@@ -58,8 +58,8 @@ def explain(
 
 
 def _from_database(database: str, run: str, row: int | None, token: str | None) -> RowStory:
-    from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415  start time
-    from elspeth.core.landscape.story.trail import DatabaseTrail  # noqa: PLC0415
+    from elspeth.core.landscape.queries.select_run import resolve_run  # noqa: PLC0415  start time
+    from elspeth.core.landscape.queries.story.trail import DatabaseTrail  # noqa: PLC0415
 
     with open_landscape(database) as db:
         run_id = resolve_run(db, run)
@@ -68,9 +68,9 @@ def _from_database(database: str, run: str, row: int | None, token: str | None) 
 
 
 def _from_export(path: Path, run: str, row: int | None, token: str | None, *, keep: bool) -> RowStory:
-    from elspeth.core.landscape.exporter import RunNotFoundError  # noqa: PLC0415  start time
-    from elspeth.core.landscape.select_run import is_meant  # noqa: PLC0415
-    from elspeth.core.landscape.story.trail import open_export  # noqa: PLC0415
+    from elspeth.core.landscape.exporting.exporter import RunNotFoundError  # noqa: PLC0415  start time
+    from elspeth.core.landscape.queries.select_run import is_meant  # noqa: PLC0415
+    from elspeth.core.landscape.queries.story.trail import open_export  # noqa: PLC0415
 
     with record_display("explain") as progress, open_export(path, keep=keep, progress=progress) as trail:
         if not is_meant(run, trail.run_id):
@@ -79,6 +79,6 @@ def _from_export(path: Path, run: str, row: int | None, token: str | None, *, ke
 
 
 def _story(trail: Trail, row: int | None, token: str | None) -> RowStory:
-    from elspeth.core.landscape.story.reader import row_story, token_story  # noqa: PLC0415  start time
+    from elspeth.core.landscape.queries.story.reader import row_story, token_story  # noqa: PLC0415  start time
 
     return row_story(trail, row) if row is not None else token_story(trail, token or "")

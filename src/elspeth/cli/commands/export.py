@@ -18,7 +18,7 @@ from elspeth.cli.record_display import record_display
 from elspeth.cli.signing_key import SignOption, signing_key
 from elspeth.cli.text import aligned
 from elspeth.cli.workers import WorkersOption, executor_of
-from elspeth.core.landscape.export.format import ExportFormat, named_form, unfit_name
+from elspeth.core.landscape.exporting.format import ExportFormat, named_form, unfit_name
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -76,8 +76,8 @@ def export(
     _refuse_contradictions(form, with_bags, with_others={"--hmac": hmac, "--include-withheld": include_withheld})
     _refuse_workers(workers, by_record=include_withheld or form in (ExportFormat.CSV, ExportFormat.PARQUET))
     secret = signing_key(wanted=hmac)
-    from elspeth.core.landscape.export.files import write_export  # noqa: PLC0415  start time
-    from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
+    from elspeth.core.landscape.exporting.files import write_export  # noqa: PLC0415  start time
+    from elspeth.core.landscape.queries.select_run import resolve_run  # noqa: PLC0415
 
     with open_landscape(database) as db, executor_of(workers) as executor:
         run_id = resolve_run(db, run)
@@ -103,7 +103,7 @@ def export(
 
 def _count(db: LandscapeDB, run_id: str) -> int | None:
     """Return how many records there are to export, if that is known without counting them."""
-    from elspeth.core.landscape.seal import sealed_count  # noqa: PLC0415  start time
+    from elspeth.core.landscape.sealing.seal import sealed_count  # noqa: PLC0415  start time
 
     with db.connection() as connection:
         return sealed_count(connection, run_id)
@@ -127,7 +127,7 @@ def _form_of(output: str, given: ExportFormat | None) -> ExportFormat:
 
 def _sharing(executor: Executor | None, db: LandscapeDB, run_id: str) -> Executor | None:
     """The executor, unless one process must read the run."""
-    from elspeth.core.landscape.export.run_lines import can_share_run  # noqa: PLC0415  start time
+    from elspeth.core.landscape.lines.run_lines import can_share_run  # noqa: PLC0415  start time
 
     if executor is None or can_share_run(db, run_id):
         return executor

@@ -13,7 +13,7 @@ from elspeth.cli.signing_key import CheckOption, checking_key
 from elspeth.cli.text import aligned
 
 if TYPE_CHECKING:
-    from elspeth.core.landscape.export.verifier import ExportSummary
+    from elspeth.core.landscape.exporting.verifier import ExportSummary
 
 __all__ = ["import_"]
 
@@ -26,9 +26,9 @@ def import_(
 ) -> None:
     """Restore an exported run into a database that holds none. The export is verified; it is imported whole or not."""
     key = checking_key(wanted=hmac)
-    from elspeth.core.landscape.engines import parsed_url, shown  # noqa: PLC0415  start time
-    from elspeth.core.landscape.export.source import ExportKind, find_source  # noqa: PLC0415
-    from elspeth.core.landscape.importer import import_into  # noqa: PLC0415
+    from elspeth.core.landscape.database.connections import parsed_url, shown  # noqa: PLC0415  start time
+    from elspeth.core.landscape.exporting.importer import import_into  # noqa: PLC0415
+    from elspeth.core.landscape.exporting.source import ExportKind, find_source  # noqa: PLC0415
 
     url = database_url(database)
     with record_display("import") as progress:

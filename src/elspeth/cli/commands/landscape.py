@@ -31,7 +31,7 @@ _POLL_S = 1.0
 def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
     """Show of which epoch the database is, how it differs, and its history. Exit code 0 if it is current or empty."""
     from elspeth.cli.landscape_status import examine  # noqa: PLC0415  start time
-    from elspeth.core.landscape.migration.state import Condition  # noqa: PLC0415
+    from elspeth.core.landscape.database.state import Condition  # noqa: PLC0415
 
     found = examine(database_url(database))
     typer.echo(jsonlib.dumps(found.as_data(), indent=2) if json else found.as_text())
@@ -59,10 +59,10 @@ def check(
     """End with exit code 0 if the database is of this version's epoch and its sealed runs are unchanged, else 1."""
     if key is not None and not seals:
         raise typer.BadParameter("--key and --no-seals contradict each other: give one of them")
-    from elspeth.core.landscape.engines import parsed_url, shown  # noqa: PLC0415  start time
-    from elspeth.core.landscape.errors import LandscapeError  # noqa: PLC0415
-    from elspeth.core.landscape.migration.messages import message_of  # noqa: PLC0415
-    from elspeth.core.landscape.migration.state import Condition, look  # noqa: PLC0415
+    from elspeth.core.landscape.database.connections import parsed_url, shown  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.errors import LandscapeError  # noqa: PLC0415
+    from elspeth.core.landscape.database.messages import message_of  # noqa: PLC0415
+    from elspeth.core.landscape.database.state import Condition, look  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415
 
     url = parsed_url(database_url(database))
@@ -108,7 +108,7 @@ def migrate(
     if sum((backup is not None, no_backup, sql, dry_run)) > 1:
         raise typer.BadParameter("--backup, --no-backup, --sql and --dry-run contradict each other: give one of them")
     url = database_url(database)
-    from elspeth.core.landscape.engines import parsed_url, shown  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.connections import parsed_url, shown  # noqa: PLC0415  start time
     from elspeth.core.landscape.migration import migrate as migration  # noqa: PLC0415
     from elspeth.core.landscape.migration.private_copy import rehearse  # noqa: PLC0415
     from elspeth.core.landscape.migration.script import migration_sql  # noqa: PLC0415
@@ -151,7 +151,7 @@ def _report_migration(done: MigrationReport, heading: list[tuple[str, str]]) -> 
 def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
     """List the runs in the database, oldest first. Changes nothing, whatever its epoch."""
     from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
-    from elspeth.core.landscape.run_list import list_runs  # noqa: PLC0415
+    from elspeth.core.landscape.queries.run_list import list_runs  # noqa: PLC0415
 
     found = list_runs(database_url(database))
     columns = ("run_id", "status", "started_at", "rows", "export_status")

@@ -34,7 +34,7 @@ def resume(
     from elspeth.cli.execution import execute_pipeline, prepare  # noqa: PLC0415  start time
     from elspeth.cli.resumption import stand_as_data, stand_as_text  # noqa: PLC0415
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
-    from elspeth.core.landscape.select_run import resolve_run  # noqa: PLC0415
+    from elspeth.core.landscape.queries.select_run import resolve_run  # noqa: PLC0415
     from elspeth.engine.resumption import give_up, stand_of  # noqa: PLC0415
 
     refuse_both(execute=execute, dry_run=dry_run)

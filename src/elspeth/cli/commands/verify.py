@@ -66,8 +66,8 @@ def verify(
 
 
 def _verify_export(path: Path, secret: bytes | None) -> Verification:
-    from elspeth.core.landscape.export.forms import ExportError  # noqa: PLC0415  start time
-    from elspeth.core.landscape.export.source import ExportKind, find_source  # noqa: PLC0415
+    from elspeth.core.landscape.exporting.forms import ExportError  # noqa: PLC0415  start time
+    from elspeth.core.landscape.exporting.source import ExportKind, find_source  # noqa: PLC0415
     from elspeth.evidence.errors import EvidenceError  # noqa: PLC0415
     from elspeth.evidence.export import ExportRules, read_lines, verify_export  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415

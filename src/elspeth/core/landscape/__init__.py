@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from elspeth.contracts.enums import CallStatus, CallType, NodeStateStatus, RunStatus
     from elspeth.contracts.routing import RoutingSpec
     from elspeth.core.landscape.database import LandscapeDB, SchemaCompatibilityError
-    from elspeth.core.landscape.exporter import LandscapeExporter
-    from elspeth.core.landscape.formatters import CSVFormatter, ExportFormatter, JSONFormatter
-    from elspeth.core.landscape.lineage import LineageResult, explain
-    from elspeth.core.landscape.recorder import LandscapeRecorder
-    from elspeth.core.landscape.reproducibility import (
+    from elspeth.core.landscape.exporting.exporter import LandscapeExporter
+    from elspeth.core.landscape.exporting.formatters import CSVFormatter, ExportFormatter, JSONFormatter
+    from elspeth.core.landscape.queries.lineage import LineageResult, explain
+    from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+    from elspeth.core.landscape.recording.reproducibility import (
         ReproducibilityGrade,
         compute_grade,
         set_run_grade,
         update_grade_after_purge,
     )
-    from elspeth.core.landscape.row_data import RowDataResult, RowDataState
+    from elspeth.core.landscape.recording.row_data import RowDataResult, RowDataState
     from elspeth.core.landscape.schema import (
         artifacts_table,
         batch_members_table,
@@ -119,14 +119,14 @@ _MODULES = (
     "elspeth.contracts.audit",
     "elspeth.contracts.enums",
     "elspeth.contracts.routing",
-    "elspeth.core.landscape.formatters",
-    "elspeth.core.landscape.row_data",
+    "elspeth.core.landscape.exporting.formatters",
+    "elspeth.core.landscape.recording.row_data",
     "elspeth.core.landscape.schema",
     "elspeth.core.landscape.database",
-    "elspeth.core.landscape.reproducibility",
-    "elspeth.core.landscape.recorder",
-    "elspeth.core.landscape.exporter",
-    "elspeth.core.landscape.lineage",
+    "elspeth.core.landscape.recording.reproducibility",
+    "elspeth.core.landscape.recording.recorder",
+    "elspeth.core.landscape.exporting.exporter",
+    "elspeth.core.landscape.queries.lineage",
 )
 """Where the names are defined, what is quick to load first."""
 

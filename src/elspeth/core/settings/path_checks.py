@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 from elspeth.contracts.urls import server_of_database, sqlite_file
-from elspeth.core.landscape.export.format import unfit_name
+from elspeth.core.landscape.exporting.format import unfit_name
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import (
     Named,

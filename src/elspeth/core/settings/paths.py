@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elspeth.contracts.urls import sqlite_file
-from elspeth.core.landscape.export.format import ExportFormat, named_form
+from elspeth.core.landscape.exporting.format import ExportFormat, named_form
 from elspeth.core.settings.model import ExportSettings, LandscapeSettings, PluginSettings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.placeholders import fill_placeholders, placeholder_problem
@@ -149,7 +149,7 @@ def planned_outputs(
 def _planned_export(
     named: Named, export: ExportSettings, protected: Sequence[Protected], *, force: bool
 ) -> PlannedOutput:
-    from elspeth.core.landscape.export.ours import export_policy  # noqa: PLC0415  start time
+    from elspeth.core.landscape.exporting.ours import export_policy  # noqa: PLC0415  start time
 
     policy = export_policy(export_form(export, str(named.path)), protected=protected, force=force)
     return PlannedOutput(owner=EXPORT, location=named.location, path=named.path, policy=policy)

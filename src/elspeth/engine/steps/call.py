@@ -10,7 +10,7 @@ from elspeth.contracts.enums import CallStatus
 from elspeth.contracts.plugins import JsonObject, Row, RowError
 from elspeth.contracts.routing import CONTINUE
 from elspeth.core.canonical import canonical_bytes, stable_hash
-from elspeth.core.landscape.differing_answers import DIFFERS_FROM
+from elspeth.core.landscape.queries.differing_answers import DIFFERS_FROM
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.calls.caller import Outside
 from elspeth.engine.calls.exchange import Exchange

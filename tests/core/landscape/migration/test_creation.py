@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import URL
 
-from elspeth.core.landscape import database as module
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.migration.bookkeeping import steps_taken
-from elspeth.core.landscape.migration.state import State, look
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.database import landscape_db as module
+from elspeth.core.landscape.database.bookkeeping import steps_taken
+from elspeth.core.landscape.database.state import State, look
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 
 

@@ -24,13 +24,13 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from elspeth.core.landscape.engines import shown
-from elspeth.core.landscape.errors import LandscapeError
+from elspeth.core.landscape.database.connections import shown
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.state import Condition, look
 from elspeth.core.landscape.migration import migrate as module
-from elspeth.core.landscape.migration.digest import contents_before, table_maps
 from elspeth.core.landscape.migration.migrate import migrate
-from elspeth.core.landscape.migration.progress import Meter
-from elspeth.core.landscape.migration.state import Condition, look
+from elspeth.core.landscape.records.digest import contents_before, table_maps
+from elspeth.core.landscape.records.progress import Meter
 from elspeth_schema import EPOCH
 from tests.core.landscape.migration.reflection import reflected
 from tests.fixtures.legacy import LEGACY, OldDatabase, OldDatabaseMaker

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import NullPool, create_engine
 
-from elspeth.core.landscape.errors import LandscapeError
+from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.migration import filled as module
 from elspeth.core.landscape.migration.filled import check_filled, filled_columns
 from elspeth.schema.snapshots import ColumnSnapshot, Kind, Snapshot

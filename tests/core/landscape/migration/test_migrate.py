@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.exporter import LandscapeExporter
-from elspeth.core.landscape.migration.bookkeeping import steps_taken
+from elspeth.core.landscape.database.bookkeeping import steps_taken
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.migration.migrate import MigrationReport, migrate, migrate_if_older
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 from tests.core.landscape.migration.conftest import Migrated
 from tests.core.landscape.migration.reflection import reflected

@@ -11,7 +11,7 @@ import pytest
 
 from codegen.__main__ import main
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import RunStatus
 from tests.codegen.trees import copy_project
@@ -91,9 +91,9 @@ from sqlalchemy import NullPool, create_engine, make_url
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.migration.migrate import migrate
-from elspeth.core.landscape.migration.state import look
-from elspeth.core.landscape.seal_check import check_seals
-from tests.core.landscape.test_seal import drop_guards
+from elspeth.core.landscape.database.state import look
+from elspeth.core.landscape.sealing.check import check_seals
+from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.core.landscape.migration.reflection import reflected
 
 url = make_url(sys.argv[1])

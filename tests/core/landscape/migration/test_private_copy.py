@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.engines import shown
-from elspeth.core.landscape.errors import LandscapeError
-from elspeth.core.landscape.exporter import LandscapeExporter, RunNotFoundError
+from elspeth.core.landscape.database.connections import shown
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
 from elspeth.core.landscape.migration import private_copy as module
 from elspeth.core.landscape.migration.migrate import MigrationReport
 from elspeth.core.landscape.migration.private_copy import open_for_reading, rehearse
-from elspeth.core.landscape.seal_check import SealReport
+from elspeth.core.landscape.sealing.check import SealReport
 from elspeth_schema import EPOCH
 from tests.fixtures.legacy import OldDatabase, OldDatabaseMaker, rows_of
 

@@ -15,16 +15,16 @@ import pytest
 from alembic.operations import Operations
 from sqlalchemy import URL, MetaData, NullPool, create_engine, make_url
 
-from elspeth.core.landscape.engines import shown
-from elspeth.core.landscape.errors import ForeignDatabaseError, LandscapeError
+from elspeth.core.landscape.database.connections import shown
+from elspeth.core.landscape.database.epoch_tables import tables_of
+from elspeth.core.landscape.database.errors import ForeignDatabaseError, LandscapeError
+from elspeth.core.landscape.database.state import Condition, State, look
 from elspeth.core.landscape.migration import backup as backup_module
 from elspeth.core.landscape.migration import exclusive as exclusive_module
 from elspeth.core.landscape.migration import migrate as module
 from elspeth.core.landscape.migration import upgrade as upgrade_module
-from elspeth.core.landscape.migration.epoch_tables import tables_of
 from elspeth.core.landscape.migration.migrate import MigrationReport, migrate
 from elspeth.core.landscape.migration.rebuild import rebuild
-from elspeth.core.landscape.migration.state import Condition, State, look
 from elspeth.schema.steps import Step
 from elspeth_schema import EPOCH
 from tests.core.landscape.migration.reflection import reflected

@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import make_url
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.errors import NewerDatabaseError
+from elspeth.core.landscape.database.errors import NewerDatabaseError
+from elspeth.core.landscape.database.state import Condition, look
 from elspeth.core.landscape.migration.migrate import migrate
 from elspeth.core.landscape.migration.script import migration_sql
-from elspeth.core.landscape.migration.state import Condition, look
 from elspeth_schema import EPOCH
 from tests.core.landscape.migration.reflection import reflected
 from tests.fixtures.epochs import say_epoch

@@ -16,9 +16,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import ExecutableDDLElement
 
-from elspeth.core.landscape.epochs import snapshot
-from elspeth.core.landscape.migration.epoch_tables import metadata_of, tables_of
-from elspeth.core.landscape.migration.shape import expected_shape, found_shape, table_names
+from elspeth.core.landscape.database.epoch_tables import metadata_of, tables_of
+from elspeth.core.landscape.database.epochs import snapshot
+from elspeth.core.landscape.database.shape import expected_shape, found_shape, table_names
 from elspeth_schema import EPOCH
 from elspeth_schema.tables import metadata as todays_tables
 from tests.fixtures.legacy import KEPT, LEGACY

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.exporter import LandscapeExporter
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.migration.private_copy import open_for_reading
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, Column, Kind, RecordType

@@ -11,10 +11,10 @@ from urllib.parse import urlencode
 
 from sqlalchemy import URL
 
-from elspeth.core.landscape.engines import looking, reading_parameters
-from elspeth.core.landscape.errors import LandscapeError
-from elspeth.core.landscape.migration.digest import Content, TableMap, contents_before
-from elspeth.core.landscape.migration.progress import Meter
+from elspeth.core.landscape.database.connections import looking, reading_parameters
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.records.digest import Content, TableMap, contents_before
+from elspeth.core.landscape.records.progress import Meter
 from elspeth.outputs.directories import sync_directory
 from elspeth.outputs.writing import create_file
 

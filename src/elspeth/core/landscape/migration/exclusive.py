@@ -9,9 +9,9 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
-from elspeth.core.landscape.engines import in_utc, prepared, reason
-from elspeth.core.landscape.errors import LandscapeError
-from elspeth.core.landscape.migration.bookkeeping import lock_schema
+from elspeth.core.landscape.database.bookkeeping import lock_schema
+from elspeth.core.landscape.database.connections import in_utc, prepared, reason
+from elspeth.core.landscape.database.errors import LandscapeError
 
 __all__ = ["CommitFailedError", "exclusive", "probe"]
 

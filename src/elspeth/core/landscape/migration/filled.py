@@ -10,8 +10,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from elspeth.core.landscape.epochs import snapshot, step_into
-from elspeth.core.landscape.errors import LandscapeError
+from elspeth.core.landscape.database.epochs import snapshot, step_into
+from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.schema import checks
 from elspeth.schema.checks import Acceptor
 from elspeth.schema.snapshots import ColumnSnapshot, Kind

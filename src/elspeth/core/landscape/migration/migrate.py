@@ -15,16 +15,16 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, func, select, table
 from sqlalchemy.exc import DBAPIError
 
-from elspeth.core.landscape.engines import looking, parsed_url, reason, shown, sqlite_path
-from elspeth.core.landscape.errors import LandscapeError
+from elspeth.core.landscape.database.bookkeeping import steps_taken
+from elspeth.core.landscape.database.connections import looking, parsed_url, reason, shown, sqlite_path
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.messages import refuse_unless_current
+from elspeth.core.landscape.database.state import Condition, look, names_of, recognise
 from elspeth.core.landscape.migration.backup import back_up, backup_path, verify_backup
-from elspeth.core.landscape.migration.bookkeeping import steps_taken
-from elspeth.core.landscape.migration.digest import TableMap, contents_before, table_maps
 from elspeth.core.landscape.migration.exclusive import CommitFailedError, exclusive, probe
-from elspeth.core.landscape.migration.messages import refuse_unless_current
-from elspeth.core.landscape.migration.progress import Meter, Report
-from elspeth.core.landscape.migration.state import Condition, look, names_of, recognise
-from elspeth.core.landscape.seal_check import SealReport, check_seals
+from elspeth.core.landscape.records.digest import TableMap, contents_before, table_maps
+from elspeth.core.landscape.records.progress import Meter, Report
+from elspeth.core.landscape.sealing.check import SealReport, check_seals
 from elspeth_schema import EPOCH
 
 __all__ = ["MigrationReport", "migrate", "migrate_exclusively", "migrate_if_older"]

@@ -12,13 +12,13 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.engines import looking, parsed_url, reason, shown, sqlite_path
-from elspeth.core.landscape.errors import LandscapeError
+from elspeth.core.landscape.database.connections import looking, parsed_url, reason, shown, sqlite_path
+from elspeth.core.landscape.database.epoch_tables import tables_of
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.state import Condition, look
 from elspeth.core.landscape.migration.backup import copy_database
-from elspeth.core.landscape.migration.epoch_tables import tables_of
 from elspeth.core.landscape.migration.migrate import MigrationReport, migrate, migrate_exclusively
-from elspeth.core.landscape.migration.progress import Meter, Report
-from elspeth.core.landscape.migration.state import Condition, look
+from elspeth.core.landscape.records.progress import Meter, Report
 from elspeth_schema import EPOCH
 
 __all__ = ["open_for_reading", "rehearse"]

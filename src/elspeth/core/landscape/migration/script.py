@@ -5,10 +5,10 @@ from __future__ import annotations
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
-from elspeth.core.landscape.engines import parsed_url, shown
-from elspeth.core.landscape.migration.bookkeeping import step_record
-from elspeth.core.landscape.migration.messages import refuse_unless_current
-from elspeth.core.landscape.migration.state import Condition, look
+from elspeth.core.landscape.database.bookkeeping import step_record
+from elspeth.core.landscape.database.connections import parsed_url, shown
+from elspeth.core.landscape.database.messages import refuse_unless_current
+from elspeth.core.landscape.database.state import Condition, look
 from elspeth.core.landscape.migration.upgrade import run_steps
 
 __all__ = ["migration_sql"]

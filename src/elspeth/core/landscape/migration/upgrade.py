@@ -9,16 +9,16 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Connection, text
 
-from elspeth.core.landscape.epochs import step_into
-from elspeth.core.landscape.errors import LandscapeError
-from elspeth.core.landscape.migration.bookkeeping import step_record
-from elspeth.core.landscape.migration.digest import Content, TableMap, contents_after
-from elspeth.core.landscape.migration.epoch_tables import tables_of
+from elspeth.core.landscape.database.bookkeeping import step_record
+from elspeth.core.landscape.database.epoch_tables import tables_of
+from elspeth.core.landscape.database.epochs import step_into
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.guards import OURS, found_triggers
+from elspeth.core.landscape.database.state import Condition, names_of, recognise
 from elspeth.core.landscape.migration.filled import check_filled
-from elspeth.core.landscape.migration.guards import OURS, found_triggers
-from elspeth.core.landscape.migration.progress import Meter
 from elspeth.core.landscape.migration.rebuild import rebuild
-from elspeth.core.landscape.migration.state import Condition, names_of, recognise
+from elspeth.core.landscape.records.digest import Content, TableMap, contents_after
+from elspeth.core.landscape.records.progress import Meter
 from elspeth_schema import EPOCH, triggers
 
 __all__ = ["run_steps", "upgrade"]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid_utils import uuid7
 
 from elspeth.core.canonical import CanonicalError, canonical_bytes, canonical_json, stable_hash
-from elspeth.core.landscape.claim import Claim
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.errors import LandscapeError
-from elspeth.core.landscape.store import RecordStore
+from elspeth.core.landscape.database.claim import Claim
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.records.store import RecordStore
 from elspeth.core.payload_store import PayloadStore
 from elspeth.schema.checks import AuditIntegrityError
 

@@ -9,7 +9,7 @@ from typing import Any
 from elspeth.contracts.audit import RowLineage
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.base import RecorderPart, new_id, now, tolerant
-from elspeth.core.landscape.row_data import RowDataResult, RowDataState
+from elspeth.core.landscape.recording.row_data import RowDataResult, RowDataState
 from elspeth_schema import records
 from elspeth_schema.contracts import Row
 from elspeth_schema.tables import rows_table

@@ -11,8 +11,8 @@ from sqlalchemy import delete
 
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now, storable_text
-from elspeth.core.landscape.reproducibility import grade_of
-from elspeth.core.landscape.seal import keep_secret, seal_run
+from elspeth.core.landscape.recording.reproducibility import grade_of
+from elspeth.core.landscape.sealing.seal import keep_secret, seal_run
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
 from elspeth_schema.contracts import ExportStatus, Node, ReproducibilityGrade, Run, RunStatus, SecretResolution

@@ -9,8 +9,8 @@ from typing import Any
 from elspeth.contracts.errors import ExecutionError
 from elspeth.contracts.routing import RoutingSpec
 from elspeth.core.canonical import stable_hash
-from elspeth.core.landscape.mapping import reshaped
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now, tolerant
+from elspeth.core.landscape.records.mapping import reshaped
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
 from elspeth_schema.contracts import (

@@ -1,1 +1,0 @@
-"""Exports as files: their forms, writing and reading them, and what makes them checkable."""

@@ -1,0 +1,162 @@
+"""Exports as a directory of CSV files (RFC 4180), for spreadsheets.
+
+Null is an empty field, and empty text a quoted one. Files of the first release have both as an empty field: where a
+column may be null they are read as null, and the hash in the manifest tells whether that was right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+import orjson
+
+from elspeth.core.canonical import canonical_json
+from elspeth.core.landscape.exporting.directory_form import read_directory, stored_record
+from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError, ExportGroups, StoredRecord, manifest_file
+from elspeth.core.landscape.exporting.record_forms import RecordForm, forms_of
+from elspeth.core.landscape.exporting.signing import MANIFEST
+from elspeth.schema.snapshots import Kind
+
+__all__ = ["HASH_REMARK", "read_csv", "write_csv"]
+
+HASH_REMARK = (
+    "; the first release wrote null and empty text alike, and a file with empty texts cannot be read:"
+    " use the json, jsonl or parquet form"
+)
+"""What is to be said when the hash of a CSV export is not right."""
+
+_SPECIAL = re.compile('[,"\r\n]')
+
+_FIELD = re.compile(r'(?:"((?:[^"]|"")*+)"|([^",\r\n]*+))(,|\r\n\Z)')
+"""A field, quoted or not, and what ends it."""
+
+_MAX_LINE = 64 << 20
+"""The largest row, in characters."""
+
+_JSON_KINDS = frozenset({Kind.INTEGER, Kind.REAL, Kind.BOOLEAN})
+"""Kinds whose values stand as JSON."""
+
+
+def write_csv(directory: Path, groups: ExportGroups) -> int:
+    """Write a file for each record type and the manifest; returns the number of records before the manifest.
+
+    The header holds the column names. Text stands as it is, null is an empty field, numbers and booleans are JSON.
+    """
+    total = 0
+    for name, records in groups:
+        if name == MANIFEST:
+            (directory / MANIFEST_FILE).write_bytes(manifest_file(next(records)))
+        else:
+            total += _write_file(directory / f"{name}.csv", records)
+    return total
+
+
+def read_csv(path: Path, epoch: int) -> Iterator[StoredRecord]:
+    """Yield the records of an export of an epoch in export order, the manifest last.
+
+    Raises ExportError for anything that was not written so.
+    """
+    return read_directory(path, "csv", forms_of(epoch), _read_file)
+
+
+def _write_file(path: Path, records: Iterator[Mapping[str, object]]) -> int:
+    total = 0
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for record in records:
+            columns = {column: value for column, value in record.items() if column != "record_type"}
+            if not total:
+                file.write(",".join(columns) + "\r\n")
+            file.write(",".join(map(_field, columns.values())) + "\r\n")
+            total += 1
+    return total
+
+
+def _field(value: object) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return canonical_json(value)
+    if value and not _SPECIAL.search(value):
+        return value
+    doubled = value.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def _read_file(path: Path, file: str, form: RecordForm) -> Iterator[StoredRecord]:
+    try:
+        with (path / file).open(encoding="utf-8", newline="\n") as opened:
+            rows = _rows(path, file, opened)
+            header = [field or "" for field in next(rows, [])]
+            columns = _columns(path, file, form, header)
+            for number, row in enumerate(rows, start=1):
+                where = f"{file}, row {number}"
+                if len(row) != len(header):
+                    raise ExportError(path, where, f"expected {len(header)} fields, got {len(row)}")
+                values = {
+                    name: _value(path, f"{where}: {name}", field, columns[name])
+                    for name, field in zip(header, row, strict=True)
+                }
+                yield stored_record(path, where, form, values)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExportError(path, file, f"expected a readable CSV file in UTF-8: {error}") from error
+
+
+_Column = tuple[Kind, bool]
+"""The kind of a column, and whether it may be null."""
+
+
+def _columns(path: Path, file: str, form: RecordForm, header: list[str]) -> dict[str, _Column]:
+    known = {column.name: (column.kind, column.nullable) for column in form.columns}
+    known["signature"] = (Kind.TEXT, False)
+    needed = {column.name for column in form.columns if not column.withheld}
+    for name in sorted((needed - {*header}) | ({*header} - {*known})):
+        problem = "is missing" if name in needed else f"is no field of a {form.name} record"
+        raise ExportError(path, file, f"column {name!r} {problem}")
+    if len(set(header)) != len(header):
+        raise ExportError(path, file, "expected each column once in the header")
+    return {name: known[name] for name in header}
+
+
+def _rows(path: Path, file: str, opened: TextIO) -> Iterator[list[str | None]]:
+    """Yield the fields of each row, None for one that is empty and not quoted."""
+    text, quotes = "", 0
+    # Lines end at a line feed, which may stand inside a quoted field.
+    while line := opened.readline(_MAX_LINE):
+        text += line
+        quotes += line.count('"')
+        if len(text) > _MAX_LINE:
+            raise ExportError(path, file, f"expected rows of at most {_MAX_LINE:,} characters, got a longer one")
+        if quotes % 2 == 0:
+            yield _fields(path, file, text)
+            text, quotes = "", 0
+    if text:
+        raise ExportError(path, file, "expected a quote that ends the last field: the file is truncated")
+
+
+def _fields(path: Path, file: str, text: str) -> list[str | None]:
+    fields: list[str | None] = []
+    place, end = 0, ","
+    while end == ",":
+        found = _FIELD.match(text, place)
+        if found is None:
+            raise ExportError(path, file, f"expected fields as RFC 4180 has them, got {text[place : place + 30]!r}")
+        quoted, plain, end = found.groups()
+        fields.append(quoted.replace('""', '"') if quoted is not None else plain or None)
+        place = found.end()
+    return fields
+
+
+def _value(path: Path, where: str, field: str | None, column: _Column) -> object:
+    kind, nullable = column
+    if field is None:
+        # Text that may not be null was empty: a file of the first release.
+        return None if nullable or kind is not Kind.TEXT else ""
+    if kind not in _JSON_KINDS:
+        return field
+    try:
+        return orjson.loads(field)
+    except orjson.JSONDecodeError as error:
+        raise ExportError(path, where, f"expected {kind.value} in JSON, got {field[:30]!r}") from error

@@ -1,0 +1,131 @@
+"""Exports as a directory of Parquet files, typed by the schema, for analysis. Needs pyarrow (extra `parquet`)."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from elspeth.contracts.extras import install_command
+from elspeth.core.canonical import timestamp_text
+from elspeth.core.chunks import chunks
+from elspeth.core.landscape.database import LandscapeError
+from elspeth.core.landscape.exporting.directory_form import read_directory, stored_record
+from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError, ExportGroups, StoredRecord, manifest_file
+from elspeth.core.landscape.exporting.record_forms import RecordForm, forms_of
+from elspeth.core.landscape.exporting.signing import MANIFEST
+from elspeth.schema.snapshots import Kind
+from elspeth_schema import EPOCH
+
+try:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+except ModuleNotFoundError as error:
+    problem = f"the parquet form needs pyarrow, which is not installed: {install_command('parquet')}"
+    raise LandscapeError(problem) from error
+
+from elspeth_schema.arrow import SCHEMAS
+
+__all__ = ["read_parquet", "write_parquet"]
+
+_ROWS = 1000
+"""Rows written or read at once; bounds memory."""
+
+_SIGNATURE = pa.field("signature", pa.string(), nullable=False)
+
+_TYPES: Mapping[Kind, pa.DataType] = {
+    Kind.TEXT: pa.string(),
+    Kind.JSON: pa.string(),
+    Kind.INTEGER: pa.int64(),
+    Kind.REAL: pa.float64(),
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+}
+"""The types of columns in every epoch; those of today are generated, too, with why a column is withheld."""
+
+
+def write_parquet(directory: Path, groups: ExportGroups) -> int:
+    """Write a file for each record type and the manifest; returns the number of records before the manifest."""
+    total = 0
+    for name, records in groups:
+        if name == MANIFEST:
+            (directory / MANIFEST_FILE).write_bytes(manifest_file(next(records)))
+        else:
+            total += _write_file(directory / f"{name}.parquet", name, records)
+    return total
+
+
+def read_parquet(path: Path, epoch: int) -> Iterator[StoredRecord]:
+    """Yield the records of an export of an epoch in export order, the manifest last.
+
+    Raises ExportError for anything that was not written so.
+    """
+    return read_directory(path, "parquet", forms_of(epoch), _read_file)
+
+
+def _write_file(path: Path, name: str, records: Iterator[Mapping[str, object]]) -> int:
+    total = 0
+    writer = None
+    try:
+        for chunk in chunks(records, _ROWS):
+            if writer is None:
+                schema = _schema(SCHEMAS[name], forms_of(EPOCH)[name].withheld, chunk[0])
+                writer = pq.ParquetWriter(path, schema, compression="zstd")
+            writer.write_batch(pa.record_batch([_array(chunk, field) for field in schema], schema=schema))
+            total += len(chunk)
+    finally:
+        if writer is not None:
+            writer.close()
+    return total
+
+
+def _read_file(path: Path, file: str, form: RecordForm) -> Iterator[StoredRecord]:
+    number = 0
+    try:
+        with pq.ParquetFile(path / file) as parquet:
+            _check_schema(path, file, form, parquet.schema_arrow)
+            for batch in parquet.iter_batches(batch_size=_ROWS):
+                for row in batch.to_pylist():
+                    number += 1
+                    record = {name: _from_arrow(value) for name, value in row.items()}
+                    yield stored_record(path, f"{file}, row {number}", form, record)
+    except (pa.ArrowException, OSError, OverflowError, UnicodeDecodeError) as error:
+        where = f"{file}, after row {number}"
+        raise ExportError(path, where, f"expected a readable Parquet file: {error}") from error
+
+
+def _check_schema(path: Path, file: str, form: RecordForm, found: pa.Schema) -> None:
+    expected = _schema(_fields(form), form.withheld, found.names)
+    unknown = set(found.names).difference(expected.names)
+    missing = set(expected.names).difference(found.names)
+    for column in sorted(unknown | missing):
+        problem = "is missing" if column in missing else f"is no field of a {form.name} record"
+        raise ExportError(path, file, f"column {column!r} {problem}")
+    for want, got in zip(expected, found, strict=True):
+        if not want.equals(got):
+            raise ExportError(path, file, f"expected column {_described(want)}, got {_described(got)}")
+
+
+def _schema(fields: Iterable[pa.Field], withheld: frozenset[str], present: Container[str]) -> pa.Schema:
+    """Choose the columns of a file: those that exports may withhold, and the signature, only if they are present."""
+    chosen = [field for field in fields if field.name not in withheld or field.name in present]
+    return pa.schema([*chosen, _SIGNATURE] if "signature" in present else chosen)
+
+
+def _fields(form: RecordForm) -> list[pa.Field]:
+    return [pa.field(column.name, _TYPES[column.kind], nullable=column.nullable) for column in form.columns]
+
+
+def _described(field: pa.Field) -> str:
+    return f"{field.name!r} of type {field.type}{'' if field.nullable else ', never null'}"
+
+
+def _array(records: Iterable[Mapping[str, object]], field: pa.Field) -> pa.Array:
+    values = [record[field.name] for record in records]
+    if pa.types.is_timestamp(field.type):
+        values = [datetime.fromisoformat(value) if isinstance(value, str) else value for value in values]
+    return pa.array(values, field.type)
+
+
+def _from_arrow(value: object) -> object:
+    return timestamp_text(value) if isinstance(value, datetime) else value

@@ -1,0 +1,163 @@
+"""Exports as text, a record per line: JSON Lines, and one JSON array laid out in lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import chain
+from os import SEEK_END
+from pathlib import Path
+from typing import BinaryIO
+
+import orjson
+
+from elspeth.core.canonical import CanonicalError, canonical_bytes
+from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
+from elspeth.core.landscape.exporting.signing import MANIFEST
+from elspeth.core.landscape.exporting.sound_rows import sound_row
+from elspeth.evidence.limits import MAX_LINE
+from elspeth_schema import EPOCH
+
+__all__ = ["parse_line", "read_text", "stated_epoch", "stored_line", "write_array", "write_lines"]
+
+_SHOWN = 30
+"""How much of a line a message shows, in bytes."""
+
+_TAIL = 1 << 16
+"""How much of the end of a file is read to find the manifest, in bytes; a manifest takes one or two thousand."""
+
+
+def write_lines(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
+    """Write JSON Lines from chunks (a number of lines, and the lines); returns the number of lines."""
+    total = 0
+    for count, lines in chunks:
+        file.write(lines)
+        total += count
+    return total
+
+
+def write_array(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
+    """Write a JSON array, an element per line, from chunks of lines; returns the number of elements."""
+    total = 0
+    file.write(b"[\n")
+    for count, lines in chunks:
+        if total:
+            file.write(b",\n")
+        # No line feed stands inside canonical JSON.
+        file.write(lines[:-1].replace(b"\n", b",\n"))
+        total += count
+    file.write(b"\n]\n")
+    return total
+
+
+def read_text(path: Path, epoch: int) -> Iterator[StoredRecord]:
+    """Yield the records of an export in either form, in file order; ExportError for anything not written so."""
+    with path.open("rb") as file:
+        for number, position, line in _record_lines(path, file):
+            yield stored_line(path, f"line {number}", line, position, epoch)
+
+
+def stored_line(path: Path, where: str, line: bytes, position: int, epoch: int) -> StoredRecord:
+    """Return the record of a line; ExportError unless the line is exactly the canonical JSON of its record."""
+    record = _parsed(path, where, line)
+    row = sound_row(record, line) if epoch == EPOCH else None
+    if row is None:
+        _check_canonical(path, where, record, line)
+    return StoredRecord(where, record, line, row, position)
+
+
+def stated_epoch(path: Path) -> object:
+    """Return what the manifest at the end of an export says of its epoch, None if there is no manifest."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, SEEK_END) - _TAIL))
+        lines = file.read().removesuffix(b"\n").removesuffix(b"\n]").split(b"\n")
+    try:
+        manifest = orjson.loads(lines[-1])
+    except orjson.JSONDecodeError:
+        return None
+    return manifest.get("epoch") if isinstance(manifest, dict) and manifest.get("record_type") == MANIFEST else None
+
+
+def parse_line(path: Path, where: str, line: bytes) -> dict[str, object]:
+    """The record of a line; ExportError unless the line is exactly the canonical JSON of its record."""
+    record = _parsed(path, where, line)
+    _check_canonical(path, where, record, line)
+    return record
+
+
+def _parsed(path: Path, where: str, line: bytes) -> dict[str, object]:
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise ExportError(path, where, f"expected a record in canonical JSON, got no JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise ExportError(path, where, f"expected a JSON object, got {_shown(line)}")
+    return record
+
+
+def _check_canonical(path: Path, where: str, record: dict[str, object], line: bytes) -> None:
+    try:
+        canonical = canonical_bytes(record)
+    except CanonicalError as error:
+        raise ExportError(path, where, f"expected a record in canonical JSON: {error}") from error
+    if canonical != line:
+        raise ExportError(path, where, f"expected canonical JSON, {_difference(canonical, line)}")
+
+
+_Numbered = tuple[int, int, bytes]
+"""The number of a line, the byte at which it begins, and the line without its line feed."""
+
+
+def _record_lines(path: Path, file: BinaryIO) -> Iterator[_Numbered]:
+    """Yield the lines that hold records: all of them, or the elements of an array."""
+    lines = _complete_lines(path, file)
+    first = next(lines, None)
+    if first is None:
+        raise ExportError(path, None, "expected an export, got an empty file")
+    _, _, line = first
+    if not line.startswith(b"["):
+        return chain([first], lines)
+    if line != b"[":
+        problem = f"expected '[' and a record on each following line, got {_shown(line)}"
+        raise ExportError(path, "line 1", problem)
+    return _array_elements(path, lines)
+
+
+def _complete_lines(path: Path, file: BinaryIO) -> Iterator[_Numbered]:
+    position = 0
+    for number, line in enumerate(iter(partial(file.readline, MAX_LINE + 1), b""), start=1):
+        if len(line) > MAX_LINE:
+            raise ExportError(path, f"line {number}", f"expected at most {MAX_LINE:,} bytes, got more")
+        if not line.endswith(b"\n"):
+            problem = f"expected a line feed at its end, got the end of the file after {_shown(line[-_SHOWN:])}"
+            raise ExportError(path, f"line {number}", f"{problem}: the file is truncated")
+        yield number, position, line[:-1]
+        position += len(line)
+
+
+def _array_elements(path: Path, lines: Iterator[_Numbered]) -> Iterator[_Numbered]:
+    number = 1
+    for number, position, line in lines:
+        yield number, position, line.removesuffix(b",")
+        if not line.endswith(b","):
+            break
+    number, _, end = next(lines, (number + 1, 0, None))
+    if end is None:
+        raise ExportError(path, f"line {number}", "expected ']', got the end of the file: it is truncated")
+    if end != b"]":
+        raise ExportError(path, f"line {number}", f"expected ']' after a record without comma, got {_shown(end)}")
+    for number, _, line in lines:
+        raise ExportError(path, f"line {number}", f"expected the end of the file, got {_shown(line)}")
+
+
+def _difference(expected: bytes, got: bytes) -> str:
+    """Where two lines part, and what follows there."""
+    pairs = enumerate(zip(expected, got, strict=False))
+    position = next((number for number, (left, right) in pairs if left != right), min(len(expected), len(got)))
+    start = slice(position, position + _SHOWN)
+    return f"at byte {position + 1} {_shown(expected[start])}, got {_shown(got[start])}"
+
+
+def _shown(line: bytes) -> str:
+    text = line[:_SHOWN].decode(errors="replace")
+    return repr(text) + ("..." if len(line) > _SHOWN else "")

@@ -1,0 +1,1 @@
+"""The lines of an export, as the database itself writes them."""

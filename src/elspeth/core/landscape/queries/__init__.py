@@ -1,0 +1,1 @@
+"""Questions to the trails of runs."""

@@ -1,0 +1,199 @@
+"""Where the records of an export stand, by the values that they are looked up by: a small file beside the export.
+
+It is made once, while the export is read and verified. After that a question is answered from the few lines that it
+needs. The file is a cache: it can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from elspeth.core.landscape.queries.story.lookups import LOOKUPS
+
+__all__ = ["ExportIndex", "IndexedLine", "is_index"]
+
+_APPLICATION_ID = 0x656C7378
+"""Marks a SQLite file as an index of ours: "elsx"."""
+
+_BLOCK = 256
+"""Lines that are compressed together, where the index has to keep them."""
+
+_BATCH = 20_000
+"""Entries that are written at once; bounds memory."""
+
+_SCHEMA = f"""
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE entry (hash INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (hash, position)) WITHOUT ROWID;
+CREATE TABLE block (number INTEGER PRIMARY KEY, lines BLOB NOT NULL);
+CREATE TEMP TABLE staged (hash INTEGER NOT NULL, position INTEGER NOT NULL);
+"""
+"""A crash may leave half an index, under a name that nobody reads."""
+
+
+class IndexedLine(NamedTuple):
+    """A record: its type, its values, its line, and where that begins in the export's file of lines, if it has one."""
+
+    record_type: str
+    record: dict[str, object]
+    line: bytes
+    position: int | None
+
+
+class _Lines(Protocol):
+    def at(self, positions: Iterable[int]) -> Iterator[bytes]:
+        """Yield the lines at these positions."""
+
+
+class ExportIndex:
+    """An index that was made of a whole, verified export."""
+
+    def __init__(self, connection: sqlite3.Connection, lines_file: Path | None) -> None:
+        self._connection = connection
+        self._lines: _Lines = _Kept(connection) if lines_file is None else _InFile(lines_file)
+
+    @property
+    def run_id(self) -> str:
+        """The run that the export holds."""
+        return str(_fact(self._connection, "run_id"))
+
+    def lines(self, record_type: str, column: str, values: Collection[str | int]) -> Iterator[bytes]:
+        """Return the lines of all records whose column has one of the values, and rarely one of another record.
+
+        Raises ValueError for a column by which records are not looked up.
+        """
+        if column not in LOOKUPS[record_type]:
+            raise ValueError(f"{record_type} records are not looked up by {column}")
+        hashed = {_hashed(record_type, LOOKUPS[record_type].index(column), value) for value in values}
+        found: set[int] = set()
+        for key in hashed:
+            found.update(row[0] for row in self._connection.execute("SELECT position FROM entry WHERE hash = ?", [key]))
+        return self._lines.at(sorted(found))
+
+    @staticmethod
+    def make(
+        connection: sqlite3.Connection,
+        lines: Iterable[IndexedLine],
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Fill an empty database with the index of these lines; `progress` is called with their number so far.
+
+        Lines without a position are kept in it.
+        """
+        connection.executescript(_SCHEMA)
+        keep, staged = _Keeper(connection), list[tuple[int, int]]()
+        for number, (record_type, record, line, position) in enumerate(lines, start=1):
+            place = keep.add(line) if position is None else position
+            for order, column in enumerate(LOOKUPS[record_type]):
+                value = record[column]
+                if isinstance(value, str | int):
+                    staged.append((_hashed(record_type, order, value), place))
+            if len(staged) >= _BATCH:
+                _stage(connection, staged)
+                if progress is not None:
+                    progress(number)
+        _stage(connection, staged)
+        keep.close()
+        # Sorted, it is written page after page, and takes half the room.
+        connection.execute("INSERT INTO entry SELECT DISTINCT hash, position FROM staged ORDER BY hash, position")
+        connection.execute("DROP TABLE staged")
+        connection.commit()
+
+    @staticmethod
+    def state(connection: sqlite3.Connection, name: str, value: str) -> None:
+        """Write down a fact about the export."""
+        with connection:
+            connection.execute("INSERT INTO fact VALUES (?, ?)", [name, value])
+
+    @staticmethod
+    def stated(connection: sqlite3.Connection, name: str) -> str | None:
+        """Return a fact about the export; None if this is no whole index of ours."""
+        try:
+            return _fact(connection, name) if _is_ours(connection) else None
+        except sqlite3.DatabaseError:
+            return None
+
+
+def is_index(path: Path) -> bool:
+    """Return whether the file is an index of ours."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return _is_ours(connection)
+    except sqlite3.Error:
+        return False
+
+
+class _InFile:
+    """Lines of a file, each followed by a line feed, and in an array by a comma before it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def at(self, positions: Iterable[int]) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            for position in positions:
+                file.seek(position)
+                yield file.readline().removesuffix(b"\n").removesuffix(b",")
+
+
+class _Kept:
+    """Lines in the index itself; a position is their number."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def at(self, positions: Iterable[int]) -> Iterator[bytes]:
+        for number, within in groupby(positions, key=lambda position: position // _BLOCK):
+            (block,) = self._connection.execute("SELECT lines FROM block WHERE number = ?", [number]).fetchone()
+            lines = zlib.decompress(block).split(b"\n")
+            yield from (lines[position % _BLOCK] for position in within)
+
+
+class _Keeper:
+    """Writes lines into an index."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._lines: list[bytes] = []
+        self._total = 0
+
+    def add(self, line: bytes) -> int:
+        self._lines.append(line)
+        self._total += 1
+        if len(self._lines) == _BLOCK:
+            self.close()
+        return self._total - 1
+
+    def close(self) -> None:
+        if self._lines:
+            number = (self._total - 1) // _BLOCK
+            block = zlib.compress(b"\n".join(self._lines), level=1)
+            self._connection.execute("INSERT INTO block VALUES (?, ?)", [number, block])
+            self._lines.clear()
+
+
+def _stage(connection: sqlite3.Connection, staged: list[tuple[int, int]]) -> None:
+    connection.executemany("INSERT INTO staged VALUES (?, ?)", staged)
+    staged.clear()
+
+
+def _hashed(record_type: str, column: int, value: str | int) -> int:
+    """Return what stands for a value in the index: records that share it by chance are told apart by their values."""
+    return zlib.crc32(f"{record_type} {column} {value}".encode())
+
+
+def _is_ours(connection: sqlite3.Connection) -> bool:
+    return bool(connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID)
+
+
+def _fact(connection: sqlite3.Connection, name: str) -> str | None:
+    row = connection.execute("SELECT value FROM fact WHERE name = ?", [name]).fetchone()
+    return None if row is None else str(row[0])

@@ -1,0 +1,1 @@
+"""Records: mapped between rows, contracts and exports, and stored."""

@@ -1,0 +1,321 @@
+"""Writes records in groups and reads them back, those of the open group included.
+
+A *unit* is one transaction: everything recorded inside it is committed together at its end, or not at all. Units nest;
+the outermost decides. Records wait in memory until the unit ends or something is read that they could change, then go
+to the database with one statement per table and kind of change.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Insert, Select, Update, bindparam, insert, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.database.claim import Claim, claimed
+from elspeth.core.landscape.database.statistics import GROWN, learn_sizes
+from elspeth.core.landscape.records.lifecycle import check_change
+from elspeth.core.landscape.records.mapping import mapper, record_type_of
+from elspeth.core.landscape.records.refusal import refusal
+from elspeth.schema.checks import AuditIntegrityError
+from elspeth_schema import tables
+from elspeth_schema.contracts import AuditRecord, RunStatus
+from elspeth_schema.records import RECORD_TYPES, RecordType
+
+__all__ = ["RecordStore"]
+
+R = TypeVar("R", bound=AuditRecord)
+
+_RUN = "run"
+
+_Key = tuple[object, ...]
+_Rows = dict[_Key, dict[str, object]]
+
+
+class RecordStore:
+    """The records of one database, for one recorder. Calls from several threads take turns; a unit belongs to one."""
+
+    def __init__(self, db: LandscapeDB) -> None:
+        self._db = db
+        self._begin: Callable[[], AbstractContextManager[Connection]] = db.writing
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._failed = False
+        self._transaction: ExitStack | None = None
+        self._connection: Connection | None = None
+        self._inserts: dict[str, _Rows] = {}
+        self._updates: dict[str, _Rows] = {}
+        self._added = 0
+        self._open_runs: set[str] = set()
+
+    # -- units -------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def unit(self) -> Iterator[None]:
+        """Everything recorded in the block is committed at its end; an exception in it discards all of it.
+
+        A crash inside the block leaves nothing of it; a crash after it leaves all of it.
+        """
+        with self._lock:
+            self._depth += 1
+            try:
+                yield
+                if self._depth == 1:
+                    self._commit()
+            except BaseException as error:
+                self._failed = True
+                if self._depth == 1:
+                    self._discard(error)
+                raise
+            finally:
+                self._depth -= 1
+
+    @contextmanager
+    def claimed(self, run_id: str) -> Iterator[Claim]:
+        """Have a run to oneself while the block lasts: every unit in it proves that this is still so.
+
+        Raises RunClaimedError if another process has the run; a unit raises ClaimLostError if it was lost.
+        """
+        with claimed(self._db, run_id) as claim:
+            self._begin = claim.writing
+            try:
+                yield claim
+            finally:
+                self._begin = self._db.writing
+
+    def _commit(self) -> None:
+        if self._failed:
+            message = (
+                "nothing of this unit was recorded: a call in it failed half-way, and its error was not passed on. "
+                "Let the error end the unit."
+            )
+            raise LandscapeError(message)
+        self._flush()
+        transaction, self._transaction, self._connection = self._transaction, None, None
+        self._open_runs.clear()
+        if transaction is not None:
+            transaction.close()
+        if self._added >= GROWN:
+            self._added = 0
+            self._learn_sizes()
+
+    def _learn_sizes(self) -> None:
+        """Tell the server about the first records of a database, and from time to time see that it knows."""
+        # What was recorded is committed: a server that fails now says so at the next statement.
+        with suppress(DBAPIError), self._db.connection() as connection:
+            learn_sizes(connection, (record_type.table for record_type in RECORD_TYPES.values()))
+
+    def _discard(self, error: BaseException) -> None:
+        self._failed = False
+        self._inserts.clear()
+        self._updates.clear()
+        transaction, self._transaction, self._connection = self._transaction, None, None
+        self._open_runs.clear()
+        if transaction is not None:
+            transaction.__exit__(type(error), error, error.__traceback__)
+
+    def _writing(self) -> Connection:
+        if self._connection is None:
+            transaction = ExitStack()
+            self._connection = transaction.enter_context(self._begin())
+            self._transaction = transaction
+        return self._connection
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def add(self, *new: AuditRecord) -> None:
+        """Record new records; AuditIntegrityError when the unit ends, or at once for a key used twice in it."""
+        with self.unit():
+            for record in new:
+                record_type = record_type_of(record)
+                row = mapper(record_type).to_row(record)
+                key = tuple(row[name] for name in record_type.key)
+                waiting = self._inserts.setdefault(record_type.name, {})
+                if key in waiting:
+                    raise _key_error(record_type, key, "a key that is not yet used", key[-1])
+                waiting[key] = row
+
+    def change(self, before: AuditRecord, after: AuditRecord) -> None:
+        """Replace a record; AuditIntegrityError if the schema's lifecycle does not allow the change."""
+        record_type = record_type_of(after)
+        old, new = mapper(record_type).to_row(before), mapper(record_type).to_row(after)
+        check_change(record_type, old, new)
+        key = tuple(new[name] for name in record_type.key)
+        with self.unit():
+            waiting = self._inserts.get(record_type.name, {})
+            if key in waiting:
+                waiting[key] = new
+            else:
+                self._updates.setdefault(record_type.name, {})[key] = new
+
+    def _flush(self) -> None:
+        """Send what waits to the database, tables in creation order so that references find their targets."""
+        if not self._inserts and not self._updates:
+            return
+        connection = self._writing()
+        self._refuse_ended_runs(connection)
+        savepoint = connection.begin_nested()
+        try:
+            for name, record_type in RECORD_TYPES.items():
+                if inserts := self._inserts.get(name):
+                    connection.execute(insert(record_type.table), list(inserts.values()))
+                    self._added += len(inserts)
+            for name, rows in self._updates.items():
+                record_type = RECORD_TYPES[name]
+                connection.execute(_update(record_type), [_update_values(record_type, row) for row in rows.values()])
+        except IntegrityError as error:
+            # What was refused keeps waiting, so that the unit cannot end as if it had been recorded.
+            savepoint.rollback()
+            raise self._refusal(connection, error) from error
+        savepoint.commit()
+        if _RUN in self._updates:
+            self._open_runs.clear()  # one of them may have ended with it
+        self._inserts.clear()
+        self._updates.clear()
+
+    def _refuse_ended_runs(self, connection: Connection) -> None:
+        """Raise AuditIntegrityError if something waits for a run that has ended: its seal is over what it had then.
+
+        On PostgreSQL the run cannot end either until the transaction has. Its own record may change afterwards.
+        """
+        waiting = {
+            str(key[0]): name
+            for rows_by_type in (self._updates, self._inserts)
+            for name, rows in rows_by_type.items()
+            if name != _RUN
+            for key in rows
+        }
+        new = {str(run_id) for (run_id,) in self._inserts.get(_RUN, {})}
+        unknown = waiting.keys() - self._open_runs - new
+        if not unknown:
+            return
+        columns = tables.runs_table.c
+        statement = select(columns.run_id, columns.status).where(columns.run_id.in_(unknown)).with_for_update(read=True)
+        for run_id, status in connection.execute(statement):
+            if RunStatus(status).is_terminal:
+                table = RECORD_TYPES[waiting[run_id]].table.name
+                expected = "a run that has not ended"
+                raise AuditIntegrityError(
+                    table=table, key={"run_id": run_id}, field="run_id", expected=expected, got=status
+                )
+        self._open_runs |= unknown
+
+    def _refusal(self, connection: Connection, error: IntegrityError) -> AuditIntegrityError:
+        """What the database refused. The rows are tried one by one, to find the one at fault."""
+        with ExitStack() as stack:
+            stack.callback(connection.begin_nested().rollback)
+            for name, record_type in RECORD_TYPES.items():
+                for row in self._inserts.get(name, {}).values():
+                    if problem := _problem(connection, insert(record_type.table), row):
+                        return refusal(connection, record_type, row, problem, new=True)
+            for name, rows in self._updates.items():
+                record_type = RECORD_TYPES[name]
+                for row in rows.values():
+                    if problem := _problem(connection, _update(record_type), _update_values(record_type, row)):
+                        return refusal(connection, record_type, row, problem, new=False)
+        raise error
+
+    def sent(self) -> Connection:
+        """The open unit's transaction, with everything recorded so far sent to the database; only inside a unit."""
+        self._flush()
+        return self._writing()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def get(self, record_type: RecordType[R], key: str, *, run_id: str | None = None) -> R | None:
+        """The record with the key (the key's last part, and the run where it is known), or None.
+
+        AuditIntegrityError if no run is given and several runs have such a record.
+        """
+        if len(record_type.key) == 1:
+            return self.get_by_key(record_type, key)
+        if run_id is not None:
+            return self.get_by_key(record_type, run_id, key)
+        *_, name = record_type.key
+        # Each primary key begins with the run: probing it once per run beats reading the whole index.
+        runs = select(tables.runs_table.c.run_id)
+        within = record_type.table.c.run_id.in_(runs)
+        found = self.select(record_type, within, record_type.table.c[name] == key)
+        if len(found) > 1:
+            owners = ", ".join(sorted(record.run_id for record in found))
+            raise _key_error(record_type, (None, key), "a key that one run uses; pass run_id", f"runs {owners}")
+        return next(iter(found), None)
+
+    def get_by_key(self, record_type: RecordType[R], *key: str) -> R | None:
+        """The record with the whole key, or None."""
+        with self._lock:
+            for waiting in (self._inserts, self._updates):
+                if row := waiting.get(record_type.name, {}).get(key):
+                    return mapper(record_type).from_row(list(row.values()))
+            columns = record_type.table.c
+            found = self.select(
+                record_type, *(columns[name] == part for name, part in zip(record_type.key, key, strict=True))
+            )
+            return next(iter(found), None)
+
+    def require(self, record_type: RecordType[R], key: str, *, run_id: str | None = None) -> R:
+        """The record with the key; AuditIntegrityError if there is none."""
+        record = self.get(record_type, key, run_id=run_id)
+        if record is None:
+            raise _key_error(record_type, (run_id, key), "an existing record", None)
+        return record
+
+    def select(self, record_type: RecordType[R], *conditions: ColumnElement[bool]) -> list[R]:
+        """The records that meet all conditions, in export order."""
+        columns = record_type.table.c
+        order = [columns[name] for name in record_type.order]
+        convert = mapper(record_type)
+        statement = convert.select().where(*conditions).order_by(*order)
+        return [convert.from_row(row) for row in self.rows(statement)]
+
+    def rows(self, statement: Select[*tuple[object, ...]]) -> list[tuple[object, ...]]:
+        """The rows of a statement over any tables, what waits included."""
+        with self._lock:
+            if self._inserts or self._updates:
+                self._flush()
+            if self._connection is not None:
+                return [tuple(row) for row in self._connection.execute(statement)]
+            with self._db.connection() as connection:
+                return [tuple(row) for row in connection.execute(statement)]
+
+
+def _changing(record_type: RecordType[AuditRecord]) -> list[str]:
+    return sorted(record_type.lifecycle.while_open | record_type.lifecycle.afterwards)
+
+
+def _update(record_type: RecordType[AuditRecord]) -> Update:
+    """Write a changed row: the columns that may change, so that one statement serves all rows."""
+    columns = record_type.table.c
+    return (
+        update(record_type.table)
+        .where(*(columns[name] == bindparam(f"key_{name}") for name in record_type.key))
+        .values({name: bindparam(f"new_{name}") for name in _changing(record_type)})
+    )
+
+
+def _update_values(record_type: RecordType[AuditRecord], row: Mapping[str, object]) -> dict[str, object]:
+    values = {f"key_{name}": row[name] for name in record_type.key}
+    return values | {f"new_{name}": row[name] for name in _changing(record_type)}
+
+
+def _problem(connection: Connection, statement: Insert | Update, row: Mapping[str, object]) -> IntegrityError | None:
+    """Why the database refuses the row; None if it takes it."""
+    try:
+        with connection.begin_nested():
+            connection.execute(statement, row)
+    except IntegrityError as error:
+        return error
+    return None
+
+
+def _key_error(record_type: RecordType[AuditRecord], key: _Key, expected: str, got: object) -> AuditIntegrityError:
+    named: Mapping[str, object] = dict(zip(record_type.key, key, strict=False))
+    known = {name: value for name, value in named.items() if value is not None}
+    *_, field = record_type.key
+    return AuditIntegrityError(
+        table=record_type.table.name, key=known, field=field, expected=expected, got=str(got) if got else None
+    )

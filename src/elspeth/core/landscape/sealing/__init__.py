@@ -1,0 +1,1 @@
+"""Seals of finished runs: made and checked."""

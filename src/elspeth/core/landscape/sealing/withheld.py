@@ -1,0 +1,74 @@
+"""Whether content that is withheld from exports, and so from seals, is what the hash beside it says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, select
+
+from elspeth.core.canonical import CanonicalError, stable_hash
+from elspeth.core.landscape.sealing.seal import secret_of
+from elspeth.schema.checks import AuditIntegrityError
+from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.records import RECORD_TYPES, RecordType
+
+__all__ = ["HASH_OF", "require_recorded_content"]
+
+HASH_OF: Mapping[str, str] = {"row_data_json": "row_hash"}
+"""Withheld columns, each with the one that holds the hash of its content."""
+
+_DESCRIPTION = {"__repr__", "__type__", "__canonical_error__"}
+"""The members of what stands for a row that has no canonical JSON."""
+
+_FETCH = 1000
+
+
+def require_recorded_content(connection: Connection, run_id: str) -> None:
+    """Raise AuditIntegrityError for the first withheld content of a run that does not have its hash.
+
+    Content that was erased or is none of ours is passed over: an import may lack it, and before there were secrets,
+    what was hashed was not always what was stored.
+    """
+    if secret_of(connection, run_id) is None:
+        return
+    for record_type in RECORD_TYPES.values():
+        for column in record_type.columns:
+            if column.withheld is not None:
+                _require_content(connection, record_type, column.name, run_id)
+
+
+def _require_content(connection: Connection, record_type: RecordType[AuditRecord], name: str, run_id: str) -> None:
+    columns = record_type.table.c
+    keys = [columns[key] for key in record_type.key]
+    statement = (
+        select(columns[name], columns[HASH_OF[name]], *keys)
+        .where(columns.run_id == run_id, columns[name].is_not(None))
+        .order_by(*keys)
+        .execution_options(yield_per=_FETCH)
+    )
+    with connection.execute(statement) as rows:
+        for content, expected, *key in rows:
+            if not _has_hash(content, expected):
+                raise AuditIntegrityError(
+                    table=record_type.table.name,
+                    key=dict(zip(record_type.key, key, strict=True)),
+                    field=name,
+                    expected=f"the content with the SHA-256 {expected}, as {HASH_OF[name]} says",
+                    got="another",
+                )
+
+
+def _has_hash(content: object, expected: str) -> bool:
+    if not isinstance(content, str):
+        return False
+    if hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest() == expected:
+        return True
+    try:
+        value = json.loads(content)
+        if isinstance(value, dict) and value.keys() == _DESCRIPTION:  # the predecessor hashed the description alone
+            return hashlib.sha256(str(value["__repr__"]).encode()).hexdigest() == expected
+        return stable_hash(value) == expected
+    except (ValueError, RecursionError, CanonicalError):
+        return False

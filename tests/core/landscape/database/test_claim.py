@@ -1,0 +1,208 @@
+"""A run belongs to one process: whoever lost it records nothing more of it, and whoever gets it sees all there is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import NullPool, StaticPool, create_engine, make_url
+
+from elspeth.contracts.enums import NodeType
+from elspeth.contracts.schema import SchemaConfig
+from elspeth.core.canonical import CANONICAL_VERSION
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.database import claim as claim_module
+from elspeth.core.landscape.database.claim import ClaimLostError, RunClaimedError, claimed, claimed_runs
+from elspeth.core.landscape.database.connections import looking
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+
+DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim_module, "_PATIENCE_S", 0)
+
+
+@pytest.fixture
+def db(database_url: str) -> Iterator[LandscapeDB]:
+    """The database as one process has it open."""
+    with LandscapeDB(database_url) as database:
+        LandscapeRecorder(database).begin_run({}, CANONICAL_VERSION, run_id="run")
+        yield database
+
+
+def lose_claims(url: str) -> None:
+    """Take away the claims of all processes, which are not told."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        (lock,) = Path(str(parsed.database)).parent.glob("*.lock")
+        lock.unlink()
+        return
+    with create_engine(url, poolclass=NullPool).connect() as connection:
+        ended = connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        assert ended.scalars().all() == [True]
+
+
+def register(recorder: LandscapeRecorder, node: str) -> None:
+    recorder.register_node("run", node, NodeType.SOURCE, "1", {}, schema_config=DYNAMIC, node_id=node)
+
+
+def nodes(url: str) -> list[str]:
+    with LandscapeDB(url, create_tables=False) as database:
+        return sorted(node.node_id for node in LandscapeRecorder(database).get_nodes("run"))
+
+
+def test_one_process_at_a_time_has_a_run(db: LandscapeDB, database_url: str) -> None:
+    with LandscapeDB(database_url) as other:
+        with claimed(db, "run"), claimed(db, "another"):
+            with pytest.raises(RunClaimedError) as caught, claimed(other, "run"):
+                pass
+            assert str(caught.value) == (
+                "run run is being recorded by another process: wait for its end, or stop it first"
+            )
+        with claimed(other, "run"):
+            pass
+
+
+def test_what_is_recorded_under_a_claim_is_committed(db: LandscapeDB, database_url: str) -> None:
+    recorder = LandscapeRecorder(db)
+    with recorder.claimed("run"):
+        register(recorder, "one")
+        with recorder.unit_of_work():
+            register(recorder, "two")
+    register(recorder, "three")
+    assert nodes(database_url) == ["one", "three", "two"]
+
+
+def test_nothing_is_committed_when_the_claim_is_lost(db: LandscapeDB, database_url: str) -> None:
+    recorder = LandscapeRecorder(db)
+    with recorder.claimed("run") as claim:
+        register(recorder, "before")
+        lose_claims(database_url)
+        with pytest.raises(LandscapeError):
+            register(recorder, "after")
+        with pytest.raises(ClaimLostError, match="this process has run run no longer to itself, and records nothing"):
+            register(recorder, "later")
+        claim.renew()
+        register(recorder, "renewed")
+    assert nodes(database_url) == ["before", "renewed"]
+
+
+def test_a_lost_claim_can_be_renewed_before_anybody_noticed(db: LandscapeDB, database_url: str) -> None:
+    with claimed(db, "run") as claim:
+        lose_claims(database_url)
+        claim.renew()
+        with claim.writing():
+            pass
+        with pytest.raises(RunClaimedError), claimed(db, "run"):
+            pass
+
+
+@pytest.mark.postgres
+def test_a_claim_that_is_lost_in_the_midst_of_a_unit_commits_nothing_of_it(postgresql_url: str) -> None:
+    with LandscapeDB(postgresql_url) as db:
+        recorder = LandscapeRecorder(db)
+        recorder.begin_run({}, CANONICAL_VERSION, run_id="run")
+        unit = recorder.unit_of_work()
+        with recorder.claimed("run"):
+            unit.__enter__()
+            register(recorder, "sent")
+            assert [node.node_id for node in recorder.get_nodes("run")] == ["sent"]
+            lose_claims(postgresql_url)
+            with pytest.raises(LandscapeError):
+                unit.__exit__(None, None, None)
+    assert nodes(postgresql_url) == []
+
+
+def test_a_process_that_lost_its_run_to_another_leaves_it_alone(db: LandscapeDB, database_url: str) -> None:
+    recorder = LandscapeRecorder(db)
+    with LandscapeDB(database_url) as other, ExitStack() as owner:
+        with recorder.claimed("run") as claim:
+            register(recorder, "first")
+            lose_claims(database_url)
+            owner.enter_context((taken_up := LandscapeRecorder(other)).claimed("run"))
+            register(taken_up, "second")
+            with pytest.raises(LandscapeError):
+                register(recorder, "late")
+            with pytest.raises(ClaimLostError):
+                register(recorder, "later")
+            with pytest.raises(RunClaimedError):
+                claim.renew()
+        # The end of the first process takes nothing from the second.
+        register(taken_up, "third")
+        with pytest.raises(RunClaimedError), claimed(db, "run"):
+            pass
+    assert nodes(database_url) == ["first", "second", "third"]
+
+
+def test_a_new_owner_sees_what_the_old_one_was_committing(sqlite_url: str) -> None:
+    seen: list[list[str]] = []
+
+    def take_up() -> None:
+        with LandscapeDB(sqlite_url) as other, claimed(other, "run"):
+            seen.append(nodes(sqlite_url))
+
+    with LandscapeDB(sqlite_url) as db:
+        recorder = LandscapeRecorder(db)
+        recorder.begin_run({}, CANONICAL_VERSION, run_id="run")
+        thread = threading.Thread(target=take_up)
+        with recorder.claimed("run"), recorder.unit_of_work():
+            register(recorder, "sent")
+            assert recorder.get_nodes("run") != []
+            lose_claims(sqlite_url)
+            thread.start()
+            thread.join(0.2)
+            assert seen == []
+        thread.join()
+    assert seen == [["sent"]]
+
+
+@pytest.mark.postgres
+def test_a_session_with_a_claim_may_be_idle(postgresql_url: str) -> None:
+    with LandscapeDB(postgresql_url) as db, claimed(db, "run") as claim, claim.writing() as connection:
+        assert connection.exec_driver_sql("SHOW idle_session_timeout").scalar() == "0"
+
+
+@pytest.mark.postgres
+def test_a_session_that_a_pooler_gives_to_two_processes_has_one_claim(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LandscapeDB(postgresql_url) as db:
+        db.close()
+        monkeypatch.setattr(db, "_engine", create_engine(postgresql_url, poolclass=StaticPool))
+        with claimed(db, "run"), pytest.raises(RunClaimedError), claimed(db, "run"):
+            pass
+
+
+def test_a_lock_file_is_no_way_to_change_another_file(sqlite_url: str, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("something")
+    (tmp_path / "landscape.db.run.lock").symlink_to(victim)
+    with LandscapeDB(sqlite_url) as db, pytest.raises(OSError, match=r"landscape\.db\.run\.lock"), claimed(db, "run"):
+        pass
+    assert victim.read_text() == "something"
+
+
+def test_a_lock_file_that_a_crash_left_claims_nothing(sqlite_url: str, tmp_path: Path) -> None:
+    (tmp_path / "landscape.db.run.lock").touch()
+    with LandscapeDB(sqlite_url) as db, claimed(db, "run"):
+        pass
+    assert list(tmp_path.glob("*.lock")) == []
+
+
+def test_which_runs_a_process_records(db: LandscapeDB, database_url: str) -> None:
+    def at_work() -> frozenset[str]:
+        with looking(make_url(database_url)) as connection:
+            return claimed_runs(connection, ["run", "another", "third"])
+
+    assert at_work() == frozenset()
+    with claimed(db, "run"), claimed(db, "third"):
+        assert at_work() == {"run", "third"}
+    assert at_work() == frozenset()

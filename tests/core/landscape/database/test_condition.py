@@ -1,0 +1,37 @@
+"""Conditions as written in the schema, and as the databases give them back."""
+
+from __future__ import annotations
+
+import pytest
+
+from elspeth.core.landscape.database.condition import condition_words
+
+SAME = [
+    (
+        "status IN ('running', 'completed')",
+        "((status)::text = ANY ((ARRAY['running'::character varying, 'completed'::character varying])::text[]))",
+        "status in 'running' 'completed'",
+    ),
+    ("is_terminal IN (0, 1)", "(is_terminal = ANY (ARRAY[(0)::bigint, (1)::bigint]))", "is_terminal in 0 1"),
+    ("kind IN ('only')", "((kind)::text = 'only'::text)", "kind = 'only'"),
+    ("latency_ms >= 0", "(latency_ms >= (0)::double precision)", "latency_ms >= 0"),
+    (
+        "status <> 'open' OR a IS NULL",
+        "(((status)::text <> 'open'::text) OR (a IS NULL))",
+        "status <> 'open' or a is null",
+    ),
+    ("name != 'It''s :: IN (1)'", "((name)::text <> 'It''s :: IN (1)'::text)", "name <> 'It''s :: IN (1)'"),
+]
+
+
+@pytest.mark.parametrize(("written", "given_back", "words"), SAME)
+def test_what_means_the_same_reads_the_same(written: str, given_back: str, words: str) -> None:
+    assert (condition_words(written), condition_words(given_back)) == (words, words)
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["status IN ('running', 'done')", "status IN ('running')", "state IN ('running', 'completed')", "status = 1"],
+)
+def test_what_means_something_else_reads_differently(other: str) -> None:
+    assert condition_words(other) != condition_words("status IN ('running', 'completed')")

@@ -1,0 +1,111 @@
+"""Bags of recorded runs: verified by the procedure that shares no code with the recorder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from sqlalchemy import insert
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
+from elspeth.core.landscape.exporting.files import write_export
+from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.records.store import RecordStore
+from elspeth.evidence.keys import KeyType, generate, load_public_key, load_signer
+from elspeth.evidence.procedure import Step, Verdict
+from elspeth.evidence.verify import verify_bag
+from elspeth.outputs.policy import OutputRefusedError
+from elspeth_schema.contracts import AuditRecord, Run, RunStatus
+from elspeth_schema.tables import run_secrets_table
+from elspeth_strategies import whole_runs
+from tests.fixtures.effort import law
+from tests.fixtures.landscapes import in_memory
+from tests.fixtures.rich_run import recorded, rich_run
+
+
+def stopped() -> list[AuditRecord]:
+    """A run with records of every type, some of them open, as those of a failed run may be."""
+    return rich_run(status=RunStatus.FAILED)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    generate(tmp_path / "keys", KeyType.ECDSA)
+    return tmp_path / "keys"
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_a_bag_of_a_run_is_verified(landscape: LandscapeDB, tmp_path: Path, keys: Path, archive: bool) -> None:
+    run_id = recorded(landscape, stopped())
+    target = tmp_path / "bag"
+    signer = load_signer(str(keys / "elspeth.key.pem"))
+    summary = write_bag_of_run(landscape, run_id, target, signer=signer, archive=archive)
+    result = verify_bag(target, key=load_public_key(keys / "elspeth.pub.pem"))
+    assert result.verdict is Verdict.VERIFIED
+    assert (result.run_id, result.record_count) == (run_id, summary.record_count)
+
+
+def test_its_records_are_those_of_an_export_each_with_a_salt(landscape: LandscapeDB, tmp_path: Path) -> None:
+    run_id = recorded(landscape, stopped())
+    with landscape.writing() as connection:
+        connection.execute(insert(run_secrets_table), {"run_id": run_id, "secret": "5" * 64})
+    write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=None)
+    lines = (tmp_path / "bag" / "data" / "records.jsonl").read_bytes().splitlines()
+    salted = [json.loads(line) for line in lines]
+    salts = [record.pop("salt") for record in salted]
+    assert salted == list(LandscapeExporter(landscape).export_run(run_id))
+    assert len(set(salts)) == len(salts)
+    assert "5" * 64 not in b"".join(lines).decode()
+    assert verify_bag(tmp_path / "bag", key=None).verdict is not Verdict.VERIFIED  # nobody signed it
+
+
+@given(run=whole_runs())
+@law(25)
+def test_every_line_of_a_generated_run_passes_the_procedure(run: list[AuditRecord]) -> None:
+    first, *others = run
+    assert isinstance(first, Run)
+    run = [replace(first, status=RunStatus.FAILED), *others]
+    with in_memory() as database, TemporaryDirectory() as directory:
+        RecordStore(database).add(*run)
+        write_bag_of_run(database, first.run_id, Path(directory) / "bag", signer=None)
+        result = verify_bag(Path(directory) / "bag", key=None)
+    # Generated records keep the schema; they are not the trail of a run, which would also account for its rows.
+    assert {fault.step for fault in result.faults} <= {Step.ACCOUNTING}
+
+
+@pytest.mark.parametrize("status", [status for status in RunStatus if not status.is_terminal])
+def test_a_bag_of_a_run_that_has_not_ended_is_not_verified(
+    landscape: LandscapeDB, tmp_path: Path, keys: Path, status: RunStatus
+) -> None:
+    run_id = recorded(landscape, rich_run(status=status))
+    signer = load_signer(str(keys / "elspeth.key.pem"))
+    write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=signer)
+    result = verify_bag(tmp_path / "bag", key=signer.public_key)
+    assert result.verdict is Verdict.NOT_VERIFIED
+    problem = "expected true, got false: the export says that it is incomplete"
+    assert [(fault.step.value, fault.detail) for fault in result.faults] == [
+        (3, f"statement.dsse.json: complete: {problem}")
+    ]
+
+
+def test_an_existing_bag_is_never_replaced(landscape: LandscapeDB, tmp_path: Path) -> None:
+    run_id = recorded(landscape, stopped())
+    path = tmp_path / "bag"
+    write_export(landscape, run_id, path, format=ExportFormat.BAG)
+    before = sorted(file.read_bytes() for file in path.rglob("*") if file.is_file())
+    with pytest.raises(OutputRefusedError) as caught:
+        write_export(landscape, run_id, path, format=ExportFormat.BAG)
+    assert str(caught.value) == f"{path}: exists already, and evidence is never overwritten: name another path"
+    assert sorted(file.read_bytes() for file in path.rglob("*") if file.is_file()) == before
+
+
+def test_a_run_that_is_not_there_leaves_no_bag(landscape: LandscapeDB, tmp_path: Path) -> None:
+    with pytest.raises(RunNotFoundError):
+        write_bag_of_run(landscape, "nowhere", tmp_path / "bag", signer=None)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,69 @@
+"""Exports as CSV: what a spreadsheet gets to see."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from elspeth.core.canonical import canonical_json
+from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth_schema.records import RECORD_TYPES
+from tests.fixtures.every_type import with_every_type
+from tests.fixtures.rich_run import export_to, rich_run
+
+Record = dict[str, object]
+
+
+def rows_of(directory: Path, name: str) -> list[dict[str, str]]:
+    with (directory / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, strict=True))
+
+
+def records_of(path: Path) -> list[Record]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def field(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+@pytest.mark.parametrize("key", [None, b"key"])
+@pytest.mark.parametrize("include_payloads", [False, True])
+def test_the_files_hold_every_record_of_the_jsonl_form(
+    tmp_path: Path, key: bytes | None, *, include_payloads: bool
+) -> None:
+    run = with_every_type(rich_run())
+    jsonl, directory = (
+        export_to(tmp_path / form, form, run, signing_key=key, include_payloads=include_payloads)
+        for form in (ExportFormat.JSONL, ExportFormat.CSV)
+    )
+    *records, manifest = records_of(jsonl)
+    assert {path.name for path in directory.iterdir()} == {"manifest.json", *(f"{name}.csv" for name in RECORD_TYPES)}
+    found = [{"record_type": name, **row} for name in RECORD_TYPES for row in rows_of(directory, name)]
+    assert found == [{name: field(value) for name, value in record.items()} for record in records]
+    assert records_of(directory / "manifest.json") == [manifest]
+
+
+def test_a_header_holds_the_columns_in_schema_order(tmp_path: Path) -> None:
+    run = with_every_type(rich_run())
+    directory = export_to(tmp_path / "csv", ExportFormat.CSV, run, include_payloads=True, signing_key=b"key")
+    for name, record_type in RECORD_TYPES.items():
+        header = (directory / f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
+        assert header.split(",") == [*(column.name for column in record_type.columns), "signature"]
+
+
+def test_types_without_records_have_no_file(tmp_path: Path) -> None:
+    directory = export_to(tmp_path / "csv", ExportFormat.CSV, rich_run()[:1])
+    assert {path.name for path in directory.iterdir()} == {"manifest.json", "run.csv"}
+
+
+def test_lines_end_as_rfc_4180_says(tmp_path: Path) -> None:
+    content = (export_to(tmp_path / "csv", ExportFormat.CSV) / "token_parent.csv").read_bytes()
+    assert content == (
+        b"run_id,token_id,parent_token_id,ordinal\r\nrun-1,token-2,token-1,0\r\nrun-1,token-3,token-1,1\r\n"
+    )

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rfc8785
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
+from elspeth.core.landscape.exporting.files import ExportFormat, write_export
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.schema.checks import AuditIntegrityError
+from tests.fixtures.corruption import plant
+from tests.fixtures.records import record_everything
+
+KEYS = pytest.mark.parametrize("key", [None, b"key"], ids=["plain", "signed"])
+TEXT_FORMS = pytest.mark.parametrize("form", [ExportFormat.JSON, ExportFormat.JSONL])
+EVERY_FORM = pytest.mark.parametrize("form", ExportFormat)
+
+
+def records_of(landscape: LandscapeDB, key: bytes | None) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in LandscapeExporter(landscape, key).export_lines("run", sign=key is not None)]
+
+
+@KEYS
+def test_jsonl_is_a_line_of_canonical_json_per_record(
+    landscape: LandscapeDB, recorder: LandscapeRecorder, tmp_path: Path, key: bytes | None
+) -> None:
+    record_everything(recorder)
+    path = tmp_path / "trail.jsonl"
+    count = write_export(landscape, "run", path, format=ExportFormat.JSONL, signing_key=key)
+    records = records_of(landscape, key)
+    assert path.read_bytes() == b"".join(rfc8785.dumps(record) + b"\n" for record in records)
+    assert count == len(records) - 1 == records[-1]["record_count"]
+
+
+@KEYS
+def test_json_is_an_array_with_a_line_of_canonical_json_per_record(
+    landscape: LandscapeDB, recorder: LandscapeRecorder, tmp_path: Path, key: bytes | None
+) -> None:
+    record_everything(recorder)
+    path = tmp_path / "trail.json"
+    count = write_export(landscape, "run", path, format=ExportFormat.JSON, signing_key=key)
+    records = records_of(landscape, key)
+    assert path.read_bytes() == b"[\n" + b",\n".join(rfc8785.dumps(record) for record in records) + b"\n]\n"
+    assert json.loads(path.read_bytes()) == records
+    assert count == len(records) - 1
+
+
+@TEXT_FORMS
+def test_an_export_replaces_the_one_before(
+    landscape: LandscapeDB, recorder: LandscapeRecorder, tmp_path: Path, form: ExportFormat
+) -> None:
+    record_everything(recorder)
+    path = tmp_path / "new" / "trail"
+    write_export(landscape, "run", path, format=form)
+    recorder.complete_run("run", "completed")
+    write_export(landscape, "run", path, format=form)
+    assert b'"run_status":"completed"' in path.read_bytes()
+    assert list(path.parent.iterdir()) == [path]
+
+
+@TEXT_FORMS
+def test_an_export_that_fails_leaves_the_file_that_was_there(
+    landscape: LandscapeDB, recorder: LandscapeRecorder, tmp_path: Path, form: ExportFormat
+) -> None:
+    record_everything(recorder)
+    plant(landscape, "UPDATE transform_errors SET row_hash = 'abc', error_id = 'error'")
+    path = tmp_path / "trail"
+    old = b'{"record_type":"run","run_id":"old"}\n'
+    path.write_bytes(old)
+    with pytest.raises(AuditIntegrityError) as caught:
+        write_export(landscape, "run", path, format=form)
+    assert str(caught.value) == (
+        "transform_errors run_id='run' error_id='error': row_hash: expected text matching ^[0-9a-f]{64}$, got 'abc'"
+    )
+    assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@EVERY_FORM
+def test_an_export_that_fails_leaves_nothing_where_nothing_was(
+    landscape: LandscapeDB, recorder: LandscapeRecorder, tmp_path: Path, form: ExportFormat
+) -> None:
+    record_everything(recorder)
+    plant(landscape, "UPDATE checkpoints SET aggregation_state_json = '{'")
+    with pytest.raises(AuditIntegrityError) as caught:
+        write_export(landscape, "run", tmp_path / "trail", format=form)
+    assert str(caught.value) == (
+        "checkpoints run_id='run' checkpoint_id='checkpoint': aggregation_state_json:"
+        " expected JSON text, or nothing, got '{'"
+    )
+    with pytest.raises(RunNotFoundError):
+        write_export(landscape, "nowhere", tmp_path / "trail", format=form)
+    assert list(tmp_path.iterdir()) == []
+
+
+@EVERY_FORM
+def test_progress_counts_records_up_to_the_last(
+    landscape: LandscapeDB, recorder: LandscapeRecorder, tmp_path: Path, form: ExportFormat
+) -> None:
+    record_everything(recorder, rows=700)
+    counts: list[int] = []
+    total = write_export(landscape, "run", tmp_path / "trail", format=form, progress=counts.append)
+    assert counts == sorted(counts)
+    assert len(set(counts)) > total // 1000 > 1
+    assert counts[-1] == total

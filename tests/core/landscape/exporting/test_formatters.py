@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+
+from elspeth.core.canonical import CanonicalError
+from elspeth.core.landscape.exporting.formatters import CSVFormatter, ExportFormatter, JSONFormatter
+
+RECORD = {"b": 1, "a": {"y": [2, {"z": None}], "x": {"deep": 1.0}}, "empty": {}, "none": None}
+
+
+def test_json_is_canonical() -> None:
+    formatter: ExportFormatter = JSONFormatter()
+    assert formatter.format(RECORD) == '{"a":{"x":{"deep":1},"y":[2,{"z":null}]},"b":1,"empty":{},"none":null}'
+
+
+def test_json_has_no_not_a_number() -> None:
+    with pytest.raises(CanonicalError, match=r"^a number is not finite, which JSON does not have$"):
+        JSONFormatter().format({"a": float("nan")})
+
+
+def test_csv_is_flat() -> None:
+    formatter: ExportFormatter = CSVFormatter()
+    assert formatter.format(RECORD) == {"b": 1, "a.y": '[2,{"z":null}]', "a.x.deep": 1.0, "none": None}

@@ -1,0 +1,74 @@
+"""Reading a sound line the fast way gives what reading it closely does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+from elspeth.core.canonical import canonical_bytes
+from elspeth.core.landscape.exporting.sound_rows import sound_row
+from elspeth.core.landscape.records.mapping import mapper, record_type_of
+from elspeth_schema.records import RECORD_TYPES, Kind
+from elspeth_strategies import INVALID, SHAPES, Shape, records
+from tests.fixtures.rich_run import rich_run
+
+each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.contract.__name__)
+
+
+def exported_form(shape: Shape, data: st.DataObject) -> dict[str, Any]:
+    convert = mapper(RECORD_TYPES[shape.record_type])
+    return convert.to_record(list(convert.to_row(data.draw(records(shape))).values()))
+
+
+@each_shape
+@given(data=st.data())
+@settings(max_examples=10)
+def test_the_row_of_a_sound_line_is_that_of_its_contract(shape: Shape, data: st.DataObject) -> None:
+    record = exported_form(shape, data)
+    convert = mapper(RECORD_TYPES[shape.record_type])
+    row = sound_row(record, canonical_bytes(record))
+    assert row is None or row == convert.to_row(convert.from_record(record))
+
+
+@each_shape
+@given(data=st.data())
+@settings(max_examples=5)
+def test_no_line_that_breaks_a_constraint_is_sound(shape: Shape, data: st.DataObject) -> None:
+    record = exported_form(shape, data)
+    for case in INVALID[shape.contract]:
+        note(case.name)
+        broken = {**record, **case.changes}
+        assert sound_row(broken, orjson.dumps(broken, option=orjson.OPT_SORT_KEYS)) is None
+
+
+def with_a_float() -> list[tuple[dict[str, Any], str]]:
+    """Sound records of a run that have floats, each of which is 0.25, and the name of a column of one."""
+    found = []
+    for contract in rich_run():
+        record_type = record_type_of(contract)
+        convert = mapper(record_type)
+        record = convert.to_record(list(convert.to_row(contract).values()))
+        names = [each.name for each in record_type.columns if each.kind is Kind.REAL and record[each.name]]
+        found += [({**record, **dict.fromkeys(names, 0.25)}, name) for name in names]
+    return [each for each in found if sound_row(each[0], canonical_bytes(each[0])) is not None]
+
+
+@pytest.mark.parametrize("spelling", ["0.50", "5e-1", "-0", "1.0", "0.4999999999999999999"])
+def test_a_float_in_another_spelling_is_looked_at_closely(spelling: str) -> None:
+    for record, column in with_a_float():
+        usual = {**record, column: 0.5}
+        line = canonical_bytes(usual)
+        assert sound_row(usual, line) is not None
+        other = line.replace(f'"{column}":0.5'.encode(), f'"{column}":{spelling}'.encode())
+        assert sound_row({**usual, column: float(spelling)}, other) is None
+
+
+def test_a_float_of_many_digits_is_sound() -> None:
+    assert with_a_float()
+    for record, column in with_a_float():
+        long = {**record, column: 0.020999999999999998}
+        assert sound_row(long, canonical_bytes(long)) is not None

@@ -1,0 +1,113 @@
+"""Sharing out the records of a run does not show in what is exported."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
+from elspeth.core.landscape.exporting.files import write_export
+from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.lines import run_lines
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.evidence import layout
+from elspeth.schema.checks import AuditIntegrityError
+from elspeth_schema.contracts import RunStatus
+from tests.fixtures.corruption import plant
+from tests.fixtures.executors import InlineExecutor
+from tests.fixtures.landscapes import NewLandscape
+from tests.fixtures.records import record_everything
+
+KEY = b"a key of the tests"
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)],
+)
+def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LandscapeDB]:
+    """A database that other processes could open, with a run that has not ended."""
+    if request.param == "sqlite":
+        with LandscapeDB(f"sqlite:///{tmp_path}/audit.db") as db:
+            record_everything(LandscapeRecorder(db), rows=5)
+            yield db
+        return
+    new: NewLandscape = request.getfixturevalue("on_postgresql")
+    with new() as db:
+        record_everything(LandscapeRecorder(db), rows=5)
+        yield db
+
+
+@pytest.fixture
+def ended(stored: LandscapeDB) -> LandscapeDB:
+    """The run has failed, with records that it left open."""
+    LandscapeRecorder(stored).complete_run("run", RunStatus.FAILED)
+    return stored
+
+
+@pytest.fixture
+def executor(monkeypatch: pytest.MonkeyPatch) -> InlineExecutor:
+    """An executor, and ranges of two records for it."""
+    monkeypatch.setattr(run_lines, "_PART", 2)
+    return InlineExecutor()
+
+
+@pytest.mark.parametrize("form", [ExportFormat.JSONL, ExportFormat.JSON])
+@pytest.mark.parametrize("key", [None, KEY])
+def test_the_bytes_are_those_of_one_worker(
+    ended: LandscapeDB, executor: InlineExecutor, tmp_path: Path, form: ExportFormat, key: bytes | None
+) -> None:
+    one, many = tmp_path / "one", tmp_path / "many"
+    count = write_export(ended, "run", one, format=form, signing_key=key)
+    assert write_export(ended, "run", many, format=form, signing_key=key, executor=executor) == count
+    assert executor.jobs > 10
+    assert many.read_bytes() == one.read_bytes()
+
+
+def test_a_bag_holds_the_same_records(ended: LandscapeDB, executor: InlineExecutor, tmp_path: Path) -> None:
+    one, many = tmp_path / "one", tmp_path / "many"
+    write_export(ended, "run", one, format=ExportFormat.BAG)
+    write_export(ended, "run", many, format=ExportFormat.BAG, executor=executor)
+    assert executor.jobs > 10
+    for name in (layout.RECORDS, layout.LEAVES, layout.STATEMENT):
+        assert (many / name).read_bytes() == (one / name).read_bytes()
+
+
+def test_a_run_that_goes_on_is_read_by_one_process(stored: LandscapeDB, executor: InlineExecutor) -> None:
+    lines = list(LandscapeExporter(stored, executor=executor).export_lines("run"))
+    assert lines == list(LandscapeExporter(stored).export_lines("run"))
+    assert executor.jobs == 0
+
+
+def test_a_database_in_memory_is_read_by_one_process(executor: InlineExecutor) -> None:
+    with LandscapeDB.in_memory() as db:
+        recorder = LandscapeRecorder(db)
+        record_everything(recorder)
+        recorder.complete_run("run", RunStatus.FAILED)
+        assert list(LandscapeExporter(db, executor=executor).export_lines("run"))
+    assert executor.jobs == 0
+
+
+def test_a_record_that_breaks_the_schema_is_named(ended: LandscapeDB, executor: InlineExecutor) -> None:
+    list(
+        LandscapeExporter(ended, executor=executor).export_lines("run")
+    )  # opens the database, which looks at its guards
+    plant(ended, "UPDATE node_states SET status = 'lost' WHERE state_id = 'state-open'")
+    messages = []
+    for exporter in (LandscapeExporter(ended), LandscapeExporter(ended, executor=executor)):
+        with pytest.raises(AuditIntegrityError, match="node_states") as caught:
+            list(exporter.export_lines("run"))
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("text", [r"C:\new", r"\u0041", 'say "x"', "\\", "null", "é\U00010000", "tab\there"])
+def test_what_looks_like_json_within_a_text_is_exported_as_it_is(stored: LandscapeDB, text: str) -> None:
+    LandscapeRecorder(stored).register_edge("run", "source", "sink", text, "move", edge_id=text)
+    fast = [line.decode() for line in LandscapeExporter(stored).export_lines("run")]
+    edges = LandscapeExporter(stored).export_run_grouped("run")["edge"]
+    assert text in {edge["edge_id"] for edge in edges}
+    assert text in {record["edge_id"] for record in map(json.loads, fast) if "edge_id" in record}

@@ -1,0 +1,235 @@
+"""The index of an export: made once, kept where it can be, and believed only of the export that it was made of."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from tempfile import mkstemp
+from typing import Any
+
+import pytest
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting.files import write_export
+from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.exporting.forms import ExportError
+from elspeth.core.landscape.queries.story import index_file
+from elspeth.core.landscape.queries.story.index import ExportIndex, is_index
+from elspeth.core.landscape.queries.story.model import RowStory
+from elspeth.core.landscape.queries.story.reader import row_story
+from elspeth.core.landscape.queries.story.trail import open_export
+from elspeth_schema.records import BATCH
+from tests.fixtures.landscapes import in_memory
+from tests.fixtures.told_run import ROWS, record_told_run
+
+EXPORTS: dict[str, dict[str, Any]] = {form.value: {"format": form} for form in ExportFormat} | {
+    "zip": {"format": ExportFormat.BAG, "archive": True},
+    "signed": {"format": ExportFormat.JSON, "signing_key": b"key"},
+}
+
+
+@pytest.fixture(scope="module")
+def told() -> Iterator[LandscapeDB]:
+    """The told run."""
+    with in_memory() as db:
+        record_told_run(db)
+        yield db
+
+
+@pytest.fixture(autouse=True)
+def large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every export is large enough for an index that is kept, and the user's cache is the test's."""
+    monkeypatch.setattr(index_file, "_SMALL", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def export(told: LandscapeDB, tmp_path: Path) -> Path:
+    """An export of the told run, in a directory of its own."""
+    return exported(told, tmp_path / "exports" / "trail.jsonl", format=ExportFormat.JSONL)
+
+
+def exported(db: LandscapeDB, path: Path, **options: object) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    write_export(db, "told", path, **options)  # type: ignore[arg-type]  # the options of the tests
+    return path
+
+
+def stories(path: Path, *, keep: bool = True) -> list[RowStory]:
+    with open_export(path, keep=keep) as trail:
+        return [row_story(trail, index) for index in range(ROWS)]
+
+
+@pytest.fixture
+def making(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """An element for each index that is made."""
+    made: list[None] = []
+    make = ExportIndex.make
+
+    def counted(*arguments: object) -> None:
+        made.append(None)
+        make(*arguments)  # type: ignore[arg-type]  # passed on
+
+    monkeypatch.setattr(ExportIndex, "make", counted)
+    return made
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_an_index_is_made_once_and_kept_beside_the_export(
+    told: LandscapeDB, tmp_path: Path, making: list[None], name: str
+) -> None:
+    path = exported(told, tmp_path / "exports" / "export", **EXPORTS[name])
+    before = contents(path)
+    first = stories(path)
+    assert [entry.name for entry in sorted(path.parent.iterdir())] == ["export", "export.index"]
+    assert is_index(path.parent / "export.index")
+    assert stories(path) == first
+    assert len(making) == 1
+    assert contents(path) == before
+
+
+def contents(path: Path) -> dict[Path, bytes]:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return {file: file.read_bytes() for file in files if file.is_file()}
+
+
+def test_it_is_for_the_one_who_made_it(export: Path) -> None:
+    stories(export)
+    assert (export.parent / "trail.jsonl.index").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_records_file_of_a_bag_stands_for_the_bag(told: LandscapeDB, tmp_path: Path, making: list[None]) -> None:
+    bag = exported(told, tmp_path / "exports" / "bag", format=ExportFormat.BAG)
+    assert stories(bag) == stories(bag / "data" / "records.jsonl")
+    assert len(making) == 1
+    assert not (bag / "data" / "records.jsonl.index").exists()
+
+
+# -- where it is not kept ----------------------------------------------------------------------------------------------
+
+
+def test_a_small_export_has_none(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_file, "_SMALL", export.stat().st_size)
+    stories(export)
+    assert list(export.parent.iterdir()) == [export]
+
+
+def test_none_is_kept_if_nobody_wants_it(export: Path) -> None:
+    assert stories(export, keep=False) == stories(export)
+    (export.parent / "trail.jsonl.index").unlink()
+    stories(export, keep=False)
+    assert list(export.parent.iterdir()) == [export]
+
+
+def test_a_file_of_somebody_else_keeps_its_name(export: Path, tmp_path: Path, making: list[None]) -> None:
+    other = export.parent / "trail.jsonl.index"
+    other.write_text("mine")
+    assert stories(export) == stories(export)
+    assert other.read_text() == "mine"
+    assert [is_index(path) for path in (tmp_path / "cache" / "elspeth").iterdir()] == [True]
+    assert len(making) == 1
+
+
+def test_where_nothing_can_be_written_it_is_in_the_cache(
+    export: Path, tmp_path: Path, making: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(**options: Any) -> tuple[int, str]:  # noqa: ANN401 - passed on
+        if options["dir"] == export.parent:
+            raise PermissionError(13, "Permission denied")
+        return mkstemp(**options)
+
+    monkeypatch.setattr(index_file, "mkstemp", refused)
+    assert stories(export) == stories(export)
+    assert list(export.parent.iterdir()) == [export]
+    assert len(list((tmp_path / "cache" / "elspeth").iterdir())) == 1
+    assert len(making) == 1
+
+
+def test_without_any_place_a_question_is_answered_all_the_same(
+    export: Path, making: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (export.parent / "trail.jsonl.index").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(export / "cannot be"))
+    assert stories(export) == stories(export)
+    assert len(making) == 2
+
+
+# -- when it is not believed -------------------------------------------------------------------------------------------
+
+
+def test_an_export_that_was_written_anew_is_read_anew(told: LandscapeDB, export: Path, making: list[None]) -> None:
+    stories(export)
+    exported(told, export, format=ExportFormat.JSONL, signing_key=b"key")
+    stories(export)
+    assert len(making) == 2
+    assert len(list(export.parent.iterdir())) == 2
+
+
+def test_an_edit_of_the_same_size_and_time_is_found(export: Path, making: list[None]) -> None:
+    stories(export)
+    before = export.stat()
+    with export.open("r+b") as file:
+        content = file.read()
+        file.seek(content.index(b'"row_index":3'))
+        file.write(b'"row_index":4')
+    os.utime(export, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (export.stat().st_size, export.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    with pytest.raises(ExportError):
+        stories(export)
+    assert len(making) == 2
+
+
+def test_an_index_that_came_with_an_export_is_not_believed(export: Path, tmp_path: Path, making: list[None]) -> None:
+    stories(export)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(export.parent, elsewhere)
+    for path in (export, elsewhere / "trail.jsonl"):
+        os.utime(path, ns=(0, 0))
+    stories(elsewhere / "trail.jsonl")
+    assert len(making) == 2
+
+
+def test_half_an_index_is_not_believed(export: Path, making: list[None]) -> None:
+    stories(export)
+    with closing(sqlite3.connect(export.parent / "trail.jsonl.index")) as connection:
+        connection.execute("DELETE FROM fact WHERE name = 'identity'")
+        connection.commit()
+    stories(export)
+    assert len(making) == 2
+
+
+def test_a_damaged_index_is_not_believed(export: Path, making: list[None]) -> None:
+    stories(export)
+    index = export.parent / "trail.jsonl.index"
+    index.write_bytes(index.read_bytes()[:100] + b"x" * 10_000)
+    stories(export)
+    assert len(making) == 2
+
+
+def test_an_export_that_is_not_sound_leaves_no_index(export: Path) -> None:
+    export.write_bytes(export.read_bytes().replace(b'"row_index":3', b'"row_index":4'))
+    with pytest.raises(ExportError):
+        stories(export)
+    assert list(export.parent.iterdir()) == [export]
+
+
+def test_an_export_that_changes_while_it_is_read_is_refused(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = ExportIndex.make
+
+    def meanwhile(*arguments: object) -> None:
+        make(*arguments)  # type: ignore[arg-type]  # passed on
+        os.utime(export, ns=(0, 0))
+
+    monkeypatch.setattr(ExportIndex, "make", meanwhile)
+    with pytest.raises(ExportError, match=r"was changed while it was read: try again$"):
+        stories(export)
+    assert list(export.parent.iterdir()) == [export]
+
+
+def test_records_are_looked_up_by_nothing_else(export: Path) -> None:
+    with open_export(export) as trail, pytest.raises(ValueError, match=r"^batch records are not looked up by status$"):
+        trail.records(BATCH, "status", ["failed"])

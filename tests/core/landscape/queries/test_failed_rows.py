@@ -1,0 +1,103 @@
+"""Why rows failed: the records of failures, counted by reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.queries import failed_rows as module
+from elspeth.core.landscape.queries.failed_rows import FailedRows, FailureReason, failed_rows
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from tests.fixtures.records import record_graph
+
+
+def fail(recorder: LandscapeRecorder, index: int, *messages: str, node: str = "transform", kind: str = "E") -> None:
+    """Record a row whose tokens fail at a node, one for each message."""
+    row = recorder.create_row("run", "source", index, {}, row_id=f"row-{index}")
+    for message in messages:
+        token_id = recorder.create_token(row.row_id, run_id="run").token_id
+        state = recorder.begin_node_state(token_id, node, 1, {}, run_id="run")
+        error = {"exception": message, "type": kind}
+        recorder.complete_node_state(state.state_id, "failed", error=error, duration_ms=0.0, run_id="run")
+        recorder.record_token_outcome("run", token_id, "failed", error_hash="0" * 64)
+
+
+@pytest.fixture
+def graph(recorder: LandscapeRecorder) -> LandscapeRecorder:
+    """A recorder with a run and its nodes."""
+    record_graph(recorder)
+    return recorder
+
+
+def reasons(found: FailedRows) -> list[tuple[str, str, str, int, int]]:
+    return [(each.node_id, each.kind, each.message, each.count, each.row_index) for each in found.reasons]
+
+
+def test_a_run_without_failures_has_no_reasons(landscape: LandscapeDB, graph: LandscapeRecorder) -> None:
+    graph.create_row("run", "source", 0, {})
+    assert failed_rows(landscape, "run") == FailedRows()
+
+
+def test_the_most_frequent_reason_comes_first_then_the_one_that_came_first(
+    landscape: LandscapeDB, graph: LandscapeRecorder
+) -> None:
+    for index, (message, kind) in enumerate([("b", "E"), ("a", "E"), ("a", "F"), ("c", "E"), ("c", "E")]):
+        fail(graph, index, message, kind=kind)
+    fail(graph, 5, "c", node="source")
+    found = failed_rows(landscape, "run")
+    assert (found.count, found.visits_by_node) == (6, {"source": 1, "transform": 5})
+    assert reasons(found) == [
+        ("transform", "E", "c", 2, 3),
+        ("transform", "E", "b", 1, 0),
+        ("transform", "E", "a", 1, 1),
+        ("transform", "F", "a", 1, 2),
+        ("source", "E", "c", 1, 5),
+    ]
+
+
+def test_a_row_that_fails_on_several_branches_is_one_row(landscape: LandscapeDB, graph: LandscapeRecorder) -> None:
+    fail(graph, 0, "left", "right")
+    fail(graph, 1, "left")
+    found = failed_rows(landscape, "run")
+    assert (found.count, [each.count for each in found.reasons]) == (2, [2, 1])
+
+
+@pytest.mark.parametrize(
+    ("messages", "shown"),
+    [
+        (("line 2: expected 3 fields, got 1", "line 1,007: expected 3 fields, got 1"), "expected N fields, got 1"),
+        (("element 4, line 9: no object", "element 5, line 10: no object"), "no object"),
+        (("row 7 of the batch: null", "row 8 of the batch: null"), "null"),
+        (("text of 11 characters", "text of 1 character"), "text of N characters"),
+        (("comma: at line 1, column 7", "comma: at line 2, column 4"), "comma: at line N, column N"),
+        (("raised at mine line 7", "raised at mine line 7"), "raised at mine line 7"),
+        (("field 'q1': null", "field 'q1': null"), "field 'q1': null"),
+    ],
+)
+def test_where_a_failure_was_and_how_long_its_value_is_no_reason_of_its_own(
+    landscape: LandscapeDB, graph: LandscapeRecorder, messages: tuple[str, str], shown: str
+) -> None:
+    for index, message in enumerate(messages):
+        fail(graph, index, message)
+    (reason,) = failed_rows(landscape, "run").reasons
+    assert reason == FailureReason(node_id="transform", kind="E", message=shown, count=2, row_index=0)
+
+
+def test_five_reasons_are_told(landscape: LandscapeDB, graph: LandscapeRecorder) -> None:
+    for index in range(7):
+        fail(graph, index, f"reason {'x' * index}")
+    assert [each.row_index for each in failed_rows(landscape, "run").reasons] == [0, 1, 2, 3, 4]
+
+
+def test_reasons_beyond_measure_are_one(
+    landscape: LandscapeDB, graph: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST", 2)
+    for index, message in enumerate("abcd"):
+        fail(graph, index, message)
+    found = failed_rows(landscape, "run")
+    assert [(message, count) for _, _, message, count, _ in reasons(found)] == [
+        ("other reasons", 2),
+        ("a", 1),
+        ("b", 1),
+    ]

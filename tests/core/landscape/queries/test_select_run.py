@@ -1,0 +1,68 @@
+"""Which run a person means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting.exporter import RunNotFoundError
+from elspeth.core.landscape.queries.select_run import AmbiguousRunError, resolve_run
+from elspeth.core.landscape.records.store import RecordStore
+from elspeth_schema.contracts import Run
+from tests.fixtures.rich_run import rich_run
+
+
+def begin(db: LandscapeDB, run_id: str, *, after: int) -> None:
+    run = rich_run(run_id)[0]
+    assert isinstance(run, Run)
+    RecordStore(db).add(replace(run, started_at=run.started_at + timedelta(microseconds=after)))
+
+
+def test_latest_is_the_run_that_began_last(landscape: LandscapeDB) -> None:
+    for run_id, after in (("b", 1), ("c", 2), ("a", 0)):
+        begin(landscape, run_id, after=after)
+    assert resolve_run(landscape, "latest") == "c"
+
+
+def test_an_id_is_itself(landscape: LandscapeDB) -> None:
+    begin(landscape, "a", after=0)
+    assert resolve_run(landscape, "a") == "a"
+
+
+def test_the_beginning_of_an_id_stands_for_the_one_run_that_has_it(landscape: LandscapeDB) -> None:
+    for run_id, after in (("abc", 1), ("ABd", 2), ("b_", 3), ("bxé", 4)):
+        begin(landscape, run_id, after=after)
+    assert [resolve_run(landscape, name) for name in ("ab", "AB", "b_", "bxé")] == ["abc", "ABd", "b_", "bxé"]
+
+
+def test_an_id_that_others_begin_with_is_itself(landscape: LandscapeDB) -> None:
+    for run_id, after in (("run-1", 1), ("run-10", 2)):
+        begin(landscape, run_id, after=after)
+    assert resolve_run(landscape, "run-1") == "run-1"
+
+
+def test_of_several_runs_the_newest_are_listed(landscape: LandscapeDB) -> None:
+    for number in range(7):
+        begin(landscape, f"run-{number}", after=number + 1)
+    with pytest.raises(AmbiguousRunError) as refused:
+        resolve_run(landscape, "run")
+    began = "2026-02-01T00:00:00."
+    listed = ", ".join(f"run-{number} (completed, began {began}{number:06}Z)" for number in (6, 5, 4, 3, 2))
+    assert str(refused.value) == (
+        f"audit database {landscape.url} holds 7 runs 'run'...: {listed} and 2 more; give more of the id"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [("latest", "holds no run"), ("a", "holds no run 'a'"), ("", "holds no run ''"), ("%", "holds no run '%'")],
+)
+def test_no_such_run(landscape: LandscapeDB, name: str, problem: str) -> None:
+    if name != "latest":
+        begin(landscape, "b", after=0)
+    with pytest.raises(RunNotFoundError) as refused:
+        resolve_run(landscape, name)
+    assert str(refused.value) == f"audit database {landscape.url} {problem}"

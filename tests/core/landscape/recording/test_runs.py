@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import hashlib
+import time
+
+import pytest
+
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.schema.checks import AuditIntegrityError
+from elspeth_schema.contracts import (
+    Determinism,
+    ExportStatus,
+    NodeType,
+    OperationStatus,
+    OperationType,
+    ReproducibilityGrade,
+    RunStatus,
+)
+from tests.fixtures.records import DYNAMIC, HASH
+
+
+def begun(recorder: LandscapeRecorder) -> str:
+    return recorder.begin_run({}, "v1").run_id
+
+
+# -- a run begins and ends -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.smoke
+def test_a_run_begins_with_its_settings(recorder: LandscapeRecorder) -> None:
+    run = recorder.begin_run({"b": 1, "a": "é"}, "sha256-rfc8785-v1")
+    assert recorder.get_run(run.run_id) == run
+    assert run.settings_json == '{"a":"é","b":1}'
+    assert run.config_hash == hashlib.sha256(run.settings_json.encode()).hexdigest()
+    assert (run.status, run.completed_at, run.reproducibility_grade) == (RunStatus.RUNNING, None, None)
+    assert run.canonical_version == "sha256-rfc8785-v1"
+
+
+def test_before_1970_nothing_begins(recorder: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: -1.0)
+    with pytest.raises(LandscapeError, match=r"^the clock says [0-9-]{10}, a time before 1970: set it$"):
+        recorder.begin_run({}, "v1")
+    assert recorder.list_runs() == []
+
+
+@pytest.mark.parametrize("status", [RunStatus.RUNNING, "running"], ids=repr)
+@pytest.mark.parametrize("grade", [ReproducibilityGrade.ATTRIBUTABLE_ONLY, "attributable_only"], ids=repr)
+def test_a_run_begins_as_the_caller_says(
+    recorder: LandscapeRecorder, status: RunStatus | str, grade: ReproducibilityGrade | str
+) -> None:
+    run = recorder.begin_run(
+        {}, "v1", run_id="mine", reproducibility_grade=grade, status=status, source_schema={"fields": "dynamic"}
+    )
+    assert recorder.get_run("mine") == run
+    assert run.status is RunStatus.RUNNING
+    assert run.reproducibility_grade is ReproducibilityGrade.ATTRIBUTABLE_ONLY
+    assert run.source_schema_json == '{"fields":"dynamic"}'
+
+
+def test_ids_that_are_made_sort_by_time(recorder: LandscapeRecorder) -> None:
+    made = [begun(recorder) for _ in range(5)]
+    assert made == sorted(made)
+    assert all(len(run_id) == 32 for run_id in made)
+
+
+@pytest.mark.parametrize("status", [RunStatus.COMPLETED, "completed", RunStatus.FAILED, "failed"], ids=repr)
+def test_a_run_ends(recorder: LandscapeRecorder, status: RunStatus | str) -> None:
+    run = recorder.complete_run(begun(recorder), status, reproducibility_grade="full_reproducible")
+    assert recorder.get_run(run.run_id) == run
+    assert run.status == status
+    assert run.completed_at is not None
+    assert run.completed_at >= run.started_at
+    assert run.reproducibility_grade is ReproducibilityGrade.FULL_REPRODUCIBLE
+
+
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_nothing_is_recorded_in_a_run_that_has_ended(recorder: LandscapeRecorder, status: str) -> None:
+    run_id = begun(recorder)
+    node = recorder.register_node(run_id, "csv", NodeType.SOURCE, "1", {}, schema_config=DYNAMIC)
+    operation = recorder.begin_operation(run_id, node.node_id, OperationType.SOURCE_LOAD)
+    recorder.complete_run(run_id, status)
+    for record in (
+        lambda: recorder.begin_operation(run_id, node.node_id, OperationType.SOURCE_LOAD),
+        lambda: recorder.complete_operation(
+            operation.operation_id, OperationStatus.FAILED, run_id=run_id, error="late"
+        ),
+        lambda: recorder.record_run_source(run_id, field_resolution={}),
+    ):
+        with pytest.raises(AuditIntegrityError):
+            record()
+    with pytest.raises(AuditIntegrityError, match=f"expected a run that has not ended, got '{status}'"):
+        recorder.create_row(run_id, node.node_id, 0, {})
+    assert recorder.get_operations_for_run(run_id) == [operation]
+    recorder.set_export_status(run_id, ExportStatus.PENDING)
+
+
+def test_nothing_is_recorded_in_a_run_that_ends_in_the_same_unit(recorder: LandscapeRecorder) -> None:
+    run_id = begun(recorder)
+    node = recorder.register_node(run_id, "csv", NodeType.SOURCE, "1", {}, schema_config=DYNAMIC)
+
+    def end_after(rows: int) -> None:
+        with recorder.unit_of_work():
+            for index in range(2):
+                if index == rows:
+                    recorder.complete_run(run_id, "completed")
+                recorder.create_row(run_id, node.node_id, index, {})
+            recorder.complete_run(run_id, "completed")
+
+    with pytest.raises(AuditIntegrityError):
+        end_after(1)
+    assert recorder.get_rows(run_id) == []
+    end_after(2)
+    assert len(recorder.get_rows(run_id)) == 2
+
+
+def test_a_grade_that_is_not_given_again_is_kept(recorder: LandscapeRecorder) -> None:
+    run = recorder.begin_run({}, "v1", reproducibility_grade="replay_reproducible")
+    ended = recorder.complete_run(run.run_id, RunStatus.COMPLETED)
+    assert ended.reproducibility_grade is ReproducibilityGrade.REPLAY_REPRODUCIBLE
+
+
+@pytest.mark.parametrize("status", [RunStatus.RUNNING, "running"], ids=repr)
+def test_a_running_run_may_be_said_to_run(recorder: LandscapeRecorder, status: RunStatus | str) -> None:
+    run_id = begun(recorder)
+    before = recorder.get_run(run_id)
+    recorder.update_run_status(run_id, status)
+    assert recorder.get_run(run_id) == before
+
+
+def test_another_final_status_also_ends_the_run(recorder: LandscapeRecorder) -> None:
+    run_id = begun(recorder)
+    recorder.update_run_status(run_id, RunStatus.FAILED)
+    run = recorder.get_run(run_id)
+    assert run is not None
+    assert run.status is RunStatus.FAILED
+    assert run.completed_at is not None
+
+
+def test_what_the_source_held_is_recorded(recorder: LandscapeRecorder) -> None:
+    run_id = begun(recorder)
+    recorder.record_run_source(run_id, field_resolution={"User Id": "user_id"})
+    run = recorder.record_run_source(run_id, schema_contract={"fields": []})
+    assert recorder.get_run(run_id) == run
+    assert run.source_field_resolution_json == '{"User Id":"user_id"}'
+    assert run.schema_contract_json == '{"fields":[]}'
+    assert run.schema_contract_hash == hashlib.sha256(b'{"fields":[]}').hexdigest()
+
+
+# -- reproducibility -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("determinisms", "grade"),
+    [
+        ([], ReproducibilityGrade.FULL_REPRODUCIBLE),
+        ([Determinism.DETERMINISTIC, Determinism.SEEDED], ReproducibilityGrade.FULL_REPRODUCIBLE),
+        *(
+            ([Determinism.DETERMINISTIC, each], ReproducibilityGrade.REPLAY_REPRODUCIBLE)
+            for each in Determinism
+            if each not in {Determinism.DETERMINISTIC, Determinism.SEEDED}
+        ),
+    ],
+    ids=str,
+)
+def test_the_least_reproducible_node_decides_the_grade(
+    recorder: LandscapeRecorder, determinisms: list[Determinism], grade: ReproducibilityGrade
+) -> None:
+    run_id = begun(recorder)
+    for determinism in determinisms:
+        recorder.register_node(run_id, "p", NodeType.TRANSFORM, "1", {}, determinism=determinism, schema_config=DYNAMIC)
+    assert recorder.compute_reproducibility_grade(run_id) is grade
+    run = recorder.finalize_run(run_id, "completed")
+    assert run == recorder.get_run(run_id)
+    assert (run.status, run.reproducibility_grade) == (RunStatus.COMPLETED, grade)
+
+
+# -- finding runs ----------------------------------------------------------------------------------------------------
+
+
+def test_runs_are_listed_newest_first(recorder: LandscapeRecorder) -> None:
+    first, second, third = (begun(recorder) for _ in range(3))
+    recorder.complete_run(second, "failed")
+    assert [run.run_id for run in recorder.list_runs()] == [third, second, first]
+    assert [run.run_id for run in recorder.list_runs(status="running")] == [third, first]
+    assert [run.run_id for run in recorder.list_runs(status=RunStatus.FAILED)] == [second]
+    assert recorder.list_runs(status=RunStatus.COMPLETED) == []
+
+
+def test_an_unknown_run_is_none(recorder: LandscapeRecorder) -> None:
+    assert recorder.get_run("nowhere") is None
+
+
+# -- exports of a run ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("completed", [ExportStatus.COMPLETED, "completed"], ids=repr)
+def test_an_export_is_pending_then_completed(recorder: LandscapeRecorder, completed: ExportStatus | str) -> None:
+    run_id = recorder.complete_run(begun(recorder), "completed").run_id
+    recorder.set_export_status(run_id, "pending", export_format="json", export_sink="trail")
+    pending = recorder.get_run(run_id)
+    assert pending is not None
+    assert (pending.export_status, pending.exported_at) == (ExportStatus.PENDING, None)
+    assert (pending.export_format, pending.export_sink) == ("json", "trail")
+    recorder.set_export_status(run_id, completed)
+    run = recorder.get_run(run_id)
+    assert run is not None
+    assert (run.export_status, run.export_error, run.export_format) == (ExportStatus.COMPLETED, None, "json")
+    assert run.exported_at is not None
+
+
+def test_the_error_of_a_failed_export_is_kept_until_it_succeeds(recorder: LandscapeRecorder) -> None:
+    run_id = begun(recorder)
+    recorder.set_export_status(run_id, ExportStatus.FAILED, error="disk \x00 full")
+    failed = recorder.get_run(run_id)
+    assert failed is not None
+    assert (failed.export_status, failed.export_error) == (ExportStatus.FAILED, "disk \ufffd full")
+    recorder.set_export_status(run_id, ExportStatus.COMPLETED, error="not an error of this one")
+    completed = recorder.get_run(run_id)
+    assert completed is not None
+    assert (completed.export_status, completed.export_error) == (ExportStatus.COMPLETED, None)
+
+
+# -- secrets ---------------------------------------------------------------------------------------------------------
+
+
+def test_where_secrets_came_from_is_recorded(recorder: LandscapeRecorder) -> None:
+    run_id = begun(recorder)
+    from_environment = {"timestamp": 1.5, "env_var_name": "A", "source": "env", "fingerprint": HASH}
+    from_vault = {
+        "timestamp": 2.5,
+        "env_var_name": "B",
+        "source": "vault",
+        "fingerprint": HASH,
+        "vault_url": "https://vault",
+        "secret_name": "b",
+        "resolution_latency_ms": 0.5,
+    }
+    recorder.record_secret_resolutions(run_id, [from_environment, from_vault])
+    found = recorder.get_secret_resolutions_for_run(run_id)
+    assert [(each.env_var_name, each.source, each.vault_url, each.resolution_latency_ms) for each in found] == [
+        ("A", "env", None, None),
+        ("B", "vault", "https://vault", 0.5),
+    ]
+    assert recorder.get_secret_resolutions_for_run("nowhere") == []

@@ -1,0 +1,450 @@
+"""Units of work: committed whole or not at all, readable before they end, and clear about what was wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import event, select
+
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.recording.base import now
+from elspeth.core.landscape.records.store import RecordStore
+from elspeth.schema.checks import AuditIntegrityError
+from elspeth_schema import records
+from elspeth_schema.contracts import (
+    Batch,
+    BatchStatus,
+    Determinism,
+    Edge,
+    Node,
+    NodeType,
+    RoutingMode,
+    Row,
+    Run,
+    RunStatus,
+    Token,
+)
+from elspeth_schema.tables import runs_table
+from tests.fixtures.records import HASH
+
+
+@pytest.fixture
+def landscape(database_url: str) -> Iterator[LandscapeDB]:
+    """A database that, unlike one in memory, has a second connection to look at it from outside."""
+    with LandscapeDB(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+def store(landscape: LandscapeDB) -> RecordStore:
+    return RecordStore(landscape)
+
+
+def run(run_id: str = "run") -> Run:
+    return Run(
+        run_id=run_id,
+        started_at=now(),
+        config_hash=HASH,
+        settings_json="{}",
+        canonical_version="v1",
+        status=RunStatus.RUNNING,
+    )
+
+
+def node(node_id: str = "node", run_id: str = "run") -> Node:
+    return Node(
+        run_id=run_id,
+        node_id=node_id,
+        plugin_name="p",
+        node_type=NodeType.SOURCE,
+        plugin_version="1",
+        determinism=Determinism.DETERMINISTIC,
+        config_hash=HASH,
+        config_json="{}",
+        registered_at=now(),
+    )
+
+
+def edge(edge_id: str, to: str = "node", label: str = "continue") -> Edge:
+    return Edge(
+        run_id="run",
+        edge_id=edge_id,
+        from_node_id="node",
+        to_node_id=to,
+        label=label,
+        default_mode=RoutingMode.MOVE,
+        created_at=now(),
+    )
+
+
+def row(row_id: str, index: int = 0, source: str = "node") -> Row:
+    return Row(
+        run_id="run",
+        row_id=row_id,
+        source_node_id=source,
+        row_index=index,
+        source_data_hash=HASH,
+        created_at=now(),
+    )
+
+
+def committed(landscape: LandscapeDB) -> list[str]:
+    """The runs that another connection sees."""
+    with landscape.connection() as connection:
+        return list(connection.scalars(select(runs_table.c.run_id).order_by(runs_table.c.run_id)))
+
+
+# -- units -----------------------------------------------------------------------------------------------------------
+
+
+def test_outside_a_unit_each_call_commits(landscape: LandscapeDB, store: RecordStore) -> None:
+    store.add(run())
+    assert committed(landscape) == ["run"]
+
+
+def test_a_unit_commits_together(landscape: LandscapeDB, store: RecordStore) -> None:
+    with store.unit():
+        store.add(run("a"))
+        store.add(run("b"))
+        assert committed(landscape) == []
+    assert committed(landscape) == ["a", "b"]
+
+
+def test_an_error_discards_the_whole_unit(landscape: LandscapeDB, store: RecordStore) -> None:
+    with pytest.raises(KeyError):
+        record_and_fail(store)
+    assert committed(landscape) == []
+    store.add(run("next"))
+    assert committed(landscape) == ["next"]
+
+
+def record_and_fail(store: RecordStore) -> None:
+    with store.unit():
+        store.add(run("sent"))
+        assert store.get(records.RUN, "sent") is not None
+        store.select(records.RUN)  # sends what waits
+        store.add(run("waiting"))
+        raise KeyError
+
+
+def test_the_outermost_unit_decides(landscape: LandscapeDB, store: RecordStore) -> None:
+    with store.unit():
+        with store.unit():
+            store.add(run("inner"))
+        assert committed(landscape) == []
+        store.add(run("outer"))
+    assert committed(landscape) == ["inner", "outer"]
+
+
+def test_a_unit_in_which_a_call_failed_half_way_is_not_committed(landscape: LandscapeDB, store: RecordStore) -> None:
+    with pytest.raises(LandscapeError) as caught:
+        record_and_hide_an_error(store)
+    assert str(caught.value) == (
+        "nothing of this unit was recorded: a call in it failed half-way, and its error was not passed on."
+        " Let the error end the unit."
+    )
+    assert committed(landscape) == []
+    store.add(run("next"))
+    assert committed(landscape) == ["next"]
+
+
+def record_and_hide_an_error(store: RecordStore) -> None:
+    with store.unit(), suppress(KeyError), store.unit():
+        store.add(run("half"))
+        raise KeyError
+
+
+def test_a_unit_without_records_sends_nothing(landscape: LandscapeDB, store: RecordStore) -> None:
+    statements: list[str] = []
+    event.listen(landscape.engine, "before_cursor_execute", lambda *arguments: statements.append(str(arguments[2])))
+    with store.unit():
+        pass
+    assert statements == []
+
+
+def test_a_unit_sends_one_statement_per_table(landscape: LandscapeDB, store: RecordStore) -> None:
+    statements: list[str] = []
+    event.listen(
+        landscape.engine, "before_cursor_execute", lambda *arguments: statements.append(str(arguments[2]).split("(")[0])
+    )
+    with store.unit():
+        store.add(run(), node())
+        store.add(*(row(f"row-{index}", index) for index in range(100)))
+    inserts = [statement for statement in statements if statement.startswith("INSERT")]
+    assert inserts == ["INSERT INTO runs ", "INSERT INTO nodes ", "INSERT INTO rows "]
+
+
+def test_records_may_come_before_what_they_refer_to(store: RecordStore) -> None:
+    with store.unit():
+        store.add(row("row"))
+        store.add(node())
+        store.add(run())
+    assert store.get(records.ROW, "row", run_id="run") is not None
+
+
+def test_threads_take_turns(landscape: LandscapeDB, store: RecordStore) -> None:
+    inside, other_done = threading.Event(), threading.Event()
+
+    def record() -> None:
+        inside.wait()
+        store.add(run("second"))
+        other_done.set()
+
+    thread = threading.Thread(target=record)
+    thread.start()
+    with store.unit():
+        store.add(run("first"))
+        inside.set()
+        assert not other_done.is_set()
+        assert [each.run_id for each in store.select(records.RUN)] == ["first"]
+    thread.join()
+    assert committed(landscape) == ["first", "second"]
+
+
+def test_a_database_in_memory_serves_every_thread() -> None:
+    with LandscapeDB.in_memory() as landscape:
+        store = RecordStore(landscape)
+        thread = threading.Thread(target=store.add, args=[run()])
+        thread.start()
+        thread.join()
+        assert committed(landscape) == ["run"]
+
+
+# -- reading before the end ------------------------------------------------------------------------------------------
+
+
+def test_reads_see_what_waits(store: RecordStore) -> None:
+    first = run()
+    with store.unit():
+        store.add(first)
+        assert store.get(records.RUN, "run") == first
+        assert store.select(records.RUN) == [first]
+
+
+def test_reads_see_changes_that_wait(store: RecordStore) -> None:
+    begun = run()
+    ended = replace(begun, status=RunStatus.COMPLETED, completed_at=now())
+    store.add(begun)
+    with store.unit():
+        store.change(begun, ended)
+        assert store.get(records.RUN, "run") == ended
+        assert store.select(records.RUN) == [ended]
+    assert store.select(records.RUN) == [ended]
+
+
+def test_a_record_may_change_before_it_was_sent(store: RecordStore) -> None:
+    begun = run()
+    ended = replace(begun, status=RunStatus.COMPLETED, completed_at=now())
+    with store.unit():
+        store.add(begun)
+        store.change(begun, ended)
+    assert store.select(records.RUN) == [ended]
+
+
+def test_a_record_may_change_twice_in_a_unit(store: RecordStore) -> None:
+    store.add(run(), node())
+    draft = Batch(
+        run_id="run",
+        batch_id="batch",
+        aggregation_node_id="node",
+        attempt=0,
+        status=BatchStatus.DRAFT,
+        created_at=now(),
+    )
+    store.add(draft)
+    executing = replace(draft, status=BatchStatus.EXECUTING)
+    failed = replace(executing, status=BatchStatus.FAILED, completed_at=now())
+    with store.unit():
+        store.change(draft, executing)
+        store.change(executing, failed)
+    assert store.get(records.BATCH, "batch") == failed
+
+
+# -- one run among several -------------------------------------------------------------------------------------------
+
+
+def test_a_key_that_one_run_uses_needs_no_run(store: RecordStore) -> None:
+    store.add(run("a"), run("b"), node(run_id="b"))
+    found = store.get(records.NODE, "node")
+    assert found is not None
+    assert found.run_id == "b"
+    assert store.get(records.NODE, "node", run_id="a") is None
+
+
+def test_a_key_that_several_runs_use_needs_the_run(store: RecordStore) -> None:
+    store.add(run("b"), run("a"), node(run_id="a"), node(run_id="b"))
+    with pytest.raises(AuditIntegrityError) as caught:
+        store.get(records.NODE, "node")
+    assert str(caught.value) == (
+        "nodes node_id='node': node_id: expected a key that one run uses; pass run_id, got 'runs a, b'"
+    )
+    assert store.require(records.NODE, "node", run_id="a").run_id == "a"
+
+
+def test_a_record_that_is_required_and_missing_is_named(store: RecordStore) -> None:
+    for key, run_id in (("node_id='node'", None), ("run_id='run' node_id='node'", "run")):
+        with pytest.raises(AuditIntegrityError) as caught:
+            store.require(records.NODE, "node", run_id=run_id)
+        assert str(caught.value) == f"nodes {key}: node_id: expected an existing record, got None"
+
+
+# -- what the database refuses ---------------------------------------------------------------------------------------
+
+
+def refused(store: RecordStore, *new: Run | Node | Edge | Row | Token) -> str:
+    with pytest.raises(AuditIntegrityError) as caught:
+        store.add(*new)
+    return str(caught.value)
+
+
+def test_the_record_whose_reference_leads_nowhere_is_named(store: RecordStore) -> None:
+    assert refused(store, run(), node(), row("fine"), row("astray", 1, source="nowhere"), row("after", 2)) == (
+        "rows run_id='run' row_id='astray': source_node_id: expected an existing node of the same run, got 'nowhere'"
+    )
+    assert store.select(records.RUN) == []
+
+
+def test_a_reference_into_another_run_leads_nowhere(store: RecordStore) -> None:
+    store.add(run("other"), node(run_id="other"), run())
+    assert refused(store, row("astray")) == (
+        "rows run_id='run' row_id='astray': source_node_id: expected an existing node of the same run, got 'node'"
+    )
+
+
+def test_a_record_without_its_run_is_named(store: RecordStore) -> None:
+    assert refused(store, node()) == "nodes run_id='run' node_id='node': run_id: expected an existing run, got 'run'"
+
+
+def test_the_record_whose_key_is_used_is_named(store: RecordStore) -> None:
+    store.add(run())
+    expected = "runs run_id='run': run_id: expected a key that is not yet used, got 'run'"
+    assert refused(store, run("new"), run()) == expected
+    expected = "runs run_id='twice': run_id: expected a key that is not yet used, got 'twice'"
+    assert refused(store, run("twice"), run("twice")) == expected
+
+
+def test_the_record_that_repeats_unique_values_is_named(store: RecordStore) -> None:
+    store.add(run(), node(), edge("first"))
+    assert refused(store, edge("other", label="other"), edge("second")) == (
+        "edges run_id='run' edge_id='second': from_node_id, label:"
+        " expected what no other edge of the same run has, got ['node', 'continue']"
+    )
+    assert refused(store, row("first", 7), row("second", 7)) == (
+        "rows run_id='run' row_id='second': row_index: expected what no other row of the same run has, got 7"
+    )
+
+
+def test_a_change_whose_reference_leads_nowhere_is_named(store: RecordStore) -> None:
+    store.add(run(), node())
+    batches = [
+        Batch(
+            run_id="run",
+            batch_id=batch_id,
+            aggregation_node_id="node",
+            attempt=0,
+            status=BatchStatus.DRAFT,
+            created_at=now(),
+        )
+        for batch_id in ("fine", "astray")
+    ]
+    store.add(*batches)
+    with pytest.raises(AuditIntegrityError) as caught:
+        change_both(store, *batches)
+    assert str(caught.value) == (
+        "batches run_id='run' batch_id='astray': aggregation_state_id:"
+        " expected an existing node_state of the same run, got 'nowhere'"
+    )
+    assert store.get(records.BATCH, "fine") == batches[0]
+
+
+def change_both(store: RecordStore, fine: Batch, astray: Batch) -> None:
+    with store.unit():
+        store.change(fine, replace(fine, trigger_reason="count"))
+        store.change(astray, replace(astray, aggregation_state_id="nowhere"))
+
+
+def test_what_was_sent_before_counts_when_the_culprit_is_looked_for(store: RecordStore) -> None:
+    with pytest.raises(AuditIntegrityError) as caught:
+        send_twice(store)
+    assert str(caught.value) == (
+        "rows run_id='run' row_id='astray': source_node_id: expected an existing node of the same run, got 'nowhere'"
+    )
+    assert store.select(records.RUN) == []
+
+
+def send_twice(store: RecordStore) -> None:
+    with store.unit():
+        store.add(run(), node())
+        store.select(records.RUN)
+        store.add(row("fine"), row("astray", 1, source="nowhere"))
+
+
+def test_a_refusal_that_is_hidden_is_raised_again_when_the_unit_ends(
+    landscape: LandscapeDB, store: RecordStore
+) -> None:
+    with pytest.raises(AuditIntegrityError, match=r"^nodes run_id='run' node_id='node': run_id: expected an existing"):
+        hide_a_refusal(store)
+    assert committed(landscape) == []
+
+
+def hide_a_refusal(store: RecordStore) -> None:
+    with store.unit():
+        store.add(run("fine"))
+        store.add(node())
+        with suppress(AuditIntegrityError):
+            store.select(records.RUN)
+
+
+# -- what may not change ---------------------------------------------------------------------------------------------
+
+
+def test_a_record_without_a_lifecycle_never_changes(store: RecordStore) -> None:
+    first = row("row")
+    store.add(run(), node(), first)
+    with pytest.raises(AuditIntegrityError) as caught:
+        store.change(first, replace(first, row_index=1))
+    assert str(caught.value) == (
+        "rows run_id='run' row_id='row': row_index: expected 0, unchanged after it was recorded, got 1"
+    )
+    assert store.get(records.ROW, "row") == first
+
+
+def test_an_open_record_keeps_what_was_known_when_it_began(store: RecordStore) -> None:
+    begun = run()
+    store.add(begun)
+    with pytest.raises(AuditIntegrityError) as caught:
+        store.change(begun, replace(begun, settings_json="[]"))
+    assert str(caught.value) == (
+        "runs run_id='run': settings_json: expected '{}', unchanged while status is running, got '[]'"
+    )
+
+
+def test_a_finished_record_changes_only_where_the_schema_says_so(store: RecordStore) -> None:
+    ended = replace(run(), status=RunStatus.FAILED, completed_at=now())
+    store.add(ended)
+    store.change(ended, exported := replace(ended, export_format="json"))
+    with pytest.raises(AuditIntegrityError) as caught:
+        store.change(exported, replace(exported, status=RunStatus.RUNNING))
+    assert str(caught.value) == (
+        "runs run_id='run': status: expected 'failed', unchanged while status is failed, got 'running'"
+    )
+    assert store.get(records.RUN, "run") == exported
+
+
+def test_a_record_that_another_recorder_finished_is_not_finished_again(
+    landscape: LandscapeDB, store: RecordStore
+) -> None:
+    begun = run()
+    store.add(begun)
+    failed = replace(begun, status=RunStatus.FAILED, completed_at=now())
+    RecordStore(landscape).change(begun, failed)
+    with pytest.raises(AuditIntegrityError) as caught:
+        store.change(begun, replace(begun, status=RunStatus.COMPLETED, completed_at=failed.completed_at))
+    assert str(caught.value) == (
+        "runs run_id='run': status: expected 'failed', unchanged while status is failed, got 'completed'"
+    )
+    assert store.get(records.RUN, "run") == failed

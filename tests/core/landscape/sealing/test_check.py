@@ -1,0 +1,343 @@
+"""The seals of a whole database: what is found without a key, and what only a signature shows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, delete, update
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.sealing.check import SealReport, check_seals
+from elspeth.core.landscape.sealing.seal import seal_run, sealed_runs
+from elspeth.evidence.instructions import commands_for_signature
+from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, generate, load_signer
+from elspeth_schema import EPOCH
+from elspeth_schema.contracts import ExportStatus, NodeType, OperationStatus, OperationType, RunStatus
+from elspeth_schema.records import RECORD_TYPES
+from elspeth_schema.tables import seal_leaves_table, seals_table
+from tests.core.landscape.sealing.test_seal import drop_guards
+from tests.fixtures.every_type import with_every_type
+from tests.fixtures.landscapes import in_memory
+from tests.fixtures.records import DYNAMIC
+from tests.fixtures.rich_run import recorded, rich_run
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("keys")
+    generate(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def signer(keys: Path) -> Signer:
+    return load_signer(str(keys / PRIVATE_KEY))
+
+
+@pytest.fixture(scope="module")
+def key(signer: Signer) -> PublicKey:
+    return signer.public_key
+
+
+def finish(database: LandscapeDB, run_id: str, signer: Signer | None) -> None:
+    recorder = LandscapeRecorder(database, seal_signer=signer)
+    recorder.begin_run({}, "v1", run_id=run_id)
+    recorder.complete_run(run_id, RunStatus.COMPLETED)
+
+
+def report_of(database: LandscapeDB, key: PublicKey | None = None) -> SealReport:
+    with database.snapshot() as connection:
+        return check_seals(connection, key=key)
+
+
+def faults_of(database: LandscapeDB, key: PublicKey | None = None) -> list[str]:
+    return [str(fault) for fault in report_of(database, key).faults]
+
+
+def make_anew(connection: Connection, run_id: str, signer: Signer | None = None) -> None:
+    """Seal the run again, as whoever owns the database can."""
+    for table in (seals_table, seal_leaves_table):
+        connection.execute(delete(table).where(table.c.run_id == run_id))
+    seal_run(connection, run_id, signer)
+
+
+def test_signed_seals_hold(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
+    finish(landscape, "a", signer)
+    finish(landscape, "b", signer)
+    report = report_of(landscape, key)
+    assert (report.faults, report.verdict) == ((), "2 of 2 sealed runs unchanged")
+    assert report.signers == {key.fingerprint: 2}
+
+
+def test_whoever_edits_a_record_and_seals_anew_is_found_by_the_key_alone(
+    landscape: LandscapeDB, signer: Signer, key: PublicKey
+) -> None:
+    finish(landscape, "a", signer)
+    with landscape.writing() as connection:
+        drop_guards(connection)
+        connection.exec_driver_sql("UPDATE runs SET canonical_version = 'v2'")
+        make_anew(connection, "a")
+    assert faults_of(landscape) == []
+    problem = f"expected a seal signed by the key {key.fingerprint}, got an unsigned one"
+    assert faults_of(landscape, key) == [
+        f"run a is not what was sealed: seals run_id='a': {problem}: it was made without a key, or made anew"
+    ]
+
+
+def test_a_signature_that_was_removed_is_found_by_the_key(
+    landscape: LandscapeDB, signer: Signer, key: PublicKey
+) -> None:
+    finish(landscape, "a", signer)
+    with landscape.writing() as connection:
+        drop_guards(connection)
+        connection.execute(update(seals_table).values(envelope_json=None))
+    report = report_of(landscape)
+    assert (report.faults, report.signers) == ((), {None: 1})
+    assert report_of(landscape, key).verdict == "0 of 1 sealed runs unchanged"
+
+
+def test_the_old_signature_does_not_fit_a_new_seal(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
+    finish(landscape, "a", signer)
+    with landscape.writing() as connection:
+        (before,) = sealed_runs(connection)
+        drop_guards(connection)
+        connection.exec_driver_sql("UPDATE runs SET canonical_version = 'v2'")
+        make_anew(connection, "a")
+        connection.execute(update(seals_table).values(envelope_json=before.envelope_json))
+    problem = "expected the seal that was signed, got another: it was altered"
+    expected = [f"run a is not what was sealed: seals run_id='a': {problem}"]
+    assert faults_of(landscape, key) == expected
+    assert faults_of(landscape) == expected
+
+
+def test_another_key_is_found(landscape: LandscapeDB, key: PublicKey, tmp_path: Path) -> None:
+    generate(tmp_path)
+    other = load_signer(str(tmp_path / PRIVATE_KEY))
+    finish(landscape, "a", other)
+    expected = f"expected a signature by the key {key.fingerprint}, got one by '{other.public_key.fingerprint}'"
+    assert faults_of(landscape, key) == [f"run a is not what was sealed: seals run_id='a': envelope: {expected}"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "problem"),
+    [
+        ("counts_json", "no JSON", "was altered: it cannot be read"),
+        ("counts_json", '{"run":2}', "was altered: it has other counts than the records that it is over"),
+        ("record_count", 2, "was altered: it has other counts than the records that it is over"),
+        ("scope_json", "[1]", "was altered: it cannot be read"),
+        ("epoch", 9999, "was altered: it cannot be read"),
+    ],
+)
+def test_an_unsigned_seal_that_was_written_over(
+    landscape: LandscapeDB, column: str, value: object, problem: str
+) -> None:
+    finish(landscape, "a", None)
+    with landscape.writing() as connection:
+        drop_guards(connection)
+        connection.execute(update(seals_table).values({column: value}))
+    assert faults_of(landscape) == [f"run a is not what was sealed: seals run_id='a': {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("counts_json", "no JSON"),
+        ("epoch", EPOCH + 1),
+        ("root", "0" * 64),
+        ("sealed_at", "2026-01-01"),
+        ("envelope_json", "{}"),
+        ("envelope_json", "\u20ac"),
+    ],
+)
+def test_a_signed_seal_that_was_written_over(
+    landscape: LandscapeDB, signer: Signer, key: PublicKey, column: str, value: object
+) -> None:
+    finish(landscape, "a", signer)
+    with landscape.writing() as connection:
+        drop_guards(connection)
+        place = "%s" if connection.dialect.name == "postgresql" else "?"
+        connection.exec_driver_sql(f"UPDATE seals SET {column} = {place}", (value,))  # noqa: S608
+    (fault,) = report_of(landscape, key).faults
+    assert fault.run_id == "a"
+
+
+def test_a_seal_that_was_removed_is_found_without_a_key(landscape: LandscapeDB) -> None:
+    finish(landscape, "a", None)
+    finish(landscape, "b", None)
+    with landscape.writing() as connection:
+        drop_guards(connection)
+        connection.execute(delete(seals_table).where(seals_table.c.run_id == "a"))
+    assert report_of(landscape).verdict == "1 of 2 sealed runs unchanged"
+    problem = "expected a seal, as the run was recorded with one, got none: it was removed"
+    assert faults_of(landscape) == [f"run a is not what was sealed: seals run_id='a': {problem}"]
+
+
+def test_a_run_that_never_had_a_seal_is_told_and_with_a_key_refused(landscape: LandscapeDB, key: PublicKey) -> None:
+    recorded(landscape, rich_run("old"))
+    report = report_of(landscape)
+    assert (report.faults, report.unsealed, report.sealed) == ((), ("old",), 0)
+    problem = "expected a seal, got none: it was imported, or is older than seals, or the seal was removed"
+    assert faults_of(landscape, key) == [f"run old is not what was sealed: seals run_id='old': {problem}"]
+
+
+def test_a_run_that_goes_on_needs_no_seal(landscape: LandscapeDB, key: PublicKey) -> None:
+    LandscapeRecorder(landscape).begin_run({}, "v1", run_id="a")
+    assert faults_of(landscape, key) == []
+
+
+def work(recorder: LandscapeRecorder, run_id: str, *sinks: OperationStatus) -> None:
+    """Record a run with sinks that have come so far."""
+    recorder.begin_run({}, "v1", run_id=run_id)
+    for number, status in enumerate(sinks):
+        node = recorder.register_node(
+            run_id, "csv", NodeType.SINK, "1", {}, node_id=f"sink-{number}", schema_config=DYNAMIC
+        )
+        operation = recorder.begin_operation(run_id, node.node_id, OperationType.SINK_WRITE)
+        if status is OperationStatus.COMPLETED:
+            recorder.complete_operation(operation.operation_id, status, run_id=run_id)
+
+
+MARKS = {
+    ("DELETE FROM seals",): "parts of a seal are there",
+    ("DELETE FROM seals", "DELETE FROM seal_leaves"): "the time of its end is recorded",
+    ("DELETE FROM seals", "DELETE FROM seal_leaves", "UPDATE runs SET completed_at = NULL"): "its export is recorded",
+    (
+        "DELETE FROM seals",
+        "DELETE FROM seal_leaves",
+        "UPDATE runs SET completed_at = NULL, export_status = NULL",
+    ): "all of its outputs are published",
+}
+
+
+@pytest.mark.parametrize("statements", MARKS)
+def test_a_finished_run_that_is_made_to_look_unfinished_is_found(
+    landscape: LandscapeDB, signer: Signer, key: PublicKey, statements: tuple[str, ...]
+) -> None:
+    recorder = LandscapeRecorder(landscape, seal_signer=signer)
+    work(recorder, "a", OperationStatus.COMPLETED)
+    recorder.complete_run("a", RunStatus.COMPLETED)
+    recorder.set_export_status("a", ExportStatus.COMPLETED)
+    with landscape.writing() as connection:
+        drop_guards(connection)
+        for statement in (*statements, "UPDATE runs SET status = 'interrupted'"):
+            connection.exec_driver_sql(statement)
+    marks = list(MARKS.values())
+    found = f"has the status interrupted, yet {', '.join(marks[marks.index(MARKS[statements]) :])}, as after its end"
+    expected = [f"run a is not what was sealed: runs run_id='a': {found}: its seal was removed, and its status changed"]
+    assert faults_of(landscape) == expected
+    assert faults_of(landscape, key) == expected
+    assert report_of(landscape).unfinished == {"a": "interrupted"}
+
+
+def test_a_run_that_goes_on_is_no_fault_however_far_it_has_come(landscape: LandscapeDB, key: PublicKey) -> None:
+    recorder = LandscapeRecorder(landscape)
+    work(recorder, "a")
+    work(recorder, "b", OperationStatus.COMPLETED, OperationStatus.OPEN)
+    recorder.update_run_status("b", RunStatus.INTERRUPTED)
+    for report in (report_of(landscape), report_of(landscape, key)):
+        assert (report.faults, report.unfinished) == ((), {"a": "running", "b": "interrupted"})
+
+
+def test_what_was_recorded_elsewhere_may_have_stopped_anywhere(landscape: LandscapeDB, key: PublicKey) -> None:
+    """The predecessor recorded its outputs before it ended a run, and kept no secret of it."""
+    work(LandscapeRecorder(landscape), "a", OperationStatus.COMPLETED)
+    with landscape.writing() as connection:
+        drop_guards(connection)
+        connection.exec_driver_sql("DELETE FROM run_secrets")
+    assert faults_of(landscape, key) == []
+
+
+def test_a_run_that_cannot_be_signed_stays_open(landscape: LandscapeDB, signer: Signer, tmp_path: Path) -> None:
+    generate(tmp_path)
+    other = load_signer(str(tmp_path / PRIVATE_KEY))
+    mismatched = Signer(public_key=other.public_key, backend=signer.backend)
+    recorder = LandscapeRecorder(landscape, seal_signer=mismatched)
+    recorder.begin_run({}, "v1", run_id="a")
+    with pytest.raises(LandscapeError) as caught:
+        recorder.complete_run("a", RunStatus.COMPLETED)
+    problem = "signing: the signature is not by the public key given: check that they belong together"
+    assert str(caught.value) == f"run a cannot be sealed, and stays open: {problem}"
+    run = LandscapeRecorder(landscape).get_run("a")
+    assert run is not None
+    assert run.status is RunStatus.RUNNING
+    assert report_of(landscape).sealed == 0
+
+
+def test_openssl_accepts_the_signature_of_a_seal(
+    landscape: LandscapeDB, signer: Signer, keys: Path, tmp_path: Path
+) -> None:
+    of_seal = "printf 'DSSEv1 37 application/vnd.elspeth.run-seal+json %d '"
+    assert f"`{of_seal}`" in (Path(__file__).parents[3] / "docs" / "evidence.md").read_text()
+    finish(landscape, "a", signer)
+    with landscape.snapshot() as connection:
+        (seal,) = sealed_runs(connection)
+    (tmp_path / "statement.dsse.json").write_text(f"{seal.envelope_json}\n")
+    (tmp_path / "PUBLIC.pem").write_bytes((keys / PUBLIC_KEY).read_bytes())
+    script = "\n".join(["work=.", *commands_for_signature(signer.public_key.type)])
+    script = script.replace("printf 'DSSEv1 28 application/vnd.in-toto+json %d '", of_seal)
+    script = script.replace("/path/to/PUBLIC.pem", "PUBLIC.pem")
+    done = subprocess.run(["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("Verified OK\n")
+    stated = json.loads((tmp_path / "statement").read_bytes())
+    assert stated.pop("sealed_at").endswith("Z")
+    assert stated == {"counts": {"run": 1}, "epoch": EPOCH, "record_count": 1, "root": seal.root, "run_id": "a"}
+
+
+def sealed_columns() -> Iterator[tuple[str, str]]:
+    for name, record_type in RECORD_TYPES.items():
+        for column in record_type.columns:
+            if column.withheld is None and column.name not in record_type.lifecycle.afterwards:
+                yield name, column.name
+
+
+ODD = ["'x'", "x'ff'", "CAST(x'ff' AS TEXT)"]
+"""What an intruder may leave in any column of SQLite: text, bytes, and bytes that are called text."""
+
+
+@pytest.fixture(scope="module")
+def sealed_run() -> Iterator[LandscapeDB]:
+    """A run with records of every type, sealed, in a database without constraints that would refuse an intruder."""
+    with in_memory() as database:
+        recorded(database, with_every_type(rich_run(status=RunStatus.FAILED)))
+        with database.writing() as connection:
+            seal_run(connection, "run-1")
+            drop_guards(connection)
+        driver = database.engine.raw_connection().driver_connection
+        assert driver is not None
+        driver.execute("PRAGMA ignore_check_constraints = ON")
+        driver.execute("PRAGMA foreign_keys = OFF")
+        yield database
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value"),
+    [(name, column, ODD[number % len(ODD)]) for number, (name, column) in enumerate(sealed_columns())],
+)
+def test_whatever_is_written_into_a_sealed_column_is_found_and_named(
+    sealed_run: LandscapeDB, name: str, column: str, value: str
+) -> None:
+    table, order = RECORD_TYPES[name].table.name, ", ".join(RECORD_TYPES[name].order)
+    with sealed_run.engine.connect() as connection, closing(connection.begin()) as transaction:
+        assert edited(connection, table, order, column, value)
+        (fault,) = check_seals(connection).faults
+        transaction.rollback()
+    assert fault.run_id == "run-1"
+    if column != "run_id":  # then the record is of another run, and one is missing
+        assert fault.table == table
+        assert fault.key
+
+
+def edited(connection: Connection, table: str, order: str, column: str, value: str) -> bool:
+    """Write the value over that of the first record; whether that changed anything."""
+    rowid = connection.exec_driver_sql(f"SELECT rowid FROM {table} ORDER BY {order}").scalars().first()  # noqa: S608
+    look = f"SELECT typeof({column}), hex({column}) FROM {table} WHERE rowid = {rowid}"  # noqa: S608
+    before = connection.exec_driver_sql(look).one()
+    connection.exec_driver_sql(f"UPDATE {table} SET {column} = {value} WHERE rowid = {rowid}")  # noqa: S608
+    return connection.exec_driver_sql(look).one() != before

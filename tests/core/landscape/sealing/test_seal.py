@@ -1,0 +1,242 @@
+"""The seal of a finished run: any later edit of a sealed value is found and named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from sqlalchemy import Connection, delete, insert, update
+
+from elspeth.contracts.schema import SchemaConfig
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.records.mapping import mapper, record_type_of
+from elspeth.core.landscape.records.store import RecordStore
+from elspeth.core.landscape.sealing import seal as seal_module
+from elspeth.core.landscape.sealing.check import SealFault, check_seal
+from elspeth.core.landscape.sealing.seal import seal_run, sealed_count, sealed_runs, secret_of
+from elspeth.evidence.merkle import leaf_hash, tree_root
+from elspeth_schema import triggers
+from elspeth_schema.contracts import AuditRecord, ExportStatus, NodeType, Run, RunStatus
+from elspeth_schema.records import RECORD_TYPES, VALIDATION_ERROR
+from elspeth_strategies import SHAPES, whole_runs
+from tests.fixtures.effort import law
+from tests.fixtures.landscapes import NewLandscape
+from tests.fixtures.records import record_graph
+
+
+def finished(run: list[AuditRecord]) -> list[AuditRecord]:
+    """The run's records, the run itself completed."""
+    first, *rest = run
+    assert isinstance(first, Run)
+    return [replace(first, status=RunStatus.COMPLETED), *rest]
+
+
+def drop_guards(connection: Connection) -> None:
+    """What an intruder who owns the database does first."""
+    for name in triggers.KEPT[connection.dialect.name]:
+        table = name.removeprefix("guard_").rpartition("_")[0]
+        suffix = f" ON {table}" if connection.dialect.name == "postgresql" else ""
+        connection.exec_driver_sql(f"DROP TRIGGER {name}{suffix}")
+
+
+def sealed(database: LandscapeDB, run: list[AuditRecord]) -> None:
+    RecordStore(database).add(*run)
+    with database.writing() as connection:
+        seal_run(connection, run[0].run_id)
+
+
+def fault_of(database: LandscapeDB) -> SealFault | None:
+    with database.snapshot() as connection:
+        (seal,) = sealed_runs(connection)
+        return check_seal(connection, seal)
+
+
+@given(run=whole_runs())
+@law(20)
+def test_the_seal_of_an_untouched_run_holds(new_landscape: NewLandscape, run: list[AuditRecord]) -> None:
+    with new_landscape() as database:
+        sealed(database, finished(run))
+        assert fault_of(database) is None
+
+
+@given(run=whole_runs(), data=st.data())
+@law(25)
+def test_a_changed_value_is_found_and_its_record_named(
+    new_landscape: NewLandscape, run: list[AuditRecord], data: st.DataObject
+) -> None:
+    run = finished(run)
+    victim = data.draw(st.sampled_from(run))
+    record_type = record_type_of(victim)
+    shape = next(shape for shape in SHAPES if shape.contract is type(victim))
+    column = data.draw(
+        st.sampled_from(
+            [
+                each.name
+                for each in record_type.columns
+                if each.withheld is None
+                and each.name not in record_type.lifecycle.afterwards
+                and each.name not in record_type.order
+                and each.name not in record_type.key
+                and each.name in shape.fields
+                and each.name != record_type.discriminator
+                and not any(each.name in reference.columns for reference in record_type.references)
+            ]
+        )
+    )
+    other = replace(victim, **{column: data.draw(shape.fields[column])})
+    before, after = mapper(record_type).to_row(victim), mapper(record_type).to_row(other)
+    assume(before != after)
+    table = record_type.table
+    with new_landscape() as database:
+        sealed(database, run)
+        with database.writing() as connection:
+            drop_guards(connection)
+            same = [table.c[name] == before[name] for name in record_type.key]
+            connection.execute(update(table).where(*same).values({column: after[column]}))
+        key = " ".join(f"{name}={before[name]!r}" for name in record_type.key)
+        problem = "is not the record that was sealed here"
+        assert fault_of(database) == SealFault(run_id=run[0].run_id, table=table.name, key=key, problem=problem)
+
+
+@given(run=whole_runs(), data=st.data())
+@law(15)
+def test_a_deleted_record_is_found(new_landscape: NewLandscape, run: list[AuditRecord], data: st.DataObject) -> None:
+    run = finished(run)
+    referred = {key.record_type for record_type in RECORD_TYPES.values() for key in record_type.references}
+    loose = [record for record in run if record_type_of(record).name not in referred]
+    assume(loose)
+    victim = data.draw(st.sampled_from(loose))
+    record_type = record_type_of(victim)
+    table, row = record_type.table, mapper(record_type).to_row(victim)
+    with new_landscape() as database:
+        sealed(database, run)
+        with database.writing() as connection:
+            drop_guards(connection)
+            connection.execute(delete(table).where(*(table.c[name] == row[name] for name in record_type.key)))
+        fault = fault_of(database)
+    assert fault is not None
+    assert (fault.run_id, fault.table) == (run[0].run_id, table.name)
+
+
+def test_an_added_record_is_found(landscape: LandscapeDB) -> None:
+    recorder = LandscapeRecorder(landscape)
+    run_id = recorder.begin_run({}, "v1").run_id
+    recorder.record_validation_error(run_id, None, {"a": 1}, "in time", "dynamic", "discard")
+    recorder.complete_run(run_id, RunStatus.COMPLETED)
+    (found,) = recorder.get_validation_errors_for_run(run_id)
+    late = mapper(VALIDATION_ERROR).to_row(replace(found, error_id="f" * 32))
+    with landscape.connection() as connection:
+        connection.execute(insert(VALIDATION_ERROR.table), late)
+    fault = fault_of(landscape)
+    assert fault is not None
+    assert fault.table == "validation_errors"
+    assert fault.problem == "was added after the seal"
+
+
+def test_what_the_lifecycle_lets_change_is_outside_the_seal(landscape: LandscapeDB) -> None:
+    recorder = LandscapeRecorder(landscape)
+    run_id = recorder.begin_run({}, "v1").run_id
+    recorder.complete_run(run_id, RunStatus.COMPLETED)
+    recorder.set_export_status(run_id, ExportStatus.COMPLETED, export_format="json")
+    assert fault_of(landscape) is None
+
+
+def test_a_forged_root_is_found_without_a_record_to_blame(landscape: LandscapeDB) -> None:
+    recorder = LandscapeRecorder(landscape)
+    run_id = recorder.begin_run({}, "v1").run_id
+    recorder.complete_run(run_id, RunStatus.FAILED)
+    with landscape.snapshot() as connection:
+        (seal,) = sealed_runs(connection)
+        fault = check_seal(connection, replace(seal, root="0" * 64))
+    problem = "the records are not those that were sealed"
+    assert fault == SealFault(run_id=run_id, table="", key="", problem=problem)
+
+
+def test_the_root_is_that_of_the_sealed_lines(landscape: LandscapeDB) -> None:
+    recorder = LandscapeRecorder(landscape)
+    run_id = recorder.begin_run({}, "v1", run_id="r").run_id
+    recorder.complete_run(run_id, RunStatus.COMPLETED)
+    run = recorder.get_run(run_id)
+    assert run is not None
+    line = (
+        '{"canonical_version":"v1","completed_at":"%s","config_hash":"%s","record_type":"run","run_id":"r",'
+        '"schema_contract_hash":null,"schema_contract_json":null,"settings_json":"{}",'
+        '"source_field_resolution_json":null,"source_schema_json":null,"started_at":"%s","status":"completed"}'
+    )
+    times = [
+        moment.isoformat(timespec="microseconds")[:-6] + "Z" for moment in (run.completed_at, run.started_at) if moment
+    ]
+    text = line % (times[0], run.config_hash, times[1])
+    with landscape.snapshot() as connection:
+        (seal,) = sealed_runs(connection)
+    assert seal.root == tree_root([leaf_hash(text.encode())]).hex()
+    assert (seal.record_count, json.loads(seal.counts_json)) == (1, {"run": 1})
+
+
+def test_each_run_has_a_secret_of_its_own(landscape: LandscapeDB) -> None:
+    recorder = LandscapeRecorder(landscape)
+    runs = [recorder.begin_run({}, "v1").run_id for _ in range(2)]
+    with landscape.snapshot() as connection:
+        secrets = {secret_of(connection, run_id) for run_id in runs}
+        assert secret_of(connection, "no such run") is None
+    assert len(secrets) == 2
+    assert all(secret is not None and len(secret) == 64 for secret in secrets)
+
+
+def test_a_run_with_more_records_than_are_kept_in_one_piece_is_sealed(landscape: LandscapeDB) -> None:
+    rows = 4_500
+    recorder = LandscapeRecorder(landscape)
+    run_id = recorder.begin_run({}, "v1").run_id
+    schema = SchemaConfig.from_dict({"fields": "dynamic"})
+    recorder.register_node(run_id, "given", NodeType.SOURCE, "1", {}, node_id="source", schema_config=schema)
+    with recorder.unit_of_work():
+        for number in range(rows):
+            recorder.create_row(run_id, "source", number, {"id": number})
+    recorder.complete_run(run_id, RunStatus.COMPLETED)
+    assert fault_of(landscape) is None
+    with landscape.snapshot() as connection:
+        (seal,) = sealed_runs(connection)
+    assert json.loads(seal.counts_json) == {"run": 1, "node": 1, "row": rows}
+
+
+def test_the_seal_tells_how_many_records_it_is_over(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
+    told: list[tuple[int, int]] = []
+    record_rows(recorder, 3)
+    recorder.finalize_run("run", RunStatus.COMPLETED, progress=lambda done, total: told.append((done, total)))
+    assert [total for _, total in told] == [told[-1][0]] * len(told)
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    with landscape.snapshot() as connection:
+        assert sealed_count(connection, "run") == told[-1][0]
+        assert sealed_count(connection, "other") is None
+
+
+def test_a_seal_that_is_stopped_leaves_the_run_open(
+    landscape: LandscapeDB, recorder: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done > total - 2_000:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(seal_module, "_PART", 2)
+    record_rows(recorder, 4_000)
+    with pytest.raises(KeyboardInterrupt):
+        recorder.finalize_run("run", RunStatus.COMPLETED, progress=stop)
+    run = recorder.get_run("run")
+    assert run is not None
+    assert run.status is RunStatus.RUNNING
+    with landscape.snapshot() as connection:
+        assert sealed_runs(connection) == []
+    recorder.finalize_run("run", RunStatus.COMPLETED)
+    assert fault_of(landscape) is None
+
+
+def record_rows(recorder: LandscapeRecorder, rows: int) -> None:
+    """Record a run with so many rows."""
+    record_graph(recorder)
+    with recorder.unit_of_work():
+        for index in range(rows):
+            recorder.create_row("run", "source", index, {"id": index})
