@@ -12,8 +12,8 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.importer import import_into
-from elspeth.evidence.keys import generate, load_public_key, load_signer
-from elspeth.evidence.verify import verify_bag
+from elspeth.evidence.format.keys import generate, load_public_key, load_signer
+from elspeth.evidence.verifier.verify import verify_bag
 
 __all__ = ["evidence_ratios", "ratios"]
 

@@ -53,6 +53,6 @@ def _export(url: str, path: Path, form: str) -> None:
 
 
 def _verify(bag: Path) -> None:
-    from elspeth.evidence.verify import verify_bag  # noqa: PLC0415
+    from elspeth.evidence.verifier.verify import verify_bag  # noqa: PLC0415
 
     verify_bag(bag)

@@ -13,7 +13,7 @@ from benchmarks.recording import RUN
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
-from elspeth.evidence.verify import verify_bag
+from elspeth.evidence.verifier.verify import verify_bag
 
 __all__ = ["Shared", "shared_work"]
 

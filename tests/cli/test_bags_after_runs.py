@@ -12,7 +12,7 @@ import yaml
 
 from elspeth.cli import main
 from elspeth.engine import export as export_module
-from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, generate
+from elspeth.evidence.format.keys import PRIVATE_KEY, PUBLIC_KEY, generate
 
 Captured = pytest.CaptureFixture[str]
 

@@ -16,7 +16,7 @@ from elspeth.cli import main
 from elspeth.cli.failures import FORESEEN
 from elspeth.core.landscape.database.errors import OlderDatabaseError
 from elspeth.core.landscape.queries import run_list
-from elspeth.evidence.errors import EvidenceError, KeyFileError
+from elspeth.evidence.format.errors import EvidenceError, KeyFileError
 
 ARGUMENTS = ["landscape", "runs", "-d", "audit.db"]
 

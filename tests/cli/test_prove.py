@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
-from elspeth.evidence.bag import write_bag
-from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, generate, load_signer
+from elspeth.evidence.format.keys import PRIVATE_KEY, PUBLIC_KEY, generate, load_signer
+from elspeth.evidence.writer.bag import write_bag
 from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, facts, records
 
 Captured = pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ from elspeth.cli import main
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, Signer, generate, load_public_key, load_signer
+from elspeth.evidence.format.keys import PRIVATE_KEY, PUBLIC_KEY, Signer, generate, load_public_key, load_signer
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import NodeType, RunStatus
 from tests.core.landscape.sealing.test_seal import drop_guards

@@ -19,10 +19,10 @@ ROOT = Path(__file__).parents[2]
 
 SELECTED = (
     "tests/fixtures/test_kept.py",
-    "tests/core/landscape/test_epochs.py",
+    "tests/core/landscape/database/test_epochs.py",
     "tests/core/landscape/migration/test_snapshots.py",
-    "tests/core/landscape/migration/test_state.py",
-    "tests/core/landscape/export/test_csv_form.py",
+    "tests/core/landscape/database/test_state.py",
+    "tests/core/landscape/exporting/test_csv_form.py",
     "tests/cli/test_landscape.py",
 )
 """Tests that name the epoch, or expect something of every table: those that a recipe would break first."""

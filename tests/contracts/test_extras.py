@@ -34,6 +34,8 @@ def test_nothing_is_installed_by_a_name_that_others_could_take() -> None:
 def test_one_function_says_how_to_install_an_extra() -> None:
     """The verifier shares no code with the rest, but says the same."""
     sources = set((ROOT / "src").rglob("*.py"))
-    ours, verifier = (ROOT / "src" / "elspeth" / name for name in ("contracts/extras.py", "evidence/timestamp.py"))
+    ours, verifier = (
+        ROOT / "src" / "elspeth" / name for name in ("contracts/extras.py", "evidence/format/timestamp.py")
+    )
     assert named(*(sources - {ours, verifier})) == set()
     assert install_command("timestamp") in verifier.read_text()

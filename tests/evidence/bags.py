@@ -13,15 +13,16 @@ from typing import Any
 
 import rfc8785
 
-from elspeth.evidence import layout, reader
-from elspeth.evidence.bag import RunFacts, write_bag
-from elspeth.evidence.dsse import Envelope
-from elspeth.evidence.keys import PublicKey, Signer
-from elspeth.evidence.law_columns import COLUMNS, LINKS
-from elspeth.evidence.procedure import StepResult, Verification
-from elspeth.evidence.reader import BagFiles
-from elspeth.evidence.statement import PAYLOAD_TYPE
-from elspeth.evidence.verify import read_statement, verify_files
+from elspeth.evidence.format import layout
+from elspeth.evidence.format.dsse import Envelope
+from elspeth.evidence.format.keys import PublicKey, Signer
+from elspeth.evidence.format.statement import PAYLOAD_TYPE
+from elspeth.evidence.verifier import reader
+from elspeth.evidence.verifier.law_columns import COLUMNS, LINKS
+from elspeth.evidence.verifier.procedure import StepResult, Verification
+from elspeth.evidence.verifier.reader import BagFiles
+from elspeth.evidence.verifier.verify import read_statement, verify_files
+from elspeth.evidence.writer.bag import RunFacts, write_bag
 
 SECRET = "a secret of the run"
 SETTINGS = '{"sinks":{"out":"\u00fc"}}'

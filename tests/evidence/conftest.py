@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.evidence.keys import PRIVATE_KEY, KeyType, PublicKey, Signer, generate, load_signer
+from elspeth.evidence.format.keys import PRIVATE_KEY, KeyType, PublicKey, Signer, generate, load_signer
 from tests.evidence.bags import as_lines, bag, records
 
 

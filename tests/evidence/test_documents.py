@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.evidence.canonical import canonical
-from elspeth.evidence.errors import EvidenceError
-from elspeth.evidence.layout import manifest_text, parse_manifest
-from elspeth.evidence.record_schema import read_shapes
-from elspeth.evidence.rules import read_rules
-from elspeth.evidence.salts import ALGORITHM, Salts
-from elspeth.evidence.statement import Statement
-from elspeth.evidence.trail import TrailChecker
+from elspeth.evidence.format.canonical import canonical
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.layout import manifest_text, parse_manifest
+from elspeth.evidence.format.salts import ALGORITHM, Salts
+from elspeth.evidence.format.statement import Statement
+from elspeth.evidence.verifier.record_schema import read_shapes
+from elspeth.evidence.verifier.rules import read_rules
+from elspeth.evidence.verifier.trail import TrailChecker
 from tests.evidence.bags import REFERENCES, SCHEMA, facts
 
 Document = dict[str, Any]

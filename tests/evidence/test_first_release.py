@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.evidence.keys import load_public_key
-from elspeth.evidence.procedure import Verdict
-from elspeth.evidence.verify import verify_bag
+from elspeth.evidence.format.keys import load_public_key
+from elspeth.evidence.verifier.procedure import Verdict
+from elspeth.evidence.verifier.verify import verify_bag
 
 BAGS = Path(__file__).parents[1] / "data" / "first_release"
 

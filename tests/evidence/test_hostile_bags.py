@@ -18,14 +18,15 @@ import pytest
 import rfc8785
 
 from elspeth.core.landscape.exporting.bag_form import references_document
-from elspeth.evidence import layout, line_pattern
-from elspeth.evidence.canonical import canonical
-from elspeth.evidence.errors import EvidenceError
-from elspeth.evidence.examination import Documents
-from elspeth.evidence.keys import PRIVATE_KEY, PublicKey, Signer, generate, load_signer
-from elspeth.evidence.limits import MAX_DOCUMENT, MAX_PATTERNS
-from elspeth.evidence.procedure import Status
-from elspeth.evidence.proof import verify_proof
+from elspeth.evidence.format import layout
+from elspeth.evidence.format.canonical import canonical
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.keys import PRIVATE_KEY, PublicKey, Signer, generate, load_signer
+from elspeth.evidence.format.limits import MAX_DOCUMENT, MAX_PATTERNS
+from elspeth.evidence.verifier import line_pattern
+from elspeth.evidence.verifier.examination import Documents
+from elspeth.evidence.verifier.procedure import Status
+from elspeth.evidence.verifier.proof import verify_proof
 from tests.evidence.bags import DOCUMENTS, REFERENCES, SCHEMA, as_lines, bag, faults, records, resealed, verified
 
 Document = dict[str, Any]

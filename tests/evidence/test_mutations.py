@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.evidence import layout
-from elspeth.evidence.errors import EvidenceError
-from elspeth.evidence.keys import PRIVATE_KEY, PublicKey, generate, load_signer
-from elspeth.evidence.procedure import Verdict
-from elspeth.evidence.reader import open_bag
-from elspeth.evidence.verify import verify_bag
+from elspeth.evidence.format import layout
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.keys import PRIVATE_KEY, PublicKey, generate, load_signer
+from elspeth.evidence.verifier.procedure import Verdict
+from elspeth.evidence.verifier.reader import open_bag
+from elspeth.evidence.verifier.verify import verify_bag
 from tests.evidence.bags import as_lines, bag, records, verified, with_manifests
 
 Files = dict[str, bytes]

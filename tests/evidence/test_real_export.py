@@ -9,10 +9,10 @@ import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
-from elspeth.evidence.keys import Signer
-from elspeth.evidence.procedure import Verdict
-from elspeth.evidence.proof import prove, verify_proof
-from elspeth.evidence.verify import verify_bag
+from elspeth.evidence.format.keys import Signer
+from elspeth.evidence.verifier.procedure import Verdict
+from elspeth.evidence.verifier.proof import prove, verify_proof
+from elspeth.evidence.verifier.verify import verify_bag
 from elspeth_schema.contracts import RunStatus
 from tests.fixtures.rich_run import recorded, rich_run
 

@@ -56,7 +56,7 @@ from elspeth.engine.resumption import beginning_of, rows_after, take_up
 from elspeth.engine.sinks import SinkSet
 from elspeth.engine.start import Start, begin
 from elspeth.engine.summary import summary_of
-from elspeth.evidence.errors import EvidenceError
+from elspeth.evidence.format.errors import EvidenceError
 from elspeth.outputs.writing import Output
 from elspeth.plugins.base import Source
 

@@ -13,8 +13,8 @@ from elspeth.core.secrets import Mask, find_secrets, fingerprint_of, redact, sec
 from elspeth.core.settings import Problem, Settings, SettingsError
 from elspeth.core.settings.model import ExportSettings
 from elspeth.core.settings.paths import export_form
-from elspeth.evidence.errors import KeyFileError
-from elspeth.evidence.keys import Signer, load_signer
+from elspeth.evidence.format.errors import KeyFileError
+from elspeth.evidence.format.keys import Signer, load_signer
 
 __all__ = ["RunKeys", "SecretVariable", "keys_for_run"]
 

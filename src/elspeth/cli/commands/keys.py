@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from elspeth.cli.text import aligned
-from elspeth.evidence.key_type import KeyType
+from elspeth.evidence.format.key_type import KeyType
 
 __all__ = ["app"]
 
@@ -29,7 +29,7 @@ def generate(
     ] = KeyType.ECDSA,
 ) -> None:
     """Make a key pair. A key that exists is never overwritten."""
-    from elspeth.evidence import keys  # noqa: PLC0415  start time
+    from elspeth.evidence.format import keys  # noqa: PLC0415  start time
 
     public = keys.generate(output, key_type)
     typer.echo(

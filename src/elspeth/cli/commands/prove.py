@@ -37,7 +37,7 @@ def prove(
     force: ForceOption = False,
 ) -> None:
     """Write one record with the proof that it is in the bag. Nothing of any other record is disclosed."""
-    from elspeth.evidence import proof as proofs  # noqa: PLC0415  start time
+    from elspeth.evidence.verifier import proof as proofs  # noqa: PLC0415  start time
     from elspeth.outputs.policy import refuse  # noqa: PLC0415
 
     is_streamed = output == STANDARD_OUTPUT

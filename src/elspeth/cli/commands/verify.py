@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Executor
 
-    from elspeth.evidence.procedure import Verification
+    from elspeth.evidence.verifier.procedure import Verification
 
 __all__ = ["verify"]
 
@@ -47,7 +47,7 @@ def verify(
     if authority is not None and (secret is not None or not (path.is_dir() or path.suffix == ".zip")):
         typer.echo("error: --tsa-ca is for bags, which alone can have a time-stamp: leave it out", err=True)
         raise typer.Exit(ExitCode.USAGE)
-    from elspeth.evidence.export import looks_like_export  # noqa: PLC0415  start time
+    from elspeth.evidence.verifier.export import looks_like_export  # noqa: PLC0415  start time
 
     is_export = secret is not None or looks_like_export(path)
     if is_export and key is not None:
@@ -59,7 +59,7 @@ def verify(
     with executor_of(workers) as executor:
         verification = _verify_export(path, secret) if is_export else _verification(path, key, authority, executor)
     _report(verification, json=json)
-    from elspeth.evidence.procedure import Verdict  # noqa: PLC0415  start time
+    from elspeth.evidence.verifier.procedure import Verdict  # noqa: PLC0415  start time
 
     if verification.verdict is not Verdict.VERIFIED:
         raise typer.Exit(ExitCode.FAILED)
@@ -68,8 +68,8 @@ def verify(
 def _verify_export(path: Path, secret: bytes | None) -> Verification:
     from elspeth.core.landscape.exporting.forms import ExportError  # noqa: PLC0415  start time
     from elspeth.core.landscape.exporting.source import ExportKind, find_source  # noqa: PLC0415
-    from elspeth.evidence.errors import EvidenceError  # noqa: PLC0415
-    from elspeth.evidence.export import ExportRules, read_lines, verify_export  # noqa: PLC0415
+    from elspeth.evidence.format.errors import EvidenceError  # noqa: PLC0415
+    from elspeth.evidence.verifier.export import ExportRules, read_lines, verify_export  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415
     from elspeth_schema.contracts import RunStatus  # noqa: PLC0415
 
@@ -91,11 +91,11 @@ def _verify_export(path: Path, secret: bytes | None) -> Verification:
 
 
 def _verification(path: Path, key: Path | None, authority: Path | None, executor: Executor | None) -> Verification:
-    from elspeth.evidence.keys import load_public_key  # noqa: PLC0415  start time
-    from elspeth.evidence.proof import verify_proof  # noqa: PLC0415
-    from elspeth.evidence.reader import looks_like_bag  # noqa: PLC0415
-    from elspeth.evidence.timestamp import load_authorities  # noqa: PLC0415
-    from elspeth.evidence.verify import verify_bag  # noqa: PLC0415
+    from elspeth.evidence.format.keys import load_public_key  # noqa: PLC0415  start time
+    from elspeth.evidence.format.timestamp import load_authorities  # noqa: PLC0415
+    from elspeth.evidence.verifier.proof import verify_proof  # noqa: PLC0415
+    from elspeth.evidence.verifier.reader import looks_like_bag  # noqa: PLC0415
+    from elspeth.evidence.verifier.verify import verify_bag  # noqa: PLC0415
 
     public_key = None if key is None else load_public_key(key)
     authorities = [] if authority is None else load_authorities(authority)
@@ -106,7 +106,7 @@ def _verification(path: Path, key: Path | None, authority: Path | None, executor
 
 
 def _report(verification: Verification, *, json: bool) -> None:
-    from elspeth.evidence.procedure import Step  # noqa: PLC0415  start time
+    from elspeth.evidence.verifier.procedure import Step  # noqa: PLC0415  start time
 
     steps = [(f"{each.step.value} {each.step.title}", each.status.value, each.detail) for each in verification.steps]
     typer.echo(

@@ -17,9 +17,9 @@ from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotF
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.records.store import RecordStore
-from elspeth.evidence.keys import KeyType, generate, load_public_key, load_signer
-from elspeth.evidence.procedure import Step, Verdict
-from elspeth.evidence.verify import verify_bag
+from elspeth.evidence.format.keys import KeyType, generate, load_public_key, load_signer
+from elspeth.evidence.verifier.procedure import Step, Verdict
+from elspeth.evidence.verifier.verify import verify_bag
 from elspeth.outputs.policy import OutputRefusedError
 from elspeth_schema.contracts import AuditRecord, Run, RunStatus
 from elspeth_schema.tables import run_secrets_table

@@ -14,7 +14,7 @@ from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.lines import run_lines
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.evidence import layout
+from elspeth.evidence.format import layout
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import RunStatus
 from tests.fixtures.corruption import plant

@@ -9,7 +9,7 @@ import pytest
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.accounting import account_for
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.evidence.laws import Law
+from elspeth.evidence.format.laws import Law
 from tests.fixtures.records import record_graph
 
 

@@ -16,8 +16,8 @@ from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import SealReport, check_seals
 from elspeth.core.landscape.sealing.seal import seal_run, sealed_runs
-from elspeth.evidence.instructions import commands_for_signature
-from elspeth.evidence.keys import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, generate, load_signer
+from elspeth.evidence.format.keys import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, generate, load_signer
+from elspeth.evidence.writer.instructions import commands_for_signature
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import ExportStatus, NodeType, OperationStatus, OperationType, RunStatus
 from elspeth_schema.records import RECORD_TYPES
@@ -274,7 +274,7 @@ def test_openssl_accepts_the_signature_of_a_seal(
     landscape: LandscapeDB, signer: Signer, keys: Path, tmp_path: Path
 ) -> None:
     of_seal = "printf 'DSSEv1 37 application/vnd.elspeth.run-seal+json %d '"
-    assert f"`{of_seal}`" in (Path(__file__).parents[3] / "docs" / "evidence.md").read_text()
+    assert f"`{of_seal}`" in (Path(__file__).parents[4] / "docs" / "evidence.md").read_text()
     finish(landscape, "a", signer)
     with landscape.snapshot() as connection:
         (seal,) = sealed_runs(connection)

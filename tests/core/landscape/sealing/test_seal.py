@@ -18,7 +18,7 @@ from elspeth.core.landscape.records.store import RecordStore
 from elspeth.core.landscape.sealing import seal as seal_module
 from elspeth.core.landscape.sealing.check import SealFault, check_seal
 from elspeth.core.landscape.sealing.seal import seal_run, sealed_count, sealed_runs, secret_of
-from elspeth.evidence.merkle import leaf_hash, tree_root
+from elspeth.evidence.format.merkle import leaf_hash, tree_root
 from elspeth_schema import triggers
 from elspeth_schema.contracts import AuditRecord, ExportStatus, NodeType, Run, RunStatus
 from elspeth_schema.records import RECORD_TYPES, VALIDATION_ERROR

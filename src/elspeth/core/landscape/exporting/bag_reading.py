@@ -14,11 +14,11 @@ from pathlib import Path
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
 from elspeth.core.landscape.exporting.signing import MANIFEST
 from elspeth.core.landscape.exporting.text_form import stored_line
-from elspeth.evidence import layout
-from elspeth.evidence.errors import EvidenceError
-from elspeth.evidence.lines import batches_of_lines
-from elspeth.evidence.reader import BagFiles, open_bag
-from elspeth.evidence.statement import Statement
+from elspeth.evidence.format import layout
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.statement import Statement
+from elspeth.evidence.verifier.lines import batches_of_lines
+from elspeth.evidence.verifier.reader import BagFiles, open_bag
 
 __all__ = ["bag_epoch", "holds_salted_records", "is_bag", "read_bag"]
 
@@ -64,7 +64,7 @@ def read_bag(path: Path, epoch: int) -> Iterator[StoredRecord]:
 
 
 def _statement(files: BagFiles) -> Statement:
-    from elspeth.evidence.verify import read_statement  # noqa: PLC0415  loads cryptography, for bags only
+    from elspeth.evidence.verifier.verify import read_statement  # noqa: PLC0415  loads cryptography, for bags only
 
     statement, _ = read_statement(files)
     return statement

@@ -13,8 +13,8 @@ from elspeth.core.landscape.exporting.directory_form import read_manifest
 from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError, StoredRecord
 from elspeth.core.landscape.exporting.record_forms import FIRST_EXPORTED
 from elspeth.core.landscape.exporting.text_form import read_text, stated_epoch
-from elspeth.evidence import layout
-from elspeth.evidence.reader import looks_like_bag
+from elspeth.evidence.format import layout
+from elspeth.evidence.verifier.reader import looks_like_bag
 from elspeth_schema import EPOCH
 
 __all__ = ["ExportKind", "ExportSource", "find_source"]

@@ -15,7 +15,7 @@ from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
 from elspeth.core.landscape.exporting.signing import MANIFEST
 from elspeth.core.landscape.exporting.sound_rows import sound_row
-from elspeth.evidence.limits import MAX_LINE
+from elspeth.evidence.format.limits import MAX_LINE
 from elspeth_schema import EPOCH
 
 __all__ = ["parse_line", "read_text", "stated_epoch", "stored_line", "write_array", "write_lines"]

@@ -1,7 +1,8 @@
 """How a run accounts for its rows: it proves the laws of accounting of its own records before it publishes its outputs.
 
-Each law is a query for the keys of records that break it. What the laws say stands in `elspeth.evidence.laws`; whoever
-verifies a bag of the run proves them again by other means. That no token ends twice is a constraint of the database.
+Each law is a query for the keys of records that break it. The laws themselves are in `elspeth.evidence.format.laws`;
+whoever verifies a bag of the run proves them again by other means. That no token ends twice is a constraint of the
+database.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sqlalchemy import Select, func, select
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.accounting_of_groups import of_batches, of_groups, of_origins
 from elspeth.core.landscape.queries.accounting_of_journeys import of_outcomes, of_readings, of_routes, of_visits
-from elspeth.evidence.laws import Law
+from elspeth.evidence.format.laws import Law
 from elspeth_schema.contracts import BatchStatus, NodeStateStatus
 from elspeth_schema.tables import batches_table, node_states_table, rows_table, token_outcomes_table, tokens_table
 

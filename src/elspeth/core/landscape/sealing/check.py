@@ -19,15 +19,15 @@ from elspeth.core.landscape.sealing.scope import Located, located, scope_from_js
 from elspeth.core.landscape.sealing.seal import SEAL_TYPE, Seal, hint, hints_of, sealed_runs
 from elspeth.core.landscape.sealing.unfinished import UnfinishedRun, unfinished_runs
 from elspeth.core.landscape.sealing.withheld import require_recorded_content
-from elspeth.evidence.errors import EvidenceError
-from elspeth.evidence.merkle import TreeHasher, leaf_hash
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import run_secrets_table, runs_table, seals_table
 
 if TYPE_CHECKING:
-    from elspeth.evidence.keys import PublicKey
+    from elspeth.evidence.format.keys import PublicKey
 
 __all__ = ["SealFault", "SealReport", "check_seal", "check_seals"]
 
@@ -231,7 +231,7 @@ def _signature(seal: Seal, key: PublicKey | None) -> tuple[str | None, str]:
     if seal.envelope_json is None:
         expected = "" if key is None else f"expected a seal signed by the key {key.fingerprint}"
         return None, expected and f"{expected}, got an unsigned one: it was made without a key, or made anew"
-    from elspeth.evidence.dsse import Envelope  # noqa: PLC0415  loads cryptography, which unsigned seals do not need
+    from elspeth.evidence.format.dsse import Envelope  # noqa: PLC0415  loads cryptography, which unsigned seals do not need
 
     try:
         envelope = Envelope.from_bytes(seal.envelope_json.encode(), "envelope")

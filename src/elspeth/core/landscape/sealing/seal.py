@@ -22,14 +22,14 @@ from elspeth.core.canonical import canonical_bytes, timestamp_text
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.sealing.scope import located, scope_of_today, scope_to_json, sealed_lines
-from elspeth.evidence.errors import KeyFileError
-from elspeth.evidence.merkle import TreeHasher, leaf_hash
+from elspeth.evidence.format.errors import KeyFileError
+from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
 from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import run_secrets_table, seal_leaves_table, seals_table
 
 if TYPE_CHECKING:
-    from elspeth.evidence.keys import Signer
+    from elspeth.evidence.format.keys import Signer
 
 __all__ = [
     "SEAL_TYPE",
@@ -214,7 +214,7 @@ def _keep_hints(connection: Connection, run_id: str, record_type: str, part: int
 
 
 def _signed(seal: Seal, signer: Signer) -> str:
-    from elspeth.evidence.dsse import Envelope  # noqa: PLC0415  loads cryptography, which few runs need
+    from elspeth.evidence.format.dsse import Envelope  # noqa: PLC0415  loads cryptography, which few runs need
 
     try:
         return Envelope.sign(seal.payload, SEAL_TYPE, signer).to_bytes().decode()

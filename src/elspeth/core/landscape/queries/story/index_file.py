@@ -26,7 +26,7 @@ from elspeth.core.landscape.exporting.source import ExportSource, find_source
 from elspeth.core.landscape.lines.run_lines import run_lines
 from elspeth.core.landscape.queries.story.index import ExportIndex, IndexedLine, is_index
 from elspeth.core.landscape.queries.story.lookups import LOOKUPS
-from elspeth.evidence import layout
+from elspeth.evidence.format import layout
 from elspeth_schema import EPOCH
 
 __all__ = ["open_index"]

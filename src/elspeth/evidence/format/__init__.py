@@ -1,0 +1,1 @@
+"""The format of evidence: what the writer and the verifier share on purpose."""

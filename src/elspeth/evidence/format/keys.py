@@ -1,0 +1,223 @@
+"""Keys that sign and check evidence: ECDSA P-256 by default, Ed25519 accepted; PEM files, or a KMS or HSM by URI.
+
+A key is known by its fingerprint: the SHA-256 of the public key's SubjectPublicKeyInfo in DER (RFC 5280, section
+4.1.2.7), 64 hex digits, which `openssl pkey -pubin -in PUBLIC.pem -outform DER | sha256sum` prints too.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+from securesystemslib.exceptions import Error as SigningError
+from securesystemslib.signer import (  # type: ignore[attr-defined]  # it names what it exports only for readers
+    SIGNER_FOR_URI_SCHEME,
+    CryptoSigner,
+    SSlibKey,
+)
+from securesystemslib.signer import Signer as LibrarySigner  # type: ignore[attr-defined]
+
+from elspeth.evidence.format.errors import KeyFileError
+from elspeth.evidence.format.key_type import KeyType
+from elspeth.outputs.directories import make_directory, sync_directory
+from elspeth.outputs.policy import Kind, OutputPolicy, problem_with
+
+__all__ = ["PRIVATE_KEY", "PUBLIC_KEY", "KeyType", "PublicKey", "Signer", "generate", "load_public_key", "load_signer"]
+
+PRIVATE_KEY = "elspeth.key.pem"
+PUBLIC_KEY = "elspeth.pub.pem"
+
+_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of the group of P-256. SEC 2, section 2.4.2."""
+
+_MAX_SIZE = 64 * 1024
+"""The largest key file read, in bytes: a key takes less than one kilobyte."""
+
+_Supported: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
+_TAKEN = "exists already, and a key is never overwritten: name another directory"
+_NEW_KEY = OutputPolicy(kind=Kind.UNIQUE, objection=lambda _: _TAKEN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKey:
+    """A key that checks signatures."""
+
+    key: _Supported
+
+    @classmethod
+    def from_pem(cls, pem: bytes, place: str) -> PublicKey:
+        """The key of a SubjectPublicKeyInfo PEM; KeyFileError if there is none, or of another algorithm."""
+        try:
+            key = load_pem_public_key(pem)
+        except _UNREADABLE as error:
+            hint = "; this is a private key, its public half is needed" if b"PRIVATE KEY" in pem else ""
+            raise KeyFileError(place, f"expected a public key in PEM{hint}") from error
+        return cls(key=_supported(key, place))
+
+    @property
+    def type(self) -> KeyType:
+        """The signature algorithm."""
+        return KeyType.ED25519 if isinstance(self.key, ed25519.Ed25519PublicKey) else KeyType.ECDSA
+
+    @property
+    def pem(self) -> bytes:
+        """SubjectPublicKeyInfo in PEM."""
+        return self.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the SubjectPublicKeyInfo in DER, 64 hex digits."""
+        return sha256(self.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+    def accepts(self, signature: bytes, data: bytes) -> bool:
+        """Whether the signature over the data was made with the private half."""
+        try:
+            if isinstance(self.key, ed25519.Ed25519PublicKey):
+                self.key.verify(signature, data)
+            else:
+                self.key.verify(signature, data, ec.ECDSA(SHA256()))
+        except InvalidSignature:
+            return False
+        return True
+
+    def low_s(self, signature: bytes) -> bytes:
+        """Return the one form of a signature that is accepted of its two forms.
+
+        Whoever sees an ECDSA signature (r, s) can also write (r, n - s). The smaller S is taken, as in BIP 146; Ed25519
+        has one form only. ValueError for what is no signature.
+        """
+        if self.type is KeyType.ED25519:
+            return signature
+        r, s = decode_dss_signature(signature)
+        return encode_dss_signature(r, min(s, _ORDER - s))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signer:
+    """Makes signatures, in this process or in a KMS or HSM."""
+
+    public_key: PublicKey
+    backend: LibrarySigner
+
+    def sign(self, data: bytes) -> bytes:
+        """Return the signature over the data: DER with a low S for ECDSA, 64 bytes for Ed25519.
+
+        Raises KeyFileError if none can be made.
+        """
+        try:
+            signature = self.public_key.low_s(bytes.fromhex(self.backend.sign(data).signature))
+        except (SigningError, ValueError, OSError) as error:
+            raise KeyFileError("signing", f"the signer failed: {error}") from error
+        if not self.public_key.accepts(signature, data):
+            # A service that signs with another key than it was asked for must not seal anything.
+            raise KeyFileError(
+                "signing", "the signature is not by the public key given: check that they belong together"
+            )
+        return signature
+
+
+def generate(directory: Path, key_type: KeyType = KeyType.ECDSA) -> PublicKey:
+    """Make a key pair: a PKCS#8 PEM that only its owner may read, and the public half as SubjectPublicKeyInfo PEM.
+
+    KeyFileError if either file exists: a key that was used is evidence itself and never overwritten.
+    """
+    key = (
+        ed25519.Ed25519PrivateKey.generate() if key_type is KeyType.ED25519 else ec.generate_private_key(ec.SECP256R1())
+    )
+    public = PublicKey(key=key.public_key())
+    for path in (directory / PRIVATE_KEY, directory / PUBLIC_KEY):
+        if problem := problem_with(path, _NEW_KEY):
+            raise KeyFileError(str(path), problem)
+    try:
+        make_directory(directory)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        _write_new(directory / PRIVATE_KEY, pem, mode=0o600)
+        # A crash here leaves a private key alone; `openssl pkey -pubout` derives the public half.
+        _write_new(directory / PUBLIC_KEY, public.pem, mode=0o644)
+        sync_directory(directory)
+    except OSError as error:
+        raise KeyFileError(str(error.filename or directory), f"cannot be written: {error.strerror}") from error
+    return public
+
+
+def load_public_key(path: Path) -> PublicKey:
+    """The key of a PEM file; KeyFileError if it cannot be read."""
+    return PublicKey.from_pem(_read(path), str(path))
+
+
+def load_signer(key: str, *, public_key: Path | None = None) -> Signer:
+    """The signer of a PKCS#8 PEM file, or of a securesystemslib URI such as `awskms:...`, with its public key's file.
+
+    KeyFileError if there is no such key, or a URI comes without its public key.
+    """
+    if urlsplit(key).scheme in SIGNER_FOR_URI_SCHEME:
+        return _remote_signer(key, public_key)
+    pem = _read(Path(key))
+    try:
+        private = load_pem_private_key(pem, password=None)
+    except _UNREADABLE as error:
+        raise KeyFileError(key, "expected an unencrypted private key in PKCS#8 PEM") from error
+    if not isinstance(private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+        raise KeyFileError(key, "expected an ECDSA P-256 or Ed25519 key, got one of another algorithm")
+    public = PublicKey(key=_supported(private.public_key(), key))
+    return Signer(public_key=public, backend=CryptoSigner(private, _library_key(public)))
+
+
+def _remote_signer(uri: str, public_key: Path | None) -> Signer:
+    if public_key is None:
+        raise KeyFileError(uri, "needs the public key that belongs to it, as a PEM file")
+    public = load_public_key(public_key)
+    try:
+        signer = LibrarySigner.from_priv_key_uri(uri, _library_key(public))
+    except (SigningError, *_UNREADABLE, OSError) as error:
+        raise KeyFileError(uri, f"cannot be used: {error}") from error
+    return Signer(public_key=public, backend=signer)
+
+
+def _library_key(public: PublicKey) -> SSlibKey:
+    return SSlibKey.from_crypto(public.key, keyid=public.fingerprint)
+
+
+def _supported(key: object, place: str) -> _Supported:
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return key
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+        return key
+    raise KeyFileError(place, "expected an ECDSA P-256 or Ed25519 key, got one of another algorithm")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_SIZE + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise KeyFileError(str(path), f"cannot be read: {reason}") from error
+    if len(data) > _MAX_SIZE:
+        raise KeyFileError(str(path), f"expected a key, got a file of more than {_MAX_SIZE:,} bytes")
+    return data
+
+
+def _write_new(path: Path, data: bytes, *, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,244 @@
+"""The Merkle tree of RFC 9162, section 2.1, over SHA-256: roots, inclusion proofs and consistency proofs.
+
+Roots and proofs are computed in one pass over the leaf hashes, in memory that grows with the logarithm of their number.
+A proof is a list of hashes, those nearest to the leaves first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
+from itertools import islice
+
+from elspeth.evidence.format.errors import EvidenceError
+
+__all__ = [
+    "HASH_SIZE",
+    "TreeHasher",
+    "consistency_proof",
+    "inclusion_proof",
+    "leaf_hash",
+    "node_hash",
+    "root_of_roots",
+    "tree_root",
+    "verify_consistency",
+    "verify_inclusion",
+]
+
+HASH_SIZE = 32
+"""Length of every hash, in bytes."""
+
+_FANOUT = 1024
+"""Nodes of a level that are collected before they are combined: a power of two, so that they make a perfect subtree."""
+
+_Range = tuple[int, int]
+"""The leaves from the first number up to, not including, the second."""
+
+
+def leaf_hash(entry: bytes) -> bytes:
+    """The hash of one entry, 32 bytes. RFC 9162, section 2.1.1."""
+    return sha256(b"\x00" + entry).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The hash of an inner node, 32 bytes. RFC 9162, section 2.1.1."""
+    return sha256(b"\x01" + left + right).digest()
+
+
+class TreeHasher:
+    """Takes leaf hashes one by one; `root` is the Merkle tree head of those taken so far."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._levels: list[list[bytes]] = [[]]
+        """Level n holds roots of perfect subtrees of 1024^n leaves, oldest first."""
+
+    def add(self, leaf: bytes) -> None:
+        """Take the next leaf hash."""
+        self.size += 1
+        self._levels[0].append(leaf)
+        if len(self._levels[0]) == _FANOUT:
+            self._carry()
+
+    def extend(self, leaves: Iterable[bytes]) -> None:
+        """Take several leaf hashes."""
+        rest = iter(leaves)
+        while some := list(islice(rest, _FANOUT - len(self._levels[0]))):
+            self.size += len(some)
+            self._levels[0] += some
+            self._carry()
+
+    def root(self) -> bytes:
+        """The root, 32 bytes; of no leaves, the hash of nothing."""
+        if not self.size:
+            return sha256().digest()
+        rest: list[bytes] = []
+        for nodes in self._levels:
+            if nodes or rest:
+                rest = [_combined([*nodes, *rest])]
+        return rest[0]
+
+    def _carry(self) -> None:
+        for number, nodes in enumerate(self._levels):
+            if len(nodes) < _FANOUT:
+                return
+            if number + 1 == len(self._levels):
+                self._levels.append([])
+            self._levels[number + 1].append(_combined(nodes))
+            nodes.clear()
+
+
+def tree_root(leaves: Iterable[bytes]) -> bytes:
+    """The root over leaf hashes, 32 bytes. RFC 9162, section 2.1.1."""
+    hasher = TreeHasher()
+    hasher.extend(leaves)
+    return hasher.root()
+
+
+def root_of_roots(roots: Sequence[bytes]) -> bytes:
+    """The root over all leaves, 32 bytes, from the roots of subtrees in order. RFC 9162, section 2.1.1.
+
+    Each is of the same power of two of leaves, but for the last, which may be of fewer.
+    """
+    return _combined(list(roots)) if roots else sha256().digest()
+
+
+def inclusion_proof(leaves: Iterable[bytes], index: int, size: int) -> list[bytes]:
+    """The proof that leaf `index` is in the tree of the first `size` leaf hashes. RFC 9162, section 2.1.3.1.
+
+    ValueError if there is no such leaf.
+    """
+    if not 0 <= index < size:
+        message = f"leaf {index} is not in a tree of {size} leaves"
+        raise ValueError(message)
+    low, high = 0, size
+    siblings: list[_Range] = []
+    while high - low > 1:
+        middle = low + _split(high - low)
+        if index < middle:
+            siblings.append((middle, high))
+            high = middle
+        else:
+            siblings.append((low, middle))
+            low = middle
+    return _roots(leaves, siblings[::-1])
+
+
+def consistency_proof(leaves: Iterable[bytes], first: int, second: int) -> list[bytes]:
+    """The proof that the tree of `first` leaves is a beginning of that of `second`. RFC 9162, section 2.1.4.1.
+
+    ValueError unless 0 < first <= second.
+    """
+    if not 0 < first <= second:
+        message = f"a tree of {second} leaves does not grow from one of {first}"
+        raise ValueError(message)
+    low, high = 0, second
+    siblings: list[_Range] = []
+    while first < high:
+        middle = low + _split(high - low)
+        if first <= middle:
+            siblings.append((middle, high))
+            high = middle
+        else:
+            siblings.append((low, middle))
+            low = middle
+    # The verifier knows the subtree that ends the older tree only if that is the whole of it.
+    own: list[_Range] = [(low, high)] if low else []
+    return _roots(leaves, own + siblings[::-1])
+
+
+def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
+    """Check an inclusion proof by the algorithm of RFC 9162, section 2.1.3.2. EvidenceError if it does not hold."""
+    place = "inclusion proof"
+    if not 0 <= index < size:
+        raise EvidenceError(place, f"expected a leaf below {size}, got leaf {index}")
+    fn, sn, result = index, size - 1, leaf
+    for node in proof:
+        _check_depth(sn, place)
+        if fn & 1 or fn == sn:
+            result = node_hash(node, result)
+            while fn and not fn & 1:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            result = node_hash(result, node)
+        fn, sn = fn >> 1, sn >> 1
+    _check_end(sn, place)
+    _check_root(root, result, place)
+
+
+def verify_consistency(first: int, second: int, old: bytes, new: bytes, proof: Sequence[bytes]) -> None:
+    """Check a consistency proof by the algorithm of RFC 9162, section 2.1.4.2. EvidenceError if it does not hold."""
+    place = "consistency proof"
+    if not 0 < first <= second:
+        raise EvidenceError(place, f"expected trees of 0 < first <= second leaves, got {first} and {second}")
+    if first == second:
+        # The RFC has no proof for this: two trees of one size are the same tree or none.
+        _check_depth(int(not proof), place)
+        _check_root(new, old, place)
+        return
+    nodes = [old, *proof] if first & (first - 1) == 0 else list(proof)
+    if not nodes:
+        raise EvidenceError(place, "expected hashes, got none")
+    fn, sn = first - 1, second - 1
+    while fn & 1:
+        fn, sn = fn >> 1, sn >> 1
+    older = newer = nodes[0]
+    for node in nodes[1:]:
+        _check_depth(sn, place)
+        if fn & 1 or fn == sn:
+            older, newer = node_hash(node, older), node_hash(node, newer)
+            while fn and not fn & 1:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            newer = node_hash(newer, node)
+        fn, sn = fn >> 1, sn >> 1
+    _check_end(sn, place)
+    _check_root(old, older, place)
+    _check_root(new, newer, place)
+
+
+def _combined(nodes: list[bytes]) -> bytes:
+    """The root over the roots of equally large subtrees, the last of which may be smaller."""
+    while len(nodes) > 1:
+        odd = [nodes[-1]] if len(nodes) % 2 else []
+        nodes = [sha256(b"\x01" + left + right).digest() for left, right in zip(nodes[::2], nodes[1::2], strict=False)]
+        nodes += odd
+    return nodes[0]
+
+
+def _split(size: int) -> int:
+    """The largest power of two below the size."""
+    return 1 << (size - 1).bit_length() - 1
+
+
+def _roots(leaves: Iterable[bytes], ranges: list[_Range]) -> list[bytes]:
+    """The roots over ranges of leaves that do not overlap, in the order of the ranges; one pass over the leaves."""
+    found: dict[_Range, bytes] = {}
+    rest: Iterator[bytes] = iter(leaves)
+    position = 0
+    for low, high in sorted(ranges):
+        for _ in islice(rest, low - position):
+            pass
+        hasher = TreeHasher()
+        hasher.extend(islice(rest, high - low))
+        if hasher.size != high - low:
+            message = f"expected {high} leaves, got {low + hasher.size}"
+            raise ValueError(message)
+        found[low, high] = hasher.root()
+        position = high
+    return [found[each] for each in ranges]
+
+
+def _check_depth(remaining: int, place: str) -> None:
+    if not remaining:
+        raise EvidenceError(place, "expected fewer hashes: it is longer than the tree is deep")
+
+
+def _check_end(remaining: int, place: str) -> None:
+    if remaining:
+        raise EvidenceError(place, "expected more hashes: it ends before the root")
+
+
+def _check_root(expected: bytes, derived: bytes, place: str) -> None:
+    if derived != expected:
+        raise EvidenceError(place, f"expected the root {expected.hex()}, got {derived.hex()}")

@@ -1,0 +1,192 @@
+"""The numbered procedure by which evidence is verified, and its result.
+
+The same numbers stand in the code, in docs/evidence.md, in what `elspeth verify` prints and in the names of tests.
+Nothing that the bag says is used before steps 1 to 3 have passed; if one of them fails, no other is taken.
+
+1. Structure and manifests: the bag holds the files that its manifests list, with the SHA-256 listed, and no others.
+2. Envelope and signature: the statement is signed by the key given.
+3. Statement against files: the statement names exactly the payload files, with their SHA-256, and a complete export.
+   Of the records the SHA-256 is derived while they are read for the steps that follow.
+4. Lines: each is canonical JSON, valid for its epoch, of the same run, in order, with the salt that its key derives.
+5. Counts: as many records, in all and of each type, as the statement says, about the run and status that it names.
+6. Merkle root: the lines are, one by one, the leaves of the tree whose root the statement gives.
+7. References: what a record refers to is in the bag, before it.
+8. Lifecycles: every record of a completed run is finished. What a failed run left open is counted. A run that has not
+   ended is incomplete.
+9. Accounting: the laws of `elspeth.evidence.format.laws` hold, so that no row, token, visit or outcome is missing.
+10. Verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
+
+from elspeth.evidence.format.errors import EvidenceError
+
+__all__ = ["Status", "Step", "StepError", "StepResult", "Steps", "Verdict", "Verification"]
+
+
+class Step(IntEnum):
+    """The steps of the procedure."""
+
+    STRUCTURE = 1
+    SIGNATURE = 2
+    STATEMENT = 3
+    LINES = 4
+    COUNTS = 5
+    ROOT = 6
+    REFERENCES = 7
+    LIFECYCLES = 8
+    ACCOUNTING = 9
+    VERDICT = 10
+
+    @property
+    def title(self) -> str:
+        """What the step is called."""
+        return _TITLES[self]
+
+
+_TITLES: Mapping[Step, str] = {
+    Step.STRUCTURE: "structure and manifests",
+    Step.SIGNATURE: "envelope and signature",
+    Step.STATEMENT: "statement against files",
+    Step.LINES: "lines",
+    Step.COUNTS: "counts",
+    Step.ROOT: "Merkle root",
+    Step.REFERENCES: "references",
+    Step.LIFECYCLES: "lifecycles",
+    Step.ACCOUNTING: "accounting",
+    Step.VERDICT: "verdict",
+}
+
+
+class Status(StrEnum):
+    """How a step ended."""
+
+    PASSED = "ok"
+    FAILED = "FAILED"
+    OPEN = "OPEN"
+    """It could not be decided, because the bag is unsigned or no key was given."""
+    NOT_REACHED = "not reached"
+    NOT_PART = "-"
+    """This form of evidence has nothing that the step could check."""
+
+
+class Verdict(StrEnum):
+    """What the whole procedure found."""
+
+    VERIFIED = "VERIFIED"
+    UNSIGNED = "CONSISTENT BUT UNSIGNED"
+    """Everything fits together, and anybody could have made it so."""
+    SIGNATURE_UNCHECKED = "CONSISTENT BUT SIGNATURE NOT CHECKED"
+    """Everything fits together; without a key nobody knows who says so."""
+    NOT_VERIFIED = "NOT VERIFIED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """How a step ended; `detail` is what was checked, or the place and the problem."""
+
+    step: Step
+    status: Status
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """The result of the procedure: steps 1 to 9 in order, and the verdict.
+
+    `statement` is the SHA-256 of the statement, which identifies a bag; None, as `run_id`, where none was read.
+    """
+
+    steps: tuple[StepResult, ...]
+    verdict: Verdict
+    run_id: str | None
+    record_count: int
+    statement: str | None = None
+
+    @property
+    def faults(self) -> tuple[StepResult, ...]:
+        """The steps that failed; the first has the first fault."""
+        return tuple(result for result in self.steps if result.status is Status.FAILED)
+
+
+class StepError(EvidenceError):
+    """A fault, and the step that found it."""
+
+    def __init__(self, step: Step, place: str, problem: str) -> None:
+        super().__init__(place, problem)
+        self.step = step
+
+
+class Steps:
+    """Collects how the steps end. The first fault of a step stands, whatever follows."""
+
+    def __init__(self) -> None:
+        self._results: dict[Step, StepResult] = {}
+
+    def of(self, step: Step) -> AbstractContextManager[None, bool]:
+        """Turn evidence that does not hold, met in the block, into the failure of the step that found it."""
+        return _Block(self, step)
+
+    def fail(self, step: Step, error: EvidenceError) -> None:
+        """The step found a fault, unless the error names another."""
+        self._end(error.step if isinstance(error, StepError) else step, Status.FAILED, str(error))
+
+    def passed(self, step: Step, detail: str) -> None:
+        """The step found what it expects."""
+        self._end(step, Status.PASSED, detail)
+
+    def remark(self, step: Step, detail: str) -> None:
+        """Say more about a step that passed or is open."""
+        if step in self._results and not self.failed(step):
+            found = self._results[step]
+            self._results[step] = replace(found, detail=f"{found.detail}; {detail}")
+
+    def open(self, step: Step, detail: str) -> None:
+        """The step could not be decided."""
+        self._end(step, Status.OPEN, detail)
+
+    def not_part(self, *steps: Step, detail: str) -> None:
+        """There is nothing for these steps to check."""
+        for step in steps:
+            self._end(step, Status.NOT_PART, detail)
+
+    def failed(self, *steps: Step) -> bool:
+        """Return whether a fault was found in one of the steps."""
+        return any(step in self._results and self._results[step].status is Status.FAILED for step in steps)
+
+    def result(
+        self, sound: Verdict, *, run_id: str | None, record_count: int, statement: str | None = None
+    ) -> Verification:
+        """Return the result; the verdict is `sound` if no step failed and each was reached."""
+        missing = "an earlier fault made it impossible"
+        results = tuple(
+            self._results.get(step, StepResult(step=step, status=Status.NOT_REACHED, detail=missing))
+            for step in Step
+            if step is not Step.VERDICT
+        )
+        broken = any(result.status in {Status.FAILED, Status.NOT_REACHED} for result in results)
+        verdict = Verdict.NOT_VERIFIED if broken else sound
+        return Verification(
+            steps=results, verdict=verdict, run_id=run_id, record_count=record_count, statement=statement
+        )
+
+    def _end(self, step: Step, status: Status, detail: str) -> None:
+        if not self.failed(step):
+            self._results[step] = StepResult(step=step, status=status, detail=detail)
+
+
+class _Block(AbstractContextManager[None, bool]):
+    def __init__(self, steps: Steps, step: Step) -> None:
+        self._steps = steps
+        self._step = step
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
+        if isinstance(error, EvidenceError):
+            self._steps.fail(self._step, error)
+            return True
+        return False

@@ -1,0 +1,219 @@
+"""Proofs: one record of a bag, disclosed with what shows that it belongs there, and nothing of any other record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from elspeth.evidence.format import layout
+from elspeth.evidence.format.canonical import Json, canonical, parse_canonical
+from elspeth.evidence.format.dsse import Envelope
+from elspeth.evidence.format.errors import EvidenceError, shown
+from elspeth.evidence.format.keys import PublicKey
+from elspeth.evidence.format.limits import MAX_PROOF
+from elspeth.evidence.format.members import Members
+from elspeth.evidence.format.merkle import inclusion_proof, leaf_hash, verify_inclusion
+from elspeth.evidence.format.statement import PAYLOAD_TYPE, Statement
+from elspeth.evidence.verifier.examination import document_parser
+from elspeth.evidence.verifier.lines import batches_of_lines
+from elspeth.evidence.verifier.procedure import Step, Steps, Verification
+from elspeth.evidence.verifier.reader import BagFiles, open_bag
+from elspeth.evidence.verifier.rules import TypeRules, read_rules
+from elspeth.evidence.verifier.verify import check_signature, leaf_hashes, read_statement
+from elspeth.outputs.places import Protected
+from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError
+from elspeth.outputs.writing import hold
+
+__all__ = ["FORMAT", "Proof", "proof_policy", "prove", "verify_proof", "write_proof"]
+
+FORMAT = "urn:elspeth:record-proof:v1"
+"""Names the form of a proof."""
+
+KEY_SEPARATOR = "/"
+"""Between the parts of a key that has several."""
+
+_MAX_HASHES = 64
+"""Deeper than any tree that could be written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """The line of a record, where it stands among all lines (from 0), the hashes up to the root, and the statement.
+
+    The statement is in its envelope, or the bare one of an unsigned bag.
+    """
+
+    line: bytes
+    index: int
+    hashes: tuple[bytes, ...]
+    statement: Statement
+    envelope: Envelope | None
+
+    @classmethod
+    def from_bytes(cls, data: bytes, place: str) -> Proof:
+        """The proof of a JSON text; EvidenceError if it is not one as `to_bytes` writes it."""
+        members = Members(parse_canonical(data.removesuffix(b"\n"), place), place)
+        members.expect("format", FORMAT)
+        line, index, hashes = members.text("record"), members.number("index"), members.sha256s("hashes")
+        signed = members.optional_object("envelope")
+        bare = members.optional_object("statement")
+        members.close()
+        if len(hashes) > _MAX_HASHES or not data.endswith(b"\n") or (signed is None) == (bare is None):
+            raise EvidenceError(place, "expected one proof on one line, with an envelope or a statement")
+        envelope = None if signed is None else Envelope.from_bytes(canonical(signed), f"{place}: envelope")
+        if envelope is not None and envelope.payload_type != PAYLOAD_TYPE:
+            problem = f"expected a payload of type {PAYLOAD_TYPE}, got {shown(envelope.payload_type)}"
+            raise EvidenceError(f"{place}: envelope", problem)
+        stated = canonical(bare) if envelope is None else envelope.payload
+        statement = Statement.from_bytes(stated, f"{place}: statement")
+        return cls(
+            line=line.encode(),
+            index=index,
+            hashes=tuple(map(bytes.fromhex, hashes)),
+            statement=statement,
+            envelope=envelope,
+        )
+
+    def to_bytes(self) -> bytes:
+        """The proof in canonical JSON, on one line."""
+        bare = None if self.envelope is not None else parse_canonical(self.statement.to_bytes(), "statement")
+        members: dict[str, Json] = {
+            "format": FORMAT,
+            "record": self.line.decode(),
+            "index": self.index,
+            "hashes": [each.hex() for each in self.hashes],
+            "envelope": None if self.envelope is None else self.envelope.to_json(),
+            "statement": bare,
+        }
+        return canonical(members) + b"\n"
+
+
+def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[int], None] | None = None) -> Proof:
+    """The proof of the record whose key, without the run, is `identity`: its parts joined by `/`.
+
+    EvidenceError if the bag holds no such record, or cannot prove it: a proof is made only if it holds.
+    """
+    with open_bag(path) as files:
+        statement, envelope = read_statement(files)
+        parse = document_parser(statement.version)
+        rules = read_rules(files.read(layout.REFERENCES), layout.REFERENCES, parse).types.get(record_type)
+        if rules is None:
+            counted = ", ".join(sorted(statement.counts))
+            raise EvidenceError(str(path), f"expected a record type of the bag ({counted}), got {shown(record_type)}")
+        index, line = _find(files, rules, identity, progress or (lambda _: None))
+        hashes = tuple(inclusion_proof(leaf_hashes(files), index, statement.record_count))
+    proof = Proof(line=line, index=index, hashes=hashes, statement=statement, envelope=envelope)
+    try:
+        _check_inclusion(proof, str(path))
+    except EvidenceError as error:
+        raise EvidenceError(str(path), f"the bag is not sound, verify it: {error}") from error
+    return proof
+
+
+def proof_policy(protected: Sequence[Protected] = (), *, force: bool = False) -> OutputPolicy:
+    """Return what a proof may replace: a proof, or with `force` any file that is not protected."""
+    return OutputPolicy(kind=Kind.FILE, objection=_objection, protected=protected, force=force)
+
+
+def write_proof(proof: Proof, path: Path, policy: OutputPolicy | None = None) -> int:
+    """Write the proof to a file and return its size in bytes.
+
+    Raises OutputRefusedError for a path that the policy is against, `proof_policy` if none is given, and EvidenceError
+    if the file cannot be written. What was there stays then.
+    """
+    data = proof.to_bytes()
+    if len(data) > MAX_PROOF:
+        raise EvidenceError(str(path), f"expected a proof of at most {MAX_PROOF:,} bytes, got {len(data):,}")
+    try:
+        with hold(path, policy or proof_policy()) as output, output.file() as file:
+            file.write(data)
+    except OutputRefusedError:
+        raise
+    except OSError as error:
+        raise EvidenceError(str(path), f"cannot be written: {error.strerror}") from error
+    return len(data)
+
+
+def _objection(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            found = parse_canonical(file.read(MAX_PROOF).removesuffix(b"\n"), str(path))
+    except (OSError, EvidenceError):
+        found = {}
+    if found.get("format") == FORMAT:
+        return None
+    return "is not a proof, which a new one may replace: name another file, or use --force"
+
+
+def verify_proof(path: Path, *, key: PublicKey | None = None) -> Verification:
+    """Verify a proof by the steps of the procedure that it allows. EvidenceError if the file is no proof at all."""
+    data = _read(path)
+    proof = Proof.from_bytes(data, str(path))
+    steps = Steps()
+    steps.passed(Step.STRUCTURE, f"a proof, {len(data):,} bytes")
+    # 2. Envelope and signature.
+    sound = check_signature(proof.envelope, proof.statement, key, steps, "envelope")
+    # 4. The line.
+    with steps.of(Step.LINES):
+        record = parse_canonical(proof.line, "record")
+        kind = _check_record(record, proof.statement)
+        steps.passed(Step.LINES, f"a {kind} record of run {shown(proof.statement.run.run_id)}")
+    # 6. Merkle root.
+    with steps.of(Step.ROOT):
+        _check_inclusion(proof, "hashes")
+        steps.passed(Step.ROOT, f"line {proof.index + 1:,} of {proof.statement.record_count:,}")
+    rest = (Step.STATEMENT, Step.COUNTS, Step.REFERENCES, Step.LIFECYCLES, Step.ACCOUNTING)
+    steps.not_part(*rest, detail="needs the whole bag")
+    return steps.result(sound, run_id=proof.statement.run.run_id, record_count=1, statement=proof.statement.sha256)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_PROOF + 1)
+    except OSError as error:
+        raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
+    if len(data) > MAX_PROOF:
+        problem = f"expected a bag, or a proof of at most {MAX_PROOF:,} bytes, got a larger file"
+        raise EvidenceError(str(path), problem)
+    return data
+
+
+def _check_inclusion(proof: Proof, place: str) -> None:
+    size, root = proof.statement.record_count, bytes.fromhex(proof.statement.root)
+    try:
+        verify_inclusion(leaf_hash(proof.line), proof.index, size, proof.hashes, root)
+    except EvidenceError as error:
+        raise EvidenceError(place, f"the record is not in the tree of the statement: {error.problem}") from error
+
+
+def _check_record(record: Mapping[str, Json], statement: Statement) -> str:
+    kind = record.get("record_type")
+    if not isinstance(kind, str) or kind not in statement.counts:
+        raise EvidenceError("record: record_type", f"expected a type that the statement counts, got {shown(kind)}")
+    if record.get("run_id") != statement.run.run_id:
+        expected = f"expected {shown(statement.run.run_id)} as in the statement"
+        raise EvidenceError("record: run_id", f"{expected}, got {shown(record.get('run_id'))}")
+    return kind
+
+
+def _find(files: BagFiles, rules: TypeRules, identity: str, progress: Callable[[int], None]) -> tuple[int, bytes]:
+    """The position and line of a record. Lines are looked at closely only if they name the type and hold the key."""
+    columns = rules.key[1:] or rules.key
+    mark = b'"record_type":' + canonical(rules.name)
+    first = canonical(identity.split(KEY_SEPARATOR, maxsplit=1)[0])[
+        1:-1
+    ]  # as it stands in the line, with what is escaped there
+    done = 0
+    for lines in batches_of_lines(files.blocks(layout.RECORDS), layout.RECORDS):
+        for number, line in enumerate(lines, start=done + 1):
+            if mark not in line or first not in line:
+                continue
+            record = parse_canonical(line, f"{layout.RECORDS}, line {number}")
+            if KEY_SEPARATOR.join(str(record.get(column)) for column in columns) == identity:
+                return number - 1, line
+        done += len(lines)
+        progress(done)
+    shape = KEY_SEPARATOR.join(columns)
+    raise EvidenceError(str(files.path), f"expected a {rules.name} record with {shape} {shown(identity)}, got none")

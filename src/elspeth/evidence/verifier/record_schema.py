@@ -1,0 +1,366 @@
+"""The shapes of records, read from the JSON Schema (draft 2020-12) that a bag carries.
+
+Only what that schema needs of the language is understood; anything else is refused, because a keyword that is passed
+over is a rule that is not checked. An enemy may have written it: what it can make this verifier do is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from elspeth.evidence.format.canonical import Json, parse_unambiguous
+from elspeth.evidence.format.errors import EvidenceError, shown
+from elspeth.evidence.format.limits import (
+    MAX_CHOICES,
+    MAX_DEFINITIONS,
+    MAX_FIELDS,
+    MAX_PATTERN,
+    MAX_SHAPES,
+    MAX_TYPES,
+    MAX_VARIANTS,
+)
+
+__all__ = ["Shape", "ValueRule", "read_shapes"]
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_ANNOTATIONS = {"title", "description", "$comment", "contentMediaType"}
+_TOP_KEYWORDS = {"$schema", "oneOf", "$defs"}
+_VALUE_KEYWORDS = {"type", "const", "enum", "pattern", "maxLength", "minimum", "maximum"}
+_SHAPE_KEYWORDS = {"type", "properties", "required", "additionalProperties", "allOf"}
+_MANIFEST = "manifest"
+"""Closes exports of other forms. In a bag the statement stands for it."""
+
+_TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "null": type(None),
+}
+
+_ATOM = re.compile(r"(\[[0-9A-Za-z-]+\]|\\\.|[0-9A-Za-z_: -])(?:\{([0-9]{1,3})\})?")
+"""A character or a class of them, so many times: patterns of these match in one way only, and in linear time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueRule:
+    """What a field may hold. `type` is None where only `choices` matter.
+
+    `pattern` matches the whole text, which has `pattern_length` characters then.
+    """
+
+    type: str | None = None
+    choices: tuple[Json, ...] | None = None
+    pattern: re.Pattern[str] | None = None
+    pattern_length: int = 0
+    max_length: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    nullable: bool = False
+
+    def problem(self, value: Json) -> str | None:
+        """What is wrong with the value, None if nothing is."""
+        if value is None and self.nullable:
+            return None
+        if self.choices is not None and not any(value is each or _same(value, each) for each in self.choices):
+            return f"expected {' or '.join(map(shown, self.choices))}, got {shown(value)}"
+        if self.type is not None and not _is_of_type(value, self.type):
+            expected = f"{self.type} or null" if self.nullable else self.type
+            return f"expected {expected}, got {shown(value)}"
+        if isinstance(value, str):
+            return self._text_problem(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return self._number_problem(value)
+        return None
+
+    def _text_problem(self, value: str) -> str | None:
+        if self.max_length is not None and len(value) > self.max_length:
+            return f"expected at most {self.max_length} characters, got {len(value)}"
+        if self.pattern is not None and not self.pattern.fullmatch(value):
+            return f"expected text that matches {self.pattern.pattern!r}, got {shown(value)}"
+        return None
+
+    def _number_problem(self, value: float) -> str | None:
+        if self.minimum is not None and value < self.minimum:
+            return f"expected at least {self.minimum}, got {value}"
+        if self.maximum is not None and value > self.maximum:
+            return f"expected at most {self.maximum}, got {value}"
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """One form of the records of a type: its fields, those that must be there, and groups of which one is not null."""
+
+    rules: Mapping[str, ValueRule]
+    required: frozenset[str]
+    exactly_one: tuple[tuple[str, ...], ...]
+
+    def problem(self, record: Mapping[str, Json]) -> tuple[str, str] | None:
+        """The first field that is wrong, and what is wrong with it; None if the record has this shape."""
+        for name in sorted(self.required - record.keys()):
+            return name, "expected this field, got none"
+        for name, value in record.items():
+            rule = self.rules.get(name)
+            found = "expected no field of this name, got one" if rule is None else rule.problem(value)
+            if found:
+                return name, found
+        for names in self.exactly_one:
+            present = [name for name in names if record[name] is not None]
+            if len(present) != 1:
+                return ", ".join(names), f"expected exactly one that is not null, got {len(present)}"
+        return None
+
+    @property
+    def constants(self) -> Mapping[str, Json]:
+        """The fields that have one value only: they tell shapes apart."""
+        rules = self.rules.items()
+        return {name: rule.choices[0] for name, rule in rules if rule.choices is not None and len(rule.choices) == 1}
+
+    def fits_constants(self, record: Mapping[str, Json]) -> bool:
+        """Whether the fields that tell shapes apart say that the record is of this one."""
+        return all(name in record and _same(record[name], value) for name, value in self.constants.items())
+
+
+def read_shapes(
+    data: bytes, place: str, parse: Callable[[bytes, str], Mapping[str, Json]] = parse_unambiguous
+) -> dict[str, list[Shape]]:
+    """Return the shapes of every record type.
+
+    Raises EvidenceError if the schema uses what this verifier does not know, or asks too much of it.
+    """
+    return _SchemaReader(parse(data, place), place).shapes()
+
+
+class _SchemaReader:
+    def __init__(self, document: Mapping[str, Json], place: str) -> None:
+        self._place = place
+        self._expect_keywords(document, _TOP_KEYWORDS, "")
+        if document.get("$schema", _DIALECT) != _DIALECT:
+            raise self._error("$schema", f"expected {_DIALECT}, got {shown(document['$schema'])}")
+        alternatives, definitions = document.get("oneOf"), document.get("$defs", {})
+        if not isinstance(alternatives, list):
+            raise self._error("", f"expected oneOf with the shapes of records, got {shown(alternatives)}")
+        if not isinstance(definitions, dict):
+            raise self._error("$defs", f"expected an object of definitions, got {shown(definitions)}")
+        self._expect_few("alternatives in oneOf", alternatives, MAX_DEFINITIONS, "")
+        self._expect_few("definitions", definitions, MAX_DEFINITIONS, "$defs")
+        self._alternatives: Sequence[Json] = alternatives
+        self._definitions: Mapping[str, Json] = definitions
+        self._rules: dict[str, ValueRule] = {}
+        """The definitions of values that were read."""
+
+    def shapes(self) -> dict[str, list[Shape]]:
+        found: dict[str, list[Shape]] = {}
+        for alternative in self._alternatives:
+            where, schema = self._resolved(alternative, "oneOf")
+            record_type = self._record_type(schema, where)
+            if record_type != _MANIFEST:
+                found.setdefault(record_type, []).append(self._shape(schema, where))
+        self._expect_few("record types", found, MAX_TYPES, "oneOf")
+        for record_type, shapes in found.items():
+            self._expect_few(f"shapes of {record_type} records", shapes, MAX_SHAPES, "oneOf")
+        # What nothing refers to must be understood, too.
+        for name, definition in self._definitions.items():
+            if not isinstance(definition, dict) or "properties" not in definition:
+                self._definition(name, f"$defs/{name}")
+            elif self._record_type(definition, f"$defs/{name}") == _MANIFEST:
+                self._check_manifest(definition, f"$defs/{name}")
+            else:
+                self._shape(definition, f"$defs/{name}")
+        return found
+
+    def _record_type(self, schema: Mapping[str, Json], where: str) -> str:
+        properties = schema.get("properties")
+        rule = properties.get("record_type") if isinstance(properties, dict) else None
+        name = rule.get("const") if isinstance(rule, dict) else None
+        if not isinstance(name, str):
+            raise self._error(where, "expected a shape whose record_type is a constant")
+        return name
+
+    def _shape(self, schema: Mapping[str, Json], where: str) -> Shape:
+        self._expect_keywords(schema, _SHAPE_KEYWORDS, where)
+        properties, required = schema.get("properties"), schema.get("required")
+        self._expect_few("properties", properties, MAX_FIELDS, where)
+        if schema.get("type") != "object" or schema.get("additionalProperties") is not False:
+            raise self._error(where, "expected an object without additional properties")
+        if not isinstance(properties, dict) or not isinstance(required, list) or not set(required) <= properties.keys():
+            raise self._error(where, "expected properties, and which of them are required")
+        rules = {name: self._value(rule, f"{where}/properties/{name}") for name, rule in properties.items()}
+        return Shape(
+            rules=rules, required=frozenset(map(str, required)), exactly_one=self._groups(schema, set(required), where)
+        )
+
+    def _groups(self, schema: Mapping[str, Json], required: set[Json], where: str) -> tuple[tuple[str, ...], ...]:
+        groups = schema.get("allOf", [])
+        if not isinstance(groups, list):
+            raise self._error(where, f"expected an array in allOf, got {shown(groups)}")
+        self._expect_few("groups in allOf", groups, MAX_VARIANTS, where)
+        exactly_one = tuple(self._exactly_one(group, f"{where}/allOf") for group in groups)
+        names = [name for group in exactly_one for name in group]
+        if not set(names) <= required or len(set(names)) != len(names):
+            raise self._error(where, "expected allOf to be about required properties, each in one group")
+        if prod(map(len, exactly_one)) > MAX_VARIANTS:
+            problem = f"expected groups in allOf that leave at most {MAX_VARIANTS} choices, got more"
+            raise self._error(where, problem)
+        return exactly_one
+
+    def _value(self, schema: Json, where: str) -> ValueRule:
+        if isinstance(schema, dict) and "$ref" in schema:
+            self._expect_keywords(schema, {"$ref"}, where)
+            reference = schema["$ref"]
+            name = reference.removeprefix("#/$defs/") if isinstance(reference, str) else ""
+            if name in self._definitions:
+                return self._definition(name, where)
+        where, members = self._resolved(schema, where)
+        return self._rule(members, where)
+
+    def _definition(self, name: str, where: str) -> ValueRule:
+        """Read the definition of a value, once. One that refers to another is refused: none can go round in circles."""
+        if name not in self._rules:
+            definition = self._definitions[name]
+            if not isinstance(definition, dict):
+                raise self._error(where, f"expected an object, got {shown(definition)}")
+            self._rules[name] = self._rule(definition, f"$defs/{name}")
+        return self._rules[name]
+
+    def _rule(self, members: Mapping[str, Json], where: str) -> ValueRule:
+        alternatives = members.get("anyOf")
+        if alternatives is None:
+            return self._plain_value(members, where, nullable=False)
+        self._expect_keywords(members, {"anyOf"}, where)
+        if not isinstance(alternatives, list) or len(alternatives) != 2 or alternatives[1] != {"type": "null"}:  # noqa: PLR2004
+            raise self._error(where, "expected anyOf to be of a value and null")
+        first = alternatives[0]
+        if isinstance(first, dict) and "anyOf" in first:
+            raise self._error(where, "expected anyOf to be of a value and null")
+        rule = self._value(first, where)
+        return replace(rule, nullable=True)
+
+    def _plain_value(self, members: Mapping[str, Json], where: str, *, nullable: bool) -> ValueRule:
+        self._expect_keywords(members, _VALUE_KEYWORDS, where)
+        kind = members.get("type")
+        choices = (members["const"],) if "const" in members else members.get("enum")
+        if choices is not None and not (isinstance(choices, list | tuple) and all(map(_is_plain, choices))):
+            raise self._error(where, f"expected plain values to choose from, got {shown(choices)}")
+        self._expect_few("values to choose from", choices, MAX_CHOICES, where)
+        if choices is not None and len({(type(each), each) for each in choices}) != len(choices):
+            raise self._error(where, f"expected different values to choose from, got {shown(choices)}")
+        if (kind is None and not choices) or (kind is not None and kind not in _TYPES):
+            raise self._error(where, f"expected a type of {', '.join(_TYPES)}, got {shown(kind)}")
+        max_length = self._bound(members, "maxLength", where)
+        pattern, length = self._pattern(members, where)
+        return ValueRule(
+            type=str(kind) if kind is not None else None,
+            choices=None if choices is None else tuple(choices),
+            pattern=pattern,
+            pattern_length=length,
+            max_length=None if max_length is None else int(max_length),
+            minimum=self._bound(members, "minimum", where),
+            maximum=self._bound(members, "maximum", where),
+            nullable=nullable,
+        )
+
+    def _pattern(self, members: Mapping[str, Json], where: str) -> tuple[re.Pattern[str] | None, int]:
+        """Return the pattern and how many characters it matches, which no pattern leaves open."""
+        text = members.get("pattern")
+        if text is None:
+            return None, 0
+        problem = f"expected a pattern of characters and classes, each so many times, from ^ to $, got {shown(text)}"
+        if not isinstance(text, str) or len(text) > MAX_PATTERN or text[:1] + text[-1:] != "^$":
+            raise self._error(where, problem)
+        length, position = 0, 1
+        while position < len(text) - 1:
+            atom = _ATOM.match(text, position)
+            if atom is None:
+                raise self._error(where, problem)
+            length += int(atom[2] or 1)
+            position = atom.end()
+        if length > MAX_PATTERN:
+            raise self._error(where, f"expected a pattern of at most {MAX_PATTERN:,} characters, got one of {length:,}")
+        try:
+            return re.compile(text[1:-1]), length
+        except re.error as error:
+            raise self._error(where, f"{problem}: {error}") from error
+
+    def _bound(self, members: Mapping[str, Json], name: str, where: str) -> float | None:
+        value = members.get(name)
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+            return value
+        raise self._error(where, f"expected a number in {name}, got {shown(value)}")
+
+    def _exactly_one(self, group: Json, where: str) -> tuple[str, ...]:
+        """Return the columns of `oneOf: [this one is not null and the others are, ...]`."""
+        options = group.get("oneOf") if isinstance(group, dict) and len(group) == 1 else None
+        self._expect_few("choices in oneOf", options, MAX_VARIANTS, where)
+        first = options[0] if isinstance(options, list) and options else None
+        properties = first.get("properties") if isinstance(first, dict) else None
+        names = tuple(properties) if isinstance(properties, dict) else ()
+        if (
+            not isinstance(options, list)
+            or not names
+            or not _same_members(options, [_only(each, names) for each in names])
+        ):
+            raise self._error(where, "expected oneOf with each of several properties as the one that is not null")
+        return names
+
+    def _resolved(self, schema: Json, where: str) -> tuple[str, Mapping[str, Json]]:
+        if not isinstance(schema, dict):
+            raise self._error(where, f"expected an object, got {shown(schema)}")
+        reference = schema.get("$ref")
+        if reference is None:
+            return where, schema
+        self._expect_keywords(schema, {"$ref"}, where)
+        name = reference.removeprefix("#/$defs/") if isinstance(reference, str) else ""
+        target = self._definitions.get(name)
+        if not isinstance(target, dict):
+            raise self._error(where, f"expected a reference to one of $defs, got {shown(reference)}")
+        return f"$defs/{name}", target
+
+    def _expect_keywords(self, members: Mapping[str, Json], known: set[str], where: str) -> None:
+        for name in members:
+            if name not in known and name not in _ANNOTATIONS:
+                raise self._error(where, f"the keyword {shown(name)} is not known to this verifier: use a newer one")
+
+    def _expect_few(self, what: str, found: object, most: int, where: str) -> None:
+        if isinstance(found, list | dict | tuple) and len(found) > most:
+            raise self._error(where, f"expected at most {most} {what}, got {len(found):,}")
+
+    def _check_manifest(self, schema: Mapping[str, Json], where: str) -> None:
+        """Look for keywords that are not known where no record of the bag is described."""
+        known = {*_SHAPE_KEYWORDS, *_VALUE_KEYWORDS, "items", "$ref"}
+        self._expect_keywords(schema, known, where)
+        properties = schema.get("properties")
+        parts = [*(properties.values() if isinstance(properties, dict) else ()), schema.get("items")]
+        for part in (*parts, schema.get("additionalProperties")):
+            if isinstance(part, dict):
+                self._check_manifest(part, where)
+
+    def _error(self, where: str, problem: str) -> EvidenceError:
+        return EvidenceError(f"{self._place}: {where}" if where else self._place, problem)
+
+
+def _only(chosen: str, names: Sequence[str]) -> Json:
+    return {"properties": {name: {"not": {"type": "null"}} if name == chosen else {"type": "null"} for name in names}}
+
+
+def _same_members(left: Sequence[Json], right: Sequence[Json]) -> bool:
+    """Return whether two arrays have the same members, all different, in whatever order."""
+    return len(left) == len(right) and all(each in left for each in right)
+
+
+def _same(left: Json, right: Json) -> bool:
+    return type(left) is type(right) and left == right
+
+
+def _is_plain(value: Json) -> bool:
+    return value is None or isinstance(value, str | int | float)
+
+
+def _is_of_type(value: Json, name: str) -> bool:
+    if isinstance(value, bool):
+        return name == "boolean"
+    return isinstance(value, _TYPES[name])

@@ -1,0 +1,344 @@
+"""Verify a bag by the numbered procedure of `elspeth.evidence.verifier.procedure`, in one reading of its records.
+
+Everything is derived again from the bytes of the bag and compared with what the bag claims. Its schema and rules are
+used only when its signature, if a key was given, and its files have been found right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from hashlib import sha256
+from itertools import zip_longest
+from pathlib import Path
+
+from cryptography.x509 import Certificate
+
+from elspeth.evidence.format import layout
+from elspeth.evidence.format.dsse import Envelope
+from elspeth.evidence.format.errors import EvidenceError, printable, shown
+from elspeth.evidence.format.keys import PublicKey
+from elspeth.evidence.format.merkle import HASH_SIZE, leaf_hash
+from elspeth.evidence.format.statement import PAYLOAD_TYPE, Statement
+from elspeth.evidence.format.timestamp import verify_timestamp
+from elspeth.evidence.verifier.examination import Documents, batches, examined, shared_root
+from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
+from elspeth.evidence.verifier.reader import BagFiles, open_bag
+from elspeth.evidence.verifier.trail import TrailChecker
+
+__all__ = ["check_signature", "leaf_hashes", "read_statement", "verify_bag", "verify_files"]
+
+_UNLISTED = frozenset({layout.TAG_MANIFEST, layout.TIMESTAMP})
+"""Tag files that no manifest lists."""
+
+_NOT_SUBJECTS = frozenset(
+    {layout.BAGIT, layout.MANIFEST, layout.TAG_MANIFEST, layout.ENVELOPE, layout.STATEMENT, layout.TIMESTAMP}
+)
+"""Files that the statement cannot name, because they are made of it, or need not, because they are always the same."""
+
+
+def verify_bag(
+    path: Path,
+    *,
+    key: PublicKey | None = None,
+    authorities: Sequence[Certificate] = (),
+    progress: Callable[[int], None] | None = None,
+    executor: Executor | None = None,
+) -> Verification:
+    """Verify a bag in a directory or zip archive; `progress` is called with the number of lines read, now and then.
+
+    With `authorities` it must have a time-stamp that leads to one of them. The processes of an `executor` share the
+    work; the result is the same.
+
+    Never raises for what is wrong with the evidence: that is the result. EvidenceError if the path is no bag at all.
+    """
+    with open_bag(path) as files:
+        return verify_files(files, key=key, authorities=authorities, progress=progress, executor=executor)
+
+
+def verify_files(
+    files: BagFiles,
+    *,
+    key: PublicKey | None = None,
+    authorities: Sequence[Certificate] = (),
+    progress: Callable[[int], None] | None = None,
+    executor: Executor | None = None,
+) -> Verification:
+    """Verify a bag by its files, wherever they are kept. Never raises for what is wrong with the evidence."""
+    return _Procedure(files, key, authorities, progress or (lambda _: None), executor).run()
+
+
+def read_statement(files: BagFiles) -> tuple[Statement, Envelope | None]:
+    """The statement of a bag, with its envelope if it is signed; the signature is not checked. EvidenceError."""
+    if layout.ENVELOPE not in files.sizes:
+        return Statement.from_bytes(files.read(layout.STATEMENT), layout.STATEMENT), None
+    envelope = Envelope.from_bytes(files.read(layout.ENVELOPE), layout.ENVELOPE)
+    if envelope.payload_type != PAYLOAD_TYPE:
+        problem = f"expected a payload of type {PAYLOAD_TYPE}, got {shown(envelope.payload_type)}"
+        raise EvidenceError(layout.ENVELOPE, problem)
+    return Statement.from_bytes(envelope.payload, layout.ENVELOPE), envelope
+
+
+def leaf_hashes(files: BagFiles) -> Iterator[bytes]:
+    """The leaf hashes that the bag claims, in the order of the lines; EvidenceError if they cannot be read."""
+    rest = b""
+    for block in files.blocks(layout.LEAVES):
+        hashes = rest + block
+        end = len(hashes) - len(hashes) % HASH_SIZE
+        yield from [hashes[start : start + HASH_SIZE] for start in range(0, end, HASH_SIZE)]
+        rest = hashes[end:]
+
+
+def check_signature(
+    envelope: Envelope | None, statement: Statement, key: PublicKey | None, steps: Steps, place: str
+) -> Verdict:
+    """Take step 2; the verdict that stands if all other steps pass."""
+    identity = f"the statement has the SHA-256 {statement.sha256}"
+    with steps.of(Step.SIGNATURE):
+        if envelope is None and key is not None:
+            expected = f"expected one signed by the key {key.fingerprint}"
+            raise EvidenceError(place, f"{expected}, got none: it is unsigned, or the envelope was removed")
+        if envelope is None:
+            found = "UNSIGNED: anybody could have made this; without an envelope it is incomplete"
+            steps.open(Step.SIGNATURE, f"{found}; {identity}")
+            return Verdict.UNSIGNED
+        if key is None:
+            claim = f"it claims to be signed by the key {shown(envelope.keyid)}"
+            steps.open(Step.SIGNATURE, f"NOT CHECKED: no key was given; {claim}; {identity}")
+            return Verdict.SIGNATURE_UNCHECKED
+        envelope.verify(key, place, low_s=statement.version > 1)
+        steps.passed(Step.SIGNATURE, f"signed by the key {envelope.keyid}; {identity}")
+        return Verdict.VERIFIED
+    return Verdict.NOT_VERIFIED
+
+
+class _Procedure:
+    def __init__(
+        self,
+        files: BagFiles,
+        key: PublicKey | None,
+        authorities: Sequence[Certificate],
+        progress: Callable[[int], None],
+        executor: Executor | None,
+    ) -> None:
+        self._files = files
+        self._key = key
+        self._authorities = authorities
+        self._progress = progress
+        self._executor = executor
+        self._steps = Steps()
+        self._digests: dict[str, str] = {}
+        """SHA-256 of every file but the records, as far as they were read."""
+        self._manifest: Mapping[str, str] = {}
+
+    def run(self) -> Verification:
+        """Take the steps, in the order that a single reading of the records allows."""
+        steps = self._steps
+        # 1. Structure and manifests, but for the SHA-256 of the records.
+        with steps.of(Step.STRUCTURE):
+            self._structure()
+        # 2. Envelope and signature.
+        sound, statement = Verdict.NOT_VERIFIED, None
+        with steps.of(Step.SIGNATURE):
+            statement, envelope = read_statement(self._files)
+            sound = check_signature(envelope, statement, self._key, steps, layout.ENVELOPE)
+            self._check_timestamp()
+        if statement is None:
+            return steps.result(sound, run_id=None, record_count=0)
+        # 3. Statement against files, but for the SHA-256 of the records.
+        with steps.of(Step.STATEMENT):
+            self._statement(statement)
+        if not steps.failed(Step.STRUCTURE, Step.SIGNATURE, Step.STATEMENT):
+            self._use(statement)
+        # 10. Verdict.
+        return steps.result(
+            sound, run_id=statement.run.run_id, record_count=statement.record_count, statement=statement.sha256
+        )
+
+    def _use(self, statement: Statement) -> None:
+        """Take the steps that use what the bag says."""
+        # 6, first half: the leaf hashes are those of the tree whose root the statement gives.
+        with self._steps.of(Step.ROOT):
+            self._check_root(statement)
+        # 4, 7 to 9, and the second half of 6: line by line. What is left of 1 and 3 comes out of the same reading.
+        trail = self._read_records(statement)
+        # 5. Counts.
+        if trail is not None:
+            with self._steps.of(Step.COUNTS):
+                self._counts(statement, trail)
+
+    def _structure(self) -> None:
+        if self._files.read(layout.BAGIT) != layout.BAGIT_TEXT:
+            raise EvidenceError(layout.BAGIT, "expected BagIt 1.0 in UTF-8, got another declaration")
+        for name in self._files.sizes:
+            if name != layout.RECORDS:
+                self._digests[name] = self._files.sha256(name)
+        payload = {name for name in self._files.sizes if name.startswith(layout.PAYLOAD)}
+        tags = self._files.sizes.keys() - payload - _UNLISTED
+        self._manifest = layout.parse_manifest(self._files.read(layout.MANIFEST), layout.MANIFEST)
+        self._compare(self._manifest, payload, layout.MANIFEST)
+        self._compare(
+            layout.parse_manifest(self._files.read(layout.TAG_MANIFEST), layout.TAG_MANIFEST), tags, layout.TAG_MANIFEST
+        )
+        if {layout.ENVELOPE, layout.STATEMENT} <= self._files.sizes.keys():
+            raise EvidenceError(layout.STATEMENT, f"expected no unsigned statement beside {layout.ENVELOPE}, got one")
+        size = sum(self._files.sizes.values())
+        self._steps.passed(Step.STRUCTURE, f"{len(self._files.sizes)} files, {size:,} bytes")
+
+    def _check_timestamp(self) -> None:
+        """Take the part of step 2 that is about when the envelope was made."""
+        if self._authorities:
+            response, envelope = self._files.read(layout.TIMESTAMP), self._files.read(layout.ENVELOPE)
+            moment = verify_timestamp(response, envelope, self._authorities, layout.TIMESTAMP)
+            self._steps.remark(Step.SIGNATURE, f"time-stamped {moment.isoformat()}")
+        elif layout.TIMESTAMP in self._files.sizes:
+            self._steps.remark(Step.SIGNATURE, "the time-stamp was not checked, as no authority was given")
+
+    def _statement(self, statement: Statement) -> None:
+        names = self._files.sizes.keys() - _NOT_SUBJECTS
+        self._compare(statement.subjects, names, self._statement_name)
+        if not statement.run.complete:
+            problem = "expected true, got false: the export says that it is incomplete"
+            raise EvidenceError(f"{self._statement_name}: complete", problem)
+        schema = self._digests.get(layout.SCHEMA)
+        epoch = f"epoch {statement.run.epoch}, whose schema has the SHA-256 {schema}"
+        self._steps.passed(Step.STATEMENT, f"{len(names)} files; {epoch}")
+
+    @property
+    def _statement_name(self) -> str:
+        return layout.ENVELOPE if layout.ENVELOPE in self._files.sizes else layout.STATEMENT
+
+    def _compare(self, listed: Mapping[str, str], names: Iterable[str], place: str) -> None:
+        """Compare files with a list of them; the records, which are not read yet, by their name only."""
+        found = {name: self._digests.get(name) for name in names}
+        if layout.RECORDS in found:
+            found[layout.RECORDS] = listed.get(layout.RECORDS)
+        _compare_files(listed, found, place)
+
+    def _check_root(self, statement: Statement) -> None:
+        size = self._files.sizes.get(layout.LEAVES, 0)
+        if size != HASH_SIZE * statement.record_count:
+            expected = f"expected {HASH_SIZE} bytes for each of {statement.record_count:,} records"
+            raise EvidenceError(layout.LEAVES, f"{expected}, got {size:,} bytes")
+        root = shared_root(leaf_hashes(self._files), self._executor).hex()
+        if root != statement.root:
+            raise EvidenceError(layout.LEAVES, f"expected the root {statement.root} as in the statement, got {root}")
+
+    def _read_records(self, statement: Statement) -> TrailChecker | None:
+        """Check every line. What the lines told together, None if one of them is at fault or none can be checked."""
+        digest = sha256()
+        trail = None
+
+        def hashed() -> Iterator[bytes]:
+            for block in self._files.blocks(layout.RECORDS):
+                digest.update(block)
+                yield block
+
+        blocks = hashed()
+        with self._steps.of(Step.LINES):
+            documents = self._documents(statement)
+            checker = documents.checker()
+            self._check_lines(checker, documents, blocks, statement)
+            trail = checker
+        # Whatever was at fault, steps 1 and 3 compare the hash of the whole file.
+        with self._steps.of(Step.STRUCTURE):
+            for _ in blocks:
+                pass
+            _compare_records(self._manifest, digest.hexdigest(), layout.MANIFEST)
+        with self._steps.of(Step.STATEMENT):
+            _compare_records(statement.subjects, digest.hexdigest(), self._statement_name)
+        return trail
+
+    def _documents(self, statement: Statement) -> Documents:
+        return Documents(
+            schema=self._files.read(layout.SCHEMA),
+            references=self._files.read(layout.REFERENCES),
+            salts=self._files.read(layout.SALTS) if layout.SALTS in self._files.sizes else None,
+            version=statement.version,
+        )
+
+    def _check_lines(
+        self, trail: TrailChecker, documents: Documents, blocks: Iterator[bytes], statement: Statement
+    ) -> None:
+        leaves = None if self._steps.failed(Step.ROOT) else leaf_hashes(self._files)
+        number = 0
+        for batch, findings in examined(batches(blocks, leaves), documents, self._executor):
+            lines = batch.lines
+            # A line with another leaf hash is checked first: what is wrong in it says more than that it is another.
+            altered = None if batch.claimed is None or findings.sealed else _altered(lines, batch.claimed)
+            taken = 0 if altered is not None else trail.take(findings.segments)
+            trail.check(number + 1 + taken, lines[taken:] if altered is None else lines[: altered[0] + 1])
+            if altered is not None:
+                raise _leaf_error(number + 1 + altered[0], *altered[1:])
+            number += len(lines)
+            self._progress(number)
+        if leaves is not None:
+            if number != statement.record_count:
+                problem = f"expected the line that the statement counts, one of {statement.record_count:,}, got the end"
+                raise StepError(Step.ROOT, f"{layout.RECORDS}, line {number + 1}", problem)
+            self._steps.passed(Step.ROOT, statement.root)
+        salts = "no salts" if layout.SALTS not in self._files.sizes else "salts derived"
+        self._steps.passed(Step.LINES, f"{number:,} records, {salts}")
+        self._steps.passed(Step.REFERENCES, "all lead to records in the bag")
+        with self._steps.of(Step.LIFECYCLES):
+            self._steps.passed(Step.LIFECYCLES, trail.lifecycles())
+            self._steps.passed(Step.ACCOUNTING, trail.accounting(self._recorded_epoch(statement)))
+
+    def _recorded_epoch(self, statement: Statement) -> int | None:
+        """Return the epoch in which the run was recorded and sealed; None if it was not."""
+        if statement.version > 1:
+            return statement.run.recorded_epoch
+        # The first release gave a secret to every run that it recorded, and to no other.
+        return statement.run.epoch if layout.SALTS in self._files.sizes else None
+
+    def _counts(self, statement: Statement, trail: TrailChecker) -> None:
+        place = layout.RECORDS
+        for what, expected, got in (
+            ("run_id", statement.run.run_id, trail.run_id),
+            ("status of the run", statement.run.run_status, trail.run_status),
+            *(
+                (f"{name} records", statement.counts.get(name, 0), trail.counts[name])
+                for name in _names(statement, trail)
+            ),
+        ):
+            if expected != got:
+                raise EvidenceError(
+                    place, f"{printable(what)}: expected {shown(expected)} as in the statement, got {shown(got)}"
+                )
+        self._steps.passed(Step.COUNTS, f"{trail.counts.total():,} records of {len(trail.counts)} types")
+
+
+def _compare_records(listed: Mapping[str, str], digest: str, place: str) -> None:
+    _compare_files({layout.RECORDS: listed[layout.RECORDS]}, {layout.RECORDS: digest}, place)
+
+
+def _compare_files(listed: Mapping[str, str], found: Mapping[str, str | None], place: str) -> None:
+    for name in sorted(listed.keys() | found.keys()):
+        if name not in found:
+            raise EvidenceError(printable(name), f"expected this file, which {place} lists, got none")
+        if name not in listed:
+            raise EvidenceError(printable(name), f"expected no such file, as {place} does not list it, got one")
+        if found[name] != listed[name]:
+            expected = f"expected the SHA-256 {listed[name]} as in {place}"
+            raise EvidenceError(name, f"{expected}, got {found[name] or 'a file that cannot be read'}")
+
+
+def _altered(lines: list[bytes], claimed: list[bytes]) -> tuple[int, bytes, bytes | None] | None:
+    """The position of the first line that is not the one that was sealed, its leaf hash, and the one sealed."""
+    found = [leaf_hash(line) for line in lines]
+    if found == claimed:
+        return None
+    both = enumerate(zip_longest(found, claimed))
+    return next((at, leaf, sealed) for at, (leaf, sealed) in both if leaf != sealed)
+
+
+def _leaf_error(number: int, leaf: bytes, sealed: bytes | None) -> StepError:
+    place = f"{layout.RECORDS}, line {number}"
+    if sealed is None:
+        return StepError(Step.ROOT, place, "expected the end, as the statement counts no more records, got a line")
+    expected = f"expected the line that was sealed, with the leaf hash {sealed.hex()} as in {layout.LEAVES}"
+    return StepError(Step.ROOT, place, f"{expected}, got one with {leaf.hex()}")
+
+
+def _names(statement: Statement, trail: TrailChecker) -> list[str]:
+    return sorted(statement.counts.keys() | trail.counts.keys())

@@ -1,0 +1,246 @@
+"""Writes bags (RFC 8493): records, what explains them, and the statement that seals them.
+
+A bag appears under its name when it is complete and on disk. It never replaces anything: what was sealed is evidence.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date as Date  # noqa: N812 - the argument is called date
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+
+from elspeth.evidence.format import layout
+from elspeth.evidence.format.canonical import parse_canonical
+from elspeth.evidence.format.dsse import Envelope
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.keys import Signer
+from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
+from elspeth.evidence.format.salts import Salts
+from elspeth.evidence.format.statement import PAYLOAD_TYPE, RunFacts, Statement
+from elspeth.evidence.writer.instructions import instructions_text
+from elspeth.outputs.directories import sync_directory
+from elspeth.outputs.places import Protected
+from elspeth.outputs.policy import Kind, OutputPolicy
+from elspeth.outputs.writing import Output, hold
+
+__all__ = ["BagSummary", "RunFacts", "bag_policy", "write_bag"]
+
+_TYPE_MARK = b'"record_type":"'
+"""In canonical JSON this stands nowhere but at the name of the field: within a text, quotes are escaped."""
+
+_REQUIRED = frozenset({layout.SCHEMA, layout.REFERENCES})
+_OURS = frozenset({layout.RECORDS, layout.LEAVES, layout.SALTS})
+
+_BATCH = 1000
+"""Lines that are written together, and after which progress is told."""
+_BUFFER = 1 << 20
+_ARCHIVE_TOP = "bag/"
+_ARCHIVE_TIME = (1980, 1, 1, 0, 0, 0)
+"""The earliest that a zip archive can say: the same bag is the same bytes whenever it is written."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BagSummary:
+    """What was written. `signed_by` is the fingerprint of the key, None for an unsigned bag."""
+
+    path: Path
+    record_count: int
+    counts: Mapping[str, int]
+    root: str
+    signed_by: str | None
+
+
+def bag_policy(protected: Sequence[Protected] = ()) -> OutputPolicy:
+    """Return what a bag may replace: nothing."""
+    taken = "exists already, and evidence is never overwritten: name another path"
+    return OutputPolicy(kind=Kind.UNIQUE, objection=lambda _: taken, protected=protected)
+
+
+def write_bag(
+    target: Path | Output,
+    lines: Iterable[bytes],
+    *,
+    run: RunFacts,
+    documents: Mapping[str, bytes],
+    signer: Signer | None,
+    secret: str | None,
+    archive: bool = False,
+    progress: Callable[[int], None] | None = None,
+    date: Date | None = None,
+    stamp: Callable[[bytes], bytes] | None = None,
+) -> BagSummary:
+    """Write a bag as a directory, or as a zip archive of it.
+
+    `lines` are records in canonical JSON without line feeds, in export order. `documents` are further payload files,
+    among them `export.schema.json` and `references.json`. `secret` is what the salts in the records derive from; None
+    if they carry none. `date` is the day that the bag states, in UTC; None to state none. `progress` is called with
+    the number of records written, every thousand and at the end. `stamp` gives the time-stamp over the envelope.
+
+    OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON, KeyFileError
+    if the signer fails: nothing is left then. A crash leaves an unfinished directory, which the next attempt removes.
+    """
+    path = target.path if isinstance(target, Output) else target
+    if stamp is not None and signer is None:
+        raise EvidenceError(str(path), "a time-stamp is over the envelope, which an unsigned bag does not have")
+    payload = _payload(path, documents, secret)
+    with hold(target, bag_policy()) as output, output.workplace() as directory:
+        writer = _BagWriter(directory)
+        writer.write(layout.BAGIT, layout.BAGIT_TEXT)
+        counts, root = writer.write_records(lines, progress or (lambda _: None))
+        for name, content in payload.items():
+            writer.write(name, content)
+        writer.write(layout.BAG_INFO, _bag_info(run, writer.payload_size, len(payload) + 2, date))
+        writer.write(layout.INSTRUCTIONS, instructions_text(run, None if signer is None else signer.public_key))
+        envelope = writer.seal(run, counts, root, signer)
+        if stamp is not None and envelope is not None:
+            writer.write(layout.TIMESTAMP, stamp(envelope))
+        writer.sync()
+        output.publish(_packed(directory) if archive else directory)
+    signed_by = None if signer is None else signer.public_key.fingerprint
+    return BagSummary(path=path, record_count=sum(counts.values()), counts=counts, root=root, signed_by=signed_by)
+
+
+def _payload(target: Path, documents: Mapping[str, bytes], secret: str | None) -> dict[str, bytes]:
+    """Return the payload files beside the records; EvidenceError for documents that no verifier would accept."""
+    payload = {layout.payload_name(name): content for name, content in documents.items()}
+    if missing := _REQUIRED - payload.keys():
+        raise EvidenceError(
+            str(target), f"expected the documents that verifiers read, got none at {', '.join(sorted(missing))}"
+        )
+    if taken := _OURS & payload.keys():
+        raise EvidenceError(str(target), f"expected other names for documents than {', '.join(sorted(taken))}")
+    for name, content in payload.items():
+        if name.endswith(".json"):
+            parse_canonical(content, name)
+    if secret is not None:
+        payload[layout.SALTS] = Salts(secret=secret).to_bytes()
+    return payload
+
+
+class _BagWriter:
+    """Writes files of a bag, each made durable at once, and remembers their hashes."""
+
+    def __init__(self, directory: Path) -> None:
+        self.payload_size = 0
+        self._directory = directory
+        self._digests: dict[str, str] = {}
+        (directory / layout.PAYLOAD).mkdir()
+
+    def write(self, name: str, content: bytes) -> None:
+        with _durable(self._directory / name) as write:
+            write(content)
+        self._wrote(name, sha256(content).hexdigest(), len(content))
+
+    def write_records(self, lines: Iterable[bytes], progress: Callable[[int], None]) -> tuple[dict[str, int], str]:
+        """Write the records with their leaf hashes as they come; their counts per type, and the Merkle root in hex."""
+        counts: Counter[bytes] = Counter()
+        tree, records_hash, leaves_hash = TreeHasher(), sha256(), sha256()
+        records, leaves = self._directory / layout.RECORDS, self._directory / layout.LEAVES
+        with _durable(records) as write_records, _durable(leaves) as write_leaves:
+            rest = iter(lines)
+            while batch := list(islice(rest, _BATCH)):
+                lines_of_batch = b"\n".join([*batch, b""])
+                counts.update(_types_of(batch, lines_of_batch, tree.size + 1))
+                batch_leaves = list(map(leaf_hash, batch))
+                tree.extend(batch_leaves)
+                for write, digest, data in (
+                    (write_records, records_hash, lines_of_batch),
+                    (write_leaves, leaves_hash, b"".join(batch_leaves)),
+                ):
+                    write(data)
+                    digest.update(data)
+                progress(tree.size)
+        self._wrote(layout.RECORDS, records_hash.hexdigest(), records.stat().st_size)
+        self._wrote(layout.LEAVES, leaves_hash.hexdigest(), leaves.stat().st_size)
+        return {name.decode(): count for name, count in counts.items()}, tree.root().hex()
+
+    def seal(self, run: RunFacts, counts: Mapping[str, int], root: str, signer: Signer | None) -> bytes | None:
+        """Write the statement over all that stands in the bag, and the manifests. The envelope if there is a signer."""
+        subjects = {name: digest for name, digest in self._digests.items() if name != layout.BAGIT}
+        statement = Statement(subjects=subjects, run=run, counts=counts, root=root).to_bytes()
+        envelope = None if signer is None else Envelope.sign(statement, PAYLOAD_TYPE, signer).to_bytes()
+        self.write(*((layout.STATEMENT, statement) if envelope is None else (layout.ENVELOPE, envelope)))
+        payload = {name: digest for name, digest in self._digests.items() if name.startswith(layout.PAYLOAD)}
+        self.write(layout.MANIFEST, layout.manifest_text(payload))
+        tags = {name: digest for name, digest in self._digests.items() if name not in payload}
+        self.write(layout.TAG_MANIFEST, layout.manifest_text(tags))
+        return envelope
+
+    def sync(self) -> None:
+        """Make the names of the files durable."""
+        sync_directory(self._directory / layout.PAYLOAD)
+        sync_directory(self._directory)
+
+    def _wrote(self, name: str, digest: str, size: int) -> None:
+        self._digests[name] = digest
+        self.payload_size += size if name.startswith(layout.PAYLOAD) else 0
+
+
+def _types_of(batch: Sequence[bytes], joined: bytes, first: int) -> Mapping[bytes, int]:
+    """How many records of each type there are in the batch; ValueError for what cannot be a record on one line."""
+    name = _record_type(batch[0], first)
+    # Records of a type come together: nearly always all of a batch are of one.
+    if joined.count(_TYPE_MARK + name + b'"') == len(batch) == joined.count(b"\n"):
+        return {name: len(batch)}
+    return Counter(_record_type(line, number) for number, line in enumerate(batch, start=first))
+
+
+def _record_type(line: bytes, number: int) -> bytes:
+    start = line.find(_TYPE_MARK) + len(_TYPE_MARK)
+    end = line.find(b'"', start)
+    if start < len(_TYPE_MARK) or end < 0 or b"\n" in line:
+        message = f"line {number}: expected a record in canonical JSON, on one line"
+        raise ValueError(message)
+    return line[start:end]
+
+
+def _bag_info(run: RunFacts, size: int, files: int, date: Date | None) -> bytes:
+    """Metadata of the bag. RFC 8493, section 2.2.2."""
+    fields = {
+        "External-Description": f"Audit trail of one run, epoch {run.epoch}",
+        "External-Identifier": ascii(run.run_id)[1:-1],  # whatever it holds, it is one line
+        "Payload-Oxum": f"{size}.{files}",
+    }
+    if date is not None:
+        fields["Bagging-Date"] = date.isoformat()
+    return "".join(f"{name}: {value}\n" for name, value in sorted(fields.items())).encode()
+
+
+def _packed(directory: Path) -> Path:
+    """The bag of the directory as an archive in it."""
+    packed = directory / "bag.zip"
+    _pack(directory, packed)
+    return packed
+
+
+def _pack(directory: Path, packed: Path) -> None:
+    names = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+    with packed.open("xb") as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name in names:
+                info = zipfile.ZipInfo(_ARCHIVE_TOP + name, _ARCHIVE_TIME)
+                info.compress_type = zipfile.ZIP_DEFLATED
+                info.external_attr = (stat.S_IFREG | 0o644) << 16
+                info.file_size = (directory / name).stat().st_size
+                with (directory / name).open("rb") as source, archive.open(info, "w") as member:
+                    shutil.copyfileobj(source, member, _BUFFER)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def _durable(path: Path) -> Iterator[Callable[[bytes], object]]:
+    """A function that writes to a new file, which is on disk when the block has ended."""
+    with path.open("xb", buffering=_BUFFER) as file:
+        yield file.write
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,122 @@
+"""VERIFY.txt: how to check this very bag with common tools, for those who do not trust our program.
+
+The commands stand here once. docs/evidence.md shows them too, and a test compares.
+"""
+
+from __future__ import annotations
+
+from elspeth.evidence.format.dsse import pae
+from elspeth.evidence.format.keys import KeyType, PublicKey
+from elspeth.evidence.format.layout import BAGIT, ENVELOPE, MANIFEST, RECORDS, STATEMENT, TAG_MANIFEST, TIMESTAMP
+from elspeth.evidence.format.statement import PAYLOAD_TYPE, RunFacts
+
+__all__ = ["commands_for_files", "commands_for_signature", "commands_for_subjects", "instructions_text"]
+
+_OPENSSL = {
+    KeyType.ECDSA: 'openssl dgst -sha256 -verify "$key" -signature "$work/signature" "$work/signed"',
+    KeyType.ED25519: (
+        'openssl pkeyutl -verify -pubin -inkey "$key" -rawin -in "$work/signed" -sigfile "$work/signature"'
+    ),
+}
+
+_START = """\
+Run the commands inside the bag, one after another, in one shell. Each must succeed. On macOS, `shasum -a 256 -c`
+stands for `sha256sum -c`.
+
+    work=$(mktemp -d)
+"""
+
+_FILES = """\
+Every file is as the manifests list it, and there are no others.
+
+{commands}
+"""
+
+_SIGNATURE = """\
+The statement is signed. `key` is the file with the public key of whoever made the bag; get it from them, never with the
+bag. Its fingerprint, which `openssl pkey` prints, must be
+{fingerprint}
+
+{commands}
+"""
+
+_SUBJECTS = """\
+The files are those that the statement names, by their SHA-256, and the statement names them all.
+
+{commands}
+"""
+
+_UNSIGNED = """\
+This bag is UNSIGNED. That its files fit together shows that they are not damaged; anybody could have made it so. An
+export without an envelope is incomplete by definition.
+
+    cp {statement} "$work/statement"
+"""
+
+_REST = """\
+    rm -r "$work"
+
+These commands show that the bag is what the holder of the key sealed. They do not show that what was sealed is right or
+consistent; `elspeth verify` checks, too, that every record is valid and in order, that none that another refers to is
+missing, and that {records} has the Merkle root that the statement gives. A signature cannot show that the holder of the
+key recorded the truth.
+
+Read this file with care: it is part of what you check. The same commands are in the documentation of elspeth.
+"""
+
+
+def commands_for_files() -> list[str]:
+    """Return the commands that compare the files with the manifests."""
+    names = f"sed 's/^[0-9a-f]*  //' {MANIFEST} {TAG_MANIFEST}"
+    return [
+        f"sha256sum -c {MANIFEST}",
+        f"sha256sum -c {TAG_MANIFEST}",
+        # No manifest lists the time-stamp, which comes last.
+        f"""find . ! -type d ! -path ./{TIMESTAMP} | sed 's|^[.]/||' | LC_ALL=C sort > "$work/found\"""",
+        f'({names}; echo {TAG_MANIFEST}) | LC_ALL=C sort | diff - "$work/found"',
+    ]
+
+
+def commands_for_signature(key_type: KeyType) -> list[str]:
+    """Return the commands that check the signature of the statement."""
+    prefix = pae(PAYLOAD_TYPE, b"").removesuffix(b"0 ").decode()
+    return [
+        "key=/path/to/PUBLIC.pem",
+        'openssl pkey -pubin -in "$key" -outform DER | sha256sum',
+        f"""sed 's/.*"payload":"\\([^"]*\\)".*/\\1/' {ENVELOPE} | base64 -d > "$work/statement\"""",
+        f"""sed 's/.*"sig":"\\([^"]*\\)".*/\\1/' {ENVELOPE} | base64 -d > "$work/signature\"""",
+        f"""printf '{prefix}%d ' "$(wc -c < "$work/statement")" > "$work/signed\"""",
+        'cat "$work/statement" >> "$work/signed"',
+        _OPENSSL[key_type],
+    ]
+
+
+def commands_for_subjects(statement: str = ENVELOPE) -> list[str]:
+    """Return the commands that compare the files with the statement, which is in this file."""
+    made_of_others = " ".join(f"-e {name}" for name in (BAGIT, MANIFEST, TAG_MANIFEST, statement))
+    return [
+        """grep -o '"sha256":"[0-9a-f]*"},"name":"[^"]*"' "$work/statement" > "$work/subjects\"""",
+        """sed 's/"sha256":"\\([0-9a-f]*\\)"},"name":"\\(.*\\)"/\\1  \\2/' "$work/subjects" > "$work/sums\"""",
+        'sha256sum -c "$work/sums"',
+        """sed 's/^[0-9a-f]*  //' "$work/sums" | LC_ALL=C sort > "$work/named\"""",
+        f'grep -v -x -F {made_of_others} "$work/found" | diff - "$work/named"',
+        """grep -o '"complete":true' "$work/statement\"""",
+    ]
+
+
+def instructions_text(run: RunFacts, key: PublicKey | None) -> bytes:
+    """Return the text for a bag about the run, signed by the key or not at all."""
+    title = f"How to check this bag, the audit trail of run {ascii(run.run_id)[1:-1]}, with common tools.\n"
+    if key is None:
+        signature = _UNSIGNED.format(statement=STATEMENT)
+    else:
+        commands = _indented(commands_for_signature(key.type))
+        signature = _SIGNATURE.format(fingerprint=key.fingerprint, commands=commands)
+    files = _FILES.format(commands=_indented(commands_for_files()))
+    subjects = commands_for_subjects(STATEMENT if key is None else ENVELOPE)
+    rest = [_SUBJECTS.format(commands=_indented(subjects)), _REST.format(records=RECORDS)]
+    return "\n".join([title, _START, files, signature, *rest]).encode()
+
+
+def _indented(commands: list[str]) -> str:
+    return "\n".join(f"    {command}" for command in commands)

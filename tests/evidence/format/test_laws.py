@@ -1,0 +1,55 @@
+"""The laws of accounting, asked of the lines of a bag."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import rfc8785
+
+from elspeth.core.landscape.exporting.bag_form import references_document
+from elspeth.evidence.format.laws import Law
+from elspeth.evidence.verifier.examination import Documents
+from elspeth.evidence.verifier.procedure import Step, StepError
+from elspeth_schema.records import RECORD_TYPES
+from tests.engine.pipelines import Records
+from tests.fixtures.broken_laws import EXAMPLES, broken
+from tests.fixtures.every_kind import run_every_kind
+
+SCHEMA = (Path(__file__).parents[3] / "generated/elspeth_schema/export.schema.json").read_bytes()
+DOCUMENTS = Documents(schema=rfc8785.dumps(json.loads(SCHEMA)), references=references_document(), salts=None, version=2)
+
+
+@pytest.fixture(scope="module")
+def trail(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    """The trail of a run with everything that the laws are about, which tests must not change."""
+    return run_every_kind(tmp_path_factory.mktemp("run"))
+
+
+def lines_of(records: Records) -> list[bytes]:
+    """The lines of a bag."""
+    lines = []
+    for name, record_type in RECORD_TYPES.items():
+        some = sorted(records.get(name, []), key=lambda each: [each[column] for column in record_type.order])
+        lines += [rfc8785.dumps(record) for record in some]
+    return lines
+
+
+def laws_of_lines(lines: Sequence[bytes], size: int = 10_000) -> set[Law]:
+    """The laws that the verifier finds broken, reading so many lines at once."""
+    checker = DOCUMENTS.checker()
+    for start in range(0, len(lines), size):
+        checker.check(start + 1, lines[start : start + size])
+    checker.lifecycles()
+    try:
+        checker.accounting(5)
+    except StepError as error:
+        return {Law(part.split(": ")[1]) for part in str(error).split("; ") if error.step is Step.ACCOUNTING}
+    return set()
+
+
+@pytest.mark.parametrize("case", EXAMPLES)
+def test_the_verifier_names_the_laws_that_are_broken(trail: Records, case: str) -> None:
+    assert laws_of_lines(lines_of(broken(trail, case))) == EXAMPLES[case][1]

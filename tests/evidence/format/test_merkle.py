@@ -1,0 +1,177 @@
+"""The Merkle tree against the vectors of Certificate Transparency, and against its recursive definition."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.merkle import (
+    TreeHasher,
+    consistency_proof,
+    inclusion_proof,
+    leaf_hash,
+    tree_root,
+    verify_consistency,
+    verify_inclusion,
+)
+
+ENTRIES = [
+    bytes.fromhex(entry)
+    for entry in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")
+]
+"""The entries of the test tree of RFC 6962's authors; the hashes below are published with it."""
+
+ROOTS = [
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+]
+
+A = "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7"
+B = "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e"
+C = "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4"
+D = "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b"
+E = "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0"
+F = "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a"
+
+INCLUSION = {
+    (0, 1): [],
+    (0, 8): [A, B, C],
+    (5, 8): [D, E, ROOTS[4]],
+    (2, 3): [ROOTS[2]],
+    (1, 5): [ROOTS[1], B, D],
+}
+CONSISTENCY = {
+    (1, 1): [],
+    (1, 8): [A, B, C],
+    (6, 8): [F, E, ROOTS[4]],
+    (2, 5): [B, D],
+    (6, 7): [F, "b08693ec2e721597130641e8211e7eedccb4c26413963eee6c1e2ed16ffb1a5f", ROOTS[4]],
+}
+
+LEAVES = list(map(leaf_hash, ENTRIES))
+
+leaf_lists = st.integers(1, 70).map(lambda size: [leaf_hash(bytes([number])) for number in range(size)])
+
+
+def recursive_root(leaves: Sequence[bytes]) -> bytes:
+    """MTH, word for word. RFC 9162, section 2.1.1."""
+    if len(leaves) <= 1:
+        return leaves[0] if leaves else hashlib.sha256().digest()
+    k = max(1 << power for power in range(8) if 1 << power < len(leaves))
+    return hashlib.sha256(b"\x01" + recursive_root(leaves[:k]) + recursive_root(leaves[k:])).digest()
+
+
+@pytest.mark.parametrize("size", range(9))
+def test_root_of_the_published_tree(size: int) -> None:
+    assert tree_root(LEAVES[:size]).hex() == ROOTS[size]
+
+
+@pytest.mark.parametrize(("index", "size"), INCLUSION)
+def test_inclusion_proof_of_the_published_tree(index: int, size: int) -> None:
+    proof = inclusion_proof(LEAVES, index, size)
+    assert [each.hex() for each in proof] == INCLUSION[index, size]
+    verify_inclusion(LEAVES[index], index, size, proof, bytes.fromhex(ROOTS[size]))
+
+
+@pytest.mark.parametrize(("first", "second"), CONSISTENCY)
+def test_consistency_proof_of_the_published_tree(first: int, second: int) -> None:
+    proof = consistency_proof(LEAVES, first, second)
+    assert [each.hex() for each in proof] == CONSISTENCY[first, second]
+    verify_consistency(first, second, bytes.fromhex(ROOTS[first]), bytes.fromhex(ROOTS[second]), proof)
+
+
+@given(leaf_lists)
+def test_root_is_that_of_the_recursive_definition(leaves: list[bytes]) -> None:
+    assert tree_root(leaves) == recursive_root(leaves)
+
+
+@pytest.mark.parametrize("size", [1023, 1024, 1025, 2048, 3000])
+def test_root_is_the_same_over_many_leaves(size: int) -> None:
+    leaves = [leaf_hash(str(number).encode()) for number in range(size)]
+    expected = leaves
+    while len(expected) > 1:  # level by level, where an odd node goes up as it is
+        pairs = [expected[at : at + 2] for at in range(0, len(expected), 2)]
+        expected = [hashlib.sha256(b"\x01" + b"".join(pair)).digest() if len(pair) == 2 else pair[0] for pair in pairs]
+    one_by_one = TreeHasher()
+    for leaf in leaves:
+        one_by_one.add(leaf)
+    assert one_by_one.root() == tree_root(leaves) == expected[0]
+
+
+@given(leaf_lists, st.data())
+def test_every_leaf_has_an_inclusion_proof(leaves: list[bytes], data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, len(leaves) - 1))
+    proof = inclusion_proof(iter(leaves), index, len(leaves))
+    verify_inclusion(leaves[index], index, len(leaves), proof, tree_root(leaves))
+
+
+@given(leaf_lists, st.data())
+def test_no_other_place_or_proof_shows_inclusion(leaves: list[bytes], data: st.DataObject) -> None:
+    index = data.draw(st.integers(0, len(leaves) - 1))
+    size, root, proof = len(leaves), tree_root(leaves), inclusion_proof(leaves, index, len(leaves))
+    other = data.draw(st.integers(-1, size).filter(lambda at: at != index))
+    wrong = [
+        (leaves[index], other, proof),
+        (leaf_hash(b"other"), index, proof),
+        (leaves[index], index, [*proof, root]),
+        *((leaves[index], index, proof[:at] + proof[at + 1 :]) for at in range(len(proof))),
+        *((leaves[index], index, [*proof[:at], root, *proof[at + 1 :]]) for at in range(len(proof))),
+    ]
+    for leaf, at, hashes in wrong:
+        with pytest.raises(EvidenceError):
+            verify_inclusion(leaf, at, size, hashes, root)
+
+
+@given(leaf_lists, st.data())
+def test_every_beginning_has_a_consistency_proof(leaves: list[bytes], data: st.DataObject) -> None:
+    first = data.draw(st.integers(1, len(leaves)))
+    proof = consistency_proof(iter(leaves), first, len(leaves))
+    verify_consistency(first, len(leaves), tree_root(leaves[:first]), tree_root(leaves), proof)
+
+
+@given(leaf_lists, st.data())
+def test_no_other_tree_is_consistent(leaves: list[bytes], data: st.DataObject) -> None:
+    first, second = data.draw(st.integers(1, len(leaves))), len(leaves)
+    old, new, proof = tree_root(leaves[:first]), tree_root(leaves), consistency_proof(leaves, first, len(leaves))
+    other = leaf_hash(b"other")
+    wrong = [
+        (other, new, proof),
+        (old, other, proof),
+        (old, new, [*proof, other]),
+        *((old, new, proof[:at] + proof[at + 1 :]) for at in range(len(proof))),
+        *((old, new, [*proof[:at], other, *proof[at + 1 :]]) for at in range(len(proof))),
+    ]
+    for older, newer, hashes in wrong:
+        with pytest.raises(EvidenceError):
+            verify_consistency(first, second, older, newer, hashes)
+
+
+@pytest.mark.parametrize(("index", "size"), [(0, 0), (3, 3), (-1, 2)])
+def test_no_proof_for_a_leaf_that_is_not_there(index: int, size: int) -> None:
+    with pytest.raises(ValueError, match=f"leaf {index} is not in a tree of {size} leaves"):
+        inclusion_proof(LEAVES, index, size)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 3), (4, 3)])
+def test_no_proof_for_a_tree_that_does_not_grow(first: int, second: int) -> None:
+    with pytest.raises(ValueError, match=f"a tree of {second} leaves does not grow from one of {first}"):
+        consistency_proof(LEAVES, first, second)
+    with pytest.raises(EvidenceError, match=f"expected trees of 0 < first <= second leaves, got {first} and {second}"):
+        verify_consistency(first, second, LEAVES[0], LEAVES[0], [])
+
+
+def test_too_few_leaves_make_no_proof() -> None:
+    with pytest.raises(ValueError, match="expected 9 leaves, got 8"):
+        inclusion_proof(LEAVES, 0, 9)

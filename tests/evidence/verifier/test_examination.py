@@ -1,0 +1,56 @@
+"""Sharing out the lines of a bag does not show in what is found."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from elspeth.evidence.format import layout
+from elspeth.evidence.format.keys import PublicKey
+from elspeth.evidence.format.merkle import leaf_hash, tree_root
+from elspeth.evidence.verifier import examination, reader
+from elspeth.evidence.verifier.examination import shared_root
+from elspeth.evidence.verifier.procedure import Verification
+from elspeth.evidence.verifier.verify import verify_files
+from tests.evidence.bags import MemoryFiles, resealed, verified
+from tests.fixtures.executors import InlineExecutor
+
+Files = dict[str, bytes]
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of two or three lines, subtrees of four leaves."""
+    monkeypatch.setattr(reader, "_BLOCK", 700)
+    monkeypatch.setattr(examination, "_SUBTREE", 4)
+
+
+def both(files: Files) -> tuple[Verification, Verification]:
+    """What one worker finds, and what several do."""
+    return verified(files), verify_files(MemoryFiles(files), executor=InlineExecutor())
+
+
+def test_a_sound_bag_is_verified(signed: Files, key: PublicKey) -> None:
+    executor = InlineExecutor()
+    assert verify_files(MemoryFiles(signed), key=key, executor=executor) == verified(signed, key)
+    assert executor.jobs
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_found_in_an_altered_bag_is_the_same(signed: Files, data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from([layout.RECORDS, layout.RECORDS, layout.LEAVES, layout.REFERENCES, layout.SALTS]))
+    content = signed[name]
+    start = data.draw(st.integers(0, len(content) - 1))
+    end = data.draw(st.integers(start, min(start + 400, len(content))))
+    altered = content[:start] + data.draw(st.binary(max_size=2)) + content[end:]
+    one, shared = both(resealed({**signed, name: altered}))
+    assert shared == one
+
+
+@given(entries=st.lists(st.binary(max_size=3), max_size=40))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_root_of_subtrees_is_the_root(entries: list[bytes]) -> None:
+    leaves = list(map(leaf_hash, entries))
+    assert shared_root(iter(leaves), InlineExecutor()) == tree_root(leaves)

@@ -1,0 +1,180 @@
+"""Exports that are no bags, verified by code that does not know the exporter's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.verifier.export import ExportRules, looks_like_export, read_lines, verify_export
+from elspeth.evidence.verifier.procedure import Status, Step, Verdict, Verification
+from elspeth_schema import EPOCH
+from elspeth_schema.contracts import RunStatus
+from tests.evidence.bags import faults
+from tests.fixtures.rich_run import export_to, rich_run
+
+KEY = b"key"
+RULES = ExportRules(newest_epoch=EPOCH, ended={"completed", "failed"})
+
+
+def verified(path: Path, key: bytes | None = KEY) -> Verification:
+    return verify_export(read_lines(path), RULES, signing_key=key)
+
+
+@pytest.fixture(scope="module", params=[ExportFormat.JSONL, ExportFormat.JSON])
+def export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A signed export in each form, which tests must not change."""
+    return export_to(tmp_path_factory.mktemp("exports") / "export", request.param, signing_key=KEY)
+
+
+def test_a_signed_export_is_verified(export: Path) -> None:
+    result = verified(export, KEY)
+    assert (result.verdict, result.run_id, result.record_count) == (Verdict.VERIFIED, "run-1", 35)
+    assert [step.status for step in result.steps].count(Status.PASSED) == 4
+
+
+def test_another_key(export: Path) -> None:
+    [(step, message)] = faults(verified(export, b"other"))
+    assert step == 2
+    assert message.endswith("the record was altered, or the key is another")
+
+
+def test_an_unsigned_export(tmp_path: Path) -> None:
+    path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL)
+    problem = "expected one by the key given, got none: the record was altered, or the key is another"
+    assert faults(verified(path, KEY)) == [(2, f"line 1: signature: {problem}")]
+
+
+@pytest.mark.parametrize("form", [ExportFormat.JSONL, ExportFormat.JSON])
+@pytest.mark.parametrize(
+    ("signed_with", "verdict"),
+    [(None, Verdict.UNSIGNED), (KEY, Verdict.SIGNATURE_UNCHECKED)],
+    ids=["unsigned", "signed"],
+)
+def test_without_a_key_a_sound_export_is_consistent(
+    tmp_path: Path, form: ExportFormat, signed_with: bytes | None, verdict: Verdict
+) -> None:
+    path = export_to(tmp_path / "export", form, signing_key=signed_with)
+    result = verified(path, None)
+    assert (result.verdict, result.run_id, result.record_count) == (verdict, "run-1", 35)
+    statuses = {step.step: step.status for step in result.steps}
+    assert statuses.pop(Step.SIGNATURE) is Status.OPEN
+    assert {step for step, status in statuses.items() if status is Status.PASSED} == {
+        Step.STRUCTURE,
+        Step.LINES,
+        Step.COUNTS,
+    }
+
+
+def test_without_a_key_an_altered_record_is_found(tmp_path: Path) -> None:
+    path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL)
+    lines = path.read_bytes().splitlines(keepends=True)
+    for at in range(len(lines) - 1):
+        path.write_bytes(
+            b"".join([*lines[:at], lines[at].replace(b'"run_id":"run-1"', b'"run_id":"run-2"'), *lines[at + 1 :]])
+        )
+        assert verified(path, None).verdict is Verdict.NOT_VERIFIED
+    path.write_bytes(
+        b"".join(lines).replace(b'"seconds":1', b'"seconds":2').replace(b"expected a number", b"expected a numbeR")
+    )
+    [(step, message)] = faults(verified(path, None))
+    assert step == Step.COUNTS
+    assert message.startswith("line 36: manifest: final_hash: expected ")
+
+
+def test_an_export_of_a_run_that_has_not_ended_is_not_the_whole_story(tmp_path: Path) -> None:
+    path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL, rich_run(status=RunStatus.RUNNING), signing_key=KEY)
+    result = verified(path)
+    problem = "expected a run that has ended, got 'running': what followed is not in this export"
+    assert faults(result) == [(8, f"line 1: status: {problem}")]
+    assert result.verdict is Verdict.NOT_VERIFIED
+
+
+def test_the_status_of_the_run_is_told(export: Path) -> None:
+    told = {step.step: step.detail for step in verified(export).steps}
+    assert told[Step.LIFECYCLES].startswith("the run is completed;")
+
+
+def test_a_manifest_of_a_later_epoch_is_not_judged(tmp_path: Path) -> None:
+    path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL)
+    path.write_bytes(path.read_bytes().replace(b'"epoch":%d,' % EPOCH, b'"epoch":%d,' % (EPOCH + 1)))
+    [(step, message)] = faults(verified(path, None))
+    expected = f"expected an epoch up to {EPOCH}, got {EPOCH + 1}: a later version of elspeth can verify it"
+    assert (step, message) == (1, f"line 36: manifest: epoch: {expected}")
+
+
+def test_a_manifest_says_nothing_else(tmp_path: Path) -> None:
+    path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL)
+    path.write_bytes(path.read_bytes().replace(b'"final_hash":', b'"final":1,"final_hash":'))
+    assert faults(verified(path, None)) == [(5, "line 36: manifest: final: expected no field of this name, got one")]
+
+
+def test_exports_are_told_from_other_files(export: Path, tmp_path: Path) -> None:
+    assert looks_like_export(export)
+    assert not looks_like_export(tmp_path)
+    assert not looks_like_export(tmp_path / "gone")
+    for content in (
+        b"",
+        b"[\n1\n]\n",
+        b'{"format":"urn:elspeth:record-proof:v1","record":"{\\"record_type\\":\\"run\\"}"}\n',
+    ):
+        (tmp_path / "other").write_bytes(content)
+        assert not looks_like_export(tmp_path / "other")
+    for form in (ExportFormat.CSV, ExportFormat.PARQUET):
+        assert looks_like_export(export_to(tmp_path / form, form))
+    assert not looks_like_export(export_to(tmp_path / "bag", ExportFormat.BAG))
+
+
+def mutated(export: Path, tmp_path: Path, change: Callable[[list[bytes]], list[bytes]]) -> list[tuple[int, str]]:
+    (tmp_path / "export").write_bytes(b"".join(change(export.read_bytes().splitlines(keepends=True))))
+    result = verified(tmp_path / "export", KEY)
+    assert result.verdict is Verdict.NOT_VERIFIED
+    return faults(result)
+
+
+def test_every_line_dropped_repeated_or_cut_is_found(export: Path, tmp_path: Path) -> None:
+    lines = export.read_bytes().splitlines(keepends=True)
+    for at in range(len(lines)):
+        assert mutated(export, tmp_path, lambda lines, at=at: lines[:at] + lines[at + 1 :])  # type: ignore[misc]
+        assert mutated(export, tmp_path, lambda lines, at=at: lines[: at + 1] + lines[at:])  # type: ignore[misc]
+        assert mutated(export, tmp_path, lambda lines, at=at: lines[:at])  # type: ignore[misc]
+        assert mutated(export, tmp_path, lambda lines, at=at: [*lines[:at], lines[at][:-2]])  # type: ignore[misc]
+
+
+def test_an_export_without_its_manifest_is_incomplete(tmp_path: Path) -> None:
+    path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL, signing_key=KEY)
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    problem = "expected the manifest, got the end: the export is incomplete"
+    assert faults(verified(path, KEY)) == [(1, f"end: {problem}")]
+
+
+def test_a_record_that_is_missing_shows_in_the_manifest(tmp_path: Path) -> None:
+    path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL, signing_key=KEY)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:-2] + lines[-1:]))
+    problem = "expected 34, derived from the lines before, got 35"
+    assert faults(verified(path, KEY)) == [(5, f"line 35: manifest: record_count: {problem}")]
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    result = verified(tmp_path / "gone", KEY)
+    assert faults(result) == [(1, f"{tmp_path / 'gone'}: cannot be read: No such file or directory")]
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "export").touch()
+    result = verified(tmp_path / "export", KEY)
+    assert faults(result) == [(1, f"{tmp_path / 'export'}: expected an export, got an empty file")]
+
+
+@pytest.mark.parametrize("data", [b"\xff\n", b"[\n", b"[\n1\n]\n", b"{}\n", b"null\n", b"[]\n"])
+def test_malformed_files_are_not_verified(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "export").write_bytes(data)
+    try:
+        result = verified(tmp_path / "export", KEY)
+    except EvidenceError:
+        pytest.fail("the result says what is wrong with evidence")
+    assert result.verdict is Verdict.NOT_VERIFIED

@@ -1,0 +1,82 @@
+"""A map of keys to numbers, in little memory, is a dictionary."""
+
+from __future__ import annotations
+
+import tracemalloc
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.evidence.verifier.key_map import Key, KeyMap, compact
+
+alike = st.text("01", min_size=4, max_size=4).map(lambda digits: "".join(f"0{digit}" for digit in digits) * 4)
+"""Ids of few different bytes: the end of one and the beginning of another often look like a third."""
+
+keys = st.one_of(alike, st.integers(0, 3), st.text("ab", max_size=2), st.tuples(st.text("ab", max_size=2), alike))
+
+
+def ids(count: int) -> list[str]:
+    """As many ids, in a random order that is the same each time."""
+    random = Random(1)  # noqa: S311 - test data
+    return [random.randbytes(16).hex() for _ in range(count)]
+
+
+@given(st.lists(st.lists(keys, max_size=4), max_size=8), st.lists(keys | st.none(), max_size=8))
+def test_it_holds_what_it_was_given(batches: list[list[Key]], asked: list[Key]) -> None:
+    plain: dict[Key, int] = {}
+    compacted = KeyMap()
+    for batch in batches:
+        new = list(dict.fromkeys(key for key in batch if key not in plain))
+        plain.update({key: len(plain) + at for at, key in enumerate(new)})
+        compacted.take(compact(new) if new else [])
+    assert len(compacted) == len(plain)
+    wanted = [None if key is None else compact([key])[0] for key in asked]
+    assert compacted.find(wanted) == [None if key is None else plain.get(key) for key in asked]
+    present = [key for key in wanted if key is not None]
+    assert compacted.isdisjoint(present) == plain.keys().isdisjoint(key for key in asked if key is not None)
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=10), st.sampled_from(["in order", "nearly", "at random"]))
+def test_it_holds_many_in_any_order(sizes: list[int], order: str) -> None:
+    some = compact(ids(2 * sum(sizes)) if order == "at random" else sorted(ids(2 * sum(sizes))))
+    given_keys, others = some[::2], some[1::2]
+    if order == "nearly":
+        given_keys[::7] = given_keys[::7][::-1]
+    held, done = KeyMap(), 0
+    for size in sizes:
+        assert held.isdisjoint(given_keys[done:])
+        held.take(given_keys[done : done + size])
+        done += size
+    assert len(held) == len(given_keys)
+    assert held.find(given_keys) == list(range(len(given_keys)))
+    assert [held.find([key]) for key in given_keys[:50]] == [[number] for number in range(len(given_keys[:50]))]
+    assert held.find(others) == [None] * len(others)
+
+
+def test_two_neighbours_do_not_make_a_third() -> None:
+    """The number of one and the beginning of the next may look like a key."""
+    first, second = compact(["aa" * 16, "bb" * 16])
+    held = KeyMap()
+    held.take([first, second])
+    third = (first + bytes(4) + second)[8:25]
+    assert len(third) == len(first)
+    assert held.isdisjoint([third])
+    assert held.find([third]) == [None]
+
+
+@given(keys, keys)
+def test_different_keys_are_compacted_differently(one: Key, other: Key) -> None:
+    assert (compact([one]) == compact([other])) == (one == other)
+    assert compact([one, other]) == [*compact([one]), *compact([other])]
+
+
+def test_a_key_takes_some_twenty_three_bytes() -> None:
+    some = compact(ids(20_000))
+    held = KeyMap()
+    tracemalloc.start()
+    for start in range(0, len(some), 500):
+        held.take(some[start : start + 500])
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(held) * 21 < taken < len(held) * 24

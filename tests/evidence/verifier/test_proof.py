@@ -1,0 +1,142 @@
+"""Proofs: one record disclosed, nothing else, and nothing of it can change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.evidence.format import layout
+from elspeth.evidence.format.canonical import canonical
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.keys import PublicKey
+from elspeth.evidence.verifier.procedure import Status, Verdict
+from elspeth.evidence.verifier.proof import Proof, prove, verify_proof
+from tests.evidence.bags import SECRET, as_lines, bag, contents, faults, identity, records
+
+UUID = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
+IDENTITIES = [
+    ("run", "run-1"),
+    ("thing", UUID),
+    ("thing", 'r\u00e9 "1"'),
+    *(("step", name) for name in "abcde"),
+    ("link", "a/x"),
+    ("link", "a/y"),
+    ("link", "b/a"),
+]
+
+
+@pytest.fixture
+def directory(signed: dict[str, bytes], tmp_path: Path) -> Path:
+    for name, content in signed.items():
+        path = tmp_path / "bag" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return tmp_path / "bag"
+
+
+def saved(proof: Proof, tmp_path: Path) -> Path:
+    (tmp_path / "proof.json").write_bytes(proof.to_bytes())
+    return tmp_path / "proof.json"
+
+
+@pytest.mark.parametrize("number", range(len(IDENTITIES)))
+def test_every_record_can_be_proved(directory: Path, tmp_path: Path, key: PublicKey, number: int) -> None:
+    proof = prove(directory, *IDENTITIES[number])
+    assert (proof.index, proof.line) == (number, as_lines(records())[number])
+    result = verify_proof(saved(proof, tmp_path), key=key)
+    assert (result.verdict, result.run_id, result.record_count) == (Verdict.VERIFIED, "run-1", 1)
+    kind = IDENTITIES[number][0]
+    not_part = (Status.NOT_PART, "needs the whole bag")
+    assert [(step.status, step.detail) for step in result.steps] == [
+        (Status.PASSED, f"a proof, {len(proof.to_bytes()):,} bytes"),
+        (Status.PASSED, f"signed by the key {key.fingerprint}; {identity(contents(directory))}"),
+        not_part,
+        (Status.PASSED, f"a {kind} record of run 'run-1'"),
+        not_part,
+        (Status.PASSED, f"line {number + 1} of 11"),
+        not_part,
+        not_part,
+        not_part,
+    ]
+
+
+def test_a_proof_discloses_nothing_of_other_records(directory: Path) -> None:
+    data = prove(directory, "thing", UUID).to_bytes()
+    others = [line for line in as_lines(records()) if UUID.encode() not in line]
+    salts = [json.loads(line)["salt"] for line in as_lines(records()) if json.loads(line).get("row_id") != UUID]
+    assert SECRET.encode() not in data
+    assert not any(line in data for line in others)
+    assert not any(salt.encode() in data for salt in salts)
+    assert len(data) < 4096
+
+
+def test_a_record_that_is_not_there(directory: Path) -> None:
+    with pytest.raises(EvidenceError) as caught:
+        prove(directory, "link", "a/z")
+    assert str(caught.value) == f"{directory}: expected a link record with step_id/other_id 'a/z', got none"
+
+
+def test_a_type_that_is_not_there(directory: Path) -> None:
+    with pytest.raises(EvidenceError) as caught:
+        prove(directory, "item", "1")
+    problem = "expected a record type of the bag (link, run, step, thing), got 'item'"
+    assert str(caught.value) == f"{directory}: {problem}"
+
+
+def test_a_bag_that_was_altered_proves_nothing(directory: Path) -> None:
+    records_file = directory / layout.RECORDS
+    records_file.write_bytes(records_file.read_bytes().replace(b'"seconds":7', b'"seconds":8'))
+    with pytest.raises(EvidenceError, match=r"the bag is not sound, verify it: .*the record is not in the tree"):
+        prove(directory, "step", "b")
+
+
+def test_an_unsigned_proof_is_said_plainly(tmp_path: Path, key: PublicKey) -> None:
+    bag(tmp_path, as_lines(records()))
+    path = saved(prove(tmp_path / "bag-0", "step", "b"), tmp_path)
+    assert verify_proof(path).verdict is Verdict.UNSIGNED
+    assert verify_proof(path, key=key).verdict is Verdict.NOT_VERIFIED
+
+
+def test_without_a_key_the_signature_is_not_checked(directory: Path, tmp_path: Path) -> None:
+    path = saved(prove(directory, "step", "b"), tmp_path)
+    assert verify_proof(path).verdict is Verdict.SIGNATURE_UNCHECKED
+
+
+def test_every_byte_of_a_proof_matters(directory: Path, tmp_path: Path, key: PublicKey) -> None:
+    path = saved(prove(directory, "step", "b"), tmp_path)
+    data = path.read_bytes()
+    for at in range(len(data)):
+        changed = bytearray(data)
+        changed[at] ^= 1 << at % 8
+        path.write_bytes(bytes(changed))
+        try:
+            verdict = verify_proof(path, key=key).verdict
+        except EvidenceError:
+            continue
+        assert verdict is Verdict.NOT_VERIFIED
+    print(f"proof: {len(data):,} mutations, all found")  # noqa: T201 - the count is asked for
+
+
+def test_a_record_under_another_statement_is_refused(directory: Path, tmp_path: Path, key: PublicKey) -> None:
+    members = json.loads(prove(directory, "step", "b").to_bytes())
+    members["record"] = as_lines(records("run-2"))[4].decode()
+    (tmp_path / "proof.json").write_bytes(canonical(members) + b"\n")
+    found = faults(verify_proof(tmp_path / "proof.json", key=key))
+    assert found[0] == (4, "record: run_id: expected 'run-1' as in the statement, got 'run-2'")
+    assert found[1][1].startswith("hashes: the record is not in the tree of the statement: expected the root ")
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_arbitrary_bytes_are_no_proof(data: bytes) -> None:
+    with pytest.raises(EvidenceError):
+        Proof.from_bytes(data, "proof")
+
+
+def test_a_proof_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceError) as caught:
+        verify_proof(tmp_path / "gone")
+    assert str(caught.value) == f"{tmp_path / 'gone'}: cannot be read: No such file or directory"

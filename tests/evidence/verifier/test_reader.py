@@ -1,0 +1,162 @@
+"""What is refused before anything of a bag is believed: bombs, links, names that lead elsewhere."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from elspeth.evidence.format import layout
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.keys import PublicKey
+from elspeth.evidence.verifier import reader
+from elspeth.evidence.verifier.procedure import Verdict
+from elspeth.evidence.verifier.reader import open_bag
+from elspeth.evidence.verifier.verify import verify_bag
+
+
+def read_all(path: Path) -> None:
+    with open_bag(path) as files:
+        for name in files.sizes:
+            files.read(name)
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(EvidenceError) as caught:
+        read_all(path)
+    return str(caught.value)
+
+
+def zipped(path: Path, members: dict[str, bytes], **attributes: int) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name)
+            for attribute, value in attributes.items():
+                setattr(info, attribute, value)
+            archive.writestr(info, content)
+    return path
+
+
+@pytest.mark.parametrize("top", ["", "bag/", "Some directory/"])
+def test_a_zip_archive_of_a_bag_is_verified(signed: dict[str, bytes], key: PublicKey, tmp_path: Path, top: str) -> None:
+    path = zipped(tmp_path / "bag.zip", {top + name: content for name, content in signed.items()})
+    assert verify_bag(path, key=key).verdict is Verdict.VERIFIED
+
+
+def test_symbolic_links_in_a_directory_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / layout.RECORDS).symlink_to("/etc/hostname")
+    assert refusal(tmp_path) == "'data/records.jsonl': expected plain files and directories only, got a symbolic link"
+
+
+def test_a_linked_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to("/etc")
+    assert refusal(tmp_path) == "'data': expected plain files and directories only, got a symbolic link"
+
+
+def test_devices_and_pipes_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(tmp_path) == "'pipe': expected plain files and directories only, got a device"
+
+
+def test_a_file_that_became_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+    with open_bag(tmp_path) as files:
+        (tmp_path / "file").unlink()
+        (tmp_path / "file").symlink_to("/etc/hostname")
+        with pytest.raises(EvidenceError, match="file: cannot be read: Too many levels of symbolic links"):
+            files.read("file")
+
+
+def test_links_in_an_archive_are_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "bag.zip", {"file": b"/etc/hostname"}, external_attr=(stat.S_IFLNK | 0o777) << 16)
+    assert refusal(path) == "'file': expected plain files and directories only, got a link or device"
+
+
+@pytest.mark.parametrize("name", ["../up", "/etc/passwd", "data/../../up", "data//x", "C:x", "a\\b", "./x", "a\x00b"])
+def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
+    path = zipped(tmp_path / "bag.zip", {"X" * len(name): b""})
+    path.write_bytes(path.read_bytes().replace(b"X" * len(name), name.encode()))
+    assert "expected a name inside the bag, got one that leads elsewhere" in refusal(path)
+
+
+def test_a_name_twice_in_an_archive_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "bag.zip", {"one": b"1", "two": b"2"})
+    path.write_bytes(path.read_bytes().replace(b"two", b"one"))
+    assert refusal(path) == "'one': expected each file once in the archive, got it again"
+
+
+def test_encrypted_and_oddly_compressed_members_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bag.zip", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("file", b"content")
+    expected = "'file': expected it stored or deflated, got it encrypted or in another compression"
+    assert refusal(tmp_path / "bag.zip") == expected
+
+
+def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_UNPACKED", 1 << 20)
+    with zipfile.ZipFile(tmp_path / "bag.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data/records.jsonl", bytes(2 << 20))
+    assert refusal(tmp_path / "bag.zip").endswith("bytes in this archive, got 2,097,152")
+
+
+def test_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
+    """The bomb whose members all are the same compressed bytes."""
+    path = tmp_path / "bag.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("one", bytes(1000))
+        info = archive.infolist()[0]
+        for number in range(20):
+            twin = zipfile.ZipInfo(f"twin-{number}")
+            twin.header_offset, twin.file_size, twin.compress_size = info.header_offset, 1000, 1000
+            twin.CRC = info.CRC
+            archive.filelist.append(twin)
+            archive.NameToInfo[twin.filename] = twin
+    assert refusal(path).endswith("expected an entry at byte 1,033, got the next at 0")
+
+
+def test_more_files_than_a_bag_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_FILES", 2)
+    for name in "abc":
+        (tmp_path / name).touch()
+    assert refusal(tmp_path) == f"{tmp_path}: expected at most 2 files, got more"
+    path = zipped(tmp_path / "bag.zip", dict.fromkeys("abc", b""))
+    assert refusal(path) == f"{path}: expected at most 2 files, got 3"
+
+
+def test_a_document_of_absurd_size_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "bagit.txt").open("wb") as file:
+        file.truncate(1 << 40)  # a sparse file: it takes no room
+    assert refusal(tmp_path) == "bagit.txt: expected at most 1,048,576 bytes, got 1,099,511,627,776"
+
+
+def test_damaged_archives_are_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "bag.zip", {"file": b"content"})
+    path.write_bytes(path.read_bytes().replace(b"content", b"Content"))
+    expected = "file: expected 7 bytes with the CRC-32 fec530a9, got 7 with 31780935: the archive is damaged"
+    assert refusal(path) == expected
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with open_bag(tmp_path) as files, pytest.raises(EvidenceError, match=r"^file: expected this file, got none$"):
+        files.read("file")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(data=st.binary(), at=st.integers(0, 2**16), prefix=st.booleans())
+def test_arbitrary_bytes_are_no_verified_bag(
+    data: bytes, at: int, signed: dict[str, bytes], key: PublicKey, tmp_path: Path, *, prefix: bool
+) -> None:
+    path = zipped(tmp_path / "bag.zip", signed)
+    archive = path.read_bytes()
+    path.write_bytes(archive[: at % len(archive)] + data if prefix else data)
+    try:
+        verdict = verify_bag(path, key=key).verdict
+    except EvidenceError:
+        return
+    assert verdict is Verdict.NOT_VERIFIED

@@ -1,0 +1,85 @@
+"""Records are taken many at a time for speed only: what is found is the same one by one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.evidence.format.salts import Salts
+from elspeth.evidence.verifier.procedure import StepError
+from elspeth.evidence.verifier.record_schema import read_shapes
+from elspeth.evidence.verifier.rules import read_rules
+from elspeth.evidence.verifier.trail import TrailChecker
+from tests.evidence.bags import REFERENCES, SCHEMA, SECRET, as_lines, records
+
+RULES = read_rules(json.dumps(REFERENCES).encode(), "rules")
+SHAPES = read_shapes(json.dumps(SCHEMA).encode(), "schema")
+SALTS = Salts(secret=SECRET)
+
+values = st.sampled_from(["a", "b", "c", "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f", "run-1", "open", "done", None, 0, 2, 10])
+
+
+@st.composite
+def nearly_right_lines(draw: st.DrawFn) -> list[bytes]:
+    """The lines of a run, some of them moved, repeated, left out or with another value."""
+    some = [dict(record) for record in records()]
+    for _ in range(draw(st.integers(0, 2))):
+        record = draw(st.sampled_from(some))
+        record[draw(st.sampled_from(sorted(record.keys() - {"record_type"})))] = draw(values)
+    if draw(st.booleans()):
+        at, to = draw(st.integers(0, len(some) - 1)), draw(st.integers(0, len(some) - 1))
+        some[at:to] = draw(st.sampled_from([[], some[to:at], some[at:to] * 2, some[at:to][::-1]]))
+    return as_lines([record for record in some if None not in (record.get("row_id", ""), record.get("step_id", ""))])
+
+
+def findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[object, ...]:
+    """What a checker says that gets the lines in batches of these sizes."""
+    trail = TrailChecker(RULES, SHAPES, SALTS)
+    done = 0
+    try:
+        while done < len(lines):
+            size = next(batches)
+            trail.check(done + 1, lines[done : done + size])
+            done += size
+    except StepError as error:
+        return error.step, str(error)
+    return trail.run_id, trail.run_status, trail.unfinished, dict(trail.counts)
+
+
+def shared_findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[object, ...]:
+    """What a checker says that takes segments first, which were read without knowing what came before."""
+    trail = TrailChecker(RULES, SHAPES, SALTS)
+    reader = TrailChecker(RULES, SHAPES, SALTS).segment_reader()
+    done = 0
+    try:
+        while done < len(lines):
+            some = lines[done : done + next(batches)]
+            taken = trail.take(reader.segments([line.decode() for line in some]))
+            trail.check(done + 1 + taken, some[taken:])
+            done += len(some)
+    except StepError as error:
+        return error.step, str(error)
+    return trail.run_id, trail.run_status, trail.unfinished, dict(trail.counts)
+
+
+@given(nearly_right_lines(), st.lists(st.integers(1, 5), min_size=30, max_size=30))
+def test_segments_do_not_show(lines: list[bytes], sizes: list[int]) -> None:
+    expected = findings(lines, iter([1] * len(lines)))
+    assert shared_findings(lines, iter([*sizes, *[1] * len(lines)])) == expected
+
+
+def test_segments_save_work() -> None:
+    lines = as_lines(records())
+    trail = TrailChecker(RULES, SHAPES, SALTS)
+    trail.check(1, lines[:1])
+    assert trail.take(trail.segment_reader().segments([line.decode() for line in lines[1:]]))
+
+
+@given(nearly_right_lines(), st.lists(st.integers(1, 5), min_size=30, max_size=30))
+def test_the_size_of_batches_does_not_show(lines: list[bytes], sizes: list[int]) -> None:
+    one_by_one = findings(lines, iter([1] * len(lines)))
+    assert findings(lines, iter([len(lines)])) == one_by_one
+    assert findings(lines, iter([*sizes, *[1] * len(lines)])) == one_by_one

@@ -1,0 +1,347 @@
+"""The numbered procedure, step by step: what each step finds, and what it says."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from elspeth.evidence.format import layout
+from elspeth.evidence.format.dsse import Envelope
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.keys import PublicKey, Signer
+from elspeth.evidence.verifier.procedure import Status, Step, Verdict
+from elspeth.evidence.verifier.verify import verify_bag
+from tests.evidence.bags import (
+    REFERENCES,
+    Record,
+    as_lines,
+    bag,
+    facts,
+    faults,
+    identity,
+    records,
+    resealed,
+    salted,
+    verified,
+    with_manifests,
+)
+from tests.evidence.format.test_dsse import other_form
+
+Files = dict[str, bytes]
+
+UNSEALED = "as of a run that was imported, or recorded before they were proved when it ended"
+"""Why the bags here, which are made by hand, are not asked to keep every law."""
+
+
+def changed(number: int, **values: object) -> list[Record]:
+    """The records, with fields of one of them changed; None stands for null."""
+    return [{**record, **values} if at == number else record for at, record in enumerate(records())]
+
+
+def test_a_signed_bag_is_verified(signed: Files, key: PublicKey) -> None:
+    result = verified(signed, key)
+    assert (result.verdict, result.run_id, result.record_count) == (Verdict.VERIFIED, "run-1", 11)
+    schema = hashlib.sha256(signed[layout.SCHEMA]).hexdigest()
+    size = sum(map(len, signed.values()))
+    assert [(step.step.value, step.status, step.detail) for step in result.steps] == [
+        (1, Status.PASSED, f"12 files, {size:,} bytes"),
+        (2, Status.PASSED, f"signed by the key {key.fingerprint}; {identity(signed)}"),
+        (3, Status.PASSED, f"8 files; epoch 5, whose schema has the SHA-256 {schema}"),
+        (4, Status.PASSED, "11 records, salts derived"),
+        (5, Status.PASSED, "11 records of 4 types"),
+        (6, Status.PASSED, result.steps[5].detail),
+        (7, Status.PASSED, "all lead to records in the bag"),
+        (8, Status.PASSED, "all complete"),
+        (9, Status.PASSED, f"3 laws hold; not asked, {UNSEALED}, are outputs"),
+    ]
+
+
+def test_a_bag_of_either_algorithm_is_verified(any_signer: Signer, tmp_path: Path) -> None:
+    files = bag(tmp_path, as_lines(records()), any_signer)
+    assert verified(files, any_signer.public_key).verdict is Verdict.VERIFIED
+
+
+def test_a_bag_without_salts_is_verified(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    files = bag(tmp_path, as_lines(records(), salts=False), signer, secret=None)
+    result = verified(files, key)
+    assert (result.verdict, result.steps[3].detail) == (Verdict.VERIFIED, "11 records, no salts")
+
+
+def test_step_1_a_file_that_the_manifests_do_not_list(signed: Files, key: PublicKey) -> None:
+    result = verified({**signed, "data/more.txt": b""}, key)
+    assert faults(result) == [
+        (1, "data/more.txt: expected no such file, as manifest-sha256.txt does not list it, got one"),
+        (3, "data/more.txt: expected no such file, as statement.dsse.json does not list it, got one"),
+    ]
+
+
+def test_step_1_a_file_that_is_missing(signed: Files, key: PublicKey) -> None:
+    result = verified({name: content for name, content in signed.items() if name != "data/data-dictionary.md"}, key)
+    assert faults(result) == [
+        (1, "data/data-dictionary.md: expected this file, which manifest-sha256.txt lists, got none"),
+        (3, "data/data-dictionary.md: expected this file, which statement.dsse.json lists, got none"),
+    ]
+
+
+def test_step_1_and_3_a_file_that_was_altered(signed: Files, key: PublicKey) -> None:
+    result = verified({**signed, layout.INSTRUCTIONS: b"Believe me."}, key)
+    right, wrong = (hashlib.sha256(text).hexdigest() for text in (signed[layout.INSTRUCTIONS], b"Believe me."))
+    assert faults(result) == [
+        (1, f"VERIFY.txt: expected the SHA-256 {right} as in tagmanifest-sha256.txt, got {wrong}"),
+        (3, f"VERIFY.txt: expected the SHA-256 {right} as in statement.dsse.json, got {wrong}"),
+    ]
+
+
+def test_step_2_no_key_is_said_plainly(signed: Files, key: PublicKey) -> None:
+    result = verified(signed)
+    assert (result.verdict, result.steps[1].status) == (Verdict.SIGNATURE_UNCHECKED, Status.OPEN)
+    claim = f"NOT CHECKED: no key was given; it claims to be signed by the key '{key.fingerprint}'"
+    assert result.steps[1].detail == f"{claim}; {identity(signed)}"
+
+
+def test_step_2_an_unsigned_bag_is_said_plainly(tmp_path: Path) -> None:
+    files = bag(tmp_path, as_lines(records()))
+    result = verified(files)
+    assert (result.verdict, result.steps[1].status) == (Verdict.UNSIGNED, Status.OPEN)
+    expected = "UNSIGNED: anybody could have made this; without an envelope it is incomplete"
+    assert result.steps[1].detail == f"{expected}; {identity(files)}"
+
+
+def test_step_2_an_unsigned_bag_is_not_what_a_key_was_given_for(key: PublicKey, tmp_path: Path) -> None:
+    result = verified(bag(tmp_path, as_lines(records())), key)
+    expected = f"expected one signed by the key {key.fingerprint}"
+    assert faults(result) == [
+        (2, f"statement.dsse.json: {expected}, got none: it is unsigned, or the envelope was removed")
+    ]
+    assert result.verdict is Verdict.NOT_VERIFIED
+
+
+def test_step_2_another_key(signed: Files, key: PublicKey, any_signer: Signer) -> None:
+    other = any_signer.public_key
+    expected = f"expected a signature by the key {other.fingerprint}, got one by '{key.fingerprint}'"
+    assert faults(verified(signed, other)) == [(2, f"statement.dsse.json: {expected}")]
+
+
+def test_step_2_a_signature_in_its_other_form(signed: Files, key: PublicKey) -> None:
+    envelope = Envelope.from_bytes(signed[layout.ENVELOPE], "envelope")
+    rewritten = replace(envelope, signature=other_form(envelope.signature)).to_bytes()
+    found = faults(verified(with_manifests({**signed, layout.ENVELOPE: rewritten}), key))
+    problem = "expected the form of the signature with a low S: it was rewritten"
+    assert found == [(2, f"statement.dsse.json: {problem}")]
+
+
+def test_step_3_an_export_that_says_it_is_incomplete(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    files = bag(tmp_path, as_lines(records()), signer, run=facts(complete=False))
+    problem = "expected true, got false: the export says that it is incomplete"
+    assert faults(verified(files, key)) == [(3, f"statement.dsse.json: complete: {problem}")]
+
+
+TYPES = ", ".join(REFERENCES["order"])
+
+UUID = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
+
+STEP_4: dict[str, tuple[list[Record], str]] = {
+    "type": (changed(2, row_index="2"), "line 3: row_index: expected integer, got '2'"),
+    "bound": (changed(3, seconds=-1), "line 4: seconds: expected at least 0, got -1"),
+    "pattern": (
+        changed(2, digest="G" * 64),
+        f"line 3: digest: expected text that matches '[0-9a-f]{{64}}', got '{'G' * 64}'",
+    ),
+    "length": (changed(3, step_id="x" * 65), "line 4: step_id: expected at most 64 characters, got 65"),
+    "enum": (changed(0, status="lost"), "line 1: status: expected 'running' or 'completed' or 'failed', got 'lost'"),
+    "constant": (changed(4, status="lost"), "line 5: status: expected 'done' or 'open', got 'lost'"),
+    "null": (changed(1, digest=None), "line 2: digest: expected string, got None"),
+    "boolean": (changed(8, good=1), "line 9: good: expected boolean, got 1"),
+    "further field": (changed(8, more=1), "line 9: more: expected no field of this name, got one"),
+    "exactly one": (changed(8, row=UUID), "line 9: file, row: expected exactly one that is not null, got 2"),
+    "unknown type": (
+        [*records(), {**records()[0], "record_type": "x"}],
+        f"line 12: record_type: expected one of {TYPES}, got 'x'",
+    ),
+    "run": (
+        changed(4, run_id="run-2"),
+        "line 5: run_id: expected 'run-1' as in the records before, got 'run-2'",
+    ),
+    "repeated key": (
+        changed(2, row_id=UUID),
+        f"line 3: row_id: expected each key once, got '{UUID}' again",
+    ),
+    "order of integers": (
+        [records()[at] for at in (0, 2, 1, *range(3, 11))],
+        "line 3: row_index: expected a value after '10', got '2': repeated, or out of order",
+    ),
+    "order of texts": (
+        [records()[at] for at in (0, 1, 2, 4, 3, *range(5, 11))],
+        "line 5: step_id: expected a value after 'b', got 'a': repeated, or out of order",
+    ),
+    "order of types": (
+        [records()[at] for at in (0, 1, 3, 2, *range(4, 11))],
+        "line 4: expected a step record, or one of a later type, got a thing record: out of order",
+    ),
+    "run first": (records()[1:], "line 1: expected the run record first, got a thing record"),
+    "two runs": (
+        [records()[0], *records()],
+        "line 2: run_id: expected a value after 'run-1', got 'run-1': repeated, or out of order",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STEP_4)
+def test_step_4_a_line_that_breaks_a_rule(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
+    some, problem = STEP_4[case]
+    result = verified(bag(tmp_path, as_lines(some), signer), key)
+    assert faults(result) == [(4, f"data/records.jsonl, {problem}")]
+    assert [step.status for step in result.steps[4:]] == [Status.NOT_REACHED] * 5
+    assert result.verdict is Verdict.NOT_VERIFIED
+
+
+def line_3(change: Callable[[bytes], bytes]) -> list[bytes]:
+    return [change(line) if at == 2 else line for at, line in enumerate(as_lines(records()))]
+
+
+STEP_4_BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "spaces": (
+        lambda line: line.replace(b":10", b": 10"),
+        'is not canonical JSON: expected b\'10,"run_id":"run-1","sal\' at byte 162, got b\' 10,"run_id":"run-1","sa\'',
+    ),
+    "number": (
+        lambda line: line.replace(b":10", b":10.0"),
+        'is not canonical JSON: expected b\',"run_id":"run-1","salt"\' at byte 164, got b\'.0,"run_id":"run-1","sal\'',
+    ),
+    "not UTF-8": (
+        lambda line: line.replace("\u20ac".encode(), b"\xff"),
+        "expected UTF-8, got bytes that are none",
+    ),
+    "number too large": (
+        lambda line: line.replace(b":10", b":9007199254740993"),
+        "has no canonical JSON: 9007199254740993 exceeds safe integer domain for JSON floats",
+    ),
+    "no JSON": (
+        lambda line: line[1:],
+        'expected JSON, got b\'"digest":"0123456789abcd\': unexpected content after document: line 1 column 9 (char 8)',
+    ),
+    "an array": (
+        lambda line: b"[" + line + b"]",
+        'expected a JSON object, got b\'[{"digest":"0123456789ab\'',
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STEP_4_BYTES)
+def test_step_4_a_line_that_is_not_canonical(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
+    change, problem = STEP_4_BYTES[case]
+    found = faults(verified(bag(tmp_path, line_3(change), signer), key))
+    assert found == [(4, f"data/records.jsonl, line 3: {problem}")]
+
+
+def test_step_4_a_salt_that_the_key_does_not_derive(tmp_path: Path, signer: Signer, key: PublicKey) -> None:
+    right = salted(records()[1])["salt"]
+    lines = as_lines(records())
+    lines[1] = lines[1].replace(str(right).encode(), b"0" * 64)
+    problem = f"salt: expected {right}, derived from the key, got '{'0' * 64}'"
+    assert faults(verified(bag(tmp_path, lines, signer), key)) == [(4, f"data/records.jsonl, line 2: {problem}")]
+
+
+def test_step_4_a_salt_without_a_secret(tmp_path: Path, signer: Signer, key: PublicKey) -> None:
+    files = bag(tmp_path, as_lines(records()), signer, secret=None)
+    found = salted(records()[0])["salt"]
+    problem = f"salt: expected none, as there is no secret in the bag, got '{found}'"
+    assert faults(verified(files, key)) == [(4, f"data/records.jsonl, line 1: {problem}")]
+
+
+def test_step_5_counts_that_are_not_those_of_the_lines(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    files = bag(tmp_path, as_lines(records()), signer, run=facts(run_status="running"))
+    problem = "status of the run: expected 'running' as in the statement, got 'completed'"
+    assert faults(verified(files, key)) == [(5, f"data/records.jsonl: {problem}")]
+
+
+def test_step_5_and_6_lines_that_are_missing(signed: Files, key: PublicKey) -> None:
+    lines = signed[layout.RECORDS].splitlines(keepends=True)
+    found = faults(verified({**signed, layout.RECORDS: b"".join(lines[:-1])}, key))
+    assert [step for step, _ in found] == [1, 3, 6]
+    problem = "expected the line that the statement counts, one of 11, got the end"
+    assert found[2] == (6, f"data/records.jsonl, line 11: {problem}")
+
+
+def test_step_6_names_the_line_that_was_altered(signed: Files, key: PublicKey) -> None:
+    altered = signed[layout.RECORDS].replace(b'"seconds":7,', b'"seconds":8,')
+    found = faults(verified({**signed, layout.RECORDS: altered}, key))
+    assert [step for step, _ in found] == [1, 3, 6]
+    right, wrong = (
+        hashlib.sha256(b"\x00" + text.splitlines()[4]).hexdigest() for text in (signed[layout.RECORDS], altered)
+    )
+    expected = f"expected the line that was sealed, with the leaf hash {right} as in data/leaf-hashes.bin"
+    assert found[2] == (6, f"data/records.jsonl, line 5: {expected}, got one with {wrong}")
+
+
+def test_step_6_leaf_hashes_of_another_tree(signed: Files, signer: Signer, key: PublicKey) -> None:
+    found = faults(verified(resealed({**signed, layout.LEAVES: bytes(32 * 11)}, signer), key))
+    assert [step for step, _ in found] == [6]
+    assert found[0][1].startswith("data/leaf-hashes.bin: expected the root ")
+
+
+def test_step_7_a_reference_that_leads_nowhere(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    files = bag(tmp_path, as_lines(changed(5, row_id="gone")), signer)
+    problem = "row_id: expected a thing record before this one, got 'gone', of which there is none"
+    assert faults(verified(files, key)) == [(7, f"data/records.jsonl, line 6: {problem}")]
+
+
+def test_step_8_a_record_that_is_not_final(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    files = bag(tmp_path, as_lines(changed(7, status="open")), signer)
+    problem = "status: expected done, as the run is completed, got 'open'"
+    assert faults(verified(files, key)) == [(8, f"data/records.jsonl, line 8: {problem}")]
+
+
+def test_step_8_a_run_that_has_not_ended_is_incomplete(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    some = changed(7, status="open")
+    some[0]["status"] = "running"
+    result = verified(bag(tmp_path, as_lines(some), signer, run=facts(run_status="running")), key)
+    problem = "expected completed or failed, got 'running': the run has not ended, its trail is incomplete"
+    found = f"data/records.jsonl, line 1: status: {problem}; 2 of 11 records are not final"
+    assert (result.verdict, faults(result)) == (Verdict.NOT_VERIFIED, [(8, found)])
+
+
+def test_step_8_what_a_failed_run_left_open_is_counted(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    some = changed(7, status="open")
+    some[0]["status"] = "failed"
+    result = verified(bag(tmp_path, as_lines(some), signer, run=facts(run_status="failed")), key)
+    assert (result.verdict, faults(result)) == (Verdict.VERIFIED, [])
+    assert result.steps[7].detail == "1 of 11 records are not final, as a failed run may leave them"
+
+
+def test_step_9_a_law_that_is_broken(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    files = bag(tmp_path, as_lines(changed(0, config_hash="0" * 64)), signer)
+    problem = "hashes: expected in config_hash the SHA-256 of settings_json, got another"
+    assert faults(verified(files, key)) == [(9, f"data/records.jsonl, line 1: {problem}")]
+
+
+def test_a_path_that_is_no_bag(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"no bag")
+    expected = "expected a bag, a directory or zip archive, got another file"
+    with pytest.raises(EvidenceError, match=expected):
+        verify_bag(tmp_path / "file")
+
+
+def test_an_empty_directory_fails_the_first_step(tmp_path: Path) -> None:
+    result = verify_bag(tmp_path)
+    assert result.steps[0].status is Status.FAILED
+    assert result.steps[0].detail == "bagit.txt: expected this file, got none"
+    assert result.verdict is Verdict.NOT_VERIFIED
+
+
+def test_progress_is_a_value(signed: Files, key: PublicKey, tmp_path: Path) -> None:
+    seen: list[int] = []
+    for name, content in signed.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    assert verify_bag(tmp_path, key=key, progress=seen.append).verdict is Verdict.VERIFIED
+    assert seen == [11]
+
+
+def test_every_step_has_a_number_in_the_documentation() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "evidence.md").read_text()
+    assert all(f"{step.value}. **{step.title[0].upper()}{step.title[1:]}**" in text for step in Step)

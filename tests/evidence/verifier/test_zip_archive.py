@@ -1,0 +1,269 @@
+"""Archives in which two programs could see different files are refused, whatever the rest of them holds."""
+
+from __future__ import annotations
+
+import io
+import struct
+import subprocess
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from elspeth.evidence.format import layout
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.keys import PublicKey
+from elspeth.evidence.verifier import zip_archive
+from elspeth.evidence.verifier.procedure import Verdict
+from elspeth.evidence.verifier.reader import open_bag
+from elspeth.evidence.verifier.verify import verify_bag
+from elspeth.evidence.verifier.zip_archive import member_blocks, read_members
+
+Files = dict[str, bytes]
+Change = Callable[[bytearray], object]
+
+
+def zipped(files: Files, *, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """An archive as common tools write it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(f"bag/{name}"), content, compression)
+    return buffer.getvalue()
+
+
+def central(data: bytes | bytearray, number: int = 0) -> int:
+    """The position of an entry of the central directory."""
+    position = int(struct.unpack_from("<I", data, len(data) - 6)[0])
+    for _ in range(number):
+        position += 46 + sum(struct.unpack_from("<HHH", data, position + 28))
+    return position
+
+
+def put(position: int, form: str, *values: int) -> Change:
+    """Write values at a position, counted from the end if it is negative."""
+    return lambda data: struct.pack_into(form, data, position % len(data), *values)
+
+
+def put_central(offset: int, form: str, *values: int, number: int = 0) -> Change:
+    """Write values into an entry of the central directory."""
+    return lambda data: struct.pack_into(form, data, central(data, number) + offset, *values)
+
+
+def in_both(offset: int, form: str, value: int) -> Change:
+    """Write a value into both headers of the first entry."""
+
+    def change(data: bytearray) -> None:
+        struct.pack_into(form, data, offset, value)
+        struct.pack_into(form, data, central(data) + offset + 2, value)
+
+    return change
+
+
+def with_extra(identifier: int, content: bytes) -> Callable[[Files], bytes]:
+    """An archive whose first entry has an extra field."""
+
+    def build(files: Files) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for number, (name, data) in enumerate(files.items()):
+                info = zipfile.ZipInfo(f"bag/{name}")
+                if number == 0:
+                    info.extra = struct.pack("<HH", identifier, len(content)) + content
+                archive.writestr(info, data)
+        return buffer.getvalue()
+
+    return build
+
+
+def with_members(*more: tuple[str, bytes]) -> Callable[[Files], bytes]:
+    """An archive with further members."""
+
+    def build(files: Files) -> bytes:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, data in [*((f"bag/{name}", data) for name, data in files.items()), *more]:
+                archive.writestr(zipfile.ZipInfo(name), data)
+        return buffer.getvalue()
+
+    return build
+
+
+def hidden_entry(files: Files) -> bytes:
+    """An archive with a local entry that the central directory does not list."""
+    evil = zipped({layout.RECORDS: b'{"evil":1}\n'})
+    return moved(zipped(files), evil[: central(evil)])
+
+
+def moved(archive: bytes, before: bytes) -> bytes:
+    """An archive behind other bytes, with the positions that this needs."""
+    data = bytearray(before + archive)
+    start = central(archive) + len(before)
+    struct.pack_into("<I", data, len(data) - 6, start)
+    position = start
+    while position < len(data) - 22:
+        (offset,) = struct.unpack_from("<I", data, position + 42)
+        struct.pack_into("<I", data, position + 42, offset + len(before))
+        position += 46 + sum(struct.unpack_from("<HHH", data, position + 28))
+    return bytes(data)
+
+
+def changed(change: Change) -> Callable[[Files], bytes]:
+    """An archive with other bytes here and there."""
+
+    def build(files: Files) -> bytes:
+        data = bytearray(zipped(files))
+        change(data)
+        return bytes(data)
+
+    return build
+
+
+def streamed(files: Files) -> bytes:
+    """An archive whose sizes stand behind the data, as of a program that cannot go back."""
+
+    class Pipe(io.BytesIO):
+        def tell(self) -> int:
+            raise io.UnsupportedOperation
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(f"bag/{name}"), content)
+    return pipe.getvalue()
+
+
+def with_longer_data(files: Files) -> bytes:
+    """An archive whose first member has bytes behind the end of its compressed data."""
+    name, content = next(iter(files.items()))
+    packer = zlib.compressobj(wbits=-15)
+    packed = packer.compress(content) + packer.flush() + b"more"
+    facts = struct.pack("<5HIII", 20, 0, 8, 0, 33, zlib.crc32(content), len(packed), len(content))
+    path = f"bag/{name}".encode()
+    local = b"PK\x03\x04" + facts + struct.pack("<HH", len(path), 0) + path + packed
+    rest = moved(zipped({other: data for other, data in files.items() if other != name}), local)
+    entry = b"PK\x01\x02" + struct.pack("<H", 20) + facts + struct.pack("<5HII", len(path), 0, 0, 0, 0, 0, 0) + path
+    start = central(rest)
+    count = struct.unpack_from("<H", rest, len(rest) - 12)[0] + 1
+    end = struct.pack("<4s4HIIH", b"PK\x05\x06", 0, 0, count, count, len(rest) - 22 - start + len(entry), start, 0)
+    return rest[:start] + entry + rest[start:-22] + end
+
+
+TWICE = "expected each file once in the archive, got it again"
+HEADERS = "expected both of its headers in the archive to say the same"
+
+ATTACKS: dict[str, tuple[Callable[[Files], bytes], str]] = {
+    "an entry that the directory does not list": (hidden_entry, "expected an entry at byte 0"),
+    "bytes before": (lambda files: b"#!/bin/sh\n" + zipped(files), "expected"),
+    "bytes before that the directory knows": (
+        lambda files: moved(zipped(files), b"PK\x03\x04\n"),
+        "expected an entry at byte 0, got the next at 5",
+    ),
+    "another archive before": (lambda files: zipped({"a": b"b"}) + zipped(files), "expected"),
+    "bytes behind": (lambda files: zipped(files) + b"more", "expected a zip archive that ends with its end record"),
+    "a comment": (
+        lambda files: zipped(files)[:-2] + struct.pack("<H", 4) + b"more",
+        "expected a zip archive that ends with its end record",
+    ),
+    "a comment that is not there": (changed(put(-2, "<H", 4)), "expected a zip archive that ends with its end record"),
+    "a number of entries that lies": (changed(put(-14, "<HH", 1, 1)), "expected 1 entries in the central directory"),
+    "numbers of entries that differ": (changed(put(-14, "<H", 1)), "expected one archive, whose end records agree"),
+    "a disk of several": (changed(put(-18, "<H", 1)), "expected one archive, whose end records agree"),
+    "a size of the directory that lies": (changed(put(-10, "<I", 7)), "expected a central directory of 7 bytes"),
+    "encrypted in one header": (changed(put(6, "<H", 1)), HEADERS),
+    "encrypted in both": (changed(in_both(6, "<H", 1)), "expected it stored or deflated"),
+    "another method in one header": (changed(put(8, "<H", 0)), HEADERS),
+    "another size in one header": (changed(put(22, "<I", 1)), HEADERS),
+    "another CRC in one header": (changed(put(14, "<I", 1)), HEADERS),
+    "another time in one header": (changed(put(10, "<H", 1)), HEADERS),
+    "another name in one header": (changed(put(34, "<B", 88)), HEADERS),
+    "a comment of an entry": (changed(put_central(32, "<H", 1)), "expected an entry without a comment"),
+    "another disk of an entry": (changed(put_central(34, "<H", 1)), "expected an entry without a comment"),
+    "an entry somewhere else": (changed(put_central(42, "<I", 9, number=1)), "expected an entry at byte"),
+    "sizes behind the data": (streamed, "expected it stored or deflated"),
+    "a name in an extra field": (
+        with_extra(0x7075, b"\x01\x00\x00\x00\x00bag/evil"),
+        "expected extra fields with times and sizes at most",
+    ),
+    "an extra field of no kind": (with_extra(0xCAFE, b""), "expected extra fields with times and sizes at most"),
+    "an extra field for sizes that need none": (
+        with_extra(1, bytes(8)),
+        "expected an entry without a comment, whose sizes are all there",
+    ),
+    "a directory with content": (with_members(("bag/more/", b"evil")), "expected a directory without content"),
+    "a directory with the name of a file": (with_members((f"bag/{layout.RECORDS}/", b"")), TWICE),
+    "a file where a directory is": (with_members(("bag/data/salts.json/x", b"")), "expected a directory above it"),
+    "a name in capitals": (with_members(("bag/DATA/records.jsonl", b"")), TWICE),
+    "a name in another character set": (with_members(("bag/\u00e4", b"")), "expected a name inside the bag"),
+    "bytes behind compressed data": (with_longer_data, "expected compressed data up to the next entry"),
+}
+
+
+def faults_of(path: Path, key: PublicKey) -> list[str]:
+    """What is wrong with an archive: why it is refused, or what the procedure finds."""
+    try:
+        result = verify_bag(path, key=key)
+    except EvidenceError as error:
+        return [str(error)]
+    return [fault.detail for fault in result.faults]
+
+
+@pytest.mark.parametrize("case", ATTACKS)
+def test_what_two_programs_could_read_differently_is_refused(
+    case: str, signed: Files, key: PublicKey, tmp_path: Path
+) -> None:
+    build, problem = ATTACKS[case]
+    path = tmp_path / "bag.zip"
+    path.write_bytes(build(signed))
+    assert any(problem in fault for fault in faults_of(path, key))
+
+
+def test_an_archive_made_by_the_usual_command_is_verified(signed: Files, key: PublicKey, tmp_path: Path) -> None:
+    """Info-ZIP writes directories, times and owners."""
+    for name, content in signed.items():
+        (tmp_path / "trail" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "trail" / name).write_bytes(content)
+    command = ["zip", "-q", "-r", "bag.zip", "trail"]
+    try:
+        subprocess.run(command, cwd=tmp_path, check=True)
+    except FileNotFoundError:
+        pytest.skip("no zip on this machine")
+    assert verify_bag(tmp_path / "bag.zip", key=key).verdict is Verdict.VERIFIED
+
+
+def test_large_archives_are_read_by_their_own_records(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Python's writer is told that everything beyond a few bytes is large."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
+    path = tmp_path / "bag.zip"
+    files = {"bagit.txt": b"x" * 50, "data/large": b"0123456789" * 50, "small": b"y"}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.file_size = len(content)
+            with archive.open(info, "w") as member:
+                member.write(content)
+    assert path.read_bytes().count(b"PK\x06\x06") == 1
+    with open_bag(path) as found:
+        assert {name: found.read(name) for name in found.sizes} == files
+
+
+def test_a_member_unpacks_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zip_archive, "_BLOCK", 1000)
+    data = zipped({"bagit.txt": bytes(1_000_000)})
+    file = io.BytesIO(data)
+    [member] = read_members(file, len(data), "bag.zip", most=1)
+    sizes = [len(block) for block in member_blocks(file, member)]
+    assert (max(sizes), sum(sizes)) == (1000, 1_000_000)
+
+
+def test_a_member_that_is_larger_than_it_says_is_not_unpacked_further() -> None:
+    data = bytearray(zipped({"bagit.txt": bytes(50 << 20)}))
+    in_both(22, "<I", 10)(data)
+    file = io.BytesIO(data)
+    [member] = read_members(file, len(data), "bag.zip", most=1)
+    blocks = member_blocks(file, member)
+    with pytest.raises(EvidenceError, match=r"^bag/bagit\.txt: expected 10 bytes with the CRC-32"):
+        next(blocks)

@@ -1,0 +1,141 @@
+"""The commands of VERIFY.txt and of the documentation are the same, and find what was altered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from elspeth.evidence.format import layout
+from elspeth.evidence.format.canonical import canonical
+from elspeth.evidence.format.keys import PRIVATE_KEY, KeyType, Signer, generate, load_signer
+from elspeth.evidence.writer.instructions import commands_for_files, commands_for_signature, commands_for_subjects
+from tests.evidence.bags import as_lines, bag, facts, records, resealed, with_manifests
+
+Files = dict[str, bytes]
+Completed = subprocess.CompletedProcess[str]
+
+DOCUMENTATION = (Path(__file__).parents[3] / "docs" / "evidence.md").read_text()
+COMMON_TOOLS = DOCUMENTATION[DOCUMENTATION.index("## With common tools") : DOCUMENTATION.index("## What is refused")]
+
+
+def documented(key_type: KeyType) -> list[str]:
+    """The commands that the documentation shows; of the signature, the line for keys of a type."""
+    *commands, for_ed25519 = re.findall(r"^\$ (.+)$", COMMON_TOOLS, flags=re.MULTILINE)
+    if key_type is KeyType.ECDSA:
+        return commands
+    return [for_ed25519 if command.startswith("openssl dgst") else command for command in commands]
+
+
+def written_in(files: Files) -> list[str]:
+    """The indented lines of VERIFY.txt."""
+    return re.findall(r"^    (.+)$", files[layout.INSTRUCTIONS].decode(), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("key_type", list(KeyType))
+def test_the_documentation_shows_the_commands(key_type: KeyType) -> None:
+    parts = [commands_for_files(), commands_for_signature(key_type), commands_for_subjects()]
+    assert documented(key_type) == ["work=$(mktemp -d)", *(each for part in parts for each in part), 'rm -r "$work"']
+
+
+def test_a_bag_has_the_commands(any_signer: Signer, tmp_path: Path) -> None:
+    files = bag(tmp_path, as_lines(records()), any_signer)
+    assert written_in(files) == documented(any_signer.public_key.type)
+
+
+def run(commands: list[str], files: Files, directory: Path, signer: Signer | None = None) -> Completed:
+    """Run the commands in the bag, as a reader would who goes on after each that succeeds."""
+    top = directory / "the bag"
+    for name, content in files.items():
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_bytes(content)
+    if signer is not None:
+        (directory / "PUBLIC.pem").write_bytes(signer.public_key.pem)
+    script = "\n".join(commands).replace("/path/to/PUBLIC.pem", "../PUBLIC.pem")
+    return subprocess.run(["sh", "-e"], check=False, capture_output=True, text=True, cwd=top, input=script)
+
+
+def test_common_tools_verify_a_signed_bag(any_signer: Signer, tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    files = bag(tmp_path / "made", as_lines(records()), any_signer)
+    done = run(documented(any_signer.public_key.type), files, tmp_path, any_signer)
+    assert (done.returncode, done.stderr.replace("Signature Verified Successfully\n", "")) == (0, "")
+    lines = done.stdout.splitlines()
+    assert f"{any_signer.public_key.fingerprint}  -" in lines
+    assert any("Verified" in line for line in lines)
+    subjects = [name for name in sorted(files) if name.startswith(("data/", "VERIFY", "bag-info"))]
+    assert lines[-1 - len(subjects) :] == [*(f"{name}: OK" for name in subjects), '"complete":true']
+
+
+def test_common_tools_verify_the_files_of_an_unsigned_bag(tmp_path: Path) -> None:
+    (tmp_path / "made").mkdir()
+    files = bag(tmp_path / "made", as_lines(records()))
+    assert run(written_in(files), files, tmp_path).returncode == 0
+    assert b"This bag is UNSIGNED." in files[layout.INSTRUCTIONS]
+
+
+def test_a_time_stamp_is_no_file_too_many(signed: Files, signer: Signer, tmp_path: Path) -> None:
+    assert run(documented(KeyType.ECDSA), {**signed, layout.TIMESTAMP: b"stamp"}, tmp_path, signer).returncode == 0
+
+
+def cut(files: Files) -> Files:
+    """The bag without its last three records."""
+    return {**files, layout.RECORDS: b"".join(files[layout.RECORDS].splitlines(keepends=True)[:-3])}
+
+
+def without(files: Files, *names: str) -> Files:
+    return {name: content for name, content in files.items() if name not in names}
+
+
+TAMPERED: dict[str, Callable[[Files], Files]] = {
+    "records cut": cut,
+    "records cut, manifests written anew": lambda files: with_manifests(cut(files)),
+    "another VERIFY.txt": lambda files: with_manifests({**files, layout.INSTRUCTIONS: b"Believe me."}),
+    "a file more": lambda files: {**files, "data/more.txt": b""},
+    "a hidden file more": lambda files: {**files, "data/.more": b""},
+    "a file more that is listed": lambda files: with_manifests({**files, "data/more.txt": b""}),
+    "a tag file more that is listed": lambda files: with_manifests({**files, "more.txt": b""}),
+    "an unsigned statement beside": lambda files: with_manifests({**files, layout.STATEMENT: b"{}"}),
+    "a stamp in another place": lambda files: {**files, f"data/{layout.TIMESTAMP}": b""},
+    "a file less": lambda files: without(files, layout.SALTS),
+    "a file less that is not listed": lambda files: with_manifests(without(files, layout.SALTS)),
+    "another envelope": lambda files: {**files, layout.ENVELOPE: files[layout.ENVELOPE] + b" "},
+}
+
+
+@pytest.mark.parametrize("case", TAMPERED)
+def test_common_tools_find_what_was_altered(case: str, signed: Files, signer: Signer, tmp_path: Path) -> None:
+    assert run(documented(KeyType.ECDSA), TAMPERED[case](signed), tmp_path, signer).returncode != 0
+
+
+def test_common_tools_find_a_link(signed: Files, signer: Signer, tmp_path: Path) -> None:
+    top = tmp_path / "the bag"
+    top.mkdir()
+    (top / "link").symlink_to(tmp_path)
+    assert run(documented(KeyType.ECDSA), signed, tmp_path, signer).returncode != 0
+
+
+def test_common_tools_find_another_signer(signed: Files, signer: Signer, tmp_path: Path) -> None:
+    generate(tmp_path / "other")
+    other = load_signer(str(tmp_path / "other" / PRIVATE_KEY))
+    files = resealed(cut(signed), other)
+    assert run(documented(KeyType.ECDSA), files, tmp_path, signer).returncode != 0
+    assert run(documented(KeyType.ECDSA), files, tmp_path, other).returncode == 0
+
+
+def test_common_tools_find_an_incomplete_export(signed: Files, signer: Signer, tmp_path: Path) -> None:
+    files = resealed(signed, signer, run=facts(complete=False))
+    assert run(documented(KeyType.ECDSA), files, tmp_path, signer).returncode != 0
+
+
+def test_the_schema_is_compared_as_documented(tmp_path: Path) -> None:
+    command = next(line[2:] for line in DOCUMENTATION.splitlines() if line.startswith("$ python3 -c"))
+    schema = (Path(__file__).parents[3] / "generated/elspeth_schema/export.schema.json").read_text()
+    (tmp_path / "export.schema.json").write_text(schema)
+    done = subprocess.run(["sh", "-ec", command], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.split()[0] == hashlib.sha256(canonical(json.loads(schema))).hexdigest()
