@@ -11,8 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.outputs.places import Extent, Protected, place_of
-from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError, problem_with, refuse
+from elspeth.outputs.policy import (
+    Extent,
+    Kind,
+    OutputPolicy,
+    OutputRefusedError,
+    Protected,
+    check_output,
+    identity_of,
+    problem_with,
+)
 
 OBJECTION = "is somebody's file"
 TOUCH = "which no output may touch: name another path"
@@ -167,16 +175,16 @@ def test_a_file_has_nothing_below_it(tmp_path: Path) -> None:
 def test_a_refusal_names_the_path_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("out").write_bytes(b"content")
-    refuse(Path("out"), policy(ours=True))
+    check_output(Path("out"), policy(ours=True))
     with pytest.raises(OutputRefusedError) as refused:
-        refuse(Path("out"), policy())
+        check_output(Path("out"), policy())
     assert str(refused.value) == f"out: {OBJECTION}"
 
 
 def test_two_files_have_two_places(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     (tmp_path / "b").touch()
-    places = {place_of(tmp_path / name) for name in ("a", "b", "c", "d", "c/d", "c/e")}
+    places = {identity_of(tmp_path / name) for name in ("a", "b", "c", "d", "c/d", "c/e")}
     assert len(places) == 6
 
 

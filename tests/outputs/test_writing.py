@@ -15,7 +15,7 @@ import pytest
 
 from elspeth.outputs import writing
 from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError
-from elspeth.outputs.writing import hold, rename_new
+from elspeth.outputs.writing import hold, rename_noreplace
 
 ANY_FILE = OutputPolicy(kind=Kind.FILE, objection=lambda _: None)
 ANY_DIRECTORY = OutputPolicy(kind=Kind.DIRECTORY, objection=lambda _: None)
@@ -117,7 +117,7 @@ def test_a_directory_that_cannot_be_renamed_leaves_the_old_one(tmp_path: Path, m
     def failing(_source: Path, target: Path) -> None:
         raise OSError(errno.EIO, "Input/output error", str(target))
 
-    monkeypatch.setattr(writing, "rename_new", failing)
+    monkeypatch.setattr(writing, "rename_noreplace", failing)
     with pytest.raises(OSError, match="Input/output error"):
         write_directory(path, b"new")
     assert tree(tmp_path) == before
@@ -166,7 +166,7 @@ def test_what_must_not_replace_anything_does_not_even_if_that_appears_at_the_las
         return call(source, target) if has_call else errno.ENOSYS
 
     def write() -> None:
-        with hold(path, NEVER) as output, output.workplace() as made:
+        with hold(path, NEVER) as output, output.temporary_directory() as made:
             (made / "bag.zip").write_bytes(b"new")
             output.publish(made / "bag.zip" if packed else made)
 
@@ -210,10 +210,10 @@ def test_a_link_that_is_turned_meanwhile_is_not_followed(tmp_path: Path) -> None
 
 def test_renaming_gives_a_new_name(tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(b"content")
-    rename_new(tmp_path / "old", tmp_path / "new")
+    rename_noreplace(tmp_path / "old", tmp_path / "new")
     assert tree(tmp_path) == {"new": b"content"}
     with pytest.raises(FileNotFoundError, match="old"):
-        rename_new(tmp_path / "old", tmp_path / "new")
+        rename_noreplace(tmp_path / "old", tmp_path / "new")
 
 
 def test_names_of_unfinished_files_cannot_be_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +228,7 @@ def test_names_of_unfinished_files_cannot_be_foreseen(tmp_path: Path, monkeypatc
     def plant(real: Path) -> None:
         real.with_name(f".{real.name}.{'f' * 16}.unfinished").symlink_to(tmp_path / "victim")
 
-    monkeypatch.setattr(writing, "_clear_away", plant)
+    monkeypatch.setattr(writing, "_clean_up", plant)
     with pytest.raises(FileExistsError):
         write_file(tmp_path / "export", b"new")
     assert (tmp_path / "victim").read_bytes() == b"precious"
@@ -312,7 +312,7 @@ def test_a_directory_that_a_crash_took_away_is_put_back(tmp_path: Path, monkeypa
     path = tmp_path / "export"
     write_directory(path, b"old")
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "rename_new", lambda *_: os._exit(1))
+        patch.setattr(writing, "rename_noreplace", lambda *_: os._exit(1))
         if os.fork() == 0:
             write_directory(path, b"new")
         assert os.wait()[1] == 1 << 8

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from elspeth.cli.database import database_url
 
 if TYPE_CHECKING:
-    from elspeth.outputs.places import Protected
+    from elspeth.outputs.policy import Protected
 
 __all__ = ["protected_files"]
 
@@ -20,7 +20,7 @@ def protected_files(
     """Return what no output of the command may touch; LandscapeError for a database URL that is none."""
     from elspeth.core.landscape.database.connections import parsed_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.files import database_files  # noqa: PLC0415
-    from elspeth.outputs.places import Extent, Protected  # noqa: PLC0415
+    from elspeth.outputs.policy import Extent, Protected  # noqa: PLC0415
 
     protected = [Protected(path=Path(".env"), what="the file .env of secrets")]
     if database is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from elspeth.contracts.failures import RecordableError
-from elspeth.outputs.directories import make_directory, sync_directory
+from elspeth.outputs.writing import make_directory, sync_directory
 
 __all__ = ["FilesystemPayloadStore", "IntegrityError", "PayloadStore"]
 

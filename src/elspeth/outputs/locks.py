@@ -1,4 +1,4 @@
-"""One writer per output: a lock that lasts as long as the process that has it."""
+"""Locks on outputs: one writer at a time, until its process ends."""
 
 from __future__ import annotations
 
@@ -12,41 +12,46 @@ from pathlib import Path
 
 from elspeth.outputs.policy import OutputRefusedError
 
-__all__ = ["is_still", "sole_writer", "try_lock"]
+__all__ = ["lock_output", "still_names", "try_lock"]
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _FLAGS = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""Reading is enough for a lock, and possible where another user's process left the file."""
+"""Reading is enough for a lock, and is possible where another user's process left the file."""
 
 
 @contextmanager
-def sole_writer(path: Path, real: Path) -> Iterator[None]:
-    """Be the only one who writes an output while the block lasts; OutputRefusedError if somebody else does.
+def lock_output(path: Path, real: Path) -> Iterator[None]:
+    """Lock an output while the block lasts.
 
-    `real` is the path with its links followed, `path` what messages call it. The lock is one of the operating system on
-    an empty file `.NAME.lock` beside the output: it ends with the process, however that ends. A crash leaves the file,
-    which locks nothing and goes with the next writer.
+    `real` is the path with its links followed, `path` is its name in messages. The lock is held on an empty file
+    `.NAME.lock` beside the output and ends with the process. A crash leaves the file, which locks nothing; the next
+    writer removes it.
+
+    Raises OutputRefusedError if another process has the lock.
     """
     lock = real.with_name(f".{real.name}.lock")
     try:
-        descriptor = _locked(path, lock)
+        descriptor = _open_locked(path, lock)
     except OSError as error:
-        error.filename = str(path)  # nobody knows the lock by its name
+        error.filename = str(path)  # users do not know the lock file's name
         raise
     try:
         yield
     finally:
         try:
-            # Not a file of somebody else that had the name before, or that has it by now.
-            if _is_our_own(descriptor) and is_still(lock, descriptor):
+            # Leave another program's file of that name alone, whether older or newer than the lock.
+            if _is_empty_file(descriptor) and still_names(lock, descriptor):
                 lock.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file if nobody else has; where the file system has no locks, it counts as locked."""
+    """Lock an open file; return whether that succeeded.
+
+    On a file system without locks it counts as locked.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -57,25 +62,25 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
-def is_still(path: Path, descriptor: int) -> bool:
-    """Return whether the open file still has its name."""
+def still_names(path: Path, descriptor: int) -> bool:
+    """Return whether the path still names the open file."""
     try:
         return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(descriptor))
     except FileNotFoundError:
         return False
 
 
-def _is_our_own(descriptor: int) -> bool:
+def _is_empty_file(descriptor: int) -> bool:
     found = os.fstat(descriptor)
     return stat.S_ISREG(found.st_mode) and found.st_size == 0
 
 
-def _locked(path: Path, lock: Path) -> int:
+def _open_locked(path: Path, lock: Path) -> int:
     while True:
         descriptor = os.open(lock, _FLAGS, 0o666)
         try:
             is_free = try_lock(descriptor)
-            if is_free and is_still(lock, descriptor):
+            if is_free and still_names(lock, descriptor):
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -84,4 +89,4 @@ def _locked(path: Path, lock: Path) -> int:
         if not is_free:
             problem = "is being written at this moment: wait for the end of that, or name another path"
             raise OutputRefusedError(path, problem)
-        # Its last owner removed the file while we opened it.
+        # Its last owner removed the file between opening and locking: try again.

@@ -1,4 +1,7 @@
-"""Whether an output may be written to a path, and replace what is there."""
+"""Whether an output may be written to a path or replace it.
+
+Paths are compared by the identity of the file that they name, whether or not that exists.
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,154 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from elspeth.outputs.places import Protected, protector_of, real_path
-
-__all__ = ["Kind", "OutputPolicy", "OutputRefusedError", "problem_with", "refuse"]
+__all__ = [
+    "Extent",
+    "FileIdentity",
+    "FileState",
+    "Kind",
+    "OutputPolicy",
+    "OutputRefusedError",
+    "Protected",
+    "check_output",
+    "file_state",
+    "identity_of",
+    "is_within",
+    "problem_with",
+    "protection_of",
+    "real_path",
+]
 
 _BAG_DECLARATION = "bagit.txt"
-"""RFC 8493, section 2.1.1: a directory with this file is a bag."""
+"""The file that makes a directory a bag (RFC 8493, section 2.1.1)."""
 
-_WORTH_MORE = {
+_IRREPLACEABLE = {
     "a SQLite database": re.compile(rb"SQLite format 3\0"),
     "a key": re.compile(rb"-----BEGIN [A-Z ]*KEY-----"),
     "a bag": re.compile(rb"PK\x03\x04.{26}bag/", re.DOTALL),
 }
-"""What a file is -> how it begins. A bag in a zip file begins with the header of a member below `bag/`."""
+"""Kind of file -> how it begins. A zipped bag begins with the header of a member below `bag/`."""
 
-_START = 64
+_START_BYTES = 64
+
+_DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
+"""What SQLite appends to a database's name for the files that belong to it."""
+
+_OWN_DATABASE_SUFFIXES = (".lock", ".bak")
+"""How the names of the product's files beside a database end: claims on runs, and backups."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileIdentity:
+    """The nearest existing file or directory, and the names missing below it."""
+
+    device: int
+    inode: int
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """Identity, size and time of a file, to notice any change."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+
+
+def real_path(path: Path) -> Path:
+    """Return the absolute path with all symbolic links followed."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:
+        return path.absolute()  # the text cannot be a file name
+
+
+def identity_of(path: Path) -> FileIdentity:
+    """Return the identity of the file that a path names.
+
+    Two paths of one file have one identity, hard links included.
+    """
+    real = real_path(path)
+    missing: list[str] = []
+    for each in (real, *real.parents):
+        try:
+            found = each.stat()
+        except (OSError, ValueError):
+            missing.append(each.name)
+            continue
+        return FileIdentity(device=found.st_dev, inode=found.st_ino, missing=tuple(reversed(missing)))
+    raise FileNotFoundError(path)  # not even the root directory can be read
+
+
+def is_within(path: Path, directory: Path) -> bool:
+    """Return whether the path names the directory or something below it."""
+    identity, real = identity_of(directory), real_path(path)
+    return any(identity_of(each) == identity for each in (real, *real.parents))
+
+
+def file_state(path: Path) -> FileState | None:
+    """Return the state of a file, None if there is none.
+
+    A symbolic link in the last place is not followed.
+    """
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    return FileState(device=found.st_dev, inode=found.st_ino, size=found.st_size, modified_ns=found.st_mtime_ns)
+
+
+class Extent(Enum):
+    """What a protected path stands for."""
+
+    FILE = "the file alone"
+    TREE = "a directory, and everything below it"
+    DATABASE = "a SQLite database, with the files beside it that belong to it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protected:
+    """A path that no output may touch, described for messages."""
+
+    path: Path
+    what: str
+    extent: Extent = Extent.FILE
+
+    def covers(self, path: Path) -> bool:
+        """Return whether an output at this path would touch it."""
+        match self.extent:
+            case Extent.FILE:
+                return identity_of(path) == identity_of(self.path)
+            case Extent.TREE:
+                return is_within(path, self.path)
+            case Extent.DATABASE:
+                return self._belongs_to_database(path)
+
+    def _belongs_to_database(self, path: Path) -> bool:
+        database, identity = real_path(self.path), identity_of(path)
+        if any(identity == identity_of(database.with_name(database.name + end)) for end in _DATABASE_SUFFIXES):
+            return True
+        real = real_path(path)
+        is_own = real.name.startswith(f"{database.name}.") and real.name.endswith(_OWN_DATABASE_SUFFIXES)
+        return is_own and identity_of(real.parent) == identity_of(database.parent)
+
+
+def protection_of(path: Path, protected: Iterable[Protected]) -> Protected | None:
+    """Return what protects the path, None if nothing does."""
+    return next((each for each in protected if each.covers(path)), None)
 
 
 class OutputRefusedError(FileExistsError):
-    """A path that an output may not have: `filename`, and in `strerror` why and what to do."""
+    """A path may not be used for an output.
+
+    `filename` is the path; `strerror` says why and what to do.
+    """
 
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(errno.EEXIST, problem, str(path))
@@ -39,7 +166,7 @@ class OutputRefusedError(FileExistsError):
 
 
 class Kind(Enum):
-    """What an output is, and so what it can take the place of."""
+    """Kinds of outputs, which can replace different things."""
 
     FILE = "a file"
     DIRECTORY = "a directory"
@@ -48,10 +175,10 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputPolicy:
-    """What may be where an output goes.
+    """What an output may replace.
 
-    `objection` is asked about what is there already, a regular file that is not empty or a directory that is not empty:
-    why it may not be replaced, None if it may. `force` does without asking. Nothing replaces what is `protected`.
+    `objection` returns why an existing file or directory that is not empty may not be replaced, None if it may.
+    `force` skips that question. What is `protected` is never replaced.
     """
 
     kind: Kind
@@ -61,13 +188,13 @@ class OutputPolicy:
 
 
 def problem_with(path: Path, policy: OutputPolicy) -> str | None:
-    """Return why the path may not be written, None if it may. Changes nothing.
+    """Return why the path may not be written, None if it may.
 
-    A symbolic link is followed, and what it leads to is judged; a link that leads nowhere is a problem.
+    A symbolic link is judged by the file that it leads to; one that leads nowhere is a problem. Changes nothing.
     """
-    protector = protector_of(path, policy.protected)
-    if protector is not None:
-        return f"is {protector.what}, which no output may touch: name another path"
+    protection = protection_of(path, policy.protected)
+    if protection is not None:
+        return f"is {protection.what}, which no output may touch: name another path"
     real = real_path(path)
     try:
         found = path.stat()
@@ -83,7 +210,7 @@ def problem_with(path: Path, policy: OutputPolicy) -> str | None:
     return objection or _parent_problem(real)
 
 
-def refuse(path: Path, policy: OutputPolicy) -> None:
+def check_output(path: Path, policy: OutputPolicy) -> None:
     """Raise OutputRefusedError if the path may not be written."""
     problem = problem_with(path, policy)
     if problem is not None:
@@ -91,35 +218,35 @@ def refuse(path: Path, policy: OutputPolicy) -> None:
 
 
 def _parent_problem(real: Path) -> str | None:
-    """Return why nothing can be put beside what the path names."""
-    can_be_made = False
+    """Return why nothing can be created in the path's directory."""
+    can_be_created = False
     for parent in real.parents:
         mode = _mode_of(parent)
         if mode is None:
             continue
         if not stat.S_ISDIR(mode):
             return f"its directory cannot be made: {parent} is {_described(mode)}"
-        if not can_be_made and not os.access(parent, os.W_OK | os.X_OK):
+        if not can_be_created and not os.access(parent, os.W_OK | os.X_OK):
             return f"cannot be written: nothing can be put into {parent}"
-        can_be_made = True
+        can_be_created = True
         if _mode_of(parent / _BAG_DECLARATION) is not None:
             return f"lies in the bag {parent}, to which nothing may be added: name another path"
     return None
 
 
 def _is_empty(real: Path, found: os.stat_result) -> bool:
-    """Return whether nothing would be lost with a file or directory."""
+    """Return whether a file or directory is empty."""
     return next(real.iterdir(), None) is None if stat.S_ISDIR(found.st_mode) else found.st_size == 0
 
 
 def _irreplaceable(real: Path) -> str | None:
-    """Return what not even force replaces: kinds of files that are worth more than any output."""
+    """Return why not even force replaces a file, None otherwise."""
     try:
         with real.open("rb") as file:
-            start = file.read(_START)
+            start = file.read(_START_BYTES)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    what = next((what for what, pattern in _WORTH_MORE.items() if pattern.match(start)), None)
+    what = next((what for what, pattern in _IRREPLACEABLE.items() if pattern.match(start)), None)
     return None if what is None else f"is {what}, which --force does not replace: move it away"
 
 

@@ -1,7 +1,8 @@
-"""Outputs that appear under their name complete and on disk, or not at all."""
+"""Writing outputs: complete and on disk under their name, or absent."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -15,41 +16,54 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from elspeth.outputs.directories import make_directory, sync_directory
-from elspeth.outputs.locks import sole_writer
-from elspeth.outputs.places import real_path, standing_at
-from elspeth.outputs.policy import OutputPolicy, OutputRefusedError, refuse
+from elspeth.outputs.locks import lock_output
+from elspeth.outputs.policy import OutputPolicy, OutputRefusedError, check_output, file_state, real_path
 
-__all__ = ["Output", "create_file", "hold", "mode_of", "publish_file", "rename_new"]
+__all__ = [
+    "Output",
+    "create_file",
+    "hold",
+    "make_directory",
+    "mode_of",
+    "publish_file",
+    "rename_noreplace",
+    "sync_directory",
+]
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _AT_FDCWD = -100
 _RENAME_NOREPLACE = 1
-_HAS_NO_SUCH_RENAME = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+_NOT_SUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _APPEARED = "appeared while it was written, and is left as it is: name another path"
 
 
 @contextmanager
 def hold(path: Path | Output, policy: OutputPolicy) -> Iterator[Output]:
-    """Have an output to oneself while the block lasts, and its directory made; one that is held already stays so.
+    """Hold an output exclusively while the block lasts.
 
-    OutputRefusedError if the policy or another writer is against it; OSError if the directory cannot be made or written
-    to. What crashed writers of the same output left unfinished is removed.
+    Makes its directory, and removes what crashed writers of the same output left. An output that is held already is
+    yielded as it is.
+
+    Raises OutputRefusedError if the policy or another writer forbids it; OSError if the directory cannot be made or
+    written to.
     """
     if isinstance(path, Output):
         yield path
         return
-    refuse(path, policy)
+    check_output(path, policy)
     real = real_path(path)
     make_directory(real.parent)
-    with sole_writer(path, real):
-        _clear_away(real)
+    with lock_output(path, real):
+        _clean_up(real)
         yield Output(path=path, real=real, policy=policy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """An output that this process alone writes. `real` is its path with links followed."""
+    """An output that only this process writes.
+
+    `real` is its path with links followed.
+    """
 
     path: Path
     real: Path
@@ -57,68 +71,71 @@ class Output:
 
     @contextmanager
     def file(self) -> Iterator[BinaryIO]:
-        """A file that takes the name when the block ends well, with the mode of the file that it replaces.
+        """Write a file that is published when the block succeeds.
 
-        A crash leaves what was there before, and an unfinished file that the next writer removes.
+        It gets the mode of the file that it replaces. A crash leaves what was there before, and an unfinished file
+        that the next writer removes.
         """
-        made = self._unfinished()
+        unfinished = self._unfinished()
         try:
-            with create_file(made, like=self.real) as file:
+            with create_file(unfinished, like=self.real) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            self.publish(made)
+            self.publish(unfinished)
         finally:
-            made.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
 
     @contextmanager
     def directory(self) -> Iterator[Path]:
-        """A directory of files that takes the name when the block ends well, in place of the one that has it.
+        """Write a directory of files that is published when the block succeeds.
 
         A crash leaves what was there before, and an unfinished directory that the next writer removes.
         """
-        with self.workplace() as made:
-            yield made
-            for written in made.iterdir():
+        with self.temporary_directory() as unfinished:
+            yield unfinished
+            for written in unfinished.iterdir():
                 with written.open("rb") as file:
                     os.fsync(file.fileno())
-            sync_directory(made)
-            self.publish(made)
+            sync_directory(unfinished)
+            self.publish(unfinished)
 
     @contextmanager
-    def workplace(self) -> Iterator[Path]:
-        """A directory beside the output that is gone after the block, unless it was published."""
-        made = self._unfinished()
-        made.mkdir()
+    def temporary_directory(self) -> Iterator[Path]:
+        """Make a directory beside the output; remove it unless published."""
+        unfinished = self._unfinished()
+        unfinished.mkdir()
         try:
-            yield made
+            yield unfinished
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(unfinished, ignore_errors=True)
 
-    def publish(self, made: Path) -> None:
-        """Give a file or directory, which is on disk, the name of the output; OutputRefusedError if that is taken now.
+    def publish(self, written: Path) -> None:
+        """Give a synced file or directory the output's name.
 
-        A crash leaves what was there before, or the new output; between the two renames that replace a directory, the
-        old one as `.NAME.*.replaced`, which the next writer puts back.
+        A crash leaves the previous output or the new one. Between the two renames that replace a directory it leaves
+        the previous one as `.NAME.*.replaced`, which the next writer puts back.
+
+        Raises OutputRefusedError if the name is taken by now.
         """
-        refuse(self.path, self.policy)
+        check_output(self.path, self.policy)
         if real_path(self.path) != self.real:
             raise OutputRefusedError(self.path, _APPEARED)
         try:
-            if made.is_dir() and self.real.exists():
-                self._exchange(made)
+            if written.is_dir() and self.real.exists():
+                self._exchange(written)
             else:
-                publish_file(made, self.real)
+                publish_file(written, self.real)
         except FileExistsError as error:
             raise OutputRefusedError(self.path, _APPEARED) from error
         sync_directory(self.real.parent)
 
-    def _exchange(self, made: Path) -> None:
-        made.chmod(stat.S_IMODE(self.real.stat().st_mode))
-        replaced = made.with_suffix(".replaced")
+    def _exchange(self, written: Path) -> None:
+        written.chmod(stat.S_IMODE(self.real.stat().st_mode))
+        replaced = written.with_suffix(".replaced")
         self.real.rename(replaced)
         try:
-            rename_new(made, self.real)
+            rename_noreplace(written, self.real)
         except BaseException:
             replaced.rename(self.real)
             raise
@@ -126,12 +143,15 @@ class Output:
         shutil.rmtree(replaced)
 
     def _unfinished(self) -> Path:
-        """A name that nothing has and nobody can guess."""
+        """Return an unused name that nobody can guess."""
         return self.real.with_name(f".{self.real.name}.{secrets.token_hex(8)}.unfinished")
 
 
 def create_file(path: Path, *, like: Path | None = None) -> BinaryIO:
-    """Create a file, which must not exist, with the mode of another one if that exists, and open it for writing."""
+    """Create a new file and open it for writing.
+
+    It gets the mode of `like` if that exists. Raises FileExistsError if the path is taken.
+    """
     mode = None if like is None else mode_of(like)
     descriptor = os.open(path, _CREATE, 0o666 if mode is None else mode & 0o600)
     if mode is not None:
@@ -147,21 +167,26 @@ def mode_of(path: Path) -> int | None:
         return None
 
 
-def publish_file(made: Path, real: Path) -> None:
-    """Give a file the name of another, in place of what has it: FileExistsError if that was nothing and now is not."""
-    if standing_at(real) is None:
-        rename_new(made, real)
+def publish_file(written: Path, real: Path) -> None:
+    """Rename a file, replacing the one that has the name now.
+
+    Raises FileExistsError if nothing had the name when this was called and something has it when the file is renamed.
+    """
+    if file_state(real) is None:
+        rename_noreplace(written, real)
     else:
-        made.replace(real)
+        written.replace(real)
 
 
-def rename_new(source: Path, target: Path) -> None:
-    """Rename a file or directory; FileExistsError if something has the new name.
+def rename_noreplace(source: Path, target: Path) -> None:
+    """Rename a file or directory without replacing anything.
 
-    Where the system or the file system cannot rename so in one step (renameat2 of Linux), the check comes right before.
+    One step where the system has renameat2 (Linux); elsewhere the check comes right before the renaming.
+
+    Raises FileExistsError if the new name is taken.
     """
     code = _renameat2(source, target)
-    if code in _HAS_NO_SUCH_RENAME:
+    if code in _NOT_SUPPORTED:
         if os.path.lexists(target):
             code = errno.EEXIST
         else:
@@ -172,27 +197,58 @@ def rename_new(source: Path, target: Path) -> None:
 
 
 def _renameat2(source: Path, target: Path) -> int:
-    """The error number of the call, 0 if it did what it should."""
+    """Return the error number of the system call, 0 for success."""
     function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if function is None:
         return errno.ENOSYS
-    done = function(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
-    return ctypes.get_errno() if done else 0
+    result = function(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _RENAME_NOREPLACE)
+    return ctypes.get_errno() if result else 0
 
 
-def _clear_away(real: Path) -> None:
-    """Remove what crashed writers left, or put back what they took away; only who holds the output may do this."""
+def make_directory(path: Path) -> None:
+    """Make a directory and its missing parents, durably.
+
+    A crash leaves at most one directory that may be lost, the last one made: the next call syncs it first.
+
+    Raises OSError if it cannot be made.
+    """
+    path = path.absolute()
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    if not missing:
+        path.mkdir(exist_ok=True)  # raises for a file of that name
+    found = missing[-1].parent if missing else path
+    with contextlib.suppress(PermissionError):  # an unreadable directory was not made by us
+        sync_directory(found.parent)
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        sync_directory(each.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make creations, renames and removals in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _clean_up(real: Path) -> None:
+    """Remove or put back what crashed writers left.
+
+    Only the process that holds the output may do this.
+    """
     left = re.compile(re.escape(f".{real.name}.") + r"[0-9a-f]{16}\.(unfinished|replaced)")
     try:
         entries = list(real.parent.iterdir())
     except PermissionError:
-        return  # what may not be listed may still be written to
+        return  # a directory that cannot be listed may still be writable
     for each in entries:
         found = left.fullmatch(each.name)
         if found is None:
             continue
         if found[1] == "replaced" and not real.exists():
-            rename_new(each, real)
+            rename_noreplace(each, real)
         elif each.is_dir() and not each.is_symlink():
             shutil.rmtree(each)
         else:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from elspeth.contracts.databases import driver_problem, parse_database_url
 from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.urls import hide_secrets_of
-from elspeth.outputs.directories import make_directory
+from elspeth.outputs.writing import make_directory
 
 __all__ = ["DatabaseUrl", "database_exists", "database_reason", "make_room"]
 

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from elspeth.contracts.plugins import JsonObject, PluginError, StagedOutput
-from elspeth.outputs.directories import make_directory, sync_directory
-from elspeth.outputs.locks import is_still, try_lock
-from elspeth.outputs.places import Standing, real_path, standing_at
-from elspeth.outputs.policy import Kind, OutputPolicy, problem_with
-from elspeth.outputs.writing import mode_of, publish_file
+from elspeth.outputs.locks import still_names, try_lock
+from elspeth.outputs.policy import FileState, Kind, OutputPolicy, file_state, problem_with, real_path
+from elspeth.outputs.writing import make_directory, mode_of, publish_file, sync_directory
 
 __all__ = ["StagedFile"]
 
@@ -33,7 +31,7 @@ class StagedFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._real = path
-        self._found: Standing | None = None
+        self._found: FileState | None = None
         self._staging: Path | None = None
         self._file: BinaryIO | None = None
         self._hash = hashlib.sha256()
@@ -158,7 +156,7 @@ class StagedFile:
 
     def _take_place(self, staging: Path) -> None:
         """Rename the staging file; FileExistsError if something came to the final place since it was opened."""
-        if standing_at(self._real) != self._found:
+        if file_state(self._real) != self._found:
             raise FileExistsError(self._path)
         publish_file(staging, self._real)
 
@@ -186,7 +184,7 @@ class StagedFile:
         if problem is not None:
             raise PluginError(f"{self._path}: {problem}")
         self._real = self._target()
-        self._found = standing_at(self._real)
+        self._found = file_state(self._real)
 
     def _target(self) -> Path:
         """The path, or what it leads to if it is a link: messages have the names that users know."""
@@ -212,7 +210,7 @@ def _open_alone(path: Path, flags: int = 0, mode: int = 0o666) -> int:
     """
     file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, mode)
     try:
-        is_alone = try_lock(file) and is_still(path, file)
+        is_alone = try_lock(file) and still_names(path, file)
     except BaseException:
         os.close(file)
         raise

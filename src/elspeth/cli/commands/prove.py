@@ -38,12 +38,12 @@ def prove(
 ) -> None:
     """Write one record with the proof that it is in the bag. Nothing of any other record is disclosed."""
     from elspeth.evidence.verifier import proof as proofs  # noqa: PLC0415  start time
-    from elspeth.outputs.policy import refuse  # noqa: PLC0415
+    from elspeth.outputs.policy import check_output  # noqa: PLC0415
 
     is_streamed = output == STANDARD_OUTPUT
     policy = proofs.proof_policy(protected_files(bag=bag), force=force)
     if not is_streamed:
-        refuse(Path(output), policy)  # before a bag of gigabytes is read
+        check_output(Path(output), policy)  # before a bag of gigabytes is read
     with record_display("prove") as progress:
         proof = proofs.prove(bag, record_type, identity, progress=progress)
     if is_streamed:

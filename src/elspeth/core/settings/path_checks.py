@@ -21,8 +21,16 @@ from elspeth.core.settings.paths import (
 )
 from elspeth.core.settings.placeholders import placeholder_problem, placeholder_values
 from elspeth.core.settings.problems import Location, Problem
-from elspeth.outputs.places import Extent, Protected, is_within, place_of, protector_of
-from elspeth.outputs.policy import Kind, OutputPolicy, problem_with
+from elspeth.outputs.policy import (
+    Extent,
+    Kind,
+    OutputPolicy,
+    Protected,
+    identity_of,
+    is_within,
+    problem_with,
+    protection_of,
+)
 
 __all__ = ["path_problems"]
 
@@ -40,7 +48,7 @@ def path_problems(
     yield from _placeholder_problems(parts)
     yield from _overlaps(named)
     for each in named:
-        if each.owner != "datasource" and (protector := protector_of(each.path, protected)) is not None:
+        if each.owner != "datasource" and (protector := protection_of(each.path, protected)) is not None:
             message = f"{each.path}: is {protector.what}, which no output may touch: name another path"
             yield Problem(location=each.location, message=message)
     yield from _server_problems(parts)
@@ -87,7 +95,7 @@ def _is_same(first: Named, second: Named) -> bool:
     for database, other in ((first, second), (second, first)):
         if database.is_database:
             return Protected(path=database.path, what="", extent=Extent.DATABASE).covers(other.path)
-    return place_of(first.path) == place_of(second.path)
+    return identity_of(first.path) == identity_of(second.path)
 
 
 def _server_problems(parts: Parts) -> Iterator[Problem]:

@@ -12,8 +12,7 @@ from elspeth.core.settings.model import ExportSettings, LandscapeSettings, Plugi
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.placeholders import fill_placeholders, placeholder_problem
 from elspeth.core.settings.problems import Location
-from elspeth.outputs.places import Extent, Protected
-from elspeth.outputs.policy import Kind, OutputPolicy
+from elspeth.outputs.policy import Extent, Kind, OutputPolicy, Protected
 
 __all__ = [
     "EXPORT",

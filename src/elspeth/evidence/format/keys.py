@@ -35,8 +35,8 @@ from securesystemslib.signer import Signer as LibrarySigner  # type: ignore[attr
 
 from elspeth.evidence.format.errors import KeyFileError
 from elspeth.evidence.format.key_type import KeyType
-from elspeth.outputs.directories import make_directory, sync_directory
 from elspeth.outputs.policy import Kind, OutputPolicy, problem_with
+from elspeth.outputs.writing import make_directory, sync_directory
 
 __all__ = ["PRIVATE_KEY", "PUBLIC_KEY", "KeyType", "PublicKey", "Signer", "generate", "load_public_key", "load_signer"]
 

@@ -21,8 +21,7 @@ from elspeth.evidence.verifier.procedure import Step, Steps, Verification
 from elspeth.evidence.verifier.reader import BagFiles, open_bag
 from elspeth.evidence.verifier.rules import TypeRules, read_rules
 from elspeth.evidence.verifier.verify import check_signature, leaf_hashes, read_statement
-from elspeth.outputs.places import Protected
-from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError
+from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError, Protected
 from elspeth.outputs.writing import hold
 
 __all__ = ["FORMAT", "Proof", "proof_policy", "prove", "verify_proof", "write_proof"]

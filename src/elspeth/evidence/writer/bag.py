@@ -27,10 +27,8 @@ from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
 from elspeth.evidence.format.salts import Salts
 from elspeth.evidence.format.statement import PAYLOAD_TYPE, RunFacts, Statement
 from elspeth.evidence.writer.instructions import instructions_text
-from elspeth.outputs.directories import sync_directory
-from elspeth.outputs.places import Protected
-from elspeth.outputs.policy import Kind, OutputPolicy
-from elspeth.outputs.writing import Output, hold
+from elspeth.outputs.policy import Kind, OutputPolicy, Protected
+from elspeth.outputs.writing import Output, hold, sync_directory
 
 __all__ = ["BagSummary", "RunFacts", "bag_policy", "write_bag"]
 
@@ -92,7 +90,7 @@ def write_bag(
     if stamp is not None and signer is None:
         raise EvidenceError(str(path), "a time-stamp is over the envelope, which an unsigned bag does not have")
     payload = _payload(path, documents, secret)
-    with hold(target, bag_policy()) as output, output.workplace() as directory:
+    with hold(target, bag_policy()) as output, output.temporary_directory() as directory:
         writer = _BagWriter(directory)
         writer.write(layout.BAGIT, layout.BAGIT_TEXT)
         counts, root = writer.write_records(lines, progress or (lambda _: None))

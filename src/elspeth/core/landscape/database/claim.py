@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from elspeth.core.landscape.database.connections import is_in_memory, sqlite_path
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.landscape_db import LandscapeDB
-from elspeth.outputs.locks import is_still
+from elspeth.outputs.locks import still_names
 from elspeth_schema.tables import runs_table
 
 __all__ = ["Claim", "ClaimLostError", "RunClaimedError", "claimed", "claimed_runs"]
@@ -161,7 +161,7 @@ class _LockedFile:
         return False
 
     def _is_held(self) -> bool:
-        return self._file is not None and is_still(self._path, self._file)
+        return self._file is not None and still_names(self._path, self._file)
 
 
 class _LockedSession:

@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 from elspeth.contracts.databases import driver_problem, parse_database_url, shown_database
 from elspeth.contracts.urls import hide_secrets_of, mask_database_url
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.outputs.directories import make_directory
+from elspeth.outputs.writing import make_directory
 
 __all__ = [
     "durable_engine",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import URL
 
 from elspeth.core.landscape.database.connections import is_in_memory, sqlite_path
-from elspeth.outputs.places import Extent, Protected
+from elspeth.outputs.policy import Extent, Protected
 
 __all__ = ["database_files"]
 

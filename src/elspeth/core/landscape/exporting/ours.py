@@ -12,8 +12,7 @@ from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import MANIFEST_FILE
 from elspeth.core.landscape.exporting.signing import MANIFEST
 from elspeth.evidence.writer.bag import bag_policy
-from elspeth.outputs.places import Protected
-from elspeth.outputs.policy import Kind, OutputPolicy
+from elspeth.outputs.policy import Kind, OutputPolicy, Protected
 from elspeth_schema.records import RECORD_TYPES, RUN
 
 __all__ = ["export_policy"]

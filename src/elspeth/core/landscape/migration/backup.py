@@ -15,8 +15,7 @@ from elspeth.core.landscape.database.connections import looking, reading_paramet
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.records.digest import Content, TableMap, contents_before
 from elspeth.core.landscape.records.progress import Meter
-from elspeth.outputs.directories import sync_directory
-from elspeth.outputs.writing import create_file
+from elspeth.outputs.writing import create_file, sync_directory
 
 __all__ = ["back_up", "backup_path", "copy_database", "verify_backup"]
 

@@ -11,7 +11,7 @@ from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.connections import is_in_memory, looking, parsed_url, sqlite_path
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.outputs.places import place_of
+from elspeth.outputs.policy import identity_of
 from elspeth_schema.tables import artifacts_table, operations_table
 
 __all__ = ["objection_in", "objection_of", "objection_without_database", "output_summary"]
@@ -79,4 +79,4 @@ def _objection(connection: Connection, path: Path) -> str | None:
 
 
 def _is_same(path: Path, recorded: str) -> bool:
-    return str(path) == recorded or place_of(path) == place_of(Path(recorded))
+    return str(path) == recorded or identity_of(path) == identity_of(Path(recorded))
