@@ -21,7 +21,8 @@ RULES = ExportRules(newest_epoch=EPOCH, ended={"completed", "failed"})
 
 
 def verified(path: Path, key: bytes | None = KEY) -> Verification:
-    return verify_export(read_lines(path), RULES, signing_key=key)
+    lines = ((each.place, each.line) for each in read_lines(path))
+    return verify_export(lines, RULES, signing_key=key)
 
 
 @pytest.fixture(scope="module", params=[ExportFormat.JSONL, ExportFormat.JSON])
@@ -39,12 +40,12 @@ def test_a_signed_export_is_verified(export: Path) -> None:
 def test_another_key(export: Path) -> None:
     [(step, message)] = faults(verified(export, b"other"))
     assert step == 2
-    assert message.endswith("the record was altered, or the key is another")
+    assert message.endswith("the record was altered, or signed with another key")
 
 
 def test_an_unsigned_export(tmp_path: Path) -> None:
     path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL)
-    problem = "expected one by the key given, got none: the record was altered, or the key is another"
+    problem = "expected one by the key given, got an unsigned export"
     assert faults(verified(path, KEY)) == [(2, f"line 1: signature: {problem}")]
 
 
@@ -155,7 +156,7 @@ def test_a_record_that_is_missing_shows_in_the_manifest(tmp_path: Path) -> None:
     path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL, signing_key=KEY)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-2] + lines[-1:]))
-    problem = "expected 34, derived from the lines before, got 35"
+    problem = "expected 34, derived from what comes before, got 35"
     assert faults(verified(path, KEY)) == [(5, f"line 35: manifest: record_count: {problem}")]
 
 

@@ -13,7 +13,7 @@ from elspeth.cli.signing_key import CheckOption, checking_key
 from elspeth.cli.text import aligned
 
 if TYPE_CHECKING:
-    from elspeth.core.landscape.exporting.verifier import ExportSummary
+    from elspeth.core.landscape.exporting.reader import ExportSummary
 
 __all__ = ["import_"]
 

@@ -85,7 +85,8 @@ def _verify_export(path: Path, secret: bytes | None) -> Verification:
             raise EvidenceError(error.where or str(path), error.problem) from error
 
     rules = ExportRules(newest_epoch=EPOCH, ended={status.value for status in RunStatus if status.is_terminal})
-    lines = read_lines(path) if source.kind is ExportKind.TEXT else stored()
+    is_text = source.kind is ExportKind.TEXT
+    lines = ((each.place, each.line) for each in read_lines(path)) if is_text else stored()
     with record_display("verify") as progress:
         return verify_export(lines, rules, signing_key=secret, progress=progress)
 

@@ -1,7 +1,8 @@
-"""Verifies exports that are no bags by the steps that they allow: their lines, their hash, and HMAC signatures.
+"""Verification of exports that are not bags: their lines, manifest, hash and HMAC signatures.
 
-Whoever can check such a signature holds the key, and could have made it: it shows a third party nothing. The hash alone
-shows damage, and no forgery.
+Whoever can check such a signature holds the key and could have made it, so it proves nothing to a third party. The hash
+alone reveals damage, not forgery. `ExportCheck` knows the rules; `verify_export` reports them step by step, and
+importing adds the rules of the schema.
 """
 
 from __future__ import annotations
@@ -11,22 +12,37 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 import orjson
 
 from elspeth.evidence.format import layout
-from elspeth.evidence.format.canonical import Json, parse_canonical
-from elspeth.evidence.format.errors import EvidenceError, shown
-from elspeth.evidence.verifier.lines import batches_of_lines
+from elspeth.evidence.format.canonical import Json, canonical, parse_canonical
+from elspeth.evidence.format.errors import EvidenceError, printable, shown
+from elspeth.evidence.format.limits import MAX_LINE
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
 
-__all__ = ["ExportRules", "looks_like_export", "read_lines", "verify_export"]
+__all__ = [
+    "MANIFEST",
+    "ExportCheck",
+    "ExportLine",
+    "ExportRules",
+    "looks_like_export",
+    "read_lines",
+    "shown_json",
+    "verify_export",
+]
 
-_MANIFEST = "manifest"
+MANIFEST = "manifest"
+"""The record type of the manifest."""
+
 _MANIFEST_FILE = "manifest.json"
 """Where an export of several files has its manifest."""
+_RUN_TYPE = "run"
 _BLOCK = 1 << 20
 _PROGRESS_EVERY = 10_000
 
@@ -34,19 +50,156 @@ _MAX_INTEGER = 2**53 - 1
 _PLAIN = frozenset({str, bool, type(None)})
 """Types whose JSON has one spelling only."""
 
+_LONGEST = 200
+"""The length to which a message cuts a value, in characters."""
+
+_TAIL = 30
+"""How much of a line a message shows, in bytes."""
+
+_SIGNATURE = re.compile("[0-9a-f]{64}")
+
 _RUN = re.compile(rb'\A(?:\[\n)?\{[^\n]{0,65536}?"record_type":"run"')
-"""How an export in text begins; within a text of a record, the quotes would be escaped."""
+"""The beginning of an export in text; inside a text of a record the quotes would be escaped."""
 
 _Line = tuple[str, bytes]
-"""A line, and where it stands."""
+"""A line and its place."""
+
+
+class ExportLine(NamedTuple):
+    """A line without its line feed: its number from 1, and the byte at which it begins."""
+
+    number: int
+    position: int
+    line: bytes
+
+    @property
+    def place(self) -> str:
+        """The line's name in messages."""
+        return f"line {self.number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRules:
-    """What the verifier has to be told: the newest epoch that is known, and the states of a run that has ended."""
+    """What the verifier cannot derive: the newest known epoch, and the final states of a run."""
 
     newest_epoch: int
     ended: Collection[str]
+
+
+class ExportCheck:
+    """The rules of an export, checked from its first record to its manifest.
+
+    1. The run comes first, and all records are of that run.
+    2. All records are signed, or none; with a key, every signature is right.
+    3. The manifest says, field by field, what the records before it amount to, and nothing follows it.
+    """
+
+    def __init__(self, signing_key: bytes | None = None) -> None:
+        self.counts: Counter[str] = Counter()
+        self.run_id: str | None = None
+        self.run_status: str | None = None
+        self.is_signed = False
+        self.is_complete = False
+        self._key = signing_key
+        self._digest = sha256()
+
+    @property
+    def count(self) -> int:
+        """Records before the manifest."""
+        return self.counts.total()
+
+    def add(self, place: str, record: Mapping[str, Json], line: bytes) -> None:
+        """Check the next record, given with its canonical JSON.
+
+        Raises StepError if a rule is broken.
+        """
+        self._require_open(place)
+        kind = record.get("record_type")
+        if not isinstance(kind, str):
+            raise StepError(Step.LINES, f"{place}: record_type", f"expected text, got {shown_json(kind)}")
+        self._check_run(place, record, kind)
+        self._check_signature(place, record, line)
+        self.counts[kind] += 1
+        self._digest.update(line + b"\n")
+
+    def close(
+        self, place: str, manifest: Mapping[str, Json], line: bytes, expected: Mapping[str, Json] | None = None
+    ) -> None:
+        """Check the manifest, given with its canonical JSON.
+
+        `expected` holds the values of `epoch` and `withheld`, for callers that know them. Raises StepError if a field
+        is not what the records before make it.
+        """
+        self._require_open(place)
+        if not self.counts:
+            raise StepError(Step.LINES, place, "expected the run record first, got a manifest")
+        derived = {**self._derived(), **(expected or {})}
+        for name in sorted((manifest.keys() - {"signature"}) ^ {*derived, "epoch", "withheld"}):
+            problem = "no field of this name, got one" if name in manifest else "this field, got none"
+            raise StepError(Step.COUNTS, f"{place}: manifest: {name}", f"expected {problem}")
+        for name, value in derived.items():
+            if canonical(manifest[name]) != canonical(value):
+                problem = f"expected {shown_json(value)}, derived from what comes before"
+                got = shown_json(manifest[name])
+                raise StepError(Step.COUNTS, f"{place}: manifest: {name}", f"{problem}, got {got}")
+        self._check_signature(place, manifest, line)
+        self.is_complete = True
+
+    def require_manifest(self, place: str) -> None:
+        """Raise StepError unless the manifest was seen."""
+        if not self.is_complete:
+            raise StepError(Step.STRUCTURE, place, "expected the manifest, got the end: the export is incomplete")
+
+    def _require_open(self, place: str) -> None:
+        if self.is_complete:
+            raise StepError(Step.STRUCTURE, place, "expected nothing after the manifest, got a record")
+
+    def _check_run(self, place: str, record: Mapping[str, Json], kind: str) -> None:
+        run_id = record.get("run_id")
+        if not self.counts:
+            if kind != _RUN_TYPE:
+                raise StepError(
+                    Step.LINES, place, f"expected the run record first, got a {printable(kind[:_LONGEST])} record"
+                )
+            if not isinstance(run_id, str):
+                raise StepError(Step.LINES, f"{place}: run_id", f"expected text, got {shown_json(run_id)}")
+            self.run_id, self.run_status = run_id, str(record.get("status"))
+            self.is_signed = "signature" in record
+        elif run_id != self.run_id:
+            problem = f"expected {shown_json(self.run_id)} as in the records before, got {shown_json(run_id)}"
+            raise StepError(Step.LINES, f"{place}: run_id", problem)
+
+    def _check_signature(self, place: str, record: Mapping[str, Json], line: bytes) -> None:
+        problem = self._signature_problem(record, line)
+        if problem is not None:
+            raise StepError(Step.SIGNATURE, f"{place}: signature", f"expected {problem}")
+
+    def _signature_problem(self, record: Mapping[str, Json], line: bytes) -> str | None:
+        if ("signature" in record) != self.is_signed:
+            expected, got = ("a signature", "none") if self.is_signed else ("none", "a signature")
+            return f"{expected} as in the records before, got {got}"
+        if not self.is_signed:
+            return None if self._key is None else "one by the key given, got an unsigned export"
+        signature = record["signature"]
+        if not isinstance(signature, str) or _SIGNATURE.fullmatch(signature) is None:
+            return f"64 hexadecimal digits, got {shown_json(signature)}"
+        # The line is canonical: inside a text the quotes would be escaped.
+        unsigned = line.replace(f',"signature":"{signature}"'.encode(), b"", 1)
+        if self._key is None or hmac.compare_digest(hmac.digest(self._key, unsigned, "sha256").hex(), signature):
+            return None
+        return f"one by the key given, got {signature}: the record was altered, or signed with another key"
+
+    def _derived(self) -> dict[str, Json]:
+        return {
+            "record_type": MANIFEST,
+            "run_id": self.run_id,
+            "run_status": self.run_status,
+            "record_count": self.count,
+            "counts": dict(self.counts),
+            "hash_algorithm": "sha256",
+            "final_hash": self._digest.hexdigest(),
+            "signature_algorithm": "hmac-sha256" if self.is_signed else None,
+        }
 
 
 def verify_export(
@@ -58,33 +211,38 @@ def verify_export(
 ) -> Verification:
     """Verify an export, given as its lines without line feeds, each with its place.
 
-    Without a key, the best verdict is that it is consistent. `progress` is called with the number of lines, now and
-    then. Never raises for what is wrong with the evidence: that is the result.
+    Without a key the best verdict is that the export is consistent. `progress` is called with the number of lines from
+    time to time. Never raises for what is wrong with the evidence: that is the result.
     """
-    export = _Export(rules, signing_key)
+    check = ExportCheck(signing_key)
     steps = Steps()
     with steps.of(Step.STRUCTURE):
+        first = None
         for number, (place, line) in enumerate(lines, start=1):
-            export.take(place, line)
+            first = first or place
+            _check_line(check, rules, place, line)
             if progress is not None and number % _PROGRESS_EVERY == 0:
                 progress(number)
-        export.close()
+        check.require_manifest("end")
         steps.passed(Step.STRUCTURE, "complete, with its manifest at the end")
-        steps.passed(Step.LINES, f"{export.count:,} records in canonical JSON, of one run")
-        steps.passed(Step.COUNTS, f"{export.count:,} records of {len(export.counts)} types, with the hash stated")
-    sound = _judge_signature(steps, export, signing_key)
+        steps.passed(Step.LINES, f"{check.count:,} records in canonical JSON, of one run")
+        steps.passed(Step.COUNTS, f"{check.count:,} records of {len(check.counts)} types, with the hash stated")
+    sound = _judge_signature(steps, check, signing_key)
     with steps.of(Step.LIFECYCLES):
-        if export.is_complete:
-            export.check_end()
-            detail = f"the run is {export.run_status}; only a bag can be checked for whether its records are finished"
+        if check.is_complete:
+            _check_ended(check, rules, first)
+            detail = f"the run is {check.run_status}; only a bag can be checked for whether its records are finished"
             steps.not_part(Step.LIFECYCLES, detail=detail)
     rest = (Step.STATEMENT, Step.ROOT, Step.REFERENCES, Step.ACCOUNTING)
     steps.not_part(*rest, detail="only a bag can be checked for it")
-    return steps.result(sound, run_id=export.run_id, record_count=export.count)
+    return steps.result(sound, run_id=check.run_id, record_count=check.count)
 
 
 def looks_like_export(path: Path) -> bool:
-    """Return whether a directory has the manifest of an export, or a file begins with a run record as exports do."""
+    """Return whether the path holds an export that is not a bag.
+
+    A directory needs a manifest; a file begins with a run record.
+    """
     if path.is_dir():
         return (path / _MANIFEST_FILE).is_file() and not (path / layout.BAGIT).is_file()
     try:
@@ -94,153 +252,82 @@ def looks_like_export(path: Path) -> bool:
         return False
 
 
-def read_lines(path: Path) -> Iterator[_Line]:
-    """Yield the lines of a file that hold records: all of them, or the elements of an array with one on each line.
+def read_lines(path: Path) -> Iterator[ExportLine]:
+    """Yield the lines that hold records: all, or the elements of an array.
 
-    Raises EvidenceError for a file that cannot be read, or is laid out otherwise.
+    Raises EvidenceError for a file that cannot be read, or is laid out otherwise. A line is never larger in memory than
+    `MAX_LINE`.
     """
-    lines = _numbered_lines(path)
-    first = next(lines, None)
-    if first is None:
-        raise EvidenceError(str(path), "expected an export, got an empty file")
-    if first[1] != b"[":
-        yield first
-        yield from lines
+    try:
+        with path.open("rb") as file:
+            lines = _complete_lines(file)
+            first = next(lines, None)
+            if first is None:
+                raise EvidenceError(str(path), "expected an export, got an empty file")
+            if not first.line.startswith(b"["):
+                yield from chain([first], lines)
+                return
+            if first.line != b"[":
+                problem = f"expected '[' and a record on each following line, got {_shown_bytes(first.line)}"
+                raise EvidenceError(first.place, problem)
+            yield from _array_elements(lines)
+    except OSError as error:
+        raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
+
+
+def shown_json(value: object) -> str:
+    """Return the value as JSON, cut to what a message can hold."""
+    text = printable(orjson.dumps(value).decode())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
+
+
+def _check_line(check: ExportCheck, rules: ExportRules, place: str, line: bytes) -> None:
+    try:
+        record = _parsed(line, place)
+    except EvidenceError as error:
+        raise StepError(Step.LINES, place, error.problem) from error
+    if record.get("record_type") != MANIFEST:
+        check.add(place, record, line)
         return
-    for place, line in lines:
-        yield place, line.removesuffix(b",")
-        if not line.endswith(b","):
-            if next(lines, ("", b""))[1] != b"]" or next(lines, None) is not None:
-                raise EvidenceError(place, "expected ']' and the end after a record without comma")
-            return
-    raise EvidenceError("end", "expected ']', got the end of the file: it is truncated")
+    epoch, newest = record.get("epoch"), rules.newest_epoch
+    if type(epoch) is not int or epoch > newest:
+        problem = f"expected an epoch up to {newest}, got {shown_json(epoch)}: a later version of elspeth can verify it"
+        raise StepError(Step.STRUCTURE, f"{place}: manifest: epoch", problem)
+    check.close(place, record, line)
 
 
-def _judge_signature(steps: Steps, export: _Export, signing_key: bytes | None) -> Verdict:
-    """Take step 2; the verdict that stands if all other steps pass."""
-    if not export.is_complete:
+def _check_ended(check: ExportCheck, rules: ExportRules, place: str | None) -> None:
+    """Raise StepError unless the run has ended: more may have been recorded since."""
+    if check.run_status not in rules.ended:
+        problem = f"expected a run that has ended, got {check.run_status!r}: what followed is not in this export"
+        raise StepError(Step.LIFECYCLES, f"{place}: status", problem)
+
+
+def _judge_signature(steps: Steps, check: ExportCheck, signing_key: bytes | None) -> Verdict:
+    """Take step 2; return the verdict that stands if all other steps pass."""
+    if not check.is_complete:
         return Verdict.NOT_VERIFIED
     if signing_key is not None:
         signed = "every record is signed by the key given, as others who hold it could have signed"
         steps.passed(Step.SIGNATURE, signed)
         return Verdict.VERIFIED
-    if export.is_signed:
+    if check.is_signed:
         steps.open(Step.SIGNATURE, "its records have HMAC signatures, which were not checked: --hmac checks them")
         return Verdict.SIGNATURE_UNCHECKED
     steps.open(Step.SIGNATURE, "an export without signatures, which anybody could have written")
     return Verdict.UNSIGNED
 
 
-class _Export:
-    """Follows one export from its first record to its manifest."""
-
-    def __init__(self, rules: ExportRules, signing_key: bytes | None) -> None:
-        self.counts: Counter[str] = Counter()
-        self.run_id: str | None = None
-        self.run_status: str | None = None
-        self.is_signed = False
-        self._rules = rules
-        self._key = signing_key
-        self._digest = sha256()
-        self.is_complete = False
-        self._run_place = ""
-
-    @property
-    def count(self) -> int:
-        """Records before the manifest."""
-        return self.counts.total()
-
-    def take(self, place: str, line: bytes) -> None:
-        """Check the next line. StepError with its place and what is wrong with it."""
-        if self.is_complete:
-            raise StepError(Step.STRUCTURE, place, "expected nothing after the manifest, got a record")
-        try:
-            record = _parsed(line, place)
-        except EvidenceError as error:
-            raise StepError(Step.LINES, place, error.problem) from error
-        kind = record.get("record_type")
-        if not isinstance(kind, str):
-            raise StepError(Step.LINES, f"{place}: record_type", f"expected text, got {shown(kind)}")
-        if kind == _MANIFEST:
-            self._check_epoch(record, place)
-        self._check_run(record, kind, place)
-        self._check_signature(record, line, place)
-        if kind == _MANIFEST:
-            self._check_manifest(record, place)
-            self.is_complete = True
-            return
-        self.counts[kind] += 1
-        self._digest.update(line + b"\n")
-
-    def close(self) -> None:
-        """Nothing follows. StepError if the manifest is missing."""
-        if not self.is_complete:
-            raise StepError(Step.STRUCTURE, "end", "expected the manifest, got the end: the export is incomplete")
-
-    def check_end(self) -> None:
-        """Check that the run has ended. StepError otherwise: more may have been recorded since."""
-        if self.run_status not in self._rules.ended:
-            problem = f"expected a run that has ended, got {self.run_status!r}: what followed is not in this export"
-            raise StepError(Step.LIFECYCLES, f"{self._run_place}: status", problem)
-
-    def _check_signature(self, record: Mapping[str, Json], line: bytes, place: str) -> None:
-        signature = record.get("signature")
-        if self._key is None:
-            if isinstance(signature, str) != self.is_signed:
-                raise StepError(Step.SIGNATURE, f"{place}: signature", "expected one in every record or in none")
-            return
-        # A record is flat: within a text the quotes would be escaped.
-        unsigned = line.replace(f',"signature":{_json(signature)}'.encode(), b"", 1)
-        derived = hmac.digest(self._key, unsigned, "sha256").hex()
-        if not isinstance(signature, str) or not hmac.compare_digest(signature.encode(), derived.encode()):
-            got = "none" if signature is None else shown(signature)
-            problem = f"expected one by the key given, got {got}: the record was altered, or the key is another"
-            raise StepError(Step.SIGNATURE, f"{place}: signature", problem)
-
-    def _check_run(self, record: Mapping[str, Json], kind: str, place: str) -> None:
-        run_id = record.get("run_id")
-        if not self.counts:
-            if kind != "run" or not isinstance(run_id, str):
-                raise StepError(Step.LINES, place, f"expected the run record first, got {shown(kind)}")
-            self.run_id, self.run_status, self._run_place = run_id, str(record.get("status")), place
-            self.is_signed = "signature" in record
-        elif run_id != self.run_id:
-            problem = f"expected {shown(self.run_id)} as in the records before, got {shown(run_id)}"
-            raise StepError(Step.LINES, f"{place}: run_id", problem)
-
-    def _check_epoch(self, manifest: Mapping[str, Json], place: str) -> None:
-        epoch, newest = manifest.get("epoch"), self._rules.newest_epoch
-        if type(epoch) is not int or epoch > newest:
-            problem = f"expected an epoch up to {newest}, got {shown(epoch)}: a later version of elspeth can verify it"
-            raise StepError(Step.STRUCTURE, f"{place}: manifest: epoch", problem)
-
-    def _check_manifest(self, manifest: Mapping[str, Json], place: str) -> None:
-        derived: dict[str, Json] = {
-            "run_id": self.run_id,
-            "run_status": self.run_status,
-            "record_count": self.count,
-            "counts": dict(self.counts),
-            "hash_algorithm": "sha256",
-            "final_hash": self._digest.hexdigest(),
-            "signature_algorithm": "hmac-sha256" if self.is_signed else None,
-        }
-        for name, expected in derived.items():
-            if name not in manifest or manifest[name] != expected:
-                problem = f"expected {shown(expected)}, derived from the lines before, got {shown(manifest.get(name))}"
-                raise StepError(Step.COUNTS, f"{place}: manifest: {name}", problem)
-        known = {*derived, "record_type", "epoch", "withheld", "signature"}
-        for name in manifest:
-            if name not in known:
-                raise StepError(Step.COUNTS, f"{place}: manifest: {name}", "expected no field of this name, got one")
-
-
 def _parsed(line: bytes, place: str) -> Mapping[str, Json]:
-    """Return the members of a canonical JSON object; EvidenceError for any other bytes."""
+    """Return the members of a canonical JSON object.
+
+    Raises EvidenceError for any other bytes.
+    """
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
         return parse_canonical(line, place)
-    # Where no value has two spellings and no name two orders, sorted JSON is canonical: that is quickly told.
+    # Without values that have two spellings and names that have two orders, sorted JSON is canonical: a quick check.
     if (
         isinstance(record, dict)
         and all(_is_plain(value) for value in record.values())
@@ -255,22 +342,34 @@ def _is_plain(value: object) -> bool:
     return type(value) in _PLAIN or (type(value) is int and -_MAX_INTEGER <= value <= _MAX_INTEGER)
 
 
-def _json(value: Json) -> str:
-    return orjson.dumps(value).decode()
+def _complete_lines(file: BinaryIO) -> Iterator[ExportLine]:
+    position = 0
+    for number, line in enumerate(iter(partial(file.readline, MAX_LINE + 1), b""), start=1):
+        if len(line) > MAX_LINE:
+            raise EvidenceError(f"line {number}", f"expected at most {MAX_LINE:,} bytes, got more")
+        if not line.endswith(b"\n"):
+            problem = f"expected a line feed at its end, got the end of the file after {_shown_bytes(line[-_TAIL:])}"
+            raise EvidenceError(f"line {number}", f"{problem}: the file is truncated")
+        yield ExportLine(number, position, line[:-1])
+        position += len(line)
 
 
-def _numbered_lines(path: Path) -> Iterator[_Line]:
-    number = 0
-    for lines in batches_of_lines(_blocks(path), str(path)):
-        for line in lines:
-            number += 1
-            yield f"line {number}", line
+def _array_elements(lines: Iterator[ExportLine]) -> Iterator[ExportLine]:
+    number = 1
+    for number, position, line in lines:
+        yield ExportLine(number, position, line.removesuffix(b","))
+        if not line.endswith(b","):
+            break
+    end = next(lines, None)
+    if end is None:
+        raise EvidenceError(f"line {number + 1}", "expected ']', got the end of the file: it is truncated")
+    if end.line != b"]":
+        problem = f"expected ']' after a record without comma, got {_shown_bytes(end.line)}"
+        raise EvidenceError(end.place, problem)
+    for after in lines:
+        raise EvidenceError(after.place, f"expected the end of the file, got {_shown_bytes(after.line)}")
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                yield block
-    except OSError as error:
-        raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
+def _shown_bytes(line: bytes) -> str:
+    text = shown(line[:_TAIL].decode(errors="replace"))
+    return text + ("..." if len(line) > _TAIL else "")

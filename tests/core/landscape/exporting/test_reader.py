@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.core.canonical import canonical_bytes
-from elspeth.core.landscape.exporting import text_form
 from elspeth.core.landscape.exporting.csv_form import HASH_REMARK
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import read_export
 from elspeth.core.landscape.exporting.signing import ManifestBuilder
 from elspeth.core.landscape.records.mapping import mapper, record_type_of, reshaped
+from elspeth.evidence.verifier import export as export_module
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import Run, RunStatus
 from elspeth_schema.records import RECORD_TYPES
@@ -304,8 +304,8 @@ AT = {name: position + 1 for name, position in NUMBERS.items()} | {"manifest": l
             4,
             f'{UNKNOWN_TYPE}"{"n" * 199}... (1002 characters)',
         ),
-        (edited(LINES, 3, record_type=["node"]), 4, f'{UNKNOWN_TYPE}["node"]'),
-        (without(LINES, 3, "record_type"), 4, f"{UNKNOWN_TYPE}null"),
+        (edited(LINES, 3, record_type=["node"]), 4, 'record_type: expected text, got ["node"]'),
+        (without(LINES, 3, "record_type"), 4, "record_type: expected text, got null"),
         (
             edited(LINES, NUMBERS["token"], note="?"),
             AT["token"],
@@ -425,9 +425,9 @@ def test_an_array_that_was_not_written_so_is_refused(
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = export_to(tmp_path / "export", ExportFormat.JSONL)
     longest = max(map(len, path.read_bytes().splitlines(keepends=True)))
-    monkeypatch.setattr(text_form, "MAX_LINE", longest)
+    monkeypatch.setattr(export_module, "MAX_LINE", longest)
     list(read_export(path))
-    monkeypatch.setattr(text_form, "MAX_LINE", longest - 1)
+    monkeypatch.setattr(export_module, "MAX_LINE", longest - 1)
     with pytest.raises(ExportError, match=rf"line \d+: expected at most {longest - 1:,} bytes, got more$"):
         list(read_export(path))
 

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
-from elspeth.core.landscape.exporting.signing import MANIFEST
 from elspeth.core.landscape.exporting.text_form import stored_line
 from elspeth.evidence.format import layout
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.statement import Statement
+from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.evidence.verifier.lines import batches_of_lines
 from elspeth.evidence.verifier.reader import BagFiles, open_bag
 
@@ -94,4 +94,4 @@ def _evidence_of(path: Path) -> Iterator[None]:
     try:
         yield
     except EvidenceError as error:
-        raise ExportError(path, error.place, error.problem) from error
+        raise ExportError.of(path, error) from error

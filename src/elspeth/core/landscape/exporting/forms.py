@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeError
+from elspeth.evidence.format.errors import EvidenceError
 
 __all__ = ["MANIFEST_FILE", "ExportError", "ExportGroups", "StoredRecord", "manifest_file"]
 
@@ -31,6 +32,11 @@ class ExportError(LandscapeError):
         self.path = path
         self.where = where
         self.problem = problem
+
+    @classmethod
+    def of(cls, path: Path, error: EvidenceError) -> ExportError:
+        """Return what the reader of evidence found as an error of the export."""
+        return cls(path, None if error.place == str(path) else error.place, error.problem)
 
 
 class StoredRecord(NamedTuple):

@@ -19,8 +19,7 @@ from elspeth.core.landscape.database.state import Condition, look
 from elspeth.core.landscape.database.statistics import learn_sizes
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.older_export import in_todays_epoch
-from elspeth.core.landscape.exporting.reader import ExportReader, ExportRow, read_export
-from elspeth.core.landscape.exporting.verifier import ExportSummary
+from elspeth.core.landscape.exporting.reader import ExportReader, ExportRow, ExportSummary, read_export
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.core.landscape.records.refusal import refusal
 from elspeth.core.landscape.sealing.seal import keep_secret, seal_run

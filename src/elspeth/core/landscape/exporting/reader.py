@@ -1,26 +1,40 @@
-"""Reads exports of every form and of every epoch so far, and verifies them on the way."""
+"""Reads exports of every form and epoch, and verifies them on the way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from elspeth.core.landscape.exporting.csv_form import HASH_REMARK
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
+from elspeth.core.landscape.exporting.schema_rules import BrokenRuleError, Checked, SchemaRules, UnfitRecordError
 from elspeth.core.landscape.exporting.source import ExportKind, ExportSource, find_source
-from elspeth.core.landscape.exporting.verifier import (
-    Checked,
-    ExportSummary,
-    ExportVerifier,
-    RulesError,
-    VerificationError,
-)
 from elspeth.core.landscape.records.mapping import mapper
+from elspeth.evidence.format.canonical import Json
+from elspeth.evidence.verifier.export import MANIFEST, ExportCheck
+from elspeth.evidence.verifier.procedure import StepError
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES
 
-__all__ = ["ExportEntry", "ExportReader", "ExportRow", "read_export"]
+__all__ = ["ExportEntry", "ExportReader", "ExportRow", "ExportSummary", "read_export"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSummary:
+    """What an export holds, once all of it was verified."""
+
+    run_id: str
+    run_status: str
+    counts: Mapping[str, int]
+    signed: bool
+    signatures_checked: bool
+
+    @property
+    def record_count(self) -> int:
+        """Records before the manifest."""
+        return sum(self.counts.values())
 
 
 class ExportEntry(NamedTuple):
@@ -48,15 +62,27 @@ class ExportReader:
 
     def __init__(self, source: ExportSource, *, signing_key: bytes | None) -> None:
         self.source = source
-        self._verifier = ExportVerifier(source.epoch, signing_key)
+        self._has_key = signing_key is not None
+        self._check = ExportCheck(signing_key)
+        self._rules = SchemaRules(source.epoch)
 
     @property
     def summary(self) -> ExportSummary:
-        """What was read; RuntimeError unless it was read to its end."""
-        if self._verifier.summary is None:
+        """What was read.
+
+        Raises RuntimeError unless it was read to its end.
+        """
+        check = self._check
+        if not check.is_complete:
             message = f"{self.source.path}: the export was not read to its end"
             raise RuntimeError(message)
-        return self._verifier.summary
+        return ExportSummary(
+            run_id=str(check.run_id),
+            run_status=str(check.run_status),
+            counts=dict(check.counts),
+            signed=check.is_signed,
+            signatures_checked=self._has_key,
+        )
 
     def __iter__(self) -> Iterator[ExportEntry]:
         """Yield every record in order; ExportError for an export of an older epoch, which has no contracts."""
@@ -83,22 +109,35 @@ class ExportReader:
     def _checked(self) -> Iterator[tuple[StoredRecord, Checked]]:
         last = None
         for stored in self.source.records():
-            try:
-                checked = self._verifier.check(stored.record, stored.line, sound=stored.row is not None)
-            except VerificationError as error:
-                raise ExportError(self.source.path, stored.where, f"{error}{self._remark(error)}") from error
             last = f"after {stored.where}"
+            checked = self._checked_record(stored)
             if checked is not None:
                 yield stored, checked
-        if self._verifier.summary is None:
-            problem = "expected the manifest, got the end: the export is incomplete"
-            raise ExportError(self.source.path, last, problem)
+        try:
+            self._check.require_manifest("end")
+        except StepError as error:
+            raise ExportError(self.source.path, last, error.problem) from error
 
-    def _remark(self, error: VerificationError) -> str:
-        if isinstance(error, RulesError) and not self.source.is_stated:
-            return " (no manifest at the end says of which epoch the export is: it is incomplete)"
-        is_hash = str(error).startswith("manifest: final_hash")
-        return HASH_REMARK if is_hash and self.source.kind is ExportKind.CSV else ""
+    def _checked_record(self, stored: StoredRecord) -> Checked | None:
+        """Check the next record; return None for the manifest."""
+        record, path = cast("dict[str, Json]", stored.record), self.source.path
+        try:
+            if record.get("record_type") == MANIFEST:
+                self._check.close(stored.where, record, stored.line, self._rules.manifest_fields(record))
+                return None
+            self._check.add(stored.where, record, stored.line)
+            return self._rules.check(record, sound=stored.row is not None)
+        except StepError as error:
+            is_hash = error.place.endswith("manifest: final_hash")
+            remark = HASH_REMARK if is_hash and self.source.kind is ExportKind.CSV else ""
+            raise ExportError(path, error.place, f"{error.problem}{remark}") from error
+        except BrokenRuleError as error:
+            is_epoch_unknown = isinstance(error, UnfitRecordError) and not self.source.is_stated
+            remark = _NO_EPOCH if is_epoch_unknown else ""
+            raise ExportError(path, stored.where, f"{error}{remark}") from error
+
+
+_NO_EPOCH = " (no manifest at the end says of which epoch the export is: it is incomplete)"
 
 
 def read_export(path: Path, *, signing_key: bytes | None = None) -> ExportReader:

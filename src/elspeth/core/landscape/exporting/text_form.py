@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
-from itertools import chain
 from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
@@ -13,9 +11,9 @@ import orjson
 
 from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
-from elspeth.core.landscape.exporting.signing import MANIFEST
 from elspeth.core.landscape.exporting.sound_rows import sound_row
-from elspeth.evidence.format.limits import MAX_LINE
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.verifier.export import MANIFEST, read_lines
 from elspeth_schema import EPOCH
 
 __all__ = ["parse_line", "read_text", "stated_epoch", "stored_line", "write_array", "write_lines"]
@@ -52,9 +50,11 @@ def write_array(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
 
 def read_text(path: Path, epoch: int) -> Iterator[StoredRecord]:
     """Yield the records of an export in either form, in file order; ExportError for anything not written so."""
-    with path.open("rb") as file:
-        for number, position, line in _record_lines(path, file):
-            yield stored_line(path, f"line {number}", line, position, epoch)
+    try:
+        for each in read_lines(path):
+            yield stored_line(path, each.place, each.line, each.position, epoch)
+    except EvidenceError as error:
+        raise ExportError.of(path, error) from error
 
 
 def stored_line(path: Path, where: str, line: bytes, position: int, epoch: int) -> StoredRecord:
@@ -102,52 +102,6 @@ def _check_canonical(path: Path, where: str, record: dict[str, object], line: by
         raise ExportError(path, where, f"expected a record in canonical JSON: {error}") from error
     if canonical != line:
         raise ExportError(path, where, f"expected canonical JSON, {_difference(canonical, line)}")
-
-
-_Numbered = tuple[int, int, bytes]
-"""The number of a line, the byte at which it begins, and the line without its line feed."""
-
-
-def _record_lines(path: Path, file: BinaryIO) -> Iterator[_Numbered]:
-    """Yield the lines that hold records: all of them, or the elements of an array."""
-    lines = _complete_lines(path, file)
-    first = next(lines, None)
-    if first is None:
-        raise ExportError(path, None, "expected an export, got an empty file")
-    _, _, line = first
-    if not line.startswith(b"["):
-        return chain([first], lines)
-    if line != b"[":
-        problem = f"expected '[' and a record on each following line, got {_shown(line)}"
-        raise ExportError(path, "line 1", problem)
-    return _array_elements(path, lines)
-
-
-def _complete_lines(path: Path, file: BinaryIO) -> Iterator[_Numbered]:
-    position = 0
-    for number, line in enumerate(iter(partial(file.readline, MAX_LINE + 1), b""), start=1):
-        if len(line) > MAX_LINE:
-            raise ExportError(path, f"line {number}", f"expected at most {MAX_LINE:,} bytes, got more")
-        if not line.endswith(b"\n"):
-            problem = f"expected a line feed at its end, got the end of the file after {_shown(line[-_SHOWN:])}"
-            raise ExportError(path, f"line {number}", f"{problem}: the file is truncated")
-        yield number, position, line[:-1]
-        position += len(line)
-
-
-def _array_elements(path: Path, lines: Iterator[_Numbered]) -> Iterator[_Numbered]:
-    number = 1
-    for number, position, line in lines:
-        yield number, position, line.removesuffix(b",")
-        if not line.endswith(b","):
-            break
-    number, _, end = next(lines, (number + 1, 0, None))
-    if end is None:
-        raise ExportError(path, f"line {number}", "expected ']', got the end of the file: it is truncated")
-    if end != b"]":
-        raise ExportError(path, f"line {number}", f"expected ']' after a record without comma, got {_shown(end)}")
-    for number, _, line in lines:
-        raise ExportError(path, f"line {number}", f"expected the end of the file, got {_shown(line)}")
 
 
 def _difference(expected: bytes, got: bytes) -> str:
