@@ -12,7 +12,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.importer import import_into
-from elspeth.evidence.format.keys import generate, load_public_key, load_signer
+from elspeth.evidence.format.signatures import generate_keys, load_public_key, load_signer
 from elspeth.evidence.verifier.verify import verify_bag
 
 __all__ = ["evidence_ratios", "ratios"]
@@ -47,7 +47,7 @@ def ratios(name: str, new_url: Callable[[str], str], records: int, rows: str, di
 
 def evidence_ratios(source: str, records: int, directory: Path) -> list[Ratio]:
     """Measure exporting a SQLite run, with its secret, to a signed bag, and verifying that."""
-    generate(directory / "keys")
+    generate_keys(directory / "keys")
     signer = load_signer(str(directory / "keys" / "elspeth.key.pem"))
     public = load_public_key(directory / "keys" / "elspeth.pub.pem")
 

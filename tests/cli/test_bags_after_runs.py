@@ -12,7 +12,7 @@ import yaml
 
 from elspeth.cli import main
 from elspeth.engine import export as export_module
-from elspeth.evidence.format.keys import PRIVATE_KEY, PUBLIC_KEY, generate
+from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, generate_keys
 
 Captured = pytest.CaptureFixture[str]
 
@@ -21,7 +21,7 @@ Captured = pytest.CaptureFixture[str]
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """The settings of a pipeline whose every run leaves a signed bag, in a working directory of its own."""
     monkeypatch.chdir(tmp_path)
-    generate(Path("keys"))
+    generate_keys(Path("keys"))
     Path("in.csv").write_text("id,kind\n1,x\n2,y\n")
     export = {"enabled": True, "sink": "trail", "format": "bag", "sign": True, "key": f"keys/{PRIVATE_KEY}"}
     return {

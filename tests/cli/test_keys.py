@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
-from elspeth.evidence.format.keys import KeyType, load_public_key
+from elspeth.evidence.format.signatures import KeyType, load_public_key
 
 Captured = pytest.CaptureFixture[str]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
-from elspeth.evidence.format.keys import PRIVATE_KEY, PUBLIC_KEY, generate, load_signer
+from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, generate_keys, load_signer
 from elspeth.evidence.writer.bag import write_bag
 from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, facts, records
 
@@ -19,7 +19,7 @@ Captured = pytest.CaptureFixture[str]
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working directory with keys and a signed bag."""
     monkeypatch.chdir(tmp_path)
-    generate(Path("keys"))
+    generate_keys(Path("keys"))
     signer = load_signer(f"keys/{PRIVATE_KEY}")
     write_bag(Path("bag"), as_lines(records()), run=facts(), documents=DOCUMENTS, signer=signer, secret=SECRET)
 

@@ -10,7 +10,14 @@ from elspeth.cli import main
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.evidence.format.keys import PRIVATE_KEY, PUBLIC_KEY, Signer, generate, load_public_key, load_signer
+from elspeth.evidence.format.signatures import (
+    PRIVATE_KEY,
+    PUBLIC_KEY,
+    Signer,
+    generate_keys,
+    load_public_key,
+    load_signer,
+)
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import NodeType, RunStatus
 from tests.core.landscape.sealing.test_seal import drop_guards
@@ -21,7 +28,7 @@ UNSIGNED = "2 seals are unsigned: whoever can write to the database can make the
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     """A directory with a pair of keys."""
-    generate(tmp_path / "keys")
+    generate_keys(tmp_path / "keys")
     return tmp_path / "keys"
 
 

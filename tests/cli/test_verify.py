@@ -10,7 +10,7 @@ import pytest
 
 from elspeth.cli import main
 from elspeth.core.landscape.exporting.format import ExportFormat
-from elspeth.evidence.format.keys import PRIVATE_KEY, PUBLIC_KEY, generate, load_signer
+from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, generate_keys, load_signer
 from elspeth.evidence.writer.bag import write_bag
 from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, facts, records
 from tests.fixtures.rich_run import export_to
@@ -23,7 +23,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working directory with keys, a signed bag and an unsigned one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ELSPETH_SIGNING_KEY", raising=False)
-    generate(Path("keys"))
+    generate_keys(Path("keys"))
     for name, signer in (("signed", load_signer(f"keys/{PRIVATE_KEY}")), ("unsigned.zip", None)):
         archive = name.endswith(".zip")
         write_bag(

@@ -13,16 +13,15 @@ from typing import Any
 
 import rfc8785
 
-from elspeth.evidence.format import layout
-from elspeth.evidence.format.dsse import Envelope
-from elspeth.evidence.format.keys import PublicKey, Signer
-from elspeth.evidence.format.statement import PAYLOAD_TYPE
+from elspeth.evidence.format import bag
+from elspeth.evidence.format.bag import PAYLOAD_TYPE, RunFacts
+from elspeth.evidence.format.signatures import Envelope, PublicKey, Signer
 from elspeth.evidence.verifier import reader
 from elspeth.evidence.verifier.law_columns import COLUMNS, LINKS
 from elspeth.evidence.verifier.procedure import StepResult, Verification
 from elspeth.evidence.verifier.reader import BagFiles
 from elspeth.evidence.verifier.verify import read_statement, verify_files
-from elspeth.evidence.writer.bag import RunFacts, write_bag
+from elspeth.evidence.writer.bag import write_bag
 
 SECRET = "a secret of the run"
 SETTINGS = '{"sinks":{"out":"\u00fc"}}'
@@ -220,7 +219,7 @@ def facts(run_id: str = "run-1", **changes: object) -> RunFacts:
     return RunFacts(run_id=run_id, **values)  # type: ignore[arg-type]
 
 
-_MADE_OF_OTHERS = {layout.MANIFEST, layout.TAG_MANIFEST, layout.ENVELOPE, layout.STATEMENT, layout.TIMESTAMP}
+_MADE_OF_OTHERS = {bag.MANIFEST, bag.TAG_MANIFEST, bag.ENVELOPE, bag.STATEMENT, bag.TIMESTAMP}
 
 
 class MemoryFiles(BagFiles):
@@ -240,7 +239,7 @@ def contents(path: Path) -> dict[str, bytes]:
     return {file.relative_to(path).as_posix(): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
 
 
-def bag(
+def make_bag(
     directory: Path,
     lines: Sequence[bytes],
     signer: Signer | None = None,
@@ -260,23 +259,23 @@ def resealed(files: Mapping[str, bytes], signer: Signer | None = None, **changes
     old, _ = read_statement(MemoryFiles(files))
     rest = {name: content for name, content in files.items() if name not in _MADE_OF_OTHERS}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in rest.items()}
-    subjects = {name: digest for name, digest in digests.items() if name != layout.BAGIT}
+    subjects = {name: digest for name, digest in digests.items() if name != bag.BAGIT}
     statement = replace(old, **{"subjects": subjects, **changes}).to_bytes()  # type: ignore[arg-type]
     if signer is None:
-        rest[layout.STATEMENT] = statement
+        rest[bag.STATEMENT] = statement
     else:
-        rest[layout.ENVELOPE] = Envelope.sign(statement, PAYLOAD_TYPE, signer).to_bytes()
+        rest[bag.ENVELOPE] = Envelope.sign(statement, PAYLOAD_TYPE, signer).to_bytes()
     return with_manifests(rest)
 
 
 def with_manifests(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """The bag with manifests that fit, as anybody can write them."""
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    payload = {name: digest for name, digest in hashes.items() if name.startswith(layout.PAYLOAD)}
-    manifest = layout.manifest_text(payload)
-    tags = {name: digest for name, digest in hashes.items() if name not in {*payload, layout.TAG_MANIFEST}}
-    tags[layout.MANIFEST] = hashlib.sha256(manifest).hexdigest()
-    return {**files, layout.MANIFEST: manifest, layout.TAG_MANIFEST: layout.manifest_text(tags)}
+    payload = {name: digest for name, digest in hashes.items() if name.startswith(bag.PAYLOAD)}
+    manifest = bag.manifest_text(payload)
+    tags = {name: digest for name, digest in hashes.items() if name not in {*payload, bag.TAG_MANIFEST}}
+    tags[bag.MANIFEST] = hashlib.sha256(manifest).hexdigest()
+    return {**files, bag.MANIFEST: manifest, bag.TAG_MANIFEST: bag.manifest_text(tags)}
 
 
 def verified(files: Mapping[str, bytes], key: PublicKey | None = None) -> Verification:
@@ -291,8 +290,8 @@ def faults(verification: Verification) -> list[tuple[int, str]]:
 
 def identity(files: Mapping[str, bytes]) -> str:
     """What step 2 says of the statement, hashed as `sha256sum` would."""
-    signed = layout.ENVELOPE in files
-    text = base64.b64decode(json.loads(files[layout.ENVELOPE])["payload"]) if signed else files[layout.STATEMENT]
+    signed = bag.ENVELOPE in files
+    text = base64.b64decode(json.loads(files[bag.ENVELOPE])["payload"]) if signed else files[bag.STATEMENT]
     return f"the statement has the SHA-256 {hashlib.sha256(text).hexdigest()}"
 
 

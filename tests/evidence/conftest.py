@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.evidence.format.keys import PRIVATE_KEY, KeyType, PublicKey, Signer, generate, load_signer
-from tests.evidence.bags import as_lines, bag, records
+from elspeth.evidence.format.signatures import PRIVATE_KEY, KeyType, PublicKey, Signer, generate_keys, load_signer
+from tests.evidence.bags import as_lines, make_bag, records
 
 
 @pytest.fixture(scope="session", params=list(KeyType))
 def any_signer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Signer:
     """A signer of each algorithm in turn."""
     directory = tmp_path_factory.mktemp("keys")
-    generate(directory, request.param)
+    generate_keys(directory, request.param)
     return load_signer(str(directory / PRIVATE_KEY))
 
 
@@ -22,7 +22,7 @@ def any_signer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 def key_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a pair of keys."""
     directory = tmp_path_factory.mktemp("keys")
-    generate(directory)
+    generate_keys(directory)
     return directory
 
 
@@ -41,4 +41,4 @@ def key(signer: Signer) -> PublicKey:
 @pytest.fixture(scope="session")
 def signed(signer: Signer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The files of a signed bag, which tests must not change."""
-    return bag(tmp_path_factory.mktemp("bags"), as_lines(records()), signer)
+    return make_bag(tmp_path_factory.mktemp("bags"), as_lines(records()), signer)

@@ -10,11 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from elspeth.evidence.format.bag import SALT_ALGORITHM, Salts, Statement, manifest_text, parse_manifest
 from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.layout import manifest_text, parse_manifest
-from elspeth.evidence.format.salts import ALGORITHM, Salts
-from elspeth.evidence.format.statement import Statement
 from elspeth.evidence.verifier.record_schema import read_shapes
 from elspeth.evidence.verifier.rules import read_rules
 from elspeth.evidence.verifier.trail import TrailChecker
@@ -265,8 +263,8 @@ def test_a_secret_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"algorithm": "md5", "secret": "s"}, f"document: algorithm: expected {ALGORITHM!r}, got 'md5'"),
-        ({"algorithm": ALGORITHM, "secret": ""}, "document: secret: expected a secret, got an empty text"),
+        ({"algorithm": "md5", "secret": "s"}, f"document: algorithm: expected {SALT_ALGORITHM!r}, got 'md5'"),
+        ({"algorithm": SALT_ALGORITHM, "secret": ""}, "document: secret: expected a secret, got an empty text"),
     ],
 )
 def test_malformed_secrets_are_refused(document: Document, message: str) -> None:

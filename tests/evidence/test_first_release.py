@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.evidence.format.keys import load_public_key
+from elspeth.evidence.format.signatures import load_public_key
 from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.verify import verify_bag
 

@@ -18,16 +18,16 @@ import pytest
 import rfc8785
 
 from elspeth.core.landscape.exporting.bag_form import references_document
-from elspeth.evidence.format import layout
+from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.keys import PRIVATE_KEY, PublicKey, Signer, generate, load_signer
 from elspeth.evidence.format.limits import MAX_DOCUMENT, MAX_PATTERNS
+from elspeth.evidence.format.signatures import PRIVATE_KEY, PublicKey, Signer, generate_keys, load_signer
 from elspeth.evidence.verifier import line_pattern
 from elspeth.evidence.verifier.examination import Documents
 from elspeth.evidence.verifier.procedure import Status
 from elspeth.evidence.verifier.proof import verify_proof
-from tests.evidence.bags import DOCUMENTS, REFERENCES, SCHEMA, as_lines, bag, faults, records, resealed, verified
+from tests.evidence.bags import DOCUMENTS, REFERENCES, SCHEMA, as_lines, faults, make_bag, records, resealed, verified
 
 Document = dict[str, Any]
 Files = dict[str, bytes]
@@ -151,10 +151,10 @@ def test_a_schema_that_asks_too_much_is_refused(case: str, tmp_path: Path, signe
 
 def sealed(tmp_path: Path, signer: Signer, schema: object = SCHEMA, references: object = REFERENCES) -> Files:
     """A bag with other documents, sealed by its signer."""
-    documents = {layout.SCHEMA: canonical(schema), layout.REFERENCES: canonical(references)}  # type: ignore[arg-type]
-    short = {name.removeprefix(layout.PAYLOAD): content for name, content in documents.items()}
+    documents = {bag.SCHEMA: canonical(schema), bag.REFERENCES: canonical(references)}  # type: ignore[arg-type]
+    short = {name.removeprefix(bag.PAYLOAD): content for name, content in documents.items()}
     some = [{**record, "note": "!" * 200} if record["record_type"] == "thing" else record for record in records()]
-    return bag(tmp_path, as_lines(some), signer, documents={**DOCUMENTS, **short})
+    return make_bag(tmp_path, as_lines(some), signer, documents={**DOCUMENTS, **short})
 
 
 RULES: dict[str, tuple[Change, str]] = {
@@ -199,7 +199,7 @@ TEXTS: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("case", TEXTS)
 def test_a_document_in_another_form_is_refused(case: str, signed: Files, signer: Signer, key: PublicKey) -> None:
     text, problem = TEXTS[case]
-    [(step, detail)] = faults(verified(resealed({**signed, layout.SCHEMA: text}, signer), key))
+    [(step, detail)] = faults(verified(resealed({**signed, bag.SCHEMA: text}, signer), key))
     assert (step, detail.startswith("data/export.schema.json: ")) == (4, True)
     assert problem in detail
 
@@ -208,7 +208,7 @@ def test_a_name_twice_is_refused_in_bags_of_the_first_release_too(
     signed: Files, signer: Signer, key: PublicKey
 ) -> None:
     text = b'{"oneOf":[],' + DOCUMENTS["export.schema.json"][1:]
-    first = resealed({**signed, layout.SCHEMA: text}, signer, version=1)
+    first = resealed({**signed, bag.SCHEMA: text}, signer, version=1)
     problem = "expected JSON without names that occur twice: 'oneOf' occurs twice"
     assert faults(verified(first, key)) == [(4, f"data/export.schema.json: {problem}")]
 
@@ -218,7 +218,7 @@ pattern("^" + "[!-~]*" * 12 + "#$")(ENDLESS)
 
 
 def test_nothing_of_a_bag_by_another_key_is_used(tmp_path: Path, key: PublicKey) -> None:
-    generate(tmp_path / "enemy")
+    generate_keys(tmp_path / "enemy")
     enemy = load_signer(str(tmp_path / "enemy" / PRIVATE_KEY))
     result = verified(sealed(tmp_path, enemy, schema=ENDLESS), key)
     expected = f"expected a signature by the key {key.fingerprint}, got one by '{enemy.public_key.fingerprint}'"
@@ -227,7 +227,7 @@ def test_nothing_of_a_bag_by_another_key_is_used(tmp_path: Path, key: PublicKey)
 
 
 def test_nothing_is_used_that_the_statement_does_not_name(signed: Files, key: PublicKey) -> None:
-    result = verified({**signed, layout.SCHEMA: canonical(ENDLESS)}, key)
+    result = verified({**signed, bag.SCHEMA: canonical(ENDLESS)}, key)
     assert [step for step, _ in faults(result)] == [1, 3]
     assert [step.status for step in result.steps[3:]] == [Status.NOT_REACHED] * len(result.steps[3:])
 

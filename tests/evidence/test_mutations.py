@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.evidence.format import layout
+from elspeth.evidence.format import bag
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.keys import PRIVATE_KEY, PublicKey, generate, load_signer
+from elspeth.evidence.format.signatures import PRIVATE_KEY, PublicKey, generate_keys, load_signer
 from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.reader import open_bag
 from elspeth.evidence.verifier.verify import verify_bag
-from tests.evidence.bags import as_lines, bag, records, verified, with_manifests
+from tests.evidence.bags import as_lines, make_bag, records, verified, with_manifests
 
 Files = dict[str, bytes]
 
@@ -34,11 +34,11 @@ def check_all(mutations: Iterable[Files], key: PublicKey, name: str) -> None:
 
 
 def with_lines(files: Files, lines: Iterable[bytes]) -> Files:
-    return {**files, layout.RECORDS: b"".join(lines)}
+    return {**files, bag.RECORDS: b"".join(lines)}
 
 
 def line_mutations(files: Files) -> Iterator[list[bytes]]:
-    lines = files[layout.RECORDS].splitlines(keepends=True)
+    lines = files[bag.RECORDS].splitlines(keepends=True)
     other = [line + b"\n" for line in as_lines(records("run-2"))]
     for at, line in enumerate(lines):
         before, after = lines[:at], lines[at + 1 :]
@@ -79,7 +79,7 @@ def test_every_byte_that_is_flipped_is_found(signed: Files, key: PublicKey, half
 
 def test_every_byte_that_is_flipped_is_found_when_the_manifests_fit(signed: Files, key: PublicKey) -> None:
     def mutations() -> Iterator[Files]:
-        for name in sorted(signed.keys() - {layout.MANIFEST, layout.TAG_MANIFEST}):
+        for name in sorted(signed.keys() - {bag.MANIFEST, bag.TAG_MANIFEST}):
             for at in range(0, len(signed[name]), 7):
                 content = bytearray(signed[name])
                 content[at] ^= 1
@@ -94,7 +94,7 @@ def test_every_file_added_or_removed_is_found(signed: Files, key: PublicKey) -> 
             files = {other: content for other, content in signed.items() if other != name}
             yield files
             yield {**files, name: b""}
-            if name not in {layout.MANIFEST, layout.TAG_MANIFEST}:
+            if name not in {bag.MANIFEST, bag.TAG_MANIFEST}:
                 yield with_manifests(files)
         for name in ("more.txt", "data/more.txt", "data/data/records.jsonl", "fetch.txt"):
             yield {**signed, name: b"more"}
@@ -106,21 +106,21 @@ def test_every_file_added_or_removed_is_found(signed: Files, key: PublicKey) -> 
 def test_a_bag_by_another_hand_is_found(signed: Files, key: PublicKey, tmp_path: Path) -> None:
     lines = as_lines(records())
     altered = [line.replace(b'"seconds":7', b'"seconds":8') for line in lines]
-    unsigned, unsigned_altered = bag(tmp_path, lines), bag(tmp_path, altered)
-    generate(tmp_path / "other")
+    unsigned, unsigned_altered = make_bag(tmp_path, lines), make_bag(tmp_path, altered)
+    generate_keys(tmp_path / "other")
     other = load_signer(str(tmp_path / "other" / PRIVATE_KEY))
-    without = {name: content for name, content in signed.items() if name != layout.ENVELOPE}
+    without = {name: content for name, content in signed.items() if name != bag.ENVELOPE}
     check_all(
         [
             unsigned,
             unsigned_altered,
-            bag(tmp_path, lines, other),
-            bag(tmp_path, altered, other),
-            with_manifests({**without, layout.STATEMENT: unsigned[layout.STATEMENT]}),
-            with_manifests({**signed, layout.STATEMENT: unsigned[layout.STATEMENT]}),
-            with_manifests({**unsigned_altered, layout.ENVELOPE: signed[layout.ENVELOPE]}),
-            with_manifests({**signed, layout.RECORDS: unsigned_altered[layout.RECORDS]}),
-            with_manifests({**signed, **{name: unsigned_altered[name] for name in (layout.RECORDS, layout.LEAVES)}}),
+            make_bag(tmp_path, lines, other),
+            make_bag(tmp_path, altered, other),
+            with_manifests({**without, bag.STATEMENT: unsigned[bag.STATEMENT]}),
+            with_manifests({**signed, bag.STATEMENT: unsigned[bag.STATEMENT]}),
+            with_manifests({**unsigned_altered, bag.ENVELOPE: signed[bag.ENVELOPE]}),
+            with_manifests({**signed, bag.RECORDS: unsigned_altered[bag.RECORDS]}),
+            with_manifests({**signed, **{name: unsigned_altered[name] for name in (bag.RECORDS, bag.LEAVES)}}),
         ],
         key,
         "hands",

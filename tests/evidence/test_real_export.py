@@ -9,7 +9,7 @@ import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
-from elspeth.evidence.format.keys import Signer
+from elspeth.evidence.format.signatures import Signer
 from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.proof import prove, verify_proof
 from elspeth.evidence.verifier.verify import verify_bag

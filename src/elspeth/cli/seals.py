@@ -29,7 +29,7 @@ def seals_hold(url: URL, key: Path | None) -> bool:
 
     public_key = None
     if key is not None:
-        from elspeth.evidence.format.keys import load_public_key  # noqa: PLC0415
+        from elspeth.evidence.format.signatures import load_public_key  # noqa: PLC0415
 
         public_key = load_public_key(key)
     with looking(url) as connection, record_display("check seals") as progress:

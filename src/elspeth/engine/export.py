@@ -11,7 +11,7 @@ from elspeth.core.landscape.exporting.format import ExportFormat, named_form
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.settings.model import ExportSettings
 from elspeth.core.settings.paths import export_form
-from elspeth.evidence.format.keys import Signer
+from elspeth.evidence.format.signatures import Signer
 from elspeth.outputs.writing import Output
 
 __all__ = ["export_after_run"]

@@ -14,7 +14,7 @@ from elspeth.core.settings import Problem, Settings, SettingsError
 from elspeth.core.settings.model import ExportSettings
 from elspeth.core.settings.paths import export_form
 from elspeth.evidence.format.errors import KeyFileError
-from elspeth.evidence.format.keys import Signer, load_signer
+from elspeth.evidence.format.signatures import Signer, load_signer
 
 __all__ = ["RunKeys", "SecretVariable", "keys_for_run"]
 

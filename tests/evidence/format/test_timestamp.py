@@ -17,12 +17,11 @@ from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, decode_timest
 
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.evidence.format.cms import check_signer
+from elspeth.evidence.format.bag import ENVELOPE as ENVELOPE_FILE
+from elspeth.evidence.format.bag import TIMESTAMP
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError
-from elspeth.evidence.format.keys import PRIVATE_KEY, PUBLIC_KEY, Signer
-from elspeth.evidence.format.layout import ENVELOPE as ENVELOPE_FILE
-from elspeth.evidence.format.layout import TIMESTAMP
-from elspeth.evidence.format.timestamp import load_authorities, request_timestamp, verify_timestamp
+from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, Signer
+from elspeth.evidence.format.timestamp import check_signer, load_authorities, request_timestamp, verify_timestamp
 from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.verify import verify_bag
 from elspeth.evidence.writer.bag import write_bag

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from elspeth.evidence.format import layout
-from elspeth.evidence.format.keys import PublicKey
+from elspeth.evidence.format import bag
 from elspeth.evidence.format.merkle import leaf_hash, tree_root
+from elspeth.evidence.format.signatures import PublicKey
 from elspeth.evidence.verifier import examination, reader
 from elspeth.evidence.verifier.examination import shared_root
 from elspeth.evidence.verifier.procedure import Verification
@@ -40,7 +40,7 @@ def test_a_sound_bag_is_verified(signed: Files, key: PublicKey) -> None:
 @given(data=st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_found_in_an_altered_bag_is_the_same(signed: Files, data: st.DataObject) -> None:
-    name = data.draw(st.sampled_from([layout.RECORDS, layout.RECORDS, layout.LEAVES, layout.REFERENCES, layout.SALTS]))
+    name = data.draw(st.sampled_from([bag.RECORDS, bag.RECORDS, bag.LEAVES, bag.REFERENCES, bag.SALTS]))
     content = signed[name]
     start = data.draw(st.integers(0, len(content) - 1))
     end = data.draw(st.integers(start, min(start + 400, len(content))))

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.evidence.format import layout
+from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.keys import PublicKey
+from elspeth.evidence.format.signatures import PublicKey
 from elspeth.evidence.verifier.procedure import Status, Verdict
 from elspeth.evidence.verifier.proof import Proof, prove, verify_proof
-from tests.evidence.bags import SECRET, as_lines, bag, contents, faults, identity, records
+from tests.evidence.bags import SECRET, as_lines, contents, faults, identity, make_bag, records
 
 UUID = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
 IDENTITIES = [
@@ -88,14 +88,14 @@ def test_a_type_that_is_not_there(directory: Path) -> None:
 
 
 def test_a_bag_that_was_altered_proves_nothing(directory: Path) -> None:
-    records_file = directory / layout.RECORDS
+    records_file = directory / bag.RECORDS
     records_file.write_bytes(records_file.read_bytes().replace(b'"seconds":7', b'"seconds":8'))
     with pytest.raises(EvidenceError, match=r"the bag is not sound, verify it: .*the record is not in the tree"):
         prove(directory, "step", "b")
 
 
 def test_an_unsigned_proof_is_said_plainly(tmp_path: Path, key: PublicKey) -> None:
-    bag(tmp_path, as_lines(records()))
+    make_bag(tmp_path, as_lines(records()))
     path = saved(prove(tmp_path / "bag-0", "step", "b"), tmp_path)
     assert verify_proof(path).verdict is Verdict.UNSIGNED
     assert verify_proof(path, key=key).verdict is Verdict.NOT_VERIFIED

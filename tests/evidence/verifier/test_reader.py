@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from elspeth.evidence.format import layout
+from elspeth.evidence.format import bag
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.keys import PublicKey
+from elspeth.evidence.format.signatures import PublicKey
 from elspeth.evidence.verifier import reader
 from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.reader import open_bag
@@ -50,7 +50,7 @@ def test_a_zip_archive_of_a_bag_is_verified(signed: dict[str, bytes], key: Publi
 
 def test_symbolic_links_in_a_directory_are_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / layout.RECORDS).symlink_to("/etc/hostname")
+    (tmp_path / bag.RECORDS).symlink_to("/etc/hostname")
     assert refusal(tmp_path) == "'data/records.jsonl': expected plain files and directories only, got a symbolic link"
 
 

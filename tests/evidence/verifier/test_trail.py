@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.evidence.format.salts import Salts
+from elspeth.evidence.format.bag import Salts
 from elspeth.evidence.verifier.procedure import StepError
 from elspeth.evidence.verifier.record_schema import read_shapes
 from elspeth.evidence.verifier.rules import read_rules

@@ -9,27 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.evidence.format import layout
-from elspeth.evidence.format.dsse import Envelope
+from elspeth.evidence.format import bag
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.keys import PublicKey, Signer
+from elspeth.evidence.format.signatures import Envelope, PublicKey, Signer
 from elspeth.evidence.verifier.procedure import Status, Step, Verdict
 from elspeth.evidence.verifier.verify import verify_bag
 from tests.evidence.bags import (
     REFERENCES,
     Record,
     as_lines,
-    bag,
     facts,
     faults,
     identity,
+    make_bag,
     records,
     resealed,
     salted,
     verified,
     with_manifests,
 )
-from tests.evidence.format.test_dsse import other_form
+from tests.evidence.format.test_signatures import other_form
 
 Files = dict[str, bytes]
 
@@ -45,7 +44,7 @@ def changed(number: int, **values: object) -> list[Record]:
 def test_a_signed_bag_is_verified(signed: Files, key: PublicKey) -> None:
     result = verified(signed, key)
     assert (result.verdict, result.run_id, result.record_count) == (Verdict.VERIFIED, "run-1", 11)
-    schema = hashlib.sha256(signed[layout.SCHEMA]).hexdigest()
+    schema = hashlib.sha256(signed[bag.SCHEMA]).hexdigest()
     size = sum(map(len, signed.values()))
     assert [(step.step.value, step.status, step.detail) for step in result.steps] == [
         (1, Status.PASSED, f"12 files, {size:,} bytes"),
@@ -61,12 +60,12 @@ def test_a_signed_bag_is_verified(signed: Files, key: PublicKey) -> None:
 
 
 def test_a_bag_of_either_algorithm_is_verified(any_signer: Signer, tmp_path: Path) -> None:
-    files = bag(tmp_path, as_lines(records()), any_signer)
+    files = make_bag(tmp_path, as_lines(records()), any_signer)
     assert verified(files, any_signer.public_key).verdict is Verdict.VERIFIED
 
 
 def test_a_bag_without_salts_is_verified(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = bag(tmp_path, as_lines(records(), salts=False), signer, secret=None)
+    files = make_bag(tmp_path, as_lines(records(), salts=False), signer, secret=None)
     result = verified(files, key)
     assert (result.verdict, result.steps[3].detail) == (Verdict.VERIFIED, "11 records, no salts")
 
@@ -88,8 +87,8 @@ def test_step_1_a_file_that_is_missing(signed: Files, key: PublicKey) -> None:
 
 
 def test_step_1_and_3_a_file_that_was_altered(signed: Files, key: PublicKey) -> None:
-    result = verified({**signed, layout.INSTRUCTIONS: b"Believe me."}, key)
-    right, wrong = (hashlib.sha256(text).hexdigest() for text in (signed[layout.INSTRUCTIONS], b"Believe me."))
+    result = verified({**signed, bag.INSTRUCTIONS: b"Believe me."}, key)
+    right, wrong = (hashlib.sha256(text).hexdigest() for text in (signed[bag.INSTRUCTIONS], b"Believe me."))
     assert faults(result) == [
         (1, f"VERIFY.txt: expected the SHA-256 {right} as in tagmanifest-sha256.txt, got {wrong}"),
         (3, f"VERIFY.txt: expected the SHA-256 {right} as in statement.dsse.json, got {wrong}"),
@@ -104,7 +103,7 @@ def test_step_2_no_key_is_said_plainly(signed: Files, key: PublicKey) -> None:
 
 
 def test_step_2_an_unsigned_bag_is_said_plainly(tmp_path: Path) -> None:
-    files = bag(tmp_path, as_lines(records()))
+    files = make_bag(tmp_path, as_lines(records()))
     result = verified(files)
     assert (result.verdict, result.steps[1].status) == (Verdict.UNSIGNED, Status.OPEN)
     expected = "UNSIGNED: anybody could have made this; without an envelope it is incomplete"
@@ -112,7 +111,7 @@ def test_step_2_an_unsigned_bag_is_said_plainly(tmp_path: Path) -> None:
 
 
 def test_step_2_an_unsigned_bag_is_not_what_a_key_was_given_for(key: PublicKey, tmp_path: Path) -> None:
-    result = verified(bag(tmp_path, as_lines(records())), key)
+    result = verified(make_bag(tmp_path, as_lines(records())), key)
     expected = f"expected one signed by the key {key.fingerprint}"
     assert faults(result) == [
         (2, f"statement.dsse.json: {expected}, got none: it is unsigned, or the envelope was removed")
@@ -127,15 +126,15 @@ def test_step_2_another_key(signed: Files, key: PublicKey, any_signer: Signer) -
 
 
 def test_step_2_a_signature_in_its_other_form(signed: Files, key: PublicKey) -> None:
-    envelope = Envelope.from_bytes(signed[layout.ENVELOPE], "envelope")
+    envelope = Envelope.from_bytes(signed[bag.ENVELOPE], "envelope")
     rewritten = replace(envelope, signature=other_form(envelope.signature)).to_bytes()
-    found = faults(verified(with_manifests({**signed, layout.ENVELOPE: rewritten}), key))
+    found = faults(verified(with_manifests({**signed, bag.ENVELOPE: rewritten}), key))
     problem = "expected the form of the signature with a low S: it was rewritten"
     assert found == [(2, f"statement.dsse.json: {problem}")]
 
 
 def test_step_3_an_export_that_says_it_is_incomplete(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = bag(tmp_path, as_lines(records()), signer, run=facts(complete=False))
+    files = make_bag(tmp_path, as_lines(records()), signer, run=facts(complete=False))
     problem = "expected true, got false: the export says that it is incomplete"
     assert faults(verified(files, key)) == [(3, f"statement.dsse.json: complete: {problem}")]
 
@@ -193,7 +192,7 @@ STEP_4: dict[str, tuple[list[Record], str]] = {
 @pytest.mark.parametrize("case", STEP_4)
 def test_step_4_a_line_that_breaks_a_rule(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
     some, problem = STEP_4[case]
-    result = verified(bag(tmp_path, as_lines(some), signer), key)
+    result = verified(make_bag(tmp_path, as_lines(some), signer), key)
     assert faults(result) == [(4, f"data/records.jsonl, {problem}")]
     assert [step.status for step in result.steps[4:]] == [Status.NOT_REACHED] * 5
     assert result.verdict is Verdict.NOT_VERIFIED
@@ -234,7 +233,7 @@ STEP_4_BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 @pytest.mark.parametrize("case", STEP_4_BYTES)
 def test_step_4_a_line_that_is_not_canonical(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
     change, problem = STEP_4_BYTES[case]
-    found = faults(verified(bag(tmp_path, line_3(change), signer), key))
+    found = faults(verified(make_bag(tmp_path, line_3(change), signer), key))
     assert found == [(4, f"data/records.jsonl, line 3: {problem}")]
 
 
@@ -243,55 +242,55 @@ def test_step_4_a_salt_that_the_key_does_not_derive(tmp_path: Path, signer: Sign
     lines = as_lines(records())
     lines[1] = lines[1].replace(str(right).encode(), b"0" * 64)
     problem = f"salt: expected {right}, derived from the key, got '{'0' * 64}'"
-    assert faults(verified(bag(tmp_path, lines, signer), key)) == [(4, f"data/records.jsonl, line 2: {problem}")]
+    assert faults(verified(make_bag(tmp_path, lines, signer), key)) == [(4, f"data/records.jsonl, line 2: {problem}")]
 
 
 def test_step_4_a_salt_without_a_secret(tmp_path: Path, signer: Signer, key: PublicKey) -> None:
-    files = bag(tmp_path, as_lines(records()), signer, secret=None)
+    files = make_bag(tmp_path, as_lines(records()), signer, secret=None)
     found = salted(records()[0])["salt"]
     problem = f"salt: expected none, as there is no secret in the bag, got '{found}'"
     assert faults(verified(files, key)) == [(4, f"data/records.jsonl, line 1: {problem}")]
 
 
 def test_step_5_counts_that_are_not_those_of_the_lines(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = bag(tmp_path, as_lines(records()), signer, run=facts(run_status="running"))
+    files = make_bag(tmp_path, as_lines(records()), signer, run=facts(run_status="running"))
     problem = "status of the run: expected 'running' as in the statement, got 'completed'"
     assert faults(verified(files, key)) == [(5, f"data/records.jsonl: {problem}")]
 
 
 def test_step_5_and_6_lines_that_are_missing(signed: Files, key: PublicKey) -> None:
-    lines = signed[layout.RECORDS].splitlines(keepends=True)
-    found = faults(verified({**signed, layout.RECORDS: b"".join(lines[:-1])}, key))
+    lines = signed[bag.RECORDS].splitlines(keepends=True)
+    found = faults(verified({**signed, bag.RECORDS: b"".join(lines[:-1])}, key))
     assert [step for step, _ in found] == [1, 3, 6]
     problem = "expected the line that the statement counts, one of 11, got the end"
     assert found[2] == (6, f"data/records.jsonl, line 11: {problem}")
 
 
 def test_step_6_names_the_line_that_was_altered(signed: Files, key: PublicKey) -> None:
-    altered = signed[layout.RECORDS].replace(b'"seconds":7,', b'"seconds":8,')
-    found = faults(verified({**signed, layout.RECORDS: altered}, key))
+    altered = signed[bag.RECORDS].replace(b'"seconds":7,', b'"seconds":8,')
+    found = faults(verified({**signed, bag.RECORDS: altered}, key))
     assert [step for step, _ in found] == [1, 3, 6]
     right, wrong = (
-        hashlib.sha256(b"\x00" + text.splitlines()[4]).hexdigest() for text in (signed[layout.RECORDS], altered)
+        hashlib.sha256(b"\x00" + text.splitlines()[4]).hexdigest() for text in (signed[bag.RECORDS], altered)
     )
     expected = f"expected the line that was sealed, with the leaf hash {right} as in data/leaf-hashes.bin"
     assert found[2] == (6, f"data/records.jsonl, line 5: {expected}, got one with {wrong}")
 
 
 def test_step_6_leaf_hashes_of_another_tree(signed: Files, signer: Signer, key: PublicKey) -> None:
-    found = faults(verified(resealed({**signed, layout.LEAVES: bytes(32 * 11)}, signer), key))
+    found = faults(verified(resealed({**signed, bag.LEAVES: bytes(32 * 11)}, signer), key))
     assert [step for step, _ in found] == [6]
     assert found[0][1].startswith("data/leaf-hashes.bin: expected the root ")
 
 
 def test_step_7_a_reference_that_leads_nowhere(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = bag(tmp_path, as_lines(changed(5, row_id="gone")), signer)
+    files = make_bag(tmp_path, as_lines(changed(5, row_id="gone")), signer)
     problem = "row_id: expected a thing record before this one, got 'gone', of which there is none"
     assert faults(verified(files, key)) == [(7, f"data/records.jsonl, line 6: {problem}")]
 
 
 def test_step_8_a_record_that_is_not_final(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = bag(tmp_path, as_lines(changed(7, status="open")), signer)
+    files = make_bag(tmp_path, as_lines(changed(7, status="open")), signer)
     problem = "status: expected done, as the run is completed, got 'open'"
     assert faults(verified(files, key)) == [(8, f"data/records.jsonl, line 8: {problem}")]
 
@@ -299,7 +298,7 @@ def test_step_8_a_record_that_is_not_final(signer: Signer, key: PublicKey, tmp_p
 def test_step_8_a_run_that_has_not_ended_is_incomplete(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     some = changed(7, status="open")
     some[0]["status"] = "running"
-    result = verified(bag(tmp_path, as_lines(some), signer, run=facts(run_status="running")), key)
+    result = verified(make_bag(tmp_path, as_lines(some), signer, run=facts(run_status="running")), key)
     problem = "expected completed or failed, got 'running': the run has not ended, its trail is incomplete"
     found = f"data/records.jsonl, line 1: status: {problem}; 2 of 11 records are not final"
     assert (result.verdict, faults(result)) == (Verdict.NOT_VERIFIED, [(8, found)])
@@ -308,13 +307,13 @@ def test_step_8_a_run_that_has_not_ended_is_incomplete(signer: Signer, key: Publ
 def test_step_8_what_a_failed_run_left_open_is_counted(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     some = changed(7, status="open")
     some[0]["status"] = "failed"
-    result = verified(bag(tmp_path, as_lines(some), signer, run=facts(run_status="failed")), key)
+    result = verified(make_bag(tmp_path, as_lines(some), signer, run=facts(run_status="failed")), key)
     assert (result.verdict, faults(result)) == (Verdict.VERIFIED, [])
     assert result.steps[7].detail == "1 of 11 records are not final, as a failed run may leave them"
 
 
 def test_step_9_a_law_that_is_broken(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = bag(tmp_path, as_lines(changed(0, config_hash="0" * 64)), signer)
+    files = make_bag(tmp_path, as_lines(changed(0, config_hash="0" * 64)), signer)
     problem = "hashes: expected in config_hash the SHA-256 of settings_json, got another"
     assert faults(verified(files, key)) == [(9, f"data/records.jsonl, line 1: {problem}")]
 

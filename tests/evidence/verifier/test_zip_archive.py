@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.evidence.format import layout
+from elspeth.evidence.format import bag
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.keys import PublicKey
+from elspeth.evidence.format.signatures import PublicKey
 from elspeth.evidence.verifier import zip_archive
 from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.reader import open_bag
@@ -93,7 +93,7 @@ def with_members(*more: tuple[str, bytes]) -> Callable[[Files], bytes]:
 
 def hidden_entry(files: Files) -> bytes:
     """An archive with a local entry that the central directory does not list."""
-    evil = zipped({layout.RECORDS: b'{"evil":1}\n'})
+    evil = zipped({bag.RECORDS: b'{"evil":1}\n'})
     return moved(zipped(files), evil[: central(evil)])
 
 
@@ -193,7 +193,7 @@ ATTACKS: dict[str, tuple[Callable[[Files], bytes], str]] = {
         "expected an entry without a comment, whose sizes are all there",
     ),
     "a directory with content": (with_members(("bag/more/", b"evil")), "expected a directory without content"),
-    "a directory with the name of a file": (with_members((f"bag/{layout.RECORDS}/", b"")), TWICE),
+    "a directory with the name of a file": (with_members((f"bag/{bag.RECORDS}/", b"")), TWICE),
     "a file where a directory is": (with_members(("bag/data/salts.json/x", b"")), "expected a directory above it"),
     "a name in capitals": (with_members(("bag/DATA/records.jsonl", b"")), TWICE),
     "a name in another character set": (with_members(("bag/\u00e4", b"")), "expected a name inside the bag"),

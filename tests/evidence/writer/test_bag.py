@@ -12,7 +12,7 @@ import bagit
 import pytest
 
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.keys import PublicKey, Signer
+from elspeth.evidence.format.signatures import PublicKey, Signer
 from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.verify import verify_bag
 from elspeth.evidence.writer.bag import BagSummary, write_bag

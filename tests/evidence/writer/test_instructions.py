@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.evidence.format import layout
+from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import canonical
-from elspeth.evidence.format.keys import PRIVATE_KEY, KeyType, Signer, generate, load_signer
+from elspeth.evidence.format.signatures import PRIVATE_KEY, KeyType, Signer, generate_keys, load_signer
 from elspeth.evidence.writer.instructions import commands_for_files, commands_for_signature, commands_for_subjects
-from tests.evidence.bags import as_lines, bag, facts, records, resealed, with_manifests
+from tests.evidence.bags import as_lines, facts, make_bag, records, resealed, with_manifests
 
 Files = dict[str, bytes]
 Completed = subprocess.CompletedProcess[str]
@@ -34,7 +34,7 @@ def documented(key_type: KeyType) -> list[str]:
 
 def written_in(files: Files) -> list[str]:
     """The indented lines of VERIFY.txt."""
-    return re.findall(r"^    (.+)$", files[layout.INSTRUCTIONS].decode(), flags=re.MULTILINE)
+    return re.findall(r"^    (.+)$", files[bag.INSTRUCTIONS].decode(), flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("key_type", list(KeyType))
@@ -44,7 +44,7 @@ def test_the_documentation_shows_the_commands(key_type: KeyType) -> None:
 
 
 def test_a_bag_has_the_commands(any_signer: Signer, tmp_path: Path) -> None:
-    files = bag(tmp_path, as_lines(records()), any_signer)
+    files = make_bag(tmp_path, as_lines(records()), any_signer)
     assert written_in(files) == documented(any_signer.public_key.type)
 
 
@@ -62,7 +62,7 @@ def run(commands: list[str], files: Files, directory: Path, signer: Signer | Non
 
 def test_common_tools_verify_a_signed_bag(any_signer: Signer, tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
-    files = bag(tmp_path / "made", as_lines(records()), any_signer)
+    files = make_bag(tmp_path / "made", as_lines(records()), any_signer)
     done = run(documented(any_signer.public_key.type), files, tmp_path, any_signer)
     assert (done.returncode, done.stderr.replace("Signature Verified Successfully\n", "")) == (0, "")
     lines = done.stdout.splitlines()
@@ -74,18 +74,18 @@ def test_common_tools_verify_a_signed_bag(any_signer: Signer, tmp_path: Path) ->
 
 def test_common_tools_verify_the_files_of_an_unsigned_bag(tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
-    files = bag(tmp_path / "made", as_lines(records()))
+    files = make_bag(tmp_path / "made", as_lines(records()))
     assert run(written_in(files), files, tmp_path).returncode == 0
-    assert b"This bag is UNSIGNED." in files[layout.INSTRUCTIONS]
+    assert b"This bag is UNSIGNED." in files[bag.INSTRUCTIONS]
 
 
 def test_a_time_stamp_is_no_file_too_many(signed: Files, signer: Signer, tmp_path: Path) -> None:
-    assert run(documented(KeyType.ECDSA), {**signed, layout.TIMESTAMP: b"stamp"}, tmp_path, signer).returncode == 0
+    assert run(documented(KeyType.ECDSA), {**signed, bag.TIMESTAMP: b"stamp"}, tmp_path, signer).returncode == 0
 
 
 def cut(files: Files) -> Files:
     """The bag without its last three records."""
-    return {**files, layout.RECORDS: b"".join(files[layout.RECORDS].splitlines(keepends=True)[:-3])}
+    return {**files, bag.RECORDS: b"".join(files[bag.RECORDS].splitlines(keepends=True)[:-3])}
 
 
 def without(files: Files, *names: str) -> Files:
@@ -95,16 +95,16 @@ def without(files: Files, *names: str) -> Files:
 TAMPERED: dict[str, Callable[[Files], Files]] = {
     "records cut": cut,
     "records cut, manifests written anew": lambda files: with_manifests(cut(files)),
-    "another VERIFY.txt": lambda files: with_manifests({**files, layout.INSTRUCTIONS: b"Believe me."}),
+    "another VERIFY.txt": lambda files: with_manifests({**files, bag.INSTRUCTIONS: b"Believe me."}),
     "a file more": lambda files: {**files, "data/more.txt": b""},
     "a hidden file more": lambda files: {**files, "data/.more": b""},
     "a file more that is listed": lambda files: with_manifests({**files, "data/more.txt": b""}),
     "a tag file more that is listed": lambda files: with_manifests({**files, "more.txt": b""}),
-    "an unsigned statement beside": lambda files: with_manifests({**files, layout.STATEMENT: b"{}"}),
-    "a stamp in another place": lambda files: {**files, f"data/{layout.TIMESTAMP}": b""},
-    "a file less": lambda files: without(files, layout.SALTS),
-    "a file less that is not listed": lambda files: with_manifests(without(files, layout.SALTS)),
-    "another envelope": lambda files: {**files, layout.ENVELOPE: files[layout.ENVELOPE] + b" "},
+    "an unsigned statement beside": lambda files: with_manifests({**files, bag.STATEMENT: b"{}"}),
+    "a stamp in another place": lambda files: {**files, f"data/{bag.TIMESTAMP}": b""},
+    "a file less": lambda files: without(files, bag.SALTS),
+    "a file less that is not listed": lambda files: with_manifests(without(files, bag.SALTS)),
+    "another envelope": lambda files: {**files, bag.ENVELOPE: files[bag.ENVELOPE] + b" "},
 }
 
 
@@ -121,7 +121,7 @@ def test_common_tools_find_a_link(signed: Files, signer: Signer, tmp_path: Path)
 
 
 def test_common_tools_find_another_signer(signed: Files, signer: Signer, tmp_path: Path) -> None:
-    generate(tmp_path / "other")
+    generate_keys(tmp_path / "other")
     other = load_signer(str(tmp_path / "other" / PRIVATE_KEY))
     files = resealed(cut(signed), other)
     assert run(documented(KeyType.ECDSA), files, tmp_path, signer).returncode != 0

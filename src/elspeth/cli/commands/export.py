@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from elspeth.core.landscape.database import LandscapeDB
-    from elspeth.evidence.format.keys import Signer
+    from elspeth.evidence.format.signatures import Signer
 
 __all__ = ["export"]
 
@@ -168,7 +168,7 @@ def _refuse_contradictions(form: ExportFormat, with_bags: Mapping[str, bool], wi
 def _signer(key: str | None, public: Path | None) -> Signer | None:
     if key is None:
         return None
-    from elspeth.evidence.format.keys import load_signer  # noqa: PLC0415  start time
+    from elspeth.evidence.format.signatures import load_signer  # noqa: PLC0415  start time
 
     return load_signer(key, public_key=public)
 

@@ -29,14 +29,14 @@ def generate(
     ] = KeyType.ECDSA,
 ) -> None:
     """Make a key pair. A key that exists is never overwritten."""
-    from elspeth.evidence.format import keys  # noqa: PLC0415  start time
+    from elspeth.evidence.format import signatures  # noqa: PLC0415  start time
 
-    public = keys.generate(output, key_type)
+    public = signatures.generate_keys(output, key_type)
     typer.echo(
         aligned(
             [
-                ("private key", f"{output / keys.PRIVATE_KEY} (keep it secret)"),
-                ("public key", f"{output / keys.PUBLIC_KEY} (give it to those who verify)"),
+                ("private key", f"{output / signatures.PRIVATE_KEY} (keep it secret)"),
+                ("public key", f"{output / signatures.PUBLIC_KEY} (give it to those who verify)"),
                 ("fingerprint", public.fingerprint),
             ]
         )

@@ -92,7 +92,7 @@ def _verify_export(path: Path, secret: bytes | None) -> Verification:
 
 
 def _verification(path: Path, key: Path | None, authority: Path | None, executor: Executor | None) -> Verification:
-    from elspeth.evidence.format.keys import load_public_key  # noqa: PLC0415  start time
+    from elspeth.evidence.format.signatures import load_public_key  # noqa: PLC0415  start time
     from elspeth.evidence.format.timestamp import load_authorities  # noqa: PLC0415
     from elspeth.evidence.verifier.proof import verify_proof  # noqa: PLC0415
     from elspeth.evidence.verifier.reader import looks_like_bag  # noqa: PLC0415

@@ -1,8 +1,9 @@
-"""Canonical JSON (RFC 8785), as it must stand in evidence: read strictly, or not at all."""
+"""Canonical JSON (RFC 8785), and strict reading of small documents."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias, cast
@@ -12,22 +13,24 @@ import rfc8785
 
 from elspeth.evidence.format.errors import EvidenceError, shown
 
-__all__ = ["Json", "canonical", "parse_canonical", "parse_json", "parse_object", "parse_unambiguous"]
+__all__ = ["Json", "Members", "canonical", "parse_canonical", "parse_json", "parse_object", "parse_unambiguous"]
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 
 _CONTEXT = 24
-"""How much of a line a message shows where it differs, in bytes."""
+"""Bytes of a text that a message shows."""
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def canonical(value: Json) -> bytes:
-    """Canonical JSON of the value in UTF-8; ValueError if it has none."""
-    # A CanonicalizationError is a ValueError. The stubs ask for lists and dicts where any sequence and mapping will do.
+    """Return the canonical JSON of a value. Raises ValueError if it has none."""
+    # A CanonicalizationError is a ValueError. The stubs demand lists and dicts where any sequence and mapping will do.
     return rfc8785.dumps(cast("dict[str, object]", value))  # type: ignore[arg-type]
 
 
 def parse_json(data: bytes, place: str) -> Json:
-    """The value of a JSON text; EvidenceError if it is none."""
+    """Parse a JSON text. Raises EvidenceError for anything else."""
     try:
         return cast("Json", orjson.loads(data))
     except orjson.JSONDecodeError as error:
@@ -35,7 +38,7 @@ def parse_json(data: bytes, place: str) -> Json:
 
 
 def parse_object(data: bytes, place: str) -> Mapping[str, Json]:
-    """The members of a JSON object; EvidenceError if it is none."""
+    """Parse a JSON object. Raises EvidenceError for anything else."""
     value = parse_json(data, place)
     if not isinstance(value, dict):
         raise EvidenceError(place, f"expected a JSON object, got {shown(data[:_CONTEXT])}")
@@ -43,7 +46,7 @@ def parse_object(data: bytes, place: str) -> Mapping[str, Json]:
 
 
 def parse_canonical(data: bytes, place: str) -> Mapping[str, Json]:
-    """The members of a JSON object in its one canonical form; EvidenceError for any other bytes."""
+    """Parse a JSON object in canonical form. Raises EvidenceError for other bytes."""
     value = parse_object(data, place)
     try:
         expected = canonical(value)
@@ -55,9 +58,12 @@ def parse_canonical(data: bytes, place: str) -> Mapping[str, Json]:
 
 
 def parse_unambiguous(data: bytes, place: str) -> Mapping[str, Json]:
-    """Return the members of a JSON object in any form in which no name occurs twice; EvidenceError for others."""
+    """Parse a JSON object in which no name occurs twice.
+
+    Raises EvidenceError for anything else.
+    """
     try:
-        value = json.loads(data, object_pairs_hook=_once, parse_constant=_no_number)
+        value = json.loads(data, object_pairs_hook=_distinct_members, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise EvidenceError(place, f"expected JSON without names that occur twice: {error}") from error
     if not isinstance(value, dict):
@@ -65,7 +71,135 @@ def parse_unambiguous(data: bytes, place: str) -> Mapping[str, Json]:
     return value
 
 
-def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+class Members:
+    """The members of a JSON object, each to be taken once.
+
+    Every method that takes a member raises EvidenceError if it is missing or of another type.
+    """
+
+    def __init__(self, members: Mapping[str, Json], place: str) -> None:
+        self._rest = dict(members)
+        self._place = place
+
+    def close(self) -> None:
+        """Raise EvidenceError if a member is left: what nothing reads, nothing checks."""
+        for name in self._rest:
+            raise EvidenceError(self._place, f"expected no further member, got {shown(name)}")
+
+    def expect(self, name: str, value: Json) -> None:
+        """Take a member that must have this value."""
+        found = self._take(name)
+        if found != value or isinstance(found, bool):
+            raise self._unexpected(name, shown(value), found)
+
+    def skip(self, name: str) -> None:
+        """Take a member that older versions wrote, if it is there."""
+        self._rest.pop(name, None)
+
+    def text(self, name: str) -> str:
+        """Take a text."""
+        value = self._take(name)
+        if not isinstance(value, str):
+            raise self._unexpected(name, "text", value)
+        return value
+
+    def sha256(self, name: str) -> str:
+        """Take a SHA-256 in hexadecimal."""
+        value = self.text(name)
+        if not _SHA256.fullmatch(value):
+            raise self._unexpected(name, "a SHA-256 in hexadecimal", value)
+        return value
+
+    def sha256s(self, name: str) -> tuple[str, ...]:
+        """Take an array of SHA-256 in hexadecimal."""
+        values = self.texts(name)
+        if not all(map(_SHA256.fullmatch, values)):
+            raise self._unexpected(name, "an array of SHA-256 in hexadecimal", values)
+        return values
+
+    def number(self, name: str) -> int:
+        """Take an integer."""
+        value = self._take(name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self._unexpected(name, "a whole number", value)
+        return value
+
+    def boolean(self, name: str) -> bool:
+        """Take a boolean."""
+        value = self._take(name)
+        if not isinstance(value, bool):
+            raise self._unexpected(name, "true or false", value)
+        return value
+
+    def sequence(self, name: str) -> Sequence[Json]:
+        """Take an array."""
+        value = self._take(name)
+        if not isinstance(value, list):
+            raise self._unexpected(name, "an array", value)
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Take an array of texts."""
+        values = self.sequence(name)
+        texts = tuple(value for value in values if isinstance(value, str))
+        if len(texts) != len(values):
+            raise self._unexpected(name, "an array of texts", values)
+        return texts
+
+    def objects(self, name: str) -> list[Members]:
+        """Take an array of objects."""
+        values = self.sequence(name)
+        if not all(isinstance(value, dict) for value in values):
+            raise self._unexpected(name, "an array of objects", values)
+        places = (f"{self._place}: {name}[{number}]" for number in range(len(values)))
+        return [Members(cast("Mapping[str, Json]", value), place) for value, place in zip(values, places, strict=True)]
+
+    def optional_text(self, name: str) -> str | None:
+        """Take a text or null."""
+        value = self._take(name)
+        if value is not None and not isinstance(value, str):
+            raise self._unexpected(name, "text or null", value)
+        return value
+
+    def optional_number(self, name: str) -> int | None:
+        """Take an integer or null."""
+        value = self._take(name)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise self._unexpected(name, "a whole number or null", value)
+        return value
+
+    def optional_object(self, name: str) -> Mapping[str, Json] | None:
+        """Take an object or null, without reading its members."""
+        value = self._take(name)
+        if value is not None and not isinstance(value, dict):
+            raise self._unexpected(name, "an object or null", value)
+        return value
+
+    def members(self, name: str) -> Members:
+        """Take an object."""
+        value = self._take(name)
+        if not isinstance(value, dict):
+            raise self._unexpected(name, "an object", value)
+        return Members(value, f"{self._place}: {name}")
+
+    def counts(self, name: str) -> dict[str, int]:
+        """Take an object whose values are positive integers."""
+        value = self._take(name)
+        counts = {each: count for each, count in value.items() if type(count) is int} if isinstance(value, dict) else {}
+        if counts != value or any(count < 1 for count in counts.values()):
+            raise self._unexpected(name, "an object of counts of at least one", value)
+        return counts
+
+    def _take(self, name: str) -> Json:
+        if name not in self._rest:
+            raise EvidenceError(self._place, f"expected a member {name!r}, got none")
+        return self._rest.pop(name)
+
+    def _unexpected(self, name: str, expected: str, found: object) -> EvidenceError:
+        return EvidenceError(f"{self._place}: {name}", f"expected {expected}, got {shown(found)}")
+
+
+def _distinct_members(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     members = dict(pairs)
     if len(members) != len(pairs):
         [(name, _)] = Counter(name for name, _ in pairs).most_common(1)
@@ -74,13 +208,13 @@ def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     return members
 
 
-def _no_number(text: str) -> None:
+def _refuse_constant(text: str) -> None:
     message = f"{text} is not a number"
     raise ValueError(message)
 
 
 def _difference(expected: bytes, got: bytes) -> str:
-    """Where two texts part, and what follows there."""
+    """Describe the first place where two texts differ."""
     pairs = enumerate(zip(expected, got, strict=False))
     start = next((number for number, (left, right) in pairs if left != right), min(len(expected), len(got)))
     end = start + _CONTEXT

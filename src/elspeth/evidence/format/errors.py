@@ -1,7 +1,7 @@
 """What can be wrong with evidence.
 
-EvidenceError       a bag, envelope, statement, proof or export that is not what it must be
-└── KeyFileError    a key that cannot be used: what was given is at fault, not the evidence
+EvidenceError       a bag, envelope, statement, proof or export is not what it must be
+└── KeyFileError    a key cannot be used: the fault is in the argument, not in the evidence
 """
 
 from __future__ import annotations
@@ -9,11 +9,14 @@ from __future__ import annotations
 __all__ = ["EvidenceError", "KeyFileError", "printable", "shown"]
 
 _LONGEST = 80
-"""How much of a value a message shows, in characters."""
+"""Characters of a value that a message shows."""
 
 
 class EvidenceError(Exception):
-    """Evidence that does not hold: the place, then the problem, with what was expected and what was found."""
+    """Evidence that does not hold.
+
+    `place` says where, `problem` says what was expected and what was found.
+    """
 
     def __init__(self, place: str, problem: str) -> None:
         super().__init__(f"{place}: {problem}")
@@ -26,11 +29,11 @@ class KeyFileError(EvidenceError):
 
 
 def printable(text: str) -> str:
-    """The text without characters that could move a terminal's cursor."""
+    """Escape the characters that could steer a terminal."""
     return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
 
 
 def shown(value: object) -> str:
-    """The value as a message shows it: never long, and printable."""
+    """Return the value for a message: printable, and not long."""
     text = printable(repr(value))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"

@@ -1,4 +1,7 @@
-"""The signature algorithms, apart from what computes them: the command line names them before it loads that."""
+"""The signature algorithms.
+
+The command line names them before it loads the libraries that implement them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ __all__ = ["KeyType"]
 
 
 class KeyType(StrEnum):
-    """ECDSA is on the curve P-256 with SHA-256."""
+    """The algorithm of a key. ECDSA uses the curve P-256 and SHA-256."""
 
     ECDSA = "ecdsa"
     ED25519 = "ed25519"

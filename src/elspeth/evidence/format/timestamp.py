@@ -1,42 +1,68 @@
-"""Time-stamps (RFC 3161): a third party states that an envelope existed at a moment.
+"""Time-stamps (RFC 3161): a third party states when an envelope existed.
 
 The authority learns a hash only. `openssl ts -verify` checks what is stored here.
 """
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
 
 from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x509_certificates
 
-from elspeth.evidence.format.cms import check_signer
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError, shown
 
 if TYPE_CHECKING:
     from rfc3161_client.tsp import SignedData
 
-__all__ = ["load_authorities", "request_timestamp", "verify_timestamp"]
+__all__ = ["check_signer", "load_authorities", "request_timestamp", "verify_timestamp"]
 
 _MAX_RESPONSE = 64 * 1024
-"""The largest response read, in bytes: one with three certificates takes about six kilobytes."""
+"""The largest response that is read, in bytes. One with three certificates takes about six kilobytes."""
 
 _TIMEOUT_S = 30.0
 
+_SEQUENCE, _SET, _OID, _OCTETS, _FIRST = 0x30, 0x31, 0x06, 0x04, 0xA0
+"""DER tags. The last is [0], IMPLICIT or EXPLICIT."""
+
+_LONG = 0x80
+"""The bit of a DER length whose bytes follow."""
+
+_DIGESTS = {
+    "608648016503040201": "sha256",
+    "608648016503040202": "sha384",
+    "608648016503040203": "sha512",
+}
+"""Digests by the DER content of their object identifiers (RFC 5754, section 2)."""
+
+_SHA1 = "sha1"
+_SHA1_SIGNATURES = frozenset({"2a864886f70d010105", "2a8648ce3d0401", "2a8648ce380403"})
+"""RSA, ECDSA and DSA with SHA-1."""
+
+_SIGNING_CERTIFICATE = "2a864886f70d010910020c"
+"""RFC 2634, section 5.4. Its SHA-1 is acceptable: the certificate existed before anyone could want another like it."""
+_SIGNING_CERTIFICATE_V2 = "2a864886f70d010910022f"
+"""RFC 5035, section 3."""
+
+_Element: TypeAlias = tuple[int, bytes]
+"""A DER tag and the content under it."""
+
 
 def request_timestamp(envelope: bytes, url: str) -> bytes:
-    """Have the envelope time-stamped by the authority at the URL; its response, as RFC 3161, section 3.4, defines it.
+    """Return an authority's response about an envelope (RFC 3161, section 3.4).
 
-    EvidenceError if there is no granted response about this envelope. Whether its authority is to be trusted is asked
-    by whoever verifies.
+    Raises EvidenceError unless the authority grants a time-stamp of this envelope. Whether the authority can be trusted
+    is for the verifier to decide.
     """
     client = _client(url)
     if urlsplit(url).scheme not in {"http", "https"}:
@@ -53,16 +79,19 @@ def request_timestamp(envelope: bytes, url: str) -> bytes:
             error.close()
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise EvidenceError(url, f"no time-stamp could be had: {reason}") from error
-    info = _token(response, url)
+    info = _token_info(response, url)
     if info[1] != query.message_imprint.message or info[2] != query.nonce:
         raise EvidenceError(url, "expected a time-stamp of this envelope, got one of something else")
     return response
 
 
 def verify_timestamp(response: bytes, envelope: bytes, authorities: Sequence[Certificate], place: str) -> datetime:
-    """The moment, in UTC, at which one of the authorities saw the envelope. EvidenceError if none of them says so."""
+    """Return when an authority saw the envelope, in UTC.
+
+    Raises EvidenceError if none of the authorities says so.
+    """
     client = _client(place)
-    moment = _token(response, place)[0]
+    moment = _token_info(response, place)[0]
     verifier = client.VerifierBuilder(roots=list(authorities)).build()
     decoded = client.decode_timestamp_response(response)
     check_signer(decoded.time_stamp_token(), _signing_certificate(decoded.signed_data, place), place)
@@ -74,13 +103,34 @@ def verify_timestamp(response: bytes, envelope: bytes, authorities: Sequence[Cer
 
 
 def load_authorities(path: Path) -> list[Certificate]:
-    """The certificates of a PEM file that a time-stamp may lead to; KeyFileError if there are none."""
+    """Load root certificates from a PEM file. Raises KeyFileError if there are none."""
     try:
         return load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
         raise KeyFileError(str(path), f"cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise KeyFileError(str(path), "expected certificates in PEM") from error
+
+
+def check_signer(token: bytes, certificate: bytes, place: str) -> None:
+    """Check what a time-stamp token says about its own signature.
+
+    It must name the signer's certificate, given in DER, and must not use SHA-1 (RFC 3161, section 2.4.2, and RFC 5816).
+    The library that checks the signature looks at neither. Raises EvidenceError.
+    """
+    try:
+        signer = _signer(token)
+        named = [*_named(signer, _SIGNING_CERTIFICATE), *_named(signer, _SIGNING_CERTIFICATE_V2)]
+    except (ValueError, IndexError, KeyError) as error:
+        raise EvidenceError(place, "expected a time-stamp signed by one authority, as in RFC 5652") from error
+    if signer.digest_algorithm not in _DIGESTS or signer.signature_algorithm in _SHA1_SIGNATURES:
+        expected = "expected a signature over a SHA-256, SHA-384 or SHA-512"
+        raise EvidenceError(place, f"{expected}, got one over another digest")
+    if not named:
+        expected = "expected the attribute that names the certificate of the authority (RFC 3161, section 2.4.2)"
+        raise EvidenceError(place, f"{expected}, got none")
+    if any(hashlib.new(algorithm, certificate).digest() != digest for algorithm, digest in named):
+        raise EvidenceError(place, "expected it to be signed by the certificate that it names, got another")
 
 
 def _client(place: str) -> ModuleType:
@@ -93,9 +143,9 @@ def _client(place: str) -> ModuleType:
 
 
 def _signing_certificate(signed_data: SignedData, place: str) -> bytes:
-    """Return the certificate in DER that the one signer says is its own."""
+    """Return the certificate in DER that the only signer claims."""
     for der in signed_data.certificates:
-        with suppress(ValueError, KeyError):  # a certificate that nothing needs; a name of an unknown kind of text
+        with suppress(ValueError, KeyError):  # an unneeded certificate, whose name may be of an unknown kind of text
             certificate = load_der_x509_certificate(der)
             name = (certificate.issuer, certificate.serial_number)
             if [name] == [(each.issuer, each.serial_number) for each in signed_data.signer_infos]:
@@ -103,8 +153,8 @@ def _signing_certificate(signed_data: SignedData, place: str) -> bytes:
     raise EvidenceError(place, "expected a time-stamp by one authority, with its certificate")
 
 
-def _token(response: bytes, place: str) -> tuple[datetime, bytes, int | None]:
-    """Time, hash and nonce of a response that was granted."""
+def _token_info(response: bytes, place: str) -> tuple[datetime, bytes, int | None]:
+    """Return time, hash and nonce of a granted response."""
     client = _client(place)
     if len(response) > _MAX_RESPONSE:
         raise EvidenceError(place, f"expected at most {_MAX_RESPONSE:,} bytes, got more")
@@ -116,3 +166,72 @@ def _token(response: bytes, place: str) -> tuple[datetime, bytes, int | None]:
         return info.gen_time, bytes(info.message_imprint.message), info.nonce
     except ValueError as error:
         raise EvidenceError(place, f"expected a response as in RFC 3161: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signer:
+    """A SignerInfo (RFC 5652, section 5.3), object identifiers in hexadecimal."""
+
+    digest_algorithm: str
+    attributes: dict[str, list[bytes]]
+    signature_algorithm: str
+
+
+def _named(signer: _Signer, attribute: str) -> Iterator[tuple[str, bytes]]:
+    """Yield digest algorithm and hash of the certificate that an attribute names."""
+    for value in signer.attributes.get(attribute, []):
+        identifiers = _children(_children(value)[0][1])
+        parts = _children(identifiers[0][1])
+        if attribute == _SIGNING_CERTIFICATE:
+            yield _SHA1, _content(parts[0], _OCTETS)
+        elif parts[0][0] == _OCTETS:
+            yield "sha256", parts[0][1]
+        else:
+            yield _DIGESTS[_algorithm(parts[0])], _content(parts[1], _OCTETS)
+
+
+def _signer(token: bytes) -> _Signer:
+    [(_, content_info)] = _children(token)
+    _, (_, explicit) = _children(content_info)
+    [(_, signed_data)] = _children(explicit)
+    *_, signers = _children(signed_data)
+    [(_, signer)] = _children(_content(signers, _SET))
+    _, _, digest, attributes, signature, *_ = _children(signer)
+    found: dict[str, list[bytes]] = {}
+    for _, attribute in _children(_content(attributes, _FIRST)):
+        kind, values = _children(attribute)
+        found.setdefault(_content(kind, _OID).hex(), []).extend(value for _, value in _children(_content(values, _SET)))
+    return _Signer(digest_algorithm=_algorithm(digest), attributes=found, signature_algorithm=_algorithm(signature))
+
+
+def _algorithm(element: _Element) -> str:
+    return _content(_children(_content(element, _SEQUENCE))[0], _OID).hex()
+
+
+def _content(element: _Element, tag: int) -> bytes:
+    if element[0] != tag:
+        message = f"expected the tag {tag:#x}, got {element[0]:#x}"
+        raise ValueError(message)
+    return element[1]
+
+
+def _children(data: bytes) -> list[_Element]:
+    """Return the DER elements in some content (X.690).
+
+    Raises ValueError or IndexError for malformed content.
+    """
+    found: list[_Element] = []
+    position = 0
+    while position < len(data):
+        tag, length = data[position], data[position + 1]
+        position += 2
+        if length >= _LONG:
+            size = length - _LONG
+            length = int.from_bytes(data[position : position + size])
+            position += size
+        if len(data) - position < length:
+            message = "an element is longer than what is around it"
+            raise ValueError(message)
+        found.append((tag, data[position : position + length]))
+        position += length
+    return found

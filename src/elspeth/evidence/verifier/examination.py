@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 
-from elspeth.evidence.format import layout
+from elspeth.evidence.format import bag
+from elspeth.evidence.format.bag import Salts
 from elspeth.evidence.format.canonical import Json, parse_canonical, parse_unambiguous
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.merkle import HASH_SIZE, leaf_hash, root_of_roots, tree_root
-from elspeth.evidence.format.salts import Salts
 from elspeth.evidence.verifier.lines import batches_of_lines
 from elspeth.evidence.verifier.record_schema import read_shapes
 from elspeth.evidence.verifier.rules import read_rules
@@ -48,9 +48,9 @@ class Documents:
     def checker(self) -> TrailChecker:
         """Return what checks the lines; EvidenceError if a document is malformed."""
         parse = document_parser(self.version)
-        rules = read_rules(self.references, layout.REFERENCES, parse)
-        salts = None if self.salts is None else Salts.from_bytes(self.salts, layout.SALTS)
-        return TrailChecker(rules, read_shapes(self.schema, layout.SCHEMA, parse), salts)
+        rules = read_rules(self.references, bag.REFERENCES, parse)
+        salts = None if self.salts is None else Salts.from_bytes(self.salts, bag.SALTS)
+        return TrailChecker(rules, read_shapes(self.schema, bag.SCHEMA, parse), salts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ _NOTHING = Findings(sealed=False, segments=[])
 def batches(blocks: Iterable[bytes], leaves: Iterator[bytes] | None) -> Iterator[Batch]:
     """The lines of the file with the leaf hashes claimed for them; EvidenceError as `batches_of_lines`."""
     first = 1
-    for lines in batches_of_lines(blocks, layout.RECORDS):
+    for lines in batches_of_lines(blocks, bag.RECORDS):
         yield Batch(first=first, lines=lines, claimed=None if leaves is None else list(islice(leaves, len(lines))))
         first += len(lines)
 

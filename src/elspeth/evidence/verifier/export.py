@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple
 
 import orjson
 
-from elspeth.evidence.format import layout
+from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import Json, canonical, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
 from elspeth.evidence.format.limits import MAX_LINE
@@ -244,7 +244,7 @@ def looks_like_export(path: Path) -> bool:
     A directory needs a manifest; a file begins with a run record.
     """
     if path.is_dir():
-        return (path / _MANIFEST_FILE).is_file() and not (path / layout.BAGIT).is_file()
+        return (path / _MANIFEST_FILE).is_file() and not (path / bag.BAGIT).is_file()
     try:
         with path.open("rb") as file:
             return _RUN.match(file.read(_BLOCK)) is not None

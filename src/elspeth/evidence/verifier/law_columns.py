@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from elspeth.evidence.format.bag import REFERENCES, SCHEMA
 from elspeth.evidence.format.errors import EvidenceError, shown
-from elspeth.evidence.format.layout import REFERENCES, SCHEMA
 from elspeth.evidence.verifier.record_schema import Shape, ValueRule
 from elspeth.evidence.verifier.rules import RunRules
 

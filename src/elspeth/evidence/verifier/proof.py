@@ -6,15 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from elspeth.evidence.format import layout
-from elspeth.evidence.format.canonical import Json, canonical, parse_canonical
-from elspeth.evidence.format.dsse import Envelope
+from elspeth.evidence.format import bag
+from elspeth.evidence.format.bag import PAYLOAD_TYPE, Statement
+from elspeth.evidence.format.canonical import Json, Members, canonical, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError, shown
-from elspeth.evidence.format.keys import PublicKey
 from elspeth.evidence.format.limits import MAX_PROOF
-from elspeth.evidence.format.members import Members
 from elspeth.evidence.format.merkle import inclusion_proof, leaf_hash, verify_inclusion
-from elspeth.evidence.format.statement import PAYLOAD_TYPE, Statement
+from elspeth.evidence.format.signatures import Envelope, PublicKey
 from elspeth.evidence.verifier.examination import document_parser
 from elspeth.evidence.verifier.lines import batches_of_lines
 from elspeth.evidence.verifier.procedure import Step, Steps, Verification
@@ -96,7 +94,7 @@ def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[in
     with open_bag(path) as files:
         statement, envelope = read_statement(files)
         parse = document_parser(statement.version)
-        rules = read_rules(files.read(layout.REFERENCES), layout.REFERENCES, parse).types.get(record_type)
+        rules = read_rules(files.read(bag.REFERENCES), bag.REFERENCES, parse).types.get(record_type)
         if rules is None:
             counted = ", ".join(sorted(statement.counts))
             raise EvidenceError(str(path), f"expected a record type of the bag ({counted}), got {shown(record_type)}")
@@ -205,11 +203,11 @@ def _find(files: BagFiles, rules: TypeRules, identity: str, progress: Callable[[
         1:-1
     ]  # as it stands in the line, with what is escaped there
     done = 0
-    for lines in batches_of_lines(files.blocks(layout.RECORDS), layout.RECORDS):
+    for lines in batches_of_lines(files.blocks(bag.RECORDS), bag.RECORDS):
         for number, line in enumerate(lines, start=done + 1):
             if mark not in line or first not in line:
                 continue
-            record = parse_canonical(line, f"{layout.RECORDS}, line {number}")
+            record = parse_canonical(line, f"{bag.RECORDS}, line {number}")
             if KEY_SEPARATOR.join(str(record.get(column)) for column in columns) == identity:
                 return number - 1, line
         done += len(lines)

@@ -16,8 +16,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
+from elspeth.evidence.format.bag import BAGIT
 from elspeth.evidence.format.errors import EvidenceError, shown
-from elspeth.evidence.format.layout import BAGIT
 from elspeth.evidence.format.limits import MAX_DOCUMENT, MAX_FACTOR, MAX_FILES, MAX_UNPACKED
 from elspeth.evidence.verifier.zip_archive import Member, member_blocks, read_members
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from elspeth.evidence.format.canonical import Json, parse_unambiguous
+from elspeth.evidence.format.canonical import Json, Members, parse_unambiguous
 from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.limits import MAX_COLUMNS, MAX_REFERENCES, MAX_TYPES
-from elspeth.evidence.format.members import Members
 
 __all__ = ["Reference", "RunRules", "TypeRules", "read_rules"]
 

@@ -12,7 +12,7 @@ from itertools import takewhile
 from operator import lt
 from typing import Any
 
-from elspeth.evidence.format.salts import SaltDeriver
+from elspeth.evidence.format.bag import SaltDeriver
 from elspeth.evidence.verifier.facts import Facts
 from elspeth.evidence.verifier.key_map import Key, compact
 from elspeth.evidence.verifier.record_reader import Columns, RecordReader, is_null

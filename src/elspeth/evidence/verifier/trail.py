@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from operator import lt
 from typing import Any
 
+from elspeth.evidence.format.bag import RECORDS, REFERENCES, SCHEMA, SaltDeriver, Salts
 from elspeth.evidence.format.canonical import Json, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.laws import LAWS, Law
-from elspeth.evidence.format.layout import RECORDS, REFERENCES, SCHEMA
-from elspeth.evidence.format.salts import SaltDeriver, Salts
 from elspeth.evidence.verifier.accountant import Accountant, Breach
 from elspeth.evidence.verifier.journeys import close
 from elspeth.evidence.verifier.key_map import Key, KeyMap, compact

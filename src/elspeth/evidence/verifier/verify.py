@@ -14,12 +14,11 @@ from pathlib import Path
 
 from cryptography.x509 import Certificate
 
-from elspeth.evidence.format import layout
-from elspeth.evidence.format.dsse import Envelope
+from elspeth.evidence.format import bag
+from elspeth.evidence.format.bag import PAYLOAD_TYPE, Statement
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
-from elspeth.evidence.format.keys import PublicKey
 from elspeth.evidence.format.merkle import HASH_SIZE, leaf_hash
-from elspeth.evidence.format.statement import PAYLOAD_TYPE, Statement
+from elspeth.evidence.format.signatures import Envelope, PublicKey
 from elspeth.evidence.format.timestamp import verify_timestamp
 from elspeth.evidence.verifier.examination import Documents, batches, examined, shared_root
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
@@ -28,12 +27,10 @@ from elspeth.evidence.verifier.trail import TrailChecker
 
 __all__ = ["check_signature", "leaf_hashes", "read_statement", "verify_bag", "verify_files"]
 
-_UNLISTED = frozenset({layout.TAG_MANIFEST, layout.TIMESTAMP})
+_UNLISTED = frozenset({bag.TAG_MANIFEST, bag.TIMESTAMP})
 """Tag files that no manifest lists."""
 
-_NOT_SUBJECTS = frozenset(
-    {layout.BAGIT, layout.MANIFEST, layout.TAG_MANIFEST, layout.ENVELOPE, layout.STATEMENT, layout.TIMESTAMP}
-)
+_NOT_SUBJECTS = frozenset({bag.BAGIT, bag.MANIFEST, bag.TAG_MANIFEST, bag.ENVELOPE, bag.STATEMENT, bag.TIMESTAMP})
 """Files that the statement cannot name, because they are made of it, or need not, because they are always the same."""
 
 
@@ -70,19 +67,19 @@ def verify_files(
 
 def read_statement(files: BagFiles) -> tuple[Statement, Envelope | None]:
     """The statement of a bag, with its envelope if it is signed; the signature is not checked. EvidenceError."""
-    if layout.ENVELOPE not in files.sizes:
-        return Statement.from_bytes(files.read(layout.STATEMENT), layout.STATEMENT), None
-    envelope = Envelope.from_bytes(files.read(layout.ENVELOPE), layout.ENVELOPE)
+    if bag.ENVELOPE not in files.sizes:
+        return Statement.from_bytes(files.read(bag.STATEMENT), bag.STATEMENT), None
+    envelope = Envelope.from_bytes(files.read(bag.ENVELOPE), bag.ENVELOPE)
     if envelope.payload_type != PAYLOAD_TYPE:
         problem = f"expected a payload of type {PAYLOAD_TYPE}, got {shown(envelope.payload_type)}"
-        raise EvidenceError(layout.ENVELOPE, problem)
-    return Statement.from_bytes(envelope.payload, layout.ENVELOPE), envelope
+        raise EvidenceError(bag.ENVELOPE, problem)
+    return Statement.from_bytes(envelope.payload, bag.ENVELOPE), envelope
 
 
 def leaf_hashes(files: BagFiles) -> Iterator[bytes]:
     """The leaf hashes that the bag claims, in the order of the lines; EvidenceError if they cannot be read."""
     rest = b""
-    for block in files.blocks(layout.LEAVES):
+    for block in files.blocks(bag.LEAVES):
         hashes = rest + block
         end = len(hashes) - len(hashes) % HASH_SIZE
         yield from [hashes[start : start + HASH_SIZE] for start in range(0, end, HASH_SIZE)]
@@ -141,7 +138,7 @@ class _Procedure:
         sound, statement = Verdict.NOT_VERIFIED, None
         with steps.of(Step.SIGNATURE):
             statement, envelope = read_statement(self._files)
-            sound = check_signature(envelope, statement, self._key, steps, layout.ENVELOPE)
+            sound = check_signature(envelope, statement, self._key, steps, bag.ENVELOPE)
             self._check_timestamp()
         if statement is None:
             return steps.result(sound, run_id=None, record_count=0)
@@ -168,30 +165,28 @@ class _Procedure:
                 self._counts(statement, trail)
 
     def _structure(self) -> None:
-        if self._files.read(layout.BAGIT) != layout.BAGIT_TEXT:
-            raise EvidenceError(layout.BAGIT, "expected BagIt 1.0 in UTF-8, got another declaration")
+        if self._files.read(bag.BAGIT) != bag.BAGIT_TEXT:
+            raise EvidenceError(bag.BAGIT, "expected BagIt 1.0 in UTF-8, got another declaration")
         for name in self._files.sizes:
-            if name != layout.RECORDS:
+            if name != bag.RECORDS:
                 self._digests[name] = self._files.sha256(name)
-        payload = {name for name in self._files.sizes if name.startswith(layout.PAYLOAD)}
+        payload = {name for name in self._files.sizes if name.startswith(bag.PAYLOAD)}
         tags = self._files.sizes.keys() - payload - _UNLISTED
-        self._manifest = layout.parse_manifest(self._files.read(layout.MANIFEST), layout.MANIFEST)
-        self._compare(self._manifest, payload, layout.MANIFEST)
-        self._compare(
-            layout.parse_manifest(self._files.read(layout.TAG_MANIFEST), layout.TAG_MANIFEST), tags, layout.TAG_MANIFEST
-        )
-        if {layout.ENVELOPE, layout.STATEMENT} <= self._files.sizes.keys():
-            raise EvidenceError(layout.STATEMENT, f"expected no unsigned statement beside {layout.ENVELOPE}, got one")
+        self._manifest = bag.parse_manifest(self._files.read(bag.MANIFEST), bag.MANIFEST)
+        self._compare(self._manifest, payload, bag.MANIFEST)
+        self._compare(bag.parse_manifest(self._files.read(bag.TAG_MANIFEST), bag.TAG_MANIFEST), tags, bag.TAG_MANIFEST)
+        if {bag.ENVELOPE, bag.STATEMENT} <= self._files.sizes.keys():
+            raise EvidenceError(bag.STATEMENT, f"expected no unsigned statement beside {bag.ENVELOPE}, got one")
         size = sum(self._files.sizes.values())
         self._steps.passed(Step.STRUCTURE, f"{len(self._files.sizes)} files, {size:,} bytes")
 
     def _check_timestamp(self) -> None:
         """Take the part of step 2 that is about when the envelope was made."""
         if self._authorities:
-            response, envelope = self._files.read(layout.TIMESTAMP), self._files.read(layout.ENVELOPE)
-            moment = verify_timestamp(response, envelope, self._authorities, layout.TIMESTAMP)
+            response, envelope = self._files.read(bag.TIMESTAMP), self._files.read(bag.ENVELOPE)
+            moment = verify_timestamp(response, envelope, self._authorities, bag.TIMESTAMP)
             self._steps.remark(Step.SIGNATURE, f"time-stamped {moment.isoformat()}")
-        elif layout.TIMESTAMP in self._files.sizes:
+        elif bag.TIMESTAMP in self._files.sizes:
             self._steps.remark(Step.SIGNATURE, "the time-stamp was not checked, as no authority was given")
 
     def _statement(self, statement: Statement) -> None:
@@ -200,29 +195,29 @@ class _Procedure:
         if not statement.run.complete:
             problem = "expected true, got false: the export says that it is incomplete"
             raise EvidenceError(f"{self._statement_name}: complete", problem)
-        schema = self._digests.get(layout.SCHEMA)
+        schema = self._digests.get(bag.SCHEMA)
         epoch = f"epoch {statement.run.epoch}, whose schema has the SHA-256 {schema}"
         self._steps.passed(Step.STATEMENT, f"{len(names)} files; {epoch}")
 
     @property
     def _statement_name(self) -> str:
-        return layout.ENVELOPE if layout.ENVELOPE in self._files.sizes else layout.STATEMENT
+        return bag.ENVELOPE if bag.ENVELOPE in self._files.sizes else bag.STATEMENT
 
     def _compare(self, listed: Mapping[str, str], names: Iterable[str], place: str) -> None:
         """Compare files with a list of them; the records, which are not read yet, by their name only."""
         found = {name: self._digests.get(name) for name in names}
-        if layout.RECORDS in found:
-            found[layout.RECORDS] = listed.get(layout.RECORDS)
+        if bag.RECORDS in found:
+            found[bag.RECORDS] = listed.get(bag.RECORDS)
         _compare_files(listed, found, place)
 
     def _check_root(self, statement: Statement) -> None:
-        size = self._files.sizes.get(layout.LEAVES, 0)
+        size = self._files.sizes.get(bag.LEAVES, 0)
         if size != HASH_SIZE * statement.record_count:
             expected = f"expected {HASH_SIZE} bytes for each of {statement.record_count:,} records"
-            raise EvidenceError(layout.LEAVES, f"{expected}, got {size:,} bytes")
+            raise EvidenceError(bag.LEAVES, f"{expected}, got {size:,} bytes")
         root = shared_root(leaf_hashes(self._files), self._executor).hex()
         if root != statement.root:
-            raise EvidenceError(layout.LEAVES, f"expected the root {statement.root} as in the statement, got {root}")
+            raise EvidenceError(bag.LEAVES, f"expected the root {statement.root} as in the statement, got {root}")
 
     def _read_records(self, statement: Statement) -> TrailChecker | None:
         """Check every line. What the lines told together, None if one of them is at fault or none can be checked."""
@@ -230,7 +225,7 @@ class _Procedure:
         trail = None
 
         def hashed() -> Iterator[bytes]:
-            for block in self._files.blocks(layout.RECORDS):
+            for block in self._files.blocks(bag.RECORDS):
                 digest.update(block)
                 yield block
 
@@ -244,16 +239,16 @@ class _Procedure:
         with self._steps.of(Step.STRUCTURE):
             for _ in blocks:
                 pass
-            _compare_records(self._manifest, digest.hexdigest(), layout.MANIFEST)
+            _compare_records(self._manifest, digest.hexdigest(), bag.MANIFEST)
         with self._steps.of(Step.STATEMENT):
             _compare_records(statement.subjects, digest.hexdigest(), self._statement_name)
         return trail
 
     def _documents(self, statement: Statement) -> Documents:
         return Documents(
-            schema=self._files.read(layout.SCHEMA),
-            references=self._files.read(layout.REFERENCES),
-            salts=self._files.read(layout.SALTS) if layout.SALTS in self._files.sizes else None,
+            schema=self._files.read(bag.SCHEMA),
+            references=self._files.read(bag.REFERENCES),
+            salts=self._files.read(bag.SALTS) if bag.SALTS in self._files.sizes else None,
             version=statement.version,
         )
 
@@ -275,9 +270,9 @@ class _Procedure:
         if leaves is not None:
             if number != statement.record_count:
                 problem = f"expected the line that the statement counts, one of {statement.record_count:,}, got the end"
-                raise StepError(Step.ROOT, f"{layout.RECORDS}, line {number + 1}", problem)
+                raise StepError(Step.ROOT, f"{bag.RECORDS}, line {number + 1}", problem)
             self._steps.passed(Step.ROOT, statement.root)
-        salts = "no salts" if layout.SALTS not in self._files.sizes else "salts derived"
+        salts = "no salts" if bag.SALTS not in self._files.sizes else "salts derived"
         self._steps.passed(Step.LINES, f"{number:,} records, {salts}")
         self._steps.passed(Step.REFERENCES, "all lead to records in the bag")
         with self._steps.of(Step.LIFECYCLES):
@@ -289,10 +284,10 @@ class _Procedure:
         if statement.version > 1:
             return statement.run.recorded_epoch
         # The first release gave a secret to every run that it recorded, and to no other.
-        return statement.run.epoch if layout.SALTS in self._files.sizes else None
+        return statement.run.epoch if bag.SALTS in self._files.sizes else None
 
     def _counts(self, statement: Statement, trail: TrailChecker) -> None:
-        place = layout.RECORDS
+        place = bag.RECORDS
         for what, expected, got in (
             ("run_id", statement.run.run_id, trail.run_id),
             ("status of the run", statement.run.run_status, trail.run_status),
@@ -309,7 +304,7 @@ class _Procedure:
 
 
 def _compare_records(listed: Mapping[str, str], digest: str, place: str) -> None:
-    _compare_files({layout.RECORDS: listed[layout.RECORDS]}, {layout.RECORDS: digest}, place)
+    _compare_files({bag.RECORDS: listed[bag.RECORDS]}, {bag.RECORDS: digest}, place)
 
 
 def _compare_files(listed: Mapping[str, str], found: Mapping[str, str | None], place: str) -> None:
@@ -333,10 +328,10 @@ def _altered(lines: list[bytes], claimed: list[bytes]) -> tuple[int, bytes, byte
 
 
 def _leaf_error(number: int, leaf: bytes, sealed: bytes | None) -> StepError:
-    place = f"{layout.RECORDS}, line {number}"
+    place = f"{bag.RECORDS}, line {number}"
     if sealed is None:
         return StepError(Step.ROOT, place, "expected the end, as the statement counts no more records, got a line")
-    expected = f"expected the line that was sealed, with the leaf hash {sealed.hex()} as in {layout.LEAVES}"
+    expected = f"expected the line that was sealed, with the leaf hash {sealed.hex()} as in {bag.LEAVES}"
     return StepError(Step.ROOT, place, f"{expected}, got one with {leaf.hex()}")
 
 

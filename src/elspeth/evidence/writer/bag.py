@@ -18,25 +18,23 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 
-from elspeth.evidence.format import layout
+from elspeth.evidence.format import bag
+from elspeth.evidence.format.bag import PAYLOAD_TYPE, RunFacts, Salts, Statement
 from elspeth.evidence.format.canonical import parse_canonical
-from elspeth.evidence.format.dsse import Envelope
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.keys import Signer
 from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
-from elspeth.evidence.format.salts import Salts
-from elspeth.evidence.format.statement import PAYLOAD_TYPE, RunFacts, Statement
+from elspeth.evidence.format.signatures import Envelope, Signer
 from elspeth.evidence.writer.instructions import instructions_text
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected
 from elspeth.outputs.writing import Output, hold, sync_directory
 
-__all__ = ["BagSummary", "RunFacts", "bag_policy", "write_bag"]
+__all__ = ["BagSummary", "bag_policy", "write_bag"]
 
 _TYPE_MARK = b'"record_type":"'
 """In canonical JSON this stands nowhere but at the name of the field: within a text, quotes are escaped."""
 
-_REQUIRED = frozenset({layout.SCHEMA, layout.REFERENCES})
-_OURS = frozenset({layout.RECORDS, layout.LEAVES, layout.SALTS})
+_REQUIRED = frozenset({bag.SCHEMA, bag.REFERENCES})
+_OURS = frozenset({bag.RECORDS, bag.LEAVES, bag.SALTS})
 
 _BATCH = 1000
 """Lines that are written together, and after which progress is told."""
@@ -92,15 +90,15 @@ def write_bag(
     payload = _payload(path, documents, secret)
     with hold(target, bag_policy()) as output, output.temporary_directory() as directory:
         writer = _BagWriter(directory)
-        writer.write(layout.BAGIT, layout.BAGIT_TEXT)
+        writer.write(bag.BAGIT, bag.BAGIT_TEXT)
         counts, root = writer.write_records(lines, progress or (lambda _: None))
         for name, content in payload.items():
             writer.write(name, content)
-        writer.write(layout.BAG_INFO, _bag_info(run, writer.payload_size, len(payload) + 2, date))
-        writer.write(layout.INSTRUCTIONS, instructions_text(run, None if signer is None else signer.public_key))
+        writer.write(bag.BAG_INFO, _bag_info(run, writer.payload_size, len(payload) + 2, date))
+        writer.write(bag.INSTRUCTIONS, instructions_text(run, None if signer is None else signer.public_key))
         envelope = writer.seal(run, counts, root, signer)
         if stamp is not None and envelope is not None:
-            writer.write(layout.TIMESTAMP, stamp(envelope))
+            writer.write(bag.TIMESTAMP, stamp(envelope))
         writer.sync()
         output.publish(_packed(directory) if archive else directory)
     signed_by = None if signer is None else signer.public_key.fingerprint
@@ -109,7 +107,7 @@ def write_bag(
 
 def _payload(target: Path, documents: Mapping[str, bytes], secret: str | None) -> dict[str, bytes]:
     """Return the payload files beside the records; EvidenceError for documents that no verifier would accept."""
-    payload = {layout.payload_name(name): content for name, content in documents.items()}
+    payload = {bag.payload_name(name): content for name, content in documents.items()}
     if missing := _REQUIRED - payload.keys():
         raise EvidenceError(
             str(target), f"expected the documents that verifiers read, got none at {', '.join(sorted(missing))}"
@@ -120,7 +118,7 @@ def _payload(target: Path, documents: Mapping[str, bytes], secret: str | None) -
         if name.endswith(".json"):
             parse_canonical(content, name)
     if secret is not None:
-        payload[layout.SALTS] = Salts(secret=secret).to_bytes()
+        payload[bag.SALTS] = Salts(secret=secret).to_bytes()
     return payload
 
 
@@ -131,7 +129,7 @@ class _BagWriter:
         self.payload_size = 0
         self._directory = directory
         self._digests: dict[str, str] = {}
-        (directory / layout.PAYLOAD).mkdir()
+        (directory / bag.PAYLOAD).mkdir()
 
     def write(self, name: str, content: bytes) -> None:
         with _durable(self._directory / name) as write:
@@ -142,7 +140,7 @@ class _BagWriter:
         """Write the records with their leaf hashes as they come; their counts per type, and the Merkle root in hex."""
         counts: Counter[bytes] = Counter()
         tree, records_hash, leaves_hash = TreeHasher(), sha256(), sha256()
-        records, leaves = self._directory / layout.RECORDS, self._directory / layout.LEAVES
+        records, leaves = self._directory / bag.RECORDS, self._directory / bag.LEAVES
         with _durable(records) as write_records, _durable(leaves) as write_leaves:
             rest = iter(lines)
             while batch := list(islice(rest, _BATCH)):
@@ -157,30 +155,30 @@ class _BagWriter:
                     write(data)
                     digest.update(data)
                 progress(tree.size)
-        self._wrote(layout.RECORDS, records_hash.hexdigest(), records.stat().st_size)
-        self._wrote(layout.LEAVES, leaves_hash.hexdigest(), leaves.stat().st_size)
+        self._wrote(bag.RECORDS, records_hash.hexdigest(), records.stat().st_size)
+        self._wrote(bag.LEAVES, leaves_hash.hexdigest(), leaves.stat().st_size)
         return {name.decode(): count for name, count in counts.items()}, tree.root().hex()
 
     def seal(self, run: RunFacts, counts: Mapping[str, int], root: str, signer: Signer | None) -> bytes | None:
         """Write the statement over all that stands in the bag, and the manifests. The envelope if there is a signer."""
-        subjects = {name: digest for name, digest in self._digests.items() if name != layout.BAGIT}
+        subjects = {name: digest for name, digest in self._digests.items() if name != bag.BAGIT}
         statement = Statement(subjects=subjects, run=run, counts=counts, root=root).to_bytes()
         envelope = None if signer is None else Envelope.sign(statement, PAYLOAD_TYPE, signer).to_bytes()
-        self.write(*((layout.STATEMENT, statement) if envelope is None else (layout.ENVELOPE, envelope)))
-        payload = {name: digest for name, digest in self._digests.items() if name.startswith(layout.PAYLOAD)}
-        self.write(layout.MANIFEST, layout.manifest_text(payload))
+        self.write(*((bag.STATEMENT, statement) if envelope is None else (bag.ENVELOPE, envelope)))
+        payload = {name: digest for name, digest in self._digests.items() if name.startswith(bag.PAYLOAD)}
+        self.write(bag.MANIFEST, bag.manifest_text(payload))
         tags = {name: digest for name, digest in self._digests.items() if name not in payload}
-        self.write(layout.TAG_MANIFEST, layout.manifest_text(tags))
+        self.write(bag.TAG_MANIFEST, bag.manifest_text(tags))
         return envelope
 
     def sync(self) -> None:
         """Make the names of the files durable."""
-        sync_directory(self._directory / layout.PAYLOAD)
+        sync_directory(self._directory / bag.PAYLOAD)
         sync_directory(self._directory)
 
     def _wrote(self, name: str, digest: str, size: int) -> None:
         self._digests[name] = digest
-        self.payload_size += size if name.startswith(layout.PAYLOAD) else 0
+        self.payload_size += size if name.startswith(bag.PAYLOAD) else 0
 
 
 def _types_of(batch: Sequence[bytes], joined: bytes, first: int) -> Mapping[bytes, int]:

@@ -5,10 +5,18 @@ The commands stand here once. docs/evidence.md shows them too, and a test compar
 
 from __future__ import annotations
 
-from elspeth.evidence.format.dsse import pae
-from elspeth.evidence.format.keys import KeyType, PublicKey
-from elspeth.evidence.format.layout import BAGIT, ENVELOPE, MANIFEST, RECORDS, STATEMENT, TAG_MANIFEST, TIMESTAMP
-from elspeth.evidence.format.statement import PAYLOAD_TYPE, RunFacts
+from elspeth.evidence.format.bag import (
+    BAGIT,
+    ENVELOPE,
+    MANIFEST,
+    PAYLOAD_TYPE,
+    RECORDS,
+    STATEMENT,
+    TAG_MANIFEST,
+    TIMESTAMP,
+    RunFacts,
+)
+from elspeth.evidence.format.signatures import KeyType, PublicKey, pae
 
 __all__ = ["commands_for_files", "commands_for_signature", "commands_for_subjects", "instructions_text"]
 

@@ -17,7 +17,7 @@ from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotF
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.records.store import RecordStore
-from elspeth.evidence.format.keys import KeyType, generate, load_public_key, load_signer
+from elspeth.evidence.format.signatures import KeyType, generate_keys, load_public_key, load_signer
 from elspeth.evidence.verifier.procedure import Step, Verdict
 from elspeth.evidence.verifier.verify import verify_bag
 from elspeth.outputs.policy import OutputRefusedError
@@ -36,7 +36,7 @@ def stopped() -> list[AuditRecord]:
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
-    generate(tmp_path / "keys", KeyType.ECDSA)
+    generate_keys(tmp_path / "keys", KeyType.ECDSA)
     return tmp_path / "keys"
 
 

@@ -14,7 +14,7 @@ from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.lines import run_lines
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.evidence.format import layout
+from elspeth.evidence.format import bag
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import RunStatus
 from tests.fixtures.corruption import plant
@@ -72,7 +72,7 @@ def test_a_bag_holds_the_same_records(ended: LandscapeDB, executor: InlineExecut
     write_export(ended, "run", one, format=ExportFormat.BAG)
     write_export(ended, "run", many, format=ExportFormat.BAG, executor=executor)
     assert executor.jobs > 10
-    for name in (layout.RECORDS, layout.LEAVES, layout.STATEMENT):
+    for name in (bag.RECORDS, bag.LEAVES, bag.STATEMENT):
         assert (many / name).read_bytes() == (one / name).read_bytes()
 
 

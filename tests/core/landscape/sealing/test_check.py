@@ -16,7 +16,7 @@ from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import SealReport, check_seals
 from elspeth.core.landscape.sealing.seal import seal_run, sealed_runs
-from elspeth.evidence.format.keys import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, generate, load_signer
+from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, generate_keys, load_signer
 from elspeth.evidence.writer.instructions import commands_for_signature
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import ExportStatus, NodeType, OperationStatus, OperationType, RunStatus
@@ -32,7 +32,7 @@ from tests.fixtures.rich_run import recorded, rich_run
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("keys")
-    generate(directory)
+    generate_keys(directory)
     return directory
 
 
@@ -118,7 +118,7 @@ def test_the_old_signature_does_not_fit_a_new_seal(landscape: LandscapeDB, signe
 
 
 def test_another_key_is_found(landscape: LandscapeDB, key: PublicKey, tmp_path: Path) -> None:
-    generate(tmp_path)
+    generate_keys(tmp_path)
     other = load_signer(str(tmp_path / PRIVATE_KEY))
     finish(landscape, "a", other)
     expected = f"expected a signature by the key {key.fingerprint}, got one by '{other.public_key.fingerprint}'"
@@ -255,7 +255,7 @@ def test_what_was_recorded_elsewhere_may_have_stopped_anywhere(landscape: Landsc
 
 
 def test_a_run_that_cannot_be_signed_stays_open(landscape: LandscapeDB, signer: Signer, tmp_path: Path) -> None:
-    generate(tmp_path)
+    generate_keys(tmp_path)
     other = load_signer(str(tmp_path / PRIVATE_KEY))
     mismatched = Signer(public_key=other.public_key, backend=signer.backend)
     recorder = LandscapeRecorder(landscape, seal_signer=mismatched)

@@ -21,9 +21,9 @@ from elspeth.core.landscape.exporting.signing import withheld_columns
 from elspeth.core.landscape.lines.chunks import chunks_of, with_key
 from elspeth.core.landscape.lines.run_lines import Dress, can_share, run_lines, shared_lines
 from elspeth.core.landscape.sealing.seal import sealed_in, secret_of
-from elspeth.evidence.format.keys import Signer
-from elspeth.evidence.format.salts import SaltDeriver, Salts
-from elspeth.evidence.writer.bag import BagSummary, RunFacts, write_bag
+from elspeth.evidence.format.bag import RunFacts, SaltDeriver, Salts
+from elspeth.evidence.format.signatures import Signer
+from elspeth.evidence.writer.bag import BagSummary, write_bag
 from elspeth.outputs.writing import Output
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import AuditRecord, RunStatus

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
 from elspeth.core.landscape.exporting.text_form import stored_line
-from elspeth.evidence.format import layout
+from elspeth.evidence.format import bag
+from elspeth.evidence.format.bag import Statement
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.statement import Statement
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.evidence.verifier.lines import batches_of_lines
 from elspeth.evidence.verifier.reader import BagFiles, open_bag
@@ -31,7 +31,7 @@ _FIRST_LINE = 1 << 20
 
 def is_bag(directory: Path) -> bool:
     """Return whether the directory is a bag, sound or not."""
-    return (directory / layout.BAGIT).is_file()
+    return (directory / bag.BAGIT).is_file()
 
 
 def holds_salted_records(path: Path) -> bool:
@@ -53,10 +53,10 @@ def read_bag(path: Path, epoch: int) -> Iterator[StoredRecord]:
     """
     with _evidence_of(path), open_bag(path) as files:
         number, position = 0, 0
-        for lines in batches_of_lines(files.blocks(layout.RECORDS), layout.RECORDS):
+        for lines in batches_of_lines(files.blocks(bag.RECORDS), bag.RECORDS):
             for line in lines:
                 number += 1
-                where = f"{layout.RECORDS}, line {number}"
+                where = f"{bag.RECORDS}, line {number}"
                 stored = stored_line(path, where, _SALT.sub(b"", line, count=1), position, epoch)
                 yield stored._replace(line=line)
                 position += len(line) + 1
@@ -71,8 +71,8 @@ def _statement(files: BagFiles) -> Statement:
 
 
 def _manifest(path: Path, statement: Statement) -> StoredRecord:
-    if layout.RECORDS not in statement.subjects:
-        raise ExportError(path, layout.STATEMENT, f"expected {layout.RECORDS} among its subjects, got no such file")
+    if bag.RECORDS not in statement.subjects:
+        raise ExportError(path, bag.STATEMENT, f"expected {bag.RECORDS} among its subjects, got no such file")
     manifest: dict[str, object] = {
         "record_type": MANIFEST,
         "run_id": statement.run.run_id,
@@ -82,7 +82,7 @@ def _manifest(path: Path, statement: Statement) -> StoredRecord:
         "counts": dict(statement.counts),
         "withheld": [*statement.run.withheld],
         "hash_algorithm": "sha256",
-        "final_hash": statement.subjects[layout.RECORDS],
+        "final_hash": statement.subjects[bag.RECORDS],
         "signature_algorithm": None,
     }
     return StoredRecord("statement", manifest, b"")

@@ -17,7 +17,7 @@ from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportGroups
 from elspeth.core.landscape.exporting.ours import export_policy
 from elspeth.core.landscape.exporting.text_form import write_array, write_lines
-from elspeth.evidence.format.keys import Signer
+from elspeth.evidence.format.signatures import Signer
 from elspeth.outputs.policy import Protected
 from elspeth.outputs.writing import Output, hold
 

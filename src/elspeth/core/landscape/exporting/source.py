@@ -13,7 +13,7 @@ from elspeth.core.landscape.exporting.directory_form import read_manifest
 from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError, StoredRecord
 from elspeth.core.landscape.exporting.record_forms import FIRST_EXPORTED
 from elspeth.core.landscape.exporting.text_form import read_text, stated_epoch
-from elspeth.evidence.format import layout
+from elspeth.evidence.format import bag
 from elspeth.evidence.verifier.reader import looks_like_bag
 from elspeth_schema import EPOCH
 
@@ -53,14 +53,14 @@ class ExportSource:
             return None
         if self.kind is ExportKind.TEXT:
             return self.path
-        return self.path / layout.RECORDS if self.kind is ExportKind.BAG and self.path.is_dir() else None
+        return self.path / bag.RECORDS if self.kind is ExportKind.BAG and self.path.is_dir() else None
 
     def files(self) -> list[Path]:
         """Return the files that tell whether the export is still the same."""
         if self.path.is_file():
             return [self.path]
         if self.kind is ExportKind.BAG:
-            names = (layout.RECORDS, layout.ENVELOPE, layout.STATEMENT)
+            names = (bag.RECORDS, bag.ENVELOPE, bag.STATEMENT)
             return [self.path / name for name in names if (self.path / name).exists()]
         return sorted(self.path.iterdir())
 
@@ -101,9 +101,9 @@ def find_source(path: Path) -> ExportSource:
 def _kind_of(path: Path) -> tuple[Path, ExportKind]:
     if not path.is_dir():
         path.open("rb").close()
-        bag = path.absolute().parent.parent
-        if path.name == Path(layout.RECORDS).name and is_bag(bag) and (bag / layout.RECORDS).samefile(path):
-            return bag, ExportKind.BAG
+        directory = path.absolute().parent.parent
+        if path.name == Path(bag.RECORDS).name and is_bag(directory) and (directory / bag.RECORDS).samefile(path):
+            return directory, ExportKind.BAG
         if looks_like_bag(path):
             return path, ExportKind.BAG
         if holds_salted_records(path):

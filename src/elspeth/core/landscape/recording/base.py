@@ -20,7 +20,7 @@ from elspeth.core.payload_store import PayloadStore
 from elspeth.schema.checks import AuditIntegrityError
 
 if TYPE_CHECKING:
-    from elspeth.evidence.format.keys import Signer
+    from elspeth.evidence.format.signatures import Signer
 
 __all__ = ["RecorderPart", "json_or_none", "member_of", "new_id", "now", "storable_text", "tolerant"]
 

@@ -20,7 +20,7 @@ from elspeth_schema.contracts import Call, CallStatus, CallType, Operation, Oper
 from elspeth_schema.tables import calls_table, operations_table
 
 if TYPE_CHECKING:
-    from elspeth.evidence.format.keys import Signer
+    from elspeth.evidence.format.signatures import Signer
 
 __all__ = ["CallRecording"]
 

@@ -27,7 +27,7 @@ from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import run_secrets_table, runs_table, seals_table
 
 if TYPE_CHECKING:
-    from elspeth.evidence.format.keys import PublicKey
+    from elspeth.evidence.format.signatures import PublicKey
 
 __all__ = ["SealFault", "SealReport", "check_seal", "check_seals"]
 
@@ -231,7 +231,7 @@ def _signature(seal: Seal, key: PublicKey | None) -> tuple[str | None, str]:
     if seal.envelope_json is None:
         expected = "" if key is None else f"expected a seal signed by the key {key.fingerprint}"
         return None, expected and f"{expected}, got an unsigned one: it was made without a key, or made anew"
-    from elspeth.evidence.format.dsse import Envelope  # noqa: PLC0415  loads cryptography, which unsigned seals do not need
+    from elspeth.evidence.format.signatures import Envelope  # noqa: PLC0415  loads cryptography, which unsigned seals do not need
 
     try:
         envelope = Envelope.from_bytes(seal.envelope_json.encode(), "envelope")

@@ -29,7 +29,7 @@ from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import run_secrets_table, seal_leaves_table, seals_table
 
 if TYPE_CHECKING:
-    from elspeth.evidence.format.keys import Signer
+    from elspeth.evidence.format.signatures import Signer
 
 __all__ = [
     "SEAL_TYPE",
@@ -214,7 +214,7 @@ def _keep_hints(connection: Connection, run_id: str, record_type: str, part: int
 
 
 def _signed(seal: Seal, signer: Signer) -> str:
-    from elspeth.evidence.format.dsse import Envelope  # noqa: PLC0415  loads cryptography, which few runs need
+    from elspeth.evidence.format.signatures import Envelope  # noqa: PLC0415  loads cryptography, which few runs need
 
     try:
         return Envelope.sign(seal.payload, SEAL_TYPE, signer).to_bytes().decode()

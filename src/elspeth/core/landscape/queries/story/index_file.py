@@ -26,7 +26,7 @@ from elspeth.core.landscape.exporting.source import ExportSource, find_source
 from elspeth.core.landscape.lines.run_lines import run_lines
 from elspeth.core.landscape.queries.story.index import ExportIndex, IndexedLine, is_index
 from elspeth.core.landscape.queries.story.lookups import LOOKUPS
-from elspeth.evidence.format import layout
+from elspeth.evidence.format import bag
 from elspeth_schema import EPOCH
 
 __all__ = ["open_index"]
@@ -89,7 +89,7 @@ def _identity(source: ExportSource) -> str:
 
 def _closing_hash(source: ExportSource) -> str:
     """Return the SHA-256 of what closes the export: its manifest or statement."""
-    names = {MANIFEST_FILE, layout.STATEMENT, layout.ENVELOPE}
+    names = {MANIFEST_FILE, bag.STATEMENT, bag.ENVELOPE}
     digest = sha256()
     for path in [file for file in source.files() if file.name in names] or source.files():
         with path.open("rb") as file:

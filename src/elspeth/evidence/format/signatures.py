@@ -1,11 +1,14 @@
-"""Keys that sign and check evidence: ECDSA P-256 by default, Ed25519 accepted; PEM files, or a KMS or HSM by URI.
+"""Signatures: the keys that make and check them, and DSSE envelopes.
 
-A key is known by its fingerprint: the SHA-256 of the public key's SubjectPublicKeyInfo in DER (RFC 5280, section
-4.1.2.7), 64 hex digits, which `openssl pkey -pubin -in PUBLIC.pem -outform DER | sha256sum` prints too.
+Keys are ECDSA P-256 by default, or Ed25519; they are kept in PEM files, or in a KMS or HSM named by a URI. A key is
+known by its fingerprint: the SHA-256 of the public key's SubjectPublicKeyInfo in DER (RFC 5280, section 4.1.2.7),
+which `openssl pkey -pubin -in PUBLIC.pem -outform DER | sha256sum` prints too.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 from dataclasses import dataclass
 from hashlib import sha256
@@ -26,28 +29,40 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 from securesystemslib.exceptions import Error as SigningError
-from securesystemslib.signer import (  # type: ignore[attr-defined]  # it names what it exports only for readers
+from securesystemslib.signer import (  # type: ignore[attr-defined]  # its exports are not declared for type checkers
     SIGNER_FOR_URI_SCHEME,
     CryptoSigner,
     SSlibKey,
 )
 from securesystemslib.signer import Signer as LibrarySigner  # type: ignore[attr-defined]
 
-from elspeth.evidence.format.errors import KeyFileError
+from elspeth.evidence.format.canonical import Json, canonical, parse_canonical
+from elspeth.evidence.format.errors import EvidenceError, KeyFileError, shown
 from elspeth.evidence.format.key_type import KeyType
 from elspeth.outputs.policy import Kind, OutputPolicy, problem_with
 from elspeth.outputs.writing import make_directory, sync_directory
 
-__all__ = ["PRIVATE_KEY", "PUBLIC_KEY", "KeyType", "PublicKey", "Signer", "generate", "load_public_key", "load_signer"]
+__all__ = [
+    "PRIVATE_KEY",
+    "PUBLIC_KEY",
+    "Envelope",
+    "KeyType",
+    "PublicKey",
+    "Signer",
+    "generate_keys",
+    "load_public_key",
+    "load_signer",
+    "pae",
+]
 
 PRIVATE_KEY = "elspeth.key.pem"
 PUBLIC_KEY = "elspeth.pub.pem"
 
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""Of the group of P-256. SEC 2, section 2.4.2."""
+"""The order of P-256 (SEC 2, section 2.4.2)."""
 
 _MAX_SIZE = 64 * 1024
-"""The largest key file read, in bytes: a key takes less than one kilobyte."""
+"""The largest key file that is read, in bytes. A key takes less than one kilobyte."""
 
 _Supported: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
@@ -63,7 +78,7 @@ class PublicKey:
 
     @classmethod
     def from_pem(cls, pem: bytes, place: str) -> PublicKey:
-        """The key of a SubjectPublicKeyInfo PEM; KeyFileError if there is none, or of another algorithm."""
+        """Read a SubjectPublicKeyInfo in PEM. Raises KeyFileError for others."""
         try:
             key = load_pem_public_key(pem)
         except _UNREADABLE as error:
@@ -78,16 +93,16 @@ class PublicKey:
 
     @property
     def pem(self) -> bytes:
-        """SubjectPublicKeyInfo in PEM."""
+        """The SubjectPublicKeyInfo in PEM."""
         return self.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the SubjectPublicKeyInfo in DER, 64 hex digits."""
+        """The SHA-256 of the SubjectPublicKeyInfo in DER, in hexadecimal."""
         return sha256(self.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
     def accepts(self, signature: bytes, data: bytes) -> bool:
-        """Whether the signature over the data was made with the private half."""
+        """Return whether the private half made this signature."""
         try:
             if isinstance(self.key, ed25519.Ed25519PublicKey):
                 self.key.verify(signature, data)
@@ -98,10 +113,10 @@ class PublicKey:
         return True
 
     def low_s(self, signature: bytes) -> bytes:
-        """Return the one form of a signature that is accepted of its two forms.
+        """Return the one form of a signature that is accepted.
 
-        Whoever sees an ECDSA signature (r, s) can also write (r, n - s). The smaller S is taken, as in BIP 146; Ed25519
-        has one form only. ValueError for what is no signature.
+        Whoever sees an ECDSA signature (r, s) can also write (r, n - s); the one with the smaller S is accepted, as in
+        BIP 146. Ed25519 has one form only. Raises ValueError for bytes that are not a signature.
         """
         if self.type is KeyType.ED25519:
             return signature
@@ -117,26 +132,26 @@ class Signer:
     backend: LibrarySigner
 
     def sign(self, data: bytes) -> bytes:
-        """Return the signature over the data: DER with a low S for ECDSA, 64 bytes for Ed25519.
+        """Sign data.
 
-        Raises KeyFileError if none can be made.
+        Returns DER with a low S for ECDSA, 64 bytes for Ed25519. Raises KeyFileError if the signer fails.
         """
         try:
             signature = self.public_key.low_s(bytes.fromhex(self.backend.sign(data).signature))
         except (SigningError, ValueError, OSError) as error:
             raise KeyFileError("signing", f"the signer failed: {error}") from error
         if not self.public_key.accepts(signature, data):
-            # A service that signs with another key than it was asked for must not seal anything.
-            raise KeyFileError(
-                "signing", "the signature is not by the public key given: check that they belong together"
-            )
+            # A service that signs with another key than the one asked for must not seal anything.
+            problem = "the signature is not by the public key given: check that they belong together"
+            raise KeyFileError("signing", problem)
         return signature
 
 
-def generate(directory: Path, key_type: KeyType = KeyType.ECDSA) -> PublicKey:
-    """Make a key pair: a PKCS#8 PEM that only its owner may read, and the public half as SubjectPublicKeyInfo PEM.
+def generate_keys(directory: Path, key_type: KeyType = KeyType.ECDSA) -> PublicKey:
+    """Make a key pair in a directory.
 
-    KeyFileError if either file exists: a key that was used is evidence itself and never overwritten.
+    The private half is a PKCS#8 PEM that only its owner may read. Raises KeyFileError if either file exists: a key
+    that was used is evidence itself.
     """
     key = (
         ed25519.Ed25519PrivateKey.generate() if key_type is KeyType.ED25519 else ec.generate_private_key(ec.SECP256R1())
@@ -149,7 +164,7 @@ def generate(directory: Path, key_type: KeyType = KeyType.ECDSA) -> PublicKey:
         make_directory(directory)
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         _write_new(directory / PRIVATE_KEY, pem, mode=0o600)
-        # A crash here leaves a private key alone; `openssl pkey -pubout` derives the public half.
+        # A crash here leaves only the private key; `openssl pkey -pubout` derives the public half.
         _write_new(directory / PUBLIC_KEY, public.pem, mode=0o644)
         sync_directory(directory)
     except OSError as error:
@@ -158,14 +173,14 @@ def generate(directory: Path, key_type: KeyType = KeyType.ECDSA) -> PublicKey:
 
 
 def load_public_key(path: Path) -> PublicKey:
-    """The key of a PEM file; KeyFileError if it cannot be read."""
+    """Load the key of a PEM file. Raises KeyFileError if it cannot."""
     return PublicKey.from_pem(_read(path), str(path))
 
 
 def load_signer(key: str, *, public_key: Path | None = None) -> Signer:
-    """The signer of a PKCS#8 PEM file, or of a securesystemslib URI such as `awskms:...`, with its public key's file.
+    """Load the signer of a PKCS#8 PEM file or a securesystemslib URI.
 
-    KeyFileError if there is no such key, or a URI comes without its public key.
+    A URI such as `awskms:...` needs the PEM file of its public key. Raises KeyFileError if the key cannot be used.
     """
     if urlsplit(key).scheme in SIGNER_FOR_URI_SCHEME:
         return _remote_signer(key, public_key)
@@ -178,6 +193,74 @@ def load_signer(key: str, *, public_key: Path | None = None) -> Signer:
         raise KeyFileError(key, "expected an ECDSA P-256 or Ed25519 key, got one of another algorithm")
     public = PublicKey(key=_supported(private.public_key(), key))
     return Signer(public_key=public, backend=CryptoSigner(private, _library_key(public)))
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """Return the bytes that are signed (DSSE 1.0.2, "Signature Definition")."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """A DSSE envelope with one signature, in canonical JSON.
+
+    `keyid` is the fingerprint of the key; only `verify` makes it more than a hint.
+    """
+
+    payload_type: str
+    payload: bytes
+    keyid: str
+    signature: bytes
+
+    @classmethod
+    def sign(cls, payload: bytes, payload_type: str, signer: Signer) -> Envelope:
+        """Sign a payload. Raises KeyFileError if the signer fails."""
+        signature = signer.sign(pae(payload_type, payload))
+        return cls(payload_type=payload_type, payload=payload, keyid=signer.public_key.fingerprint, signature=signature)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, place: str) -> Envelope:
+        """Read an envelope. Raises EvidenceError unless `to_bytes` could have written it."""
+        members = parse_canonical(data, place)
+        _expect_names(members, {"payload", "payloadType", "signatures"}, place)
+        signatures = members["signatures"]
+        if not isinstance(signatures, list) or len(signatures) != 1 or not isinstance(signatures[0], dict):
+            raise EvidenceError(f"{place}: signatures", f"expected one signature, got {shown(signatures)}")
+        signature = signatures[0]
+        _expect_names(signature, {"keyid", "sig"}, f"{place}: signatures[0]")
+        return cls(
+            payload_type=_text(members["payloadType"], f"{place}: payloadType"),
+            payload=_from_base64(members["payload"], f"{place}: payload"),
+            keyid=_text(signature["keyid"], f"{place}: signatures[0].keyid"),
+            signature=_from_base64(signature["sig"], f"{place}: signatures[0].sig"),
+        )
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the members of the JSON object."""
+        signature: dict[str, Json] = {"keyid": self.keyid, "sig": base64.b64encode(self.signature).decode()}
+        return {
+            "payload": base64.b64encode(self.payload).decode(),
+            "payloadType": self.payload_type,
+            "signatures": [signature],
+        }
+
+    def to_bytes(self) -> bytes:
+        """Return the envelope in canonical JSON, without a line feed."""
+        return canonical(self.to_json())
+
+    def verify(self, key: PublicKey, place: str, *, low_s: bool = False) -> None:
+        """Check the signature, and with `low_s` its form.
+
+        Raises EvidenceError if another key made it, or payload, type or form were altered.
+        """
+        if self.keyid != key.fingerprint:
+            expected = f"expected a signature by the key {key.fingerprint}"
+            raise EvidenceError(place, f"{expected}, got one by {shown(self.keyid)}")
+        if not key.accepts(self.signature, pae(self.payload_type, self.payload)):
+            raise EvidenceError(place, "the signature does not fit the payload: one of them was altered")
+        if low_s and key.low_s(self.signature) != self.signature:
+            raise EvidenceError(place, "expected the form of the signature with a low S: it was rewritten")
 
 
 def _remote_signer(uri: str, public_key: Path | None) -> Signer:
@@ -221,3 +304,27 @@ def _write_new(path: Path, data: bytes, *, mode: int) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _expect_names(members: object, names: set[str], place: str) -> None:
+    found = set(members) if isinstance(members, dict) else set()
+    if found != names:
+        raise EvidenceError(place, f"expected the members {', '.join(sorted(names))}, got {', '.join(sorted(found))}")
+
+
+def _text(value: Json, place: str) -> str:
+    if not isinstance(value, str):
+        raise EvidenceError(place, f"expected text, got {shown(value)}")
+    return value
+
+
+def _from_base64(value: Json, place: str) -> bytes:
+    """Decode base64, accepting only the encoding that Python writes."""
+    text = _text(value, place)
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise EvidenceError(place, f"expected base64, got {shown(text)}") from error
+    if base64.b64encode(data).decode() != text:
+        raise EvidenceError(place, f"expected base64 without spare bits, got {shown(text)}")
+    return data

@@ -1,0 +1,289 @@
+"""Keys, signatures and DSSE envelopes: what is written, accepted and refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import stat
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from securesystemslib.signer import Signature  # type: ignore[attr-defined]
+
+from elspeth.evidence.format.canonical import canonical
+from elspeth.evidence.format.errors import EvidenceError, KeyFileError
+from elspeth.evidence.format.signatures import (
+    PRIVATE_KEY,
+    PUBLIC_KEY,
+    Envelope,
+    KeyType,
+    PublicKey,
+    Signer,
+    generate_keys,
+    load_public_key,
+    load_signer,
+    pae,
+)
+
+
+@pytest.mark.parametrize("key_type", KeyType)
+def test_a_generated_pair_signs_and_checks(tmp_path: Path, key_type: KeyType) -> None:
+    public = generate_keys(tmp_path / "keys", key_type)
+    signer = load_signer(str(tmp_path / "keys" / PRIVATE_KEY))
+    loaded = load_public_key(tmp_path / "keys" / PUBLIC_KEY)
+    assert public.type is loaded.type is key_type
+    assert signer.public_key.fingerprint == loaded.fingerprint == public.fingerprint
+    assert loaded.accepts(signer.sign(b"data"), b"data")
+    assert not loaded.accepts(signer.sign(b"data"), b"other data")
+    assert not loaded.accepts(b"no signature", b"data")
+
+
+def test_only_the_owner_may_read_the_private_key(tmp_path: Path) -> None:
+    generate_keys(tmp_path)
+    assert stat.S_IMODE((tmp_path / PRIVATE_KEY).stat().st_mode) == 0o600
+    assert (tmp_path / PRIVATE_KEY).read_bytes().startswith(b"-----BEGIN PRIVATE KEY-----\n")  # PKCS#8
+    assert (tmp_path / PUBLIC_KEY).read_bytes().startswith(b"-----BEGIN PUBLIC KEY-----\n")  # SPKI
+
+
+def test_the_fingerprint_is_what_openssl_says(tmp_path: Path) -> None:
+    public = generate_keys(tmp_path)
+    command = ["openssl", "pkey", "-pubin", "-in", str(tmp_path / PUBLIC_KEY), "-outform", "DER"]
+    der = subprocess.run(command, check=True, capture_output=True).stdout
+    assert public.fingerprint == hashlib.sha256(der).hexdigest()
+
+
+@pytest.mark.parametrize("name", [PRIVATE_KEY, PUBLIC_KEY])
+def test_a_key_is_never_overwritten(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(KeyFileError) as caught:
+        generate_keys(tmp_path)
+    assert (
+        str(caught.value)
+        == f"{tmp_path / name}: exists already, and a key is never overwritten: name another directory"
+    )
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "precious")]
+
+
+def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(KeyFileError, match=r"file/elspeth.key.pem: its directory cannot be made: .*file is a file"):
+        generate_keys(tmp_path / "file")
+
+
+def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, password: bytes | None = None) -> bytes:
+    encryption = NoEncryption() if password is None else BestAvailableEncryption(password)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+def public_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+P256, P384 = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP384R1())
+OTHER_ALGORITHM = "expected an ECDSA P-256 or Ed25519 key, got one of another algorithm"
+UNUSABLE_PRIVATE = {
+    "another curve": (pem(P384), OTHER_ALGORITHM),
+    "RSA": (pem(rsa.generate_private_key(65537, 2048)), OTHER_ALGORITHM),
+    "encrypted": (pem(P256, b"password"), "expected an unencrypted private key in PKCS#8 PEM"),
+    "public": (public_pem(P256), "expected an unencrypted private key in PKCS#8 PEM"),
+    "large": (b"x" * 65537, "expected a key, got a file of more than 65,536 bytes"),
+}
+UNUSABLE_PUBLIC = {
+    "another curve": (public_pem(P384), OTHER_ALGORITHM),
+    "private": (pem(P256), "expected a public key in PEM; this is a private key, its public half is needed"),
+    "text": (b"text", "expected a public key in PEM"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE_PRIVATE)
+def test_a_private_key_that_cannot_be_used(tmp_path: Path, case: str) -> None:
+    data, problem = UNUSABLE_PRIVATE[case]
+    (tmp_path / "key").write_bytes(data)
+    with pytest.raises(KeyFileError) as caught:
+        load_signer(str(tmp_path / "key"))
+    assert str(caught.value) == f"{tmp_path / 'key'}: {problem}"
+
+
+@pytest.mark.parametrize("case", UNUSABLE_PUBLIC)
+def test_a_public_key_that_cannot_be_used(tmp_path: Path, case: str) -> None:
+    data, problem = UNUSABLE_PUBLIC[case]
+    (tmp_path / "key").write_bytes(data)
+    with pytest.raises(KeyFileError) as caught:
+        load_public_key(tmp_path / "key")
+    assert str(caught.value) == f"{tmp_path / 'key'}: {problem}"
+
+
+def test_a_key_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError) as caught:
+        load_public_key(tmp_path / "key")
+    assert str(caught.value) == f"{tmp_path / 'key'}: cannot be read: No such file or directory"
+
+
+def test_a_signer_by_uri(tmp_path: Path) -> None:
+    generate_keys(tmp_path)
+    signer = load_signer(f"file2:{tmp_path / PRIVATE_KEY}", public_key=tmp_path / PUBLIC_KEY)
+    assert signer.public_key.accepts(signer.sign(b"data"), b"data")
+
+
+def test_a_signer_by_uri_needs_its_public_key() -> None:
+    with pytest.raises(KeyFileError) as caught:
+        load_signer("awskms:arn")
+    assert str(caught.value) == "awskms:arn: needs the public key that belongs to it, as a PEM file"
+
+
+def test_a_signer_that_uses_another_key_seals_nothing(tmp_path: Path) -> None:
+    other = generate_keys(tmp_path / "other")
+    generate_keys(tmp_path)
+    signer = replace(load_signer(str(tmp_path / PRIVATE_KEY)), public_key=other)
+    with pytest.raises(KeyFileError) as caught:
+        signer.sign(b"data")
+    problem = "the signature is not by the public key given: check that they belong together"
+    assert str(caught.value) == f"signing: {problem}"
+
+
+def test_a_signer_by_uri_that_is_not_there(tmp_path: Path) -> None:
+    generate_keys(tmp_path)
+    uri = f"file2:{tmp_path / 'gone'}"
+    with pytest.raises(KeyFileError, match=f"{uri}: cannot be used: "):
+        load_signer(uri, public_key=tmp_path / PUBLIC_KEY)
+
+
+@given(st.binary() | st.binary().map(lambda data: b"-----BEGIN PUBLIC KEY-----\n" + data))
+def test_arbitrary_bytes_are_no_key(data: bytes) -> None:
+    with pytest.raises(KeyFileError):
+        PublicKey.from_pem(data, "key")
+
+
+PAYLOAD_TYPE = "http://example.com/HelloWorld"
+PAE = b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+SIGNATURE = base64.b64decode("A3JqsQGtVsJ2O2xqrI5IcnXip5GToJ3F+FnZ+O88SjtR6rDAajabZKciJTfUiHqJPcIAriEGAHTVeCUjW2JIZA==")
+POINT = (
+    46950820868899156662930047687818585632848591499744589407958293238635476079160,
+    5640078356564379163099075877009565129882514886557779369047442380624545832820,
+)
+"""The test vector of DSSE 1.0.2, protocol.md."""
+
+ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Of P-256. FIPS 186-4, D.1.2.3."""
+
+
+@pytest.fixture
+def envelope(signer: Signer) -> Envelope:
+    return Envelope.sign(b"hello world", PAYLOAD_TYPE, signer)
+
+
+def test_the_published_encoding() -> None:
+    assert pae(PAYLOAD_TYPE, b"hello world") == PAE
+
+
+def test_the_published_signature() -> None:
+    key = PublicKey(key=ec.EllipticCurvePublicNumbers(*POINT, ec.SECP256R1()).public_key())
+    # The vector has r and s side by side; openssl, and with it every key service, wraps them in DER.
+    signature = encode_dss_signature(int.from_bytes(SIGNATURE[:32]), int.from_bytes(SIGNATURE[32:]))
+    assert key.accepts(signature, PAE)
+    assert not key.accepts(signature, PAE + b".")
+
+
+def test_lengths_are_counted_in_bytes() -> None:
+    assert pae("\u00e9", "\u20ac".encode()) == b"DSSEv1 2 \xc3\xa9 3 \xe2\x82\xac"
+
+
+def test_an_envelope_is_read_as_it_was_written(any_signer: Signer) -> None:
+    envelope = Envelope.sign(b"hello world", PAYLOAD_TYPE, any_signer)
+    again = Envelope.from_bytes(envelope.to_bytes(), "envelope")
+    again.verify(any_signer.public_key, "envelope")
+    assert again == envelope
+
+
+def other_form(signature: bytes) -> bytes:
+    """The same ECDSA signature with the other of both values of S, as whoever sees it can write it."""
+    r, s = decode_dss_signature(signature)
+    return encode_dss_signature(r, ORDER - s)
+
+
+def test_the_other_form_of_a_signature_is_as_good_and_refused(envelope: Envelope, key: PublicKey) -> None:
+    other = replace(envelope, signature=other_form(envelope.signature))
+    other.verify(key, "envelope")
+    with pytest.raises(EvidenceError) as caught:
+        other.verify(key, "envelope", low_s=True)
+    assert str(caught.value) == "envelope: expected the form of the signature with a low S: it was rewritten"
+
+
+def test_signatures_are_made_with_a_low_s(signer: Signer) -> None:
+    for number in range(20):
+        envelope = Envelope.sign(b"%d" % number, PAYLOAD_TYPE, signer)
+        envelope.verify(signer.public_key, "envelope", low_s=True)
+        assert decode_dss_signature(envelope.signature)[1] <= ORDER // 2
+
+
+def test_a_key_service_that_makes_a_high_s_is_corrected(signer: Signer) -> None:
+    class Service:
+        def sign(self, payload: bytes) -> object:
+            signature = signer.backend.sign(payload)
+            r, s = decode_dss_signature(bytes.fromhex(signature.signature))
+            return replace_signature(signature, encode_dss_signature(r, max(s, ORDER - s)))
+
+    high = replace(signer, backend=Service())  # type: ignore[arg-type]
+    Envelope.sign(b"payload", PAYLOAD_TYPE, high).verify(signer.public_key, "envelope", low_s=True)
+
+
+def replace_signature(signature: Signature, data: bytes) -> Signature:
+    return Signature(signature.keyid, data.hex())
+
+
+@pytest.mark.parametrize("change", [{"payload": b"hello, world"}, {"payload_type": "text/plain"}])
+def test_what_is_signed_cannot_change(envelope: Envelope, key: PublicKey, change: dict[str, str]) -> None:
+    members = {name: getattr(envelope, name) for name in ("payload", "payload_type", "keyid", "signature")}
+    other = Envelope(**{**members, **change})
+    with pytest.raises(EvidenceError) as caught:
+        other.verify(key, "envelope")
+    assert str(caught.value) == "envelope: the signature does not fit the payload: one of them was altered"
+
+
+MALFORMED = {
+    "no signatures": ({"signatures": []}, "envelope: signatures: expected one signature, got []"),
+    "further member": (
+        {"more": 1},
+        "envelope: expected the members payload, payloadType, signatures, got more, payload, payloadType, signatures",
+    ),
+    "type of no text": ({"payloadType": 1}, "envelope: payloadType: expected text, got 1"),
+    "no base64": ({"payload": "?"}, "envelope: payload: expected base64, got '?'"),
+    "spare bits": ({"payload": "aGk="[:2] + "l="}, "envelope: payload: expected base64 without spare bits, got 'aGl='"),
+    "signature of no object": ({"signatures": [1]}, "envelope: signatures: expected one signature, got [1]"),
+    "signature without key": (
+        {"signatures": [{"sig": ""}]},
+        "envelope: signatures[0]: expected the members keyid, sig, got sig",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_malformed_envelopes_are_refused(case: str, envelope: Envelope) -> None:
+    change, message = MALFORMED[case]
+    with pytest.raises(EvidenceError) as caught:
+        Envelope.from_bytes(canonical({**envelope.to_json(), **change}), "envelope")  # type: ignore[dict-item]
+    assert str(caught.value) == message
+
+
+def test_another_spelling_of_an_envelope_is_refused(envelope: Envelope) -> None:
+    with pytest.raises(EvidenceError, match="is not canonical JSON"):
+        Envelope.from_bytes(envelope.to_bytes().replace(b",", b", "), "envelope")
+
+
+@given(st.binary() | st.text().map(str.encode))
+def test_arbitrary_bytes_are_an_envelope_or_an_evidence_error(data: bytes) -> None:
+    with pytest.raises(EvidenceError):
+        Envelope.from_bytes(data, "envelope")
