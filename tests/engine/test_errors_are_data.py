@@ -12,8 +12,8 @@ import pytest
 from elspeth.contracts.plugins import InvalidRow, PluginError, Row
 from elspeth.core.canonical import canonical_bytes, stable_hash
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recording.predecessor_reads import RowDataState
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.core.landscape.recording.row_data import RowDataState
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.preflight import keys_for_run

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from pyarrow import parquet
 
 from elspeth.contracts.plugins import Row
-from elspeth.core.landscape.recording.failures import FailureRecording
+from elspeth.core.landscape.recording.visits import VisitRecording
 from tests.engine.planted import (
     NAME,
     NUMBER,
@@ -325,7 +325,7 @@ def test_no_value_in_what_the_audit_database_refuses(planted: Planted, monkeypat
         raise sa.exc.IntegrityError("INSERT", {"row_data_json": TEXT}, RuntimeError(detail))
 
     written([{"n": 1}, {"n": TEXT}])
-    monkeypatch.setattr(FailureRecording, "record_transform_error", refuse)
+    monkeypatch.setattr(VisitRecording, "record_transform_error", refuse)
     steps = [{"plugin": "passthrough", "options": {"schema": STRICT}}]
     shown = planted.run(settings_of(JSONL, row_plugins=steps))
     assert found_in(shown) == []

@@ -17,7 +17,7 @@ from elspeth.contracts.plugins import RowError
 from elspeth.contracts.routing import DISCARD, ON_ERROR, RoutingSpec
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.base import tolerant
-from elspeth.core.landscape.recording.held import HeldItem
+from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.calls.exchange import Exchange

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import count
 
 from elspeth.contracts.plugins import JsonObject
-from elspeth.core.landscape.recording.held import HeldItem
+from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 
 __all__ = ["Held"]

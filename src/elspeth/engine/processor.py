@@ -11,7 +11,7 @@ from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.contracts.routing import CONTINUE, DISCARD, QUARANTINE
 from elspeth.core.canonical import CanonicalError
 from elspeth.core.landscape.recording.base import tolerant
-from elspeth.core.landscape.recording.held import HeldItem
+from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.settings.wiring import SOURCE, Place, sink_place
 from elspeth.engine.calls.caller import Outside
 from elspeth.engine.flow import Failure, Flow, Step

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from elspeth.contracts.plugins import JsonObject, StagedOutput
 from elspeth.core.canonical import CANONICAL_VERSION
-from elspeth.core.landscape.recording.held import HeldItem
+from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.secrets import mask_secrets
 from elspeth.engine.pipeline import Pipeline

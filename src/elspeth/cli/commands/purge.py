@@ -30,8 +30,8 @@ def purge(
     from elspeth.cli.execution import prepare  # noqa: PLC0415
     from elspeth.cli.text import aligned  # noqa: PLC0415
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
-    from elspeth.core.landscape.recording.purge import plan_purge  # noqa: PLC0415
-    from elspeth.core.landscape.recording.purge import purge as carry_out  # noqa: PLC0415
+    from elspeth.core.landscape.recording.reproducibility import plan_purge  # noqa: PLC0415
+    from elspeth.core.landscape.recording.reproducibility import purge as carry_out  # noqa: PLC0415
     from elspeth.core.payload_store import FilesystemPayloadStore  # noqa: PLC0415
 
     refuse_both(execute=execute, dry_run=dry_run)

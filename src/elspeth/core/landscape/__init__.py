@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from elspeth.core.landscape.exporting.exporter import LandscapeExporter
     from elspeth.core.landscape.exporting.formatters import CSVFormatter, ExportFormatter, JSONFormatter
     from elspeth.core.landscape.queries.lineage import LineageResult, explain
+    from elspeth.core.landscape.recording.predecessor_reads import RowDataResult, RowDataState
     from elspeth.core.landscape.recording.recorder import LandscapeRecorder
     from elspeth.core.landscape.recording.reproducibility import (
         ReproducibilityGrade,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
         set_run_grade,
         update_grade_after_purge,
     )
-    from elspeth.core.landscape.recording.row_data import RowDataResult, RowDataState
     from elspeth.core.landscape.schema import (
         artifacts_table,
         batch_members_table,
@@ -120,7 +120,7 @@ _MODULES = (
     "elspeth.contracts.enums",
     "elspeth.contracts.routing",
     "elspeth.core.landscape.exporting.formatters",
-    "elspeth.core.landscape.recording.row_data",
+    "elspeth.core.landscape.recording.predecessor_reads",
     "elspeth.core.landscape.schema",
     "elspeth.core.landscape.database",
     "elspeth.core.landscape.recording.reproducibility",

@@ -1,5 +1,5 @@
-"""Public path of the predecessor: see `recording.row_data`."""
+"""Public path of the predecessor: see `recording.predecessor_reads`."""
 
-from elspeth.core.landscape.recording.row_data import RowDataResult, RowDataState
+from elspeth.core.landscape.recording.predecessor_reads import RowDataResult, RowDataState
 
 __all__ = ["RowDataResult", "RowDataState"]

@@ -11,7 +11,7 @@ from elspeth.contracts.expressions import EvaluationError, Expression
 from elspeth.contracts.plugins import Row, RowError
 from elspeth.contracts.routing import CONTINUE
 from elspeth.core.canonical import stable_hash
-from elspeth.core.landscape.recording.held import HeldItem
+from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.settings.model import AggregationSettings
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.errors import AnswerError

@@ -12,7 +12,7 @@ from elspeth.contracts.enums import NodeStateStatus, RowOutcome
 from elspeth.contracts.plugins import JsonObject, Row
 from elspeth.contracts.routing import CONTINUE
 from elspeth.core.canonical import stable_hash
-from elspeth.core.landscape.recording.held import HeldItem
+from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.settings.model import CoalesceSettings
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.errors import AnswerError

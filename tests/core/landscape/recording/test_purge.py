@@ -12,8 +12,8 @@ import pytest
 
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recording.purge import plan_purge, purge
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.reproducibility import plan_purge, purge
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth_schema.contracts import Determinism, NodeType, ReproducibilityGrade, RunStatus
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recording.predecessor_reads import RowDataResult, RowDataState
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.core.landscape.recording.row_data import RowDataResult, RowDataState
 from elspeth.core.payload_store import FilesystemPayloadStore, IntegrityError
 from tests.fixtures.records import record_graph
 

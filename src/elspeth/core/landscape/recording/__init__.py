@@ -1,1 +1,1 @@
-"""The calls of the recorder, one module per concern; `LandscapeRecorder` joins them."""
+"""The recorder, with one module per concept."""

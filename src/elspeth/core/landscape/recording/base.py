@@ -1,4 +1,4 @@
-"""What every part of the recorder shares."""
+"""The base class of the recorder's parts, and the values they record."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class RecorderPart:
-    """A part of the recorder. Outside `unit_of_work` each call commits by itself."""
+    """A part of the recorder; outside `unit_of_work` each call commits."""
 
     def __init__(
         self, db: LandscapeDB, *, payload_store: PayloadStore | None = None, seal_signer: Signer | None = None
@@ -38,21 +38,24 @@ class RecorderPart:
         self._seal_signer = seal_signer
 
     def unit_of_work(self) -> AbstractContextManager[None]:
-        """Commit everything recorded in the block together, or nothing of it if the block raises. Units nest."""
+        """Commit everything recorded in the block together.
+
+        If the block raises, nothing of it is committed. Units nest.
+        """
         return self._store.unit()
 
     def claimed(self, run_id: str) -> AbstractContextManager[Claim]:
-        """Have a run to oneself while the block lasts.
+        """Claim a run for this process while the block lasts.
 
-        Raises RunClaimedError if another process has the run. What is recorded in the block is committed only while the
-        claim holds: a call or unit of work raises ClaimLostError otherwise.
+        Records of the block are committed only while the claim holds: otherwise a call or unit of work raises
+        ClaimLostError. Raises RunClaimedError if another process has the run.
         """
         return self._store.claimed(run_id)
 
     def _keep(self, content: object, reference: str | None) -> str | None:
-        """Where the content can be found: as the caller says, or in the payload store if there is one.
+        """Return where the content is kept, storing it if needed.
 
-        The content is on disk before the record that names it; a crash between the two leaves an unused payload.
+        The content is on disk before the record that names it: a crash in between leaves an unused payload.
         """
         if reference is not None or self._payloads is None or content is None:
             return reference
@@ -60,10 +63,10 @@ class RecorderPart:
 
 
 def new_id() -> str:
-    """Return a new id: UUIDv7 as 32 hex digits.
+    """Return a new id: a UUIDv7 as 32 hex digits.
 
-    Ids made later sort later, which keeps inserts at the end of an index. Raises LandscapeError before 1970, of which
-    such ids know nothing.
+    Later ids sort later, so inserts stay at the end of an index. Raises LandscapeError if the clock is before 1970,
+    where UUIDv7 is undefined.
     """
     if time.time() < 0:
         raise LandscapeError(f"the clock says {datetime.now(UTC):%Y-%m-%d}, a time before 1970: set it")
@@ -71,17 +74,20 @@ def new_id() -> str:
 
 
 def now() -> datetime:
-    """The time, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 def json_or_none(value: object) -> str | None:
-    """Canonical JSON of the value; None stays None."""
+    """Return the canonical JSON of the value, or None for None."""
     return None if value is None else canonical_json(value)
 
 
 def member_of(enum: type[E], value: E | str, *, call: str) -> E:
-    """The enum member for a member or its value; AuditIntegrityError for anything else."""
+    """Return the enum member for a member or its value.
+
+    Raises AuditIntegrityError for anything else; `call` names the recorder's call.
+    """
     try:
         return enum(value)
     except ValueError as error:
@@ -90,12 +96,12 @@ def member_of(enum: type[E], value: E | str, *, call: str) -> E:
 
 
 def storable_text(text: str) -> str:
-    """The text with what no database can hold (NUL, lone surrogates) replaced by U+FFFD."""
+    """Replace what databases cannot store (NUL, lone surrogates) by U+FFFD."""
     return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def tolerant(data: Mapping[str, object] | Sequence[object] | object) -> object:
-    """The data, or, where it has no canonical JSON, a description of it that has."""
+    """Return the data, or a description if it has no canonical JSON."""
     try:
         stable_hash(data)
     except CanonicalError as error:

@@ -1,25 +1,39 @@
-"""Batches: the tokens that an aggregation collects, and what it makes of them."""
+"""Batches, and the items that wait at nodes of an unfinished run."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import bindparam, delete, insert, select
 
 from elspeth.core.landscape.recording.base import RecorderPart, member_of, new_id, now, storable_text
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
 from elspeth_schema.contracts import Batch, BatchMember, BatchOutput, BatchStatus, TriggerType
-from elspeth_schema.tables import batch_members_table, batch_outputs_table, batches_table
+from elspeth_schema.tables import held_items_table
 
-__all__ = ["BatchRecording"]
+__all__ = ["BatchRecording", "HeldItem"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldItem:
+    """A waiting item: its node, name, order and JSON state."""
+
+    node_id: str
+    item: str
+    position: int
+    state: Mapping[str, object]
 
 
 class BatchRecording(RecorderPart):
-    """Calls about batches."""
+    """Calls about batches and waiting items."""
 
     def create_batch(
         self, run_id: str, aggregation_node_id: str, *, batch_id: str | None = None, attempt: int = 0
     ) -> Batch:
-        """Record a new batch, to be filled."""
+        """Record a new, empty batch."""
         batch = Batch(
             run_id=run_id,
             batch_id=batch_id or new_id(),
@@ -41,7 +55,7 @@ class BatchRecording(RecorderPart):
     def add_batch_output(
         self, batch_id: str, output_type: str, output_id: str, *, run_id: str | None = None
     ) -> BatchOutput:
-        """Record what a batch produced: a token or an artifact, by its id."""
+        """Record a token or artifact that a batch produced."""
         run = run_id or self._store.require(records.BATCH, batch_id).run_id
         output = BatchOutput(
             run_id=run, batch_output_id=new_id(), batch_id=batch_id, output_type=output_type, output_id=output_id
@@ -59,7 +73,10 @@ class BatchRecording(RecorderPart):
         trigger_reason: str | None = None,
         state_id: str | None = None,
     ) -> None:
-        """Record another status of a batch; a final one also ends it."""
+        """Record another status of a batch.
+
+        A final status also ends it.
+        """
         self._update(batch_id, status, run_id, trigger_type, trigger_reason, state_id)
 
     def complete_batch(
@@ -72,7 +89,7 @@ class BatchRecording(RecorderPart):
         trigger_reason: str | None = None,
         state_id: str | None = None,
     ) -> Batch:
-        """Record how a batch ended."""
+        """Record the end of a batch."""
         if not member_of(BatchStatus, status, call="complete_batch").is_terminal:
             key: dict[str, object] = {"batch_id": batch_id}
             raise AuditIntegrityError(
@@ -103,54 +120,45 @@ class BatchRecording(RecorderPart):
         self._store.change(before, after)
         return after
 
-    def retry_batch(self, batch_id: str, *, run_id: str | None = None) -> Batch:
-        """Record a new attempt at a failed batch, with the same members."""
-        failed = self._store.require(records.BATCH, batch_id, run_id=run_id)
-        if failed.status is not BatchStatus.FAILED:
-            key: dict[str, object] = {"run_id": failed.run_id, "batch_id": batch_id}
-            raise AuditIntegrityError(
-                table="batches", key=key, field="status", expected="failed, to be retried", got=failed.status
-            )
+    def hold(self, run_id: str, items: Iterable[HeldItem], gone: Iterable[tuple[str, str]] = ()) -> None:
+        """Keep waiting items, replacing those of the same name.
+
+        `gone` names items to forget, by node and item.
+        """
+        columns = held_items_table.c
+        kept: list[dict[str, object]] = [
+            {
+                "run_id": run_id,
+                "node_id": each.node_id,
+                "item": each.item,
+                "position": each.position,
+                "state_json": json.dumps(each.state),
+            }
+            for each in items
+        ]
+        old: list[dict[str, object]] = [{"old_node": node_id, "old_item": item} for node_id, item in gone]
+        old += [{"old_node": row["node_id"], "old_item": row["item"]} for row in kept]
         with self.unit_of_work():
-            batch = self.create_batch(failed.run_id, failed.aggregation_node_id, attempt=failed.attempt + 1)
-            for member in self.get_batch_members(batch_id, run_id=failed.run_id):
-                self.add_batch_member(batch.batch_id, member.token_id, member.ordinal, run_id=failed.run_id)
-        return batch
+            connection = self._store.sent()
+            if old:
+                forget = delete(held_items_table).where(
+                    columns.run_id == run_id,
+                    columns.node_id == bindparam("old_node"),
+                    columns.item == bindparam("old_item"),
+                )
+                connection.execute(forget, old)
+            if kept:
+                connection.execute(insert(held_items_table), kept)
 
-    def get_batch(self, batch_id: str, *, run_id: str | None = None) -> Batch | None:
-        """The batch, or None."""
-        return self._store.get(records.BATCH, batch_id, run_id=run_id)
-
-    def get_batches(
-        self, run_id: str, *, status: BatchStatus | str | None = None, node_id: str | None = None
-    ) -> list[Batch]:
-        """The run's batches in the order they were begun."""
-        columns = batches_table.c
-        conditions = [columns.run_id == run_id]
-        if status is not None:
-            conditions.append(columns.status == member_of(BatchStatus, status, call="get_batches"))
-        if node_id is not None:
-            conditions.append(columns.aggregation_node_id == node_id)
-        found = self._store.select(records.BATCH, *conditions)
-        return sorted(found, key=lambda batch: (batch.created_at, batch.batch_id))
-
-    def get_incomplete_batches(self, run_id: str) -> list[Batch]:
-        """The run's batches that were not completed: being filled, at work, or failed."""
-        return [batch for batch in self.get_batches(run_id) if batch.status is not BatchStatus.COMPLETED]
-
-    def get_batch_members(self, batch_id: str, *, run_id: str | None = None) -> list[BatchMember]:
-        """The members of a batch, in order."""
-        batch = self.get_batch(batch_id, run_id=run_id)
-        if batch is None:
-            return []
-        columns = batch_members_table.c
-        found = self._store.select(records.BATCH_MEMBER, columns.run_id == batch.run_id, columns.batch_id == batch_id)
-        return sorted(found, key=lambda member: member.ordinal)
-
-    def get_batch_outputs(self, batch_id: str, *, run_id: str | None = None) -> list[BatchOutput]:
-        """What a batch produced."""
-        batch = self.get_batch(batch_id, run_id=run_id)
-        if batch is None:
-            return []
-        columns = batch_outputs_table.c
-        return self._store.select(records.BATCH_OUTPUT, columns.run_id == batch.run_id, columns.batch_id == batch_id)
+    def get_held(self, run_id: str) -> list[HeldItem]:
+        """Return the waiting items of a run, in order."""
+        columns = held_items_table.c
+        statement = (
+            select(columns.node_id, columns.item, columns.position, columns.state_json)
+            .where(columns.run_id == run_id)
+            .order_by(columns.position)
+        )
+        return [
+            HeldItem(node_id=str(node_id), item=str(item), position=int(str(position)), state=json.loads(str(state)))
+            for node_id, item, position, state in self._store.rows(statement)
+        ]

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-from elspeth.core.landscape.recording.artifacts import ArtifactRecording
-from elspeth.core.landscape.recording.batches import BatchRecording
-from elspeth.core.landscape.recording.calls import CallRecording
-from elspeth.core.landscape.recording.failures import FailureRecording
-from elspeth.core.landscape.recording.graph import GraphRecording
-from elspeth.core.landscape.recording.held import HeldRecording
-from elspeth.core.landscape.recording.rows import RowRecording
+from elspeth.core.landscape.recording.operations import OperationRecording
+from elspeth.core.landscape.recording.predecessor_writes import PredecessorWrites
 from elspeth.core.landscape.recording.runs import RunRecording
-from elspeth.core.landscape.recording.states import StateRecording
 from elspeth.core.landscape.recording.tokens import TokenRecording
 
 __all__ = ["LandscapeRecorder"]
 
 
-class LandscapeRecorder(
-    RunRecording,
-    GraphRecording,
-    RowRecording,
-    TokenRecording,
-    StateRecording,
-    CallRecording,
-    BatchRecording,
-    ArtifactRecording,
-    FailureRecording,
-    HeldRecording,
-):
-    """Records what happens to every row of a run, and answers questions about it.
+class LandscapeRecorder(RunRecording, TokenRecording, OperationRecording, PredecessorWrites):
+    """Records what happens to every row of a run, and reads it.
 
-    Each call returns the record that it made and commits it, unless it is made inside `unit_of_work`, which commits
-    all calls in it together. AuditIntegrityError is raised for a record that the schema forbids: at once where the
-    record itself tells, when the unit ends where the database has to tell (references, keys).
+    Each call returns the record that it made and commits it. Inside `unit_of_work` all calls are committed together.
+    Raises AuditIntegrityError for a record that the schema forbids: at once if the record alone shows it, at the end of
+    the unit if the database has to (references, keys).
 
-    Calls that take `run_id` find it out by themselves when it is not given; giving it saves a query.
+    Calls that take `run_id` look it up if it is not given; giving it saves a query.
     """

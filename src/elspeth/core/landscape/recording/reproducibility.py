@@ -1,30 +1,54 @@
-"""How much of a run could be repeated later, as its nodes and what is still kept of it allow."""
+"""How reproducible a run is, and what purging its payloads changes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.records.store import RecordStore
+from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth_schema import records
 from elspeth_schema.contracts import Determinism, ReproducibilityGrade
 from elspeth_schema.tables import nodes_table
 
-__all__ = ["ReproducibilityGrade", "compute_grade", "grade_of", "set_run_grade", "update_grade_after_purge"]
+__all__ = [
+    "PurgePlan",
+    "ReproducibilityGrade",
+    "compute_grade",
+    "grade_of",
+    "plan_purge",
+    "purge",
+    "set_run_grade",
+    "update_grade_after_purge",
+]
 
 _REPEATABLE = frozenset({Determinism.DETERMINISTIC, Determinism.SEEDED})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurgePlan:
+    """Payloads last used before `cutoff`, and the runs they may belong to.
+
+    `size_bytes` is their total size.
+    """
+
+    cutoff: datetime
+    payloads: tuple[str, ...]
+    size_bytes: int
+    runs: tuple[str, ...]
+
+
 def grade_of(determinisms: Iterable[Determinism]) -> ReproducibilityGrade:
-    """The grade of a run whose nodes depend on these things."""
+    """Return the grade of a run with nodes of these kinds."""
     if _REPEATABLE.issuperset(determinisms):
         return ReproducibilityGrade.FULL_REPRODUCIBLE
     return ReproducibilityGrade.REPLAY_REPRODUCIBLE
 
 
 def compute_grade(db: LandscapeDB, run_id: str) -> ReproducibilityGrade:
-    """The grade of a run, judged by its nodes."""
+    """Return the grade of a run, judged by its nodes."""
     nodes = RecordStore(db).select(records.NODE, nodes_table.c.run_id == run_id)
     return grade_of(node.determinism for node in nodes)
 
@@ -37,7 +61,37 @@ def set_run_grade(db: LandscapeDB, run_id: str, grade: ReproducibilityGrade) -> 
 
 
 def update_grade_after_purge(db: LandscapeDB, run_id: str) -> None:
-    """Lower a run's grade after its payloads were purged: what needs recorded answers can no longer be replayed."""
+    """Lower a run's grade after a purge of its payloads."""
     run = RecordStore(db).require(records.RUN, run_id, run_id=run_id)
     if run.reproducibility_grade is ReproducibilityGrade.REPLAY_REPRODUCIBLE:
         set_run_grade(db, run_id, ReproducibilityGrade.ATTRIBUTABLE_ONLY)
+
+
+def plan_purge(db: LandscapeDB, payloads: FilesystemPayloadStore, *, days: int, now: datetime) -> PurgePlan:
+    """Return what may be purged if payloads are kept for `days`.
+
+    A run that has not ended keeps all of its payloads.
+    """
+    runs = sorted(RecordStore(db).select(records.RUN), key=lambda run: (run.started_at, run.run_id), reverse=True)
+    cutoff = min(
+        [now - timedelta(days=days), *(run.started_at for run in runs if not run.status.is_terminal)],
+    )
+    found = list(payloads.last_used_before(cutoff))
+    return PurgePlan(
+        cutoff=cutoff.astimezone(UTC),
+        payloads=tuple(content_hash for content_hash, _ in found),
+        size_bytes=sum(size for _, size in found),
+        runs=tuple(run.run_id for run in runs if run.started_at < cutoff) if found else (),
+    )
+
+
+def purge(db: LandscapeDB, payloads: FilesystemPayloadStore, plan: PurgePlan) -> None:
+    """Carry out a plan, except for payloads used since.
+
+    The records keep the hashes, so that content kept elsewhere can still be proved. A crash leaves runs graded as less
+    reproducible than they are, never as more.
+    """
+    for run_id in plan.runs:
+        update_grade_after_purge(db, run_id)
+    for content_hash in plan.payloads:
+        payloads.delete_unless_used(content_hash, plan.cutoff)

@@ -1,4 +1,4 @@
-"""Runs: begin, finish, what was exported of them."""
+"""Runs and their graphs: beginning, nodes and edges, end, and export."""
 
 from __future__ import annotations
 
@@ -9,20 +9,32 @@ from typing import Any
 
 from sqlalchemy import delete
 
-from elspeth.core.canonical import stable_hash
+from elspeth.contracts.schema import SchemaConfig
+from elspeth.core.canonical import canonical_json, stable_hash
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now, storable_text
 from elspeth.core.landscape.recording.reproducibility import grade_of
 from elspeth.core.landscape.sealing.seal import keep_secret, seal_run
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
-from elspeth_schema.contracts import ExportStatus, Node, ReproducibilityGrade, Run, RunStatus, SecretResolution
-from elspeth_schema.tables import held_items_table, nodes_table, runs_table, secret_resolutions_table
+from elspeth_schema.contracts import (
+    Determinism,
+    Edge,
+    ExportStatus,
+    Node,
+    NodeType,
+    ReproducibilityGrade,
+    RoutingMode,
+    Run,
+    RunStatus,
+    SecretResolution,
+)
+from elspeth_schema.tables import edges_table, held_items_table, nodes_table
 
 __all__ = ["RunRecording"]
 
 
 class RunRecording(RecorderPart):
-    """Calls about a run as a whole."""
+    """Calls about runs, nodes and edges."""
 
     def begin_run(
         self,
@@ -35,9 +47,9 @@ class RunRecording(RecorderPart):
         source_schema: Mapping[str, Any] | None = None,
         started_at: datetime | None = None,
     ) -> Run:
-        """Record that a run begins, now unless a time is given.
+        """Record the start of a run, now unless `started_at` is given.
 
-        The settings are those that were resolved; they must hold no secrets.
+        `config` is the resolved settings, and must not hold secrets.
         """
         run = Run(
             run_id=run_id or new_id(),
@@ -62,9 +74,10 @@ class RunRecording(RecorderPart):
         reproducibility_grade: ReproducibilityGrade | str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Run:
-        """Record that a run ended, and seal its records: nothing may be recorded in it any more.
+        """Record the end of a run and seal its records.
 
-        `progress` is called as `seal_run` does. LandscapeError if the seal cannot be signed: the run stays open.
+        Nothing can be recorded in it afterwards. `progress` is called as `seal_run` does. Raises LandscapeError if the
+        seal cannot be signed; the run stays open.
         """
         before = self._store.require(records.RUN, run_id, run_id=run_id)
         new_status = member_of(RunStatus, status, call="complete_run")
@@ -89,7 +102,7 @@ class RunRecording(RecorderPart):
     def finalize_run(
         self, run_id: str, status: RunStatus | str, *, progress: Callable[[int, int], None] | None = None
     ) -> Run:
-        """Record that a run ended, with the reproducibility grade that its nodes allow.
+        """Record the end of a run, graded by its nodes.
 
         `progress` is called as `seal_run` does.
         """
@@ -97,12 +110,15 @@ class RunRecording(RecorderPart):
         return self.complete_run(run_id, status, reproducibility_grade=grade, progress=progress)
 
     def compute_reproducibility_grade(self, run_id: str) -> ReproducibilityGrade:
-        """How much of the run could be repeated, judged by its nodes."""
+        """Return how reproducible the run is, judged by its nodes."""
         nodes: list[Node] = self._store.select(records.NODE, nodes_table.c.run_id == run_id)
         return grade_of(node.determinism for node in nodes)
 
     def update_run_status(self, run_id: str, status: RunStatus | str) -> None:
-        """Record another status of a run that has not ended; a final one also ends it."""
+        """Record another status of a run that has not ended.
+
+        A final status also ends it.
+        """
         new_status = member_of(RunStatus, status, call="update_run_status")
         if new_status.is_terminal:
             self.complete_run(run_id, new_status)
@@ -110,33 +126,18 @@ class RunRecording(RecorderPart):
         before = self._store.require(records.RUN, run_id, run_id=run_id)
         self._store.change(before, replace(before, status=new_status))
 
-    def record_run_source(
-        self,
-        run_id: str,
-        *,
-        field_resolution: Mapping[str, Any] | None = None,
-        schema_contract: Mapping[str, Any] | None = None,
-    ) -> Run:
-        """Record what the source turned out to hold: how its fields were named, and the contract its rows keep."""
-        before = self._store.require(records.RUN, run_id, run_id=run_id)
-        run = replace(
-            before,
-            source_field_resolution_json=json_or_none(field_resolution) or before.source_field_resolution_json,
-            schema_contract_json=json_or_none(schema_contract) or before.schema_contract_json,
-            schema_contract_hash=stable_hash(schema_contract) if schema_contract else before.schema_contract_hash,
-        )
-        self._store.change(before, run)
-        return run
-
     def get_run(self, run_id: str) -> Run | None:
-        """The run, or None."""
+        """Return the run, or None."""
         return self._store.get(records.RUN, run_id, run_id=run_id)
 
-    def list_runs(self, *, status: RunStatus | str | None = None) -> list[Run]:
-        """All runs, the newest first."""
-        conditions = [] if status is None else [runs_table.c.status == member_of(RunStatus, status, call="list_runs")]
-        found = self._store.select(records.RUN, *conditions)
-        return sorted(found, key=lambda run: (run.started_at, run.run_id), reverse=True)
+    def record_secret_resolutions(self, run_id: str, resolutions: list[dict[str, Any]]) -> None:
+        """Record where each secret of the settings came from.
+
+        Each item holds the columns of a secret resolution but its id and run: fingerprints only, never the secrets.
+        """
+        self._store.add(
+            *(SecretResolution(run_id=run_id, resolution_id=new_id(), **resolution) for resolution in resolutions)
+        )
 
     def set_export_status(
         self,
@@ -147,7 +148,10 @@ class RunRecording(RecorderPart):
         export_format: str | None = None,
         export_sink: str | None = None,
     ) -> None:
-        """Record how far the export of a run has come; an error belongs to a failed one only."""
+        """Record the state of a run's export.
+
+        `error` is kept for a failed export only.
+        """
         before = self._store.require(records.RUN, run_id, run_id=run_id)
         export_status = member_of(ExportStatus, status, call="set_export_status")
         run = replace(
@@ -160,18 +164,86 @@ class RunRecording(RecorderPart):
         )
         self._store.change(before, run)
 
-    def record_secret_resolutions(self, run_id: str, resolutions: list[dict[str, Any]]) -> None:
-        """Record where each secret of the run's settings came from; fingerprints only, never the secrets.
+    def register_node(
+        self,
+        run_id: str,
+        plugin_name: str,
+        node_type: NodeType | str,
+        plugin_version: str,
+        config: Mapping[str, Any],
+        *,
+        node_id: str | None = None,
+        sequence: int | None = None,
+        schema_hash: str | None = None,
+        determinism: Determinism | str = Determinism.DETERMINISTIC,
+        schema_config: SchemaConfig,
+        input_contract: Mapping[str, Any] | None = None,
+        output_contract: Mapping[str, Any] | None = None,
+    ) -> Node:
+        """Record a node with its configuration.
 
-        Each item holds the columns of a secret resolution, without its id and run.
+        `config` must not hold secrets.
         """
-        self._store.add(
-            *(SecretResolution(run_id=run_id, resolution_id=new_id(), **resolution) for resolution in resolutions)
+        fields = None if schema_config.fields is None else [field.to_dict() for field in schema_config.fields]
+        node = Node(
+            run_id=run_id,
+            node_id=node_id or new_id(),
+            plugin_name=plugin_name,
+            node_type=member_of(NodeType, node_type, call="register_node"),
+            plugin_version=plugin_version,
+            determinism=member_of(Determinism, determinism, call="register_node"),
+            config_hash=stable_hash(config),
+            config_json=canonical_json(config),
+            schema_hash=schema_hash,
+            sequence_in_pipeline=sequence,
+            registered_at=now(),
+            schema_mode="dynamic" if schema_config.is_dynamic else schema_config.mode,
+            schema_fields_json=json_or_none(fields),
+            input_contract_json=json_or_none(input_contract),
+            output_contract_json=json_or_none(output_contract),
         )
+        self._store.add(node)
+        return node
 
-    def get_secret_resolutions_for_run(self, run_id: str) -> list[SecretResolution]:
-        """The run's secret resolutions."""
-        return self._store.select(records.SECRET_RESOLUTION, secret_resolutions_table.c.run_id == run_id)
+    def register_edge(
+        self,
+        run_id: str,
+        from_node_id: str,
+        to_node_id: str,
+        label: str,
+        mode: RoutingMode | str,
+        *,
+        edge_id: str | None = None,
+    ) -> Edge:
+        """Record an edge.
+
+        Labels are unique among the edges that leave a node.
+        """
+        edge = Edge(
+            run_id=run_id,
+            edge_id=edge_id or new_id(),
+            from_node_id=from_node_id,
+            to_node_id=to_node_id,
+            label=label,
+            default_mode=member_of(RoutingMode, mode, call="register_edge"),
+            created_at=now(),
+        )
+        self._store.add(edge)
+        return edge
+
+    def get_nodes(self, run_id: str) -> list[Node]:
+        """Return the run's nodes in pipeline order, unplaced ones last."""
+        found = self._store.select(records.NODE, nodes_table.c.run_id == run_id)
+        return sorted(found, key=lambda node: (node.sequence_in_pipeline is None, node.sequence_in_pipeline or 0))
+
+    def get_edges(self, run_id: str) -> list[Edge]:
+        """Return the run's edges in order of registration."""
+        found = self._store.select(records.EDGE, edges_table.c.run_id == run_id)
+        return sorted(found, key=lambda edge: (edge.created_at, edge.edge_id))
+
+    def get_edge_map(self, run_id: str) -> dict[tuple[str, str], str]:
+        """Return edge ids by (from node, label)."""
+        return {(edge.from_node_id, edge.label): edge.edge_id for edge in self.get_edges(run_id)}
 
 
 def _grade(grade: ReproducibilityGrade | str | None) -> ReproducibilityGrade | None:

@@ -1,21 +1,96 @@
-"""Tokens: how rows travel, split, merge and multiply, and how each journey ends."""
+"""Rows and tokens: how they enter, fork, expand, coalesce and end."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now
+from elspeth.core.canonical import canonical_json, stable_hash
+from elspeth.core.landscape.recording.base import (
+    RecorderPart,
+    json_or_none,
+    member_of,
+    new_id,
+    now,
+    storable_text,
+    tolerant,
+)
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
-from elspeth_schema.contracts import Row, RowOutcome, Token, TokenOutcome, TokenParent
-from elspeth_schema.tables import token_outcomes_table, token_parents_table, tokens_table
+from elspeth_schema.contracts import Row, RowOutcome, Token, TokenOutcome, TokenParent, ValidationErrorRecord
 
 __all__ = ["TokenRecording"]
 
 
 class TokenRecording(RecorderPart):
-    """Calls about tokens, their parents and their outcomes."""
+    """Calls about source rows, tokens and their outcomes."""
+
+    def create_row(
+        self,
+        run_id: str,
+        source_node_id: str,
+        row_index: int,
+        data: Mapping[str, Any],
+        *,
+        row_id: str | None = None,
+        payload_ref: str | None = None,
+        quarantined: bool = False,
+    ) -> Row:
+        """Record a source row.
+
+        Only a quarantined row may hold what canonical JSON cannot express.
+        """
+        content = tolerant(data) if quarantined else data
+        row = Row(
+            run_id=run_id,
+            row_id=row_id or new_id(),
+            source_node_id=source_node_id,
+            row_index=row_index,
+            source_data_hash=stable_hash(content),
+            source_data_ref=self._keep(content, payload_ref),
+            created_at=now(),
+        )
+        self._store.add(row)
+        return row
+
+    def record_validation_error(
+        self,
+        run_id: str,
+        node_id: str | None,
+        row_data: Mapping[str, Any] | object,
+        error: str,
+        schema_mode: str,
+        destination: str,
+        *,
+        violation_type: str | None = None,
+        original_field_name: str | None = None,
+        normalized_field_name: str | None = None,
+        expected_type: str | None = None,
+        actual_type: str | None = None,
+    ) -> str:
+        """Record that a row did not fit the schema of the source.
+
+        `row_data` may be anything. Returns the id of the error.
+        """
+        content = tolerant(row_data)
+        record = ValidationErrorRecord(
+            run_id=run_id,
+            error_id=new_id(),
+            node_id=node_id,
+            row_hash=stable_hash(content),
+            row_data_json=canonical_json(content),
+            error=storable_text(error),
+            schema_mode=schema_mode,
+            destination=destination,
+            created_at=now(),
+            violation_type=violation_type,
+            original_field_name=original_field_name,
+            normalized_field_name=normalized_field_name,
+            expected_type=expected_type,
+            actual_type=actual_type,
+        )
+        self._store.add(record)
+        return record.error_id
 
     def create_token(
         self,
@@ -50,7 +125,10 @@ class TokenRecording(RecorderPart):
         step_in_pipeline: int | None = None,
         record_parent_outcome: bool = False,
     ) -> list[Token]:
-        """Record that a token goes on as one child per branch; optionally also that its own journey ends with it."""
+        """Record that a token continues as one child per branch.
+
+        `record_parent_outcome` also ends the parent.
+        """
         group = new_id()
         return self._children(
             parent_token_id,
@@ -72,7 +150,10 @@ class TokenRecording(RecorderPart):
         run_id: str | None = None,
         record_parent_outcome: bool = False,
     ) -> list[Token]:
-        """Record that a token becomes `count` tokens; optionally also that its own journey ends with it."""
+        """Record that a token becomes `count` tokens.
+
+        `record_parent_outcome` also ends the parent.
+        """
         group = new_id()
         return self._children(
             parent_token_id,
@@ -92,7 +173,7 @@ class TokenRecording(RecorderPart):
         run_id: str | None = None,
         step_in_pipeline: int | None = None,
     ) -> Token:
-        """Record that several tokens of a row go on as one."""
+        """Record that several tokens of a row continue as one."""
         if not parent_token_ids:
             raise _no_children("coalesce_tokens", row_id, "at least one parent token")
         run = run_id or self._row(row_id).run_id
@@ -111,6 +192,45 @@ class TokenRecording(RecorderPart):
                     TokenParent(run_id=run, token_id=token.token_id, parent_token_id=parent, ordinal=ordinal)
                 )
         return token
+
+    def record_token_outcome(
+        self,
+        run_id: str,
+        token_id: str,
+        outcome: RowOutcome | str,
+        *,
+        sink_name: str | None = None,
+        batch_id: str | None = None,
+        fork_group_id: str | None = None,
+        join_group_id: str | None = None,
+        expand_group_id: str | None = None,
+        error_hash: str | None = None,
+        context: Mapping[str, Any] | None = None,
+        expected_branches: object = None,
+    ) -> str:
+        """Record how a token ended, or that it waits in a batch.
+
+        A token has one terminal outcome. Returns the id of the outcome.
+        """
+        ending = member_of(RowOutcome, outcome, call="record_token_outcome")
+        record = TokenOutcome(
+            run_id=run_id,
+            outcome_id=new_id(),
+            token_id=token_id,
+            outcome=ending,
+            is_terminal=ending.is_terminal,
+            recorded_at=now(),
+            sink_name=sink_name,
+            batch_id=batch_id,
+            fork_group_id=fork_group_id,
+            join_group_id=join_group_id,
+            expand_group_id=expand_group_id,
+            error_hash=error_hash,
+            context_json=json_or_none(context),
+            expected_branches_json=json_or_none(expected_branches),
+        )
+        self._store.add(record)
+        return record.outcome_id
 
     def _children(
         self,
@@ -153,81 +273,6 @@ class TokenRecording(RecorderPart):
                     expected_branches=expected,
                 )
         return tokens
-
-    def get_token(self, token_id: str, *, run_id: str | None = None) -> Token | None:
-        """The token, or None."""
-        return self._store.get(records.TOKEN, token_id, run_id=run_id)
-
-    def get_tokens(self, row_id: str, *, run_id: str | None = None) -> list[Token]:
-        """The tokens of a row, in the order they were made."""
-        row = self._store.get(records.ROW, row_id, run_id=run_id)
-        if row is None:
-            return []
-        columns = tokens_table.c
-        found = self._store.select(records.TOKEN, columns.run_id == row.run_id, columns.row_id == row_id)
-        return sorted(found, key=lambda token: (token.created_at, token.token_id))
-
-    def get_token_parents(self, token_id: str, *, run_id: str | None = None) -> list[TokenParent]:
-        """The parents of a token, in order."""
-        token = self.get_token(token_id, run_id=run_id)
-        if token is None:
-            return []
-        columns = token_parents_table.c
-        found = self._store.select(records.TOKEN_PARENT, columns.run_id == token.run_id, columns.token_id == token_id)
-        return sorted(found, key=lambda parent: parent.ordinal)
-
-    def record_token_outcome(
-        self,
-        run_id: str,
-        token_id: str,
-        outcome: RowOutcome | str,
-        *,
-        sink_name: str | None = None,
-        batch_id: str | None = None,
-        fork_group_id: str | None = None,
-        join_group_id: str | None = None,
-        expand_group_id: str | None = None,
-        error_hash: str | None = None,
-        context: Mapping[str, Any] | None = None,
-        expected_branches: object = None,
-    ) -> str:
-        """Record how a token's journey ended (once per token) or that it waits in a batch; returns the outcome's id."""
-        ending = member_of(RowOutcome, outcome, call="record_token_outcome")
-        record = TokenOutcome(
-            run_id=run_id,
-            outcome_id=new_id(),
-            token_id=token_id,
-            outcome=ending,
-            is_terminal=ending.is_terminal,
-            recorded_at=now(),
-            sink_name=sink_name,
-            batch_id=batch_id,
-            fork_group_id=fork_group_id,
-            join_group_id=join_group_id,
-            expand_group_id=expand_group_id,
-            error_hash=error_hash,
-            context_json=json_or_none(context),
-            expected_branches_json=json_or_none(expected_branches),
-        )
-        self._store.add(record)
-        return record.outcome_id
-
-    def get_token_outcome(self, token_id: str, *, run_id: str | None = None) -> TokenOutcome | None:
-        """The token's terminal outcome, else the latest that it has, else None."""
-        token = self.get_token(token_id, run_id=run_id)
-        if token is None:
-            return None
-        columns = token_outcomes_table.c
-        found = self._store.select(records.TOKEN_OUTCOME, columns.run_id == token.run_id, columns.token_id == token_id)
-        return max(found, key=lambda each: (each.is_terminal, each.recorded_at, each.outcome_id), default=None)
-
-    def get_token_outcomes_for_row(self, run_id: str, row_id: str) -> list[TokenOutcome]:
-        """The outcomes of all tokens of a row, in the order they were recorded."""
-        columns, tokens = token_outcomes_table.c, tokens_table.c
-        of_row = tokens_table.select().with_only_columns(tokens.token_id)
-        of_row = of_row.where(tokens.run_id == run_id, tokens.row_id == row_id)
-        found = self._store.select(records.TOKEN_OUTCOME, columns.run_id == run_id, columns.token_id.in_(of_row))
-        return sorted(found, key=lambda each: (each.recorded_at, each.outcome_id))
 
     def _row(self, row_id: str) -> Row:
         return self._store.require(records.ROW, row_id)

@@ -1,4 +1,4 @@
-"""Node states: the visit of a token to a node, from open to its end; and the routes a gate chose."""
+"""Visits of tokens to nodes: results, routes, calls and errors."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any
 
 from elspeth.contracts.errors import ExecutionError
 from elspeth.contracts.routing import RoutingSpec
-from elspeth.core.canonical import stable_hash
+from elspeth.core.canonical import canonical_json, stable_hash
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now, tolerant
 from elspeth.core.landscape.records.mapping import reshaped
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
 from elspeth_schema.contracts import (
-    NodeState,
+    Call,
+    CallStatus,
+    CallType,
     NodeStateCompleted,
     NodeStateFailed,
     NodeStateOpen,
@@ -22,74 +24,15 @@ from elspeth_schema.contracts import (
     NodeStateStatus,
     RoutingEvent,
     RoutingMode,
+    TransformErrorRecord,
 )
-from elspeth_schema.tables import node_states_table, routing_events_table
+from elspeth_schema.tables import node_states_table
 
-__all__ = ["StateRecording"]
+__all__ = ["VisitRecording", "ending_of"]
 
 
-class StateRecording(RecorderPart):
-    """Calls about node states and routing events."""
-
-    def begin_node_state(
-        self,
-        token_id: str,
-        node_id: str,
-        step_index: int,
-        input_data: Mapping[str, Any] | Sequence[Any],
-        *,
-        run_id: str | None = None,
-        state_id: str | None = None,
-        attempt: int = 0,
-        context_before: Mapping[str, Any] | None = None,
-        quarantined: bool = False,
-    ) -> NodeStateOpen:
-        """Record that a token arrives at a node. Only a quarantined one may hold what canonical JSON cannot express."""
-        state = NodeStateOpen(
-            run_id=run_id or self._store.require(records.TOKEN, token_id).run_id,
-            state_id=state_id or new_id(),
-            token_id=token_id,
-            node_id=node_id,
-            step_index=step_index,
-            attempt=attempt,
-            input_hash=stable_hash(tolerant(input_data) if quarantined else input_data),
-            context_before_json=json_or_none(context_before),
-            started_at=now(),
-        )
-        self._store.add(state)
-        return state
-
-    def complete_node_state(
-        self,
-        state_id: str,
-        status: NodeStateStatus | str,
-        *,
-        run_id: str | None = None,
-        output_data: Mapping[str, Any] | Sequence[Any] | None = None,
-        duration_ms: float | None = None,
-        error: ExecutionError | Mapping[str, Any] | None = None,
-        success_reason: Mapping[str, Any] | None = None,
-        context_after: Mapping[str, Any] | None = None,
-    ) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
-        """Record how the visit went on: completed, failed, or pending until something outside answers.
-
-        A duration that is not given is the time since the state began.
-        """
-        before = self._store.require(records.NODE_STATE, state_id, run_id=run_id)
-        shape, changes = _ending(
-            {"run_id": before.run_id, "state_id": state_id},
-            status,
-            before.started_at,
-            output_hash=None if output_data is None else stable_hash(output_data),
-            error=error,
-            success_reason=success_reason,
-            context_after=context_after,
-            duration_ms=duration_ms,
-            call="complete_node_state",
-        )
-        after = reshaped(before, shape, changes)
-        self._store.change(before, after)
-        return after
+class VisitRecording(RecorderPart):
+    """Calls about node states, routing events, calls and transform errors."""
 
     def record_visit(
         self,
@@ -106,9 +49,9 @@ class StateRecording(RecorderPart):
         success_reason: Mapping[str, Any] | None = None,
         attempt: int = 0,
     ) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
-        """Record a whole visit at once, from its beginning to where it stands, with hashes that are already known."""
+        """Record a complete visit, whose hashes are already known."""
         state_id = new_id()
-        shape, changes = _ending(
+        shape, changes = ending_of(
             {"run_id": run_id, "state_id": state_id},
             status,
             started_at,
@@ -140,8 +83,8 @@ class StateRecording(RecorderPart):
         error: ExecutionError | Mapping[str, Any] | None = None,
         success_reason: Mapping[str, Any] | None = None,
     ) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
-        """Record how a visit ended whose record is at hand, with a hash that is already known."""
-        shape, changes = _ending(
+        """Record the end of a visit, given its record."""
+        shape, changes = ending_of(
             {"run_id": before.run_id, "state_id": before.state_id},
             status,
             before.started_at,
@@ -154,21 +97,8 @@ class StateRecording(RecorderPart):
         self._store.change(before, after)
         return after
 
-    def get_node_state(self, state_id: str, *, run_id: str | None = None) -> NodeState | None:
-        """The state, or None."""
-        return self._store.get(records.NODE_STATE, state_id, run_id=run_id)
-
-    def get_node_states_for_token(self, token_id: str, *, run_id: str | None = None) -> list[NodeState]:
-        """The visits of a token, in the order of steps and attempts."""
-        token = self._store.get(records.TOKEN, token_id, run_id=run_id)
-        if token is None:
-            return []
-        columns = node_states_table.c
-        found = self._store.select(records.NODE_STATE, columns.run_id == token.run_id, columns.token_id == token_id)
-        return sorted(found, key=lambda state: (state.step_index, state.attempt))
-
     def get_waiting_states(self, run_id: str, node_id: str) -> dict[str, NodeStatePending]:
-        """The visits to a node whose result is still to come, by token."""
+        """Return the pending visits to a node, by token."""
         columns = node_states_table.c
         found = self._store.select(
             records.NODE_STATE,
@@ -191,7 +121,7 @@ class StateRecording(RecorderPart):
         ordinal: int = 0,
         reason_ref: str | None = None,
     ) -> RoutingEvent:
-        """Record that a state sent its token along an edge, and why."""
+        """Record that a visit sent its token along an edge."""
         event = RoutingEvent(
             run_id=run_id or self._store.require(records.NODE_STATE, state_id).run_id,
             event_id=event_id or new_id(),
@@ -215,7 +145,7 @@ class StateRecording(RecorderPart):
         *,
         run_id: str | None = None,
     ) -> list[RoutingEvent]:
-        """Record that a state sent its token along several edges, as one decision."""
+        """Record that a visit sent its token along several edges."""
         group = new_id()
         with self.unit_of_work():
             return [
@@ -231,14 +161,90 @@ class StateRecording(RecorderPart):
                 for ordinal, route in enumerate(routes)
             ]
 
-    def get_routing_events(self, state_id: str, *, run_id: str | None = None) -> list[RoutingEvent]:
-        """The routes that a state chose, in order."""
-        state = self.get_node_state(state_id, run_id=run_id)
-        if state is None:
-            return []
-        columns = routing_events_table.c
-        found = self._store.select(records.ROUTING_EVENT, columns.run_id == state.run_id, columns.state_id == state_id)
-        return sorted(found, key=lambda event: (event.ordinal, event.event_id))
+    def record_call(
+        self,
+        state_id: str,
+        call_index: int,
+        call_type: CallType | str,
+        status: CallStatus | str,
+        request_data: Mapping[str, Any],
+        response_data: Mapping[str, Any] | None = None,
+        error: Mapping[str, Any] | None = None,
+        latency_ms: float | None = None,
+        *,
+        run_id: str | None = None,
+        request_ref: str | None = None,
+        response_ref: str | None = None,
+    ) -> Call:
+        """Record a call that a node made for a token."""
+        return self._record(
+            run_id or self._store.require(records.NODE_STATE, state_id).run_id,
+            {"state_id": state_id, "call_index": call_index},
+            (call_type, status),
+            (request_data, request_ref),
+            (response_data, response_ref),
+            error=error,
+            latency_ms=latency_ms,
+        )
+
+    def _record(
+        self,
+        run_id: str,
+        parent: Mapping[str, Any],
+        kind: tuple[CallType | str, CallStatus | str],
+        request: tuple[Mapping[str, Any], str | None],
+        response: tuple[Mapping[str, Any] | None, str | None],
+        *,
+        error: Mapping[str, Any] | None,
+        latency_ms: float | None,
+    ) -> Call:
+        """One call under the parent; request and response come with the reference under which they are kept, if any."""
+        call_type, status = kind
+        answer, answer_ref = response
+        call = Call(
+            run_id=run_id,
+            call_id=new_id(),
+            call_type=member_of(CallType, call_type, call="record_call"),
+            status=member_of(CallStatus, status, call="record_call"),
+            request_hash=stable_hash(request[0]),
+            request_ref=self._keep(*request),
+            response_hash=None if answer is None else stable_hash(answer),
+            response_ref=self._keep(answer, answer_ref),
+            error_json=json_or_none(error),
+            latency_ms=None if latency_ms is None else float(latency_ms),
+            created_at=now(),
+            **parent,
+        )
+        self._store.add(call)
+        return call
+
+    def record_transform_error(
+        self,
+        run_id: str,
+        token_id: str,
+        transform_id: str,
+        row_data: Mapping[str, Any] | object,
+        error_details: Mapping[str, Any],
+        destination: str,
+    ) -> str:
+        """Record that a transform could not process a row.
+
+        Returns the id of the error.
+        """
+        content = tolerant(row_data)
+        record = TransformErrorRecord(
+            run_id=run_id,
+            error_id=new_id(),
+            token_id=token_id,
+            transform_id=transform_id,
+            row_hash=stable_hash(content),
+            row_data_json=canonical_json(content),
+            error_details_json=canonical_json(tolerant(error_details)),
+            destination=destination,
+            created_at=now(),
+        )
+        self._store.add(record)
+        return record.error_id
 
 
 _Ended = NodeStatePending | NodeStateCompleted | NodeStateFailed
@@ -250,7 +256,7 @@ _ENDINGS: Mapping[NodeStateStatus, type[_Ended]] = {
 }
 
 
-def _ending(
+def ending_of(
     key: dict[str, object],
     status: NodeStateStatus | str,
     started_at: datetime,
@@ -262,9 +268,9 @@ def _ending(
     duration_ms: float | None = None,
     call: str,
 ) -> tuple[type[_Ended], dict[str, Any]]:
-    """The shape of a state with the status and the columns that say how it came to it.
+    """Return the record type of a status, and the columns it sets.
 
-    AuditIntegrityError for what no visit can come to, and for a column that its status does not have.
+    Raises AuditIntegrityError for a status that ends no visit, and for a column that the status does not have.
     """
     new_status = member_of(NodeStateStatus, status, call=call)
     shape = _ENDINGS.get(new_status)
@@ -291,5 +297,5 @@ def _ending(
 
 
 def _elapsed_ms(start: datetime, end: datetime) -> float:
-    """Milliseconds between two times; none if the clock was set back."""
+    """Return the milliseconds between two times, at least 0."""
     return max((end - start).total_seconds() * 1000, 0.0)
