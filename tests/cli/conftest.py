@@ -15,7 +15,7 @@ from elspeth.core.landscape.migration import exclusive
 def own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty working directory, without settings in the environment, where no command waits for a lock."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(engines, "_LOOKING_TIMEOUT_S", 0)
+    monkeypatch.setattr(engines, "_READ_TIMEOUT_S", 0)
     monkeypatch.setattr(exclusive, "_PATIENCE_MS", 1)
     for name in [name for name in os.environ if name.startswith("ELSPETH_")]:
         monkeypatch.delenv(name)

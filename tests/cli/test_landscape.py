@@ -13,8 +13,8 @@ from sqlalchemy import make_url
 
 from elspeth.cli import main
 from elspeth.cli.migration_display import migration_display
+from elspeth.contracts.databases import mask_url
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import shown
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 from tests.fixtures.epochs import lacking
@@ -135,7 +135,7 @@ def test_status_of_a_database_that_does_not_exist_yet(capsys: Captured, tmp_path
 def test_status_on_postgresql(old_database_of: OldDatabaseMaker, capsys: Captured) -> None:
     url = old_database_of("epoch4-rich", "postgresql").url
     code, output, _ = result(capsys, "status", "-d", url)
-    assert (code, output.splitlines()[0]) == (1, f"audit database  {shown(make_url(url))}")
+    assert (code, output.splitlines()[0]) == (1, f"audit database  {mask_url(make_url(url))}")
 
 
 # -- check -------------------------------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def test_options_that_contradict_each_other(arguments: list[str], old: Path, cap
 def test_on_postgresql_the_backup_is_asked_for(old_database_of: OldDatabaseMaker, capsys: Captured) -> None:
     url = old_database_of("epoch4-rich", "postgresql").url
     code, output, errors = result(capsys, "migrate", "-d", url)
-    name = shown(make_url(url))
+    name = mask_url(make_url(url))
     assert (code, output) == (1, "")
     assert errors == (
         f"error: audit database {name} was not migrated and not changed: a PostgreSQL database is backed up by its"

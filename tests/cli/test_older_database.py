@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from elspeth.cli import main
-from elspeth.core.landscape.database.connections import shown
+from elspeth.contracts.databases import mask_url
 from elspeth_schema import EPOCH
 from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabaseMaker, rows_of
 from tests.fixtures.untouched import untouched
@@ -123,7 +123,7 @@ def test_with_auto_migrate_on_postgresql_the_run_asks_for_a_backup(
     output, errors = capsys.readouterr()
     assert output == ""
     assert errors.startswith(
-        f"error: audit database {shown(make_url(url))} was not migrated and not changed: a PostgreSQL database is"
+        f"error: audit database {mask_url(make_url(url))} was not migrated and not changed: a PostgreSQL database is"
         " backed up by its administrator, for example with: pg_dump"
     )
     assert files(project) == before

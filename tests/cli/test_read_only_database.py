@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Connection, make_url
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import looking
+from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
 from tests.fixtures.legacy import LEGACY
 from tests.fixtures.told_run import record_told_run
@@ -120,7 +120,7 @@ def test_a_log_that_holds_records_is_not_passed_over(read_only: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("frozen")
-@pytest.mark.parametrize("write", [LandscapeDB.writing, LandscapeDB.connection])
+@pytest.mark.parametrize("write", [LandscapeDB.write_transaction, LandscapeDB.connection])
 def test_a_write_is_refused(write: Callable[[LandscapeDB], AbstractContextManager[Connection]], database: Path) -> None:
     def delete() -> None:
         with LandscapeDB(f"sqlite:///{database}", create_tables=False) as db, write(db) as connection:
@@ -136,7 +136,7 @@ def opened(url: str) -> AbstractContextManager[Connection]:
 
 
 def looked_at(url: str) -> AbstractContextManager[Connection]:
-    return looking(make_url(url))
+    return read_only_connection(make_url(url))
 
 
 @pytest.mark.usefixtures("frozen")

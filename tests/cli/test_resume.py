@@ -12,7 +12,7 @@ import pytest
 from elspeth.cli import main
 from elspeth.contracts.plugins import PluginError
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.claim import claimed
+from elspeth.core.landscape.database.claim import claim_run
 from elspeth.plugins.sinks.csv import CsvSink
 from tests.engine.pipelines import groups_of
 
@@ -176,7 +176,7 @@ def test_other_settings_are_named_and_change_nothing(run_id: str, capsys: Captur
 def test_a_run_in_another_process_is_left_alone(run_id: str, capsys: Captured) -> None:
     claim = f"error: run {run_id} is being recorded by another process: wait for its end, or stop it first\n"
     expected = (1, "", claim)
-    with LandscapeDB.from_url("sqlite:///audit.db") as db, claimed(db, run_id):
+    with LandscapeDB.from_url("sqlite:///audit.db") as db, claim_run(db, run_id):
         assert result(capsys, run_id, "-x") == expected
         assert result(capsys, run_id, "--abandon") == expected
     assert status() == "interrupted"

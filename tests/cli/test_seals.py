@@ -73,7 +73,7 @@ def test_sealed_runs_that_are_unchanged(database: Path, capsys: pytest.CaptureFi
 
 
 def test_an_edit_is_found_by_run_table_and_key(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with LandscapeDB(f"sqlite:///{database}") as landscape, landscape.writing() as connection:
+    with LandscapeDB(f"sqlite:///{database}") as landscape, landscape.write_transaction() as connection:
         drop_guards(connection)
         connection.exec_driver_sql("UPDATE rows SET row_index = 7 WHERE run_id = 'second'")
     code, (state, fault, verdict, _) = check(database, capsys)

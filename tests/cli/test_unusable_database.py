@@ -12,7 +12,7 @@ from sqlalchemy import NullPool, create_engine
 
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.epoch_tables import tables_of
+from elspeth.core.landscape.database.tables import epoch_tables
 from elspeth_schema import EPOCH
 from tests.fixtures.epochs import say_epoch
 from tests.fixtures.legacy import LEGACY
@@ -43,7 +43,7 @@ def later_epoch() -> None:
 
 def later_predecessor() -> None:
     with create_engine("sqlite:///x.db", poolclass=NullPool).begin() as connection:
-        tables_of(4).create_all(connection)
+        epoch_tables(4).create_all(connection)
         for number in range(22):
             connection.exec_driver_sql(f"CREATE TABLE later_{number:02} (id TEXT)")
 
@@ -81,9 +81,9 @@ NOT_READABLE = {
     later_predecessor: "was written by a later release of the predecessor: of its 41 tables, epoch 4, the newest that"
     " can be migrated, does not have later_00, later_01, later_02, later_03, later_04, and 17 more."
     " Nothing was changed. Export it with the release that wrote it, and use another database (landscape.url).",
-    some_sqlite_file: "is no audit database: it holds other tables (customers). Nothing was changed. Use another"
+    some_sqlite_file: "is not an audit database: it holds other tables (customers). Nothing was changed. Use another"
     " database (landscape.url, or -d).",
-    trigger_missing: f"says that it is of epoch {EPOCH}, but differs from it: trigger guard_runs_update is missing."
+    trigger_missing: f"claims to be of epoch {EPOCH}, but differs from it: trigger guard_runs_update is missing."
     " Nothing was changed. It cannot be trusted as evidence until the differences are explained: restore a backup, or"
     " undo them. To list all of them, run: elspeth landscape status -d sqlite:///x.db",
     text_file: "cannot be opened: file is not a database",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from elspeth.core.landscape.database.state import Condition, look
+from elspeth.core.landscape.database.state import StateKind, read_state
 from tests.durability.checks import Count
 from tests.durability.disk import Disk, Survives, everything, journal_entries, nothing
 from tests.durability.kills import MODES, NORMAL, Harness, Stop
@@ -111,7 +111,7 @@ def test_a_database_whose_creation_was_cut_short_is_opened(harness: Harness) -> 
         disk.take(entry)
         harness.cut_power(disk, chance)
         if harness.job.database.exists():
-            assert look(make_url(harness.job.database_url)).kind is Condition.EMPTY
+            assert read_state(make_url(harness.job.database_url)).kind is StateKind.EMPTY
 
 
 def test_less_than_full_synchronisation_is_found_out(

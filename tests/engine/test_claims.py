@@ -9,7 +9,7 @@ import pytest
 
 from elspeth.contracts.errors import AuditIntegrityError
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.database.connections import looking, parsed_url
+from elspeth.core.landscape.database.connections import parse_url, read_only_connection
 from elspeth.core.landscape.queries.run_list import list_runs
 from elspeth.core.landscape.sealing.check import check_seals
 from elspeth.engine.orchestrator import Observer, Orchestrator
@@ -68,7 +68,7 @@ class OneProcess:
         return {path.name: path.read_text() for path in (self.directory / "out").glob("*.csv")}
 
     def seals(self) -> str:
-        with looking(parsed_url(self.url)) as connection:
+        with read_only_connection(parse_url(self.url)) as connection:
             return check_seals(connection).verdict
 
 

@@ -21,7 +21,7 @@ from elspeth.contracts.plugins import PluginError, Row
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import CANONICAL_VERSION
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.database.claim import RunClaimedError, claimed
+from elspeth.core.landscape.database.claim import RunClaimedError, claim_run
 from elspeth.core.landscape.queries.recorded import count_rows
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.store import RecordStore
@@ -474,15 +474,15 @@ def raise_killed(*_: object) -> None:
 
 def test_a_run_that_another_process_records_is_left_alone(stopped: tuple[Pipeline, str], database_url: str) -> None:
     _, run_id = stopped
-    with LandscapeDB.from_url(database_url) as db, claimed(db, run_id):
-        with pytest.raises(RunClaimedError) as caught, claimed(db, run_id):
+    with LandscapeDB.from_url(database_url) as db, claim_run(db, run_id):
+        with pytest.raises(RunClaimedError) as caught, claim_run(db, run_id):
             pass
         assert str(caught.value) == (
             f"run {run_id} is being recorded by another process: wait for its end, or stop it first"
         )
-        with claimed(db, "another"):
+        with claim_run(db, "another"):
             pass
-    with LandscapeDB.from_url(database_url) as db, claimed(db, run_id):
+    with LandscapeDB.from_url(database_url) as db, claim_run(db, run_id):
         pass
 
 
@@ -496,9 +496,9 @@ def test_what_the_server_still_commits_for_a_process_that_is_gone_comes_first(po
             with recorder.unit_of_work():
                 recorder.register_node(run_id, "csv", NodeType.SOURCE, "1", {}, schema_config=DYNAMIC)
                 assert recorder.get_nodes(run_id) != []  # sent, not committed
-                with pytest.raises(LandscapeError, match="lock timeout"), claimed(other, run_id):
+                with pytest.raises(LandscapeError, match="lock timeout"), claim_run(other, run_id):
                     pass
-            with claimed(other, run_id):
+            with claim_run(other, run_id):
                 pass
 
 

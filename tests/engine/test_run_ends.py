@@ -11,8 +11,8 @@ from sqlalchemy import NullPool, create_engine
 from elspeth.contracts.audit import Run
 from elspeth.contracts.enums import OperationStatus, OperationType, RunStatus
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.database.connections import looking, parsed_url
-from elspeth.core.landscape.database.guards import create_guards
+from elspeth.core.landscape.database.connections import parse_url, read_only_connection
+from elspeth.core.landscape.database.tables import create_triggers
 from elspeth.core.landscape.recording import runs as runs_module
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import check_seals
@@ -35,7 +35,7 @@ def forge(url: str, *statements: str) -> None:
         drop_guards(connection)
         for statement in statements:
             connection.exec_driver_sql(statement)
-        create_guards(connection)
+        create_triggers(connection)
 
 
 def sink_writes(process: OneProcess) -> set[OperationStatus]:
@@ -92,7 +92,7 @@ def test_a_run_that_could_not_be_sealed_can_be_resumed(process: OneProcess, monk
         with pytest.raises(LandscapeError, match="the signer does not answer"):
             process.work(lambda each: each.run())
     assert (process.status, process.outputs()) == (("interrupted", 9), OUTPUTS)
-    with looking(parsed_url(process.url)) as connection:
+    with read_only_connection(parse_url(process.url)) as connection:
         assert check_seals(connection).faults == ()
     process.resume()
     assert_sound(trail(process.directory, process.url), status="completed", resumed=True)

@@ -16,8 +16,9 @@ from elspeth.cli.loading import load_pipeline
 from elspeth.cli.run_display import run_display
 from elspeth.cli.signals import stop_requested
 from elspeth.cli.summary import summary_as_data, summary_as_text
+from elspeth.contracts.databases import mask_url
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import parsed_url, shown
+from elspeth.core.landscape.database.connections import parse_url
 from elspeth.core.settings.model import LandscapeSettings
 from elspeth.engine.errors import ExportFailedError, RunInterruptedError
 from elspeth.engine.orchestrator import Orchestrator
@@ -93,6 +94,6 @@ def _migrate(url: str) -> None:
     with migration_display() as report:
         done = migrate_if_older(url, report)
     if done.migrated:
-        name = shown(parsed_url(url))
+        name = mask_url(parse_url(url))
         epochs = f"from epoch {done.from_epoch} to {EPOCH}"
         typer.echo(f"audit database {name} was migrated {epochs}; the backup is {done.backup}", err=True)

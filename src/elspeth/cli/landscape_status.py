@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from elspeth.cli.text import aligned
+from elspeth.contracts.databases import mask_url
 from elspeth.core.canonical import timestamp_text
-from elspeth.core.landscape.database.bookkeeping import Step, steps_taken
-from elspeth.core.landscape.database.connections import looking, parsed_url, shown
-from elspeth.core.landscape.database.messages import message_of
-from elspeth.core.landscape.database.state import Condition, State, look
+from elspeth.core.landscape.database.connections import parse_url, read_only_connection
+from elspeth.core.landscape.database.state import DatabaseState, StateKind, describe_state, read_state
+from elspeth.core.landscape.database.tables import Migration, read_migrations
 from elspeth_schema import EPOCH
 
 __all__ = ["Examined", "examine"]
@@ -22,13 +22,13 @@ class Examined:
     """The state of a database, and the history of its tables as far as it keeps one."""
 
     url: str
-    state: State
-    history: tuple[Step, ...]
+    state: DatabaseState
+    history: tuple[Migration, ...]
 
     @property
     def message(self) -> str:
         """The state in words, and what to do; what an older one lacks stands elsewhere."""
-        return message_of(self.state, self.url, listed=False)
+        return describe_state(self.state, self.url, listed=False)
 
     def as_text(self) -> str:
         """All of it for people."""
@@ -69,10 +69,10 @@ class Examined:
 
 def examine(url: str) -> Examined:
     """Look at the database; LandscapeError if it cannot be read."""
-    parsed = parsed_url(url)
-    state = look(parsed)
-    history: list[Step] = []
-    if state.versioned and state.kind is not Condition.DIVERGED:
-        with looking(parsed) as connection:
-            history = steps_taken(connection)
-    return Examined(url=shown(parsed), state=state, history=tuple(history))
+    parsed = parse_url(url)
+    state = read_state(parsed)
+    history: list[Migration] = []
+    if state.versioned and state.kind is not StateKind.DIVERGED:
+        with read_only_connection(parsed) as connection:
+            history = read_migrations(connection)
+    return Examined(url=mask_url(parsed), state=state, history=tuple(history))

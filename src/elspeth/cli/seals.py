@@ -24,7 +24,7 @@ def seals_hold(url: URL, key: Path | None) -> bool:
 
     With the file of a public key each finished run must have a seal that it signed. KeyFileError if it is none.
     """
-    from elspeth.core.landscape.database.connections import looking  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.connections import read_only_connection  # noqa: PLC0415  start time
     from elspeth.core.landscape.sealing.check import check_seals  # noqa: PLC0415
 
     public_key = None
@@ -32,7 +32,7 @@ def seals_hold(url: URL, key: Path | None) -> bool:
         from elspeth.evidence.format.signatures import load_public_key  # noqa: PLC0415
 
         public_key = load_public_key(key)
-    with looking(url) as connection, record_display("check seals") as progress:
+    with read_only_connection(url) as connection, record_display("check seals") as progress:
         report = check_seals(connection, key=public_key, progress=progress)
     for fault in report.faults:
         typer.echo(printable(str(fault)), err=True)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import NoSuchModuleError, SAWarning, SQLAlchemyError
 from elspeth.contracts.extras import missing_package
 from elspeth.contracts.urls import database_url_problem, hide_secrets_of, mask_database_url
 
-__all__ = ["driver_problem", "parse_database_url", "shown_database"]
+__all__ = ["driver_problem", "mask_url", "parse_database_url"]
 
 
 def parse_database_url(text: str) -> URL:
@@ -41,7 +41,7 @@ def driver_problem(url: URL) -> str | None:
     return None
 
 
-def shown_database(url: URL) -> str:
+def mask_url(url: URL) -> str:
     """Return the URL as messages and records have it, without its secrets."""
     return mask_database_url(url.render_as_string(hide_password=False))
 

@@ -26,14 +26,15 @@ def import_(
 ) -> None:
     """Restore an exported run into a database that holds none. The export is verified; it is imported whole or not."""
     key = checking_key(wanted=hmac)
-    from elspeth.core.landscape.database.connections import parsed_url, shown  # noqa: PLC0415  start time
+    from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.exporting.importer import import_into  # noqa: PLC0415
     from elspeth.core.landscape.exporting.source import ExportKind, find_source  # noqa: PLC0415
 
     url = database_url(database)
     with record_display("import") as progress:
         summary = import_into(url, path, signing_key=key, progress=progress)
-    name = shown(parsed_url(url))
+    name = mask_url(parse_url(url))
     is_bag = find_source(path).kind is ExportKind.BAG
     records = f"{summary.record_count:,}, signatures: {_signatures(summary, is_bag=is_bag)}"
     typer.echo(aligned([("run", summary.run_id), ("records", records), ("audit database", name)]))

@@ -31,12 +31,12 @@ _POLL_S = 1.0
 def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
     """Show of which epoch the database is, how it differs, and its history. Exit code 0 if it is current or empty."""
     from elspeth.cli.landscape_status import examine  # noqa: PLC0415  start time
-    from elspeth.core.landscape.database.state import Condition  # noqa: PLC0415
+    from elspeth.core.landscape.database.state import StateKind  # noqa: PLC0415
 
     found = examine(database_url(database))
     typer.echo(jsonlib.dumps(found.as_data(), indent=2) if json else found.as_text())
     typer.echo(found.message, err=True)
-    if found.state.kind not in (Condition.CURRENT, Condition.EMPTY):
+    if found.state.kind not in (StateKind.CURRENT, StateKind.EMPTY):
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -59,22 +59,22 @@ def check(
     """End with exit code 0 if the database is of this version's epoch and its sealed runs are unchanged, else 1."""
     if key is not None and not seals:
         raise typer.BadParameter("--key and --no-seals contradict each other: give one of them")
-    from elspeth.core.landscape.database.connections import parsed_url, shown  # noqa: PLC0415  start time
+    from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.errors import LandscapeError  # noqa: PLC0415
-    from elspeth.core.landscape.database.messages import message_of  # noqa: PLC0415
-    from elspeth.core.landscape.database.state import Condition, look  # noqa: PLC0415
+    from elspeth.core.landscape.database.state import StateKind, describe_state, read_state  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415
 
-    url = parsed_url(database_url(database))
+    url = parse_url(database_url(database))
     deadline = time.monotonic() + wait
     while True:
         try:
-            state = look(url)
+            state = read_state(url)
         except LandscapeError as error:
             kind, epoch, message = None, None, f"error: {error}"
         else:
-            kind, epoch, message = state.kind, state.epoch, message_of(state, shown(url))
-        if kind is Condition.CURRENT or time.monotonic() >= deadline:
+            kind, epoch, message = state.kind, state.epoch, describe_state(state, mask_url(url))
+        if kind is StateKind.CURRENT or time.monotonic() >= deadline:
             typer.echo(message, err=True)
             break
         time.sleep(min(_POLL_S, max(0.0, deadline - time.monotonic())))
@@ -82,7 +82,7 @@ def check(
     # Whoever edits records drops their triggers first: then the database differs, and its seals say more.
     if seals and epoch == EPOCH:
         unchanged = seals_hold(url, key)
-    if kind is not Condition.CURRENT or not unchanged:
+    if kind is not StateKind.CURRENT or not unchanged:
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -108,13 +108,14 @@ def migrate(
     if sum((backup is not None, no_backup, sql, dry_run)) > 1:
         raise typer.BadParameter("--backup, --no-backup, --sql and --dry-run contradict each other: give one of them")
     url = database_url(database)
-    from elspeth.core.landscape.database.connections import parsed_url, shown  # noqa: PLC0415  start time
+    from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.migration import migrate as migration  # noqa: PLC0415
     from elspeth.core.landscape.migration.private_copy import rehearse  # noqa: PLC0415
     from elspeth.core.landscape.migration.script import migration_sql  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415
 
-    name = shown(parsed_url(url))
+    name = mask_url(parse_url(url))
     if sql:
         for line in migration_sql(url):
             typer.echo(line)

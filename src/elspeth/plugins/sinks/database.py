@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from elspeth.contracts.databases import shown_database
+from elspeth.contracts.databases import mask_url
 from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import JsonObject, PluginError, Row, RowRejectedError, StagedOutput
 from elspeth.plugins.base import FilePath, PluginOptions, Sink
@@ -82,7 +82,7 @@ class DatabaseSink(Sink):
         super().__init__(options)
         self._url = make_url(options.url)
         self._table = options.table
-        self._place = f"{shown_database(self._url)}#{options.table}"
+        self._place = f"{mask_url(self._url)}#{options.table}"
         self._validator = RowValidator(options.schema_config)
         self._schema = options.schema_config
         # Tables of the same name in two databases must not share their staging.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from elspeth.contracts.databases import shown_database
+from elspeth.contracts.databases import mask_url
 from elspeth.contracts.plugins import InvalidRow, PluginError, Row
 from elspeth.plugins.base import Source, SourceOptions
 from elspeth.plugins.coercion import RowValidator
@@ -47,11 +47,11 @@ class SqlSource(Source):
     def check(self) -> None:
         """Look whether the file of a SQLite database is there; others are not asked."""
         if not database_exists(self._url):
-            raise PluginError(f"database {shown_database(self._url)} does not exist")
+            raise PluginError(f"database {mask_url(self._url)} does not exist")
 
     def read(self) -> Iterator[Row | InvalidRow]:
         """Every row in the order of the query; PluginError names the database, never its password."""
-        shown = shown_database(self._url)
+        shown = mask_url(self._url)
         if not database_exists(self._url):
             raise PluginError(f"database {shown} does not exist")
         try:

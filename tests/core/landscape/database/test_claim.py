@@ -15,8 +15,8 @@ from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import CANONICAL_VERSION
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database import claim as claim_module
-from elspeth.core.landscape.database.claim import ClaimLostError, RunClaimedError, claimed, claimed_runs
-from elspeth.core.landscape.database.connections import looking
+from elspeth.core.landscape.database.claim import ClaimLostError, RunClaimedError, claim_run, claimed_runs
+from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 
 DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
@@ -61,13 +61,13 @@ def nodes(url: str) -> list[str]:
 
 def test_one_process_at_a_time_has_a_run(db: LandscapeDB, database_url: str) -> None:
     with LandscapeDB(database_url) as other:
-        with claimed(db, "run"), claimed(db, "another"):
-            with pytest.raises(RunClaimedError) as caught, claimed(other, "run"):
+        with claim_run(db, "run"), claim_run(db, "another"):
+            with pytest.raises(RunClaimedError) as caught, claim_run(other, "run"):
                 pass
             assert str(caught.value) == (
                 "run run is being recorded by another process: wait for its end, or stop it first"
             )
-        with claimed(other, "run"):
+        with claim_run(other, "run"):
             pass
 
 
@@ -88,7 +88,7 @@ def test_nothing_is_committed_when_the_claim_is_lost(db: LandscapeDB, database_u
         lose_claims(database_url)
         with pytest.raises(LandscapeError):
             register(recorder, "after")
-        with pytest.raises(ClaimLostError, match="this process has run run no longer to itself, and records nothing"):
+        with pytest.raises(ClaimLostError, match="this process no longer has the claim on run run, and"):
             register(recorder, "later")
         claim.renew()
         register(recorder, "renewed")
@@ -96,12 +96,12 @@ def test_nothing_is_committed_when_the_claim_is_lost(db: LandscapeDB, database_u
 
 
 def test_a_lost_claim_can_be_renewed_before_anybody_noticed(db: LandscapeDB, database_url: str) -> None:
-    with claimed(db, "run") as claim:
+    with claim_run(db, "run") as claim:
         lose_claims(database_url)
         claim.renew()
-        with claim.writing():
+        with claim.write_transaction():
             pass
-        with pytest.raises(RunClaimedError), claimed(db, "run"):
+        with pytest.raises(RunClaimedError), claim_run(db, "run"):
             pass
 
 
@@ -137,7 +137,7 @@ def test_a_process_that_lost_its_run_to_another_leaves_it_alone(db: LandscapeDB,
                 claim.renew()
         # The end of the first process takes nothing from the second.
         register(taken_up, "third")
-        with pytest.raises(RunClaimedError), claimed(db, "run"):
+        with pytest.raises(RunClaimedError), claim_run(db, "run"):
             pass
     assert nodes(database_url) == ["first", "second", "third"]
 
@@ -146,7 +146,7 @@ def test_a_new_owner_sees_what_the_old_one_was_committing(sqlite_url: str) -> No
     seen: list[list[str]] = []
 
     def take_up() -> None:
-        with LandscapeDB(sqlite_url) as other, claimed(other, "run"):
+        with LandscapeDB(sqlite_url) as other, claim_run(other, "run"):
             seen.append(nodes(sqlite_url))
 
     with LandscapeDB(sqlite_url) as db:
@@ -166,7 +166,7 @@ def test_a_new_owner_sees_what_the_old_one_was_committing(sqlite_url: str) -> No
 
 @pytest.mark.postgres
 def test_a_session_with_a_claim_may_be_idle(postgresql_url: str) -> None:
-    with LandscapeDB(postgresql_url) as db, claimed(db, "run") as claim, claim.writing() as connection:
+    with LandscapeDB(postgresql_url) as db, claim_run(db, "run") as claim, claim.write_transaction() as connection:
         assert connection.exec_driver_sql("SHOW idle_session_timeout").scalar() == "0"
 
 
@@ -177,7 +177,7 @@ def test_a_session_that_a_pooler_gives_to_two_processes_has_one_claim(
     with LandscapeDB(postgresql_url) as db:
         db.close()
         monkeypatch.setattr(db, "_engine", create_engine(postgresql_url, poolclass=StaticPool))
-        with claimed(db, "run"), pytest.raises(RunClaimedError), claimed(db, "run"):
+        with claim_run(db, "run"), pytest.raises(RunClaimedError), claim_run(db, "run"):
             pass
 
 
@@ -185,24 +185,24 @@ def test_a_lock_file_is_no_way_to_change_another_file(sqlite_url: str, tmp_path:
     victim = tmp_path / "victim"
     victim.write_text("something")
     (tmp_path / "landscape.db.run.lock").symlink_to(victim)
-    with LandscapeDB(sqlite_url) as db, pytest.raises(OSError, match=r"landscape\.db\.run\.lock"), claimed(db, "run"):
+    with LandscapeDB(sqlite_url) as db, pytest.raises(OSError, match=r"landscape\.db\.run\.lock"), claim_run(db, "run"):
         pass
     assert victim.read_text() == "something"
 
 
 def test_a_lock_file_that_a_crash_left_claims_nothing(sqlite_url: str, tmp_path: Path) -> None:
     (tmp_path / "landscape.db.run.lock").touch()
-    with LandscapeDB(sqlite_url) as db, claimed(db, "run"):
+    with LandscapeDB(sqlite_url) as db, claim_run(db, "run"):
         pass
     assert list(tmp_path.glob("*.lock")) == []
 
 
 def test_which_runs_a_process_records(db: LandscapeDB, database_url: str) -> None:
     def at_work() -> frozenset[str]:
-        with looking(make_url(database_url)) as connection:
+        with read_only_connection(make_url(database_url)) as connection:
             return claimed_runs(connection, ["run", "another", "third"])
 
     assert at_work() == frozenset()
-    with claimed(db, "run"), claimed(db, "third"):
+    with claim_run(db, "run"), claim_run(db, "third"):
         assert at_work() == {"run", "third"}
     assert at_work() == frozenset()

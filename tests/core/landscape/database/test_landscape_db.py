@@ -73,7 +73,7 @@ def test_the_url_hides_the_password() -> None:
 # -- transactions ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("begin", [LandscapeDB.connection, LandscapeDB.writing])
+@pytest.mark.parametrize("begin", [LandscapeDB.connection, LandscapeDB.write_transaction])
 def test_a_transaction_is_committed_at_its_end_and_undone_by_an_error(
     database_url: str, begin: Callable[[LandscapeDB], AbstractContextManager[Connection]]
 ) -> None:
@@ -156,7 +156,7 @@ def test_a_database_with_other_tables_is_refused(database_url: str) -> None:
     with pytest.raises(SchemaCompatibilityError) as caught:
         LandscapeDB(database_url)
     assert str(caught.value) == (
-        f"audit database {shown(database_url)} is no audit database: it holds other tables (customers)."
+        f"audit database {shown(database_url)} is not an audit database: it holds other tables (customers)."
         " Nothing was changed. Use another database (landscape.url, or -d)."
     )
     assert inspect(engine).get_table_names() == ["customers"]
@@ -184,7 +184,7 @@ def test_a_database_that_lacks_columns_is_refused(database_url: str) -> None:
     with pytest.raises(SchemaCompatibilityError) as caught:
         LandscapeDB(database_url)
     assert str(caught.value) == (
-        f"audit database {shown(database_url)} says that it is of epoch {EPOCH}, but differs from it:"
+        f"audit database {shown(database_url)} claims to be of epoch {EPOCH}, but differs from it:"
         " column tokens.expand_group_id is missing; column tokens.branch_name is missing. Nothing was changed."
         " It cannot be trusted as evidence until the differences are explained: restore a backup, or undo them."
         f" To list all of them, run: elspeth landscape status -d {shlex.quote(shown(database_url))}"

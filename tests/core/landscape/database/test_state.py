@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url, text
 
+from elspeth.contracts.databases import mask_url
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import shown
-from elspeth.core.landscape.database.epoch_tables import tables_of
 from elspeth.core.landscape.database.errors import (
     DivergedDatabaseError,
     ForeignDatabaseError,
@@ -22,8 +21,8 @@ from elspeth.core.landscape.database.errors import (
     OlderDatabaseError,
     SchemaCompatibilityError,
 )
-from elspeth.core.landscape.database.messages import message_of
-from elspeth.core.landscape.database.state import Condition, State, look
+from elspeth.core.landscape.database.state import DatabaseState, StateKind, describe_state, read_state
+from elspeth.core.landscape.database.tables import epoch_tables
 from elspeth.core.landscape.migration.migrate import migrate
 from elspeth.core.landscape.migration.private_copy import open_for_reading
 from elspeth.core.landscape.queries.run_list import list_runs
@@ -48,8 +47,8 @@ def current_url(database_url: str) -> str:
     return database_url
 
 
-def verdict(url: str) -> tuple[Condition, int | None, tuple[str, ...]]:
-    state = look(make_url(url))
+def verdict(url: str) -> tuple[StateKind, int | None, tuple[str, ...]]:
+    state = read_state(make_url(url))
     return state.kind, state.epoch, state.differences
 
 
@@ -58,21 +57,21 @@ def verdict(url: str) -> tuple[Condition, int | None, tuple[str, ...]]:
 
 def test_a_database_without_tables_is_empty(database_url: str) -> None:
     create_engine(database_url, poolclass=NullPool).connect().close()
-    assert verdict(database_url) == (Condition.EMPTY, None, ())
-    assert message_of(look(make_url(database_url)), "URL") == (
+    assert verdict(database_url) == (StateKind.EMPTY, None, ())
+    assert describe_state(read_state(make_url(database_url)), "URL") == (
         "audit database URL is empty: it holds no runs. A run with it as landscape.url creates the tables."
     )
 
 
 def test_a_new_database_is_current(current_url: str) -> None:
-    assert verdict(current_url) == (Condition.CURRENT, EPOCH, ())
-    said = message_of(look(make_url(current_url)), "URL")
+    assert verdict(current_url) == (StateKind.CURRENT, EPOCH, ())
+    said = describe_state(read_state(make_url(current_url)), "URL")
     assert said == f"audit database URL is of epoch {EPOCH}, as this version expects."
 
 
 def test_other_tables_beside_ours_do_not_matter(current_url: str) -> None:
     change(current_url, "CREATE TABLE customers (id INTEGER PRIMARY KEY)")
-    assert verdict(current_url) == (Condition.CURRENT, EPOCH, ())
+    assert verdict(current_url) == (StateKind.CURRENT, EPOCH, ())
 
 
 FOREIGN_TABLES = {
@@ -96,7 +95,7 @@ def test_foreign_tables_are_not_inspected_beyond_their_names(request: pytest.Fix
     url: str = request.getfixturevalue(f"{engine}_url")
     change(url, *FOREIGN_TABLES[engine])
     kind, epoch, names = verdict(url)
-    assert (kind, epoch, "untyped" in names) == (Condition.FOREIGN, None, True)
+    assert (kind, epoch, "untyped" in names) == (StateKind.FOREIGN, None, True)
     with pytest.raises(ForeignDatabaseError, match="it holds other tables"):
         LandscapeDB(url)
 
@@ -106,13 +105,13 @@ def test_foreign_tables_of_any_kind_may_stand_beside_ours(request: pytest.Fixtur
     url: str = request.getfixturevalue(f"{engine}_url")
     LandscapeDB(url).close()
     change(url, *FOREIGN_TABLES[engine])
-    assert verdict(url) == (Condition.CURRENT, EPOCH, ())
+    assert verdict(url) == (StateKind.CURRENT, EPOCH, ())
     for attempt in (list_runs, read):
         attempt(url)
 
 
 def test_a_historical_database_is_older(old_database: OldDatabase) -> None:
-    assert verdict(old_database.url) == (Condition.OLDER, old_database.epoch, lacking(old_database.epoch))
+    assert verdict(old_database.url) == (StateKind.OLDER, old_database.epoch, lacking(old_database.epoch))
 
 
 def test_the_message_for_an_older_database_says_what_it_lacks_and_the_one_command(tmp_path: Path) -> None:
@@ -137,7 +136,7 @@ def test_a_later_epoch_is_newer(current_url: str) -> None:
     with LandscapeDB(current_url) as database, database.connection() as connection:
         say_epoch(connection, EPOCH + 2)
     assert refusal(current_url, NewerDatabaseError) == (
-        f"audit database {shown(make_url(current_url))} is of epoch {EPOCH + 2}, this version knows epochs up to"
+        f"audit database {mask_url(make_url(current_url))} is of epoch {EPOCH + 2}, this version knows epochs up to"
         f" {EPOCH}. Nothing was changed. Use the version of elspeth that wrote it, or a later one."
     )
 
@@ -150,19 +149,19 @@ def test_a_later_epoch_is_newer_whatever_became_of_its_tables(current_url: str) 
         "ALTER TABLE schema_migrations ADD COLUMN note TEXT",
         "ALTER TABLE runs RENAME TO pipeline_runs",
     )
-    assert verdict(current_url) == (Condition.NEWER, EPOCH + 1, ())
+    assert verdict(current_url) == (StateKind.NEWER, EPOCH + 1, ())
 
 
 def test_a_later_release_of_the_predecessor_is_named_as_such(database_url: str) -> None:
     engine = create_engine(database_url, poolclass=NullPool)
     with engine.begin() as connection:
-        tables_of(4).create_all(connection)
+        epoch_tables(4).create_all(connection)
         connection.execute(text("ALTER TABLE runs ADD COLUMN preflight_json TEXT"))
         for number in range(22):
             connection.execute(text(f"CREATE TABLE later_{number:02} (id TEXT PRIMARY KEY)"))
     assert refusal(database_url, NewerDatabaseError) == (
-        f"audit database {shown(make_url(database_url))} was written by a later release of the predecessor: of its 41"
-        " tables, epoch 4, the newest that can be migrated, does not have later_00, later_01, later_02, later_03,"
+        f"audit database {mask_url(make_url(database_url))} was written by a later release of the predecessor: of its"
+        " 41 tables, epoch 4, the newest that can be migrated, does not have later_00, later_01, later_02, later_03,"
         " later_04, and 17 more. Nothing was changed. Export it with the release that wrote it, and use another"
         " database (landscape.url)."
     )
@@ -171,8 +170,8 @@ def test_a_later_release_of_the_predecessor_is_named_as_such(database_url: str) 
 def test_other_tables_alone_are_no_audit_database(database_url: str) -> None:
     change(database_url, "CREATE TABLE customers (id INTEGER PRIMARY KEY)", "CREATE TABLE runs (id INTEGER)")
     assert refusal(database_url, ForeignDatabaseError) == (
-        f"audit database {shown(make_url(database_url))} is no audit database: it holds other tables (customers, runs)."
-        " Nothing was changed. Use another database (landscape.url, or -d)."
+        f"audit database {mask_url(make_url(database_url))} is not an audit database: it holds other tables (customers,"
+        " runs). Nothing was changed. Use another database (landscape.url, or -d)."
     )
 
 
@@ -251,7 +250,7 @@ def test_a_database_that_is_not_what_it_claims_to_be_has_diverged(
     LandscapeDB(url).close()
     change(url, statement)
     kind, epoch, (first, *more) = verdict(url)
-    assert (kind, epoch, first) == (Condition.DIVERGED, EPOCH, difference)
+    assert (kind, epoch, first) == (StateKind.DIVERGED, EPOCH, difference)
     explained = ("trigger guard_checkpoints_", "trigger guard_rows_row on tokens")
     assert [each for each in more if not each.startswith(explained)] == []
 
@@ -263,7 +262,7 @@ def test_triggers_on_other_tables_do_not_matter(current_url: str) -> None:
         "CREATE TABLE customers (id INTEGER PRIMARY KEY)",
         f"CREATE TRIGGER guard_customers BEFORE DELETE ON customers {body}",
     )
-    assert verdict(current_url) == (Condition.CURRENT, EPOCH, ())
+    assert verdict(current_url) == (StateKind.CURRENT, EPOCH, ())
 
 
 @pytest.mark.parametrize(
@@ -309,7 +308,7 @@ def test_the_message_for_a_diverged_database_lists_the_first_differences(sqlite_
     tables = ("runs", "nodes", "edges", "rows", "tokens", "calls")
     change(sqlite_url, *(f"DROP TRIGGER guard_{table}_update" for table in tables))
     assert refusal(sqlite_url, DivergedDatabaseError) == (
-        f"audit database {sqlite_url} says that it is of epoch {EPOCH}, but differs from it: trigger guard_runs_update"
+        f"audit database {sqlite_url} claims to be of epoch {EPOCH}, but differs from it: trigger guard_runs_update"
         " is missing; trigger guard_nodes_update is missing; trigger guard_edges_update is missing; trigger"
         " guard_rows_update is missing; trigger guard_tokens_update is missing; and 1 more. Nothing was changed. It"
         " cannot be trusted as evidence until the differences are explained: restore a backup, or undo them. To list"
@@ -320,7 +319,7 @@ def test_the_message_for_a_diverged_database_lists_the_first_differences(sqlite_
 def test_a_database_that_lost_its_history_has_diverged(current_url: str) -> None:
     change(current_url, "DROP TABLE schema_migrations")
     assert refusal(current_url, DivergedDatabaseError).startswith(
-        f"audit database {shown(make_url(current_url))} does not say of which epoch it is, and differs from epoch"
+        f"audit database {mask_url(make_url(current_url))} does not name its epoch, and differs from epoch"
         f" {EPOCH}, the nearest: table schema_migrations is missing. Nothing was changed."
     )
 
@@ -331,7 +330,7 @@ def test_a_history_that_cannot_be_right_has_diverged(sqlite_url: str, epoch: int
     history = f"UPDATE schema_migrations SET to_epoch = {epoch}"  # noqa: S608 - a number
     change(sqlite_url, "DROP TRIGGER guard_schema_migrations_update", history)
     assert refusal(sqlite_url, DivergedDatabaseError).startswith(
-        f"audit database {sqlite_url} keeps a history of its tables that cannot be right: schema_migrations: expected"
+        f"audit database {sqlite_url} has an impossible history of migrations: schema_migrations: expected"
         f" an epoch from 5 on, got {epoch}. Nothing was changed."
     )
 
@@ -340,7 +339,7 @@ def test_a_history_without_a_step_has_diverged(sqlite_url: str) -> None:
     LandscapeDB(sqlite_url).close()
     change(sqlite_url, "DROP TRIGGER guard_schema_migrations_delete", "DELETE FROM schema_migrations")
     assert verdict(sqlite_url) == (
-        Condition.DIVERGED,
+        StateKind.DIVERGED,
         None,
         ("schema_migrations: expected an epoch from 5 on, got None",),
     )
@@ -349,10 +348,10 @@ def test_a_history_without_a_step_has_diverged(sqlite_url: str) -> None:
 def test_a_changed_historical_database_has_diverged_from_the_nearest_epoch(database_url: str) -> None:
     engine = create_engine(database_url, poolclass=NullPool)
     with engine.begin() as connection:
-        tables_of(2).create_all(connection)
+        epoch_tables(2).create_all(connection)
     change(database_url, "ALTER TABLE edges ADD COLUMN note TEXT", "CREATE TABLE notes (id INTEGER)")
     assert verdict(database_url) == (
-        Condition.DIVERGED,
+        StateKind.DIVERGED,
         2,
         ("column edges.note is not expected", "table notes is not expected"),
     )
@@ -389,7 +388,7 @@ def unchanged(url: str) -> AbstractContextManager[None]:
 def test_looking_and_reading_change_nothing(old_database_of: OldDatabaseMaker, name: str) -> None:
     database = old_database_of(name, "sqlite")
     with untouched(database.path):
-        look(make_url(database.url))
+        read_state(make_url(database.url))
         assert [run.rows for run in list_runs(database.url)] != []
         with open_for_reading(database.url):
             pass
@@ -405,7 +404,7 @@ def test_looking_leaves_a_log_that_a_crash_left_as_it_is(sqlite_url: str, tmp_pa
     url = f"sqlite:///{tmp_path / 'crashed-landscape.db'}"
     log = (tmp_path / "crashed-landscape.db-wal").read_bytes()
     assert log
-    look(make_url(url))
+    read_state(make_url(url))
     assert (tmp_path / "crashed-landscape.db-wal").read_bytes() == log
 
 
@@ -438,7 +437,7 @@ def test_a_directory(tmp_path: Path) -> None:
 def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
     (tmp_path / "audit.db").touch()
     with unchanged(f"sqlite:///{tmp_path / 'audit.db'}"):
-        assert look(make_url(f"sqlite:///{tmp_path / 'audit.db'}")) == State(kind=Condition.EMPTY)
+        assert read_state(make_url(f"sqlite:///{tmp_path / 'audit.db'}")) == DatabaseState(kind=StateKind.EMPTY)
 
 
 def test_a_server_that_does_not_answer() -> None:

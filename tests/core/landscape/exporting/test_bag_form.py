@@ -53,7 +53,7 @@ def test_a_bag_of_a_run_is_verified(landscape: LandscapeDB, tmp_path: Path, keys
 
 def test_its_records_are_those_of_an_export_each_with_a_salt(landscape: LandscapeDB, tmp_path: Path) -> None:
     run_id = recorded(landscape, stopped())
-    with landscape.writing() as connection:
+    with landscape.write_transaction() as connection:
         connection.execute(insert(run_secrets_table), {"run_id": run_id, "secret": "5" * 64})
     write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=None)
     lines = (tmp_path / "bag" / "data" / "records.jsonl").read_bytes().splitlines()

@@ -151,7 +151,7 @@ def test_an_ended_run_is_sealed_as_it_is_imported(landscape: LandscapeDB, tmp_pa
         report = check_seals(connection)
         assert (report.verdict, report.faults, report.unsealed) == ("1 of 1 sealed runs unchanged", (), ())
         assert secret_of(connection, "run-1") is not None
-    with landscape.writing() as connection:
+    with landscape.write_transaction() as connection:
         drop_guards(connection)
         connection.exec_driver_sql("UPDATE nodes SET plugin_version = '9' WHERE sequence_in_pipeline = 0")
     with landscape.snapshot() as connection:
@@ -179,7 +179,7 @@ def test_content_that_does_not_have_its_hash_is_refused(landscape: LandscapeDB, 
         recorder.complete_run("run", "completed")
         write_export(db, "run", path, format=ExportFormat.JSONL, include_payloads=True)
         import_into(f"sqlite:///{tmp_path / 'whole.db'}", path)
-        with db.writing() as connection:
+        with db.write_transaction() as connection:
             drop_guards(connection)
             connection.exec_driver_sql("UPDATE validation_errors SET row_data_json = '{}'")
             connection.exec_driver_sql("DELETE FROM run_secrets")

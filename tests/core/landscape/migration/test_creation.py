@@ -10,27 +10,27 @@ from sqlalchemy import URL
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database import landscape_db as module
-from elspeth.core.landscape.database.bookkeeping import steps_taken
-from elspeth.core.landscape.database.state import State, look
+from elspeth.core.landscape.database.state import DatabaseState, read_state
+from elspeth.core.landscape.database.tables import read_migrations
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 
 
 def test_a_new_database_says_that_it_was_made_at_this_epoch(database_url: str) -> None:
     with LandscapeDB(database_url) as database, database.connection() as connection:
-        (step,) = steps_taken(connection)
+        (step,) = read_migrations(connection)
     assert (step.from_epoch, step.to_epoch, step.tables_json) == (0, EPOCH, "{}")
 
 
 def test_several_processes_may_find_the_same_database_empty(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     everybody = threading.Barrier(3)
 
-    def look_together(url: URL) -> State:
-        state = look(url)
+    def look_together(url: URL) -> DatabaseState:
+        state = read_state(url)
         everybody.wait(60)
         return state
 
-    monkeypatch.setattr(module, "look", look_together)
+    monkeypatch.setattr(module, "read_state", look_together)
 
     def record(number: int) -> str:
         with LandscapeDB(database_url) as database:

@@ -24,9 +24,9 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 
-from elspeth.core.landscape.database.connections import shown
+from elspeth.contracts.databases import mask_url
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.database.state import Condition, look
+from elspeth.core.landscape.database.state import StateKind, read_state
 from elspeth.core.landscape.migration import migrate as module
 from elspeth.core.landscape.migration.migrate import migrate
 from elspeth.core.landscape.records.digest import contents_before, table_maps
@@ -105,7 +105,7 @@ def test_a_sqlite_file_is_what_it_was_whenever_the_process_is_killed(
 
     with before_each_statement(crash):
         migrate(database.url, no_backup=True)
-    assert look(make_url(database.url)).kind is Condition.CURRENT
+    assert read_state(make_url(database.url)).kind is StateKind.CURRENT
     assert len(half_written) > 300
     assert sum(half_written) > 250
 
@@ -143,9 +143,9 @@ def test_a_killed_process_leaves_a_file_that_is_older_and_can_be_migrated(tmp_pa
     assert result.stdout.split() == [*["9"] * 6, "0"]
     *killed, last = paths
     for path in killed:
-        assert look(make_url(f"sqlite:///{path}")).kind is Condition.OLDER
+        assert read_state(make_url(f"sqlite:///{path}")).kind is StateKind.OLDER
         assert path.read_bytes() == (LEGACY / "epoch4-rich.db").read_bytes()
-    assert look(make_url(f"sqlite:///{last}")).kind is Condition.CURRENT
+    assert read_state(make_url(f"sqlite:///{last}")).kind is StateKind.CURRENT
     assert migrate(f"sqlite:///{killed[-1]}", no_backup=True).migrated
 
 
@@ -164,7 +164,7 @@ def test_an_error_at_a_statement_leaves_the_bytes_of_a_sqlite_file(old_database_
                 number += 61
             else:
                 done = True
-    assert look(make_url(database.url)).kind is Condition.CURRENT
+    assert read_state(make_url(database.url)).kind is StateKind.CURRENT
     assert number > 250
 
 
@@ -227,7 +227,7 @@ def test_a_lost_connection_leaves_a_postgresql_database(old_database_of: OldData
         with before_each_statement(cut_at(number, database.url)), pytest.raises(LandscapeError) as caught:
             migrate(database.url, no_backup=True)
         assert str(caught.value) == (
-            f"audit database {shown(make_url(database.url))} was not migrated and not changed:"
+            f"audit database {mask_url(make_url(database.url))} was not migrated and not changed:"
             " terminating connection due to administrator command."
         )
         assert contents(database) == before
@@ -296,7 +296,7 @@ def test_a_commit_that_failed_leaves_the_database(example: OldDatabase, monkeypa
     with commit_fails(monkeypatch, persisted=False), pytest.raises(LandscapeError) as caught:
         migrate(example.url, no_backup=True)
     assert str(caught.value) == (
-        f"audit database {shown(make_url(example.url))} was not migrated and not changed: the connection is lost."
+        f"audit database {mask_url(make_url(example.url))} was not migrated and not changed: the connection is lost."
     )
     assert contents(example) == before
 
@@ -307,7 +307,7 @@ def test_a_commit_that_only_seems_to_have_failed_is_found_out(
     with commit_fails(monkeypatch, persisted=True):
         report = migrate(example.url, no_backup=True)
     assert (report.from_epoch, report.rows["node_states"]) == (3, 51)
-    assert look(make_url(example.url)).epoch == EPOCH
+    assert read_state(make_url(example.url)).epoch == EPOCH
 
 
 def test_a_commit_of_which_nobody_knows_is_said_to_be_one(
@@ -316,10 +316,10 @@ def test_a_commit_of_which_nobody_knows_is_said_to_be_one(
     def looking(_url: object) -> None:
         raise LandscapeError("no answer")
 
-    monkeypatch.setattr(module, "looking", looking)
+    monkeypatch.setattr(module, "read_only_connection", looking)
     with commit_fails(monkeypatch, persisted=True), pytest.raises(LandscapeError) as caught:
         migrate(example.url, no_backup=True)
-    name = shown(make_url(example.url))
+    name = mask_url(make_url(example.url))
     assert str(caught.value) == (
         f"audit database {name} may have been migrated or not: the connection was lost while it committed, and it does"
         f" not answer. When it does, run: elspeth landscape status -d {shlex.quote(name)}"

@@ -19,8 +19,8 @@ def use(monkeypatch: pytest.MonkeyPatch, *epochs: Snapshot) -> None:
     def step_into(epoch: int) -> Step:
         return step_between(epochs[epoch - 2] if epoch > 1 else None, epochs[epoch - 1])
 
-    monkeypatch.setattr(module, "snapshot", lambda epoch: epochs[epoch - 1])
-    monkeypatch.setattr(module, "step_into", step_into)
+    monkeypatch.setattr(module, "load_snapshot", lambda epoch: epochs[epoch - 1])
+    monkeypatch.setattr(module, "load_step", step_into)
 
 
 def test_columns_that_were_filled_are_known_by_their_last_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.bookkeeping import steps_taken
+from elspeth.core.landscape.database.tables import read_migrations
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.migration.migrate import MigrationReport, migrate, migrate_if_older
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
@@ -41,7 +41,7 @@ def counts(migrated: Migrated) -> dict[str, int]:
 
 def test_the_step_is_recorded_with_what_each_table_held_before_and_after(migrated: Migrated) -> None:
     with LandscapeDB(migrated.database.url) as database, database.connection() as connection:
-        *_, step = steps_taken(connection)
+        *_, step = read_migrations(connection)
     assert (step.from_epoch, step.to_epoch) == (migrated.database.epoch, EPOCH)
     assert re.fullmatch(r"elspeth \d+\.\d+\.\d+", step.tool)
     assert timedelta(0) <= datetime.now(UTC) - step.migrated_at < timedelta(hours=1)

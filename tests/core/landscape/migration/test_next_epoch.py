@@ -91,7 +91,7 @@ from sqlalchemy import NullPool, create_engine, make_url
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.migration.migrate import migrate
-from elspeth.core.landscape.database.state import look
+from elspeth.core.landscape.database.state import read_state
 from elspeth.core.landscape.sealing.check import check_seals
 from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.core.landscape.migration.reflection import reflected
@@ -112,7 +112,7 @@ with engine.begin() as connection:
     else:
         connection.exec_driver_sql("CREATE TABLE orders (customer XML)")
 
-state = look(url)
+state = read_state(url)
 print(state.kind, state.epoch, *state.differences)
 before = table("rows", "row_index")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
+from elspeth.contracts.databases import mask_url
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import shown
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
 from elspeth.core.landscape.migration import private_copy as module
@@ -45,14 +45,14 @@ def test_the_copy_goes_at_the_end(example: OldDatabase, temporary: Path) -> None
 def test_messages_name_the_original(example: OldDatabase) -> None:
     with open_for_reading(example.url) as database, pytest.raises(RunNotFoundError) as caught:
         list(LandscapeExporter(database).export_run("nothing"))
-    assert str(caught.value) == f"run 'nothing' is not in the audit database {shown(make_url(example.url))}"
+    assert str(caught.value) == f"run 'nothing' is not in the audit database {mask_url(make_url(example.url))}"
 
 
 def test_a_database_of_today_is_read_itself(database_url: str, temporary: Path) -> None:
     LandscapeDB(database_url).close()
     with open_for_reading(database_url) as database:
         assert list(temporary.iterdir()) == []
-        assert database.url == shown(make_url(database_url))
+        assert database.url == mask_url(make_url(database_url))
 
 
 @pytest.mark.postgres
@@ -101,7 +101,7 @@ def test_a_copy_that_finds_no_place_is_an_error(
     with pytest.raises(LandscapeError) as caught, open_for_reading(example.url):
         pass
     assert str(caught.value) == (
-        f"audit database {shown(make_url(example.url))} cannot be copied to {directory} to be read:"
+        f"audit database {mask_url(make_url(example.url))} cannot be copied to {directory} to be read:"
         f" {said[example.engine]}. For another directory, set TMPDIR. It was not changed."
     )
 

@@ -15,10 +15,10 @@ import pytest
 from alembic.operations import Operations
 from sqlalchemy import URL, MetaData, NullPool, create_engine, make_url
 
-from elspeth.core.landscape.database.connections import shown
-from elspeth.core.landscape.database.epoch_tables import tables_of
+from elspeth.contracts.databases import mask_url
 from elspeth.core.landscape.database.errors import ForeignDatabaseError, LandscapeError
-from elspeth.core.landscape.database.state import Condition, State, look
+from elspeth.core.landscape.database.state import DatabaseState, StateKind, read_state
+from elspeth.core.landscape.database.tables import epoch_tables
 from elspeth.core.landscape.migration import backup as backup_module
 from elspeth.core.landscape.migration import exclusive as exclusive_module
 from elspeth.core.landscape.migration import migrate as module
@@ -56,7 +56,7 @@ def refusal(database: OldDatabase, *, backup: Path | None = None, no_backup: boo
         migrate(database.url, backup=backup, no_backup=no_backup)
     assert (reflected(database.url), state_of_files(database)) == before
     beginning, _, problem = str(caught.value).partition(" was not migrated and not changed: ")
-    assert beginning == f"audit database {shown(make_url(database.url))}"
+    assert beginning == f"audit database {mask_url(make_url(database.url))}"
     return problem
 
 
@@ -93,10 +93,10 @@ def test_a_database_that_others_use(example: OldDatabase, statement: str) -> Non
     with somebody(example, statement), pytest.raises(LandscapeError) as caught:
         migrate(example.url, no_backup=example.engine == "postgresql")
     assert str(caught.value) == (
-        f"audit database {shown(make_url(example.url))} was not migrated and not changed: {said[example.engine]}."
+        f"audit database {mask_url(make_url(example.url))} was not migrated and not changed: {said[example.engine]}."
         " Another process is using it: stop that process, then migrate again."
     )
-    assert look(make_url(example.url)).kind is Condition.OLDER
+    assert read_state(make_url(example.url)).kind is StateKind.OLDER
     if example.engine == "sqlite":
         assert [path.name for path in example.path.parent.iterdir()] == ["audit.db"]
 
@@ -105,12 +105,12 @@ def test_of_two_migrations_at_once_one_has_nothing_to_do(example: OldDatabase, m
     monkeypatch.setattr(exclusive_module, "_PATIENCE_MS", 60_000)
     looked = threading.Barrier(2)
 
-    def look_together(url: URL) -> State:
-        state = look(url)
+    def look_together(url: URL) -> DatabaseState:
+        state = read_state(url)
         looked.wait(60)
         return state
 
-    monkeypatch.setattr(module, "look", look_together)
+    monkeypatch.setattr(module, "read_state", look_together)
     reports: list[MigrationReport] = []
     threads = [threading.Thread(target=lambda: reports.append(migrate(example.url, no_backup=True))) for _ in range(2)]
     for thread in threads:
@@ -123,9 +123,9 @@ def test_of_two_migrations_at_once_one_has_nothing_to_do(example: OldDatabase, m
 def test_a_database_that_changes_between_looking_and_migrating(
     example: OldDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = look(make_url(example.url))
+    state = read_state(make_url(example.url))
     change(example.url, "ALTER TABLE runs ADD COLUMN note TEXT")
-    monkeypatch.setattr(module, "look", lambda _: state)
+    monkeypatch.setattr(module, "read_state", lambda _: state)
     assert refusal(example) == "another process changed its tables meanwhile."
 
 
@@ -203,7 +203,7 @@ class Harm(NamedTuple):
 def test_a_step_that_does_harm(example: OldDatabase, monkeypatch: pytest.MonkeyPatch, harm: Harm) -> None:
     def wrong(operations: Operations, metadata: MetaData, step: Step) -> None:
         rebuild(operations, metadata, step)
-        if metadata is tables_of(EPOCH):
+        if metadata is epoch_tables(EPOCH):
             operations.execute(harm.statement)
 
     monkeypatch.setattr(upgrade_module, "rebuild", wrong)
@@ -300,7 +300,8 @@ def test_a_read_only_file(sqlite_example: OldDatabase) -> None:
     with pytest.raises(LandscapeError) as caught:
         migrate(url)
     assert str(caught.value) == (
-        f"audit database {shown(make_url(url))} was not migrated and not changed: attempt to write a readonly database."
+        f"audit database {mask_url(make_url(url))} was not migrated and not changed:"
+        " attempt to write a readonly database."
     )
     assert [path.name for path in sqlite_example.path.parent.iterdir()] == ["audit.db"]
 

@@ -14,7 +14,7 @@ from sqlalchemy import make_url
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.errors import NewerDatabaseError
-from elspeth.core.landscape.database.state import Condition, look
+from elspeth.core.landscape.database.state import StateKind, read_state
 from elspeth.core.landscape.migration.migrate import migrate
 from elspeth.core.landscape.migration.script import migration_sql
 from elspeth_schema import EPOCH
@@ -38,10 +38,10 @@ def run(database: OldDatabase, script: list[str]) -> None:
 def test_the_script_does_what_the_migration_does(old_database_of: OldDatabaseMaker, engine_name: str) -> None:
     by_hand = old_database_of("epoch1-rich", engine_name)
     script = migration_sql(by_hand.url)
-    assert look(make_url(by_hand.url)).kind is Condition.OLDER
+    assert read_state(make_url(by_hand.url)).kind is StateKind.OLDER
     run(by_hand, script)
     shape = reflected(by_hand.url)
-    assert look(make_url(by_hand.url)).kind is Condition.CURRENT
+    assert read_state(make_url(by_hand.url)).kind is StateKind.CURRENT
     by_us = old_database_of("epoch1-rich", engine_name)
     migrate(by_us.url, no_backup=True)
     assert reflected(by_us.url) == shape

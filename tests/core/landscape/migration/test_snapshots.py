@@ -16,9 +16,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import ExecutableDDLElement
 
-from elspeth.core.landscape.database.epoch_tables import metadata_of, tables_of
-from elspeth.core.landscape.database.epochs import snapshot
-from elspeth.core.landscape.database.shape import expected_shape, found_shape, table_names
+from elspeth.core.landscape.database.shapes import expected_shapes, read_shapes, table_names
+from elspeth.core.landscape.database.tables import epoch_tables, load_snapshot, snapshot_tables
 from elspeth_schema import EPOCH
 from elspeth_schema.tables import metadata as todays_tables
 from tests.fixtures.legacy import KEPT, LEGACY
@@ -31,9 +30,9 @@ COUNTS = {1: (16, 137, 0, 10, 21), 2: (16, 138, 0, 10, 22), 3: (17, 151, 0, 10, 
 def test_a_legacy_database_has_the_tables_of_the_snapshot(name: str) -> None:
     engine = create_engine(f"sqlite:///file:{LEGACY / name}.db?mode=ro&uri=true", poolclass=NullPool)
     with engine.connect() as connection:
-        found = found_shape(connection, table_names(connection))
-    tables = tables_of(KEPT[name])
-    assert found == expected_shape(tables, engine.dialect)
+        found = read_shapes(connection, table_names(connection))
+    tables = epoch_tables(KEPT[name])
+    assert found == expected_shapes(tables, engine.dialect)
     assert {table: list(shape.columns) for table, shape in found.items()} == column_order(tables)
 
 
@@ -43,7 +42,7 @@ def column_order(metadata: MetaData) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("epoch", COUNTS)
 def test_the_snapshot_has_as_many_of_everything_as_the_predecessor_defined(epoch: int) -> None:
-    found = tables_of(epoch).tables.values()
+    found = epoch_tables(epoch).tables.values()
     constraints = [constraint for table in found for constraint in table.constraints]
     assert COUNTS[epoch] == (
         len(found),
@@ -56,7 +55,7 @@ def test_the_snapshot_has_as_many_of_everything_as_the_predecessor_defined(epoch
 
 @pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 def test_tables_made_from_todays_snapshot_are_those_of_the_schema(dialect: str) -> None:
-    assert statements(metadata_of(snapshot(EPOCH)), dialect) == statements(todays_tables, dialect)
+    assert statements(snapshot_tables(load_snapshot(EPOCH)), dialect) == statements(todays_tables, dialect)
 
 
 MADE = {
@@ -69,7 +68,7 @@ MADE = {
 @pytest.mark.parametrize("made", MADE, ids=str)
 def test_the_tables_of_a_released_epoch_never_change(made: tuple[int, str]) -> None:
     epoch, dialect = made
-    text = " ".join(" ".join(statements(metadata_of(snapshot(epoch)), dialect)).split())
+    text = " ".join(" ".join(statements(snapshot_tables(load_snapshot(epoch)), dialect)).split())
     assert hashlib.sha256(text.encode()).hexdigest() == MADE[made]
 
 

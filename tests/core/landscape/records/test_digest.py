@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, StaticPool, create_engine
 
-from elspeth.core.landscape.database.epoch_tables import tables_of
+from elspeth.core.landscape.database.tables import epoch_tables
 from elspeth.core.landscape.records.digest import Content, TableMap, contents_before, table_maps
 from elspeth.core.landscape.records.progress import Meter
 from elspeth_schema import EPOCH
@@ -62,7 +62,7 @@ def test_every_column_of_an_epoch_is_kept_but_those_that_are_filled_anew(epoch: 
     maps = {table.before: table for table in table_maps(epoch, EPOCH)}
     lost = {
         f"{name}.{column}"
-        for name, table in tables_of(epoch).tables.items()
+        for name, table in epoch_tables(epoch).tables.items()
         for column in set(table.columns.keys()) - {before for before, _ in maps[name].columns}
     }
     # Epoch 4 wanted hashes where older checkpoints have none; today an empty one is null.

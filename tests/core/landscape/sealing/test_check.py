@@ -80,7 +80,7 @@ def test_whoever_edits_a_record_and_seals_anew_is_found_by_the_key_alone(
     landscape: LandscapeDB, signer: Signer, key: PublicKey
 ) -> None:
     finish(landscape, "a", signer)
-    with landscape.writing() as connection:
+    with landscape.write_transaction() as connection:
         drop_guards(connection)
         connection.exec_driver_sql("UPDATE runs SET canonical_version = 'v2'")
         make_anew(connection, "a")
@@ -95,7 +95,7 @@ def test_a_signature_that_was_removed_is_found_by_the_key(
     landscape: LandscapeDB, signer: Signer, key: PublicKey
 ) -> None:
     finish(landscape, "a", signer)
-    with landscape.writing() as connection:
+    with landscape.write_transaction() as connection:
         drop_guards(connection)
         connection.execute(update(seals_table).values(envelope_json=None))
     report = report_of(landscape)
@@ -105,7 +105,7 @@ def test_a_signature_that_was_removed_is_found_by_the_key(
 
 def test_the_old_signature_does_not_fit_a_new_seal(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
     finish(landscape, "a", signer)
-    with landscape.writing() as connection:
+    with landscape.write_transaction() as connection:
         (before,) = sealed_runs(connection)
         drop_guards(connection)
         connection.exec_driver_sql("UPDATE runs SET canonical_version = 'v2'")
@@ -139,7 +139,7 @@ def test_an_unsigned_seal_that_was_written_over(
     landscape: LandscapeDB, column: str, value: object, problem: str
 ) -> None:
     finish(landscape, "a", None)
-    with landscape.writing() as connection:
+    with landscape.write_transaction() as connection:
         drop_guards(connection)
         connection.execute(update(seals_table).values({column: value}))
     assert faults_of(landscape) == [f"run a is not what was sealed: seals run_id='a': {problem}"]
@@ -160,7 +160,7 @@ def test_a_signed_seal_that_was_written_over(
     landscape: LandscapeDB, signer: Signer, key: PublicKey, column: str, value: object
 ) -> None:
     finish(landscape, "a", signer)
-    with landscape.writing() as connection:
+    with landscape.write_transaction() as connection:
         drop_guards(connection)
         place = "%s" if connection.dialect.name == "postgresql" else "?"
         connection.exec_driver_sql(f"UPDATE seals SET {column} = {place}", (value,))  # noqa: S608
@@ -171,7 +171,7 @@ def test_a_signed_seal_that_was_written_over(
 def test_a_seal_that_was_removed_is_found_without_a_key(landscape: LandscapeDB) -> None:
     finish(landscape, "a", None)
     finish(landscape, "b", None)
-    with landscape.writing() as connection:
+    with landscape.write_transaction() as connection:
         drop_guards(connection)
         connection.execute(delete(seals_table).where(seals_table.c.run_id == "a"))
     assert report_of(landscape).verdict == "1 of 2 sealed runs unchanged"
@@ -224,7 +224,7 @@ def test_a_finished_run_that_is_made_to_look_unfinished_is_found(
     work(recorder, "a", OperationStatus.COMPLETED)
     recorder.complete_run("a", RunStatus.COMPLETED)
     recorder.set_export_status("a", ExportStatus.COMPLETED)
-    with landscape.writing() as connection:
+    with landscape.write_transaction() as connection:
         drop_guards(connection)
         for statement in (*statements, "UPDATE runs SET status = 'interrupted'"):
             connection.exec_driver_sql(statement)
@@ -248,7 +248,7 @@ def test_a_run_that_goes_on_is_no_fault_however_far_it_has_come(landscape: Lands
 def test_what_was_recorded_elsewhere_may_have_stopped_anywhere(landscape: LandscapeDB, key: PublicKey) -> None:
     """The predecessor recorded its outputs before it ended a run, and kept no secret of it."""
     work(LandscapeRecorder(landscape), "a", OperationStatus.COMPLETED)
-    with landscape.writing() as connection:
+    with landscape.write_transaction() as connection:
         drop_guards(connection)
         connection.exec_driver_sql("DELETE FROM run_secrets")
     assert faults_of(landscape, key) == []
@@ -306,7 +306,7 @@ def sealed_run() -> Iterator[LandscapeDB]:
     """A run with records of every type, sealed, in a database without constraints that would refuse an intruder."""
     with in_memory() as database:
         recorded(database, with_every_type(rich_run(status=RunStatus.FAILED)))
-        with database.writing() as connection:
+        with database.write_transaction() as connection:
             seal_run(connection, "run-1")
             drop_guards(connection)
         driver = database.engine.raw_connection().driver_connection

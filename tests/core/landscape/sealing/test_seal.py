@@ -45,7 +45,7 @@ def drop_guards(connection: Connection) -> None:
 
 def sealed(database: LandscapeDB, run: list[AuditRecord]) -> None:
     RecordStore(database).add(*run)
-    with database.writing() as connection:
+    with database.write_transaction() as connection:
         seal_run(connection, run[0].run_id)
 
 
@@ -93,7 +93,7 @@ def test_a_changed_value_is_found_and_its_record_named(
     table = record_type.table
     with new_landscape() as database:
         sealed(database, run)
-        with database.writing() as connection:
+        with database.write_transaction() as connection:
             drop_guards(connection)
             same = [table.c[name] == before[name] for name in record_type.key]
             connection.execute(update(table).where(*same).values({column: after[column]}))
@@ -114,7 +114,7 @@ def test_a_deleted_record_is_found(new_landscape: NewLandscape, run: list[AuditR
     table, row = record_type.table, mapper(record_type).to_row(victim)
     with new_landscape() as database:
         sealed(database, run)
-        with database.writing() as connection:
+        with database.write_transaction() as connection:
             drop_guards(connection)
             connection.execute(delete(table).where(*(table.c[name] == row[name] for name in record_type.key)))
         fault = fault_of(database)

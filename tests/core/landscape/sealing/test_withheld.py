@@ -41,7 +41,7 @@ def report_of(database: LandscapeDB) -> SealReport:
 
 
 def change(database: LandscapeDB, table: str, value: str) -> None:
-    with database.writing() as connection:
+    with database.write_transaction() as connection:
         drop_guards(connection)
         connection.exec_driver_sql(f"UPDATE {table} SET row_data_json = {value}")  # noqa: S608  of our own making
 
@@ -95,11 +95,11 @@ def test_a_description_is_bound_by_the_hash_of_the_predecessor(recorded: Landsca
 
     def describe(content: object) -> None:
         text = json.dumps(content).replace("'", "''")
-        with recorded.writing() as connection:
+        with recorded.write_transaction() as connection:
             statement = f"UPDATE transform_errors SET row_hash = '{hashed}', row_data_json = '{text}'"  # noqa: S608
             connection.exec_driver_sql(statement)
 
-    with recorded.writing() as connection:
+    with recorded.write_transaction() as connection:
         drop_guards(connection)
     describe(description)
     assert list(LandscapeExporter(recorded, include_payloads=True).export_run("run")) != []

@@ -1,4 +1,4 @@
-"""The audit database: connections, states, tables, claims."""
+"""The audit database: connections, tables, states, claims on runs."""
 
 from elspeth.core.landscape.database.landscape_db import LandscapeDB, LandscapeError, SchemaCompatibilityError
 

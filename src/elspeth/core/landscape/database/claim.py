@@ -1,9 +1,9 @@
-"""The claim of a process on the run that it records: no other may go on with it at the same time.
+"""Claims: the right of one process to record a run.
 
-A claim is a lock that ends with its process: of the PostgreSQL server, for a session, or of the operating system, on a
-file beside an SQLite database. A process may also lose it while it works: the server ends the session, somebody
-removes the file. So whoever records under a claim proves in each transaction that it still holds it, and a new owner
-waits for the end of the transaction in which the old one proved it last.
+A claim is a lock that ends with its process: a lock of the PostgreSQL server, held by a session, or a lock of the
+operating system on a file beside a SQLite database. A process may also lose its claim while it works: the server ends
+the session, or somebody removes the file. So each transaction recorded under a claim proves that the claim is still
+held, and a new owner waits for the end of the last transaction in which the old owner proved it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from elspeth.core.landscape.database.landscape_db import LandscapeDB
 from elspeth.outputs.locks import still_names
 from elspeth_schema.tables import runs_table
 
-__all__ = ["Claim", "ClaimLostError", "RunClaimedError", "claimed", "claimed_runs"]
+__all__ = ["Claim", "ClaimLostError", "RunClaimedError", "claim_run", "claimed_runs"]
 
 _PATIENCE_S = 0.5
-"""How long a lock may stay with somebody who only looks at it, or with a session that is about to end."""
+"""How long to wait for a lock: `claimed_runs` holds it for a moment, as does a session that is ending."""
 
 _RETRY_S = 0.02
 
@@ -39,41 +39,44 @@ SELECT EXISTS (
     AND classid::bigint = %s AND objid::bigint = %s
 )"""
 
-_STAY = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
-"""A session that has a claim may be idle as long as a row takes. Servers before 14 have no such limit."""
+_ALLOW_IDLE = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+"""A session with a claim may be idle for as long as a row takes. Servers before version 14 have no such limit."""
 
 
 class RunClaimedError(LandscapeError):
-    """Another process records the run at this moment."""
+    """Another process is recording the run."""
 
 
 class ClaimLostError(LandscapeError):
-    """The process had the run to itself, and has it no longer."""
+    """The process no longer holds its claim on the run."""
 
 
 class Claim(Protocol):
-    """A run that no other process may record."""
+    """The right of this process to record a run."""
 
-    def writing(self) -> AbstractContextManager[Connection]:
-        """Return a transaction like that of `LandscapeDB.writing`, committed only under the claim.
+    def write_transaction(self) -> AbstractContextManager[Connection]:
+        """Open a transaction like `LandscapeDB.write_transaction`, under the claim.
 
-        Raises ClaimLostError.
+        Raises ClaimLostError if the claim is no longer held.
         """
 
     def renew(self) -> None:
-        """Take the claim, unless it is held; RunClaimedError if another process has it."""
+        """Take the claim again, unless it is still held.
+
+        Raises RunClaimedError if another process has it.
+        """
 
     def release(self) -> None:
-        """Give the claim back, if it is held."""
+        """Release the claim, if it is held."""
 
 
 @contextmanager
-def claimed(db: LandscapeDB, run_id: str) -> Iterator[Claim]:
-    """Have a run to oneself while the block lasts.
+def claim_run(db: LandscapeDB, run_id: str) -> Iterator[Claim]:
+    """Hold the claim on a run while the block lasts.
 
-    Raises RunClaimedError if another process has it. A crash leaves the empty lock file, which claims nothing.
+    Raises RunClaimedError if another process holds it. A crash leaves an empty lock file, which claims nothing.
     """
-    claim = _claim_of(db, run_id)
+    claim = _create_claim(db, run_id)
     claim.renew()
     try:
         yield claim
@@ -82,7 +85,7 @@ def claimed(db: LandscapeDB, run_id: str) -> Iterator[Claim]:
 
 
 def claimed_runs(connection: Connection, run_ids: Iterable[str]) -> frozenset[str]:
-    """Return those of the runs that a process records at this moment, without changing anything."""
+    """Return which of the runs are being recorded, without changing anything."""
     url = connection.engine.url
     if url.get_backend_name() == "sqlite":
         return frozenset(run_id for run_id in run_ids if _is_locked(_lock_path(sqlite_path(url), run_id)))
@@ -94,30 +97,30 @@ def claimed_runs(connection: Connection, run_ids: Iterable[str]) -> frozenset[st
     return frozenset(run_id for run_id in run_ids if _halves(_key(run_id)) in held)
 
 
-def _claim_of(db: LandscapeDB, run_id: str) -> Claim:
+def _create_claim(db: LandscapeDB, run_id: str) -> Claim:
     url = db.engine.url
     if is_in_memory(url):
-        return _InMemory(db)
+        return _InMemoryClaim(db)
     if url.get_backend_name() == "sqlite":
-        return _LockedFile(db, run_id, _lock_path(sqlite_path(url), run_id))
-    return _LockedSession(db, run_id)
+        return _FileClaim(db, run_id, _lock_path(sqlite_path(url), run_id))
+    return _SessionClaim(db, run_id)
 
 
-class _InMemory:
-    """A run in a database that no other process sees."""
+class _InMemoryClaim:
+    """The claim on a run in a database that no other process sees."""
 
     def __init__(self, db: LandscapeDB) -> None:
-        self.writing = db.writing
+        self.write_transaction = db.write_transaction
 
     def renew(self) -> None:
-        """There is nothing to lose."""
+        """Do nothing: the claim cannot be lost."""
 
     def release(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing."""
 
 
-class _LockedFile:
-    """A lock of the operating system on a file, as long as the file has its name."""
+class _FileClaim:
+    """A lock on a file, valid while the file keeps its name."""
 
     def __init__(self, db: LandscapeDB, run_id: str, path: Path) -> None:
         self._db = db
@@ -126,20 +129,20 @@ class _LockedFile:
         self._file: int | None = None
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        with self._db.writing() as connection:
-            # Under SQLite's write lock: a new owner waits for that before it reads.
+    def write_transaction(self) -> Iterator[Connection]:
+        with self._db.write_transaction() as connection:
+            # SQLite's write lock is held from here on: a new owner waits for it before it reads.
             if not self._is_held():
-                raise _lost(self._run_id, f"the file {self._path} was removed")
+                raise _claim_lost(self._run_id, f"the file {self._path} was removed")
             yield connection
 
     def renew(self) -> None:
         if self._is_held():
             return
         self.release()
-        _patiently(self._take, self._run_id)
-        with self._db.writing():
-            pass  # an owner that has just lost the file may still be committing
+        _retry(self._take, self._run_id)
+        with self._db.write_transaction():
+            pass  # wait for an owner that has just lost the file and may still be committing
 
     def release(self) -> None:
         if self._file is None:
@@ -150,12 +153,12 @@ class _LockedFile:
         self._file = None
 
     def _take(self) -> bool:
-        # Not truncated, and not through a link: the name may be that of another file.
+        # The name may be that of another file: do not truncate it, and do not follow a link.
         self._file = os.open(self._path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         with suppress(BlockingIOError):
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if self._is_held():
-                return True  # else its last owner removed the file meanwhile
+            if self._is_held():  # if not, its last owner has removed the file meanwhile
+                return True
         os.close(self._file)
         self._file = None
         return False
@@ -164,10 +167,10 @@ class _LockedFile:
         return self._file is not None and still_names(self._path, self._file)
 
 
-class _LockedSession:
-    """An advisory lock of the PostgreSQL server, on the connection that also records.
+class _SessionClaim:
+    """An advisory lock of the PostgreSQL server, held by the recording connection.
 
-    So the lock and what is not yet committed end together: whoever gets the lock next sees all that was recorded.
+    The lock and an uncommitted transaction end together, so the next owner sees all that was recorded.
     """
 
     def __init__(self, db: LandscapeDB, run_id: str) -> None:
@@ -177,40 +180,42 @@ class _LockedSession:
         self._connection: Connection | None = None
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def write_transaction(self) -> Iterator[Connection]:
         if self._connection is None:
-            raise _lost(self._run_id, "it was given back")
-        with self._db.writing(self._connection) as connection:
-            # SQLAlchemy connects anew after a failure, and a pooler may pass transactions on to any session.
+            raise _claim_lost(self._run_id, "it was released")
+        with self._db.write_transaction(self._connection) as connection:
+            # SQLAlchemy connects anew after a failure, and a pooler may run a transaction in any session.
             if not self._is_held(connection):
-                raise _lost(self._run_id, "the server ended the session that held it, or a pooler changed the session")
+                raise _claim_lost(
+                    self._run_id, "the server ended the session that held it, or a pooler changed the session"
+                )
             yield connection
 
     def renew(self) -> None:
         if self._connection is not None and not self._connection.invalidated:
-            # A session that was ended is found out by this.
-            with suppress(LandscapeError, DBAPIError), self._db.writing(self._connection) as connection:
+            # If the server has ended the session, the statement fails.
+            with suppress(LandscapeError, DBAPIError), self._db.write_transaction(self._connection) as connection:
                 if self._is_held(connection):
                     return
         self.release()
-        _patiently(self._take, self._run_id)
+        _retry(self._take, self._run_id)
 
     def release(self) -> None:
         connection, self._connection = self._connection, None
         if connection is None:
             return
         if not connection.invalidated:
-            with suppress(LandscapeError, DBAPIError), self._db.writing(connection):
+            with suppress(LandscapeError, DBAPIError), self._db.write_transaction(connection):
                 connection.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (self._key,))
-        _end(connection)
+        _close_session(connection)
 
     def _take(self) -> bool:
         connection = self._db.engine.connect()
         try:
-            with self._db.writing(connection):
+            with self._db.write_transaction(connection):
                 is_taken = self._lock(connection)
         except BaseException:
-            _end(connection)
+            _close_session(connection)
             raise
         if is_taken:
             self._connection = connection
@@ -219,13 +224,13 @@ class _LockedSession:
         return is_taken
 
     def _lock(self, connection: Connection) -> bool:
-        # A pooler may have given us the session of the owner, to which the server would give its lock once more.
+        # A pooler may have given us the owner's session, which the server would let take the lock again.
         if self._is_held(connection):
             return False
         if not connection.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (self._key,)).scalar():
             return False
-        connection.exec_driver_sql(_STAY)
-        # A recorder without a claim may still be committing: it holds the record of the run.
+        connection.exec_driver_sql(_ALLOW_IDLE)
+        # Wait for a recorder without a claim that may still be committing: it has locked the record of the run.
         connection.execute(select(runs_table.c.run_id).where(runs_table.c.run_id == self._run_id).with_for_update())
         return True
 
@@ -233,13 +238,13 @@ class _LockedSession:
         return bool(connection.exec_driver_sql(_IS_HELD, _halves(self._key)).scalar())
 
 
-def _end(connection: Connection) -> None:
-    """Close the session, and with it end its locks, even when the server is gone."""
+def _close_session(connection: Connection) -> None:
+    """Close the session, which ends its locks, even without a server."""
     connection.invalidate()
     connection.close()
 
 
-def _patiently(take: Callable[[], bool], run_id: str) -> None:
+def _retry(take: Callable[[], bool], run_id: str) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while not take():
         if time.monotonic() >= deadline:
@@ -249,10 +254,10 @@ def _patiently(take: Callable[[], bool], run_id: str) -> None:
         time.sleep(_RETRY_S)
 
 
-def _lost(run_id: str, why: str) -> ClaimLostError:
+def _claim_lost(run_id: str, why: str) -> ClaimLostError:
     return ClaimLostError(
-        f"this process has run {run_id} no longer to itself, and records nothing more of it: {why}; another process may"
-        " have taken it up"
+        f"this process no longer has the claim on run {run_id}, and records nothing more of it: {why};"
+        " another process may be recording the run now"
     )
 
 
@@ -266,7 +271,7 @@ def _is_locked(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # somebody else's: it is there while a process works, and after a crash
+        return True  # another user's file: present while a process records, and after a crash
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -281,5 +286,5 @@ def _key(run_id: str) -> int:
 
 
 def _halves(key: int) -> tuple[int, int]:
-    """Return the number of an advisory lock in two parts, as `pg_locks` shows it."""
+    """Split the number of an advisory lock as `pg_locks` shows it."""
     return key >> 32 & 0xFFFF_FFFF, key & 0xFFFF_FFFF

@@ -1,10 +1,10 @@
-"""What can be wrong with an audit database.
+"""Errors about an audit database as a whole.
 
-LandscapeError                   the database cannot be used at all
+LandscapeError                   the database cannot be used
 └── SchemaCompatibilityError     it can be read, but does not hold the tables of this version
     ├── OlderDatabaseError       an earlier epoch: export works, recording needs a migration
     ├── NewerDatabaseError       a later epoch, or a later release of the predecessor
-    ├── ForeignDatabaseError     no audit database
+    ├── ForeignDatabaseError     not an audit database
     └── DivergedDatabaseError    claims an epoch, but its tables are not those of that epoch
 """
 
@@ -23,11 +23,11 @@ __all__ = [
 
 
 class LandscapeError(RecordableError):
-    """The audit database cannot be used; the message says why and what to do."""
+    """The audit database cannot be used."""
 
 
 class SchemaCompatibilityError(LandscapeError):
-    """The database holds other tables than this version works with."""
+    """The tables are not those that this version works with."""
 
 
 class OlderDatabaseError(SchemaCompatibilityError):
@@ -39,7 +39,7 @@ class NewerDatabaseError(SchemaCompatibilityError):
 
 
 class ForeignDatabaseError(SchemaCompatibilityError):
-    """The database is no audit database."""
+    """The database is not an audit database."""
 
 
 class DivergedDatabaseError(SchemaCompatibilityError):

@@ -1,4 +1,4 @@
-"""The audit database: opening it, making it durable, refusing one that does not fit."""
+"""The audit database as recorders and exporters use it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Self
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from elspeth.core.landscape.database.bookkeeping import create_schema, lock_schema
-from elspeth.core.landscape.database.connections import durable_engine, parsed_url, reason, shown
+from elspeth.contracts.databases import mask_url
+from elspeth.core.landscape.database.connections import describe_error, durable_engine, parse_url
 from elspeth.core.landscape.database.errors import LandscapeError, SchemaCompatibilityError
-from elspeth.core.landscape.database.messages import refuse_unless_current
-from elspeth.core.landscape.database.state import Condition, look, recognise
+from elspeth.core.landscape.database.state import StateKind, detect_state, read_state, require_current
+from elspeth.core.landscape.database.tables import create_tables, lock_tables
 
 __all__ = ["LandscapeDB", "LandscapeError", "SchemaCompatibilityError"]
 
@@ -23,21 +23,22 @@ __all__ = ["LandscapeDB", "LandscapeError", "SchemaCompatibilityError"]
 class LandscapeDB:
     """An audit database, on SQLite or PostgreSQL.
 
-    Opening an empty database creates the tables, unless `create_tables` is false. A copy is `known_as` the URL of its
-    original in messages. Raises SchemaCompatibilityError for a database that holds other tables, LandscapeError for one
-    that cannot be opened, or later stops answering: its disk is full, the connection is lost.
+    Opening an empty database creates the tables, unless `create_tables` is false. `known_as` is the URL that messages
+    name in place of the database's own: a private copy is known as its original. Raises SchemaCompatibilityError for a
+    database that holds other tables, and LandscapeError for one that cannot be opened or later stops answering, as when
+    its disk is full or the connection is lost.
     """
 
     def __init__(self, connection_string: str, *, create_tables: bool = True, known_as: str | None = None) -> None:
-        url = parsed_url(connection_string)
-        self._url = known_as or shown(url)
+        url = parse_url(connection_string)
+        self._url = known_as or mask_url(url)
         self._is_sqlite = url.get_backend_name() == "sqlite"
         self._engine = durable_engine(url, create=create_tables)
         try:
-            self._settle(create_tables=create_tables)
+            self._ensure_tables(create=create_tables)
         except DBAPIError as error:
             self.close()
-            message = f"audit database {self.url} cannot be opened: {reason(error, url)}"
+            message = f"audit database {self.url} cannot be opened: {describe_error(error, url)}"
             raise LandscapeError(message) from error
         except BaseException:
             self.close()
@@ -45,50 +46,60 @@ class LandscapeDB:
 
     @classmethod
     def in_memory(cls) -> Self:
-        """A database that lives as long as this object. It has one connection: finish an export before recording on."""
+        """Create a database that lives as long as the object.
+
+        It has one connection: finish an export before recording again.
+        """
         return cls("sqlite:///:memory:")
 
     @classmethod
     def from_url(cls, url: str, *, create_tables: bool = True) -> Self:
-        """The database at an SQLAlchemy URL; with `create_tables=False` it must already hold the tables."""
+        """Open the database at a SQLAlchemy URL.
+
+        With `create_tables=False` it must already hold the tables.
+        """
         return cls(url, create_tables=create_tables)
 
     @property
     def engine(self) -> Engine:
-        """The SQLAlchemy engine."""
+        """Return the SQLAlchemy engine."""
         return self._engine
 
     @property
     def url(self) -> str:
-        """The database's URL, with a password hidden."""
+        """Return the database's URL, its password hidden."""
         return self._url
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection in a transaction that is committed at the end, or rolled back if the block raises."""
-        with self._named(), self._engine.begin() as connection:
+        """Open a transaction; commit it, or roll it back after an exception."""
+        with self._name_in_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """A connection whose reads all see the database as it was at the first of them."""
+        """Open a transaction whose reads all see the same state."""
         options = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with self._named(), self._engine.connect().execution_options(**options) as connection, connection.begin():
+        with (
+            self._name_in_errors(),
+            self._engine.connect().execution_options(**options) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     @contextmanager
-    def writing(self, connection: Connection | None = None) -> Iterator[Connection]:
-        """Begin a transaction that is meant to write, on the connection given or on a new one, and commit it.
+    def write_transaction(self, connection: Connection | None = None) -> Iterator[Connection]:
+        """Open a transaction that will write, on the given or a new connection.
 
         SQLite takes its write lock at once: a transaction that first reads and then writes would be refused, without
         waiting, if another process wrote in between.
         """
         if connection is not None:
-            with self._named(), connection.begin():
+            with self._name_in_errors(), connection.begin():
                 yield connection
             return
         immediate = {"sqlite_begin": "IMMEDIATE"}
-        with self._named(), self._engine.connect().execution_options(**immediate) as new, new.begin():
+        with self._name_in_errors(), self._engine.connect().execution_options(**immediate) as new, new.begin():
             yield new
 
     def close(self) -> None:
@@ -104,8 +115,8 @@ class LandscapeDB:
         self.close()
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Say which database it is that fails, for a reason outside."""
+    def _name_in_errors(self) -> Iterator[None]:
+        """Turn an outside failure into a LandscapeError that names the database."""
         try:
             yield
         except (DBAPIError, sqlite3.DatabaseError) as error:
@@ -113,21 +124,24 @@ class LandscapeDB:
             # SQLite's driver reports a damaged file by the base class of its errors, which has no other use.
             if not isinstance(error, OperationalError) and type(driver_error) is not sqlite3.DatabaseError:
                 raise
-            problem = reason(error, self._engine.url) if isinstance(error, DBAPIError) else str(error)
+            problem = describe_error(error, self._engine.url) if isinstance(error, DBAPIError) else str(error)
             message = f"audit database {self.url}: {problem}"
             raise LandscapeError(message) from error
 
-    def _settle(self, *, create_tables: bool) -> None:
-        """Create the tables in an empty database; refuse any other that does not hold them, before touching it."""
-        state = look(self._engine.url)
-        if state.kind is Condition.EMPTY and create_tables:
+    def _ensure_tables(self, *, create: bool) -> None:
+        """Create the tables in an empty database; require them in any other.
+
+        A database that is refused has not been touched.
+        """
+        state = read_state(self._engine.url)
+        if state.kind is StateKind.EMPTY and create:
             # One transaction: a crash leaves an empty database or a complete one.
-            with self.writing() as connection:
-                lock_schema(connection)
-                state = recognise(connection)  # another process may have been faster
-                if state.kind is Condition.EMPTY:
-                    create_schema(connection)
+            with self.write_transaction() as connection:
+                lock_tables(connection)
+                state = detect_state(connection)  # another process may have been faster
+                if state.kind is StateKind.EMPTY:
+                    create_tables(connection)
                     return
-        refuse_unless_current(state, self.url)
+        require_current(state, self.url)
         with self._engine.connect():
             pass  # a connection that cannot be made durable is refused now, not at the first record

@@ -1,7 +1,8 @@
-"""The six states an audit database can be in, told from its tables alone."""
+"""The six states of an audit database, and what to tell about each."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -9,32 +10,41 @@ from enum import StrEnum
 
 from sqlalchemy import URL, Connection, func, select
 
-from elspeth.core.landscape.database.bookkeeping import FIRST_VERSIONED
-from elspeth.core.landscape.database.connections import is_in_memory, looking, sqlite_path
-from elspeth.core.landscape.database.epoch_tables import tables_of
-from elspeth.core.landscape.database.guards import guard_differences
-from elspeth.core.landscape.database.shape import (
+from elspeth.core.landscape.database.connections import is_in_memory, read_only_connection, sqlite_path
+from elspeth.core.landscape.database.errors import (
+    DivergedDatabaseError,
+    ForeignDatabaseError,
+    NewerDatabaseError,
+    OlderDatabaseError,
+    SchemaCompatibilityError,
+)
+from elspeth.core.landscape.database.shapes import (
     TableShape,
     column_names,
-    differences,
-    expected_shape,
-    found_shape,
+    compare_shapes,
+    compare_triggers,
+    expected_shapes,
+    read_shapes,
     table_names,
 )
+from elspeth.core.landscape.database.tables import FIRST_VERSIONED, epoch_tables
 from elspeth_schema import EPOCH
 from elspeth_schema.tables import schema_migrations_table
 
-__all__ = ["NEWEST_UNVERSIONED", "Condition", "State", "look", "names_of", "recognise"]
+__all__ = ["DatabaseState", "StateKind", "describe_state", "detect_state", "read_state", "require_current"]
 
-NEWEST_UNVERSIONED = FIRST_VERSIONED - 1
-"""Databases up to this epoch do not say of which they are."""
+_NEWEST_UNVERSIONED = FIRST_VERSIONED - 1
+"""The newest epoch whose databases do not name their epoch."""
 
-_CORE = frozenset({"runs", "nodes", "rows", "tokens", "node_states"})
-"""Tables that every audit database ever had."""
+_CORE_TABLES = frozenset({"runs", "nodes", "rows", "tokens", "node_states"})
+"""Tables of every audit database since the first epoch."""
+
+_LISTED = 5
+"""How many differences a message lists."""
 
 
-class Condition(StrEnum):
-    """What a database is, to this version."""
+class StateKind(StrEnum):
+    """How a database relates to this version."""
 
     EMPTY = "empty"
     CURRENT = "current"
@@ -45,88 +55,86 @@ class Condition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """What a database is, of which epoch as far as that can be said, whether it says so itself, how many tables it has.
+class DatabaseState:
+    """The state of a database, as far as its tables show.
 
-    `differences` are those from the tables of that epoch, one sentence each; for an older database what it lacks, for
-    a foreign one and one of a later release of the predecessor the names of the tables that are not known.
+    `epoch` is None where it is unknown, `versioned` tells whether the database itself names it, `tables` is their
+    number. `differences` are sentences about the tables of that epoch: for an older database what it lacks, for a
+    foreign one and one of a later release of the predecessor the names of the unknown tables.
     """
 
-    kind: Condition
+    kind: StateKind
     epoch: int | None = None
     versioned: bool = False
     tables: int = 0
     differences: tuple[str, ...] = ()
 
 
-def look(url: URL) -> State:
-    """The state of the database at the URL; changes nothing. A SQLite file that does not exist is an empty database.
+def read_state(url: URL) -> DatabaseState:
+    """Return the state of the database at the URL, without changing it.
 
-    LandscapeError if the database cannot be read.
+    A SQLite file that does not exist is an empty database. Raises LandscapeError if the database cannot be read.
     """
     if is_in_memory(url) or (url.get_backend_name() == "sqlite" and not sqlite_path(url).exists()):
-        return State(kind=Condition.EMPTY)
-    with looking(url) as connection:
-        return recognise(connection)
+        return DatabaseState(kind=StateKind.EMPTY)
+    with read_only_connection(url) as connection:
+        return detect_state(connection)
 
 
-def recognise(connection: Connection) -> State:
-    """The state of the database; changes nothing."""
+def detect_state(connection: Connection) -> DatabaseState:
+    """Return the state of an open database, without changing it."""
     names = table_names(connection)
     if not names:
-        return State(kind=Condition.EMPTY)
+        return DatabaseState(kind=StateKind.EMPTY)
     if schema_migrations_table.c.to_epoch.name in column_names(connection, schema_migrations_table.name):
-        return _versioned(connection, names)
-    return _unversioned(connection, names)
+        return _detect_versioned(connection, names)
+    return _detect_unversioned(connection, names)
 
 
-def _versioned(connection: Connection, names: AbstractSet[str]) -> State:
+def _detect_versioned(connection: Connection, names: AbstractSet[str]) -> DatabaseState:
     epoch = connection.execute(select(func.max(schema_migrations_table.c.to_epoch))).scalar()
-    # SQLite keeps anything in a column of numbers.
+    # A SQLite column of numbers can hold anything.
     if not isinstance(epoch, int) or epoch < FIRST_VERSIONED:
         wrong = [f"schema_migrations: expected an epoch from {FIRST_VERSIONED} on, got {epoch}"]
-        return State(kind=Condition.DIVERGED, versioned=True, tables=len(names), differences=tuple(wrong))
+        return DatabaseState(kind=StateKind.DIVERGED, versioned=True, tables=len(names), differences=tuple(wrong))
     if epoch > EPOCH:
-        return State(kind=Condition.NEWER, epoch=epoch, versioned=True, tables=len(names))
+        return DatabaseState(kind=StateKind.NEWER, epoch=epoch, versioned=True, tables=len(names))
     expected = _expected(connection, epoch)
-    found = found_shape(connection, expected)
-    wrong = differences(expected, found)
+    found = read_shapes(connection, expected)
+    wrong = compare_shapes(expected, found)
     if epoch == EPOCH:
-        wrong += guard_differences(connection, expected)
-    if wrong:
-        return State(kind=Condition.DIVERGED, epoch=epoch, versioned=True, tables=len(names), differences=tuple(wrong))
-    if epoch < EPOCH:
+        wrong += compare_triggers(connection, expected)
+    if not wrong and epoch < EPOCH:
         return _older(connection, epoch, found, versioned=True)
-    return State(kind=Condition.CURRENT, epoch=epoch, versioned=True, tables=len(names))
+    kind = StateKind.DIVERGED if wrong else StateKind.CURRENT
+    return DatabaseState(kind=kind, epoch=epoch, versioned=True, tables=len(names), differences=tuple(wrong))
 
 
-def _unversioned(connection: Connection, names: AbstractSet[str]) -> State:
-    """A database of the predecessor, one of ours that lost its history, or none at all."""
-    if not names >= _CORE:
-        return State(kind=Condition.FOREIGN, tables=len(names), differences=tuple(sorted(names)))
+def _detect_unversioned(connection: Connection, names: AbstractSet[str]) -> DatabaseState:
+    """Return the state of a database that does not name its epoch.
+
+    It is the predecessor's, one that lost its history, or not an audit database.
+    """
+    if not names >= _CORE_TABLES:
+        return DatabaseState(kind=StateKind.FOREIGN, tables=len(names), differences=tuple(sorted(names)))
     expected = {epoch: _expected(connection, epoch) for epoch in range(EPOCH, 0, -1)}
-    found = found_shape(connection, set().union(*expected.values()))
-    candidates = {epoch: differences(tables, found) for epoch, tables in expected.items()}
+    found = read_shapes(connection, set().union(*expected.values()))
+    candidates = {epoch: compare_shapes(tables, found) for epoch, tables in expected.items()}
     nearest = min(candidates, key=lambda epoch: len(candidates[epoch]))
     unknown = sorted(names - expected[nearest].keys())
-    if nearest <= NEWEST_UNVERSIONED and not candidates[nearest] and not unknown:
+    if nearest <= _NEWEST_UNVERSIONED and not candidates[nearest] and not unknown:
         return _older(connection, nearest, found, versioned=False)
-    if nearest == NEWEST_UNVERSIONED and names > expected[nearest].keys():
-        return State(kind=Condition.NEWER, tables=len(names), differences=tuple(unknown))
+    if nearest == _NEWEST_UNVERSIONED and names > expected[nearest].keys():
+        return DatabaseState(kind=StateKind.NEWER, tables=len(names), differences=tuple(unknown))
     wrong = [*candidates[nearest], *(f"table {name} is not expected" for name in unknown)]
-    return State(kind=Condition.DIVERGED, epoch=nearest, tables=len(names), differences=tuple(wrong))
-
-
-def names_of(epoch: int) -> list[str]:
-    """Return the names of all tables of a database of an epoch."""
-    return list(tables_of(epoch).tables)
+    return DatabaseState(kind=StateKind.DIVERGED, epoch=nearest, tables=len(names), differences=tuple(wrong))
 
 
 def _expected(connection: Connection, epoch: int) -> dict[str, TableShape]:
-    return expected_shape(tables_of(epoch), connection.dialect)
+    return expected_shapes(epoch_tables(epoch), connection.dialect)
 
 
-def _older(connection: Connection, epoch: int, found: Mapping[str, TableShape], *, versioned: bool) -> State:
+def _older(connection: Connection, epoch: int, found: Mapping[str, TableShape], *, versioned: bool) -> DatabaseState:
     today = _expected(connection, EPOCH)
     tables = [name for name in today if name not in found]
     columns = [
@@ -139,4 +147,86 @@ def _older(connection: Connection, epoch: int, found: Mapping[str, TableShape], 
     lacking = [
         f"{what} missing: {', '.join(names)}" for what, names in (("tables", tables), ("columns", columns)) if names
     ]
-    return State(kind=Condition.OLDER, epoch=epoch, versioned=versioned, tables=len(found), differences=tuple(lacking))
+    return DatabaseState(
+        kind=StateKind.OLDER, epoch=epoch, versioned=versioned, tables=len(found), differences=tuple(lacking)
+    )
+
+
+# -- messages --------------------------------------------------------------------------------------------------------
+
+_ERRORS: dict[StateKind, type[SchemaCompatibilityError]] = {
+    StateKind.EMPTY: ForeignDatabaseError,
+    StateKind.OLDER: OlderDatabaseError,
+    StateKind.NEWER: NewerDatabaseError,
+    StateKind.FOREIGN: ForeignDatabaseError,
+    StateKind.DIVERGED: DivergedDatabaseError,
+}
+
+
+def require_current(state: DatabaseState, url: str) -> None:
+    """Raise the SchemaCompatibilityError of a state, unless it is CURRENT.
+
+    `url` is shown in the message: its password must be hidden.
+    """
+    if state.kind is not StateKind.CURRENT:
+        raise _ERRORS[state.kind](describe_state(state, url))
+
+
+def describe_state(state: DatabaseState, url: str, *, listed: bool = True) -> str:
+    """Describe a state: findings, what is safe now, and what to do.
+
+    `url` is shown: its password must be hidden. `listed` tells whether to list what an older database lacks.
+    """
+    return f"audit database {url} {_verdict(state, shlex.quote(url), listed=listed)}"
+
+
+def _verdict(state: DatabaseState, url: str, *, listed: bool) -> str:
+    differences = _list(state.differences, "; ")
+    match state.kind:
+        case StateKind.EMPTY:
+            return "is empty: it holds no runs. A run with it as landscape.url creates the tables."
+        case StateKind.CURRENT:
+            return f"is of epoch {EPOCH}, as this version expects."
+        case StateKind.OLDER:
+            return (
+                f"is of epoch {state.epoch}, this version records in epoch {EPOCH}"
+                f"{f': {differences}' if listed else ''}. "
+                "Nothing was changed. Reading it is safe as it is (elspeth export, explain, landscape runs). "
+                f"To record into it, run: elspeth landscape migrate -d {url}"
+            )
+        case StateKind.NEWER if state.epoch is None:
+            return (
+                f"was written by a later release of the predecessor: of its {state.tables} tables, epoch "
+                f"{_NEWEST_UNVERSIONED}, the newest that can be migrated, does not have "
+                f"{_list(state.differences, ', ')}. Nothing was changed. "
+                "Export it with the release that wrote it, and use another database (landscape.url)."
+            )
+        case StateKind.NEWER:
+            return (
+                f"is of epoch {state.epoch}, this version knows epochs up to {EPOCH}. Nothing was changed. "
+                "Use the version of elspeth that wrote it, or a later one."
+            )
+        case StateKind.FOREIGN:
+            return (
+                f"is not an audit database: it holds other tables ({_list(state.differences, ', ')})."
+                " Nothing was changed. Use another database (landscape.url, or -d)."
+            )
+        case StateKind.DIVERGED:
+            return (
+                f"{_diverged(state)}: {differences}. Nothing was changed. "
+                "It cannot be trusted as evidence until the differences are explained: restore a backup, or undo them. "
+                f"To list all of them, run: elspeth landscape status -d {url}"
+            )
+
+
+def _diverged(state: DatabaseState) -> str:
+    if state.epoch is None:
+        return "has an impossible history of migrations"
+    if state.versioned:
+        return f"claims to be of epoch {state.epoch}, but differs from it"
+    return f"does not name its epoch, and differs from epoch {state.epoch}, the nearest"
+
+
+def _list(items: tuple[str, ...], separator: str) -> str:
+    more = len(items) - _LISTED
+    return separator.join(items[:_LISTED]) + (f"{separator}and {more} more" if more > 0 else "")

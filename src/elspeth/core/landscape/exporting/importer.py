@@ -12,11 +12,10 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.bookkeeping import create_schema
-from elspeth.core.landscape.database.connections import durable_engine, parsed_url, sqlite_path
+from elspeth.core.landscape.database.connections import durable_engine, parse_url, sqlite_path
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.database.state import Condition, look
-from elspeth.core.landscape.database.statistics import learn_sizes
+from elspeth.core.landscape.database.state import StateKind, read_state
+from elspeth.core.landscape.database.tables import analyze_grown_tables, create_tables
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.older_export import in_todays_epoch
 from elspeth.core.landscape.exporting.reader import ExportReader, ExportRow, ExportSummary, read_export
@@ -49,7 +48,7 @@ def import_export(
     runs; AuditIntegrityError for withheld content that does not have its hash.
     """
     # One transaction: a crash leaves the database as it was.
-    with db.writing() as connection:
+    with db.write_transaction() as connection:
         if connection.scalar(select(exists().select_from(runs_table))):
             message = (
                 f"audit database {db.url} already holds runs: an export is imported into a database without any."
@@ -70,7 +69,7 @@ def import_into(
 
     A failure leaves no table and no file that was not there before; neither does a crash, but for an empty file.
     """
-    parsed = parsed_url(url)
+    parsed = parse_url(url)
     if not _is_empty(parsed):
         with LandscapeDB.from_url(url, create_tables=False) as db:
             return import_export(db, path, signing_key=signing_key, progress=progress)
@@ -91,7 +90,7 @@ def _create_and_import(
     engine = durable_engine(url, create=True)
     try:
         with engine.connect().execution_options(sqlite_begin="IMMEDIATE") as connection, connection.begin():
-            create_schema(connection)
+            create_tables(connection)
             return _import(connection, path, signing_key, progress)
     finally:
         engine.dispose()
@@ -99,7 +98,7 @@ def _create_and_import(
 
 def _is_empty(url: URL) -> bool:
     try:
-        return look(url).kind is Condition.EMPTY
+        return read_state(url).kind is StateKind.EMPTY
     except DatabaseError:
         return False  # opening it tells what is wrong
 
@@ -126,7 +125,7 @@ def _insert_records(connection: Connection, export: ExportReader, progress: Call
             total += len(chunk)
             if progress is not None:
                 progress(total)
-        learn_sizes(connection, [record_type.table])
+        analyze_grown_tables(connection, [record_type.table])
 
 
 def _seal(connection: Connection, run_id: str) -> None:
@@ -148,7 +147,7 @@ def _copy_run(source: Connection, target: Connection) -> None:
         found = source.execute(convert.select(), execution_options={"yield_per": _ROWS})
         for rows in found.partitions():
             target.execute(insert(record_type.table), [convert.to_row(convert.from_row(row)) for row in rows])
-        learn_sizes(target, [record_type.table])
+        analyze_grown_tables(target, [record_type.table])
 
 
 def _insert(connection: Connection, path: Path, record_type: RecordType[AuditRecord], entries: list[ExportRow]) -> None:

@@ -19,9 +19,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import durable_engine, reason
-from elspeth.core.landscape.database.epoch_tables import tables_of
+from elspeth.core.landscape.database.connections import describe_error, durable_engine
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.tables import epoch_tables
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import ExportReader, ExportRow
 from elspeth.core.landscape.exporting.record_forms import forms_of
@@ -50,7 +50,7 @@ def in_todays_epoch(export: ExportReader, progress: Callable[[int], None] | None
         try:
             migrate_exclusively(url, export.source.epoch, None, Meter(None))
         except (DBAPIError, LandscapeError) as error:
-            problem = reason(error, url) if isinstance(error, DBAPIError) else str(error)
+            problem = describe_error(error, url) if isinstance(error, DBAPIError) else str(error)
             epochs = f"of epoch {export.source.epoch}, and cannot be read as one of epoch {EPOCH}"
             raise ExportError(export.source.path, None, f"is {epochs}: {problem}") from error
         name = url.render_as_string(hide_password=False)
@@ -78,14 +78,14 @@ def _restore(url: URL, export: ExportReader, progress: Callable[[int], None] | N
 
 def _create_tables(connection: Connection, epoch: int) -> None:
     """Create the tables of an epoch, and say in their history which it is."""
-    metadata = tables_of(epoch)
+    metadata = epoch_tables(epoch)
     metadata.create_all(connection)
     step = {"to_epoch": epoch, "from_epoch": 0, "migrated_at": datetime.now(UTC), "tool": "import", "tables_json": "{}"}
     connection.execute(insert(metadata.tables[schema_migrations_table.name]).values(step))
 
 
 def _insert(connection: Connection, export: ExportReader, table: str, entries: list[ExportRow]) -> None:
-    statement = insert(tables_of(export.source.epoch).tables[table])
+    statement = insert(epoch_tables(export.source.epoch).tables[table])
     try:
         with connection.begin_nested():
             connection.execute(statement, [entry.row for entry in entries])
@@ -96,7 +96,7 @@ def _insert(connection: Connection, export: ExportReader, table: str, entries: l
                 with connection.begin_nested():
                     connection.execute(statement, entry.row)
             except IntegrityError as error:
-                said = reason(error, connection.engine.url)
+                said = describe_error(error, connection.engine.url)
                 problem = f"expected a record that is unique, sound, and refers to records before it: {said}"
                 raise ExportError(export.source.path, entry.where, problem) from error
         raise

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 
 from elspeth.core.canonical import timestamp_text
-from elspeth.core.landscape.database.epochs import snapshot
+from elspeth.core.landscape.database.tables import load_snapshot
 from elspeth.schema.checks import BOOLEAN, JSON, TIMESTAMP, Acceptor, integer, optional, real, text
 from elspeth.schema.snapshots import ColumnSnapshot, Kind, TableSnapshot
 
@@ -60,7 +60,7 @@ def forms_of(epoch: int) -> Mapping[str, RecordForm]:
 
     Raises LandscapeError for an epoch that this version does not know.
     """
-    return {table.record_type: _form(table) for table in snapshot(epoch).tables if table.record_type is not None}
+    return {table.record_type: _form(table) for table in load_snapshot(epoch).tables if table.record_type is not None}
 
 
 def _form(table: TableSnapshot) -> RecordForm:

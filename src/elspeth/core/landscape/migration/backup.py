@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from sqlalchemy import URL
 
-from elspeth.core.landscape.database.connections import looking, reading_parameters
+from elspeth.core.landscape.database.connections import read_only_connection, read_only_parameters
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.records.digest import Content, TableMap, contents_before
 from elspeth.core.landscape.records.progress import Meter
@@ -49,14 +49,14 @@ def back_up(database: Path, target: Path) -> None:
 
 def copy_database(database: Path, target: Path) -> None:
     """Write what the database holds into a new or empty file, without unused pages. sqlite3.Error if that fails."""
-    source = f"{database.absolute().as_uri()}?{urlencode(reading_parameters(database))}"
+    source = f"{database.absolute().as_uri()}?{urlencode(read_only_parameters(database))}"
     with closing(sqlite3.connect(source, uri=True)) as connection:
         connection.execute("VACUUM INTO ?", (str(target),))
 
 
 def verify_backup(target: Path, tables: tuple[TableMap, ...], original: dict[str, Content], meter: Meter) -> None:
     """Open the backup and compare it with what the original holds; LandscapeError if it is not the same."""
-    with looking(URL.create("sqlite", database=str(target))) as connection:
+    with read_only_connection(URL.create("sqlite", database=str(target))) as connection:
         (verdict,) = connection.exec_driver_sql("PRAGMA integrity_check(1)").one()
         found = contents_before(connection, tables, meter)
     wrong = [name for name, content in original.items() if found[name] != content]

@@ -9,9 +9,9 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
-from elspeth.core.landscape.database.bookkeeping import lock_schema
-from elspeth.core.landscape.database.connections import in_utc, prepared, reason
+from elspeth.core.landscape.database.connections import describe_error, prepare_connections, set_utc
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.tables import lock_tables
 
 __all__ = ["CommitFailedError", "exclusive", "probe"]
 
@@ -46,16 +46,16 @@ def exclusive(url: URL, tables: Iterable[str]) -> Iterator[Connection]:
             # A crash before this line leaves the old database, after it the new one.
             connection.commit()
         except DBAPIError as error:
-            raise CommitFailedError(reason(error, url)) from error
+            raise CommitFailedError(describe_error(error, url)) from error
 
 
 def _engine(url: URL) -> Engine:
     engine = create_engine(url, poolclass=NullPool)
     if url.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", prepared(_prepare_sqlite))
+        prepare_connections(engine, _prepare_sqlite)
         event.listen(engine, "begin", _begin_exclusive)
     else:
-        event.listen(engine, "connect", prepared(in_utc))
+        prepare_connections(engine, set_utc)
     return engine
 
 
@@ -77,7 +77,7 @@ def _lock(connection: Connection, tables: Iterable[str]) -> None:
     if connection.dialect.name == "sqlite":
         connection.begin()  # of the whole file
         return
-    lock_schema(connection)
+    lock_tables(connection)
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_PATIENCE_MS}")
     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
     connection.exec_driver_sql(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")

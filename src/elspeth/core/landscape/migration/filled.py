@@ -10,8 +10,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from elspeth.core.landscape.database.epochs import snapshot, step_into
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.tables import load_snapshot, load_step
 from elspeth.schema import checks
 from elspeth.schema.checks import Acceptor
 from elspeth.schema.snapshots import ColumnSnapshot, Kind
@@ -31,7 +31,7 @@ def check_filled(connection: Connection, from_epoch: int, to_epoch: int) -> None
     Raises LandscapeError for the first one that its column may not have.
     """
     filled = filled_columns(from_epoch, to_epoch)
-    for table in snapshot(to_epoch).tables:
+    for table in load_snapshot(to_epoch).tables:
         for column in table.columns:
             if column.name in filled.get(table.name, ()):
                 _check_values(connection, table.name, column)
@@ -41,10 +41,12 @@ def filled_columns(from_epoch: int, to_epoch: int) -> Mapping[str, frozenset[str
     """Return the columns that have a backfill on the way, by table, under the names that they have in the end."""
     filled: dict[str, frozenset[str]] = {}
     for epoch in range(from_epoch + 1, to_epoch + 1):
-        copies = step_into(epoch).copies
+        copies = load_step(epoch).copies
         sources = {copy.source for copy in copies}
         after = {table: columns for table, columns in filled.items() if table not in sources}
-        now = {table.name: [column for column in table.columns if column.backfill] for table in snapshot(epoch).tables}
+        now = {
+            table.name: [column for column in table.columns if column.backfill] for table in load_snapshot(epoch).tables
+        }
         for copy in copies:
             earlier = filled.get(copy.source, frozenset())
             moved = [new for old, new in copy.kept if old in earlier]

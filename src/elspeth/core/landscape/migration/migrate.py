@@ -15,11 +15,11 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, func, select, table
 from sqlalchemy.exc import DBAPIError
 
-from elspeth.core.landscape.database.bookkeeping import steps_taken
-from elspeth.core.landscape.database.connections import looking, parsed_url, reason, shown, sqlite_path
+from elspeth.contracts.databases import mask_url
+from elspeth.core.landscape.database.connections import describe_error, parse_url, read_only_connection, sqlite_path
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.database.messages import refuse_unless_current
-from elspeth.core.landscape.database.state import Condition, look, names_of, recognise
+from elspeth.core.landscape.database.state import StateKind, detect_state, read_state, require_current
+from elspeth.core.landscape.database.tables import epoch_tables, read_migrations
 from elspeth.core.landscape.migration.backup import back_up, backup_path, verify_backup
 from elspeth.core.landscape.migration.exclusive import CommitFailedError, exclusive, probe
 from elspeth.core.landscape.records.digest import TableMap, contents_before, table_maps
@@ -57,7 +57,7 @@ _NOTHING_TO_DO = MigrationReport(from_epoch=EPOCH, rows={})
 
 def migrate_if_older(url: str, report: Report | None = None) -> MigrationReport:
     """Migrate the database, with a backup, if that is what it needs; any other state is for whoever opens it."""
-    is_older = look(parsed_url(url)).kind is Condition.OLDER
+    is_older = read_state(parse_url(url)).kind is StateKind.OLDER
     return migrate(url, report=report) if is_older else _NOTHING_TO_DO
 
 
@@ -70,17 +70,17 @@ def migrate(
     the user's: `no_backup` says that there is one. Raises the error of the database's state if it is not an older one,
     LandscapeError for anything that stops the migration; then nothing was changed.
     """
-    parsed = parsed_url(url)
-    state = look(parsed)
-    if state.kind is Condition.CURRENT:
+    parsed = parse_url(url)
+    state = read_state(parsed)
+    if state.kind is StateKind.CURRENT:
         return _NOTHING_TO_DO
-    if state.kind is not Condition.OLDER or state.epoch is None:
-        refuse_unless_current(state, shown(parsed))
+    if state.kind is not StateKind.OLDER or state.epoch is None:
+        require_current(state, mask_url(parsed))
         raise AssertionError(state)
     saved = None
     try:
         _refuse_without_backup(parsed, no_backup=no_backup)
-        probe(parsed, names_of(state.epoch))  # so that no backup is made in vain
+        probe(parsed, epoch_tables(state.epoch).tables)  # so that no backup is made in vain
         if parsed.get_backend_name() == "sqlite":
             path = sqlite_path(parsed)
             target = None if no_backup else backup or backup_path(path, state.epoch)
@@ -103,11 +103,11 @@ def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) 
     # Alembic takes a third of a second to load, which is not for those who only read a database of today.
     from elspeth.core.landscape.migration.upgrade import upgrade  # noqa: PLC0415
 
-    with exclusive(url, names_of(epoch)) as connection:
-        state = recognise(connection)
-        if state.kind is Condition.CURRENT:
+    with exclusive(url, epoch_tables(epoch).tables) as connection:
+        state = detect_state(connection)
+        if state.kind is StateKind.CURRENT:
             return _NOTHING_TO_DO  # another process was faster
-        if state.epoch != epoch or state.kind is not Condition.OLDER:
+        if state.epoch != epoch or state.kind is not StateKind.OLDER:
             raise LandscapeError("another process changed its tables meanwhile")
         tables = table_maps(epoch, EPOCH)
         meter.expect(_rows_to_come(connection, tables, readings=2 if saved is None else 3))
@@ -131,15 +131,15 @@ def _rows_to_come(connection: Connection, tables: tuple[TableMap, ...], *, readi
 def _what_became_of(url: URL, epoch: int, saved: Path | None, error: CommitFailedError) -> MigrationReport:
     """What the database says about a migration of which it is not known whether it was committed."""
     try:
-        with looking(url) as connection:
-            if recognise(connection).kind is Condition.CURRENT:
-                counts = json.loads(steps_taken(connection)[-1].tables_json)
+        with read_only_connection(url) as connection:
+            if detect_state(connection).kind is StateKind.CURRENT:
+                counts = json.loads(read_migrations(connection)[-1].tables_json)
                 rows = {name: count["rows_after"] for name, count in counts.items()}
                 return MigrationReport(from_epoch=epoch, backup=saved, rows=rows, seals=check_seals(connection))
     except LandscapeError:
         raise LandscapeError(
-            f"audit database {shown(url)} may have been migrated or not: the connection was lost while it committed, "
-            f"and it does not answer. When it does, run: elspeth landscape status -d {shlex.quote(shown(url))}"
+            f"audit database {mask_url(url)} may have been migrated or not: the connection was lost while it committed,"
+            f" and it does not answer. When it does, run: elspeth landscape status -d {shlex.quote(mask_url(url))}"
         ) from error
     raise LandscapeError(_failure(url, error, saved)) from error
 
@@ -167,8 +167,8 @@ def _expect_space(database: Path, backup: Path | None) -> None:
 
 
 def _failure(url: URL, error: DBAPIError | LandscapeError, saved: Path | None) -> str:
-    problem = reason(error, url) if isinstance(error, DBAPIError) else str(error)
+    problem = describe_error(error, url) if isinstance(error, DBAPIError) else str(error)
     is_busy = "database is locked" in problem or "lock timeout" in problem
     advice = " Another process is using it: stop that process, then migrate again." if is_busy else ""
     kept = f" The backup {saved} was written." if saved is not None else ""
-    return f"audit database {shown(url)} was not migrated and not changed: {problem}.{advice}{kept}"
+    return f"audit database {mask_url(url)} was not migrated and not changed: {problem}.{advice}{kept}"

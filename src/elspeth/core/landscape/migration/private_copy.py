@@ -11,11 +11,12 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import URL, Connection, NullPool, create_engine, insert, select
 from sqlalchemy.exc import DBAPIError
 
+from elspeth.contracts.databases import mask_url
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import looking, parsed_url, reason, shown, sqlite_path
-from elspeth.core.landscape.database.epoch_tables import tables_of
+from elspeth.core.landscape.database.connections import describe_error, parse_url, read_only_connection, sqlite_path
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.database.state import Condition, look
+from elspeth.core.landscape.database.state import StateKind, read_state
+from elspeth.core.landscape.database.tables import epoch_tables
 from elspeth.core.landscape.migration.backup import copy_database
 from elspeth.core.landscape.migration.migrate import MigrationReport, migrate, migrate_exclusively
 from elspeth.core.landscape.records.progress import Meter, Report
@@ -34,16 +35,16 @@ def open_for_reading(url: str, report: Report | None = None) -> Iterator[Landsca
     The copy is a SQLite file in a temporary directory, whatever the original is, and goes when the block ends. Raises
     what LandscapeDB raises for a database that is neither.
     """
-    parsed = parsed_url(url)
-    state = look(parsed)
-    if state.kind is not Condition.OLDER or state.epoch is None:
+    parsed = parse_url(url)
+    state = read_state(parsed)
+    if state.kind is not StateKind.OLDER or state.epoch is None:
         with LandscapeDB.from_url(url, create_tables=False) as database:
             yield database
         return
     with _private_copy(parsed, state.epoch) as copy:
         _migrate_copy(copy, state.epoch, parsed, report)
         with LandscapeDB(
-            copy.render_as_string(hide_password=False), create_tables=False, known_as=shown(parsed)
+            copy.render_as_string(hide_password=False), create_tables=False, known_as=mask_url(parsed)
         ) as database:
             yield database
 
@@ -53,9 +54,9 @@ def rehearse(url: str, report: Report | None = None) -> MigrationReport:
 
     Raises what `migrate` raises.
     """
-    parsed = parsed_url(url)
-    state = look(parsed)
-    if state.kind is not Condition.OLDER or state.epoch is None:
+    parsed = parse_url(url)
+    state = read_state(parsed)
+    if state.kind is not StateKind.OLDER or state.epoch is None:
         return migrate(url)
     with _private_copy(parsed, state.epoch) as copy:
         return _migrate_copy(copy, state.epoch, parsed, report)
@@ -65,9 +66,10 @@ def _migrate_copy(copy: URL, epoch: int, original: URL, report: Report | None) -
     try:
         return migrate_exclusively(copy, epoch, None, Meter(report))
     except (DBAPIError, LandscapeError) as error:
-        problem = reason(error, copy) if isinstance(error, DBAPIError) else str(error)
+        problem = describe_error(error, copy) if isinstance(error, DBAPIError) else str(error)
         raise LandscapeError(
-            f"audit database {shown(original)} cannot be read as one of epoch {EPOCH}: {problem}. It was not changed."
+            f"audit database {mask_url(original)} cannot be read as one of epoch {EPOCH}: {problem}."
+            " It was not changed."
         ) from error
 
 
@@ -80,7 +82,7 @@ def _private_copy(source: URL, epoch: int) -> Iterator[URL]:
             with _copying(source, directory):
                 copy_database(sqlite_path(source), copy)
         else:
-            with looking(source) as connection, _copying(source, directory):
+            with read_only_connection(source) as connection, _copying(source, directory):
                 _copy_rows(connection, epoch, copy)
         yield URL.create("sqlite", database=str(copy))
 
@@ -90,9 +92,9 @@ def _copying(source: URL, directory: str) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, DBAPIError, OSError) as error:
-        problem = reason(error, source) if isinstance(error, DBAPIError) else str(error)
+        problem = describe_error(error, source) if isinstance(error, DBAPIError) else str(error)
         raise LandscapeError(
-            f"audit database {shown(source)} cannot be copied to {directory} to be read: {problem}. "
+            f"audit database {mask_url(source)} cannot be copied to {directory} to be read: {problem}. "
             "For another directory, set TMPDIR. It was not changed."
         ) from error
 
@@ -100,7 +102,7 @@ def _copying(source: URL, directory: str) -> Iterator[None]:
 def _copy_rows(source: Connection, epoch: int, target: Path) -> None:
     """A SQLite database of the same epoch with the same rows."""
     with create_engine(f"sqlite:///{target}", poolclass=NullPool).begin() as writing:
-        metadata = tables_of(epoch)
+        metadata = epoch_tables(epoch)
         metadata.create_all(writing)
         for table in metadata.sorted_tables:
             found = source.execute(select(table), execution_options={"yield_per": _FETCH})

@@ -5,10 +5,10 @@ from __future__ import annotations
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
-from elspeth.core.landscape.database.bookkeeping import step_record
-from elspeth.core.landscape.database.connections import parsed_url, shown
-from elspeth.core.landscape.database.messages import refuse_unless_current
-from elspeth.core.landscape.database.state import Condition, look
+from elspeth.contracts.databases import mask_url
+from elspeth.core.landscape.database.connections import parse_url
+from elspeth.core.landscape.database.state import StateKind, read_state, require_current
+from elspeth.core.landscape.database.tables import migration_insert
 from elspeth.core.landscape.migration.upgrade import run_steps
 
 __all__ = ["migration_sql"]
@@ -29,12 +29,12 @@ def migration_sql(url: str) -> list[str]:
 
     Raises the error of the database's state if it is neither.
     """
-    parsed = parsed_url(url)
-    state = look(parsed)
-    if state.kind is Condition.CURRENT:
+    parsed = parse_url(url)
+    state = read_state(parsed)
+    if state.kind is StateKind.CURRENT:
         return []
-    if state.kind is not Condition.OLDER or state.epoch is None:
-        refuse_unless_current(state, shown(parsed))
+    if state.kind is not StateKind.OLDER or state.epoch is None:
+        require_current(state, mask_url(parsed))
         raise AssertionError(state)
     lines = _Lines()
     engine = parsed.get_backend_name()
@@ -42,7 +42,7 @@ def migration_sql(url: str) -> list[str]:
         dialect_name=engine, opts={"as_sql": True, "output_buffer": lines, "literal_binds": True}
     )
     run_steps(context, state.epoch)
-    Operations(context).execute(step_record(from_epoch=state.epoch, tables={}))
+    Operations(context).execute(migration_insert(from_epoch=state.epoch, tables={}))
     first, last = _AROUND[engine]
     return [*first, *lines.written, *last]
 

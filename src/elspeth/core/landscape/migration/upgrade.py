@@ -9,12 +9,10 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Connection, text
 
-from elspeth.core.landscape.database.bookkeeping import step_record
-from elspeth.core.landscape.database.epoch_tables import tables_of
-from elspeth.core.landscape.database.epochs import step_into
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.database.guards import OURS, found_triggers
-from elspeth.core.landscape.database.state import Condition, names_of, recognise
+from elspeth.core.landscape.database.shapes import TRIGGER_PREFIX, read_triggers
+from elspeth.core.landscape.database.state import StateKind, detect_state
+from elspeth.core.landscape.database.tables import epoch_tables, load_step, migration_insert
 from elspeth.core.landscape.migration.filled import check_filled
 from elspeth.core.landscape.migration.rebuild import rebuild
 from elspeth.core.landscape.records.digest import Content, TableMap, contents_after
@@ -51,7 +49,7 @@ def upgrade(
         raise LandscapeError(f"the migration would change what {', '.join(changed)} held")
     check_filled(connection, from_epoch, EPOCH)
     _check_references(connection)
-    record = step_record(
+    record = migration_insert(
         from_epoch=from_epoch,
         tables={
             table.after: {
@@ -64,8 +62,8 @@ def upgrade(
         },
     )
     connection.execute(record)
-    state = recognise(connection)
-    if state.kind is not Condition.CURRENT:
+    state = detect_state(connection)
+    if state.kind is not StateKind.CURRENT:
         raise LandscapeError(f"the migration would not end in epoch {EPOCH}: {'; '.join(state.differences)}")
 
 
@@ -73,7 +71,7 @@ def run_steps(context: MigrationContext, from_epoch: int) -> None:
     """Run every step from the epoch on, then create the triggers, which only today's database has."""
     operations = Operations(context)
     for epoch in range(from_epoch + 1, EPOCH + 1):
-        rebuild(operations, tables_of(epoch), step_into(epoch))
+        rebuild(operations, epoch_tables(epoch), load_step(epoch))
     for statement in triggers.STATEMENTS[context.dialect.name]:
         operations.execute(text(statement.replace(":", "\\:")))
 
@@ -83,8 +81,8 @@ def _refuse_other_triggers(connection: Connection, tables: tuple[TableMap, ...])
     ours = {table.before for table in tables}
     others = [
         f"{trigger.name} on {trigger.table}"
-        for trigger in found_triggers(connection)
-        if trigger.table in ours and not trigger.name.startswith(OURS)
+        for trigger in read_triggers(connection)
+        if trigger.table in ours and not trigger.name.startswith(TRIGGER_PREFIX)
     ]
     if others:
         raise LandscapeError(
@@ -98,7 +96,7 @@ def _check_references(connection: Connection) -> None:
     if connection.dialect.name != "sqlite":
         return
     # Table by table: those of other people are not ours to judge.
-    checks = (connection.exec_driver_sql(f"PRAGMA foreign_key_check({name})") for name in names_of(EPOCH))
+    checks = (connection.exec_driver_sql(f"PRAGMA foreign_key_check({name})") for name in epoch_tables(EPOCH).tables)
     broken = list(islice(chain.from_iterable(checks), _LISTED))
     if broken:
         where = "; ".join(f"row {row} of {table} to {target}" for table, row, target, _ in broken)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import is_in_memory, looking, parsed_url, sqlite_path
+from elspeth.core.landscape.database.connections import is_in_memory, parse_url, read_only_connection, sqlite_path
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.outputs.policy import identity_of
 from elspeth_schema.tables import artifacts_table, operations_table
@@ -33,10 +33,10 @@ def objection_of(url: str, path: Path) -> str | None:
     None also for a database that cannot be read: a run that needs it says why, and asks again.
     """
     try:
-        parsed = parsed_url(url)
+        parsed = parse_url(url)
         if is_in_memory(parsed) or (parsed.get_backend_name() == "sqlite" and not sqlite_path(parsed).exists()):
             return _UNKNOWN
-        with looking(parsed) as connection:
+        with read_only_connection(parsed) as connection:
             return _objection(connection, path)
     except LandscapeError:
         return None

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from sqlalchemy import func, select
 
+from elspeth.contracts.databases import mask_url
 from elspeth.core.landscape.database.claim import claimed_runs
-from elspeth.core.landscape.database.connections import looking, parsed_url, shown
-from elspeth.core.landscape.database.epoch_tables import tables_of
-from elspeth.core.landscape.database.messages import refuse_unless_current
-from elspeth.core.landscape.database.state import Condition, look
+from elspeth.core.landscape.database.connections import parse_url, read_only_connection
+from elspeth.core.landscape.database.state import StateKind, read_state, require_current
+from elspeth.core.landscape.database.tables import epoch_tables
 from elspeth_schema.contracts import RunStatus
 
 __all__ = ["ListedRun", "list_runs"]
@@ -35,19 +35,19 @@ class ListedRun:
 
 def list_runs(url: str) -> list[ListedRun]:
     """The runs, oldest first; changes nothing. The error of the database's state if it is of no epoch known here."""
-    parsed = parsed_url(url)
-    state = look(parsed)
-    if state.kind not in (Condition.CURRENT, Condition.OLDER) or state.epoch is None:
-        refuse_unless_current(state, shown(parsed))
+    parsed = parse_url(url)
+    state = read_state(parsed)
+    if state.kind not in (StateKind.CURRENT, StateKind.OLDER) or state.epoch is None:
+        require_current(state, mask_url(parsed))
         raise AssertionError(state)
     # These columns are the same in every epoch.
-    tables = tables_of(state.epoch).tables
+    tables = epoch_tables(state.epoch).tables
     runs, rows = tables["runs"].c, tables["rows"].c
     count = select(func.count()).where(rows.run_id == runs.run_id).scalar_subquery()
     statement = select(runs.run_id, runs.status, runs.started_at, count, runs.export_status).order_by(
         runs.started_at, runs.run_id
     )
-    with looking(parsed) as connection:
+    with read_only_connection(parsed) as connection:
         found = connection.execute(statement).all()
         secrets = tables.get("run_secrets")  # only runs that may be claimed have one
         ours = set() if secrets is None else set(connection.scalars(select(secrets.c.run_id)))

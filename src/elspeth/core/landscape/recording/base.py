@@ -50,7 +50,7 @@ class RecorderPart:
         Records of the block are committed only while the claim holds: otherwise a call or unit of work raises
         ClaimLostError. Raises RunClaimedError if another process has the run.
         """
-        return self._store.claimed(run_id)
+        return self._store.claim_run(run_id)
 
     def _keep(self, content: object, reference: str | None) -> str | None:
         """Return where the content is kept, storing it if needed.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from elspeth.core.landscape.database.epochs import snapshot, step_into
+from elspeth.core.landscape.database.tables import load_snapshot, load_step
 from elspeth.core.landscape.records.progress import Meter
 
 __all__ = ["Content", "TableMap", "contents_after", "contents_before", "table_maps"]
@@ -70,7 +70,7 @@ def table_maps(from_epoch: int, to_epoch: int) -> tuple[TableMap, ...]:
     """The tables of the older epoch, and what of each stays the same on the way to the newer one."""
     return tuple(
         _table_map(table.name, tuple(column.name for column in table.columns), range(from_epoch + 1, to_epoch + 1))
-        for table in snapshot(from_epoch).tables
+        for table in load_snapshot(from_epoch).tables
     )
 
 
@@ -78,7 +78,7 @@ def _table_map(name: str, columns: tuple[str, ...], steps: range) -> TableMap:
     current, copies = name, 0
     kept = {column: column for column in columns}
     for epoch in steps:
-        for copy in step_into(epoch).copies:
+        for copy in load_step(epoch).copies:
             if copy.source == current:
                 names = dict(copy.kept)
                 kept = {first: names[column] for first, column in kept.items() if column in names}

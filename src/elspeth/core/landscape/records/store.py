@@ -16,8 +16,8 @@ from sqlalchemy import ColumnElement, Connection, Insert, Select, Update, bindpa
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.database.claim import Claim, claimed
-from elspeth.core.landscape.database.statistics import GROWN, learn_sizes
+from elspeth.core.landscape.database.claim import Claim, claim_run
+from elspeth.core.landscape.database.tables import GROWN, analyze_grown_tables
 from elspeth.core.landscape.records.lifecycle import check_change
 from elspeth.core.landscape.records.mapping import mapper, record_type_of
 from elspeth.core.landscape.records.refusal import refusal
@@ -41,7 +41,7 @@ class RecordStore:
 
     def __init__(self, db: LandscapeDB) -> None:
         self._db = db
-        self._begin: Callable[[], AbstractContextManager[Connection]] = db.writing
+        self._begin: Callable[[], AbstractContextManager[Connection]] = db.write_transaction
         self._lock = threading.RLock()
         self._depth = 0
         self._failed = False
@@ -75,17 +75,17 @@ class RecordStore:
                 self._depth -= 1
 
     @contextmanager
-    def claimed(self, run_id: str) -> Iterator[Claim]:
+    def claim_run(self, run_id: str) -> Iterator[Claim]:
         """Have a run to oneself while the block lasts: every unit in it proves that this is still so.
 
         Raises RunClaimedError if another process has the run; a unit raises ClaimLostError if it was lost.
         """
-        with claimed(self._db, run_id) as claim:
-            self._begin = claim.writing
+        with claim_run(self._db, run_id) as claim:
+            self._begin = claim.write_transaction
             try:
                 yield claim
             finally:
-                self._begin = self._db.writing
+                self._begin = self._db.write_transaction
 
     def _commit(self) -> None:
         if self._failed:
@@ -107,7 +107,7 @@ class RecordStore:
         """Tell the server about the first records of a database, and from time to time see that it knows."""
         # What was recorded is committed: a server that fails now says so at the next statement.
         with suppress(DBAPIError), self._db.connection() as connection:
-            learn_sizes(connection, (record_type.table for record_type in RECORD_TYPES.values()))
+            analyze_grown_tables(connection, (record_type.table for record_type in RECORD_TYPES.values()))
 
     def _discard(self, error: BaseException) -> None:
         self._failed = False

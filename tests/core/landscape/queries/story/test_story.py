@@ -151,7 +151,7 @@ def test_each_token_of_a_row_is_told_once_under_its_first_parent(
             for token_id, index in tokens.items():
                 recorder.create_token(f"row {index}", run_id="run", token_id=token_id)
         ordinals: Counter[str] = Counter()
-        with db.writing() as connection:
+        with db.write_transaction() as connection:
             for token_id, parent in links:
                 link = {"token_id": token_id, "parent_token_id": parent, "ordinal": ordinals[token_id]}
                 connection.execute(insert(token_parents_table), {"run_id": "run", **link})
@@ -384,7 +384,7 @@ def test_what_is_not_recorded_has_no_story(trail: DatabaseTrail) -> None:
 def test_a_token_made_from_its_own_child_is_refused(told: LandscapeDB, run: ToldRun) -> None:
     parent, child = run.tokens["expanded"], run.tokens["part 0"]
     link = {"run_id": run.run_id, "token_id": parent, "parent_token_id": child, "ordinal": 0}
-    with told.writing() as connection:
+    with told.write_transaction() as connection:
         connection.execute(insert(token_parents_table), link)
     with told.snapshot() as connection, pytest.raises(AuditIntegrityError) as caught:
         row_story(DatabaseTrail(connection, run.run_id), told_run.EXPANDED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from elspeth.core.landscape.database.condition import condition_words
+from elspeth.core.landscape.database.shapes import normalize_condition
 
 SAME = [
     (
@@ -26,7 +26,7 @@ SAME = [
 
 @pytest.mark.parametrize(("written", "given_back", "words"), SAME)
 def test_what_means_the_same_reads_the_same(written: str, given_back: str, words: str) -> None:
-    assert (condition_words(written), condition_words(given_back)) == (words, words)
+    assert (normalize_condition(written), normalize_condition(given_back)) == (words, words)
 
 
 @pytest.mark.parametrize(
@@ -34,4 +34,4 @@ def test_what_means_the_same_reads_the_same(written: str, given_back: str, words
     ["status IN ('running', 'done')", "status IN ('running')", "state IN ('running', 'completed')", "status = 1"],
 )
 def test_what_means_something_else_reads_differently(other: str) -> None:
-    assert condition_words(other) != condition_words("status IN ('running', 'completed')")
+    assert normalize_condition(other) != normalize_condition("status IN ('running', 'completed')")

@@ -1,0 +1,115 @@
+"""The snapshots that are installed, against the schema of today and the predecessor's own databases."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.enums import NodeType
+from elspeth.contracts.schema import SchemaConfig
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.tables import FIRST_VERSIONED, load_snapshot
+from elspeth.core.landscape.exporting.files import write_export
+from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.exporting.importer import import_export
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.schema.snapshots import Kind
+from elspeth_schema import EPOCH
+from elspeth_schema.records import RECORD_TYPES
+from tests.fixtures.legacy import EPOCHS, LEGACY
+
+
+@pytest.mark.smoke
+def test_every_epoch_has_a_snapshot() -> None:
+    assert [load_snapshot(epoch).epoch for epoch in range(1, EPOCH + 1)] == list(range(1, EPOCH + 1))
+
+
+@pytest.mark.parametrize("epoch", [0, EPOCH + 1])
+def test_an_epoch_that_is_not_known_is_refused(epoch: int) -> None:
+    with pytest.raises(LandscapeError, match=rf"^epoch {epoch} is not known: expected one from 1 to {EPOCH}$"):
+        load_snapshot(epoch)
+
+
+def test_todays_snapshot_says_what_exports_are_made_of() -> None:
+    told = {
+        table.record_type: (
+            table.name,
+            [(column.name, column.kind.value, column.withheld) for column in table.columns],
+            table.primary_key and table.primary_key.columns,
+            table.export_order,
+        )
+        for table in load_snapshot(EPOCH).tables
+        if table.record_type is not None
+    }
+    assert list(told.items()) == [
+        (
+            name,
+            (
+                record_type.table.name,
+                [(column.name, column.kind.value, column.withheld is not None) for column in record_type.columns],
+                record_type.key,
+                record_type.order,
+            ),
+        )
+        for name, record_type in RECORD_TYPES.items()
+    ]
+
+
+def test_the_predecessors_epochs_have_tables_and_no_exports() -> None:
+    tables = [table for epoch in range(1, 5) for table in load_snapshot(epoch).tables]
+    assert {table.record_type for table in tables} == {None}
+    kinds = {column.kind for table in tables for column in table.columns}
+    assert kinds == {Kind.TEXT, Kind.INTEGER, Kind.REAL, Kind.TIMESTAMP}
+
+
+@pytest.mark.parametrize("name", EPOCHS)
+def test_a_snapshot_has_the_columns_of_a_file_of_that_time(name: str) -> None:
+    with closing(sqlite3.connect(f"{(LEGACY / name).as_uri()}.db?mode=ro", uri=True)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found = {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for name in names}
+    told = {table.name: [column.name for column in table.columns] for table in load_snapshot(EPOCHS[name]).tables}
+    assert told == {table: found[table] for table in told}
+    assert EPOCHS[name] >= FIRST_VERSIONED or told == found
+
+
+# -- statistics of PostgreSQL -----------------------------------------------------------------------------------------
+
+ROWS = 1_200
+
+
+def known_rows(db: LandscapeDB) -> int:
+    """How many rows the server takes the table for, -1 when it has never looked."""
+    with db.connection() as connection:
+        found: int = connection.exec_driver_sql("SELECT reltuples FROM pg_class WHERE relname = 'rows'").scalar_one()
+    return found
+
+
+def record(db: LandscapeDB) -> str:
+    recorder = LandscapeRecorder(db)
+    run_id = recorder.begin_run({}, "v1").run_id
+    schema = SchemaConfig.from_dict({"fields": "dynamic"})
+    recorder.register_node(run_id, "given", NodeType.SOURCE, "1", {}, node_id="source", schema_config=schema)
+    with recorder.unit_of_work():
+        for number in range(ROWS):
+            recorder.create_row(run_id, "source", number, {"id": number})
+    return run_id
+
+
+@pytest.mark.postgres
+def test_the_server_looks_at_tables_that_have_grown(postgresql_url: str) -> None:
+    with LandscapeDB.from_url(postgresql_url) as db:
+        record(db)
+        assert known_rows(db) == ROWS
+
+
+@pytest.mark.postgres
+def test_the_server_looks_at_tables_that_were_imported(postgresql_url: str, sqlite_url: str, tmp_path: Path) -> None:
+    with LandscapeDB.from_url(sqlite_url) as origin:
+        write_export(origin, record(origin), tmp_path / "run.jsonl", format=ExportFormat.JSONL)
+    with LandscapeDB.from_url(postgresql_url) as db:
+        import_export(db, tmp_path / "run.jsonl")
+        assert known_rows(db) == ROWS
