@@ -21,7 +21,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     generate_keys(Path("keys"))
     signer = load_signer(f"keys/{PRIVATE_KEY}")
-    write_bag(Path("bag"), as_lines(records()), run=facts(), documents=DOCUMENTS, signer=signer, secret=SECRET)
+    write_bag(Path("bag"), [as_lines(records())], run=facts(), documents=DOCUMENTS, signer=signer, secret=SECRET)
 
 
 def test_a_proof_is_written_and_verified(capsys: Captured) -> None:
@@ -40,7 +40,7 @@ def test_a_proof_is_written_and_verified(capsys: Captured) -> None:
 def test_whoever_discloses_a_record_without_a_salt_is_told(capsys: Captured) -> None:
     signer = load_signer(f"keys/{PRIVATE_KEY}")
     plain = as_lines(records(), salts=False)
-    write_bag(Path("plain"), plain, run=facts(), documents=DOCUMENTS, signer=signer, secret=None)
+    write_bag(Path("plain"), [plain], run=facts(), documents=DOCUMENTS, signer=signer, secret=None)
     assert main(["prove", "plain", "link", "a/y", "-o", "proof.json"]) == 0
     captured = capsys.readouterr()
     assert captured.err == (

@@ -28,7 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         archive = name.endswith(".zip")
         write_bag(
             Path(name),
-            as_lines(records()),
+            [as_lines(records())],
             run=facts(),
             documents=DOCUMENTS,
             signer=signer,

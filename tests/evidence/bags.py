@@ -250,7 +250,7 @@ def make_bag(
 ) -> dict[str, bytes]:
     """The files of a new bag with these lines, written in the directory."""
     target = directory / f"bag-{sum(1 for _ in directory.iterdir())}"
-    write_bag(target, lines, run=run or facts(), documents=documents, signer=signer, secret=secret)
+    write_bag(target, [lines], run=run or facts(), documents=documents, signer=signer, secret=secret)
     return contents(target)
 
 

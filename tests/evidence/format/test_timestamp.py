@@ -320,7 +320,7 @@ def stamped(tmp_path: Path, signer: Signer, server: str, *, archive: bool = Fals
     target = tmp_path / ("bag.zip" if archive else "bag")
     write_bag(
         target,
-        as_lines(records()),
+        [as_lines(records())],
         run=facts(),
         documents=DOCUMENTS,
         signer=signer,

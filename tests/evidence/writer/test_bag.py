@@ -25,7 +25,7 @@ def written(target: Path, signer: Signer | None = None, *, archive: bool = False
     run = facts(run_id)
     day = date(2026, 2, 1)
     return write_bag(
-        target, lines, run=run, documents=DOCUMENTS, signer=signer, secret=SECRET, archive=archive, date=day
+        target, [lines], run=run, documents=DOCUMENTS, signer=signer, secret=SECRET, archive=archive, date=day
     )
 
 
@@ -89,33 +89,35 @@ def test_a_path_that_is_taken_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("archive", [False, True])
 def test_two_bags_at_once_are_both_whole_or_one_is_refused(tmp_path: Path, archive: bool) -> None:
-    def lines() -> Iterator[bytes]:
-        yield from as_lines(records())
+    def batches() -> Iterator[list[bytes]]:
+        yield as_lines(records())
         with pytest.raises(OutputRefusedError, match="is being written at this moment"):
             written(tmp_path / "bag", archive=archive)
 
-    write_bag(tmp_path / "bag", lines(), run=facts(), documents=DOCUMENTS, signer=None, secret=SECRET, archive=archive)
+    write_bag(
+        tmp_path / "bag", batches(), run=facts(), documents=DOCUMENTS, signer=None, secret=SECRET, archive=archive
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["bag"]
     assert verify_bag(tmp_path / "bag").verdict is Verdict.UNSIGNED
 
 
 @pytest.mark.parametrize("archive", [False, True])
 def test_what_appears_while_a_bag_is_written_stays(tmp_path: Path, archive: bool) -> None:
-    def lines() -> Iterator[bytes]:
-        yield from as_lines(records())
+    def batches() -> Iterator[list[bytes]]:
+        yield as_lines(records())
         (tmp_path / "bag").write_bytes(b"precious")
 
     with pytest.raises(OutputRefusedError, match="exists already, and evidence is never overwritten"):
         write_bag(
-            tmp_path / "bag", lines(), run=facts(), documents=DOCUMENTS, signer=None, secret=None, archive=archive
+            tmp_path / "bag", batches(), run=facts(), documents=DOCUMENTS, signer=None, secret=None, archive=archive
         )
     assert [path.name for path in tmp_path.iterdir()] == ["bag"]
     assert (tmp_path / "bag").read_bytes() == b"precious"
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
-    def failing() -> Iterator[bytes]:
-        yield from as_lines(records())
+    def failing() -> Iterator[list[bytes]]:
+        yield as_lines(records())
         message = "the database went away"
         raise RuntimeError(message)
 
@@ -160,14 +162,15 @@ def test_a_document_with_a_strange_name_is_refused(tmp_path: Path, name: str) ->
 @pytest.mark.parametrize("line", [b"", b"{}", b'{"record_type":"x"\n}', b'{"record_type":"x'])
 def test_a_line_that_is_no_record_is_refused(tmp_path: Path, line: bytes) -> None:
     with pytest.raises(ValueError, match="line 1: expected a record in canonical JSON, on one line"):
-        write_bag(tmp_path / "bag", [line], run=facts(), documents=DOCUMENTS, signer=None, secret=None)
+        write_bag(tmp_path / "bag", [[line]], run=facts(), documents=DOCUMENTS, signer=None, secret=None)
 
 
 def test_progress_is_told(tmp_path: Path) -> None:
     seen: list[int] = []
-    lines = (b'{"record_type":"x","n":%d}' % number for number in range(2500))
+    lines = [b'{"record_type":"x","n":%d}' % number for number in range(2500)]
+    batches = (lines[:1000], lines[1000:2000], lines[2000:])
     summary = write_bag(
-        tmp_path / "bag", lines, run=facts(), documents=DOCUMENTS, signer=None, secret=None, progress=seen.append
+        tmp_path / "bag", batches, run=facts(), documents=DOCUMENTS, signer=None, secret=None, progress=seen.append
     )
     assert (seen, summary.counts) == ([1000, 2000, 2500], {"x": 2500})
 

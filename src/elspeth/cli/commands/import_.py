@@ -29,7 +29,7 @@ def import_(
     from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.exporting.importer import import_into  # noqa: PLC0415
-    from elspeth.core.landscape.exporting.source import ExportKind, find_source  # noqa: PLC0415
+    from elspeth.core.landscape.exporting.reader import ExportKind, find_source  # noqa: PLC0415
 
     url = database_url(database)
     with record_display("import") as progress:

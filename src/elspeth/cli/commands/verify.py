@@ -67,7 +67,7 @@ def verify(
 
 def _verify_export(path: Path, secret: bytes | None) -> Verification:
     from elspeth.core.landscape.exporting.forms import ExportError  # noqa: PLC0415  start time
-    from elspeth.core.landscape.exporting.source import ExportKind, find_source  # noqa: PLC0415
+    from elspeth.core.landscape.exporting.reader import ExportKind, find_source  # noqa: PLC0415
     from elspeth.evidence.format.errors import EvidenceError  # noqa: PLC0415
     from elspeth.evidence.verifier.export import ExportRules, read_lines, verify_export  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415

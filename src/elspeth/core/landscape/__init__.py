@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from elspeth.contracts.routing import RoutingSpec
     from elspeth.core.landscape.database import LandscapeDB, SchemaCompatibilityError
     from elspeth.core.landscape.exporting.exporter import LandscapeExporter
-    from elspeth.core.landscape.exporting.formatters import CSVFormatter, ExportFormatter, JSONFormatter
+    from elspeth.core.landscape.formatters import CSVFormatter, ExportFormatter, JSONFormatter
     from elspeth.core.landscape.queries.lineage import LineageResult, explain
     from elspeth.core.landscape.recording.predecessor_reads import RowDataResult, RowDataState
     from elspeth.core.landscape.recording.recorder import LandscapeRecorder
@@ -119,7 +119,7 @@ _MODULES = (
     "elspeth.contracts.audit",
     "elspeth.contracts.enums",
     "elspeth.contracts.routing",
-    "elspeth.core.landscape.exporting.formatters",
+    "elspeth.core.landscape.formatters",
     "elspeth.core.landscape.recording.predecessor_reads",
     "elspeth.core.landscape.schema",
     "elspeth.core.landscape.database",

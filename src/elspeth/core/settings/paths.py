@@ -148,7 +148,7 @@ def planned_outputs(
 def _planned_export(
     named: Named, export: ExportSettings, protected: Sequence[Protected], *, force: bool
 ) -> PlannedOutput:
-    from elspeth.core.landscape.exporting.ours import export_policy  # noqa: PLC0415  start time
+    from elspeth.core.landscape.exporting.files import export_policy  # noqa: PLC0415  start time
 
     policy = export_policy(export_form(export, str(named.path)), protected=protected, force=force)
     return PlannedOutput(owner=EXPORT, location=named.location, path=named.path, policy=policy)

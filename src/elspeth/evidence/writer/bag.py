@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date as Date  # noqa: N812 - the argument is called date
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 
 from elspeth.evidence.format import bag
@@ -36,8 +35,6 @@ _TYPE_MARK = b'"record_type":"'
 _REQUIRED = frozenset({bag.SCHEMA, bag.REFERENCES})
 _OURS = frozenset({bag.RECORDS, bag.LEAVES, bag.SALTS})
 
-_BATCH = 1000
-"""Lines that are written together, and after which progress is told."""
 _BUFFER = 1 << 20
 _ARCHIVE_TOP = "bag/"
 _ARCHIVE_TIME = (1980, 1, 1, 0, 0, 0)
@@ -63,7 +60,7 @@ def bag_policy(protected: Sequence[Protected] = ()) -> OutputPolicy:
 
 def write_bag(
     target: Path | Output,
-    lines: Iterable[bytes],
+    batches: Iterable[Sequence[bytes]],
     *,
     run: RunFacts,
     documents: Mapping[str, bytes],
@@ -76,10 +73,10 @@ def write_bag(
 ) -> BagSummary:
     """Write a bag as a directory, or as a zip archive of it.
 
-    `lines` are records in canonical JSON without line feeds, in export order. `documents` are further payload files,
-    among them `export.schema.json` and `references.json`. `secret` is what the salts in the records derive from; None
-    if they carry none. `date` is the day that the bag states, in UTC; None to state none. `progress` is called with
-    the number of records written, every thousand and at the end. `stamp` gives the time-stamp over the envelope.
+    `batches` hold records in export order, each as canonical JSON without line feed. `documents` are further payload
+    files, among them `export.schema.json` and `references.json`. `secret` is what the salts in the records derive
+    from; None if they carry none. `date` is the day that the bag states, in UTC; None to state none. `progress` is
+    called with the number of records written, after each batch. `stamp` gives the time-stamp over the envelope.
 
     OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON, KeyFileError
     if the signer fails: nothing is left then. A crash leaves an unfinished directory, which the next attempt removes.
@@ -91,7 +88,7 @@ def write_bag(
     with hold(target, bag_policy()) as output, output.temporary_directory() as directory:
         writer = _BagWriter(directory)
         writer.write(bag.BAGIT, bag.BAGIT_TEXT)
-        counts, root = writer.write_records(lines, progress or (lambda _: None))
+        counts, root = writer.write_records(batches, progress or (lambda _: None))
         for name, content in payload.items():
             writer.write(name, content)
         writer.write(bag.BAG_INFO, _bag_info(run, writer.payload_size, len(payload) + 2, date))
@@ -136,14 +133,15 @@ class _BagWriter:
             write(content)
         self._wrote(name, sha256(content).hexdigest(), len(content))
 
-    def write_records(self, lines: Iterable[bytes], progress: Callable[[int], None]) -> tuple[dict[str, int], str]:
+    def write_records(
+        self, batches: Iterable[Sequence[bytes]], progress: Callable[[int], None]
+    ) -> tuple[dict[str, int], str]:
         """Write the records with their leaf hashes as they come; their counts per type, and the Merkle root in hex."""
         counts: Counter[bytes] = Counter()
         tree, records_hash, leaves_hash = TreeHasher(), sha256(), sha256()
         records, leaves = self._directory / bag.RECORDS, self._directory / bag.LEAVES
         with _durable(records) as write_records, _durable(leaves) as write_leaves:
-            rest = iter(lines)
-            while batch := list(islice(rest, _BATCH)):
+            for batch in filter(None, batches):
                 lines_of_batch = b"\n".join([*batch, b""])
                 counts.update(_types_of(batch, lines_of_batch, tree.size + 1))
                 batch_leaves = list(map(leaf_hash, batch))

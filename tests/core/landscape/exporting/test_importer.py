@@ -13,12 +13,11 @@ from sqlalchemy import create_engine, func, inspect, select
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError, SchemaCompatibilityError
 from elspeth.core.landscape.exporting import importer
-from elspeth.core.landscape.exporting.exporter import LandscapeExporter
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter, ManifestBuilder
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.importer import import_export, import_into
-from elspeth.core.landscape.exporting.signing import ManifestBuilder
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import check_seals
 from elspeth.core.landscape.sealing.seal import secret_of

@@ -11,7 +11,7 @@ import pytest
 
 from elspeth.cli import main
 from elspeth.core.canonical import canonical_bytes
-from elspeth.core.landscape.exporting.signing import ManifestBuilder
+from elspeth.core.landscape.exporting.exporter import ManifestBuilder
 from elspeth_schema import EPOCH
 from tests.fixtures.older_exports import EXPORTS, SIGNED, WHOLE, verdicts, write
 from tests.fixtures.synthetic_epochs import SyntheticEpochs

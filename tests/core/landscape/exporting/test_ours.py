@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from elspeth.core.landscape.exporting.files import export_policy
 from elspeth.core.landscape.exporting.format import ExportFormat
-from elspeth.core.landscape.exporting.ours import export_policy
 from elspeth.outputs.policy import problem_with
 from tests.fixtures.rich_run import export_to
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.exporting.csv_form import HASH_REMARK
+from elspeth.core.landscape.exporting.exporter import ManifestBuilder
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import read_export
-from elspeth.core.landscape.exporting.signing import ManifestBuilder
 from elspeth.core.landscape.records.mapping import mapper, record_type_of, reshaped
 from elspeth.evidence.verifier import export as export_module
 from elspeth_schema import EPOCH

@@ -1,15 +1,21 @@
-"""Exports as evidence: the records of a run, salted, in a bag that a stranger can check."""
+"""Bags as exports: written as evidence that a stranger can check, and read back.
+
+A bag is read like any other export, its statement in the place of the manifest. Its signature, its salts and its other
+files are for `elspeth verify` to check.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator
+import re
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 from sqlalchemy import Connection
@@ -17,22 +23,37 @@ from sqlalchemy import Connection
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import RunNotFoundError
-from elspeth.core.landscape.exporting.signing import withheld_columns
+from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
+from elspeth.core.landscape.exporting.record_rules import withheld_columns
+from elspeth.core.landscape.exporting.text_form import stored_line
 from elspeth.core.landscape.lines.chunks import chunks_of, with_key
-from elspeth.core.landscape.lines.run_lines import Dress, can_share, run_lines, shared_lines
+from elspeth.core.landscape.lines.run_lines import LineTransform, can_share, run_lines, shared_lines, split
 from elspeth.core.landscape.sealing.seal import sealed_in, secret_of
-from elspeth.evidence.format.bag import RunFacts, SaltDeriver, Salts
-from elspeth.evidence.format.signatures import Signer
-from elspeth.evidence.writer.bag import BagSummary, write_bag
+from elspeth.evidence.format import bag
+from elspeth.evidence.format.bag import RunFacts, SaltDeriver, Salts, Statement
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.verifier.export import MANIFEST
+from elspeth.evidence.verifier.lines import batches_of_lines
+from elspeth.evidence.verifier.reader import BagFiles, open_bag
 from elspeth.outputs.writing import Output
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import AuditRecord, RunStatus
 from elspeth_schema.records import RECORD_TYPES, RUN, TOKEN, TOKEN_OUTCOME, RecordType
 
-__all__ = ["references_document", "write_bag_of_run"]
+if TYPE_CHECKING:
+    from elspeth.evidence.format.signatures import Signer
+    from elspeth.evidence.writer.bag import BagSummary
+
+__all__ = ["bag_epoch", "holds_salted_records", "is_bag", "read_bag", "references_document", "write_bag_of_run"]
 
 _END_OF_TOKEN = {"columns": TOKEN.key, "record_type": TOKEN.name, "when": "is_terminal"}
 """A token travels until it has a terminal outcome."""
+
+_SALT = re.compile(rb',"salt":"[0-9a-f]{64}"')
+"""A salt in a line; within a text its quotes would be escaped."""
+
+_FIRST_LINE = 1 << 20
+"""How much of the first line is looked at, in bytes."""
 
 
 def write_bag_of_run(
@@ -52,6 +73,8 @@ def write_bag_of_run(
     ended. Raises RunNotFoundError, AuditIntegrityError for a record that breaks the schema, and what `write_bag`
     raises.
     """
+    from elspeth.evidence.writer.bag import write_bag  # noqa: PLC0415  loads cryptography, which reading does not need
+
     with db.snapshot() as connection:
         run = next((line for _, line in chunks_of(connection, RUN, run_id)), None)
         if run is None:
@@ -59,7 +82,7 @@ def write_bag_of_run(
             raise RunNotFoundError(message)
         status = str(orjson.loads(run)["status"])
         secret = secret_of(connection, run_id)
-        dress = None if secret is None else partial(_salted, secret=secret)
+        transform = split if secret is None else partial(_salted, secret=secret)
         facts = RunFacts(
             run_id=run_id,
             run_status=status,
@@ -69,10 +92,10 @@ def write_bag_of_run(
             recorded_epoch=sealed_in(connection, run_id),
         )
         # Closed before the connection, even when the writing fails: nothing else can be said to it before.
-        with closing(_lines(db, connection, run_id, dress, executor)) as lines:
+        with closing(_batches(db, connection, run_id, transform, executor)) as batches:
             return write_bag(
                 path,
-                lines,
+                batches,
                 run=facts,
                 documents=_documents(),
                 signer=signer,
@@ -84,26 +107,29 @@ def write_bag_of_run(
             )
 
 
-def _lines(
-    db: LandscapeDB, connection: Connection, run_id: str, dress: Dress | None, executor: Executor | None
-) -> Generator[bytes, None, None]:
-    """The run's lines in export order."""
+def _batches(
+    db: LandscapeDB,
+    connection: Connection,
+    run_id: str,
+    transform: LineTransform[list[bytes]],
+    executor: Executor | None,
+) -> Generator[list[bytes], None, None]:
+    """Yield the run's lines in export order, many at a time."""
     if executor is not None and can_share(connection, run_id):
-        chunks = shared_lines(db, connection, run_id, executor, dress)
+        chunks = shared_lines(db, connection, run_id, executor, transform)
     else:
-        chunks = run_lines(connection, run_id, dress)
+        chunks = run_lines(connection, run_id, transform)
     for _, _, lines in chunks:
-        yield from lines[:-1].split(b"\n")
+        yield lines
 
 
-def _salted(record_type: str, lines: bytes, secret: str) -> bytes:
-    """The lines with their salts."""
-    found = lines[:-1].split(b"\n")
+def _salted(record_type: str, lines: bytes, secret: str) -> list[bytes]:
+    """Return the lines, each with its salt."""
+    found = split(record_type, lines)
     key = RECORD_TYPES[record_type].key
     records = map(orjson.loads, found)
     salts = SaltDeriver(Salts(secret=secret)).salts(record_type, [[record[name] for name in key] for record in records])
-    salted = with_key(record_type, "salt", found, (salt for salt in salts if salt is not None))
-    return b"\n".join([*salted, b""])
+    return list(with_key(record_type, "salt", found, (salt for salt in salts if salt is not None)))
 
 
 def _documents() -> dict[str, bytes]:
@@ -144,3 +170,71 @@ def _final_values(record_type: RecordType[AuditRecord]) -> list[str]:
     status = record_type.lifecycle.status
     enum = next((column.enum for column in record_type.columns if column.name == status), None)
     return [] if enum is None else [value.value for value in enum if getattr(value, "is_terminal", False)]
+
+
+def is_bag(directory: Path) -> bool:
+    """Return whether the directory is a bag, sound or not."""
+    return (directory / bag.BAGIT).is_file()
+
+
+def holds_salted_records(path: Path) -> bool:
+    """Return whether the first line of a file has a salt, as the records of a bag do."""
+    with path.open("rb") as file:
+        return _SALT.search(file.readline(_FIRST_LINE)) is not None
+
+
+def bag_epoch(path: Path) -> int:
+    """Return the epoch that the statement of a bag names; ExportError if it has none."""
+    with _evidence_of(path), open_bag(path) as files:
+        return _statement(files).run.epoch
+
+
+def read_bag(path: Path, epoch: int) -> Iterator[StoredRecord]:
+    """Yield the records of a bag, without their salts, and a manifest that says what its statement does.
+
+    Raises ExportError for what cannot be read.
+    """
+    with _evidence_of(path), open_bag(path) as files:
+        number, position = 0, 0
+        for lines in batches_of_lines(files.blocks(bag.RECORDS), bag.RECORDS):
+            for line in lines:
+                number += 1
+                where = f"{bag.RECORDS}, line {number}"
+                stored = stored_line(path, where, _SALT.sub(b"", line, count=1), position, epoch)
+                yield stored._replace(line=line)
+                position += len(line) + 1
+        yield _manifest(path, _statement(files))
+
+
+def _statement(files: BagFiles) -> Statement:
+    from elspeth.evidence.verifier.verify import read_statement  # noqa: PLC0415  loads cryptography, for bags only
+
+    statement, _ = read_statement(files)
+    return statement
+
+
+def _manifest(path: Path, statement: Statement) -> StoredRecord:
+    if bag.RECORDS not in statement.subjects:
+        raise ExportError(path, bag.STATEMENT, f"expected {bag.RECORDS} among its subjects, got no such file")
+    manifest: dict[str, object] = {
+        "record_type": MANIFEST,
+        "run_id": statement.run.run_id,
+        "run_status": statement.run.run_status,
+        "epoch": statement.run.epoch,
+        "record_count": statement.record_count,
+        "counts": dict(statement.counts),
+        "withheld": [*statement.run.withheld],
+        "hash_algorithm": "sha256",
+        "final_hash": statement.subjects[bag.RECORDS],
+        "signature_algorithm": None,
+    }
+    return StoredRecord("statement", manifest, b"")
+
+
+@contextmanager
+def _evidence_of(path: Path) -> Iterator[None]:
+    """Turn what the reader of evidence says into an error of the export."""
+    try:
+        yield
+    except EvidenceError as error:
+        raise ExportError.of(path, error) from error

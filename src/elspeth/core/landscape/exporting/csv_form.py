@@ -14,10 +14,17 @@ from typing import TextIO
 import orjson
 
 from elspeth.core.canonical import canonical_json
-from elspeth.core.landscape.exporting.directory_form import read_directory, stored_record
-from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError, ExportGroups, StoredRecord, manifest_file
-from elspeth.core.landscape.exporting.record_forms import RecordForm, forms_of
-from elspeth.core.landscape.exporting.signing import MANIFEST
+from elspeth.core.landscape.exporting.forms import (
+    MANIFEST_FILE,
+    ExportError,
+    ExportGroups,
+    StoredRecord,
+    manifest_file,
+    read_directory,
+    stored_record,
+)
+from elspeth.core.landscape.exporting.record_rules import RecordForm, forms_of
+from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.schema.snapshots import Kind
 
 __all__ = ["HASH_REMARK", "read_csv", "write_csv"]

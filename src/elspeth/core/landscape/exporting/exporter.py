@@ -1,25 +1,48 @@
-"""Exports the audit trail of one run: the generated mappings, one streaming query per record type."""
+"""The exporter: the records of a run in export order, signed, and closed by a manifest.
+
+A signature is HMAC-SHA256, as hex, over the canonical JSON of the record without its `signature`. It proves that
+whoever wrote the record held the key; whoever can check it could also have made it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.exporting.signing import ManifestBuilder, sign_record, signed_lines
-from elspeth.core.landscape.lines.chunks import Chunk, records_of
-from elspeth.core.landscape.lines.run_lines import Dress, TypedChunk, can_share, run_lines, shared_lines
+from elspeth.core.landscape.exporting.record_rules import withheld_columns
+from elspeth.core.landscape.lines.chunks import Chunk, records_of, with_key
+from elspeth.core.landscape.lines.run_lines import (
+    LineTransform,
+    TypedChunk,
+    can_share,
+    run_lines,
+    shared_lines,
+    unchanged,
+)
 from elspeth.core.landscape.sealing.withheld import require_recorded_content
+from elspeth.evidence.verifier.export import MANIFEST
+from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES, RUN
 
-__all__ = ["LandscapeExporter", "RunNotFoundError"]
+__all__ = ["LandscapeExporter", "ManifestBuilder", "RunNotFoundError"]
+
+_HASH_ALGORITHM = "sha256"
+_SIGNATURE_ALGORITHM = "hmac-sha256"
+
+_BLOCK = 64
+"""The block size of SHA-256, in bytes."""
 
 _PROGRESS_EVERY = 1000
 
@@ -115,14 +138,14 @@ class LandscapeExporter:
         """The records, signed if there is a key, then the manifest."""
         builder = ManifestBuilder()
         for record in self._records(run_id):
-            signed = record if key is None else sign_record(record, key)
+            signed = record if key is None else _signed(record, key)
             builder.add_lines(record["record_type"], 1, canonical_bytes(signed) + b"\n")
             yield signed
         yield self._manifest(builder, key)
 
     def _manifest(self, builder: ManifestBuilder, key: bytes | None) -> dict[str, Any]:
         unsigned = builder.manifest(signed=key is not None, include_payloads=self._include_payloads)
-        return unsigned if key is None else sign_record(unsigned, key)
+        return unsigned if key is None else _signed(unsigned, key)
 
     def _records(self, run_id: str) -> Iterator[dict[str, Any]]:
         number = 0
@@ -139,13 +162,13 @@ class LandscapeExporter:
                     self._require_run(run_id, found=number == 1)
         self._report(number)
 
-    def _lines(self, connection: Connection, run_id: str, key: bytes | None) -> Iterator[TypedChunk]:
-        dress = None if key is None else partial(signed_lines, key=key)
+    def _lines(self, connection: Connection, run_id: str, key: bytes | None) -> Iterator[TypedChunk[bytes]]:
+        transform = unchanged if key is None else partial(_signed_lines, key=key)
         if self._include_payloads:
-            return _lines_with_payloads(connection, run_id, dress)
+            return _lines_with_payloads(connection, run_id, transform)
         if self._executor is not None and can_share(connection, run_id):
-            return shared_lines(self._db, connection, run_id, self._executor, dress)
-        return run_lines(connection, run_id, dress)
+            return shared_lines(self._db, connection, run_id, self._executor, transform)
+        return run_lines(connection, run_id, transform)
 
     def _require_run(self, run_id: str, *, found: bool) -> None:
         if not found:
@@ -157,10 +180,90 @@ class LandscapeExporter:
             self._progress(number)
 
 
-def _lines_with_payloads(connection: Connection, run_id: str, dress: Dress | None) -> Iterator[TypedChunk]:
+def _lines_with_payloads(
+    connection: Connection, run_id: str, transform: LineTransform[bytes]
+) -> Iterator[TypedChunk[bytes]]:
     """The lines of a run with what the schema withholds, one at a time."""
     require_recorded_content(connection, run_id)
     for name, record_type in RECORD_TYPES.items():
         for record in records_of(connection, record_type, run_id, withheld=True):
             line = canonical_bytes(record) + b"\n"
-            yield name, 1, line if dress is None else dress(name, line)
+            yield name, 1, transform(name, line)
+
+
+class ManifestBuilder:
+    """Counts and hashes the lines of an export, for the manifest that closes it."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._counts: Counter[str] = Counter()
+        self._run: Mapping[str, object] = {}
+
+    def add_lines(self, record_type: str, count: int, lines: bytes) -> None:
+        """Account for that many records of a type; each line is canonical JSON with its line feed."""
+        if not self._run:
+            self._run = orjson.loads(lines.partition(b"\n")[0])
+        self._counts[record_type] += count
+        self._hash.update(lines)
+
+    def add(self, record: Mapping[str, object], line: bytes) -> None:
+        """Account for a record and its canonical JSON."""
+        self.add_lines(str(record["record_type"]), 1, line + b"\n")
+
+    @property
+    def total(self) -> int:
+        """Records added so far."""
+        return self._counts.total()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Records added so far, per record type."""
+        return dict(self._counts)
+
+    def manifest(self, *, signed: bool, include_payloads: bool, epoch: int = EPOCH) -> dict[str, object]:
+        """The manifest of what was added: `final_hash` is the SHA-256 over all lines, each with its line feed."""
+        return {
+            "record_type": MANIFEST,
+            "run_id": self._run["run_id"],
+            "run_status": self._run["status"],
+            "epoch": epoch,
+            "record_count": self._counts.total(),
+            "counts": self.counts,
+            "withheld": [] if include_payloads else withheld_columns(epoch),
+            "hash_algorithm": _HASH_ALGORITHM,
+            "final_hash": self._hash.hexdigest(),
+            "signature_algorithm": _SIGNATURE_ALGORITHM if signed else None,
+        }
+
+
+def _signature_of(record: Mapping[str, object], key: bytes) -> str:
+    """The signature of a record, whether or not it already carries one; 64 hex digits."""
+    unsigned = {name: value for name, value in record.items() if name != "signature"}
+    return hmac.digest(key, canonical_bytes(unsigned), _HASH_ALGORITHM).hex()
+
+
+def _signed(record: Mapping[str, object], key: bytes) -> dict[str, object]:
+    """The record with its signature."""
+    return {**record, "signature": _signature_of(record, key)}
+
+
+def _signed_lines(record_type: str, lines: bytes, key: bytes) -> bytes:
+    """The lines (canonical JSON of records of that type, each with its line feed) with their signatures."""
+    inner, outer = _hmac_states(key)
+    found = lines.split(b"\n")[:-1]
+    signatures = []
+    for line in found:
+        first, second = inner.copy(), outer.copy()
+        first.update(line)
+        second.update(first.digest())
+        signatures.append(second.hexdigest())
+    return b"".join(line + b"\n" for line in with_key(record_type, "signature", found, signatures))
+
+
+def _hmac_states(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
+    """HMAC's two hashes (RFC 2104), each with its padded key, to be copied per message: that halves the cost."""
+    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+    return (
+        hashlib.sha256(bytes(byte ^ 0x36 for byte in block)),
+        hashlib.sha256(bytes(byte ^ 0x5C for byte in block)),
+    )

@@ -1,19 +1,39 @@
-"""What the forms of an export share: the error, and a record as it stands in a form."""
+"""What the forms of an export share: records as stored, the manifest, and errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from elspeth.core.canonical import canonical_bytes
+import orjson
+
+from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.landscape.database import LandscapeError
+from elspeth.core.landscape.exporting.record_rules import RecordForm
 from elspeth.evidence.format.errors import EvidenceError
 
-__all__ = ["MANIFEST_FILE", "ExportError", "ExportGroups", "StoredRecord", "manifest_file"]
+__all__ = [
+    "MANIFEST_FILE",
+    "ExportError",
+    "ExportGroups",
+    "StoredRecord",
+    "check_canonical",
+    "manifest_file",
+    "parse_object",
+    "read_directory",
+    "read_manifest",
+    "stored_record",
+]
 
 MANIFEST_FILE = "manifest.json"
 """Where an export of several files has its manifest."""
+
+_MAX_MANIFEST = 1 << 20
+"""The largest manifest that is read, in bytes."""
+
+_SHOWN = 30
+"""How much of a line a message shows, in bytes."""
 
 
 ExportGroups = Iterable[tuple[str, Iterator[Mapping[str, object]]]]
@@ -55,3 +75,82 @@ class StoredRecord(NamedTuple):
 def manifest_file(manifest: Mapping[str, object]) -> bytes:
     """The content of the manifest's own file: the line that it is in other forms."""
     return canonical_bytes(manifest) + b"\n"
+
+
+def read_directory(
+    path: Path,
+    form: str,
+    types: Mapping[str, RecordForm],
+    read_file: Callable[[Path, str, RecordForm], Iterator[StoredRecord]],
+) -> Iterator[StoredRecord]:
+    """Yield the records of an export in export order, the manifest last.
+
+    `form` is the suffix of its files. Raises ExportError for a file that no export has, and what `read_file` raises.
+    """
+    files = {f"{name}.{form}": each for name, each in types.items()}
+    for entry in sorted(path.iterdir()):
+        if entry.name not in files and entry.name != MANIFEST_FILE:
+            raise ExportError(path, entry.name, f"expected TYPE.{form} of a known record type, or {MANIFEST_FILE}")
+    for file, each in files.items():
+        if (path / file).exists():
+            yield from read_file(path, file, each)
+    if (path / MANIFEST_FILE).exists():
+        yield read_manifest(path)
+
+
+def read_manifest(path: Path) -> StoredRecord:
+    """Return the manifest of an export; ExportError if it is none, OSError if it cannot be read."""
+    with (path / MANIFEST_FILE).open("rb") as file:
+        content = file.read(_MAX_MANIFEST + 1)
+    line = content.removesuffix(b"\n")
+    if line == content:
+        raise ExportError(path, MANIFEST_FILE, "expected a line feed at its end: the file is truncated")
+    record = parse_object(path, MANIFEST_FILE, line)
+    check_canonical(path, MANIFEST_FILE, record, line)
+    return StoredRecord(MANIFEST_FILE, record, line)
+
+
+def stored_record(path: Path, where: str, form: RecordForm, values: Mapping[str, object]) -> StoredRecord:
+    """Return a record with its canonical JSON; ExportError for values that have none."""
+    record = {"record_type": form.name, **values}
+    try:
+        return StoredRecord(where, record, canonical_bytes(record))
+    except CanonicalError as error:
+        raise ExportError(path, where, f"expected values that canonical JSON can hold: {error}") from error
+
+
+def parse_object(path: Path, where: str, line: bytes) -> dict[str, object]:
+    """Return the members of a JSON object.
+
+    Raises ExportError for anything else.
+    """
+    try:
+        record = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise ExportError(path, where, f"expected a record in canonical JSON, got no JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise ExportError(path, where, f"expected a JSON object, got {_shown(line)}")
+    return record
+
+
+def check_canonical(path: Path, where: str, record: dict[str, object], line: bytes) -> None:
+    """Raise ExportError unless the line is the canonical JSON of the record."""
+    try:
+        canonical = canonical_bytes(record)
+    except CanonicalError as error:
+        raise ExportError(path, where, f"expected a record in canonical JSON: {error}") from error
+    if canonical != line:
+        raise ExportError(path, where, f"expected canonical JSON, {_difference(canonical, line)}")
+
+
+def _difference(expected: bytes, got: bytes) -> str:
+    """Where two lines part, and what follows there."""
+    pairs = enumerate(zip(expected, got, strict=False))
+    position = next((number for number, (left, right) in pairs if left != right), min(len(expected), len(got)))
+    start = slice(position, position + _SHOWN)
+    return f"at byte {position + 1} {_shown(expected[start])}, got {_shown(got[start])}"
+
+
+def _shown(line: bytes) -> str:
+    text = line[:_SHOWN].decode(errors="replace")
+    return repr(text) + ("..." if len(line) > _SHOWN else "")

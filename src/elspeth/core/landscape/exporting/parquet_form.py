@@ -10,10 +10,17 @@ from elspeth.contracts.extras import install_command
 from elspeth.core.canonical import timestamp_text
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeError
-from elspeth.core.landscape.exporting.directory_form import read_directory, stored_record
-from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError, ExportGroups, StoredRecord, manifest_file
-from elspeth.core.landscape.exporting.record_forms import RecordForm, forms_of
-from elspeth.core.landscape.exporting.signing import MANIFEST
+from elspeth.core.landscape.exporting.forms import (
+    MANIFEST_FILE,
+    ExportError,
+    ExportGroups,
+    StoredRecord,
+    manifest_file,
+    read_directory,
+    stored_record,
+)
+from elspeth.core.landscape.exporting.record_rules import RecordForm, forms_of
+from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.schema.snapshots import Kind
 from elspeth_schema import EPOCH
 

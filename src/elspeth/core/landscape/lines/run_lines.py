@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 from sqlalchemy import Connection, Text, select, type_coerce
 
@@ -22,13 +23,24 @@ from elspeth.core.landscape.lines.key_range import KeyRange
 from elspeth_schema.contracts import AuditRecord, RunStatus
 from elspeth_schema.records import RECORD_TYPES, RUN, RecordType
 
-__all__ = ["Dress", "TypedChunk", "can_share", "can_share_run", "run_lines", "shared_lines"]
+__all__ = [
+    "LineTransform",
+    "TypedChunk",
+    "can_share",
+    "can_share_run",
+    "run_lines",
+    "shared_lines",
+    "split",
+    "unchanged",
+]
 
-Dress = Callable[[str, bytes], bytes]
-"""What adds a key to the lines of a record type, as a signature or a salt; picklable."""
+T = TypeVar("T")
 
-TypedChunk = tuple[str, int, bytes]
-"""Lines of one record type: its name, their number, and the lines, each with its line feed."""
+LineTransform = Callable[[str, bytes], T]
+"""What becomes of lines, given with their record type and line feeds; picklable."""
+
+TypedChunk = tuple[str, int, T]
+"""Lines of one record type: its name, their number, and what became of them."""
 
 _PART = 5_000
 """Records of a range: what a worker holds in memory, twice."""
@@ -48,29 +60,39 @@ class _Part:
         return self.keys.first is None and self.keys.end is None
 
 
-def run_lines(connection: Connection, run_id: str, dress: Dress | None = None) -> Iterator[TypedChunk]:
+def unchanged(record_type: str, lines: bytes) -> bytes:  # noqa: ARG001 - a LineTransform
+    """Return the lines as they are."""
+    return lines
+
+
+def split(record_type: str, lines: bytes) -> list[bytes]:  # noqa: ARG001 - a LineTransform
+    """Return each line without its line feed."""
+    return lines[:-1].split(b"\n")
+
+
+def run_lines(connection: Connection, run_id: str, transform: LineTransform[T]) -> Iterator[TypedChunk[T]]:
     """The lines of a run in export order; AuditIntegrityError for a record that breaks the schema."""
     for name, record_type in RECORD_TYPES.items():
         for count, lines in chunks_of(connection, record_type, run_id):
-            yield _dressed(name, count, lines, dress)
+            yield name, count, transform(name, lines)
 
 
 def shared_lines(
-    db: LandscapeDB, connection: Connection, run_id: str, executor: Executor, dress: Dress | None = None
-) -> Iterator[TypedChunk]:
+    db: LandscapeDB, connection: Connection, run_id: str, executor: Executor, transform: LineTransform[T]
+) -> Iterator[TypedChunk[T]]:
     """The same lines for a run that `can_share` says yes to, read by the executor's processes.
 
     They open the database by its URL. Raises what `run_lines` raises.
     """
     url = db.engine.url.render_as_string(hide_password=False)
-    waiting: deque[Future[TypedChunk] | TypedChunk] = deque()
+    waiting: deque[Future[TypedChunk[T]] | TypedChunk[T]] = deque()
     try:
         for part in _parts(connection, run_id):
             if part.is_whole:
                 for count, lines in chunks_of(connection, RECORD_TYPES[part.record_type], run_id):
-                    waiting.append(_dressed(part.record_type, count, lines, dress))
+                    waiting.append((part.record_type, count, transform(part.record_type, lines)))
             else:
-                waiting.append(executor.submit(_read, url, part, dress))
+                waiting.append(executor.submit(_read, url, part, transform))
             while len(waiting) > _AHEAD:
                 yield _result(waiting.popleft())
         while waiting:
@@ -119,21 +141,17 @@ def _key_after(
     return None if row is None else tuple(row)
 
 
-def _read(url: str, part: _Part, dress: Dress | None) -> TypedChunk:
+def _read(url: str, part: _Part, transform: LineTransform[T]) -> TypedChunk[T]:
     """The lines of a range: what a worker does."""
     record_type = RECORD_TYPES[part.record_type]
     # No connection is left behind: an executor's processes may live long after the export.
     with _database(url) as db, db.snapshot() as connection:
         chunks = list(chunks_of(connection, record_type, part.keys.run_id, within=part.keys))
     count = sum(number for number, _ in chunks)
-    return _dressed(part.record_type, count, b"".join(lines for _, lines in chunks), dress)
+    return part.record_type, count, transform(part.record_type, b"".join(lines for _, lines in chunks))
 
 
-def _dressed(record_type: str, count: int, lines: bytes, dress: Dress | None) -> TypedChunk:
-    return record_type, count, lines if dress is None else dress(record_type, lines)
-
-
-def _result(found: Future[TypedChunk] | TypedChunk) -> TypedChunk:
+def _result(found: Future[TypedChunk[T]] | TypedChunk[T]) -> TypedChunk[T]:
     return found.result() if isinstance(found, Future) else found
 
 

@@ -20,10 +20,9 @@ import orjson
 
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError
-from elspeth.core.landscape.exporting.older_export import in_todays_epoch
-from elspeth.core.landscape.exporting.reader import ExportReader
-from elspeth.core.landscape.exporting.source import ExportSource, find_source
-from elspeth.core.landscape.lines.run_lines import run_lines
+from elspeth.core.landscape.exporting.importer import in_todays_epoch
+from elspeth.core.landscape.exporting.reader import ExportReader, ExportSource, find_source
+from elspeth.core.landscape.lines.run_lines import run_lines, split
 from elspeth.core.landscape.queries.story.index import ExportIndex, IndexedLine, is_index
 from elspeth.core.landscape.queries.story.lookups import LOOKUPS
 from elspeth.evidence.format import bag
@@ -175,8 +174,8 @@ def _lines(export: ExportReader, progress: Callable[[int], None] | None) -> Iter
             yield IndexedLine(name, stored.record, stored.line, stored.position if is_file else None)
         return
     with in_todays_epoch(export, progress) as database, database.snapshot() as connection:
-        for name, _, lines in run_lines(connection, export.summary.run_id):
-            for line in lines[:-1].split(b"\n"):
+        for name, _, lines in run_lines(connection, export.summary.run_id, split):
+            for line in lines:
                 yield IndexedLine(name, orjson.loads(line), line, None)
 
 

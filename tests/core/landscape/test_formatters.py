@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from elspeth.core.canonical import CanonicalError
-from elspeth.core.landscape.exporting.formatters import CSVFormatter, ExportFormatter, JSONFormatter
+from elspeth.core.landscape.formatters import CSVFormatter, ExportFormatter, JSONFormatter
 
 RECORD = {"b": 1, "a": {"y": [2, {"z": None}], "x": {"deep": 1.0}}, "empty": {}, "none": None}
 
