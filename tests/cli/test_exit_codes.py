@@ -10,7 +10,7 @@ import pytest
 
 from elspeth.cli import main
 from elspeth.cli.app import app
-from elspeth.cli.exit_code import ExitCode
+from elspeth.cli.failures import ExitCode
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY
 from elspeth.plugins.sinks.csv import CsvSink
 from tests.fixtures.legacy import LEGACY

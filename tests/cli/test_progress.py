@@ -11,11 +11,8 @@ import pytest
 from rich.console import Console
 
 from elspeth.cli import main, progress
-from elspeth.cli.bars import Bars
-from elspeth.cli.progress import progress_display, progress_wanted
-from elspeth.cli.record_display import record_display
-from elspeth.cli.run_display import row_details
-from elspeth.cli.stages import Stage, duration
+from elspeth.cli.execution import row_details
+from elspeth.cli.progress import Bars, Stage, duration, progress_display, progress_wanted, record_display
 from elspeth.contracts.enums import RowOutcome
 from elspeth.engine.result import Progress
 
@@ -150,7 +147,7 @@ def test_each_stage_has_a_line(watch: Watch) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines come as fast as they can."""
-    monkeypatch.setattr(progress, "_EVERY_S", 0.001)
+    monkeypatch.setattr(progress, "_LINE_INTERVAL_S", 0.001)
 
 
 class Spoken(io.StringIO):

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.cli import main, seals
-from elspeth.cli.commands import export as export_command
-from elspeth.cli.signals import Stopped, signals_raised, stop_requested
+from elspeth.cli import main
+from elspeth.cli.commands import exports, landscape
+from elspeth.cli.signals import Stopped, note_signals, raise_signals
 from elspeth.contracts.enums import RunStatus
 from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.core.landscape.database import LandscapeDB
@@ -77,7 +77,7 @@ def run_record() -> tuple[str, str, int]:
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_command_that_ignores_a_signal_goes_on_ignoring_it(number: signal.Signals) -> None:
     signal.signal(number, signal.SIG_IGN)
-    with signals_raised(), stop_requested() as request:
+    with raise_signals(), note_signals() as request:
         signal.raise_signal(number)
         assert not request()
     assert signal.getsignal(number) is signal.SIG_IGN
@@ -86,7 +86,7 @@ def test_a_command_that_ignores_a_signal_goes_on_ignoring_it(number: signal.Sign
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_is_noted_and_the_second_raised(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
     usual = [signal.getsignal(each) for each in SIGNALS]
-    with stop_requested() as request:
+    with note_signals() as request:
         assert (request(), request.exit_code) == (False, 0)
         signal.raise_signal(number)
         assert (request(), request.exit_code) == (True, 128 + number)
@@ -103,11 +103,11 @@ def test_the_first_is_noted_and_the_second_raised(number: signal.Signals, capsys
 
 
 def test_a_terminal_that_closes_may_say_so_twice() -> None:
-    with stop_requested() as request:
+    with note_signals() as request:
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)
         assert request()
-    with signals_raised():
+    with raise_signals():
         with pytest.raises(Stopped):
             signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)
@@ -261,7 +261,7 @@ def test_a_command_can_be_stopped_while_the_database_sends_records(
             for index in range(6000):
                 recorder.create_row("run", "source", index, {})
         recorder.finalize_run("run", RunStatus.FAILED)
-    for module in (export_command, seals):
+    for module in (exports, landscape):
         monkeypatch.setattr(module, "record_display", impatient)
     assert main([*command.split(), "-d", database_url]) == 143
     assert {path.suffix for path in own_directory.iterdir()} <= {".db", ".db-wal", ".db-shm"}

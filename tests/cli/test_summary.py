@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
-from elspeth.cli.text import one_line
 
 pytestmark = pytest.mark.usefixtures("own_directory")
 
@@ -65,16 +64,3 @@ def test_a_run_in_which_no_row_got_through_ends_with_1(capsys: pytest.CaptureFix
     ]
     assert main(["landscape", "runs", "-d", "audit.db"]) == 0
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]] == ["completed", "completed"]
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("two\nlines", "two lines"),
-        ("\x1b[2Jwiped", r"\x1b[2Jwiped"),
-        ("é \u202e", "é \\u202e"),
-        ("x" * 201, f"{'x' * 200}..."),
-    ],
-)
-def test_what_plugins_say_is_one_line_that_cannot_move_the_cursor(text: str, shown: str) -> None:
-    assert one_line(text) == shown

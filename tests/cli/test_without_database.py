@@ -27,7 +27,7 @@ def test_a_run_without_an_audit_database_writes_its_outputs_only(
     assert Path("out.csv").read_text() == "id\n1\n2\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.csv", "out.csv", "settings.yaml"]
     assert main(["resume", "latest", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 2
-    assert "so no run stays" in capsys.readouterr().err
+    assert "there is no run to resume" in capsys.readouterr().err
 
 
 def test_a_run_that_stops_is_not_said_to_be_resumable(

@@ -23,7 +23,7 @@ SELECTED = (
     "tests/core/landscape/migration/test_snapshots.py",
     "tests/core/landscape/database/test_state.py",
     "tests/core/landscape/exporting/test_csv_form.py",
-    "tests/cli/test_landscape.py",
+    "tests/cli/commands/test_landscape.py",
 )
 """Tests that name the epoch, or expect something of every table: those that a recipe would break first."""
 

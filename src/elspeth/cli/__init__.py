@@ -1,4 +1,7 @@
-"""The command line: `main` is all of it as one function, `run` the console script."""
+"""The command line.
+
+`main` runs a command in this process, `run` is the console script.
+"""
 
 from elspeth.cli.program import main, run
 

@@ -1,7 +1,7 @@
-"""The commands as one program.
+"""All commands as one program.
 
-Each command imports what it needs when it runs, so that ``elspeth --version`` does not load a database library.
-Data goes to standard output; progress, verdicts and errors go to standard error.
+Every command imports what it needs when it runs, so that `elspeth --version` does not load a database library. Data
+goes to standard output; progress, verdicts and errors go to standard error.
 """
 
 from __future__ import annotations
@@ -12,62 +12,48 @@ import typer
 from typer.core import TyperGroup
 
 from elspeth import __version__
-from elspeth.cli.commands import (
-    differences,
-    explain,
-    export,
-    import_,
-    keys,
-    landscape,
-    plugins,
-    prove,
-    purge,
-    resume,
-    validate,
-    verify,
-)
-from elspeth.cli.commands import run as run_command
-from elspeth.cli.failures import failures_reported
+from elspeth.cli.commands import evidence, explain, exports, landscape, pipelines, plugins
+from elspeth.cli.failures import report_failures
 from elspeth.cli.progress import progress_wanted
 from elspeth.contracts.environment import NO_PROGRESS
 
-__all__ = ["command"]
+__all__ = ["app", "command"]
 
 
-class Program(TyperGroup):
-    """A group of commands that all end with one message and one exit code, whatever stops them."""
+class _Program(TyperGroup):
+    """A group whose commands end with one message and one exit code."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  as in the base class
-        """Parse the options of the program itself; `--help` and `--version` end here."""
-        with failures_reported():
+        """Parse the program's own options; `--help` and `--version` end here."""
+        with report_failures():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  as in the base class, whose context has a private type
         """Invoke the command that the context names."""
-        with failures_reported(ctx):
+        with report_failures(ctx):
             return super().invoke(ctx)
 
 
 app = typer.Typer(
-    cls=Program,
+    cls=_Program,
     name="elspeth",
-    help="Run pipelines whose every decision is recorded, and look at what was recorded.",
+    help="Run pipelines that record every decision, and inspect what was recorded.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run_command.run)
-app.command("resume")(resume.resume)
-app.command("purge")(purge.purge)
-app.command("validate")(validate.validate)
+app.command("run")(pipelines.run)
+app.command("resume")(pipelines.resume)
+app.command("purge")(pipelines.purge)
+app.command("validate")(pipelines.validate)
 app.command("explain")(explain.explain)
-app.command("differences")(differences.differences)
-app.command("export")(export.export)
-app.command("import")(import_.import_)
-app.command("verify")(verify.verify)
-app.command("prove")(prove.prove)
-app.add_typer(keys.app, name="keys")
+app.command("differences")(explain.differences)
+app.command("export")(exports.export)
+app.command("import")(exports.import_)
+app.command("verify")(evidence.verify)
+app.command("prove")(evidence.prove)
+app.add_typer(evidence.keys, name="keys")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(landscape.app, name="landscape")
 
@@ -91,14 +77,14 @@ def _root(
             "--no-progress",
             envvar=NO_PROGRESS,
             callback=_switch_progress,
-            help="Show no progress: no bars on a terminal, and elsewhere no line every 30 seconds.",
+            help="Show no progress: neither bars on a terminal, nor elsewhere a line every 30 seconds.",
         ),
     ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Options of the program itself; each is dealt with by its callback."""
+    """Accept the program's own options, which their callbacks handle."""
 
 
 command = typer.main.get_command(app)

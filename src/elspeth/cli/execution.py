@@ -1,40 +1,47 @@
-"""What the commands that run pipelines share: from a settings file to a summary."""
+"""Executing a pipeline: its keys, database, progress and summary."""
 
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import typer
 
-from elspeth.cli.exit_code import ExitCode
-from elspeth.cli.failures import report
-from elspeth.cli.loading import load_pipeline
-from elspeth.cli.run_display import run_display
-from elspeth.cli.signals import stop_requested
-from elspeth.cli.summary import summary_as_data, summary_as_text
+from elspeth.cli.failures import ExitCode, print_error
+from elspeth.cli.plan import load_pipeline
+from elspeth.cli.progress import migration_display, progress_display
+from elspeth.cli.signals import StopRequest, note_signals
+from elspeth.cli.terminal import aligned, one_line
 from elspeth.contracts.databases import mask_url
+from elspeth.contracts.enums import RowOutcome
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.connections import parse_url
 from elspeth.core.settings.model import LandscapeSettings
 from elspeth.engine.errors import ExportFailedError, RunInterruptedError
-from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.orchestrator import Observer, Orchestrator
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.preflight import RunKeys, keys_for_run
-from elspeth.engine.result import RunResult
+from elspeth.engine.result import Phase, Progress, RunResult, count_by_outcome, count_by_sink
 from elspeth_schema import EPOCH
 
-__all__ = ["execute_pipeline", "prepare"]
+__all__ = ["execute_pipeline", "load_with_keys", "row_details", "run_display"]
+
+_MAX_ROWS = 10
+"""Row numbers that the summary lists at most."""
 
 
-def prepare(
-    path: Path, *, no_dotenv: bool, outputs_judged: bool = False, force: bool = False
+def load_with_keys(
+    path: Path, *, no_dotenv: bool, check_outputs: bool = False, force: bool = False
 ) -> tuple[Pipeline, RunKeys]:
-    """Return the pipeline and the keys that its run needs; raises what `load_pipeline` and `keys_for_run` raise."""
-    loaded = load_pipeline(path, no_dotenv=no_dotenv, outputs_judged=outputs_judged, force=force)
+    """Load a pipeline and the keys that its run needs.
+
+    Raises what `load_pipeline` and `keys_for_run` raise.
+    """
+    loaded = load_pipeline(path, no_dotenv=no_dotenv, check_outputs=check_outputs, force=force)
     return loaded.pipeline, keys_for_run(loaded.pipeline.settings, loaded.environ, source=str(path))
 
 
@@ -47,32 +54,38 @@ def execute_pipeline(
     force: bool,
     json: bool,
 ) -> int:
-    """Do the work, print its summary, and return the exit code. `settings` is the file, for messages."""
+    """Do the work, print its summary, and return the exit code.
+
+    `settings` is the settings file as messages name it.
+    """
     failure: ExportFailedError | None = None
     with _audit_database(pipeline.settings.landscape) as db:
-        with stop_requested() as request:
+        with note_signals() as request:
             try:
                 with run_display(request) as observer:
                     result = work(Orchestrator(db, pipeline, keys, observer, known_as=str(settings), force=force))
             except ExportFailedError as error:
                 failure, result = error, error.result
             except RunInterruptedError as error:
-                # The message says how to go on; the code, what stopped the run.
-                report(error)
+                # The message says how to go on, the exit code what stopped the run.
+                print_error(error)
                 raise typer.Exit(request.exit_code) from error
         url = db.url if pipeline.settings.landscape.enabled else "none (landscape.enabled: false)"
-    typer.echo(jsonlib.dumps(summary_as_data(result, url), indent=2) if json else summary_as_text(result, url))
+    typer.echo(jsonlib.dumps(_summary_data(result, url), indent=2) if json else aligned(_summary_lines(result, url)))
     for problem in result.problems:
         typer.echo(f"error: {problem}", err=True)
     if failure is None:
         return ExitCode.FAILED if result.problems else ExitCode.DONE
-    report(failure)
+    print_error(failure)
     return request.exit_code if request() else ExitCode.FAILED
 
 
 @contextmanager
 def _audit_database(landscape: LandscapeSettings) -> Iterator[LandscapeDB]:
-    """The database that the settings name, migrated if they allow that; or one that is gone after the run."""
+    """Yield the audit database of the settings, migrated if they allow it.
+
+    Without one in the settings, yield a temporary database.
+    """
     if landscape.enabled:
         if landscape.auto_migrate:
             _migrate(landscape.url)
@@ -87,9 +100,8 @@ def _audit_database(landscape: LandscapeSettings) -> Iterator[LandscapeDB]:
 
 
 def _migrate(url: str) -> None:
-    """Migrate the audit database if it is of an older epoch, and say so."""
-    from elspeth.cli.migration_display import migration_display  # noqa: PLC0415  not every run migrates
-    from elspeth.core.landscape.migration.migrate import migrate_if_older  # noqa: PLC0415
+    """Migrate an audit database of an older epoch, and print that."""
+    from elspeth.core.landscape.migration.migrate import migrate_if_older  # noqa: PLC0415  not every run migrates
 
     with migration_display() as report:
         done = migrate_if_older(url, report)
@@ -97,3 +109,68 @@ def _migrate(url: str) -> None:
         name = mask_url(parse_url(url))
         epochs = f"from epoch {done.from_epoch} to {EPOCH}"
         typer.echo(f"audit database {name} was migrated {epochs}; the backup is {done.backup}", err=True)
+
+
+@contextmanager
+def run_display(request: StopRequest) -> Iterator[Observer]:
+    """Yield an observer that shows the progress of a run."""
+    with progress_display() as display:
+
+        def on_phase(phase: Phase) -> None:
+            display.begin(phase.value)
+
+        def on_rows(progress: Progress) -> None:
+            fraction = progress.fraction
+            elapsed = display.stages[-1].elapsed
+            display.update(fraction or 0.0, None if fraction is None else 1.0, row_details(progress, elapsed))
+
+        def on_progress(done: int, total: int | None) -> None:
+            of = "" if total is None else f" of {total:,}"
+            display.update(done, total, [f"{done:,}{of}"])
+
+        yield Observer(on_phase=on_phase, on_rows=on_rows, on_progress=on_progress, is_stopped=request)
+
+
+def row_details(progress: Progress, elapsed: float) -> list[str]:
+    """Return facts about the rows, the most important first.
+
+    `elapsed` is in seconds. Sinks come last, as there may be many.
+    """
+    new = progress.rows - progress.rows_before
+    parts = [f"{progress.rows:,}"]
+    if elapsed > 0:
+        parts.append(f"{new / elapsed:,.0f}/s")
+    outcomes = count_by_outcome(progress.endings)
+    parts += [f"{bad} {outcomes[bad]:,}" for bad in (RowOutcome.FAILED, RowOutcome.QUARANTINED) if outcomes[bad]]
+    return parts + [f"{sink} {count:,}" for sink, count in sorted(count_by_sink(progress.endings).items())]
+
+
+def _summary_data(result: RunResult, database_url: str) -> dict[str, object]:
+    return {**asdict(result), "problems": result.problems, "database": database_url}
+
+
+def _summary_lines(result: RunResult, database_url: str) -> Iterator[tuple[str, str]]:
+    yield "run", result.run_id
+    yield "rows in", f"{result.rows:,}"
+    for sink, count in result.rows_by_sink.items():
+        yield f"to sink {sink}", f"{count:,}"
+    yield "failed", f"{result.failed:,}"
+    yield "quarantined", f"{result.quarantined:,}"
+    if result.rows_with_failures:
+        yield "rows with failures", f"{result.rows_with_failures:,} of {result.rows:,}"
+    for number, reason in enumerate(result.reasons):
+        why = one_line(f"{reason.kind}: {reason.message}")
+        yield "" if number else "reasons", f"{reason.count:,} at {reason.node}: {why} (first in row {reason.row})"
+    yield "audit database", database_url
+    if result.differences is not None:
+        yield "answers that differ", f"{result.differences:,}{_row_numbers(result.differing_rows)}"
+    if result.export_path is not None:
+        yield "export", f"{result.export_path} ({result.exported_records:,} records)"
+
+
+def _row_numbers(rows: Sequence[int]) -> str:
+    """Return the first row numbers in parentheses, or nothing."""
+    if not rows:
+        return ""
+    more = ", ..." if len(rows) > _MAX_ROWS else ""
+    return f" (rows {', '.join(map(str, rows[:_MAX_ROWS]))}{more}; elspeth differences lists them)"

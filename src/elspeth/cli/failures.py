@@ -1,28 +1,59 @@
-"""What may stop a command, and is no defect of ours: one message, one exit code, no traceback.
+"""How commands fail: exit codes, messages, and tracebacks of plugins.
 
-`Program` applies this to every command, so that commands catch no error only to report it.
+The group of commands in `app` reports every error through this module, so commands do not catch errors to report them.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import IntEnum
 
 import typer
 
-from elspeth.cli.exit_code import ExitCode
 from elspeth.cli.signals import Stopped
-from elspeth.cli.streams import is_broken, silence
-from elspeth.cli.text import printable
+from elspeth.cli.terminal import is_broken_pipe, printable, redirect_to_null
 
-__all__ = ["FORESEEN", "failures_reported", "report", "show_tracebacks"]
+__all__ = [
+    "EXIT_CODES",
+    "WITHHELD_ERRORS",
+    "ExitCode",
+    "TracebackPrinter",
+    "UsageError",
+    "print_error",
+    "report_failures",
+    "show_tracebacks",
+]
 
-FORESEEN: Mapping[str, ExitCode] = {
+
+class ExitCode(IntEnum):
+    """Exit codes of all commands, explained in docs/exit-codes.md.
+
+    Codes above 128 name a signal, as in shells.
+    """
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    HANGUP = 129
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+    TERMINATED = 143
+
+
+class UsageError(Exception):
+    """The options of a command cannot be used together or as given."""
+
+
+EXIT_CODES: Mapping[str, ExitCode] = {
     "builtins.KeyboardInterrupt": ExitCode.INTERRUPTED,
     "builtins.MemoryError": ExitCode.FAILED,
     "builtins.OSError": ExitCode.FAILED,
     "concurrent.futures.process.BrokenProcessPool": ExitCode.FAILED,
+    "elspeth.cli.failures.UsageError": ExitCode.USAGE,
     "elspeth.contracts.plugins.PluginError": ExitCode.FAILED,
     "elspeth.core.landscape.database.errors.LandscapeError": ExitCode.FAILED,
     "elspeth.core.payload_store.IntegrityError": ExitCode.FAILED,
@@ -38,59 +69,57 @@ FORESEEN: Mapping[str, ExitCode] = {
     "sqlalchemy.exc.SQLAlchemyError": ExitCode.FAILED,
     "sqlite3.Error": ExitCode.FAILED,
 }
-"""The code for each error and its subclasses, by name: importing them all would slow down every start."""
+"""Exit codes of expected errors and their subclasses, by name: importing all of them would slow down every start."""
 
-_TRACEBACKS = "elspeth.tracebacks"
+WITHHELD_ERRORS = logging.getLogger("elspeth.withheld")
+"""The logger of exceptions whose messages are not recorded."""
+
+_PRINTER = "elspeth.traceback_printer"
+
+_Place = tuple[tuple[str, int], ...]
 
 
 @contextmanager
-def failures_reported(ctx: typer.Context | None = None) -> Iterator[None]:
-    """Turn a foreseen error into a message on standard error and `typer.Exit`; a defect is raised as it is."""
+def report_failures(ctx: typer.Context | None = None) -> Iterator[None]:
+    """Turn expected errors into messages and `typer.Exit`.
+
+    Other errors are defects and are raised as they are.
+    """
     meta = {} if ctx is None else ctx.meta
     try:
         yield
-        # Here, because Python reports what it cannot write at its end in words of its own.
+        # Flushed here, because Python reports a failure at its end in its own words.
         if sys.stdout is not None:  # None if it was closed before Python started
             sys.stdout.flush()
     except BaseException as error:
-        code = _code_of(error)
+        code = _exit_code_of(error)
         if code is None:
             raise
-        if isinstance(error, BrokenPipeError) and is_broken(sys.stdout):
+        if isinstance(error, BrokenPipeError) and is_broken_pipe(sys.stdout):
             # The reader, such as `head`, has what it wants.
-            silence(sys.stdout)
+            redirect_to_null(sys.stdout)
             raise typer.Exit(ExitCode.BROKEN_PIPE) from error
-        if _TRACEBACKS in meta:
-            meta[_TRACEBACKS].show(error)
-        report(error)
+        if _PRINTER in meta:
+            meta[_PRINTER].show(error)
+        print_error(error)
         raise typer.Exit(code) from error
     finally:
-        if _TRACEBACKS in meta:
-            meta[_TRACEBACKS].close()
+        if _PRINTER in meta:
+            meta[_PRINTER].close()
 
 
-def show_tracebacks(ctx: typer.Context, wanted: bool) -> bool:  # noqa: FBT001  typer passes the option's value
-    """Print where plugins fail while the command of the context is at work, if that is wanted."""
-    if wanted:
-        from elspeth.cli.tracebacks import Tracebacks  # noqa: PLC0415  start time
-
-        ctx.meta[_TRACEBACKS] = tracebacks = Tracebacks()
-        tracebacks.listen()
-    return wanted
-
-
-def report(error: BaseException) -> None:
-    """Print why a command failed, and what it leaves behind."""
+def print_error(error: BaseException) -> None:
+    """Print the message of an error, and its notes."""
     for line in (f"error: {_message_of(error)}", *getattr(error, "__notes__", ())):
         typer.echo("\n".join(map(printable, line.split("\n"))), err=True)
 
 
-def _code_of(error: BaseException) -> int | None:
-    """Return the exit code for an error, None for one that is not foreseen."""
+def _exit_code_of(error: BaseException) -> int | None:
+    """Return the exit code of an error, None for a defect."""
     if isinstance(error, Stopped):
         return error.exit_code
     names = (f"{each.__module__}.{each.__qualname__}" for each in type(error).__mro__)
-    return next((FORESEEN[name] for name in names if name in FORESEEN), None)
+    return next((EXIT_CODES[name] for name in names if name in EXIT_CODES), None)
 
 
 def _message_of(error: BaseException) -> str:
@@ -98,14 +127,62 @@ def _message_of(error: BaseException) -> str:
     if isinstance(cause, BaseException):
         from elspeth.contracts.failures import recordable_message  # noqa: PLC0415  start time
 
-        # SQLAlchemy's own message holds the statement with its values, which may be protected; so may the driver's.
+        # SQLAlchemy's message holds the statement with its values, which may be protected; so may the driver's.
         return f"audit database: {recordable_message(error)}"
     if isinstance(error, MemoryError):
         return "out of memory"
     if isinstance(error, KeyboardInterrupt):
         return str(error) or "interrupted"
     if type(error).__name__ == "BrokenProcessPool":
-        return "a worker process ended before its work did, for want of memory perhaps: use --workers 1"
+        return "a worker process ended before its work was done, perhaps for lack of memory: use --workers 1"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
+
+
+class TracebackPrinter(logging.Handler):
+    """Prints tracebacks to standard error, once for each place in the code.
+
+    Messages of exceptions may repeat values of rows.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self._seen: set[_Place] = set()
+
+    def listen(self) -> None:
+        """Begin to print exceptions whose messages are not recorded."""
+        WITHHELD_ERRORS.addHandler(self)
+        WITHHELD_ERRORS.setLevel(logging.DEBUG)
+
+    def close(self) -> None:
+        """Stop printing."""
+        WITHHELD_ERRORS.removeHandler(self)
+        WITHHELD_ERRORS.setLevel(logging.NOTSET)
+        super().close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the exception of a log record."""
+        if record.exc_info and record.exc_info[1] is not None:
+            self.show(record.exc_info[1])
+
+    def show(self, error: BaseException) -> None:
+        """Print the traceback of an exception and its causes.
+
+        Prints nothing if its first cause was raised at a place that was printed before.
+        """
+        cause = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        place = tuple((frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(cause.__traceback__))
+        if place not in self._seen:
+            self._seen.add(place)
+            sys.stderr.write("".join(traceback.format_exception(error)))
+
+
+def show_tracebacks(ctx: typer.Context, wanted: bool) -> bool:  # noqa: FBT001  typer passes the option's value
+    """Print tracebacks of plugins during the context's command, if wanted."""
+    if wanted:
+        ctx.meta[_PRINTER] = printer = TracebackPrinter()
+        printer.listen()
+    return wanted

@@ -1,27 +1,79 @@
-"""A pipeline as a plan to read before it is run."""
+"""Pipelines as loaded from settings, and their plans."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
-from elspeth.cli.text import aligned
+from elspeth.cli.terminal import aligned
 from elspeth.contracts.enums import NodeType, RoutingMode
 from elspeth.core.secrets import mask_text, redact
+from elspeth.core.settings import load_settings
+from elspeth.core.settings.environment import read_dotenv
 from elspeth.core.settings.model import AggregationSettings, CoalesceSettings, LandscapeSettings
 from elspeth.core.settings.paths import export_form
 from elspeth.core.settings.wiring import SOURCE, Place, Wire
-from elspeth.engine.pipeline import Node, Pipeline
+from elspeth.engine.pipeline import Node, Pipeline, build_pipeline
+from elspeth.plugins.manager import PluginManager
 
-__all__ = ["plan_as_data", "plan_as_mermaid", "plan_as_text"]
+__all__ = ["LoadedPipeline", "load_pipeline", "plan_as_data", "plan_as_mermaid", "plan_as_text"]
+
+_SHAPES: Mapping[NodeType, tuple[str, str]] = {
+    NodeType.SOURCE: ("([", "])"),
+    NodeType.GATE: ("{", "}"),
+    NodeType.SINK: ("[(", ")]"),
+}
+"""Type of node -> the brackets of its shape in Mermaid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedPipeline:
+    """A pipeline, and the environment that its settings were read with."""
+
+    pipeline: Pipeline
+    environ: Mapping[str, str]
+
+
+def load_pipeline(path: Path, *, no_dotenv: bool, check_outputs: bool = False, force: bool = False) -> LoadedPipeline:
+    """Load a settings file and build its pipeline; write nothing.
+
+    Variables of the process take precedence over those in `.env`. `check_outputs` reports files in the way of outputs
+    as problems of the settings; with `force` these may be other people's files.
+
+    Raises SettingsError or PluginRegistrationError.
+    """
+    environ = {**({} if no_dotenv else read_dotenv(Path(".env"))), **os.environ}
+    plugins = PluginManager.installed()
+    objection = _objection if check_outputs else None
+    settings = load_settings(path, environ=environ, plugins=plugins, objection=objection, force=force)
+    return LoadedPipeline(pipeline=build_pipeline(settings, plugins), environ=environ)
+
+
+def _objection(landscape: LandscapeSettings, path: Path) -> str | None:
+    """Return why a sink may not replace a file.
+
+    None if an earlier run wrote it.
+    """
+    from elspeth.core.landscape.queries.recorded_outputs import (  # noqa: PLC0415  most often no file exists
+        objection_of,
+        objection_without_database,
+    )
+
+    return objection_of(landscape.url, path) if landscape.enabled else objection_without_database(path)
 
 
 def plan_as_text(pipeline: Pipeline) -> str:
-    """The plan for people, a line for each part and each way out of it. Shows no secrets."""
-    return mask_text(aligned(_lines(pipeline)), redact)
+    """Return the plan for people, without secrets.
+
+    It has a line for each part of the pipeline and for each route from it.
+    """
+    return mask_text(aligned(_plan_lines(pipeline)), redact)
 
 
 def plan_as_data(pipeline: Pipeline) -> dict[str, object]:
-    """The plan for programs: nodes, and edges between them."""
+    """Return the plan for programs: nodes and edges."""
     return {
         "nodes": [
             {"node_id": node.node_id, "type": node.node_type, "name": node.name, "plugin": node.plugin_name}
@@ -35,62 +87,61 @@ def plan_as_data(pipeline: Pipeline) -> dict[str, object]:
 
 
 def plan_as_mermaid(pipeline: Pipeline) -> str:
-    """The graph as a Mermaid flowchart. Dotted lines are the ways of rows that failed."""
+    """Return the graph as a Mermaid flowchart.
+
+    Dotted lines are the routes of rows that fail.
+    """
     ids = {place: f"n{number}" for number, place in enumerate(pipeline.nodes)}
     lines = ["flowchart TD"]
     for place, node in pipeline.nodes.items():
         opening, closing = _SHAPES.get(node.node_type, ("[", "]"))
-        lines.append(f'    {ids[place]}{opening}"{_quoted(f"{node.node_type} {node.name}")}"{closing}')
+        lines.append(f'    {ids[place]}{opening}"{_escape_label(f"{node.node_type} {node.name}")}"{closing}')
     for wire in pipeline.wiring.wires:
         arrow = "-.->" if wire.mode is RoutingMode.DIVERT else "-->"
-        label = "" if wire.is_onward and wire.label == "continue" else f'|"{_quoted(_way(wire))}"|'
+        label = "" if wire.is_onward and wire.label == "continue" else f'|"{_escape_label(_wire_label(wire))}"|'
         lines.append(f"    {ids[wire.origin]} {arrow}{label} {ids[wire.target]}")
     return mask_text("\n".join(lines), redact)
 
 
-_SHAPES: Mapping[NodeType, tuple[str, str]] = {
-    NodeType.SOURCE: ("([", "])"),
-    NodeType.GATE: ("{", "}"),
-    NodeType.SINK: ("[(", ")]"),
-}
+def _escape_label(text: str) -> str:
+    """Escape text for a quoted Mermaid label.
 
-
-def _quoted(text: str) -> str:
-    """Text inside the quotes of a Mermaid label, where entities are the only escapes."""
+    Entities are the only escapes there.
+    """
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _lines(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+def _plan_lines(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     settings = pipeline.settings
     for place, node in pipeline.nodes.items():
         if node.node_type is not NodeType.SINK:
-            yield from _part(pipeline, place, node)
+            yield from _node_lines(pipeline, place, node)
     yield "output", f"to sink {settings.output_sink}"
     for name in pipeline.sinks:
         sink = settings.sinks[name]
         yield "sink", f"{name}: {_plugin(sink.plugin, sink.options.get('path'))}"
-    yield from _landscape(settings.landscape, pipeline)
+    yield from _landscape_lines(settings.landscape, pipeline)
 
 
-def _part(pipeline: Pipeline, place: Place, node: Node) -> Iterator[tuple[str, str]]:
-    """A part of the pipeline and the ways out of it."""
+def _node_lines(pipeline: Pipeline, place: Place, node: Node) -> Iterator[tuple[str, str]]:
+    """Yield a line for a source or step, then its routes."""
     settings, index = pipeline.settings, place[-1] if isinstance(place[-1], int) else 0
     wires = pipeline.wiring.leaving(place)
     match node.node_type:
         case NodeType.SOURCE:
             yield "source", _plugin(settings.datasource.plugin, settings.datasource.options.get("path"))
-            yield from _failing(pipeline, wires, "invalid rows")
+            yield from _error_lines(pipeline, wires, "invalid rows")
         case NodeType.TRANSFORM:
-            yield "transform", node.plugin_name + _standing(settings.row_plugins[index].branch)
-            yield from _failing(pipeline, wires, "rows that fail")
+            yield "transform", node.plugin_name + _branch(settings.row_plugins[index].branch)
+            yield from _error_lines(pipeline, wires, "rows that fail")
         case NodeType.AGGREGATION:
             aggregation = settings.aggregations[index]
-            yield "aggregation", f"{node.name}: {node.plugin_name}{_standing(aggregation.branch)}"
+            yield "aggregation", f"{node.name}: {node.plugin_name}{_branch(aggregation.branch)}"
             yield "", f"batches: {_trigger(aggregation)}; output {aggregation.output_mode}"
-            yield from _failing(pipeline, wires, "rows that fail")
+            yield from _error_lines(pipeline, wires, "rows that fail")
         case NodeType.GATE:
             gate = settings.gates[index]
-            yield "gate", f"{node.name}: {gate.condition}{_standing(gate.branch)}"
+            yield "gate", f"{node.name}: {gate.condition}{_branch(gate.branch)}"
             for label, destination in gate.routes.items():
                 words = {"continue": "continue", "fork": f"fork to {', '.join(gate.fork_to or ())}"}
                 yield "", f"{label}: {words.get(destination, f'to sink {destination}')}"
@@ -104,7 +155,7 @@ def _part(pipeline: Pipeline, place: Place, node: Node) -> Iterator[tuple[str, s
             yield "", f"merged: {_target(pipeline, wires[0])}"
 
 
-def _failing(pipeline: Pipeline, wires: list[Wire], what: str) -> Iterator[tuple[str, str]]:
+def _error_lines(pipeline: Pipeline, wires: list[Wire], what: str) -> Iterator[tuple[str, str]]:
     diverted = next((wire for wire in wires if wire.mode is RoutingMode.DIVERT), None)
     yield "", f"{what}: recorded and discarded" if diverted is None else f"{what}: {_target(pipeline, diverted)}"
 
@@ -114,19 +165,19 @@ def _target(pipeline: Pipeline, wire: Wire) -> str:
     return f"to {node.node_type} {node.name}"
 
 
-def _standing(branch: str | None) -> str:
+def _branch(branch: str | None) -> str:
     return "" if branch is None else f" (on branch {branch})"
 
 
 def _trigger(aggregation: AggregationSettings) -> str:
-    trigger, ways = aggregation.trigger, []
+    trigger, parts = aggregation.trigger, []
     if trigger.count is not None:
-        ways.append(f"of {trigger.count} rows")
+        parts.append(f"of {trigger.count} rows")
     if trigger.timeout_seconds is not None:
-        ways.append(f"after {trigger.timeout_seconds:g} seconds")
+        parts.append(f"after {trigger.timeout_seconds:g} seconds")
     if trigger.condition is not None:
-        ways.append(f"when {trigger.condition}")
-    return ", ".join([*ways, "at the end of the source"])
+        parts.append(f"when {trigger.condition}")
+    return ", ".join([*parts, "at the end of the source"])
 
 
 def _policy(join: CoalesceSettings) -> str:
@@ -134,13 +185,13 @@ def _policy(join: CoalesceSettings) -> str:
     return policy if join.timeout_seconds is None else f"{policy} within {join.timeout_seconds:g} seconds"
 
 
-def _way(wire: Wire) -> str:
+def _wire_label(wire: Wire) -> str:
     if wire.mode is RoutingMode.DIVERT:
         return "invalid" if wire.origin == SOURCE else "error"
     return wire.label
 
 
-def _landscape(landscape: LandscapeSettings, pipeline: Pipeline) -> Iterator[tuple[str, str]]:
+def _landscape_lines(landscape: LandscapeSettings, pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     yield "audit", mask_text(landscape.url, redact)
     export = landscape.export
     if export.enabled:

@@ -1,39 +1,189 @@
-"""How far a command has come: bars on a terminal, elsewhere a line now and then; on standard error."""
+"""Progress on standard error: bars on a terminal, elsewhere occasional lines."""
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from elspeth.cli.stages import Stage
-
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
     from rich.live import Live
 
-__all__ = ["Display", "progress_display", "progress_wanted"]
+    from elspeth.core.landscape.records.progress import Report
+
+__all__ = [
+    "Bars",
+    "Display",
+    "Stage",
+    "duration",
+    "migration_display",
+    "progress_display",
+    "progress_wanted",
+    "record_display",
+]
 
 progress_wanted: ContextVar[bool] = ContextVar("progress_wanted", default=True)
-"""Whether the program may show progress at all: `--no-progress` says no."""
+"""Whether progress may be shown at all; `--no-progress` sets this to False."""
 
-_EVERY_S = 30.0
-"""Seconds between the lines where there is no terminal."""
+_LINE_INTERVAL_S = 30.0
+"""Seconds between lines where there is no terminal."""
 
 _REFRESHES_PER_SECOND = 4
 
+_ELAPSED_WIDTH = len("0:00:00")
+_BOTH_TIMES_WIDTH = len("0:00:00  0:00:00 left")
+_WIDE = 60
+"""Columns of a terminal that has room for the remaining time."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Stage:
+    """A stage of a command's work, which begins when it is created.
+
+    `total` is in the unit of `done`, None if unknown. `details` are further facts, the most important first.
+    """
+
+    name: str
+    total: float | None = None
+    clock: Callable[[], float] = time.monotonic
+    done: float = 0.0
+    details: Sequence[str] = ()
+    _began: float = field(init=False)
+    _ended: float | None = field(init=False, default=None)
+    _first: tuple[float, float] | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+
+    def update(self, done: float, total: float | None = None, details: Sequence[str] = ()) -> None:
+        """Record how much is done.
+
+        Work before the first update does not count for the speed.
+        """
+        if self._first is None:
+            self._first = (self.clock(), done)
+        self.done, self.total, self.details = done, self.total if total is None else total, details
+
+    def end(self) -> None:
+        """Stop the clock."""
+        if self._ended is None:
+            self._ended = self.clock()
+        self.done = self.done if self.total is None else self.total
+
+    @property
+    def is_ended(self) -> bool:
+        """Return whether the clock was stopped."""
+        return self._ended is not None
+
+    @property
+    def elapsed(self) -> float:
+        """Return the seconds that the stage lasted so far."""
+        return (self.clock() if self._ended is None else self._ended) - self._began
+
+    @property
+    def fraction(self) -> float | None:
+        """Return the fraction done, None if the total is unknown."""
+        return None if not self.total else min(1.0, self.done / self.total)
+
+    @property
+    def remaining(self) -> float | None:
+        """Return the seconds left at the speed so far.
+
+        None if that is unknown or the stage has ended.
+        """
+        if self.is_ended or not self.total or self._first is None:
+            return None
+        since, before = self._first
+        done, seconds = self.done - before, self.clock() - since
+        return None if done <= 0 or seconds <= 0 else max(0.0, self.total - self.done) * seconds / done
+
+    def as_line(self) -> str:
+        """Return the stage as a line for a log."""
+        parts = list(self.details)
+        if self.fraction is not None:
+            parts.append(f"{math.floor(100 * self.fraction)} %")
+        parts.append(duration(self.elapsed))
+        if self.remaining is not None:
+            parts.append(f"{duration(self.remaining)} left")
+        return f"{self.name}: {', '.join(parts)}"
+
+
+def duration(seconds: float) -> str:
+    """Format seconds as hours, minutes and seconds."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+class Bars:
+    """Draws stages as bars that fit the width of the terminal.
+
+    A line for each stage: its name, a bar, details and times. On a narrow terminal details are left out first.
+    """
+
+    def __init__(self, stages: Sequence[Stage]) -> None:
+        self._stages = stages
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the lines for the terminal's current width."""
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415  start time
+        from rich.table import Column, Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        stages = list(self._stages)
+        if not stages:
+            return
+        width = options.max_width
+        times = _BOTH_TIMES_WIDTH if width >= _WIDE else _ELAPSED_WIDTH
+        name, bar = max(len(stage.name) for stage in stages), max(4, width // 4)
+        details = max(0, width - sum(each + 1 for each in (name, bar, times)) - 1)
+        columns = [Column(width=each, no_wrap=True, overflow="crop") for each in (name, bar, details, times) if each]
+        grid = Table.grid(*columns, padding=(0, 1, 0, 0))
+        for stage in stages:
+            fraction = 1.0 if stage.is_ended else stage.fraction
+            drawn = ProgressBar(total=1.0, completed=fraction or 0.0, width=bar, pulse=fraction is None)
+            middle = [Text(_fit(stage.details, details))] if details else []
+            grid.add_row(Text(stage.name), drawn, *middle, Text(_times(stage, times)))
+        yield grid
+
+
+def _fit(details: Sequence[str], width: int) -> str:
+    """Join as many details as fit, the most important ones."""
+    text = ""
+    for detail in details:
+        longer = f"{text}  {detail}" if text else detail
+        if len(longer) > width:
+            break
+        text = longer
+    return text
+
+
+def _times(stage: Stage, width: int) -> str:
+    text = duration(stage.elapsed)
+    if width == _BOTH_TIMES_WIDTH and stage.remaining is not None:
+        text += f"  {duration(stage.remaining)} left"
+    return text
+
 
 class Display:
-    """Shows the stages of one command, one after the other. `show` is called before the first."""
+    """Shows the stages of one command, one after the other.
+
+    `show` is called before the first stage begins.
+    """
 
     def __init__(self, show: Callable[[Display], None]) -> None:
         self.stages: list[Stage] = []
         self._show = show
 
     def begin(self, name: str, total: float | None = None) -> None:
-        """Begin a stage, which ends the one before."""
+        """Begin a stage and end the one before."""
         is_first = not self.stages
         self.end()
         self.stages.append(Stage(name=name, total=total))
@@ -41,54 +191,77 @@ class Display:
             self._show(self)
 
     def update(self, done: float, total: float | None = None, details: Sequence[str] = ()) -> None:
-        """Say how far the stage is."""
+        """Record how much of the current stage is done."""
         self.stages[-1].update(done, total, details)
 
     def end(self) -> None:
-        """End the stage."""
+        """End the current stage."""
         if self.stages:
             self.stages[-1].end()
 
 
 @contextmanager
 def progress_display() -> Iterator[Display]:
-    """Return a display that shows what it is told while the block lasts."""
+    """Yield a display that shows its stages while the block lasts."""
     with ExitStack() as stack:
 
         def show(display: Display) -> None:
             if progress_wanted.get():
-                stack.enter_context(_bars(display) if sys.stderr.isatty() else _lines(display))
+                stack.enter_context(_draw_bars(display) if sys.stderr.isatty() else _print_lines(display))
 
         display = Display(show)
         yield display
         display.end()
 
 
-def _bars(display: Display) -> Live:
-    """Draw the stages on the terminal while the block lasts."""
+@contextmanager
+def record_display(description: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Yield a function that shows a number of records.
+
+    `total` is the number that is expected, None if unknown.
+    """
+    of = "" if total is None else f" of {total:,}"
+    with progress_display() as display:
+        display.begin(description, total)
+        yield lambda records: display.update(records, None, [f"{records:,}{of} records"])
+
+
+@contextmanager
+def migration_display() -> Iterator[Report]:
+    """Yield a function that shows how many rows were migrated."""
+    with progress_display() as display:
+
+        def report(table: str, done: int, total: int) -> None:
+            if not display.stages:
+                display.begin("migrate", total)
+            display.update(done, total, [table, f"{done:,} of {total:,} rows"])
+
+        yield report
+
+
+def _draw_bars(display: Display) -> Live:
+    """Return a context manager that draws the stages on the terminal."""
     from rich.console import Console  # noqa: PLC0415  start time
     from rich.live import Live  # noqa: PLC0415
 
-    from elspeth.cli.bars import Bars  # noqa: PLC0415
-
-    # Drawn by a thread of its own, so that the clock goes on while the database is at work.
+    # Live draws in its own thread, so the clock goes on while the database is at work.
     return Live(Bars(display.stages), console=Console(stderr=True), refresh_per_second=_REFRESHES_PER_SECOND)
 
 
 @contextmanager
-def _lines(display: Display) -> Iterator[None]:
-    """Print a line about the stage every so many seconds while the block lasts."""
+def _print_lines(display: Display) -> Iterator[None]:
+    """Print a line about the current stage at each interval."""
     is_over = threading.Event()
 
-    def tell() -> None:
-        while not is_over.wait(_EVERY_S):
+    def print_lines() -> None:
+        while not is_over.wait(_LINE_INTERVAL_S):
             sys.stderr.write(f"{display.stages[-1].as_line()}\n")
             sys.stderr.flush()
 
-    teller = threading.Thread(target=tell, name="progress", daemon=True)
-    teller.start()
+    thread = threading.Thread(target=print_lines, name="progress", daemon=True)
+    thread.start()
     try:
         yield
     finally:
         is_over.set()
-        teller.join()
+        thread.join()

@@ -1,4 +1,7 @@
-"""SIGINT, SIGTERM and SIGHUP: they end a command; the first one lets a run stop at a safe point."""
+"""SIGINT, SIGTERM and SIGHUP: they end a command.
+
+During a run the first one only asks it to stop at a safe point.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from types import FrameType
 
-__all__ = ["StopRequest", "Stopped", "signals_raised", "stop_requested"]
+__all__ = ["StopRequest", "Stopped", "note_signals", "raise_signals"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -20,7 +23,7 @@ _Handler = Callable[[int, FrameType | None], None]
 class Stopped(KeyboardInterrupt):
     """A signal asks the process to end at once.
 
-    It is a KeyboardInterrupt for the libraries that clean up after one.
+    It is a KeyboardInterrupt because libraries clean up after that.
     """
 
     def __init__(self, number: int) -> None:
@@ -29,12 +32,12 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """The code of a command that the signal ended."""
+        """Return the exit code of a command ended by the signal."""
         return _exit_code(self.signal)
 
 
 class StopRequest:
-    """Whether a signal has asked a run to stop, and which."""
+    """The signal that asked a run to stop, if one came."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -45,15 +48,15 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """The code of a command that a signal ended; 0 if none came."""
+        """Return the exit code for the signal, 0 for none."""
         return 0 if self.signal is None else _exit_code(self.signal)
 
 
 @contextmanager
-def signals_raised() -> Iterator[None]:
-    """Raise `Stopped` for each of the signals while the block lasts.
+def raise_signals() -> Iterator[None]:
+    """Raise `Stopped` for every signal while the block lasts.
 
-    Only the first SIGHUP counts: a terminal that closes sends several, and the second would cut short what cleans up
+    Only the first SIGHUP counts: a terminal that closes sends several, and the second would cut short the cleaning up
     after the first.
     """
     received = False
@@ -64,58 +67,58 @@ def signals_raised() -> Iterator[None]:
             received = True
             raise Stopped(number)
 
-    with _handling(stop):
+    with _handle(stop):
         yield
 
 
 @contextmanager
-def stop_requested() -> Iterator[StopRequest]:
-    """Take note of the first signal while the block lasts; the next one raises `Stopped`.
+def note_signals() -> Iterator[StopRequest]:
+    """Note the first signal; raise `Stopped` for the next one.
 
-    A further SIGHUP is passed over, as `signals_raised` does.
+    Further SIGHUPs are ignored, as by `raise_signals`.
     """
     request = StopRequest()
-    # What is put into this queue may be put by a handler; a stream or a lock could be in use at that moment.
-    noted: SimpleQueue[str] = SimpleQueue()
+    # A handler may interrupt code that holds a lock or writes to a stream; putting into this queue is safe.
+    messages: SimpleQueue[str] = SimpleQueue()
 
     def note(number: int, _: FrameType | None) -> None:
         if request.signal is None:
             request.signal = signal.Signals(number)
-            noted.put(_stopping(request.signal))
+            messages.put(_stop_message(request.signal))
         elif number != signal.SIGHUP:
             raise Stopped(number)
 
-    speaker = threading.Thread(target=_say, args=(noted,), name="signals", daemon=True)
-    with _handling(note):
-        speaker.start()
+    thread = threading.Thread(target=_print_messages, args=(messages,), name="signals", daemon=True)
+    with _handle(note):
+        thread.start()
         try:
             yield request
         finally:
-            noted.put("")
-            speaker.join()
+            messages.put("")
+            thread.join()
 
 
 def _exit_code(number: int) -> int:
-    """Return 128 and the signal's number, as shells have it."""
+    """Return 128 plus the signal's number, as shells do."""
     return 128 + number
 
 
-def _say(texts: SimpleQueue[str]) -> None:
-    while text := texts.get():
-        sys.stderr.write(text)
+def _print_messages(messages: SimpleQueue[str]) -> None:
+    while message := messages.get():
+        sys.stderr.write(message)
 
 
-def _stopping(received: signal.Signals) -> str:
+def _stop_message(received: signal.Signals) -> str:
     if received is signal.SIGINT:
         return "stopping when the rows at hand are recorded; press Ctrl-C again to stop at once\n"
     return f"{received.name}: stopping when the rows at hand are recorded; SIGTERM now stops at once\n"
 
 
 @contextmanager
-def _handling(handler: _Handler) -> Iterator[None]:
+def _handle(handler: _Handler) -> Iterator[None]:
     """Handle the signals while the block lasts.
 
-    Those that are ignored, as by `nohup` or for commands in the background, stay ignored. Only the main thread can
+    Signals that are ignored, as by `nohup` or for commands in the background, stay ignored. Only the main thread can
     receive signals.
     """
     if threading.current_thread() is not threading.main_thread():

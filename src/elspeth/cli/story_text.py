@@ -1,10 +1,13 @@
-"""The story of a row as a tree for people. Hashes are shortened; JSON has them whole."""
+"""The story of a row as a tree of text.
+
+Hashes and long texts are shortened; the JSON form has them in full.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from elspeth.cli.tree import Branch, draw
+from elspeth.cli.terminal import printable
 from elspeth.contracts.audit import (
     Artifact,
     Call,
@@ -28,37 +31,63 @@ from elspeth.core.landscape.queries.story.model import (
     TokenStory,
 )
 
-__all__ = ["story_text"]
+__all__ = ["Branch", "draw_tree", "story_text"]
 
-_HASH = 12
-"""Characters of a hash that are shown."""
+_HASH_LENGTH = 12
+"""Characters shown of a hash."""
 
-_TEXT = 200
-"""Characters of a message or a JSON text that are shown."""
+_TEXT_LENGTH = 200
+"""Characters shown of a message or JSON text."""
 
-_LISTED = 10
-"""Items of a list that may be long that are shown: members of a batch, calls of an operation, artifacts of a sink."""
+_MAX_ITEMS = 10
+"""Items shown of a list that may be long, such as the members of a batch or the artifacts of a sink."""
+
+
+class Branch:
+    """A line of a tree, and the branches below it."""
+
+    __slots__ = ("branches", "label")
+
+    def __init__(self, label: str, *branches: Branch) -> None:
+        self.label = label
+        self.branches = branches
+
+
+def draw_tree(tree: Branch) -> str:
+    """Return the tree as lines of text.
+
+    Unprintable characters are escaped, as labels may hold foreign text.
+    """
+    return "\n".join(_tree_lines(tree, "", ""))
+
+
+def _tree_lines(tree: Branch, first: str, rest: str) -> Iterator[str]:
+    yield first + printable(tree.label)
+    for branch in tree.branches[:-1]:
+        yield from _tree_lines(branch, f"{rest}├─ ", f"{rest}│  ")
+    for branch in tree.branches[-1:]:
+        yield from _tree_lines(branch, f"{rest}└─ ", f"{rest}   ")
 
 
 def story_text(story: RowStory) -> str:
-    """The story as lines of text."""
+    """Return the story as a tree of text."""
     row = story.row
     kept = f", kept as {row.source_data_ref}" if row.source_data_ref else ""
-    return draw(
+    return draw_tree(
         Branch(
             f"run {story.run_id}: {story.run_status}",
             Branch(
                 f"row {row.row_index} from {_node(story.source)}: {_hash(row.source_data_hash)}{kept}",
-                *_some(map(_operation, story.source_operations)),
-                *_some(map(_validation_error, story.validation_errors)),
-                *(_token(token, parents=True) for token in story.tokens),
+                *_shorten_list(map(_operation_branch, story.source_operations)),
+                *_shorten_list(map(_validation_error_branch, story.validation_errors)),
+                *(_token_branch(token, parents=True) for token in story.tokens),
                 *([] if story.tokens else [Branch("no token was recorded")]),
             ),
         )
     )
 
 
-def _token(story: TokenStory, *, parents: bool = False) -> Branch:
+def _token_branch(story: TokenStory, *, parents: bool = False) -> Branch:
     token = story.token
     made = {
         "on branch": token.branch_name,
@@ -71,27 +100,27 @@ def _token(story: TokenStory, *, parents: bool = False) -> Branch:
         label += f", made from {', '.join(parent.parent_token_id for parent in story.parents)}"
     return Branch(
         label,
-        *(_batch(batch, "came out of") for batch in story.made_by),
-        *map(_step, story.steps),
-        *map(_transform_error, story.errors),
-        *(_batch(batch, "went into") for batch in story.batches),
+        *(_batch_branch(batch, "came out of") for batch in story.made_by),
+        *map(_step_branch, story.steps),
+        *map(_transform_error_branch, story.errors),
+        *(_batch_branch(batch, "went into") for batch in story.batches),
         *(Branch(f"outcome: {_outcome(outcome)}") for outcome in story.outcomes),
         *([] if any(outcome.is_terminal for outcome in story.outcomes) else [Branch("outcome: has not ended")]),
-        *map(_token, story.children),
+        *map(_token_branch, story.children),
         *(Branch(f"merged into token {token.token_id}, told under its first parent") for token in story.merged_into),
     )
 
 
-def _step(story: StepStory) -> Branch:
+def _step_branch(story: StepStory) -> Branch:
     state = story.state
     retry = f", attempt {state.attempt}" if state.attempt else ""
     return Branch(
         f"step {state.step_index} at {_node(story.node)}{retry}: {_progress(state)}",
-        *_reasons(state),
-        *map(_call, story.calls),
-        *map(_route, story.routes),
-        *_some(map(_operation, story.operations)),
-        *_some(map(_artifact, story.artifacts)),
+        *_reason_branches(state),
+        *map(_call_branch, story.calls),
+        *map(_route_branch, story.routes),
+        *_shorten_list(map(_operation_branch, story.operations)),
+        *_shorten_list(map(_artifact_branch, story.artifacts)),
     )
 
 
@@ -101,17 +130,17 @@ def _progress(state: NodeState) -> str:
         return f"{state.status}{given}"
     output = state.output_hash if isinstance(state, NodeStateCompleted | NodeStateFailed) else None
     made = "no output" if output is None else f"output {'the same' if output == state.input_hash else _hash(output)}"
-    return f"{state.status}{_took(state.duration_ms)}{given}, {made}"
+    return f"{state.status}{_duration(state.duration_ms)}{given}, {made}"
 
 
-def _reasons(state: NodeState) -> Iterator[Branch]:
+def _reason_branches(state: NodeState) -> Iterator[Branch]:
     if isinstance(state, NodeStateCompleted) and state.success_reason_json is not None:
-        yield Branch(f"because {_short(state.success_reason_json)}")
+        yield Branch(f"because {_shorten(state.success_reason_json)}")
     if isinstance(state, NodeStateFailed) and state.error_json is not None:
-        yield Branch(f"error {_short(state.error_json)}")
+        yield Branch(f"error {_shorten(state.error_json)}")
 
 
-def _route(story: RouteStory) -> Branch:
+def _route_branch(story: RouteStory) -> Branch:
     event = story.event
     facts = {
         "mode": event.mode,
@@ -121,55 +150,55 @@ def _route(story: RouteStory) -> Branch:
     return Branch(f"sent along {story.edge.label} to {_node(story.target)}{_facts(facts)}")
 
 
-def _call(call: Call) -> Branch:
+def _call_branch(call: Call) -> Branch:
     facts = {
         "request": _hash(call.request_hash),
         "kept as": call.request_ref,
         "answer": call.response_hash and _hash(call.response_hash),
         "answer kept as": call.response_ref,
-        "error": call.error_json and _short(call.error_json),
+        "error": call.error_json and _shorten(call.error_json),
     }
-    return Branch(f"call {call.call_index} {call.call_type}: {call.status}{_took(call.latency_ms)}{_facts(facts)}")
+    return Branch(f"call {call.call_index} {call.call_type}: {call.status}{_duration(call.latency_ms)}{_facts(facts)}")
 
 
-def _operation(story: OperationStory) -> Branch:
+def _operation_branch(story: OperationStory) -> Branch:
     operation = story.operation
-    error = f", error {_short(operation.error_message)}" if operation.error_message else ""
+    error = f", error {_shorten(operation.error_message)}" if operation.error_message else ""
     return Branch(
-        f"{operation.operation_type}: {operation.status}{_took(operation.duration_ms)}{error}",
-        *_some(map(_call, story.calls)),
+        f"{operation.operation_type}: {operation.status}{_duration(operation.duration_ms)}{error}",
+        *_shorten_list(map(_call_branch, story.calls)),
     )
 
 
-def _artifact(artifact: Artifact) -> Branch:
+def _artifact_branch(artifact: Artifact) -> Branch:
     size = f"{artifact.size_bytes:,} bytes"
     return Branch(f"{artifact.artifact_type} {artifact.path_or_uri}: {size}, {_hash(artifact.content_hash)}")
 
 
-def _batch(story: BatchStory, verb: str) -> Branch:
+def _batch_branch(story: BatchStory, verb: str) -> Branch:
     batch = story.batch
     facts = {
         "attempt": batch.attempt or None,
         "triggered by": batch.trigger_type,
-        "because": batch.trigger_reason and _short(batch.trigger_reason),
+        "because": batch.trigger_reason and _shorten(batch.trigger_reason),
     }
-    members = [Branch(f"member {each.member.ordinal}: {_mentioned(each.token)}") for each in story.members]
+    members = [Branch(f"member {each.member.ordinal}: {_mentioned_token(each.token)}") for each in story.members]
     return Branch(
         f"{verb} batch {batch.batch_id} of {_node(story.node)}: {batch.status}{_facts(facts)}",
-        *_some(members),
-        *_some(map(_output, story.outputs)),
+        *_shorten_list(members),
+        *_shorten_list(map(_output_branch, story.outputs)),
     )
 
 
-def _output(story: OutputStory) -> Branch:
+def _output_branch(story: OutputStory) -> Branch:
     if story.token is not None:
-        return Branch(f"output: {_mentioned(story.token)}")
+        return Branch(f"output: {_mentioned_token(story.token)}")
     if story.artifact is not None:
-        return Branch(f"output: {_artifact(story.artifact).label}")
+        return Branch(f"output: {_artifact_branch(story.artifact).label}")
     return Branch(f"output: {story.output.output_type} {story.output.output_id}, which is not in the run")
 
 
-def _mentioned(story: MentionedToken) -> str:
+def _mentioned_token(story: MentionedToken) -> str:
     ended = "has not ended" if story.outcome is None else _outcome(story.outcome)
     return f"token {story.token.token_id} of row {story.row_index}: {ended}"
 
@@ -181,19 +210,19 @@ def _outcome(outcome: TokenOutcome) -> str:
         "fork": outcome.fork_group_id,
         "merge": outcome.join_group_id,
         "expansion": outcome.expand_group_id,
-        "expected": outcome.expected_branches_json and _short(outcome.expected_branches_json),
+        "expected": outcome.expected_branches_json and _shorten(outcome.expected_branches_json),
         "error": outcome.error_hash and _hash(outcome.error_hash),
-        "context": outcome.context_json and _short(outcome.context_json),
+        "context": outcome.context_json and _shorten(outcome.context_json),
     }
     return f"{outcome.outcome}{_facts(facts)}"
 
 
-def _validation_error(error: ValidationErrorRecord) -> Branch:
-    return Branch(f"invalid, sent to {error.destination}: {_short(error.error)}")
+def _validation_error_branch(error: ValidationErrorRecord) -> Branch:
+    return Branch(f"invalid, sent to {error.destination}: {_shorten(error.error)}")
 
 
-def _transform_error(error: TransformErrorRecord) -> Branch:
-    details = "no details" if error.error_details_json is None else _short(error.error_details_json)
+def _transform_error_branch(error: TransformErrorRecord) -> Branch:
+    details = "no details" if error.error_details_json is None else _shorten(error.error_details_json)
     return Branch(f"not processed at {error.transform_id}, sent to {error.destination}: {details}")
 
 
@@ -206,19 +235,19 @@ def _facts(facts: Mapping[str, object]) -> str:
 
 
 def _hash(digest: str) -> str:
-    return digest[:_HASH]
+    return digest[:_HASH_LENGTH]
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _TEXT else f"{text[:_TEXT]}... ({len(text):,} characters)"
+def _shorten(text: str) -> str:
+    return text if len(text) <= _TEXT_LENGTH else f"{text[:_TEXT_LENGTH]}... ({len(text):,} characters)"
 
 
-def _took(duration_ms: float | None) -> str:
+def _duration(duration_ms: float | None) -> str:
     return "" if duration_ms is None else f" in {duration_ms:,.1f} ms"
 
 
-def _some(branches: Iterable[Branch]) -> Sequence[Branch]:
-    """The first of the branches, and how many there are besides."""
+def _shorten_list(branches: Iterable[Branch]) -> Sequence[Branch]:
+    """Return the first branches, and one that counts the rest."""
     found = list(branches)
-    more = len(found) - _LISTED
-    return found if more <= 0 else [*found[:_LISTED], Branch(f"and {more:,} more, in the JSON form")]
+    more = len(found) - _MAX_ITEMS
+    return found if more <= 0 else [*found[:_MAX_ITEMS], Branch(f"and {more:,} more, in the JSON form")]

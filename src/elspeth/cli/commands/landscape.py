@@ -1,43 +1,95 @@
-"""``elspeth landscape``: what an audit database is, and making an older one one of today's epoch."""
+"""Commands on audit databases: `landscape status`, `check`, `migrate` and `runs`."""
 
 from __future__ import annotations
 
 import json as jsonlib
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.cli.database import DatabaseOption, database_url
-from elspeth.cli.exit_code import ExitCode
-from elspeth.cli.migration_display import migration_display
-from elspeth.cli.options import JsonOption
-from elspeth.cli.seals import seals_hold
-from elspeth.cli.text import aligned, printable
+from elspeth.cli.access import database_url
+from elspeth.cli.failures import ExitCode
+from elspeth.cli.options import DatabaseOption, JsonOption, require_only_one
+from elspeth.cli.progress import migration_display, record_display
+from elspeth.cli.terminal import aligned, printable
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from elspeth.core.landscape.database.state import DatabaseState
+    from elspeth.core.landscape.database.tables import Migration
     from elspeth.core.landscape.migration.migrate import MigrationReport
+    from elspeth.core.landscape.sealing.check import SealReport
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Look at an audit database, and migrate it.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Inspect and migrate an audit database.", no_args_is_help=True, rich_markup_mode=None)
 
-_POLL_S = 1.0
-"""How often `check --wait` looks."""
+_POLL_INTERVAL_S = 1.0
+"""Seconds between two looks of `check --wait`."""
 
 
 @app.command("status")
 def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
-    """Show of which epoch the database is, how it differs, and its history. Exit code 0 if it is current or empty."""
-    from elspeth.cli.landscape_status import examine  # noqa: PLC0415  start time
-    from elspeth.core.landscape.database.state import StateKind  # noqa: PLC0415
+    """Show the epoch of the database, its differences and its history. The exit code is 0 if it is current or empty."""
+    from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.connections import parse_url, read_only_connection  # noqa: PLC0415
+    from elspeth.core.landscape.database.state import StateKind, describe_state, read_state  # noqa: PLC0415
+    from elspeth.core.landscape.database.tables import read_migrations  # noqa: PLC0415
 
-    found = examine(database_url(database))
-    typer.echo(jsonlib.dumps(found.as_data(), indent=2) if json else found.as_text())
-    typer.echo(found.message, err=True)
-    if found.state.kind not in (StateKind.CURRENT, StateKind.EMPTY):
+    url = parse_url(database_url(database))
+    name, state = mask_url(url), read_state(url)
+    history: Sequence[Migration] = ()
+    if state.versioned and state.kind is not StateKind.DIVERGED:
+        with read_only_connection(url) as connection:
+            history = read_migrations(connection)
+    if json:
+        typer.echo(jsonlib.dumps(_status_data(name, state, history), indent=2))
+    else:
+        typer.echo(aligned(_status_lines(name, state, history)))
+    typer.echo(describe_state(state, name, listed=False), err=True)
+    if state.kind not in (StateKind.CURRENT, StateKind.EMPTY):
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _status_lines(name: str, state: DatabaseState, history: Sequence[Migration]) -> Iterator[tuple[str, str]]:
+    from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
+    from elspeth_schema import EPOCH  # noqa: PLC0415
+
+    yield "audit database", name
+    yield "state", state.kind
+    yield "epoch", f"{state.epoch or 'unknown'} (this version: {EPOCH})"
+    for number, difference in enumerate(state.differences):
+        yield "" if number else "differences", difference
+    for number, step in enumerate(history):
+        what = f"epoch {step.from_epoch} to {step.to_epoch}" if step.from_epoch else f"made at epoch {step.to_epoch}"
+        yield "" if number else "history", f"{timestamp_text(step.migrated_at)}  {what}, {step.tool}"
+
+
+def _status_data(name: str, state: DatabaseState, history: Sequence[Migration]) -> dict[str, object]:
+    from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
+    from elspeth_schema import EPOCH  # noqa: PLC0415
+
+    return {
+        "database": name,
+        "state": state.kind,
+        "epoch": state.epoch,
+        "expected_epoch": EPOCH,
+        "differences": list(state.differences),
+        "history": [
+            {
+                "from_epoch": step.from_epoch,
+                "to_epoch": step.to_epoch,
+                "migrated_at": timestamp_text(step.migrated_at),
+                "tool": step.tool,
+                "tables": jsonlib.loads(step.tables_json),
+            }
+            for step in history
+        ],
+    }
 
 
 @app.command("check")
@@ -46,21 +98,20 @@ def check(
     database: DatabaseOption,
     wait: Annotated[
         int,
-        typer.Option("--wait", min=0, metavar="SECONDS", help="Look again, for so long, until the code would be 0."),
+        typer.Option("--wait", min=0, metavar="SECONDS", help="Check again for up to this time until the code is 0."),
     ] = 0,
     seals: Annotated[
-        bool, typer.Option("--seals/--no-seals", help="Compute the seals of all runs anew, or only look at the epoch.")
+        bool, typer.Option("--seals/--no-seals", help="Recompute the seals of all runs, or only check the epoch.")
     ] = True,
     key: Annotated[
         Path | None,
         typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key that must have signed every seal."),
     ] = None,
 ) -> None:
-    """End with exit code 0 if the database is of this version's epoch and its sealed runs are unchanged, else 1."""
-    if key is not None and not seals:
-        raise typer.BadParameter("--key and --no-seals contradict each other: give one of them")
+    """Check that the database is of this version's epoch and its sealed runs are unchanged."""
+    require_only_one({"--key": key is not None, "--no-seals": not seals})
     from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
-    from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415
     from elspeth.core.landscape.database.errors import LandscapeError  # noqa: PLC0415
     from elspeth.core.landscape.database.state import StateKind, describe_state, read_state  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415
@@ -77,13 +128,54 @@ def check(
         if kind is StateKind.CURRENT or time.monotonic() >= deadline:
             typer.echo(message, err=True)
             break
-        time.sleep(min(_POLL_S, max(0.0, deadline - time.monotonic())))
-    unchanged = True
-    # Whoever edits records drops their triggers first: then the database differs, and its seals say more.
+        time.sleep(min(_POLL_INTERVAL_S, max(0.0, deadline - time.monotonic())))
+    is_unchanged = True
+    # Whoever edits records drops the triggers first. Then the database has diverged, and its seals tell more.
     if seals and epoch == EPOCH:
-        unchanged = seals_hold(url, key)
-    if kind is not StateKind.CURRENT or not unchanged:
+        is_unchanged = _check_seals(url, key)
+    if kind is not StateKind.CURRENT or not is_unchanged:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _check_seals(url: URL, key: Path | None) -> bool:
+    """Print what the seals show; return whether all sealed runs are unchanged.
+
+    With a public key every finished run must have a seal signed by it. Raises KeyFileError for an unusable key file.
+    """
+    from elspeth.core.landscape.database.connections import read_only_connection  # noqa: PLC0415  start time
+    from elspeth.core.landscape.sealing.check import check_seals  # noqa: PLC0415
+
+    public_key = None
+    if key is not None:
+        from elspeth.evidence.format.signatures import load_public_key  # noqa: PLC0415
+
+        public_key = load_public_key(key)
+    with read_only_connection(url) as connection, record_display("check seals") as progress:
+        report = check_seals(connection, key=public_key, progress=progress)
+    for fault in report.faults:
+        typer.echo(printable(str(fault)), err=True)
+    typer.echo(report.verdict, err=True)
+    if public_key is None:
+        for remark in _unchecked_seals(report):
+            typer.echo(remark, err=True)
+    elif not report.faults:
+        typer.echo(f"every finished run has a seal signed by the key {public_key.fingerprint}", err=True)
+    if report.unfinished:
+        named = "; ".join(f"{run_id}: {status}" for run_id, status in report.unfinished.items())
+        remark = "they have no seal yet, so nothing shows whether their records were changed"
+        typer.echo(printable(f"{len(report.unfinished):,} runs have not ended ({named}): {remark}"), err=True)
+    return not report.faults
+
+
+def _unchecked_seals(report: SealReport) -> Iterator[str]:
+    """Yield what the seals do not show without a key."""
+    for fingerprint, seals in sorted(report.signers.items(), key=lambda item: item[0] or ""):
+        if fingerprint is None:
+            yield f"{seals:,} seals are unsigned: whoever can write to the database can make them anew"
+        else:
+            yield f"{seals:,} seals claim to be signed by the key {fingerprint}: not checked, as no --key was given"
+    if report.unsealed:
+        yield f"{len(report.unsealed):,} finished runs have no seal: imported, or recorded before there were seals"
 
 
 @app.command("migrate")
@@ -92,24 +184,21 @@ def migrate(
     database: DatabaseOption,
     backup: Annotated[
         Path | None,
-        typer.Option("--backup", metavar="PATH", help="Where the backup goes, if not beside the database (SQLite)."),
+        typer.Option("--backup", metavar="PATH", help="The backup; by default beside the database (SQLite)."),
     ] = None,
     no_backup: Annotated[
-        bool, typer.Option("--no-backup", help="Make no backup: there is one already. PostgreSQL needs this.")
+        bool, typer.Option("--no-backup", help="Make no backup, because there is one. PostgreSQL needs this.")
     ] = False,
-    sql: Annotated[
-        bool, typer.Option("--sql", help="Print the script for sqlite3 or psql, and change nothing.")
-    ] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print a script for sqlite3 or psql, and change nothing.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Migrate a private copy, say how that went, and change nothing.")
+        bool, typer.Option("--dry-run", help="Migrate a private copy, show the result, and change nothing.")
     ] = False,
 ) -> None:
-    """Make an older database one of the epoch of this version, after a backup. It is migrated whole or not at all."""
-    if sum((backup is not None, no_backup, sql, dry_run)) > 1:
-        raise typer.BadParameter("--backup, --no-backup, --sql and --dry-run contradict each other: give one of them")
+    """Migrate an older database to this version's epoch, completely or not at all, after a backup."""
+    require_only_one({"--backup": backup is not None, "--no-backup": no_backup, "--sql": sql, "--dry-run": dry_run})
     url = database_url(database)
     from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
-    from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415
     from elspeth.core.landscape.migration import migrate as migration  # noqa: PLC0415
     from elspeth.core.landscape.migration.private_copy import rehearse  # noqa: PLC0415
     from elspeth.core.landscape.migration.script import migration_sql  # noqa: PLC0415
@@ -129,11 +218,11 @@ def migrate(
         typer.echo(f"audit database {name} is of epoch {EPOCH} already: there is nothing to migrate.")
         return
     what = "would migrate" if dry_run else "migrated"
-    _report_migration(done, [("audit database", name), (what, f"from epoch {done.from_epoch} to {EPOCH}")])
+    _print_migration(done, [("audit database", name), (what, f"from epoch {done.from_epoch} to {EPOCH}")])
 
 
-def _report_migration(done: MigrationReport, heading: list[tuple[str, str]]) -> None:
-    """Say what was migrated, and which runs are not what was sealed: then the exit code is 1."""
+def _print_migration(done: MigrationReport, heading: list[tuple[str, str]]) -> None:
+    """Print what was migrated; end with exit code 1 for altered runs."""
     lines = [
         *heading,
         ("backup", "none" if done.backup is None else str(done.backup)),
@@ -150,7 +239,7 @@ def _report_migration(done: MigrationReport, heading: list[tuple[str, str]]) -> 
 
 @app.command("runs")
 def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
-    """List the runs in the database, oldest first. Changes nothing, whatever its epoch."""
+    """List the runs in a database of any epoch, oldest first."""
     from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.run_list import list_runs  # noqa: PLC0415
 
@@ -159,13 +248,12 @@ def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
     table = [(run.run_id, run.status, timestamp_text(run.started_at), run.rows, run.export_status) for run in found]
     if json:
         records = [dict(zip(columns, row, strict=True)) for row in table]
-        told = [{**record, "at_work": run.at_work} for record, run in zip(records, found, strict=True)]
-        typer.echo(jsonlib.dumps(told, indent=2))
+        data = [{**record, "at_work": run.at_work} for record, run in zip(records, found, strict=True)]
+        typer.echo(jsonlib.dumps(data, indent=2))
     else:
         texts = [[*map(str, row[:3]), f"{row[3]:,}", row[4] or "none"] for row in table]
         typer.echo(aligned([("run", "status", "started", "rows", "export"), *texts]))
     for run in found:
         if run.at_work is False:
-            typer.echo(
-                printable(f"run {run.run_id} is called running, but no process works on it: resume it"), err=True
-            )
+            message = f"run {run.run_id} has the status running, but no process works on it: resume it"
+            typer.echo(printable(message), err=True)

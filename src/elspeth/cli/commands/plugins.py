@@ -1,4 +1,4 @@
-"""``elspeth plugins``: what settings may name."""
+"""Commands on plugins: `plugins list`."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import json as jsonlib
 import typer
 
 from elspeth.cli.options import JsonOption
+from elspeth.cli.terminal import aligned
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Look at the installed plugins.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Inspect the installed plugins.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
-def _group() -> None:
-    """Look at the installed plugins."""
+def _plugins() -> None:
+    """Make typer treat `plugins` as a group, though it has one command."""
 
 
 @app.command("list")
 def list_plugins(*, json: JsonOption = False) -> None:
     """List the plugins that settings may name."""
-    from elspeth.cli.text import aligned  # noqa: PLC0415  start time
-    from elspeth.plugins.manager import PluginManager  # noqa: PLC0415
+    from elspeth.plugins.manager import PluginManager  # noqa: PLC0415  start time
 
     plugins = PluginManager.installed().all()
     columns = ("type", "name", "version", "description")

@@ -197,5 +197,5 @@ def test_keys_are_not_for_exports(capsys: Captured, monkeypatch: pytest.MonkeyPa
     message = "error: --key is for bags and proofs: an export has no such signature\n"
     assert result(capsys, "export.jsonl", *KEY) == (2, "", message)
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
-    message = "error: signed: --hmac is for exports that are no bags: verify a bag without it\n"
+    message = "error: signed: --hmac is for exports that are not bags: verify a bag without it\n"
     assert result(capsys, "signed", "--hmac") == (1, "", message)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from elspeth.cli.tree import Branch, draw
+from elspeth.cli.story_text import Branch, draw_tree
 
 
 def test_a_tree_has_a_line_for_each_branch() -> None:
     tree = Branch("root", Branch("first", Branch("inner")), Branch("last", Branch("one"), Branch("other")))
-    assert draw(tree).splitlines() == [
+    assert draw_tree(tree).splitlines() == [
         "root",
         "├─ first",
         "│  └─ inner",
@@ -18,4 +18,4 @@ def test_a_tree_has_a_line_for_each_branch() -> None:
 
 
 def test_what_is_not_printable_is_escaped() -> None:
-    assert draw(Branch("é 漢 \x1b[31m\n\u202e\x00")) == "é 漢 \\x1b[31m\\n\\u202e\\x00"
+    assert draw_tree(Branch("é 漢 \x1b[31m\n\u202e\x00")) == "é 漢 \\x1b[31m\\n\\u202e\\x00"

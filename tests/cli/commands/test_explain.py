@@ -237,7 +237,7 @@ def test_an_export_is_told_as_the_same_tree(
 
 
 def test_the_documentation_shows_a_tree_as_it_is_printed() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "explain.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "explain.md").read_text(encoding="utf-8")
     assert f"```text\n{TREES[told_run.MERGED]}```" in text
 
 
@@ -389,4 +389,4 @@ def test_an_export_that_cannot_be_read_is_said(capsys: pytest.CaptureFixture[str
     ],
 )
 def test_wrong_usage_is_exit_code_two(capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str) -> None:
-    assert refused(capsys, *arguments, code=2).splitlines()[-1] == f"Error: Invalid value: {problem}"
+    assert refused(capsys, *arguments, code=2).splitlines()[-1] == f"error: {problem}"

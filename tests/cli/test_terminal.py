@@ -1,4 +1,4 @@
-"""Standard streams that are gone: a closed pipe, a full disk, a terminal that was closed."""
+"""Text that cannot steer a terminal, and standard streams that are gone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from typing import TextIO
 import pytest
 
 from elspeth.cli import main
+from elspeth.cli.terminal import aligned, one_line
 from tests.cli.processes import COMMAND
 from tests.fixtures.legacy import LEGACY
+
+HOSTILE = "run\x1b[31m\x1b]0;title\x07\u202e\r\nsealed"
 
 SETTINGS = """
 datasource: {plugin: csv, options: {path: in.csv}}
@@ -102,3 +105,45 @@ def test_a_command_whose_messages_nobody_can_read_does_its_work(directory: Path,
     program = [sys.executable, "-c", COMMAND, "landscape", "check", "-d", "audit.db"]
     done = subprocess.run(program, cwd=directory, stdout=subprocess.PIPE, stderr=closed_pipe, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("two\nlines", "two lines"),
+        ("\x1b[2Jwiped", r"\x1b[2Jwiped"),
+        ("é \u202e", "é \\u202e"),
+        ("x" * 201, f"{'x' * 200}..."),
+    ],
+)
+def test_what_plugins_say_is_one_line_that_cannot_move_the_cursor(text: str, shown: str) -> None:
+    assert one_line(text) == shown
+
+
+def test_no_cell_of_a_table_holds_control_characters() -> None:
+    table = aligned([("run", HOSTILE), ("status", "completed")])
+
+    assert table == "run     run\\x1b[31m\\x1b]0;title\\x07\\u202e\\r\\nsealed\nstatus  completed"
+
+
+def test_columns_stand_below_each_other_behind_escaped_text() -> None:
+    first, second = aligned([("a\x07", "1"), ("b", "2")]).splitlines()
+
+    assert first.index("1") == second.index("2")
+
+
+def test_no_message_repeats_control_characters_of_a_file_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(tmp_path / "bag\x07\u202e")]) == 1
+
+    told = capsys.readouterr().err
+    assert "bag\\x07\\u202e: " in told
+    assert "\x07" not in told
+    assert "\u202e" not in told
+
+
+def test_a_command_without_standard_output_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # what Python makes of `>&-`
+
+    assert main(["plugins", "list"]) == 0

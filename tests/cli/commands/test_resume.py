@@ -151,7 +151,7 @@ def test_with_abandon_the_run_has_failed_and_is_not_taken_up_again(run_id: str, 
 def test_execute_and_abandon_contradict_each_other(run_id: str, capsys: Captured) -> None:
     code, out, err = result(capsys, run_id, "-x", "--abandon")
     assert (code, out) == (2, "")
-    assert err.endswith("Error: Invalid value: --execute and --abandon contradict each other: give one of them\n")
+    assert err == "error: --execute and --abandon contradict each other: give one of them\n"
     assert status() == "interrupted"
 
 

@@ -21,7 +21,7 @@ from elspeth.core.landscape.lines import run_lines
 from elspeth_schema.contracts import RunStatus
 from tests.fixtures.rich_run import export_to, recorded, rich_run
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 Captured = pytest.CaptureFixture[str]
 

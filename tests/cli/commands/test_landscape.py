@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import make_url
 
 from elspeth.cli import main
-from elspeth.cli.migration_display import migration_display
+from elspeth.cli.progress import migration_display
 from elspeth.contracts.databases import mask_url
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
@@ -236,13 +236,17 @@ def test_the_script_goes_to_standard_output(old: Path, capsys: Captured) -> None
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--backup", "x", "--no-backup"], ["--sql", "--dry-run"], ["--sql", "--backup", "x"]]
+    ("arguments", "given"),
+    [
+        (["--backup", "x", "--no-backup"], "--backup and --no-backup"),
+        (["--sql", "--dry-run"], "--sql and --dry-run"),
+        (["--sql", "--backup", "x", "--dry-run"], "--backup, --sql and --dry-run"),
+    ],
 )
-def test_options_that_contradict_each_other(arguments: list[str], old: Path, capsys: Captured) -> None:
+def test_options_that_contradict_each_other(arguments: list[str], given: str, old: Path, capsys: Captured) -> None:
     with untouched(old):
-        code, output, errors = result(capsys, "migrate", "-d", "old.db", *arguments)
-    assert (code, output) == (2, "")
-    assert "--backup, --no-backup, --sql and --dry-run contradict each other" in " ".join(errors.split())
+        found = result(capsys, "migrate", "-d", "old.db", *arguments)
+    assert found == (2, "", f"error: {given} contradict each other: give one of them\n")
 
 
 @pytest.mark.postgres
@@ -319,7 +323,7 @@ def test_a_run_whose_process_is_gone_is_not_at_work(database_url: str, capsys: C
             code, output, errors = result(capsys, "runs", "-d", database_url)
             told = json.loads(result(capsys, "runs", "-d", database_url, "--json")[1])
     assert (code, len(output.splitlines())) == (0, 4)
-    assert errors == "run gone is called running, but no process works on it: resume it\n"
+    assert errors == "run gone has the status running, but no process works on it: resume it\n"
     assert {run["run_id"]: run["at_work"] for run in told} == {"ended": None, "gone": False, "here": True}
 
 

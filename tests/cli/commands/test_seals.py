@@ -143,4 +143,4 @@ def test_a_key_that_cannot_be_used(database: Path, keys: Path, capsys: pytest.Ca
 def test_a_key_without_seals(database: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, lines = check(database, capsys, "--no-seals", "--key", str(keys / PUBLIC_KEY))
     assert code == 2
-    assert any("--key and --no-seals contradict each other: give one of them" in line for line in lines)
+    assert lines == ["error: --key and --no-seals contradict each other: give one of them"]

@@ -17,7 +17,7 @@ from elspeth.cli import main
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.plugins.manager import PluginManager, PluginRegistrationError
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[2]
 EXAMPLE = Path("examples/audit_export")
 
 PLAN = """\
@@ -84,7 +84,7 @@ def test_wrong_usage_ends_with_2_and_a_message(arguments: list[str], capsys: pyt
 
 def test_run_and_dry_run_contradict_each_other(settings: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "-s", settings, "--execute", "--dry-run"]) == 2
-    assert "--execute and --dry-run contradict each other: give one of them" in capsys.readouterr().err
+    assert capsys.readouterr().err == "error: --execute and --dry-run contradict each other: give one of them\n"
 
 
 def test_validate_shows_the_plan_and_writes_nothing(

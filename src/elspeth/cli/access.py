@@ -1,0 +1,106 @@
+"""The databases and keys that a command is given."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import typer
+
+from elspeth.cli.failures import UsageError
+from elspeth.cli.progress import migration_display
+
+if TYPE_CHECKING:
+    from elspeth.core.landscape.database import LandscapeDB
+    from elspeth.outputs.policy import Protected
+
+__all__ = ["checking_key", "database_url", "open_landscape", "protected_files", "signing_key"]
+
+_LIKE_A_URL = re.compile(r"(?:sqlite|postgres(?:ql)?)(?:\+\w*)?:")
+
+
+def database_url(database: str) -> str:
+    """Return the URL of a database given by URL or path.
+
+    Text that resembles a URL is not taken for a path: messages would show its password.
+    """
+    if _LIKE_A_URL.match(database):
+        return database
+    return database if "://" in database else f"sqlite:///{quote(database, safe='/ +@:')}"
+
+
+@contextmanager
+def open_landscape(database: str) -> Iterator[LandscapeDB]:
+    """Open an existing audit database for reading.
+
+    One of an older epoch is not changed: a private copy of it is migrated and read.
+
+    Raises LandscapeError if it cannot be read.
+    """
+    from elspeth.core.landscape.migration.private_copy import open_for_reading  # noqa: PLC0415  start time
+
+    with ExitStack() as stack:
+        with migration_display() as report:
+            db = stack.enter_context(open_for_reading(database_url(database), report))
+        yield db
+
+
+def protected_files(
+    *, database: str | None = None, keys: Iterable[str | Path | None] = (), bag: Path | None = None
+) -> list[Protected]:
+    """Return the paths that no output of the command may touch.
+
+    Raises LandscapeError for an unusable database URL.
+    """
+    from elspeth.core.landscape.database.connections import database_files, parse_url  # noqa: PLC0415  start time
+    from elspeth.outputs.policy import Extent, Protected  # noqa: PLC0415
+
+    protected = [Protected(path=Path(".env"), what="the file .env of secrets")]
+    if database is not None:
+        protected += database_files(parse_url(database_url(database)))
+    # A signer URI is taken for the name of a missing file, which does no harm.
+    protected += [Protected(path=Path(key), what="a key") for key in keys if key is not None]
+    if bag is not None:
+        protected.append(Protected(path=bag, what="the bag that is read", extent=Extent.TREE))
+    return protected
+
+
+def signing_key() -> bytes:
+    """Return the HMAC key of the environment, to sign with.
+
+    Raises UsageError if there is none or it is too short.
+    """
+    from elspeth.contracts.environment import SIGNING_KEY, key_bytes, key_problem  # noqa: PLC0415  start time
+
+    key = _key_of_environment()
+    if problem := key_problem(SIGNING_KEY, key):
+        raise UsageError(problem)
+    return key_bytes(key)
+
+
+def checking_key() -> bytes:
+    """Return the HMAC key of the environment, to check signatures.
+
+    Signatures by a short key can still be checked, with a warning. Raises UsageError if there is no key.
+    """
+    from elspeth.contracts.environment import LEAST_KEY, SIGNING_KEY, key_bytes, key_problem  # noqa: PLC0415  start time
+
+    key = _key_of_environment()
+    if key_problem(SIGNING_KEY, key):
+        weakness = f"has less than {LEAST_KEY} bytes: whoever guesses it can make such signatures"
+        typer.echo(f"warning: {SIGNING_KEY} {weakness}", err=True)
+    return key_bytes(key)
+
+
+def _key_of_environment() -> str:
+    from elspeth.contracts.environment import SIGNING_KEY  # noqa: PLC0415  start time
+
+    key = os.environ.get(SIGNING_KEY)
+    if not key:
+        raise UsageError(f"--hmac needs a key: set {SIGNING_KEY}")
+    return key

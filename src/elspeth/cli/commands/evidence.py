@@ -1,0 +1,201 @@
+"""Commands on evidence: `verify`, `prove` and `keys generate`."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from elspeth.cli.access import checking_key, protected_files
+from elspeth.cli.failures import ExitCode, UsageError
+from elspeth.cli.options import STANDARD_OUTPUT, CheckHmacOption, ForceOption, JsonOption, WorkersOption
+from elspeth.cli.progress import record_display
+from elspeth.cli.terminal import aligned
+from elspeth.cli.workers import start_workers
+from elspeth.evidence.format.key_type import KeyType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from concurrent.futures import Executor
+
+    from elspeth.evidence.verifier.procedure import Verification
+
+__all__ = ["keys", "prove", "verify"]
+
+_NO_SALTS = (
+    "warning: the records of this bag have no salts: whoever has the proof can try out what neighbouring records hold"
+)
+"""Printed for runs recorded before epoch 5 or imported by an early release."""
+
+keys = typer.Typer(help="Generate keys that sign evidence.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def verify(
+    *,
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A bag (a directory or .zip), a proof, or an export in any form.")
+    ],
+    key: Annotated[
+        Path | None, typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key of the signer.")
+    ] = None,
+    authority: Annotated[
+        Path | None,
+        typer.Option("--tsa-ca", metavar="CA.pem", help="The certificates that the time-stamp must lead to."),
+    ] = None,
+    hmac: CheckHmacOption = False,
+    workers: WorkersOption = 1,
+    json: JsonOption = False,
+) -> None:
+    """Verify a bag, proof or export step by step. The exit code is 0 only for a checked signature."""
+    secret = checking_key() if hmac else None
+    if secret is not None and key is not None:
+        raise UsageError("--hmac and --key check different kinds of signature: give one of them")
+    if authority is not None and (secret is not None or not (path.is_dir() or path.suffix == ".zip")):
+        raise UsageError("--tsa-ca is for bags, which alone can have a time-stamp: leave it out")
+    from elspeth.evidence.verifier.export import looks_like_export  # noqa: PLC0415  start time
+    from elspeth.evidence.verifier.procedure import Verdict  # noqa: PLC0415
+
+    is_export = secret is not None or looks_like_export(path)
+    if is_export and key is not None:
+        raise UsageError("--key is for bags and proofs: an export has no such signature")
+    if is_export and workers > 1:
+        raise UsageError("--workers is for bags and proofs: leave it out for an export")
+    with start_workers(workers) as executor:
+        verification = _verify_export(path, secret) if is_export else _verify_bag(path, key, authority, executor)
+    _print_verification(verification, json=json)
+    if verification.verdict is not Verdict.VERIFIED:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _verify_export(path: Path, secret: bytes | None) -> Verification:
+    from elspeth.core.landscape.exporting.forms import ExportError  # noqa: PLC0415  start time
+    from elspeth.core.landscape.exporting.reader import ExportKind, find_source  # noqa: PLC0415
+    from elspeth.evidence.format.errors import EvidenceError  # noqa: PLC0415
+    from elspeth.evidence.verifier.export import ExportRules, read_lines, verify_export  # noqa: PLC0415
+    from elspeth_schema import EPOCH  # noqa: PLC0415
+    from elspeth_schema.contracts import RunStatus  # noqa: PLC0415
+
+    source = find_source(path)
+    if source.kind is ExportKind.BAG:
+        raise EvidenceError(str(path), "--hmac is for exports that are not bags: verify a bag without it")
+
+    def lines_of_files() -> Iterator[tuple[str, bytes]]:
+        try:
+            for record in source.records():
+                yield record.where, record.line
+        except ExportError as error:
+            raise EvidenceError(error.where or str(path), error.problem) from error
+
+    rules = ExportRules(newest_epoch=EPOCH, ended={status.value for status in RunStatus if status.is_terminal})
+    is_text = source.kind is ExportKind.TEXT
+    lines = ((each.place, each.line) for each in read_lines(path)) if is_text else lines_of_files()
+    with record_display("verify") as progress:
+        return verify_export(lines, rules, signing_key=secret, progress=progress)
+
+
+def _verify_bag(path: Path, key: Path | None, authority: Path | None, executor: Executor | None) -> Verification:
+    """Verify a bag, or the proof of one of its records."""
+    from elspeth.evidence.format.signatures import load_public_key  # noqa: PLC0415  start time
+    from elspeth.evidence.format.timestamp import load_authorities  # noqa: PLC0415
+    from elspeth.evidence.verifier.proof import verify_proof  # noqa: PLC0415
+    from elspeth.evidence.verifier.reader import looks_like_bag  # noqa: PLC0415
+    from elspeth.evidence.verifier.verify import verify_bag  # noqa: PLC0415
+
+    public_key = None if key is None else load_public_key(key)
+    authorities = [] if authority is None else load_authorities(authority)
+    with record_display("verify") as progress:
+        if looks_like_bag(path):
+            return verify_bag(path, key=public_key, authorities=authorities, progress=progress, executor=executor)
+        return verify_proof(path, key=public_key)
+
+
+def _print_verification(verification: Verification, *, json: bool) -> None:
+    from elspeth.evidence.verifier.procedure import Step  # noqa: PLC0415  start time
+
+    steps = [(f"{each.step.value} {each.step.title}", each.status.value, each.detail) for each in verification.steps]
+    typer.echo(
+        aligned([*steps, (f"{Step.VERDICT.value} {Step.VERDICT.title}", verification.verdict.value, "")]), err=True
+    )
+    if json:
+        result = {
+            "verdict": verification.verdict.value,
+            "run_id": verification.run_id,
+            "statement": verification.statement,
+            "records": verification.record_count,
+            "steps": [
+                {"step": each.step.value, "title": each.step.title, "status": each.status.value, "detail": each.detail}
+                for each in verification.steps
+            ],
+        }
+        typer.echo(jsonlib.dumps(result, indent=2))
+
+
+def prove(
+    *,
+    bag: Annotated[Path, typer.Argument(metavar="BAG", help="A bag: a directory or .zip.")],
+    record_type: Annotated[str, typer.Argument(metavar="TYPE", help="The record type, such as row.")],
+    identity: Annotated[
+        str, typer.Argument(metavar="ID", help="The record's key without the run; parts are joined by /.")
+    ],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="PATH", help="The file to write, or - for standard output.")
+    ],
+    force: ForceOption = False,
+) -> None:
+    """Prove that a record is in a bag. Only that record is disclosed."""
+    from elspeth.evidence.verifier import proof as proofs  # noqa: PLC0415  start time
+    from elspeth.outputs.policy import check_output  # noqa: PLC0415
+
+    is_streamed = output == STANDARD_OUTPUT
+    policy = proofs.proof_policy(protected_files(bag=bag), force=force)
+    if not is_streamed:
+        check_output(Path(output), policy)  # before a bag of gigabytes is read
+    with record_display("prove") as progress:
+        proof = proofs.prove(bag, record_type, identity, progress=progress)
+    if is_streamed:
+        size = sys.stdout.buffer.write(proof.to_bytes())
+        sys.stdout.buffer.flush()
+    else:
+        size = proofs.write_proof(proof, Path(output), policy)
+    place = f"line {proof.index + 1:,} of {proof.statement.record_count:,}"
+    signed = "unsigned" if proof.envelope is None else f"signed by {proof.envelope.keyid}"
+    where = "standard output" if is_streamed else output
+    summary = [
+        ("record", f"{record_type} {identity}, {place}"),
+        ("proof", f"{where} ({size:,} bytes)"),
+        ("bag", signed),
+    ]
+    typer.echo(aligned(summary), err=is_streamed)
+    if "salt" not in jsonlib.loads(proof.line):
+        typer.echo(_NO_SALTS, err=True)
+
+
+@keys.callback()
+def _keys() -> None:
+    """Make typer treat `keys` as a group, though it has one command."""
+
+
+@keys.command("generate")
+def generate(
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The directory for both files.")],
+    key_type: Annotated[
+        KeyType, typer.Option("--type", help="The type of key; ecdsa is P-256, which every KMS and HSM has.")
+    ] = KeyType.ECDSA,
+) -> None:
+    """Generate a key pair. An existing key is never overwritten."""
+    from elspeth.evidence.format import signatures  # noqa: PLC0415  start time
+
+    public = signatures.generate_keys(output, key_type)
+    typer.echo(
+        aligned(
+            [
+                ("private key", f"{output / signatures.PRIVATE_KEY} (keep it secret)"),
+                ("public key", f"{output / signatures.PUBLIC_KEY} (give it to those who verify)"),
+                ("fingerprint", public.fingerprint),
+            ]
+        )
+    )

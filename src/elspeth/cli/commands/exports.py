@@ -1,0 +1,226 @@
+"""Commands on exports: `export` and `import`."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from elspeth.cli.access import checking_key, database_url, open_landscape, protected_files, signing_key
+from elspeth.cli.failures import UsageError
+from elspeth.cli.options import (
+    STANDARD_OUTPUT,
+    CheckHmacOption,
+    DatabaseOption,
+    ForceOption,
+    JsonOption,
+    RunArgument,
+    WorkersOption,
+)
+from elspeth.cli.progress import record_display
+from elspeth.cli.terminal import aligned
+from elspeth.cli.workers import start_workers
+from elspeth.core.landscape.exporting.format import ExportFormat, named_form, unfit_name
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from elspeth.core.landscape.database import LandscapeDB
+    from elspeth.core.landscape.exporting.reader import ExportSummary
+    from elspeth.evidence.format.signatures import Signer
+
+__all__ = ["export", "import_"]
+
+_OutputOption = Annotated[
+    str,
+    typer.Option(
+        "--output", "-o", metavar="PATH", help="The file, the directory for csv and parquet, or - for standard output."
+    ),
+]
+_FormatOption = Annotated[
+    ExportFormat | None,
+    typer.Option("--format", help="What to write; by default what the name's suffix says (.zip: a bag), or jsonl."),
+]
+_SignHmacOption = Annotated[bool, typer.Option("--hmac", help="Sign every record with the key in ELSPETH_SIGNING_KEY.")]
+_KeyOption = Annotated[
+    str | None,
+    typer.Option("--key", "-k", metavar="PRIVATE.pem", help="Sign a bag with a private key: a PEM file or signer URI."),
+]
+_PublicOption = Annotated[
+    Path | None, typer.Option("--public", metavar="PUBLIC.pem", help="The public key that a signer URI needs.")
+]
+_StampOption = Annotated[
+    str | None, typer.Option("--tsa", metavar="URL", help="Time-stamp a signed bag at this server (RFC 3161).")
+]
+
+
+def export(
+    *,
+    run: RunArgument,
+    database: DatabaseOption,
+    output: _OutputOption,
+    form: _FormatOption = None,
+    hmac: _SignHmacOption = False,
+    key: _KeyOption = None,
+    public: _PublicOption = None,
+    archive: Annotated[bool, typer.Option("--zip", help="Write a bag as one zip file.")] = False,
+    tsa: _StampOption = None,
+    include_withheld: Annotated[
+        bool, typer.Option("--include-withheld", help="Export withheld columns too: the content of invalid rows.")
+    ] = False,
+    include_payloads: Annotated[bool, typer.Option("--include-payloads", hidden=True)] = False,
+    workers: WorkersOption = 1,
+    force: ForceOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Export all records of a run. An earlier export of that name is replaced, except a bag."""
+    form = _choose_form(output, form)
+    include_withheld = include_withheld or include_payloads
+    bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
+    _check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
+    _check_workers(workers, by_record=include_withheld or form in (ExportFormat.CSV, ExportFormat.PARQUET))
+    secret = signing_key() if hmac else None
+    from elspeth.core.landscape.exporting.files import write_export  # noqa: PLC0415  start time
+    from elspeth.core.landscape.queries.select_run import resolve_run  # noqa: PLC0415
+
+    with open_landscape(database) as db, start_workers(workers) as executor:
+        run_id = resolve_run(db, run)
+        with record_display("export", _count_records(db, run_id)) as progress:
+            records = write_export(
+                db,
+                run_id,
+                sys.stdout.buffer if output == STANDARD_OUTPUT else Path(output),
+                format=form,
+                signing_key=secret,
+                signer=_load_signer(key, public),
+                archive=archive or named_form(Path(output)) is ExportFormat.BAG,
+                stamp=_make_stamp(tsa),
+                include_payloads=include_withheld,
+                progress=progress,
+                executor=_usable_executor(executor, db, run_id),
+                protected=protected_files(database=database, keys=(key, public)),
+                force=force,
+            )
+    sys.stdout.buffer.flush()
+    _print_export(run_id, output, form, records, signed=hmac or key is not None, json=json)
+
+
+def _count_records(db: LandscapeDB, run_id: str) -> int | None:
+    """Return the number of records if a seal holds it."""
+    from elspeth.core.landscape.sealing.seal import sealed_count  # noqa: PLC0415  start time
+
+    with db.connection() as connection:
+        return sealed_count(connection, run_id)
+
+
+def _choose_form(output: str, given: ExportFormat | None) -> ExportFormat:
+    """Return the form to write.
+
+    Raises UsageError if the name and the option contradict each other or say nothing.
+    """
+    path, form = Path(output), given or ExportFormat.JSONL
+    if output == STANDARD_OUTPUT:
+        if form not in (ExportFormat.JSONL, ExportFormat.JSON):
+            raise UsageError(f"-o -: the form {form} is several files: only with --format jsonl or json")
+        return form
+    if given is None and (named := named_form(path)) is not None:
+        return named
+    if given is None and path.suffix:
+        raise UsageError(f"-o {output}: the end of the name stands for no form: give one with --format")
+    if problem := unfit_name(path, form):
+        raise UsageError(f"-o {output}: {problem}")
+    return form
+
+
+def _check_options(form: ExportFormat, bag_options: Mapping[str, bool], other_options: Mapping[str, bool]) -> None:
+    """Raise UsageError for options that do not fit the form.
+
+    Both mappings say of each option whether it was given.
+    """
+    is_bag = form is ExportFormat.BAG
+    wrong = [name for name, given in (other_options if is_bag else bag_options).items() if given]
+    if wrong:
+        raise UsageError(f"{', '.join(wrong)}: {'not' if is_bag else 'only'} with --format bag")
+    if bag_options["--tsa"] and not bag_options["--key"]:
+        raise UsageError("--tsa: only with --key: the time-stamp is over the signature")
+    if bag_options["--public"] and not bag_options["--key"]:
+        raise UsageError("--public: only with --key: it is the other half of that key")
+
+
+def _check_workers(workers: int, *, by_record: bool) -> None:
+    """Raise UsageError if records cannot be shared among workers."""
+    if workers > 1 and by_record:
+        raise UsageError("--workers: only with --format jsonl, json or bag, and without --include-withheld")
+
+
+def _usable_executor(executor: Executor | None, db: LandscapeDB, run_id: str) -> Executor | None:
+    """Return the executor unless one process must read the run."""
+    from elspeth.core.landscape.lines.run_lines import can_share_run  # noqa: PLC0415  start time
+
+    if executor is None or can_share_run(db, run_id):
+        return executor
+    typer.echo(f"run {run_id} has not ended: one process reads it, in one snapshot", err=True)
+    return None
+
+
+def _load_signer(key: str | None, public: Path | None) -> Signer | None:
+    if key is None:
+        return None
+    from elspeth.evidence.format.signatures import load_signer  # noqa: PLC0415  start time
+
+    return load_signer(key, public_key=public)
+
+
+def _make_stamp(url: str | None) -> Callable[[bytes], bytes] | None:
+    if url is None:
+        return None
+    from elspeth.evidence.format.timestamp import request_timestamp  # noqa: PLC0415  start time
+
+    return partial(request_timestamp, url=url)
+
+
+def _print_export(run_id: str, output: str, form: ExportFormat, records: int, *, signed: bool, json: bool) -> None:
+    """Print what was exported, to the stream without the export."""
+    is_streamed = output == STANDARD_OUTPUT
+    if json:
+        summary = {"run_id": run_id, "path": output, "format": form, "records": records, "signed": signed}
+        typer.echo(jsonlib.dumps(summary, indent=2), err=is_streamed)
+        return
+    how = "signed" if signed else "not signed"
+    where = "standard output" if is_streamed else output
+    typer.echo(aligned([("run", run_id), ("export", f"{where} ({form}, {records:,} records, {how})")]), err=is_streamed)
+
+
+def import_(
+    *,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="An export: a file, a directory or a bag.")],
+    database: DatabaseOption,
+    hmac: CheckHmacOption = False,
+) -> None:
+    """Import an exported run into a database without runs. The export is verified first."""
+    key = checking_key() if hmac else None
+    from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415
+    from elspeth.core.landscape.exporting.importer import import_into  # noqa: PLC0415
+    from elspeth.core.landscape.exporting.reader import ExportKind, find_source  # noqa: PLC0415
+
+    url = database_url(database)
+    with record_display("import") as progress:
+        summary = import_into(url, path, signing_key=key, progress=progress)
+    name = mask_url(parse_url(url))
+    is_bag = find_source(path).kind is ExportKind.BAG
+    records = f"{summary.record_count:,}, signatures: {_signatures(summary, is_bag=is_bag)}"
+    typer.echo(aligned([("run", summary.run_id), ("records", records), ("audit database", name)]))
+
+
+def _signatures(summary: ExportSummary, *, is_bag: bool) -> str:
+    if is_bag:
+        return "not checked (elspeth verify checks those of a bag)"
+    if not summary.signed:
+        return "none"
+    return "checked" if summary.signatures_checked else "not checked (--hmac checks them)"

@@ -1,0 +1,180 @@
+"""Commands on a settings file: `validate`, `run`, `resume` and `purge`."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from elspeth.cli.failures import UsageError
+from elspeth.cli.options import (
+    DryRunOption,
+    ForceOption,
+    JsonOption,
+    NoDotenvOption,
+    RunArgument,
+    SettingsOption,
+    TracebackOption,
+    end_preview,
+    require_only_one,
+)
+from elspeth.cli.terminal import aligned
+
+if TYPE_CHECKING:
+    from elspeth.engine.resumption import Stand
+
+__all__ = ["purge", "resume", "run", "validate"]
+
+
+class _GraphFormat(StrEnum):
+    """Formats of the graph."""
+
+    MERMAID = "mermaid"
+
+
+def validate(
+    *,
+    settings: SettingsOption,
+    graph: Annotated[
+        _GraphFormat | None, typer.Option("--graph", help="Print the graph as a diagram instead of the plan.")
+    ] = None,
+    force: ForceOption = False,
+    no_dotenv: NoDotenvOption = False,
+) -> None:
+    """Check a settings file and show its plan. Write nothing."""
+    from elspeth.cli.plan import load_pipeline, plan_as_mermaid, plan_as_text  # noqa: PLC0415  start time
+    from elspeth.contracts.plugins import PluginError  # noqa: PLC0415
+
+    pipeline = load_pipeline(settings, no_dotenv=no_dotenv, check_outputs=True, force=force).pipeline
+    typer.echo(plan_as_text(pipeline) if graph is None else plan_as_mermaid(pipeline))
+    try:
+        pipeline.source.check()
+    except PluginError as error:  # an error of the run, but the input may appear before that
+        typer.echo(f"warning: {error}", err=True)
+    typer.echo(f"{settings}: valid", err=True)
+
+
+def run(
+    *,
+    settings: SettingsOption,
+    execute: Annotated[
+        bool, typer.Option("--execute", "-x", help="Run the pipeline; without this, only show the plan.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    force: ForceOption = False,
+    no_dotenv: NoDotenvOption = False,
+    traceback: TracebackOption = False,  # noqa: ARG001  its callback handles it
+    json: JsonOption = False,
+) -> None:
+    """Run a pipeline and record what happens to every row."""
+    require_only_one({"--execute": execute, "--dry-run": dry_run})
+    from elspeth.cli.execution import execute_pipeline, load_with_keys  # noqa: PLC0415  start time
+    from elspeth.cli.plan import plan_as_data, plan_as_text  # noqa: PLC0415
+
+    pipeline, keys = load_with_keys(settings, no_dotenv=no_dotenv, check_outputs=True, force=force)
+    if execute:
+        pipeline.source.check()
+        raise typer.Exit(execute_pipeline(pipeline, keys, settings, lambda work: work.run(), force=force, json=json))
+    typer.echo(jsonlib.dumps(plan_as_data(pipeline), indent=2) if json else plan_as_text(pipeline))
+    end_preview("Nothing was run: add --execute (-x) to run this pipeline.", dry_run=dry_run)
+
+
+def resume(
+    *,
+    run: RunArgument,
+    settings: SettingsOption,
+    execute: Annotated[
+        bool, typer.Option("--execute", "-x", help="Resume the run; without this, only show its state.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    abandon: Annotated[bool, typer.Option("--abandon", help="Give the run up: record it as failed.")] = False,
+    force: ForceOption = False,
+    no_dotenv: NoDotenvOption = False,
+    traceback: TracebackOption = False,  # noqa: ARG001  its callback handles it
+    json: JsonOption = False,
+) -> None:
+    """Resume a run that was stopped. No row is lost, repeated or reordered."""
+    require_only_one({"--execute": execute, "--dry-run": dry_run, "--abandon": abandon})
+    from dataclasses import asdict  # noqa: PLC0415  start time
+
+    from elspeth.cli.execution import execute_pipeline, load_with_keys  # noqa: PLC0415
+    from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
+    from elspeth.core.landscape.queries.select_run import resolve_run  # noqa: PLC0415
+    from elspeth.engine.resumption import give_up, stand_of  # noqa: PLC0415
+
+    pipeline, keys = load_with_keys(settings, no_dotenv=no_dotenv)
+    if not pipeline.settings.landscape.enabled:
+        raise UsageError("the settings keep no audit database (landscape.enabled: false): there is no run to resume")
+    with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:
+        run_id = resolve_run(db, run)
+        if abandon:
+            give_up(db, keys, run_id)
+        state = stand_of(db, run_id)
+    if execute:
+        raise typer.Exit(
+            execute_pipeline(pipeline, keys, settings, lambda work: work.resume(run_id), force=force, json=json)
+        )
+    typer.echo(jsonlib.dumps(asdict(state), indent=2) if json else aligned(_state_lines(state)))
+    if state.status.is_terminal and not abandon:
+        end_preview("Nothing can be resumed: the run has ended.", dry_run=False)
+    advice = "add --execute (-x) to go on, or --abandon to give the run up"
+    end_preview(f"Nothing was resumed: {advice}.", dry_run=dry_run or abandon)
+
+
+def _state_lines(state: Stand) -> Iterator[tuple[str, str]]:
+    yield "run", state.run_id
+    yield "status", state.status
+    yield "rows recorded", f"{state.rows:,}"
+    yield "waiting", f"{state.waiting:,}"
+    for reason in state.reasons:
+        yield "stopped by", reason
+
+
+def purge(
+    *,
+    settings: SettingsOption,
+    execute: Annotated[
+        bool, typer.Option("--execute", "-x", help="Delete the payloads; without this, only count them.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    no_dotenv: NoDotenvOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete payloads unused for payload_store.retention_days. Their hashes stay recorded."""
+    require_only_one({"--execute": execute, "--dry-run": dry_run})
+    from datetime import UTC, datetime  # noqa: PLC0415  start time
+
+    from elspeth.cli.execution import load_with_keys  # noqa: PLC0415
+    from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
+    from elspeth.core.landscape.recording import reproducibility  # noqa: PLC0415
+    from elspeth.core.payload_store import FilesystemPayloadStore  # noqa: PLC0415
+
+    pipeline, _ = load_with_keys(settings, no_dotenv=no_dotenv)
+    store = pipeline.settings.payload_store
+    payloads = FilesystemPayloadStore(Path(store.base_path))
+    with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:
+        plan = reproducibility.plan_purge(db, payloads, days=store.retention_days, now=datetime.now(UTC))
+        if execute:
+            reproducibility.purge(db, payloads, plan)
+    facts: dict[str, object] = {
+        "last used before": plan.cutoff.isoformat(timespec="seconds"),
+        "payloads": len(plan.payloads),
+        "bytes": plan.size_bytes,
+        "runs": len(plan.runs),
+        "deleted": execute,
+    }
+    if json:
+        typer.echo(jsonlib.dumps({name.replace(" ", "_"): value for name, value in facts.items()}, indent=2))
+    else:
+        typer.echo(aligned([(name, _format_fact(value)) for name, value in facts.items()]))
+    end_preview("Nothing was deleted: add --execute (-x).", dry_run=dry_run or execute)
+
+
+def _format_fact(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)

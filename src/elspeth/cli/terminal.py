@@ -1,0 +1,102 @@
+"""Text for people, and the standard streams that carry it.
+
+Text looks the same on a terminal, in a pipe and in a log.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from typing import TextIO, cast
+
+__all__ = ["aligned", "is_broken_pipe", "one_line", "printable", "redirect_to_null", "unfailing_stderr"]
+
+_MAX_LENGTH = 200
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> str:
+    """Return rows as lines with aligned columns.
+
+    The last column is neither cut nor wrapped. Unprintable characters are escaped, as cells may hold foreign text.
+    """
+    table = [list(map(printable, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
+    )
+
+
+def one_line(text: str) -> str:
+    """Return foreign text as one short, printable line."""
+    shown = printable(" ".join(text.split()))
+    return shown if len(shown) <= _MAX_LENGTH else f"{shown[:_MAX_LENGTH]}..."
+
+
+def printable(text: str) -> str:
+    """Return the text with unprintable characters escaped.
+
+    These include everything that steers a terminal.
+    """
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+@contextmanager
+def unfailing_stderr() -> Iterator[None]:
+    """Ignore failures to write to standard error while the block lasts.
+
+    Nobody is there to read it, and work must not stop for lack of a reader.
+    """
+    with redirect_stderr(cast("TextIO", _UnfailingStream(sys.stderr))):
+        yield
+
+
+def is_broken_pipe(stream: TextIO) -> bool:
+    """Return whether the stream is a pipe without a reader."""
+    try:
+        poll = select.poll()
+        poll.register(stream, 0)
+    except (OSError, ValueError):
+        return False  # the stream has no file descriptor
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def redirect_to_null(stream: TextIO) -> None:
+    """Redirect a broken stream to the null device.
+
+    Otherwise Python would complain about it at exit.
+    """
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):
+        return  # the stream has no file descriptor
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, descriptor)
+    finally:
+        os.close(null)
+
+
+class _UnfailingStream:
+    """A text stream that ignores failures."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            redirect_to_null(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            redirect_to_null(self._stream)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
