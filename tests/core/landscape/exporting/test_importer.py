@@ -345,3 +345,22 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path, damaged: Path) ->
 def test_a_url_that_means_nothing_is_refused(url: str, damaged: Path) -> None:
     with pytest.raises(LandscapeError, match=r"^audit database URL .* is not usable: "):
         import_into(url, damaged)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_database_that_another_process_makes_meanwhile_is_kept(tmp_path: Path, *, fails: bool) -> None:
+    export, path = export_to(tmp_path / "trail.jsonl", ExportFormat.JSONL), tmp_path / "new.db"
+    if fails:
+        export.write_bytes(export.read_bytes()[:-10])
+
+    def record_another_run(_: int) -> None:
+        if not path.exists():
+            with LandscapeDB(f"sqlite:///{path}") as db:
+                LandscapeRecorder(db).begin_run({}, "v1", run_id="another")
+
+    expected = ExportError if fails else LandscapeError
+    with pytest.raises(expected, match=None if fails else "was created by another process meanwhile"):
+        import_into(f"sqlite:///{path}", export, progress=record_another_run)
+    with LandscapeDB(f"sqlite:///{path}", create_tables=False) as db:
+        assert [run.run_id for run in LandscapeRecorder(db).list_runs()] == ["another"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["new.db", "trail.jsonl"]

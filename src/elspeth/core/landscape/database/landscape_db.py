@@ -5,19 +5,29 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 from typing import Self
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 
 from elspeth.contracts.databases import mask_url
-from elspeth.core.landscape.database.connections import describe_error, durable_engine, parse_url
+from elspeth.core.landscape.database.connections import (
+    describe_error,
+    durable_engine,
+    is_in_memory,
+    parse_url,
+    sqlite_path,
+)
 from elspeth.core.landscape.database.errors import LandscapeError, SchemaCompatibilityError
+from elspeth.core.landscape.database.shapes import table_names
 from elspeth.core.landscape.database.state import StateKind, detect_state, read_state, require_current
 from elspeth.core.landscape.database.tables import create_tables, lock_tables
+from elspeth.outputs.writing import rename_noreplace, sync_directory
 
-__all__ = ["LandscapeDB", "LandscapeError", "SchemaCompatibilityError"]
+__all__ = ["LandscapeDB", "LandscapeError", "SchemaCompatibilityError", "fill_database"]
 
 
 class LandscapeDB:
@@ -145,3 +155,63 @@ class LandscapeDB:
         require_current(state, self.url)
         with self._engine.connect():
             pass  # a connection that cannot be made durable is refused now, not at the first record
+
+
+@contextmanager
+def fill_database(url: str) -> Iterator[Connection]:
+    """Open a write transaction, in which an empty database gets its tables.
+
+    A failure leaves no table and no file that was not there before. A new file appears when the transaction is
+    committed; a crash may leave it beside its place as `.XXXXXXXX.partial`.
+    """
+    parsed = parse_url(url)
+    if not _is_empty(parsed):
+        with LandscapeDB(url, create_tables=False) as db, db.write_transaction() as connection:
+            yield connection
+        return
+    file = sqlite_path(parsed) if parsed.get_backend_name() == "sqlite" and not is_in_memory(parsed) else None
+    if file is None or file.exists():
+        with _transaction_with_tables(parsed) as connection:
+            yield connection
+        return
+    # A file that others can see must not be removed after a failure: another process may be recording into it.
+    partial = file.with_name(f".{token_hex(4)}.partial")
+    try:
+        with _transaction_with_tables(parsed.set(database=str(partial))) as connection:
+            yield connection
+        _publish(partial, file)
+    finally:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            Path(f"{partial}{suffix}").unlink(missing_ok=True)
+
+
+@contextmanager
+def _transaction_with_tables(url: URL) -> Iterator[Connection]:
+    engine = durable_engine(url, create=True)
+    try:
+        with engine.connect().execution_options(sqlite_begin="IMMEDIATE") as connection, connection.begin():
+            lock_tables(connection)
+            if table_names(connection):  # another process was faster
+                require_current(detect_state(connection), mask_url(url))
+            else:
+                create_tables(connection)
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _publish(partial: Path, file: Path) -> None:
+    """Give a complete database its name, unless something else has it by now."""
+    try:
+        rename_noreplace(partial, file)
+    except FileExistsError as error:
+        message = f"audit database {file} was created by another process meanwhile. Nothing was changed. Try again."
+        raise LandscapeError(message) from error
+    sync_directory(file.parent)
+
+
+def _is_empty(url: URL) -> bool:
+    try:
+        return read_state(url).kind is StateKind.EMPTY
+    except DatabaseError:
+        return False  # opening it tells what is wrong

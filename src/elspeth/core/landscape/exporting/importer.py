@@ -15,14 +15,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sqlalchemy import URL, Connection, exists, insert, select
-from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from elspeth.contracts.databases import mask_url
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import describe_error, durable_engine, parse_url, sqlite_path
+from elspeth.core.landscape.database.connections import describe_error, durable_engine, parse_url
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.database.state import StateKind, read_state
-from elspeth.core.landscape.database.tables import analyze_grown_tables, create_tables, epoch_tables
+from elspeth.core.landscape.database.landscape_db import fill_database
+from elspeth.core.landscape.database.tables import analyze_grown_tables, epoch_tables
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import ExportReader, ExportRow, ExportSummary, read_export
 from elspeth.core.landscape.exporting.record_rules import forms_of
@@ -59,13 +60,7 @@ def import_export(
     """
     # One transaction: a crash leaves the database as it was.
     with db.write_transaction() as connection:
-        if connection.scalar(select(exists().select_from(runs_table))):
-            message = (
-                f"audit database {db.url} already holds runs: an export is imported into a database without any."
-                " Nothing was changed. Name another database."
-            )
-            raise LandscapeError(message)
-        return _import(connection, path, signing_key, progress)
+        return _import_first(connection, db.url, path, signing_key, progress)
 
 
 def import_into(
@@ -77,40 +72,22 @@ def import_into(
 ) -> ExportSummary:
     """Import an export into the database at a URL, which is created if need be; otherwise as `import_export`.
 
-    A failure leaves no table and no file that was not there before; neither does a crash, but for an empty file.
+    A failure leaves no table and no file that was not there before; a crash may leave a `.XXXXXXXX.partial` beside it.
     """
-    parsed = parse_url(url)
-    if not _is_empty(parsed):
-        with LandscapeDB.from_url(url, create_tables=False) as db:
-            return import_export(db, path, signing_key=signing_key, progress=progress)
-    file = sqlite_path(parsed) if parsed.get_backend_name() == "sqlite" else None
-    is_new = file is not None and not file.exists()
-    try:
-        return _create_and_import(parsed, path, signing_key, progress)
-    except BaseException:
-        if is_new and file is not None:
-            file.unlink(missing_ok=True)
-        raise
+    with fill_database(url) as connection:
+        return _import_first(connection, mask_url(parse_url(url)), path, signing_key, progress)
 
 
-def _create_and_import(
-    url: URL, path: Path, signing_key: bytes | None, progress: Callable[[int], None] | None
+def _import_first(
+    connection: Connection, url: str, path: Path, signing_key: bytes | None, progress: Callable[[int], None] | None
 ) -> ExportSummary:
-    """Import into an empty database, in the transaction that creates the tables."""
-    engine = durable_engine(url, create=True)
-    try:
-        with engine.connect().execution_options(sqlite_begin="IMMEDIATE") as connection, connection.begin():
-            create_tables(connection)
-            return _import(connection, path, signing_key, progress)
-    finally:
-        engine.dispose()
-
-
-def _is_empty(url: URL) -> bool:
-    try:
-        return read_state(url).kind is StateKind.EMPTY
-    except DatabaseError:
-        return False  # opening it tells what is wrong
+    if connection.scalar(select(exists().select_from(runs_table))):
+        message = (
+            f"audit database {url} already holds runs: an export is imported into a database without any."
+            " Nothing was changed. Name another database."
+        )
+        raise LandscapeError(message)
+    return _import(connection, path, signing_key, progress)
 
 
 def _import(
