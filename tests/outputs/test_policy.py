@@ -210,6 +210,8 @@ def zipped(name: str) -> bytes:
         (b"-----BEGIN EC PRIVATE KEY-----\nMIGH\n", "a key"),
         (b"-----BEGIN PUBLIC KEY-----\nMIGH\n", "a key"),
         (zipped("bag/bag-info.txt"), "a bag"),
+        (b"# ours\n'sinks': {}\ndatasource: {plugin: csv}\n", "a settings file"),
+        (b'{"datasource": {"plugin": "csv"}, "sinks": {}}', "a settings file"),
     ],
 )
 def test_force_does_not_replace_what_is_worth_more_than_an_output(tmp_path: Path, content: bytes, what: str) -> None:
@@ -217,6 +219,25 @@ def test_force_does_not_replace_what_is_worth_more_than_an_output(tmp_path: Path
     assert problem_with(tmp_path / "out", policy()) == OBJECTION
     expected = f"is {what}, which --force does not replace: move it away"
     assert problem_with(tmp_path / "out", policy(force=True)) == expected
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"sinks: {}\n",  # no source
+        b"notes:\n  datasource: a\n  sinks: b\n",  # not at the top
+        b"datasource sinks",  # text
+        b"datasource: [sinks\n",  # not YAML
+        b"datasource: 1\nsinks: 2\n\xff",  # not text
+        b"datasource: 1\n---\nsinks: 2\n",  # several documents
+        b"[datasource, sinks]: " + b"[" * 5000,  # nested too deeply
+        b"{datasource: 1, sinks: 2, x: 2026-99-99}",  # not a date
+        b"datasource: 1\nsinks: 2\n" + b"#" * (1 << 20),  # larger than settings are
+    ],
+)
+def test_force_replaces_what_only_resembles_settings(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "out").write_bytes(content)
+    assert problem_with(tmp_path / "out", policy(force=True)) is None
 
 
 def test_force_replaces_other_archives(tmp_path: Path) -> None:

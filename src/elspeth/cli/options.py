@@ -49,7 +49,9 @@ NoDotenvOption = Annotated[bool, typer.Option("--no-dotenv", help="Do not read .
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and end with exit code 0.")]
 ForceOption = Annotated[
     bool,
-    typer.Option("--force", help="Replace a file that is not an earlier output; never a database, key or bag."),
+    typer.Option(
+        "--force", help="Replace a file that is not an earlier output; never a database, key, bag or settings file."
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TracebackOption = Annotated[

@@ -5,14 +5,23 @@ Text looks the same on a terminal, in a pipe and in a log.
 
 from __future__ import annotations
 
+import codecs
 import os
 import select
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from typing import TextIO, cast
+from typing import BinaryIO, TextIO, cast
 
-__all__ = ["aligned", "is_broken_pipe", "one_line", "printable", "redirect_to_null", "unfailing_stderr"]
+__all__ = [
+    "aligned",
+    "binary_stdout",
+    "is_broken_pipe",
+    "one_line",
+    "printable",
+    "redirect_to_null",
+    "unfailing_stderr",
+]
 
 _MAX_LENGTH = 200
 
@@ -41,6 +50,17 @@ def printable(text: str) -> str:
     These include everything that steers a terminal.
     """
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def binary_stdout() -> BinaryIO:
+    """Return standard output as a binary stream.
+
+    A replaced `sys.stdout` that has no buffer gets UTF-8 as text. Raises OSError if standard output is closed.
+    """
+    if sys.stdout is None:
+        raise OSError("standard output is closed: name a file with -o")
+    buffer: BinaryIO | None = getattr(sys.stdout, "buffer", None)
+    return cast("BinaryIO", _Utf8Writer(sys.stdout)) if buffer is None else buffer
 
 
 @contextmanager
@@ -77,6 +97,21 @@ def redirect_to_null(stream: TextIO) -> None:
         os.dup2(null, descriptor)
     finally:
         os.close(null)
+
+
+class _Utf8Writer:
+    """A binary stream that passes UTF-8 on to a text stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    def write(self, data: bytes) -> int:
+        self._stream.write(self._decoder.decode(data))
+        return len(data)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 class _UnfailingStream:

@@ -43,6 +43,11 @@ _IRREPLACEABLE = {
 
 _START_BYTES = 64
 
+_SETTINGS_SECTIONS = frozenset({"datasource", "sinks"})
+"""Keys that every settings file has at its top; the others may come from the environment."""
+
+_MAX_SETTINGS_BYTES = 1 << 20
+
 _DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 """What SQLite appends to a database's name for the files that belong to it."""
 
@@ -243,11 +248,27 @@ def _irreplaceable(real: Path) -> str | None:
     """Return why not even force replaces a file, None otherwise."""
     try:
         with real.open("rb") as file:
-            start = file.read(_START_BYTES)
+            start = file.read(_MAX_SETTINGS_BYTES)
+            is_whole = not file.read(1)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-    what = next((what for what, pattern in _IRREPLACEABLE.items() if pattern.match(start)), None)
+    what = next((what for what, pattern in _IRREPLACEABLE.items() if pattern.match(start[:_START_BYTES])), None)
+    if what is None and is_whole and _is_settings(start):
+        what = "a settings file"
     return None if what is None else f"is {what}, which --force does not replace: move it away"
+
+
+def _is_settings(content: bytes) -> bool:
+    """Return whether the content is YAML with the sections of settings."""
+    if not all(name.encode() in content for name in _SETTINGS_SECTIONS):
+        return False
+    import yaml  # noqa: PLC0415  start time, and few files come this far
+
+    try:
+        loaded = yaml.safe_load(content.decode())
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return False
+    return isinstance(loaded, dict) and loaded.keys() >= _SETTINGS_SECTIONS
 
 
 def _is_link(path: Path) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import sqlite3
 import stat
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -301,6 +303,16 @@ def test_keys_and_secrets_are_not_replaced_by_force(capsys: Captured, path: str,
 
 
 @pytest.mark.usefixtures("project")
+def test_a_settings_file_is_not_replaced_by_force(capsys: Captured) -> None:
+    settings = (ROOT / "examples" / "audit_export" / "settings.yaml").read_bytes()
+    Path("settings.yaml").write_bytes(settings)
+    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "settings.yaml", "--format", "jsonl", "--force")
+    problem = "is a settings file, which --force does not replace: move it away"
+    assert (code, out, err) == (1, "", f"error: settings.yaml: {problem}\n")
+    assert Path("settings.yaml").read_bytes() == settings
+
+
+@pytest.mark.usefixtures("project")
 def test_a_file_of_somebody_is_replaced_only_by_force(capsys: Captured) -> None:
     Path("notes.txt").write_text("mine")
     arguments = ("run-1", "-d", "audit.db", "-o", "notes.txt", "--format", "jsonl")
@@ -320,6 +332,30 @@ def test_one_stream_goes_to_standard_output(capsys: Captured, form: ExportFormat
     assert (code, err) == (0, f"run     run-1\nexport  standard output ({form}, 35 records, not signed)\n")
     assert out.encode() == export_to(Path("expected"), ExportFormat(form)).read_bytes()
     assert not Path("-").exists()
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json"])
+@pytest.mark.usefixtures("project")
+def test_standard_output_may_be_a_stream_of_text(monkeypatch: pytest.MonkeyPatch, form: ExportFormat) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert main(["export", "run-1", "-d", "audit.db", "-o", "-", "--format", form]) == 0
+    assert stream.getvalue().encode() == export_to(Path("expected"), ExportFormat(form)).read_bytes()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_file_is_exported_when_standard_output_is_a_stream_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert main(["export", "run-1", "-d", "audit.db", "-o", "trail.jsonl"]) == 0
+    assert stream.getvalue() == "run     run-1\nexport  trail.jsonl (jsonl, 35 records, not signed)\n"
+
+
+@pytest.mark.usefixtures("project")
+def test_an_export_to_a_closed_standard_output_fails(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+    monkeypatch.setattr(sys, "stdout", None)  # as after `>&-`
+    assert main(["export", "run-1", "-d", "audit.db", "-o", "-"]) == 1
+    assert capsys.readouterr().err == "error: standard output is closed: name a file with -o\n"
 
 
 @pytest.mark.usefixtures("project")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,11 @@ def test_a_proof_goes_to_standard_output(capsys: Captured) -> None:
     captured = capsys.readouterr()
     assert captured.out.encode() == expected
     assert f"proof   standard output ({len(expected):,} bytes)\n" in captured.err
+
+
+def test_standard_output_may_be_a_stream_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["prove", "bag", "step", "a", "-o", "proof.json"]) == 0
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert main(["prove", "bag", "step", "a", "-o", "-"]) == 0
+    assert stream.getvalue().encode() == Path("proof.json").read_bytes()

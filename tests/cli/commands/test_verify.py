@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from elspeth.cli import main
+from elspeth.cli.commands import evidence
+from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, generate_keys, load_signer
 from elspeth.evidence.writer.bag import write_bag
+from elspeth_schema.contracts import RunStatus
 from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, facts, records
+from tests.fixtures.records import record_graph
 from tests.fixtures.rich_run import export_to
 
 Captured = pytest.CaptureFixture[str]
@@ -170,6 +177,35 @@ def test_an_export_without_signatures_is_consistent_at_most(capsys: Captured, fo
     words = [" ".join(line.split()) for line in err.splitlines()]
     assert words[4] == "5 counts ok 35 records of 19 types, with the hash stated"
     assert words[9] == "10 verdict CONSISTENT BUT UNSIGNED"
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of records that progress shows."""
+    numbers: list[int] = []
+
+    @contextmanager
+    def display(*_: object) -> Iterator[Callable[[int], None]]:
+        yield numbers.append
+
+    monkeypatch.setattr(evidence, "record_display", display)
+    return numbers
+
+
+def test_progress_counts_the_records_of_an_export(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, shown: list[int]
+) -> None:
+    monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
+    with LandscapeDB("sqlite:///audit.db") as db:
+        recorder = LandscapeRecorder(db)
+        record_graph(recorder)
+        with recorder.unit_of_work():
+            for index in range(10_500):
+                recorder.create_row("run", "source", index, {})
+        recorder.finalize_run("run", RunStatus.FAILED)
+    assert main(["export", "run", "-d", "audit.db", "-o", "trail.jsonl", "--hmac"]) == 0
+    assert "5 counts                   ok" in result(capsys, "trail.jsonl", "--hmac")[2]
+    assert shown == [10_000]
 
 
 @pytest.mark.parametrize("form", [ExportFormat.CSV, ExportFormat.PARQUET])

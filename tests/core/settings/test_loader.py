@@ -299,7 +299,7 @@ def test_every_problem_is_named_at_once_with_its_path(tmp_path: Path) -> None:
             "  continue:\n",
             [
                 "sinks.continue: the name 'continue' is reserved: give the sink another one",
-                "gates[0].routes.true: unknown sink 'other': expected one of continue, fork, out, continue",
+                "gates[0].routes.true: unknown sink 'other': expected one of continue, fork, out",
             ],
         ),
         (

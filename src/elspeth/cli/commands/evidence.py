@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as jsonlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ from elspeth.cli.access import checking_key, protected_files
 from elspeth.cli.failures import ExitCode, UsageError
 from elspeth.cli.options import STANDARD_OUTPUT, CheckHmacOption, ForceOption, JsonOption, WorkersOption
 from elspeth.cli.progress import record_display
-from elspeth.cli.terminal import aligned
+from elspeth.cli.terminal import aligned, binary_stdout
 from elspeth.cli.workers import start_workers
 from elspeth.evidence.format.key_type import KeyType
 
@@ -156,8 +155,9 @@ def prove(
     with record_display("prove") as progress:
         proof = proofs.prove(bag, record_type, identity, progress=progress)
     if is_streamed:
-        size = sys.stdout.buffer.write(proof.to_bytes())
-        sys.stdout.buffer.flush()
+        stream = binary_stdout()
+        size = stream.write(proof.to_bytes())
+        stream.flush()
     else:
         size = proofs.write_proof(proof, Path(output), policy)
     place = f"line {proof.index + 1:,} of {proof.statement.record_count:,}"

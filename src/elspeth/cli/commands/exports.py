@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as jsonlib
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from elspeth.cli.options import (
     WorkersOption,
 )
 from elspeth.cli.progress import record_display
-from elspeth.cli.terminal import aligned
+from elspeth.cli.terminal import aligned, binary_stdout
 from elspeth.cli.workers import start_workers
 from elspeth.core.landscape.exporting.format import ExportFormat, named_form, unfit_name
 
@@ -88,13 +87,14 @@ def export(
     from elspeth.core.landscape.exporting.files import write_export  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.select_run import resolve_run  # noqa: PLC0415
 
+    target = binary_stdout() if output == STANDARD_OUTPUT else Path(output)
     with open_landscape(database) as db, start_workers(workers) as executor:
         run_id = resolve_run(db, run)
         with record_display("export", _count_records(db, run_id)) as progress:
             records = write_export(
                 db,
                 run_id,
-                sys.stdout.buffer if output == STANDARD_OUTPUT else Path(output),
+                target,
                 format=form,
                 signing_key=secret,
                 signer=_load_signer(key, public),
@@ -106,7 +106,8 @@ def export(
                 protected=protected_files(database=database, keys=(key, public)),
                 force=force,
             )
-    sys.stdout.buffer.flush()
+    if not isinstance(target, Path):
+        target.flush()
     _print_export(run_id, output, form, records, signed=hmac or key is not None, json=json)
 
 

@@ -92,7 +92,7 @@ def _destination_problems(
     if destination in also:
         return
     if destination not in parts.sinks:
-        known = [*also, *parts.sinks]
+        known = list(dict.fromkeys([*also, *parts.sinks]))
         message = f"unknown sink {destination!r}: expected one of {', '.join(known)}{did_you_mean(destination, known)}"
         yield Problem(location=location, message=message)
     elif destination == parts.export_sink:
