@@ -17,7 +17,7 @@ from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import PAYLOAD_TYPE, RunFacts
 from elspeth.evidence.format.signatures import Envelope, PublicKey, Signer
 from elspeth.evidence.verifier import reader
-from elspeth.evidence.verifier.law_columns import COLUMNS, LINKS
+from elspeth.evidence.verifier.accounting.accountant import LEDGERS
 from elspeth.evidence.verifier.procedure import StepResult, Verification
 from elspeth.evidence.verifier.reader import BagFiles
 from elspeth.evidence.verifier.verify import read_statement, verify_files
@@ -63,7 +63,7 @@ _KINDS: dict[str, dict[str, object]] = {
 def _told(record_type: str, keys: Sequence[str] = ()) -> dict[str, object]:
     """The columns that the laws of accounting ask for, beside the keys."""
     found: dict[str, object] = {}
-    for name, kind in COLUMNS[record_type].items():
+    for name, kind in LEDGERS[record_type].columns.items():
         schema = _KINDS[kind.removesuffix(" or null")]
         found[name] = _or_null(schema) if kind.endswith(" or null") else schema
     return {name: schema for name, schema in found.items() if name not in keys}
@@ -151,7 +151,7 @@ _TYPES: dict[str, dict[str, Any]] = {
     "thing": _rules(["row_id"], ["row_index"], {}, []),
     "step": _rules(["step_id"], ["step_id"], {"row_id": "thing"}, ["done"]),
     "link": _rules(["step_id", "other_id"], ["step_id", "other_id"], {"step_id": "step", "row": "thing"}, []),
-    **{name: _rules(keys, keys, LINKS.get(name, {}), []) for name, keys in _KEYS.items()},
+    **{name: _rules(keys, keys, LEDGERS[name].links, []) for name, keys in _KEYS.items()},
 }
 
 REFERENCES = {"order": list(_TYPES), "types": _TYPES}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 from elspeth.evidence.format.bag import SALT_ALGORITHM, Salts, Statement, manifest_text, parse_manifest
 from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.verifier.record_schema import read_shapes
-from elspeth.evidence.verifier.rules import read_rules
-from elspeth.evidence.verifier.trail import TrailChecker
+from elspeth.evidence.verifier._record_schema import read_shapes
+from elspeth.evidence.verifier._record_types import read_rules
+from elspeth.evidence.verifier._trail import TrailChecker
 from tests.evidence.bags import REFERENCES, SCHEMA, facts
 
 Document = dict[str, Any]
@@ -41,6 +42,7 @@ def step(document: Document) -> Document:
     return found
 
 
+TYPES = "expected a type of string, integer, number, boolean, null"
 PATTERN = "expected a pattern of characters and classes, each so many times, from ^ to $, got"
 KINDS = "'urn:elspeth:audit-trail-export:v1' or 'urn:elspeth:audit-trail-export:v2'"
 
@@ -77,6 +79,14 @@ SCHEMAS: dict[str, tuple[Change, str]] = {
     "type of no kind": (
         lambda schema: step(schema)["properties"].update(good={"type": "date"}),
         "document: $defs/Done/properties/good: expected a type of string, integer, number, boolean, null, got 'date'",
+    ),
+    "several types": (
+        lambda schema: step(schema)["properties"].update(good={"type": ["string", "null"]}),
+        f"document: $defs/Done/properties/good: {TYPES}, got ['string', 'null']",
+    ),
+    "required that are no names": (
+        lambda schema: step(schema).update(required=[[]]),
+        "document: $defs/Done: expected properties, and which of them are required",
     ),
     "any value": (
         lambda schema: step(schema)["properties"].update(step_id={}),
@@ -315,3 +325,25 @@ def test_arbitrary_documents_are_evidence_errors(data: bytes, read: Callable[[by
         return
     # A schema may have no shapes at all; the rules then ask for some.
     assert (read, found) == (read_shapes, {})
+
+
+def nodes_of(tree: object) -> list[tuple[Any, Any]]:
+    """Return every container in a JSON document, with each of its keys or indexes."""
+    items: list[tuple[Any, Any]] = []
+    if isinstance(tree, dict):
+        items = list(tree.items())
+    elif isinstance(tree, list):
+        items = list(enumerate(tree))
+    return [(tree, key) for key, _ in items] + [found for _, value in items for found in nodes_of(value)]
+
+
+@given(st.data(), st.sampled_from([(read_shapes, SCHEMA), (read_rules, REFERENCES)]))
+def test_a_document_changed_anywhere_is_read_or_refused(
+    data: st.DataObject, case: tuple[Callable[[bytes, str], object], Document]
+) -> None:
+    read, document = case
+    changed = json.loads(json.dumps(document))
+    container, key = data.draw(st.sampled_from(nodes_of(changed)))
+    container[key] = data.draw(trees | st.integers() | st.booleans() | st.lists(st.text(), max_size=2))
+    with suppress(EvidenceError):
+        read(json.dumps(changed).encode(), "document")

@@ -23,8 +23,8 @@ from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.limits import MAX_DOCUMENT, MAX_PATTERNS
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PublicKey, Signer, generate_keys, load_signer
-from elspeth.evidence.verifier import line_pattern
-from elspeth.evidence.verifier.examination import Documents
+from elspeth.evidence.verifier import _shapes
+from elspeth.evidence.verifier._examination import Documents
 from elspeth.evidence.verifier.procedure import Status
 from elspeth.evidence.verifier.proof import verify_proof
 from tests.evidence.bags import DOCUMENTS, REFERENCES, SCHEMA, as_lines, faults, make_bag, records, resealed, verified
@@ -240,7 +240,7 @@ def test_a_pattern_has_one_way_to_match(monkeypatch: pytest.MonkeyPatch) -> None
         compiled.append(text)
         return re.compile(text)
 
-    monkeypatch.setattr(line_pattern, "_compiled", kept)
+    monkeypatch.setattr(_shapes, "_compile", kept)
     schema = (Path(__file__).parents[2] / "generated/elspeth_schema/export.schema.json").read_bytes()
     for documents in (
         Documents(schema=schema, references=references_document(), salts=None, version=1),

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.merkle import leaf_hash, tree_root
 from elspeth.evidence.format.signatures import PublicKey
-from elspeth.evidence.verifier import examination, reader
-from elspeth.evidence.verifier.examination import shared_root
+from elspeth.evidence.verifier import _examination, reader
+from elspeth.evidence.verifier._examination import compute_root
 from elspeth.evidence.verifier.procedure import Verification
 from elspeth.evidence.verifier.verify import verify_files
 from tests.evidence.bags import MemoryFiles, resealed, verified
@@ -23,7 +23,7 @@ Files = dict[str, bytes]
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of two or three lines, subtrees of four leaves."""
     monkeypatch.setattr(reader, "_BLOCK", 700)
-    monkeypatch.setattr(examination, "_SUBTREE", 4)
+    monkeypatch.setattr(_examination, "_SUBTREE", 4)
 
 
 def both(files: Files) -> tuple[Verification, Verification]:
@@ -53,4 +53,4 @@ def test_what_is_found_in_an_altered_bag_is_the_same(signed: Files, data: st.Dat
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_root_of_subtrees_is_the_root(entries: list[bytes]) -> None:
     leaves = list(map(leaf_hash, entries))
-    assert shared_root(iter(leaves), InlineExecutor()) == tree_root(leaves)
+    assert compute_root(iter(leaves), InlineExecutor()) == tree_root(leaves)

@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.evidence.verifier.key_map import Key, KeyMap, compact
+from elspeth.evidence.verifier._key_map import Key, KeyMap, compact
 
 alike = st.text("01", min_size=4, max_size=4).map(lambda digits: "".join(f"0{digit}" for digit in digits) * 4)
 """Ids of few different bytes: the end of one and the beginning of another often look like a third."""

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.evidence.format.bag import Salts
+from elspeth.evidence.verifier._record_schema import read_shapes
+from elspeth.evidence.verifier._record_types import read_rules, readers
+from elspeth.evidence.verifier._trail import TrailChecker
 from elspeth.evidence.verifier.procedure import StepError
-from elspeth.evidence.verifier.record_schema import read_shapes
-from elspeth.evidence.verifier.rules import read_rules
-from elspeth.evidence.verifier.trail import TrailChecker
 from tests.evidence.bags import REFERENCES, SCHEMA, SECRET, as_lines, records
 
 RULES = read_rules(json.dumps(REFERENCES).encode(), "rules")
@@ -52,12 +52,12 @@ def findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[object, ..
 def shared_findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[object, ...]:
     """What a checker says that takes segments first, which were read without knowing what came before."""
     trail = TrailChecker(RULES, SHAPES, SALTS)
-    reader = TrailChecker(RULES, SHAPES, SALTS).segment_reader()
+    reader = TrailChecker(RULES, SHAPES, SALTS).segment_reader
     done = 0
     try:
         while done < len(lines):
             some = lines[done : done + next(batches)]
-            taken = trail.take(reader.segments([line.decode() for line in some]))
+            taken = trail.take(reader.read([line.decode() for line in some]))
             trail.check(done + 1 + taken, some[taken:])
             done += len(some)
     except StepError as error:
@@ -75,7 +75,7 @@ def test_segments_save_work() -> None:
     lines = as_lines(records())
     trail = TrailChecker(RULES, SHAPES, SALTS)
     trail.check(1, lines[:1])
-    assert trail.take(trail.segment_reader().segments([line.decode() for line in lines[1:]]))
+    assert trail.take(trail.segment_reader.read([line.decode() for line in lines[1:]]))
 
 
 @given(nearly_right_lines(), st.lists(st.integers(1, 5), min_size=30, max_size=30))
@@ -83,3 +83,11 @@ def test_the_size_of_batches_does_not_show(lines: list[bytes], sizes: list[int])
     one_by_one = findings(lines, iter([1] * len(lines)))
     assert findings(lines, iter([len(lines)])) == one_by_one
     assert findings(lines, iter([*sizes, *[1] * len(lines)])) == one_by_one
+
+
+def test_a_second_reference_of_a_column_does_not_hide_the_one_that_laws_need() -> None:
+    """Whoever seals a bag also writes its rules."""
+    document = json.loads(json.dumps(REFERENCES))
+    document["types"]["token"]["references"].append({"columns": ["run_id", "row_id"], "record_type": "thing"})
+    reader = readers(read_rules(json.dumps(document).encode(), "rules"), SHAPES)["token"]
+    assert [reader.references[index][1].record_type for index in reader.links] == ["row"]

@@ -15,11 +15,11 @@ import pytest
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.signatures import PublicKey
-from elspeth.evidence.verifier import zip_archive
+from elspeth.evidence.verifier import _zip_archive
+from elspeth.evidence.verifier._zip_archive import member_blocks, read_members
 from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.reader import open_bag
 from elspeth.evidence.verifier.verify import verify_bag
-from elspeth.evidence.verifier.zip_archive import member_blocks, read_members
 
 Files = dict[str, bytes]
 Change = Callable[[bytearray], object]
@@ -251,7 +251,7 @@ def test_large_archives_are_read_by_their_own_records(monkeypatch: pytest.Monkey
 
 
 def test_a_member_unpacks_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zip_archive, "_BLOCK", 1000)
+    monkeypatch.setattr(_zip_archive, "_BLOCK", 1000)
     data = zipped({"bagit.txt": bytes(1_000_000)})
     file = io.BytesIO(data)
     [member] = read_members(file, len(data), "bag.zip", most=1)

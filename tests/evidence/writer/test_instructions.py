@@ -14,7 +14,7 @@ import pytest
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.signatures import PRIVATE_KEY, KeyType, Signer, generate_keys, load_signer
-from elspeth.evidence.writer.instructions import commands_for_files, commands_for_signature, commands_for_subjects
+from elspeth.evidence.writer._instructions import commands_for_files, commands_for_signature, commands_for_subjects
 from tests.evidence.bags import as_lines, facts, make_bag, records, resealed, with_manifests
 
 Files = dict[str, bytes]

@@ -13,11 +13,10 @@ from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.limits import MAX_PROOF
 from elspeth.evidence.format.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from elspeth.evidence.format.signatures import Envelope, PublicKey
-from elspeth.evidence.verifier.examination import document_parser
-from elspeth.evidence.verifier.lines import batches_of_lines
+from elspeth.evidence.verifier._examination import document_parser
+from elspeth.evidence.verifier._record_types import TypeRules, read_rules
 from elspeth.evidence.verifier.procedure import Step, Steps, Verification
-from elspeth.evidence.verifier.reader import BagFiles, open_bag
-from elspeth.evidence.verifier.rules import TypeRules, read_rules
+from elspeth.evidence.verifier.reader import BagFiles, batches_of_lines, open_bag
 from elspeth.evidence.verifier.verify import check_signature, leaf_hashes, read_statement
 from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError, Protected
 from elspeth.outputs.writing import hold

@@ -1,7 +1,7 @@
-"""The files of a bag, from a directory or a zip archive, read so that no content can do harm.
+"""Reads the files of a bag, from a directory or a zip archive.
 
-Refused: symbolic links, anything that is no plain file, archives that two programs could read differently, and those
-that are much larger inside than outside.
+An enemy may have made the bag. Refused are symbolic links and other special files, archives that two programs could
+read differently, and archives that are much larger unpacked than packed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import stat
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -18,29 +18,35 @@ from typing import BinaryIO
 
 from elspeth.evidence.format.bag import BAGIT
 from elspeth.evidence.format.errors import EvidenceError, shown
-from elspeth.evidence.format.limits import MAX_DOCUMENT, MAX_FACTOR, MAX_FILES, MAX_UNPACKED
-from elspeth.evidence.verifier.zip_archive import Member, member_blocks, read_members
+from elspeth.evidence.format.limits import MAX_DOCUMENT, MAX_FACTOR, MAX_FILES, MAX_LINE, MAX_UNPACKED
+from elspeth.evidence.verifier._zip_archive import Member, member_blocks, read_members
 
-__all__ = ["BagFiles", "looks_like_bag", "open_bag"]
+__all__ = ["BagFiles", "batches_of_lines", "looks_like_bag", "open_bag"]
 
 _BLOCK = 1 << 20
 """Bytes read at once."""
 
+_TAIL = 30
+"""Bytes of a line that a message shows."""
+
 _ZIP_MARK = b"PK\x03\x04"
 
 _UNREADABLE = (OSError, ValueError, zlib.error)
-"""What reading a damaged file may raise."""
+"""Errors of reading a damaged file."""
 
 
 class BagFiles(ABC):
-    """The files of one bag: their sizes in bytes by name, and their content in blocks."""
+    """The files of a bag, with their sizes in bytes by name."""
 
     def __init__(self, path: Path, sizes: Mapping[str, int]) -> None:
         self.path = path
         self.sizes = sizes
 
     def blocks(self, name: str) -> Iterator[bytes]:
-        """The content of a file, a block at a time; EvidenceError if it is not there or cannot be read."""
+        """Yield the content of a file, one block at a time.
+
+        Raises EvidenceError if it is missing or cannot be read.
+        """
         if name not in self.sizes:
             raise EvidenceError(name, "expected this file, got none")
         try:
@@ -49,14 +55,20 @@ class BagFiles(ABC):
             raise EvidenceError(name, f"cannot be read: {_reason(error)}") from error
 
     def read(self, name: str) -> bytes:
-        """The content of a small file; EvidenceError if it is not there, too large or cannot be read."""
+        """Return the content of a small file.
+
+        Raises EvidenceError if it is missing, too large, or cannot be read.
+        """
         size = self.sizes.get(name, 0)
         if size > MAX_DOCUMENT:
             raise EvidenceError(name, f"expected at most {MAX_DOCUMENT:,} bytes, got {size:,}")
         return b"".join(self.blocks(name))
 
     def sha256(self, name: str) -> str:
-        """The SHA-256 of a file, 64 hex digits; EvidenceError if it is not there or cannot be read."""
+        """Return the SHA-256 of a file in hexadecimal.
+
+        Raises EvidenceError if it is missing or cannot be read.
+        """
         digest = sha256()
         for block in self.blocks(name):
             digest.update(block)
@@ -64,12 +76,12 @@ class BagFiles(ABC):
 
     @abstractmethod
     def _blocks(self, name: str) -> Iterator[bytes]:
-        """Yield the content of a file that is there."""
+        """Yield the content of an existing file."""
 
 
 class _Directory(BagFiles):
     def _blocks(self, name: str) -> Iterator[bytes]:
-        # The name was a plain file when the directory was listed; if it is a link by now, it is not followed.
+        # The name was a plain file when the directory was listed. If it has become a link, it is not followed.
         descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             while block := file.read(_BLOCK):
@@ -88,7 +100,10 @@ class _Archive(BagFiles):
 
 @contextmanager
 def open_bag(path: Path) -> Iterator[BagFiles]:
-    """The bag in a directory or a zip archive; EvidenceError if the path is neither, or holds what is refused."""
+    """Open the bag in a directory or a zip archive.
+
+    Raises EvidenceError if the path is neither, or holds what is refused.
+    """
     if path.is_dir():
         yield _Directory(path, _listed(path))
         return
@@ -103,7 +118,7 @@ def open_bag(path: Path) -> Iterator[BagFiles]:
 
 
 def looks_like_bag(path: Path) -> bool:
-    """Return whether the path can be a bag at all: a directory, or a file that begins as a zip archive does."""
+    """Return whether the path is a directory or a zip archive."""
     if path.is_dir() or path.suffix == ".zip":
         return True
     try:
@@ -111,6 +126,31 @@ def looks_like_bag(path: Path) -> bool:
             return file.read(len(_ZIP_MARK)) == _ZIP_MARK
     except OSError:
         return False
+
+
+def batches_of_lines(blocks: Iterable[bytes], place: str) -> Iterator[list[bytes]]:
+    """Yield complete lines without their line feeds, one batch per block.
+
+    Raises EvidenceError for a line that is too long, or has no line feed.
+    """
+    number, size = 0, 0
+    rest: list[bytes] = []
+    """The beginning of a line, in the blocks that it came in."""
+    for block in blocks:
+        if b"\n" in block:
+            lines = b"".join([*rest, block]).split(b"\n")
+            rest = [lines.pop()]
+            number += len(lines)
+            yield lines
+        else:
+            rest.append(block)
+        size = sum(map(len, rest))
+        if size > MAX_LINE:
+            raise EvidenceError(f"{place}, line {number + 1}", f"expected at most {MAX_LINE:,} bytes, got more")
+    if size:
+        tail = b"".join(rest)[-_TAIL:]
+        problem = f"expected a line feed at its end, got the end of the file after {shown(tail)}"
+        raise EvidenceError(f"{place}, line {number + 1}", f"{problem}: the file is truncated")
 
 
 def _listed(top: Path) -> dict[str, int]:
@@ -137,9 +177,9 @@ def _listed(top: Path) -> dict[str, int]:
 
 
 def _files_of_archive(file: BinaryIO, path: Path) -> dict[str, Member]:
-    """Return the files by their names in the bag, which may stand in one directory of the archive.
+    """Return the files by their names in the bag.
 
-    RFC 8493, section 4.
+    The bag may be in a single directory of the archive (RFC 8493, section 4).
     """
     try:
         size = os.fstat(file.fileno()).st_size

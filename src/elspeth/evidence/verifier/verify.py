@@ -20,10 +20,10 @@ from elspeth.evidence.format.errors import EvidenceError, printable, shown
 from elspeth.evidence.format.merkle import HASH_SIZE, leaf_hash
 from elspeth.evidence.format.signatures import Envelope, PublicKey
 from elspeth.evidence.format.timestamp import verify_timestamp
-from elspeth.evidence.verifier.examination import Documents, batches, examined, shared_root
+from elspeth.evidence.verifier._examination import Documents, compute_root, examine, read_batches
+from elspeth.evidence.verifier._trail import TrailChecker
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
 from elspeth.evidence.verifier.reader import BagFiles, open_bag
-from elspeth.evidence.verifier.trail import TrailChecker
 
 __all__ = ["check_signature", "leaf_hashes", "read_statement", "verify_bag", "verify_files"]
 
@@ -215,7 +215,7 @@ class _Procedure:
         if size != HASH_SIZE * statement.record_count:
             expected = f"expected {HASH_SIZE} bytes for each of {statement.record_count:,} records"
             raise EvidenceError(bag.LEAVES, f"{expected}, got {size:,} bytes")
-        root = shared_root(leaf_hashes(self._files), self._executor).hex()
+        root = compute_root(leaf_hashes(self._files), self._executor).hex()
         if root != statement.root:
             raise EvidenceError(bag.LEAVES, f"expected the root {statement.root} as in the statement, got {root}")
 
@@ -257,7 +257,7 @@ class _Procedure:
     ) -> None:
         leaves = None if self._steps.failed(Step.ROOT) else leaf_hashes(self._files)
         number = 0
-        for batch, findings in examined(batches(blocks, leaves), documents, self._executor):
+        for batch, findings in examine(read_batches(blocks, leaves), documents, self._executor):
             lines = batch.lines
             # A line with another leaf hash is checked first: what is wrong in it says more than that it is another.
             altered = None if batch.claimed is None or findings.sealed else _altered(lines, batch.claimed)

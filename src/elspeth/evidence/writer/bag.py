@@ -23,7 +23,7 @@ from elspeth.evidence.format.canonical import parse_canonical
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
 from elspeth.evidence.format.signatures import Envelope, Signer
-from elspeth.evidence.writer.instructions import instructions_text
+from elspeth.evidence.writer._instructions import instructions_text
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected
 from elspeth.outputs.writing import Output, hold, sync_directory
 

@@ -18,7 +18,7 @@ from elspeth.evidence.format.laws import LAWS, Law
 from elspeth.evidence.verifier.procedure import StepError
 from elspeth_schema.records import RECORD_TYPES
 from tests.engine.pipelines import Records
-from tests.evidence.format.test_laws import laws_of_lines, lines_of
+from tests.evidence.verifier.test_accounting import laws_of_lines, lines_of
 from tests.fixtures.broken_laws import EXAMPLES, broken, drop_states, drop_tokens
 from tests.fixtures.effort import law
 from tests.fixtures.every_kind import run_every_kind

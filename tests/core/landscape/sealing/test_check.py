@@ -17,7 +17,7 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import SealReport, check_seals
 from elspeth.core.landscape.sealing.seal import seal_run, sealed_runs
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, generate_keys, load_signer
-from elspeth.evidence.writer.instructions import commands_for_signature
+from elspeth.evidence.writer._instructions import commands_for_signature
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import ExportStatus, NodeType, OperationStatus, OperationType, RunStatus
 from elspeth_schema.records import RECORD_TYPES

@@ -33,8 +33,7 @@ from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import RunFacts, SaltDeriver, Salts, Statement
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import MANIFEST
-from elspeth.evidence.verifier.lines import batches_of_lines
-from elspeth.evidence.verifier.reader import BagFiles, open_bag
+from elspeth.evidence.verifier.reader import BagFiles, batches_of_lines, open_bag
 from elspeth.outputs.writing import Output
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import AuditRecord, RunStatus

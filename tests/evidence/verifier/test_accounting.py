@@ -11,7 +11,7 @@ import rfc8785
 
 from elspeth.core.landscape.exporting.bag_form import references_document
 from elspeth.evidence.format.laws import Law
-from elspeth.evidence.verifier.examination import Documents
+from elspeth.evidence.verifier._examination import Documents
 from elspeth.evidence.verifier.procedure import Step, StepError
 from elspeth_schema.records import RECORD_TYPES
 from tests.engine.pipelines import Records

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from elspeth.evidence.format.canonical import canonical, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.verifier.line_pattern import PatternBudget, fast_lines
-from elspeth.evidence.verifier.record_schema import Shape, read_shapes
+from elspeth.evidence.verifier._record_schema import read_shapes
+from elspeth.evidence.verifier._shapes import PatternBudget, Shape
 from tests.evidence.bags import SCHEMA, as_lines, records
 
 SHAPES = read_shapes(json.dumps(SCHEMA).encode(), "schema")
@@ -66,7 +66,7 @@ def test_what_a_pattern_accepts_is_valid_and_has_the_values_of_the_record(case: 
     found = [
         values
         for shape in SHAPES[kind]
-        for fast in fast_lines(shape, columns, PatternBudget("schema"))
+        for fast in shape.fast_lines(columns, PatternBudget("schema"))
         for values in fast([line])
         if values
     ]
@@ -79,7 +79,7 @@ def test_what_a_pattern_accepts_is_valid_and_has_the_values_of_the_record(case: 
 def test_a_float_is_accepted_in_its_canonical_digits_only(number: float) -> None:
     line = b'{"n":%b,"record_type":"n"}'
     shape = number_shape()
-    [fast] = fast_lines(shape, ["record_type"], PatternBudget("schema"))
+    [fast] = shape.fast_lines(["record_type"], PatternBudget("schema"))
     spellings = {repr(number), f"{number:.20f}", f"{number:.3f}", rfc8785.dumps(number).decode()}
     accepted = [text for text in spellings if fast([(line % text.encode()).decode()]) != [None]]
     assert all(rfc8785.dumps(float(text)).decode() == text for text in accepted)
@@ -98,7 +98,7 @@ def test_ordinary_lines_are_recognised() -> None:
         any(
             fast([line.decode()]) != [None]
             for shape in SHAPES[str(record["record_type"])]
-            for fast in fast_lines(shape, [], PatternBudget("schema"))
+            for fast in shape.fast_lines([], PatternBudget("schema"))
         )
         for record, line in zip(records(), as_lines(records()), strict=True)
     ]

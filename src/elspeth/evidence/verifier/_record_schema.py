@@ -1,14 +1,14 @@
-"""The shapes of records, read from the JSON Schema (draft 2020-12) that a bag carries.
+"""Reads the shapes of records from the JSON Schema that a bag carries.
 
-Only what that schema needs of the language is understood; anything else is refused, because a keyword that is passed
-over is a rule that is not checked. An enemy may have written it: what it can make this verifier do is bounded.
+Only what our schemas use of JSON Schema (draft 2020-12) is understood. Anything else is refused, because a keyword
+that is passed over is a rule that is not checked. An enemy may have written the schema, so its size is bounded.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from elspeth.evidence.format.canonical import Json, parse_unambiguous
@@ -22,8 +22,9 @@ from elspeth.evidence.format.limits import (
     MAX_TYPES,
     MAX_VARIANTS,
 )
+from elspeth.evidence.verifier._shapes import TYPES, Shape, ValueRule
 
-__all__ = ["Shape", "ValueRule", "read_shapes"]
+__all__ = ["read_shapes"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ANNOTATIONS = {"title", "description", "$comment", "contentMediaType"}
@@ -31,98 +32,10 @@ _TOP_KEYWORDS = {"$schema", "oneOf", "$defs"}
 _VALUE_KEYWORDS = {"type", "const", "enum", "pattern", "maxLength", "minimum", "maximum"}
 _SHAPE_KEYWORDS = {"type", "properties", "required", "additionalProperties", "allOf"}
 _MANIFEST = "manifest"
-"""Closes exports of other forms. In a bag the statement stands for it."""
-
-_TYPES: Mapping[str, type | tuple[type, ...]] = {
-    "string": str,
-    "integer": int,
-    "number": (int, float),
-    "boolean": bool,
-    "null": type(None),
-}
+"""The record that closes exports of other forms. A bag has its statement instead."""
 
 _ATOM = re.compile(r"(\[[0-9A-Za-z-]+\]|\\\.|[0-9A-Za-z_: -])(?:\{([0-9]{1,3})\})?")
-"""A character or a class of them, so many times: patterns of these match in one way only, and in linear time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValueRule:
-    """What a field may hold. `type` is None where only `choices` matter.
-
-    `pattern` matches the whole text, which has `pattern_length` characters then.
-    """
-
-    type: str | None = None
-    choices: tuple[Json, ...] | None = None
-    pattern: re.Pattern[str] | None = None
-    pattern_length: int = 0
-    max_length: int | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    nullable: bool = False
-
-    def problem(self, value: Json) -> str | None:
-        """What is wrong with the value, None if nothing is."""
-        if value is None and self.nullable:
-            return None
-        if self.choices is not None and not any(value is each or _same(value, each) for each in self.choices):
-            return f"expected {' or '.join(map(shown, self.choices))}, got {shown(value)}"
-        if self.type is not None and not _is_of_type(value, self.type):
-            expected = f"{self.type} or null" if self.nullable else self.type
-            return f"expected {expected}, got {shown(value)}"
-        if isinstance(value, str):
-            return self._text_problem(value)
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return self._number_problem(value)
-        return None
-
-    def _text_problem(self, value: str) -> str | None:
-        if self.max_length is not None and len(value) > self.max_length:
-            return f"expected at most {self.max_length} characters, got {len(value)}"
-        if self.pattern is not None and not self.pattern.fullmatch(value):
-            return f"expected text that matches {self.pattern.pattern!r}, got {shown(value)}"
-        return None
-
-    def _number_problem(self, value: float) -> str | None:
-        if self.minimum is not None and value < self.minimum:
-            return f"expected at least {self.minimum}, got {value}"
-        if self.maximum is not None and value > self.maximum:
-            return f"expected at most {self.maximum}, got {value}"
-        return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shape:
-    """One form of the records of a type: its fields, those that must be there, and groups of which one is not null."""
-
-    rules: Mapping[str, ValueRule]
-    required: frozenset[str]
-    exactly_one: tuple[tuple[str, ...], ...]
-
-    def problem(self, record: Mapping[str, Json]) -> tuple[str, str] | None:
-        """The first field that is wrong, and what is wrong with it; None if the record has this shape."""
-        for name in sorted(self.required - record.keys()):
-            return name, "expected this field, got none"
-        for name, value in record.items():
-            rule = self.rules.get(name)
-            found = "expected no field of this name, got one" if rule is None else rule.problem(value)
-            if found:
-                return name, found
-        for names in self.exactly_one:
-            present = [name for name in names if record[name] is not None]
-            if len(present) != 1:
-                return ", ".join(names), f"expected exactly one that is not null, got {len(present)}"
-        return None
-
-    @property
-    def constants(self) -> Mapping[str, Json]:
-        """The fields that have one value only: they tell shapes apart."""
-        rules = self.rules.items()
-        return {name: rule.choices[0] for name, rule in rules if rule.choices is not None and len(rule.choices) == 1}
-
-    def fits_constants(self, record: Mapping[str, Json]) -> bool:
-        """Whether the fields that tell shapes apart say that the record is of this one."""
-        return all(name in record and _same(record[name], value) for name, value in self.constants.items())
+"""A character or class with a fixed count. Patterns of these match in one way only, and in linear time."""
 
 
 def read_shapes(
@@ -130,7 +43,7 @@ def read_shapes(
 ) -> dict[str, list[Shape]]:
     """Return the shapes of every record type.
 
-    Raises EvidenceError if the schema uses what this verifier does not know, or asks too much of it.
+    Raises EvidenceError if the schema uses what this verifier does not know, or is too large.
     """
     return _SchemaReader(parse(data, place), place).shapes()
 
@@ -151,7 +64,7 @@ class _SchemaReader:
         self._alternatives: Sequence[Json] = alternatives
         self._definitions: Mapping[str, Json] = definitions
         self._rules: dict[str, ValueRule] = {}
-        """The definitions of values that were read."""
+        """Definitions of values, as far as they were read."""
 
     def shapes(self) -> dict[str, list[Shape]]:
         found: dict[str, list[Shape]] = {}
@@ -163,7 +76,7 @@ class _SchemaReader:
         self._expect_few("record types", found, MAX_TYPES, "oneOf")
         for record_type, shapes in found.items():
             self._expect_few(f"shapes of {record_type} records", shapes, MAX_SHAPES, "oneOf")
-        # What nothing refers to must be understood, too.
+        # Definitions that nothing refers to must be understood as well.
         for name, definition in self._definitions.items():
             if not isinstance(definition, dict) or "properties" not in definition:
                 self._definition(name, f"$defs/{name}")
@@ -187,14 +100,13 @@ class _SchemaReader:
         self._expect_few("properties", properties, MAX_FIELDS, where)
         if schema.get("type") != "object" or schema.get("additionalProperties") is not False:
             raise self._error(where, "expected an object without additional properties")
-        if not isinstance(properties, dict) or not isinstance(required, list) or not set(required) <= properties.keys():
+        names = required if isinstance(required, list) and all(isinstance(name, str) for name in required) else None
+        if not isinstance(properties, dict) or names is None or not set(names) <= properties.keys():
             raise self._error(where, "expected properties, and which of them are required")
         rules = {name: self._value(rule, f"{where}/properties/{name}") for name, rule in properties.items()}
-        return Shape(
-            rules=rules, required=frozenset(map(str, required)), exactly_one=self._groups(schema, set(required), where)
-        )
+        return Shape(rules=rules, required=frozenset(names), exactly_one=self._groups(schema, set(names), where))
 
-    def _groups(self, schema: Mapping[str, Json], required: set[Json], where: str) -> tuple[tuple[str, ...], ...]:
+    def _groups(self, schema: Mapping[str, Json], required: set[str], where: str) -> tuple[tuple[str, ...], ...]:
         groups = schema.get("allOf", [])
         if not isinstance(groups, list):
             raise self._error(where, f"expected an array in allOf, got {shown(groups)}")
@@ -219,7 +131,10 @@ class _SchemaReader:
         return self._rule(members, where)
 
     def _definition(self, name: str, where: str) -> ValueRule:
-        """Read the definition of a value, once. One that refers to another is refused: none can go round in circles."""
+        """Read the definition of a value, once.
+
+        A definition that refers to another is refused, so none can refer to itself.
+        """
         if name not in self._rules:
             definition = self._definitions[name]
             if not isinstance(definition, dict):
@@ -249,23 +164,23 @@ class _SchemaReader:
         self._expect_few("values to choose from", choices, MAX_CHOICES, where)
         if choices is not None and len({(type(each), each) for each in choices}) != len(choices):
             raise self._error(where, f"expected different values to choose from, got {shown(choices)}")
-        if (kind is None and not choices) or (kind is not None and kind not in _TYPES):
-            raise self._error(where, f"expected a type of {', '.join(_TYPES)}, got {shown(kind)}")
+        if (kind is None and not choices) or (kind is not None and not (isinstance(kind, str) and kind in TYPES)):
+            raise self._error(where, f"expected a type of {', '.join(TYPES)}, got {shown(kind)}")
         max_length = self._bound(members, "maxLength", where)
-        pattern, length = self._pattern(members, where)
+        regex, length = self._regex(members, where)
         return ValueRule(
             type=str(kind) if kind is not None else None,
             choices=None if choices is None else tuple(choices),
-            pattern=pattern,
-            pattern_length=length,
+            regex=regex,
+            regex_length=length,
             max_length=None if max_length is None else int(max_length),
             minimum=self._bound(members, "minimum", where),
             maximum=self._bound(members, "maximum", where),
             nullable=nullable,
         )
 
-    def _pattern(self, members: Mapping[str, Json], where: str) -> tuple[re.Pattern[str] | None, int]:
-        """Return the pattern and how many characters it matches, which no pattern leaves open."""
+    def _regex(self, members: Mapping[str, Json], where: str) -> tuple[re.Pattern[str] | None, int]:
+        """Return a regular expression and the number of characters that it matches."""
         text = members.get("pattern")
         if text is None:
             return None, 0
@@ -293,7 +208,10 @@ class _SchemaReader:
         raise self._error(where, f"expected a number in {name}, got {shown(value)}")
 
     def _exactly_one(self, group: Json, where: str) -> tuple[str, ...]:
-        """Return the columns of `oneOf: [this one is not null and the others are, ...]`."""
+        """Return the columns of a group of which one is not null.
+
+        The form is `oneOf: [the first is not null and the others are, ...]`.
+        """
         options = group.get("oneOf") if isinstance(group, dict) and len(group) == 1 else None
         self._expect_few("choices in oneOf", options, MAX_VARIANTS, where)
         first = options[0] if isinstance(options, list) and options else None
@@ -330,7 +248,7 @@ class _SchemaReader:
             raise self._error(where, f"expected at most {most} {what}, got {len(found):,}")
 
     def _check_manifest(self, schema: Mapping[str, Json], where: str) -> None:
-        """Look for keywords that are not known where no record of the bag is described."""
+        """Refuse unknown keywords where the schema describes the manifest of exports."""
         known = {*_SHAPE_KEYWORDS, *_VALUE_KEYWORDS, "items", "$ref"}
         self._expect_keywords(schema, known, where)
         properties = schema.get("properties")
@@ -348,19 +266,9 @@ def _only(chosen: str, names: Sequence[str]) -> Json:
 
 
 def _same_members(left: Sequence[Json], right: Sequence[Json]) -> bool:
-    """Return whether two arrays have the same members, all different, in whatever order."""
+    """Return whether two arrays have the same members in any order."""
     return len(left) == len(right) and all(each in left for each in right)
-
-
-def _same(left: Json, right: Json) -> bool:
-    return type(left) is type(right) and left == right
 
 
 def _is_plain(value: Json) -> bool:
     return value is None or isinstance(value, str | int | float)
-
-
-def _is_of_type(value: Json, name: str) -> bool:
-    if isinstance(value, bool):
-        return name == "boolean"
-    return isinstance(value, _TYPES[name])

@@ -1,0 +1,313 @@
+"""Segments: some consecutive records of one type, and the rules they keep.
+
+The larger part of checking a segment needs no other records, and can be done by other processes. Each rule stands here
+once: it is asked of many records at a time, and when it is broken, again of the single records, to explain.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
+from operator import lt
+from typing import Any
+
+from elspeth.evidence.format.bag import SaltDeriver
+from elspeth.evidence.format.errors import shown
+from elspeth.evidence.verifier._key_map import Key, KeyMap, compact
+from elspeth.evidence.verifier._record_types import Columns, RecordReader
+from elspeth.evidence.verifier.accounting.accountant import Facts, Links
+from elspeth.evidence.verifier.procedure import Step
+
+__all__ = [
+    "Arrival",
+    "Batch",
+    "Problem",
+    "Segment",
+    "SegmentReader",
+    "find_problem",
+    "is_sound_after",
+    "is_sound_alone",
+]
+
+_TYPE = re.compile('"record_type":"([^"]*)"')
+"""The record type of a line in canonical JSON; inside a text, quotes are escaped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """What must be known of some records when they are taken.
+
+    `first` and `last` are what they are sorted by. `keys`, made by `compact`, is empty for a type whose keys nothing
+    needs. `targets` are the keys referred to, for each reference of the type: of every record, with None for null,
+    where the laws of accounting need them; else each key once. `unfinished` counts the records that are not final.
+    """
+
+    record_type: str
+    run_id: str | None
+    size: int
+    first: Any
+    last: Any
+    keys: list[bytes]
+    targets: list[list[bytes | None]]
+    facts: Facts
+    unfinished: int
+
+
+class Batch:
+    """Consecutive records of one type, column by column."""
+
+    def __init__(self, reader: RecordReader, columns: Columns, salts: SaltDeriver | None, *, keyed: bool) -> None:
+        self.reader = reader
+        self.columns = columns
+        self.order: Sequence[Any] = reader.order.of(columns)  # of one type, without null
+        self.keys = compact(reader.identity.of(columns)) if keyed else []
+        self._salts = salts
+
+    @cached_property
+    def salts(self) -> list[str | None]:
+        """The salts that the records must carry."""
+        if self._salts is None:
+            return [None] * len(self.columns[0])
+        keys = (key if isinstance(key, tuple) else (key,) for key in self.reader.key.of(self.columns))
+        return self._salts.salts(self.reader.rules.name, keys)
+
+    @property
+    def statuses(self) -> Sequence[str | None]:
+        """The status of each record; nothing for a type without lifecycle."""
+        index = self.reader.status_index
+        return () if index is None else self.columns[index]
+
+    def segment(self) -> Segment:
+        """Return the segment of these records."""
+        reader, final = self.reader, self.reader.rules.final
+        return Segment(
+            record_type=reader.rules.name,
+            run_id=self.columns[0][0],
+            size=len(self.columns[0]),
+            first=self.order[0],
+            last=self.order[-1],
+            keys=self.keys,
+            targets=[
+                _targets(picked.of(self.columns), of_each=index in reader.links)
+                for index, (picked, _) in enumerate(reader.references)
+            ],
+            facts=reader.read_facts(self.columns),
+            unfinished=sum(status not in final for status in self.statuses),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Arrival:
+    """A segment and what came before it: `keys` by type, `last` of its own type.
+
+    `strict` tells that the run is complete, so that all records must be final.
+    """
+
+    reader: RecordReader
+    segment: Segment
+    run_id: str | None
+    run_status: str | None
+    last: Any
+    keys: Mapping[str, KeyMap]
+    strict: bool
+    _numbers: Links | None = None
+
+    @property
+    def numbers(self) -> Links:
+        """For each reference, the numbers of the records referred to."""
+        if self._numbers is None:
+            references = zip(self.reader.references, self.segment.targets, strict=True)
+            self._numbers = [self.keys[each.record_type].find(targets) for (_, each), targets in references]
+        return self._numbers
+
+    @property
+    def links(self) -> Links:
+        """The numbers that the laws of accounting need."""
+        return [self.numbers[index] for index in self.reader.links]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a record breaks a rule: the step that finds it, the field, the words."""
+
+    step: Step
+    field: str
+    text: str
+
+
+class _Rule(ABC):
+    """A rule about consecutive records of one type."""
+
+    def holds_alone(self, batch: Batch) -> bool:  # noqa: ARG002
+        """Return whether the records keep the rule among themselves."""
+        return True
+
+    def holds_after(self, arrival: Arrival) -> bool:  # noqa: ARG002
+        """Return whether the records keep the rule after those before."""
+        return True
+
+    @abstractmethod
+    def problem(self, batch: Batch, arrival: Arrival) -> Problem:
+        """Explain how a single record breaks the rule."""
+
+
+class _SameRun(_Rule):
+    def holds_alone(self, batch: Batch) -> bool:
+        run_ids = batch.columns[0]
+        return run_ids.count(run_ids[0]) == len(run_ids)
+
+    def holds_after(self, arrival: Arrival) -> bool:
+        return arrival.segment.run_id == arrival.run_id
+
+    def problem(self, batch: Batch, arrival: Arrival) -> Problem:
+        text = f"expected {shown(arrival.run_id)} as in the records before, got {shown(arrival.segment.run_id)}"
+        return Problem(step=Step.LINES, field=batch.reader.rules.key[0], text=text)
+
+
+class _Order(_Rule):
+    def holds_alone(self, batch: Batch) -> bool:
+        return all(map(lt, batch.order, batch.order[1:]))
+
+    def holds_after(self, arrival: Arrival) -> bool:
+        return arrival.last is None or bool(arrival.last < arrival.segment.first)
+
+    def problem(self, batch: Batch, arrival: Arrival) -> Problem:
+        order = batch.reader.rules.order
+        got = _key_text(arrival.segment.first)
+        text = f"expected a value after {_key_text(arrival.last)}, got {got}: repeated, or out of order"
+        return Problem(step=Step.LINES, field=", ".join(order[1:] or order), text=text)
+
+
+class _Salt(_Rule):
+    def holds_alone(self, batch: Batch) -> bool:
+        return batch.salts == list(batch.columns[-1])
+
+    def problem(self, batch: Batch, arrival: Arrival) -> Problem:  # noqa: ARG002
+        salt = batch.salts[0]
+        expected = f"{salt}, derived from the key" if salt else "none, as there is no secret in the bag"
+        return Problem(step=Step.LINES, field="salt", text=f"expected {expected}, got {shown(batch.columns[-1][0])}")
+
+
+class _UniqueKey(_Rule):
+    def holds_alone(self, batch: Batch) -> bool:
+        return len(set(batch.keys)) == len(batch.keys)
+
+    def holds_after(self, arrival: Arrival) -> bool:
+        rules = arrival.reader.rules
+        # Records that are sorted by their key cannot repeat one.
+        return rules.key == rules.order or arrival.keys[rules.name].isdisjoint(arrival.segment.keys)
+
+    def problem(self, batch: Batch, arrival: Arrival) -> Problem:  # noqa: ARG002
+        reader = batch.reader
+        text = f"expected each key once, got {_key_text(reader.identity.of(batch.columns)[0])} again"
+        return Problem(step=Step.LINES, field=", ".join(reader.rules.key[1:]), text=text)
+
+
+class _References(_Rule):
+    def holds_after(self, arrival: Arrival) -> bool:
+        return not any(map(_is_missing, arrival.segment.targets, arrival.numbers))
+
+    def problem(self, batch: Batch, arrival: Arrival) -> Problem:
+        found = zip(batch.reader.references, arrival.segment.targets, arrival.numbers, strict=True)
+        picked, reference = next(each for each, targets, numbers in found if _is_missing(targets, numbers))
+        got = _key_text(picked.of(batch.columns)[0])
+        text = f"expected a {reference.record_type} record before this one, got {got}, of which there is none"
+        return Problem(step=Step.REFERENCES, field=", ".join(reference.columns[1:]), text=text)
+
+
+class _Lifecycle(_Rule):
+    def holds_after(self, arrival: Arrival) -> bool:
+        return not (arrival.strict and arrival.segment.unfinished)
+
+    def problem(self, batch: Batch, arrival: Arrival) -> Problem:
+        rules = batch.reader.rules
+        expected = f"expected {' or '.join(sorted(rules.final))}, as the run is {arrival.run_status}"
+        return Problem(
+            step=Step.LIFECYCLES, field=str(rules.status), text=f"{expected}, got {shown(batch.statuses[0])}"
+        )
+
+
+_RULES = (_SameRun(), _Order(), _Salt(), _UniqueKey(), _References(), _Lifecycle())
+"""The rules, in the order in which a record that breaks several is explained."""
+
+
+def is_sound_alone(batch: Batch) -> bool:
+    """Return whether records keep all rules among themselves."""
+    return all(rule.holds_alone(batch) for rule in _RULES)
+
+
+def is_sound_after(arrival: Arrival) -> bool:
+    """Return whether records keep all rules after those before."""
+    return all(rule.holds_after(arrival) for rule in _RULES)
+
+
+def find_problem(batch: Batch, arrival: Arrival) -> Problem | None:
+    """Return what is wrong with a single record, None if nothing is."""
+    for rule in _RULES:
+        if not (rule.holds_alone(batch) and rule.holds_after(arrival)):
+            return rule.problem(batch, arrival)
+    return None
+
+
+class SegmentReader:
+    """Reads segments from lines out of the middle of a run.
+
+    `keyed` names the types whose keys are needed.
+    """
+
+    def __init__(self, readers: Mapping[str, RecordReader], salts: SaltDeriver | None, keyed: frozenset[str]) -> None:
+        self._readers = readers
+        self._salts = salts
+        self._keyed = keyed
+
+    def read(self, lines: Sequence[str]) -> list[Segment]:
+        """Return the segments up to the first line that needs a closer look."""
+        found: list[Segment] = []
+        done = 0
+        while done < len(lines):
+            named = _TYPE.search(lines[done])
+            reader = self._readers.get(named[1]) if named else None
+            if reader is None:
+                break
+            values = [each for each in takewhile(lambda each: each is not None, reader.read_fast(lines[done:])) if each]
+            if not values:
+                break
+            batch = self.batch(reader, list(zip(*values, strict=True)))
+            if not is_sound_alone(batch):
+                break
+            found.append(batch.segment())
+            done += len(values)
+        return found
+
+    def batch(self, reader: RecordReader, columns: Columns) -> Batch:
+        """Return records of one type as a batch."""
+        return Batch(reader, columns, self._salts, keyed=reader.rules.name in self._keyed)
+
+
+def _targets(keys: Sequence[Key], *, of_each: bool) -> list[bytes | None]:
+    """Return the compact keys of the records referred to."""
+    if of_each:
+        if None not in keys:
+            return [*compact(keys)]
+        present = iter(compact([key for key in keys if key is not None]))
+        return [None if key is None else next(present) for key in keys]
+    # Neighbours often refer to the same record.
+    return [*compact([key for key in dict.fromkeys(keys) if not _is_null(key)])]
+
+
+def _is_null(key: Key) -> bool:
+    """Return whether a key names nothing, because a part is null."""
+    return None in key if isinstance(key, tuple) else key is None
+
+
+def _is_missing(keys: Sequence[bytes | None], numbers: Sequence[int | None]) -> bool:
+    """Return whether a key has no number."""
+    return numbers.count(None) != keys.count(None)
+
+
+def _key_text(key: Key) -> str:
+    return shown(", ".join(map(str, key)) if isinstance(key, tuple) else str(key))

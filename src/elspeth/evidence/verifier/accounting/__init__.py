@@ -1,0 +1,1 @@
+"""The laws of accounting, proved from the records of a bag."""
