@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from elspeth.outputs.locks import lock_output
+from elspeth.outputs.locks import hidden_sibling, lock_output
 from elspeth.outputs.policy import OutputPolicy, OutputRefusedError, check_output, file_state, real_path
 
 __all__ = [
@@ -144,7 +144,7 @@ class Output:
 
     def _unfinished(self) -> Path:
         """Return an unused name that nobody can guess."""
-        return self.real.with_name(f".{self.real.name}.{secrets.token_hex(8)}.unfinished")
+        return hidden_sibling(self.real, f"{secrets.token_hex(8)}.unfinished")
 
 
 def create_file(path: Path, *, like: Path | None = None) -> BinaryIO:
@@ -238,7 +238,7 @@ def _clean_up(real: Path) -> None:
 
     Only the process that holds the output may do this.
     """
-    left = re.compile(re.escape(f".{real.name}.") + r"[0-9a-f]{16}\.(unfinished|replaced)")
+    left = re.compile(re.escape(hidden_sibling(real, "").name) + r"[0-9a-f]{16}\.(unfinished|replaced)")
     try:
         entries = list(real.parent.iterdir())
     except PermissionError:

@@ -1,33 +1,53 @@
-"""Makes an older audit database one of today's epoch: backup, one transaction, proof, record.
+"""Migration of an older audit database: backup, one transaction, proof, record.
 
-On any failure, a kill at any statement included, the database is what it was: everything happens in one transaction,
+After any failure, a kill at any statement included, the database is what it was: everything happens in one transaction,
 and the backup was written before it began.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlencode
 
-from sqlalchemy import URL, Connection, func, select, table
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, func, select, table
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
 from elspeth.contracts.databases import mask_url
-from elspeth.core.landscape.database.connections import describe_error, parse_url, read_only_connection, sqlite_path
+from elspeth.core.landscape.database.connections import (
+    describe_error,
+    parse_url,
+    prepare_connections,
+    read_only_connection,
+    read_only_parameters,
+    set_utc,
+    sqlite_path,
+)
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.state import StateKind, detect_state, read_state, require_current
-from elspeth.core.landscape.database.tables import epoch_tables, read_migrations
-from elspeth.core.landscape.migration.backup import back_up, backup_path, verify_backup
-from elspeth.core.landscape.migration.exclusive import CommitFailedError, exclusive, probe
-from elspeth.core.landscape.records.digest import TableMap, contents_before, table_maps
+from elspeth.core.landscape.database.tables import epoch_tables, lock_tables, read_migrations
+from elspeth.core.landscape.records.digest import Content, TableMap, contents_before, table_maps
 from elspeth.core.landscape.records.progress import Meter, Report
 from elspeth.core.landscape.sealing.check import SealReport, check_seals
+from elspeth.outputs.writing import create_file, sync_directory
 from elspeth_schema import EPOCH
 
-__all__ = ["MigrationReport", "migrate", "migrate_exclusively", "migrate_if_older"]
+__all__ = ["MigrationReport", "copy_database", "migrate", "migrate_exclusively", "migrate_if_older"]
+
+_ROOM = 3
+"""Free space needed beside the database, in its sizes: tables are rewritten, and the journal keeps the old pages."""
+
+_LOCK_TIMEOUT_MS = 2_000
+"""How long to wait for readers and writers, which must be stopped before a migration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +69,9 @@ class MigrationReport:
         return self.from_epoch != EPOCH
 
 
-_ROOM = 3
-"""The database's sizes that are free beside it: every table is written anew, and the journal keeps the old pages."""
+class CommitFailedError(LandscapeError):
+    """The database, or the connection to it, failed while it committed: it may have done so or not."""
+
 
 _NOTHING_TO_DO = MigrationReport(from_epoch=EPOCH, rows={})
 
@@ -80,13 +101,13 @@ def migrate(
     saved = None
     try:
         _refuse_without_backup(parsed, no_backup=no_backup)
-        probe(parsed, epoch_tables(state.epoch).tables)  # so that no backup is made in vain
+        _probe(parsed, epoch_tables(state.epoch).tables)  # so that no backup is made in vain
         if parsed.get_backend_name() == "sqlite":
             path = sqlite_path(parsed)
-            target = None if no_backup else backup or backup_path(path, state.epoch)
+            target = None if no_backup else backup or _backup_path(path, state.epoch)
             _expect_space(path, target)
             if target is not None:
-                back_up(path, target)
+                _back_up(path, target)
                 saved = target
         return migrate_exclusively(parsed, state.epoch, saved, Meter(report))
     except CommitFailedError as error:
@@ -101,9 +122,9 @@ def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) 
     DBAPIError, LandscapeError: nothing was changed. CommitFailedError: that is not known.
     """
     # Alembic takes a third of a second to load, which is not for those who only read a database of today.
-    from elspeth.core.landscape.migration.upgrade import upgrade  # noqa: PLC0415
+    from elspeth.core.landscape.migration.steps import upgrade  # noqa: PLC0415
 
-    with exclusive(url, epoch_tables(epoch).tables) as connection:
+    with _exclusive(url, epoch_tables(epoch).tables) as connection:
         state = detect_state(connection)
         if state.kind is StateKind.CURRENT:
             return _NOTHING_TO_DO  # another process was faster
@@ -113,7 +134,7 @@ def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) 
         meter.expect(_rows_to_come(connection, tables, readings=2 if saved is None else 3))
         before = contents_before(connection, tables, meter)
         if saved is not None:
-            verify_backup(saved, tables, before, meter)
+            _verify_backup(saved, tables, before, meter)
         upgrade(connection, epoch, tables, before, meter)
         seals = check_seals(connection)
     rows = {each.after: before[each.before].rows for each in tables}
@@ -172,3 +193,116 @@ def _failure(url: URL, error: DBAPIError | LandscapeError, saved: Path | None) -
     advice = " Another process is using it: stop that process, then migrate again." if is_busy else ""
     kept = f" The backup {saved} was written." if saved is not None else ""
     return f"audit database {mask_url(url)} was not migrated and not changed: {problem}.{advice}{kept}"
+
+
+# -- the exclusive transaction -----------------------------------------------------------------------------------------
+
+
+def _probe(url: URL, tables: Iterable[str]) -> None:
+    """DBAPIError unless `_exclusive` would get the tables for itself and could write to them. Changes nothing."""
+    with _engine(url).connect() as connection:
+        _lock(connection, tables)
+        # SQLite notices at the first write only that it may not.
+        connection.exec_driver_sql("CREATE TABLE _elspeth_probe (probe INTEGER)")
+        connection.rollback()
+
+
+@contextmanager
+def _exclusive(url: URL, tables: Iterable[str]) -> Iterator[Connection]:
+    """A connection in a transaction that has the tables for itself; committed at the end of the block.
+
+    An exception in the block undoes all of it. DBAPIError if others do not leave the tables in time, CommitFailedError
+    if it is not known whether it was committed.
+    """
+    with _engine(url).connect() as connection:
+        _lock(connection, tables)
+        yield connection
+        try:
+            # A crash before this line leaves the old database, after it the new one.
+            connection.commit()
+        except DBAPIError as error:
+            raise CommitFailedError(describe_error(error, url)) from error
+
+
+def _engine(url: URL) -> Engine:
+    engine = create_engine(url, poolclass=NullPool)
+    if url.get_backend_name() == "sqlite":
+        prepare_connections(engine, _prepare_sqlite)
+        event.listen(engine, "begin", _begin_exclusive)
+    else:
+        prepare_connections(engine, set_utc)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_LOCK_TIMEOUT_MS}")
+    cursor.execute("PRAGMA synchronous = FULL")
+    # Inside a transaction this has no effect, and dropping an old table would delete what refers to it.
+    cursor.execute("PRAGMA foreign_keys = OFF")
+
+
+def _begin_exclusive(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN EXCLUSIVE")
+
+
+def _lock(connection: Connection, tables: Iterable[str]) -> None:
+    """Begin: wait for the end of another migration, then for everybody else, but not for long."""
+    if connection.dialect.name == "sqlite":
+        connection.begin()  # of the whole file
+        return
+    lock_tables(connection)
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.exec_driver_sql(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
+
+
+# -- the backup --------------------------------------------------------------------------------------------------------
+
+
+def _backup_path(database: Path, epoch: int) -> Path:
+    """Where a backup goes unless the user says otherwise: beside the database, named after epoch and time."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return database.with_name(f"{database.name}.epoch{epoch}-{stamp}.bak")
+
+
+def _back_up(database: Path, target: Path) -> None:
+    """Write a backup, as one consistent state of the database. A crash leaves the original and a partial file.
+
+    LandscapeError if the target exists or cannot be written.
+    """
+    if target.exists():
+        raise LandscapeError(f"backup {target}: the file exists already, give another path (--backup PATH)")
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        create_file(partial, like=database).close()  # with its permissions before it holds anything
+        copy_database(database, partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(target)
+        sync_directory(target.parent)
+    except (OSError, sqlite3.Error) as error:
+        partial.unlink(missing_ok=True)
+        raise LandscapeError(f"backup {target} cannot be written: {error}") from error
+
+
+def copy_database(database: Path, target: Path) -> None:
+    """Write what the database holds into a new or empty file, without unused pages. sqlite3.Error if that fails."""
+    source = f"{database.absolute().as_uri()}?{urlencode(read_only_parameters(database))}"
+    with closing(sqlite3.connect(source, uri=True)) as connection:
+        connection.execute("VACUUM INTO ?", (str(target),))
+
+
+def _verify_backup(target: Path, tables: tuple[TableMap, ...], original: dict[str, Content], meter: Meter) -> None:
+    """Open the backup and compare it with what the original holds; LandscapeError if it is not the same."""
+    with read_only_connection(URL.create("sqlite", database=str(target))) as connection:
+        (verdict,) = connection.exec_driver_sql("PRAGMA integrity_check(1)").one()
+        found = contents_before(connection, tables, meter)
+    wrong = [name for name, content in original.items() if found[name] != content]
+    if verdict != "ok" or wrong:
+        raise LandscapeError(
+            f"backup {target} does not hold what the database holds (integrity check: {verdict}; "
+            f"tables that differ: {', '.join(wrong) or 'none'}); another process may have written meanwhile"
+        )

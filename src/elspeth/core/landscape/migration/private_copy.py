@@ -17,8 +17,7 @@ from elspeth.core.landscape.database.connections import describe_error, parse_ur
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.state import StateKind, read_state
 from elspeth.core.landscape.database.tables import epoch_tables
-from elspeth.core.landscape.migration.backup import copy_database
-from elspeth.core.landscape.migration.migrate import MigrationReport, migrate, migrate_exclusively
+from elspeth.core.landscape.migration.migrate import MigrationReport, copy_database, migrate, migrate_exclusively
 from elspeth.core.landscape.records.progress import Meter, Report
 from elspeth_schema import EPOCH
 

@@ -9,7 +9,7 @@ from elspeth.contracts.databases import mask_url
 from elspeth.core.landscape.database.connections import parse_url
 from elspeth.core.landscape.database.state import StateKind, read_state, require_current
 from elspeth.core.landscape.database.tables import migration_insert
-from elspeth.core.landscape.migration.upgrade import run_steps
+from elspeth.core.landscape.migration.steps import run_steps
 
 __all__ = ["migration_sql"]
 
