@@ -1,4 +1,4 @@
-"""Migration of an older audit database: backup, one transaction, proof, record.
+"""Migration: backup, one exclusive transaction, proof and record.
 
 After any failure, a kill at any statement included, the database is what it was: everything happens in one transaction,
 and the backup was written before it began.
@@ -52,10 +52,10 @@ _LOCK_TIMEOUT_MS = 2_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationReport:
-    """What a migration did; `rows` by today's tables. Nothing if the database was of today's epoch already.
+    """What a migration did, if there was anything to do.
 
-    `seals` is what the seals of its runs tell after it. A run that is not what was sealed was changed before: that the
-    migration changed no value is proved on its own.
+    `rows` counts rows by today's tables. `seals` is the check of the runs' seals after it: a run that differs from its
+    seal was changed earlier, for that the migration changed no value is proved separately.
     """
 
     from_epoch: int
@@ -70,14 +70,17 @@ class MigrationReport:
 
 
 class CommitFailedError(LandscapeError):
-    """The database, or the connection to it, failed while it committed: it may have done so or not."""
+    """The commit failed: it may have taken effect or not."""
 
 
 _NOTHING_TO_DO = MigrationReport(from_epoch=EPOCH, rows={})
 
 
 def migrate_if_older(url: str, report: Report | None = None) -> MigrationReport:
-    """Migrate the database, with a backup, if that is what it needs; any other state is for whoever opens it."""
+    """Migrate the database, with a backup, if it is older.
+
+    Opening it reports any other state.
+    """
     is_older = read_state(parse_url(url)).kind is StateKind.OLDER
     return migrate(url, report=report) if is_older else _NOTHING_TO_DO
 
@@ -88,8 +91,10 @@ def migrate(
     """Migrate the database to today's epoch.
 
     SQLite gets a verified backup first (beside the database, unless `backup` says where). On PostgreSQL the backup is
-    the user's: `no_backup` says that there is one. Raises the error of the database's state if it is not an older one,
-    LandscapeError for anything that stops the migration; then nothing was changed.
+    the user's: `no_backup` says that there is one.
+
+    Raises the error of the database's state if it is not an older one, and LandscapeError for anything that stops the
+    migration; then nothing was changed.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
@@ -117,9 +122,9 @@ def migrate(
 
 
 def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) -> MigrationReport:
-    """The migration itself, of a database of that epoch.
+    """Migrate a database of that epoch in one transaction.
 
-    DBAPIError, LandscapeError: nothing was changed. CommitFailedError: that is not known.
+    Raises DBAPIError or LandscapeError if nothing was changed, CommitFailedError if that is not known.
     """
     # Alembic takes a third of a second to load, which is not for those who only read a database of today.
     from elspeth.core.landscape.migration.steps import upgrade  # noqa: PLC0415
@@ -142,7 +147,7 @@ def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) 
 
 
 def _rows_to_come(connection: Connection, tables: tuple[TableMap, ...], *, readings: int) -> int:
-    """How many rows will be read to know what they hold, and copied."""
+    """Return how many rows will be read and copied."""
     return sum(
         (readings + each.copies) * connection.execute(select(func.count()).select_from(table(each.before))).scalar_one()
         for each in tables
@@ -150,7 +155,10 @@ def _rows_to_come(connection: Connection, tables: tuple[TableMap, ...], *, readi
 
 
 def _what_became_of(url: URL, epoch: int, saved: Path | None, error: CommitFailedError) -> MigrationReport:
-    """What the database says about a migration of which it is not known whether it was committed."""
+    """Return what became of a migration whose commit failed.
+
+    Raises LandscapeError if it had no effect, or the database does not answer.
+    """
     try:
         with read_only_connection(url) as connection:
             if detect_state(connection).kind is StateKind.CURRENT:
@@ -174,7 +182,10 @@ def _refuse_without_backup(url: URL, *, no_backup: bool) -> None:
 
 
 def _expect_space(database: Path, backup: Path | None) -> None:
-    """LandscapeError unless there is room for the backup, and beside the database for what a migration needs."""
+    """Raise LandscapeError unless there is room on the disk.
+
+    The backup needs room, and so does the migration beside the database.
+    """
     size = sum(path.stat().st_size for path in (database, Path(f"{database}-wal")) if path.exists())
     needed = {database.parent: _ROOM * size}
     if backup is not None:
@@ -199,7 +210,10 @@ def _failure(url: URL, error: DBAPIError | LandscapeError, saved: Path | None) -
 
 
 def _probe(url: URL, tables: Iterable[str]) -> None:
-    """DBAPIError unless `_exclusive` would get the tables for itself and could write to them. Changes nothing."""
+    """Raise DBAPIError unless the tables could be locked and changed.
+
+    Changes nothing.
+    """
     with _engine(url).connect() as connection:
         _lock(connection, tables)
         # SQLite notices at the first write only that it may not.
@@ -209,10 +223,10 @@ def _probe(url: URL, tables: Iterable[str]) -> None:
 
 @contextmanager
 def _exclusive(url: URL, tables: Iterable[str]) -> Iterator[Connection]:
-    """A connection in a transaction that has the tables for itself; committed at the end of the block.
+    """Open a transaction that has the tables for itself.
 
-    An exception in the block undoes all of it. DBAPIError if others do not leave the tables in time, CommitFailedError
-    if it is not known whether it was committed.
+    It is committed at the end of the block; an exception in the block undoes all of it. Raises DBAPIError if others do
+    not leave the tables in time, CommitFailedError if the commit failed.
     """
     with _engine(url).connect() as connection:
         _lock(connection, tables)
@@ -248,7 +262,10 @@ def _begin_exclusive(connection: Connection) -> None:
 
 
 def _lock(connection: Connection, tables: Iterable[str]) -> None:
-    """Begin: wait for the end of another migration, then for everybody else, but not for long."""
+    """Begin, after others have left the tables.
+
+    Waits for the end of another migration, then for a short time for everybody else.
+    """
     if connection.dialect.name == "sqlite":
         connection.begin()  # of the whole file
         return
@@ -262,15 +279,18 @@ def _lock(connection: Connection, tables: Iterable[str]) -> None:
 
 
 def _backup_path(database: Path, epoch: int) -> Path:
-    """Where a backup goes unless the user says otherwise: beside the database, named after epoch and time."""
+    """Return where a backup goes by default.
+
+    That is beside the database, named after epoch and time.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     return database.with_name(f"{database.name}.epoch{epoch}-{stamp}.bak")
 
 
 def _back_up(database: Path, target: Path) -> None:
-    """Write a backup, as one consistent state of the database. A crash leaves the original and a partial file.
+    """Write a backup of one consistent state of the database.
 
-    LandscapeError if the target exists or cannot be written.
+    A crash leaves the original and a partial file. Raises LandscapeError if the target exists or cannot be written.
     """
     if target.exists():
         raise LandscapeError(f"backup {target}: the file exists already, give another path (--backup PATH)")
@@ -289,14 +309,20 @@ def _back_up(database: Path, target: Path) -> None:
 
 
 def copy_database(database: Path, target: Path) -> None:
-    """Write what the database holds into a new or empty file, without unused pages. sqlite3.Error if that fails."""
+    """Copy a database, without unused pages, into an empty file.
+
+    Raises sqlite3.Error if that fails.
+    """
     source = f"{database.absolute().as_uri()}?{urlencode(read_only_parameters(database))}"
     with closing(sqlite3.connect(source, uri=True)) as connection:
         connection.execute("VACUUM INTO ?", (str(target),))
 
 
 def _verify_backup(target: Path, tables: tuple[TableMap, ...], original: dict[str, Content], meter: Meter) -> None:
-    """Open the backup and compare it with what the original holds; LandscapeError if it is not the same."""
+    """Compare the backup with what the original holds.
+
+    Raises LandscapeError if it differs.
+    """
     with read_only_connection(URL.create("sqlite", database=str(target))) as connection:
         (verdict,) = connection.exec_driver_sql("PRAGMA integrity_check(1)").one()
         found = contents_before(connection, tables, meter)

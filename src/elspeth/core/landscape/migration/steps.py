@@ -1,4 +1,4 @@
-"""The steps between epochs, and the proof that they lost nothing.
+"""The steps between epochs, and the proof of their result.
 
 A step builds tables beside the old ones, fills them, and lets them take their place. Filled values are read again:
 SQLite stores a text in a column of integers, and no database knows patterns or JSON.
@@ -52,10 +52,10 @@ def upgrade(
     before: Mapping[str, Content],
     meter: Meter,
 ) -> None:
-    """Bring the tables from the epoch to today's, prove that every value is still there, and record the step.
+    """Bring the tables to today's epoch, with proof and record.
 
-    Runs in the caller's transaction, which is to be rolled back if this raises LandscapeError: a value changed, one was
-    filled in that its column may not have, a reference leads nowhere, or the result is not what a new database is.
+    Runs in the caller's transaction, which must be rolled back if this raises LandscapeError: a value changed, one was
+    filled in that its column may not have, a reference leads nowhere, or the result differs from a new database.
     """
     _refuse_other_triggers(connection, tables)
 
@@ -88,7 +88,10 @@ def upgrade(
 
 
 def run_steps(context: MigrationContext, from_epoch: int) -> None:
-    """Run every step from the epoch on, then create the triggers, which only today's database has."""
+    """Run every later step, then create the triggers.
+
+    Only today's database has triggers.
+    """
     operations = Operations(context)
     for epoch in range(from_epoch + 1, EPOCH + 1):
         rebuild(operations, epoch_tables(epoch), load_step(epoch))
@@ -97,7 +100,10 @@ def run_steps(context: MigrationContext, from_epoch: int) -> None:
 
 
 def _refuse_other_triggers(connection: Connection, tables: tuple[TableMap, ...]) -> None:
-    """Triggers of other people would vanish with the old tables."""
+    """Raise LandscapeError for triggers that are not elspeth's.
+
+    They would vanish with the old tables.
+    """
     ours = {table.before for table in tables}
     others = [
         f"{trigger.name} on {trigger.table}"
@@ -112,7 +118,10 @@ def _refuse_other_triggers(connection: Connection, tables: tuple[TableMap, ...])
 
 
 def _check_references(connection: Connection) -> None:
-    """PostgreSQL checked every reference when it was copied; SQLite is asked now."""
+    """Raise LandscapeError for references that lead nowhere.
+
+    PostgreSQL checked every reference when it was copied; SQLite checks them now.
+    """
     if connection.dialect.name != "sqlite":
         return
     # Table by table: those of other people are not ours to judge.
@@ -127,10 +136,10 @@ def _check_references(connection: Connection) -> None:
 
 
 def rebuild(operations: Operations, metadata: MetaData, step: Step) -> None:
-    """Create the new tables, and let a filled new table take the place of each changed one.
+    """Create new tables, and replace changed ones by filled copies.
 
-    Runs inside the caller's transaction; on SQLite foreign keys must be off, as old tables are dropped one by one.
-    A crash anywhere leaves the database as it was.
+    Runs inside the caller's transaction; on SQLite foreign keys must be off, as old tables are dropped one by one. A
+    crash anywhere leaves the database as it was.
     """
     new = {*step.created, *(copy.table for copy in step.copies)}
     names = [name for name in metadata.tables if name in new]
@@ -182,9 +191,10 @@ def _rebuild_postgresql(operations: Operations, metadata: MetaData, names: list[
 
 
 def _create(operations: Operations, table: Table, name: str, moved: Mapping[str, str]) -> None:
-    """Create the table under another name, with references to other names of the tables that `moved`.
+    """Create the table under another name.
 
-    It is the table's own statement: a copy of the table would have its constraints in any order.
+    Its references use the names in `moved`. The statement is the table's own: a copy of the table would have its
+    constraints in any order.
     """
     statement = str(CreateTable(table).compile(dialect=operations.get_context().dialect)).strip()
     statement = statement.replace(f"CREATE TABLE {table.name} ", f"CREATE TABLE {name} ")
@@ -203,7 +213,7 @@ def _fill(operations: Operations, copy: Copy, target: str) -> None:
 
 
 def give_same_rights(operations: Operations, source: str, target: str) -> None:
-    """On PostgreSQL, let the target table have the owner and the grants of the source table."""
+    """Give a table the owner and grants of another (PostgreSQL)."""
     operations.execute(_SAME_RIGHTS.replace("SOURCE", source).replace("TARGET", target).replace("\n", " "))
 
 
@@ -238,7 +248,10 @@ def check_filled(connection: Connection, from_epoch: int, to_epoch: int) -> None
 
 
 def filled_columns(from_epoch: int, to_epoch: int) -> Mapping[str, frozenset[str]]:
-    """Return the columns that have a backfill on the way, by table, under the names that they have in the end."""
+    """Return the columns that steps backfill, by table.
+
+    They have the names of the last epoch.
+    """
     filled: dict[str, frozenset[str]] = {}
     for epoch in range(from_epoch + 1, to_epoch + 1):
         copies = load_step(epoch).copies
@@ -269,7 +282,7 @@ def _check_values(connection: Connection, table: str, column: ColumnSnapshot) ->
 
 
 def _acceptor(column: ColumnSnapshot) -> Acceptor:
-    """Return the check of a value as a driver returns it."""
+    """Return the check of a driver's values."""
     if column.values:
         return Acceptor(f"one of {', '.join(column.values)}", lambda value: value in column.values)
     match column.kind:
@@ -294,7 +307,10 @@ def _bounds(column: ColumnSnapshot) -> dict[str, int]:
 
 
 def _is_time(value: object) -> bool:
-    """Tell whether the value is a time of PostgreSQL, or the text of one on SQLite."""
+    """Return whether the value is a driver's time.
+
+    PostgreSQL returns a time, SQLite its text.
+    """
     if isinstance(value, str):
         try:
             datetime.fromisoformat(value)
