@@ -1,4 +1,4 @@
-"""Locks on outputs: one writer at a time, until its process ends."""
+"""Locks that give an output one writer at a time."""
 
 from __future__ import annotations
 
