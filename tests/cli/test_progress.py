@@ -14,7 +14,7 @@ from elspeth.cli import main, progress
 from elspeth.cli.execution import row_details
 from elspeth.cli.progress import Bars, Stage, duration, progress_display, progress_wanted, record_display
 from elspeth.contracts.enums import RowOutcome
-from elspeth.engine.result import Progress
+from elspeth.engine.reporting import Progress
 
 DETAILS = ["200,000", "863/s", "failed 12", "quarantined 808", *(f"sink{number} 33,333" for number in range(6))]
 

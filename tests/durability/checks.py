@@ -1,4 +1,4 @@
-"""What must hold of a run after a crash at any moment, and at its end."""
+"""What must hold of a run after any crash."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ Ending = tuple[str, str]
 
 @dataclass(slots=True, kw_only=True)
 class Trail:
-    """What is committed: the run with its status, if there is one, the rows that ended, and what contradicts itself."""
+    """What is committed of a run.
+
+    `status` is None if there is no run. `bad` says which records contradict each other.
+    """
 
     run_id: str | None = None
     status: str | None = None
@@ -54,7 +57,7 @@ class Trail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What was checked after a crash: published rows, rows recorded as written, and everything that was wrong."""
+    """What was found after a crash."""
 
     published: int
     recorded: int
@@ -64,7 +67,7 @@ class Findings:
 
 @dataclass(slots=True, kw_only=True)
 class Count:
-    """What was done and found so far."""
+    """Counts of kills and findings."""
 
     runs: int = 0
     kills: int = 0
@@ -90,7 +93,7 @@ class Count:
 
 
 def inspect_job(job: Job) -> tuple[Trail, Findings]:
-    """Look at what a crash left, without changing it."""
+    """Check what a crash left, without changing it."""
     trail = read_trail(job)
     bad = list(trail.bad)
     published, without_audit = 0, 0
@@ -113,7 +116,7 @@ def inspect_job(job: Job) -> tuple[Trail, Findings]:
 
 
 def differences(job: Job, trail: Trail, undisturbed: Trail) -> list[str]:
-    """What distinguishes the end of a run from that of an undisturbed one."""
+    """Yield how a run ended otherwise than an undisturbed one."""
     found = []
     if trail.status != "completed":
         found.append(f"the run is {trail.status}")
@@ -132,7 +135,7 @@ def differences(job: Job, trail: Trail, undisturbed: Trail) -> list[str]:
 
 
 def read_trail(job: Job) -> Trail:
-    """What the audit database holds of the one run in it."""
+    """Read what the audit database holds of its run."""
     trail = Trail()
     if job.url is None and not job.database.exists():
         return trail
@@ -155,7 +158,10 @@ def read_trail(job: Job) -> Trail:
 
 @contextmanager
 def _reading(job: Job) -> Iterator[Connection]:
-    """A connection to the database, or for SQLite to a copy: opening the file takes back what a crash cut short."""
+    """Yield a connection that changes nothing.
+
+    For SQLite it leads to a copy: opening the file would roll back what a crash cut short.
+    """
     with tempfile.TemporaryDirectory(dir=job.directory.parent) as directory:
         url = job.url
         if url is None:
@@ -186,7 +192,7 @@ def _read_endings(connection: Connection, job: Job, trail: Trail) -> None:
 
 
 def _position_problems(job: Job, trail: Trail) -> list[str]:
-    """A recorded position must lie where the recorded rows end."""
+    """Yield positions that are not where the recorded rows end."""
     recorded = [[index for index in sorted(trail.endings) if job.sink_of(index) == sink] for sink in SINKS]
     expected = sorted(len(_content(indexes)) for indexes in recorded)
     if trail.status != "completed" and trail.positions and trail.positions != expected:
@@ -195,7 +201,7 @@ def _position_problems(job: Job, trail: Trail) -> list[str]:
 
 
 def _content(indexes: list[int]) -> bytes:
-    """What a sink has written when it has taken these rows."""
+    """Return the content of a sink with these rows."""
     return "".join(["id,size,note\n" * bool(indexes), *(_line(index) + "\n" for index in indexes)]).encode()
 
 

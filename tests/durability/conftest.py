@@ -1,4 +1,4 @@
-"""The library that watches a process's files, and the counts of kills in the summary of the tests."""
+"""The preloaded library, and the counts of kills."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _COUNT = "durability"
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The preloaded library; a machine without a compiler skips, except in CI, which fails."""
+    """Build the preloaded library.
+
+    Tests are skipped on a machine without a compiler, but fail in CI.
+    """
     if sys.platform != "linux":
         pytest.skip("durability: libraries are preloaded in this way on Linux only")
     built = build_library(tmp_path_factory.mktemp("library"))
@@ -27,7 +30,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the tests counted."""
+    """Print the counts of kills."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
     for report in reports:
         for name, value in getattr(report, "user_properties", ()) if getattr(report, "when", "") == "call" else ():

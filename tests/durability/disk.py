@@ -1,4 +1,6 @@
-"""What a disk holds after a power cut, from a process's journal of changes and syncs.
+"""What a disk holds after a power cut.
+
+It follows from a process's journal of changes and syncs.
 
 The model, as strict as POSIX allows: content written to a file survives if the file was synced afterwards; that a name
 appears, disappears or changes survives if its directory was synced afterwards, whatever happened to the file. What was
@@ -24,18 +26,21 @@ Survives = Callable[[], bool]
 
 
 def nothing() -> bool:
-    """Only what was synced survives."""
+    """Let only what was synced survive."""
     return False
 
 
 def everything() -> bool:
-    """All survives, as when the process dies and the machine does not."""
+    """Let everything survive, as when only the process dies."""
     return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One event. `number` are the flags of an open, the offset of a write, the length of a truncation."""
+    """One event of a journal.
+
+    `number` holds the flags of an open, the offset of a write, or the length of a truncation.
+    """
 
     kind: str
     descriptor: int
@@ -44,12 +49,15 @@ class Entry:
 
     @property
     def is_barrier(self) -> bool:
-        """Whether it orders the changes around it: a sync, or a change of names."""
+        """Return whether the event orders the changes around it.
+
+        Syncs and changes of names do.
+        """
         return self.kind in "srum" or (self.kind == "o" and bool(self.number & (os.O_CREAT | os.O_TRUNC)))
 
 
 def journal_entries(path: Path) -> Iterator[Entry]:
-    """The events of a journal; one that the kill cut short is none."""
+    """Yield the complete events of a journal."""
     with path.open("rb") as file:
         while len(header := file.read(_HEADER.size)) == _HEADER.size:
             kind, descriptor, number, size = _HEADER.unpack(header)
@@ -61,7 +69,7 @@ def journal_entries(path: Path) -> Iterator[Entry]:
 
 @dataclass(slots=True)
 class _File:
-    """A file: its bytes on the disk, and the changes to them that were not synced."""
+    """A file on the disk, with its unsynced changes."""
 
     content: bytearray = field(default_factory=bytearray)
     waiting: list[Entry] = field(default_factory=list)
@@ -73,7 +81,7 @@ class _File:
         self.waiting.clear()
 
     def after_cut(self, survives: Survives) -> bytearray:
-        """What is on the disk if the power is cut now."""
+        """Return what is on the disk after a power cut."""
         content = bytearray(self.content)
         for change in self.waiting:
             if survives():
@@ -98,14 +106,14 @@ _Renaming = dict[str, "_File | _Directory | None"]
 
 @dataclass(slots=True)
 class _Directory:
-    """A directory: its names now, those on the disk, and the changes between."""
+    """A directory: its names now, and those on the disk."""
 
     names: _Names = field(default_factory=dict)
     on_disk: _Names = field(default_factory=dict)
     waiting: list[_Renaming] = field(default_factory=list)
 
     def change(self, names: _Renaming) -> None:
-        """Give and take names."""
+        """Add and remove names."""
         _rename(self.names, names)
         self.waiting.append(names)
 
@@ -115,7 +123,7 @@ class _Directory:
         self.waiting.clear()
 
     def after_cut(self, survives: Survives) -> _Names:
-        """What is on the disk if the power is cut now."""
+        """Return what is on the disk after a power cut."""
         names = dict(self.on_disk)
         for change in self.waiting:
             if survives():
@@ -140,13 +148,13 @@ class Disk:
         self._open: dict[int, _File | _Directory] = {}
 
     def follow(self, entries: Iterator[Entry]) -> None:
-        """Take the events of a process to its end."""
+        """Apply the events of a process."""
         for entry in entries:
             self.take(entry)
         self._open.clear()
 
     def take(self, entry: Entry) -> None:
-        """Take one event."""
+        """Apply one event."""
         match entry.kind:
             case "o":
                 self._opened(entry)
@@ -195,7 +203,7 @@ class Disk:
             to_parent.change({to_name: node})
 
     def _place(self, path: bytes) -> tuple[_Directory, str]:
-        """The directory of a path, and the name in it."""
+        """Return a path's directory and its name there."""
         *parents, name = Path(os.fsdecode(path)).relative_to(self._root).parts
         directory = self._top
         for parent in parents:

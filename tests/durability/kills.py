@@ -1,4 +1,4 @@
-"""Kills a real run again and again, looks at what each kill left, and resumes the run until it ends.
+"""Real runs, killed and resumed until they end.
 
     python -m tests.durability.kills --kills 60 --mode power-cut
 
@@ -30,20 +30,24 @@ __all__ = ["MODES", "NORMAL", "Harness", "Stop"]
 
 MODES = ("kill", "power-cut", "torn-power-cut")
 
-NORMAL = "from elspeth.core.landscape import engines; engines._SQLITE_PRAGMAS['synchronous'] = 1"
+NORMAL = "from elspeth.core.landscape.database import connections; connections._SQLITE_PRAGMAS['synchronous'] = 1"
 """What a process executes first to record with less than full synchronisation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """Where a process is killed: right before its n-th change or sync, or its n-th sync or change of names."""
+    """Where a process is killed.
+
+    `event` is the number of a change or sync, `barrier` that of a sync or change of names; the kill comes right before
+    it.
+    """
 
     event: int | None = None
     barrier: int | None = None
 
 
 class Harness:
-    """Disturbs runs of one job in a scratch directory, and knows how the job ends undisturbed."""
+    """Kills runs of one job in a scratch directory."""
 
     def __init__(self, scratch: Path, library: Path, *, rows: int, seed: int = 0, before: str = "") -> None:
         self.count = Count()
@@ -66,17 +70,20 @@ class Harness:
         self.changes = len(self.barriers) + sum(entry.kind in "wt" for entry in self.entries())
 
     def entries(self) -> Iterator[Entry]:
-        """What the undisturbed run did. `barriers` are its syncs and changes of names, `changes` counts all changes."""
+        """Read the journal of the undisturbed run."""
         return journal_entries(self._undisturbed_journal)
 
     def random_stops(self) -> Iterator[Stop]:
-        """Half of them between any two changes, half at the syncs and renames, which are few and matter most."""
+        """Draw places to kill at.
+
+        Half are between any two changes, half at the syncs and renames, which are few and matter most.
+        """
         while True:
             yield Stop(event=self.random.randint(1, self.changes))
             yield Stop(barrier=self.random.randint(1, len(self.barriers)))
 
     def disturb(self, stops: Iterator[Stop], mode: str) -> None:
-        """One run, killed at each stop that it meets and resumed after each; what was wrong is counted."""
+        """Kill one run at each stop, resuming it after each."""
         self.count.runs += 1
         disk, trail = self.new_disk(), Trail()
         while trail.status != "completed":
@@ -102,7 +109,10 @@ class Harness:
         self.count.bad += [f"run {self.count.runs}, at its end: {problem}" for problem in found]
 
     def after_each_barrier(self, survives: Survives) -> Iterator[tuple[Entry | None, Findings]]:
-        """What a power cut at each barrier of the undisturbed run leaves, with the barrier that comes next."""
+        """Yield what a power cut leaves, barrier after barrier.
+
+        Each finding comes with the barrier that comes next in the undisturbed run.
+        """
         disk = self.new_disk()
         for entry in chain(self.entries(), [None]):
             if entry is None or entry.is_barrier:
@@ -114,7 +124,7 @@ class Harness:
                 disk.take(entry)
 
     def new_disk(self) -> Disk:
-        """Begin anew: the disk with the job's directory before its first run."""
+        """Make a disk with the job before its first run."""
         shutil.rmtree(self.job.directory)
         shutil.copytree(self._fresh, self.job.directory)
         return Disk(self.job.directory)
@@ -132,7 +142,10 @@ class Harness:
         return self.job.resume(trail.run_id, shadow, before=self._before)
 
     def cut_power(self, disk: Disk, survives: Survives) -> Disk:
-        """Give the job's directory what the disk holds if the power is cut now; the disk from then on."""
+        """Cut the power, and return the disk from then on.
+
+        The job's directory holds what the disk held.
+        """
         shutil.rmtree(self.job.directory)
         disk.cut_power(self.job.directory, survives)
         return Disk(self.job.directory)
@@ -142,7 +155,10 @@ class Harness:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the loop and print the counts; 1 if anything was wrong."""
+    """Run the loop and print the counts.
+
+    Returns 1 if anything was wrong.
+    """
     parser = argparse.ArgumentParser(prog="python -m tests.durability.kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=60, help="how many kills at least")
     parser.add_argument("--mode", choices=MODES, default="power-cut")

@@ -1,4 +1,7 @@
-"""The run that is killed: csv -> gate -> two csv sinks, by the real command in a process of its own."""
+"""The pipeline that is killed, run by the real command.
+
+It reads csv, and a gate splits the rows between two csv sinks.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ _COMMAND = "from elspeth.cli import run; run()"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A pipeline of `rows` rows in a directory that holds all it reads and writes. `url` is of another database."""
+    """A pipeline of `rows` rows in a directory.
+
+    The directory holds all that the pipeline reads and writes, but for a database at `url`.
+    """
 
     directory: Path
     rows: int
@@ -31,29 +37,29 @@ class Job:
 
     @property
     def database(self) -> Path:
-        """The SQLite file."""
+        """Return the path of the SQLite file."""
         return self.directory / "audit" / "landscape.db"
 
     @property
     def database_url(self) -> str:
-        """The audit database."""
+        """Return the URL of the audit database."""
         return self.url or f"sqlite:///{self.database}"
 
     @property
     def settings(self) -> Path:
-        """The settings file."""
+        """Return the path of the settings file."""
         return self.directory / "settings.yaml"
 
     def output(self, sink: str) -> Path:
-        """The file that a sink publishes."""
+        """Return the path of a sink's published file."""
         return self.directory / "out" / f"{sink}.csv"
 
     def staged(self, sink: str) -> list[Path]:
-        """The files that a sink has not published."""
+        """List a sink's staged files."""
         return sorted(self.output(sink).parent.glob(f".{sink}.csv.*.partial"))
 
     def write(self) -> None:
-        """Make the directory, with the settings and the rows."""
+        """Make the directory with the settings and the rows."""
         self.output("rest").parent.mkdir(parents=True)
         with (self.directory / "in.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -71,49 +77,58 @@ class Job:
         self.settings.write_text(yaml.safe_dump(settings), encoding="utf-8")
 
     def expected(self, sink: str) -> bytes:
-        """What the sink's file holds in the end."""
+        """Return what a sink's file holds in the end."""
         lines = (",".join(self.cells(index)) + "\n" for index in range(self.rows) if self.sink_of(index) == sink)
         return "".join(["id,size,note\n", *lines]).encode()
 
     @staticmethod
     def cells(index: int) -> list[str]:
-        """The source row of that index: which row it is, where it goes, and a text of varying length."""
+        """Return a source row: number, kind, and text.
+
+        The text varies in length.
+        """
         digest = sha256(str(index).encode()).hexdigest()
         return [str(index), str(int(digest[0], 16) % 10), digest[: index % 50]]
 
     @staticmethod
     def sink_of(index: int) -> str:
-        """Where the row goes."""
+        """Return the name of the row's sink."""
         return "large" if Job.cells(index)[1] >= "7" else "rest"
 
     @staticmethod
     def row_hash(index: int) -> str:
-        """SHA-256 of the row's canonical JSON (RFC 8785), which for short ASCII strings is this."""
+        """Return the row hash of a source row.
+
+        For short ASCII strings, canonical JSON (RFC 8785) is what `json.dumps` makes here.
+        """
         row = dict(zip(("id", "size", "note"), Job.cells(index), strict=True))
         return sha256(json.dumps(row, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def run(self, shadow: Shadow | None = None, *, before: str = "") -> subprocess.CompletedProcess[str]:
-        """``elspeth run``; `before` is code that the process executes first."""
+        """Run ``elspeth run``.
+
+        The code `before` is executed first.
+        """
         return elspeth(*self.run_arguments, shadow=shadow, before=before)
 
     def resume(
         self, run_id: str, shadow: Shadow | None = None, *, before: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """``elspeth resume``."""
+        """Run ``elspeth resume``."""
         return elspeth(*self.resume_arguments(run_id), shadow=shadow, before=before)
 
     @property
     def run_arguments(self) -> tuple[str, ...]:
-        """The arguments of ``elspeth run``."""
+        """Return the arguments of ``elspeth run``."""
         return ("run", "-s", str(self.settings), "--execute")
 
     def resume_arguments(self, run_id: str) -> tuple[str, ...]:
-        """The arguments of ``elspeth resume``."""
+        """Return the arguments of ``elspeth resume``."""
         return ("resume", run_id, "-s", str(self.settings), "--execute")
 
 
 def elspeth(*arguments: str, shadow: Shadow | None = None, before: str = "") -> subprocess.CompletedProcess[str]:
-    """The command, in a process of its own, to its end."""
+    """Run the command in a process, to its end."""
     return subprocess.run(
         command(*arguments, before=before),
         env=None if shadow is None else shadow.environment(),
@@ -124,5 +139,8 @@ def elspeth(*arguments: str, shadow: Shadow | None = None, before: str = "") -> 
 
 
 def command(*arguments: str, before: str = "") -> list[str]:
-    """What a process executes: the command, and before it the given code."""
+    """Return the arguments of a process that runs the command.
+
+    The code `before` is executed first.
+    """
     return [sys.executable, "-c", f"{before}\n{_COMMAND}", *arguments]

@@ -1,4 +1,6 @@
-"""Kills a PostgreSQL server (SIGQUIT: immediate shutdown) while a run records in it, and resumes the run.
+"""Runs whose PostgreSQL server is killed, and which are resumed.
+
+The server gets SIGQUIT, which is an immediate shutdown.
 
 python -m tests.durability.server_kills --kills 20
 """
@@ -33,7 +35,7 @@ _ARTIFACTS = "SELECT count(*) FROM artifacts"
 
 
 class ServerHarness:
-    """Disturbs runs of one job by killing the server that they record in."""
+    """Kills the server while runs of one job record."""
 
     def __init__(self, scratch: Path, cluster: Cluster, *, rows: int, seed: int = 0) -> None:
         self.count = Count()
@@ -44,7 +46,7 @@ class ServerHarness:
         self.undisturbed = self._disturb(0)
 
     def disturb(self, kills: int) -> None:
-        """One run, during which the server is killed so often, at the most; what was wrong is counted."""
+        """Kill the server during one run, at most this often."""
         self.count.runs += 1
         trail = self._disturb(kills)
         found = differences(self._job, trail, self.undisturbed)
@@ -91,7 +93,10 @@ class ServerHarness:
         return psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
 
     def _until_killed(self, job: Job, trail: Trail) -> subprocess.CompletedProcess[str]:
-        """Run or resume the job until the server is killed: at a random row, or while the outputs are published."""
+        """Run or resume the job until the server is killed.
+
+        That happens at a random row, or while the outputs are published.
+        """
         rows = self._random.randint(len(trail.endings), job.rows)
         statement, number = self._random.choice([(_ROWS, rows), (_ARTIFACTS, 1)])
         with self._cluster.running() as server:
@@ -120,7 +125,10 @@ def _count(connection: psycopg.Connection[tuple[int]], statement: LiteralString)
 
 
 def main(arguments: list[str]) -> int:
-    """Run the loop and print the counts; 1 if anything was wrong."""
+    """Run the loop and print the counts.
+
+    Returns 1 if anything was wrong.
+    """
     parser = argparse.ArgumentParser(prog="python -m tests.durability.server_kills", description=__doc__)
     parser.add_argument("--kills", type=int, default=20, help="how many kills at least")
     parser.add_argument("--rows", type=int, default=5000, help="rows of the source")

@@ -1,4 +1,7 @@
-"""The preloaded library that watches the files of one process; fsync_shadow.c says what it does."""
+"""The preloaded library that watches a process's files.
+
+fsync_shadow.c says what it does.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class Shadow:
     full: str | None = None
 
     def environment(self) -> dict[str, str]:
-        """The environment of the process."""
+        """Return the environment of the process."""
         values = {
             "ROOT": self.root,
             "JOURNAL": self.journal,

@@ -1,4 +1,4 @@
-"""A disk that fills up: a clear message, nothing damaged, and the work goes on when there is room."""
+"""A full disk: a clear message, and nothing damaged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMATS = ("jsonl", "json", "csv", "parquet", "bag")
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """A job that has run."""
+    """Run a job to its end."""
     job = Job(directory=tmp_path_factory.mktemp("finished") / "job", rows=ROWS)
     job.write()
     assert job.run().returncode == 0

@@ -1,4 +1,4 @@
-"""The short form of the loops in kills.py."""
+"""The loops of kills.py, in short."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ROWS = 1100  # three groups
 
 @pytest.fixture(scope="module")
 def harness(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Harness:
-    """A job whose undisturbed run is known."""
+    """Make a harness whose undisturbed run is known."""
     return Harness(tmp_path_factory.mktemp("kills"), library, rows=ROWS)
 
 
 def half() -> Survives:
-    """Each change by chance, always the same."""
+    """Decide for each change by chance, always the same."""
     chance = random.Random(0)  # noqa: S311  reproducible, not secret
     return lambda: chance.random() < 0.5
 

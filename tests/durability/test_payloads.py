@@ -1,4 +1,4 @@
-"""Payloads and the directories that are made for them survive a power cut, whatever happened before."""
+"""Payloads and their directories, which survive a power cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Several processes at one SQLite database: two record, a third exports meanwhile."""
+"""Several processes at one SQLite database.
+
+Two record runs, and a third exports meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def recording(job: Job, gate: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def reached(gate: Path, process: subprocess.Popen[str]) -> int:
-    """The gate's descriptor, once the process waits there."""
+    """Wait for the process, and return the gate's descriptor."""
     while True:
         try:
             return os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
@@ -59,7 +62,10 @@ def reached(gate: Path, process: subprocess.Popen[str]) -> int:
 
 
 def exported(run_id: str, url: str, directory: Path) -> tuple[str, int]:
-    """Status and number of rows of a run, by an export of another process; its records must belong together."""
+    """Export a run in another process; return status and rows.
+
+    The exported records must belong together.
+    """
     path = directory / "export.jsonl"
     result = elspeth("export", run_id, "-d", url, "-o", str(path), "--format", "jsonl")
     assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""The short form of the loop in server_kills.py."""
+"""The loop of server_kills.py, in short."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from tests.fixtures.postgres import UNAVAILABLE, Cluster, find_binaries, new_clu
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """A server that the test may kill; a machine without one skips, except in CI, which fails."""
+    """Start a server that the test may kill.
+
+    Tests are skipped on a machine without PostgreSQL, but fail in CI.
+    """
     binaries = find_binaries()
     if binaries is not None:
         with new_cluster(binaries) as made:

@@ -1,4 +1,4 @@
-"""The model of a disk, checked with small programs whose fate at a power cut is known."""
+"""The model of a disk, checked with small programs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,10 @@ CUTS: dict[str, tuple[str, dict[str, bytes]]] = {
 
 
 def files(directory: Path) -> dict[str, bytes]:
-    """The files below a directory, without SQLite's shared memory."""
+    """Read the files below a directory.
+
+    SQLite's shared memory is left out.
+    """
     return {
         str(path.relative_to(directory)): path.read_bytes()
         for path in directory.rglob("*")
@@ -81,7 +84,7 @@ def files(directory: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A directory with one file."""
+    """Make a directory with one file."""
     directory = tmp_path / "root"
     directory.mkdir()
     (directory / "old").write_bytes(b"original")

@@ -1,4 +1,4 @@
-"""Pipelines drawn at random: a few of everything, in which every sink can be reached."""
+"""Pipelines drawn at random, with steps of each kind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROWS = st.lists(
 
 
 def marks(branch: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
-    """A transform that marks rows and fails for some."""
+    """Draw a transform that marks rows and fails for some."""
     options = st.fixed_dictionaries(
         {
             "field": st.sampled_from(["m", "n"]),
@@ -39,7 +39,11 @@ def marks(branch: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
 
 
 class AskOptions(TransformOptions):
-    """The field for the answer, and rows (by their `id`) for which there is none, at first or ever."""
+    """Options of the transform that makes calls.
+
+    `field` takes the answer. `late` and `never` are the ids of rows for which the first attempt, or every attempt,
+    fails.
+    """
 
     field: str
     never: list[int] = []  # noqa: RUF012  pydantic copies defaults
@@ -47,7 +51,7 @@ class AskOptions(TransformOptions):
 
 
 class AskTransform(CallingTransform):
-    """Asks a system outside that answers with a number; answers come sooner or later."""
+    """A transform that makes calls, with delayed numbers as answers."""
 
     name = "ask"
     plugin_version = "1"
@@ -61,11 +65,11 @@ class AskTransform(CallingTransform):
         self._refused: set[object] = set()
 
     def request(self, row: Row) -> JsonObject | RowError:
-        """The row itself."""
+        """Ask about the row."""
         return {"row": dict(row), "field": self._options.field}
 
     def send(self, request: JsonObject) -> JsonObject:
-        """A number that depends on the row."""
+        """Answer with a number that depends on the row."""
         AskTransform.sent += 1
         row = request["row"]
         assert isinstance(row, dict)
@@ -78,12 +82,12 @@ class AskTransform(CallingTransform):
         return {"answer": sum(range(7_000 * (len(str(row)) % 5))) % 97}
 
     def result(self, row: Row, response: JsonObject) -> Row | RowError:
-        """The row with the answer."""
+        """Add the answer to the row."""
         return {**row, self._options.field: response["answer"]}
 
 
 def asks(branch: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
-    """A transform that asks outside."""
+    """Draw a transform that makes calls."""
     options = st.fixed_dictionaries(
         {
             "field": st.sampled_from(["m", "answer"]),
@@ -101,7 +105,10 @@ EXPLODE: dict[str, Any] = {"plugin": "json_explode", "options": {"array_field": 
 
 @st.composite
 def aggregations(draw: st.DrawFn) -> dict[str, Any]:
-    """An aggregation on the main line; values that are no numbers fail the batch."""
+    """Draw an aggregation on the main line.
+
+    Values that are not numbers fail the batch.
+    """
     part: dict[str, Any] = draw(
         st.sampled_from(
             [
@@ -123,7 +130,7 @@ def aggregations(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def waits(draw: st.DrawFn, branch: str) -> dict[str, Any]:
-    """An aggregation on a branch: rows wait there for others, so that forks stay open."""
+    """Draw an aggregation on a branch, which keeps forks open."""
     trigger = draw(st.sampled_from([{}, {"count": 2}, {"count": 3}]))
     options = {"copies_field": "none", "on_error": draw(st.sampled_from(["discard", "bad"]))}
     part = {"plugin": "batch_replicate", "output_mode": "passthrough", "options": options}
@@ -143,7 +150,7 @@ CONDITIONS = ["row.get('id', 0) > 2", "row.get('v', 0) == 1", "row['v'] > 0", "T
 
 @st.composite
 def graphs(draw: st.DrawFn, directory: Path, rows: list[Row]) -> Settings:
-    """Settings with a few of everything, in which every sink can be reached."""
+    """Draw settings in which every sink can be reached."""
     kinds = marks() | asks() | st.just(EXPLODE)
     transforms = draw(st.lists(kinds, max_size=3, unique_by=lambda each: each["plugin"]))
     gates: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""Small pipelines with every kind of node, and questions to the trail of their runs."""
+"""Small pipelines with every kind of node."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from elspeth.contracts.plugins import InvalidRow, Row, RowError
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
-from elspeth.engine.preflight import keys_for_run
-from elspeth.engine.result import RunResult
+from elspeth.engine.reporting import RunResult
 from elspeth.plugins.base import Plugin, Source, SourceOptions, Transform, TransformOptions
 from tests.engine.pipelines import Records, Settings, assert_sound, build, trail
 
@@ -19,13 +19,13 @@ __all__ = ["GivenSource", "MarkOptions", "MarkTransform", "Ticks", "graph_settin
 
 
 class GivenOptions(SourceOptions):
-    """The rows themselves."""
+    """Options of a source that holds its rows."""
 
     rows: list[dict[str, Any]]
 
 
 class GivenSource(Source):
-    """Yields the rows in its options."""
+    """A source that yields the rows in its options."""
 
     name = "given"
     plugin_version = "1"
@@ -36,12 +36,15 @@ class GivenSource(Source):
         self._rows = options.rows
 
     def read(self) -> Iterator[Row | InvalidRow]:
-        """The rows."""
+        """Yield the rows."""
         yield from map(dict, self._rows)
 
 
 class MarkOptions(TransformOptions):
-    """The field to set, and rows (by their `id`) to fail for."""
+    """Options of the marking transform.
+
+    `field` is set. `fail` and `crash` are the ids of rows to fail for, by an error returned or raised.
+    """
 
     field: str
     value: Any = True
@@ -50,7 +53,7 @@ class MarkOptions(TransformOptions):
 
 
 class MarkTransform(Transform):
-    """Sets a field, or fails as told."""
+    """A transform that sets a field, or fails."""
 
     name = "mark"
     plugin_version = "1"
@@ -61,7 +64,7 @@ class MarkTransform(Transform):
         self._options = options
 
     def process(self, row: Row) -> Row | RowError:
-        """The row with its mark."""
+        """Mark the row."""
         if row.get("id") in self._options.fail:
             return RowError(message="refused", details={"id": row.get("id")})
         if row.get("id") in self._options.crash:
@@ -71,19 +74,22 @@ class MarkTransform(Transform):
 
 
 class Ticks:
-    """A clock that moves a second whenever it is read."""
+    """A clock that advances one second at each reading."""
 
     def __init__(self) -> None:
         self.now = 0.0
 
     def __call__(self) -> float:
-        """The time."""
+        """Return the time, in seconds."""
         self.now += 1.0
         return self.now
 
 
 def graph_settings(directory: Path, rows: list[Row], *sinks: str, **sections: object) -> Settings:
-    """The rows through the sections to `out`; other sinks as named. Every sink writes JSON lines."""
+    """Return settings with these rows, sections and sinks.
+
+    The output sink is `out`. Every sink writes JSON lines.
+    """
     return {
         "datasource": {"plugin": "given", "options": {"rows": rows}},
         "sinks": {
@@ -99,9 +105,12 @@ PLUGINS: tuple[type[Plugin], ...] = (GivenSource, MarkTransform)
 
 
 def run_graph(directory: Path, settings: Settings, *plugins: type[Plugin]) -> tuple[RunResult, Records]:
-    """Run a pipeline that is expected to complete; its summary and its audit trail, which must be sound."""
+    """Run settings, and return the summary and the trail.
+
+    The run must complete with a sound trail.
+    """
     pipeline = build(directory, settings, *PLUGINS, *plugins)
-    keys = keys_for_run(pipeline.settings, {}, source="settings.yaml")
+    keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
     with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
         result = Orchestrator(db, pipeline, keys, clock=Ticks()).run()
     records = trail(directory, settings["landscape"]["url"])
@@ -110,5 +119,5 @@ def run_graph(directory: Path, settings: Settings, *plugins: type[Plugin]) -> tu
 
 
 def written(directory: Path, sink: str) -> list[Row]:
-    """The rows that a sink wrote."""
+    """Read the rows that a sink wrote."""
     return [json.loads(line) for line in (directory / f"{sink}.jsonl").read_text().splitlines()]

@@ -1,4 +1,4 @@
-"""Pipelines for tests: settings in, a run and its audit trail out."""
+"""Pipelines for tests, and the trails of their runs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ import yaml
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.settings import load_settings
-from elspeth.engine import checkpoints as checkpoints_module
-from elspeth.engine import orchestrator as orchestrator_module
-from elspeth.engine.orchestrator import Observer, Orchestrator
+from elspeth.engine import loading as loading_module
+from elspeth.engine.keys import load_run_keys
+from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline, build_pipeline
-from elspeth.engine.preflight import keys_for_run
-from elspeth.engine.result import RunResult
+from elspeth.engine.reporting import Observer, RunResult
 from elspeth.plugins.base import Plugin
 from elspeth.plugins.manager import PluginManager
 
@@ -31,7 +30,10 @@ NO_ENVIRON: Environ = {}
 
 
 def csv_settings(directory: Path, *, source: str = "csv", **sections: object) -> Settings:
-    """Rows of in.csv with kind x to x.csv, the others to rest.csv."""
+    """Return settings that split in.csv between two files.
+
+    Rows of kind x go to x.csv, the others to rest.csv.
+    """
     return {
         "datasource": {"plugin": source, "options": {"path": str(directory / "in.csv")}},
         "sinks": {
@@ -48,7 +50,10 @@ def csv_settings(directory: Path, *, source: str = "csv", **sections: object) ->
 
 
 def build(directory: Path, settings: Settings, *plugins: type[Plugin], environ: Environ = NO_ENVIRON) -> Pipeline:
-    """A pipeline from settings that go through a file, with more plugins than the installed ones."""
+    """Build a pipeline from settings, by way of a file.
+
+    `plugins` come in addition to the installed ones.
+    """
     path = directory / "settings.yaml"
     path.write_text(yaml.safe_dump(settings, sort_keys=False))
     manager = PluginManager([*PluginManager.installed().all(), *plugins])
@@ -58,8 +63,11 @@ def build(directory: Path, settings: Settings, *plugins: type[Plugin], environ: 
 def execute(
     pipeline: Pipeline, observer: Observer | None = None, *, environ: Environ = NO_ENVIRON, force: bool = False
 ) -> RunResult:
-    """Run a pipeline on the database that its settings name; with `force` over files that no run wrote."""
-    keys = keys_for_run(pipeline.settings, environ, source="settings.yaml")
+    """Run a pipeline on the database of its settings.
+
+    With `force`, outputs replace files that no run wrote.
+    """
+    keys = load_run_keys(pipeline.settings, environ, source="settings.yaml")
     with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
         return Orchestrator(db, pipeline, keys, observer, force=force).run()
 
@@ -67,7 +75,10 @@ def execute(
 def run(
     directory: Path, settings: Settings, *plugins: type[Plugin], environ: Environ = NO_ENVIRON
 ) -> tuple[RunResult, Records]:
-    """Run a pipeline that is expected to complete; its summary and its audit trail, which must be sound."""
+    """Run settings, and return the summary and the trail.
+
+    The run must complete with a sound trail.
+    """
     result = execute(build(directory, settings, *plugins, environ=environ), environ=environ)
     records = trail(directory, settings["landscape"]["url"])
     assert records["run"][0]["run_id"] == result.run_id
@@ -76,7 +87,7 @@ def run(
 
 
 def trail(directory: Path, url: str | None = None) -> Records:
-    """The audit trail of the newest run, by record type."""
+    """Export the newest run, grouped by record type."""
     with LandscapeDB.from_url(url or f"sqlite:///{directory / 'audit.db'}", create_tables=False) as db:
         with db.connection() as connection:
             newest = connection.exec_driver_sql("SELECT run_id FROM runs ORDER BY started_at DESC, run_id DESC LIMIT 1")
@@ -86,14 +97,13 @@ def trail(directory: Path, url: str | None = None) -> Records:
 
 
 def groups_of(patch: pytest.MonkeyPatch, rows: int, visits: int = 10_000) -> None:
-    """Commit so many rows together, or what has taken so many visits."""
-    patch.setattr(checkpoints_module, "GROUP_ROWS", rows)
-    patch.setattr(checkpoints_module, "_GROUP_VISITS", visits)
-    patch.setattr(orchestrator_module, "GROUP_ROWS", rows)
+    """Limit the rows and visits of a commit."""
+    patch.setattr(loading_module, "GROUP_ROWS", rows)
+    patch.setattr(loading_module, "_GROUP_VISITS", visits)
 
 
 def assert_sound(records: Records, *, status: str, resumed: bool = False) -> None:
-    """What must hold of every trail, however its run ended, and whether it stopped in between."""
+    """Assert what holds of the trail of every run."""
     assert records["run"][0]["status"] == status
     ended = Counter(outcome["token_id"] for outcome in records.get("token_outcome", []) if outcome["is_terminal"])
     assert ended == Counter({token["token_id"]: 1 for token in records.get("token", [])})
@@ -112,7 +122,7 @@ def assert_sound(records: Records, *, status: str, resumed: bool = False) -> Non
 
 
 def outcomes(records: Records) -> list[tuple[str, str | None]]:
-    """Outcome and sink of each row, in the order of the source."""
+    """Return each row's outcome and sink, in source order."""
     index = {row["row_id"]: row["row_index"] for row in records.get("row", [])}
     row_of = {token["token_id"]: index[token["row_id"]] for token in records.get("token", [])}
     found = sorted(records.get("token_outcome", []), key=lambda outcome: row_of[outcome["token_id"]])

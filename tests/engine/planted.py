@@ -1,4 +1,4 @@
-"""Values that must stay where they are withheld: planted in rows, and looked for in all that leaves the database."""
+"""Values planted in rows, and searched for elsewhere."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ VALUES: dict[str, object] = {
 
 
 def raised(value: object) -> Iterator[Exception]:
-    """What libraries raise about a value, with the value in the message."""
+    """Yield errors whose messages contain a value."""
     yield KeyError(value)
     yield ValueError(f"invalid literal for int() with base 10: {value!r}")
     yield OSError(2, f"cannot open {value}", str(value))
@@ -64,14 +64,14 @@ def _raise(row: Row) -> None:
 
 
 class Thrower(Transform):
-    """Raises about values as other people's code does."""
+    """A transform that raises errors about values."""
 
     name = "thrower"
     plugin_version = "1"
     expands = True
 
     def process(self, row: Row) -> Row | list[Row]:
-        """The row, unless it says otherwise."""
+        """Return the row, or what it asks for."""
         _raise(row)
         answers: dict[object, object] = {
             "none": None,
@@ -85,20 +85,20 @@ class Thrower(Transform):
 
 
 class BatchThrower(Aggregation):
-    """Raises about the values of a batch."""
+    """An aggregation that raises errors about values."""
 
     name = "batch_thrower"
     plugin_version = "1"
 
     def process(self, rows: list[Row]) -> list[Row]:
-        """The rows, unless one says otherwise."""
+        """Return the rows, or raise what one asks for."""
         for row in rows:
             _raise(row)
         return rows
 
 
 class ThrowingCaller(CallingTransform):
-    """Asks nobody, and raises about the question."""
+    """A calling transform that raises errors about requests."""
 
     name = "throwing_caller"
     plugin_version = "1"
@@ -106,17 +106,17 @@ class ThrowingCaller(CallingTransform):
 
     @property
     def service(self) -> str:
-        """Its own."""
+        """Name the service."""
         return "nobody"
 
     def request(self, row: Row) -> JsonObject:
-        """The row."""
+        """Return the row."""
         if row.get("at") == "request":
             _raise(row)
         return row
 
     def send(self, request: JsonObject) -> JsonObject:
-        """The same."""
+        """Return the request, or fail as it asks for."""
         if request.get("at") == "send":
             _raise(dict(request))
         if request.get("at") == "call":
@@ -124,24 +124,24 @@ class ThrowingCaller(CallingTransform):
         return request
 
     def result(self, row: Row, response: JsonObject) -> Row:  # noqa: ARG002  the row says it all
-        """The row."""
+        """Return the row."""
         if row.get("at") == "result":
             _raise(row)
         return row
 
 
 class ThrowingRows(FileSink):
-    """Raises about single rows, of which it writes nothing."""
+    """A sink that raises an error for each row."""
 
     name = "throwing_rows"
     plugin_version = "1"
 
     def render(self, row: Row) -> bytes:
-        """Never anything."""
+        """Raise an error about the row."""
         raise ValueError(f"invalid literal: {row}")
 
     def ending(self) -> bytes:
-        """Nothing."""
+        """End the file with nothing."""
         return b""
 
 
@@ -150,7 +150,7 @@ class _RaisingOptions(SourceOptions):
 
 
 class RaisingSource(Source):
-    """A row, then an exception about it."""
+    """A source that yields a row, then an error."""
 
     name = "raising_source"
     plugin_version = "1"
@@ -161,7 +161,7 @@ class RaisingSource(Source):
         self._number = options.number
 
     def read(self) -> Iterator[Row | InvalidRow]:
-        """One row."""
+        """Yield a row, then raise an error."""
         yield {"value": TEXT}
         raise list(raised(TEXT))[self._number]
 
@@ -203,7 +203,7 @@ PLUGINS: tuple[type[Plugin], ...] = (
 
 
 def settings_of(datasource: dict[str, Any], *, sink: dict[str, Any] | None = None, **sections: object) -> Settings:
-    """A pipeline of a source, further sections, and one sink."""
+    """Return settings with a source, sections, and one sink."""
     return {
         "datasource": datasource,
         "sinks": {"out": sink or {"plugin": "jsonl", "options": {"path": "out.jsonl"}}},
@@ -215,21 +215,21 @@ def settings_of(datasource: dict[str, Any], *, sink: dict[str, Any] | None = Non
 
 
 class Planted:
-    """Runs pipelines in the working directory, and collects whatever is shown or exported of the runs."""
+    """Runs pipelines, and collects everything shown or exported of them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
         monkeypatch.setattr(manager, "_offered", lambda: iter(PLUGINS))
 
     def run(self, settings: Settings, *, url: str = "sqlite:///audit.db") -> dict[str, bytes]:
-        """Run the pipeline; what is shown of it, and its export, by where it was found."""
+        """Run a pipeline, and return everything it shows or exports."""
         settings["landscape"] = {"url": url}
         Path("settings.yaml").write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
         found = dict(self._command("run", "run", "-s", "settings.yaml", "-x", "--json"))
         return found | self._exports(url, "jsonl")
 
     def look_everywhere(self, url: str = "sqlite:///audit.db") -> dict[str, bytes]:
-        """What is shown of the newest run in every other way."""
+        """Return what other commands show of the newest run."""
         found = dict(self._command("resume", "resume", "latest", "-s", "settings.yaml"))
         found |= self._command("runs", "landscape", "runs", "-d", url)
         return found | self._exports(url, "json", "csv", "parquet", "bag") | self._stories(url) | self._proofs()
@@ -242,7 +242,7 @@ class Planted:
         return found
 
     def withheld(self, url: str = "sqlite:///audit.db") -> bytes:
-        """The export that includes what is withheld otherwise."""
+        """Return the export that includes withheld columns."""
         assert main(["export", "latest", "-d", url, "--include-payloads", "-o", "full.jsonl"]) == 0
         self._capsys.readouterr()
         return Path("full.jsonl").read_bytes()
@@ -262,7 +262,7 @@ class Planted:
         return found
 
     def _proofs(self) -> dict[str, bytes]:
-        """The proof of the first error and of the first failed state."""
+        """Return proofs of the first error and first failed visit."""
         found: dict[str, bytes] = {}
         keys = {"validation_error": "error_id", "transform_error": "error_id", "node_state": "state_id"}
         for kind, key in keys.items():
@@ -288,7 +288,7 @@ def _files(path: Path) -> dict[str, bytes]:
 
 
 def found_in(shown: dict[str, bytes]) -> list[str]:
-    """Where a planted value was found, with what stands around it."""
+    """Return where planted values stand, with the surrounding text."""
     places = []
     for name, content in shown.items():
         for mark in _MARKS:

@@ -1,4 +1,4 @@
-"""Aggregations: when a batch is complete, what comes out of it, and what the trail says of its members."""
+"""Aggregations: their triggers, their outputs, and their trail."""
 
 import json
 import re
@@ -107,24 +107,24 @@ def test_a_batch_can_become_any_number_of_rows(tmp_path: Path) -> None:
 
 
 class Numbering(Aggregation):
-    """Numbers the rows of a batch."""
+    """An aggregation that numbers the rows of a batch."""
 
     name = "numbering"
     plugin_version = "1"
 
     def process(self, rows: list[Row]) -> list[Row]:
-        """The rows with their numbers."""
+        """Number the rows."""
         return [row | {"n": number} for number, row in enumerate(rows)]
 
 
 class Faulty(Aggregation):
-    """Fails in the way that the first row names."""
+    """An aggregation that fails as the first row asks for."""
 
     name = "faulty"
     plugin_version = "1"
 
     def process(self, rows: list[Row]) -> list[Row] | RowError:
-        """Refuse, raise, or answer nonsense."""
+        """Return an error, raise one, or return a wrong answer."""
         match rows[0]["fault"]:
             case "refuse":
                 return RowError(message="refused")

@@ -1,4 +1,4 @@
-"""A run that two processes would record at once: one of them stops, and nothing of the run is lost."""
+"""Two processes at one run, of which one stops."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.connections import parse_url, read_only_connection
 from elspeth.core.landscape.queries.run_list import list_runs
 from elspeth.core.landscape.sealing.check import check_seals
-from elspeth.engine.orchestrator import Observer, Orchestrator
+from elspeth.engine.keys import load_run_keys
+from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
-from elspeth.engine.preflight import keys_for_run
 from elspeth.engine.processor import RowProcessor
-from elspeth.engine.result import Progress, RunResult
-from elspeth.engine.resumption import give_up
+from elspeth.engine.reporting import Observer, Progress, RunResult
+from elspeth.engine.start import abandon_run
 from elspeth.outputs.policy import OutputRefusedError
 from tests.core.landscape.database.test_claim import lose_claims
 from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, groups_of, trail
@@ -30,7 +30,7 @@ OUTPUTS = {
 
 
 class OneProcess:
-    """What one process after the other does with the same pipeline."""
+    """Runs one pipeline as a series of processes would."""
 
     def __init__(self, directory: Path, url: str) -> None:
         self.directory = directory
@@ -39,7 +39,7 @@ class OneProcess:
 
     def work(self, do: Callable[[Orchestrator], RunResult], observer: Observer | None = None) -> RunResult:
         pipeline = self.pipeline()
-        keys = keys_for_run(pipeline.settings, {}, source="settings.yaml")
+        keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
         with LandscapeDB.from_url(self.url) as db:
             return do(Orchestrator(db, pipeline, keys, observer))
 
@@ -50,9 +50,9 @@ class OneProcess:
         return self.work(lambda each: each.resume(self.run_id))
 
     def abandon(self) -> None:
-        keys = keys_for_run(self.pipeline().settings, {}, source="settings.yaml")
+        keys = load_run_keys(self.pipeline().settings, {}, source="settings.yaml")
         with LandscapeDB.from_url(self.url) as db:
-            give_up(db, keys, self.run_id)
+            abandon_run(db, keys, self.run_id)
 
     @property
     def run_id(self) -> str:
@@ -80,7 +80,7 @@ def process(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def after(rows: int, do: Callable[[], object]) -> Observer:
-    """Do something once, when so many rows are recorded."""
+    """Make an observer that acts at a number of rows."""
 
     def on_rows(progress: Progress) -> None:
         if progress.rows == rows:
@@ -104,7 +104,7 @@ def test_a_run_whose_claim_is_lost_stops_and_can_be_resumed(process: OneProcess)
 
 
 def test_two_processes_at_one_run_lose_nothing(process: OneProcess) -> None:
-    """The first has lost its claim and does not know it; the second takes the run up meanwhile."""
+    """Resume a run whose owner has lost its claim."""
     second: list[BaseException] = []
 
     def take_up() -> None:

@@ -1,4 +1,7 @@
-"""What can be wrong: recorded where a row is to blame, one clear message where none is."""
+"""Errors, recorded or raised in one clear message.
+
+They are recorded where a row is to blame.
+"""
 
 import csv
 import json
@@ -15,8 +18,8 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.predecessor_reads import RowDataState
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.payload_store import FilesystemPayloadStore
+from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
-from elspeth.engine.preflight import keys_for_run
 from elspeth.outputs.policy import OutputRefusedError
 from elspeth.plugins.base import Source, SourceOptions, Transform, TransformOptions
 from elspeth.plugins.sinks.csv import CsvSink
@@ -71,7 +74,7 @@ def test_a_quote_that_stays_open_ends_the_run_and_a_mended_file_lets_it_go_on(tm
     assert len(records["row"]) == 1_000
     (tmp_path / "in.csv").write_text(mended)
     with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
-        keys = keys_for_run(pipeline.settings, {}, source="settings.yaml")
+        keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
         result = Orchestrator(db, build(tmp_path, csv_settings(tmp_path)), keys).resume(records["run"][0]["run_id"])
     assert (result.rows, result.rows_by_sink, result.quarantined) == (3_000, {"rest": 1_500, "x": 1_500}, 0)
 
@@ -90,25 +93,25 @@ def test_a_line_too_large_to_hold_is_an_error_of_its_row_where_lines_are_rows(tm
 
 
 class RaisingSource(Source):
-    """Raises what no source should."""
+    """A source with a defect."""
 
     name = "raising"
     plugin_version = "1"
     options_model = SourceOptions
 
     def read(self) -> Iterator[Row | InvalidRow]:
-        """One row, then a bug."""
+        """Yield one row, then fail."""
         yield {"id": 1, "kind": "x"}
         raise KeyError("oops")
 
 
 class RaisingSink(CsvSink):
-    """Raises what no sink should."""
+    """A sink with a defect."""
 
     name = "raising"
 
     def sync(self) -> None:
-        """A bug."""
+        """Fail."""
         raise LookupError("oops")
 
 
@@ -186,14 +189,14 @@ FORK = {
 
 
 class TimeTransform(Transform):
-    """Adds what JSON cannot hold."""
+    """A transform that adds a value that JSON cannot hold."""
 
     name = "time"
     plugin_version = "1"
     options_model = TransformOptions
 
     def process(self, row: Row) -> Row:
-        """The row with a time."""
+        """Add a time to the row."""
         return {**row, "at": datetime(2026, 1, 1, tzinfo=UTC)}
 
 

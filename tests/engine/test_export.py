@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from elspeth.engine.errors import ExportFailedError
-from elspeth.engine.orchestrator import Observer
-from elspeth.engine.result import Phase
+from elspeth.engine.reporting import ExportFailedError, Observer, Phase
 from tests.engine.pipelines import Settings, build, csv_settings, execute, run, trail
 
 

@@ -1,4 +1,4 @@
-"""Runs that are stopped: whatever the reason, the audit trail is sound, says it, and nothing is half visible."""
+"""Runs that stop: a sound trail, and no output."""
 
 import errno
 import os
@@ -12,9 +12,9 @@ from elspeth.contracts.plugins import InvalidRow, PluginError, Row, StagedOutput
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.engine.errors import AccountingError
-from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.loading import RowLoader
 from elspeth.engine.pipeline import Pipeline
-from elspeth.engine.result import RunResult
+from elspeth.engine.reporting import RunResult
 from elspeth.outputs.policy import OutputRefusedError
 from elspeth.plugins.base import Source, SourceOptions
 from elspeth.plugins.sinks.csv import CsvSink
@@ -25,35 +25,35 @@ OLD = "what a run before left\n"
 
 
 class FailingSource(Source):
-    """Fails after three rows."""
+    """A source that fails after three rows."""
 
     name = "failing"
     plugin_version = "1"
     options_model = SourceOptions
 
     def read(self) -> Iterator[Row | InvalidRow]:
-        """Three rows, then an error of the source."""
+        """Yield three rows, then fail."""
         for number in range(3):
             yield {"id": number, "kind": "x"}
         raise PluginError("the source broke off after row 2")
 
 
 class InterruptedSource(Source):
-    """Interrupted after three rows."""
+    """A source that is interrupted after three rows."""
 
     name = "interrupted"
     plugin_version = "1"
     options_model = SourceOptions
 
     def read(self) -> Iterator[Row | InvalidRow]:
-        """Three rows, then what Ctrl-C does."""
+        """Yield three rows, then raise KeyboardInterrupt."""
         for number in range(3):
             yield {"id": number, "kind": "x"}
         raise KeyboardInterrupt
 
 
 class FaultySink(CsvSink):
-    """Fails in the method, and at the call of it, that the test names."""
+    """A sink that fails in one method, at one call."""
 
     name = "faulty"
     method = ""
@@ -102,12 +102,12 @@ def _groups_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forced(pipeline: Pipeline) -> RunResult:
-    """Run a pipeline over the files that are there, which no run wrote."""
+    """Run a pipeline with outputs that replace other files."""
     return execute(pipeline, force=True)
 
 
 def faulty(tmp_path: Path) -> Settings:
-    """Settings whose second sink fails as told."""
+    """Return settings whose second sink is faulty."""
     settings = csv_settings(tmp_path)
     settings["sinks"]["x"]["plugin"] = "faulty"
     return settings
@@ -282,13 +282,13 @@ def test_a_token_without_an_end_is_found_before_anything_is_published(
 
 
 def test_a_row_that_was_counted_and_not_recorded_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    load = Orchestrator._load
+    load = RowLoader.load
 
-    def miscount(self: Orchestrator, *arguments: object) -> None:
+    def miscount(self: RowLoader, *arguments: object) -> None:
         load(self, *arguments)  # type: ignore[arg-type]
         self._rows += 1
 
-    monkeypatch.setattr(Orchestrator, "_load", miscount)
+    monkeypatch.setattr(RowLoader, "load", miscount)
     with pytest.raises(AccountingError) as caught:
         forced(build(tmp_path, csv_settings(tmp_path)))
     run_id = trail(tmp_path)["run"][0]["run_id"]

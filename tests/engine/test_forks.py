@@ -1,4 +1,4 @@
-"""Forks and joins: copies along branches, and what becomes of them where they meet."""
+"""Forks and coalesces: tokens along branches, and where they meet."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.engine.pipelines import Records, Settings
 
 
 def forked(directory: Path, rows: list[Row], *sinks: str, fork_to: list[str], **sections: object) -> Settings:
-    """Every row forks; rows with `stay` go on alone."""
+    """Return settings that fork every row without `stay`."""
     gate = {
         "name": "split",
         "condition": "row.get('stay', False)",
@@ -165,7 +165,10 @@ def test_what_is_merged_goes_on_behind_the_gate_that_forked_it(tmp_path: Path) -
 
 
 def nested(directory: Path, rows: list[Row], *, inner_fails: list[int]) -> Settings:
-    """On branch a a second fork, into p and q, which meet before a and b do."""
+    """Return settings with a second fork on branch a.
+
+    Its branches, p and q, meet before a and b do.
+    """
     inner = {
         "name": "inner",
         "branch": "a",
@@ -212,7 +215,10 @@ def test_a_branch_that_a_gate_sends_away_is_lost_to_its_join(tmp_path: Path) -> 
 
 
 def slow(directory: Path, rows: list[Row], join: dict[str, object]) -> Settings:
-    """Branch b waits in a batch until the source ends."""
+    """Return settings in which branch b waits in a batch.
+
+    The batch ends with the source.
+    """
     waiting = {
         "name": "wait",
         "plugin": "batch_replicate",

@@ -1,4 +1,4 @@
-"""Laws over generated graphs and inputs: rows are conserved, lineage is complete, chunks do not matter."""
+"""Laws of runs, over drawn graphs and rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from elspeth.contracts.plugins import Row
 from elspeth.core.canonical import stable_hash
-from elspeth.engine.result import RunResult
+from elspeth.engine.reporting import RunResult
 from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
 from tests.engine.graphs import run_graph, written
 from tests.engine.pipelines import Records, Settings, groups_of
@@ -22,13 +22,13 @@ from tests.fixtures.effort import law
 
 
 def run_drawn(directory: Path, chosen: Settings) -> tuple[RunResult, Records]:
-    """Run a drawn pipeline; what it asks outside is kept in the directory."""
+    """Run drawn settings in a directory, which keeps the payloads."""
     with chdir(directory):
         return run_graph(directory, chosen, AskTransform)
 
 
 class Lineage:
-    """The way of tokens back to the source."""
+    """The way from tokens back to source rows."""
 
     def __init__(self, records: Records) -> None:
         self._parents: dict[str, list[str]] = {}
@@ -42,7 +42,7 @@ class Lineage:
         self._row = {token["token_id"]: token["row_id"] for token in records.get("token", [])}
 
     def sources(self, token_id: str) -> set[int]:
-        """The indexes of the source rows that a token comes from."""
+        """Return the indexes of a token's source rows."""
         origins = self._parents.get(token_id, [])
         members = self._members.get(self._batch.get(token_id, ""), [])
         if not origins and token_id not in members:
@@ -53,7 +53,7 @@ class Lineage:
 
 
 def check_run(directory: Path, chosen: Settings, rows: list[Row]) -> None:
-    """The laws of one run."""
+    """Run settings, and assert the laws of a run."""
     result, records = run_drawn(directory, chosen)
     assert result.rows == len(rows) == len(records.get("row", []))
     lineage = Lineage(records)
@@ -75,7 +75,7 @@ def check_run(directory: Path, chosen: Settings, rows: list[Row]) -> None:
 
 
 def by_hash(directory: Path, row_hash: str) -> Row:
-    """The written row with the hash."""
+    """Return the written row with a hash."""
     return next(row for name in ("out", *SINKS) for row in written(directory, name) if stable_hash(row) == row_hash)
 
 
@@ -89,12 +89,12 @@ def test_rows_are_conserved_and_every_output_leads_to_its_source_rows(
 
 
 def ends_of(records: Records) -> Counter[tuple[str, str | None]]:
-    """How many tokens ended how and where."""
+    """Count the tokens by outcome and sink."""
     return Counter((each["outcome"], each["sink_name"]) for each in records.get("token_outcome", []))
 
 
 def files_of(directory: Path) -> dict[str, list[Row]]:
-    """What each sink has."""
+    """Return the rows of each sink."""
     return {name: written(directory, name) for name in ("out", *SINKS)}
 
 
@@ -130,7 +130,7 @@ def test_a_replay_makes_the_same_outputs_and_asks_nobody(
 
 
 def calls_of(records: Records) -> Counter[tuple[object, ...]]:
-    """What was asked and answered."""
+    """Count the recorded calls."""
     facts = ("call_index", "status", "request_hash", "request_ref", "response_hash", "response_ref", "error_json")
     return Counter(tuple(each[fact] for fact in facts) for each in records.get("call", []))
 

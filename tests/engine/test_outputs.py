@@ -1,4 +1,4 @@
-"""Outputs of runs replace what earlier runs wrote, and nothing else; one run at a time writes them."""
+"""Outputs replace earlier outputs only, one run at a time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.engine import orchestrator as orchestrator_module
 from elspeth.engine.errors import ResumeError
-from elspeth.engine.orchestrator import Observer, Orchestrator
-from elspeth.engine.preflight import keys_for_run
-from elspeth.engine.result import RunResult
+from elspeth.engine.keys import load_run_keys
+from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.reporting import Observer, RunResult
 from elspeth.outputs.policy import OutputRefusedError
 from elspeth.plugins.base import Source, SourceOptions
 from elspeth.plugins.files import StagedFile
@@ -39,11 +39,11 @@ def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def resumed(tmp_path: Path, settings: Settings, run_id: str) -> RunResult:
     pipeline = build(tmp_path, settings)
     with LandscapeDB.from_url(settings["landscape"]["url"]) as db:
-        return Orchestrator(db, pipeline, keys_for_run(pipeline.settings, {}, source="settings.yaml")).resume(run_id)
+        return Orchestrator(db, pipeline, load_run_keys(pipeline.settings, {}, source="settings.yaml")).resume(run_id)
 
 
 def runs(tmp_path: Path) -> list[tuple[str, str]]:
-    """Id and status of the runs, the newest first."""
+    """Return ids and statuses of the runs, newest first."""
     with LandscapeDB.from_url(f"sqlite:///{tmp_path / 'audit.db'}", create_tables=False) as db:
         return [(run.run_id, run.status.value) for run in LandscapeRecorder(db).list_runs()]
 
@@ -110,7 +110,7 @@ def test_without_an_audit_database_only_force_replaces(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path)
     settings["landscape"]["enabled"] = False
     pipeline = build(tmp_path, settings)
-    keys = keys_for_run(pipeline.settings, {}, source="settings.yaml")
+    keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
     with LandscapeDB.in_memory() as db:
         Orchestrator(db, pipeline, keys).run()
     with LandscapeDB.in_memory() as db, pytest.raises(OutputRefusedError, match="no audit database says that it is"):
@@ -172,7 +172,7 @@ def test_the_mode_of_an_output_stays(tmp_path: Path) -> None:
 
 
 def writing(path: Path, content: str) -> Callable[[object], None]:
-    """An observer that writes a file."""
+    """Make an observer that writes a file."""
 
     def write(_: object) -> None:
         path.write_text(content)
@@ -207,7 +207,7 @@ def test_what_changes_while_the_run_goes_on_is_left_alone(tmp_path: Path) -> Non
 
 
 class Nested(Source):
-    """Runs the pipeline again in the middle of it."""
+    """A source that runs its pipeline again."""
 
     name = "nested"
     plugin_version = "1"
@@ -215,7 +215,7 @@ class Nested(Source):
     inner: object = None
 
     def read(self) -> Iterator[Row | InvalidRow]:
-        """Two rows, and between them the other run."""
+        """Yield two rows, with another run between them."""
         yield {"id": "1", "kind": "x"}
         try:
             execute(build(Path.cwd(), csv_settings(Path.cwd())))
@@ -277,7 +277,7 @@ def test_a_resumed_run_keeps_the_day_on_which_it_began(tmp_path: Path, monkeypat
 
 
 class Killed(BaseException):
-    """The process is gone."""
+    """The process ends."""
 
 
 @pytest.mark.parametrize("content", [None, "mine"])

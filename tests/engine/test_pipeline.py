@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.core.settings import SettingsError
-from elspeth.engine.preflight import keys_for_run
+from elspeth.engine.keys import load_run_keys
 from tests.engine.pipelines import Settings, build, csv_settings, run
 
 
@@ -53,7 +53,7 @@ def test_everything_that_the_environment_must_provide_is_named_at_once(tmp_path:
     settings["gates"][0]["routes"] = {"true": "rest", "false": "continue"}
     pipeline = build(tmp_path, settings)
     with pytest.raises(SettingsError) as caught:
-        keys_for_run(pipeline.settings, {}, source="s.yaml")
+        load_run_keys(pipeline.settings, {}, source="s.yaml")
     assert str(caught.value) == (
         "s.yaml: 2 problems\n"
         "  landscape.url: is a secret, which is never stored: "
@@ -64,7 +64,7 @@ def test_everything_that_the_environment_must_provide_is_named_at_once(tmp_path:
 
 def test_a_signing_key_is_used_only_where_signing_is_asked_for(tmp_path: Path) -> None:
     pipeline = build(tmp_path, csv_settings(tmp_path))
-    assert keys_for_run(pipeline.settings, {"ELSPETH_SIGNING_KEY": "k"}, source="s.yaml").signing_key is None
+    assert load_run_keys(pipeline.settings, {"ELSPETH_SIGNING_KEY": "k"}, source="s.yaml").signing_key is None
 
 
 def test_keys_that_can_be_guessed_are_refused(tmp_path: Path) -> None:
@@ -75,11 +75,11 @@ def test_keys_that_can_be_guessed_are_refused(tmp_path: Path) -> None:
     advice = "expected at least 16 bytes, got 1; make one with python -c 'import secrets; print(secrets.token_hex(32))'"
     sign = f"landscape.export.sign: ELSPETH_SIGNING_KEY is too short for a key: {advice}"
     with pytest.raises(SettingsError) as caught:
-        keys_for_run(build(tmp_path, settings).settings, environ, source="s.yaml")
+        load_run_keys(build(tmp_path, settings).settings, environ, source="s.yaml")
     assert [str(each) for each in caught.value.problems] == [sign]  # there is nothing to make fingerprints of
     settings["landscape"]["url"] = "postgresql+psycopg://audit:hunter2@host/db"
     with pytest.raises(SettingsError) as caught:
-        keys_for_run(build(tmp_path, settings).settings, environ, source="s.yaml")
+        load_run_keys(build(tmp_path, settings).settings, environ, source="s.yaml")
     fingerprint = f"ELSPETH_FINGERPRINT_KEY is too short for a key: {advice}"
     assert [str(each) for each in caught.value.problems] == [fingerprint, sign]
 
@@ -91,7 +91,7 @@ def test_keys_are_bytes_which_need_not_be_text(tmp_path: Path) -> None:
     settings["gates"][0]["routes"] = {"true": "rest", "false": "continue"}
     key = os.fsdecode(bytes(range(240, 256)))
     environ = {"ELSPETH_SIGNING_KEY": key, "ELSPETH_FINGERPRINT_KEY": key}
-    keys = keys_for_run(build(tmp_path, settings).settings, environ, source="s.yaml")
+    keys = load_run_keys(build(tmp_path, settings).settings, environ, source="s.yaml")
     assert keys.signing_key == bytes(range(240, 256))
     expected = hmac.new(bytes(range(240, 256)), b"hunter2", "sha256").hexdigest()
     assert keys.mask("hunter2") == f"hmac-sha256:{expected}"
@@ -143,7 +143,7 @@ def test_a_variable_that_holds_a_secret_is_recorded_with_its_fingerprint(tmp_pat
 
 def secret_variables(directory: Path, settings: Settings, environ: dict[str, str]) -> list[tuple[str, str]]:
     environ = {"ELSPETH_FINGERPRINT_KEY": KEY, **environ}
-    keys = keys_for_run(build(directory, settings, environ=environ).settings, environ, source="s.yaml")
+    keys = load_run_keys(build(directory, settings, environ=environ).settings, environ, source="s.yaml")
     return [(each.name, each.fingerprint) for each in keys.variables]
 
 
@@ -171,7 +171,7 @@ def test_without_a_key_there_is_no_fingerprint_to_record(tmp_path: Path) -> None
     settings["landscape"]["url"] = "${DATABASE}"
     environ = {"DATABASE": "postgresql+psycopg://audit:hunter2@host/db", "ELSPETH_ALLOW_RAW_SECRETS": "true"}
     pipeline = build(tmp_path, settings, environ=environ)
-    assert keys_for_run(pipeline.settings, environ, source="s.yaml").variables == ()
+    assert load_run_keys(pipeline.settings, environ, source="s.yaml").variables == ()
 
 
 def test_the_schema_of_the_source_is_recorded(tmp_path: Path) -> None:

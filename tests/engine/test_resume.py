@@ -1,4 +1,4 @@
-"""Runs that stop anywhere and are resumed end like runs that were never disturbed."""
+"""Runs that are resumed end like others, wherever they stopped."""
 
 import fcntl
 import re
@@ -26,12 +26,12 @@ from elspeth.core.landscape.queries.recorded import count_rows
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.engine.errors import AccountingError, ResumeError
+from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
-from elspeth.engine.preflight import keys_for_run
 from elspeth.engine.processor import RowProcessor
-from elspeth.engine.result import RunResult
-from elspeth.engine.sinks import SinkSet
+from elspeth.engine.publishing import SinkSet
+from elspeth.engine.reporting import RunResult
 from elspeth.plugins.base import Transform, TransformOptions
 from elspeth.plugins.files import StagedFile
 from elspeth.plugins.sinks.database import PUBLICATIONS, DatabaseSink
@@ -65,11 +65,14 @@ DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
 
 
 class Killed(BaseException):
-    """The process is gone: nothing that comes after this is done."""
+    """The process ends here."""
 
 
 class Killer:
-    """Kills at the `after`-th moment at which something becomes durable or visible, before or after it did."""
+    """Ends the process at one moment that makes something durable.
+
+    It is the `after`-th moment at which something becomes durable or visible, before or after that has happened.
+    """
 
     def __init__(self, patch: pytest.MonkeyPatch, after: int, *, before: bool) -> None:
         self._left = after
@@ -82,7 +85,7 @@ class Killer:
         patch.setattr(Orchestrator, "_record_stop", lambda *_: None)
 
     def end_locks(self) -> None:
-        """Give back the locks on staging files, as a process does that ends."""
+        """Release the locks on staging files."""
         for each in self._staged:
             if each._file is not None and not each._file.closed:
                 fcntl.flock(each._file, fcntl.LOCK_UN)
@@ -108,14 +111,14 @@ class Killer:
 
 
 def work(pipeline: Pipeline, do: Callable[[Orchestrator], RunResult]) -> RunResult:
-    """Do something with an orchestrator of its own, as a process of its own would."""
-    keys = keys_for_run(pipeline.settings, {}, source="settings.yaml")
+    """Use an orchestrator as a process of its own would."""
+    keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
     with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
         return do(Orchestrator(db, pipeline, keys, clock=Ticks()))
 
 
 def run_with_kills(directory: Path, chosen: Settings, kills: list[tuple[int, bool]]) -> None:
-    """Run to the end, killed and resumed as often as there are kills that come before the end."""
+    """Run to the end, killed and resumed on the way."""
 
     def attempt() -> None:
         started = newest(directory)
@@ -137,7 +140,7 @@ def run_with_kills(directory: Path, chosen: Settings, kills: list[tuple[int, boo
 
 
 def killed_run(pipeline: Pipeline, directory: Path, after: int) -> str:
-    """The id of a new run that is killed."""
+    """Begin a run that is killed, and return its id."""
     with pytest.MonkeyPatch.context() as patch:
         killer = Killer(patch, after, before=True)
         with pytest.raises(Killed):
@@ -156,7 +159,7 @@ def runs_of(directory: Path) -> list[Run]:
 
 
 def newest(directory: Path) -> str | None:
-    """The newest run, if it has not ended."""
+    """Return the newest run, if it has not ended."""
     return next((run.run_id for run in runs_of(directory)[:1] if not run.status.is_terminal), None)
 
 
@@ -189,7 +192,7 @@ def test_a_run_that_is_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
 
 @st.composite
 def sinks(draw: st.DrawFn, directory: Path, name: str) -> Settings:
-    """A sink of any kind."""
+    """Draw a sink of any kind."""
     kind = draw(st.sampled_from(["jsonl", "json", "csv", "parquet", "database"]))
     if kind == "database":
         return {"plugin": kind, "options": {"url": f"sqlite:///{directory / 'target.db'}", "table": name}}
@@ -197,7 +200,10 @@ def sinks(draw: st.DrawFn, directory: Path, name: str) -> Settings:
 
 
 def outputs_of(directory: Path) -> dict[str, object]:
-    """What the sinks made: the bytes of files, the rows of tables with those that say what was published."""
+    """Return the outputs of sinks.
+
+    They are the bytes of files, and the rows of tables with those that say what was published.
+    """
     found: dict[str, object] = {
         path.name: path.read_bytes() for path in directory.iterdir() if path.stem in {"out", *SINKS}
     }
@@ -210,19 +216,22 @@ def outputs_of(directory: Path) -> dict[str, object]:
 
 
 def yaml_moved(chosen: Settings, origin: Path, target: Path) -> Settings:
-    """The same settings in another directory."""
+    """Return the settings for another directory."""
     moved: Settings = eval(repr(chosen).replace(str(origin), str(target)))  # noqa: S307  of our own making
     return moved
 
 
 def leftovers(directory: Path) -> list[str]:
-    """Files that only a run that goes on needs."""
+    """List files that only an unfinished run needs."""
     return [path.name for path in directory.rglob("*") if re.search(r"partial|\.lock$|\.rows", path.name)]
 
 
 @pytest.fixture
 def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Pipeline, str]:
-    """A run of nine rows that was killed when six were recorded, in the working directory."""
+    """Begin a run that is killed after six rows.
+
+    It runs in the working directory, and its source has nine rows.
+    """
     monkeypatch.chdir(tmp_path)
     groups_of(monkeypatch, 2)
     (tmp_path / "in.csv").write_text(INPUT)
@@ -308,7 +317,7 @@ class KeyedTransform(Transform):
 
 
 def with_secrets(directory: Path, url: URL, rows: str | None, secret: str, **parameters: str) -> Pipeline:
-    """A pipeline of six rows with a secret wherever one can be; `url` leads to the audit database.
+    """Return settings with secrets in all places.
 
     On PostgreSQL the rows go to another database of the server, called `rows`.
     """
@@ -326,7 +335,7 @@ def with_secrets(directory: Path, url: URL, rows: str | None, secret: str, **par
 
 @pytest.fixture
 def rows_database(database_url: str) -> Iterator[str | None]:
-    """A second database on the server; None on SQLite."""
+    """Create a second database on the server; None on SQLite."""
     server = make_url(database_url)
     if server.get_backend_name() == "sqlite":
         yield None
@@ -340,7 +349,7 @@ def test_settings_with_other_secrets_are_gone_on_with(
     database_url: str, rows_database: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def orchestrator(db: LandscapeDB, pipeline: Pipeline, key: str) -> Orchestrator:
-        return Orchestrator(db, pipeline, keys_for_run(pipeline.settings, {FINGERPRINT_KEY: key}, source="s"))
+        return Orchestrator(db, pipeline, load_run_keys(pipeline.settings, {FINGERPRINT_KEY: key}, source="s"))
 
     monkeypatch.chdir(tmp_path)
     groups_of(monkeypatch, 2)

@@ -1,4 +1,4 @@
-"""A run that completes: what it writes, and what it records of each row."""
+"""A run that completes: its outputs, and its trail."""
 
 import hashlib
 import json
@@ -13,9 +13,9 @@ from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.engine.errors import RunInterruptedError
-from elspeth.engine.orchestrator import Observer, Orchestrator
-from elspeth.engine.preflight import keys_for_run
-from elspeth.engine.result import Phase, Progress
+from elspeth.engine.keys import load_run_keys
+from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.reporting import Observer, Phase, Progress
 from elspeth.plugins.base import Source, SourceOptions
 from elspeth.plugins.sinks.csv import CsvSink
 from tests.engine.pipelines import assert_sound, build, csv_settings, execute, groups_of, outcomes, run, trail
@@ -205,14 +205,14 @@ def test_a_row_that_a_sink_cannot_take_fails_and_the_run_goes_on(tmp_path: Path)
 
 
 class OddSource(Source):
-    """Yields rows that JSON cannot express."""
+    """A source of rows that JSON cannot express."""
 
     name = "odd"
     plugin_version = "1"
     options_model = SourceOptions
 
     def read(self) -> object:  # type: ignore[override]
-        """One good row between two that have no canonical JSON."""
+        """Yield a row between two without canonical JSON."""
         yield {"kind": float("nan")}
         yield {"kind": "x"}
         yield InvalidRow(data={"kind": object()}, error="not a row")
@@ -246,13 +246,13 @@ def test_null_plugins_record_and_write_nothing(tmp_path: Path) -> None:
 
 
 class WitnessSink(CsvSink):
-    """Looks, when it is about to publish, at what another process would see in the audit database."""
+    """A sink that reads the database before it publishes."""
 
     name = "witness"
     seen: list[tuple[str, str, bool]] = []  # noqa: RUF012  one list for the test to read
 
     def publish(self) -> None:
-        """Read the committed artifacts and operations, then publish."""
+        """Read the committed artifacts and operations, and publish."""
         path = Path(self.options.model_dump()["path"])
         connection = sqlite3.connect(path.parent.parent / "audit.db")
         query = (
@@ -308,7 +308,7 @@ def test_a_run_can_be_asked_to_stop_in_each_phase_but_when_it_publishes(tmp_path
     assert stopped["status"] == "interrupted"
     assert (tmp_path / "out" / "x.csv").exists() is (phase is Phase.SEAL)
     with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
-        keys = keys_for_run(pipeline.settings, {}, source="settings.yaml")
+        keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
         Orchestrator(db, build(tmp_path, csv_settings(tmp_path)), keys).resume(stopped["run_id"])
     assert_sound(trail(tmp_path), status="completed", resumed=True)
 
@@ -349,7 +349,7 @@ def test_rows_are_conserved_whatever_the_group_size(
 
 
 def expected_ending(row: Row) -> tuple[str, str | None]:
-    """A plain account of what the settings of the property test say."""
+    """Return the outcome and sink that the settings imply."""
     if row["id"] == "bad":
         return "quarantined", None
     return {"x": ("routed", "x"), "y": ("completed", "rest"), "z": ("failed", None)}[str(row["kind"])]

@@ -1,4 +1,4 @@
-"""The end of a run: what ended is not taken up and sealed anew."""
+"""The end of a run, which is final."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def process(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def forge(url: str, *statements: str) -> None:
-    """Change a database as its owner could, who hides that it was changed."""
+    """Change a database as an owner who hides it could."""
     with create_engine(url, poolclass=NullPool).begin() as connection:
         drop_guards(connection)
         for statement in statements:

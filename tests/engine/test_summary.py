@@ -1,4 +1,4 @@
-"""The summary of a run: what failed and why, and whether the run did what it was for."""
+"""The summary of a run: what failed, and why."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.engine.errors import RunInterruptedError
-from elspeth.engine.orchestrator import Observer, Orchestrator
-from elspeth.engine.preflight import keys_for_run
-from elspeth.engine.result import Reason, RunResult
+from elspeth.engine.keys import load_run_keys
+from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.reporting import Observer, Reason, RunResult
 from elspeth.plugins.base import Aggregation, Source, SourceOptions
 from tests.engine.graphs import GivenSource, MarkTransform, graph_settings
 from tests.engine.pipelines import Settings, build, csv_settings, execute, groups_of, run
@@ -23,26 +23,26 @@ ROWS: list[Row] = [{"id": number} for number in range(6)]
 
 
 class HalfSource(Source):
-    """Yields six rows, of which those with an even number are invalid."""
+    """A source of six rows, every second one invalid."""
 
     name = "half"
     plugin_version = "1"
     options_model = SourceOptions
 
     def read(self) -> Iterator[Row | InvalidRow]:
-        """The rows."""
+        """Yield the rows."""
         for number, row in enumerate(ROWS):
             yield row if number % 2 else InvalidRow(data=row, error=f"line {number + 2}: even")
 
 
 class SwallowAggregation(Aggregation):
-    """Makes nothing of its batches."""
+    """An aggregation that returns no rows."""
 
     name = "swallow"
     plugin_version = "1"
 
     def process(self, rows: list[Row]) -> list[Row]:
-        """No rows."""
+        """Return no rows."""
         assert rows
         return []
 
@@ -51,7 +51,7 @@ PLUGINS = (GivenSource, HalfSource, MarkTransform, SwallowAggregation)
 
 
 def failing(directory: Path, ids: list[int], **sections: object) -> Settings:
-    """Settings of a pipeline in which a transform fails for the rows with these ids."""
+    """Return settings whose transform fails for these ids."""
     options = {"field": "seen", "fail": ids, "on_error": "discard"}
     return graph_settings(directory, ROWS) | {"row_plugins": [{"plugin": "mark", "options": options}]} | sections
 
@@ -136,7 +136,7 @@ def test_a_run_that_is_resumed_has_the_summary_of_an_undisturbed_one(
         execute(pipeline, Observer(is_stopped=lambda: True))
     run_id = str(stopped.value).split()[1]
     with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
-        keys = keys_for_run(pipeline.settings, {}, source="settings.yaml")
+        keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
         resumed = Orchestrator(db, build(tmp_path, settings, *PLUGINS), keys).resume(run_id)
     assert resumed == RunResult(**{name: getattr(undisturbed, name) for name in _SHARED}, run_id=run_id)
 

@@ -1,4 +1,4 @@
-"""Transforms in a run: rows changed, multiplied, refused; and what the trail says of it."""
+"""Transforms in a run: rows changed, expanded and refused."""
 
 import json
 import re
@@ -101,27 +101,27 @@ def test_a_schema_coerces_what_a_transform_gets_and_refuses_what_does_not_fit(tm
 
 
 class Misbehaving(Transform):
-    """Answers what a transform must not answer."""
+    """A transform with wrong answers."""
 
     name = "misbehaving"
     plugin_version = "1"
     expands = True
 
     def process(self, row: Row) -> Row | list[Row]:
-        """Something else for each id."""
+        """Return another wrong answer for each id."""
         answers: dict[object, object] = {1: None, 2: [], 3: [1], 4: {"x": float("nan")}, 5: {"x": {1, 2}}}
         row["items"].append("spoilt")  # type: ignore[attr-defined]
         return answers[row["id"]]  # type: ignore[return-value]
 
 
 class OneOnly(Misbehaving):
-    """Returns a list without having said that it does."""
+    """A transform that expands rows without declaring it."""
 
     name = "one_only"
     expands = False
 
     def process(self, row: Row) -> list[Row]:
-        """The row as a list."""
+        """Return the row in a list."""
         return [row]
 
 

@@ -1,4 +1,4 @@
-"""What is withheld leaks nowhere: planted values are in no export, proof, message or story of a run."""
+"""Withheld values are in nothing that leaves the database."""
 
 from __future__ import annotations
 
@@ -43,23 +43,26 @@ def written(rows: list[Row], path: str = "in.jsonl") -> None:
 
 
 def each_wrong(field: str, **others: object) -> list[Row]:
-    """A row for each planted value, which is in that field."""
+    """Return a row for each planted value in a field."""
     return [{**others, field: value} for value in VALUES.values()]
 
 
 def each_raised(**others: object) -> list[Row]:
-    """A row for each exception that a plugin may raise."""
+    """Return a row for each exception of a plugin."""
     return [{"value": TEXT, **others, "raise": number} for number in range(ERRORS)]
 
 
 def refused_rows() -> list[Row]:
-    """Rows that the strict schema refuses, each with planted values in one position."""
+    """Return rows that the strict schema refuses.
+
+    Each has planted values in one place.
+    """
     wrong = [row for field in ("n", "f", "b", "t") for row in each_wrong(field, n=TEXT)]
     return [*wrong, {"n": 1, NAME: TEXT}, {"n": 10**16}, {"f": TEXT}, {"n": 1, "b": NUMBER}]
 
 
 def csv_lines() -> bytes:
-    """A CSV file with every kind of bad record."""
+    """Return a CSV file with every kind of bad record."""
     good = b"n,f,b,t\n1,,,fine\n"
     values = [TEXT, str(NUMBER), "1_0" + TEXT, "48151.62342x"]
     wrong = "".join(f"{value},{value},{value},{value}\n" for value in values).encode()
@@ -68,7 +71,7 @@ def csv_lines() -> bytes:
 
 
 def json_lines() -> bytes:
-    """JSON lines with every kind of bad line."""
+    """Return JSON lines with every kind of bad line."""
     broken = [
         f'{{"n": "{TEXT}"',
         f'{{"n": {NUMBER}e9, "n": "{TEXT}"}}',
@@ -85,7 +88,7 @@ def json_lines() -> bytes:
 
 
 def json_array() -> bytes:
-    """A JSON array of the same rows, where it can hold them."""
+    """Return a JSON array with the rows it can hold."""
     elements = [json.dumps(row) for row in refused_rows()]
     elements += [f'["{TEXT}", {NUMBER}]', f'"{TEXT}"', f'{{"t": "{TEXT}\\ud800", "n": 1}}']
     return ("[" + ",\n".join(elements) + "]").encode()

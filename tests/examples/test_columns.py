@@ -10,8 +10,7 @@ import pytest
 
 from elspeth.contracts.environment import FINGERPRINT_KEY
 from elspeth.contracts.plugins import PluginError
-from elspeth.engine.errors import ExportFailedError
-from elspeth.engine.orchestrator import Observer
+from elspeth.engine.reporting import ExportFailedError, Observer
 from elspeth_schema.records import RECORD_TYPES
 from tests.engine.graphs import run_graph
 from tests.engine.pipelines import build, execute

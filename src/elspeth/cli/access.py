@@ -25,10 +25,9 @@ _LIKE_A_URL = re.compile(r"(?:sqlite|postgres(?:ql)?)(?:\+\w*)?:")
 
 
 def database_url(database: str) -> str:
-    """Return the URL of a database.
+    """Return the URL of a database given by URL or path.
 
-    `database` is a URL or the path of a SQLite file. Text that resembles a URL is not taken for a path: messages would
-    show its password.
+    Text that resembles a URL is not taken for a path: messages would show its password.
     """
     if _LIKE_A_URL.match(database):
         return database
@@ -54,7 +53,7 @@ def open_landscape(database: str) -> Iterator[LandscapeDB]:
 def protected_files(
     *, database: str | None = None, keys: Iterable[str | Path | None] = (), bag: Path | None = None
 ) -> list[Protected]:
-    """Return the paths that the command's outputs may not touch.
+    """Return the paths that no output of the command may touch.
 
     Raises LandscapeError for an unusable database URL.
     """

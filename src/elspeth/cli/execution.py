@@ -21,11 +21,19 @@ from elspeth.contracts.enums import RowOutcome
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.connections import parse_url
 from elspeth.core.settings.model import LandscapeSettings
-from elspeth.engine.errors import ExportFailedError, RunInterruptedError
-from elspeth.engine.orchestrator import Observer, Orchestrator
+from elspeth.engine.errors import RunInterruptedError
+from elspeth.engine.keys import RunKeys, load_run_keys
+from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
-from elspeth.engine.preflight import RunKeys, keys_for_run
-from elspeth.engine.result import Phase, Progress, RunResult, count_by_outcome, count_by_sink
+from elspeth.engine.reporting import (
+    ExportFailedError,
+    Observer,
+    Phase,
+    Progress,
+    RunResult,
+    count_by_outcome,
+    count_by_sink,
+)
 from elspeth_schema import EPOCH
 
 __all__ = ["execute_pipeline", "load_with_keys", "row_details", "run_display"]
@@ -39,10 +47,10 @@ def load_with_keys(
 ) -> tuple[Pipeline, RunKeys]:
     """Load a pipeline and the keys that its run needs.
 
-    Raises what `load_pipeline` and `keys_for_run` raise.
+    Raises what `load_pipeline` and `load_run_keys` raise.
     """
     loaded = load_pipeline(path, no_dotenv=no_dotenv, check_outputs=check_outputs, force=force)
-    return loaded.pipeline, keys_for_run(loaded.pipeline.settings, loaded.environ, source=str(path))
+    return loaded.pipeline, load_run_keys(loaded.pipeline.settings, loaded.environ, source=str(path))
 
 
 def execute_pipeline(
@@ -54,16 +62,16 @@ def execute_pipeline(
     force: bool,
     json: bool,
 ) -> int:
-    """Do the work and print its summary.
+    """Do the work, print its summary, and return the exit code.
 
-    Returns the exit code. `settings` is the settings file as messages name it.
+    `settings` is the settings file as messages name it.
     """
     failure: ExportFailedError | None = None
     with _audit_database(pipeline.settings.landscape) as db:
         with note_signals() as request:
             try:
                 with run_display(request) as observer:
-                    result = work(Orchestrator(db, pipeline, keys, observer, known_as=str(settings), force=force))
+                    result = work(Orchestrator(db, pipeline, keys, observer, settings_name=str(settings), force=force))
             except ExportFailedError as error:
                 failure, result = error, error.result
             except RunInterruptedError as error:
@@ -82,9 +90,9 @@ def execute_pipeline(
 
 @contextmanager
 def _audit_database(landscape: LandscapeSettings) -> Iterator[LandscapeDB]:
-    """Open the audit database of the settings.
+    """Yield the audit database of the settings, migrated if they allow it.
 
-    It is migrated first if they allow that. If they disable it, a temporary database takes its place.
+    Without one in the settings, yield a temporary database.
     """
     if landscape.enabled:
         if landscape.auto_migrate:
@@ -100,7 +108,7 @@ def _audit_database(landscape: LandscapeSettings) -> Iterator[LandscapeDB]:
 
 
 def _migrate(url: str) -> None:
-    """Migrate an audit database of an older epoch."""
+    """Migrate an audit database of an older epoch, and print that."""
     from elspeth.core.landscape.migration.migrate import migrate_if_older  # noqa: PLC0415  not every run migrates
 
     with migration_display() as report:

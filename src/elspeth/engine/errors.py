@@ -1,45 +1,74 @@
-"""Why a run could not be completed."""
+"""Why a run could not be completed, or a token not processed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from elspeth.contracts.errors import ExecutionError
 from elspeth.contracts.failures import RecordableError, recordable_message
-from elspeth.contracts.plugins import PluginError
+from elspeth.contracts.plugins import PluginError, RowError
+from elspeth.core.canonical import stable_hash
+from elspeth.core.landscape.recording.base import tolerant
 
-if TYPE_CHECKING:
-    from elspeth.engine.result import RunResult
-
-__all__ = ["AccountingError", "AnswerError", "ExportFailedError", "ResumeError", "RunInterruptedError", "blame"]
+__all__ = ["AccountingError", "AnswerError", "Failure", "ResumeError", "RunInterruptedError", "blame"]
 
 
 class AccountingError(RecordableError):
-    """Some tokens of a run did not end in exactly one terminal outcome: a defect of the engine, not of the data."""
+    """Some token lacks exactly one terminal outcome: a defect of the engine."""
 
 
 class AnswerError(RecordableError):
-    """A plugin answered what it must not answer. Its row is to blame for nothing, and fails."""
-
-
-class ExportFailedError(RecordableError):
-    """The run is complete and recorded, and its export could not be written. `result` is the summary of the run."""
-
-    def __init__(self, result: RunResult, reason: BaseException) -> None:
-        problem = str(reason) or "interrupted"
-        super().__init__(f"run {result.run_id} is complete, but cannot be exported: {problem}")
-        self.result = result
+    """A plugin returned what it must not return; its row fails."""
 
 
 class RunInterruptedError(RecordableError):
-    """The run was asked to stop and has: rows up to here are recorded, and no output is published."""
+    """The run stopped because it was asked to.
+
+    The rows so far are recorded, and no output is published.
+    """
 
 
 class ResumeError(RecordableError):
-    """A run cannot be resumed as things are. The message says why, and what can be done."""
+    """A run cannot be resumed; the message says why and what helps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a node could not process a token.
+
+    `kind` is the type of the error. Neither `message` nor `details` hold values of the row.
+    """
+
+    message: str
+    kind: str
+    details: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, error: Exception | RowError) -> Failure:
+        """Describe an exception, or the error that a plugin returned."""
+        if isinstance(error, RowError):
+            return cls(message=error.message, kind=type(error).__name__, details=error.details)
+        return cls(message=recordable_message(error), kind=type(error).__name__)
+
+    def as_error(self) -> ExecutionError:
+        """Return the error of the visit."""
+        return ExecutionError(exception=self.message, type=self.kind)
+
+    def as_details(self) -> dict[str, object]:
+        """Return the details of the transform error."""
+        return {**self.details, **self.as_error()}
+
+    def hash(self) -> str:
+        """Return the hash by which outcomes refer to the visit's error."""
+        return stable_hash(tolerant(self.as_error()))
 
 
 def blame(kind: str, name: str, error: Exception) -> PluginError:
-    """The error of a plugin as one that names it; a PluginError says already what is wrong, and is kept."""
+    """Return the error of a plugin as one that names the plugin.
+
+    A PluginError already says what is wrong, and is returned as it is.
+    """
     if isinstance(error, PluginError):
         return error
     blamed = PluginError(f"{kind} {name!r} failed: {type(error).__name__}: {recordable_message(error)}")

@@ -1,4 +1,4 @@
-"""A pipeline made from its settings: plugins, compiled conditions, and the graph that joins them."""
+"""A pipeline made from its settings: plugins, compiled conditions, and graph."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from elspeth.core.settings.wiring import SOURCE, Place, Wiring, sink_place, wire
 from elspeth.plugins.base import Aggregation, Plugin, Sink, Source, Transform
 from elspeth.plugins.manager import PluginManager
 
-__all__ = ["Node", "Pipeline", "build_pipeline", "named_for_run"]
+__all__ = ["Node", "Pipeline", "build_pipeline", "fill_sink_paths"]
 
 _MAX_NODE_ID = 64
 _DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
@@ -26,7 +26,10 @@ _DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One node of the graph, as it is registered in the audit trail. `config` may hold secrets."""
+    """One node of the graph, as the audit trail registers it.
+
+    `config` may hold secrets.
+    """
 
     node_id: str
     node_type: NodeType
@@ -40,7 +43,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """Everything a run needs: the graph, and the plugins and conditions at its nodes. Sinks are by name.
+    """The graph of a run, and the plugins and conditions at its nodes.
 
     `nodes` come in the order in which rows can meet them, sinks last. `conditions` are those of gates, and of the
     triggers of aggregations that have one.
@@ -57,22 +60,25 @@ class Pipeline:
 
     @property
     def source_node(self) -> Node:
-        """The node of the source."""
+        """Return the node of the source."""
         return self.nodes[SOURCE]
 
     def sink_node(self, name: str) -> Node:
-        """The node of a sink."""
+        """Return the node of a sink."""
         return self.nodes[sink_place(name)]
 
     def edges(self) -> Iterator[EdgeInfo]:
-        """Every edge that a row can take."""
+        """Yield every edge of the graph."""
         for each in self.wiring.wires:
             origin, target = self.nodes[each.origin], self.nodes[each.target]
             yield EdgeInfo(origin.node_id, target.node_id, each.label, each.mode)
 
 
 def build_pipeline(settings: Settings, plugins: PluginManager) -> Pipeline:
-    """Make the plugins of valid settings and join them. Touches nothing outside."""
+    """Make the plugins of valid settings, and join them.
+
+    No file is opened and no system is called.
+    """
     export = settings.landscape.export
     source = plugins.source(settings.datasource.plugin, settings.datasource.options)
     transforms: dict[Place, Transform] = {
@@ -105,12 +111,12 @@ def build_pipeline(settings: Settings, plugins: PluginManager) -> Pipeline:
     )
 
 
-def named_for_run(pipeline: Pipeline, values: Mapping[str, str]) -> Pipeline:
-    """Return the pipeline with values for the placeholders in the paths of its sinks."""
-    return replace(pipeline, sinks={name: _named(sink, values) for name, sink in pipeline.sinks.items()})
+def fill_sink_paths(pipeline: Pipeline, values: Mapping[str, str]) -> Pipeline:
+    """Fill the placeholders in the paths of a pipeline's sinks."""
+    return replace(pipeline, sinks={name: _fill_path(sink, values) for name, sink in pipeline.sinks.items()})
 
 
-def _named(sink: Sink, values: Mapping[str, str]) -> Sink:
+def _fill_path(sink: Sink, values: Mapping[str, str]) -> Sink:
     path = getattr(sink.options, "path", None)
     if not isinstance(path, str) or not has_placeholders(path):
         return sink
@@ -176,6 +182,9 @@ def _config_node(node_type: NodeType, plugin_name: str, part: GateSettings | Coa
 
 
 def _node_id(node_type: NodeType, name: str, config: Mapping[str, object]) -> str:
-    """Readable, the same in every run of the same settings, and telling nothing of secrets."""
+    """Return a readable id, the same in every run of the same settings.
+
+    It tells nothing of secrets.
+    """
     digest = stable_hash(without_secrets(config))[:8]
     return f"{node_type}_{name}"[: _MAX_NODE_ID - len(digest) - 1] + f"_{digest}"

@@ -1,9 +1,16 @@
-"""What happens to one row: recorded from the source on, and taken through the graph to its end."""
+"""Taking rows through the graph, from the source to their ends.
+
+Several rows may be under way at a time, with the results of one at a time. Each row walks through the graph by itself.
+Only the oldest may go where the order of rows matters: sinks, aggregations and coalesces. Those behind it go ahead up
+to there, so that their calls begin early.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import cast
 
 from elspeth.contracts.enums import RowOutcome
@@ -13,143 +20,214 @@ from elspeth.core.canonical import CanonicalError
 from elspeth.core.landscape.recording.base import tolerant
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.settings.wiring import SOURCE, Place, sink_place
-from elspeth.engine.calls.caller import Outside
-from elspeth.engine.flow import Failure, Flow, Step
+from elspeth.engine.calls.exchange import Exchange
+from elspeth.engine.calls.external import ExternalCalls
+from elspeth.engine.errors import Failure
 from elspeth.engine.pipeline import Pipeline
-from elspeth.engine.sinks import SinkSet
+from elspeth.engine.publishing import SinkSet
+from elspeth.engine.steps import CollectingStep, Step
 from elspeth.engine.steps.aggregation import AggregationStep
-from elspeth.engine.steps.call import CallStep
 from elspeth.engine.steps.coalesce import CoalesceStep
 from elspeth.engine.steps.gate import GateStep
 from elspeth.engine.steps.sink import SinkStep
-from elspeth.engine.steps.transform import TransformStep
-from elspeth.engine.tokens import Token
-from elspeth.engine.walks import Walks
+from elspeth.engine.steps.transform import CallStep, TransformStep
+from elspeth.engine.tokens import Departure, LostBranch, Onward
+from elspeth.engine.trail import TrailWriter
 from elspeth.plugins.base import CallingTransform
 
-__all__ = ["Clock", "RowProcessor"]
+__all__ = ["Clock", "RowProcessor", "Walks"]
 
 Clock = Callable[[], float]
 """Seconds since any moment, never running backwards: what timeouts are measured with."""
 
-
-_ROWS_PER_WORKER = 4
-"""Rows on their way for each call that may be under way, so that a slow answer does not leave the others idle."""
+_ROWS_PER_WORKER = 4  # so many rows under way for each call at a time: a slow answer does not leave the others idle
 
 
 class RowProcessor:
-    """Takes rows through a pipeline. Every token that it makes has exactly one terminal outcome when `end` returns."""
+    """Takes rows through a pipeline.
+
+    When `end` returns, every token has exactly one terminal outcome.
+    """
 
     def __init__(
         self,
-        flow: Flow,
+        trail: TrailWriter,
         pipeline: Pipeline,
         sinks: SinkSet,
-        outside: Outside | None = None,
+        *,
+        external: ExternalCalls | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._flow = flow
+        self._trail = trail
         self._clock = clock
         self._source_id = pipeline.source_node.node_id
         self._schema_mode = pipeline.source_node.schema.mode or "dynamic"
         self._on_validation_failure = pipeline.source.options.on_validation_failure
-        steps = dict(_steps(flow, pipeline, sinks, outside, clock))
-        found = [(place, steps[place]) for place in pipeline.nodes if place in steps]
-        self._waiting = {place: step for place, step in found if isinstance(step, AggregationStep | CoalesceStep)}
-        limit = _ROWS_PER_WORKER * pipeline.settings.concurrency.max_workers if flow.asking else 1
-        self._walks = Walks(flow, steps, limit)
+        steps = dict(self._steps(pipeline, sinks, external))
+        found = {place: steps[place] for place in pipeline.nodes if place in steps}
+        self._collecting = {place: step for place, step in found.items() if isinstance(step, CollectingStep)}
+        limit = 1 if external is None else _ROWS_PER_WORKER * pipeline.settings.concurrency.max_workers
+        self._walks = Walks(steps, limit)
 
-    def restore(self, pipeline: Pipeline, held: Sequence[HeldItem]) -> None:
-        """Wait with what waited when another process stopped."""
-        for place, step in self._waiting.items():
+    @property
+    def batches(self) -> int:
+        """Count the batches that this process has processed."""
+        return sum(step.processed for step in self._collecting.values() if isinstance(step, AggregationStep))
+
+    def restore(self, pipeline: Pipeline, items: Sequence[HeldItem]) -> None:
+        """Give each step the waiting items that another process kept."""
+        for place, step in self._collecting.items():
             node_id = pipeline.nodes[place].node_id
-            step.restore([each for each in held if each.node_id == node_id])
+            step.restore([each for each in items if each.node_id == node_id])
 
     def process(self, index: int, item: Row | InvalidRow) -> str:
-        """Take one row of the source, the `index`-th from 0, until its tokens have ended or wait; its token's id."""
+        """Take a row of the source through the graph; returns its token's id.
+
+        `index` counts the rows of the source from 0.
+        """
         self._release_due()
-        self._walks.begin()
         if isinstance(item, InvalidRow):
-            token_id = self._quarantine(index, item)
+            token_id, onward = self._quarantine(index, item)
         else:
             try:
-                token_id = self._admit(index, item)
+                token_id, onward = self._admit(index, item)
             except CanonicalError as error:
-                token_id = self._quarantine(index, InvalidRow(data=item, error=str(error)))
-        self._walks.go_on()
+                token_id, onward = self._quarantine(index, InvalidRow(data=item, error=str(error)))
+        self._walks.begin(onward)
+        self._walks.advance()
         return token_id
 
     def settle(self) -> None:
-        """Return when the tokens of all rows so far have ended or wait for further rows."""
+        """Take all tokens to their ends, or to where they wait."""
         self._walks.settle()
 
     def end(self) -> None:
-        """Process what still waits: the source has no more rows. What comes later in the graph is asked later."""
+        """Process what still waits, in the order of the graph."""
         self.settle()
-        for step in self._waiting.values():
-            self._walks.begin()
-            step.release_all()
+        for step in self._collecting.values():
+            self._walks.begin(step.release_all())
             self.settle()
 
     def _release_due(self) -> None:
         now = self._clock()
-        for step in self._waiting.values():
-            self._walks.begin()
-            step.release_due(now)
-            self._walks.go_on()
+        for step in self._collecting.values():
+            if onward := step.release_due(now):
+                self._walks.begin(onward)
+                self._walks.advance()
 
-    def _admit(self, index: int, row: Row) -> str:
-        token = self._begin(index, row)
-        self._flow.complete(self._flow.arrive(token, self._source_id), token.row_hash)
-        self._flow.send(token, SOURCE, CONTINUE)
-        return token.token_id
+    def _admit(self, index: int, row: Row) -> tuple[str, Onward]:
+        token = self._trail.create_row(index, row)
+        self._trail.complete(self._trail.arrive(token, SOURCE), token.row_hash)
+        return token.token_id, [self._trail.depart(token, SOURCE, CONTINUE)]
 
-    def _quarantine(self, index: int, item: InvalidRow) -> str:
-        """Record a row that the source refused, and send it where the settings say."""
+    def _quarantine(self, index: int, item: InvalidRow) -> tuple[str, Onward]:
+        """Record a row that the source refused, and send it to its sink."""
         data = cast("Row", tolerant(item.data))
         destination = self._on_validation_failure
-        token = self._begin(index, data)
-        self._flow.recorder.record_validation_error(
-            self._flow.run_id, self._source_id, data, item.error, self._schema_mode, destination
+        token = self._trail.create_row(index, data)
+        self._trail.recorder.record_validation_error(
+            self._trail.run_id, self._source_id, data, item.error, self._schema_mode, destination
         )
         failure = Failure(message=item.error, kind="ValueError")
-        state_id = self._flow.fail(self._flow.arrive(token, self._source_id), failure)
+        state_id = self._trail.fail(self._trail.arrive(token, SOURCE), failure)
         if destination == DISCARD:
-            self._flow.end(token, RowOutcome.QUARANTINED, error_hash=failure.hash())
-            return token.token_id
-        self._flow.route(state_id, SOURCE, [QUARANTINE], {"error": item.error})
+            return token.token_id, self._trail.end(token, RowOutcome.QUARANTINED, error_hash=failure.hash())
+        self._trail.route(state_id, SOURCE, [QUARANTINE], {"error": item.error})
         token.error_hash = failure.hash()
-        self._flow.send(token, SOURCE, QUARANTINE)
-        return token.token_id
+        return token.token_id, [self._trail.depart(token, SOURCE, QUARANTINE)]
 
-    def _begin(self, index: int, data: Row) -> Token:
-        recorder, run_id = self._flow.recorder, self._flow.run_id
-        row = recorder.create_row(run_id, self._source_id, index, data)
-        token = recorder.create_token(row.row_id, run_id=run_id)
-        return Token(
-            token_id=token.token_id, row_id=row.row_id, row_index=index, row=data, row_hash=row.source_data_hash
-        )
+    def _steps(
+        self, pipeline: Pipeline, sinks: SinkSet, external: ExternalCalls | None
+    ) -> Iterator[tuple[Place, Step]]:
+        """Yield a step for each place but the source."""
+        trail, settings = self._trail, pipeline.settings
+        for place, transform in pipeline.transforms.items():
+            if isinstance(transform, CallingTransform) and external is not None:
+                yield place, CallStep(trail, place, transform, external)
+            else:
+                yield place, TransformStep(trail, place, transform)
+        for place, aggregation in zip(pipeline.aggregations, settings.aggregations, strict=True):
+            yield place, AggregationStep(trail, place, pipeline, aggregation, self._clock)
+        for index, gate in enumerate(settings.gates):
+            place = ("gates", index)
+            yield place, GateStep(trail, place, gate, pipeline.conditions[place], pipeline.wiring.joins)
+        for index, join in enumerate(settings.coalesce):
+            place = ("coalesce", index)
+            yield place, CoalesceStep(trail, place, join, self._clock)
+        for name in pipeline.sinks:
+            is_output = name == settings.output_sink
+            yield sink_place(name), SinkStep(trail, name, sinks[name], is_output=is_output)
 
 
-def _steps(
-    flow: Flow, pipeline: Pipeline, sinks: SinkSet, outside: Outside | None, clock: Clock
-) -> Iterator[tuple[Place, Step]]:
-    settings, conditions = pipeline.settings, pipeline.conditions
-    for place, transform in pipeline.transforms.items():
-        if isinstance(transform, CallingTransform) and outside is not None:
-            flow.asking[place] = asking = CallStep(flow, place, transform, outside)
-            yield place, asking
-        else:
-            yield place, TransformStep(flow, place, transform)
-    for index, (place, aggregation) in enumerate(pipeline.aggregations.items()):
-        part = settings.aggregations[index]
-        yield place, AggregationStep(flow, place, aggregation, part, condition=conditions.get(place), clock=clock)
-    for index, gate in enumerate(settings.gates):
-        gate_place: Place = ("gates", index)
-        yield gate_place, GateStep(flow, gate_place, gate, conditions[gate_place], pipeline.wiring.joins)
-    for index, join in enumerate(settings.coalesce):
-        join_place: Place = ("coalesce", index)
-        flow.joins[join_place] = step = CoalesceStep(flow, join_place, join, clock)
-        yield join_place, step
-    for name in pipeline.sinks:
-        yield sink_place(name), SinkStep(flow, name, sinks[name], is_output=name == settings.output_sink)
+class Walks:
+    """The rows under way, the oldest first: at most `limit`.
+
+    A walk is the queue of one row's tokens, each with the edge that it takes next.
+    """
+
+    def __init__(self, steps: Mapping[Place, Step], limit: int) -> None:
+        self._steps = steps
+        self._limit = limit
+        self._walks: deque[deque[Departure]] = deque()
+
+    def begin(self, onward: Onward) -> None:
+        """Begin a walk behind the others, if anything goes on."""
+        walk: deque[Departure] = deque()
+        self._send(walk, onward)
+        if walk:
+            self._walks.append(walk)
+
+    def advance(self) -> None:
+        """Take all walks as far as they can go, until another may begin."""
+        self._advance(self._limit - 1)
+
+    def settle(self) -> None:
+        """Take all walks to their ends."""
+        self._advance(0)
+
+    def _advance(self, remaining: int) -> None:
+        while self._walks:
+            for walk in list(self._walks):
+                self._take(walk, is_oldest=walk is self._walks[0])
+            if not self._walks[0]:
+                self._walks.popleft()
+            elif len(self._walks) <= remaining:
+                return
+            else:
+                wait(self._pending(), return_when=FIRST_COMPLETED)
+
+    def _take(self, walk: deque[Departure], *, is_oldest: bool) -> None:
+        """Take the tokens of a walk as far as they can go now."""
+        while walk:
+            token, wire = walk[0].token, walk[0].wire
+            step = self._steps[wire.target]
+            if not is_oldest and (step.is_ordered or token.branches):
+                return  # where branches meet again may depend on which row came first
+            if (pending := step.pending(token)) is not None and not pending.done():
+                return
+            walk.popleft()
+            self._send(walk, step.take(token, wire))
+
+    def _send(self, walk: deque[Departure], onward: Onward) -> None:
+        """Queue the tokens that go on, and tell coalesces of lost branches."""
+        for each in onward:
+            if isinstance(each, Departure):
+                walk.append(each)
+                self._steps[each.wire.target].expect(each.token)
+            else:
+                self._send(walk, self._lose(each))
+
+    def _lose(self, lost: LostBranch) -> Onward:
+        join = lost.branches[-1].join
+        return [] if join is None else self._steps[join].lose(lost.branches)
+
+    def _pending(self) -> Iterator[Future[Exchange]]:
+        """Yield the calls that walks wait for.
+
+        An answer that has come, and only waits for its turn, must not end the wait.
+        """
+        for walk in self._walks:
+            if walk:
+                pending = self._steps[walk[0].wire.target].pending(walk[0].token)
+                if pending is not None and not pending.done():
+                    yield pending

@@ -1,28 +1,53 @@
-"""Where a process begins its work on a run: at the first row, or where another one stopped."""
+"""Where a process begins its work on a run: at the first row, or where another process stopped."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
+from typing import cast
 
-from elspeth.contracts.plugins import JsonObject, StagedOutput
-from elspeth.core.canonical import CANONICAL_VERSION
+from elspeth.contracts.audit import Artifact, Operation, Run
+from elspeth.contracts.enums import OperationStatus, OperationType, RunStatus
+from elspeth.contracts.plugins import InvalidRow, JsonObject, Row, StagedOutput
+from elspeth.core.canonical import CANONICAL_VERSION, canonical_json, stable_hash
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.queries.recorded import count_endings, count_rows, row_hashes
+from elspeth.core.landscape.queries.select_run import is_meant, resolve_run
+from elspeth.core.landscape.recording.base import tolerant
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.core.secrets import mask_secrets
+from elspeth.core.landscape.sealing.unfinished import unfinished_runs
+from elspeth.core.secrets import mask_secrets, without_secrets
+from elspeth.engine.errors import ResumeError
+from elspeth.engine.keys import RunKeys
 from elspeth.engine.pipeline import Pipeline
-from elspeth.engine.preflight import RunKeys, SecretVariable
-from elspeth.engine.result import Ending
+from elspeth.engine.reporting import Ending
 
-__all__ = ["SinkProgress", "Start", "begin", "recorded_settings"]
+__all__ = [
+    "SinkProgress",
+    "Start",
+    "StoppedRun",
+    "abandon_run",
+    "begin_run",
+    "get_resumable_run",
+    "get_stopped_run",
+    "load_start",
+    "resolve_replayed_run",
+    "skip_recorded_rows",
+]
+
+_SHOWN_CHANGES = 5
+_PROCESS_ENDED = "the process ended before this was done; the run was taken up again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkProgress:
-    """How far a sink has come: rows, the last state that wrote, its position; what it was about to publish, if it was.
+    """How far a sink had come when a process began.
 
-    `is_published` says that nothing is left to do.
+    `last_state_id` is the newest visit that wrote a row, `output` what the sink was about to publish, if it was.
     """
 
     rows: int = 0
@@ -34,11 +59,11 @@ class SinkProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What is recorded of a run when a process begins to work on it.
+    """What is recorded of a run when a process begins.
 
-    `edges` holds edge ids by the node they leave and their label, `rows` the number of rows taken from the source,
-    `checkpoints` the number of the newest checkpoint and `last_token_id` its token. `is_loaded` says that the source
-    has no more rows.
+    `edges` holds edge ids by the node that they leave and their label. `rows` counts the rows taken from the source,
+    and `is_loaded` says that it has no more. `checkpoints` is the number of the newest checkpoint, `last_token_id` its
+    token.
     """
 
     run_id: str
@@ -52,34 +77,45 @@ class Start:
     is_loaded: bool = False
 
 
-def recorded_settings(pipeline: Pipeline, keys: RunKeys) -> dict[str, object]:
-    """The settings as they are recorded: without secrets."""
-    return mask_secrets(pipeline.settings.model_dump(mode="json"), keys.mask)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoppedRun:
+    """How far a run has come, and what stopped it.
+
+    `rows` counts the rows of the source, `waiting` the items that wait for further rows.
+    """
+
+    run_id: str
+    status: RunStatus
+    rows: int
+    waiting: int
+    reasons: tuple[str, ...]
 
 
-def _resolution(variable: SecretVariable, keys: RunKeys) -> dict[str, object]:
-    """Return the columns of a secret resolution."""
-    return {
-        "timestamp": keys.looked_up,
-        "env_var_name": variable.name,
-        "source": "env",
-        "fingerprint": variable.fingerprint,
-    }
+# -- a new run -------------------------------------------------------------------------------------------------------
 
 
-def begin(
+def begin_run(
     recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, *, run_id: str, started_at: datetime
 ) -> Start:
     """Record a new run and its graph, in one transaction."""
     with recorder.unit_of_work():
         recorder.begin_run(
-            recorded_settings(pipeline, keys),
+            mask_secrets(pipeline.settings.model_dump(mode="json"), keys.mask),
             CANONICAL_VERSION,
             run_id=run_id,
             started_at=started_at,
             source_schema=pipeline.source_node.schema.json_schema(),
         )
-        recorder.record_secret_resolutions(run_id, [_resolution(each, keys) for each in keys.variables])
+        resolutions: list[dict[str, object]] = [
+            {
+                "timestamp": keys.looked_up,
+                "env_var_name": variable.name,
+                "source": "env",
+                "fingerprint": variable.fingerprint,
+            }
+            for variable in keys.variables
+        ]
+        recorder.record_secret_resolutions(run_id, resolutions)
         for sequence, node in enumerate(pipeline.nodes.values()):
             recorder.register_node(
                 run_id,
@@ -99,3 +135,202 @@ def begin(
             for edge in pipeline.edges()
         }
     return Start(run_id=run_id, edges=edges)
+
+
+def resolve_replayed_run(db: LandscapeDB, pipeline: Pipeline, resumed: Run | None = None) -> Pipeline:
+    """Return the pipeline with the whole id of the run that it replays.
+
+    A resumed run keeps to the one that it began with, which need not be the latest any more. Raises RunNotFoundError or
+    AmbiguousRunError.
+    """
+    name = pipeline.settings.replay_source_run_id
+    if name is None:
+        return pipeline
+    before = None if resumed is None else json.loads(resumed.settings_json).get("replay_source_run_id")
+    run_id = before if isinstance(before, str) and is_meant(name, before) else resolve_run(db, name)
+    return replace(pipeline, settings=pipeline.settings.model_copy(update={"replay_source_run_id": run_id}))
+
+
+# -- a run that stopped ----------------------------------------------------------------------------------------------
+
+
+def get_stopped_run(db: LandscapeDB, run_id: str) -> StoppedRun:
+    """Return how far a run has come; raises ResumeError if it is unknown."""
+    recorder = LandscapeRecorder(db)
+    reasons = [each.error_message for each in recorder.get_operations_for_run(run_id) if each.error_message]
+    return StoppedRun(
+        run_id=run_id,
+        status=_get_run(recorder, run_id).status,
+        rows=count_rows(db, run_id),
+        waiting=len(recorder.get_held(run_id)),
+        reasons=tuple(dict.fromkeys(reasons)),
+    )
+
+
+def abandon_run(db: LandscapeDB, keys: RunKeys, run_id: str) -> None:
+    """Record that a stopped run has failed for good; keep what it staged.
+
+    Raises ResumeError if the run has ended already.
+    """
+    recorder = LandscapeRecorder(db, seal_signer=keys.seal_signer)
+    with recorder.claimed(run_id):
+        get_resumable_run(db, recorder, run_id)
+        with recorder.unit_of_work():
+            _close_operations(recorder, recorder.get_operations_for_run(run_id), "the run was given up")
+            recorder.finalize_run(run_id, RunStatus.FAILED)
+
+
+def get_resumable_run(db: LandscapeDB, recorder: LandscapeRecorder, run_id: str) -> Run:
+    """Return a run that has not ended.
+
+    Raises ResumeError for a run that is unknown or ended, or whose records say that it ended although its status does
+    not.
+    """
+    run = _get_run(recorder, run_id)
+    if run.status.is_terminal:
+        raise ResumeError(f"run {run_id} is {run.status}: only a run that has not ended can be resumed")
+    with db.connection() as connection:
+        marked = [each for each in unfinished_runs(connection, run_id) if each.marks]
+    for each in marked:
+        raise ResumeError(
+            f"run {run_id} {each.problem}."
+            " It stays as it is, so that nothing is sealed that was changed: find out who did that"
+        )
+    return run
+
+
+def _get_run(recorder: LandscapeRecorder, run_id: str) -> Run:
+    run = recorder.get_run(run_id)
+    if run is None:
+        raise ResumeError(f"run {run_id} is not in this audit database")
+    return run
+
+
+def load_start(db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> Start:
+    """Return how far a run has come, and record that it goes on.
+
+    Raises ResumeError if it cannot go on. A crash in here leaves only operations of the earlier process closed, which
+    is true already.
+    """
+    get_resumable_run(db, recorder, run_id)
+    _require_same_pipeline(recorder, pipeline, run_id)
+    rows, checkpoint = count_rows(db, run_id), recorder.get_last_checkpoint(run_id)
+    if rows and checkpoint is None:
+        raise ResumeError(f"run {run_id} kept no checkpoints (checkpoint.enabled: false): run the pipeline anew")
+    operations = recorder.get_operations_for_run(run_id)
+    done = {(each.operation_type, each.node_id) for each in operations if each.status is OperationStatus.COMPLETED}
+    states = json.loads(checkpoint.sink_state_json or "{}") if checkpoint else {}
+    start = Start(
+        run_id=run_id,
+        edges=recorder.get_edge_map(run_id),
+        rows=rows,
+        endings=count_endings(db, run_id),
+        sinks=dict(_sinks(pipeline, states, recorder.get_artifacts(run_id), done)),
+        held=recorder.get_held(run_id),
+        checkpoints=checkpoint.sequence_number if checkpoint else 0,
+        last_token_id=checkpoint.token_id if checkpoint else None,
+        is_loaded=(OperationType.SOURCE_LOAD, pipeline.source_node.node_id) in done,
+    )
+    with recorder.unit_of_work():
+        _close_operations(recorder, operations, _PROCESS_ENDED)
+        recorder.update_run_status(run_id, RunStatus.RUNNING)
+    return start
+
+
+def _close_operations(recorder: LandscapeRecorder, operations: Iterable[Operation], reason: str) -> None:
+    """Record that the open operations of an earlier process failed."""
+    for each in operations:
+        if each.status is OperationStatus.OPEN:
+            recorder.complete_operation(each.operation_id, OperationStatus.FAILED, run_id=each.run_id, error=reason)
+
+
+def _sinks(
+    pipeline: Pipeline,
+    states: Mapping[str, JsonObject],
+    artifacts: list[Artifact],
+    done: set[tuple[OperationType, str]],
+) -> Iterator[tuple[str, SinkProgress]]:
+    outputs = {each.sink_node_id: each for each in artifacts}
+    for name in pipeline.sinks:
+        node_id = pipeline.sink_node(name).node_id
+        state, artifact = states.get(node_id, {}), outputs.get(node_id)
+        yield (
+            name,
+            SinkProgress(
+                rows=cast("int", state.get("rows", 0)),
+                last_state_id=cast("str | None", state.get("last_state_id")),
+                position=cast("JsonObject", state.get("position", {})),
+                output=_staged_output(artifact) if artifact else None,
+                is_published=(OperationType.SINK_WRITE, node_id) in done,
+            ),
+        )
+
+
+def _staged_output(artifact: Artifact) -> StagedOutput:
+    return StagedOutput(
+        artifact_type=artifact.artifact_type,
+        path=artifact.path_or_uri,
+        content_hash=artifact.content_hash,
+        size_bytes=artifact.size_bytes,
+    )
+
+
+def skip_recorded_rows(
+    items: Iterator[Row | InvalidRow], db: LandscapeDB, run_id: str, rows: int
+) -> Iterator[Row | InvalidRow]:
+    """Yield the rows of a source after those that are recorded.
+
+    Raises ResumeError unless the source begins with the recorded rows.
+    """
+    recorded = row_hashes(db, run_id)
+    for index, expected in enumerate(islice(recorded, rows)):
+        item = next(items, None)
+        if item is None:
+            raise ResumeError(_changed(run_id, f"it ends before row {index}, of {rows} that are recorded"))
+        data = item.data if isinstance(item, InvalidRow) else item
+        found = stable_hash(tolerant(data))
+        if found != expected:
+            raise ResumeError(_changed(run_id, f"row {index} has the hash {found}, recorded is {expected}"))
+    yield from items
+
+
+def _changed(run_id: str, how: str) -> str:
+    return (
+        f"the source is not what run {run_id} read: {how}; put back what it was to resume the run, "
+        "or give the run up with --abandon"
+    )
+
+
+def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> None:
+    """Raise ResumeError unless settings and plugins are those of the run.
+
+    Secrets may differ: they are rotated.
+    """
+    before = without_secrets(json.loads(_get_run(recorder, run_id).settings_json))
+    now = json.loads(canonical_json(without_secrets(pipeline.settings.model_dump(mode="json"))))
+    versions = {node.node_id: node.plugin_version for node in pipeline.nodes.values()}
+    changes = list(_differences("", before, now))
+    for node in recorder.get_nodes(run_id):
+        version = versions.get(node.node_id)
+        if version is None and not changes:  # another version of elspeth may have named it otherwise
+            changes.append(f"node {node.node_id}")
+        elif version not in {None, node.plugin_version}:
+            changes.append(f"plugin {node.plugin_name} was {node.plugin_version} and is {version}")
+    if changes:
+        more = f" and {len(changes) - _SHOWN_CHANGES} more" if len(changes) > _SHOWN_CHANGES else ""
+        raise ResumeError(
+            f"run {run_id} began with other settings or plugins: {', '.join(changes[:_SHOWN_CHANGES])}{more}; "
+            "resume it with those that it began with, or run the pipeline anew"
+        )
+
+
+def _differences(place: str, before: object, now: object) -> Iterator[str]:
+    """Yield the places at which two settings trees differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            yield from _differences(f"{place}.{key}".lstrip("."), before.get(key), now.get(key))
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for index, (old, new) in enumerate(zip(before, now, strict=True)):
+            yield from _differences(f"{place}[{index}]", old, new)
+    elif before != now:
+        yield place

@@ -1,25 +1,55 @@
-"""Tokens on their way through the graph."""
+"""Tokens on their way through the graph, and what steps send on."""
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from elspeth.contracts.plugins import JsonObject, Row
-from elspeth.core.settings.wiring import Place
+from elspeth.core.canonical import stable_hash
+from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.errors import AnswerError
 
-__all__ = ["Branch", "Token", "changed_fields", "independent", "require_json"]
+__all__ = [
+    "Branch",
+    "Departure",
+    "HashedRow",
+    "LiveToken",
+    "LostBranch",
+    "Onward",
+    "changed_fields",
+    "copy_row",
+    "lose_branch",
+    "require_json",
+]
 
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HashedRow:
+    """Row data that a step made, with its row hash."""
+
+    row: Row
+    row_hash: str
+
+    @classmethod
+    def of(cls, row: Row) -> HashedRow:
+        """Hash row data; raises CanonicalError if that is impossible."""
+        return cls(row=row, row_hash=stable_hash(row))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """A branch that a token is on since the fork `group`. `join` is the coalesce that waits for it, if one does."""
+    """A branch that a token is on since the fork `group`.
+
+    `join` is the coalesce that waits for the branch, or None.
+    """
 
     name: str
     group: str
@@ -27,12 +57,12 @@ class Branch:
 
 
 @dataclass(slots=True, kw_only=True)
-class Token:
-    """A token: the row that it carries with its hash, how many nodes it has visited, the branches it is on.
+class LiveToken:
+    """A token in memory, with the row data that it carries.
 
-    The row is never changed: a node that makes another one makes a new object, so that what is recorded as one node's
-    output is the next node's input. `row_index` is the place of its source row in the source. The innermost branch
-    comes last. `error_hash` is that of the error which diverted the token.
+    Steps replace `row` and never change it in place, so that what is recorded as one node's output is the next node's
+    input. `row_index` is the index of the source row, `step_index` that of the token's next visit. The innermost branch
+    comes last. `error_hash` is the hash of the error that diverted the token.
     """
 
     token_id: str
@@ -40,41 +70,68 @@ class Token:
     row_index: int
     row: Row
     row_hash: str
-    step: int = 0
+    step_index: Annotated[int, Field(alias="step")] = 0  # waiting items of earlier releases call it "step"
     branches: tuple[Branch, ...] = ()
     error_hash: str | None = None
 
     def state(self) -> JsonObject:
-        """The token as JSON, for the time that it waits at a node."""
-        state: JsonObject = _ADAPTER.dump_python(self)
+        """Return the token as JSON, to be kept while it waits."""
+        state: JsonObject = _ADAPTER.dump_python(self, by_alias=True)
         return state
 
     @classmethod
-    def restored(cls, state: object) -> Token:
-        """The token that `state` described in another process."""
+    def restore(cls, state: object) -> LiveToken:
+        """Make the token whose state another process kept."""
         return _ADAPTER.validate_python(state)
 
 
-_ADAPTER: TypeAdapter[Token] = TypeAdapter(Token)
+_ADAPTER: TypeAdapter[LiveToken] = TypeAdapter(LiveToken)
 
 
-def independent(row: Row) -> Row:
-    """A copy of a row that its receiver may change without changing the row."""
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A token that leaves a node along an edge."""
+
+    token: LiveToken
+    wire: Wire
+
+
+@dataclass(frozen=True, slots=True)
+class LostBranch:
+    """The news that the innermost of these branches will never reach its coalesce."""
+
+    branches: tuple[Branch, ...]
+
+
+Onward = Sequence[Departure | LostBranch]
+"""What a step sends on, in this order."""
+
+
+def lose_branch(branches: tuple[Branch, ...]) -> Onward:
+    """Return the news for the coalesce that waits for the innermost branch, if one does."""
+    return [LostBranch(branches)] if branches and branches[-1].join is not None else []
+
+
+def copy_row(row: Row) -> Row:
+    """Copy row data, so that a plugin may change the copy."""
     if all(type(value) in _ATOMS for value in row.values()):
         return dict(row)
     return copy.deepcopy(row)
 
 
 def require_json(row: Row) -> None:
-    """AnswerError for a row that JSON cannot hold: one that waits must be there when another process goes on."""
+    """Raise AnswerError for row data that JSON cannot hold.
+
+    A row that waits must be there when another process resumes the run.
+    """
     if not all(type(value) in _ATOMS for value in row.values()):
         try:
             json.dumps(row)
         except (TypeError, ValueError, RecursionError) as error:
-            raise AnswerError(str(error)) from error  # which names a type
+            raise AnswerError(str(error)) from error  # the message names a type, no value
 
 
 def changed_fields(before: Row, after: Row) -> list[str]:
-    """The fields that one row has and the other has not, or has with another value; sorted."""
+    """Return the sorted names of fields added, removed or changed."""
     changed = [name for name in after if name not in before or before[name] != after[name]]
     return sorted(changed + [name for name in before if name not in after])

@@ -1,4 +1,4 @@
-"""A plugin whose answers are scripted, and callers whose waits take no time."""
+"""A plugin with scripted answers, and callers without delays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ Send = Callable[[JsonObject], JsonObject]
 
 
 class FakeTime:
-    """A clock that runs only while somebody waits. `waits` are seconds."""
+    """A clock that runs only during waits.
+
+    `waits` holds the seconds of each wait.
+    """
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -34,7 +37,7 @@ class FakeTime:
 
 
 class Oracle(CallingTransform):
-    """Answers as a function says; what is not a row, it has nothing to do with."""
+    """A plugin whose answers come from a function."""
 
     name = "oracle"
     plugin_version = "1.0.0"
@@ -46,7 +49,7 @@ class Oracle(CallingTransform):
 
     @classmethod
     def of(cls, answers: Sequence[JsonObject | Exception]) -> Oracle:
-        """One that gives these answers, one after the other."""
+        """Make a plugin that gives these answers in order."""
         remaining = iter(answers)
 
         def send(_: JsonObject) -> JsonObject:
@@ -75,7 +78,7 @@ class Oracle(CallingTransform):
 
 
 def unavailable(*, retry_after: float | None = None) -> CallError:
-    """What may pass."""
+    """Return an error that a retry may overcome."""
     return CallError("answered 503", is_retryable=True, retry_after=retry_after, details={"status": 503})
 
 
@@ -86,7 +89,7 @@ def caller(
     rate_limit: RateLimitSettings | None = None,
     max_workers: int = 1,
 ) -> LiveCaller:
-    """A caller whose time is not ours."""
+    """Make a caller that runs on fake time."""
     return LiveCaller(
         retry or RetrySettings(),
         rate_limit or RateLimitSettings(),

@@ -1,4 +1,4 @@
-"""A run that asked, as it is recorded."""
+"""The records of a run that made calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ERROR = {"exception": "answered 503", "type": "CallError"}
 
 
 def record_asking(db: LandscapeDB, payloads: PayloadStore | None, visits: Sequence[Asked]) -> None:
-    """Record a run whose one node asked for its rows, in this order."""
+    """Record a run whose one node made these calls."""
     recorder = LandscapeRecorder(db, payload_store=payloads)
     recorder.begin_run({}, CANONICAL_VERSION, run_id=RUN_ID)
     schema = SchemaConfig.from_dict({"fields": "dynamic"})

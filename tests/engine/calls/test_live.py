@@ -1,4 +1,4 @@
-"""Calls that are made: repeated as the settings say, given up when the run stops."""
+"""Calls that are made, repeated, and given up."""
 
 import re
 import threading

@@ -1,4 +1,4 @@
-"""Limits of the rate of calls."""
+"""Rate limits of calls."""
 
 from pathlib import Path
 
@@ -13,9 +13,12 @@ Settings = dict[str, object]
 
 
 def times(settings: Settings, calls: int, *, service: str = "delphi") -> list[float]:
-    """When calls are made that all want to be made at once, in seconds."""
+    """Return when calls are made that all come at once.
+
+    Times are seconds.
+    """
     time = FakeTime()
-    limit = RateLimits(RateLimitSettings.model_validate(settings), clock=time.clock).of(service)
+    limit = RateLimits(RateLimitSettings.model_validate(settings), clock=time.clock).get(service)
     return [] if limit is None else [made_at(limit, time) for _ in range(calls)]
 
 
@@ -49,7 +52,7 @@ def test_calls_are_spread_as_the_settings_say(settings: Settings, expected: list
     ],
 )
 def test_without_a_rate_there_is_no_limit(settings: Settings) -> None:
-    assert RateLimits(RateLimitSettings.model_validate(settings)).of("delphi") is None
+    assert RateLimits(RateLimitSettings.model_validate(settings)).get("delphi") is None
 
 
 def test_a_limit_with_a_file_holds_for_all_who_use_the_file(tmp_path: Path) -> None:
@@ -59,10 +62,10 @@ def test_a_limit_with_a_file_holds_for_all_who_use_the_file(tmp_path: Path) -> N
     users = [RateLimits(settings, clock=time.clock) for _ in range(2)]
     made = []
     for user in users * 3:
-        limit = user.of('it\'s "Delphi"; DROP TABLE x')
+        limit = user.get('it\'s "Delphi"; DROP TABLE x')
         assert limit is not None
         made.append(made_at(limit, time))
-    other = users[0].of("dodona")
+    other = users[0].get("dodona")
     assert other is not None
     made.append(made_at(other, time))
     for user in users:
@@ -74,7 +77,7 @@ def test_old_calls_are_forgotten(tmp_path: Path) -> None:
     time = FakeTime()
     settings = RateLimitSettings(default_requests_per_second=10, persistence_path=str(tmp_path / "rates.db"))
     limits = RateLimits(settings, clock=time.clock)
-    limit = limits.of("delphi")
+    limit = limits.get("delphi")
     assert limit is not None
     for _ in range(2000):
         limit.acquire(time.pause)
@@ -86,7 +89,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "rates.db").write_text("no database" * 100)
     settings = RateLimitSettings(default_requests_per_second=1, persistence_path=str(tmp_path / "rates.db"))
     with pytest.raises(PluginError) as raised:
-        RateLimits(settings).of("delphi")
+        RateLimits(settings).get("delphi")
     assert str(raised.value) == (
         f"the file of the rate limits, {tmp_path / 'rates.db'}, cannot be used: file is not a database"
     )
@@ -95,7 +98,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_lost_on_the_way_ends_the_run(tmp_path: Path) -> None:
     settings = RateLimitSettings(default_requests_per_second=1, persistence_path=str(tmp_path / "rates.db"))
     limits = RateLimits(settings)
-    limit = limits.of("delphi")
+    limit = limits.get("delphi")
     assert limit is not None
     limits.close()
     with pytest.raises(PluginError) as raised:

@@ -16,7 +16,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth.core.payload_store import FilesystemPayloadStore, PayloadStore
 from elspeth.engine.calls.exchange import Attempt, Exchange
-from elspeth.engine.calls.replay import ReplayCaller
+from elspeth.engine.calls.recorded import ReplayCaller
 from tests.engine.calls.asking import Oracle
 from tests.engine.calls.recorded import ERROR, RUN_ID, Asked, record_asking
 from tests.fixtures.effort import law
@@ -26,7 +26,7 @@ ORACLE = Oracle.of([])
 
 
 class MemoryStore:
-    """Payloads in memory."""
+    """A payload store in memory."""
 
     def __init__(self) -> None:
         self._kept: dict[str, bytes] = {}

@@ -13,8 +13,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
 from elspeth.engine.calls.exchange import Difference, Exchange
 from elspeth.engine.calls.live import LiveCaller
-from elspeth.engine.calls.replay import ReplayCaller
-from elspeth.engine.calls.verify import VerifyCaller
+from elspeth.engine.calls.recorded import ReplayCaller, VerifyCaller
 from tests.engine.calls.asking import FakeTime, Oracle, caller
 from tests.engine.calls.recorded import RUN_ID, Asked, record_asking
 from tests.engine.calls.test_replay import MemoryStore
@@ -24,7 +23,7 @@ Answer = JsonObject | CallError
 
 
 def verified(recorded: Sequence[JsonObject | None], received: Sequence[Answer]) -> list[Exchange]:
-    """One row after the other; the exchanges."""
+    """Verify one call for each row, and return the exchanges."""
     with LandscapeDB.in_memory() as db:
         store = MemoryStore()
         visits: list[Asked] = [(index, {"asked": index}, [answer]) for index, answer in enumerate(recorded)]

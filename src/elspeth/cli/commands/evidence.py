@@ -48,10 +48,7 @@ def verify(
     workers: WorkersOption = 1,
     json: JsonOption = False,
 ) -> None:
-    """Verify a bag, a proof or an export.
-
-    The exit code is 0 only if every step passed and a signature was checked.
-    """
+    """Verify a bag, proof or export step by step. The exit code is 0 only for a checked signature."""
     secret = checking_key() if hmac else None
     if secret is not None and key is not None:
         raise UsageError("--hmac and --key check different kinds of signature: give one of them")
@@ -99,7 +96,7 @@ def _verify_export(path: Path, secret: bytes | None) -> Verification:
 
 
 def _verify_bag(path: Path, key: Path | None, authority: Path | None, executor: Executor | None) -> Verification:
-    """Verify a bag or the proof of a record."""
+    """Verify a bag, or the proof of one of its records."""
     from elspeth.evidence.format.signatures import load_public_key  # noqa: PLC0415  start time
     from elspeth.evidence.format.timestamp import load_authorities  # noqa: PLC0415
     from elspeth.evidence.verifier.proof import verify_proof  # noqa: PLC0415
@@ -147,10 +144,7 @@ def prove(
     ],
     force: ForceOption = False,
 ) -> None:
-    """Prove that a record is in a bag.
-
-    The proof discloses that record and no other one.
-    """
+    """Prove that a record is in a bag. Only that record is disclosed."""
     from elspeth.evidence.verifier import proof as proofs  # noqa: PLC0415  start time
     from elspeth.outputs.policy import check_output  # noqa: PLC0415
 
@@ -181,7 +175,7 @@ def prove(
 
 @keys.callback()
 def _keys() -> None:
-    """Make typer treat a single command as a group."""
+    """Make typer treat `keys` as a group, though it has one command."""
 
 
 @keys.command("generate")
@@ -192,10 +186,7 @@ def generate(
         KeyType, typer.Option("--type", help="The type of key; ecdsa is P-256, which every KMS and HSM has.")
     ] = KeyType.ECDSA,
 ) -> None:
-    """Generate a pair of keys.
-
-    An existing key is never overwritten.
-    """
+    """Generate a key pair. An existing key is never overwritten."""
     from elspeth.evidence.format import signatures  # noqa: PLC0415  start time
 
     public = signatures.generate_keys(output, key_type)

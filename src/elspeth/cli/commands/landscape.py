@@ -34,10 +34,7 @@ _POLL_INTERVAL_S = 1.0
 
 @app.command("status")
 def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
-    """Show the epoch, differences and history of a database.
-
-    The exit code is 0 if the database is current or empty.
-    """
+    """Show the epoch of the database, its differences and its history. The exit code is 0 if it is current or empty."""
     from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.connections import parse_url, read_only_connection  # noqa: PLC0415
     from elspeth.core.landscape.database.state import StateKind, describe_state, read_state  # noqa: PLC0415
@@ -111,10 +108,7 @@ def check(
         typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key that must have signed every seal."),
     ] = None,
 ) -> None:
-    """Check the epoch and the seals of a database.
-
-    The exit code is 0 if it is of this version's epoch and its sealed runs are unchanged.
-    """
+    """Check that the database is of this version's epoch and its sealed runs are unchanged."""
     require_only_one({"--key": key is not None, "--no-seals": not seals})
     from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415
@@ -144,7 +138,7 @@ def check(
 
 
 def _check_seals(url: URL, key: Path | None) -> bool:
-    """Return whether sealed runs are unchanged, and print the findings.
+    """Print what the seals show; return whether all sealed runs are unchanged.
 
     With a public key every finished run must have a seal signed by it. Raises KeyFileError for an unusable key file.
     """
@@ -200,10 +194,7 @@ def migrate(
         bool, typer.Option("--dry-run", help="Migrate a private copy, show the result, and change nothing.")
     ] = False,
 ) -> None:
-    """Migrate an older database to this version's epoch.
-
-    It is backed up first, and migrated completely or not at all.
-    """
+    """Migrate an older database to this version's epoch, completely or not at all, after a backup."""
     require_only_one({"--backup": backup is not None, "--no-backup": no_backup, "--sql": sql, "--dry-run": dry_run})
     url = database_url(database)
     from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
@@ -231,10 +222,7 @@ def migrate(
 
 
 def _print_migration(done: MigrationReport, heading: list[tuple[str, str]]) -> None:
-    """Print what was migrated.
-
-    Ends with exit code 1 if sealed runs were altered before.
-    """
+    """Print what was migrated; end with exit code 1 for altered runs."""
     lines = [
         *heading,
         ("backup", "none" if done.backup is None else str(done.backup)),
@@ -251,10 +239,7 @@ def _print_migration(done: MigrationReport, heading: list[tuple[str, str]]) -> N
 
 @app.command("runs")
 def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
-    """List the runs in a database, oldest first.
-
-    It may be of any epoch, and is not changed.
-    """
+    """List the runs in a database of any epoch, oldest first."""
     from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.run_list import list_runs  # noqa: PLC0415
 

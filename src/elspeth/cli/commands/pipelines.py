@@ -25,7 +25,7 @@ from elspeth.cli.options import (
 from elspeth.cli.terminal import aligned
 
 if TYPE_CHECKING:
-    from elspeth.engine.resumption import Stand
+    from elspeth.engine.start import StoppedRun
 
 __all__ = ["purge", "resume", "run", "validate"]
 
@@ -45,10 +45,7 @@ def validate(
     force: ForceOption = False,
     no_dotenv: NoDotenvOption = False,
 ) -> None:
-    """Check a settings file and show its plan.
-
-    Nothing is written.
-    """
+    """Check a settings file and show its plan. Write nothing."""
     from elspeth.cli.plan import load_pipeline, plan_as_mermaid, plan_as_text  # noqa: PLC0415  start time
     from elspeth.contracts.plugins import PluginError  # noqa: PLC0415
 
@@ -100,17 +97,14 @@ def resume(
     traceback: TracebackOption = False,  # noqa: ARG001  its callback handles it
     json: JsonOption = False,
 ) -> None:
-    """Resume a run that was stopped.
-
-    No row is lost, repeated or reordered.
-    """
+    """Resume a run that was stopped. No row is lost, repeated or reordered."""
     require_only_one({"--execute": execute, "--dry-run": dry_run, "--abandon": abandon})
     from dataclasses import asdict  # noqa: PLC0415  start time
 
     from elspeth.cli.execution import execute_pipeline, load_with_keys  # noqa: PLC0415
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
     from elspeth.core.landscape.queries.select_run import resolve_run  # noqa: PLC0415
-    from elspeth.engine.resumption import give_up, stand_of  # noqa: PLC0415
+    from elspeth.engine.start import abandon_run, get_stopped_run  # noqa: PLC0415
 
     pipeline, keys = load_with_keys(settings, no_dotenv=no_dotenv)
     if not pipeline.settings.landscape.enabled:
@@ -118,8 +112,8 @@ def resume(
     with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:
         run_id = resolve_run(db, run)
         if abandon:
-            give_up(db, keys, run_id)
-        state = stand_of(db, run_id)
+            abandon_run(db, keys, run_id)
+        state = get_stopped_run(db, run_id)
     if execute:
         raise typer.Exit(
             execute_pipeline(pipeline, keys, settings, lambda work: work.resume(run_id), force=force, json=json)
@@ -131,7 +125,7 @@ def resume(
     end_preview(f"Nothing was resumed: {advice}.", dry_run=dry_run or abandon)
 
 
-def _state_lines(state: Stand) -> Iterator[tuple[str, str]]:
+def _state_lines(state: StoppedRun) -> Iterator[tuple[str, str]]:
     yield "run", state.run_id
     yield "status", state.status
     yield "rows recorded", f"{state.rows:,}"
@@ -150,10 +144,7 @@ def purge(
     no_dotenv: NoDotenvOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete payloads unused for payload_store.retention_days.
-
-    Their hashes stay recorded.
-    """
+    """Delete payloads unused for payload_store.retention_days. Their hashes stay recorded."""
     require_only_one({"--execute": execute, "--dry-run": dry_run})
     from datetime import UTC, datetime  # noqa: PLC0415  start time
 

@@ -1,6 +1,6 @@
-"""The Landscape: the audit database, its writers and its readers.
+"""The Landscape: the audit database, what writes it, and what reads it.
 
-The names below can be imported from here; each module is loaded when one of its names is first requested.
+The names below can be imported from here; each module is loaded when one of its names is first asked for.
 """
 
 from __future__ import annotations

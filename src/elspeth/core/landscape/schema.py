@@ -1,4 +1,4 @@
-"""The generated tables, under the predecessor's import path."""
+"""The tables of the audit database, which are generated, under the path that callers know."""
 
 from __future__ import annotations
 

@@ -1,24 +1,26 @@
-"""One question to a system outside, and everything that was tried to have it answered."""
+"""A call to an external system with all its attempts, and the interface of what makes calls."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import CallError, JsonObject
 from elspeth.core.landscape.recording.base import storable_text, tolerant
+from elspeth.plugins.base import CallingTransform
 
-__all__ = ["Attempt", "Difference", "Exchange", "described"]
+__all__ = ["Attempt", "Caller", "Difference", "Exchange", "describe_error"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One call: its request, and the response, or the error with the answer that was none, if any came.
+    """One attempt: its request, and the response or the error.
 
-    An error has the keys `exception` and `type`, as the error of a node state, beside further facts. `latency_ms` is
-    None where no call was made.
+    An error has the keys `exception` and `type`, like the error of a visit, and perhaps further details; a response
+    with an error is what came instead of a usable answer. `latency_ms` is None where no call was made.
     """
 
     request: JsonObject
@@ -29,7 +31,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A call whose answer was not the recorded one. A hash is None where there was no answer."""
+    """An answer that is not the recorded one.
+
+    A hash is None where there was no answer.
+    """
 
     row_index: int
     request_hash: str
@@ -39,24 +44,47 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """The attempts, at least one, in order. `difference` says how the answer differs from a recorded run's."""
+    """The attempts of a call, at least one, in order.
+
+    `difference` says how the answer differs from that of a recorded run.
+    """
 
     attempts: tuple[Attempt, ...]
     difference: Difference | None = None
 
     @property
     def response(self) -> JsonObject | None:
-        """The answer, or None if the last attempt failed."""
+        """Return the answer, or None if the last attempt failed."""
         return None if self.failure is not None else self.attempts[-1].response
 
     @property
     def failure(self) -> Mapping[str, object] | None:
-        """The error of the last attempt, or None if there is an answer."""
+        """Return the error of the last attempt, or None."""
         return self.attempts[-1].error
 
 
-def described(error: Exception) -> Mapping[str, object]:
-    """An error as it is recorded with a call."""
+class Caller(Protocol):
+    """Answers the requests of plugins."""
+
+    def start(self, plugin: CallingTransform, request: JsonObject, *, row_index: int) -> Future[Exchange]:
+        """Begin a call for a token of a source row; returns at once.
+
+        Whatever goes wrong with the call, or is raised by the plugin, is the exchange's failure. The future raises only
+        what no row is to blame for; it is cancelled, or raises CancelledError, if the caller is closed first. Raises
+        CanonicalError for a request that cannot be recorded.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop waiting and cancel what has not begun.
+
+        Calls under way go on in the background, and their answers are lost.
+        """
+        ...
+
+
+def describe_error(error: Exception) -> Mapping[str, object]:
+    """Return an error as it is recorded with a call."""
     facts: dict[str, object] = {"exception": storable_text(recordable_message(error)), "type": type(error).__name__}
     if isinstance(error, CallError):
         asked = {} if error.retry_after is None else {"retry_after": error.retry_after}

@@ -1,4 +1,4 @@
-"""Calls that are made: several at a time, no faster than allowed, and again where that may help."""
+"""Calls that are made: several at a time, no faster than allowed, repeated where that may help."""
 
 from __future__ import annotations
 
@@ -6,36 +6,29 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_exponential
 
 from elspeth.contracts.plugins import CallError, JsonObject
 from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
-from elspeth.engine.calls.exchange import Attempt, Exchange, described
+from elspeth.engine.calls.exchange import Attempt, Exchange, describe_error
 from elspeth.engine.calls.rates import RateLimit, RateLimits
-from elspeth.engine.calls.workers import Workers
 from elspeth.plugins.base import CallingTransform
 
 __all__ = ["LiveCaller", "Wait"]
 
 Wait = Callable[[float], bool]
-"""Waits for seconds, or until the caller is closed; whether it is closed."""
+"""Waits for seconds or until the caller is closed, and returns whether it is."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Try:
-    attempt: Attempt
-    error: CallError | None = None
-
-    @property
-    def may_be_repeated(self) -> bool:
-        return self.error is not None and self.error.is_retryable
+_Work = Callable[[], Exchange]
 
 
 class LiveCaller:
-    """Makes calls. A limit of the rate holds for every attempt."""
+    """Makes calls; rate limits hold for every attempt."""
 
     def __init__(
         self,
@@ -49,7 +42,7 @@ class LiveCaller:
         self._closed = threading.Event()
         self._wait = wait or self._closed.wait
         self._limits = RateLimits(rate_limit, clock=clock)
-        self._workers = Workers(max_workers)
+        self._workers = _Workers(max_workers)
         self._longest_delay = retry.max_delay_seconds
         self._backoff = wait_exponential(
             multiplier=retry.initial_delay_seconds, exp_base=retry.exponential_base, max=retry.max_delay_seconds
@@ -62,14 +55,20 @@ class LiveCaller:
             retry_error_callback=_last,
         )
 
-    def start(self, plugin: CallingTransform, request: JsonObject, *, row_index: int) -> Future[Exchange]:  # noqa: ARG002  a call is made for whatever row
-        """Have the request answered by the plugin; PluginError if the file of the rate limits cannot be used."""
+    def start(self, plugin: CallingTransform, request: JsonObject, *, row_index: int) -> Future[Exchange]:  # noqa: ARG002  the same for every row
+        """Begin a call.
+
+        Raises PluginError if the file of the rate limits cannot be used.
+        """
         canonical_bytes(request)
-        limit = self._limits.of(plugin.service)
+        limit = self._limits.get(plugin.service)
         return self._workers.submit(lambda: self._exchange(plugin, request, limit))
 
     def close(self) -> None:
-        """Stop. Calls under way go on in the background, and their answers are lost."""
+        """Stop waiting and cancel what has not begun.
+
+        Calls under way go on in the background, and their answers are lost.
+        """
         self._closed.set()
         self._workers.close()
         self._limits.close()
@@ -88,7 +87,10 @@ class LiveCaller:
         return Exchange(attempts=tuple(attempts))
 
     def _delay(self, state: RetryCallState) -> float:
-        """Seconds until the next attempt: more than the settings say only if the other side asks for that."""
+        """Return the seconds until the next attempt.
+
+        They are more than the settings say only if the other side asks for that.
+        """
         asked = _last(state).error
         after = asked.retry_after if asked is not None else None
         return max(self._backoff(state), min(after or 0.0, self._longest_delay))
@@ -98,15 +100,28 @@ class LiveCaller:
             raise CancelledError
 
 
+# -- attempts --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Try:
+    attempt: Attempt
+    error: CallError | None = None
+
+    @property
+    def may_be_repeated(self) -> bool:
+        return self.error is not None and self.error.is_retryable
+
+
 def _last(state: RetryCallState) -> _Try:
-    """The newest attempt of a call."""
+    """Return the newest attempt of a call."""
     assert state.outcome is not None  # noqa: S101  asked after an attempt only
     made: _Try = state.outcome.result()
     return made
 
 
 def _try(plugin: CallingTransform, request: JsonObject) -> _Try:
-    """Ask once. An answer that cannot be recorded is none."""
+    """Make one attempt; an answer that cannot be recorded is a failure."""
     begun = time.perf_counter()
     response: JsonObject | None = None
     failure: Exception | None = None
@@ -114,18 +129,69 @@ def _try(plugin: CallingTransform, request: JsonObject) -> _Try:
         response = plugin.send(request)
         canonical_bytes(response)
     except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one call must not end the run
-        response, failure = _recordable(error), error
+        response, failure = _recordable_answer(error), error
     latency_ms = (time.perf_counter() - begun) * 1000
-    error_facts = None if failure is None else described(failure)
-    attempt = Attempt(request=request, response=response, error=error_facts, latency_ms=latency_ms)
+    described = None if failure is None else describe_error(failure)
+    attempt = Attempt(request=request, response=response, error=described, latency_ms=latency_ms)
     return _Try(attempt=attempt, error=failure if isinstance(failure, CallError) else None)
 
 
-def _recordable(error: Exception) -> JsonObject | None:
-    """What came instead of a usable answer, if it can be recorded."""
+def _recordable_answer(error: Exception) -> JsonObject | None:
+    """Return what came instead of a usable answer, if it can be recorded."""
     answer = error.answer if isinstance(error, CallError) else None
     try:
         canonical_bytes(answer)
     except CanonicalError:
         return None
     return answer
+
+
+# -- threads ---------------------------------------------------------------------------------------------------------
+
+
+class _Workers:
+    """Up to `size` threads that do work in the order in which it is given.
+
+    Unlike those of ThreadPoolExecutor they are daemons: a process that was told to stop does not wait for calls under
+    way, whose answers nobody will read.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._threads: list[threading.Thread] = []
+        self._queue: SimpleQueue[tuple[Future[Exchange], _Work] | None] = SimpleQueue()
+
+    def submit(self, work: _Work) -> Future[Exchange]:
+        """Let the next free thread do the work."""
+        future: Future[Exchange] = Future()
+        self._queue.put((future, work))
+        if len(self._threads) < self._size:
+            name = f"elspeth-call-{len(self._threads)}"
+            thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return future
+
+    def close(self) -> None:
+        """Cancel work that has not begun, and end idle threads.
+
+        No more work may be given.
+        """
+        with suppress(Empty):
+            while True:
+                if (waiting := self._queue.get_nowait()) is not None:
+                    waiting[0].cancel()
+        for _ in self._threads:
+            self._queue.put(None)
+
+    def _run(self) -> None:
+        while (task := self._queue.get()) is not None:
+            future, work = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                exchange = work()
+            except BaseException as error:  # noqa: BLE001  raised again where the answer is awaited
+                future.set_exception(error)
+            else:
+                future.set_result(exchange)

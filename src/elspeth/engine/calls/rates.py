@@ -1,4 +1,7 @@
-"""How often a service may be called, by all threads and, with a file, by all processes that use it."""
+"""How often a service may be called.
+
+A limit holds for all threads and, if it has a file, for all processes that use the file.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ Clock = Callable[[], float]
 Pause = Callable[[float], None]
 
 _CALLS_BETWEEN_CLEANING = 1000
-_KEPT_MS = int(Duration.MINUTE)  # beyond the longest interval of this process: another's may be longer
+_KEPT_MS = int(Duration.MINUTE)  # the longest interval that settings can name
 
 
 class RateLimit:
-    """The limit of one service. Times are seconds; the window slides."""
+    """The limit of one service, with a sliding window."""
 
     def __init__(self, bucket: InMemoryBucket | SQLiteBucket, clock: Clock) -> None:
         self._bucket = bucket
@@ -33,17 +36,20 @@ class RateLimit:
         self._admitted = 0
 
     def acquire(self, pause: Pause) -> None:
-        """Return when a call may be made. `pause` waits for seconds, and raises to give up."""
+        """Wait until a call may be made.
+
+        `pause` waits for seconds, and raises to give up.
+        """
         while (delay := self._delay()) is not None:
             pause(delay)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if isinstance(self._bucket, SQLiteBucket):
             self._bucket.conn.close()
 
     def _delay(self) -> float | None:
-        """How long to wait before asking again; None if a call may be made now, which is then counted."""
+        """Count a call, or return the seconds to wait before asking again."""
         with self._lock:
             if isinstance(self._bucket, InMemoryBucket):
                 return self._put()
@@ -53,7 +59,7 @@ class RateLimit:
                 raise PluginError(f"the file of the rate limits cannot be used: {error}") from error
 
     def _put_alone(self, connection: sqlite3.Connection) -> float | None:
-        """Count and add in one transaction: another process must not come between them."""
+        """Count and add in one transaction, with no other process in between."""
         connection.execute("BEGIN IMMEDIATE")
         try:
             return self._put()
@@ -74,28 +80,34 @@ class RateLimit:
 
 
 class RateLimits:
-    """The limits of all services. `clock` tells seconds; by default a clock that suits where calls are counted."""
+    """The limits of all services.
+
+    `clock` returns seconds. The default suits the place where calls are counted.
+    """
 
     def __init__(self, settings: RateLimitSettings, *, clock: Clock | None = None) -> None:
         self._settings = settings
         self._path = settings.persistence_path
-        # Processes have the time of day in common, nothing else.
+        # Processes share no other clock than the time of day.
         self._clock = clock or (time.monotonic if self._path is None else time.time)
         self._limits: dict[str, RateLimit | None] = {}
 
-    def of(self, service: str) -> RateLimit | None:
-        """The limit of a service, if it has one; PluginError if the file of the limits cannot be used."""
+    def get(self, service: str) -> RateLimit | None:
+        """Return the limit of a service, or None.
+
+        Raises PluginError if the file of the limits cannot be used.
+        """
         if service not in self._limits:
-            self._limits[service] = self._made(service)
+            self._limits[service] = self._make(service)
         return self._limits[service]
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         for limit in self._limits.values():
             if limit is not None:
                 limit.close()
 
-    def _made(self, service: str) -> RateLimit | None:
+    def _make(self, service: str) -> RateLimit | None:
         settings = self._settings
         default = ServiceRateSettings(
             requests_per_second=settings.default_requests_per_second,
@@ -105,12 +117,15 @@ class RateLimits:
         if not rates:
             return None
         return RateLimit(
-            InMemoryBucket(rates) if self._path is None else _stored(self._path, service, rates), self._clock
+            InMemoryBucket(rates) if self._path is None else _stored_bucket(self._path, service, rates), self._clock
         )
 
 
 def _rates(limit: ServiceRateSettings) -> list[Rate]:
-    """The rates that bind: with a rate that allows no more anyway, the library would refuse the other."""
+    """Return the rates that matter.
+
+    The library refuses a rate that another one makes useless.
+    """
     second, minute = limit.requests_per_second, limit.requests_per_minute
     rates = []
     if second is not None and (minute is None or second < minute):
@@ -120,12 +135,12 @@ def _rates(limit: ServiceRateSettings) -> list[Rate]:
     return rates
 
 
-def _stored(path: str, service: str, rates: list[Rate]) -> SQLiteBucket:
-    table = f"calls_{hashlib.sha256(service.encode()).hexdigest()[:16]}"  # a service may have any name, a table not
+def _stored_bucket(path: str, service: str, rates: list[Rate]) -> SQLiteBucket:
+    table = f"calls_{hashlib.sha256(service.encode()).hexdigest()[:16]}"  # not every name of a service can name a table
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         bucket = SQLiteBucket.init_from_file(rates, table=table, db_path=path)
-        # A power cut may take the newest calls from the count, and nothing else.
+        # A power cut may lose the newest calls from the count, and nothing else.
         bucket.conn.execute("PRAGMA journal_mode = WAL")
         bucket.conn.execute("PRAGMA synchronous = NORMAL")
     except (OSError, sqlite3.Error) as error:

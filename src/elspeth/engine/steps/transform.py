@@ -1,102 +1,192 @@
-"""A transform: one row becomes another, or several."""
+"""Transforms: one row becomes another, or several; some call an external system for it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from elspeth.contracts.enums import RowOutcome
-from elspeth.contracts.plugins import Row, RowError
+from elspeth.contracts.enums import CallStatus
+from elspeth.contracts.plugins import JsonObject, Row, RowError
 from elspeth.contracts.routing import CONTINUE
-from elspeth.core.canonical import stable_hash
+from elspeth.core.canonical import canonical_bytes, stable_hash
+from elspeth.core.landscape.queries.differing_answers import DIFFERS_FROM
 from elspeth.core.settings.wiring import Place, Wire
-from elspeth.engine.errors import AnswerError
-from elspeth.engine.flow import Failure, Flow, Visit
-from elspeth.engine.tokens import Token, changed_fields, independent
-from elspeth.plugins.base import Transform
+from elspeth.engine.calls.exchange import Exchange
+from elspeth.engine.calls.external import ExternalCalls
+from elspeth.engine.errors import AnswerError, Failure
+from elspeth.engine.steps import Step
+from elspeth.engine.tokens import HashedRow, LiveToken, Onward, changed_fields, copy_row
+from elspeth.engine.trail import TrailWriter, Visit
+from elspeth.plugins.base import CallingTransform, Transform
 from elspeth.plugins.coercion import RowValidator
 
-__all__ = ["TransformStep"]
+__all__ = ["CallStep", "TransformStep"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Output:
-    row: Row
-    row_hash: str
+class TransformStep(Step):
+    """Hands each token's row to the plugin.
 
+    Whatever goes wrong with a row is recorded, and the run goes on.
+    """
 
-class TransformStep:
-    """Hands each token's row to the plugin. Whatever goes wrong with a row is recorded, and the run goes on."""
-
-    is_ordered = False
-
-    def __init__(self, flow: Flow, place: Place, plugin: Transform) -> None:
-        self._flow = flow
+    def __init__(self, trail: TrailWriter, place: Place, plugin: Transform) -> None:
+        self._trail = trail
         self._place = place
         self._plugin = plugin
-        self._node_id = flow.node(place).node_id
         self._validator = RowValidator(plugin.options.schema_config)
 
-    def take(self, token: Token, along: Wire) -> None:  # noqa: ARG002  the same whichever way a token came
-        """Send on the row, or a child for each of the rows, that the plugin makes."""
-        visit = self._flow.arrive(token, self._node_id)
+    def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the same on every edge
+        """Send on the plugin's row, or a child for each of its rows."""
+        visit = self._trail.arrive(token, self._place)
         try:
-            result = self._plugin.process(independent(self._validator.validate(token.row)))
+            result = self._plugin.process(copy_row(self._validator.validate(token.row)))
             if isinstance(result, RowError):
-                self._flow.refuse(visit, self._place, Failure.of(result))
-                return
-            outputs = [_Output(row=row, row_hash=stable_hash(row)) for row in self._rows(result)]
+                return self._trail.refuse(visit, Failure.of(result))
+            outputs = [HashedRow.of(row) for row in self._rows(result)]
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one row must not end the run
-            self._flow.refuse(visit, self._place, Failure.of(error))
-            return
-        if isinstance(result, dict):
-            self._pass_on(visit, *outputs)
-        else:
-            self._expand(visit, outputs)
+            return self._trail.refuse(visit, Failure.of(error))
+        return self._pass_on(visit, *outputs) if isinstance(result, dict) else self._expand(visit, outputs)
 
     def _rows(self, result: object) -> list[Row]:
-        """The rows in a plugin's answer; AnswerError for one that it must not give."""
+        """Return the rows of a plugin's answer; raises AnswerError for a wrong one."""
         name = self._plugin.name
         if isinstance(result, dict):
             return [result]
         if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
-            raise AnswerError(
-                f"transform {name!r} must return a row, a list of rows or a RowError, got {_kind(result)}"
-            )
+            kind = "a list that holds something else" if isinstance(result, list) else type(result).__name__
+            raise AnswerError(f"transform {name!r} must return a row, a list of rows or a RowError, got {kind}")
         if not self._plugin.expands:
             raise AnswerError(f"transform {name!r} must return one row: it does not declare that it expands rows")
         if not result:
             raise AnswerError(f"transform {name!r} returned no rows: a row that ends here needs a RowError saying why")
         return result
 
-    def _pass_on(self, visit: Visit, output: _Output) -> None:
+    def _pass_on(self, visit: Visit, output: HashedRow) -> Onward:
         token = visit.token
-        self._flow.complete(visit, output.row_hash, self._reason(token.row, output.row))
+        reason = {"action": self._plugin.name, "fields_modified": changed_fields(token.row, output.row)}
+        self._trail.complete(visit, output.row_hash, reason)
         token.row, token.row_hash = output.row, output.row_hash
-        self._flow.send(token, self._place, CONTINUE)
+        return [self._trail.depart(token, self._place, CONTINUE)]
 
-    def _expand(self, visit: Visit, outputs: list[_Output]) -> None:
-        token, flow = visit.token, self._flow
+    def _expand(self, visit: Visit, outputs: list[HashedRow]) -> Onward:
         rows = [output.row for output in outputs]
-        flow.complete(visit, stable_hash(rows), {"action": self._plugin.name, "rows": len(rows)})
-        children = flow.recorder.expand_token(
-            token.token_id, token.row_id, len(rows), visit.step, run_id=flow.run_id, record_parent_outcome=True
-        )
-        flow.count(RowOutcome.EXPANDED)
-        for child, output in zip(children, outputs, strict=True):
-            made = Token(
-                token_id=child.token_id,
-                row_id=token.row_id,
-                row_index=token.row_index,
-                row=output.row,
-                row_hash=output.row_hash,
-                step=token.step,
-                branches=token.branches,
+        self._trail.complete(visit, stable_hash(rows), {"action": self._plugin.name, "rows": len(rows)})
+        return [self._trail.depart(child, self._place, CONTINUE) for child in self._trail.expand(visit, outputs)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """The call begun for a token, or why none was."""
+
+    row: Row
+    since: datetime
+    call: Future[Exchange] | Failure
+
+
+class CallStep(Step):
+    """Calls an external system for each token.
+
+    The call begins as soon as the token is on its way here, and is recorded with the visit. A crash between the call
+    and the commit leaves no record of it: the resumed run makes the call again.
+    """
+
+    def __init__(
+        self,
+        trail: TrailWriter,
+        place: Place,
+        plugin: CallingTransform,
+        external: ExternalCalls,
+    ) -> None:
+        self._trail = trail
+        self._place = place
+        self._plugin = plugin
+        self._caller = external.caller
+        self._payloads = external.payloads
+        self._validator = RowValidator(plugin.options.schema_config)
+        self._questions: dict[str, _Question] = {}
+
+    def expect(self, token: LiveToken) -> None:
+        """Begin the call for a token."""
+        since, row = datetime.now(UTC), token.row
+        call: Future[Exchange] | Failure
+        try:
+            row = self._validator.validate(token.row)
+            request = self._plugin.request(copy_row(row))
+            if isinstance(request, RowError):
+                call = Failure.of(request)
+            else:
+                call = self._caller.start(self._plugin, request, row_index=token.row_index)
+        except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one row must not end the run
+            call = Failure.of(error)
+        self._questions[token.token_id] = _Question(row=row, since=since, call=call)
+
+    def pending(self, token: LiveToken) -> Future[Exchange] | None:
+        """Return the call that is under way for a token."""
+        call = self._questions[token.token_id].call
+        return None if isinstance(call, Failure) else call
+
+    def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the same on every edge
+        """Send on the row that the plugin makes of the answer."""
+        question = self._questions.pop(token.token_id)
+        visit = self._trail.arrive(token, self._place, question.since)
+        if isinstance(question.call, Failure):
+            return self._trail.refuse(visit, question.call)
+        exchange = question.call.result()
+        outcome = self._outcome(question.row, exchange)
+        if isinstance(outcome, Failure):
+            state_id = self._trail.fail(visit, outcome)
+            self._record_calls(state_id, exchange)
+            return self._trail.divert(token, state_id, self._place, outcome)
+        reason = {"action": self._plugin.name, "fields_modified": changed_fields(token.row, outcome.row)}
+        state_id = self._trail.complete(visit, outcome.row_hash, {**reason, **_comparison(exchange)})
+        self._record_calls(state_id, exchange)
+        token.row, token.row_hash = outcome.row, outcome.row_hash
+        return [self._trail.depart(token, self._place, CONTINUE)]
+
+    def _outcome(self, row: Row, exchange: Exchange) -> HashedRow | Failure:
+        """Return what the plugin makes of the answer."""
+        if exchange.response is None:
+            error = dict(exchange.failure or {})
+            message, kind = str(error.pop("exception", "")), str(error.pop("type", "CallError"))
+            details = {**error, **_comparison(exchange), "attempts": len(exchange.attempts)}
+            return Failure(message=message, kind=kind, details=details)
+        try:
+            result: object = self._plugin.result(copy_row(row), exchange.response)
+            if isinstance(result, RowError):
+                failure = Failure.of(result)
+            elif not isinstance(result, dict):
+                expected = f"transform {self._plugin.name!r} must return a row or a RowError"
+                failure = Failure(message=f"{expected}, got {type(result).__name__}", kind="AnswerError")
+            else:
+                return HashedRow.of(result)
+        except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one row must not end the run
+            failure = Failure.of(error)
+        return replace(failure, details={**failure.details, **_comparison(exchange)})
+
+    def _record_calls(self, state_id: str, exchange: Exchange) -> None:
+        for index, attempt in enumerate(exchange.attempts):
+            self._trail.recorder.record_call(
+                state_id,
+                index,
+                self._plugin.call_type,
+                CallStatus.SUCCESS if attempt.error is None else CallStatus.ERROR,
+                attempt.request,
+                attempt.response,
+                attempt.error,
+                attempt.latency_ms,
+                run_id=self._trail.run_id,
+                request_ref=self._store(attempt.request),
+                response_ref=None if attempt.response is None else self._store(attempt.response),
             )
-            flow.send(made, self._place, CONTINUE)
 
-    def _reason(self, before: Row, after: Row) -> dict[str, object]:
-        return {"action": self._plugin.name, "fields_modified": changed_fields(before, after)}
+    def _store(self, content: JsonObject) -> str:
+        return self._payloads.store(canonical_bytes(content))
 
 
-def _kind(value: object) -> str:
-    return "a list that holds something else" if isinstance(value, list) else type(value).__name__
+def _comparison(exchange: Exchange) -> dict[str, object]:
+    """Return the recorded answer's hash if this answer differs from it.
+
+    The hash is None if no answer was recorded.
+    """
+    return {} if exchange.difference is None else {DIFFERS_FROM: exchange.difference.recorded_hash}

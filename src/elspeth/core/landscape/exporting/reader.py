@@ -1,4 +1,4 @@
-"""Reading of exports, verified on the way."""
+"""Reading of exports: what stands at a path, and its records, verified on the way."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ExportKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSource:
-    """An export: its place, its kind and its epoch.
+    """An export: where it stands, of which kind it is, and the epoch whose rules its records follow.
 
     `is_stated` says whether the export itself names the epoch; one that does not is read as one of today, and refused.
     """
@@ -69,7 +69,7 @@ class ExportSource:
 
     @property
     def lines_file(self) -> Path | None:
-        """The file of its lines, None unless of today's epoch."""
+        """The file that holds its records as lines of today's epoch; None where there is none."""
         if not self.is_of_today:
             return None
         if self.kind is ExportKind.TEXT:
@@ -77,7 +77,7 @@ class ExportSource:
         return self.path / bag.RECORDS if self.kind is ExportKind.BAG and self.path.is_dir() else None
 
     def files(self) -> list[Path]:
-        """Return the files whose change means a changed export."""
+        """Return the files that tell whether the export is still the same."""
         if self.path.is_file():
             return [self.path]
         if self.kind is ExportKind.BAG:
@@ -86,10 +86,7 @@ class ExportSource:
         return sorted(self.path.iterdir())
 
     def records(self) -> Iterator[StoredRecord]:
-        """Yield the records as stored, the manifest last.
-
-        Raises ExportError for anything that is not such an export.
-        """
+        """Yield the records as they are stored, the manifest last; ExportError for anything not written so."""
         if self.kind is ExportKind.TEXT:
             return read_text(self.path, self.epoch)
         if self.kind is ExportKind.BAG:
@@ -118,10 +115,7 @@ class ExportSummary:
 
 
 class ExportEntry(NamedTuple):
-    """A record of an export, its place and its contract.
-
-    What is withheld is null in the contract.
-    """
+    """A record of an export: where it stands, its values, and its contract (what is withheld is null there)."""
 
     where: str
     record: Mapping[str, object]
@@ -129,10 +123,7 @@ class ExportEntry(NamedTuple):
 
 
 class ExportRow(NamedTuple):
-    """A record of an export: place, type and database values.
-
-    What is withheld is null.
-    """
+    """A record of an export: where it stands, its type, and its values by column, null for what is withheld."""
 
     where: str
     record_type: str
@@ -140,11 +131,10 @@ class ExportRow(NamedTuple):
 
 
 class ExportReader:
-    """An export whose records can be iterated over once.
+    """An export, to be iterated over once: every record in order, but for the manifest.
 
-    The manifest is not among them. Raises ExportError at the first record that is not as it was exported. Only an
-    iteration that reaches the end has verified the export: what it yielded before is provisional. Memory does not grow
-    with the export.
+    Raises ExportError at the first record that is not as it was exported. Only an iteration that reaches the end has
+    verified the export: what it gave out before is provisional. Memory does not grow with the export.
     """
 
     def __init__(self, source: ExportSource, *, signing_key: bytes | None) -> None:
@@ -172,10 +162,7 @@ class ExportReader:
         )
 
     def __iter__(self) -> Iterator[ExportEntry]:
-        """Yield every record in order, with its contract.
-
-        Raises ExportError for an export of an older epoch, whose records have no contracts.
-        """
+        """Yield every record in order; ExportError for an export of an older epoch, which has no contracts."""
         if not self.source.is_of_today:
             problem = f"is of epoch {self.source.epoch}, whose records have no contracts in this version: import it"
             raise ExportError(self.source.path, None, problem)
@@ -184,10 +171,7 @@ class ExportReader:
             yield ExportEntry(stored.where, stored.record, contract)
 
     def rows(self) -> Iterator[ExportRow]:
-        """Yield every record in order as its table takes it.
-
-        This takes a third of the time of an iteration.
-        """
+        """Yield every record in order as the tables of its epoch take it: in a third of the time."""
         for stored, checked in self._checked():
             row = stored.row or checked.row
             if row is None:
@@ -234,19 +218,17 @@ _NO_EPOCH = " (no manifest at the end says of which epoch the export is: it is i
 
 
 def read_export(path: Path, *, signing_key: bytes | None = None) -> ExportReader:
-    """Return the export at the path, to be read.
+    """Return the export at the path, to be read; ExportError if there is none, or one of a later epoch.
 
-    With a key every signature is checked, and an export without signatures is refused. Raises ExportError if there is
-    no export, or one of a later epoch.
+    With a key every signature is checked, and an export without signatures is refused.
     """
     return ExportReader(find_source(path), signing_key=signing_key)
 
 
 def find_source(path: Path) -> ExportSource:
-    """Return which export stands at the path.
+    """Return what export stands at the path; the file with the records of a bag stands for the bag.
 
-    The file with the records of a bag stands for the bag. Raises ExportError if there is no export, or one of a later
-    epoch than this version knows.
+    Raises ExportError if there is none, or one of a later epoch than this version knows.
     """
     try:
         path, kind = _kind_of(path)
@@ -287,7 +269,7 @@ def _kind_of(path: Path) -> tuple[Path, ExportKind]:
 
 
 def _stated_epoch(path: Path, kind: ExportKind) -> object:
-    """Return the epoch that the export names, or None."""
+    """Return what the export says of its epoch, None if it says nothing."""
     if kind is ExportKind.TEXT:
         return stated_epoch(path)
     return bag_epoch(path) if kind is ExportKind.BAG else read_manifest(path).record.get("epoch")

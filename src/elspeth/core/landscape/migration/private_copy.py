@@ -1,4 +1,4 @@
-"""Private copies of older databases, migrated to be read."""
+"""Reading an older database without touching it: a copy of it is migrated and read instead."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from elspeth.core.landscape.database.connections import describe_error, parse_ur
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.state import StateKind, read_state
 from elspeth.core.landscape.database.tables import epoch_tables
-from elspeth.core.landscape.migration.migrate import MigrationReport, copy_database, migrate, migrate_exclusively
+from elspeth.core.landscape.migration.backup import copy_database
+from elspeth.core.landscape.migration.migrate import MigrationReport, migrate, migrate_exclusively
 from elspeth.core.landscape.records.progress import Meter, Report
 from elspeth_schema import EPOCH
 
@@ -29,10 +30,10 @@ _FETCH = 1000
 
 @contextmanager
 def open_for_reading(url: str, report: Report | None = None) -> Iterator[LandscapeDB]:
-    """Open the database, or a migrated copy if older.
+    """The database, or, if it is of an older epoch, a private copy of it in today's; the original stays as it is.
 
-    The original stays as it is. The copy is a SQLite file in a temporary directory, whatever the original is, and is
-    removed when the block ends. Raises what LandscapeDB raises for a database that is neither.
+    The copy is a SQLite file in a temporary directory, whatever the original is, and goes when the block ends. Raises
+    what LandscapeDB raises for a database that is neither.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
@@ -49,9 +50,9 @@ def open_for_reading(url: str, report: Report | None = None) -> Iterator[Landsca
 
 
 def rehearse(url: str, report: Report | None = None) -> MigrationReport:
-    """Migrate a private copy; return what migrating would do.
+    """Migrate a private copy of the database; says what migrating the original would do, which stays as it is.
 
-    The original stays as it is. Raises what `migrate` raises.
+    Raises what `migrate` raises.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
@@ -74,10 +75,7 @@ def _migrate_copy(copy: URL, epoch: int, original: URL, report: Report | None) -
 
 @contextmanager
 def _private_copy(source: URL, epoch: int) -> Iterator[URL]:
-    """Yield the URL of a copy with the same rows.
-
-    It is removed when the block ends.
-    """
+    """The URL of a copy with the same tables and rows; it goes when the block ends."""
     with TemporaryDirectory(prefix="elspeth-") as directory:
         copy = Path(directory) / "copy.db"
         if source.get_backend_name() == "sqlite":
@@ -102,7 +100,7 @@ def _copying(source: URL, directory: str) -> Iterator[None]:
 
 
 def _copy_rows(source: Connection, epoch: int, target: Path) -> None:
-    """Create a SQLite database with the same epoch and rows."""
+    """A SQLite database of the same epoch with the same rows."""
     with create_engine(f"sqlite:///{target}", poolclass=NullPool).begin() as writing:
         metadata = epoch_tables(epoch)
         metadata.create_all(writing)

@@ -9,7 +9,7 @@ from elspeth.contracts.databases import mask_url
 from elspeth.core.landscape.database.connections import parse_url
 from elspeth.core.landscape.database.state import StateKind, read_state, require_current
 from elspeth.core.landscape.database.tables import migration_insert
-from elspeth.core.landscape.migration.steps import run_steps
+from elspeth.core.landscape.migration.upgrade import run_steps
 
 __all__ = ["migration_sql"]
 
@@ -25,10 +25,9 @@ _AROUND = {
 
 
 def migration_sql(url: str) -> list[str]:
-    """Return the script that migrates the database.
+    """The script that migrates the database; nothing if it is of today's epoch. It proves nothing: back up first.
 
-    Empty if it is of today's epoch. The script proves nothing, so a backup is needed first. Raises the error of the
-    database's state if it is neither older nor of today.
+    Raises the error of the database's state if it is neither.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
@@ -60,4 +59,4 @@ class _Lines:
             self.written.append(text.strip())
 
     def flush(self) -> None:
-        """Do nothing: no output is held back."""
+        """Nothing is held back."""

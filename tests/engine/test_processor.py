@@ -1,8 +1,7 @@
-"""Rows that are on their way side by side."""
+"""Rows that are under way at the same time."""
 
 import concurrent.futures
 import threading
-from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
@@ -13,11 +12,11 @@ import pytest
 from elspeth.contracts.enums import RoutingMode
 from elspeth.contracts.plugins import JsonObject, Row, RowError
 from elspeth.core.settings.wiring import Place, Wire
-from elspeth.engine import walks as walks_module
+from elspeth.engine import processor as processor_module
 from elspeth.engine.calls.exchange import Exchange
-from elspeth.engine.flow import Flow
-from elspeth.engine.tokens import Branch, Token
-from elspeth.engine.walks import Walks
+from elspeth.engine.processor import Walks
+from elspeth.engine.steps import Step
+from elspeth.engine.tokens import Branch, Departure, LiveToken, Onward
 from tests.engine.drawn import AskTransform
 from tests.engine.graphs import graph_settings, run_graph
 
@@ -25,38 +24,32 @@ ASK: Place = ("row_plugins", 0)
 BRANCH = Branch(name="a", group="g", join=("coalesce", 0))
 
 
-class Asking:
+class Asking(Step):
     """A step that waits for an answer to each token."""
-
-    is_ordered = False
 
     def __init__(self) -> None:
         self.answers: dict[str, Future[Exchange]] = {}
         self.taken: list[str] = []
 
-    def expect(self, token: Token) -> None:
+    def expect(self, token: LiveToken) -> None:
         """Begin to wait."""
         self.answers[token.token_id] = Future()
 
-    def pending(self, token: Token) -> Future[Exchange]:
-        """The answer."""
+    def pending(self, token: LiveToken) -> Future[Exchange]:
+        """Return the answer to come."""
         return self.answers[token.token_id]
 
-    def take(self, token: Token, along: Wire) -> None:  # noqa: ARG002  there is one
+    def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  there is one
         """Note the token."""
         self.taken.append(token.token_id)
-
-
-class Queue:
-    """What of a flow the walks use."""
-
-    def __init__(self, step: Asking) -> None:
-        self.asking = {ASK: step}
-        self.queue: deque[tuple[Token, Wire]] = deque()
+        return []
 
 
 class CountedTransform(AskTransform):
-    """Counts the rows that have been asked about and are not answered yet; answers only while the run waits."""
+    """A transform that counts the rows under way.
+
+    It answers only when the run waits for answers.
+    """
 
     name = "counted"
     waiting = threading.Event()
@@ -64,18 +57,18 @@ class CountedTransform(AskTransform):
     most = 0
 
     def request(self, row: Row) -> JsonObject | RowError:
-        """Count a row in."""
+        """Count a row that begins."""
         CountedTransform.under_way += 1
         CountedTransform.most = max(CountedTransform.most, CountedTransform.under_way)
         return super().request(row)
 
     def send(self, request: JsonObject) -> JsonObject:
-        """Answer when the run has begun as many rows as it wants to."""
+        """Answer when the run begins no more rows."""
         assert CountedTransform.waiting.wait(30)
         return super().send(request)
 
     def result(self, row: Row, response: JsonObject) -> Row | RowError:
-        """Count a row out."""
+        """Count a row that ends."""
         CountedTransform.under_way -= 1
         return super().result(row, response)
 
@@ -85,7 +78,7 @@ def test_no_more_rows_are_under_way_than_four_for_each_worker(tmp_path: Path, mo
         CountedTransform.waiting.set()
         return concurrent.futures.wait(*arguments, **options)
 
-    monkeypatch.setattr(walks_module, "wait", wait)
+    monkeypatch.setattr(processor_module, "wait", wait)
     monkeypatch.setattr(CountedTransform, "most", 0)
     settings = graph_settings(
         tmp_path,
@@ -100,21 +93,18 @@ def test_no_more_rows_are_under_way_than_four_for_each_worker(tmp_path: Path, mo
 
 def test_an_answer_that_must_wait_for_its_turn_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     step = Asking()
-    flow = Queue(step)
-    walks = Walks(cast("Flow", flow), {ASK: step}, limit=2)
+    walks = Walks({ASK: step}, limit=2)
     wire = Wire(origin=("source",), label="continue", target=ASK, mode=RoutingMode.MOVE)
     for token_id in ("older", "younger"):
-        token = Token(token_id=token_id, row_id="r", row_index=0, row={}, row_hash="h", branches=(BRANCH,))
-        walks.begin()
-        step.expect(token)
-        flow.queue.append((token, wire))
+        token = LiveToken(token_id=token_id, row_id="r", row_index=0, row={}, row_hash="h", branches=(BRANCH,))
+        walks.begin([Departure(token, wire)])
     waits: list[list[Future[Exchange]]] = []
 
     def wait(futures: Iterable[Future[Exchange]], **_: object) -> None:
         waits.append(list(futures))
         step.answers["older"].set_result(cast("Exchange", None))
 
-    monkeypatch.setattr(walks_module, "wait", wait)
+    monkeypatch.setattr(processor_module, "wait", wait)
     step.answers["younger"].set_result(cast("Exchange", None))
     walks.settle()
     assert waits == [[step.answers["older"]]]

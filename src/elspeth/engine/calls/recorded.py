@@ -1,4 +1,4 @@
-"""Calls that are answered from a recorded run: nothing outside is asked."""
+"""Calls answered from a recorded run, or compared with it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import groupby
 
 from elspeth.contracts.audit import Call
@@ -15,22 +16,26 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.recorded_calls import calls_of_rows
 from elspeth.core.landscape.queries.select_run import resolve_run
 from elspeth.core.payload_store import IntegrityError, PayloadStore
-from elspeth.engine.calls.exchange import Attempt, Exchange, described
+from elspeth.engine.calls.exchange import Attempt, Caller, Difference, Exchange, describe_error
 from elspeth.plugins.base import CallingTransform
 
-__all__ = ["ReplayCaller"]
+__all__ = ["ReplayCaller", "VerifyCaller"]
 
 _WINDOW_ROWS = 256
-_WINDOWS = 8  # rows are asked for in the order of the source, save those that waited in a batch or for a branch
+_WINDOWS = 8  # rows come in the order of the source, but for those that waited in a batch or for a branch
 
 _Key = tuple[int, str]
+"""The index of a row, and the hash of a request."""
+
 _Window = Mapping[_Key, list[list[Call]]]
+"""The recorded calls around a row: for each visit that asked, a list of attempts."""
 
 
 class ReplayCaller:
-    """Answers each request with what it was answered with for the same source row, failed attempts included.
+    """Answers each request as it was answered for the same source row.
 
-    What was asked several times for a row is answered in the recorded order. RunNotFoundError for an unknown run.
+    Attempts that failed are repeated, too. What was asked several times for a row is answered in the recorded order.
+    Raises RunNotFoundError for an unknown run.
     """
 
     def __init__(self, db: LandscapeDB, payloads: PayloadStore, source_run_id: str) -> None:
@@ -40,14 +45,17 @@ class ReplayCaller:
         self._windows: OrderedDict[int, _Window] = OrderedDict()
         self._answered: Counter[_Key] = Counter()
 
-    def start(self, plugin: CallingTransform, request: JsonObject, *, row_index: int) -> Future[Exchange]:  # noqa: ARG002  whoever asks
-        """The recorded answer, at once. What was not recorded, or not kept, is a failure."""
+    def start(self, plugin: CallingTransform, request: JsonObject, *, row_index: int) -> Future[Exchange]:  # noqa: ARG002  the same for every plugin
+        """Return the recorded answer, which is there at once."""
         future: Future[Exchange] = Future()
         future.set_result(self.answer(request, row_index=row_index))
         return future
 
     def answer(self, request: JsonObject, *, row_index: int) -> Exchange:
-        """What was recorded for a request."""
+        """Return what was recorded for a request.
+
+        An answer that was not recorded, or not kept, is a failed attempt.
+        """
         key = (row_index, stable_hash(request))
         recorded = self._window(row_index).get(key, [])
         number = self._answered[key]
@@ -59,10 +67,10 @@ class ReplayCaller:
         return Exchange(attempts=tuple(self._attempt(call, request) for call in recorded[number]))
 
     def close(self) -> None:
-        """Nothing is under way."""
+        """Do nothing: no call is under way."""
 
     def _window(self, row_index: int) -> _Window:
-        """The recorded calls around a row: by row and request, a list of calls for each node state that asked."""
+        """Return the recorded calls around a row."""
         number = row_index // _WINDOW_ROWS
         if number not in self._windows:
             first = number * _WINDOW_ROWS
@@ -87,11 +95,11 @@ class ReplayCaller:
         except CallError as problem:
             if error is None:
                 return _failed(request, problem)
-            response = None  # the call failed then as now, whatever came with it
+            response = None  # the attempt failed then as now, whatever came with it
         return Attempt(request=request, response=response, error=error, latency_ms=call.latency_ms)
 
     def _response(self, call: Call) -> JsonObject:
-        """What the call answered; CallError if it is not kept, or is not what was recorded."""
+        """Return the recorded answer; raises CallError if it was lost or changed."""
         if call.response_ref is None:
             problem = f"run {self._run_id} kept no payload of the answer to this request"
             raise CallError(problem, is_retryable=False)
@@ -113,5 +121,59 @@ class ReplayCaller:
         return response
 
 
+class VerifyCaller:
+    """Makes calls, and compares each answer with the recorded one.
+
+    The plugin says what of an answer counts. Two failures are equal, whatever failed.
+    """
+
+    def __init__(self, live: Caller, replay: ReplayCaller) -> None:
+        self._live = live
+        self._replay = replay
+
+    def start(self, plugin: CallingTransform, request: JsonObject, *, row_index: int) -> Future[Exchange]:
+        """Begin a call; the exchange says if the answer differs."""
+        recorded = self._replay.answer(request, row_index=row_index)
+        compared: Future[Exchange] = Future()
+
+        def compare(asked: Future[Exchange]) -> None:
+            if asked.cancelled():
+                compared.cancel()
+                return
+            try:
+                received = asked.result()
+                difference = _difference(plugin, request, row_index, recorded, received)
+                compared.set_result(replace(received, difference=difference))
+            except BaseException as error:  # noqa: BLE001  raised again where the answer is awaited
+                compared.set_exception(error)
+
+        self._live.start(plugin, request, row_index=row_index).add_done_callback(compare)
+        return compared
+
+    def close(self) -> None:
+        """Stop the calls."""
+        self._live.close()
+
+
 def _failed(request: JsonObject, problem: CallError) -> Attempt:
-    return Attempt(request=request, response=None, error=described(problem), latency_ms=None)
+    return Attempt(request=request, response=None, error=describe_error(problem), latency_ms=None)
+
+
+def _difference(
+    plugin: CallingTransform, request: JsonObject, row_index: int, recorded: Exchange, received: Exchange
+) -> Difference | None:
+    hashes = _hash(plugin, recorded.response), _hash(plugin, received.response)
+    if hashes[0] == hashes[1]:
+        return None
+    return Difference(
+        row_index=row_index, request_hash=stable_hash(request), recorded_hash=hashes[0], received_hash=hashes[1]
+    )
+
+
+def _hash(plugin: CallingTransform, response: JsonObject | None) -> str | None:
+    if response is None:
+        return None
+    try:
+        return stable_hash(plugin.comparable(response))
+    except Exception:  # noqa: BLE001  this version of the plugin may not understand a recorded answer
+        return stable_hash(response)

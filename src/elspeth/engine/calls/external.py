@@ -1,29 +1,37 @@
-"""The caller that a run needs, chosen by its mode."""
+"""The calls to external systems that a pipeline makes, by the mode of its run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.payload_store import FilesystemPayloadStore
+from elspeth.core.payload_store import FilesystemPayloadStore, PayloadStore
 from elspeth.core.settings import Settings
-from elspeth.engine.calls.caller import Caller, Outside
+from elspeth.engine.calls.exchange import Caller
 from elspeth.engine.calls.live import LiveCaller
-from elspeth.engine.calls.replay import ReplayCaller
-from elspeth.engine.calls.verify import VerifyCaller
+from elspeth.engine.calls.recorded import ReplayCaller, VerifyCaller
 from elspeth.engine.pipeline import Pipeline
 from elspeth.plugins.base import CallingTransform
 
-__all__ = ["outside_of"]
+__all__ = ["ExternalCalls", "open_external_calls"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalCalls:
+    """What makes calls, and where requests and answers are kept."""
+
+    caller: Caller
+    payloads: PayloadStore
 
 
 @contextmanager
-def outside_of(pipeline: Pipeline, db: LandscapeDB) -> Iterator[Outside | None]:
-    """What the pipeline's calls are made with while the block lasts; None for a pipeline that makes none.
+def open_external_calls(pipeline: Pipeline, db: LandscapeDB) -> Iterator[ExternalCalls | None]:
+    """Yield what makes the pipeline's calls, or None if it makes none.
 
-    Contents of calls are always kept: without them a run could not be replayed.
+    Requests and answers are always kept: without them a run could not be replayed.
     """
     plugins = [each for each in pipeline.transforms.values() if isinstance(each, CallingTransform)]
     if not plugins:
@@ -32,7 +40,7 @@ def outside_of(pipeline: Pipeline, db: LandscapeDB) -> Iterator[Outside | None]:
     payloads = FilesystemPayloadStore(Path(pipeline.settings.payload_store.base_path))
     caller = _caller(pipeline.settings, db, payloads)
     try:
-        yield Outside(caller=caller, payloads=payloads)
+        yield ExternalCalls(caller=caller, payloads=payloads)
     finally:
         caller.close()
         for plugin in plugins:

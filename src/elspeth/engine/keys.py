@@ -1,4 +1,4 @@
-"""What a run needs from the environment, checked before anything is touched."""
+"""The keys and secrets of a run, checked before anything is touched."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from elspeth.core.settings.paths import export_form
 from elspeth.evidence.format.errors import KeyFileError
 from elspeth.evidence.format.signatures import Signer, load_signer
 
-__all__ = ["RunKeys", "SecretVariable", "keys_for_run"]
+__all__ = ["RunKeys", "SecretVariable", "load_run_keys"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretVariable:
-    """An environment variable that holds a secret of the settings; `fingerprint` has 64 hex digits."""
+    """An environment variable that holds a secret of the settings.
+
+    `fingerprint` has 64 hex digits.
+    """
 
     name: str
     fingerprint: str
@@ -29,10 +32,10 @@ class SecretVariable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunKeys:
-    """How a run hides secrets, and what signs its export and its seal, if they are to be signed.
+    """How a run hides secrets, and what signs its export and seal.
 
-    An export is signed with a key, a bag by a signer. `variables` are those of the environment from which secrets came,
-    as far as they have fingerprints; `looked_up` is when, in seconds since 1970.
+    An export is signed with a key, a bag by a signer; None leaves it unsigned. `variables` are the environment
+    variables from which secrets came, if they have fingerprints, looked up at `looked_up`, in seconds since 1970.
     """
 
     mask: Mask
@@ -43,10 +46,10 @@ class RunKeys:
     looked_up: float = 0.0
 
 
-def keys_for_run(settings: Settings, environ: Mapping[str, str], *, source: str) -> RunKeys:
-    """Find the keys that the settings ask for; SettingsError for those that the environment does not have.
+def load_run_keys(settings: Settings, environ: Mapping[str, str], *, source: str) -> RunKeys:
+    """Load the keys that the settings ask for.
 
-    `source` is the name of the settings file, for messages.
+    `source` names the settings file in messages. Raises SettingsError for all keys that the environment lacks.
     """
     problems: list[Problem] = []
     mask = secret_mask(environ)
@@ -83,7 +86,7 @@ def keys_for_run(settings: Settings, environ: Mapping[str, str], *, source: str)
 
 
 def _form(settings: Settings) -> ExportFormat:
-    """The form of the export, which its name may say."""
+    """Return the form of the export, which its name may say."""
     export = settings.landscape.export
     return export_form(export, export.path or str(settings.sinks[export.sink or ""].options["path"]))
 
@@ -100,7 +103,7 @@ def _secret_variables(settings: Settings, environ: Mapping[str, str], mask: Mask
 
 
 def _bag_signer(export: ExportSettings, problems: list[Problem]) -> Signer | None:
-    """What signs the bag; a bag without `sign` and `key` is unsigned, and says so."""
+    """Return the signer of the bag, or None for an unsigned bag."""
     if export.key is None:
         if export.sign:
             message = "a signed bag needs a private key: give landscape.export.key (see elspeth keys generate)"
@@ -110,7 +113,7 @@ def _bag_signer(export: ExportSettings, problems: list[Problem]) -> Signer | Non
 
 
 def _signer(section: str, key: str, public: str | None, problems: list[Problem]) -> Signer | None:
-    """The signer that a section of `landscape` names."""
+    """Return the signer that a section of `landscape` names."""
     try:
         return load_signer(key, public_key=None if public is None else Path(public))
     except KeyFileError as error:

@@ -1,0 +1,229 @@
+"""Taking the rows of a source through a pipeline, in groups that are committed together.
+
+With each group a checkpoint is committed, so that the run can be resumed from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+from elspeth.contracts.enums import OperationStatus, OperationType
+from elspeth.contracts.plugins import InvalidRow, Row
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.engine.calls.external import ExternalCalls
+from elspeth.engine.errors import ResumeError, RunInterruptedError, blame
+from elspeth.engine.pipeline import Pipeline
+from elspeth.engine.processor import Clock, RowProcessor
+from elspeth.engine.publishing import SinkSet
+from elspeth.engine.reporting import Ending, Observer, Phase, Progress
+from elspeth.engine.start import Start, skip_recorded_rows
+from elspeth.engine.trail import TrailWriter
+from elspeth.plugins.base import Source
+
+__all__ = ["RowLoader"]
+
+GROUP_ROWS = 500  # rows per commit: what a run holds in memory, and what a crash makes it do again at most
+_GROUP_VISITS = 10_000  # a commit comes early after so many visits: rows that multiply must not fill the memory
+_GROUP_SECONDS = 2.0  # and after so long: what took time, such as answers of external systems, must not be lost
+
+
+class RowLoader:
+    """Loads the rows that a run has still to take from its source."""
+
+    def __init__(
+        self, db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline, start: Start, observer: Observer
+    ) -> None:
+        self._db = db
+        self._recorder = recorder
+        self._pipeline = pipeline
+        self._settings = pipeline.settings.checkpoint
+        self._start = start
+        self._observer = observer
+        self._trail = TrailWriter(recorder, start, pipeline)
+        self._operation_id: str | None = None
+        self._rows = start.rows
+        self._endings = start.endings
+        self._checkpoints = start.checkpoints
+        self._last_token_id = start.last_token_id
+
+    @property
+    def rows(self) -> int:
+        """Count the rows that are recorded."""
+        return self._rows
+
+    @property
+    def endings(self) -> Mapping[Ending, int]:
+        """Count the recorded ends of tokens."""
+        return self._endings
+
+    @property
+    def interruption(self) -> str:
+        """Say where the run is, for an error that stops it here."""
+        return f"run {self._start.run_id} was interrupted after {self._rows:,} rows"
+
+    def begin(self) -> None:
+        """Begin the operation that loads the source, unless it is done."""
+        if not self._start.is_loaded:
+            run_id, node_id = self._start.run_id, self._pipeline.source_node.node_id
+            operation = self._recorder.begin_operation(run_id, node_id, OperationType.SOURCE_LOAD)
+            self._operation_id = operation.operation_id
+
+    def record_failure(self, reason: str) -> None:
+        """Record the operation as failed, if it has begun and is not done."""
+        if self._operation_id is not None:
+            self._recorder.complete_operation(
+                self._operation_id, OperationStatus.FAILED, run_id=self._start.run_id, error=reason
+            )
+
+    def load(self, sinks: SinkSet, external: ExternalCalls | None, clock: Clock) -> None:
+        """Take the rows through the pipeline to the last one.
+
+        Raises RunInterruptedError, after a commit, if the observer wants the run to stop.
+        """
+        if self._operation_id is None:
+            return
+        processor = RowProcessor(self._trail, self._pipeline, sinks, external=external, clock=clock)
+        processor.restore(self._pipeline, self._start.held)
+        self._observer.begin(Phase.ROWS)
+        with _reading(self._pipeline.source) as items:
+            remaining = skip_recorded_rows(items, self._db, self._start.run_id, self._start.rows)
+            for rows in _in_groups(remaining, self._pipeline.source):
+                waiting = deque(rows)
+                while waiting:
+                    self._load_group(processor, sinks, waiting)
+                    if self._observer.wants_stop():
+                        raise RunInterruptedError(self.interruption)
+        with self._recorder.unit_of_work():
+            processor.end()
+            sinks.sync()
+            self._record_checkpoint(sinks, None)
+            self._recorder.complete_operation(
+                self._operation_id,
+                OperationStatus.COMPLETED,
+                run_id=self._start.run_id,
+                output_data={"rows": self._rows},
+            )
+        self._operation_id = None
+        self._endings = self._trail.endings
+
+    def _load_group(self, processor: RowProcessor, sinks: SinkSet, waiting: deque[Row | InvalidRow]) -> None:
+        """Process and commit rows: all, or fewer if they take long.
+
+        A crash before the commit leaves staged rows that no record names; after it, rows that are recorded and durable.
+        A failure inside discards the records of the whole group, for its staged rows may be lost.
+        """
+        group = self._group(processor)
+        with self._recorder.unit_of_work():
+            while waiting and not group.is_full() and not (group.rows and self._observer.wants_stop()):
+                token_id = processor.process(self._rows + group.rows, waiting.popleft())
+                group.rows += 1
+            processor.settle()
+            sinks.sync()
+            self._record_checkpoint(sinks, token_id)
+        self._rows += group.rows
+        self._endings = self._trail.endings
+        if self._observer.on_rows is not None:
+            self._observer.on_rows(
+                Progress(
+                    rows=self._rows,
+                    rows_before=self._start.rows,
+                    fraction=self._pipeline.source.fraction_read(),
+                    endings=self._endings,
+                )
+            )
+
+    def _group(self, processor: RowProcessor) -> _Group:
+        settings, limit = self._settings, GROUP_ROWS
+        if settings.frequency == "every_row":
+            limit = 1
+        elif settings.frequency == "every_n":
+            limit = settings.checkpoint_interval or GROUP_ROWS
+        return _Group(
+            trail=self._trail,
+            processor=processor,
+            limit=limit,
+            ends_with_batch=settings.frequency is not None and settings.aggregation_boundaries,
+            visits=self._trail.visits,
+            batches=processor.batches,
+            began=time.monotonic(),
+        )
+
+    def _record_checkpoint(self, sinks: SinkSet, token_id: str | None) -> None:
+        """Record how far the sinks have come, and what waits.
+
+        `token_id` is that of the last row, or None at the end of the source.
+        """
+        self._last_token_id = token_id or self._last_token_id
+        if not self._settings.enabled or self._last_token_id is None:
+            return
+        self._checkpoints += 1
+        self._recorder.create_checkpoint(
+            self._start.run_id,
+            self._last_token_id,
+            self._pipeline.source_node.node_id,
+            self._checkpoints,
+            sink_state=sinks.state(),
+        )
+        self._trail.record_items()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Group:
+    """The rows that will be committed together.
+
+    `visits` and `batches` are the counts at which the group began.
+    """
+
+    trail: TrailWriter
+    processor: RowProcessor
+    limit: int
+    ends_with_batch: bool
+    visits: int
+    batches: int
+    began: float
+    rows: int = 0
+
+    def is_full(self) -> bool:
+        """Return whether it is time to commit; results do not depend on it."""
+        return (
+            self.rows >= self.limit
+            or self.trail.visits - self.visits >= _GROUP_VISITS
+            or (self.ends_with_batch and self.processor.batches > self.batches)
+            or (self.rows > 0 and time.monotonic() - self.began >= _GROUP_SECONDS)
+        )
+
+
+@contextmanager
+def _reading(source: Source) -> Iterator[Iterator[Row | InvalidRow]]:
+    """Yield the rows of a source, and close its file in the end."""
+    items = source.read()
+    try:
+        yield items
+    finally:
+        if isinstance(items, Generator):
+            items.close()
+
+
+def _in_groups(items: Iterator[Row | InvalidRow], source: Source) -> Iterator[list[Row | InvalidRow]]:
+    """Yield rows in groups, and what was read before an error before it."""
+    failure: Exception | None = None
+    while failure is None:
+        group: list[Row | InvalidRow] = []
+        try:
+            for item in islice(items, GROUP_ROWS):
+                group.append(item)  # noqa: PERF402  what came before an error must not be lost
+        except ResumeError as error:
+            failure = error
+        except Exception as error:  # noqa: BLE001  a plugin may fail in any way
+            failure = blame("source", source.name, error)
+        if group:
+            yield group
+        elif failure is None:
+            return
+    raise failure

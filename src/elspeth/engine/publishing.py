@@ -1,0 +1,336 @@
+"""What a run publishes: sinks are fed row by row, and published when the trail names their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from elspeth.contracts.enums import OperationStatus, OperationType
+from elspeth.contracts.plugins import JsonObject, PluginError, Row, RowRejectedError, StagedOutput
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.queries.recorded_outputs import (
+    objection_in,
+    objection_without_database,
+    output_summary,
+)
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.settings import Settings
+from elspeth.core.settings.model import LandscapeSettings
+from elspeth.core.settings.parts import Parts
+from elspeth.core.settings.paths import PlannedOutput, planned_outputs, protected_files
+from elspeth.engine.errors import AccountingError, ResumeError, blame
+from elspeth.engine.pipeline import Pipeline
+from elspeth.engine.start import SinkProgress, Start
+from elspeth.outputs.policy import OutputRefusedError, problem_with
+from elspeth.outputs.writing import Output, hold
+from elspeth.plugins.base import Sink
+
+__all__ = ["OpenSink", "RunOutputs", "SinkSet"]
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class RunOutputs:
+    """The files that a run publishes, locked for its process.
+
+    `export` is the output for the run's export while the files are held, or None if there is no export.
+    """
+
+    planned: tuple[PlannedOutput, ...]
+    export: Output | None = None
+    _doubtful: dict[str, PlannedOutput] = field(default_factory=dict)
+
+    @classmethod
+    def plan(cls, settings: Settings, db: LandscapeDB, values: Mapping[str, str], *, force: bool) -> RunOutputs:
+        """Plan the outputs of a run whose placeholders have these values."""
+
+        def objection(landscape: LandscapeSettings, path: Path) -> str | None:
+            return objection_in(db, path) if landscape.enabled else objection_without_database(path)
+
+        parts = Parts.of_settings(settings)
+        protected = protected_files(parts, None)
+        return cls(planned=tuple(planned_outputs(parts, values, protected=protected, objection=objection, force=force)))
+
+    @contextmanager
+    def hold(self, *, judged: bool) -> Iterator[None]:
+        """Lock all outputs for the block.
+
+        Raises OutputRefusedError if one is locked or may not be written. Unless `judged`, files in the places of sinks
+        are no reason to refuse yet.
+        """
+        with ExitStack() as stack:
+            for each in self.planned:
+                policy = each.policy
+                if each.sink is not None and not judged:
+                    policy = replace(policy, objection=lambda _: None)
+                output = stack.enter_context(hold(each.path, policy))
+                if each.sink is None:
+                    self.export = output
+            yield
+
+    def judge(self, start: Start) -> None:
+        """Judge the files that stand where a resumed run will publish.
+
+        Raises OutputRefusedError for a file that no run wrote. An earlier process may have published a file without
+        rows, and been killed before it could record that: there only the finished output can tell, and `confirm`
+        decides.
+        """
+        for each in self.planned:
+            progress = None if each.sink is None else start.sinks.get(each.sink)
+            if each.sink is None or progress is None or progress.is_published:
+                continue
+            problem = problem_with(each.path, each.policy)
+            if problem is not None and start.is_loaded and progress.rows == 0:
+                self._doubtful[each.sink] = each
+            elif problem is not None:
+                raise OutputRefusedError(each.path, problem)
+
+    def confirm(self, sink: str, output: StagedOutput | None) -> None:
+        """Judge a doubtful file by the output that would replace it.
+
+        Raises OutputRefusedError if their contents differ.
+        """
+        each = self._doubtful.get(sink)
+        if each is None or (problem := problem_with(each.path, each.policy)) is None:
+            return
+        with each.path.open("rb") as file:
+            if output is not None and hashlib.file_digest(file, "sha256").hexdigest() == output.content_hash:
+                return
+        raise OutputRefusedError(each.path, problem)
+
+
+# -- sinks -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class OpenSink:
+    """A sink that takes rows.
+
+    The first `synced_rows` of its `rows` are durable. `last_state_id` is the newest visit that wrote a row. `before` is
+    how far the sink had come when this process began. `output` is known when the sink is finished, and `is_in_place`
+    says that it is published.
+    """
+
+    name: str
+    sink: Sink
+    node_id: str
+    operation_id: str
+    before: SinkProgress
+    rows: int
+    synced_rows: int
+    last_state_id: str | None
+    output: StagedOutput | None = None
+    is_in_place: bool = False
+
+    def write(self, row: Row) -> None:
+        """Stage one row, and count it if the sink takes it."""
+        with _blamed(self.name):
+            self.sink.write(row)
+        self.rows += 1
+
+    def state(self) -> JsonObject:
+        """Return how far the sink has come; call `sync` before."""
+        with _blamed(self.name):
+            position = self.sink.position()
+        return {"rows": self.rows, "last_state_id": self.last_state_id, "position": position}
+
+    def prepare(self, run_id: str) -> None:
+        """Open the sink, or go on with what an earlier process staged.
+
+        That process may have stopped while it published, before or after that took effect.
+        """
+        with _blamed(self.name):
+            if self.before.output is not None and self.sink.confirm(run_id, self.before.output):
+                self.is_in_place = True
+            elif self.before.rows:
+                self.sink.reopen(run_id, self.before.position)
+            else:
+                self.sink.open(run_id)
+
+    def finish(self) -> None:
+        """Complete the staged output.
+
+        Raises ResumeError if it is not the output that was recorded before an earlier process stopped.
+        """
+        recorded = self.before.output
+        if self.is_in_place:
+            self.output = recorded
+            return
+        with _blamed(self.name):
+            self.output = self.sink.finish()
+        if recorded is not None and (self.output is None or self.output.content_hash != recorded.content_hash):
+            got = None if self.output is None else self.output.content_hash
+            raise ResumeError(
+                f"sink {self.name!r}: the audit trail names an output with SHA-256 {recorded.content_hash} at "
+                f"{recorded.path}, which is not there, and what is staged makes {got}; find out where the first is "
+                "and put it there, or give the run up with --abandon"
+            )
+
+    def publish(self) -> None:
+        """Put the output in its place, unless it is there."""
+        if not self.is_in_place:
+            with _blamed(self.name):
+                self.sink.publish()
+            self.is_in_place = True
+
+    def summary(self) -> dict[str, object]:
+        """Return what the sink's operation records."""
+        output = self.output or self.before.output
+        if output is None:
+            return {"rows": self.rows}
+        return output_summary(
+            rows=self.rows, path=output.path, content_hash=output.content_hash, size_bytes=output.size_bytes
+        )
+
+
+class SinkSet:
+    """All sinks of one run."""
+
+    def __init__(self, recorder: LandscapeRecorder, start: Start, outputs: RunOutputs) -> None:
+        self._recorder = recorder
+        self._outputs = outputs
+        self._start = start
+        self._run_id = start.run_id
+        self._sinks: dict[str, OpenSink] = {}
+
+    def __getitem__(self, name: str) -> OpenSink:
+        return self._sinks[name]
+
+    def open(self, pipeline: Pipeline) -> None:
+        """Begin the operation of each unpublished sink, and open it.
+
+        A sink that an earlier process opened is reopened where its last commit left it. Raises PluginError from the
+        first sink that cannot be opened.
+        """
+        for name, sink in pipeline.sinks.items():
+            before = self._start.sinks.get(name, SinkProgress())
+            if before.is_published:
+                continue
+            node_id = pipeline.sink_node(name).node_id
+            operation = self._recorder.begin_operation(self._run_id, node_id, OperationType.SINK_WRITE)
+            self._sinks[name] = each = OpenSink(
+                name=name,
+                sink=sink,
+                node_id=node_id,
+                operation_id=operation.operation_id,
+                before=before,
+                rows=before.rows,
+                synced_rows=before.rows,
+                last_state_id=before.last_state_id,
+            )
+            each.prepare(self._run_id)
+
+    def sync(self) -> None:
+        """Make staged rows durable, before the commit that records them."""
+        for each in self._sinks.values():
+            if each.synced_rows < each.rows:
+                with _blamed(each.name):
+                    each.sink.sync()
+        for each in self._sinks.values():
+            each.synced_rows = each.rows
+
+    def state(self) -> dict[str, JsonObject]:
+        """Return how far each sink has come, by node."""
+        return {each.node_id: each.state() for each in self._sinks.values()}
+
+    def require_complete(self, recorded: Mapping[str, int]) -> None:
+        """Raise AccountingError unless every sink holds the recorded number of rows."""
+        wrong = [each for each in self._sinks.values() if each.rows != recorded.get(each.name, 0)]
+        if wrong:
+            counts = (f"sink {each.name!r} holds {each.rows} of {recorded.get(each.name, 0)} rows" for each in wrong)
+            raise AccountingError(f"run {self._run_id}: {'; '.join(counts)}")
+
+    def publish(self, progress: Callable[[int, int], None]) -> None:
+        """Finish every output, record its hash, and publish it.
+
+        `progress` is called with the number of outputs finished and published, of twice as many as there are sinks. A
+        crash before the commit leaves staged files and no artifact. A crash after it leaves artifacts whose bytes are
+        staged or in place, and open operations until the run ends.
+        """
+        steps = 2 * len(self._sinks)
+        for number, each in enumerate(self._sinks.values(), start=1):
+            each.finish()
+            self._outputs.confirm(each.name, each.output)
+            progress(number, steps)
+        with self._recorder.unit_of_work():
+            for each in self._sinks.values():
+                if each.output is not None and each.last_state_id is not None and each.before.output is None:
+                    self._register(each, each.last_state_id, each.output)
+        for number, each in enumerate(self._sinks.values(), start=len(self._sinks) + 1):
+            each.publish()
+            progress(number, steps)
+
+    def record_published(self) -> None:
+        """Complete the operation of every sink.
+
+        Call it in the unit of work that ends the run, so that a run whose outputs are all recorded as published has
+        ended.
+        """
+        for each in self._sinks.values():
+            self._complete(each)
+
+    def abandon(self) -> list[str]:
+        """Close sinks before the end, and return where rows stay staged.
+
+        What may be recorded as written is never removed, because a commit that failed may have taken effect: only a
+        sink that was never synced is cleaned up.
+        """
+        places = []
+        for each in self._sinks.values():
+            if each.is_in_place:
+                continue
+            if each.synced_rows == 0:
+                each.sink.discard()
+            elif place := each.sink.close():
+                places.append(place)
+        return places
+
+    def record_failure(self, reason: str) -> None:
+        """Record as failed the operations of sinks that are not published.
+
+        If all sinks are published, the end of the run failed: one operation fails, for the next attempt to confirm.
+        """
+        sinks = list(self._sinks.values())
+        failed = [each for each in sinks if not each.is_in_place] or sinks[-1:]
+        for each in sinks:
+            if each not in failed:
+                self._complete(each)
+                continue
+            self._recorder.complete_operation(
+                each.operation_id, OperationStatus.FAILED, run_id=self._run_id, error=reason
+            )
+
+    def _complete(self, each: OpenSink) -> None:
+        self._recorder.complete_operation(
+            each.operation_id, OperationStatus.COMPLETED, run_id=self._run_id, output_data=each.summary()
+        )
+
+    def _register(self, each: OpenSink, state_id: str, output: StagedOutput) -> None:
+        self._recorder.register_artifact(
+            self._run_id,
+            state_id,
+            each.node_id,
+            output.artifact_type,
+            output.path,
+            output.content_hash,
+            output.size_bytes,
+        )
+
+
+@contextmanager
+def _blamed(name: str) -> Iterator[None]:
+    """Turn whatever a sink raises into an error that names the sink.
+
+    A sink that rejects a row has not failed.
+    """
+    try:
+        yield
+    except (RowRejectedError, PluginError):
+        raise
+    except Exception as error:
+        raise blame("sink", name, error) from error

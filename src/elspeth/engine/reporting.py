@@ -1,0 +1,222 @@
+"""What a run tells: its progress while it goes on, and a summary at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from elspeth.contracts.enums import RowOutcome
+from elspeth.contracts.failures import RecordableError
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.queries.differing_answers import count_differing_answers, first_differing_rows
+from elspeth.core.landscape.queries.failed_rows import FailedRows, failed_rows
+from elspeth.engine.errors import RunInterruptedError
+from elspeth.engine.pipeline import Pipeline
+
+__all__ = [
+    "Ending",
+    "ExportFailedError",
+    "Observer",
+    "Phase",
+    "Progress",
+    "Reason",
+    "RunResult",
+    "count_by_outcome",
+    "count_by_sink",
+    "summarize",
+]
+
+_DIFFERING_ROWS = 100
+
+Ending = tuple[RowOutcome, str | None]
+"""How a token ended, and the name of the sink that took it, if one did."""
+
+
+class Phase(StrEnum):
+    """What a run does, in this order; it exports only if asked to."""
+
+    ROWS = "rows"
+    PROOF = "proof"
+    PUBLISH = "publish"
+    SEAL = "seal"
+    EXPORT = "export"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run has come with its rows.
+
+    `rows_before` of them were recorded before this process began. `fraction` is the part of the source that has been
+    read, from 0 to 1, or None where that is not known.
+    """
+
+    rows: int
+    rows_before: int
+    fraction: float | None
+    endings: Mapping[Ending, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observer:
+    """Who is told how far a run has come, and may ask it to stop.
+
+    `on_phase` is called when a phase begins; then `on_rows` after each group of rows, or `on_progress` with how much of
+    the phase is done and how much there is (None if that is not known): laws to prove, sinks to finish and publish,
+    records to seal and export.
+    """
+
+    on_phase: Callable[[Phase], None] | None = None
+    on_rows: Callable[[Progress], None] | None = None
+    on_progress: Callable[[int, int | None], None] | None = None
+    is_stopped: Callable[[], bool] | None = None
+
+    def begin(self, phase: Phase) -> None:
+        """Tell that a phase begins."""
+        if self.on_phase is not None:
+            self.on_phase(phase)
+
+    def tell(self, done: int, total: int | None = None) -> None:
+        """Tell how much of the phase is done."""
+        if self.on_progress is not None:
+            self.on_progress(done, total)
+
+    def wants_stop(self) -> bool:
+        """Return whether the run is asked to stop."""
+        return self.is_stopped is not None and self.is_stopped()
+
+    def tell_or_stop(self, done: int, total: int | None = None, *, message: str = "interrupted") -> None:
+        """Tell how much of the phase is done.
+
+        Raises RunInterruptedError with the message if the run is asked to stop.
+        """
+        self.tell(done, total)
+        if self.wants_stop():
+            raise RunInterruptedError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why tokens failed at a node, and how many did.
+
+    `kind` is the type of the error, `row` the index of the first row. In `message`, N stands for numbers that differ
+    from row to row.
+    """
+
+    node: str
+    kind: str
+    message: str
+    count: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """The summary of a completed run.
+
+    `rows` counts rows of the source, and `rows_with_failures` those of which a token failed or was quarantined; the
+    other counts are of tokens. `arrived` are the tokens that reached a sink otherwise. `reasons` holds the most
+    frequent ones. `refused_by_sink` holds the sinks that took no row, with the number of rows that they refused.
+    `exported_records` is None if no export was asked for. `differences` counts the answers of external systems that
+    were not those of a recorded run, None if they were not compared; `differing_rows` are the first rows of the source
+    that got one.
+    """
+
+    run_id: str
+    rows: int
+    rows_by_sink: Mapping[str, int]
+    arrived: int
+    failed: int
+    quarantined: int
+    rows_with_failures: int = 0
+    reasons: Sequence[Reason] = ()
+    refused_by_sink: Mapping[str, int] = field(default_factory=dict)
+    export_path: str | None = None
+    exported_records: int | None = None
+    differences: int | None = None
+    differing_rows: tuple[int, ...] = ()
+
+    @property
+    def problems(self) -> list[str]:
+        """Say why the run is complete, but did not serve its purpose."""
+        found = []
+        if self.rows_with_failures and not self.arrived:
+            how_many = f"{self.rows_with_failures:,} of {_counted(self.rows, 'row')}"
+            found.append(f"no row got through: {how_many} failed or were quarantined")
+        found += [
+            f"sink {name!r} took no row: it refused {_counted(count, 'row')}"
+            for name, count in self.refused_by_sink.items()
+        ]
+        if self.differences:
+            found.append(f"answers that are not those of the recorded run: {self.differences:,}")
+        return found
+
+
+class ExportFailedError(RecordableError):
+    """The run is complete, but its export could not be written.
+
+    `result` is the summary of the run.
+    """
+
+    def __init__(self, result: RunResult, reason: BaseException) -> None:
+        problem = str(reason) or "interrupted"
+        super().__init__(f"run {result.run_id} is complete, but cannot be exported: {problem}")
+        self.result = result
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def count_by_sink(endings: Mapping[Ending, int]) -> Counter[str]:
+    """Count the tokens that each sink took."""
+    counts: Counter[str] = Counter()
+    for (_, sink), count in endings.items():
+        if sink is not None:
+            counts[sink] += count
+    return counts
+
+
+def count_by_outcome(endings: Mapping[Ending, int]) -> Counter[RowOutcome]:
+    """Count the tokens of each outcome."""
+    counts: Counter[RowOutcome] = Counter()
+    for (outcome, _), count in endings.items():
+        counts[outcome] += count
+    return counts
+
+
+def summarize(
+    db: LandscapeDB, pipeline: Pipeline, run_id: str, *, rows: int, endings: Mapping[Ending, int], compared: bool
+) -> RunResult:
+    """Summarize a completed run.
+
+    Its records are read only if tokens failed, or answers were `compared` with those of a recorded run.
+    """
+    by_sink, by_outcome = count_by_sink(endings), count_by_outcome(endings)
+    failed, quarantined = by_outcome[RowOutcome.FAILED], by_outcome[RowOutcome.QUARANTINED]
+    found = failed_rows(db, run_id) if failed or quarantined else FailedRows()
+    nodes = {node.node_id: f"{node.node_type} {node.name}" for node in pipeline.nodes.values()}
+    refused = {name: found.visits_by_node.get(pipeline.sink_node(name).node_id, 0) for name in pipeline.sinks}
+    return RunResult(
+        run_id=run_id,
+        rows=rows,
+        rows_by_sink={name: by_sink[name] for name in pipeline.sinks},
+        arrived=by_outcome[RowOutcome.COMPLETED] + by_outcome[RowOutcome.ROUTED],
+        failed=failed,
+        quarantined=quarantined,
+        rows_with_failures=found.count,
+        reasons=[
+            Reason(
+                node=nodes[each.node_id],
+                kind=each.kind,
+                message=each.message,
+                count=each.count,
+                row=each.row_index,
+            )
+            for each in found.reasons
+        ],
+        refused_by_sink={name: count for name, count in refused.items() if count and not by_sink[name]},
+        differences=count_differing_answers(db, run_id) if compared else None,
+        differing_rows=tuple(first_differing_rows(db, run_id, _DIFFERING_ROWS)) if compared else (),
+    )

@@ -1,0 +1,365 @@
+"""Recording what happens to the tokens of a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import count
+from typing import cast
+
+from elspeth.contracts.audit import NodeState, NodeStatePending
+from elspeth.contracts.enums import NodeStateStatus, RowOutcome
+from elspeth.contracts.errors import ExecutionError
+from elspeth.contracts.plugins import JsonObject, Row
+from elspeth.contracts.routing import DISCARD, ON_ERROR, RoutingSpec
+from elspeth.core.landscape.recording.batches import HeldItem
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.settings.wiring import SOURCE, Place
+from elspeth.engine.errors import Failure
+from elspeth.engine.pipeline import Pipeline
+from elspeth.engine.reporting import Ending
+from elspeth.engine.start import Start
+from elspeth.engine.tokens import Branch, Departure, HashedRow, LiveToken, Onward, lose_branch
+
+__all__ = ["TrailWriter", "Visit", "WaitingToken"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """A token's arrival at a node, recorded when its result is known."""
+
+    token: LiveToken
+    place: Place
+    step_index: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingToken:
+    """A token that waits at a node, with the record of its visit."""
+
+    token: LiveToken
+    place: Place
+    state: NodeStatePending
+
+
+class TrailWriter:
+    """Records the tokens of one run: visits, ways, ends, and what waits.
+
+    Methods that end a token, or divert it, return what is to be sent on.
+    """
+
+    def __init__(self, recorder: LandscapeRecorder, start: Start, pipeline: Pipeline) -> None:
+        self._recorder = recorder
+        self._run_id = start.run_id
+        self._edges = start.edges
+        self._nodes = pipeline.nodes
+        self._wires = {(wire.origin, wire.label): wire for wire in pipeline.wiring.wires}
+        self._endings: Counter[Ending] = Counter(start.endings)
+        self._visits = 0
+        self._waiting = _WaitingItems(start.held)
+
+    @property
+    def recorder(self) -> LandscapeRecorder:
+        """Return the recorder, for what only one kind of step records."""
+        return self._recorder
+
+    @property
+    def run_id(self) -> str:
+        """Return the id of the run."""
+        return self._run_id
+
+    @property
+    def endings(self) -> Mapping[Ending, int]:
+        """Count the tokens that have ended, by outcome and sink."""
+        return self._endings.copy()
+
+    @property
+    def visits(self) -> int:
+        """Count the visits of this process."""
+        return self._visits
+
+    # -- tokens ------------------------------------------------------------------------------------------------------
+
+    def create_row(self, index: int, data: Row) -> LiveToken:
+        """Record a row of the source, and the token that carries it."""
+        row = self._recorder.create_row(self._run_id, self._nodes[SOURCE].node_id, index, data)
+        token = self._recorder.create_token(row.row_id, run_id=self._run_id)
+        return LiveToken(
+            token_id=token.token_id, row_id=row.row_id, row_index=index, row=data, row_hash=row.source_data_hash
+        )
+
+    def create_output(self, members: Sequence[LiveToken], output: HashedRow) -> LiveToken:
+        """Record a token for a row that a batch produced.
+
+        It belongs to the source row of the last member.
+        """
+        last = members[-1]
+        token = self._recorder.create_token(last.row_id, run_id=self._run_id)
+        return LiveToken(
+            token_id=token.token_id,
+            row_id=last.row_id,
+            row_index=last.row_index,
+            row=output.row,
+            row_hash=output.row_hash,
+            step_index=max(member.step_index for member in members),
+        )
+
+    def fork(self, visit: Visit, joins: Mapping[str, Place | None]) -> list[LiveToken]:
+        """Record a fork, and return a child for each branch.
+
+        `joins` holds the branches, each with the coalesce that waits for it.
+        """
+        token = visit.token
+        children = self._recorder.fork_token(
+            token.token_id,
+            token.row_id,
+            list(joins),
+            run_id=self._run_id,
+            step_in_pipeline=visit.step_index,
+            record_parent_outcome=True,
+        )
+        self._count(RowOutcome.FORKED)
+        return [
+            replace(
+                token,
+                token_id=child.token_id,
+                branches=(*token.branches, Branch(name=name, group=child.fork_group_id or "", join=join)),
+            )
+            for (name, join), child in zip(joins.items(), children, strict=True)
+        ]
+
+    def expand(self, visit: Visit, outputs: Sequence[HashedRow]) -> list[LiveToken]:
+        """Record an expansion, and return a child for each row."""
+        token = visit.token
+        children = self._recorder.expand_token(
+            token.token_id,
+            token.row_id,
+            len(outputs),
+            visit.step_index,
+            run_id=self._run_id,
+            record_parent_outcome=True,
+        )
+        self._count(RowOutcome.EXPANDED)
+        return [
+            replace(token, token_id=child.token_id, row=output.row, row_hash=output.row_hash)
+            for child, output in zip(children, outputs, strict=True)
+        ]
+
+    def merge(
+        self,
+        waiting: Sequence[WaitingToken],
+        output: HashedRow,
+        reason: Mapping[str, object],
+        *,
+        branches: tuple[Branch, ...],
+    ) -> tuple[LiveToken, str | None]:
+        """Record that waiting tokens become one, which is on `branches`.
+
+        Returns it with the id of the join group. A crash before the commit leaves the tokens waiting.
+        """
+        first, step_index = waiting[0].token, max(each.token.step_index for each in waiting)
+        merged = self._recorder.coalesce_tokens(
+            [each.token.token_id for each in waiting],
+            first.row_id,
+            run_id=self._run_id,
+            step_in_pipeline=step_index - 1,
+        )
+        for each in waiting:
+            self.complete_waiting(each, output.row_hash, reason)
+            self.end(each.token, RowOutcome.COALESCED, join_group_id=merged.join_group_id)
+        token = LiveToken(
+            token_id=merged.token_id,
+            row_id=first.row_id,
+            row_index=first.row_index,
+            row=output.row,
+            row_hash=output.row_hash,
+            step_index=step_index,
+            branches=branches,
+        )
+        return token, merged.join_group_id
+
+    # -- visits ------------------------------------------------------------------------------------------------------
+
+    def arrive(self, token: LiveToken, place: Place, since: datetime | None = None) -> Visit:
+        """Begin a visit, now or at an earlier time."""
+        visit = Visit(token=token, place=place, step_index=token.step_index, started_at=since or datetime.now(UTC))
+        token.step_index += 1
+        self._visits += 1
+        return visit
+
+    def complete(self, visit: Visit, output_hash: str, reason: Mapping[str, object] | None = None) -> str:
+        """Record a visit that produced an output, and return its state's id."""
+        return self._record(visit, NodeStateStatus.COMPLETED, output_hash=output_hash, reason=reason).state_id
+
+    def fail(self, visit: Visit, failure: Failure) -> str:
+        """Record a visit that failed, and return its state's id."""
+        return self._record(visit, NodeStateStatus.FAILED, error=failure.as_error()).state_id
+
+    def wait(self, visit: Visit) -> WaitingToken:
+        """Record a visit whose result comes later."""
+        state = cast("NodeStatePending", self._record(visit, NodeStateStatus.PENDING))
+        return WaitingToken(token=visit.token, place=visit.place, state=state)
+
+    def restore_waiting(self, place: Place, tokens: Sequence[LiveToken]) -> list[WaitingToken]:
+        """Join tokens with the visits that another process recorded as waiting.
+
+        It reads all waiting visits to the node: call it once for all tokens.
+        """
+        states = self._recorder.get_waiting_states(self._run_id, self._nodes[place].node_id) if tokens else {}
+        return [WaitingToken(token=token, place=place, state=states[token.token_id]) for token in tokens]
+
+    def complete_waiting(self, waiting: WaitingToken, output_hash: str, reason: Mapping[str, object]) -> None:
+        """Record the output of a visit that waited."""
+        self._recorder.end_visit(
+            waiting.state, NodeStateStatus.COMPLETED, output_hash=output_hash, success_reason=reason
+        )
+
+    def _record(
+        self,
+        visit: Visit,
+        status: NodeStateStatus,
+        *,
+        output_hash: str | None = None,
+        reason: Mapping[str, object] | None = None,
+        error: ExecutionError | None = None,
+    ) -> NodeState:
+        return self._recorder.record_visit(
+            visit.token.token_id,
+            self._nodes[visit.place].node_id,
+            visit.step_index,
+            status,
+            run_id=self._run_id,
+            input_hash=visit.token.row_hash,
+            started_at=visit.started_at,
+            output_hash=output_hash,
+            success_reason=reason,
+            error=error,
+        )
+
+    # -- ways and ends -----------------------------------------------------------------------------------------------
+
+    def depart(self, token: LiveToken, place: Place, label: str) -> Departure:
+        """Return the token's departure along the edge with a label."""
+        return Departure(token, self._wires[place, label])
+
+    def route(self, state_id: str, place: Place, labels: Sequence[str], reason: Mapping[str, object]) -> None:
+        """Record a routing event for each label."""
+        node_id = self._nodes[place].node_id
+        specs = [RoutingSpec(self._edges[node_id, label], self._wires[place, label].mode) for label in labels]
+        self._recorder.record_routing_events(state_id, specs, reason, run_id=self._run_id)
+
+    def refuse(self, visit: Visit, failure: Failure) -> Onward:
+        """Fail a visit, and divert its token."""
+        return self.divert(visit.token, self.fail(visit, failure), visit.place, failure)
+
+    def refuse_waiting(self, waiting: WaitingToken, failure: Failure) -> Onward:
+        """Fail the visit of a waiting token, and divert the token."""
+        self._recorder.end_visit(waiting.state, NodeStateStatus.FAILED, error=failure.as_error())
+        return self.divert(waiting.token, waiting.state.state_id, waiting.place, failure)
+
+    def divert(self, token: LiveToken, state_id: str, place: Place, failure: Failure) -> Onward:
+        """Send a failed token to its error sink, or end it."""
+        wire = self._wires.get((place, ON_ERROR))
+        destination = DISCARD if wire is None else str(wire.target[-1])
+        self._recorder.record_transform_error(
+            self._run_id, token.token_id, self._nodes[place].node_id, token.row, failure.as_details(), destination
+        )
+        if wire is None:
+            return self.end(token, RowOutcome.FAILED, error_hash=failure.hash())
+        self.route(state_id, place, [ON_ERROR], {"error": failure.message})
+        token.error_hash = failure.hash()
+        return [Departure(token, wire)]
+
+    def end(
+        self,
+        token: LiveToken,
+        outcome: RowOutcome,
+        *,
+        sink_name: str | None = None,
+        error_hash: str | None = None,
+        batch_id: str | None = None,
+        join_group_id: str | None = None,
+        context: Mapping[str, object] | None = None,
+    ) -> Onward:
+        """Record how a token ended, and count it.
+
+        Returns the news for the coalesce that waits for the token's branch.
+        """
+        self._recorder.record_token_outcome(
+            self._run_id,
+            token.token_id,
+            outcome,
+            sink_name=sink_name,
+            error_hash=error_hash,
+            batch_id=batch_id,
+            join_group_id=join_group_id,
+            context=context,
+        )
+        self._count(outcome, sink_name)
+        return lose_branch(token.branches)
+
+    def _count(self, outcome: RowOutcome, sink_name: str | None = None) -> None:
+        self._endings[outcome, sink_name] += 1
+
+    # -- waiting items -----------------------------------------------------------------------------------------------
+
+    def keep_item(self, place: Place, item: str, state: Callable[[], JsonObject]) -> None:
+        """Note a waiting item that is new or changed.
+
+        `state` is called at the next commit, unless the item is dropped before.
+        """
+        self._waiting.put((self._nodes[place].node_id, item), state)
+
+    def drop_item(self, place: Place, item: str) -> None:
+        """Note that an item no longer waits."""
+        self._waiting.drop((self._nodes[place].node_id, item))
+
+    def record_items(self) -> None:
+        """Record what changed of waiting items, before a commit."""
+        self._waiting.record(self._recorder, self._run_id)
+
+
+_Key = tuple[str, str]
+"""The node's id, and the name of a waiting item."""
+
+
+class _WaitingItems:
+    """The waiting items of a run; those between two commits never reach the database."""
+
+    def __init__(self, items: Iterable[HeldItem]) -> None:
+        self._positions: dict[_Key, int] = {(each.node_id, each.item): each.position for each in items}
+        self._next = count(max(self._positions.values(), default=-1) + 1)
+        self._changed: dict[_Key, Callable[[], JsonObject]] = {}
+        self._recorded: set[_Key] = set(self._positions)
+        self._gone: set[_Key] = set()
+
+    def put(self, key: _Key, state: Callable[[], JsonObject]) -> None:
+        """Note a new or changed item."""
+        if key not in self._positions:
+            self._positions[key] = next(self._next)
+        self._changed[key] = state
+
+    def drop(self, key: _Key) -> None:
+        """Note that an item no longer waits."""
+        if self._positions.pop(key, None) is None:
+            return
+        self._changed.pop(key, None)
+        if key in self._recorded:
+            self._recorded.remove(key)
+            self._gone.add(key)
+
+    def record(self, recorder: LandscapeRecorder, run_id: str) -> None:
+        """Record what changed since the last commit."""
+        if not self._changed and not self._gone:
+            return
+        items = [
+            HeldItem(node_id=key[0], item=key[1], position=self._positions[key], state=state())
+            for key, state in self._changed.items()
+        ]
+        recorder.hold(run_id, items, self._gone)
+        self._recorded.update(self._changed)
+        self._changed.clear()
+        self._gone.clear()
