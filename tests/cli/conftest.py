@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.core.landscape.database import connections as engines
-from elspeth.core.landscape.migration import exclusive
+from elspeth.core.landscape.migration import migrate
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty working directory, without settings in the environment, where no command waits for a lock."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(engines, "_READ_TIMEOUT_S", 0)
-    monkeypatch.setattr(exclusive, "_PATIENCE_MS", 1)
+    monkeypatch.setattr(migrate, "_LOCK_TIMEOUT_MS", 1)
     for name in [name for name in os.environ if name.startswith("ELSPETH_")]:
         monkeypatch.delenv(name)
     return tmp_path

@@ -48,7 +48,7 @@ from alembic.operations import Operations
 from sqlalchemy import NullPool, create_engine, inspect, select
 from elspeth.core.landscape.database.epochs import step_into
 from elspeth.core.landscape.database.epoch_tables import tables_of
-from elspeth.core.landscape.migration.rebuild import rebuild
+from elspeth.core.landscape.migration.steps import rebuild
 from elspeth_schema import EPOCH
 from elspeth_schema.tables import visits_table
 

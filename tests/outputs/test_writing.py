@@ -75,6 +75,17 @@ def test_a_directory_replaces_the_one_before(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"new/export/node.csv": b"second"}
 
 
+@pytest.mark.parametrize("write", [write_file, write_directory])
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127])
+def test_a_name_may_be_as_long_as_the_system_allows(
+    tmp_path: Path, write: Callable[[Path, bytes], None], name: str
+) -> None:
+    write(tmp_path / name, b"old")
+    write(tmp_path / name, b"new")
+    assert names(tmp_path) == [name]
+    assert set(tree(tmp_path).values()) == {b"new"}
+
+
 def test_an_empty_directory_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "export").mkdir()
     write_directory(tmp_path / "export", b"first")

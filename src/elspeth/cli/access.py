@@ -25,9 +25,10 @@ _LIKE_A_URL = re.compile(r"(?:sqlite|postgres(?:ql)?)(?:\+\w*)?:")
 
 
 def database_url(database: str) -> str:
-    """Return the URL of a database given by URL or path.
+    """Return the URL of a database.
 
-    Text that resembles a URL is not taken for a path: messages would show its password.
+    `database` is a URL or the path of a SQLite file. Text that resembles a URL is not taken for a path: messages would
+    show its password.
     """
     if _LIKE_A_URL.match(database):
         return database
@@ -53,7 +54,7 @@ def open_landscape(database: str) -> Iterator[LandscapeDB]:
 def protected_files(
     *, database: str | None = None, keys: Iterable[str | Path | None] = (), bag: Path | None = None
 ) -> list[Protected]:
-    """Return the paths that no output of the command may touch.
+    """Return the paths that the command's outputs may not touch.
 
     Raises LandscapeError for an unusable database URL.
     """

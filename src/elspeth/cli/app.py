@@ -21,7 +21,7 @@ __all__ = ["app", "command"]
 
 
 class _Program(TyperGroup):
-    """A group whose commands end with one message and one exit code."""
+    """A group of commands whose failures are reported."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  as in the base class
         """Parse the program's own options; `--help` and `--version` end here."""

@@ -62,9 +62,9 @@ def execute_pipeline(
     force: bool,
     json: bool,
 ) -> int:
-    """Do the work, print its summary, and return the exit code.
+    """Do the work and print its summary.
 
-    `settings` is the settings file as messages name it.
+    Returns the exit code. `settings` is the settings file as messages name it.
     """
     failure: ExportFailedError | None = None
     with _audit_database(pipeline.settings.landscape) as db:
@@ -90,9 +90,9 @@ def execute_pipeline(
 
 @contextmanager
 def _audit_database(landscape: LandscapeSettings) -> Iterator[LandscapeDB]:
-    """Yield the audit database of the settings, migrated if they allow it.
+    """Open the audit database of the settings.
 
-    Without one in the settings, yield a temporary database.
+    It is migrated first if they allow that. If they disable it, a temporary database takes its place.
     """
     if landscape.enabled:
         if landscape.auto_migrate:
@@ -108,7 +108,7 @@ def _audit_database(landscape: LandscapeSettings) -> Iterator[LandscapeDB]:
 
 
 def _migrate(url: str) -> None:
-    """Migrate an audit database of an older epoch, and print that."""
+    """Migrate an audit database of an older epoch."""
     from elspeth.core.landscape.migration.migrate import migrate_if_older  # noqa: PLC0415  not every run migrates
 
     with migration_display() as report:

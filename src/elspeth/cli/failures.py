@@ -45,7 +45,7 @@ class ExitCode(IntEnum):
 
 
 class UsageError(Exception):
-    """The options of a command cannot be used together or as given."""
+    """The options of a command cannot be used."""
 
 
 EXIT_CODES: Mapping[str, ExitCode] = {
@@ -115,7 +115,7 @@ def print_error(error: BaseException) -> None:
 
 
 def _exit_code_of(error: BaseException) -> int | None:
-    """Return the exit code of an error, None for a defect."""
+    """Return an error's exit code, None for a defect."""
     if isinstance(error, Stopped):
         return error.exit_code
     names = (f"{each.__module__}.{each.__qualname__}" for each in type(error).__mro__)
@@ -141,9 +141,9 @@ def _message_of(error: BaseException) -> str:
 
 
 class TracebackPrinter(logging.Handler):
-    """Prints tracebacks to standard error, once for each place in the code.
+    """A log handler that prints tracebacks to standard error.
 
-    Messages of exceptions may repeat values of rows.
+    It prints one for each place in the code. Messages of exceptions may repeat values of rows.
     """
 
     def __init__(self) -> None:

@@ -78,7 +78,7 @@ def require_only_one(options: Mapping[str, bool]) -> None:
 
 
 def end_preview(message: str, *, dry_run: bool) -> None:
-    """End a preview with exit code 1 unless it was asked for."""
+    """End an unrequested preview with exit code 1."""
     if not dry_run:
         typer.echo(message, err=True)
         raise typer.Exit(ExitCode.FAILED)

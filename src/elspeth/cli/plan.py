@@ -30,7 +30,7 @@ _SHAPES: Mapping[NodeType, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedPipeline:
-    """A pipeline, and the environment that its settings were read with."""
+    """A pipeline and the environment of its settings."""
 
     pipeline: Pipeline
     environ: Mapping[str, str]
@@ -40,7 +40,7 @@ def load_pipeline(path: Path, *, no_dotenv: bool, check_outputs: bool = False, f
     """Load a settings file and build its pipeline; write nothing.
 
     Variables of the process take precedence over those in `.env`. `check_outputs` reports files in the way of outputs
-    as problems of the settings; with `force` these may be other people's files.
+    as problems of the settings; with `force`, files of unknown origin are not.
 
     Raises SettingsError or PluginRegistrationError.
     """
@@ -124,7 +124,7 @@ def _plan_lines(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
 
 
 def _node_lines(pipeline: Pipeline, place: Place, node: Node) -> Iterator[tuple[str, str]]:
-    """Yield a line for a source or step, then its routes."""
+    """Yield the lines of a source or step."""
     settings, index = pipeline.settings, place[-1] if isinstance(place[-1], int) else 0
     wires = pipeline.wiring.leaving(place)
     match node.node_type:

@@ -1,4 +1,4 @@
-"""The program: one command from its arguments to its exit code."""
+"""The program, from its arguments to its exit code."""
 
 from __future__ import annotations
 

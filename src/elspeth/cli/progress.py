@@ -1,4 +1,7 @@
-"""Progress on standard error: bars on a terminal, elsewhere occasional lines."""
+"""Progress on standard error.
+
+It is drawn as bars on a terminal, and printed as occasional lines elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -45,9 +48,10 @@ _WIDE = 60
 
 @dataclass(slots=True, kw_only=True)
 class Stage:
-    """A stage of a command's work, which begins when it is created.
+    """A stage of a command's work.
 
-    `total` is in the unit of `done`, None if unknown. `details` are further facts, the most important first.
+    It begins when it is created. `total` is in the unit of `done`, None if unknown. `details` are further facts, the
+    most important first.
     """
 
     name: str
@@ -123,7 +127,7 @@ def duration(seconds: float) -> str:
 
 
 class Bars:
-    """Draws stages as bars that fit the width of the terminal.
+    """Stages drawn as bars that fit the terminal.
 
     A line for each stage: its name, a bar, details and times. On a narrow terminal details are left out first.
     """
@@ -173,7 +177,7 @@ def _times(stage: Stage, width: int) -> str:
 
 
 class Display:
-    """Shows the stages of one command, one after the other.
+    """A display of the stages of one command.
 
     `show` is called before the first stage begins.
     """
@@ -202,7 +206,7 @@ class Display:
 
 @contextmanager
 def progress_display() -> Iterator[Display]:
-    """Yield a display that shows its stages while the block lasts."""
+    """Yield a display of stages."""
     with ExitStack() as stack:
 
         def show(display: Display) -> None:
@@ -228,7 +232,7 @@ def record_display(description: str, total: int | None = None) -> Iterator[Calla
 
 @contextmanager
 def migration_display() -> Iterator[Report]:
-    """Yield a function that shows how many rows were migrated."""
+    """Yield a function that shows the number of migrated rows."""
     with progress_display() as display:
 
         def report(table: str, done: int, total: int) -> None:
@@ -240,7 +244,7 @@ def migration_display() -> Iterator[Report]:
 
 
 def _draw_bars(display: Display) -> Live:
-    """Return a context manager that draws the stages on the terminal."""
+    """Draw the stages on the terminal at each refresh."""
     from rich.console import Console  # noqa: PLC0415  start time
     from rich.live import Live  # noqa: PLC0415
 

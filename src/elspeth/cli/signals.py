@@ -32,12 +32,12 @@ class Stopped(KeyboardInterrupt):
 
     @property
     def exit_code(self) -> int:
-        """Return the exit code of a command ended by the signal."""
+        """Return the exit code for the signal."""
         return _exit_code(self.signal)
 
 
 class StopRequest:
-    """The signal that asked a run to stop, if one came."""
+    """The signal that asked a run to stop, if any."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None

@@ -65,9 +65,9 @@ def binary_stdout() -> BinaryIO:
 
 @contextmanager
 def unfailing_stderr() -> Iterator[None]:
-    """Ignore failures to write to standard error while the block lasts.
+    """Ignore failures to write to standard error.
 
-    Nobody is there to read it, and work must not stop for lack of a reader.
+    This holds while the block lasts. Nobody is there to read it, and work must not stop for lack of a reader.
     """
     with redirect_stderr(cast("TextIO", _UnfailingStream(sys.stderr))):
         yield
@@ -100,7 +100,7 @@ def redirect_to_null(stream: TextIO) -> None:
 
 
 class _Utf8Writer:
-    """A binary stream that passes UTF-8 on to a text stream."""
+    """A binary stream that writes UTF-8 to a text stream."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

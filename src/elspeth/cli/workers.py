@@ -36,7 +36,7 @@ def start_workers(count: int) -> Iterator[Executor | None]:
 
 
 def _initialize() -> None:
-    """Let a worker process live exactly as long as the command.
+    """Tie the life of a worker process to the command.
 
     A terminal or a service manager sends signals to all processes. They are meant for the command, which ends its
     workers. If the command is killed, its workers end themselves.

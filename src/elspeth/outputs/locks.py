@@ -1,4 +1,4 @@
-"""Locks on outputs: one writer at a time, until its process ends."""
+"""Locks that give an output one writer at a time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 from elspeth.outputs.policy import OutputRefusedError
 
-__all__ = ["lock_output", "still_names", "try_lock"]
+__all__ = ["hidden_sibling", "lock_output", "still_names", "try_lock"]
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+_LONGEST_NAME = 200
+"""The length, in bytes, up to which a name leaves room for what marks a hidden one; systems allow 255."""
 
 _FLAGS = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Reading is enough for a lock, and is possible where another user's process left the file."""
@@ -30,7 +34,7 @@ def lock_output(path: Path, real: Path) -> Iterator[None]:
 
     Raises OutputRefusedError if another process has the lock.
     """
-    lock = real.with_name(f".{real.name}.lock")
+    lock = hidden_sibling(real, "lock")
     try:
         descriptor = _open_locked(path, lock)
     except OSError as error:
@@ -45,6 +49,16 @@ def lock_output(path: Path, real: Path) -> Iterator[None]:
                 lock.unlink(missing_ok=True)
         finally:
             os.close(descriptor)
+
+
+def hidden_sibling(real: Path, ending: str) -> Path:
+    """Return the path of `.NAME.ENDING` beside an output.
+
+    A name that is too long for that is replaced by its SHA-256.
+    """
+    name = os.fsencode(real.name)
+    stem = real.name if len(name) <= _LONGEST_NAME else sha256(name).hexdigest()
+    return real.with_name(f".{stem}.{ending}")
 
 
 def try_lock(descriptor: int) -> bool:

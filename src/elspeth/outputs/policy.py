@@ -1,4 +1,4 @@
-"""Whether an output may be written to a path or replace it.
+"""Which paths an output may be written to or replace.
 
 Paths are compared by the identity of the file that they name, whether or not that exists.
 """
@@ -57,7 +57,10 @@ _OWN_DATABASE_SUFFIXES = (".lock", ".bak")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileIdentity:
-    """The nearest existing file or directory, and the names missing below it."""
+    """The identity of a file that need not exist.
+
+    It consists of the nearest existing file or directory and the names missing below it.
+    """
 
     device: int
     inode: int
@@ -66,7 +69,7 @@ class FileIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileState:
-    """Identity, size and time of a file, to notice any change."""
+    """Identity, size and time of a file, to notice changes."""
 
     device: int
     inode: int
@@ -100,15 +103,15 @@ def identity_of(path: Path) -> FileIdentity:
 
 
 def is_within(path: Path, directory: Path) -> bool:
-    """Return whether the path names the directory or something below it."""
+    """Return whether the path is the directory or below it."""
     identity, real = identity_of(directory), real_path(path)
     return any(identity_of(each) == identity for each in (real, *real.parents))
 
 
 def file_state(path: Path) -> FileState | None:
-    """Return the state of a file, None if there is none.
+    """Return the state of a file.
 
-    A symbolic link in the last place is not followed.
+    None if there is no file. A symbolic link in the last place is not followed.
     """
     try:
         found = path.lstat()
@@ -193,9 +196,10 @@ class OutputPolicy:
 
 
 def problem_with(path: Path, policy: OutputPolicy) -> str | None:
-    """Return why the path may not be written, None if it may.
+    """Return why the path may not be written.
 
-    A symbolic link is judged by the file that it leads to; one that leads nowhere is a problem. Changes nothing.
+    None if it may. A symbolic link is judged by the file that it leads to; one that leads nowhere is a problem.
+    Nothing is changed.
     """
     protection = protection_of(path, policy.protected)
     if protection is not None:
@@ -259,7 +263,7 @@ def _irreplaceable(real: Path) -> str | None:
 
 
 def _is_settings(content: bytes) -> bool:
-    """Return whether the content is YAML with the sections of settings."""
+    """Return whether the content is that of a settings file."""
     if not all(name.encode() in content for name in _SETTINGS_SECTIONS):
         return False
     import yaml  # noqa: PLC0415  start time, and few files come this far

@@ -1,4 +1,4 @@
-"""Writing outputs: complete and on disk under their name, or absent."""
+"""Outputs written completely and durably, or not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from elspeth.outputs.locks import lock_output
+from elspeth.outputs.locks import hidden_sibling, lock_output
 from elspeth.outputs.policy import OutputPolicy, OutputRefusedError, check_output, file_state, real_path
 
 __all__ = [
@@ -88,7 +88,7 @@ class Output:
 
     @contextmanager
     def directory(self) -> Iterator[Path]:
-        """Write a directory of files that is published when the block succeeds.
+        """Write a directory that is published when the block succeeds.
 
         A crash leaves what was there before, and an unfinished directory that the next writer removes.
         """
@@ -144,7 +144,7 @@ class Output:
 
     def _unfinished(self) -> Path:
         """Return an unused name that nobody can guess."""
-        return self.real.with_name(f".{self.real.name}.{secrets.token_hex(8)}.unfinished")
+        return hidden_sibling(self.real, f"{secrets.token_hex(8)}.unfinished")
 
 
 def create_file(path: Path, *, like: Path | None = None) -> BinaryIO:
@@ -160,7 +160,7 @@ def create_file(path: Path, *, like: Path | None = None) -> BinaryIO:
 
 
 def mode_of(path: Path) -> int | None:
-    """Return the permissions of a file, None if there is none."""
+    """Return a file's permissions, None without a file."""
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
@@ -168,7 +168,7 @@ def mode_of(path: Path) -> int | None:
 
 
 def publish_file(written: Path, real: Path) -> None:
-    """Rename a file, replacing the one that has the name now.
+    """Rename a file and replace the one of that name.
 
     Raises FileExistsError if nothing had the name when this was called and something has it when the file is renamed.
     """
@@ -197,7 +197,7 @@ def rename_noreplace(source: Path, target: Path) -> None:
 
 
 def _renameat2(source: Path, target: Path) -> int:
-    """Return the error number of the system call, 0 for success."""
+    """Return the system call's error number, 0 for success."""
     function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if function is None:
         return errno.ENOSYS
@@ -238,7 +238,7 @@ def _clean_up(real: Path) -> None:
 
     Only the process that holds the output may do this.
     """
-    left = re.compile(re.escape(f".{real.name}.") + r"[0-9a-f]{16}\.(unfinished|replaced)")
+    left = re.compile(re.escape(hidden_sibling(real, "").name) + r"[0-9a-f]{16}\.(unfinished|replaced)")
     try:
         entries = list(real.parent.iterdir())
     except PermissionError:

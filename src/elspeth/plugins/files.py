@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from elspeth.contracts.plugins import JsonObject, PluginError, StagedOutput
-from elspeth.outputs.locks import still_names, try_lock
+from elspeth.outputs.locks import hidden_sibling, still_names, try_lock
 from elspeth.outputs.policy import FileState, Kind, OutputPolicy, file_state, problem_with, real_path
 from elspeth.outputs.writing import make_directory, mode_of, publish_file, sync_directory
 
@@ -191,8 +191,7 @@ class StagedFile:
         return real_path(self._path) if self._path.is_symlink() else self._path
 
     def _staging_path(self, staging_name: str) -> Path:
-        target = self._target()
-        return target.with_name(f".{target.name}.{staging_name}.partial")
+        return hidden_sibling(self._target(), f"{staging_name}.partial")
 
     def _opened(self) -> BinaryIO:
         if self._file is None:

@@ -48,7 +48,10 @@ def verify(
     workers: WorkersOption = 1,
     json: JsonOption = False,
 ) -> None:
-    """Verify a bag, proof or export step by step. The exit code is 0 only for a checked signature."""
+    """Verify a bag, a proof or an export.
+
+    The exit code is 0 only if every step passed and a signature was checked.
+    """
     secret = checking_key() if hmac else None
     if secret is not None and key is not None:
         raise UsageError("--hmac and --key check different kinds of signature: give one of them")
@@ -96,7 +99,7 @@ def _verify_export(path: Path, secret: bytes | None) -> Verification:
 
 
 def _verify_bag(path: Path, key: Path | None, authority: Path | None, executor: Executor | None) -> Verification:
-    """Verify a bag, or the proof of one of its records."""
+    """Verify a bag or the proof of a record."""
     from elspeth.evidence.format.signatures import load_public_key  # noqa: PLC0415  start time
     from elspeth.evidence.format.timestamp import load_authorities  # noqa: PLC0415
     from elspeth.evidence.verifier.proof import verify_proof  # noqa: PLC0415
@@ -144,7 +147,10 @@ def prove(
     ],
     force: ForceOption = False,
 ) -> None:
-    """Prove that a record is in a bag. Only that record is disclosed."""
+    """Prove that a record is in a bag.
+
+    The proof discloses that record and no other one.
+    """
     from elspeth.evidence.verifier import proof as proofs  # noqa: PLC0415  start time
     from elspeth.outputs.policy import check_output  # noqa: PLC0415
 
@@ -175,7 +181,7 @@ def prove(
 
 @keys.callback()
 def _keys() -> None:
-    """Make typer treat `keys` as a group, though it has one command."""
+    """Make typer treat a single command as a group."""
 
 
 @keys.command("generate")
@@ -186,7 +192,10 @@ def generate(
         KeyType, typer.Option("--type", help="The type of key; ecdsa is P-256, which every KMS and HSM has.")
     ] = KeyType.ECDSA,
 ) -> None:
-    """Generate a key pair. An existing key is never overwritten."""
+    """Generate a pair of keys.
+
+    An existing key is never overwritten.
+    """
     from elspeth.evidence.format import signatures  # noqa: PLC0415  start time
 
     public = signatures.generate_keys(output, key_type)

@@ -50,7 +50,10 @@ def explain(
     ] = True,
     json: JsonOption = False,
 ) -> None:
-    """Explain what became of a row: tokens, steps, decisions, failures and outcomes."""
+    """Explain what became of a row.
+
+    The answer names its tokens, their steps and decisions, failures and outcomes.
+    """
     if (row is None) == (token is None):
         raise UsageError("give --row or --token: either the row's position or a token's id")
     if (database is None) == (export is None):
@@ -93,7 +96,10 @@ def _read_story(trail: Trail, row: int | None, token: str | None) -> RowStory:
 
 
 def differences(*, run: RunArgument = "latest", database: DatabaseOption, json: JsonOption = False) -> None:
-    """List the answers of a verifying run that differ from the recorded ones."""
+    """List the answers that differ from the recorded ones.
+
+    The run must have had the run_mode verify.
+    """
     from elspeth.core.landscape.database.errors import LandscapeError  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.differing_answers import differing_answers  # noqa: PLC0415
     from elspeth.core.landscape.queries.select_run import resolve_run  # noqa: PLC0415

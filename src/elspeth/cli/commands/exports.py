@@ -77,7 +77,10 @@ def export(
     force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Export all records of a run. An earlier export of that name is replaced, except a bag."""
+    """Export all records of a run.
+
+    An earlier export of the same name is replaced, unless it is a bag.
+    """
     form = _choose_form(output, form)
     include_withheld = include_withheld or include_payloads
     bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
@@ -203,7 +206,10 @@ def import_(
     database: DatabaseOption,
     hmac: CheckHmacOption = False,
 ) -> None:
-    """Import an exported run into a database without runs. The export is verified first."""
+    """Import an exported run into a database without runs.
+
+    The export is verified, and imported completely or not at all.
+    """
     key = checking_key() if hmac else None
     from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415

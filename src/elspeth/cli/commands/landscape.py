@@ -34,7 +34,10 @@ _POLL_INTERVAL_S = 1.0
 
 @app.command("status")
 def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
-    """Show the epoch of the database, its differences and its history. The exit code is 0 if it is current or empty."""
+    """Show the epoch, differences and history of a database.
+
+    The exit code is 0 if the database is current or empty.
+    """
     from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.connections import parse_url, read_only_connection  # noqa: PLC0415
     from elspeth.core.landscape.database.state import StateKind, describe_state, read_state  # noqa: PLC0415
@@ -108,7 +111,10 @@ def check(
         typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key that must have signed every seal."),
     ] = None,
 ) -> None:
-    """Check that the database is of this version's epoch and its sealed runs are unchanged."""
+    """Check the epoch and the seals of a database.
+
+    The exit code is 0 if it is of this version's epoch and its sealed runs are unchanged.
+    """
     require_only_one({"--key": key is not None, "--no-seals": not seals})
     from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415
@@ -138,7 +144,7 @@ def check(
 
 
 def _check_seals(url: URL, key: Path | None) -> bool:
-    """Print what the seals show; return whether all sealed runs are unchanged.
+    """Return whether sealed runs are unchanged, and print the findings.
 
     With a public key every finished run must have a seal signed by it. Raises KeyFileError for an unusable key file.
     """
@@ -194,7 +200,10 @@ def migrate(
         bool, typer.Option("--dry-run", help="Migrate a private copy, show the result, and change nothing.")
     ] = False,
 ) -> None:
-    """Migrate an older database to this version's epoch, completely or not at all, after a backup."""
+    """Migrate an older database to this version's epoch.
+
+    It is backed up first, and migrated completely or not at all.
+    """
     require_only_one({"--backup": backup is not None, "--no-backup": no_backup, "--sql": sql, "--dry-run": dry_run})
     url = database_url(database)
     from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
@@ -222,7 +231,10 @@ def migrate(
 
 
 def _print_migration(done: MigrationReport, heading: list[tuple[str, str]]) -> None:
-    """Print what was migrated; end with exit code 1 for altered runs."""
+    """Print what was migrated.
+
+    Ends with exit code 1 if sealed runs were altered before.
+    """
     lines = [
         *heading,
         ("backup", "none" if done.backup is None else str(done.backup)),
@@ -239,7 +251,10 @@ def _print_migration(done: MigrationReport, heading: list[tuple[str, str]]) -> N
 
 @app.command("runs")
 def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
-    """List the runs in a database of any epoch, oldest first."""
+    """List the runs in a database, oldest first.
+
+    It may be of any epoch, and is not changed.
+    """
     from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.run_list import list_runs  # noqa: PLC0415
 

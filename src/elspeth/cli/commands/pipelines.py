@@ -45,7 +45,10 @@ def validate(
     force: ForceOption = False,
     no_dotenv: NoDotenvOption = False,
 ) -> None:
-    """Check a settings file and show its plan. Write nothing."""
+    """Check a settings file and show its plan.
+
+    Nothing is written.
+    """
     from elspeth.cli.plan import load_pipeline, plan_as_mermaid, plan_as_text  # noqa: PLC0415  start time
     from elspeth.contracts.plugins import PluginError  # noqa: PLC0415
 
@@ -97,7 +100,10 @@ def resume(
     traceback: TracebackOption = False,  # noqa: ARG001  its callback handles it
     json: JsonOption = False,
 ) -> None:
-    """Resume a run that was stopped. No row is lost, repeated or reordered."""
+    """Resume a run that was stopped.
+
+    No row is lost, repeated or reordered.
+    """
     require_only_one({"--execute": execute, "--dry-run": dry_run, "--abandon": abandon})
     from dataclasses import asdict  # noqa: PLC0415  start time
 
@@ -144,7 +150,10 @@ def purge(
     no_dotenv: NoDotenvOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete payloads unused for payload_store.retention_days. Their hashes stay recorded."""
+    """Delete payloads unused for payload_store.retention_days.
+
+    Their hashes stay recorded.
+    """
     require_only_one({"--execute": execute, "--dry-run": dry_run})
     from datetime import UTC, datetime  # noqa: PLC0415  start time
 

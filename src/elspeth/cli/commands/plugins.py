@@ -16,7 +16,7 @@ app = typer.Typer(help="Inspect the installed plugins.", no_args_is_help=True, r
 
 @app.callback()
 def _plugins() -> None:
-    """Make typer treat `plugins` as a group, though it has one command."""
+    """Make typer treat a single command as a group."""
 
 
 @app.command("list")

@@ -1,6 +1,6 @@
-"""The Landscape: the audit database, what writes it, and what reads it.
+"""The Landscape: the audit database, its writers and its readers.
 
-The names below can be imported from here; each module is loaded when one of its names is first asked for.
+The names below can be imported from here; each module is loaded when one of its names is first requested.
 """
 
 from __future__ import annotations

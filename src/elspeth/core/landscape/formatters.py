@@ -1,4 +1,7 @@
-"""Exported records as text or flat rows, for callers that write files themselves."""
+"""Formatters of exported records: a public path of the predecessor.
+
+Programs outside use them to write files themselves.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,25 @@ class ExportFormatter(Protocol):
     """Turns a record into what a writer takes."""
 
     def format(self, record: dict[str, Any]) -> str | dict[str, Any]:
-        """The record, formatted."""
+        """Return the formatted record."""
 
 
 class JSONFormatter:
     """Records as lines of canonical JSON."""
 
     def format(self, record: dict[str, Any]) -> str:
-        """The record as one line, without line feed."""
+        """Return the record as one line without line feed."""
         return canonical_json(record)
 
 
 class CSVFormatter:
-    """Records as flat rows: nested objects become dotted names, lists JSON text; all else stays what it is."""
+    """Records as flat rows.
+
+    Nested objects become dotted names, and lists JSON text; all other values stay as they are.
+    """
 
     def flatten(self, record: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-        """The record without nesting."""
+        """Return the record without nesting."""
         flat: dict[str, Any] = {}
         for name, value in record.items():
             if isinstance(value, dict):
@@ -38,5 +44,5 @@ class CSVFormatter:
         return flat
 
     def format(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The record as a flat row."""
+        """Return the record as a flat row."""
         return self.flatten(record)

@@ -1,4 +1,4 @@
-"""The tables of the audit database, which are generated, under the path that callers know."""
+"""The generated tables, under the predecessor's import path."""
 
 from __future__ import annotations
 

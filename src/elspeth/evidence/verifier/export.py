@@ -1,8 +1,8 @@
-"""Verification of exports that are not bags: their lines, manifest, hash and HMAC signatures.
+"""Verification of exports that are not bags.
 
-Whoever can check such a signature holds the key and could have made it, so it proves nothing to a third party. The hash
-alone reveals damage, not forgery. `ExportCheck` knows the rules; `verify_export` reports them step by step, and
-importing adds the rules of the schema.
+Whoever can check an HMAC signature holds the key and could have made it, so it proves nothing to a third party. The
+hash alone reveals damage, not forgery. `ExportCheck` knows the rules of lines, manifest, hash and signatures;
+`verify_export` reports them step by step, and importing adds the rules of the schema.
 """
 
 from __future__ import annotations
@@ -66,7 +66,10 @@ _Line = tuple[str, bytes]
 
 
 class ExportLine(NamedTuple):
-    """A line without its line feed: its number from 1, and the byte at which it begins."""
+    """A line without line feed: its number, position and bytes.
+
+    Numbers begin at 1; the position is the byte at which the line begins.
+    """
 
     number: int
     position: int
@@ -80,14 +83,14 @@ class ExportLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportRules:
-    """What the verifier cannot derive: the newest known epoch, and the final states of a run."""
+    """The newest known epoch, and the final states of runs."""
 
     newest_epoch: int
     ended: Collection[str]
 
 
 class ExportCheck:
-    """The rules of an export, checked from its first record to its manifest.
+    """The rules of one export, from run to manifest.
 
     1. The run comes first, and all records are of that run.
     2. All records are signed, or none; with a key, every signature is right.
@@ -209,10 +212,11 @@ def verify_export(
     signing_key: bytes | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
-    """Verify an export, given as its lines without line feeds, each with its place.
+    """Verify an export by the steps that it allows.
 
-    Without a key the best verdict is that the export is consistent. `progress` is called with the number of lines from
-    time to time. Never raises for what is wrong with the evidence: that is the result.
+    Its lines come without line feeds, each with its place. Without a key the best verdict is that the export is
+    consistent. `progress` is called with the number of lines from time to time. Never raises for what is wrong with the
+    evidence: that is the result.
     """
     check = ExportCheck(signing_key)
     steps = Steps()
@@ -239,7 +243,7 @@ def verify_export(
 
 
 def looks_like_export(path: Path) -> bool:
-    """Return whether the path holds an export that is not a bag.
+    """Return whether an export other than a bag is there.
 
     A directory needs a manifest; a file begins with a run record.
     """
@@ -253,10 +257,10 @@ def looks_like_export(path: Path) -> bool:
 
 
 def read_lines(path: Path) -> Iterator[ExportLine]:
-    """Yield the lines that hold records: all, or the elements of an array.
+    """Yield the lines that hold records.
 
-    Raises EvidenceError for a file that cannot be read, or is laid out otherwise. A line is never larger in memory than
-    `MAX_LINE`.
+    In a JSON array these are the lines of its elements. A line is never larger in memory than `MAX_LINE`. Raises
+    EvidenceError for a file that cannot be read, or is laid out otherwise.
     """
     try:
         with path.open("rb") as file:
@@ -276,7 +280,7 @@ def read_lines(path: Path) -> Iterator[ExportLine]:
 
 
 def shown_json(value: object) -> str:
-    """Return the value as JSON, cut to what a message can hold."""
+    """Return the value as JSON, cut to a message's size."""
     text = printable(orjson.dumps(value).decode())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
 
@@ -297,14 +301,17 @@ def _check_line(check: ExportCheck, rules: ExportRules, place: str, line: bytes)
 
 
 def _check_ended(check: ExportCheck, rules: ExportRules, place: str | None) -> None:
-    """Raise StepError unless the run has ended: more may have been recorded since."""
+    """Raise StepError unless the run has ended.
+
+    Otherwise more may have been recorded since.
+    """
     if check.run_status not in rules.ended:
         problem = f"expected a run that has ended, got {check.run_status!r}: what followed is not in this export"
         raise StepError(Step.LIFECYCLES, f"{place}: status", problem)
 
 
 def _judge_signature(steps: Steps, check: ExportCheck, signing_key: bytes | None) -> Verdict:
-    """Take step 2; return the verdict that stands if all other steps pass."""
+    """Take step 2; return the verdict if all others pass."""
     if not check.is_complete:
         return Verdict.NOT_VERIFIED
     if signing_key is not None:

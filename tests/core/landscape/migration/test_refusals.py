@@ -19,12 +19,10 @@ from elspeth.contracts.databases import mask_url
 from elspeth.core.landscape.database.errors import ForeignDatabaseError, LandscapeError
 from elspeth.core.landscape.database.state import DatabaseState, StateKind, read_state
 from elspeth.core.landscape.database.tables import epoch_tables
-from elspeth.core.landscape.migration import backup as backup_module
-from elspeth.core.landscape.migration import exclusive as exclusive_module
 from elspeth.core.landscape.migration import migrate as module
-from elspeth.core.landscape.migration import upgrade as upgrade_module
+from elspeth.core.landscape.migration import steps as steps_module
 from elspeth.core.landscape.migration.migrate import MigrationReport, migrate
-from elspeth.core.landscape.migration.rebuild import rebuild
+from elspeth.core.landscape.migration.steps import rebuild
 from elspeth.schema.steps import Step
 from elspeth_schema import EPOCH
 from tests.core.landscape.migration.reflection import reflected
@@ -34,7 +32,7 @@ from tests.fixtures.legacy import OldDatabase, OldDatabaseMaker
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for a lock."""
-    monkeypatch.setattr(exclusive_module, "_PATIENCE_MS", 1)
+    monkeypatch.setattr(module, "_LOCK_TIMEOUT_MS", 1)
 
 
 @pytest.fixture
@@ -102,7 +100,7 @@ def test_a_database_that_others_use(example: OldDatabase, statement: str) -> Non
 
 
 def test_of_two_migrations_at_once_one_has_nothing_to_do(example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exclusive_module, "_PATIENCE_MS", 60_000)
+    monkeypatch.setattr(module, "_LOCK_TIMEOUT_MS", 60_000)
     looked = threading.Barrier(2)
 
     def look_together(url: URL) -> DatabaseState:
@@ -206,7 +204,7 @@ def test_a_step_that_does_harm(example: OldDatabase, monkeypatch: pytest.MonkeyP
         if metadata is epoch_tables(EPOCH):
             operations.execute(harm.statement)
 
-    monkeypatch.setattr(upgrade_module, "rebuild", wrong)
+    monkeypatch.setattr(steps_module, "rebuild", wrong)
     assert refusal(example) == harm.problem
 
 
@@ -250,7 +248,7 @@ def test_a_backup_that_cannot_be_written(
         target.write_text("half of it")
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(backup_module, "copy_database", full)
+    monkeypatch.setattr(module, "copy_database", full)
     path = tmp_path / "saved"
     assert refusal(sqlite_example, backup=path, no_backup=False) == (
         f"backup {path} cannot be written: database or disk is full."
@@ -260,13 +258,13 @@ def test_a_backup_that_cannot_be_written(
 def test_a_backup_of_something_else(
     sqlite_example: OldDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy: Callable[[Path, Path], None] = backup_module.copy_database
+    copy: Callable[[Path, Path], None] = module.copy_database
 
     def lossy(database: Path, target: Path) -> None:
         copy(database, target)
         change(f"sqlite:///{target}", "DELETE FROM calls WHERE rowid = 1")
 
-    monkeypatch.setattr(backup_module, "copy_database", lossy)
+    monkeypatch.setattr(module, "copy_database", lossy)
     path = tmp_path / "saved"
     before = sqlite_example.path.read_bytes()
     with pytest.raises(LandscapeError) as caught:

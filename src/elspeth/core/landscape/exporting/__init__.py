@@ -1,1 +1,1 @@
-"""Exports and imports, in every form."""
+"""Exports and imports in every form."""

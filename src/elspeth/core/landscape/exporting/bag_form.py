@@ -1,7 +1,7 @@
-"""Bags as exports: written as evidence that a stranger can check, and read back.
+"""Bags as exports: written as evidence, and read back.
 
-A bag is read like any other export, its statement in the place of the manifest. Its signature, its salts and its other
-files are for `elspeth verify` to check.
+A bag is read like any other export, with its statement in the place of the manifest. Its signature, its salts and its
+other files are checked by `elspeth verify`.
 """
 
 from __future__ import annotations
@@ -66,11 +66,12 @@ def write_bag_of_run(
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
 ) -> BagSummary:
-    """Write the records of a run as a bag, a directory or a zip archive of it; unsigned without a signer.
+    """Write the records of a run as a bag.
 
-    `stamp` gives the time-stamp over the envelope; the processes of an `executor` read the lines of a run that has
-    ended. Raises RunNotFoundError, AuditIntegrityError for a record that breaks the schema, and what `write_bag`
-    raises.
+    The bag is a directory, or a zip archive with `archive`; without a signer it is unsigned. `stamp` returns the
+    time-stamp over the envelope. The processes of an `executor` read the lines of a run that has ended.
+
+    Raises RunNotFoundError; AuditIntegrityError for a record that breaks the schema; and what `write_bag` raises.
     """
     from elspeth.evidence.writer.bag import write_bag  # noqa: PLC0415  loads cryptography, which reading does not need
 
@@ -113,7 +114,7 @@ def _batches(
     transform: LineTransform[list[bytes]],
     executor: Executor | None,
 ) -> Generator[list[bytes], None, None]:
-    """Yield the run's lines in export order, many at a time."""
+    """Yield the run's lines in export order, in batches."""
     if executor is not None and can_share(connection, run_id):
         chunks = shared_lines(db, connection, run_id, executor, transform)
     else:
@@ -132,7 +133,10 @@ def _salted(record_type: str, lines: bytes, secret: str) -> list[bytes]:
 
 
 def _documents() -> dict[str, bytes]:
-    """Return what explains the records and what holds between them; JSON in its canonical form."""
+    """Return the documents that explain the records.
+
+    JSON is in its canonical form.
+    """
     package = files("elspeth_schema")
     schema = json.loads(package.joinpath("export.schema.json").read_bytes())
     return {
@@ -143,7 +147,10 @@ def _documents() -> dict[str, bytes]:
 
 
 def references_document() -> bytes:
-    """The order of record types, their keys, references and lifecycles, for a verifier that has not our schema."""
+    """Return keys, references and lifecycles of all record types.
+
+    They are for verifiers that do not have the schema.
+    """
     types = {
         name: {
             "key": record_type.key,
@@ -165,7 +172,7 @@ def references_document() -> bytes:
 
 
 def _final_values(record_type: RecordType[AuditRecord]) -> list[str]:
-    """The values that end the lifecycle of the type's records."""
+    """Return the values that end the records' lifecycle."""
     status = record_type.lifecycle.status
     enum = next((column.enum for column in record_type.columns if column.name == status), None)
     return [] if enum is None else [value.value for value in enum if getattr(value, "is_terminal", False)]
@@ -177,21 +184,27 @@ def is_bag(directory: Path) -> bool:
 
 
 def holds_salted_records(path: Path) -> bool:
-    """Return whether the first line of a file has a salt, as the records of a bag do."""
+    """Return whether the first line of a file is salted.
+
+    The records of bags are.
+    """
     with path.open("rb") as file:
         return _SALT.search(file.readline(_FIRST_LINE)) is not None
 
 
 def bag_epoch(path: Path) -> int:
-    """Return the epoch that the statement of a bag names; ExportError if it has none."""
+    """Return the epoch in a bag's statement.
+
+    Raises ExportError if there is none.
+    """
     with _evidence_of(path), open_bag(path) as files:
         return _statement(files).run.epoch
 
 
 def read_bag(path: Path, epoch: int) -> Iterator[StoredRecord]:
-    """Yield the records of a bag, without their salts, and a manifest that says what its statement does.
+    """Yield the unsalted records of a bag, then a manifest.
 
-    Raises ExportError for what cannot be read.
+    The manifest says what the statement says. Raises ExportError for what cannot be read.
     """
     with _evidence_of(path), open_bag(path) as files:
         number, position = 0, 0
@@ -232,7 +245,7 @@ def _manifest(path: Path, statement: Statement) -> StoredRecord:
 
 @contextmanager
 def _evidence_of(path: Path) -> Iterator[None]:
-    """Turn what the reader of evidence says into an error of the export."""
+    """Turn errors of evidence into errors of the export."""
     try:
         yield
     except EvidenceError as error:

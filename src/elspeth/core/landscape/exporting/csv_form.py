@@ -1,6 +1,6 @@
-"""Exports as a directory of CSV files (RFC 4180), for spreadsheets.
+"""Exports as directories of CSV files (RFC 4180), for spreadsheets.
 
-Null is an empty field, and empty text a quoted one. Files of the first release have both as an empty field: where a
+Null is an empty field, and empty text a quoted one. Files of the first release have an empty field for both: where a
 column may be null they are read as null, and the hash in the manifest tells whether that was right.
 """
 
@@ -48,9 +48,10 @@ _JSON_KINDS = frozenset({Kind.INTEGER, Kind.REAL, Kind.BOOLEAN})
 
 
 def write_csv(directory: Path, groups: ExportGroups) -> int:
-    """Write a file for each record type and the manifest; returns the number of records before the manifest.
+    """Write a file for each record type, and the manifest.
 
     The header holds the column names. Text stands as it is, null is an empty field, numbers and booleans are JSON.
+    Returns the number of records before the manifest.
     """
     total = 0
     for name, records in groups:
@@ -62,9 +63,9 @@ def write_csv(directory: Path, groups: ExportGroups) -> int:
 
 
 def read_csv(path: Path, epoch: int) -> Iterator[StoredRecord]:
-    """Yield the records of an export of an epoch in export order, the manifest last.
+    """Yield the records in export order, the manifest last.
 
-    Raises ExportError for anything that was not written so.
+    Raises ExportError for files that are not such an export.
     """
     return read_directory(path, "csv", forms_of(epoch), _read_file)
 
@@ -128,7 +129,7 @@ def _columns(path: Path, file: str, form: RecordForm, header: list[str]) -> dict
 
 
 def _rows(path: Path, file: str, opened: TextIO) -> Iterator[list[str | None]]:
-    """Yield the fields of each row, None for one that is empty and not quoted."""
+    """Yield the fields of each row, None for null."""
     text, quotes = "", 0
     # Lines end at a line feed, which may stand inside a quoted field.
     while line := opened.readline(_MAX_LINE):

@@ -1,4 +1,4 @@
-"""The exporter: the records of a run in export order, signed, and closed by a manifest.
+"""The exporter: a run's records, closed by a manifest.
 
 A signature is HMAC-SHA256, as hex, over the canonical JSON of the record without its `signature`. It proves that
 whoever wrote the record held the key; whoever can check it could also have made it.
@@ -48,16 +48,18 @@ _PROGRESS_EVERY = 1000
 
 
 class RunNotFoundError(LandscapeError):
-    """The database holds no such run."""
+    """The database does not hold the run."""
 
 
 class LandscapeExporter:
-    """Reads the records of a run in export order: by record type in schema order, within a type by key.
+    """Reads the records of a run in export order.
 
-    One export sees one snapshot of the database, and makes one query per record type whatever the size of the run.
-    `include_payloads` exports what the schema withholds, too; the manifest tells. `progress` is called with the number
-    of records exported so far, now and then and at the end. With an `executor` its processes read the lines of a run
-    that has ended, and of a database that they can open; the bytes are the same.
+    That is by record type in schema order, and within a type by key. One export sees one snapshot of the database, and
+    makes one query per record type whatever the size of the run.
+
+    `include_payloads` also exports what the schema withholds; the manifest says so. `progress` is called with the
+    number of records exported so far, from time to time and at the end. The processes of an `executor` read the lines
+    of a run that has ended, if they can open the database; the bytes are the same.
     """
 
     def __init__(
@@ -76,36 +78,41 @@ class LandscapeExporter:
         self._executor = executor
 
     def export_run(self, run_id: str, sign: bool = False) -> Iterator[dict[str, Any]]:  # noqa: FBT001, FBT002 - old API
-        """Every record of the run as a JSON object.
+        """Yield every record of the run as a JSON object.
 
-        With `sign`, each carries its HMAC-SHA256 as `signature`, and a signed `manifest` record follows the last: an
-        export that stops before its manifest is incomplete, and every reader of ours says so. RunNotFoundError,
-        AuditIntegrityError for a record that breaks the schema, ValueError for `sign` without a key.
+        With `sign`, each has its HMAC-SHA256 as `signature`, and a signed `manifest` record follows the last: an export
+        that stops before its manifest is incomplete, which every reader reports.
+
+        Raises RunNotFoundError, AuditIntegrityError for a record that breaks the schema, and ValueError for `sign`
+        without a key.
         """
         if not sign:
             return self._records(run_id)
         return self._closed(run_id, self._signing_key())
 
     def export_run_grouped(self, run_id: str, sign: bool = False) -> dict[str, list[dict[str, Any]]]:  # noqa: FBT001, FBT002 - old API
-        """Every record of the run, by record type. Holds the whole run in memory."""
+        """Return every record of the run, by record type.
+
+        Holds the whole run in memory.
+        """
         groups: dict[str, list[dict[str, Any]]] = {}
         for record in self.export_run(run_id, sign):
             groups.setdefault(record["record_type"], []).append(record)
         return groups
 
     def export_run_by_type(self, run_id: str, *, sign: bool = False) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
-        """The complete export, one record type after another, each with its records; the last one is the manifest.
+        """Yield the complete export, one record type after another.
 
-        Types without records are left out. Nothing is held in memory: going on to the next type passes over what was
-        not yet read of this one. Raises what `export_run` raises.
+        Each type comes with its records; the last is the manifest. Types without records are left out. Nothing is held
+        in memory: going on to the next type skips unread records of the last. Raises what `export_run` raises.
         """
         closed = self._closed(run_id, self._signing_key() if sign else None)
         return groupby(closed, key=itemgetter("record_type"))
 
     def export_chunks(self, run_id: str, *, sign: bool = False) -> Iterator[Chunk]:
-        """The complete export as lines of canonical JSON, many at a time; the last line is the manifest.
+        """Yield the complete export as chunks of canonical JSON lines.
 
-        Raises what `export_run` raises.
+        The last line is the manifest. Raises what `export_run` raises.
         """
         return self._closed_chunks(run_id, self._signing_key() if sign else None)
 
@@ -121,9 +128,9 @@ class LandscapeExporter:
         yield 1, canonical_bytes(manifest) + b"\n"
 
     def export_lines(self, run_id: str, *, sign: bool = False) -> Iterator[bytes]:
-        """The complete export as lines of canonical JSON, without line feeds; the last one is the manifest.
+        """Yield the complete export as lines without line feeds.
 
-        Raises what `export_run` raises.
+        The last line is the manifest. Raises what `export_run` raises.
         """
         chunks = self.export_chunks(run_id, sign=sign)
         return (line for _, lines in chunks for line in lines[:-1].split(b"\n"))
@@ -135,7 +142,7 @@ class LandscapeExporter:
         return self._key
 
     def _closed(self, run_id: str, key: bytes | None) -> Iterator[dict[str, Any]]:
-        """The records, signed if there is a key, then the manifest."""
+        """Yield the records and the manifest, signed with a key."""
         builder = ManifestBuilder()
         for record in self._records(run_id):
             signed = record if key is None else _signed(record, key)
@@ -183,7 +190,7 @@ class LandscapeExporter:
 def _lines_with_payloads(
     connection: Connection, run_id: str, transform: LineTransform[bytes]
 ) -> Iterator[TypedChunk[bytes]]:
-    """The lines of a run with what the schema withholds, one at a time."""
+    """Yield the lines of a run with withheld content."""
     require_recorded_content(connection, run_id)
     for name, record_type in RECORD_TYPES.items():
         for record in records_of(connection, record_type, run_id, withheld=True):
@@ -192,7 +199,7 @@ def _lines_with_payloads(
 
 
 class ManifestBuilder:
-    """Counts and hashes the lines of an export, for the manifest that closes it."""
+    """Counts and hashes the lines of an export."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -200,14 +207,17 @@ class ManifestBuilder:
         self._run: Mapping[str, object] = {}
 
     def add_lines(self, record_type: str, count: int, lines: bytes) -> None:
-        """Account for that many records of a type; each line is canonical JSON with its line feed."""
+        """Add `count` records of a type.
+
+        Each line is canonical JSON with its line feed.
+        """
         if not self._run:
             self._run = orjson.loads(lines.partition(b"\n")[0])
         self._counts[record_type] += count
         self._hash.update(lines)
 
     def add(self, record: Mapping[str, object], line: bytes) -> None:
-        """Account for a record and its canonical JSON."""
+        """Add a record, given with its canonical JSON."""
         self.add_lines(str(record["record_type"]), 1, line + b"\n")
 
     @property
@@ -221,7 +231,10 @@ class ManifestBuilder:
         return dict(self._counts)
 
     def manifest(self, *, signed: bool, include_payloads: bool, epoch: int = EPOCH) -> dict[str, object]:
-        """The manifest of what was added: `final_hash` is the SHA-256 over all lines, each with its line feed."""
+        """Return the manifest of what was added.
+
+        `final_hash` is the SHA-256 over all lines, each with its line feed.
+        """
         return {
             "record_type": MANIFEST,
             "run_id": self._run["run_id"],
@@ -237,18 +250,24 @@ class ManifestBuilder:
 
 
 def _signature_of(record: Mapping[str, object], key: bytes) -> str:
-    """The signature of a record, whether or not it already carries one; 64 hex digits."""
+    """Return the signature of a record as 64 hex digits.
+
+    A signature that it already has is left out.
+    """
     unsigned = {name: value for name, value in record.items() if name != "signature"}
     return hmac.digest(key, canonical_bytes(unsigned), _HASH_ALGORITHM).hex()
 
 
 def _signed(record: Mapping[str, object], key: bytes) -> dict[str, object]:
-    """The record with its signature."""
+    """Return the record with its signature."""
     return {**record, "signature": _signature_of(record, key)}
 
 
 def _signed_lines(record_type: str, lines: bytes, key: bytes) -> bytes:
-    """The lines (canonical JSON of records of that type, each with its line feed) with their signatures."""
+    """Return the lines, each with its signature.
+
+    `lines` is canonical JSON of records of the type, each line with its line feed.
+    """
     inner, outer = _hmac_states(key)
     found = lines.split(b"\n")[:-1]
     signatures = []
@@ -261,7 +280,10 @@ def _signed_lines(record_type: str, lines: bytes, key: bytes) -> bytes:
 
 
 def _hmac_states(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
-    """HMAC's two hashes (RFC 2104), each with its padded key, to be copied per message: that halves the cost."""
+    """Return the inner and outer hash of HMAC (RFC 2104).
+
+    Each has hashed its padded key; copying them for each message halves the cost.
+    """
     block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
     return (
         hashlib.sha256(bytes(byte ^ 0x36 for byte in block)),

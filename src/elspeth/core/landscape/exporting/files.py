@@ -1,4 +1,4 @@
-"""Exports as files: what they may replace, and how each form is written."""
+"""Exports as files: their forms, and what they may replace."""
 
 from __future__ import annotations
 
@@ -54,16 +54,18 @@ def write_export(
     protected: Sequence[Protected] = (),
     force: bool = False,
 ) -> int:
-    """Write the export of a run, manifest included, signed if there is a key; returns the number of records before it.
+    """Write the export of a run and count its records.
 
-    The target is a path, an output that is held already, or for jsonl and json a stream, in which an export that fails
-    lacks its manifest. `signer` signs a bag, `archive` makes it a zip file, `stamp` gives its time-stamp.
-    `include_payloads` writes what the schema withholds, too. `progress` is called with the number of records so far.
-    The processes of an `executor` read the lines of a run that has ended, for forms made of lines. `protected` is what
-    the export must not touch besides the database, and `force` lets it replace a file that is no export.
+    The export includes the manifest, which is not counted, and is signed if there is a key. The target is a path, an
+    output that is held already, or for jsonl and json a stream, in which an export that fails lacks its manifest.
+
+    `signer` signs a bag, `archive` makes it a zip file, `stamp` returns its time-stamp. `include_payloads` also writes
+    what the schema withholds. `progress` is called with the number of records so far. The processes of an `executor`
+    read the lines of a run that has ended, for forms made of lines. `protected` lists what the export must not touch
+    besides the database, and `force` lets it replace a file that is not an export.
 
     Raises what the exporter raises, OutputRefusedError for a path that the export may not have, LandscapeError if the
-    form's library is missing, what `write_bag` raises, and OSError; what was at the path before stays then.
+    form's library is missing, what `write_bag` raises, and OSError; the path then keeps its content.
     """
     exporter = LandscapeExporter(
         db, signing_key, include_payloads=include_payloads, progress=progress, executor=executor
@@ -96,7 +98,10 @@ def _write_text(file: BinaryIO, exporter: LandscapeExporter, run_id: str, form: 
 
 @contextmanager
 def _named(target: Path | Output) -> Iterator[None]:
-    """Name the export in errors that name no file: a write that fails knows only its descriptor."""
+    """Name the export in errors that name no file.
+
+    A write that fails knows only its descriptor.
+    """
     try:
         yield
     except OSError as error:
@@ -111,9 +116,9 @@ def _parquet_writer() -> Callable[[Path, ExportGroups], int]:
 
 
 def export_policy(form: ExportFormat, *, protected: Sequence[Protected] = (), force: bool = False) -> OutputPolicy:
-    """Return what an export of a form may replace: an export, or with `force` any file or directory of files.
+    """Return what an export of a form may replace.
 
-    A bag never replaces anything.
+    That is an earlier export, or with `force` any file. A bag never replaces anything.
     """
     if form is ExportFormat.BAG:
         from elspeth.evidence.writer.bag import bag_policy  # noqa: PLC0415  loads cryptography
@@ -141,7 +146,10 @@ def _objection_to_directory(path: Path) -> str | None:
 
 
 def _first_line(path: Path) -> bytes:
-    """The first line, or the second of a JSON array, whose first is a bracket; nothing if it cannot be read."""
+    """Return the first line that could hold a record.
+
+    In a JSON array that is the second line. Empty if the file cannot be read.
+    """
     try:
         with path.open("rb") as file:
             line = file.readline(_LONGEST)

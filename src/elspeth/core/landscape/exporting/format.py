@@ -1,4 +1,4 @@
-"""The forms of an export on disk."""
+"""The forms of exports, and their names."""
 
 from __future__ import annotations
 
@@ -37,12 +37,15 @@ _FORMS = {
 
 
 def named_form(path: Path) -> ExportFormat | None:
-    """Return the form that the end of a name stands for, None if it stands for none. A bag in a zip file is `.zip`."""
+    """Return the form that a name's ending stands for.
+
+    None if it stands for none. `.zip` stands for a bag in a zip file.
+    """
     return _FORMS.get(path.suffix.lower())
 
 
 def unfit_name(path: Path, form: ExportFormat) -> str | None:
-    """Return what contradicts the form in the name, None if nothing does."""
+    """Return how the name contradicts the form, or None."""
     named = named_form(path)
     if named in (None, form):
         return None

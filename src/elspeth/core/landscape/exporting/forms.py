@@ -1,4 +1,4 @@
-"""What the forms of an export share: records as stored, the manifest, and errors."""
+"""What all forms of exports share: stored records, manifest, errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ExportGroups = Iterable[tuple[str, Iterator[Mapping[str, object]]]]
 
 
 class ExportError(LandscapeError):
-    """An export that cannot be written where it should go, or that is not as it was written.
+    """An export that cannot be written, or read as written.
 
     The message names the path, the place in it if there is one, the problem, what was expected and what was found.
     """
@@ -55,14 +55,15 @@ class ExportError(LandscapeError):
 
     @classmethod
     def of(cls, path: Path, error: EvidenceError) -> ExportError:
-        """Return what the reader of evidence found as an error of the export."""
+        """Return an error of evidence as one of the export."""
         return cls(path, None if error.place == str(path) else error.place, error.problem)
 
 
 class StoredRecord(NamedTuple):
-    """A record as a form holds it: where, its values, and its canonical JSON; its row if it is beyond doubt sound.
+    """A record as a form holds it.
 
-    `position` is the byte at which its line begins, where the form has lines.
+    `line` is its canonical JSON, `row` its database values if it is known to be sound, `position` the byte at which its
+    line begins in forms that have lines.
     """
 
     where: str
@@ -73,7 +74,7 @@ class StoredRecord(NamedTuple):
 
 
 def manifest_file(manifest: Mapping[str, object]) -> bytes:
-    """The content of the manifest's own file: the line that it is in other forms."""
+    """Return the content of the manifest's own file."""
     return canonical_bytes(manifest) + b"\n"
 
 
@@ -83,9 +84,10 @@ def read_directory(
     types: Mapping[str, RecordForm],
     read_file: Callable[[Path, str, RecordForm], Iterator[StoredRecord]],
 ) -> Iterator[StoredRecord]:
-    """Yield the records of an export in export order, the manifest last.
+    """Yield the records of several files, the manifest last.
 
-    `form` is the suffix of its files. Raises ExportError for a file that no export has, and what `read_file` raises.
+    `form` is the suffix of the files. Raises ExportError for a file that does not belong to an export, and what
+    `read_file` raises.
     """
     files = {f"{name}.{form}": each for name, each in types.items()}
     for entry in sorted(path.iterdir()):
@@ -99,7 +101,10 @@ def read_directory(
 
 
 def read_manifest(path: Path) -> StoredRecord:
-    """Return the manifest of an export; ExportError if it is none, OSError if it cannot be read."""
+    """Return the manifest of an export of several files.
+
+    Raises ExportError if it is not a manifest, and OSError if it cannot be read.
+    """
     with (path / MANIFEST_FILE).open("rb") as file:
         content = file.read(_MAX_MANIFEST + 1)
     line = content.removesuffix(b"\n")
@@ -111,7 +116,10 @@ def read_manifest(path: Path) -> StoredRecord:
 
 
 def stored_record(path: Path, where: str, form: RecordForm, values: Mapping[str, object]) -> StoredRecord:
-    """Return a record with its canonical JSON; ExportError for values that have none."""
+    """Return a record with its canonical JSON.
+
+    Raises ExportError for values that have none.
+    """
     record = {"record_type": form.name, **values}
     try:
         return StoredRecord(where, record, canonical_bytes(record))
@@ -134,7 +142,7 @@ def parse_object(path: Path, where: str, line: bytes) -> dict[str, object]:
 
 
 def check_canonical(path: Path, where: str, record: dict[str, object], line: bytes) -> None:
-    """Raise ExportError unless the line is the canonical JSON of the record."""
+    """Raise ExportError unless the line is its record's canonical JSON."""
     try:
         canonical = canonical_bytes(record)
     except CanonicalError as error:
@@ -144,7 +152,7 @@ def check_canonical(path: Path, where: str, record: dict[str, object], line: byt
 
 
 def _difference(expected: bytes, got: bytes) -> str:
-    """Where two lines part, and what follows there."""
+    """Return where two lines differ, and what follows there."""
     pairs = enumerate(zip(expected, got, strict=False))
     position = next((number for number, (left, right) in pairs if left != right), min(len(expected), len(got)))
     start = slice(position, position + _SHOWN)

@@ -1,7 +1,7 @@
-"""Import: an exported run restored into a database that holds none.
+"""Import: an exported run restored into an empty database.
 
-An export of an older epoch is first restored into a private database of its epoch, which is then migrated: so a record
-of an old export becomes one of today by the same steps and backfills as a record of an old database.
+An export of an older epoch is first restored into a private database of its epoch, which is then migrated: so its
+records become records of today by the same steps and backfills as those of an old database.
 """
 
 from __future__ import annotations
@@ -51,12 +51,15 @@ def import_export(
     signing_key: bytes | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ExportSummary:
-    """Verify an export and record its run, all of it or nothing, in a database without runs; says what was imported.
+    """Verify an export and record its run in a database.
 
-    What the export withholds stays empty. A run that has ended is sealed as it is now, without a signature. With a key
-    every signature is checked. `progress` is called with the number of records so far. ExportError, with line or row,
-    for an export that is incomplete, altered or refers to what it does not hold; LandscapeError for a database with
-    runs; AuditIntegrityError for withheld content that does not have its hash.
+    The database must hold no run; the export is recorded whole or not at all. What it withholds stays empty. A run that
+    has ended is sealed as it is now, without a signature. With a key every signature is checked. `progress` is called
+    with the number of records so far. Returns what was imported.
+
+    Raises ExportError, with line or row, for an export that is incomplete, altered or refers to records that it does
+    not hold; LandscapeError for a database with runs; AuditIntegrityError for withheld content that does not have its
+    hash.
     """
     # One transaction: a crash leaves the database as it was.
     with db.write_transaction() as connection:
@@ -70,9 +73,10 @@ def import_into(
     signing_key: bytes | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ExportSummary:
-    """Import an export into the database at a URL, which is created if need be; otherwise as `import_export`.
+    """Import an export into the database at a URL.
 
-    A failure leaves no table and no file that was not there before; a crash may leave a `.XXXXXXXX.partial` beside it.
+    It is created if needed; otherwise as `import_export`. A failure leaves no table and no file that was not there
+    before; a crash may leave a `.XXXXXXXX.partial` beside the database.
     """
     with fill_database(url) as connection:
         return _import_first(connection, mask_url(parse_url(url)), path, signing_key, progress)
@@ -81,6 +85,7 @@ def import_into(
 def _import_first(
     connection: Connection, url: str, path: Path, signing_key: bytes | None, progress: Callable[[int], None] | None
 ) -> ExportSummary:
+    """Import into a database that holds no runs."""
     if connection.scalar(select(exists().select_from(runs_table))):
         message = (
             f"audit database {url} already holds runs: an export is imported into a database without any."
@@ -116,9 +121,10 @@ def _insert_records(connection: Connection, export: ExportReader, progress: Call
 
 
 def _seal(connection: Connection, run_id: str) -> None:
-    """Seal a run that has ended as it is imported, and give it a secret of its own, for the salts of bags of it.
+    """Seal an imported run that has ended.
 
-    Raises AuditIntegrityError for content that the export need not hold and that does not have its hash.
+    It gets a secret of its own, for the salts of its bags. Raises AuditIntegrityError for optional content that does
+    not have its hash.
     """
     status = connection.execute(select(runs_table.c.status).where(runs_table.c.run_id == run_id)).scalar_one()
     if RunStatus(status).is_terminal:
@@ -128,7 +134,10 @@ def _seal(connection: Connection, run_id: str) -> None:
 
 
 def _copy_run(source: Connection, target: Connection) -> None:
-    """Copy every record of a database with one run, each checked by its contract."""
+    """Copy every record of a database with one run.
+
+    Each is checked by its contract.
+    """
     for record_type in RECORD_TYPES.values():
         convert = mapper(record_type)
         found = source.execute(convert.select(), execution_options={"yield_per": _ROWS})
@@ -157,11 +166,13 @@ def _insert(connection: Connection, path: Path, record_type: RecordType[AuditRec
 
 @contextmanager
 def in_todays_epoch(export: ExportReader, progress: Callable[[int], None] | None = None) -> Iterator[LandscapeDB]:
-    """Give a database of today's epoch with the run of an older export; it goes when the block ends.
+    """Yield a migrated database with an older export's run.
 
-    It is a SQLite file in a temporary directory, about as large as the export. `progress` is called with the number of
-    records read so far. Raises ExportError for an export that is incomplete, altered, or refers to what it does not
-    hold, and for one that cannot be migrated.
+    It is a SQLite file in a temporary directory, about as large as the export, and is removed when the block ends.
+    `progress` is called with the number of records read so far.
+
+    Raises ExportError for an export that is incomplete, altered, refers to records that it does not hold, or cannot be
+    migrated.
     """
     with TemporaryDirectory(prefix="elspeth-") as directory:
         url = URL.create("sqlite", database=str(Path(directory) / "export.db"))
@@ -178,7 +189,7 @@ def in_todays_epoch(export: ExportReader, progress: Callable[[int], None] | None
 
 
 def _restore(url: URL, export: ExportReader, progress: Callable[[int], None] | None) -> None:
-    """Create a database of the export's epoch that holds its run."""
+    """Create a database of the export's epoch with its run."""
     epoch, total = export.source.epoch, 0
     engine = durable_engine(url, create=True)
     try:
@@ -196,7 +207,7 @@ def _restore(url: URL, export: ExportReader, progress: Callable[[int], None] | N
 
 
 def _create_tables(connection: Connection, epoch: int) -> None:
-    """Create the tables of an epoch, and say in their history which it is."""
+    """Create the tables of an epoch, with a migration record."""
     metadata = epoch_tables(epoch)
     metadata.create_all(connection)
     step = {"to_epoch": epoch, "from_epoch": 0, "migrated_at": datetime.now(UTC), "tool": "import", "tables_json": "{}"}

@@ -1,4 +1,7 @@
-"""Exports as a directory of Parquet files, typed by the schema, for analysis. Needs pyarrow (extra `parquet`)."""
+"""Exports as directories of Parquet files, typed by the schema.
+
+Needs pyarrow (extra `parquet`).
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ _TYPES: Mapping[Kind, pa.DataType] = {
 
 
 def write_parquet(directory: Path, groups: ExportGroups) -> int:
-    """Write a file for each record type and the manifest; returns the number of records before the manifest."""
+    """Write a file for each record type, and the manifest.
+
+    Returns the number of records before the manifest.
+    """
     total = 0
     for name, records in groups:
         if name == MANIFEST:
@@ -63,9 +69,9 @@ def write_parquet(directory: Path, groups: ExportGroups) -> int:
 
 
 def read_parquet(path: Path, epoch: int) -> Iterator[StoredRecord]:
-    """Yield the records of an export of an epoch in export order, the manifest last.
+    """Yield the records in export order, the manifest last.
 
-    Raises ExportError for anything that was not written so.
+    Raises ExportError for files that are not such an export.
     """
     return read_directory(path, "parquet", forms_of(epoch), _read_file)
 
@@ -114,7 +120,10 @@ def _check_schema(path: Path, file: str, form: RecordForm, found: pa.Schema) -> 
 
 
 def _schema(fields: Iterable[pa.Field], withheld: frozenset[str], present: Container[str]) -> pa.Schema:
-    """Choose the columns of a file: those that exports may withhold, and the signature, only if they are present."""
+    """Return the schema of a file.
+
+    Withheld columns and the signature belong to it only if they are present.
+    """
     chosen = [field for field in fields if field.name not in withheld or field.name in present]
     return pa.schema([*chosen, _SIGNATURE] if "signature" in present else chosen)
 

@@ -1,4 +1,4 @@
-"""Reading of exports: what stands at a path, and its records, verified on the way."""
+"""Reading of exports, verified on the way."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ExportKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSource:
-    """An export: where it stands, of which kind it is, and the epoch whose rules its records follow.
+    """An export: its place, its kind and its epoch.
 
     `is_stated` says whether the export itself names the epoch; one that does not is read as one of today, and refused.
     """
@@ -69,7 +69,7 @@ class ExportSource:
 
     @property
     def lines_file(self) -> Path | None:
-        """The file that holds its records as lines of today's epoch; None where there is none."""
+        """The file of its lines, None unless of today's epoch."""
         if not self.is_of_today:
             return None
         if self.kind is ExportKind.TEXT:
@@ -77,7 +77,7 @@ class ExportSource:
         return self.path / bag.RECORDS if self.kind is ExportKind.BAG and self.path.is_dir() else None
 
     def files(self) -> list[Path]:
-        """Return the files that tell whether the export is still the same."""
+        """Return the files whose change means a changed export."""
         if self.path.is_file():
             return [self.path]
         if self.kind is ExportKind.BAG:
@@ -86,7 +86,10 @@ class ExportSource:
         return sorted(self.path.iterdir())
 
     def records(self) -> Iterator[StoredRecord]:
-        """Yield the records as they are stored, the manifest last; ExportError for anything not written so."""
+        """Yield the records as stored, the manifest last.
+
+        Raises ExportError for anything that is not such an export.
+        """
         if self.kind is ExportKind.TEXT:
             return read_text(self.path, self.epoch)
         if self.kind is ExportKind.BAG:
@@ -115,7 +118,10 @@ class ExportSummary:
 
 
 class ExportEntry(NamedTuple):
-    """A record of an export: where it stands, its values, and its contract (what is withheld is null there)."""
+    """A record of an export, its place and its contract.
+
+    What is withheld is null in the contract.
+    """
 
     where: str
     record: Mapping[str, object]
@@ -123,7 +129,10 @@ class ExportEntry(NamedTuple):
 
 
 class ExportRow(NamedTuple):
-    """A record of an export: where it stands, its type, and its values by column, null for what is withheld."""
+    """A record of an export: place, type and database values.
+
+    What is withheld is null.
+    """
 
     where: str
     record_type: str
@@ -131,10 +140,11 @@ class ExportRow(NamedTuple):
 
 
 class ExportReader:
-    """An export, to be iterated over once: every record in order, but for the manifest.
+    """An export whose records can be iterated over once.
 
-    Raises ExportError at the first record that is not as it was exported. Only an iteration that reaches the end has
-    verified the export: what it gave out before is provisional. Memory does not grow with the export.
+    The manifest is not among them. Raises ExportError at the first record that is not as it was exported. Only an
+    iteration that reaches the end has verified the export: what it yielded before is provisional. Memory does not grow
+    with the export.
     """
 
     def __init__(self, source: ExportSource, *, signing_key: bytes | None) -> None:
@@ -162,7 +172,10 @@ class ExportReader:
         )
 
     def __iter__(self) -> Iterator[ExportEntry]:
-        """Yield every record in order; ExportError for an export of an older epoch, which has no contracts."""
+        """Yield every record in order, with its contract.
+
+        Raises ExportError for an export of an older epoch, whose records have no contracts.
+        """
         if not self.source.is_of_today:
             problem = f"is of epoch {self.source.epoch}, whose records have no contracts in this version: import it"
             raise ExportError(self.source.path, None, problem)
@@ -171,7 +184,10 @@ class ExportReader:
             yield ExportEntry(stored.where, stored.record, contract)
 
     def rows(self) -> Iterator[ExportRow]:
-        """Yield every record in order as the tables of its epoch take it: in a third of the time."""
+        """Yield every record in order as its table takes it.
+
+        This takes a third of the time of an iteration.
+        """
         for stored, checked in self._checked():
             row = stored.row or checked.row
             if row is None:
@@ -218,17 +234,19 @@ _NO_EPOCH = " (no manifest at the end says of which epoch the export is: it is i
 
 
 def read_export(path: Path, *, signing_key: bytes | None = None) -> ExportReader:
-    """Return the export at the path, to be read; ExportError if there is none, or one of a later epoch.
+    """Return the export at the path, to be read.
 
-    With a key every signature is checked, and an export without signatures is refused.
+    With a key every signature is checked, and an export without signatures is refused. Raises ExportError if there is
+    no export, or one of a later epoch.
     """
     return ExportReader(find_source(path), signing_key=signing_key)
 
 
 def find_source(path: Path) -> ExportSource:
-    """Return what export stands at the path; the file with the records of a bag stands for the bag.
+    """Return which export stands at the path.
 
-    Raises ExportError if there is none, or one of a later epoch than this version knows.
+    The file with the records of a bag stands for the bag. Raises ExportError if there is no export, or one of a later
+    epoch than this version knows.
     """
     try:
         path, kind = _kind_of(path)
@@ -269,7 +287,7 @@ def _kind_of(path: Path) -> tuple[Path, ExportKind]:
 
 
 def _stated_epoch(path: Path, kind: ExportKind) -> object:
-    """Return what the export says of its epoch, None if it says nothing."""
+    """Return the epoch that the export names, or None."""
     if kind is ExportKind.TEXT:
         return stated_epoch(path)
     return bag_epoch(path) if kind is ExportKind.BAG else read_manifest(path).record.get("epoch")

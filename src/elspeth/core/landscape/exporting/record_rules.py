@@ -1,4 +1,4 @@
-"""The form of records in each epoch's exports, and the rules that they keep.
+"""The records of each epoch's exports, and their rules.
 
 Of each record of an export these are checked:
 
@@ -59,7 +59,7 @@ FIRST_EXPORTED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnForm:
-    """A column: its name, how its values are written, and what they may be as database values."""
+    """A column: how its values are written, and their check."""
 
     name: str
     kind: Kind
@@ -70,7 +70,7 @@ class ColumnForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordForm:
-    """The records of one type in the exports of one epoch.
+    """The records of one type in one epoch's exports.
 
     `order` names the columns that order them, `withheld` those that an export leaves out unless asked.
     """
@@ -82,10 +82,10 @@ class RecordForm:
     withheld: frozenset[str]
 
     def row(self, record: Mapping[str, object]) -> dict[str, object]:
-        """Return the database values of a record by column, null for what is withheld.
+        """Return the database values of a record by column.
 
-        Raises ValueError for a record that its epoch's columns cannot hold. Their types, lengths and nulls are checked
-        here; conditions, keys and references by the database.
+        What is withheld is null. Raises ValueError for a record that its epoch's columns cannot hold. Types, lengths
+        and nulls are checked here; conditions, keys and references by the database.
         """
         known = {column.name for column in self.columns}
         for name in sorted(record.keys() - known - {"record_type", "signature"}):
@@ -103,7 +103,10 @@ def forms_of(epoch: int) -> Mapping[str, RecordForm]:
 
 
 def withheld_columns(epoch: int = EPOCH) -> list[str]:
-    """Return what exports of an epoch leave out, as `record_type.column`, in export order."""
+    """Return what an epoch's exports leave out.
+
+    The names are `record_type.column`, in export order.
+    """
     return [
         f"{form.name}.{column.name}" for form in forms_of(epoch).values() for column in form.columns if column.withheld
     ]
@@ -118,7 +121,10 @@ class UnfitRecordError(BrokenRuleError):
 
 
 class Checked(NamedTuple):
-    """The type of a record, and its contract or, in an older epoch, its row; neither for a line known to be sound."""
+    """A checked record: its type, and its contract or row.
+
+    In an older epoch it has a row instead of a contract; neither if it was known to be sound.
+    """
 
     record_type: str
     contract: AuditRecord | None
@@ -126,7 +132,7 @@ class Checked(NamedTuple):
 
 
 class SchemaRules:
-    """The rules of one epoch, applied to the records of one export in their order."""
+    """The rules of an epoch, for one export."""
 
     def __init__(self, epoch: int) -> None:
         self._epoch = epoch
@@ -152,7 +158,7 @@ class SchemaRules:
         return Checked(form.name, contract, row)
 
     def manifest_fields(self, manifest: Mapping[str, object]) -> dict[str, int | list[str]]:
-        """Return the fields of the manifest that only the schema determines."""
+        """Return the manifest's fields that only the schema determines."""
         include = manifest.get("withheld") == [] if self._include_payloads is None else self._include_payloads
         return {"epoch": self._epoch, "withheld": [] if include else withheld_columns(self._epoch)}
 
@@ -250,7 +256,10 @@ def _database_value(column: ColumnForm, record: Mapping[str, object]) -> object:
 
 
 def _moment(value: str) -> object:
-    """Return the time that `timestamp_text` wrote; any other spelling stays text, which is refused."""
+    """Return the time of a timestamp's text.
+
+    Any spelling but that of `timestamp_text` stays text, which is refused.
+    """
     try:
         moment = datetime.fromisoformat(value).astimezone(UTC)
     except (ValueError, OverflowError):

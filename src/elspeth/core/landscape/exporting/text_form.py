@@ -1,4 +1,4 @@
-"""Exports as text, one record per line: JSON Lines, or one JSON array laid out in lines.
+"""Exports as JSON Lines, or a JSON array in lines.
 
 Most lines are read the fast way. A line is sound if it matches the generated pattern of its record type, which only
 canonical JSON of records that keep the schema's rules does, and if what a pattern cannot judge is right: floats in
@@ -34,7 +34,7 @@ _Row = dict[str, object]
 
 
 def write_lines(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
-    """Write JSON Lines from chunks (a number of lines, and the lines); returns the number of lines."""
+    """Write chunks as JSON Lines; return the number of lines."""
     total = 0
     for count, lines in chunks:
         file.write(lines)
@@ -43,7 +43,10 @@ def write_lines(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
 
 
 def write_array(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
-    """Write a JSON array, an element per line, from chunks of lines; returns the number of elements."""
+    """Write chunks as a JSON array, an element per line.
+
+    Returns the number of elements.
+    """
     total = 0
     file.write(b"[\n")
     for count, lines in chunks:
@@ -57,7 +60,10 @@ def write_array(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
 
 
 def read_text(path: Path, epoch: int) -> Iterator[StoredRecord]:
-    """Yield the records of an export in either form, in file order; ExportError for anything not written so."""
+    """Yield the records in export order, the manifest last.
+
+    Raises ExportError for anything that is not such an export.
+    """
     try:
         for each in read_lines(path):
             yield stored_line(path, each.place, each.line, each.position, epoch)
@@ -66,7 +72,10 @@ def read_text(path: Path, epoch: int) -> Iterator[StoredRecord]:
 
 
 def stored_line(path: Path, where: str, line: bytes, position: int, epoch: int) -> StoredRecord:
-    """Return the record of a line; ExportError unless the line is exactly the canonical JSON of its record."""
+    """Return the record of a line.
+
+    Raises ExportError unless the line is exactly the canonical JSON of its record.
+    """
     record = parse_object(path, where, line)
     row = sound_row(record, line) if epoch == EPOCH else None
     if row is None:
@@ -75,7 +84,7 @@ def stored_line(path: Path, where: str, line: bytes, position: int, epoch: int) 
 
 
 def stated_epoch(path: Path) -> object:
-    """Return what the manifest at the end of an export says of its epoch, None if there is no manifest."""
+    """Return the epoch in the last line, or None."""
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, SEEK_END) - _TAIL))
         lines = file.read().removesuffix(b"\n").removesuffix(b"\n]").split(b"\n")
@@ -87,7 +96,10 @@ def stated_epoch(path: Path) -> object:
 
 
 def sound_row(record: Mapping[str, object], line: bytes) -> _Row | None:
-    """The row of a record, with the values that its table takes; None if its line must be looked at closely."""
+    """Return the database values of a sound line.
+
+    None if the line must be examined through its contract.
+    """
     name = record.get("record_type")
     if not isinstance(name, str) or name not in RECORD_TYPES:
         return None
@@ -96,7 +108,7 @@ def sound_row(record: Mapping[str, object], line: bytes) -> _Row | None:
 
 @cache
 def _reader(name: str) -> Callable[[Mapping[str, object], bytes], _Row | None]:
-    """Reads records of one type."""
+    """Return the function that reads records of a type."""
     record_type, matches = RECORD_TYPES[name], pattern_of(name).fullmatch
     converted = [(each.name, _CONVERSIONS[each.kind]) for each in record_type.columns if each.kind in _CONVERSIONS]
     withheld = dict.fromkeys(column.name for column in record_type.columns if column.withheld is not None)
@@ -134,7 +146,7 @@ _CONVERSIONS: Mapping[Kind, Callable[[Any], object]] = {
 
 
 def _is_spelled(column: str, value: object, line: bytes) -> bool:
-    """Whether the line has the float in its one spelling."""
+    """Return whether the line has the float in its spelling."""
     if value is None:
         return True
     # No text contains this: inside a text its quotes would be escaped.

@@ -1,1 +1,1 @@
-"""Which epoch a database is of, and how an older one becomes one of today."""
+"""Migration of a database from an older epoch to today's."""

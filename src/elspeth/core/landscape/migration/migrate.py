@@ -1,41 +1,61 @@
-"""Makes an older audit database one of today's epoch: backup, one transaction, proof, record.
+"""Migration: backup, one exclusive transaction, proof and record.
 
-On any failure, a kill at any statement included, the database is what it was: everything happens in one transaction,
+After any failure, a kill at any statement included, the database is what it was: everything happens in one transaction,
 and the backup was written before it began.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlencode
 
-from sqlalchemy import URL, Connection, func, select, table
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, func, select, table
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 
 from elspeth.contracts.databases import mask_url
-from elspeth.core.landscape.database.connections import describe_error, parse_url, read_only_connection, sqlite_path
+from elspeth.core.landscape.database.connections import (
+    describe_error,
+    parse_url,
+    prepare_connections,
+    read_only_connection,
+    read_only_parameters,
+    set_utc,
+    sqlite_path,
+)
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.state import StateKind, detect_state, read_state, require_current
-from elspeth.core.landscape.database.tables import epoch_tables, read_migrations
-from elspeth.core.landscape.migration.backup import back_up, backup_path, verify_backup
-from elspeth.core.landscape.migration.exclusive import CommitFailedError, exclusive, probe
-from elspeth.core.landscape.records.digest import TableMap, contents_before, table_maps
+from elspeth.core.landscape.database.tables import epoch_tables, lock_tables, read_migrations
+from elspeth.core.landscape.records.digest import Content, TableMap, contents_before, table_maps
 from elspeth.core.landscape.records.progress import Meter, Report
 from elspeth.core.landscape.sealing.check import SealReport, check_seals
+from elspeth.outputs.writing import create_file, sync_directory
 from elspeth_schema import EPOCH
 
-__all__ = ["MigrationReport", "migrate", "migrate_exclusively", "migrate_if_older"]
+__all__ = ["MigrationReport", "copy_database", "migrate", "migrate_exclusively", "migrate_if_older"]
+
+_ROOM = 3
+"""Free space needed beside the database, in its sizes: tables are rewritten, and the journal keeps the old pages."""
+
+_LOCK_TIMEOUT_MS = 2_000
+"""How long to wait for readers and writers, which must be stopped before a migration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationReport:
-    """What a migration did; `rows` by today's tables. Nothing if the database was of today's epoch already.
+    """What a migration did, if there was anything to do.
 
-    `seals` is what the seals of its runs tell after it. A run that is not what was sealed was changed before: that the
-    migration changed no value is proved on its own.
+    `rows` counts rows by today's tables. `seals` is the check of the runs' seals after it: a run that differs from its
+    seal was changed earlier, for that the migration changed no value is proved separately.
     """
 
     from_epoch: int
@@ -49,14 +69,18 @@ class MigrationReport:
         return self.from_epoch != EPOCH
 
 
-_ROOM = 3
-"""The database's sizes that are free beside it: every table is written anew, and the journal keeps the old pages."""
+class CommitFailedError(LandscapeError):
+    """The commit failed: it may have taken effect or not."""
+
 
 _NOTHING_TO_DO = MigrationReport(from_epoch=EPOCH, rows={})
 
 
 def migrate_if_older(url: str, report: Report | None = None) -> MigrationReport:
-    """Migrate the database, with a backup, if that is what it needs; any other state is for whoever opens it."""
+    """Migrate the database, with a backup, if it is older.
+
+    Opening it reports any other state.
+    """
     is_older = read_state(parse_url(url)).kind is StateKind.OLDER
     return migrate(url, report=report) if is_older else _NOTHING_TO_DO
 
@@ -67,8 +91,10 @@ def migrate(
     """Migrate the database to today's epoch.
 
     SQLite gets a verified backup first (beside the database, unless `backup` says where). On PostgreSQL the backup is
-    the user's: `no_backup` says that there is one. Raises the error of the database's state if it is not an older one,
-    LandscapeError for anything that stops the migration; then nothing was changed.
+    the user's: `no_backup` says that there is one.
+
+    Raises the error of the database's state if it is not an older one, and LandscapeError for anything that stops the
+    migration; then nothing was changed.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
@@ -80,13 +106,13 @@ def migrate(
     saved = None
     try:
         _refuse_without_backup(parsed, no_backup=no_backup)
-        probe(parsed, epoch_tables(state.epoch).tables)  # so that no backup is made in vain
+        _probe(parsed, epoch_tables(state.epoch).tables)  # so that no backup is made in vain
         if parsed.get_backend_name() == "sqlite":
             path = sqlite_path(parsed)
-            target = None if no_backup else backup or backup_path(path, state.epoch)
+            target = None if no_backup else backup or _backup_path(path, state.epoch)
             _expect_space(path, target)
             if target is not None:
-                back_up(path, target)
+                _back_up(path, target)
                 saved = target
         return migrate_exclusively(parsed, state.epoch, saved, Meter(report))
     except CommitFailedError as error:
@@ -96,14 +122,14 @@ def migrate(
 
 
 def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) -> MigrationReport:
-    """The migration itself, of a database of that epoch.
+    """Migrate a database of that epoch in one transaction.
 
-    DBAPIError, LandscapeError: nothing was changed. CommitFailedError: that is not known.
+    Raises DBAPIError or LandscapeError if nothing was changed, CommitFailedError if that is not known.
     """
     # Alembic takes a third of a second to load, which is not for those who only read a database of today.
-    from elspeth.core.landscape.migration.upgrade import upgrade  # noqa: PLC0415
+    from elspeth.core.landscape.migration.steps import upgrade  # noqa: PLC0415
 
-    with exclusive(url, epoch_tables(epoch).tables) as connection:
+    with _exclusive(url, epoch_tables(epoch).tables) as connection:
         state = detect_state(connection)
         if state.kind is StateKind.CURRENT:
             return _NOTHING_TO_DO  # another process was faster
@@ -113,7 +139,7 @@ def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) 
         meter.expect(_rows_to_come(connection, tables, readings=2 if saved is None else 3))
         before = contents_before(connection, tables, meter)
         if saved is not None:
-            verify_backup(saved, tables, before, meter)
+            _verify_backup(saved, tables, before, meter)
         upgrade(connection, epoch, tables, before, meter)
         seals = check_seals(connection)
     rows = {each.after: before[each.before].rows for each in tables}
@@ -121,7 +147,7 @@ def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) 
 
 
 def _rows_to_come(connection: Connection, tables: tuple[TableMap, ...], *, readings: int) -> int:
-    """How many rows will be read to know what they hold, and copied."""
+    """Return how many rows will be read and copied."""
     return sum(
         (readings + each.copies) * connection.execute(select(func.count()).select_from(table(each.before))).scalar_one()
         for each in tables
@@ -129,7 +155,10 @@ def _rows_to_come(connection: Connection, tables: tuple[TableMap, ...], *, readi
 
 
 def _what_became_of(url: URL, epoch: int, saved: Path | None, error: CommitFailedError) -> MigrationReport:
-    """What the database says about a migration of which it is not known whether it was committed."""
+    """Return what became of a migration whose commit failed.
+
+    Raises LandscapeError if it had no effect, or the database does not answer.
+    """
     try:
         with read_only_connection(url) as connection:
             if detect_state(connection).kind is StateKind.CURRENT:
@@ -153,7 +182,10 @@ def _refuse_without_backup(url: URL, *, no_backup: bool) -> None:
 
 
 def _expect_space(database: Path, backup: Path | None) -> None:
-    """LandscapeError unless there is room for the backup, and beside the database for what a migration needs."""
+    """Raise LandscapeError unless there is room on the disk.
+
+    The backup needs room, and so does the migration beside the database.
+    """
     size = sum(path.stat().st_size for path in (database, Path(f"{database}-wal")) if path.exists())
     needed = {database.parent: _ROOM * size}
     if backup is not None:
@@ -172,3 +204,131 @@ def _failure(url: URL, error: DBAPIError | LandscapeError, saved: Path | None) -
     advice = " Another process is using it: stop that process, then migrate again." if is_busy else ""
     kept = f" The backup {saved} was written." if saved is not None else ""
     return f"audit database {mask_url(url)} was not migrated and not changed: {problem}.{advice}{kept}"
+
+
+# -- the exclusive transaction -----------------------------------------------------------------------------------------
+
+
+def _probe(url: URL, tables: Iterable[str]) -> None:
+    """Raise DBAPIError unless the tables could be locked and changed.
+
+    Changes nothing.
+    """
+    with _engine(url).connect() as connection:
+        _lock(connection, tables)
+        # SQLite notices at the first write only that it may not.
+        connection.exec_driver_sql("CREATE TABLE _elspeth_probe (probe INTEGER)")
+        connection.rollback()
+
+
+@contextmanager
+def _exclusive(url: URL, tables: Iterable[str]) -> Iterator[Connection]:
+    """Open a transaction that has the tables for itself.
+
+    It is committed at the end of the block; an exception in the block undoes all of it. Raises DBAPIError if others do
+    not leave the tables in time, CommitFailedError if the commit failed.
+    """
+    with _engine(url).connect() as connection:
+        _lock(connection, tables)
+        yield connection
+        try:
+            # A crash before this line leaves the old database, after it the new one.
+            connection.commit()
+        except DBAPIError as error:
+            raise CommitFailedError(describe_error(error, url)) from error
+
+
+def _engine(url: URL) -> Engine:
+    engine = create_engine(url, poolclass=NullPool)
+    if url.get_backend_name() == "sqlite":
+        prepare_connections(engine, _prepare_sqlite)
+        event.listen(engine, "begin", _begin_exclusive)
+    else:
+        prepare_connections(engine, set_utc)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {_LOCK_TIMEOUT_MS}")
+    cursor.execute("PRAGMA synchronous = FULL")
+    # Inside a transaction this has no effect, and dropping an old table would delete what refers to it.
+    cursor.execute("PRAGMA foreign_keys = OFF")
+
+
+def _begin_exclusive(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN EXCLUSIVE")
+
+
+def _lock(connection: Connection, tables: Iterable[str]) -> None:
+    """Begin, after others have left the tables.
+
+    Waits for the end of another migration, then for a short time for everybody else.
+    """
+    if connection.dialect.name == "sqlite":
+        connection.begin()  # of the whole file
+        return
+    lock_tables(connection)
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_LOCK_TIMEOUT_MS}")
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.exec_driver_sql(f"LOCK TABLE {', '.join(tables)} IN ACCESS EXCLUSIVE MODE")
+
+
+# -- the backup --------------------------------------------------------------------------------------------------------
+
+
+def _backup_path(database: Path, epoch: int) -> Path:
+    """Return where a backup goes by default.
+
+    That is beside the database, named after epoch and time.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return database.with_name(f"{database.name}.epoch{epoch}-{stamp}.bak")
+
+
+def _back_up(database: Path, target: Path) -> None:
+    """Write a backup of one consistent state of the database.
+
+    A crash leaves the original and a partial file. Raises LandscapeError if the target exists or cannot be written.
+    """
+    if target.exists():
+        raise LandscapeError(f"backup {target}: the file exists already, give another path (--backup PATH)")
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        create_file(partial, like=database).close()  # with its permissions before it holds anything
+        copy_database(database, partial)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(target)
+        sync_directory(target.parent)
+    except (OSError, sqlite3.Error) as error:
+        partial.unlink(missing_ok=True)
+        raise LandscapeError(f"backup {target} cannot be written: {error}") from error
+
+
+def copy_database(database: Path, target: Path) -> None:
+    """Copy a database, without unused pages, into an empty file.
+
+    Raises sqlite3.Error if that fails.
+    """
+    source = f"{database.absolute().as_uri()}?{urlencode(read_only_parameters(database))}"
+    with closing(sqlite3.connect(source, uri=True)) as connection:
+        connection.execute("VACUUM INTO ?", (str(target),))
+
+
+def _verify_backup(target: Path, tables: tuple[TableMap, ...], original: dict[str, Content], meter: Meter) -> None:
+    """Compare the backup with what the original holds.
+
+    Raises LandscapeError if it differs.
+    """
+    with read_only_connection(URL.create("sqlite", database=str(target))) as connection:
+        (verdict,) = connection.exec_driver_sql("PRAGMA integrity_check(1)").one()
+        found = contents_before(connection, tables, meter)
+    wrong = [name for name, content in original.items() if found[name] != content]
+    if verdict != "ok" or wrong:
+        raise LandscapeError(
+            f"backup {target} does not hold what the database holds (integrity check: {verdict}; "
+            f"tables that differ: {', '.join(wrong) or 'none'}); another process may have written meanwhile"
+        )

@@ -1,4 +1,4 @@
-"""Reading an older database without touching it: a copy of it is migrated and read instead."""
+"""Private copies of older databases, migrated to be read."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from elspeth.core.landscape.database.connections import describe_error, parse_ur
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.state import StateKind, read_state
 from elspeth.core.landscape.database.tables import epoch_tables
-from elspeth.core.landscape.migration.backup import copy_database
-from elspeth.core.landscape.migration.migrate import MigrationReport, migrate, migrate_exclusively
+from elspeth.core.landscape.migration.migrate import MigrationReport, copy_database, migrate, migrate_exclusively
 from elspeth.core.landscape.records.progress import Meter, Report
 from elspeth_schema import EPOCH
 
@@ -30,10 +29,10 @@ _FETCH = 1000
 
 @contextmanager
 def open_for_reading(url: str, report: Report | None = None) -> Iterator[LandscapeDB]:
-    """The database, or, if it is of an older epoch, a private copy of it in today's; the original stays as it is.
+    """Open the database, or a migrated copy if older.
 
-    The copy is a SQLite file in a temporary directory, whatever the original is, and goes when the block ends. Raises
-    what LandscapeDB raises for a database that is neither.
+    The original stays as it is. The copy is a SQLite file in a temporary directory, whatever the original is, and is
+    removed when the block ends. Raises what LandscapeDB raises for a database that is neither.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
@@ -50,9 +49,9 @@ def open_for_reading(url: str, report: Report | None = None) -> Iterator[Landsca
 
 
 def rehearse(url: str, report: Report | None = None) -> MigrationReport:
-    """Migrate a private copy of the database; says what migrating the original would do, which stays as it is.
+    """Migrate a private copy; return what migrating would do.
 
-    Raises what `migrate` raises.
+    The original stays as it is. Raises what `migrate` raises.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
@@ -75,7 +74,10 @@ def _migrate_copy(copy: URL, epoch: int, original: URL, report: Report | None) -
 
 @contextmanager
 def _private_copy(source: URL, epoch: int) -> Iterator[URL]:
-    """The URL of a copy with the same tables and rows; it goes when the block ends."""
+    """Yield the URL of a copy with the same rows.
+
+    It is removed when the block ends.
+    """
     with TemporaryDirectory(prefix="elspeth-") as directory:
         copy = Path(directory) / "copy.db"
         if source.get_backend_name() == "sqlite":
@@ -100,7 +102,7 @@ def _copying(source: URL, directory: str) -> Iterator[None]:
 
 
 def _copy_rows(source: Connection, epoch: int, target: Path) -> None:
-    """A SQLite database of the same epoch with the same rows."""
+    """Create a SQLite database with the same epoch and rows."""
     with create_engine(f"sqlite:///{target}", poolclass=NullPool).begin() as writing:
         metadata = epoch_tables(epoch)
         metadata.create_all(writing)

@@ -9,7 +9,7 @@ from elspeth.contracts.databases import mask_url
 from elspeth.core.landscape.database.connections import parse_url
 from elspeth.core.landscape.database.state import StateKind, read_state, require_current
 from elspeth.core.landscape.database.tables import migration_insert
-from elspeth.core.landscape.migration.upgrade import run_steps
+from elspeth.core.landscape.migration.steps import run_steps
 
 __all__ = ["migration_sql"]
 
@@ -25,9 +25,10 @@ _AROUND = {
 
 
 def migration_sql(url: str) -> list[str]:
-    """The script that migrates the database; nothing if it is of today's epoch. It proves nothing: back up first.
+    """Return the script that migrates the database.
 
-    Raises the error of the database's state if it is neither.
+    Empty if it is of today's epoch. The script proves nothing, so a backup is needed first. Raises the error of the
+    database's state if it is neither older nor of today.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
@@ -59,4 +60,4 @@ class _Lines:
             self.written.append(text.strip())
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no output is held back."""

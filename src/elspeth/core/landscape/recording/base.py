@@ -1,4 +1,4 @@
-"""The base class of the recorder's parts, and the values they record."""
+"""The base class of the recorder's parts, and shared functions."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def now() -> datetime:
 
 
 def json_or_none(value: object) -> str | None:
-    """Return the canonical JSON of the value, or None for None."""
+    """Return the canonical JSON of the value; None for None."""
     return None if value is None else canonical_json(value)
 
 
@@ -101,7 +101,7 @@ def storable_text(text: str) -> str:
 
 
 def tolerant(data: Mapping[str, object] | Sequence[object] | object) -> object:
-    """Return the data, or a description if it has no canonical JSON."""
+    """Return the data, or a description without canonical JSON."""
     try:
         stable_hash(data)
     except CanonicalError as error:

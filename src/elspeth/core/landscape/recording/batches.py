@@ -1,4 +1,4 @@
-"""Batches, and the items that wait at nodes of an unfinished run."""
+"""Batches, and items that wait while a run goes on."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class OperationRecording(RecorderPart):
         *,
         input_data: Mapping[str, Any] | None = None,
     ) -> Operation:
-        """Record that a source starts to load, or a sink to write."""
+        """Record that a source starts loading or a sink writing."""
         operation = Operation(
             run_id=run_id,
             operation_id=new_id(),

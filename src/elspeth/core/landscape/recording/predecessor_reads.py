@@ -1,4 +1,4 @@
-"""Calls that read as the predecessor did; only `queries.lineage` uses them.
+"""The predecessor's reading calls; only `queries.lineage` uses them.
 
 They belong to its public API, which programs outside still call: see tests/test_public_api.py.
 """
@@ -121,7 +121,7 @@ class PredecessorReads(RecorderPart):
         return self._store.select(records.ROW, rows_table.c.run_id == run_id)
 
     def get_row_data(self, row_id: str, *, run_id: str | None = None) -> RowDataResult:
-        """Return the content of a row, or why it is unavailable.
+        """Return a row's content, or why it is unavailable.
 
         Raises IntegrityError if the stored content is not what was recorded.
         """
@@ -131,7 +131,7 @@ class PredecessorReads(RecorderPart):
         return self._row_data(row)
 
     def explain_row(self, run_id: str, row_id: str) -> RowLineage | None:
-        """Return the row with its content if still kept, or None."""
+        """Return the row with its content if kept, or None."""
         row = self.get_row(row_id, run_id=run_id)
         if row is None:
             return None
@@ -190,7 +190,7 @@ class PredecessorReads(RecorderPart):
         return max(found, key=lambda each: (each.is_terminal, each.recorded_at, each.outcome_id), default=None)
 
     def get_token_outcomes_for_row(self, run_id: str, row_id: str) -> list[TokenOutcome]:
-        """Return the outcomes of all tokens of a row, in order."""
+        """Return the outcomes of a row's tokens, in order."""
         columns, tokens = token_outcomes_table.c, tokens_table.c
         of_row = tokens_table.select().with_only_columns(tokens.token_id)
         of_row = of_row.where(tokens.run_id == run_id, tokens.row_id == row_id)
@@ -241,7 +241,7 @@ class PredecessorReads(RecorderPart):
         return min(found, key=lambda call: (call.created_at, call.call_id), default=None)
 
     def get_call_response_data(self, call_id: str, *, run_id: str | None = None) -> dict[str, Any] | None:
-        """Return the answer to a call, or None if not kept."""
+        """Return the answer to a call; None if not kept."""
         call = self._store.get(records.CALL, call_id, run_id=run_id)
         if call is None or call.response_ref is None or self._payloads is None:
             return None

@@ -1,4 +1,4 @@
-"""Calls that write as the predecessor did; nothing in `src` uses them.
+"""The predecessor's recording calls; nothing in `src` uses them.
 
 They belong to its public API, which programs outside still call: see tests/test_public_api.py.
 """
@@ -65,7 +65,7 @@ class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
         field_resolution: Mapping[str, Any] | None = None,
         schema_contract: Mapping[str, Any] | None = None,
     ) -> Run:
-        """Record the field names and the schema contract of the source."""
+        """Record the source's field names and schema contract."""
         before = self._store.require(records.RUN, run_id, run_id=run_id)
         run = replace(
             before,
@@ -140,7 +140,7 @@ class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
         return after
 
     def retry_batch(self, batch_id: str, *, run_id: str | None = None) -> Batch:
-        """Record a new attempt at a failed batch, with its members."""
+        """Record another attempt at a failed batch, with its members."""
         failed = self._store.require(records.BATCH, batch_id, run_id=run_id)
         if failed.status is not BatchStatus.FAILED:
             key: dict[str, object] = {"run_id": failed.run_id, "batch_id": batch_id}
@@ -154,7 +154,7 @@ class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
         return batch
 
     def allocate_call_index(self, state_id: str, *, run_id: str | None = None) -> int:
-        """Return the next free call index of a visit, from 0."""
+        """Return a visit's next free call index, from 0."""
         state = self._store.require(records.NODE_STATE, state_id, run_id=run_id)
         return self._allocate(state.run_id, "state_id", state_id)
 
@@ -179,12 +179,16 @@ class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
         """
         run = run_id or self._store.require(records.OPERATION, operation_id).run_id
         index = self._allocate(run, "operation_id", operation_id)
-        return self._record(
-            run,
-            {"operation_id": operation_id, "call_index": index},
-            (call_type, status),
-            (request_data, request_ref),
-            (response_data, response_ref),
+        return self._record_call(
+            run_id=run,
+            operation_id=operation_id,
+            call_index=index,
+            call_type=call_type,
+            status=status,
+            request_data=request_data,
+            request_ref=request_ref,
+            response_data=response_data,
+            response_ref=response_ref,
             error=error,
             latency_ms=latency_ms,
         )

@@ -1,4 +1,4 @@
-"""The recorder: every call that writes or reads the audit trail."""
+"""The recorder: every call that writes the audit trail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["LandscapeRecorder"]
 
 
 class LandscapeRecorder(RunRecording, TokenRecording, OperationRecording, PredecessorWrites):
-    """Records what happens to every row of a run, and reads it.
+    """Records what happens to every row of a run.
 
     Each call returns the record that it made and commits it. Inside `unit_of_work` all calls are committed together.
     Raises AuditIntegrityError for a record that the schema forbids: at once if the record alone shows it, at the end of

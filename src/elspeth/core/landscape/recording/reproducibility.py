@@ -1,4 +1,4 @@
-"""How reproducible a run is, and what purging its payloads changes."""
+"""Reproducibility grades of runs, and purging of payloads."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _REPEATABLE = frozenset({Determinism.DETERMINISTIC, Determinism.SEEDED})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PurgePlan:
-    """Payloads last used before `cutoff`, and the runs they may belong to.
+    """Payloads last used before `cutoff`, and their possible runs.
 
-    `size_bytes` is their total size.
+    `size_bytes` is the total size of the payloads.
     """
 
     cutoff: datetime
@@ -41,7 +41,7 @@ class PurgePlan:
 
 
 def grade_of(determinisms: Iterable[Determinism]) -> ReproducibilityGrade:
-    """Return the grade of a run with nodes of these kinds."""
+    """Return the grade of a run with such nodes."""
     if _REPEATABLE.issuperset(determinisms):
         return ReproducibilityGrade.FULL_REPRODUCIBLE
     return ReproducibilityGrade.REPLAY_REPRODUCIBLE
@@ -68,9 +68,9 @@ def update_grade_after_purge(db: LandscapeDB, run_id: str) -> None:
 
 
 def plan_purge(db: LandscapeDB, payloads: FilesystemPayloadStore, *, days: int, now: datetime) -> PurgePlan:
-    """Return what may be purged if payloads are kept for `days`.
+    """Return what a purge would delete.
 
-    A run that has not ended keeps all of its payloads.
+    Payloads are kept for `days`; a run that has not ended keeps all of its own.
     """
     runs = sorted(RecordStore(db).select(records.RUN), key=lambda run: (run.started_at, run.run_id), reverse=True)
     cutoff = min(

@@ -1,4 +1,4 @@
-"""Runs and their graphs: beginning, nodes and edges, end, and export."""
+"""Runs and their graphs: begin, nodes, edges, end, export."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class RunRecording(RecorderPart):
         source_schema: Mapping[str, Any] | None = None,
         started_at: datetime | None = None,
     ) -> Run:
-        """Record the start of a run, now unless `started_at` is given.
+        """Record the start of a run.
 
-        `config` is the resolved settings, and must not hold secrets.
+        It starts now unless `started_at` is given. `config` is the resolved settings, and must not hold secrets.
         """
         run = Run(
             run_id=run_id or new_id(),

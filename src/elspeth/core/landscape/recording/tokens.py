@@ -1,4 +1,4 @@
-"""Rows and tokens: how they enter, fork, expand, coalesce and end."""
+"""Rows and tokens: create, fork, expand, coalesce, and outcomes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TokenRecording(RecorderPart):
         expected_type: str | None = None,
         actual_type: str | None = None,
     ) -> str:
-        """Record that a row did not fit the schema of the source.
+        """Record that a row did not fit the source's schema.
 
         `row_data` may be anything. Returns the id of the error.
         """
@@ -208,9 +208,9 @@ class TokenRecording(RecorderPart):
         context: Mapping[str, Any] | None = None,
         expected_branches: object = None,
     ) -> str:
-        """Record how a token ended, or that it waits in a batch.
+        """Record the end of a token, or its wait.
 
-        A token has one terminal outcome. Returns the id of the outcome.
+        A token has one terminal outcome; it may wait in a batch before. Returns the id of the outcome.
         """
         ending = member_of(RowOutcome, outcome, call="record_token_outcome")
         record = TokenOutcome(

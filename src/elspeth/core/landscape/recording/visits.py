@@ -177,43 +177,55 @@ class VisitRecording(RecorderPart):
         response_ref: str | None = None,
     ) -> Call:
         """Record a call that a node made for a token."""
-        return self._record(
-            run_id or self._store.require(records.NODE_STATE, state_id).run_id,
-            {"state_id": state_id, "call_index": call_index},
-            (call_type, status),
-            (request_data, request_ref),
-            (response_data, response_ref),
+        return self._record_call(
+            run_id=run_id or self._store.require(records.NODE_STATE, state_id).run_id,
+            state_id=state_id,
+            call_index=call_index,
+            call_type=call_type,
+            status=status,
+            request_data=request_data,
+            request_ref=request_ref,
+            response_data=response_data,
+            response_ref=response_ref,
             error=error,
             latency_ms=latency_ms,
         )
 
-    def _record(
+    def _record_call(
         self,
-        run_id: str,
-        parent: Mapping[str, Any],
-        kind: tuple[CallType | str, CallStatus | str],
-        request: tuple[Mapping[str, Any], str | None],
-        response: tuple[Mapping[str, Any] | None, str | None],
         *,
+        run_id: str,
+        state_id: str | None = None,
+        operation_id: str | None = None,
+        call_index: int,
+        call_type: CallType | str,
+        status: CallStatus | str,
+        request_data: Mapping[str, Any],
+        request_ref: str | None,
+        response_data: Mapping[str, Any] | None,
+        response_ref: str | None,
         error: Mapping[str, Any] | None,
         latency_ms: float | None,
     ) -> Call:
-        """One call under the parent; request and response come with the reference under which they are kept, if any."""
-        call_type, status = kind
-        answer, answer_ref = response
+        """Record a call of a visit or an operation.
+
+        Content without a reference is kept in the payload store.
+        """
         call = Call(
             run_id=run_id,
             call_id=new_id(),
+            state_id=state_id,
+            operation_id=operation_id,
+            call_index=call_index,
             call_type=member_of(CallType, call_type, call="record_call"),
             status=member_of(CallStatus, status, call="record_call"),
-            request_hash=stable_hash(request[0]),
-            request_ref=self._keep(*request),
-            response_hash=None if answer is None else stable_hash(answer),
-            response_ref=self._keep(answer, answer_ref),
+            request_hash=stable_hash(request_data),
+            request_ref=self._keep(request_data, request_ref),
+            response_hash=None if response_data is None else stable_hash(response_data),
+            response_ref=self._keep(response_data, response_ref),
             error_json=json_or_none(error),
             latency_ms=None if latency_ms is None else float(latency_ms),
             created_at=now(),
-            **parent,
         )
         self._store.add(call)
         return call
@@ -268,7 +280,7 @@ def ending_of(
     duration_ms: float | None = None,
     call: str,
 ) -> tuple[type[_Ended], dict[str, Any]]:
-    """Return the record type of a status, and the columns it sets.
+    """Return a status's record type and the columns it sets.
 
     Raises AuditIntegrityError for a status that ends no visit, and for a column that the status does not have.
     """

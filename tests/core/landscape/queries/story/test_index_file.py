@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
-from tempfile import mkstemp
 from typing import Any
 
 import pytest
@@ -22,6 +24,8 @@ from elspeth.core.landscape.queries.story.index import ExportIndex, is_index
 from elspeth.core.landscape.queries.story.model import RowStory
 from elspeth.core.landscape.queries.story.reader import row_story
 from elspeth.core.landscape.queries.story.trail import open_export
+from elspeth.outputs.policy import Kind, OutputPolicy
+from elspeth.outputs.writing import Output, hold
 from elspeth_schema.records import BATCH
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.told_run import ROWS, record_told_run
@@ -137,16 +141,46 @@ def test_a_file_of_somebody_else_keeps_its_name(export: Path, tmp_path: Path, ma
 def test_where_nothing_can_be_written_it_is_in_the_cache(
     export: Path, tmp_path: Path, making: list[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(**options: Any) -> tuple[int, str]:  # noqa: ANN401 - passed on
-        if options["dir"] == export.parent:
+    def refused(path: Path, policy: OutputPolicy) -> AbstractContextManager[Output]:
+        if path.parent == export.parent:
             raise PermissionError(13, "Permission denied")
-        return mkstemp(**options)
+        return hold(path, policy)
 
-    monkeypatch.setattr(index_file, "mkstemp", refused)
+    monkeypatch.setattr(index_file, "hold", refused)
     assert stories(export) == stories(export)
     assert list(export.parent.iterdir()) == [export]
     assert len(list((tmp_path / "cache" / "elspeth").iterdir())) == 1
     assert len(making) == 1
+
+
+def test_what_a_killed_process_left_goes_with_the_next_index(export: Path) -> None:
+    assert subprocess.run([sys.executable, "-c", _KILLED, export], check=False).returncode == -signal.SIGKILL
+    assert len(list(export.parent.iterdir())) > 1
+    stories(export)
+    assert sorted(export.parent.iterdir()) == [export, export.parent / "trail.jsonl.index"]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from elspeth.core.landscape.queries.story import index_file
+
+def killed(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+index_file._SMALL = 0
+index_file.ExportIndex.make = killed
+with index_file.open_index(Path(sys.argv[1])):
+    pass
+"""
+"""A process that is killed while it makes an index."""
+
+
+def test_an_index_that_another_process_makes_is_kept_elsewhere(export: Path, tmp_path: Path) -> None:
+    with hold(export.parent / "trail.jsonl.index", OutputPolicy(kind=Kind.FILE, objection=lambda _: None)):
+        stories(export)
+    assert list(export.parent.iterdir()) == [export]
+    assert [is_index(path) for path in (tmp_path / "cache" / "elspeth").iterdir()] == [True]
 
 
 def test_without_any_place_a_question_is_answered_all_the_same(

@@ -10,11 +10,11 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from hashlib import sha256
 from os import SEEK_END
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkstemp
+from tempfile import TemporaryDirectory
 
 import orjson
 
@@ -26,6 +26,8 @@ from elspeth.core.landscape.lines.run_lines import run_lines, split
 from elspeth.core.landscape.queries.story.index import ExportIndex, IndexedLine, is_index
 from elspeth.core.landscape.queries.story.lookups import LOOKUPS
 from elspeth.evidence.format import bag
+from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError
+from elspeth.outputs.writing import hold
 from elspeth_schema import EPOCH
 
 __all__ = ["open_index"]
@@ -38,6 +40,9 @@ _SMALL = 4 << 20
 
 _TAIL = 1 << 16
 """How much of the end of a file is hashed to tell whether it is the same, in bytes: it has what closes the export."""
+
+_POLICY = OutputPolicy(kind=Kind.FILE, objection=lambda path: None if is_index(path) else "is not an index")
+"""An index replaces only an index."""
 
 _IDENTITY = "identity"
 """The fact that is written last: an index without it is not whole."""
@@ -115,43 +120,32 @@ def _opened(place: Path, identity: str) -> sqlite3.Connection | None:
 def _made(
     source: ExportSource, identity: str, places: list[Path], progress: Callable[[int], None] | None
 ) -> Iterator[sqlite3.Connection]:
-    """Make the index; a crash leaves a hidden `.partial` file beside the place."""
-    for place in places:
-        partial = _partial(place)
-        if partial is None:
-            continue
-        try:
-            with _filled(source, identity, str(partial), progress) as connection:
-                partial.replace(place)
+    """Make the index, and keep it at the first possible place.
+
+    A crash leaves a hidden `.unfinished` directory beside the place, which the next index removes.
+    """
+    with ExitStack() as stack:
+        for place in places:
+            try:
+                output = stack.enter_context(hold(place, _POLICY))
+                directory = stack.enter_context(output.temporary_directory())
+            except (OSError, OutputRefusedError):
+                continue
+            with _filled(source, identity, directory / "index", progress) as connection:
+                output.publish(directory / "index")
                 yield connection
-        finally:
-            partial.unlink(missing_ok=True)
-        return
-    with (
-        TemporaryDirectory(prefix="elspeth-") as directory,
-        _filled(source, identity, str(Path(directory) / "index"), progress) as connection,
-    ):
-        yield connection
-
-
-def _partial(place: Path) -> Path | None:
-    """Create a file for an index that is to be kept at the place; None where that cannot be."""
-    if place.exists() and not is_index(place):
-        return None
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = mkstemp(prefix=f".{place.name}.", suffix=".partial", dir=place.parent)
-    except OSError:
-        return None
-    os.close(handle)
-    return Path(name)
+            return
+        directory = Path(stack.enter_context(TemporaryDirectory(prefix="elspeth-")))
+        with _filled(source, identity, directory / "index", progress) as connection:
+            yield connection
 
 
 @contextmanager
 def _filled(
-    source: ExportSource, identity: str, name: str, progress: Callable[[int], None] | None
+    source: ExportSource, identity: str, file: Path, progress: Callable[[int], None] | None
 ) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(name)) as connection:
+    file.touch(0o600)  # an index holds what the export holds, and others may not read that
+    with closing(sqlite3.connect(file)) as connection:
         export = ExportReader(source, signing_key=None)
         try:
             ExportIndex.make(connection, _lines(export, progress), progress if source.is_of_today else None)
@@ -161,7 +155,7 @@ def _filled(
                     raise ExportError(source.path, None, "was changed while it was read: try again")
             ExportIndex.state(connection, _IDENTITY, identity)
         except sqlite3.Error as error:
-            raise LandscapeError(f"the index of {source.path} cannot be written to {name}: {error}") from error
+            raise LandscapeError(f"the index of {source.path} cannot be written to {file}: {error}") from error
         yield connection
 
 
