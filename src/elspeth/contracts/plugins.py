@@ -121,3 +121,10 @@ class PluginCatalogue(Protocol):
     def expands(self, name: str) -> bool:
         """Whether a transform may make several rows of one; KeyError for an unknown name."""
         ...
+
+    def calls(self, name: str) -> bool:
+        """Return whether a transform calls a system outside.
+
+        Raises KeyError for an unknown name.
+        """
+        ...

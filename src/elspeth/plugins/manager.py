@@ -11,7 +11,7 @@ from typing import cast
 from pydantic import BaseModel
 
 from elspeth.contracts.plugins import PluginKind
-from elspeth.plugins.base import Aggregation, Plugin, Sink, Source, Transform
+from elspeth.plugins.base import Aggregation, CallingTransform, Plugin, Sink, Source, Transform
 from elspeth.plugins.builtin import BUILTIN
 
 __all__ = ["ENTRY_POINT_GROUP", "PluginManager", "PluginRegistrationError"]
@@ -74,6 +74,13 @@ class PluginManager:
     def expands(self, name: str) -> bool:
         """Whether a transform may make several rows of one; KeyError for an unknown name."""
         return cast(type[Transform], self._class(PluginKind.TRANSFORM, name)).expands
+
+    def calls(self, name: str) -> bool:
+        """Return whether a transform calls a system outside.
+
+        Raises KeyError for an unknown name.
+        """
+        return issubclass(self._class(PluginKind.TRANSFORM, name), CallingTransform)
 
     def all(self) -> list[type[Plugin]]:
         """Every plugin, in the order of kinds in a pipeline, by name."""

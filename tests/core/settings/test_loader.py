@@ -44,6 +44,9 @@ class Catalogue:
     def expands(self, name: str) -> bool:
         return name == "explode"
 
+    def calls(self, name: str) -> bool:
+        return name == "call"
+
 
 class FileSourceOptions(SourceOptions):
     path: str

@@ -12,9 +12,12 @@ import yaml
 
 from elspeth.core.settings import SettingsError, load_settings
 from elspeth.core.settings.model import LandscapeSettings
+from elspeth.plugins.files import StagedFile
 from elspeth.plugins.manager import PluginManager
 
 Tree = dict[str, Any]
+
+QUESTION = {"base_url": "http://127.0.0.1:1", "model": "stub", "prompt": "{{ row.id }}"}
 
 TOUCH = "which no output may touch: name another path"
 
@@ -167,6 +170,61 @@ def test_the_payload_store_is_a_directory(path: str, problem: str | None) -> Non
     found = problems(settings(payload_store={"base_path": path}))
     expected = [] if problem is None else [f"payload_store.base_path: {problem.format(here=Path.cwd())}"]
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("out/rows.csv", "the path 'out/rows.csv' is also that of sinks.out: give each its own"),
+        ("out/rows.csv/store", "the path 'out/rows.csv/store' lies below that of sinks.out: give each its own"),
+        ("trail/store", "the path 'trail/store' lies below that of landscape.export: give each its own"),
+        ("new/limits.db", "the path 'new/limits.db' is also that of rate_limit: give each its own"),
+        ("new/limits.db-wal", "the path 'new/limits.db-wal' is also that of rate_limit: give each its own"),
+        ("runs/audit.db", f"runs/audit.db: is the audit database, {TOUCH}"),
+        ("runs/audit.db-journal", f"runs/audit.db-journal: is the audit database, {TOUCH}"),
+        ("runs/audit.db/store", f"runs/audit.db/store: lies below the audit database, {TOUCH}"),
+        (".env", f".env: is the file .env of secrets, {TOUCH}"),
+        ("out", None),
+        ("new", None),
+    ],
+)
+def test_the_payload_store_is_apart_from_other_files(path: str, problem: str | None) -> None:
+    tree = settings(payload_store={"base_path": path}, rate_limit={"persistence_path": "new/limits.db"})
+    tree["landscape"]["export"] = {"enabled": True, "path": "trail", "format": "csv"}
+    assert problems(tree) == ([] if problem is None else [f"payload_store.base_path: {problem}"])
+
+
+@pytest.mark.parametrize(
+    ("sections", "is_refused"),
+    [
+        ({}, False),
+        ({"payload_store": {}}, True),
+        ({"row_plugins": [{"plugin": "llm", "options": QUESTION}]}, True),
+        ({"row_plugins": [{"plugin": "passthrough"}]}, False),
+    ],
+)
+def test_the_payload_store_is_checked_where_it_is_used(sections: Tree, is_refused: bool) -> None:
+    Path(".elspeth").write_text("mine")
+    problem = f".elspeth/payloads: its directory cannot be made: {Path.cwd()}/.elspeth is a file"
+    assert problems(settings(**sections)) == ([f"payload_store.base_path: {problem}"] if is_refused else [])
+
+
+LONGEST = 213
+"""Bytes of a name that leave room for those of the staging file: two periods, 32 digits of the run, `.partial`."""
+
+
+@pytest.mark.parametrize("name", ["x" * LONGEST, "é" * 106 + "x", "{run_id}" + "x" * (LONGEST - 32)])
+def test_the_longest_name_of_a_sink_leaves_room_for_staging(name: str) -> None:
+    assert problems(settings(f"out/{name}")) == []
+    (problem,) = problems(settings(f"out/{name}x"), objection=None)
+    assert problem.startswith("sinks.out.options.path: out/")
+    assert problem.endswith("the name has 214 bytes: expected at most 213, as the staging file adds 42")
+
+
+def test_a_file_of_the_longest_name_is_staged(tmp_path: Path) -> None:
+    sink = StagedFile(tmp_path / ("x" * LONGEST))
+    sink.open("0" * 32)
+    sink.discard()
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def load_settings(
         problems += structural_problems(error, Settings)
     parts = Parts.of(tree)
     problems += cross_section_problems(parts, plugins)
-    problems += path_problems(parts, path, objection=objection, force=force)
+    problems += path_problems(parts, path, plugins, objection=objection, force=force)
     if settings is not None and not problems:  # a misspelt route would make its target look unreachable
         problems += wiring_problems(settings)
     problems += mode_problems(tree, parts)

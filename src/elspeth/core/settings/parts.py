@@ -43,6 +43,8 @@ class Parts:
     landscape: LandscapeSettings | None
     rate_limit: RateLimitSettings | None
     payload_store: PayloadStoreSettings | None
+    keeps_rows: bool
+    """Whether the file has a section `payload_store`: then the store holds the content of rows, too."""
 
     @classmethod
     def of(cls, tree: Mapping[str, Plain]) -> Parts:
@@ -61,6 +63,7 @@ class Parts:
             landscape=_valid(LandscapeSettings, tree.get("landscape") or {}),
             rate_limit=_valid(RateLimitSettings, tree.get("rate_limit") or {}),
             payload_store=_valid(PayloadStoreSettings, tree.get("payload_store") or {}),
+            keeps_rows="payload_store" in tree,
         )
 
     @classmethod
@@ -77,6 +80,7 @@ class Parts:
             landscape=settings.landscape,
             rate_limit=settings.rate_limit,
             payload_store=settings.payload_store,
+            keeps_rows="payload_store" in settings.model_fields_set,
         )
 
     @property

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 
+from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.contracts.urls import server_of_database, sqlite_file
 from elspeth.core.landscape.exporting.format import unfit_name
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import (
+    EXPORT,
     Named,
     Objection,
     export_form,
@@ -30,18 +33,36 @@ from elspeth.outputs.policy import (
     is_within,
     problem_with,
     protection_of,
+    real_path,
 )
 
 __all__ = ["path_problems"]
 
 _SOME_RUN = "0" * 32
+_NAME_BYTES = 255
+"""Limit of a file's name, on almost all file systems."""
+
+_STAGING_BYTES = len(f"..{_SOME_RUN}.partial")
+"""Bytes that `.NAME.RUN.partial` adds to a sink's file name."""
+
+_UNFINISHED_BYTES = len("..0123456789abcdef.unfinished")
+"""Bytes that `.NAME.HEX.unfinished` adds to the name of an export."""
+
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
 def path_problems(
-    parts: Parts, settings_file: Path, *, objection: Objection | None = None, force: bool = False
+    parts: Parts,
+    settings_file: Path,
+    plugins: PluginCatalogue,
+    *,
+    objection: Objection | None = None,
+    force: bool = False,
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the paths of outputs, and with what is there now if there is an `objection` to ask."""
+    """Yield what is wrong with the paths of outputs.
+
+    With an `objection` to ask, what is there now is judged, too.
+    """
     values = placeholder_values(_SOME_RUN, datetime.now(UTC))
     protected = protected_files(parts, settings_file)
     named = list(named_files(parts, values))
@@ -53,7 +74,9 @@ def path_problems(
             yield Problem(location=each.location, message=message)
     yield from _server_problems(parts)
     yield from _name_problems(parts)
-    yield from _store_problems(parts)
+    yield from _length_problems(parts, named)
+    if _uses_store(parts, plugins):
+        yield from _store_problems(parts, named, protected)
     if objection is None:
         return
     for output in planned_outputs(parts, values, protected=protected, objection=objection, force=force):
@@ -122,12 +145,46 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
         yield Problem(location=export_location(export), message=f"{path}: {problem}")
 
 
-def _store_problems(parts: Parts) -> Iterator[Problem]:
-    """What is in the way of the payload store."""
-    if parts.payload_store is not None:
-        path = Path(parts.payload_store.base_path)
-        if problem := problem_with(path, OutputPolicy(kind=Kind.DIRECTORY, objection=_bag)):
-            yield Problem(location=("payload_store", "base_path"), message=f"{path}: {problem}")
+def _length_problems(parts: Parts, named: Iterable[Named]) -> Iterator[Problem]:
+    """Yield a problem for each name that is too long for the hidden file that is written first."""
+    for each in named:
+        if each.owner == EXPORT or each.location[:2] == ("sinks", parts.export_sink):
+            kind, added = "unfinished", _UNFINISHED_BYTES
+        elif each.owner.startswith("sinks.") and not each.is_database:
+            kind, added = "staging", _STAGING_BYTES
+        else:
+            continue
+        length, most = len(os.fsencode(real_path(each.path).name)), _NAME_BYTES - added
+        if length > most:
+            message = f"the name has {length} bytes: expected at most {most}, as the {kind} file adds {added}"
+            yield Problem(location=each.location, message=f"{each.path}: {message}")
+
+
+def _uses_store(parts: Parts, plugins: PluginCatalogue) -> bool:
+    """Return whether a run keeps payloads: of rows if a section asks for that, of calls always."""
+    known = plugins.names(PluginKind.TRANSFORM)
+    return parts.keeps_rows or any(
+        each.plugin in known and plugins.calls(each.plugin) for each in parts.row_plugins.values()
+    )
+
+
+def _store_problems(parts: Parts, named: Iterable[Named], protected: Sequence[Protected]) -> Iterator[Problem]:
+    """Yield what is in the way of the payload store, which may hold other files but not be one or lie below one."""
+    if parts.payload_store is None:
+        return
+    location, path = ("payload_store", "base_path"), Path(parts.payload_store.base_path)
+    if problem := problem_with(path, OutputPolicy(kind=Kind.DIRECTORY, objection=_bag, protected=protected)):
+        yield Problem(location=location, message=f"{path}: {problem}")
+    for parent in real_path(path).parents:
+        if (protector := protection_of(parent, protected)) is not None:
+            message = f"lies below {protector.what}, which no output may touch: name another path"
+            yield Problem(location=location, message=f"{path}: {message}")
+    store = Named(owner="payload_store", location=location, text=str(path), path=path)
+    for each in named:
+        relation = "is also" if _is_same(store, each) else "lies below" if is_within(path, each.path) else None
+        if relation is not None:
+            message = f"the path {store.text!r} {relation} that of {each.owner}: give each its own"
+            yield Problem(location=location, message=message)
 
 
 def _bag(path: Path) -> str | None:

@@ -138,6 +138,18 @@ def test_a_file_of_somebody_else_keeps_its_name(export: Path, tmp_path: Path, ma
     assert len(making) == 1
 
 
+def test_a_fifo_in_the_place_of_the_index_is_not_opened(export: Path, tmp_path: Path, making: list[None]) -> None:
+    fifo = export.parent / "trail.jsonl.index"
+    os.mkfifo(fifo)
+    ask = f"from {is_index.__module__} import is_index; import pathlib; print(is_index(pathlib.Path({str(fifo)!r})))"
+    asked = subprocess.run([sys.executable, "-c", ask], timeout=10, check=True, capture_output=True, text=True)
+    assert asked.stdout == "False\n"
+    assert stories(export) == stories(export)
+    assert fifo.is_fifo()
+    assert [is_index(path) for path in (tmp_path / "cache" / "elspeth").iterdir()] == [True]
+    assert len(making) == 1
+
+
 def test_where_nothing_can_be_written_it_is_in_the_cache(
     export: Path, tmp_path: Path, making: list[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,7 +123,9 @@ class ExportIndex:
 
 
 def is_index(path: Path) -> bool:
-    """Return whether the file is an index of ours."""
+    """Return whether the file is an index, without waiting for a FIFO."""
+    if not path.is_file():
+        return False
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
             return _is_ours(connection)
