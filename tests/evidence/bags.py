@@ -1,4 +1,7 @@
-"""A small bag in memory, of a run with one record of every kind that a rule is about, and ways to change it."""
+"""A small bag in memory, and ways to change it.
+
+Its run has a record of every kind that a rule is about.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ _KINDS: dict[str, dict[str, object]] = {
 
 
 def _told(record_type: str, keys: Sequence[str] = ()) -> dict[str, object]:
-    """The columns that the laws of accounting ask for, beside the keys."""
+    """Return the columns that the laws need, without keys."""
     found: dict[str, object] = {}
     for name, kind in LEDGERS[record_type].columns.items():
         schema = _KINDS[kind.removesuffix(" or null")]
@@ -164,7 +167,10 @@ DOCUMENTS = {
 
 
 def records(run_id: str = "run-1") -> list[Record]:
-    """The records of a run, without salts: ids that are UUIDs and ids that are not, escapes, all kinds of numbers."""
+    """Return the records of a run, without salts.
+
+    They hold UUIDs and other ids, escapes, and all kinds of numbers.
+    """
     uuid = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
     step = {"record_type": "step", "run_id": run_id, "row_id": uuid, "status": "done"}
     link = {"record_type": "link", "run_id": run_id, "good": False, "row": None, "file": "a b.csv"}
@@ -199,7 +205,7 @@ def records(run_id: str = "run-1") -> list[Record]:
 
 
 def salted(record: Record) -> Record:
-    """The record with the salt that its key derives; a record of no type of ours has none."""
+    """Add the salt to a record of a known type."""
     rules = _TYPES.get(str(record["record_type"]))
     if rules is None:
         return record
@@ -209,12 +215,12 @@ def salted(record: Record) -> Record:
 
 
 def as_lines(some: Sequence[Record], *, salts: bool = True) -> list[bytes]:
-    """The records as lines of canonical JSON."""
+    """Return records as lines of canonical JSON."""
     return [rfc8785.dumps(salted(record) if salts else record) for record in some]  # type: ignore[arg-type]
 
 
 def facts(run_id: str = "run-1", **changes: object) -> RunFacts:
-    """What the export says of its run."""
+    """Return what the export says of its run."""
     values = {"run_status": "completed", "epoch": 5, "withheld": ("row.data",), "complete": True, **changes}
     return RunFacts(run_id=run_id, **values)  # type: ignore[arg-type]
 
@@ -235,7 +241,7 @@ class MemoryFiles(BagFiles):
 
 
 def contents(path: Path) -> dict[str, bytes]:
-    """The files of a bag in a directory."""
+    """Return the files of a bag in a directory."""
     return {file.relative_to(path).as_posix(): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
 
 
@@ -248,14 +254,17 @@ def make_bag(
     secret: str | None = SECRET,
     documents: Mapping[str, bytes] = DOCUMENTS,
 ) -> dict[str, bytes]:
-    """The files of a new bag with these lines, written in the directory."""
+    """Write a bag, and return its files."""
     target = directory / f"bag-{sum(1 for _ in directory.iterdir())}"
     write_bag(target, [lines], run=run or facts(), documents=documents, signer=signer, secret=secret)
     return contents(target)
 
 
 def resealed(files: Mapping[str, bytes], signer: Signer | None = None, **changes: object) -> dict[str, bytes]:
-    """The bag with a new statement that fits its files, and what is changed in it, as who has the key can write it."""
+    """Return a bag with a new statement that fits it.
+
+    `changes` replace parts of the statement, as the holder of the key could.
+    """
     old, _ = read_statement(MemoryFiles(files))
     rest = {name: content for name, content in files.items() if name not in _MADE_OF_OTHERS}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in rest.items()}
@@ -269,7 +278,7 @@ def resealed(files: Mapping[str, bytes], signer: Signer | None = None, **changes
 
 
 def with_manifests(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The bag with manifests that fit, as anybody can write them."""
+    """Return a bag with manifests that fit it."""
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     payload = {name: digest for name, digest in hashes.items() if name.startswith(bag.PAYLOAD)}
     manifest = bag.manifest_text(payload)
@@ -279,17 +288,17 @@ def with_manifests(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def verified(files: Mapping[str, bytes], key: PublicKey | None = None) -> Verification:
-    """The result of the procedure for a bag in memory."""
+    """Verify a bag in memory."""
     return verify_files(MemoryFiles(files), key=key)
 
 
 def faults(verification: Verification) -> list[tuple[int, str]]:
-    """The number of each step that failed, and what it says."""
+    """Return number and detail of each failed step."""
     return [(_number(result), result.detail) for result in verification.faults]
 
 
 def identity(files: Mapping[str, bytes]) -> str:
-    """What step 2 says of the statement, hashed as `sha256sum` would."""
+    """Return what step 2 says of the statement."""
     signed = bag.ENVELOPE in files
     text = base64.b64decode(json.loads(files[bag.ENVELOPE])["payload"]) if signed else files[bag.STATEMENT]
     return f"the statement has the SHA-256 {hashlib.sha256(text).hexdigest()}"

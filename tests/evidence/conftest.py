@@ -1,4 +1,4 @@
-"""Keys and bags that many tests of evidence look at, made once."""
+"""Keys and bags that many tests of evidence share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.evidence.bags import as_lines, make_bag, records
 
 @pytest.fixture(scope="session", params=list(KeyType))
 def any_signer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Signer:
-    """A signer of each algorithm in turn."""
+    """Return a signer of each algorithm in turn."""
     directory = tmp_path_factory.mktemp("keys")
     generate_keys(directory, request.param)
     return load_signer(str(directory / PRIVATE_KEY))
@@ -20,7 +20,7 @@ def any_signer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture(scope="session")
 def key_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a pair of keys."""
+    """Return a directory with a pair of keys."""
     directory = tmp_path_factory.mktemp("keys")
     generate_keys(directory)
     return directory
@@ -28,17 +28,17 @@ def key_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def signer(key_directory: Path) -> Signer:
-    """A signer by ECDSA."""
+    """Return an ECDSA signer."""
     return load_signer(str(key_directory / PRIVATE_KEY))
 
 
 @pytest.fixture(scope="session")
 def key(signer: Signer) -> PublicKey:
-    """The key that checks what `signer` signed."""
+    """Return the public key of `signer`."""
     return signer.public_key
 
 
 @pytest.fixture(scope="session")
 def signed(signer: Signer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The files of a signed bag, which tests must not change."""
+    """Return the files of a signed bag. Never change them."""
     return make_bag(tmp_path_factory.mktemp("bags"), as_lines(records()), signer)

@@ -1,4 +1,4 @@
-"""The documents that tell the verifier what to check: malformed or unknown, they are refused, not passed over."""
+"""Malformed or unknown documents are refused, not passed over."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def step(document: Document) -> Document:
 
 
 TYPES = "expected a type of string, integer, number, boolean, null"
-PATTERN = "expected a pattern of characters and classes, each so many times, from ^ to $, got"
+PATTERN = "expected a pattern of characters and classes, each with a fixed count, from ^ to $, got"
 KINDS = "'urn:elspeth:audit-trail-export:v1' or 'urn:elspeth:audit-trail-export:v2'"
 
 SCHEMAS: dict[str, tuple[Change, str]] = {
@@ -328,7 +328,7 @@ def test_arbitrary_documents_are_evidence_errors(data: bytes, read: Callable[[by
 
 
 def nodes_of(tree: object) -> list[tuple[Any, Any]]:
-    """Return every container in a JSON document, with each of its keys or indexes."""
+    """Return all containers in a document, with their keys."""
     items: list[tuple[Any, Any]] = []
     if isinstance(tree, dict):
         items = list(tree.items())

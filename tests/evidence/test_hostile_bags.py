@@ -1,4 +1,4 @@
-"""Bags that an enemy made to keep a verifier busy for ever, or to take its memory: each is refused, and soon.
+"""Bags made to keep a verifier busy are refused soon.
 
 What a case costs is bounded by what is refused before it is used. Nothing here is timed: a test that is not bounded
 does not end.
@@ -40,7 +40,7 @@ def definition(document: Document, name: str = "Thing") -> Document:
 
 
 def field(schema: object) -> Change:
-    """Another rule for a field of every row."""
+    """Replace the rule of a field of every thing."""
     return lambda document: definition(document)["properties"].update(note=schema)
 
 
@@ -49,7 +49,7 @@ def pattern(text: str) -> Change:
 
 
 def groups(count: int) -> Change:
-    """Groups of two, of which one is not null."""
+    """Add groups of two fields, one of them not null."""
 
     def change(document: Document) -> None:
         row = definition(document)
@@ -69,7 +69,10 @@ NOT_NULL: Document = {"not": NULL}
 
 
 def choices_everywhere(document: Document) -> None:
-    """One long list of values that many fields refer to: a megabyte of schema, gigabytes of patterns."""
+    """Let many fields refer to one long list.
+
+    A megabyte of schema would make gigabytes of patterns.
+    """
     document["$defs"]["Choice"] = {"enum": [f"{number:05}" + "x" * 95 for number in range(200)]}
     names = [f"f{number}" for number in range(150)]
     row = definition(document)
@@ -77,7 +80,7 @@ def choices_everywhere(document: Document) -> None:
     row["required"] += names
 
 
-PATTERN = "expected a pattern of characters and classes, each so many times, from ^ to $"
+PATTERN = "expected a pattern of characters and classes, each with a fixed count, from ^ to $"
 
 SCHEMAS: dict[str, tuple[Change, str]] = {
     "a class that repeats 12 times": (pattern("^" + "[!-~]*" * 12 + "#$"), PATTERN),
@@ -150,7 +153,7 @@ def test_a_schema_that_asks_too_much_is_refused(case: str, tmp_path: Path, signe
 
 
 def sealed(tmp_path: Path, signer: Signer, schema: object = SCHEMA, references: object = REFERENCES) -> Files:
-    """A bag with other documents, sealed by its signer."""
+    """Seal a bag with other documents."""
     documents = {bag.SCHEMA: canonical(schema), bag.REFERENCES: canonical(references)}  # type: ignore[arg-type]
     short = {name.removeprefix(bag.PAYLOAD): content for name, content in documents.items()}
     some = [{**record, "note": "!" * 200} if record["record_type"] == "thing" else record for record in records()]
@@ -233,7 +236,7 @@ def test_nothing_is_used_that_the_statement_does_not_name(signed: Files, key: Pu
 
 
 def test_a_pattern_has_one_way_to_match(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every choice and every repetition in it is final: so it never tries anything again."""
+    """Every choice and repetition is final, so nothing is retried."""
     compiled: list[str] = []
 
     def kept(text: str) -> re.Pattern[str]:
@@ -255,7 +258,10 @@ def test_a_pattern_has_one_way_to_match(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def open_choices(parsed: Any, *, is_final: bool = False) -> Iterator[str]:  # noqa: ANN401 - the library's own types
-    """Choices and repetitions that a match could take back; `is_final` says that the one around them is final."""
+    """Yield choices and repetitions that a match could retry.
+
+    `is_final` tells that the one around them is final.
+    """
     for kind, value in parsed:
         repeats = kind in {sre.MAX_REPEAT, sre.MIN_REPEAT}
         if (kind is sre.BRANCH and not is_final) or (repeats and value[0] != value[1]):
@@ -266,7 +272,7 @@ def open_choices(parsed: Any, *, is_final: bool = False) -> Iterator[str]:  # no
 
 
 def parts_of(kind: Any, value: Any) -> list[Any]:  # noqa: ANN401
-    """What a part of a pattern is made of."""
+    """Return the parts of a part of a pattern."""
     if kind is sre.BRANCH:
         return list(value[1])
     if kind in {sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT}:

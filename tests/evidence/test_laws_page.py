@@ -1,4 +1,4 @@
-"""docs/evidence.md lists the laws of accounting as the table in the code has them."""
+"""docs/evidence.md lists the laws as the code has them."""
 
 from __future__ import annotations
 

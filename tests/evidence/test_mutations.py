@@ -1,4 +1,7 @@
-"""Every small change to a signed bag is found, and the message names a place. `-s` shows how many were tried."""
+"""Every small change to a signed bag is found.
+
+Messages name a place. `-s` shows how many changes were tried.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ Files = dict[str, bytes]
 
 
 def check_all(mutations: Iterable[Files], key: PublicKey, name: str) -> None:
-    """Nothing passes; every fault has a place."""
+    """Check that no change passes, and faults have places."""
     count = 0
     for files in mutations:
         result = verified(files, key)
@@ -128,7 +131,7 @@ def test_a_bag_by_another_hand_is_found(signed: Files, key: PublicKey, tmp_path:
 
 
 def zipped(members: Iterable[tuple[str, bytes]], path: Path) -> Path:
-    """An archive with these members, names that occur twice included."""
+    """Write an archive whose names may occur twice."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about names that occur twice
         for name, content in members:
@@ -137,7 +140,10 @@ def zipped(members: Iterable[tuple[str, bytes]], path: Path) -> Path:
 
 
 def is_found(path: Path, key: PublicKey, files: Files) -> bool:
-    """Whether an archive is refused, or not verified; one that is verified must hold the very same files."""
+    """Return whether an archive is not verified.
+
+    A verified archive must hold the very same files.
+    """
     try:
         if verify_bag(path, key=key).verdict is Verdict.NOT_VERIFIED:
             return True

@@ -1,4 +1,4 @@
-"""A bag of a run with records of every type and shape, from an audit database, verified as any other."""
+"""A real bag with every record type and shape."""
 
 from __future__ import annotations
 

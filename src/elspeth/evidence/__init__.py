@@ -1,1 +1,4 @@
-"""Evidence that a stranger can check: bags, signatures, proofs, and the verifier. Shares no code with the recorder."""
+"""Evidence that a stranger can check.
+
+It shares no code with the recorder.
+"""

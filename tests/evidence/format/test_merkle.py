@@ -1,4 +1,4 @@
-"""The Merkle tree against the vectors of Certificate Transparency, and against its recursive definition."""
+"""Merkle trees, against published vectors and the recursive definition."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ leaf_lists = st.integers(1, 70).map(lambda size: [leaf_hash(bytes([number])) for
 
 
 def recursive_root(leaves: Sequence[bytes]) -> bytes:
-    """MTH, word for word. RFC 9162, section 2.1.1."""
+    """Compute the root by the definition (RFC 9162, section 2.1.1)."""
     if len(leaves) <= 1:
         return leaves[0] if leaves else hashlib.sha256().digest()
     k = max(1 << power for power in range(8) if 1 << power < len(leaves))

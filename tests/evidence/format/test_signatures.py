@@ -1,4 +1,4 @@
-"""Keys, signatures and DSSE envelopes: what is written, accepted and refused."""
+"""Keys, signatures and envelopes: written, accepted and refused."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_an_envelope_is_read_as_it_was_written(any_signer: Signer) -> None:
 
 
 def other_form(signature: bytes) -> bytes:
-    """The same ECDSA signature with the other of both values of S, as whoever sees it can write it."""
+    """Return an ECDSA signature with its other S."""
     r, s = decode_dss_signature(signature)
     return encode_dss_signature(r, ORDER - s)
 

@@ -1,4 +1,4 @@
-"""Time-stamps by an authority of our own: `openssl ts` behind a web server."""
+"""Time-stamps by `openssl ts` behind a web server."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ ess_cert_id_alg = sha256
 
 
 class Authority:
-    """A directory with the keys and certificates of a time-stamp authority."""
+    """Keys and certificates of a time-stamp authority."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -87,7 +87,10 @@ class Authority:
         return subprocess.run(command, cwd=self._directory, check=True, capture_output=True).stdout
 
     def stamp(self, query: bytes, **changes: str) -> bytes:
-        """The authority's reply, with lines of its configuration changed."""
+        """Return a reply.
+
+        `changes` replace lines of the configuration.
+        """
         lines = CONFIG.splitlines()
         for name, value in changes.items():
             lines = [f"{name} = {value}" if line.startswith(f"{name} ") else line for line in lines]
@@ -97,7 +100,7 @@ class Authority:
         return (self._directory / "reply").read_bytes()
 
     def signed_again(self, reply: bytes, options: str) -> bytes:
-        """The reply with what it says signed as CMS, as the options of `openssl cms` say."""
+        """Sign the content of a reply with `openssl cms`."""
         (self._directory / "info").write_bytes(info_of(reply))
         kind = "-econtent_type 1.2.840.113549.1.9.16.1.4"
         sign = f"cms -sign -binary -nodetach -in info -signer tsa.pem -inkey tsa.key -outform DER {kind} {options}"
@@ -106,7 +109,7 @@ class Authority:
         return b"\x30\x82" + (len(status) + len(token)).to_bytes(2) + status + token
 
     def accepts(self, reply: bytes, envelope: bytes) -> bool:
-        """Whether `openssl ts` verifies the reply."""
+        """Return whether `openssl ts` verifies a reply."""
         (self._directory / "envelope").write_bytes(envelope)
         (self._directory / "reply").write_bytes(reply)
         try:
@@ -123,7 +126,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(scope="module")
 def server(authority: Authority) -> Iterator[str]:
-    """The address of the authority, or by path of one that behaves badly."""
+    """Return the authority's address. Other paths behave badly."""
     replies: dict[str, Callable[[bytes], bytes]] = {
         "/": authority.stamp,
         "/empty": lambda _: b"",
@@ -175,13 +178,13 @@ def test_openssl_accepts_what_is_stored(authority: Authority, response: bytes, t
 
 
 def info_of(reply: bytes) -> bytes:
-    """What the authority states: the octets in its token. RFC 3161, section 2.4.2."""
+    """Return the TSTInfo of a reply (RFC 3161, section 2.4.2)."""
     explicit = content_at(reply, reply.index(KIND) + len(KIND))
     return content_at(explicit, 0)
 
 
 def content_at(data: bytes, position: int) -> bytes:
-    """What is under the tag at a position of a text in DER."""
+    """Return the content of a DER element."""
     length = data[position + 1]
     start = position + 2
     if length >= 0x80:
@@ -205,7 +208,7 @@ SHA1 = "expected a signature over a SHA-256, SHA-384 or SHA-512, got one over an
 
 @pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha512"])
 def test_a_stamp_may_name_its_certificate_in_either_way(authority: Authority, algorithm: str) -> None:
-    """With SHA-1 it is the attribute of RFC 3161 itself, with others that of RFC 5816."""
+    """RFC 3161 has an attribute with SHA-1, RFC 5816 another."""
     stamp = authority.stamp(query(), ess_cert_id_alg=algorithm)
     assert authority.accepts(stamp, ENVELOPE)
     verify_timestamp(stamp, ENVELOPE, load_authorities(authority.certificate), "stamp")

@@ -1,4 +1,4 @@
-"""The laws of accounting, asked of the lines of a bag."""
+"""The laws of accounting, proved from a bag's lines."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ DOCUMENTS = Documents(schema=rfc8785.dumps(json.loads(SCHEMA)), references=refer
 
 @pytest.fixture(scope="module")
 def trail(tmp_path_factory: pytest.TempPathFactory) -> Records:
-    """The trail of a run with everything that the laws are about, which tests must not change."""
+    """Return the trail of a run with everything in it.
+
+    Tests must not change it.
+    """
     return run_every_kind(tmp_path_factory.mktemp("run"))
 
 
 def lines_of(records: Records) -> list[bytes]:
-    """The lines of a bag."""
+    """Return records as the lines of a bag."""
     lines = []
     for name, record_type in RECORD_TYPES.items():
         some = sorted(records.get(name, []), key=lambda each: [each[column] for column in record_type.order])
@@ -38,7 +41,7 @@ def lines_of(records: Records) -> list[bytes]:
 
 
 def laws_of_lines(lines: Sequence[bytes], size: int = 10_000) -> set[Law]:
-    """The laws that the verifier finds broken, reading so many lines at once."""
+    """Return the broken laws, reading `size` lines at once."""
     checker = DOCUMENTS.checker()
     for start in range(0, len(lines), size):
         checker.check(start + 1, lines[start : start + size])

@@ -1,4 +1,4 @@
-"""Sharing out the lines of a bag does not show in what is found."""
+"""Sharing the work does not change what is found."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Files = dict[str, bytes]
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of two or three lines, subtrees of four leaves."""
+    """Make blocks of two or three lines, small subtrees."""
     monkeypatch.setattr(reader, "_BLOCK", 700)
     monkeypatch.setattr(_examination, "_SUBTREE", 4)
 
 
 def both(files: Files) -> tuple[Verification, Verification]:
-    """What one worker finds, and what several do."""
+    """Verify without workers, and with them."""
     return verified(files), verify_files(MemoryFiles(files), executor=InlineExecutor())
 
 

@@ -1,4 +1,4 @@
-"""A map of keys to numbers, in little memory, is a dictionary."""
+"""A key map behaves like a dictionary."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ keys = st.one_of(alike, st.integers(0, 3), st.text("ab", max_size=2), st.tuples(
 
 
 def ids(count: int) -> list[str]:
-    """As many ids, in a random order that is the same each time."""
+    """Return ids in an order that looks random."""
     random = Random(1)  # noqa: S311 - test data
     return [random.randbytes(16).hex() for _ in range(count)]
 
@@ -55,7 +55,7 @@ def test_it_holds_many_in_any_order(sizes: list[int], order: str) -> None:
 
 
 def test_two_neighbours_do_not_make_a_third() -> None:
-    """The number of one and the beginning of the next may look like a key."""
+    """A number and the next key can imitate a key."""
     first, second = compact(["aa" * 16, "bb" * 16])
     held = KeyMap()
     held.take([first, second])

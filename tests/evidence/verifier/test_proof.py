@@ -1,4 +1,4 @@
-"""Proofs: one record disclosed, nothing else, and nothing of it can change."""
+"""Proofs disclose one record, and none of it can change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused before anything of a bag is believed: bombs, links, names that lead elsewhere."""
+"""Bombs, links and names that lead elsewhere are refused."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch
 
 
 def test_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
-    """The bomb whose members all are the same compressed bytes."""
+    """All members of this bomb share their compressed bytes."""
     path = tmp_path / "bag.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("one", bytes(1000))

@@ -1,4 +1,4 @@
-"""The patterns that recognise lines accept nothing that parsing and checking field by field would refuse."""
+"""Patterns accept nothing that checking field by field refuses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ values = st.none() | st.booleans() | texts | numbers
 
 @st.composite
 def lines(draw: st.DrawFn) -> tuple[str, str]:
-    """A record type, and a line that is nearly one of its records; or quite one, or not at all."""
+    """Draw a record type, and a line that nearly fits."""
     record = dict(draw(st.sampled_from(records())))
     kind = str(record["record_type"])
     for _ in range(draw(st.integers(0, 2))):
@@ -47,7 +47,7 @@ def lines(draw: st.DrawFn) -> tuple[str, str]:
 
 
 def slowly(kind: str, line: str) -> Mapping[str, Any] | None:
-    """The record of a line that is canonical and has a shape of its type."""
+    """Return the record of a line, if it is valid."""
     try:
         record = parse_canonical(line.encode(), "line")
     except (EvidenceError, UnicodeEncodeError):
@@ -93,7 +93,7 @@ def number_shape() -> Shape:
 
 
 def test_ordinary_lines_are_recognised() -> None:
-    """Slow is not wrong, but it is not what patterns are for."""
+    """Parsing them would be right, but slow."""
     recognised = [
         any(
             fast([line.decode()]) != [None]

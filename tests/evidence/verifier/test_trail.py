@@ -1,4 +1,4 @@
-"""Records are taken many at a time for speed only: what is found is the same one by one."""
+"""Taking many records at once finds what one does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ values = st.sampled_from(["a", "b", "c", "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f", "ru
 
 @st.composite
 def nearly_right_lines(draw: st.DrawFn) -> list[bytes]:
-    """The lines of a run, some of them moved, repeated, left out or with another value."""
+    """Draw the lines of a run, some of them wrong."""
     some = [dict(record) for record in records()]
     for _ in range(draw(st.integers(0, 2))):
         record = draw(st.sampled_from(some))
@@ -36,7 +36,7 @@ def nearly_right_lines(draw: st.DrawFn) -> list[bytes]:
 
 
 def findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[object, ...]:
-    """What a checker says that gets the lines in batches of these sizes."""
+    """Check the lines in batches of these sizes."""
     trail = TrailChecker(RULES, SHAPES, SALTS)
     done = 0
     try:
@@ -50,7 +50,7 @@ def findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[object, ..
 
 
 def shared_findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[object, ...]:
-    """What a checker says that takes segments first, which were read without knowing what came before."""
+    """Check the lines, taking segments first."""
     trail = TrailChecker(RULES, SHAPES, SALTS)
     reader = TrailChecker(RULES, SHAPES, SALTS).segment_reader
     done = 0

@@ -1,4 +1,4 @@
-"""The numbered procedure, step by step: what each step finds, and what it says."""
+"""The numbered procedure: what each step finds and says."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ UNSEALED = "as of a run that was imported, or recorded before they were proved w
 
 
 def changed(number: int, **values: object) -> list[Record]:
-    """The records, with fields of one of them changed; None stands for null."""
+    """Return the records, with one of them changed."""
     return [{**record, **values} if at == number else record for at, record in enumerate(records())]
 
 

@@ -1,4 +1,4 @@
-"""Archives in which two programs could see different files are refused, whatever the rest of them holds."""
+"""Archives that two programs could read differently are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Change = Callable[[bytearray], object]
 
 
 def zipped(files: Files, *, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """An archive as common tools write it."""
+    """Return an archive as common tools write it."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, content in files.items():
@@ -35,7 +35,7 @@ def zipped(files: Files, *, compression: int = zipfile.ZIP_DEFLATED) -> bytes:
 
 
 def central(data: bytes | bytearray, number: int = 0) -> int:
-    """The position of an entry of the central directory."""
+    """Return the position of an entry of the directory."""
     position = int(struct.unpack_from("<I", data, len(data) - 6)[0])
     for _ in range(number):
         position += 46 + sum(struct.unpack_from("<HHH", data, position + 28))
@@ -43,7 +43,10 @@ def central(data: bytes | bytearray, number: int = 0) -> int:
 
 
 def put(position: int, form: str, *values: int) -> Change:
-    """Write values at a position, counted from the end if it is negative."""
+    """Write values at a position.
+
+    Negative positions count from the end.
+    """
     return lambda data: struct.pack_into(form, data, position % len(data), *values)
 
 
@@ -63,7 +66,7 @@ def in_both(offset: int, form: str, value: int) -> Change:
 
 
 def with_extra(identifier: int, content: bytes) -> Callable[[Files], bytes]:
-    """An archive whose first entry has an extra field."""
+    """Build an archive whose first entry has an extra field."""
 
     def build(files: Files) -> bytes:
         buffer = io.BytesIO()
@@ -79,7 +82,7 @@ def with_extra(identifier: int, content: bytes) -> Callable[[Files], bytes]:
 
 
 def with_members(*more: tuple[str, bytes]) -> Callable[[Files], bytes]:
-    """An archive with further members."""
+    """Build an archive with further members."""
 
     def build(files: Files) -> bytes:
         buffer = io.BytesIO()
@@ -92,13 +95,13 @@ def with_members(*more: tuple[str, bytes]) -> Callable[[Files], bytes]:
 
 
 def hidden_entry(files: Files) -> bytes:
-    """An archive with a local entry that the central directory does not list."""
+    """Return an archive with an unlisted entry."""
     evil = zipped({bag.RECORDS: b'{"evil":1}\n'})
     return moved(zipped(files), evil[: central(evil)])
 
 
 def moved(archive: bytes, before: bytes) -> bytes:
-    """An archive behind other bytes, with the positions that this needs."""
+    """Put bytes before an archive, and adapt its positions."""
     data = bytearray(before + archive)
     start = central(archive) + len(before)
     struct.pack_into("<I", data, len(data) - 6, start)
@@ -111,7 +114,7 @@ def moved(archive: bytes, before: bytes) -> bytes:
 
 
 def changed(change: Change) -> Callable[[Files], bytes]:
-    """An archive with other bytes here and there."""
+    """Build an archive, then change some of its bytes."""
 
     def build(files: Files) -> bytes:
         data = bytearray(zipped(files))
@@ -122,7 +125,7 @@ def changed(change: Change) -> Callable[[Files], bytes]:
 
 
 def streamed(files: Files) -> bytes:
-    """An archive whose sizes stand behind the data, as of a program that cannot go back."""
+    """Return an archive whose sizes follow the data."""
 
     class Pipe(io.BytesIO):
         def tell(self) -> int:
@@ -136,7 +139,7 @@ def streamed(files: Files) -> bytes:
 
 
 def with_longer_data(files: Files) -> bytes:
-    """An archive whose first member has bytes behind the end of its compressed data."""
+    """Return an archive with bytes after compressed data."""
     name, content = next(iter(files.items()))
     packer = zlib.compressobj(wbits=-15)
     packed = packer.compress(content) + packer.flush() + b"more"
@@ -202,7 +205,7 @@ ATTACKS: dict[str, tuple[Callable[[Files], bytes], str]] = {
 
 
 def faults_of(path: Path, key: PublicKey) -> list[str]:
-    """What is wrong with an archive: why it is refused, or what the procedure finds."""
+    """Return why an archive is refused or not verified."""
     try:
         result = verify_bag(path, key=key)
     except EvidenceError as error:
@@ -234,7 +237,7 @@ def test_an_archive_made_by_the_usual_command_is_verified(signed: Files, key: Pu
 
 
 def test_large_archives_are_read_by_their_own_records(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Python's writer is told that everything beyond a few bytes is large."""
+    """Python's writer takes more than 100 bytes for large."""
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
     path = tmp_path / "bag.zip"
     files = {"bagit.txt": b"x" * 50, "data/large": b"0123456789" * 50, "small": b"y"}

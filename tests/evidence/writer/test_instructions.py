@@ -1,4 +1,4 @@
-"""The commands of VERIFY.txt and of the documentation are the same, and find what was altered."""
+"""VERIFY.txt and the documentation have the same working commands."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMMON_TOOLS = DOCUMENTATION[DOCUMENTATION.index("## With common tools") : DOCUM
 
 
 def documented(key_type: KeyType) -> list[str]:
-    """The commands that the documentation shows; of the signature, the line for keys of a type."""
+    """Return the documented commands for a type of key."""
     *commands, for_ed25519 = re.findall(r"^\$ (.+)$", COMMON_TOOLS, flags=re.MULTILINE)
     if key_type is KeyType.ECDSA:
         return commands
@@ -33,7 +33,7 @@ def documented(key_type: KeyType) -> list[str]:
 
 
 def written_in(files: Files) -> list[str]:
-    """The indented lines of VERIFY.txt."""
+    """Return the indented lines of VERIFY.txt."""
     return re.findall(r"^    (.+)$", files[bag.INSTRUCTIONS].decode(), flags=re.MULTILINE)
 
 
@@ -49,7 +49,7 @@ def test_a_bag_has_the_commands(any_signer: Signer, tmp_path: Path) -> None:
 
 
 def run(commands: list[str], files: Files, directory: Path, signer: Signer | None = None) -> Completed:
-    """Run the commands in the bag, as a reader would who goes on after each that succeeds."""
+    """Run commands in a bag, until one fails."""
     top = directory / "the bag"
     for name, content in files.items():
         (top / name).parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def test_a_time_stamp_is_no_file_too_many(signed: Files, signer: Signer, tmp_pat
 
 
 def cut(files: Files) -> Files:
-    """The bag without its last three records."""
+    """Return a bag without its last three records."""
     return {**files, bag.RECORDS: b"".join(files[bag.RECORDS].splitlines(keepends=True)[:-3])}
 
 

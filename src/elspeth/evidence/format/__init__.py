@@ -1,1 +1,1 @@
-"""The format of evidence: what the writer and the verifier share on purpose."""
+"""The format of evidence, shared by writer and verifier."""

@@ -1,4 +1,6 @@
-"""The files of a bag (RFC 8493): names, manifests, statement and salts.
+"""The files of a bag: names, manifests, statement, salts.
+
+A bag is a BagIt directory (RFC 8493).
 
 The statement is an in-toto Statement v1. Version 2 of its predicate also gives the epoch in which the run was recorded;
 with it the JSON documents of the bag are canonical, and an ECDSA signature has a low S. The first release wrote
@@ -100,7 +102,10 @@ def payload_name(document: str) -> str:
 
 
 def manifest_text(digests: Mapping[str, str]) -> bytes:
-    """Return a manifest that `sha256sum -c` reads (RFC 8493, section 2.1.3)."""
+    """Return a manifest that `sha256sum -c` reads.
+
+    RFC 8493, section 2.1.3.
+    """
     return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode()
 
 
@@ -165,7 +170,10 @@ class Statement:
 
     @classmethod
     def from_bytes(cls, data: bytes, place: str) -> Statement:
-        """Read a statement. Raises EvidenceError unless `to_bytes` could have written it."""
+        """Read a statement.
+
+        Raises EvidenceError unless `to_bytes` could have written it.
+        """
         reader = Members(parse_canonical(data, place), place)
         reader.expect("_type", _STATEMENT_TYPE)
         version = _version(reader, place)
@@ -212,7 +220,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Salts:
-    """The secret from which all salts of a run are derived.
+    """The secret that a run's salts are derived from.
 
     It is kept beside the records and never in one. Whoever is shown a single record and the hashes of its neighbours
     can neither derive the neighbours' salts nor test guesses at their content.
@@ -222,7 +230,10 @@ class Salts:
 
     @classmethod
     def from_bytes(cls, data: bytes, place: str) -> Salts:
-        """Read the bag's document. Raises EvidenceError unless `to_bytes` could have written it."""
+        """Read the bag's document.
+
+        Raises EvidenceError unless `to_bytes` could have written it.
+        """
         members = Members(parse_canonical(data, place), place)
         members.expect("algorithm", SALT_ALGORITHM)
         secret = members.text("secret")
@@ -237,7 +248,10 @@ class Salts:
 
 
 class SaltDeriver:
-    """Derives salts by HMAC-SHA256 (RFC 2104), hashing the key only once."""
+    """Derives salts by HMAC-SHA256 (RFC 2104).
+
+    The key is hashed only once.
+    """
 
     def __init__(self, salts: Salts) -> None:
         key = salts.secret.encode()
@@ -246,7 +260,7 @@ class SaltDeriver:
         self._outer = sha256(bytes(byte ^ 0x5C for byte in key))
 
     def salts(self, record_type: str, keys: Iterable[Sequence[str | int | None]]) -> list[str | None]:
-        """Return the salts for the keys of some records, 64 hex digits each."""
+        """Return the salt for each key, in hexadecimal."""
         prefix = self._inner.copy()
         prefix.update(record_type.encode() + b"\x00")
         found: list[str | None] = []

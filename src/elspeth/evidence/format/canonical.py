@@ -24,13 +24,19 @@ _SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def canonical(value: Json) -> bytes:
-    """Return the canonical JSON of a value. Raises ValueError if it has none."""
+    """Return the canonical JSON of a value.
+
+    Raises ValueError if it has none.
+    """
     # A CanonicalizationError is a ValueError. The stubs demand lists and dicts where any sequence and mapping will do.
     return rfc8785.dumps(cast("dict[str, object]", value))  # type: ignore[arg-type]
 
 
 def parse_json(data: bytes, place: str) -> Json:
-    """Parse a JSON text. Raises EvidenceError for anything else."""
+    """Parse a JSON text.
+
+    Raises EvidenceError for anything else.
+    """
     try:
         return cast("Json", orjson.loads(data))
     except orjson.JSONDecodeError as error:
@@ -38,7 +44,10 @@ def parse_json(data: bytes, place: str) -> Json:
 
 
 def parse_object(data: bytes, place: str) -> Mapping[str, Json]:
-    """Parse a JSON object. Raises EvidenceError for anything else."""
+    """Parse a JSON object.
+
+    Raises EvidenceError for anything else.
+    """
     value = parse_json(data, place)
     if not isinstance(value, dict):
         raise EvidenceError(place, f"expected a JSON object, got {shown(data[:_CONTEXT])}")
@@ -46,7 +55,10 @@ def parse_object(data: bytes, place: str) -> Mapping[str, Json]:
 
 
 def parse_canonical(data: bytes, place: str) -> Mapping[str, Json]:
-    """Parse a JSON object in canonical form. Raises EvidenceError for other bytes."""
+    """Parse a JSON object in canonical form.
+
+    Raises EvidenceError for any other bytes.
+    """
     value = parse_object(data, place)
     try:
         expected = canonical(value)
@@ -72,7 +84,7 @@ def parse_unambiguous(data: bytes, place: str) -> Mapping[str, Json]:
 
 
 class Members:
-    """The members of a JSON object, each to be taken once.
+    """The members of a JSON object, each taken once.
 
     Every method that takes a member raises EvidenceError if it is missing or of another type.
     """
@@ -82,7 +94,10 @@ class Members:
         self._place = place
 
     def close(self) -> None:
-        """Raise EvidenceError if a member is left: what nothing reads, nothing checks."""
+        """Raise EvidenceError if a member is left.
+
+        What nothing reads, nothing checks.
+        """
         for name in self._rest:
             raise EvidenceError(self._place, f"expected no further member, got {shown(name)}")
 
@@ -93,7 +108,7 @@ class Members:
             raise self._unexpected(name, shown(value), found)
 
     def skip(self, name: str) -> None:
-        """Take a member that older versions wrote, if it is there."""
+        """Take a member that only older versions wrote."""
         self._rest.pop(name, None)
 
     def text(self, name: str) -> str:

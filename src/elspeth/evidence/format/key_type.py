@@ -11,7 +11,10 @@ __all__ = ["KeyType"]
 
 
 class KeyType(StrEnum):
-    """The algorithm of a key. ECDSA uses the curve P-256 and SHA-256."""
+    """The algorithm of a key.
+
+    ECDSA uses the curve P-256 and SHA-256.
+    """
 
     ECDSA = "ecdsa"
     ED25519 = "ed25519"

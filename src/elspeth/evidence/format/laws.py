@@ -1,7 +1,7 @@
-"""The laws of accounting: what holds of the trail of every run, so that no row can go missing unnoticed.
+"""The laws of accounting: no row goes missing unnoticed.
 
-They are data. A run proves them of its own records before it publishes its outputs, by queries; whoever verifies a bag
-proves them again from the lines, by code that shares nothing with the queries but these names.
+They hold for the trail of every run. A run proves them of its own records by queries, before it publishes its outputs.
+The verifier proves them again from the lines of a bag, by code that shares only these names with the queries.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["LAWS", "Law", "LawFacts"]
 
 
 class Law(StrEnum):
-    """The names of the laws, as messages and documentation have them."""
+    """The names of the laws in messages and documentation."""
 
     NUMBERS = "numbers"
     TOKENS = "tokens"
@@ -33,11 +33,11 @@ class Law(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LawFacts:
-    """What a law says, and of which runs it is asked.
+    """What a law says, and which runs must keep it.
 
-    `since` is the first epoch whose runs keep it, `of_completed` says that a run that failed may break it. A run proves
-    those that are `proved_by_run`; the others are about what it records when that is done, or what its recorder derives
-    from the same value at the same moment.
+    `since` is the first epoch whose runs keep it. A failed run may break a law that is only `of_completed` runs. A run
+    proves the laws that are `proved_by_run`; the others are about what is recorded after the proof, or what the
+    recorder derives from one value at one moment.
     """
 
     says: str

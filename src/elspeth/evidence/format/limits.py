@@ -1,6 +1,6 @@
-"""How much a bag may ask of whoever verifies it.
+"""How much work a bag may make for its verifier.
 
-Every bound is several times what a bag of ours has. Within them the work grows with the size of the bag, no faster.
+Every bound is several times what our bags need. Within the bounds the work grows with the size of the bag, no faster.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ __all__ = [
 ]
 
 MAX_FILES = 1000
-"""Files of a bag, which has about a dozen: a list of them must not fill the memory."""
+"""Files of a bag. It has about a dozen; a longer list must not fill the memory."""
 
 MAX_DOCUMENT = 1 << 20
-"""Bytes of a file that is read as a whole; the schema, the largest of them, takes 60 kB."""
+"""Bytes of a file that is read as a whole. The largest, the schema, takes 60 kB."""
 
 MAX_PROOF = 8 << 20
-"""Bytes of a proof: some kilobytes, and a record with its texts."""
+"""Bytes of a proof. It takes some kilobytes beside the record."""
 
 MAX_LINE = 64 << 20
-"""Bytes of a line: a record with its texts is held in memory several times while it is checked."""
+"""Bytes of a line. Memory holds several copies of a record while it is checked."""
 
 MAX_FACTOR = 100
-"""How much larger than its archive a bag may be: records are full of hashes and deflate by a factor of 3 to 10."""
+"""How many times larger than its archive a bag may be. Records deflate by a factor of 3 to 10."""
 
 MAX_UNPACKED = 1 << 30
-"""Bytes up to which a bag may be larger than its archive by any factor: reading them takes seconds."""
+"""Bytes up to which `MAX_FACTOR` does not matter: reading them takes seconds."""
 
 MAX_TYPES = 100
-"""Record types; epoch 5 has 19."""
+"""Record types. Epoch 5 has 19."""
 
 MAX_DEFINITIONS = 400
-"""Definitions in a schema, which has 40, and alternatives, of which it has 23."""
+"""Definitions in a schema, and alternatives. Epoch 5 has 40 and 23."""
 
 MAX_SHAPES = 8
-"""Shapes of one record type; a node state has four. A line that no pattern recognises is compared with all of them."""
+"""Shapes of one record type. A node state has four; a line that no pattern recognises is compared with each."""
 
 MAX_VARIANTS = 16
-"""Patterns of one shape: the choices of which fields are not null, multiplied. A call has two."""
+"""Patterns of one shape: the product of its groups of which one field is not null. A call has two."""
 
 MAX_FIELDS = 200
 """Fields of a shape."""
@@ -61,10 +61,10 @@ MAX_CHOICES = 200
 """Values of an enumeration."""
 
 MAX_PATTERN = 1000
-"""Characters that a pattern of a schema can match; a SHA-256 has 64."""
+"""Characters that a pattern of a schema can match. A SHA-256 has 64."""
 
 MAX_PATTERNS = 1 << 20
-"""Characters of all regular expressions that a schema's shapes are turned into, about 60,000 for epoch 5."""
+"""Characters of all regular expressions made from a schema: about 60,000 for epoch 5."""
 
 MAX_COLUMNS = 8
 """Columns of a key or an order."""

@@ -1,7 +1,9 @@
-"""The Merkle tree of RFC 9162, section 2.1, over SHA-256: roots, inclusion proofs and consistency proofs.
+"""Merkle trees over SHA-256: roots, inclusion and consistency proofs.
 
-Roots and proofs are computed in one pass over the leaf hashes, in memory that grows with the logarithm of their number.
-A proof is a list of hashes, those nearest to the leaves first.
+RFC 9162, section 2.1.
+
+Roots and proofs take one pass over the leaf hashes, and memory that grows with the logarithm of their number. A proof
+is a list of hashes, those nearest to the leaves first.
 """
 
 from __future__ import annotations
@@ -26,42 +28,48 @@ __all__ = [
 ]
 
 HASH_SIZE = 32
-"""Length of every hash, in bytes."""
+"""Length of a hash in bytes."""
 
 _FANOUT = 1024
-"""Nodes of a level that are collected before they are combined: a power of two, so that they make a perfect subtree."""
+"""Nodes of a level that are collected before they are combined: a power of two, which makes a perfect subtree."""
 
 _Range = tuple[int, int]
-"""The leaves from the first number up to, not including, the second."""
+"""Leaves from the first number up to, but not including, the second."""
 
 
 def leaf_hash(entry: bytes) -> bytes:
-    """The hash of one entry, 32 bytes. RFC 9162, section 2.1.1."""
+    """Return the hash of an entry, 32 bytes.
+
+    RFC 9162, section 2.1.1.
+    """
     return sha256(b"\x00" + entry).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
-    """The hash of an inner node, 32 bytes. RFC 9162, section 2.1.1."""
+    """Return the hash of an inner node, 32 bytes.
+
+    RFC 9162, section 2.1.1.
+    """
     return sha256(b"\x01" + left + right).digest()
 
 
 class TreeHasher:
-    """Takes leaf hashes one by one; `root` is the Merkle tree head of those taken so far."""
+    """Computes the root over leaf hashes as they come."""
 
     def __init__(self) -> None:
         self.size = 0
         self._levels: list[list[bytes]] = [[]]
-        """Level n holds roots of perfect subtrees of 1024^n leaves, oldest first."""
+        """Level n holds the roots of perfect subtrees of 1024^n leaves, oldest first."""
 
     def add(self, leaf: bytes) -> None:
-        """Take the next leaf hash."""
+        """Add the next leaf hash."""
         self.size += 1
         self._levels[0].append(leaf)
         if len(self._levels[0]) == _FANOUT:
             self._carry()
 
     def extend(self, leaves: Iterable[bytes]) -> None:
-        """Take several leaf hashes."""
+        """Add several leaf hashes."""
         rest = iter(leaves)
         while some := list(islice(rest, _FANOUT - len(self._levels[0]))):
             self.size += len(some)
@@ -69,7 +77,7 @@ class TreeHasher:
             self._carry()
 
     def root(self) -> bytes:
-        """The root, 32 bytes; of no leaves, the hash of nothing."""
+        """Return the root over the leaves so far, 32 bytes."""
         if not self.size:
             return sha256().digest()
         rest: list[bytes] = []
@@ -89,24 +97,30 @@ class TreeHasher:
 
 
 def tree_root(leaves: Iterable[bytes]) -> bytes:
-    """The root over leaf hashes, 32 bytes. RFC 9162, section 2.1.1."""
+    """Return the root over leaf hashes, 32 bytes.
+
+    RFC 9162, section 2.1.1.
+    """
     hasher = TreeHasher()
     hasher.extend(leaves)
     return hasher.root()
 
 
 def root_of_roots(roots: Sequence[bytes]) -> bytes:
-    """The root over all leaves, 32 bytes, from the roots of subtrees in order. RFC 9162, section 2.1.1.
+    """Return the root over roots of subtrees, 32 bytes.
 
-    Each is of the same power of two of leaves, but for the last, which may be of fewer.
+    The subtrees are in order. All have the same power of two of leaves, but the last may have fewer (RFC 9162,
+    section 2.1.1).
     """
     return _combined(list(roots)) if roots else sha256().digest()
 
 
 def inclusion_proof(leaves: Iterable[bytes], index: int, size: int) -> list[bytes]:
-    """The proof that leaf `index` is in the tree of the first `size` leaf hashes. RFC 9162, section 2.1.3.1.
+    """Return the proof that a leaf is in a tree.
 
-    ValueError if there is no such leaf.
+    The tree is that of the first `size` leaf hashes, of which `index` counts from 0 (RFC 9162, section 2.1.3.1).
+
+    Raises ValueError if there is no such leaf.
     """
     if not 0 <= index < size:
         message = f"leaf {index} is not in a tree of {size} leaves"
@@ -125,9 +139,11 @@ def inclusion_proof(leaves: Iterable[bytes], index: int, size: int) -> list[byte
 
 
 def consistency_proof(leaves: Iterable[bytes], first: int, second: int) -> list[bytes]:
-    """The proof that the tree of `first` leaves is a beginning of that of `second`. RFC 9162, section 2.1.4.1.
+    """Return the proof that a tree extends an older one.
 
-    ValueError unless 0 < first <= second.
+    `first` and `second` are their numbers of leaves (RFC 9162, section 2.1.4.1).
+
+    Raises ValueError unless 0 < first <= second.
     """
     if not 0 < first <= second:
         message = f"a tree of {second} leaves does not grow from one of {first}"
@@ -142,13 +158,16 @@ def consistency_proof(leaves: Iterable[bytes], first: int, second: int) -> list[
         else:
             siblings.append((low, middle))
             low = middle
-    # The verifier knows the subtree that ends the older tree only if that is the whole of it.
+    # The verifier knows the last subtree of the older tree only if it is the whole tree.
     own: list[_Range] = [(low, high)] if low else []
     return _roots(leaves, own + siblings[::-1])
 
 
 def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> None:
-    """Check an inclusion proof by the algorithm of RFC 9162, section 2.1.3.2. EvidenceError if it does not hold."""
+    """Check an inclusion proof (RFC 9162, section 2.1.3.2).
+
+    Raises EvidenceError if it does not hold.
+    """
     place = "inclusion proof"
     if not 0 <= index < size:
         raise EvidenceError(place, f"expected a leaf below {size}, got leaf {index}")
@@ -167,12 +186,15 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 
 
 def verify_consistency(first: int, second: int, old: bytes, new: bytes, proof: Sequence[bytes]) -> None:
-    """Check a consistency proof by the algorithm of RFC 9162, section 2.1.4.2. EvidenceError if it does not hold."""
+    """Check a consistency proof (RFC 9162, section 2.1.4.2).
+
+    Raises EvidenceError if it does not hold.
+    """
     place = "consistency proof"
     if not 0 < first <= second:
         raise EvidenceError(place, f"expected trees of 0 < first <= second leaves, got {first} and {second}")
     if first == second:
-        # The RFC has no proof for this: two trees of one size are the same tree or none.
+        # The RFC has no proof for this case: two trees of one size are the same, or one of them is wrong.
         _check_depth(int(not proof), place)
         _check_root(new, old, place)
         return
@@ -198,7 +220,10 @@ def verify_consistency(first: int, second: int, old: bytes, new: bytes, proof: S
 
 
 def _combined(nodes: list[bytes]) -> bytes:
-    """The root over the roots of equally large subtrees, the last of which may be smaller."""
+    """Return the root over roots of equally large subtrees.
+
+    The last subtree may be smaller.
+    """
     while len(nodes) > 1:
         odd = [nodes[-1]] if len(nodes) % 2 else []
         nodes = [sha256(b"\x01" + left + right).digest() for left, right in zip(nodes[::2], nodes[1::2], strict=False)]
@@ -207,12 +232,15 @@ def _combined(nodes: list[bytes]) -> bytes:
 
 
 def _split(size: int) -> int:
-    """The largest power of two below the size."""
+    """Return the largest power of two below a size."""
     return 1 << (size - 1).bit_length() - 1
 
 
 def _roots(leaves: Iterable[bytes], ranges: list[_Range]) -> list[bytes]:
-    """The roots over ranges of leaves that do not overlap, in the order of the ranges; one pass over the leaves."""
+    """Return the roots over ranges that do not overlap.
+
+    Takes one pass over the leaves.
+    """
     found: dict[_Range, bytes] = {}
     rest: Iterator[bytes] = iter(leaves)
     position = 0

@@ -1,4 +1,4 @@
-"""Signatures: the keys that make and check them, and DSSE envelopes.
+"""Signatures: keys that make and check them, DSSE envelopes.
 
 Keys are ECDSA P-256 by default, or Ed25519; they are kept in PEM files, or in a KMS or HSM named by a URI. A key is
 known by its fingerprint: the SHA-256 of the public key's SubjectPublicKeyInfo in DER (RFC 5280, section 4.1.2.7),
@@ -78,7 +78,10 @@ class PublicKey:
 
     @classmethod
     def from_pem(cls, pem: bytes, place: str) -> PublicKey:
-        """Read a SubjectPublicKeyInfo in PEM. Raises KeyFileError for others."""
+        """Read a SubjectPublicKeyInfo in PEM.
+
+        Raises KeyFileError for anything else.
+        """
         try:
             key = load_pem_public_key(pem)
         except _UNREADABLE as error:
@@ -126,7 +129,7 @@ class PublicKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signer:
-    """Makes signatures, in this process or in a KMS or HSM."""
+    """Makes signatures, here or in a KMS or HSM."""
 
     public_key: PublicKey
     backend: LibrarySigner
@@ -173,12 +176,17 @@ def generate_keys(directory: Path, key_type: KeyType = KeyType.ECDSA) -> PublicK
 
 
 def load_public_key(path: Path) -> PublicKey:
-    """Load the key of a PEM file. Raises KeyFileError if it cannot."""
+    """Load the key of a PEM file.
+
+    Raises KeyFileError if it cannot be read or used.
+    """
     return PublicKey.from_pem(_read(path), str(path))
 
 
 def load_signer(key: str, *, public_key: Path | None = None) -> Signer:
-    """Load the signer of a PKCS#8 PEM file or a securesystemslib URI.
+    """Load a signer from a PEM file or URI.
+
+    The file is PKCS#8, the URI one of securesystemslib.
 
     A URI such as `awskms:...` needs the PEM file of its public key. Raises KeyFileError if the key cannot be used.
     """
@@ -196,7 +204,10 @@ def load_signer(key: str, *, public_key: Path | None = None) -> Signer:
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
-    """Return the bytes that are signed (DSSE 1.0.2, "Signature Definition")."""
+    """Return the bytes that are signed.
+
+    DSSE 1.0.2, "Signature Definition".
+    """
     kind = payload_type.encode()
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
@@ -215,13 +226,19 @@ class Envelope:
 
     @classmethod
     def sign(cls, payload: bytes, payload_type: str, signer: Signer) -> Envelope:
-        """Sign a payload. Raises KeyFileError if the signer fails."""
+        """Sign a payload.
+
+        Raises KeyFileError if the signer fails.
+        """
         signature = signer.sign(pae(payload_type, payload))
         return cls(payload_type=payload_type, payload=payload, keyid=signer.public_key.fingerprint, signature=signature)
 
     @classmethod
     def from_bytes(cls, data: bytes, place: str) -> Envelope:
-        """Read an envelope. Raises EvidenceError unless `to_bytes` could have written it."""
+        """Read an envelope.
+
+        Raises EvidenceError unless `to_bytes` could have written it.
+        """
         members = parse_canonical(data, place)
         _expect_names(members, {"payload", "payloadType", "signatures"}, place)
         signatures = members["signatures"]

@@ -1,4 +1,4 @@
-"""Time-stamps (RFC 3161): a third party states when an envelope existed.
+"""Time-stamps by a third party over an envelope (RFC 3161).
 
 The authority learns a hash only. `openssl ts -verify` checks what is stored here.
 """
@@ -59,7 +59,9 @@ _Element: TypeAlias = tuple[int, bytes]
 
 
 def request_timestamp(envelope: bytes, url: str) -> bytes:
-    """Return an authority's response about an envelope (RFC 3161, section 3.4).
+    """Return an authority's response about an envelope.
+
+    The response is a TimeStampResp (RFC 3161, section 2.4.2).
 
     Raises EvidenceError unless the authority grants a time-stamp of this envelope. Whether the authority can be trusted
     is for the verifier to decide.
@@ -103,7 +105,10 @@ def verify_timestamp(response: bytes, envelope: bytes, authorities: Sequence[Cer
 
 
 def load_authorities(path: Path) -> list[Certificate]:
-    """Load root certificates from a PEM file. Raises KeyFileError if there are none."""
+    """Load root certificates from a PEM file.
+
+    Raises KeyFileError if there are none.
+    """
     try:
         return load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
@@ -178,7 +183,7 @@ class _Signer:
 
 
 def _named(signer: _Signer, attribute: str) -> Iterator[tuple[str, bytes]]:
-    """Yield digest algorithm and hash of the certificate that an attribute names."""
+    """Yield the digest algorithms and hashes in an attribute."""
     for value in signer.attributes.get(attribute, []):
         identifiers = _children(_children(value)[0][1])
         parts = _children(identifiers[0][1])

@@ -1,4 +1,4 @@
-"""Examines the lines of a bag in batches, with the help of other processes.
+"""Examines lines in batches, with the help of other processes.
 
 What the processes find only saves work: where a batch is not clearly sound, its lines are checked here one after
 another, with the same result.
@@ -34,7 +34,7 @@ _SUBTREE = 1 << 15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
-    """The documents of a bag by which its lines are checked.
+    """The documents of a bag that its lines must fit.
 
     They must be canonical JSON if `version`, that of the statement, demands it.
     """
@@ -45,7 +45,10 @@ class Documents:
     version: int
 
     def checker(self) -> TrailChecker:
-        """Return what checks the lines. Raises EvidenceError for malformed documents."""
+        """Return what checks the lines.
+
+        Raises EvidenceError for malformed documents.
+        """
         parse = document_parser(self.version)
         rules = read_rules(self.references, bag.REFERENCES, parse)
         salts = None if self.salts is None else bag.Salts.from_bytes(self.salts, bag.SALTS)
@@ -54,7 +57,7 @@ class Documents:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineBatch:
-    """Consecutive lines, with the leaf hashes that the bag claims for them.
+    """Consecutive lines, with the leaf hashes claimed for them.
 
     `claimed` is None if the leaf hashes are not the statement's.
     """
@@ -79,12 +82,12 @@ _NO_FINDINGS = Findings(sealed=False, segments=[])
 
 
 def document_parser(version: int) -> Callable[[bytes, str], Mapping[str, Json]]:
-    """Return the parser of JSON documents for a version of the statement."""
+    """Return the parser of documents for a statement's version."""
     return parse_canonical if version > 1 else parse_unambiguous
 
 
 def read_batches(blocks: Iterable[bytes], leaves: Iterator[bytes] | None) -> Iterator[LineBatch]:
-    """Yield the lines of the records, with the leaf hashes claimed for them.
+    """Yield lines with the leaf hashes claimed for them.
 
     Raises EvidenceError as `batches_of_lines` does.
     """

@@ -1,4 +1,7 @@
-"""The keys of a record type, for as long as other records may refer to them: exact, in some 23 bytes each."""
+"""Remembers the keys of a record type in little memory.
+
+A key takes about 23 bytes.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ __all__ = ["Key", "KeyMap", "Part", "compact"]
 
 Part: TypeAlias = "str | int | None"
 Key: TypeAlias = "Part | tuple[Part, ...]"
-"""The values of some columns of one record, those of integer columns as integers; of a single column, its value."""
+"""The values of some columns of one record; of a single column, just its value."""
 
 _SIZE = 17
-"""Of a compact key, in bytes: a mark and 128 bits."""
+"""Bytes of a compact key: a mark and 128 bits."""
 
 _ENTRY = Struct("=17sI")
 """A key and its number."""
@@ -28,22 +31,25 @@ _PIECE = 64
 """Keys of a new block."""
 
 _LIMIT = 2 * _PIECE * _ENTRY.size
-"""Of a block, in bytes: a larger one is split."""
+"""Bytes of a block. A larger one is split."""
 
 _FEW = 6
-"""So many keys, or fewer, are looked for in a block; for more of them all of it is unpacked, which is as fast."""
+"""The largest number of keys that are searched in a block. For more of them, unpacking the block is faster."""
 
 _HEX = re.compile("[0-9a-f]*").fullmatch
 _ID_LENGTH = 32
-"""Of an id that is 128 bits in hexadecimal."""
+"""Characters of an id of 128 bits in hexadecimal."""
 
 _ID_MARK = "00"
 _DIGEST_MARK = b"\x01"
-"""No id can pass for a digest."""
+"""It keeps ids and digests apart."""
 
 
 def compact(keys: Sequence[Key]) -> list[bytes]:
-    """Return what stands for keys, 17 bytes each: an id that is 128 bits itself, or a digest of that size."""
+    """Return keys in 17 bytes each.
+
+    A mark precedes 128 bits: an id of that size itself, or a digest.
+    """
     if set(map(type, keys)) == {str}:
         ids = cast("Sequence[str]", keys)
         if set(map(len, ids)) == {_ID_LENGTH} and _HEX("".join(ids)):
@@ -55,11 +61,12 @@ def compact(keys: Sequence[Key]) -> list[bytes]:
 
 
 class KeyMap:
-    """Compact keys and their numbers, which count from 0 in the order in which keys are taken.
+    """Compact keys and their numbers.
 
-    They stand in blocks, each of the keys from its first up to the first of the next. Keys tend to come, and to be
-    asked for, in the order in which they were made: then a few blocks serve many. In any other order each key takes
-    a search of its own.
+    Numbers count from 0 in the order in which keys are taken.
+
+    Each block holds the keys from its first up to the first of the next block. Keys tend to be taken and looked up in
+    the order in which they were made: then a few blocks serve many keys. In another order each key takes a search.
     """
 
     def __init__(self) -> None:
@@ -73,7 +80,7 @@ class KeyMap:
         return self._size
 
     def take(self, keys: Sequence[bytes]) -> None:
-        """Take keys that are different from each other, and from all those taken before."""
+        """Take keys that are all different, and new."""
         if not keys:
             return
         entries = list(map(_ENTRY.pack, keys, count(self._size)))
@@ -88,7 +95,10 @@ class KeyMap:
         self._insert(entries)
 
     def find(self, keys: Sequence[bytes | None]) -> list[int | None]:
-        """Return the number of each key; None for one that was not taken, and for None."""
+        """Return the number of each key.
+
+        It is None for a key that was not taken, and for None.
+        """
         wanted = sorted({key for key in keys if key is not None})
         found: dict[bytes | None, int] = {}
         for at, some in self._by_block(wanted):
@@ -105,7 +115,7 @@ class KeyMap:
 
     def _insert(self, entries: Sequence[bytes]) -> None:
         """Insert entries, which are in order, where they belong."""
-        # Backwards, because a block that is split moves those behind it.
+        # Backwards, because splitting a block moves those after it.
         for at, some in reversed(list(self._by_block(entries))):
             block = b"".join([self._blocks[at], *some])
             if len(block) <= _LIMIT:
@@ -117,7 +127,10 @@ class KeyMap:
             self._firsts[at + 1 : at + 1] = [piece[0][:_SIZE] for piece in pieces[1:]]
 
     def _by_block(self, rest: Sequence[bytes]) -> Iterator[tuple[int, Sequence[bytes]]]:
-        """Yield the blocks that keys, or entries, belong to, each with these; they are in order."""
+        """Yield blocks, each with the keys that belong there.
+
+        Takes keys or entries, in order.
+        """
         done = 0
         while done < len(rest):
             after = bisect_right(self._firsts, rest[done][:_SIZE])
@@ -130,6 +143,6 @@ def _number(block: bytes, key: bytes) -> int | None:
     """Return the number of a key in a block."""
     at = block.find(key)
     while at > 0 and at % _ENTRY.size:
-        # The end of one entry and the beginning of the next may look like a key.
+        # The end of one entry and the beginning of the next can look like a key.
         at = block.find(key, at + 1)
     return None if at < 0 else int(_ENTRY.unpack_from(block, at)[1])

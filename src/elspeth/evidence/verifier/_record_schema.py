@@ -1,4 +1,4 @@
-"""Reads the shapes of records from the JSON Schema that a bag carries.
+"""Reads the shapes of records from a bag's JSON Schema.
 
 Only what our schemas use of JSON Schema (draft 2020-12) is understood. Anything else is refused, because a keyword
 that is passed over is a rule that is not checked. An enemy may have written the schema, so its size is bounded.
@@ -180,11 +180,13 @@ class _SchemaReader:
         )
 
     def _regex(self, members: Mapping[str, Json], where: str) -> tuple[re.Pattern[str] | None, int]:
-        """Return a regular expression and the number of characters that it matches."""
+        """Return a regular expression and its length in characters."""
         text = members.get("pattern")
         if text is None:
             return None, 0
-        problem = f"expected a pattern of characters and classes, each so many times, from ^ to $, got {shown(text)}"
+        problem = (
+            f"expected a pattern of characters and classes, each with a fixed count, from ^ to $, got {shown(text)}"
+        )
         if not isinstance(text, str) or len(text) > MAX_PATTERN or text[:1] + text[-1:] != "^$":
             raise self._error(where, problem)
         length, position = 0, 1
@@ -208,7 +210,7 @@ class _SchemaReader:
         raise self._error(where, f"expected a number in {name}, got {shown(value)}")
 
     def _exactly_one(self, group: Json, where: str) -> tuple[str, ...]:
-        """Return the columns of a group of which one is not null.
+        """Return the columns of which exactly one is not null.
 
         The form is `oneOf: [the first is not null and the others are, ...]`.
         """
@@ -248,7 +250,7 @@ class _SchemaReader:
             raise self._error(where, f"expected at most {most} {what}, got {len(found):,}")
 
     def _check_manifest(self, schema: Mapping[str, Json], where: str) -> None:
-        """Refuse unknown keywords where the schema describes the manifest of exports."""
+        """Refuse unknown keywords in the description of manifests."""
         known = {*_SHAPE_KEYWORDS, *_VALUE_KEYWORDS, "items", "$ref"}
         self._expect_keywords(schema, known, where)
         properties = schema.get("properties")
@@ -266,7 +268,7 @@ def _only(chosen: str, names: Sequence[str]) -> Json:
 
 
 def _same_members(left: Sequence[Json], right: Sequence[Json]) -> bool:
-    """Return whether two arrays have the same members in any order."""
+    """Return whether two arrays differ only in their order."""
     return len(left) == len(right) and all(each in left for each in right)
 
 

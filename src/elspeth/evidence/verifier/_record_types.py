@@ -33,7 +33,10 @@ _TIME_LENGTH = 27
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """Columns that hold the key of another record, unless one is null."""
+    """Columns that hold the key of another record.
+
+    If one of them is null, there is no reference.
+    """
 
     columns: tuple[str, ...]
     record_type: str
@@ -115,7 +118,7 @@ class Picked:
 
 
 class RecordReader:
-    """Reads the lines of one record type, and what rules ask of them.
+    """Reads the lines of one record type.
 
     `order`, `identity` (the key) and `references` leave out the run, which is the same for all. `links` are the
     indexes of the references that the laws of accounting need.
@@ -139,7 +142,7 @@ class RecordReader:
         self._needed = [(name, self._columns.index(name)) for name in needed]
 
     def read_fast(self, lines: Sequence[str]) -> list[Values | None]:
-        """Return the values of lines that a pattern recognises, None for others."""
+        """Return the values of recognised lines, None for others."""
         found: list[Values | None] = [None] * len(lines)
         for number, fast in enumerate(self._fast):
             missing = [index for index, values in enumerate(found) if values is None] if number else range(len(lines))
@@ -203,7 +206,7 @@ def readers(rules: RunRules, shapes: Mapping[str, Sequence[Shape]]) -> dict[str,
 
 
 def _check_ledger(name: str, rules: RunRules, shapes: Mapping[str, Sequence[Shape]]) -> None:
-    """Check that a type has the columns and references that the laws need."""
+    """Check that a type has what the laws need."""
     if name not in rules.types:
         raise EvidenceError(f"{REFERENCES}: types", f"expected {name} records, which the laws are about, got none")
     for column, content in LEDGERS[name].columns.items():
@@ -235,7 +238,7 @@ def _holds(rule: ValueRule, content: str) -> bool:
 
 
 def _check_columns(rules: TypeRules, shapes: Sequence[Shape]) -> None:
-    """Check that the columns of rules are required, and keys can be sorted."""
+    """Check that columns are required and keys sortable."""
     place = f"{REFERENCES}: types: {rules.name}"
     for column in rules.columns:
         if not all(column in shape.required for shape in shapes):
@@ -297,7 +300,7 @@ def _check_rules(rules: RunRules, place: str) -> None:
 
 
 def _as_text(value: Json) -> str | None:
-    """Return the value as it stands in the line, without quotes."""
+    """Return a value as in the line, without quotes."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return None if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Segments: some consecutive records of one type, and the rules they keep.
+"""Segments: consecutive records of one type, and their rules.
 
 The larger part of checking a segment needs no other records, and can be done by other processes. Each rule stands here
 once: it is asked of many records at a time, and when it is broken, again of the single records, to explain.
@@ -39,7 +39,7 @@ _TYPE = re.compile('"record_type":"([^"]*)"')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """What must be known of some records when they are taken.
+    """What must be known of records to take them.
 
     `first` and `last` are what they are sorted by. `keys`, made by `compact`, is empty for a type whose keys nothing
     needs. `targets` are the keys referred to, for each reference of the type: of every record, with None for null,
@@ -77,7 +77,7 @@ class Batch:
 
     @property
     def statuses(self) -> Sequence[str | None]:
-        """The status of each record; nothing for a type without lifecycle."""
+        """The status of each record, if they have one."""
         index = self.reader.status_index
         return () if index is None else self.columns[index]
 
@@ -102,7 +102,9 @@ class Batch:
 
 @dataclass(slots=True, kw_only=True)
 class Arrival:
-    """A segment and what came before it: `keys` by type, `last` of its own type.
+    """A segment and what came before it.
+
+    `keys` are by type; `last` is what the last record of its type was sorted by.
 
     `strict` tells that the run is complete, so that all records must be final.
     """
@@ -132,7 +134,10 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Why a record breaks a rule: the step that finds it, the field, the words."""
+    """How a record breaks a rule.
+
+    `step` is the one that finds it.
+    """
 
     step: Step
     field: str
@@ -246,7 +251,7 @@ def is_sound_after(arrival: Arrival) -> bool:
 
 
 def find_problem(batch: Batch, arrival: Arrival) -> Problem | None:
-    """Return what is wrong with a single record, None if nothing is."""
+    """Return what is wrong with a single record."""
     for rule in _RULES:
         if not (rule.holds_alone(batch) and rule.holds_after(arrival)):
             return rule.problem(batch, arrival)
@@ -254,7 +259,7 @@ def find_problem(batch: Batch, arrival: Arrival) -> Problem | None:
 
 
 class SegmentReader:
-    """Reads segments from lines out of the middle of a run.
+    """Reads segments from the middle of a run.
 
     `keyed` names the types whose keys are needed.
     """
@@ -265,7 +270,10 @@ class SegmentReader:
         self._keyed = keyed
 
     def read(self, lines: Sequence[str]) -> list[Segment]:
-        """Return the segments up to the first line that needs a closer look."""
+        """Return the segments of lines that patterns recognise.
+
+        Ends before the first line that needs a closer look.
+        """
         found: list[Segment] = []
         done = 0
         while done < len(lines):
@@ -300,7 +308,7 @@ def _targets(keys: Sequence[Key], *, of_each: bool) -> list[bytes | None]:
 
 
 def _is_null(key: Key) -> bool:
-    """Return whether a key names nothing, because a part is null."""
+    """Return whether a key is null in part."""
     return None in key if isinstance(key, tuple) else key is None
 
 

@@ -1,4 +1,4 @@
-"""Shapes of records: which values fields may hold, decided in two ways.
+"""Shapes of records: which values their fields may hold.
 
 `problem` decides for a parsed value, and explains. `pattern` is a regular expression that recognises most valid values
 in canonical JSON, many times faster; what it does not match is parsed. Each rule has both forms side by side, and a
@@ -65,7 +65,10 @@ class PatternBudget:
         self._limit = self._left = limit
 
     def take(self, characters: int) -> None:
-        """Take characters. Raises EvidenceError if there are too few left."""
+        """Take characters.
+
+        Raises EvidenceError if too few are left.
+        """
         self._left -= characters
         if self._left < 0:
             problem = f"expected shapes with patterns of at most {self._limit:,} characters, got more"
@@ -90,7 +93,7 @@ class ValueRule:
     nullable: bool = False
 
     def problem(self, value: Json) -> str | None:
-        """Return what is wrong with a value, None if nothing is."""
+        """Return what is wrong with a value, if anything."""
         if value is None and self.nullable:
             return None
         if self.choices is not None and not any(value is each or _same(value, each) for each in self.choices):
@@ -105,7 +108,7 @@ class ValueRule:
         return None
 
     def pattern(self, *, captured: bool) -> str | None:
-        """Return a pattern of valid values, None if there is none.
+        """Return a pattern of valid values, if possible.
 
         `captured` puts a group around the value without its quotes. Numbers with a fraction are always captured: their
         digits must be looked at.
@@ -199,7 +202,7 @@ class Shape:
     exactly_one: tuple[tuple[str, ...], ...]
 
     def problem(self, record: Mapping[str, Json]) -> tuple[str, str] | None:
-        """Return the first wrong field and its problem, None for a valid record."""
+        """Return the first wrong field and its problem."""
         for name in sorted(self.required - record.keys()):
             return name, "expected this field, got none"
         for name, value in record.items():
@@ -297,7 +300,9 @@ def _unescaped(values: Sequence[str | None], escaped: Sequence[int]) -> Sequence
 
 
 def _is_canonical_number(text: str | None) -> bool:
-    """Return whether a number has the digits of RFC 8785, section 3.2.2.3.
+    """Return whether a number has its canonical digits.
+
+    RFC 8785, section 3.2.2.3.
 
     Where Python and ECMAScript differ, Python writes an exponent or `.0`, which the text does not have.
     """

@@ -1,4 +1,6 @@
-"""Checks the records of a run: the parts of steps 4 and 7 to 9 about single lines.
+"""Checks the records of a run, line by line.
+
+These are parts of the steps 4 and 7 to 9.
 
 Sound records are taken many at a time. Where one of several breaks a rule, each is taken by itself, and the first that
 breaks one is explained.
@@ -69,7 +71,7 @@ class TrailChecker:
         """Whether the run is complete, so that all records must be final."""
 
     def check(self, first: int, lines: Sequence[bytes]) -> None:
-        """Check the next lines, the first of which has this number.
+        """Check the next lines, the first with this number.
 
         Raises StepError for the first line at fault.
         """
@@ -81,7 +83,7 @@ class TrailChecker:
             raise _line_error(first + done, "expected UTF-8, got bytes that are none")
 
     def take(self, segments: Sequence[Segment]) -> int:
-        """Take segments of the next lines as long as they are sound.
+        """Take segments of the next lines while they are sound.
 
         Returns the number of their lines.
         """
@@ -111,7 +113,7 @@ class TrailChecker:
         return f"{left}, as a {status} run may leave them" if self.unfinished else "all complete"
 
     def accounting(self, recorded_epoch: int | None) -> str:
-        """Return what step 9 says of a run that has ended.
+        """Return what step 9 says of a finished run.
 
         `recorded_epoch` is the epoch in which the run was recorded and sealed, None if it was not. Raises StepError if
         a law is broken.
@@ -184,7 +186,7 @@ class TrailChecker:
         return reader
 
     def _check_type(self, number: int, reader: RecordReader) -> None:
-        """Go on to a record's type, if it is a later one."""
+        """Check that a record's type is not an earlier one."""
         name, last = reader.rules.name, self._reader.rules.name
         if not self.counts and name != self._run.name:
             raise _line_error(number, f"expected the {self._run.name} record first, got a {name} record")
@@ -195,7 +197,7 @@ class TrailChecker:
             self._go_on_to(reader)
 
     def _go_on_to(self, reader: RecordReader) -> None:
-        """Go on to another type, and forget keys that nothing needs from there on."""
+        """Go on to another type, and forget unneeded keys."""
         self._reader, self._last = reader, None
         self._first_lines[reader.rules.name] = self.counts.total() + 1
         position = self._positions[reader.rules.name]
@@ -226,7 +228,7 @@ class TrailChecker:
             self._strict = self.run_status in reader.rules.final - reader.rules.abandoned
 
     def _take(self, segment: Segment) -> bool:
-        """Take a segment of the present type if it is sound after those before."""
+        """Take a segment of the present type if sound."""
         arrival = self._arrival(segment)
         if not is_sound_after(arrival):
             return False

@@ -1,8 +1,8 @@
-"""Zip archives, read in the one way in which no two programs can see different files in them.
+"""Reads zip archives in which every program sees the same.
 
-An archive is its entries without a gap from the first byte, the central directory, the end record, and nothing else.
-Both headers of an entry say the same. What only some programs understand, or read differently, is refused: comments,
-encryption, sizes behind the data, extra fields that change names. PKWARE APPNOTE 6.3.10, section 4.3.
+An archive must be its entries without a gap from the first byte, the central directory, the end record, and nothing
+else, and both headers of an entry must agree. Whatever only some programs understand, or read differently, is refused:
+comments, encryption, sizes after the data, extra fields that change names (PKWARE APPNOTE 6.3.10, section 4.3).
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ _FIELD = Struct("<HH")
 
 _STORED, _DEFLATED = 0, 8
 _HARMLESS_FLAGS = 0x0806
-"""How hard the data was compressed, and that names are UTF-8."""
+"""The compression level, and that names are UTF-8."""
 
 _LARGE = 0x0001
-"""The extra field with sizes and offsets of more than 32 bits. Section 4.5.3."""
+"""The extra field with sizes and offsets of more than 32 bits (section 4.5.3)."""
 _TIMES = frozenset({0x000A, 0x5455, 0x5855, 0x7855, 0x7875})
-"""Extra fields with times and owners, which are not part of a bag."""
+"""Extra fields with times and owners, which say nothing about a bag."""
 
 _MAX_SHORT, _MAX_INT = 0xFFFF, 0xFFFFFFFF
 _MAX_DIRECTORY = 1 << 20
-"""The largest central directory that is read, in bytes: a bag has about a dozen files."""
+"""The largest central directory that is read, in bytes. A bag has about a dozen files."""
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'()+,;=@\[\]^_`{}~ ./-]+")
 """Characters that mean the same in every file system and character set."""
@@ -47,7 +47,10 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A file in an archive. Sizes and the position of its data are in bytes; `mode` is as in `stat`, or 0."""
+    """A file in an archive.
+
+    Sizes and the position of its data are in bytes; `mode` is as in `stat`, or 0.
+    """
 
     name: str
     position: int
@@ -60,9 +63,11 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Header:
-    """What both headers of an entry say. `facts` are flags, method, time and date.
+    """What both headers of an entry say.
 
-    The version that is needed to read it may be higher in the central directory, for the sake of the offset there.
+    `facts` are flags, method, time and date.
+
+    The version needed to read the entry may be higher in the central directory, because of the offset there.
     """
 
     name: bytes
@@ -82,7 +87,9 @@ class _Entry:
 
 
 def read_members(file: BinaryIO, size: int, place: str, *, most: int) -> list[Member]:
-    """Return the files of an archive of so many bytes, in the order in which they stand there.
+    """Return the files of an archive, in their order.
+
+    `size` is that of the archive in bytes.
 
     Raises EvidenceError for an archive with more than `most` entries, or one that two programs could read differently.
     """
@@ -106,7 +113,10 @@ def read_members(file: BinaryIO, size: int, place: str, *, most: int) -> list[Me
 
 
 def member_blocks(file: BinaryIO, member: Member) -> Iterator[bytes]:
-    """Yield the content of a file of an archive; EvidenceError if it has not the size and CRC-32 that are stated."""
+    """Yield the content of a file in blocks.
+
+    Raises EvidenceError if size or CRC-32 differ from what the archive states.
+    """
     found = crc = 0
     for block in _unpacked(file, member):
         found += len(block)
@@ -123,7 +133,7 @@ def _unpacked(file: BinaryIO, member: Member) -> Iterator[bytes]:
     rest = member.packed_size
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     while rest:
-        # Two files of an archive may be read in turn.
+        # Two files of an archive may be read alternately.
         file.seek(member.position + member.packed_size - rest)
         packed = file.read(min(rest, _BLOCK))
         if not packed:
@@ -133,7 +143,7 @@ def _unpacked(file: BinaryIO, member: Member) -> Iterator[bytes]:
             yield packed
             continue
         while packed and not inflater.eof:
-            # A block of compressed data may be a thousand times larger when it is unpacked.
+            # A block may be a thousand times larger unpacked.
             if block := inflater.decompress(packed, _BLOCK):
                 yield block
             packed = inflater.unconsumed_tail
@@ -144,7 +154,7 @@ def _unpacked(file: BinaryIO, member: Member) -> Iterator[bytes]:
 
 
 def _directory(file: BinaryIO, size: int, place: str) -> tuple[int, int, int]:
-    """Return where the central directory begins and ends, and how many entries it has."""
+    """Return begin, end and number of entries of the directory."""
     end = size - _END.size
     mark, *disks, here, count, length, start, comment = _END.unpack(_at(file, end, _END.size, place))
     if mark != b"PK\x05\x06" or comment:
@@ -164,7 +174,10 @@ def _directory(file: BinaryIO, size: int, place: str) -> tuple[int, int, int]:
 
 
 def _large_directory(file: BinaryIO, end: int, place: str) -> tuple[int, int, int, int, int]:
-    """Read the end record for large archives: its position, then as in the other. Sections 4.3.14 and 4.3.15."""
+    """Read the end record for large archives.
+
+    Returns its position and what the ordinary record says (sections 4.3.14 and 4.3.15).
+    """
     data = _at(file, end, _LARGE_END.size + _LOCATOR.size, place)
     mark, length, _, _, *disks, here, count, size, start = _LARGE_END.unpack_from(data)
     locator = _LOCATOR.unpack_from(data, _LARGE_END.size)
@@ -204,7 +217,10 @@ def _entries(data: bytes, count: int, place: str) -> list[_Entry]:
 
 
 def _check_local(file: BinaryIO, entry: _Entry, place: str) -> int:
-    """Compare an entry's own header with that of the central directory; the position of its data."""
+    """Compare an entry's two headers.
+
+    Returns the position of its data.
+    """
     header = entry.header
     data = _at(file, entry.offset, _LOCAL.size, place)
     mark, _, *facts, crc, packed, size, name, extra = _LOCAL.unpack(data)
@@ -223,7 +239,10 @@ def _check_local(file: BinaryIO, entry: _Entry, place: str) -> int:
 
 
 def _large_values(extra: bytes, name: bytes) -> tuple[int, ...]:
-    """Return the values of the extra field for large sizes; EvidenceError for fields that are not known."""
+    """Return the values of the extra field for large sizes.
+
+    Raises EvidenceError for other fields, but for those with times and owners.
+    """
     found: dict[int, bytes] = {}
     position = 0
     while position < len(extra):
@@ -257,7 +276,10 @@ def _check_entry(header: _Header, mode: int) -> None:
 
 
 def _check_names(names: list[str]) -> None:
-    """No two names may be one where capitals do not count, and no file may stand where a directory is."""
+    """Check that no two names collide on any file system.
+
+    Raises EvidenceError if two names differ in capitals only, or a file has the name of a directory.
+    """
     taken: set[str] = set()
     for name in names:
         if (key := name.removesuffix("/").lower()) in taken:
@@ -284,7 +306,10 @@ def _member(entry: _Entry, data: int) -> Member:
 
 
 def _at(file: BinaryIO, position: int, size: int, place: str) -> bytes:
-    """Read so many bytes at a position; EvidenceError if they are not there."""
+    """Read bytes at a position.
+
+    Raises EvidenceError if they are not there.
+    """
     if position >= 0:
         file.seek(position)
         if len(data := file.read(size)) == size:

@@ -1,12 +1,12 @@
-"""The numbered procedure by which evidence is verified, and its result.
+"""The numbered procedure that verifies evidence, and its result.
 
-The same numbers stand in the code, in docs/evidence.md, in what `elspeth verify` prints and in the names of tests.
+The numbers are the same in the code, in docs/evidence.md, in the output of `elspeth verify` and in the names of tests.
 Nothing that the bag says is used before steps 1 to 3 have passed; if one of them fails, no other is taken.
 
 1. Structure and manifests: the bag holds the files that its manifests list, with the SHA-256 listed, and no others.
 2. Envelope and signature: the statement is signed by the key given.
 3. Statement against files: the statement names exactly the payload files, with their SHA-256, and a complete export.
-   Of the records the SHA-256 is derived while they are read for the steps that follow.
+   The SHA-256 of the records is computed while they are read for the later steps.
 4. Lines: each is canonical JSON, valid for its epoch, of the same run, in order, with the salt that its key derives.
 5. Counts: as many records, in all and of each type, as the statement says, about the run and status that it names.
 6. Merkle root: the lines are, one by one, the leaves of the tree whose root the statement gives.
@@ -45,7 +45,7 @@ class Step(IntEnum):
 
     @property
     def title(self) -> str:
-        """What the step is called."""
+        """The name of the step."""
         return _TITLES[self]
 
 
@@ -69,26 +69,29 @@ class Status(StrEnum):
     PASSED = "ok"
     FAILED = "FAILED"
     OPEN = "OPEN"
-    """It could not be decided, because the bag is unsigned or no key was given."""
+    """The step could not be decided: the bag is unsigned, or no key was given."""
     NOT_REACHED = "not reached"
     NOT_PART = "-"
-    """This form of evidence has nothing that the step could check."""
+    """The step has nothing to check in this form of evidence."""
 
 
 class Verdict(StrEnum):
-    """What the whole procedure found."""
+    """The result of the whole procedure."""
 
     VERIFIED = "VERIFIED"
     UNSIGNED = "CONSISTENT BUT UNSIGNED"
-    """Everything fits together, and anybody could have made it so."""
+    """Everything fits together, but anybody could have made it so."""
     SIGNATURE_UNCHECKED = "CONSISTENT BUT SIGNATURE NOT CHECKED"
-    """Everything fits together; without a key nobody knows who says so."""
+    """Everything fits together, but without a key nobody knows who made it so."""
     NOT_VERIFIED = "NOT VERIFIED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """How a step ended; `detail` is what was checked, or the place and the problem."""
+    """How a step ended.
+
+    `detail` says what was checked, or gives the place and the problem.
+    """
 
     step: Step
     status: Status
@@ -97,9 +100,10 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """The result of the procedure: steps 1 to 9 in order, and the verdict.
+    """The result of the procedure: its steps and the verdict.
 
-    `statement` is the SHA-256 of the statement, which identifies a bag; None, as `run_id`, where none was read.
+    `statement` is the SHA-256 of the statement, which identifies a bag. It and `run_id` are None if no statement could
+    be read.
     """
 
     steps: tuple[StepResult, ...]
@@ -110,7 +114,7 @@ class Verification:
 
     @property
     def faults(self) -> tuple[StepResult, ...]:
-        """The steps that failed; the first has the first fault."""
+        """The steps that failed, in order."""
         return tuple(result for result in self.steps if result.status is Status.FAILED)
 
 
@@ -123,46 +127,55 @@ class StepError(EvidenceError):
 
 
 class Steps:
-    """Collects how the steps end. The first fault of a step stands, whatever follows."""
+    """Collects how the steps end.
+
+    The first fault of a step stands, whatever follows.
+    """
 
     def __init__(self) -> None:
         self._results: dict[Step, StepResult] = {}
 
     def of(self, step: Step) -> AbstractContextManager[None, bool]:
-        """Turn evidence that does not hold, met in the block, into the failure of the step that found it."""
+        """Return a context that turns EvidenceError into a failed step."""
         return _Block(self, step)
 
     def fail(self, step: Step, error: EvidenceError) -> None:
-        """The step found a fault, unless the error names another."""
+        """Note a fault, by default of this step.
+
+        An error that names a step is a fault of that one.
+        """
         self._end(error.step if isinstance(error, StepError) else step, Status.FAILED, str(error))
 
     def passed(self, step: Step, detail: str) -> None:
-        """The step found what it expects."""
+        """Note that a step passed."""
         self._end(step, Status.PASSED, detail)
 
     def remark(self, step: Step, detail: str) -> None:
-        """Say more about a step that passed or is open."""
+        """Add detail to a step that passed or is open."""
         if step in self._results and not self.failed(step):
             found = self._results[step]
             self._results[step] = replace(found, detail=f"{found.detail}; {detail}")
 
     def open(self, step: Step, detail: str) -> None:
-        """The step could not be decided."""
+        """Note that a step could not be decided."""
         self._end(step, Status.OPEN, detail)
 
     def not_part(self, *steps: Step, detail: str) -> None:
-        """There is nothing for these steps to check."""
+        """Note that there is nothing for these steps to check."""
         for step in steps:
             self._end(step, Status.NOT_PART, detail)
 
     def failed(self, *steps: Step) -> bool:
-        """Return whether a fault was found in one of the steps."""
+        """Return whether one of the steps failed."""
         return any(step in self._results and self._results[step].status is Status.FAILED for step in steps)
 
     def result(
         self, sound: Verdict, *, run_id: str | None, record_count: int, statement: str | None = None
     ) -> Verification:
-        """Return the result; the verdict is `sound` if no step failed and each was reached."""
+        """Return the result.
+
+        The verdict is `sound` if each step was reached and none failed.
+        """
         missing = "an earlier fault made it impossible"
         results = tuple(
             self._results.get(step, StepResult(step=step, status=Status.NOT_REACHED, detail=missing))

@@ -1,4 +1,7 @@
-"""Proofs: one record of a bag, disclosed with what shows that it belongs there, and nothing of any other record."""
+"""Proofs that one record belongs to a bag.
+
+A proof discloses nothing of any other record.
+"""
 
 from __future__ import annotations
 
@@ -24,20 +27,20 @@ from elspeth.outputs.writing import hold
 __all__ = ["FORMAT", "Proof", "proof_policy", "prove", "verify_proof", "write_proof"]
 
 FORMAT = "urn:elspeth:record-proof:v1"
-"""Names the form of a proof."""
+"""The version of a proof's form."""
 
 KEY_SEPARATOR = "/"
-"""Between the parts of a key that has several."""
+"""Separates the columns of a key."""
 
 _MAX_HASHES = 64
-"""Deeper than any tree that could be written."""
+"""More than the deepest tree has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """The line of a record, where it stands among all lines (from 0), the hashes up to the root, and the statement.
+    """A record's line, its inclusion proof, and the statement.
 
-    The statement is in its envelope, or the bare one of an unsigned bag.
+    `index` counts all lines from 0. `envelope` is None for an unsigned bag.
     """
 
     line: bytes
@@ -48,7 +51,10 @@ class Proof:
 
     @classmethod
     def from_bytes(cls, data: bytes, place: str) -> Proof:
-        """The proof of a JSON text; EvidenceError if it is not one as `to_bytes` writes it."""
+        """Read a proof.
+
+        Raises EvidenceError unless `to_bytes` could have written it.
+        """
         members = Members(parse_canonical(data.removesuffix(b"\n"), place), place)
         members.expect("format", FORMAT)
         line, index, hashes = members.text("record"), members.number("index"), members.sha256s("hashes")
@@ -72,7 +78,7 @@ class Proof:
         )
 
     def to_bytes(self) -> bytes:
-        """The proof in canonical JSON, on one line."""
+        """Return the proof in canonical JSON, on one line."""
         bare = None if self.envelope is not None else parse_canonical(self.statement.to_bytes(), "statement")
         members: dict[str, Json] = {
             "format": FORMAT,
@@ -86,9 +92,10 @@ class Proof:
 
 
 def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[int], None] | None = None) -> Proof:
-    """The proof of the record whose key, without the run, is `identity`: its parts joined by `/`.
+    """Prove one record of a bag.
 
-    EvidenceError if the bag holds no such record, or cannot prove it: a proof is made only if it holds.
+    `identity` is the record's key without the run, its columns joined by `/`. Raises EvidenceError if the bag holds no
+    such record, or is not sound: a proof that does not hold is never made.
     """
     with open_bag(path) as files:
         statement, envelope = read_statement(files)
@@ -108,15 +115,18 @@ def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[in
 
 
 def proof_policy(protected: Sequence[Protected] = (), *, force: bool = False) -> OutputPolicy:
-    """Return what a proof may replace: a proof, or with `force` any file that is not protected."""
+    """Return what a proof may replace: a proof.
+
+    With `force` it may replace any file that is not protected.
+    """
     return OutputPolicy(kind=Kind.FILE, objection=_objection, protected=protected, force=force)
 
 
 def write_proof(proof: Proof, path: Path, policy: OutputPolicy | None = None) -> int:
-    """Write the proof to a file and return its size in bytes.
+    """Write a proof to a file. Return its size.
 
-    Raises OutputRefusedError for a path that the policy is against, `proof_policy` if none is given, and EvidenceError
-    if the file cannot be written. What was there stays then.
+    Raises OutputRefusedError if the policy (by default `proof_policy()`) objects to the path, and EvidenceError if the
+    file cannot be written. An existing file is then left as it was.
     """
     data = proof.to_bytes()
     if len(data) > MAX_PROOF:
@@ -143,7 +153,10 @@ def _objection(path: Path) -> str | None:
 
 
 def verify_proof(path: Path, *, key: PublicKey | None = None) -> Verification:
-    """Verify a proof by the steps of the procedure that it allows. EvidenceError if the file is no proof at all."""
+    """Verify a proof by the steps that apply to it.
+
+    Raises EvidenceError only if the file is not a proof at all.
+    """
     data = _read(path)
     proof = Proof.from_bytes(data, str(path))
     steps = Steps()
@@ -195,7 +208,10 @@ def _check_record(record: Mapping[str, Json], statement: Statement) -> str:
 
 
 def _find(files: BagFiles, rules: TypeRules, identity: str, progress: Callable[[int], None]) -> tuple[int, bytes]:
-    """The position and line of a record. Lines are looked at closely only if they name the type and hold the key."""
+    """Return index and line of a record.
+
+    Only lines that hold the type and the beginning of the key are parsed.
+    """
     columns = rules.key[1:] or rules.key
     mark = b'"record_type":' + canonical(rules.name)
     first = canonical(identity.split(KEY_SEPARATOR, maxsplit=1)[0])[

@@ -1,4 +1,4 @@
-"""Reads the files of a bag, from a directory or a zip archive.
+"""Reads the files of a bag: directory or zip archive.
 
 An enemy may have made the bag. Refused are symbolic links and other special files, archives that two programs could
 read differently, and archives that are much larger unpacked than packed.
@@ -36,14 +36,17 @@ _UNREADABLE = (OSError, ValueError, zlib.error)
 
 
 class BagFiles(ABC):
-    """The files of a bag, with their sizes in bytes by name."""
+    """The files of a bag.
+
+    `sizes` are in bytes, by name.
+    """
 
     def __init__(self, path: Path, sizes: Mapping[str, int]) -> None:
         self.path = path
         self.sizes = sizes
 
     def blocks(self, name: str) -> Iterator[bytes]:
-        """Yield the content of a file, one block at a time.
+        """Yield the content of a file in blocks.
 
         Raises EvidenceError if it is missing or cannot be read.
         """
@@ -118,7 +121,7 @@ def open_bag(path: Path) -> Iterator[BagFiles]:
 
 
 def looks_like_bag(path: Path) -> bool:
-    """Return whether the path is a directory or a zip archive."""
+    """Return whether a path is a directory or zip archive."""
     if path.is_dir() or path.suffix == ".zip":
         return True
     try:
@@ -129,7 +132,7 @@ def looks_like_bag(path: Path) -> bool:
 
 
 def batches_of_lines(blocks: Iterable[bytes], place: str) -> Iterator[list[bytes]]:
-    """Yield complete lines without their line feeds, one batch per block.
+    """Yield lines without line feeds, one batch per block.
 
     Raises EvidenceError for a line that is too long, or has no line feed.
     """

@@ -1,7 +1,7 @@
-"""Verify a bag by the numbered procedure of `elspeth.evidence.verifier.procedure`, in one reading of its records.
+"""Verifies a bag by the numbered procedure of `procedure`.
 
 Everything is derived again from the bytes of the bag and compared with what the bag claims. Its schema and rules are
-used only when its signature, if a key was given, and its files have been found right.
+used only after its files, and its signature if a key was given, have been found right. Records are read once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _UNLISTED = frozenset({bag.TAG_MANIFEST, bag.TIMESTAMP})
 """Tag files that no manifest lists."""
 
 _NOT_SUBJECTS = frozenset({bag.BAGIT, bag.MANIFEST, bag.TAG_MANIFEST, bag.ENVELOPE, bag.STATEMENT, bag.TIMESTAMP})
-"""Files that the statement cannot name, because they are made of it, or need not, because they are always the same."""
+"""Files that the statement cannot name, because they depend on it, or need not, because they never change."""
 
 
 def verify_bag(
@@ -42,12 +42,12 @@ def verify_bag(
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
 ) -> Verification:
-    """Verify a bag in a directory or zip archive; `progress` is called with the number of lines read, now and then.
+    """Verify a bag in a directory or zip archive.
 
-    With `authorities` it must have a time-stamp that leads to one of them. The processes of an `executor` share the
-    work; the result is the same.
+    With `authorities` it must have a time-stamp by one of them. `progress` is called with the number of lines read so
+    far. The processes of an `executor` share the work; the result is the same.
 
-    Never raises for what is wrong with the evidence: that is the result. EvidenceError if the path is no bag at all.
+    What is wrong with the evidence is in the result. Raises EvidenceError only if the path is not a bag at all.
     """
     with open_bag(path) as files:
         return verify_files(files, key=key, authorities=authorities, progress=progress, executor=executor)
@@ -61,12 +61,15 @@ def verify_files(
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
 ) -> Verification:
-    """Verify a bag by its files, wherever they are kept. Never raises for what is wrong with the evidence."""
+    """Verify the files of a bag, as `verify_bag` does."""
     return _Procedure(files, key, authorities, progress or (lambda _: None), executor).run()
 
 
 def read_statement(files: BagFiles) -> tuple[Statement, Envelope | None]:
-    """The statement of a bag, with its envelope if it is signed; the signature is not checked. EvidenceError."""
+    """Read the statement of a bag, with its envelope.
+
+    Does not check the signature. Raises EvidenceError if either cannot be read.
+    """
     if bag.ENVELOPE not in files.sizes:
         return Statement.from_bytes(files.read(bag.STATEMENT), bag.STATEMENT), None
     envelope = Envelope.from_bytes(files.read(bag.ENVELOPE), bag.ENVELOPE)
@@ -77,7 +80,10 @@ def read_statement(files: BagFiles) -> tuple[Statement, Envelope | None]:
 
 
 def leaf_hashes(files: BagFiles) -> Iterator[bytes]:
-    """The leaf hashes that the bag claims, in the order of the lines; EvidenceError if they cannot be read."""
+    """Yield the leaf hashes that a bag claims.
+
+    Raises EvidenceError if they cannot be read.
+    """
     rest = b""
     for block in files.blocks(bag.LEAVES):
         hashes = rest + block
@@ -89,7 +95,10 @@ def leaf_hashes(files: BagFiles) -> Iterator[bytes]:
 def check_signature(
     envelope: Envelope | None, statement: Statement, key: PublicKey | None, steps: Steps, place: str
 ) -> Verdict:
-    """Take step 2; the verdict that stands if all other steps pass."""
+    """Take step 2.
+
+    Returns the verdict if all other steps pass.
+    """
     identity = f"the statement has the SHA-256 {statement.sha256}"
     with steps.of(Step.SIGNATURE):
         if envelope is None and key is not None:
@@ -125,11 +134,11 @@ class _Procedure:
         self._executor = executor
         self._steps = Steps()
         self._digests: dict[str, str] = {}
-        """SHA-256 of every file but the records, as far as they were read."""
+        """The SHA-256 of the files read so far. The records are not among them."""
         self._manifest: Mapping[str, str] = {}
 
     def run(self) -> Verification:
-        """Take the steps, in the order that a single reading of the records allows."""
+        """Take the steps, reading the records once."""
         steps = self._steps
         # 1. Structure and manifests, but for the SHA-256 of the records.
         with steps.of(Step.STRUCTURE):
@@ -153,11 +162,11 @@ class _Procedure:
         )
 
     def _use(self, statement: Statement) -> None:
-        """Take the steps that use what the bag says."""
-        # 6, first half: the leaf hashes are those of the tree whose root the statement gives.
+        """Take the steps that use the bag's own documents."""
+        # 6, first half: the leaf hashes have the root that the statement gives.
         with self._steps.of(Step.ROOT):
             self._check_root(statement)
-        # 4, 7 to 9, and the second half of 6: line by line. What is left of 1 and 3 comes out of the same reading.
+        # 4, 7 to 9, and the second half of 6, line by line. The same reading yields what is left of 1 and 3.
         trail = self._read_records(statement)
         # 5. Counts.
         if trail is not None:
@@ -181,7 +190,7 @@ class _Procedure:
         self._steps.passed(Step.STRUCTURE, f"{len(self._files.sizes)} files, {size:,} bytes")
 
     def _check_timestamp(self) -> None:
-        """Take the part of step 2 that is about when the envelope was made."""
+        """Take the part of step 2 about the time-stamp."""
         if self._authorities:
             response, envelope = self._files.read(bag.TIMESTAMP), self._files.read(bag.ENVELOPE)
             moment = verify_timestamp(response, envelope, self._authorities, bag.TIMESTAMP)
@@ -204,7 +213,10 @@ class _Procedure:
         return bag.ENVELOPE if bag.ENVELOPE in self._files.sizes else bag.STATEMENT
 
     def _compare(self, listed: Mapping[str, str], names: Iterable[str], place: str) -> None:
-        """Compare files with a list of them; the records, which are not read yet, by their name only."""
+        """Compare files with a list.
+
+        The records are not read yet, and compared by name only.
+        """
         found = {name: self._digests.get(name) for name in names}
         if bag.RECORDS in found:
             found[bag.RECORDS] = listed.get(bag.RECORDS)
@@ -220,7 +232,7 @@ class _Procedure:
             raise EvidenceError(bag.LEAVES, f"expected the root {statement.root} as in the statement, got {root}")
 
     def _read_records(self, statement: Statement) -> TrailChecker | None:
-        """Check every line. What the lines told together, None if one of them is at fault or none can be checked."""
+        """Check every line. Returns None if one is at fault."""
         digest = sha256()
         trail = None
 
@@ -235,7 +247,7 @@ class _Procedure:
             checker = documents.checker()
             self._check_lines(checker, documents, blocks, statement)
             trail = checker
-        # Whatever was at fault, steps 1 and 3 compare the hash of the whole file.
+        # Steps 1 and 3 compare the hash of the whole file even if a line is at fault.
         with self._steps.of(Step.STRUCTURE):
             for _ in blocks:
                 pass
@@ -259,7 +271,7 @@ class _Procedure:
         number = 0
         for batch, findings in examine(read_batches(blocks, leaves), documents, self._executor):
             lines = batch.lines
-            # A line with another leaf hash is checked first: what is wrong in it says more than that it is another.
+            # A line with another leaf hash is checked first: its own fault says more than that it was altered.
             altered = None if batch.claimed is None or findings.sealed else _altered(lines, batch.claimed)
             taken = 0 if altered is not None else trail.take(findings.segments)
             trail.check(number + 1 + taken, lines[taken:] if altered is None else lines[: altered[0] + 1])
@@ -280,7 +292,7 @@ class _Procedure:
             self._steps.passed(Step.ACCOUNTING, trail.accounting(self._recorded_epoch(statement)))
 
     def _recorded_epoch(self, statement: Statement) -> int | None:
-        """Return the epoch in which the run was recorded and sealed; None if it was not."""
+        """Return the epoch in which the run was sealed."""
         if statement.version > 1:
             return statement.run.recorded_epoch
         # The first release gave a secret to every run that it recorded, and to no other.
@@ -319,7 +331,10 @@ def _compare_files(listed: Mapping[str, str], found: Mapping[str, str | None], p
 
 
 def _altered(lines: list[bytes], claimed: list[bytes]) -> tuple[int, bytes, bytes | None] | None:
-    """The position of the first line that is not the one that was sealed, its leaf hash, and the one sealed."""
+    """Return the first line that was altered, if any.
+
+    It is given by its index, its leaf hash, and the one that was sealed.
+    """
     found = [leaf_hash(line) for line in lines]
     if found == claimed:
         return None

@@ -1,6 +1,6 @@
-"""VERIFY.txt: how to check this very bag with common tools, for those who do not trust our program.
+"""VERIFY.txt: how to check a bag with common tools.
 
-The commands stand here once. docs/evidence.md shows them too, and a test compares.
+It is for those who do not trust our program. docs/evidence.md shows the same commands, which a test compares.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ _REST = """\
     rm -r "$work"
 
 These commands show that the bag is what the holder of the key sealed. They do not show that what was sealed is right or
-consistent; `elspeth verify` checks, too, that every record is valid and in order, that none that another refers to is
-missing, and that {records} has the Merkle root that the statement gives. A signature cannot show that the holder of the
+consistent: `elspeth verify` also checks that every record is valid and in order, that no record is missing to which
+another refers, and that {records} has the Merkle root in the statement. A signature cannot show that the holder of the
 key recorded the truth.
 
 Read this file with care: it is part of what you check. The same commands are in the documentation of elspeth.
@@ -79,7 +79,7 @@ def commands_for_files() -> list[str]:
     return [
         f"sha256sum -c {MANIFEST}",
         f"sha256sum -c {TAG_MANIFEST}",
-        # No manifest lists the time-stamp, which comes last.
+        # No manifest lists the time-stamp, which is made last.
         f"""find . ! -type d ! -path ./{TIMESTAMP} | sed 's|^[.]/||' | LC_ALL=C sort > "$work/found\"""",
         f'({names}; echo {TAG_MANIFEST}) | LC_ALL=C sort | diff - "$work/found"',
     ]
@@ -100,7 +100,10 @@ def commands_for_signature(key_type: KeyType) -> list[str]:
 
 
 def commands_for_subjects(statement: str = ENVELOPE) -> list[str]:
-    """Return the commands that compare the files with the statement, which is in this file."""
+    """Return the commands that compare the files with the statement.
+
+    `statement` is the file that holds it.
+    """
     made_of_others = " ".join(f"-e {name}" for name in (BAGIT, MANIFEST, TAG_MANIFEST, statement))
     return [
         """grep -o '"sha256":"[0-9a-f]*"},"name":"[^"]*"' "$work/statement" > "$work/subjects\"""",
@@ -113,7 +116,10 @@ def commands_for_subjects(statement: str = ENVELOPE) -> list[str]:
 
 
 def instructions_text(run: RunFacts, key: PublicKey | None) -> bytes:
-    """Return the text for a bag about the run, signed by the key or not at all."""
+    """Return the text for a bag.
+
+    `key` is None if the bag is unsigned.
+    """
     title = f"How to check this bag, the audit trail of run {ascii(run.run_id)[1:-1]}, with common tools.\n"
     if key is None:
         signature = _UNSIGNED.format(statement=STATEMENT)

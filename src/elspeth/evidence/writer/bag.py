@@ -1,6 +1,7 @@
-"""Writes bags (RFC 8493): records, what explains them, and the statement that seals them.
+"""Writes bags: records, documents, and the statement that seals them.
 
-A bag appears under its name when it is complete and on disk. It never replaces anything: what was sealed is evidence.
+A bag is a BagIt directory (RFC 8493). It appears under its name when it is complete and on disk, and never replaces
+anything: what was sealed is evidence.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from elspeth.outputs.writing import Output, hold, sync_directory
 __all__ = ["BagSummary", "bag_policy", "write_bag"]
 
 _TYPE_MARK = b'"record_type":"'
-"""In canonical JSON this stands nowhere but at the name of the field: within a text, quotes are escaped."""
+"""In canonical JSON this is always the field itself: inside a text, quotes are escaped."""
 
 _REQUIRED = frozenset({bag.SCHEMA, bag.REFERENCES})
 _OURS = frozenset({bag.RECORDS, bag.LEAVES, bag.SALTS})
@@ -38,12 +39,15 @@ _OURS = frozenset({bag.RECORDS, bag.LEAVES, bag.SALTS})
 _BUFFER = 1 << 20
 _ARCHIVE_TOP = "bag/"
 _ARCHIVE_TIME = (1980, 1, 1, 0, 0, 0)
-"""The earliest that a zip archive can say: the same bag is the same bytes whenever it is written."""
+"""The earliest time that a zip archive can state, so that the same bag is always the same bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BagSummary:
-    """What was written. `signed_by` is the fingerprint of the key, None for an unsigned bag."""
+    """What was written.
+
+    `signed_by` is the fingerprint of the key, None for an unsigned bag.
+    """
 
     path: Path
     record_count: int
@@ -71,15 +75,16 @@ def write_bag(
     date: Date | None = None,
     stamp: Callable[[bytes], bytes] | None = None,
 ) -> BagSummary:
-    """Write a bag as a directory, or as a zip archive of it.
+    """Write a bag as a directory or a zip archive.
 
     `batches` hold records in export order, each as canonical JSON without line feed. `documents` are further payload
-    files, among them `export.schema.json` and `references.json`. `secret` is what the salts in the records derive
-    from; None if they carry none. `date` is the day that the bag states, in UTC; None to state none. `progress` is
-    called with the number of records written, after each batch. `stamp` gives the time-stamp over the envelope.
+    files, among them `export.schema.json` and `references.json`. `secret` is what the salts in the records are derived
+    from, None if they have none. `date` is the day that the bag states, in UTC, None to state none. `progress` is
+    called with the number of records written, after each batch. `stamp` returns the time-stamp over the envelope.
 
-    OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON, KeyFileError
-    if the signer fails: nothing is left then. A crash leaves an unfinished directory, which the next attempt removes.
+    Raises OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON, and
+    KeyFileError if the signer fails. Nothing is left then. A crash leaves an unfinished directory, which the next
+    attempt removes.
     """
     path = target.path if isinstance(target, Output) else target
     if stamp is not None and signer is None:
@@ -97,13 +102,16 @@ def write_bag(
         if stamp is not None and envelope is not None:
             writer.write(bag.TIMESTAMP, stamp(envelope))
         writer.sync()
-        output.publish(_packed(directory) if archive else directory)
+        output.publish(_pack(directory) if archive else directory)
     signed_by = None if signer is None else signer.public_key.fingerprint
     return BagSummary(path=path, record_count=sum(counts.values()), counts=counts, root=root, signed_by=signed_by)
 
 
 def _payload(target: Path, documents: Mapping[str, bytes], secret: str | None) -> dict[str, bytes]:
-    """Return the payload files beside the records; EvidenceError for documents that no verifier would accept."""
+    """Return the payload files beside the records.
+
+    Raises EvidenceError for documents that no verifier would accept.
+    """
     payload = {bag.payload_name(name): content for name, content in documents.items()}
     if missing := _REQUIRED - payload.keys():
         raise EvidenceError(
@@ -120,7 +128,7 @@ def _payload(target: Path, documents: Mapping[str, bytes], secret: str | None) -
 
 
 class _BagWriter:
-    """Writes files of a bag, each made durable at once, and remembers their hashes."""
+    """Writes durable files of a bag, and remembers their hashes."""
 
     def __init__(self, directory: Path) -> None:
         self.payload_size = 0
@@ -136,7 +144,10 @@ class _BagWriter:
     def write_records(
         self, batches: Iterable[Sequence[bytes]], progress: Callable[[int], None]
     ) -> tuple[dict[str, int], str]:
-        """Write the records with their leaf hashes as they come; their counts per type, and the Merkle root in hex."""
+        """Write records and their leaf hashes.
+
+        Returns the number of records by type, and the Merkle root in hexadecimal.
+        """
         counts: Counter[bytes] = Counter()
         tree, records_hash, leaves_hash = TreeHasher(), sha256(), sha256()
         records, leaves = self._directory / bag.RECORDS, self._directory / bag.LEAVES
@@ -158,7 +169,10 @@ class _BagWriter:
         return {name.decode(): count for name, count in counts.items()}, tree.root().hex()
 
     def seal(self, run: RunFacts, counts: Mapping[str, int], root: str, signer: Signer | None) -> bytes | None:
-        """Write the statement over all that stands in the bag, and the manifests. The envelope if there is a signer."""
+        """Write the statement over all files, and the manifests.
+
+        Returns the envelope if there is a signer.
+        """
         subjects = {name: digest for name, digest in self._digests.items() if name != bag.BAGIT}
         statement = Statement(subjects=subjects, run=run, counts=counts, root=root).to_bytes()
         envelope = None if signer is None else Envelope.sign(statement, PAYLOAD_TYPE, signer).to_bytes()
@@ -180,9 +194,12 @@ class _BagWriter:
 
 
 def _types_of(batch: Sequence[bytes], joined: bytes, first: int) -> Mapping[bytes, int]:
-    """How many records of each type there are in the batch; ValueError for what cannot be a record on one line."""
+    """Count the records of each type.
+
+    Raises ValueError for a line that cannot be a record.
+    """
     name = _record_type(batch[0], first)
-    # Records of a type come together: nearly always all of a batch are of one.
+    # Records of a type come together, so that nearly always a whole batch is of one type.
     if joined.count(_TYPE_MARK + name + b'"') == len(batch) == joined.count(b"\n"):
         return {name: len(batch)}
     return Counter(_record_type(line, number) for number, line in enumerate(batch, start=first))
@@ -198,10 +215,10 @@ def _record_type(line: bytes, number: int) -> bytes:
 
 
 def _bag_info(run: RunFacts, size: int, files: int, date: Date | None) -> bytes:
-    """Metadata of the bag. RFC 8493, section 2.2.2."""
+    """Return the metadata of a bag (RFC 8493, section 2.2.2)."""
     fields = {
         "External-Description": f"Audit trail of one run, epoch {run.epoch}",
-        "External-Identifier": ascii(run.run_id)[1:-1],  # whatever it holds, it is one line
+        "External-Identifier": ascii(run.run_id)[1:-1],  # on one line, whatever it holds
         "Payload-Oxum": f"{size}.{files}",
     }
     if date is not None:
@@ -209,14 +226,9 @@ def _bag_info(run: RunFacts, size: int, files: int, date: Date | None) -> bytes:
     return "".join(f"{name}: {value}\n" for name, value in sorted(fields.items())).encode()
 
 
-def _packed(directory: Path) -> Path:
-    """The bag of the directory as an archive in it."""
+def _pack(directory: Path) -> Path:
+    """Pack the bag in a directory into an archive."""
     packed = directory / "bag.zip"
-    _pack(directory, packed)
-    return packed
-
-
-def _pack(directory: Path, packed: Path) -> None:
     names = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
     with packed.open("xb") as file:
         with zipfile.ZipFile(file, "w") as archive:
@@ -229,11 +241,12 @@ def _pack(directory: Path, packed: Path) -> None:
                     shutil.copyfileobj(source, member, _BUFFER)
         file.flush()
         os.fsync(file.fileno())
+    return packed
 
 
 @contextmanager
 def _durable(path: Path) -> Iterator[Callable[[bytes], object]]:
-    """A function that writes to a new file, which is on disk when the block has ended."""
+    """Yield the write method of a file that becomes durable."""
     with path.open("xb", buffering=_BUFFER) as file:
         yield file.write
         file.flush()

@@ -1,1 +1,1 @@
-"""The laws of accounting, proved from the records of a bag."""
+"""The laws of accounting, proved from a bag's records."""

@@ -1,4 +1,4 @@
-"""What is remembered of a run, in as little memory as possible.
+"""What is remembered of a run, in little memory.
 
 Records are known by their numbers, counted per type from 0 in the order in which they come. What is remembered of a
 token or a visit is a few bytes in arrays.
@@ -83,7 +83,10 @@ Links: TypeAlias = Sequence[Sequence[int | None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Breach:
-    """The first breach of a law: type and number of the record, and the problem."""
+    """The first breach of a law.
+
+    `record_type` and `number` name the record.
+    """
 
     record_type: str
     number: int
@@ -147,15 +150,15 @@ class Account:
     breaches: dict[Law, Breach] = field(default_factory=dict)
 
     def breach(self, law: Law, record_type: str, number: int, problem: str) -> None:
-        """Note the breach of a law, unless an earlier one is noted."""
+        """Note the first breach of a law."""
         self.breaches.setdefault(law, Breach(record_type=record_type, number=number, problem=problem))
 
     def node(self, name: str) -> int:
-        """Return the number of a node, `NOWHERE` if there is none."""
+        """Return the number of a node, or `NOWHERE`."""
         return self.nodes.get(name, NOWHERE)
 
     def node_type(self, node: int) -> str:
-        """Return the type of a node, an empty text for `NOWHERE`."""
+        """Return the type of a node, "" for `NOWHERE`."""
         return self.node_types[node] if node < len(self.node_types) else ""
 
 
@@ -181,7 +184,7 @@ AnyLedger: TypeAlias = Ledger[Any]
 
 
 def edge_code(origin: int, target: int) -> int:
-    """Return the number that stands for an edge between two nodes."""
+    """Return the number for an edge between two nodes."""
     return origin << 16 | target
 
 
@@ -196,17 +199,17 @@ def outcome_of(ended: int) -> int:
 
 
 def sink_of(ended: int) -> int:
-    """Return the number of the sink of an outcome, counted from 1."""
+    """Return the sink of an outcome, 0 for none."""
     return ended >> OUTCOME_BITS
 
 
 def value_at(values: array[int], number: int) -> int:
-    """Return a value of an array whose trailing zeros are left out."""
+    """Return a value of an array without trailing zeros."""
     return values[number] if number < len(values) else 0
 
 
 def put_at(values: array[int], number: int, value: int) -> None:
-    """Set a value of an array whose trailing zeros are left out."""
+    """Set a value of an array without trailing zeros."""
     reach(values, number)
     values[number] = value
 
@@ -219,5 +222,8 @@ def reach(values: array[int], number: int) -> None:
 
 
 def present(numbers: Sequence[int | None]) -> list[int]:
-    """Return the numbers of a link that cannot be null: references were checked before."""
+    """Return the numbers of a link that cannot be null.
+
+    None is missing, because references were checked before.
+    """
     return [number for number in numbers if number is not None]

@@ -1,4 +1,4 @@
-"""Batches: their members, and the tokens that come out of them.
+"""Batches: their members and the tokens out of them.
 
 Law: batches.
 """
@@ -40,7 +40,7 @@ class _BatchFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _OutputFacts:
-    """The keys of the tokens that came out of batches; None for other outputs."""
+    """The keys of output tokens, None for other outputs."""
 
     tokens: Sequence[bytes | None]
 
@@ -103,7 +103,9 @@ LEDGERS: Mapping[str, AnyLedger] = {
 
 
 def batches_of_origin(account: Account) -> array[int]:
-    """Return for each token the batch that it came out of, plus 1.
+    """Return the batch that each token came out of.
+
+    Batches are counted from 1, with 0 for none.
 
     Members of a batch that come out of it again have another origin. Checks the law of batches on the way.
     """

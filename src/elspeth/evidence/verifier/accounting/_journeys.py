@@ -1,4 +1,4 @@
-"""The journey of every token, from its origin to its end.
+"""The journey of every token, from origin to end.
 
 Laws: readings, origins and outcomes. Most tokens of a run take one of a few journeys. A journey is judged once; for
 every further token that takes it, only the bytes that stand for it are compared.
@@ -60,7 +60,7 @@ _Key: TypeAlias = tuple[bytes, bytes, int, int]
 
 
 def follow_tokens(account: Account, origins: array[int]) -> Mapping[int, int]:
-    """Check the journeys of all tokens, when all records have entered.
+    """Check the journeys of all tokens.
 
     `origins` gives for each token the batch that it came out of, plus 1. Returns the number of tokens that ended at
     each sink.
@@ -127,7 +127,7 @@ class _Follower:
             self.written[journey.last_node] += count
 
     def _check(self, token: int, row: int, key: _Key) -> None:
-        """Check a token whose journey is new, or that is related to others."""
+        """Check a token with a new journey, or with relations."""
         account = self._account
         visits, routes, source, ended = key
         journey, before = self._journey(visits, routes), len(account.breaches)
@@ -171,7 +171,10 @@ class _Follower:
             account.breach(Law.BATCHES, "token", token, problem)
 
     def _check_parent(self, token: int, group: int, outcome: int, journey: Journey) -> None:
-        """Check a token that became others, and note where it ended."""
+        """Check a token that became others.
+
+        Notes where it ended.
+        """
         account = self._account
         if _BECOMES[account.groups.kinds[group]] != outcome:
             account.breach(Law.GROUPS, "token", token, "expected the outcome of a token that became others")

@@ -1,4 +1,4 @@
-"""The run, its graph, and what its source and sinks did.
+"""The run, its graph, its source and its sinks.
 
 Laws: hashes and outputs; edges lead from node to node.
 """
@@ -49,7 +49,7 @@ class _RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _NodeFacts:
-    """Key, type, and whether the config hash is right, of each node."""
+    """Key, type, and a right config hash, of each node."""
 
     nodes: Sequence[tuple[str, str, bool]]
 
@@ -70,7 +70,7 @@ class _OperationFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ArtifactFacts:
-    """The sink of each artifact, and what the sink's operation hashes of it."""
+    """The sink of each artifact, and its hashed description."""
 
     artifacts: Sequence[tuple[str, Mapping[str, str | int]]]
 
@@ -224,7 +224,7 @@ LEDGERS: Mapping[str, AnyLedger] = {
 
 
 def check_outputs(account: Account, written: Mapping[int, int]) -> None:
-    """Check that source and sinks completed, with results that fit the trail.
+    """Check that source and sinks completed as recorded.
 
     `written` gives the number of tokens that ended at each sink.
     """

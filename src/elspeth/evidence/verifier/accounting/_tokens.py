@@ -1,4 +1,4 @@
-"""Rows and tokens: what tokens are made of, what they become, how they end.
+"""Rows and tokens: what makes tokens, and how they end.
 
 Laws: numbers, tokens, groups and ends.
 """
@@ -49,7 +49,10 @@ _GROUP_OUTCOMES = {_CODES[name]: name for name in _OUTCOME_OF_KIND.values()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RowFacts:
-    """The first row number, the index of the first gap, and the source of each row."""
+    """The first row number, the first gap, the sources.
+
+    `gap` is the index of the first row whose number does not follow.
+    """
 
     first_number: int
     gap: int | None
@@ -58,7 +61,7 @@ class _RowFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TokenFacts:
-    """Index, kind and group of each token that was made of others."""
+    """Index, kind and group of tokens made of others."""
 
     made: Sequence[tuple[int, int, bytes]]
 
@@ -80,7 +83,10 @@ class _GroupOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _OutcomeFacts:
-    """The code of each terminal outcome (0 for others), its sink, and groups."""
+    """Codes and sinks of outcomes, and groups.
+
+    The code is 0 for outcomes that are not terminal.
+    """
 
     codes: array[int]
     sinks: Sequence[str | None]
@@ -140,7 +146,10 @@ def _enter_tokens(account: Account, first: int, facts: _TokenFacts, links: Links
 
 
 def _group_numbers(account: Account, made: Sequence[tuple[int, int, bytes]]) -> list[int]:
-    """Return the numbers of groups. A group begins with its first token."""
+    """Return the numbers of groups.
+
+    A group begins with its first token.
+    """
     groups = account.groups
     keys = [key for _, _, key in made]
     kinds = {key: kind for _, kind, key in reversed(made)}
@@ -187,7 +196,10 @@ def _read_outcomes(columns: Columns) -> _OutcomeFacts:
 
 
 def _expected_children(text: str | None) -> int | None:
-    """Return how many children are expected: branches of a fork, or a count."""
+    """Return how many children are expected.
+
+    The text holds the branches of a fork, or a count.
+    """
     if text is None:
         return None
     value = _parsed(text)
@@ -254,7 +266,7 @@ def _sink_number(account: Account, name: str | None, first: int) -> int:
 def _group_problem(
     account: Account, said: _GroupOutcome, group: int | None, token: int, outcome: str | None
 ) -> str | None:
-    """Compare what an outcome says about a group with the tokens in it."""
+    """Compare what an outcome says with its group."""
     groups = account.groups
     if outcome != _OUTCOME_OF_KIND[said.kind]:
         return "expected no group of an outcome that is not about one, or is about another"
@@ -317,7 +329,7 @@ LEDGERS: Mapping[str, AnyLedger] = {
 
 
 def check_tokens(account: Account) -> None:
-    """Check that groups, rows and tokens are whole, when all records have entered."""
+    """Check that groups, rows and tokens are whole."""
     _check_groups(account)
     row = account.carried.find(0)
     if row >= 0:

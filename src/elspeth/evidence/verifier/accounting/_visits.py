@@ -1,4 +1,4 @@
-"""Visits and routing events: how a token went from node to node.
+"""Visits and routing events: how tokens went between nodes.
 
 Laws: visits and routes.
 """
@@ -88,7 +88,7 @@ def _read_visits(columns: Columns) -> _VisitFacts:
 
 
 def _bounded(values: Values, limit: int) -> Mapping[str | None, int]:
-    """Return the number of each different text, at most `limit` - 1."""
+    """Return the number of each different text, below `limit`."""
     return {text: min(int(text or 0), limit - 1) for text in set(values)}
 
 
@@ -147,7 +147,7 @@ LEDGERS: Mapping[str, AnyLedger] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Journey:
-    """The visits of a token, and what is wrong with them.
+    """The visits of a token, and their problems.
 
     `first` and `last` are places; `visits` and `routes` are problems.
     """
@@ -176,7 +176,7 @@ NO_JOURNEY = Journey(
 
 
 def visits_by_token(account: Account) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield every token with its visits and where they were routed."""
+    """Yield every token with its visits and routes."""
     visitors, visits, routed = account.visitors, account.visits, account.routed
     if all(map(le, visitors, islice(visitors, 1, None))):
         position, end = 0, len(visitors)
@@ -236,7 +236,7 @@ def _step_problem(account: Account, before: int, visit: int) -> str | None:
 
 
 def _route_problem(account: Account, visit: int, route: int, after: int | None) -> str | None:
-    """Return what is wrong with where a visit was routed, if anything."""
+    """Return what is wrong with a visit's route, if anything."""
     mode, target, status = route & _MODE_MASK, route >> 2, visit & _STATUS_MASK
     goes_on = after is not None and after >> _STEP_BIT == (visit >> _STEP_BIT) + 1
     if status == COMPLETED and account.node_type(node_of(visit)) == "gate" and mode not in {_MOVE, _COPY}:

@@ -1,4 +1,4 @@
-"""The laws of accounting, proved from the records of a bag.
+"""The laws of accounting, proved from a bag's records.
 
 The code is the verifier's own: it shares only the names of the laws with the queries by which a run proves them. The
 rules in a bag cannot leave a law out either: a bag without the columns and references that the laws need is refused.
@@ -91,13 +91,13 @@ def read_facts(record_type: str, columns: Columns) -> Facts:
 
 
 class Accountant:
-    """Takes the facts of all records in the order of the bag."""
+    """Takes the facts of all records, in order."""
 
     def __init__(self) -> None:
         self._account = Account()
 
     def take(self, record_type: str, first: int, facts: Facts, links: Links, token_keys: KeyMap | None) -> None:
-        """Take the facts of some records, the first of which has this number.
+        """Take the facts of records, the first with this number.
 
         `links` are in the order of the ledger's.
         """
@@ -109,7 +109,7 @@ class Accountant:
             _check_times(account, record_type, first, facts.times)
 
     def close(self) -> Mapping[Law, Breach]:
-        """Return the laws that are broken, after all records were taken."""
+        """Return the broken laws, when all records were taken."""
         account = self._account
         origins = _batches.batches_of_origin(account)
         written = _journeys.follow_tokens(account, origins)
