@@ -9,7 +9,7 @@ from elspeth.contracts.errors import ExecutionError
 from elspeth.contracts.failures import RecordableError, recordable_message
 from elspeth.contracts.plugins import PluginError, RowError
 from elspeth.core.canonical import stable_hash
-from elspeth.core.landscape.recording.base import tolerant
+from elspeth.core.landscape.recording.base import make_recordable
 
 __all__ = ["AccountingError", "AnswerError", "Failure", "ResumeError", "RunInterruptedError", "blame"]
 
@@ -61,7 +61,7 @@ class Failure:
 
     def hash(self) -> str:
         """Return the hash by which outcomes refer to the visit's error."""
-        return stable_hash(tolerant(self.as_error()))
+        return stable_hash(make_recordable(self.as_error()))
 
 
 def blame(kind: str, name: str, error: Exception) -> PluginError:

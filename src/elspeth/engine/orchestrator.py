@@ -27,7 +27,7 @@ from elspeth.contracts.failures import recordable_message
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.claim import Claim, RunClaimedError
 from elspeth.core.landscape.exporting.files import write_export
-from elspeth.core.landscape.exporting.format import ExportFormat, named_form
+from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
 from elspeth.core.landscape.queries.accounting import account_for
 from elspeth.core.landscape.queries.recorded import count_rows
 from elspeth.core.landscape.recording.base import new_id, now
@@ -250,7 +250,7 @@ class Orchestrator:
                 format=form,
                 signing_key=self._keys.signing_key,
                 signer=self._keys.bag_signer,
-                archive=named_form(output.path) is ExportFormat.BAG,
+                archive=guess_form(output.path) is ExportFormat.BAG,
                 progress=lambda records: self._observer.tell_or_stop(records, total),
             )
         except BaseException as error:

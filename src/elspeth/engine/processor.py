@@ -17,7 +17,7 @@ from elspeth.contracts.enums import RowOutcome
 from elspeth.contracts.plugins import InvalidRow, Row
 from elspeth.contracts.routing import CONTINUE, DISCARD, QUARANTINE
 from elspeth.core.canonical import CanonicalError
-from elspeth.core.landscape.recording.base import tolerant
+from elspeth.core.landscape.recording.base import make_recordable
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.settings.wiring import SOURCE, Place, sink_place
 from elspeth.engine.calls.exchange import Exchange
@@ -122,7 +122,7 @@ class RowProcessor:
 
     def _quarantine(self, index: int, item: InvalidRow) -> tuple[str, Onward]:
         """Record a row that the source refused, and send it to its sink."""
-        data = cast("Row", tolerant(item.data))
+        data = cast("Row", make_recordable(item.data))
         destination = self._on_validation_failure
         token = self._trail.create_row(index, data)
         self._trail.recorder.record_validation_error(

@@ -16,7 +16,7 @@ from elspeth.core.canonical import CANONICAL_VERSION, canonical_json, stable_has
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.recorded import count_endings, count_rows, row_hashes
 from elspeth.core.landscape.queries.select_run import is_meant, resolve_run
-from elspeth.core.landscape.recording.base import tolerant
+from elspeth.core.landscape.recording.base import make_recordable
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.unfinished import unfinished_runs
@@ -288,7 +288,7 @@ def skip_recorded_rows(
         if item is None:
             raise ResumeError(_changed(run_id, f"it ends before row {index}, of {rows} that are recorded"))
         data = item.data if isinstance(item, InvalidRow) else item
-        found = stable_hash(tolerant(data))
+        found = stable_hash(make_recordable(data))
         if found != expected:
             raise ResumeError(_changed(run_id, f"row {index} has the hash {found}, recorded is {expected}"))
     yield from items

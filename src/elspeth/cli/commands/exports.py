@@ -24,7 +24,7 @@ from elspeth.cli.options import (
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned, binary_stdout
 from elspeth.cli.workers import start_workers
-from elspeth.core.landscape.exporting.format import ExportFormat, named_form, unfit_name
+from elspeth.core.landscape.exporting.format import ExportFormat, guess_form, name_problem
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -101,7 +101,7 @@ def export(
                 format=form,
                 signing_key=secret,
                 signer=_load_signer(key, public),
-                archive=archive or named_form(Path(output)) is ExportFormat.BAG,
+                archive=archive or guess_form(Path(output)) is ExportFormat.BAG,
                 stamp=_make_stamp(tsa),
                 include_payloads=include_withheld,
                 progress=progress,
@@ -132,11 +132,11 @@ def _choose_form(output: str, given: ExportFormat | None) -> ExportFormat:
         if form not in (ExportFormat.JSONL, ExportFormat.JSON):
             raise UsageError(f"-o -: the form {form} is several files: only with --format jsonl or json")
         return form
-    if given is None and (named := named_form(path)) is not None:
+    if given is None and (named := guess_form(path)) is not None:
         return named
     if given is None and path.suffix:
         raise UsageError(f"-o {output}: the end of the name stands for no form: give one with --format")
-    if problem := unfit_name(path, form):
+    if problem := name_problem(path, form):
         raise UsageError(f"-o {output}: {problem}")
     return form
 

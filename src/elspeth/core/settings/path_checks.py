@@ -10,7 +10,7 @@ from pathlib import Path
 
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.contracts.urls import server_of_database, sqlite_file
-from elspeth.core.landscape.exporting.format import unfit_name
+from elspeth.core.landscape.exporting.format import name_problem
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import (
     EXPORT,
@@ -141,7 +141,7 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
         return
     sink = parts.sinks.get(export.sink or "")
     path = export.path or (sink.options.get("path") if sink is not None else None)
-    if isinstance(path, str) and (problem := unfit_name(Path(path), export_form(export, path))) is not None:
+    if isinstance(path, str) and (problem := name_problem(Path(path), export_form(export, path))) is not None:
         yield Problem(location=export_location(export), message=f"{path}: {problem}")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elspeth.contracts.urls import sqlite_file
-from elspeth.core.landscape.exporting.format import ExportFormat, named_form
+from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
 from elspeth.core.settings.model import ExportSettings, LandscapeSettings, PluginSettings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.placeholders import fill_placeholders, placeholder_problem
@@ -66,7 +66,7 @@ def export_form(export: ExportSettings, path: str) -> ExportFormat:
     """Return the form that the settings ask for; that of the path's name if they do not; else CSV."""
     if "format" in export.model_fields_set:
         return ExportFormat(export.format)
-    return named_form(Path(path)) or ExportFormat(export.format)
+    return guess_form(Path(path)) or ExportFormat(export.format)
 
 
 def protected_files(parts: Parts, settings_file: Path | None) -> list[Protected]:

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from elspeth.contracts.failures import recordable_message
 from elspeth.contracts.plugins import CallError, JsonObject
-from elspeth.core.landscape.recording.base import storable_text, tolerant
+from elspeth.core.landscape.recording.base import make_recordable, make_storable
 from elspeth.plugins.base import CallingTransform
 
 __all__ = ["Attempt", "Caller", "Difference", "Exchange", "describe_error"]
@@ -85,8 +85,8 @@ class Caller(Protocol):
 
 def describe_error(error: Exception) -> Mapping[str, object]:
     """Return an error as it is recorded with a call."""
-    facts: dict[str, object] = {"exception": storable_text(recordable_message(error)), "type": type(error).__name__}
+    facts: dict[str, object] = {"exception": make_storable(recordable_message(error)), "type": type(error).__name__}
     if isinstance(error, CallError):
         asked = {} if error.retry_after is None else {"retry_after": error.retry_after}
         facts = {**error.details, **asked, "is_retryable": error.is_retryable, **facts}
-    return cast("Mapping[str, object]", tolerant(facts))
+    return cast("Mapping[str, object]", make_recordable(facts))

@@ -1,3 +1,5 @@
+"""Exports as files: their bytes, and what they may replace."""
+
 from __future__ import annotations
 
 import json
@@ -9,11 +11,14 @@ import rfc8785
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
-from elspeth.core.landscape.exporting.files import ExportFormat, write_export
+from elspeth.core.landscape.exporting.files import export_policy, write_export
+from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.outputs.policy import problem_with
 from elspeth.schema.checks import AuditIntegrityError
 from tests.fixtures.corruption import plant
 from tests.fixtures.records import record_everything
+from tests.fixtures.rich_run import export_to
 
 KEYS = pytest.mark.parametrize("key", [None, b"key"], ids=["plain", "signed"])
 TEXT_FORMS = pytest.mark.parametrize("form", [ExportFormat.JSON, ExportFormat.JSONL])
@@ -107,3 +112,91 @@ def test_progress_counts_records_up_to_the_last(
     assert counts == sorted(counts)
     assert len(set(counts)) > total // 1000 > 1
     assert counts[-1] == total
+
+
+FILES = (ExportFormat.JSON, ExportFormat.JSONL)
+DIRECTORIES = (ExportFormat.CSV, ExportFormat.PARQUET)
+
+
+@pytest.mark.parametrize("old", FILES)
+@pytest.mark.parametrize("new", FILES)
+@pytest.mark.parametrize("key", [None, b"key"])
+def test_a_file_is_known_by_its_first_record(
+    tmp_path: Path, old: ExportFormat, new: ExportFormat, key: bytes | None
+) -> None:
+    path = export_to(tmp_path / "export", old, signing_key=key)
+    assert problem_with(path, export_policy(new)) is None
+
+
+@pytest.mark.parametrize("old", DIRECTORIES)
+@pytest.mark.parametrize("new", DIRECTORIES)
+def test_a_directory_is_known_by_its_names_and_its_manifest(
+    tmp_path: Path, old: ExportFormat, new: ExportFormat
+) -> None:
+    path = export_to(tmp_path / "export", old)
+    assert problem_with(path, export_policy(new)) is None
+    (path / "notes.txt").write_bytes(b"precious")
+    assert (
+        problem_with(path, export_policy(new))
+        == "is not an export, which a new one may replace: name another directory"
+    )
+    (path / "notes.txt").unlink()
+    (path / "manifest.json").write_bytes(b'{"name":"an app of the web"}\n')
+    assert problem_with(path, export_policy(new, force=True)) is not None
+
+
+RUN = {"record_type": "run", "run_id": "run-1"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"precious",
+        b"\0\xff\xfe",
+        b"id,record_type\n1,run\n",
+        b"[\n",
+        b"[" * 100_000,
+        b'"run"\n',
+        b"null\n",
+        json.dumps(RUN | {"record_type": "row"}).encode(),
+        json.dumps({"record_type": "run"}).encode(),
+        json.dumps([RUN]).encode(),
+    ],
+)
+@pytest.mark.parametrize("form", FILES)
+def test_what_is_no_export_is_replaced_only_by_force(tmp_path: Path, form: ExportFormat, content: bytes) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    expected = "is not an export, which a new one may replace: name another file, or use --force"
+    assert problem_with(path, export_policy(form)) == expected
+    assert problem_with(path, export_policy(form, force=True)) is None
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["notes.txt"], ["run.csv"], ["manifest.json"], ["run.csv", "manifest.json"], ["run.csv/x", "manifest.json"]],
+)
+@pytest.mark.parametrize("form", DIRECTORIES)
+@pytest.mark.parametrize("force", [False, True])
+def test_a_directory_that_is_no_export_is_never_replaced(
+    tmp_path: Path, form: ExportFormat, names: list[str], force: bool
+) -> None:
+    for name in names:
+        (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / name).write_bytes(b'{"precious":true}\n')
+    expected = "is not an export, which a new one may replace: name another directory"
+    assert problem_with(tmp_path / "out", export_policy(form, force=force)) == expected
+
+
+def test_a_manifest_that_is_a_link_is_not_ours(tmp_path: Path) -> None:
+    path = export_to(tmp_path / "export", ExportFormat.CSV)
+    (path / "manifest.json").rename(tmp_path / "manifest.json")
+    (path / "manifest.json").symlink_to(tmp_path / "manifest.json")
+    assert problem_with(path, export_policy(ExportFormat.CSV)) is not None
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_a_bag_replaces_nothing(tmp_path: Path, form: ExportFormat) -> None:
+    path = export_to(tmp_path / "export", form)
+    expected = "exists already, and evidence is never overwritten: name another path"
+    assert problem_with(path, export_policy(ExportFormat.BAG, force=True)) == expected

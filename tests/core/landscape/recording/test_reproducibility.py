@@ -1,16 +1,28 @@
+"""Reproducibility grades, and purging of payloads."""
+
 from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.recording.reproducibility import (
-    ReproducibilityGrade,
     compute_grade,
+    plan_purge,
+    purge,
     set_run_grade,
     update_grade_after_purge,
 )
+from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.schema.checks import AuditIntegrityError
+from elspeth_schema.contracts import Determinism, NodeType, ReproducibilityGrade, RunStatus
 from tests.fixtures.records import record_graph
 
 FULL, REPLAY, ATTRIBUTABLE = ReproducibilityGrade
@@ -61,3 +73,104 @@ def test_an_unknown_run_has_no_grade_to_set(landscape: LandscapeDB) -> None:
         set_run_grade(landscape, "nowhere", FULL)
     with pytest.raises(AuditIntegrityError, match=unknown):
         update_grade_after_purge(landscape, "nowhere")
+
+
+DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
+CONTENTS = (b"old", b"used again", b"new")
+
+
+@pytest.fixture
+def payloads(tmp_path: Path) -> FilesystemPayloadStore:
+    """Three payloads, two of them stored a hundred days ago, of which one was stored again today."""
+    store = FilesystemPayloadStore(tmp_path / "payloads")
+    for content in CONTENTS[:2]:
+        place = next((tmp_path / "payloads").rglob(store.store(content)))
+        before = (datetime.now(UTC) - timedelta(days=100)).timestamp()
+        os.utime(place, (before, before))
+    for content in CONTENTS[1:]:
+        store.store(content)
+    return store
+
+
+@pytest.fixture
+def db(database_url: str) -> LandscapeDB:
+    """A database with a finished run that asked outside."""
+    database = LandscapeDB.from_url(database_url)
+    recorder = LandscapeRecorder(database)
+    run_id = recorder.begin_run({}, "1", run_id="asking").run_id
+    recorder.register_node(
+        run_id, "llm", NodeType.TRANSFORM, "1", {}, determinism=Determinism.EXTERNAL_CALL, schema_config=DYNAMIC
+    )
+    recorder.finalize_run(run_id, RunStatus.COMPLETED)
+    return database
+
+
+def kept(payloads: FilesystemPayloadStore) -> list[bytes]:
+    later = datetime.now(UTC) + timedelta(days=1)
+    return sorted(payloads.retrieve(content_hash) for content_hash, _ in payloads.last_used_before(later))
+
+
+def test_what_was_last_used_before_the_days_are_over_is_purged(
+    db: LandscapeDB, payloads: FilesystemPayloadStore
+) -> None:
+    with db:
+        plan = plan_purge(db, payloads, days=90, now=datetime.now(UTC))
+        assert (len(plan.payloads), plan.size_bytes, plan.runs) == (1, 3, ())
+        assert kept(payloads) == sorted(CONTENTS)
+        purge(db, payloads, plan)
+        assert kept(payloads) == [b"new", b"used again"]
+
+
+def test_runs_whose_answers_may_be_gone_are_called_attributable_only(
+    db: LandscapeDB, payloads: FilesystemPayloadStore
+) -> None:
+    with db:
+        later = datetime.now(UTC) + timedelta(days=91)
+        plan = plan_purge(db, payloads, days=90, now=later)
+        assert (len(plan.payloads), plan.runs) == (3, ("asking",))
+        purge(db, payloads, plan)
+        run = LandscapeRecorder(db).get_run("asking")
+        assert run is not None
+        assert run.reproducibility_grade is ReproducibilityGrade.ATTRIBUTABLE_ONLY
+        assert kept(payloads) == []
+
+
+def test_a_run_that_has_not_ended_keeps_its_payloads(db: LandscapeDB, payloads: FilesystemPayloadStore) -> None:
+    with db:
+        LandscapeRecorder(db).begin_run({}, "1")
+        payloads.store(b"its own")
+        later = datetime.now(UTC) + timedelta(days=91)
+        purge(db, payloads, plan_purge(db, payloads, days=90, now=later))
+        assert kept(payloads) == [b"its own"]
+
+
+def test_a_payload_that_is_used_while_others_are_purged_is_kept(
+    db: LandscapeDB, payloads: FilesystemPayloadStore
+) -> None:
+    with db:
+        plan = plan_purge(db, payloads, days=90, now=datetime.now(UTC))
+        assert payloads.store(b"old") in plan.payloads  # a run began meanwhile
+        purge(db, payloads, plan)
+    assert kept(payloads) == sorted(CONTENTS)
+
+
+def test_a_payload_is_not_deleted_between_being_found_and_being_used(
+    payloads: FilesystemPayloadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that finds the content there counts on it: who would delete it waits, and then finds it used."""
+    old = hashlib.sha256(b"old").hexdigest()
+    retrieve, deleted = FilesystemPayloadStore.retrieve, []
+    purging = threading.Thread(
+        target=lambda: deleted.append(payloads.delete_unless_used(old, datetime.now(UTC) - timedelta(days=1)))
+    )
+
+    def found(store: FilesystemPayloadStore, content_hash: str) -> bytes:
+        purging.start()
+        purging.join(0.2)
+        return retrieve(store, content_hash)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FilesystemPayloadStore, "retrieve", found)
+        payloads.store(b"old")
+    purging.join()
+    assert (deleted, payloads.exists(old)) == ([False], True)

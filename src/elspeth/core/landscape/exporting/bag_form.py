@@ -25,7 +25,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
 from elspeth.core.landscape.exporting.record_rules import withheld_columns
-from elspeth.core.landscape.exporting.text_form import stored_line
+from elspeth.core.landscape.exporting.text_form import parse_line
 from elspeth.core.landscape.lines.chunks import chunks_of, with_key
 from elspeth.core.landscape.lines.run_lines import LineTransform, can_share, run_lines, shared_lines, split
 from elspeth.core.landscape.sealing.seal import sealed_in, secret_of
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from elspeth.evidence.format.signatures import Signer
     from elspeth.evidence.writer.bag import BagSummary
 
-__all__ = ["bag_epoch", "holds_salted_records", "is_bag", "read_bag", "references_document", "write_bag_of_run"]
+__all__ = ["holds_salted_records", "is_bag", "read_bag", "read_bag_epoch", "references_document", "write_bag_of_run"]
 
 _END_OF_TOKEN = {"columns": TOKEN.key, "record_type": TOKEN.name, "when": "is_terminal"}
 """A token travels until it has a terminal outcome."""
@@ -192,7 +192,7 @@ def holds_salted_records(path: Path) -> bool:
         return _SALT.search(file.readline(_FIRST_LINE)) is not None
 
 
-def bag_epoch(path: Path) -> int:
+def read_bag_epoch(path: Path) -> int:
     """Return the epoch in a bag's statement.
 
     Raises ExportError if there is none.
@@ -212,7 +212,7 @@ def read_bag(path: Path, epoch: int) -> Iterator[StoredRecord]:
             for line in lines:
                 number += 1
                 where = f"{bag.RECORDS}, line {number}"
-                stored = stored_line(path, where, _SALT.sub(b"", line, count=1), position, epoch)
+                stored = parse_line(path, where, _SALT.sub(b"", line, count=1), position, epoch)
                 yield stored._replace(line=line)
                 position += len(line) + 1
         yield _manifest(path, _statement(files))

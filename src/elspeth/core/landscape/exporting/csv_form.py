@@ -19,11 +19,11 @@ from elspeth.core.landscape.exporting.forms import (
     ExportError,
     ExportGroups,
     StoredRecord,
-    manifest_file,
+    make_stored_record,
+    manifest_bytes,
     read_directory,
-    stored_record,
 )
-from elspeth.core.landscape.exporting.record_rules import RecordForm, forms_of
+from elspeth.core.landscape.exporting.record_rules import RecordForm, load_forms
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.schema.snapshots import Kind
 
@@ -56,7 +56,7 @@ def write_csv(directory: Path, groups: ExportGroups) -> int:
     total = 0
     for name, records in groups:
         if name == MANIFEST:
-            (directory / MANIFEST_FILE).write_bytes(manifest_file(next(records)))
+            (directory / MANIFEST_FILE).write_bytes(manifest_bytes(next(records)))
         else:
             total += _write_file(directory / f"{name}.csv", records)
     return total
@@ -67,7 +67,7 @@ def read_csv(path: Path, epoch: int) -> Iterator[StoredRecord]:
 
     Raises ExportError for files that are not such an export.
     """
-    return read_directory(path, "csv", forms_of(epoch), _read_file)
+    return read_directory(path, "csv", load_forms(epoch), _read_file)
 
 
 def _write_file(path: Path, records: Iterator[Mapping[str, object]]) -> int:
@@ -107,7 +107,7 @@ def _read_file(path: Path, file: str, form: RecordForm) -> Iterator[StoredRecord
                     name: _value(path, f"{where}: {name}", field, columns[name])
                     for name, field in zip(header, row, strict=True)
                 }
-                yield stored_record(path, where, form, values)
+                yield make_stored_record(path, where, form, values)
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(path, file, f"expected a readable CSV file in UTF-8: {error}") from error
 

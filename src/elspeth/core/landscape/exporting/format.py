@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-__all__ = ["ExportFormat", "named_form", "unfit_name"]
+__all__ = ["ExportFormat", "guess_form", "name_problem"]
 
 
 class ExportFormat(StrEnum):
@@ -36,7 +36,7 @@ _FORMS = {
 }
 
 
-def named_form(path: Path) -> ExportFormat | None:
+def guess_form(path: Path) -> ExportFormat | None:
     """Return the form that a name's ending stands for.
 
     None if it stands for none. `.zip` stands for a bag in a zip file.
@@ -44,9 +44,9 @@ def named_form(path: Path) -> ExportFormat | None:
     return _FORMS.get(path.suffix.lower())
 
 
-def unfit_name(path: Path, form: ExportFormat) -> str | None:
+def name_problem(path: Path, form: ExportFormat) -> str | None:
     """Return how the name contradicts the form, or None."""
-    named = named_form(path)
+    named = guess_form(path)
     if named in (None, form):
         return None
     return f"the name ends in {path.suffix}, as of the form {named}, and the form is {form}: change one of them"

@@ -19,11 +19,11 @@ __all__ = [
     "ExportGroups",
     "StoredRecord",
     "check_canonical",
-    "manifest_file",
+    "make_stored_record",
+    "manifest_bytes",
     "parse_object",
     "read_directory",
     "read_manifest",
-    "stored_record",
 ]
 
 MANIFEST_FILE = "manifest.json"
@@ -73,7 +73,7 @@ class StoredRecord(NamedTuple):
     position: int | None = None
 
 
-def manifest_file(manifest: Mapping[str, object]) -> bytes:
+def manifest_bytes(manifest: Mapping[str, object]) -> bytes:
     """Return the content of the manifest's own file."""
     return canonical_bytes(manifest) + b"\n"
 
@@ -115,7 +115,7 @@ def read_manifest(path: Path) -> StoredRecord:
     return StoredRecord(MANIFEST_FILE, record, line)
 
 
-def stored_record(path: Path, where: str, form: RecordForm, values: Mapping[str, object]) -> StoredRecord:
+def make_stored_record(path: Path, where: str, form: RecordForm, values: Mapping[str, object]) -> StoredRecord:
     """Return a record with its canonical JSON.
 
     Raises ExportError for values that have none.

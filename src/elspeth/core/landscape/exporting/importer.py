@@ -26,7 +26,7 @@ from elspeth.core.landscape.database.landscape_db import fill_database
 from elspeth.core.landscape.database.tables import analyze_grown_tables, epoch_tables
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import ExportReader, ExportRow, ExportSummary, read_export
-from elspeth.core.landscape.exporting.record_rules import forms_of
+from elspeth.core.landscape.exporting.record_rules import load_forms
 from elspeth.core.landscape.migration.migrate import migrate_exclusively
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.core.landscape.records.progress import Meter
@@ -38,7 +38,7 @@ from elspeth_schema.contracts import AuditRecord, RunStatus
 from elspeth_schema.records import RECORD_TYPES, RecordType
 from elspeth_schema.tables import runs_table, schema_migrations_table
 
-__all__ = ["import_export", "import_into", "in_todays_epoch"]
+__all__ = ["import_export", "import_into", "open_migrated"]
 
 _ROWS = 1000
 """Rows inserted at once; bounds memory."""
@@ -99,10 +99,10 @@ def _import(
     connection: Connection, path: Path, signing_key: bytes | None, progress: Callable[[int], None] | None
 ) -> ExportSummary:
     export = read_export(path, signing_key=signing_key)
-    if export.source.is_of_today:
+    if export.source.is_current:
         _insert_records(connection, export, progress)
     else:
-        with in_todays_epoch(export, progress) as older, older.snapshot() as source:
+        with open_migrated(export, progress) as older, older.snapshot() as source:
             _copy_run(source, connection)
     _seal(connection, export.summary.run_id)
     return export.summary
@@ -165,7 +165,7 @@ def _insert(connection: Connection, path: Path, record_type: RecordType[AuditRec
 
 
 @contextmanager
-def in_todays_epoch(export: ExportReader, progress: Callable[[int], None] | None = None) -> Iterator[LandscapeDB]:
+def open_migrated(export: ExportReader, progress: Callable[[int], None] | None = None) -> Iterator[LandscapeDB]:
     """Yield a migrated database with an older export's run.
 
     It is a SQLite file in a temporary directory, about as large as the export, and is removed when the block ends.
@@ -196,7 +196,7 @@ def _restore(url: URL, export: ExportReader, progress: Callable[[int], None] | N
         with engine.begin() as connection:
             _create_tables(connection, epoch)
             for name, rows in groupby(export.rows(), key=attrgetter("record_type")):
-                table = forms_of(epoch)[name].table
+                table = load_forms(epoch)[name].table
                 for chunk in chunks(rows, _ROWS):
                     _insert_older(connection, export, table, chunk)
                     total += len(chunk)

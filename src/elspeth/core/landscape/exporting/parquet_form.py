@@ -18,11 +18,11 @@ from elspeth.core.landscape.exporting.forms import (
     ExportError,
     ExportGroups,
     StoredRecord,
-    manifest_file,
+    make_stored_record,
+    manifest_bytes,
     read_directory,
-    stored_record,
 )
-from elspeth.core.landscape.exporting.record_rules import RecordForm, forms_of
+from elspeth.core.landscape.exporting.record_rules import RecordForm, load_forms
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.schema.snapshots import Kind
 from elspeth_schema import EPOCH
@@ -62,7 +62,7 @@ def write_parquet(directory: Path, groups: ExportGroups) -> int:
     total = 0
     for name, records in groups:
         if name == MANIFEST:
-            (directory / MANIFEST_FILE).write_bytes(manifest_file(next(records)))
+            (directory / MANIFEST_FILE).write_bytes(manifest_bytes(next(records)))
         else:
             total += _write_file(directory / f"{name}.parquet", name, records)
     return total
@@ -73,7 +73,7 @@ def read_parquet(path: Path, epoch: int) -> Iterator[StoredRecord]:
 
     Raises ExportError for files that are not such an export.
     """
-    return read_directory(path, "parquet", forms_of(epoch), _read_file)
+    return read_directory(path, "parquet", load_forms(epoch), _read_file)
 
 
 def _write_file(path: Path, name: str, records: Iterator[Mapping[str, object]]) -> int:
@@ -82,7 +82,7 @@ def _write_file(path: Path, name: str, records: Iterator[Mapping[str, object]]) 
     try:
         for chunk in chunks(records, _ROWS):
             if writer is None:
-                schema = _schema(SCHEMAS[name], forms_of(EPOCH)[name].withheld, chunk[0])
+                schema = _schema(SCHEMAS[name], load_forms(EPOCH)[name].withheld, chunk[0])
                 writer = pq.ParquetWriter(path, schema, compression="zstd")
             writer.write_batch(pa.record_batch([_array(chunk, field) for field in schema], schema=schema))
             total += len(chunk)
@@ -101,7 +101,7 @@ def _read_file(path: Path, file: str, form: RecordForm) -> Iterator[StoredRecord
                 for row in batch.to_pylist():
                     number += 1
                     record = {name: _from_arrow(value) for name, value in row.items()}
-                    yield stored_record(path, f"{file}, row {number}", form, record)
+                    yield make_stored_record(path, f"{file}, row {number}", form, record)
     except (pa.ArrowException, OSError, OverflowError, UnicodeDecodeError) as error:
         where = f"{file}, after row {number}"
         raise ExportError(path, where, f"expected a readable Parquet file: {error}") from error

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from elspeth.core.landscape.exporting.bag_form import bag_epoch, holds_salted_records, is_bag, read_bag
+from elspeth.core.landscape.exporting.bag_form import holds_salted_records, is_bag, read_bag, read_bag_epoch
 from elspeth.core.landscape.exporting.csv_form import HASH_REMARK, read_csv
 from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError, StoredRecord, read_manifest
 from elspeth.core.landscape.exporting.record_rules import (
@@ -18,7 +18,7 @@ from elspeth.core.landscape.exporting.record_rules import (
     SchemaRules,
     UnfitRecordError,
 )
-from elspeth.core.landscape.exporting.text_form import read_text, stated_epoch
+from elspeth.core.landscape.exporting.text_form import find_stated_epoch, read_text
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import Json
@@ -63,14 +63,14 @@ class ExportSource:
     is_stated: bool
 
     @property
-    def is_of_today(self) -> bool:
+    def is_current(self) -> bool:
         """Whether it is of the epoch of this version."""
         return self.epoch == EPOCH
 
     @property
     def lines_file(self) -> Path | None:
         """The file of its lines, None unless of today's epoch."""
-        if not self.is_of_today:
+        if not self.is_current:
             return None
         if self.kind is ExportKind.TEXT:
             return self.path
@@ -176,7 +176,7 @@ class ExportReader:
 
         Raises ExportError for an export of an older epoch, whose records have no contracts.
         """
-        if not self.source.is_of_today:
+        if not self.source.is_current:
             problem = f"is of epoch {self.source.epoch}, whose records have no contracts in this version: import it"
             raise ExportError(self.source.path, None, problem)
         for stored, checked in self._checked():
@@ -289,5 +289,5 @@ def _kind_of(path: Path) -> tuple[Path, ExportKind]:
 def _stated_epoch(path: Path, kind: ExportKind) -> object:
     """Return the epoch that the export names, or None."""
     if kind is ExportKind.TEXT:
-        return stated_epoch(path)
-    return bag_epoch(path) if kind is ExportKind.BAG else read_manifest(path).record.get("epoch")
+        return find_stated_epoch(path)
+    return read_bag_epoch(path) if kind is ExportKind.BAG else read_manifest(path).record.get("epoch")

@@ -47,7 +47,7 @@ __all__ = [
     "RecordForm",
     "SchemaRules",
     "UnfitRecordError",
-    "forms_of",
+    "load_forms",
     "withheld_columns",
 ]
 
@@ -94,7 +94,7 @@ class RecordForm:
 
 
 @cache
-def forms_of(epoch: int) -> Mapping[str, RecordForm]:
+def load_forms(epoch: int) -> Mapping[str, RecordForm]:
     """Return the record types of an epoch in export order.
 
     Raises LandscapeError for an epoch that this version does not know.
@@ -108,7 +108,10 @@ def withheld_columns(epoch: int = EPOCH) -> list[str]:
     The names are `record_type.column`, in export order.
     """
     return [
-        f"{form.name}.{column.name}" for form in forms_of(epoch).values() for column in form.columns if column.withheld
+        f"{form.name}.{column.name}"
+        for form in load_forms(epoch).values()
+        for column in form.columns
+        if column.withheld
     ]
 
 
@@ -136,7 +139,7 @@ class SchemaRules:
 
     def __init__(self, epoch: int) -> None:
         self._epoch = epoch
-        self._forms = forms_of(epoch)
+        self._forms = load_forms(epoch)
         self._positions = {name: position for position, name in enumerate(self._forms)}
         self._form: RecordForm | None = None
         self._last_key: _Key = ()

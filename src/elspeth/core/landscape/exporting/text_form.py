@@ -24,7 +24,7 @@ from elspeth.evidence.verifier.export import MANIFEST, read_lines
 from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES, Kind
 
-__all__ = ["read_text", "sound_row", "stated_epoch", "stored_line", "write_array", "write_lines"]
+__all__ = ["find_stated_epoch", "parse_line", "read_sound_row", "read_text", "write_array", "write_lines"]
 
 _TAIL = 1 << 16
 """How much of the end of a file is read to find the manifest, in bytes; a manifest takes one or two thousand."""
@@ -66,24 +66,24 @@ def read_text(path: Path, epoch: int) -> Iterator[StoredRecord]:
     """
     try:
         for each in read_lines(path):
-            yield stored_line(path, each.place, each.line, each.position, epoch)
+            yield parse_line(path, each.place, each.line, each.position, epoch)
     except EvidenceError as error:
         raise ExportError.of(path, error) from error
 
 
-def stored_line(path: Path, where: str, line: bytes, position: int, epoch: int) -> StoredRecord:
+def parse_line(path: Path, where: str, line: bytes, position: int, epoch: int) -> StoredRecord:
     """Return the record of a line.
 
     Raises ExportError unless the line is exactly the canonical JSON of its record.
     """
     record = parse_object(path, where, line)
-    row = sound_row(record, line) if epoch == EPOCH else None
+    row = read_sound_row(record, line) if epoch == EPOCH else None
     if row is None:
         check_canonical(path, where, record, line)
     return StoredRecord(where, record, line, row, position)
 
 
-def stated_epoch(path: Path) -> object:
+def find_stated_epoch(path: Path) -> object:
     """Return the epoch in the last line, or None."""
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, SEEK_END) - _TAIL))
@@ -95,7 +95,7 @@ def stated_epoch(path: Path) -> object:
     return manifest.get("epoch") if isinstance(manifest, dict) and manifest.get("record_type") == MANIFEST else None
 
 
-def sound_row(record: Mapping[str, object], line: bytes) -> _Row | None:
+def read_sound_row(record: Mapping[str, object], line: bytes) -> _Row | None:
     """Return the database values of a sound line.
 
     None if the line must be examined through its contract.

@@ -110,13 +110,13 @@ def migrate(
         if parsed.get_backend_name() == "sqlite":
             path = sqlite_path(parsed)
             target = None if no_backup else backup or _backup_path(path, state.epoch)
-            _expect_space(path, target)
+            _require_space(path, target)
             if target is not None:
                 _back_up(path, target)
                 saved = target
         return migrate_exclusively(parsed, state.epoch, saved, Meter(report))
     except CommitFailedError as error:
-        return _what_became_of(parsed, state.epoch, saved, error)
+        return _resolve_lost_commit(parsed, state.epoch, saved, error)
     except (DBAPIError, LandscapeError) as error:
         raise LandscapeError(_failure(parsed, error, saved)) from error
 
@@ -136,7 +136,7 @@ def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) 
         if state.epoch != epoch or state.kind is not StateKind.OLDER:
             raise LandscapeError("another process changed its tables meanwhile")
         tables = table_maps(epoch, EPOCH)
-        meter.expect(_rows_to_come(connection, tables, readings=2 if saved is None else 3))
+        meter.expect(_count_rows_to_read(connection, tables, readings=2 if saved is None else 3))
         before = contents_before(connection, tables, meter)
         if saved is not None:
             _verify_backup(saved, tables, before, meter)
@@ -146,7 +146,7 @@ def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) 
     return MigrationReport(from_epoch=epoch, backup=saved, rows=rows, seals=seals)
 
 
-def _rows_to_come(connection: Connection, tables: tuple[TableMap, ...], *, readings: int) -> int:
+def _count_rows_to_read(connection: Connection, tables: tuple[TableMap, ...], *, readings: int) -> int:
     """Return how many rows will be read and copied."""
     return sum(
         (readings + each.copies) * connection.execute(select(func.count()).select_from(table(each.before))).scalar_one()
@@ -154,7 +154,7 @@ def _rows_to_come(connection: Connection, tables: tuple[TableMap, ...], *, readi
     )
 
 
-def _what_became_of(url: URL, epoch: int, saved: Path | None, error: CommitFailedError) -> MigrationReport:
+def _resolve_lost_commit(url: URL, epoch: int, saved: Path | None, error: CommitFailedError) -> MigrationReport:
     """Return what became of a migration whose commit failed.
 
     Raises LandscapeError if it had no effect, or the database does not answer.
@@ -181,7 +181,7 @@ def _refuse_without_backup(url: URL, *, no_backup: bool) -> None:
         )
 
 
-def _expect_space(database: Path, backup: Path | None) -> None:
+def _require_space(database: Path, backup: Path | None) -> None:
     """Raise LandscapeError unless there is room on the disk.
 
     The backup needs room, and so does the migration beside the database.

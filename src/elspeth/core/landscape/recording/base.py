@@ -22,7 +22,7 @@ from elspeth.schema.checks import AuditIntegrityError
 if TYPE_CHECKING:
     from elspeth.evidence.format.signatures import Signer
 
-__all__ = ["RecorderPart", "json_or_none", "member_of", "new_id", "now", "storable_text", "tolerant"]
+__all__ = ["RecorderPart", "json_or_none", "make_recordable", "make_storable", "member_of", "new_id", "now"]
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -95,19 +95,19 @@ def member_of(enum: type[E], value: E | str, *, call: str) -> E:
         raise AuditIntegrityError(table=call, key={}, field=enum.__name__, expected=expected, got=value) from error
 
 
-def storable_text(text: str) -> str:
+def make_storable(text: str) -> str:
     """Replace what databases cannot store (NUL, lone surrogates) by U+FFFD."""
     return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def tolerant(data: Mapping[str, object] | Sequence[object] | object) -> object:
+def make_recordable(data: Mapping[str, object] | Sequence[object] | object) -> object:
     """Return the data, or a description without canonical JSON."""
     try:
         stable_hash(data)
     except CanonicalError as error:
         return {
-            "__repr__": storable_text(repr(data)),
+            "__repr__": make_storable(repr(data)),
             "__type__": type(data).__name__,
-            "__canonical_error__": storable_text(str(error)),
+            "__canonical_error__": make_storable(str(error)),
         }
     return data

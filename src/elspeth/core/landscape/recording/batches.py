@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import bindparam, delete, insert, select
 
-from elspeth.core.landscape.recording.base import RecorderPart, member_of, new_id, now, storable_text
+from elspeth.core.landscape.recording.base import RecorderPart, make_storable, member_of, new_id, now
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
 from elspeth_schema.contracts import Batch, BatchMember, BatchOutput, BatchStatus, TriggerType
@@ -113,7 +113,7 @@ class BatchRecording(RecorderPart):
             before,
             status=new_status,
             trigger_type=trigger or before.trigger_type,
-            trigger_reason=storable_text(trigger_reason) if trigger_reason else before.trigger_reason,
+            trigger_reason=make_storable(trigger_reason) if trigger_reason else before.trigger_reason,
             aggregation_state_id=state_id or before.aggregation_state_id,
             completed_at=now() if new_status.is_terminal else before.completed_at,
         )

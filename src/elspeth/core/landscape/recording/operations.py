@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import select
 
 from elspeth.core.canonical import stable_hash
-from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now, storable_text
+from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, make_storable, member_of, new_id, now
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
 from elspeth_schema.contracts import Artifact, Checkpoint, Operation, OperationStatus, OperationType
@@ -71,7 +71,7 @@ class OperationRecording(RecorderPart):
             completed_at=moment,
             output_data_ref=self._keep(output_data, None),
             output_data_hash=None if output_data is None else stable_hash(output_data),
-            error_message=None if error is None else storable_text(error),
+            error_message=None if error is None else make_storable(error),
             duration_ms=elapsed if duration_ms is None else float(duration_ms),
         )
         self._store.change(before, after)

@@ -15,10 +15,10 @@ from sqlalchemy import func, select
 from elspeth.contracts.errors import ExecutionError
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.recording.base import json_or_none, new_id, now, tolerant
+from elspeth.core.landscape.recording.base import json_or_none, make_recordable, new_id, now
 from elspeth.core.landscape.recording.batches import BatchRecording
 from elspeth.core.landscape.recording.predecessor_reads import PredecessorReads
-from elspeth.core.landscape.recording.visits import VisitRecording, ending_of
+from elspeth.core.landscape.recording.visits import VisitRecording, resolve_ending
 from elspeth.core.landscape.records.mapping import reshaped
 from elspeth.core.payload_store import PayloadStore
 from elspeth.schema.checks import AuditIntegrityError
@@ -100,7 +100,7 @@ class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
             node_id=node_id,
             step_index=step_index,
             attempt=attempt,
-            input_hash=stable_hash(tolerant(input_data) if quarantined else input_data),
+            input_hash=stable_hash(make_recordable(input_data) if quarantined else input_data),
             context_before_json=json_or_none(context_before),
             started_at=now(),
         )
@@ -124,7 +124,7 @@ class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
         Without `duration_ms` the duration is the time since the visit began.
         """
         before = self._store.require(records.NODE_STATE, state_id, run_id=run_id)
-        shape, changes = ending_of(
+        shape, changes = resolve_ending(
             {"run_id": before.run_id, "state_id": state_id},
             status,
             before.started_at,

@@ -11,7 +11,7 @@ from sqlalchemy import delete
 
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import canonical_json, stable_hash
-from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now, storable_text
+from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, make_storable, member_of, new_id, now
 from elspeth.core.landscape.recording.reproducibility import grade_of
 from elspeth.core.landscape.sealing.seal import keep_secret, seal_run
 from elspeth.schema.checks import AuditIntegrityError
@@ -158,7 +158,7 @@ class RunRecording(RecorderPart):
             before,
             export_status=export_status,
             exported_at=now() if export_status is ExportStatus.COMPLETED else before.exported_at,
-            export_error=storable_text(error) if error and export_status is ExportStatus.FAILED else None,
+            export_error=make_storable(error) if error and export_status is ExportStatus.FAILED else None,
             export_format=export_format or before.export_format,
             export_sink=export_sink or before.export_sink,
         )

@@ -9,11 +9,11 @@ from elspeth.core.canonical import canonical_json, stable_hash
 from elspeth.core.landscape.recording.base import (
     RecorderPart,
     json_or_none,
+    make_recordable,
+    make_storable,
     member_of,
     new_id,
     now,
-    storable_text,
-    tolerant,
 )
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
@@ -40,7 +40,7 @@ class TokenRecording(RecorderPart):
 
         Only a quarantined row may hold what canonical JSON cannot express.
         """
-        content = tolerant(data) if quarantined else data
+        content = make_recordable(data) if quarantined else data
         row = Row(
             run_id=run_id,
             row_id=row_id or new_id(),
@@ -72,14 +72,14 @@ class TokenRecording(RecorderPart):
 
         `row_data` may be anything. Returns the id of the error.
         """
-        content = tolerant(row_data)
+        content = make_recordable(row_data)
         record = ValidationErrorRecord(
             run_id=run_id,
             error_id=new_id(),
             node_id=node_id,
             row_hash=stable_hash(content),
             row_data_json=canonical_json(content),
-            error=storable_text(error),
+            error=make_storable(error),
             schema_mode=schema_mode,
             destination=destination,
             created_at=now(),

@@ -9,7 +9,7 @@ from typing import Any
 from elspeth.contracts.errors import ExecutionError
 from elspeth.contracts.routing import RoutingSpec
 from elspeth.core.canonical import canonical_json, stable_hash
-from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, member_of, new_id, now, tolerant
+from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, make_recordable, member_of, new_id, now
 from elspeth.core.landscape.records.mapping import reshaped
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
@@ -28,7 +28,7 @@ from elspeth_schema.contracts import (
 )
 from elspeth_schema.tables import node_states_table
 
-__all__ = ["VisitRecording", "ending_of"]
+__all__ = ["VisitRecording", "resolve_ending"]
 
 
 class VisitRecording(RecorderPart):
@@ -51,7 +51,7 @@ class VisitRecording(RecorderPart):
     ) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
         """Record a complete visit, whose hashes are already known."""
         state_id = new_id()
-        shape, changes = ending_of(
+        shape, changes = resolve_ending(
             {"run_id": run_id, "state_id": state_id},
             status,
             started_at,
@@ -84,7 +84,7 @@ class VisitRecording(RecorderPart):
         success_reason: Mapping[str, Any] | None = None,
     ) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
         """Record the end of a visit, given its record."""
-        shape, changes = ending_of(
+        shape, changes = resolve_ending(
             {"run_id": before.run_id, "state_id": before.state_id},
             status,
             before.started_at,
@@ -243,7 +243,7 @@ class VisitRecording(RecorderPart):
 
         Returns the id of the error.
         """
-        content = tolerant(row_data)
+        content = make_recordable(row_data)
         record = TransformErrorRecord(
             run_id=run_id,
             error_id=new_id(),
@@ -251,7 +251,7 @@ class VisitRecording(RecorderPart):
             transform_id=transform_id,
             row_hash=stable_hash(content),
             row_data_json=canonical_json(content),
-            error_details_json=canonical_json(tolerant(error_details)),
+            error_details_json=canonical_json(make_recordable(error_details)),
             destination=destination,
             created_at=now(),
         )
@@ -268,7 +268,7 @@ _ENDINGS: Mapping[NodeStateStatus, type[_Ended]] = {
 }
 
 
-def ending_of(
+def resolve_ending(
     key: dict[str, object],
     status: NodeStateStatus | str,
     started_at: datetime,
@@ -293,7 +293,7 @@ def ending_of(
     optional = {
         "context_after_json": json_or_none(context_after),
         "output_hash": output_hash,
-        "error_json": json_or_none(tolerant(error)),
+        "error_json": json_or_none(make_recordable(error)),
         "success_reason_json": json_or_none(success_reason),
     }
     changes: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}

@@ -20,7 +20,7 @@ import orjson
 
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError
-from elspeth.core.landscape.exporting.importer import in_todays_epoch
+from elspeth.core.landscape.exporting.importer import open_migrated
 from elspeth.core.landscape.exporting.reader import ExportReader, ExportSource, find_source
 from elspeth.core.landscape.lines.run_lines import run_lines, split
 from elspeth.core.landscape.queries.story.index import ExportIndex, IndexedLine, is_index
@@ -148,7 +148,7 @@ def _filled(
     with closing(sqlite3.connect(file)) as connection:
         export = ExportReader(source, signing_key=None)
         try:
-            ExportIndex.make(connection, _lines(export, progress), progress if source.is_of_today else None)
+            ExportIndex.make(connection, _lines(export, progress), progress if source.is_current else None)
             ExportIndex.state(connection, "run_id", export.summary.run_id)
             with _gone_told(source):
                 if _identity(source) != identity:
@@ -161,13 +161,13 @@ def _filled(
 
 def _lines(export: ExportReader, progress: Callable[[int], None] | None) -> Iterator[IndexedLine]:
     """Yield the records of the export as records of today."""
-    if export.source.is_of_today:
+    if export.source.is_current:
         is_file = export.source.lines_file is not None
         for stored in export.records():
             name = str(stored.record["record_type"])
             yield IndexedLine(name, stored.record, stored.line, stored.position if is_file else None)
         return
-    with in_todays_epoch(export, progress) as database, database.snapshot() as connection:
+    with open_migrated(export, progress) as database, database.snapshot() as connection:
         for name, _, lines in run_lines(connection, export.summary.run_id, split):
             for line in lines:
                 yield IndexedLine(name, orjson.loads(line), line, None)

@@ -1,14 +1,23 @@
+"""Visits of tokens to nodes: results, routes, calls and errors."""
+
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+import threading
+from pathlib import Path
 
 import pytest
 
 from elspeth.contracts.routing import RoutingSpec
+from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import (
+    CallStatus,
+    CallType,
     NodeStateCompleted,
     NodeStateFailed,
     NodeStateOpen,
@@ -22,8 +31,8 @@ from tests.fixtures.records import HASH, record_graph
 RUN_IDS = pytest.mark.parametrize("run_id", [None, "run"])
 
 
-def sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def sha256(text: str | None) -> str:
+    return hashlib.sha256((text or "").encode()).hexdigest()
 
 
 @pytest.fixture
@@ -222,3 +231,195 @@ def test_a_visit_has_only_what_its_status_has(recorder: LandscapeRecorder, token
             success_reason={"action": "x"},
         )
     assert (caught.value.field, caught.value.expected) == ("success_reason_json", "nothing while status is failed")
+
+
+def begin_state(recorder: LandscapeRecorder) -> NodeStateOpen:
+    record_graph(recorder)
+    recorder.create_row("run", "source", 0, {}, row_id="row")
+    return recorder.begin_node_state(recorder.create_token("row").token_id, "transform", 0, {})
+
+
+@pytest.fixture
+def calling_state(recorder: LandscapeRecorder) -> NodeStateOpen:
+    return begin_state(recorder)
+
+
+# -- calls of a node state -------------------------------------------------------------------------------------------
+
+
+@RUN_IDS
+@pytest.mark.parametrize("call_type", [CallType.HTTP, "http"], ids=repr)
+@pytest.mark.parametrize("status", [CallStatus.ERROR, "error"], ids=repr)
+def test_a_call_is_recorded_with_the_hashes_of_what_was_said(
+    recorder: LandscapeRecorder,
+    calling_state: NodeStateOpen,
+    run_id: str | None,
+    call_type: CallType | str,
+    status: CallStatus | str,
+) -> None:
+    call = recorder.record_call(
+        calling_state.state_id,
+        4,
+        call_type,
+        status,
+        {"q": 1},
+        {"a": 2},
+        {"code": 500},
+        12,
+        run_id=run_id,
+        request_ref="question",
+        response_ref="answer",
+    )
+    assert recorder.get_calls(calling_state.state_id, run_id=run_id) == [call]
+    assert (call.run_id, call.state_id, call.operation_id, call.call_index) == ("run", calling_state.state_id, None, 4)
+    assert (call.call_type, call.status, call.latency_ms) == (CallType.HTTP, CallStatus.ERROR, 12.0)
+    assert (call.request_hash, call.request_ref) == (sha256('{"q":1}'), "question")
+    assert (call.response_hash, call.response_ref) == (sha256('{"a":2}'), "answer")
+    assert call.error_json == '{"code":500}'
+
+
+def test_a_call_may_have_no_answer(recorder: LandscapeRecorder, calling_state: NodeStateOpen) -> None:
+    call = recorder.record_call(calling_state.state_id, 0, CallType.SQL, CallStatus.ERROR, {})
+    assert (call.response_hash, call.response_ref, call.request_ref) == (None, None, None)
+    assert (call.error_json, call.latency_ms) == (None, None)
+
+
+def test_the_calls_of_a_state_are_listed_in_order(recorder: LandscapeRecorder, calling_state: NodeStateOpen) -> None:
+    for index in (2, 0, 1):
+        recorder.record_call(calling_state.state_id, index, "llm", "success", {})
+    assert [call.call_index for call in recorder.get_calls(calling_state.state_id)] == [0, 1, 2]
+    assert recorder.get_calls("nowhere") == []
+
+
+@RUN_IDS
+def test_call_indexes_are_handed_out_once(
+    recorder: LandscapeRecorder, calling_state: NodeStateOpen, run_id: str | None
+) -> None:
+    allocated = [recorder.allocate_call_index(calling_state.state_id, run_id=run_id) for _ in range(3)]
+    assert allocated == [0, 1, 2]
+
+
+def test_another_recorder_goes_on_after_the_highest_index(landscape: LandscapeDB) -> None:
+    first = LandscapeRecorder(landscape)
+    state_id = begin_state(first).state_id
+    first.record_call(state_id, 6, "llm", "success", {})
+    assert LandscapeRecorder(landscape).allocate_call_index(state_id) == 7
+
+
+def test_threads_never_get_the_same_index(recorder: LandscapeRecorder, calling_state: NodeStateOpen) -> None:
+    """Some ask inside a unit of work and some outside: neither may wait for the other for ever."""
+    handed_out: list[int] = []
+
+    def allocate() -> None:
+        handed_out.extend(recorder.allocate_call_index(calling_state.state_id) for _ in range(20))
+
+    def allocate_in_units() -> None:
+        for _ in range(20):
+            with recorder.unit_of_work():
+                handed_out.append(recorder.allocate_call_index(calling_state.state_id))
+
+    threads = [threading.Thread(target=target, daemon=True) for target in (allocate, allocate_in_units) * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert sorted(handed_out) == list(range(80))
+
+
+def test_the_first_call_with_a_request_is_found(recorder: LandscapeRecorder, calling_state: NodeStateOpen) -> None:
+    first = recorder.record_call(calling_state.state_id, 1, CallType.LLM, CallStatus.SUCCESS, {"q": 1})
+    recorder.record_call(calling_state.state_id, 0, CallType.LLM, CallStatus.SUCCESS, {"q": 1})
+    recorder.record_call(calling_state.state_id, 2, CallType.HTTP, CallStatus.SUCCESS, {"q": 1})
+    assert recorder.find_call_by_request_hash("run", CallType.LLM, first.request_hash) == first
+    assert recorder.find_call_by_request_hash("run", "llm", first.request_hash) == first
+    assert recorder.find_call_by_request_hash("run", "sql", first.request_hash) is None
+    assert recorder.find_call_by_request_hash("nowhere", "llm", first.request_hash) is None
+
+
+@RUN_IDS
+def test_the_answer_of_a_call_can_be_had_while_it_is_kept(
+    landscape: LandscapeDB, tmp_path: Path, run_id: str | None
+) -> None:
+    payloads = FilesystemPayloadStore(tmp_path / "payloads")
+    recorder = LandscapeRecorder(landscape, payload_store=payloads)
+    state_id = begin_state(recorder).state_id
+    answered = recorder.record_call(state_id, 0, "http", "success", {"q": 1}, {"a": 2})
+    silent = recorder.record_call(state_id, 1, "http", "error", {"q": 1})
+    assert payloads.retrieve(str(answered.request_ref)) == b'{"q":1}'
+    assert recorder.get_call_response_data(answered.call_id, run_id=run_id) == {"a": 2}
+    assert recorder.get_call_response_data(silent.call_id, run_id=run_id) is None
+    assert recorder.get_call_response_data("nowhere", run_id=run_id) is None
+    assert LandscapeRecorder(landscape).get_call_response_data(answered.call_id) is None
+    payloads.delete(str(answered.response_ref))
+    assert recorder.get_call_response_data(answered.call_id) is None
+
+
+UNSTORABLE = {"text": "lone \udcff", "number": math.nan}
+
+
+@pytest.fixture
+def token_id(recorder: LandscapeRecorder) -> str:
+    record_graph(recorder)
+    recorder.create_row("run", "source", 0, {}, row_id="row")
+    return recorder.create_token("row").token_id
+
+
+@pytest.mark.parametrize("node_id", ["source", None])
+def test_a_validation_error_is_recorded(recorder: LandscapeRecorder, node_id: str | None) -> None:
+    record_graph(recorder)
+    error_id = recorder.record_validation_error(
+        "run",
+        node_id,
+        {"id": "x"},
+        "id: expected \x00 int",
+        "strict",
+        "quarantine",
+        violation_type="type_mismatch",
+        original_field_name="Id",
+        normalized_field_name="id",
+        expected_type="int",
+        actual_type="str",
+    )
+    (found,) = recorder.get_validation_errors_for_run("run")
+    assert (found.error_id, found.node_id, found.error) == (error_id, node_id, "id: expected \ufffd int")
+    assert (found.row_data_json, found.row_hash) == ('{"id":"x"}', sha256('{"id":"x"}'))
+    assert (found.schema_mode, found.destination) == ("strict", "quarantine")
+    assert (found.violation_type, found.expected_type, found.actual_type) == ("type_mismatch", "int", "str")
+    assert (found.original_field_name, found.normalized_field_name) == ("Id", "id")
+
+
+def test_validation_errors_are_found_by_the_content_of_the_row(recorder: LandscapeRecorder) -> None:
+    record_graph(recorder)
+    ids = [
+        recorder.record_validation_error("run", "source", {"id": value}, "no", "strict", "discard")
+        for value in ("x", "y", "x")
+    ]
+    found = recorder.get_validation_errors_for_row("run", sha256('{"id":"x"}'))
+    assert sorted(each.error_id for each in found) == sorted([ids[0], ids[2]])
+    assert len(recorder.get_validation_errors_for_run("run")) == 3
+    assert recorder.get_validation_errors_for_row("nowhere", sha256('{"id":"x"}')) == []
+    assert recorder.get_validation_errors_for_run("nowhere") == []
+
+
+def test_a_transform_error_is_recorded(recorder: LandscapeRecorder, token_id: str) -> None:
+    error_id = recorder.record_transform_error("run", token_id, "transform", {"id": 1}, {"reason": "zero"}, "errors")
+    assert recorder.get_transform_errors_for_run("run") == recorder.get_transform_errors_for_token(token_id)
+    (found,) = recorder.get_transform_errors_for_token(token_id, run_id="run")
+    assert (found.error_id, found.token_id, found.transform_id) == (error_id, token_id, "transform")
+    assert (found.row_data_json, found.row_hash) == ('{"id":1}', sha256('{"id":1}'))
+    assert (found.error_details_json, found.destination) == ('{"reason":"zero"}', "errors")
+    assert recorder.get_transform_errors_for_token("nowhere") == []
+    assert recorder.get_transform_errors_for_run("nowhere") == []
+
+
+@pytest.mark.parametrize("row_data", [UNSTORABLE, [UNSTORABLE], {1, 2}, "text", None, {1: "a"}], ids=repr)
+def test_an_error_is_recorded_whatever_the_row_held(
+    recorder: LandscapeRecorder, token_id: str, row_data: object
+) -> None:
+    recorder.record_validation_error("run", "source", row_data, "no", "strict", "discard")
+    recorder.record_transform_error("run", token_id, "transform", row_data, UNSTORABLE, "discard")
+    (validation,) = recorder.get_validation_errors_for_run("run")
+    (transform,) = recorder.get_transform_errors_for_run("run")
+    assert validation.row_data_json == transform.row_data_json
+    assert validation.row_hash == transform.row_hash == sha256(validation.row_data_json)
+    assert json.loads(transform.error_details_json or "")["__repr__"] == "{'text': 'lone \\udcff', 'number': nan}"
