@@ -140,7 +140,10 @@ def _rename(names: _Names, change: _Renaming) -> None:
 
 
 class Disk:
-    """The files below a directory, as processes see them and as the disk has them; all is synced at first."""
+    """The files of processes, and those of the disk.
+
+    They are those below one directory, all synced at first.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -178,7 +181,7 @@ class Disk:
                 raise AssertionError(kind)
 
     def cut_power(self, after: Path, survives: Survives = nothing) -> None:
-        """Make `after` a directory with what the disk holds if the power is cut now."""
+        """Fill a directory with what survives a power cut."""
         after.mkdir()
         _write(self._top, after, survives)
 

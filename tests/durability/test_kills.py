@@ -59,7 +59,7 @@ def test_a_run_that_is_killed_twice_ends_as_an_undisturbed_one(
 
 
 def two_stops(harness: Harness) -> Iterator[Stop]:
-    """One between two changes in the midst of the run, one later."""
+    """Yield a stop amid the run, and a later one."""
     yield Stop(event=harness.random.randint(harness.changes // 2, harness.changes * 3 // 4))
     yield Stop(barrier=12)
 

@@ -39,7 +39,7 @@ CsvSource.read = read
 
 @contextmanager
 def recording(job: Job, gate: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that runs the job, and waits at the gate."""
+    """Start a process that waits amid its run."""
     os.mkfifo(gate)
     arguments = command(*job.run_arguments, before=HALTING.format(halt=HALT, gate=str(gate)))
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

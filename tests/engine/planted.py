@@ -57,7 +57,10 @@ def raised(value: object) -> Iterator[Exception]:
 
 
 def _raise(row: Row) -> None:
-    """Raise the exception of the number in `raise` about what is in `value`."""
+    """Raise the error that a row asks for.
+
+    `raise` holds its number, `value` the value.
+    """
     if "raise" in row:
         errors = list(raised(row.get("value")))
         raise errors[row["raise"]]  # type: ignore[call-overload]

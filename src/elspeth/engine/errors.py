@@ -1,4 +1,4 @@
-"""Why a run could not be completed, or a token not processed."""
+"""Why a run or a token could not be completed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ __all__ = ["AccountingError", "AnswerError", "Failure", "ResumeError", "RunInter
 
 
 class AccountingError(RecordableError):
-    """Some token lacks exactly one terminal outcome: a defect of the engine."""
+    """Some token lacks exactly one terminal outcome.
+
+    It is a defect of the engine, not of the data.
+    """
 
 
 class AnswerError(RecordableError):
-    """A plugin returned what it must not return; its row fails."""
+    """A plugin returned a wrong answer, and its row fails."""
 
 
 class RunInterruptedError(RecordableError):
@@ -30,7 +33,10 @@ class RunInterruptedError(RecordableError):
 
 
 class ResumeError(RecordableError):
-    """A run cannot be resumed; the message says why and what helps."""
+    """A run cannot be resumed.
+
+    The message says why, and what can be done.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +66,12 @@ class Failure:
         return {**self.details, **self.as_error()}
 
     def hash(self) -> str:
-        """Return the hash by which outcomes refer to the visit's error."""
+        """Return the hash that outcomes record of the error."""
         return stable_hash(make_recordable(self.as_error()))
 
 
 def blame(kind: str, name: str, error: Exception) -> PluginError:
-    """Return the error of a plugin as one that names the plugin.
+    """Return a plugin's error as one that names it.
 
     A PluginError already says what is wrong, and is returned as it is.
     """

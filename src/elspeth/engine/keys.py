@@ -1,4 +1,4 @@
-"""The keys and secrets of a run, checked before anything is touched."""
+"""The keys and secrets of a run, checked before it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SecretVariable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunKeys:
-    """How a run hides secrets, and what signs its export and seal.
+    """How a run hides secrets and signs its evidence.
 
     An export is signed with a key, a bag by a signer; None leaves it unsigned. `variables` are the environment
     variables from which secrets came, if they have fingerprints, looked up at `looked_up`, in seconds since 1970.
@@ -86,13 +86,19 @@ def load_run_keys(settings: Settings, environ: Mapping[str, str], *, source: str
 
 
 def _form(settings: Settings) -> ExportFormat:
-    """Return the form of the export, which its name may say."""
+    """Return the form of the export.
+
+    Its file name may say it.
+    """
     export = settings.landscape.export
     return export_form(export, export.path or str(settings.sinks[export.sink or ""].options["path"]))
 
 
 def _secret_variables(settings: Settings, environ: Mapping[str, str], mask: Mask) -> Iterator[SecretVariable]:
-    """Yield the variables that hold a secret: as a whole, or in a URL."""
+    """Yield the variables that hold a secret.
+
+    They hold it as a whole, or in a URL.
+    """
     secrets = secrets_in(settings.model_dump(mode="json"))
     for name in sorted(settings.variables):
         value = environ.get(name, "")
@@ -103,7 +109,7 @@ def _secret_variables(settings: Settings, environ: Mapping[str, str], mask: Mask
 
 
 def _bag_signer(export: ExportSettings, problems: list[Problem]) -> Signer | None:
-    """Return the signer of the bag, or None for an unsigned bag."""
+    """Return the signer of the bag, None without a key."""
     if export.key is None:
         if export.sign:
             message = "a signed bag needs a private key: give landscape.export.key (see elspeth keys generate)"

@@ -1,4 +1,4 @@
-"""Taking the rows of a source through a pipeline, in groups that are committed together.
+"""Loading rows in groups that are committed together.
 
 With each group a checkpoint is committed, so that the run can be resumed from there.
 """
@@ -34,7 +34,7 @@ _GROUP_SECONDS = 2.0  # and after so long: what took time, such as answers of ex
 
 
 class RowLoader:
-    """Loads the rows that a run has still to take from its source."""
+    """Loads the rows that a run still lacks."""
 
     def __init__(
         self, db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline, start: Start, observer: Observer
@@ -64,18 +64,18 @@ class RowLoader:
 
     @property
     def interruption(self) -> str:
-        """Say where the run is, for an error that stops it here."""
+        """Return the message of an interruption at this row."""
         return f"run {self._start.run_id} was interrupted after {self._rows:,} rows"
 
     def begin(self) -> None:
-        """Begin the operation that loads the source, unless it is done."""
+        """Begin the load operation, unless the source is loaded."""
         if not self._start.is_loaded:
             run_id, node_id = self._start.run_id, self._pipeline.source_node.node_id
             operation = self._recorder.begin_operation(run_id, node_id, OperationType.SOURCE_LOAD)
             self._operation_id = operation.operation_id
 
     def record_failure(self, reason: str) -> None:
-        """Record the operation as failed, if it has begun and is not done."""
+        """Record the load operation as failed, if it is open."""
         if self._operation_id is not None:
             self._recorder.complete_operation(
                 self._operation_id, OperationStatus.FAILED, run_id=self._start.run_id, error=reason
@@ -113,7 +113,7 @@ class RowLoader:
         self._endings = self._trail.endings
 
     def _load_group(self, processor: RowProcessor, sinks: SinkSet, waiting: deque[Row | InvalidRow]) -> None:
-        """Process and commit rows: all, or fewer if they take long.
+        """Process and commit rows, fewer if they take long.
 
         A crash before the commit leaves staged rows that no record names; after it, rows that are recorded and durable.
         A failure inside discards the records of the whole group, for its staged rows may be lost.
@@ -190,7 +190,10 @@ class _Group:
     rows: int = 0
 
     def is_full(self) -> bool:
-        """Return whether it is time to commit; results do not depend on it."""
+        """Return whether it is time to commit.
+
+        The results of a run do not depend on it.
+        """
         return (
             self.rows >= self.limit
             or self.trail.visits - self.visits >= _GROUP_VISITS
@@ -201,7 +204,7 @@ class _Group:
 
 @contextmanager
 def _reading(source: Source) -> Iterator[Iterator[Row | InvalidRow]]:
-    """Yield the rows of a source, and close its file in the end."""
+    """Yield the rows of a source, and close it afterwards."""
     items = source.read()
     try:
         yield items
@@ -211,7 +214,10 @@ def _reading(source: Source) -> Iterator[Iterator[Row | InvalidRow]]:
 
 
 def _in_groups(items: Iterator[Row | InvalidRow], source: Source) -> Iterator[list[Row | InvalidRow]]:
-    """Yield rows in groups, and what was read before an error before it."""
+    """Yield rows in groups.
+
+    If the source fails, the rows before the error come first.
+    """
     failure: Exception | None = None
     while failure is None:
         group: list[Row | InvalidRow] = []

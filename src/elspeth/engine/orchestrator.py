@@ -59,7 +59,7 @@ _EXPORT_FAILURES = (
 
 
 class Orchestrator:
-    """Carries out one run of a pipeline: a new one, or one that stopped.
+    """Carries out one run, a new or a stopped one.
 
     `settings_name` names the settings file in messages. With `force`, outputs replace files that are not earlier
     outputs.
@@ -105,9 +105,10 @@ class Orchestrator:
             return self._carry_out(start, outputs, external, claim)
 
     def resume(self, run_id: str) -> RunResult:
-        """Take a run that stopped to the end that `run` would have reached.
+        """Take a stopped run to the end.
 
-        Raises ResumeError, RunClaimedError or OutputRefusedError if that is impossible.
+        The results are those of a run that never stopped. Raises ResumeError, RunClaimedError or OutputRefusedError if
+        the run cannot go on.
         """
         self._pipeline = resolve_replayed_run(self._db, self._pipeline, self._recorder.get_run(run_id))
         outputs = self._name_outputs(run_id, get_resumable_run(self._db, self._recorder, run_id).started_at)
@@ -120,7 +121,7 @@ class Orchestrator:
             return self._carry_out(start, outputs, external, claim)
 
     def _name_outputs(self, run_id: str, started_at: datetime) -> RunOutputs:
-        """Give the outputs the names that they have in this run."""
+        """Fill placeholders in the paths of sinks and outputs."""
         values = placeholder_values(run_id, started_at)
         self._pipeline = fill_sink_paths(self._pipeline, values)
         return RunOutputs.plan(self._pipeline.settings, self._db, values, force=self._force)
@@ -162,7 +163,7 @@ class Orchestrator:
             raise AccountingError(f"run {run_id}: {'; '.join(each.problem for each in account.breaches)}")
 
     def _complete(self, run_id: str, loader: RowLoader, sinks: SinkSet) -> None:
-        """Record that the run is complete, and seal it, in one transaction."""
+        """Complete and seal the run, in one transaction."""
         self._observer.begin(Phase.SEAL)
         progress = partial(self._observer.tell_or_stop, message=loader.interruption)
         with self._recorder.unit_of_work():
@@ -172,7 +173,10 @@ class Orchestrator:
     # -- a run that stops --------------------------------------------------------------------------------------------
 
     def _record_stop(self, start: Start, loader: RowLoader, sinks: SinkSet, claim: Claim, error: BaseException) -> None:
-        """Record what stopped the run, and note on the error what stays."""
+        """Record what stopped the run.
+
+        Notes on the error say what stays behind and how to go on.
+        """
         for place in sinks.abandon():
             error.add_note(f"Rows that were recorded as written are kept in {place}.")
         message = recordable_message(error) if isinstance(error, Exception) else ""
@@ -232,9 +236,9 @@ class Orchestrator:
         return replace(result, export_path=str(output.path), exported_records=records)
 
     def _write_export(self, run_id: str, output: Output) -> int:
-        """Write the export, record its status, and return its number of records.
+        """Write the export, and return its number of records.
 
-        A crash leaves the status pending: the run is complete, and can be exported again.
+        A crash leaves its recorded status pending: the run is complete, and can be exported again.
         """
         with self._db.connection() as connection:
             total = sealed_count(connection, run_id)
@@ -261,9 +265,9 @@ class Orchestrator:
 
 
 def _payload_store(settings: Settings) -> FilesystemPayloadStore | None:
-    """Return where the content of rows is kept, if the settings ask for that.
+    """Return the payload store for rows, or None.
 
-    It takes a file for each row, and so time and space.
+    Rows are kept only if the settings ask for it: each takes a file.
     """
     if "payload_store" not in settings.model_fields_set:
         return None

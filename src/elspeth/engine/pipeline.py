@@ -1,4 +1,4 @@
-"""A pipeline made from its settings: plugins, compiled conditions, and graph."""
+"""A pipeline made from settings: plugins, conditions and graph."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One node of the graph, as the audit trail registers it.
+    """One node of the graph, as it is recorded.
 
     `config` may hold secrets.
     """
@@ -43,7 +43,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """The graph of a run, and the plugins and conditions at its nodes.
+    """A graph, with the plugins and conditions at its nodes.
 
     `nodes` come in the order in which rows can meet them, sinks last. `conditions` are those of gates, and of the
     triggers of aggregations that have one.
@@ -182,7 +182,7 @@ def _config_node(node_type: NodeType, plugin_name: str, part: GateSettings | Coa
 
 
 def _node_id(node_type: NodeType, name: str, config: Mapping[str, object]) -> str:
-    """Return a readable id, the same in every run of the same settings.
+    """Return a readable id that depends on settings alone.
 
     It tells nothing of secrets.
     """

@@ -1,4 +1,4 @@
-"""Taking rows through the graph, from the source to their ends.
+"""Taking rows through the graph to their ends.
 
 Several rows may be under way at a time, with the results of one at a time. Each row walks through the graph by itself.
 Only the oldest may go where the order of rows matters: sinks, aggregations and coalesces. Those behind it go ahead up
@@ -81,7 +81,7 @@ class RowProcessor:
             step.restore([each for each in items if each.node_id == node_id])
 
     def process(self, index: int, item: Row | InvalidRow) -> str:
-        """Take a row of the source through the graph; returns its token's id.
+        """Process a source row, and return its token's id.
 
         `index` counts the rows of the source from 0.
         """
@@ -98,7 +98,7 @@ class RowProcessor:
         return token_id
 
     def settle(self) -> None:
-        """Take all tokens to their ends, or to where they wait."""
+        """Take all tokens to their ends or their waits."""
         self._walks.settle()
 
     def end(self) -> None:
@@ -121,7 +121,7 @@ class RowProcessor:
         return token.token_id, [self._trail.depart(token, SOURCE, CONTINUE)]
 
     def _quarantine(self, index: int, item: InvalidRow) -> tuple[str, Onward]:
-        """Record a row that the source refused, and send it to its sink."""
+        """Record an invalid row, and send it to its sink."""
         data = cast("Row", make_recordable(item.data))
         destination = self._on_validation_failure
         token = self._trail.create_row(index, data)
@@ -178,7 +178,7 @@ class Walks:
             self._walks.append(walk)
 
     def advance(self) -> None:
-        """Take all walks as far as they can go, until another may begin."""
+        """Go on with all walks until another may begin."""
         self._advance(self._limit - 1)
 
     def settle(self) -> None:
@@ -197,7 +197,7 @@ class Walks:
                 wait(self._pending(), return_when=FIRST_COMPLETED)
 
     def _take(self, walk: deque[Departure], *, is_oldest: bool) -> None:
-        """Take the tokens of a walk as far as they can go now."""
+        """Go on with a walk as far as possible now."""
         while walk:
             token, wire = walk[0].token, walk[0].wire
             step = self._steps[wire.target]
@@ -209,7 +209,7 @@ class Walks:
             self._send(walk, step.take(token, wire))
 
     def _send(self, walk: deque[Departure], onward: Onward) -> None:
-        """Queue the tokens that go on, and tell coalesces of lost branches."""
+        """Queue departures, and tell coalesces of lost branches."""
         for each in onward:
             if isinstance(each, Departure):
                 walk.append(each)

@@ -1,4 +1,7 @@
-"""What a run publishes: sinks are fed row by row, and published when the trail names their bytes."""
+"""The sinks of a run, and its files.
+
+Nothing is published before the audit trail holds the hashes of the outputs.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ class RunOutputs:
 
     @classmethod
     def plan(cls, settings: Settings, db: LandscapeDB, values: Mapping[str, str], *, force: bool) -> RunOutputs:
-        """Plan the outputs of a run whose placeholders have these values."""
+        """Plan the outputs of a run.
+
+        `values` fill the placeholders in their paths.
+        """
 
         def objection(landscape: LandscapeSettings, path: Path) -> str | None:
             return objection_in(db, path) if landscape.enabled else objection_without_database(path)
@@ -74,7 +80,7 @@ class RunOutputs:
             yield
 
     def judge(self, start: Start) -> None:
-        """Judge the files that stand where a resumed run will publish.
+        """Judge the files that a resumed run will replace.
 
         Raises OutputRefusedError for a file that no run wrote. An earlier process may have published a file without
         rows, and been killed before it could record that: there only the finished output can tell, and `confirm`
@@ -91,7 +97,7 @@ class RunOutputs:
                 raise OutputRefusedError(each.path, problem)
 
     def confirm(self, sink: str, output: StagedOutput | None) -> None:
-        """Judge a doubtful file by the output that would replace it.
+        """Judge a doubtful file by the output to replace it.
 
         Raises OutputRefusedError if their contents differ.
         """
@@ -128,7 +134,7 @@ class OpenSink:
     is_in_place: bool = False
 
     def write(self, row: Row) -> None:
-        """Stage one row, and count it if the sink takes it."""
+        """Stage one row, and count it if it is taken."""
         with _blamed(self.name):
             self.sink.write(row)
         self.rows += 1
@@ -140,7 +146,7 @@ class OpenSink:
         return {"rows": self.rows, "last_state_id": self.last_state_id, "position": position}
 
     def prepare(self, run_id: str) -> None:
-        """Open the sink, or go on with what an earlier process staged.
+        """Open the sink, or reopen what an earlier process staged.
 
         That process may have stopped while it published, before or after that took effect.
         """
@@ -239,7 +245,10 @@ class SinkSet:
         return {each.node_id: each.state() for each in self._sinks.values()}
 
     def require_complete(self, recorded: Mapping[str, int]) -> None:
-        """Raise AccountingError unless every sink holds the recorded number of rows."""
+        """Compare the rows of each sink with those recorded.
+
+        Raises AccountingError if they differ.
+        """
         wrong = [each for each in self._sinks.values() if each.rows != recorded.get(each.name, 0)]
         if wrong:
             counts = (f"sink {each.name!r} holds {each.rows} of {recorded.get(each.name, 0)} rows" for each in wrong)
@@ -275,7 +284,7 @@ class SinkSet:
             self._complete(each)
 
     def abandon(self) -> list[str]:
-        """Close sinks before the end, and return where rows stay staged.
+        """Close sinks early, and return where rows stay staged.
 
         What may be recorded as written is never removed, because a commit that failed may have taken effect: only a
         sink that was never synced is cleaned up.
@@ -291,7 +300,7 @@ class SinkSet:
         return places
 
     def record_failure(self, reason: str) -> None:
-        """Record as failed the operations of sinks that are not published.
+        """Fail the operations of sinks that are not published.
 
         If all sinks are published, the end of the run failed: one operation fails, for the next attempt to confirm.
         """
@@ -324,7 +333,7 @@ class SinkSet:
 
 @contextmanager
 def _blamed(name: str) -> Iterator[None]:
-    """Turn whatever a sink raises into an error that names the sink.
+    """Make the errors of a sink name the sink.
 
     A sink that rejects a row has not failed.
     """

@@ -1,4 +1,4 @@
-"""What a run tells: its progress while it goes on, and a summary at its end."""
+"""What a run tells: its progress, and a summary."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ Ending = tuple[RowOutcome, str | None]
 
 
 class Phase(StrEnum):
-    """What a run does, in this order; it exports only if asked to."""
+    """What a run does, in this order.
+
+    It exports only if the settings ask for that.
+    """
 
     ROWS = "rows"
     PROOF = "proof"
@@ -60,7 +63,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observer:
-    """Who is told how far a run has come, and may ask it to stop.
+    """Callbacks that watch a run, and may stop it.
 
     `on_phase` is called when a phase begins; then `on_rows` after each group of rows, or `on_progress` with how much of
     the phase is done and how much there is (None if that is not known): laws to prove, sinks to finish and publish,
@@ -139,7 +142,7 @@ class RunResult:
 
     @property
     def problems(self) -> list[str]:
-        """Say why the run is complete, but did not serve its purpose."""
+        """Return why a complete run did not serve its purpose."""
         found = []
         if self.rows_with_failures and not self.arrived:
             how_many = f"{self.rows_with_failures:,} of {_counted(self.rows, 'row')}"
@@ -154,7 +157,7 @@ class RunResult:
 
 
 class ExportFailedError(RecordableError):
-    """The run is complete, but its export could not be written.
+    """A complete run could not be exported.
 
     `result` is the summary of the run.
     """

@@ -1,4 +1,4 @@
-"""Where a process begins its work on a run: at the first row, or where another process stopped."""
+"""Where a process begins its work on a run."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def begin_run(
 
 
 def resolve_replayed_run(db: LandscapeDB, pipeline: Pipeline, resumed: Run | None = None) -> Pipeline:
-    """Return the pipeline with the whole id of the run that it replays.
+    """Return the pipeline with the replayed run's whole id.
 
     A resumed run keeps to the one that it began with, which need not be the latest any more. Raises RunNotFoundError or
     AmbiguousRunError.
@@ -155,7 +155,10 @@ def resolve_replayed_run(db: LandscapeDB, pipeline: Pipeline, resumed: Run | Non
 
 
 def get_stopped_run(db: LandscapeDB, run_id: str) -> StoppedRun:
-    """Return how far a run has come; raises ResumeError if it is unknown."""
+    """Return how far a run has come.
+
+    Raises ResumeError if the run is unknown.
+    """
     recorder = LandscapeRecorder(db)
     reasons = [each.error_message for each in recorder.get_operations_for_run(run_id) if each.error_message]
     return StoppedRun(
@@ -168,9 +171,9 @@ def get_stopped_run(db: LandscapeDB, run_id: str) -> StoppedRun:
 
 
 def abandon_run(db: LandscapeDB, keys: RunKeys, run_id: str) -> None:
-    """Record that a stopped run has failed for good; keep what it staged.
+    """Record that a stopped run has failed for good.
 
-    Raises ResumeError if the run has ended already.
+    What it staged stays where it is. Raises ResumeError if the run has ended already.
     """
     recorder = LandscapeRecorder(db, seal_signer=keys.seal_signer)
     with recorder.claimed(run_id):
@@ -207,7 +210,7 @@ def _get_run(recorder: LandscapeRecorder, run_id: str) -> Run:
 
 
 def load_start(db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> Start:
-    """Return how far a run has come, and record that it goes on.
+    """Load how far a run has come, and reopen it.
 
     Raises ResumeError if it cannot go on. A crash in here leaves only operations of the earlier process closed, which
     is true already.
@@ -278,7 +281,7 @@ def _staged_output(artifact: Artifact) -> StagedOutput:
 def skip_recorded_rows(
     items: Iterator[Row | InvalidRow], db: LandscapeDB, run_id: str, rows: int
 ) -> Iterator[Row | InvalidRow]:
-    """Yield the rows of a source after those that are recorded.
+    """Yield the rows of a source after the recorded ones.
 
     Raises ResumeError unless the source begins with the recorded rows.
     """
@@ -302,9 +305,9 @@ def _changed(run_id: str, how: str) -> str:
 
 
 def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> None:
-    """Raise ResumeError unless settings and plugins are those of the run.
+    """Compare settings and plugins with those of the run.
 
-    Secrets may differ: they are rotated.
+    Raises ResumeError if they differ. Secrets may differ: they are rotated.
     """
     before = without_secrets(json.loads(_get_run(recorder, run_id).settings_json))
     now = json.loads(canonical_json(without_secrets(pipeline.settings.model_dump(mode="json"))))

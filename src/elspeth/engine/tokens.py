@@ -1,4 +1,4 @@
-"""Tokens on their way through the graph, and what steps send on."""
+"""Tokens under way, and what steps send on."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class HashedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
-    """A branch that a token is on since the fork `group`.
+    """A branch of a fork.
 
-    `join` is the coalesce that waits for the branch, or None.
+    `group` is the fork group, `join` the coalesce that waits for the branch, or None.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Branch:
 
 @dataclass(slots=True, kw_only=True)
 class LiveToken:
-    """A token in memory, with the row data that it carries.
+    """A token in memory, with its row data.
 
     Steps replace `row` and never change it in place, so that what is recorded as one node's output is the next node's
     input. `row_index` is the index of the source row, `step_index` that of the token's next visit. The innermost branch
@@ -75,7 +75,7 @@ class LiveToken:
     error_hash: str | None = None
 
     def state(self) -> JsonObject:
-        """Return the token as JSON, to be kept while it waits."""
+        """Return the token as JSON, kept while it waits."""
         state: JsonObject = _ADAPTER.dump_python(self, by_alias=True)
         return state
 
@@ -98,7 +98,7 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class LostBranch:
-    """The news that the innermost of these branches will never reach its coalesce."""
+    """The news that the innermost branch will never arrive."""
 
     branches: tuple[Branch, ...]
 
@@ -108,12 +108,15 @@ Onward = Sequence[Departure | LostBranch]
 
 
 def lose_branch(branches: tuple[Branch, ...]) -> Onward:
-    """Return the news for the coalesce that waits for the innermost branch, if one does."""
+    """Return the news for the innermost branch's coalesce.
+
+    There is none if no coalesce waits for the branch.
+    """
     return [LostBranch(branches)] if branches and branches[-1].join is not None else []
 
 
 def copy_row(row: Row) -> Row:
-    """Copy row data, so that a plugin may change the copy."""
+    """Copy row data, for plugins that may change it."""
     if all(type(value) in _ATOMS for value in row.values()):
         return dict(row)
     return copy.deepcopy(row)

@@ -28,7 +28,7 @@ __all__ = ["TrailWriter", "Visit", "WaitingToken"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Visit:
-    """A token's arrival at a node, recorded when its result is known."""
+    """A visit of a token, recorded with its result."""
 
     token: LiveToken
     place: Place
@@ -38,7 +38,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingToken:
-    """A token that waits at a node, with the record of its visit."""
+    """A waiting token, with the record of its visit."""
 
     token: LiveToken
     place: Place
@@ -46,7 +46,7 @@ class WaitingToken:
 
 
 class TrailWriter:
-    """Records the tokens of one run: visits, ways, ends, and what waits.
+    """Records what happens to the tokens of one run.
 
     Methods that end a token, or divert it, return what is to be sent on.
     """
@@ -63,7 +63,7 @@ class TrailWriter:
 
     @property
     def recorder(self) -> LandscapeRecorder:
-        """Return the recorder, for what only one kind of step records."""
+        """Return the recorder, for what one step alone records."""
         return self._recorder
 
     @property
@@ -84,7 +84,7 @@ class TrailWriter:
     # -- tokens ------------------------------------------------------------------------------------------------------
 
     def create_row(self, index: int, data: Row) -> LiveToken:
-        """Record a row of the source, and the token that carries it."""
+        """Record a row of the source, and its token."""
         row = self._recorder.create_row(self._run_id, self._nodes[SOURCE].node_id, index, data)
         token = self._recorder.create_token(row.row_id, run_id=self._run_id)
         return LiveToken(
@@ -191,7 +191,7 @@ class TrailWriter:
         return visit
 
     def complete(self, visit: Visit, output_hash: str, reason: Mapping[str, object] | None = None) -> str:
-        """Record a visit that produced an output, and return its state's id."""
+        """Record a visit with an output; return its state's id."""
         return self._record(visit, NodeStateStatus.COMPLETED, output_hash=output_hash, reason=reason).state_id
 
     def fail(self, visit: Visit, failure: Failure) -> str:
@@ -204,7 +204,7 @@ class TrailWriter:
         return WaitingToken(token=visit.token, place=visit.place, state=state)
 
     def restore_waiting(self, place: Place, tokens: Sequence[LiveToken]) -> list[WaitingToken]:
-        """Join tokens with the visits that another process recorded as waiting.
+        """Join waiting tokens with their recorded visits.
 
         It reads all waiting visits to the node: call it once for all tokens.
         """
@@ -256,12 +256,12 @@ class TrailWriter:
         return self.divert(visit.token, self.fail(visit, failure), visit.place, failure)
 
     def refuse_waiting(self, waiting: WaitingToken, failure: Failure) -> Onward:
-        """Fail the visit of a waiting token, and divert the token."""
+        """Fail a waiting visit, and divert its token."""
         self._recorder.end_visit(waiting.state, NodeStateStatus.FAILED, error=failure.as_error())
         return self.divert(waiting.token, waiting.state.state_id, waiting.place, failure)
 
     def divert(self, token: LiveToken, state_id: str, place: Place, failure: Failure) -> Onward:
-        """Send a failed token to its error sink, or end it."""
+        """Send a token to its error sink, or end it."""
         wire = self._wires.get((place, ON_ERROR))
         destination = DISCARD if wire is None else str(wire.target[-1])
         self._recorder.record_transform_error(
@@ -327,7 +327,10 @@ _Key = tuple[str, str]
 
 
 class _WaitingItems:
-    """The waiting items of a run; those between two commits never reach the database."""
+    """The waiting items of a run.
+
+    Those that come and go between two commits never reach the database.
+    """
 
     def __init__(self, items: Iterable[HeldItem]) -> None:
         self._positions: dict[_Key, int] = {(each.node_id, each.item): each.position for each in items}

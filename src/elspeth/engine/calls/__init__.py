@@ -1,1 +1,1 @@
-"""Calls to systems outside: made, answered from a recorded run, or made and compared with one."""
+"""Calls to external systems: made, replayed or compared."""

@@ -1,4 +1,4 @@
-"""A call to an external system with all its attempts, and the interface of what makes calls."""
+"""Calls with their attempts, and the protocol of callers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Caller(Protocol):
     """Answers the requests of plugins."""
 
     def start(self, plugin: CallingTransform, request: JsonObject, *, row_index: int) -> Future[Exchange]:
-        """Begin a call for a token of a source row; returns at once.
+        """Begin a call for a token, and return at once.
 
         Whatever goes wrong with the call, or is raised by the plugin, is the exchange's failure. The future raises only
         what no row is to blame for; it is cancelled, or raises CancelledError, if the caller is closed first. Raises

@@ -1,4 +1,4 @@
-"""The calls to external systems that a pipeline makes, by the mode of its run."""
+"""What makes a pipeline's calls, chosen by the run mode."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ExternalCalls:
 
 @contextmanager
 def open_external_calls(pipeline: Pipeline, db: LandscapeDB) -> Iterator[ExternalCalls | None]:
-    """Yield what makes the pipeline's calls, or None if it makes none.
+    """Yield what makes a pipeline's calls, None without calls.
 
     Requests and answers are always kept: without them a run could not be replayed.
     """

@@ -1,4 +1,7 @@
-"""Calls that are made: several at a time, no faster than allowed, repeated where that may help."""
+"""Calls that are made.
+
+Several are made at a time, no faster than the limits allow, and repeated where that may help.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +124,10 @@ def _last(state: RetryCallState) -> _Try:
 
 
 def _try(plugin: CallingTransform, request: JsonObject) -> _Try:
-    """Make one attempt; an answer that cannot be recorded is a failure."""
+    """Make one attempt.
+
+    An answer that cannot be recorded is a failure.
+    """
     begun = time.perf_counter()
     response: JsonObject | None = None
     failure: Exception | None = None
@@ -137,7 +143,7 @@ def _try(plugin: CallingTransform, request: JsonObject) -> _Try:
 
 
 def _recordable_answer(error: Exception) -> JsonObject | None:
-    """Return what came instead of a usable answer, if it can be recorded."""
+    """Return an error's answer, if it can be recorded."""
     answer = error.answer if isinstance(error, CallError) else None
     try:
         canonical_bytes(answer)
@@ -150,7 +156,7 @@ def _recordable_answer(error: Exception) -> JsonObject | None:
 
 
 class _Workers:
-    """Up to `size` threads that do work in the order in which it is given.
+    """Up to `size` threads that work through a queue.
 
     Unlike those of ThreadPoolExecutor they are daemons: a process that was told to stop does not wait for calls under
     way, whose answers nobody will read.

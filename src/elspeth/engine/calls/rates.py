@@ -49,7 +49,7 @@ class RateLimit:
             self._bucket.conn.close()
 
     def _delay(self) -> float | None:
-        """Count a call, or return the seconds to wait before asking again."""
+        """Count a call, or return the seconds to wait."""
         with self._lock:
             if isinstance(self._bucket, InMemoryBucket):
                 return self._put()
@@ -59,7 +59,7 @@ class RateLimit:
                 raise PluginError(f"the file of the rate limits cannot be used: {error}") from error
 
     def _put_alone(self, connection: sqlite3.Connection) -> float | None:
-        """Count and add in one transaction, with no other process in between."""
+        """Count a call in one transaction of the shared file."""
         connection.execute("BEGIN IMMEDIATE")
         try:
             return self._put()

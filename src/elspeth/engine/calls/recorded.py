@@ -32,7 +32,7 @@ _Window = Mapping[_Key, list[list[Call]]]
 
 
 class ReplayCaller:
-    """Answers each request as it was answered for the same source row.
+    """Answers requests as they were answered for the same row.
 
     Attempts that failed are repeated, too. What was asked several times for a row is answered in the recorded order.
     Raises RunNotFoundError for an unknown run.
@@ -99,7 +99,10 @@ class ReplayCaller:
         return Attempt(request=request, response=response, error=error, latency_ms=call.latency_ms)
 
     def _response(self, call: Call) -> JsonObject:
-        """Return the recorded answer; raises CallError if it was lost or changed."""
+        """Return the recorded answer.
+
+        Raises CallError if it was not kept, is lost, or was changed.
+        """
         if call.response_ref is None:
             problem = f"run {self._run_id} kept no payload of the answer to this request"
             raise CallError(problem, is_retryable=False)

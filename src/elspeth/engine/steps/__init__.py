@@ -1,4 +1,4 @@
-"""What happens at the nodes of a pipeline, one module per kind of node."""
+"""What happens at nodes, one module per kind."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ class Step(ABC):
 
     @abstractmethod
     def take(self, token: LiveToken, along: Wire) -> Onward:
-        """Process a token that came along an edge, and return what goes on."""
+        """Process a token, and return what goes on.
+
+        `along` is the edge on which it came.
+        """
 
     def expect(self, token: LiveToken) -> None:  # noqa: B027  only calls begin early
         """Prepare for a token that is on its way here."""
 
     def pending(self, token: LiveToken) -> Future[Exchange] | None:  # noqa: ARG002  only calls take time
-        """Return the call that must end before the token is taken."""
+        """Return the call that the token waits for."""
         return None
 
     def lose(self, branches: tuple[Branch, ...]) -> Onward:  # noqa: ARG002  only a coalesce waits for branches

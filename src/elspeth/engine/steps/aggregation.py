@@ -1,4 +1,4 @@
-"""Aggregations: tokens wait until a batch is complete, and are processed together."""
+"""Aggregations: tokens wait, and are processed in batches."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class _OpenBatch:
 
 
 class AggregationStep(CollectingStep):
-    """Collects tokens, and hands each batch to the plugin when a trigger fires.
+    """Collects tokens in batches, which the plugin processes.
 
-    The trigger fires at the latest at the end of the source. Its condition sees the row that arrives, and
+    A trigger ends a batch, at the latest at the end of the source. Its condition sees the row that arrives, and
     `batch_count` and `batch_age_seconds`, both with that row counted in.
     """
 
@@ -73,7 +73,7 @@ class AggregationStep(CollectingStep):
         return self._processed
 
     def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the same on every edge
-        """Add a token to the batch; process the batch if a trigger fires."""
+        """Add a token, and process the batch if that triggers."""
         visit = self._trail.arrive(token, self._place)
         try:
             require_json(token.row)
@@ -106,7 +106,10 @@ class AggregationStep(CollectingStep):
         return self._execute(self._batch, TriggerType.END_OF_SOURCE, "the source has no more rows")
 
     def restore(self, items: Sequence[HeldItem]) -> None:
-        """Reopen the batch that another process kept; its age counts from now."""
+        """Reopen the batch that another process kept.
+
+        Its age counts from now.
+        """
         tokens = [LiveToken.restore(each.state["token"]) for each in items]
         members = [
             _Member(waiting=waiting, row=self._validator.validate(waiting.token.row))
@@ -155,7 +158,7 @@ class AggregationStep(CollectingStep):
         return self._absorb(batch, result)
 
     def _process(self, batch: _OpenBatch) -> list[HashedRow] | Failure:
-        """Return the rows that the plugin makes of a batch, or why there are none."""
+        """Return what the plugin makes of a batch."""
         try:
             result = self._plugin.process([copy_row(member.row) for member in batch.members])
             if isinstance(result, RowError):
@@ -165,7 +168,10 @@ class AggregationStep(CollectingStep):
             return Failure.of(error)
 
     def _rows(self, result: object, members: int) -> list[Row]:
-        """Return the rows of a plugin's answer; raises AnswerError for a wrong one."""
+        """Return the rows of an answer.
+
+        Raises AnswerError if it is not what the output mode expects.
+        """
         name = self._plugin.name
         if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
             kind = type(result).__name__
@@ -184,7 +190,7 @@ class AggregationStep(CollectingStep):
         return onward
 
     def _pass_on(self, batch: _OpenBatch, outputs: list[HashedRow]) -> Onward:
-        """Send each member on as the same token with its new row."""
+        """Send each member on with its new row."""
         onward: list[Departure | LostBranch] = []
         for member, output in zip(batch.members, outputs, strict=True):
             token = member.waiting.token
@@ -195,7 +201,7 @@ class AggregationStep(CollectingStep):
         return onward
 
     def _absorb(self, batch: _OpenBatch, outputs: list[HashedRow]) -> Onward:
-        """End the members in the batch, and send new tokens on with the outputs."""
+        """End the members, and send on new tokens."""
         is_single = self._mode is OutputMode.SINGLE
         row_hash = outputs[0].row_hash if is_single else stable_hash([output.row for output in outputs])
         onward: list[Departure | LostBranch] = []

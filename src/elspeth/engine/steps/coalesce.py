@@ -66,7 +66,7 @@ _KEPT: TypeAdapter[_KeptMeeting] = TypeAdapter(_KeptMeeting)
 
 
 class CoalesceStep(CollectingStep):
-    """Waits for the branches of each fork, and merges them by the policy.
+    """Waits for the branches of forks, and merges them.
 
     A policy decides as soon as it can: `require_all` when all branches have arrived, `quorum` at the count, `first` at
     the first, `best_effort` when each has arrived or never will. Once no branch is outstanding, or after the timeout,
@@ -84,7 +84,7 @@ class CoalesceStep(CollectingStep):
         self._undecided: dict[str, _Meeting] = {}
 
     def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the token knows its branch
-        """Let a token wait for its fork; merge if no more are needed."""
+        """Let a token wait, and merge if that suffices."""
         visit = self._trail.arrive(token, self._place)
         try:
             require_json(token.row)
@@ -132,7 +132,10 @@ class CoalesceStep(CollectingStep):
         return onward
 
     def restore(self, items: Sequence[HeldItem]) -> None:
-        """Reopen the meetings that another process kept; timeouts count from now."""
+        """Reopen the meetings that another process kept.
+
+        Timeouts count from now.
+        """
         kept = {each.item: _KEPT.validate_python(each.state) for each in items}
         tokens = [token for each in kept.values() for token in each.arrived.values()]
         waiting = {each.token.token_id: each for each in self._trail.restore_waiting(self._place, tokens)}
@@ -161,7 +164,7 @@ class CoalesceStep(CollectingStep):
         return [name for name in self._settings.branches if name not in meeting.arrived and name not in meeting.lost]
 
     def _keep(self, meeting: _Meeting) -> None:
-        """Keep a meeting for the next commit while branches are outstanding."""
+        """Keep a meeting while branches are outstanding."""
         if self._outstanding(meeting):
             self._trail.keep_item(self._place, meeting.group, lambda: self._state(meeting))
         else:
@@ -183,7 +186,10 @@ class CoalesceStep(CollectingStep):
         return state
 
     def _decide(self, meeting: _Meeting, *, is_final: bool) -> Onward:
-        """Merge if the policy is satisfied; give up if it can no longer be."""
+        """Merge if the policy is satisfied, or give up.
+
+        It gives up when the policy can no longer be satisfied.
+        """
         is_final = is_final or not self._outstanding(meeting)
         if self._is_satisfied(meeting, is_final=is_final):
             del self._undecided[meeting.group]
@@ -208,7 +214,7 @@ class CoalesceStep(CollectingStep):
                 return count > 0 and is_final
 
     def _merge(self, meeting: _Meeting) -> Onward:
-        """Merge the branches that arrived, and send the merged token on."""
+        """Merge what arrived, and send the merged token on."""
         arrived = self._in_order(meeting)
         row, reason = self._merged_row(arrived)
         token, meeting.join_group = self._trail.merge(
@@ -217,11 +223,11 @@ class CoalesceStep(CollectingStep):
         return [self._trail.depart(token, self._place, CONTINUE)]
 
     def _in_order(self, meeting: _Meeting) -> dict[str, WaitingToken]:
-        """Return what arrived in the order of the settings, not of arrival."""
+        """Return what arrived, in the order of the settings."""
         return {name: meeting.arrived[name] for name in self._settings.branches if name in meeting.arrived}
 
     def _merged_row(self, arrived: Mapping[str, WaitingToken]) -> tuple[Row, dict[str, object]]:
-        """Return the merged row, and the recorded reason that says how."""
+        """Return the merged row, and how it was made."""
         settings, rows = self._settings, {name: each.token.row for name, each in arrived.items()}
         reason: dict[str, object] = {
             "action": "merged",

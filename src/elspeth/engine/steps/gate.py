@@ -38,7 +38,7 @@ class GateStep(Step):
         self._joins = {branch: joins.get(branch) for branch in settings.fork_to or ()}
 
     def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the same on every edge
-        """Send the token along the selected edge, or a child along each branch."""
+        """Send a token along one edge, or fork it."""
         visit = self._trail.arrive(token, self._place)
         try:
             value = self._condition.evaluate(token.row)

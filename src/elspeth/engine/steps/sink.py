@@ -16,7 +16,7 @@ __all__ = ["SinkStep"]
 
 
 class SinkStep(Step):
-    """Hands rows to one sink, which stages them until the run ends."""
+    """Hands rows to a sink, which stages them."""
 
     is_ordered = True
 
@@ -28,7 +28,7 @@ class SinkStep(Step):
         self._is_output = is_output
 
     def take(self, token: LiveToken, along: Wire) -> Onward:
-        """End the token; the outcome depends on the edge it came along."""
+        """End a token, with an outcome that depends on `along`."""
         visit = self._trail.arrive(token, self._place)
         try:
             self._sink.write(token.row)

@@ -1,4 +1,7 @@
-"""Transforms: one row becomes another, or several; some call an external system for it."""
+"""Transforms: one row becomes another, or several.
+
+Some call an external system for that.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ class TransformStep(Step):
         self._validator = RowValidator(plugin.options.schema_config)
 
     def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the same on every edge
-        """Send on the plugin's row, or a child for each of its rows."""
+        """Send on the row, or a child for each row."""
         visit = self._trail.arrive(token, self._place)
         try:
             result = self._plugin.process(copy_row(self._validator.validate(token.row)))
@@ -49,7 +52,10 @@ class TransformStep(Step):
         return self._pass_on(visit, *outputs) if isinstance(result, dict) else self._expand(visit, outputs)
 
     def _rows(self, result: object) -> list[Row]:
-        """Return the rows of a plugin's answer; raises AnswerError for a wrong one."""
+        """Return the rows of an answer.
+
+        Raises AnswerError if a transform must not answer so.
+        """
         name = self._plugin.name
         if isinstance(result, dict):
             return [result]
@@ -127,7 +133,7 @@ class CallStep(Step):
         return None if isinstance(call, Failure) else call
 
     def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the same on every edge
-        """Send on the row that the plugin makes of the answer."""
+        """Send on what the plugin makes of the answer."""
         question = self._questions.pop(token.token_id)
         visit = self._trail.arrive(token, self._place, question.since)
         if isinstance(question.call, Failure):
@@ -185,8 +191,8 @@ class CallStep(Step):
 
 
 def _comparison(exchange: Exchange) -> dict[str, object]:
-    """Return the recorded answer's hash if this answer differs from it.
+    """Return the recorded hash if the answer differs.
 
-    The hash is None if no answer was recorded.
+    It is None if no answer was recorded.
     """
     return {} if exchange.difference is None else {DIFFERS_FROM: exchange.difference.recorded_hash}
