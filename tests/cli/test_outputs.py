@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,17 @@ def test_an_unknown_placeholder_is_a_problem(capsys: Captured, tree: Tree) -> No
         2,
         f"error: s.yaml: 1 problem\n  sinks.out.options.path: {problem}; did you mean 'run_id'?\n",
     )
+
+
+@pytest.mark.parametrize("name", ["other.db-wal", ".out.csv.0123456789abcdef0123456789abcdef.partial"])
+def test_force_leaves_what_belongs_to_another_database_or_run(capsys: Captured, tree: Tree, name: str) -> None:
+    open_elsewhere = sqlite3.connect("other.db", isolation_level=None)
+    open_elsewhere.execute("PRAGMA journal_mode = WAL")
+    open_elsewhere.execute("CREATE TABLE t (a)")
+    Path(".out.csv.0123456789abcdef0123456789abcdef.partial").write_bytes(b"id\n1\n")
+    content = Path(name).read_bytes()
+    tree["sinks"]["out"]["options"]["path"] = name
+    code, err = said(capsys, tree, "run", "-x", "--force")
+    assert (code, err.startswith(f"error: s.yaml: 1 problem\n  sinks.out.options.path: {name}: ")) == (2, True)
+    assert Path(name).read_bytes() == content
+    open_elsewhere.close()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import socket
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,57 +190,6 @@ def test_a_text_that_is_no_name_of_a_file_is_no_file_that_is_there(tmp_path: Pat
     database = Protected(path=tmp_path / "audit.db", what="the audit database", extent=Extent.DATABASE)
     for name in ("a\0b", "x" * 300, "\udcff\ud800"):
         assert problem_with(tmp_path / name, policy(Kind.FILE, database)) is None
-
-
-def zipped(name: str) -> bytes:
-    """A zip file with one member."""
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr(name, b"content")
-    return content.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("content", "what"),
-    [
-        (b"SQLite format 3\0" + bytes(100), "a SQLite database"),
-        (b"-----BEGIN PRIVATE KEY-----\nMIGH\n", "a key"),
-        (b"-----BEGIN EC PRIVATE KEY-----\nMIGH\n", "a key"),
-        (b"-----BEGIN PUBLIC KEY-----\nMIGH\n", "a key"),
-        (zipped("bag/bag-info.txt"), "a bag"),
-        (b"# ours\n'sinks': {}\ndatasource: {plugin: csv}\n", "a settings file"),
-        (b'{"datasource": {"plugin": "csv"}, "sinks": {}}', "a settings file"),
-    ],
-)
-def test_force_does_not_replace_what_is_worth_more_than_an_output(tmp_path: Path, content: bytes, what: str) -> None:
-    (tmp_path / "out").write_bytes(content)
-    assert problem_with(tmp_path / "out", policy()) == OBJECTION
-    expected = f"is {what}, which --force does not replace: move it away"
-    assert problem_with(tmp_path / "out", policy(force=True)) == expected
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"sinks: {}\n",  # no source
-        b"notes:\n  datasource: a\n  sinks: b\n",  # not at the top
-        b"datasource sinks",  # text
-        b"datasource: [sinks\n",  # not YAML
-        b"datasource: 1\nsinks: 2\n\xff",  # not text
-        b"datasource: 1\n---\nsinks: 2\n",  # several documents
-        b"[datasource, sinks]: " + b"[" * 5000,  # nested too deeply
-        b"{datasource: 1, sinks: 2, x: 2026-99-99}",  # not a date
-        b"datasource: 1\nsinks: 2\n" + b"#" * (1 << 20),  # larger than settings are
-    ],
-)
-def test_force_replaces_what_only_resembles_settings(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "out").write_bytes(content)
-    assert problem_with(tmp_path / "out", policy(force=True)) is None
-
-
-def test_force_replaces_other_archives(tmp_path: Path) -> None:
-    (tmp_path / "out").write_bytes(zipped("sheet.xml"))
-    assert problem_with(tmp_path / "out", policy(force=True)) is None
 
 
 def test_a_pipe_behind_a_link_of_the_system_is_no_file(tmp_path: Path) -> None:

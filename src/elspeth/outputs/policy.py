@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+
+from elspeth.outputs.irreplaceable import content_problem, name_problem
 
 __all__ = [
     "Extent",
@@ -33,20 +34,6 @@ __all__ = [
 
 _BAG_DECLARATION = "bagit.txt"
 """The file that makes a directory a bag (RFC 8493, section 2.1.1)."""
-
-_IRREPLACEABLE = {
-    "a SQLite database": re.compile(rb"SQLite format 3\0"),
-    "a key": re.compile(rb"-----BEGIN [A-Z ]*KEY-----"),
-    "a bag": re.compile(rb"PK\x03\x04.{26}bag/", re.DOTALL),
-}
-"""Kind of file -> how it begins. A zipped bag begins with the header of a member below `bag/`."""
-
-_START_BYTES = 64
-
-_SETTINGS_SECTIONS = frozenset({"datasource", "sinks"})
-"""Keys that every settings file has at its top; the others may come from the environment."""
-
-_MAX_SETTINGS_BYTES = 1 << 20
 
 _DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 """What SQLite appends to a database's name for the files that belong to it."""
@@ -205,6 +192,8 @@ def problem_with(path: Path, policy: OutputPolicy) -> str | None:
     if protection is not None:
         return f"is {protection.what}, which no output may touch: name another path"
     real = real_path(path)
+    if owned := name_problem(path, real):
+        return owned
     try:
         found = path.stat()
     except (OSError, ValueError):
@@ -215,7 +204,7 @@ def problem_with(path: Path, policy: OutputPolicy) -> str | None:
         return f"expected the path of {policy.kind.value}, got that of {_described(found.st_mode)}"
     if _is_empty(real, found):
         return _parent_problem(real)
-    objection = _irreplaceable(real) if policy.force else policy.objection(path)
+    objection = content_problem(real) if policy.force else policy.objection(path)
     return objection or _parent_problem(real)
 
 
@@ -246,33 +235,6 @@ def _parent_problem(real: Path) -> str | None:
 def _is_empty(real: Path, found: os.stat_result) -> bool:
     """Return whether a file or directory is empty."""
     return next(real.iterdir(), None) is None if stat.S_ISDIR(found.st_mode) else found.st_size == 0
-
-
-def _irreplaceable(real: Path) -> str | None:
-    """Return why not even force replaces a file, None otherwise."""
-    try:
-        with real.open("rb") as file:
-            start = file.read(_MAX_SETTINGS_BYTES)
-            is_whole = not file.read(1)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    what = next((what for what, pattern in _IRREPLACEABLE.items() if pattern.match(start[:_START_BYTES])), None)
-    if what is None and is_whole and _is_settings(start):
-        what = "a settings file"
-    return None if what is None else f"is {what}, which --force does not replace: move it away"
-
-
-def _is_settings(content: bytes) -> bool:
-    """Return whether the content is that of a settings file."""
-    if not all(name.encode() in content for name in _SETTINGS_SECTIONS):
-        return False
-    import yaml  # noqa: PLC0415  start time, and few files come this far
-
-    try:
-        loaded = yaml.safe_load(content.decode())
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return False
-    return isinstance(loaded, dict) and loaded.keys() >= _SETTINGS_SECTIONS
 
 
 def _is_link(path: Path) -> bool:

@@ -313,6 +313,19 @@ def test_a_settings_file_is_not_replaced_by_force(capsys: Captured) -> None:
 
 
 @pytest.mark.usefixtures("project")
+def test_the_log_of_another_database_is_not_replaced_by_force(capsys: Captured) -> None:
+    connection = sqlite3.connect("other.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("CREATE TABLE t (a)")
+    before = Path("other.db-wal").read_bytes()
+    arguments = ("run-1", "-d", "audit.db", "-o", "other.db-wal", "--format", "jsonl", "--force")
+    expected = "belongs to the SQLite database other.db, which alone writes it: name another path"
+    assert result(capsys, *arguments) == (1, "", f"error: other.db-wal: {expected}\n")
+    assert Path("other.db-wal").read_bytes() == before
+    connection.close()
+
+
+@pytest.mark.usefixtures("project")
 def test_a_file_of_somebody_is_replaced_only_by_force(capsys: Captured) -> None:
     Path("notes.txt").write_text("mine")
     arguments = ("run-1", "-d", "audit.db", "-o", "notes.txt", "--format", "jsonl")

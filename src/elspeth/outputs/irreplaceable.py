@@ -1,0 +1,119 @@
+"""Files that no output replaces, not even by force, known by their names or their content."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+
+__all__ = ["content_problem", "name_problem"]
+
+_SQLITE = b"SQLite format 3\0"
+
+_OF_SQLITE = re.compile(r"(.+)-(?:wal|shm|journal)", re.DOTALL)
+"""The names of the files that SQLite keeps beside a database."""
+
+_OF_A_RUN = re.compile(r"\..+\.[^.]+\.partial", re.DOTALL)
+"""The names of the files that sinks write until a run ends; the run can be resumed as long as it has them."""
+
+_PEM_KEY = rb"-----BEGIN [A-Z ]*KEY(?: BLOCK)?-----"
+
+_CONTENT = {
+    "a SQLite database": re.compile(re.escape(_SQLITE)),
+    "the write-ahead log of a SQLite database": re.compile(rb"\x37\x7f\x06[\x82\x83]"),
+    "the journal of a SQLite database": re.compile(rb"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"),
+    "a bag": re.compile(rb"PK\x03\x04.{26}bag/", re.DOTALL),
+    # Programs find a key after any other text.
+    "a key": re.compile(rb".*?" + _PEM_KEY, re.DOTALL),
+}
+"""Kind of file -> how it begins. A zipped bag begins with the header of a member below `bag/`."""
+
+_PKCS12 = re.compile(rb"\x30.{1,5}\x02\x01\x03\x30.{1,5}\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07[\x01\x02]", re.DOTALL)
+"""How a PKCS #12 file begins (RFC 7292, section 4): version 3, and content of the type data or signedData."""
+
+_START_BYTES = 16 * 1024
+"""How much of a file is searched for a key in PEM; the largest file that is taken for a key in DER."""
+
+_SETTINGS_SECTIONS = frozenset({"datasource", "sinks"})
+"""Keys that every settings file has at its top; the others may come from the environment."""
+
+_MAX_SETTINGS_BYTES = 1 << 20
+
+
+def name_problem(path: Path, real: Path) -> str | None:
+    """Return who owns a name and alone writes it, None for others.
+
+    `real` is the path with its links followed. Such a name is not free even if there is no file of that name.
+    """
+    for each in (path, real):
+        found = _OF_SQLITE.fullmatch(each.name)
+        if found is not None and _is_database(database := each.with_name(found[1])):
+            return f"belongs to the SQLite database {database}, which alone writes it: name another path"
+        if _OF_A_RUN.fullmatch(each.name):
+            return "is the unfinished output of a run, which no other output may touch: name another path"
+    return None
+
+
+def content_problem(real: Path) -> str | None:
+    """Return why not even force replaces a file, None otherwise."""
+    try:
+        with real.open("rb") as file:
+            start = file.read(_MAX_SETTINGS_BYTES)
+            is_whole = not file.read(1)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    what = next((what for what, pattern in _CONTENT.items() if pattern.match(start, 0, _START_BYTES)), None)
+    if what is None and is_whole:
+        if _is_settings(start):
+            what = "a settings file"
+        elif len(start) <= _START_BYTES and _is_der_key(start):
+            what = "a key"
+    return None if what is None else f"is {what}, which --force does not replace: move it away"
+
+
+def _is_database(path: Path) -> bool:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_SQLITE)) == _SQLITE
+    except (OSError, ValueError):
+        return False
+
+
+def _is_der_key(content: bytes) -> bool:
+    if not content.startswith(b"0"):  # the tag of a SEQUENCE
+        return False
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  start time
+    from cryptography.hazmat.primitives.serialization import load_der_private_key, load_der_public_key  # noqa: PLC0415
+
+    if _PKCS12.match(content):
+        return True
+    try:
+        load_der_private_key(content, password=None)
+    except ValueError:
+        pass
+    except (TypeError, UnsupportedAlgorithm):
+        return True  # it is encrypted, or of a kind that the library does not know
+    else:
+        return True
+    try:
+        load_der_public_key(content)
+    except ValueError:
+        return False
+    except UnsupportedAlgorithm:
+        return True
+    return True
+
+
+def _is_settings(content: bytes) -> bool:
+    """Return whether the content is YAML with the sections of settings."""
+    if not all(name.encode() in content for name in _SETTINGS_SECTIONS):
+        return False
+    import yaml  # noqa: PLC0415  start time, and few files come this far
+
+    try:
+        loaded = yaml.safe_load(content.decode())
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return False
+    return isinstance(loaded, dict) and loaded.keys() >= _SETTINGS_SECTIONS
