@@ -12,7 +12,7 @@ from elspeth.cli import main
 from elspeth.cli.app import app
 from elspeth.cli.failures import ExitCode
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY
-from elspeth.plugins.sinks.csv import CsvSink
+from elspeth.plugins.csv import CsvSink
 from tests.fixtures.legacy import LEGACY
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "exit-codes.md"

@@ -16,12 +16,12 @@ from sqlalchemy.exc import DatabaseError, NoSuchModuleError
 
 from elspeth.cli import main
 from elspeth.cli.failures import EXIT_CODES, WITHHELD_ERRORS, TracebackPrinter
-from elspeth.contracts.plugins import Row
+from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.database.errors import OlderDatabaseError
 from elspeth.core.landscape.queries import run_list
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError
-from elspeth.plugins.sinks.csv import CsvSink
-from elspeth.plugins.transforms.passthrough import PassthroughTransform
+from elspeth.plugins.csv import CsvSink
+from elspeth.plugins.transforms import PassthroughTransform
 
 SETTINGS = """
 datasource: {plugin: csv, options: {path: in.csv}}
@@ -122,7 +122,7 @@ def test_a_defect_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 def failing(own_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A transform that fails for every row but the last, with the row in its message."""
 
-    def fail(_: PassthroughTransform, row: Row) -> Row:
+    def fail(_: PassthroughTransform, row: RowData) -> RowData:
         if row["id"] != "3":
             raise LookupError(f"marked value {row['id']}")
         return row

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from elspeth.cli import main
-from elspeth.contracts.databases import mask_url
+from elspeth.contracts.database_urls import mask_url
 from elspeth_schema import EPOCH
 from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabaseMaker, rows_of
 from tests.fixtures.untouched import untouched

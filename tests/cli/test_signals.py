@@ -20,10 +20,10 @@ from elspeth.cli import main
 from elspeth.cli.commands import exports, landscape
 from elspeth.cli.signals import Stopped, note_signals, raise_signals
 from elspeth.contracts.enums import RunStatus
-from elspeth.contracts.plugins import InvalidRow, Row
+from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.plugins.sources.csv import CsvSource
+from elspeth.plugins.csv import CsvSource
 from tests.cli.processes import signalled, started
 from tests.engine.pipelines import groups_of
 from tests.fixtures.legacy import LEGACY
@@ -119,7 +119,7 @@ def test_a_run_that_is_asked_to_stop_keeps_what_it_has_recorded(
 ) -> None:
     read = CsvSource.read
 
-    def interrupted(source: CsvSource) -> Iterator[Row | InvalidRow]:
+    def interrupted(source: CsvSource) -> Iterator[RowData | InvalidRow]:
         for index, row in enumerate(read(source)):
             if index == 2:
                 signal.raise_signal(number)

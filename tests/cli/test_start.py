@@ -56,7 +56,7 @@ def test_settings_are_validated_without_heavy_imports(tmp_path: Path) -> None:
 
 
 def test_only_the_plugins_that_settings_name_are_imported(tmp_path: Path) -> None:
-    database = {"elspeth.plugins.sinks.database", "sqlalchemy"}
+    database = {"elspeth.plugins.database_sink", "sqlalchemy"}
     assert validating(tmp_path, "{plugin: csv, options: {path: out.csv}}").isdisjoint(database)
     assert validating(tmp_path, "{plugin: database, options: {url: 'sqlite:///out.db', table: t}}") >= database
 

@@ -6,7 +6,7 @@ import pytest
 
 from elspeth.cli import main
 from elspeth.contracts.plugins import PluginError
-from elspeth.plugins.sinks.csv import CsvSink
+from elspeth.plugins.csv import CsvSink
 
 SETTINGS = """
 datasource: {plugin: csv, options: {path: in.csv}}

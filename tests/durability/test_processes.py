@@ -24,7 +24,7 @@ ROWS = 2000
 HALT = 1200  # in the third group of rows: two are committed
 
 HALTING = """
-from elspeth.plugins.sources.csv import CsvSource
+from elspeth.plugins.csv import CsvSource
 
 def read(self, rows=CsvSource.read):
     for index, row in enumerate(rows(self)):

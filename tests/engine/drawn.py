@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from elspeth.contracts.plugins import CallError, JsonObject, Row, RowError
-from elspeth.plugins.base import CallingTransform, TransformOptions
+from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject, RowError, TransformOptions
+from elspeth.contracts.rows import RowData
 from tests.engine.graphs import graph_settings
 from tests.engine.pipelines import Settings
 
@@ -64,7 +64,7 @@ class AskTransform(CallingTransform):
         self._options = options
         self._refused: set[object] = set()
 
-    def request(self, row: Row) -> JsonObject | RowError:
+    def request(self, row: RowData) -> JsonObject | RowError:
         """Ask about the row."""
         return {"row": dict(row), "field": self._options.field}
 
@@ -81,7 +81,7 @@ class AskTransform(CallingTransform):
             raise CallError("busy", is_retryable=True)
         return {"answer": sum(range(7_000 * (len(str(row)) % 5))) % 97}
 
-    def result(self, row: Row, response: JsonObject) -> Row | RowError:
+    def result(self, row: RowData, response: JsonObject) -> RowData | RowError:
         """Add the answer to the row."""
         return {**row, self._options.field: response["answer"]}
 
@@ -149,7 +149,7 @@ CONDITIONS = ["row.get('id', 0) > 2", "row.get('v', 0) == 1", "row['v'] > 0", "T
 
 
 @st.composite
-def graphs(draw: st.DrawFn, directory: Path, rows: list[Row]) -> Settings:
+def graphs(draw: st.DrawFn, directory: Path, rows: list[RowData]) -> Settings:
     """Draw settings in which every sink can be reached."""
     kinds = marks() | asks() | st.just(EXPLODE)
     transforms = draw(st.lists(kinds, max_size=3, unique_by=lambda each: each["plugin"]))

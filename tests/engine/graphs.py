@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from elspeth.contracts.plugins import InvalidRow, Row, RowError
+from elspeth.contracts.plugins import Plugin, RowError, Source, SourceOptions, Transform, TransformOptions
+from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.reporting import RunResult
-from elspeth.plugins.base import Plugin, Source, SourceOptions, Transform, TransformOptions
 from tests.engine.pipelines import Records, Settings, assert_sound, build, trail
 
 __all__ = ["GivenSource", "MarkOptions", "MarkTransform", "Ticks", "graph_settings", "run_graph", "written"]
@@ -35,7 +35,7 @@ class GivenSource(Source):
         super().__init__(options)
         self._rows = options.rows
 
-    def read(self) -> Iterator[Row | InvalidRow]:
+    def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield the rows."""
         yield from map(dict, self._rows)
 
@@ -63,7 +63,7 @@ class MarkTransform(Transform):
         super().__init__(options)
         self._options = options
 
-    def process(self, row: Row) -> Row | RowError:
+    def process(self, row: RowData) -> RowData | RowError:
         """Mark the row."""
         if row.get("id") in self._options.fail:
             return RowError(message="refused", details={"id": row.get("id")})
@@ -85,7 +85,7 @@ class Ticks:
         return self.now
 
 
-def graph_settings(directory: Path, rows: list[Row], *sinks: str, **sections: object) -> Settings:
+def graph_settings(directory: Path, rows: list[RowData], *sinks: str, **sections: object) -> Settings:
     """Return settings with these rows, sections and sinks.
 
     The output sink is `out`. Every sink writes JSON lines.
@@ -118,6 +118,6 @@ def run_graph(directory: Path, settings: Settings, *plugins: type[Plugin]) -> tu
     return result, records
 
 
-def written(directory: Path, sink: str) -> list[Row]:
+def written(directory: Path, sink: str) -> list[RowData]:
     """Read the rows that a sink wrote."""
     return [json.loads(line) for line in (directory / f"{sink}.jsonl").read_text().splitlines()]

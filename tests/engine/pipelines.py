@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from elspeth.contracts.plugins import Plugin
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.settings import load_settings
@@ -19,7 +20,6 @@ from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline, build_pipeline
 from elspeth.engine.reporting import Observer, RunResult
-from elspeth.plugins.base import Plugin
 from elspeth.plugins.manager import PluginManager
 
 Records = dict[str, list[dict[str, Any]]]

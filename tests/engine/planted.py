@@ -12,19 +12,21 @@ import yaml
 from pyarrow import parquet
 
 from elspeth.cli import main
-from elspeth.contracts.plugins import CallError, InvalidRow, JsonObject, Row
-from elspeth.plugins import manager
-from elspeth.plugins.base import (
+from elspeth.contracts.plugins import (
     Aggregation,
+    CallError,
     CallingTransform,
+    JsonObject,
     Plugin,
     Source,
     SourceOptions,
     Transform,
     TransformOptions,
 )
-from elspeth.plugins.sinks.file import FileSink
-from elspeth.plugins.sinks.jsonl import JsonlSink
+from elspeth.contracts.rows import InvalidRow, RowData
+from elspeth.plugins import manager
+from elspeth.plugins.files import FileSink
+from elspeth.plugins.json import JsonlSink
 from tests.engine.pipelines import Settings
 
 __all__ = ["NAME", "NUMBER", "REAL", "TEXT", "VALUES", "Planted", "found_in", "raised", "settings_of"]
@@ -56,7 +58,7 @@ def raised(value: object) -> Iterator[Exception]:
     yield noted
 
 
-def _raise(row: Row) -> None:
+def _raise(row: RowData) -> None:
     """Raise the error that a row asks for.
 
     `raise` holds its number, `value` the value.
@@ -73,7 +75,7 @@ class Thrower(Transform):
     plugin_version = "1"
     expands = True
 
-    def process(self, row: Row) -> Row | list[Row]:
+    def process(self, row: RowData) -> RowData | list[RowData]:
         """Return the row, or what it asks for."""
         _raise(row)
         answers: dict[object, object] = {
@@ -93,7 +95,7 @@ class BatchThrower(Aggregation):
     name = "batch_thrower"
     plugin_version = "1"
 
-    def process(self, rows: list[Row]) -> list[Row]:
+    def process(self, rows: list[RowData]) -> list[RowData]:
         """Return the rows, or raise what one asks for."""
         for row in rows:
             _raise(row)
@@ -112,7 +114,7 @@ class ThrowingCaller(CallingTransform):
         """Name the service."""
         return "nobody"
 
-    def request(self, row: Row) -> JsonObject:
+    def request(self, row: RowData) -> JsonObject:
         """Return the row."""
         if row.get("at") == "request":
             _raise(row)
@@ -126,7 +128,7 @@ class ThrowingCaller(CallingTransform):
             raise CallError("the server answered 400", is_retryable=False, answer={"body": request["value"]})
         return request
 
-    def result(self, row: Row, response: JsonObject) -> Row:  # noqa: ARG002  the row says it all
+    def result(self, row: RowData, response: JsonObject) -> RowData:  # noqa: ARG002  the row says it all
         """Return the row."""
         if row.get("at") == "result":
             _raise(row)
@@ -139,7 +141,7 @@ class ThrowingRows(FileSink):
     name = "throwing_rows"
     plugin_version = "1"
 
-    def render(self, row: Row) -> bytes:
+    def render(self, row: RowData) -> bytes:
         """Raise an error about the row."""
         raise ValueError(f"invalid literal: {row}")
 
@@ -163,7 +165,7 @@ class RaisingSource(Source):
         super().__init__(options)
         self._number = options.number
 
-    def read(self) -> Iterator[Row | InvalidRow]:
+    def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield a row, then raise an error."""
         yield {"value": TEXT}
         raise list(raised(TEXT))[self._number]
@@ -177,7 +179,7 @@ class _RaisingSink(JsonlSink):
         if self.stage == stage:
             raise LookupError(f"no place for {TEXT} and {NUMBER}")
 
-    def render(self, row: Row) -> bytes:
+    def render(self, row: RowData) -> bytes:
         self._maybe("render")
         return super().render(row)
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from elspeth.contracts.plugins import Row, RowError
-from elspeth.plugins.base import Aggregation
+from elspeth.contracts.plugins import Aggregation, RowError
+from elspeth.contracts.rows import RowData
 from tests.engine.graphs import graph_settings, run_graph, written
 from tests.engine.pipelines import Records
 
-ROWS: list[Row] = [{"id": number, "v": number, "kind": "flush" if number == 2 else "x"} for number in range(1, 6)]
+ROWS: list[RowData] = [{"id": number, "v": number, "kind": "flush" if number == 2 else "x"} for number in range(1, 6)]
 
 
 def stats(**settings: object) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_members_pass_through_as_the_tokens_that_they_were(tmp_path: Path) -> No
 
 
 def test_a_batch_can_become_any_number_of_rows(tmp_path: Path) -> None:
-    rows: list[Row] = [{"id": 1, "copies": 2}, {"id": 2, "copies": 0}]
+    rows: list[RowData] = [{"id": 1, "copies": 2}, {"id": 2, "copies": 0}]
     part = {"name": "copy", "plugin": "batch_replicate", "output_mode": "transform"}
     _, records = run_graph(tmp_path, graph_settings(tmp_path, rows, aggregations=[part]))
     assert [(row["id"], row["copy_index"]) for row in written(tmp_path, "out")] == [(1, 0), (1, 1)]
@@ -112,7 +112,7 @@ class Numbering(Aggregation):
     name = "numbering"
     plugin_version = "1"
 
-    def process(self, rows: list[Row]) -> list[Row]:
+    def process(self, rows: list[RowData]) -> list[RowData]:
         """Number the rows."""
         return [row | {"n": number} for number, row in enumerate(rows)]
 
@@ -123,7 +123,7 @@ class Faulty(Aggregation):
     name = "faulty"
     plugin_version = "1"
 
-    def process(self, rows: list[Row]) -> list[Row] | RowError:
+    def process(self, rows: list[RowData]) -> list[RowData] | RowError:
         """Return an error, raise one, or return a wrong answer."""
         match rows[0]["fault"]:
             case "refuse":
@@ -149,7 +149,7 @@ class Faulty(Aggregation):
 def test_a_batch_that_cannot_be_processed_is_an_error_of_its_rows(
     tmp_path: Path, fault: str, message: str, destination: str
 ) -> None:
-    rows: list[Row] = [{"id": number, "fault": fault} for number in (1, 2)]
+    rows: list[RowData] = [{"id": number, "fault": fault} for number in (1, 2)]
     part = {"name": "f", "plugin": "faulty", "options": {"on_error": destination}}
     sinks = ["bad"] if destination == "bad" else []
     result, records = run_graph(tmp_path, graph_settings(tmp_path, rows, *sinks, aggregations=[part]), Faulty)
@@ -162,7 +162,7 @@ def test_a_batch_that_cannot_be_processed_is_an_error_of_its_rows(
 
 
 def test_a_row_that_does_not_fit_the_batch_fails_alone(tmp_path: Path) -> None:
-    rows: list[Row] = [{"id": 1, "v": "1"}, {"id": 2, "v": "x"}, {"id": 3, "v": "4"}, {"id": 4}]
+    rows: list[RowData] = [{"id": 1, "v": "1"}, {"id": 2, "v": "x"}, {"id": 3, "v": "4"}, {"id": 4}]
     part = stats(trigger={"condition": "row['id'] > 9"})
     part["options"] |= {"schema": {"mode": "free", "fields": ["v: int"]}}
     result, records = run_graph(tmp_path, graph_settings(tmp_path, rows, aggregations=[part]))

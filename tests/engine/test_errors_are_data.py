@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.contracts.plugins import InvalidRow, PluginError, Row
+from elspeth.contracts.plugins import PluginError, Source, SourceOptions, Transform, TransformOptions
+from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.canonical import canonical_bytes, stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.predecessor_reads import RowDataState
@@ -21,8 +22,7 @@ from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.outputs.policy import OutputRefusedError
-from elspeth.plugins.base import Source, SourceOptions, Transform, TransformOptions
-from elspeth.plugins.sinks.csv import CsvSink
+from elspeth.plugins.csv import CsvSink
 from tests.engine.graphs import graph_settings, run_graph, written
 from tests.engine.pipelines import assert_sound, build, csv_settings, execute, outcomes, run, trail
 
@@ -99,7 +99,7 @@ class RaisingSource(Source):
     plugin_version = "1"
     options_model = SourceOptions
 
-    def read(self) -> Iterator[Row | InvalidRow]:
+    def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield one row, then fail."""
         yield {"id": 1, "kind": "x"}
         raise KeyError("oops")
@@ -195,7 +195,7 @@ class TimeTransform(Transform):
     plugin_version = "1"
     options_model = TransformOptions
 
-    def process(self, row: Row) -> Row:
+    def process(self, row: RowData) -> RowData:
         """Add a time to the row."""
         return {**row, "at": datetime(2026, 1, 1, tzinfo=UTC)}
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.contracts.plugins import InvalidRow, PluginError, Row, StagedOutput
+from elspeth.contracts.plugins import PluginError, Source, SourceOptions, StagedOutput
+from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.engine.errors import AccountingError
@@ -16,8 +17,7 @@ from elspeth.engine.loading import RowLoader
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.reporting import RunResult
 from elspeth.outputs.policy import OutputRefusedError
-from elspeth.plugins.base import Source, SourceOptions
-from elspeth.plugins.sinks.csv import CsvSink
+from elspeth.plugins.csv import CsvSink
 from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, execute, groups_of, trail
 
 INPUT = "id,kind\n" + "".join(f"{number},{'x' if number % 2 else 'y'}\n" for number in range(6))
@@ -31,7 +31,7 @@ class FailingSource(Source):
     plugin_version = "1"
     options_model = SourceOptions
 
-    def read(self) -> Iterator[Row | InvalidRow]:
+    def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield three rows, then fail."""
         for number in range(3):
             yield {"id": number, "kind": "x"}
@@ -45,7 +45,7 @@ class InterruptedSource(Source):
     plugin_version = "1"
     options_model = SourceOptions
 
-    def read(self) -> Iterator[Row | InvalidRow]:
+    def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield three rows, then raise KeyboardInterrupt."""
         for number in range(3):
             yield {"id": number, "kind": "x"}
@@ -70,7 +70,7 @@ class FaultySink(CsvSink):
         self._fail("open")
         super().open(staging_name)
 
-    def write(self, row: Row) -> None:
+    def write(self, row: RowData) -> None:
         """Fail or write."""
         self._fail("write")
         super().write(row)

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from elspeth.contracts.plugins import Row
+from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import stable_hash
 from tests.engine.graphs import graph_settings, run_graph, written
 from tests.engine.pipelines import Records, Settings
 
 
-def forked(directory: Path, rows: list[Row], *sinks: str, fork_to: list[str], **sections: object) -> Settings:
+def forked(directory: Path, rows: list[RowData], *sinks: str, fork_to: list[str], **sections: object) -> Settings:
     """Return settings that fork every row without `stay`."""
     gate = {
         "name": "split",
@@ -80,7 +80,7 @@ BOTH = {"id": 1, "a": "by a", "b": "by b"}
         ({"policy": "first", "merge": "select", "select_branch": "b"}, {"id": 1, "b": "by b"}),
     ],
 )
-def test_branches_meet_as_policy_and_merge_say(tmp_path: Path, join: dict[str, object], expected: Row) -> None:
+def test_branches_meet_as_policy_and_merge_say(tmp_path: Path, join: dict[str, object], expected: RowData) -> None:
     settings = forked(
         tmp_path, [{"id": 1}], fork_to=["a", "b"], row_plugins=[mark("a"), mark("b")], coalesce=[JOIN | join]
     )
@@ -134,7 +134,7 @@ def test_a_union_keeps_the_later_branch_and_says_which_fields_it_overrode(tmp_pa
     ],
 )
 def test_a_branch_that_never_arrives_is_reckoned_with(
-    tmp_path: Path, join: dict[str, object], expected: list[Row], failed: int
+    tmp_path: Path, join: dict[str, object], expected: list[RowData], failed: int
 ) -> None:
     plugins = [mark("a", fail=[1]), mark("b")]
     settings = forked(tmp_path, [{"id": 1}], fork_to=["a", "b"], row_plugins=plugins, coalesce=[JOIN | join])
@@ -164,7 +164,7 @@ def test_what_is_merged_goes_on_behind_the_gate_that_forked_it(tmp_path: Path) -
     assert (written(tmp_path, "late"), written(tmp_path, "out")) == ([{"id": 1}], [{"id": 2, "stay": True}])
 
 
-def nested(directory: Path, rows: list[Row], *, inner_fails: list[int]) -> Settings:
+def nested(directory: Path, rows: list[RowData], *, inner_fails: list[int]) -> Settings:
     """Return settings with a second fork on branch a.
 
     Its branches, p and q, meet before a and b do.
@@ -214,7 +214,7 @@ def test_a_branch_that_a_gate_sends_away_is_lost_to_its_join(tmp_path: Path) -> 
     assert result.failed == 1
 
 
-def slow(directory: Path, rows: list[Row], join: dict[str, object]) -> Settings:
+def slow(directory: Path, rows: list[RowData], join: dict[str, object]) -> Settings:
     """Return settings in which branch b waits in a batch.
 
     The batch ends with the source.
@@ -240,7 +240,7 @@ def slow(directory: Path, rows: list[Row], join: dict[str, object]) -> Settings:
     ],
 )
 def test_what_comes_after_the_decision_is_recorded_and_not_merged(
-    tmp_path: Path, join: dict[str, object], expected: list[Row], late: int
+    tmp_path: Path, join: dict[str, object], expected: list[RowData], late: int
 ) -> None:
     result, records = run_graph(tmp_path, slow(tmp_path, [{"id": 1}, {"id": 2}], join))
     assert written(tmp_path, "out") == expected

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.contracts.plugins import Row
+from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import stable_hash
 from elspeth.engine.reporting import RunResult
 from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
@@ -52,7 +52,7 @@ class Lineage:
         return set().union(*map(self.sources, origins))
 
 
-def check_run(directory: Path, chosen: Settings, rows: list[Row]) -> None:
+def check_run(directory: Path, chosen: Settings, rows: list[RowData]) -> None:
     """Run settings, and assert the laws of a run."""
     result, records = run_drawn(directory, chosen)
     assert result.rows == len(rows) == len(records.get("row", []))
@@ -74,7 +74,7 @@ def check_run(directory: Path, chosen: Settings, rows: list[Row]) -> None:
         assert result.rows_by_sink[name] == counts.total()
 
 
-def by_hash(directory: Path, row_hash: str) -> Row:
+def by_hash(directory: Path, row_hash: str) -> RowData:
     """Return the written row with a hash."""
     return next(row for name in ("out", *SINKS) for row in written(directory, name) if stable_hash(row) == row_hash)
 
@@ -82,7 +82,7 @@ def by_hash(directory: Path, row_hash: str) -> Row:
 @law(30)
 @given(data=st.data(), rows=ROWS)
 def test_rows_are_conserved_and_every_output_leads_to_its_source_rows(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[Row]
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData]
 ) -> None:
     directory = tmp_path_factory.mktemp("run")
     check_run(directory, data.draw(graphs(directory, rows)), rows)
@@ -93,7 +93,7 @@ def ends_of(records: Records) -> Counter[tuple[str, str | None]]:
     return Counter((each["outcome"], each["sink_name"]) for each in records.get("token_outcome", []))
 
 
-def files_of(directory: Path) -> dict[str, list[Row]]:
+def files_of(directory: Path) -> dict[str, list[RowData]]:
     """Return the rows of each sink."""
     return {name: written(directory, name) for name in ("out", *SINKS)}
 
@@ -101,7 +101,12 @@ def files_of(directory: Path) -> dict[str, list[Row]]:
 @law(20)
 @given(data=st.data(), rows=ROWS, size=st.integers(1, 4), visits=st.integers(1, 20), workers=st.integers(1, 5))
 def test_outputs_do_not_depend_on_the_size_of_groups_or_the_number_of_workers(  # noqa: PLR0917  what is drawn
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[Row], size: int, visits: int, workers: int
+    tmp_path_factory: pytest.TempPathFactory,
+    data: st.DataObject,
+    rows: list[RowData],
+    size: int,
+    visits: int,
+    workers: int,
 ) -> None:
     directory = tmp_path_factory.mktemp("run")
     chosen = data.draw(graphs(directory, rows))
@@ -118,7 +123,7 @@ def test_outputs_do_not_depend_on_the_size_of_groups_or_the_number_of_workers(  
 @law(20)
 @given(data=st.data(), rows=ROWS, workers=st.integers(1, 5))
 def test_a_replay_makes_the_same_outputs_and_asks_nobody(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[Row], workers: int
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData], workers: int
 ) -> None:
     directory = tmp_path_factory.mktemp("run")
     chosen = data.draw(graphs(directory, rows)) | {"concurrency": {"max_workers": workers}}
@@ -138,7 +143,7 @@ def calls_of(records: Records) -> Counter[tuple[object, ...]]:
 @law(40)
 @given(data=st.data(), rows=ROWS)
 def test_no_value_of_a_row_is_in_the_trail_whatever_the_graph(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[Row]
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData]
 ) -> None:
     directory = tmp_path_factory.mktemp("run")
     chosen = data.draw(graphs(directory, rows))

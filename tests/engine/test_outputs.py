@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from elspeth.contracts.plugins import InvalidRow, PluginError, Row
+from elspeth.contracts.plugins import PluginError, Source, SourceOptions
+from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.engine import orchestrator as orchestrator_module
@@ -22,8 +23,7 @@ from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.reporting import Observer, RunResult
 from elspeth.outputs.policy import OutputRefusedError
-from elspeth.plugins.base import Source, SourceOptions
-from elspeth.plugins.files import StagedFile
+from elspeth.plugins.staging import StagedFile
 from tests.engine.pipelines import Settings, build, csv_settings, execute, run, trail
 
 ROWS = "id,kind\n1,x\n2,y\n"
@@ -214,7 +214,7 @@ class Nested(Source):
     options_model = SourceOptions
     inner: object = None
 
-    def read(self) -> Iterator[Row | InvalidRow]:
+    def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield two rows, with another run between them."""
         yield {"id": "1", "kind": "x"}
         try:

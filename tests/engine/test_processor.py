@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from elspeth.contracts.enums import RoutingMode
-from elspeth.contracts.plugins import JsonObject, Row, RowError
+from elspeth.contracts.plugins import JsonObject, RowError
+from elspeth.contracts.rows import RowData
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine import processor as processor_module
 from elspeth.engine.calls.exchange import Exchange
@@ -56,7 +57,7 @@ class CountedTransform(AskTransform):
     under_way = 0
     most = 0
 
-    def request(self, row: Row) -> JsonObject | RowError:
+    def request(self, row: RowData) -> JsonObject | RowError:
         """Count a row that begins."""
         CountedTransform.under_way += 1
         CountedTransform.most = max(CountedTransform.most, CountedTransform.under_way)
@@ -67,7 +68,7 @@ class CountedTransform(AskTransform):
         assert CountedTransform.waiting.wait(30)
         return super().send(request)
 
-    def result(self, row: Row, response: JsonObject) -> Row | RowError:
+    def result(self, row: RowData, response: JsonObject) -> RowData | RowError:
         """Count a row that ends."""
         CountedTransform.under_way -= 1
         return super().result(row, response)

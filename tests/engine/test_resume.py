@@ -17,7 +17,8 @@ from sqlalchemy import URL, make_url
 from elspeth.contracts.audit import Run
 from elspeth.contracts.enums import NodeType
 from elspeth.contracts.environment import FINGERPRINT_KEY
-from elspeth.contracts.plugins import PluginError, Row
+from elspeth.contracts.plugins import PluginError, Transform, TransformOptions
+from elspeth.contracts.rows import RowData
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import CANONICAL_VERSION
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
@@ -32,11 +33,9 @@ from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.processor import RowProcessor
 from elspeth.engine.publishing import SinkSet
 from elspeth.engine.reporting import RunResult
-from elspeth.plugins.base import Transform, TransformOptions
-from elspeth.plugins.files import StagedFile
-from elspeth.plugins.sinks.database import PUBLICATIONS, DatabaseSink
-from elspeth.plugins.sources.csv import CsvSource
-from elspeth.plugins.spool import RowSpool
+from elspeth.plugins.csv import CsvSource
+from elspeth.plugins.database_sink import PUBLICATIONS, DatabaseSink
+from elspeth.plugins.staging import RowSpool, StagedFile
 from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
 from tests.engine.graphs import PLUGINS, Ticks
 from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, groups_of, outcomes, trail
@@ -171,7 +170,7 @@ KILLS = st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_s
 def test_a_run_that_is_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
     tmp_path_factory: pytest.TempPathFactory,
     data: st.DataObject,
-    rows: list[Row],
+    rows: list[RowData],
     size: int,
     kills: list[tuple[int, bool]],
 ) -> None:
@@ -312,7 +311,7 @@ class KeyedTransform(Transform):
     plugin_version = "1.0.0"
     options_model = KeyedOptions
 
-    def process(self, row: Row) -> Row:
+    def process(self, row: RowData) -> RowData:
         return row
 
 

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.contracts.plugins import InvalidRow, Row
+from elspeth.contracts.plugins import Source, SourceOptions
+from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.engine.errors import RunInterruptedError
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.reporting import Observer, Phase, Progress
-from elspeth.plugins.base import Source, SourceOptions
-from elspeth.plugins.sinks.csv import CsvSink
+from elspeth.plugins.csv import CsvSink
 from tests.engine.pipelines import assert_sound, build, csv_settings, execute, groups_of, outcomes, run, trail
 from tests.fixtures.effort import law
 
@@ -327,7 +327,7 @@ ROWS = st.lists(st.fixed_dictionaries({"id": st.sampled_from(["1", "2", "bad"]),
 @law(100)
 @given(rows=ROWS, group_size=st.integers(1, 4))
 def test_rows_are_conserved_whatever_the_group_size(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[Row], group_size: int
+    tmp_path_factory: pytest.TempPathFactory, rows: list[RowData], group_size: int
 ) -> None:
     directory = tmp_path_factory.mktemp("run")
     lines = ["id,kind", *(f"{row['id']},{row['kind']}" for row in rows)]
@@ -348,7 +348,7 @@ def test_rows_are_conserved_whatever_the_group_size(
         assert all(line.endswith(kind) for line in kept)
 
 
-def expected_ending(row: Row) -> tuple[str, str | None]:
+def expected_ending(row: RowData) -> tuple[str, str | None]:
     """Return the outcome and sink that the settings imply."""
     if row["id"] == "bad":
         return "quarantined", None

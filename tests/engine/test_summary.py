@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.contracts.plugins import InvalidRow, Row
+from elspeth.contracts.plugins import Aggregation, Source, SourceOptions
+from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.engine.errors import RunInterruptedError
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.reporting import Observer, Reason, RunResult
-from elspeth.plugins.base import Aggregation, Source, SourceOptions
 from tests.engine.graphs import GivenSource, MarkTransform, graph_settings
 from tests.engine.pipelines import Settings, build, csv_settings, execute, groups_of, run
 
-ROWS: list[Row] = [{"id": number} for number in range(6)]
+ROWS: list[RowData] = [{"id": number} for number in range(6)]
 
 
 class HalfSource(Source):
@@ -29,7 +29,7 @@ class HalfSource(Source):
     plugin_version = "1"
     options_model = SourceOptions
 
-    def read(self) -> Iterator[Row | InvalidRow]:
+    def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield the rows."""
         for number, row in enumerate(ROWS):
             yield row if number % 2 else InvalidRow(data=row, error=f"line {number + 2}: even")
@@ -41,7 +41,7 @@ class SwallowAggregation(Aggregation):
     name = "swallow"
     plugin_version = "1"
 
-    def process(self, rows: list[Row]) -> list[Row]:
+    def process(self, rows: list[RowData]) -> list[RowData]:
         """Return no rows."""
         assert rows
         return []

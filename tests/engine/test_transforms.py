@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.contracts.plugins import Row
+from elspeth.contracts.plugins import Plugin, Transform
+from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import stable_hash
-from elspeth.plugins.base import Plugin, Transform
 from tests.engine.graphs import graph_settings, run_graph, written
 from tests.engine.pipelines import Records
 
-ROWS: list[Row] = [{"id": 1, "items": ["a", "b"]}, {"id": 2, "items": ["c"]}, {"id": 3, "items": []}]
+ROWS: list[RowData] = [{"id": 1, "items": ["a", "b"]}, {"id": 2, "items": ["c"]}, {"id": 3, "items": []}]
 
 
 def outcomes_of(records: Records) -> list[tuple[str, str | None]]:
@@ -91,7 +91,7 @@ def test_a_row_that_a_transform_refuses_goes_where_the_settings_say(tmp_path: Pa
 def test_a_schema_coerces_what_a_transform_gets_and_refuses_what_does_not_fit(tmp_path: Path) -> None:
     schema = {"mode": "free", "fields": ["id: int"]}
     plugins = [{"plugin": "passthrough", "options": {"schema": schema}}]
-    rows: list[Row] = [{"id": "7"}, {"id": "x"}, {}]
+    rows: list[RowData] = [{"id": "7"}, {"id": "x"}, {}]
     _, records = run_graph(tmp_path, graph_settings(tmp_path, rows, row_plugins=plugins))
     assert written(tmp_path, "out") == [{"id": 7}]
     assert [json.loads(error["error_details_json"])["exception"] for error in records["transform_error"]] == [
@@ -107,7 +107,7 @@ class Misbehaving(Transform):
     plugin_version = "1"
     expands = True
 
-    def process(self, row: Row) -> Row | list[Row]:
+    def process(self, row: RowData) -> RowData | list[RowData]:
         """Return another wrong answer for each id."""
         answers: dict[object, object] = {1: None, 2: [], 3: [1], 4: {"x": float("nan")}, 5: {"x": {1, 2}}}
         row["items"].append("spoilt")  # type: ignore[attr-defined]
@@ -120,7 +120,7 @@ class OneOnly(Misbehaving):
     name = "one_only"
     expands = False
 
-    def process(self, row: Row) -> list[Row]:
+    def process(self, row: RowData) -> list[RowData]:
         """Return the row in a list."""
         return [row]
 
@@ -146,7 +146,7 @@ class OneOnly(Misbehaving):
 def test_an_answer_that_no_transform_may_give_is_an_error_of_the_row(
     tmp_path: Path, plugin: type[Plugin], number: int, message: str
 ) -> None:
-    row: Row = {"id": number, "items": [1]}
+    row: RowData = {"id": number, "items": [1]}
     settings = graph_settings(
         tmp_path, [row], "bad", row_plugins=[{"plugin": plugin.name, "options": {"on_error": "bad"}}]
     )

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from pyarrow import parquet
 
-from elspeth.contracts.plugins import Row
+from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.recording.visits import VisitRecording
 from tests.engine.planted import (
     NAME,
@@ -38,21 +38,21 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return Planted(monkeypatch, capsys)
 
 
-def written(rows: list[Row], path: str = "in.jsonl") -> None:
+def written(rows: list[RowData], path: str = "in.jsonl") -> None:
     Path(path).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def each_wrong(field: str, **others: object) -> list[Row]:
+def each_wrong(field: str, **others: object) -> list[RowData]:
     """Return a row for each planted value in a field."""
     return [{**others, field: value} for value in VALUES.values()]
 
 
-def each_raised(**others: object) -> list[Row]:
+def each_raised(**others: object) -> list[RowData]:
     """Return a row for each exception of a plugin."""
     return [{"value": TEXT, **others, "raise": number} for number in range(ERRORS)]
 
 
-def refused_rows() -> list[Row]:
+def refused_rows() -> list[RowData]:
     """Return rows that the strict schema refuses.
 
     Each has planted values in one place.
@@ -135,7 +135,7 @@ def test_no_value_that_a_query_fails_for(planted: Planted, postgresql_url: str) 
     assert b"InvalidTextRepresentation" in shown["run: stderr"]
 
 
-STEPS: dict[str, tuple[list[Row], dict[str, Any]]] = {
+STEPS: dict[str, tuple[list[RowData], dict[str, Any]]] = {
     "passthrough": (refused_rows(), {"row_plugins": [{"plugin": "passthrough", "options": {"schema": STRICT}}]}),
     "field_mapper": (
         each_wrong("m"),

@@ -6,15 +6,12 @@ from types import ModuleType
 
 import pytest
 
-from elspeth.contracts.plugins import PluginKind
+from elspeth.contracts.plugins import Plugin, PluginKind
 from elspeth.plugins import manager as manager_module
-from elspeth.plugins.base import Plugin
-from elspeth.plugins.builtin import BUILTIN
+from elspeth.plugins.csv import CsvSink
 from elspeth.plugins.hookspecs import hookimpl
-from elspeth.plugins.manager import PluginManager, PluginRegistrationError
-from elspeth.plugins.sinks.csv import CsvSink
-from elspeth.plugins.sinks.null import NullSink
-from elspeth.plugins.sources.null import NullSource
+from elspeth.plugins.manager import BUILTIN, PluginManager, PluginRegistrationError
+from elspeth.plugins.null import NullSink, NullSource
 
 
 class OtherSink(NullSink):
@@ -107,7 +104,7 @@ def test_two_plugins_with_one_name_are_refused() -> None:
     with pytest.raises(PluginRegistrationError) as caught:
         PluginManager([CsvSink, SecondCsvSink])
     assert str(caught.value) == (
-        "two sink plugins are named 'csv': elspeth.plugins.sinks.csv.CsvSink and "
+        "two sink plugins are named 'csv': elspeth.plugins.csv.CsvSink and "
         f"{__name__}.SecondCsvSink; uninstall one of the packages"
     )
 
@@ -119,7 +116,7 @@ def test_a_plugin_with_the_name_of_one_of_this_package_is_refused(
     with pytest.raises(PluginRegistrationError) as caught:
         PluginManager.installed()
     assert str(caught.value) == (
-        "two sink plugins are named 'csv': elspeth.plugins.sinks.csv.CsvSink and "
+        "two sink plugins are named 'csv': elspeth.plugins.csv.CsvSink and "
         f"{__name__}.SecondCsvSink; uninstall one of the packages"
     )
 

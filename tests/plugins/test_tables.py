@@ -13,23 +13,22 @@ import pytest
 import sqlalchemy as sa
 from pyarrow import parquet
 
-from elspeth.contracts.plugins import InvalidRow, PluginError, Row, RowRejectedError
+from elspeth.contracts.plugins import PluginError, RowRejectedError, Sink
+from elspeth.contracts.rows import InvalidRow, RowData, convert_value
 from elspeth.contracts.schema import FieldDefinition
-from elspeth.plugins.base import Sink
 from elspeth.plugins.manager import PluginManager
-from elspeth.plugins.shape import ColumnType, shape_of
-from elspeth.plugins.values import as_row_value
+from elspeth.plugins.staging import ColumnType, column_types
 
 PLUGINS = PluginManager.installed()
 
-ROWS: list[Row] = [
+ROWS: list[RowData] = [
     {"id": 1, "x": None, "name": "Zoë", "ok": True, "tags": ["a"], "mixed": 1},
     {"id": 2, "x": 1, "mixed": "two", "late": "here"},
     {"id": 3, "x": 2.5, "tags": None},
 ]
 
 
-def write(sink: Sink, rows: list[Row], run: str = "run1") -> None:
+def write(sink: Sink, rows: list[RowData], run: str = "run1") -> None:
     sink.open(run)
     for row in rows:
         sink.write(row)
@@ -42,7 +41,7 @@ def write(sink: Sink, rows: list[Row], run: str = "run1") -> None:
 
 def test_the_type_of_a_column_holds_all_its_values() -> None:
     declared = [FieldDefinition.parse("n: float"), FieldDefinition.parse("any: any")]
-    assert shape_of(ROWS, declared) == {
+    assert column_types(ROWS, declared) == {
         "n": ColumnType.REAL,
         "any": ColumnType.TEXT,
         "id": ColumnType.INTEGER,
@@ -251,7 +250,7 @@ def test_values_from_outside_become_what_json_can_hold() -> None:
         "bytes": b"\x00\x01",
         "list": [(1, Decimal(2))],
     }
-    assert as_row_value(values) == {
+    assert convert_value(values) == {
         "time": "2026-01-02T03:04:05+00:00",
         "date": "2026-01-02",
         "span": 60.0,
@@ -259,9 +258,9 @@ def test_values_from_outside_become_what_json_can_hold() -> None:
         "bytes": "AAE=",
         "list": [[1, "2"]],
     }
-    assert json.dumps(as_row_value(values))
+    assert json.dumps(convert_value(values))
     with pytest.raises(ValueError, match="a value of type set has no form in a row"):
-        as_row_value({1})
+        convert_value({1})
 
 
 def test_a_parquet_file_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 import pytest
 from pydantic import ValidationError
 
-from elspeth.contracts.plugins import PluginKind, Row, RowError
+from elspeth.contracts.plugins import PluginKind, RowError
+from elspeth.contracts.rows import RowData
 from elspeth.plugins.manager import PluginManager
 
 PLUGINS = PluginManager.installed()
 
 
-def process(plugin: str, row: Row, **options: object) -> Row | list[Row] | RowError:
+def process(plugin: str, row: RowData, **options: object) -> RowData | list[RowData] | RowError:
     return PLUGINS.transform(plugin, options).process(row)
 
 
@@ -70,13 +71,13 @@ def test_computed_fields_see_the_renamed_row_and_not_each_other() -> None:
     ],
 )
 def test_a_row_is_refused_with_a_reason(
-    plugin: str, row: Row, options: Mapping[str, object], message: str, details: Mapping[str, object]
+    plugin: str, row: RowData, options: Mapping[str, object], message: str, details: Mapping[str, object]
 ) -> None:
     assert process(plugin, row, **options) == RowError(message=message, details=details)
 
 
 def test_a_filter_searches_text_only_and_all_fields_if_asked() -> None:
-    row: Row = {"a": 5, "b": None, "c": ["secret"], "d": "public"}
+    row: RowData = {"a": 5, "b": None, "c": ["secret"], "d": "public"}
     assert process("keyword_filter", row, fields="all", blocked_patterns=["secret"]) == row
     assert process("keyword_filter", row, fields=["a", "missing"], blocked_patterns=["public"]) == row
     assert isinstance(process("keyword_filter", row, fields="all", blocked_patterns=["pub"]), RowError)
@@ -95,23 +96,23 @@ def test_an_item_can_take_the_place_of_its_list() -> None:
     assert process("json_explode", {"list": [1, 2]}, **options) == [{"list": 1}, {"list": 2}]
 
 
-def batch(plugin: str, rows: list[Row], **options: object) -> list[Row] | RowError:
+def batch(plugin: str, rows: list[RowData], **options: object) -> list[RowData] | RowError:
     return PLUGINS.aggregation(plugin, options).process(rows)
 
 
 def test_statistics_of_a_batch() -> None:
-    rows: list[Row] = [{"v": 1}, {"v": 2}, {"v": 6}]
+    rows: list[RowData] = [{"v": 1}, {"v": 2}, {"v": 6}]
     assert batch("batch_stats", rows, value_field="v") == [{"count": 3, "sum": 9, "mean": 3.0}]
     assert batch("batch_stats", rows, value_field="v", compute_mean=False) == [{"count": 3, "sum": 9}]
 
 
 def test_statistics_do_not_depend_on_the_order_of_rows() -> None:
-    rows: list[Row] = [{"v": value} for value in (1e16, 1.0, -1e16, 0.1)]
+    rows: list[RowData] = [{"v": value} for value in (1e16, 1.0, -1e16, 0.1)]
     assert batch("batch_stats", rows, value_field="v") == batch("batch_stats", rows[::-1], value_field="v")
 
 
 def test_groups_come_in_the_order_in_which_they_occur() -> None:
-    rows: list[Row] = [{"k": "b", "v": 1}, {"k": "a", "v": 2}, {"k": "b", "v": 3}]
+    rows: list[RowData] = [{"k": "b", "v": 1}, {"k": "a", "v": 2}, {"k": "b", "v": 3}]
     assert batch("batch_stats", rows, value_field="v", group_by="k", compute_mean=False) == [
         {"k": "b", "count": 2, "sum": 4},
         {"k": "a", "count": 1, "sum": 2},
@@ -119,7 +120,7 @@ def test_groups_come_in_the_order_in_which_they_occur() -> None:
 
 
 def test_rows_are_replicated_in_order() -> None:
-    rows: list[Row] = [{"id": "a", "copies": 2}, {"id": "b", "copies": 0}, {"id": "c"}]
+    rows: list[RowData] = [{"id": "a", "copies": 2}, {"id": "b", "copies": 0}, {"id": "c"}]
     assert batch("batch_replicate", rows) == [
         {"id": "a", "copies": 2, "copy_index": 0},
         {"id": "a", "copies": 2, "copy_index": 1},
@@ -139,7 +140,7 @@ def test_rows_are_replicated_in_order() -> None:
 )
 def test_a_batch_is_refused_with_a_reason(plugin: str, value: object, message: str) -> None:
     option = "value_field" if plugin == "batch_stats" else "copies_field"
-    rows: list[Row] = [{"v": 1}, {"v": value}]
+    rows: list[RowData] = [{"v": 1}, {"v": value}]
     assert batch(plugin, rows, **{option: "v"}) == RowError(message=message, details={"field": "v"})
 
 

@@ -16,7 +16,7 @@ from elspeth.cli.plan import load_pipeline
 from elspeth.cli.progress import migration_display, progress_display
 from elspeth.cli.signals import StopRequest, note_signals
 from elspeth.cli.terminal import aligned, one_line
-from elspeth.contracts.databases import mask_url
+from elspeth.contracts.database_urls import mask_url
 from elspeth.contracts.enums import RowOutcome
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.connections import parse_url

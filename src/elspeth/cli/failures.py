@@ -125,7 +125,7 @@ def _exit_code_of(error: BaseException) -> int | None:
 def _message_of(error: BaseException) -> str:
     cause = getattr(error, "orig", None)
     if isinstance(cause, BaseException):
-        from elspeth.contracts.failures import recordable_message  # noqa: PLC0415  start time
+        from elspeth.contracts.errors import recordable_message  # noqa: PLC0415  start time
 
         # SQLAlchemy's message holds the statement with its values, which may be protected; so may the driver's.
         return f"audit database: {recordable_message(error)}"

@@ -1,8 +1,9 @@
-"""The environment variables that elspeth itself reads, besides those that override settings."""
+"""Variables and packages that elspeth looks for in its environment."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 __all__ = [
     "ALLOW_RAW_SECRETS",
@@ -12,8 +13,10 @@ __all__ = [
     "PREFIX",
     "SIGNING_KEY",
     "VARIABLES",
+    "install_command",
     "key_bytes",
     "key_problem",
+    "missing_package",
 ]
 
 PREFIX = "ELSPETH_"
@@ -49,3 +52,18 @@ def key_problem(variable: str, key: str) -> str | None:
         f"{variable} is too short for a key: expected at least {LEAST_KEY} bytes, got {size}; make one with "
         "python -c 'import secrets; print(secrets.token_hex(32))'"
     )
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra, for messages.
+
+    It works in a checkout only: until a release stands in a package index, whoever likes may take the name there.
+    """
+    return f"in a checkout of elspeth, pip install '.[{extra}]'"
+
+
+def missing_package(module: str, extra: str) -> str | None:
+    """Return how to install a module that is missing, None if it is there. Does not import it, which takes time."""
+    if find_spec(module) is not None:
+        return None
+    return f"needs {module}, which is not installed: {install_command(extra)}"

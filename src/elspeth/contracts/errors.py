@@ -1,12 +1,29 @@
-"""Errors and error descriptions that cross module boundaries."""
+"""Errors that cross modules, and what of them may be recorded."""
 
 from __future__ import annotations
 
+import errno
+import logging
+import math
+import os
+import re
+import traceback
+from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
 from elspeth.schema.checks import AuditIntegrityError
 
-__all__ = ["AuditIntegrityError", "ExecutionError", "RoutingReason", "TransformReason"]
+__all__ = [
+    "AuditIntegrityError",
+    "ExecutionError",
+    "RecordableError",
+    "RoutingReason",
+    "TransformReason",
+    "describe_kind",
+    "driver_message",
+    "recordable_message",
+    "short_repr",
+]
 
 
 class ExecutionError(TypedDict):
@@ -33,3 +50,111 @@ class TransformReason(TypedDict):
     action: str
     fields_modified: NotRequired[list[str]]
     validation_errors: NotRequired[list[str]]
+
+
+_withheld = logging.getLogger("elspeth.withheld")
+
+_SHOWN_FRAMES = 3
+
+_POSTGRESQL_WITHOUT_VALUES = frozenset(
+    # Classes of SQLSTATE (PostgreSQL 17, appendix A) whose messages are about connections, statements and resources.
+    ["08", "0A", "25", "26", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58", "F0", "XX"]
+)
+_POSTGRESQL_NAMES = ("schema_name", "table_name", "column_name", "datatype_name", "constraint_name")
+_SQLITE_WITHOUT_VALUES = re.compile(
+    r"(UNIQUE|NOT NULL|CHECK|FOREIGN KEY|PRIMARY KEY) constraint failed.*"
+    r"|no such (table|column|function|module|index|collation sequence): .*"
+    r"|table .* (already exists|has no column named .*)"
+    r"|near \".*\": syntax error|incomplete input|unrecognized token: .*|datatype mismatch"
+    r"|unable to open database file|database is locked|database table is locked.*|disk I/O error"
+    r"|database or disk is full|database disk image is malformed|file is not a database"
+    r"|attempt to write a readonly database|too many (SQL variables|columns.*)|duplicate column name: .*",
+    re.DOTALL,
+)
+
+
+class RecordableError(Exception):
+    """An error whose message repeats no values of rows, so that it is recorded, exported and shown as it is."""
+
+
+def recordable_message(error: BaseException) -> str:
+    """Return what may be recorded of an error beside its type: no values of rows."""
+    if isinstance(error, RecordableError | AuditIntegrityError):
+        return str(error)
+    _withheld.debug("not recorded: the message of %s", type(error).__name__, exc_info=error)
+    original = getattr(error, "orig", None)  # what SQLAlchemy wraps, with the statement and its values
+    if isinstance(original, BaseException):
+        return driver_message(original)
+    # An OSError can be given any text: only its number says what the system said.
+    number = error.errno if isinstance(error, OSError) else None
+    said = [os.strerror(number)] if number is not None and number in errno.errorcode else []
+    return ", ".join([*said, f"raised at {_place(error)}"])
+
+
+def driver_message(error: BaseException) -> str:
+    """Return what a database driver's error says, on one line, or its type where the message may hold values.
+
+    Codes and the names of tables, columns and constraints are kept.
+    """
+    message = " ".join(str(error).split())
+    if hasattr(error, "sqlite_errorname"):
+        return (
+            message
+            if _SQLITE_WITHOUT_VALUES.fullmatch(message)
+            else f"{type(error).__name__} ({error.sqlite_errorname})"
+        )
+    diagnosis = getattr(error, "diag", None)
+    state = getattr(error, "sqlstate", None)
+    if diagnosis is not None and state is None and type(error).__name__ == "OperationalError":
+        return message  # no answer of a server: the connection failed
+    if diagnosis is None or state is None:
+        return f"{type(error).__name__}, whose message may hold values of rows"
+    if state[:2] in _POSTGRESQL_WITHOUT_VALUES:
+        return " ".join(str(diagnosis.message_primary).split())
+    names = [f"{name.removesuffix('_name')} {getattr(diagnosis, name)}" for name in _POSTGRESQL_NAMES]
+    given = [text for text, name in zip(names, _POSTGRESQL_NAMES, strict=True) if getattr(diagnosis, name)]
+    return f"{type(error).__name__} ({', '.join([f'SQLSTATE {state}', *given])})"
+
+
+def _place(error: BaseException) -> str:
+    """The lines of other people's code that an error came through, the innermost last."""
+    frames = [(str(frame.f_globals.get("__name__")), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    foreign = [each for each in frames if each[0].partition(".")[0] != "elspeth"]
+    short_repr = foreign[-_SHOWN_FRAMES:] or frames[-1:]
+    return ", ".join(f"{name} line {line}" for name, line in short_repr) or "an unknown place"
+
+
+MAX_SHOWN = 60  # characters; what is longer tells the reader no more
+
+
+def short_repr(value: object) -> str:
+    """The value as Python writes it, cut when it is long. Not for values of rows: see `kind_of`."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def describe_kind(value: object) -> str:
+    """Return what kind of value it is, for messages that must not repeat the value of a row."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int():
+            return "an integer"
+        case float():
+            return "a number" if math.isfinite(value) else "a number that is not finite"
+        case "":
+            return "empty text"
+        case str():
+            return f"text of {_counted(len(value), 'character')}"
+        case Mapping():
+            return f"an object with {_counted(len(value), 'field')}"
+        case list() | tuple():
+            return f"a list of {_counted(len(value), 'item')}"
+        case _:
+            return f"a value of type {type(value).__name__}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from elspeth.contracts.failures import RecordableError
+from elspeth.contracts.errors import RecordableError
 from elspeth.contracts.schema import MAX_INTEGER
 
 __all__ = ["EvaluationError", "Expression", "ExpressionError", "compile_expression", "route_label"]

@@ -14,7 +14,7 @@ from uuid import UUID
 import orjson
 import rfc8785
 
-from elspeth.contracts.failures import RecordableError
+from elspeth.contracts.errors import RecordableError
 
 __all__ = [
     "CANONICAL_VERSION",

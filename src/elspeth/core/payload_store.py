@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from elspeth.contracts.failures import RecordableError
+from elspeth.contracts.errors import RecordableError
 from elspeth.outputs.writing import make_directory, sync_directory
 
 __all__ = ["FilesystemPayloadStore", "IntegrityError", "PayloadStore"]

@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import unquote
 
+from elspeth.contracts.database_urls import mask_database_url, without_credentials
 from elspeth.contracts.environment import ALLOW_RAW_SECRETS, FINGERPRINT_KEY, key_bytes
-from elspeth.contracts.urls import mask_database_url, without_credentials
 
 __all__ = [
     "Mask",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from elspeth.contracts.errors import ExecutionError
-from elspeth.contracts.failures import RecordableError, recordable_message
+from elspeth.contracts.errors import ExecutionError, RecordableError, recordable_message
 from elspeth.contracts.plugins import PluginError, RowError
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.base import make_recordable

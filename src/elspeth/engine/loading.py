@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from elspeth.contracts.enums import OperationStatus, OperationType
-from elspeth.contracts.plugins import InvalidRow, Row
+from elspeth.contracts.plugins import Source
+from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.engine.calls.external import ExternalCalls
@@ -24,7 +25,6 @@ from elspeth.engine.publishing import SinkSet
 from elspeth.engine.reporting import Ending, Observer, Phase, Progress
 from elspeth.engine.start import Start, skip_recorded_rows
 from elspeth.engine.trail import TrailWriter
-from elspeth.plugins.base import Source
 
 __all__ = ["RowLoader"]
 
@@ -112,7 +112,7 @@ class RowLoader:
         self._operation_id = None
         self._endings = self._trail.endings
 
-    def _load_group(self, processor: RowProcessor, sinks: SinkSet, waiting: deque[Row | InvalidRow]) -> None:
+    def _load_group(self, processor: RowProcessor, sinks: SinkSet, waiting: deque[RowData | InvalidRow]) -> None:
         """Process and commit rows, fewer if they take long.
 
         A crash before the commit leaves staged rows that no record names; after it, rows that are recorded and durable.
@@ -203,7 +203,7 @@ class _Group:
 
 
 @contextmanager
-def _reading(source: Source) -> Iterator[Iterator[Row | InvalidRow]]:
+def _reading(source: Source) -> Iterator[Iterator[RowData | InvalidRow]]:
     """Yield the rows of a source, and close it afterwards."""
     items = source.read()
     try:
@@ -213,14 +213,14 @@ def _reading(source: Source) -> Iterator[Iterator[Row | InvalidRow]]:
             items.close()
 
 
-def _in_groups(items: Iterator[Row | InvalidRow], source: Source) -> Iterator[list[Row | InvalidRow]]:
+def _in_groups(items: Iterator[RowData | InvalidRow], source: Source) -> Iterator[list[RowData | InvalidRow]]:
     """Yield rows in groups.
 
     If the source fails, the rows before the error come first.
     """
     failure: Exception | None = None
     while failure is None:
-        group: list[Row | InvalidRow] = []
+        group: list[RowData | InvalidRow] = []
         try:
             for item in islice(items, GROUP_ROWS):
                 group.append(item)  # noqa: PERF402  what came before an error must not be lost

@@ -22,8 +22,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from elspeth.contracts.enums import ExportStatus, RunStatus
-from elspeth.contracts.errors import AuditIntegrityError
-from elspeth.contracts.failures import recordable_message
+from elspeth.contracts.errors import AuditIntegrityError, recordable_message
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.claim import Claim, RunClaimedError
 from elspeth.core.landscape.exporting.files import write_export

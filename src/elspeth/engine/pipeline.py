@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from elspeth.contracts.enums import Determinism, NodeType, RoutingMode
 from elspeth.contracts.expressions import Expression, compile_expression
+from elspeth.contracts.plugins import Aggregation, Plugin, Sink, Source, Transform
 from elspeth.contracts.routing import EdgeInfo
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import stable_hash
@@ -15,7 +16,6 @@ from elspeth.core.settings import Settings
 from elspeth.core.settings.model import CoalesceSettings, GateSettings
 from elspeth.core.settings.placeholders import fill_placeholders, has_placeholders
 from elspeth.core.settings.wiring import SOURCE, Place, Wiring, sink_place, wire
-from elspeth.plugins.base import Aggregation, Plugin, Sink, Source, Transform
 from elspeth.plugins.manager import PluginManager
 
 __all__ = ["Node", "Pipeline", "build_pipeline", "fill_sink_paths"]

@@ -14,8 +14,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import cast
 
 from elspeth.contracts.enums import RowOutcome
-from elspeth.contracts.plugins import InvalidRow, Row
+from elspeth.contracts.plugins import CallingTransform
 from elspeth.contracts.routing import CONTINUE, DISCARD, QUARANTINE
+from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.canonical import CanonicalError
 from elspeth.core.landscape.recording.base import make_recordable
 from elspeth.core.landscape.recording.batches import HeldItem
@@ -33,7 +34,6 @@ from elspeth.engine.steps.sink import SinkStep
 from elspeth.engine.steps.transform import CallStep, TransformStep
 from elspeth.engine.tokens import Departure, LostBranch, Onward
 from elspeth.engine.trail import TrailWriter
-from elspeth.plugins.base import CallingTransform
 
 __all__ = ["Clock", "RowProcessor", "Walks"]
 
@@ -80,7 +80,7 @@ class RowProcessor:
             node_id = pipeline.nodes[place].node_id
             step.restore([each for each in items if each.node_id == node_id])
 
-    def process(self, index: int, item: Row | InvalidRow) -> str:
+    def process(self, index: int, item: RowData | InvalidRow) -> str:
         """Process a source row, and return its token's id.
 
         `index` counts the rows of the source from 0.
@@ -115,14 +115,14 @@ class RowProcessor:
                 self._walks.begin(onward)
                 self._walks.advance()
 
-    def _admit(self, index: int, row: Row) -> tuple[str, Onward]:
+    def _admit(self, index: int, row: RowData) -> tuple[str, Onward]:
         token = self._trail.create_row(index, row)
         self._trail.complete(self._trail.arrive(token, SOURCE), token.row_hash)
         return token.token_id, [self._trail.depart(token, SOURCE, CONTINUE)]
 
     def _quarantine(self, index: int, item: InvalidRow) -> tuple[str, Onward]:
         """Record an invalid row, and send it to its sink."""
-        data = cast("Row", make_recordable(item.data))
+        data = cast("RowData", make_recordable(item.data))
         destination = self._on_validation_failure
         token = self._trail.create_row(index, data)
         self._trail.recorder.record_validation_error(

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from elspeth.contracts.enums import OperationStatus, OperationType
-from elspeth.contracts.plugins import JsonObject, PluginError, Row, RowRejectedError, StagedOutput
+from elspeth.contracts.plugins import JsonObject, PluginError, RowRejectedError, Sink, StagedOutput
+from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.recorded_outputs import (
     objection_in,
@@ -29,7 +30,6 @@ from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.start import SinkProgress, Start
 from elspeth.outputs.policy import OutputRefusedError, problem_with
 from elspeth.outputs.writing import Output, hold
-from elspeth.plugins.base import Sink
 
 __all__ = ["OpenSink", "RunOutputs", "SinkSet"]
 
@@ -133,7 +133,7 @@ class OpenSink:
     output: StagedOutput | None = None
     is_in_place: bool = False
 
-    def write(self, row: Row) -> None:
+    def write(self, row: RowData) -> None:
         """Stage one row, and count it if it is taken."""
         with _blamed(self.name):
             self.sink.write(row)

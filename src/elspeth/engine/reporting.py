@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from elspeth.contracts.enums import RowOutcome
-from elspeth.contracts.failures import RecordableError
+from elspeth.contracts.errors import RecordableError
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.differing_answers import count_differing_answers, first_differing_rows
 from elspeth.core.landscape.queries.failed_rows import FailedRows, failed_rows

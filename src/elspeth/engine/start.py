@@ -11,7 +11,8 @@ from typing import cast
 
 from elspeth.contracts.audit import Artifact, Operation, Run
 from elspeth.contracts.enums import OperationStatus, OperationType, RunStatus
-from elspeth.contracts.plugins import InvalidRow, JsonObject, Row, StagedOutput
+from elspeth.contracts.plugins import JsonObject, StagedOutput
+from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.canonical import CANONICAL_VERSION, canonical_json, stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.recorded import count_endings, count_rows, row_hashes
@@ -279,8 +280,8 @@ def _staged_output(artifact: Artifact) -> StagedOutput:
 
 
 def skip_recorded_rows(
-    items: Iterator[Row | InvalidRow], db: LandscapeDB, run_id: str, rows: int
-) -> Iterator[Row | InvalidRow]:
+    items: Iterator[RowData | InvalidRow], db: LandscapeDB, run_id: str, rows: int
+) -> Iterator[RowData | InvalidRow]:
     """Yield the rows of a source after the recorded ones.
 
     Raises ResumeError unless the source begins with the recorded rows.

@@ -10,7 +10,8 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from elspeth.contracts.plugins import JsonObject, Row
+from elspeth.contracts.plugins import JsonObject
+from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import stable_hash
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.errors import AnswerError
@@ -35,11 +36,11 @@ _ATOMS = frozenset({str, int, float, bool, type(None)})
 class HashedRow:
     """Row data that a step made, with its row hash."""
 
-    row: Row
+    row: RowData
     row_hash: str
 
     @classmethod
-    def of(cls, row: Row) -> HashedRow:
+    def of(cls, row: RowData) -> HashedRow:
         """Hash row data; raises CanonicalError if that is impossible."""
         return cls(row=row, row_hash=stable_hash(row))
 
@@ -68,7 +69,7 @@ class LiveToken:
     token_id: str
     row_id: str
     row_index: int
-    row: Row
+    row: RowData
     row_hash: str
     step_index: Annotated[int, Field(alias="step")] = 0  # waiting items of earlier releases call it "step"
     branches: tuple[Branch, ...] = ()
@@ -115,14 +116,14 @@ def lose_branch(branches: tuple[Branch, ...]) -> Onward:
     return [LostBranch(branches)] if branches and branches[-1].join is not None else []
 
 
-def copy_row(row: Row) -> Row:
+def copy_row(row: RowData) -> RowData:
     """Copy row data, for plugins that may change it."""
     if all(type(value) in _ATOMS for value in row.values()):
         return dict(row)
     return copy.deepcopy(row)
 
 
-def require_json(row: Row) -> None:
+def require_json(row: RowData) -> None:
     """Raise AnswerError for row data that JSON cannot hold.
 
     A row that waits must be there when another process resumes the run.
@@ -134,7 +135,7 @@ def require_json(row: Row) -> None:
             raise AnswerError(str(error)) from error  # the message names a type, no value
 
 
-def changed_fields(before: Row, after: Row) -> list[str]:
+def changed_fields(before: RowData, after: RowData) -> list[str]:
     """Return the sorted names of fields added, removed or changed."""
     changed = [name for name in after if name not in before or before[name] != after[name]]
     return sorted(changed + [name for name in before if name not in after])

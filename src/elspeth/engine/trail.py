@@ -12,8 +12,9 @@ from typing import cast
 from elspeth.contracts.audit import NodeState, NodeStatePending
 from elspeth.contracts.enums import NodeStateStatus, RowOutcome
 from elspeth.contracts.errors import ExecutionError
-from elspeth.contracts.plugins import JsonObject, Row
+from elspeth.contracts.plugins import JsonObject
 from elspeth.contracts.routing import DISCARD, ON_ERROR, RoutingSpec
+from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.settings.wiring import SOURCE, Place
@@ -83,7 +84,7 @@ class TrailWriter:
 
     # -- tokens ------------------------------------------------------------------------------------------------------
 
-    def create_row(self, index: int, data: Row) -> LiveToken:
+    def create_row(self, index: int, data: RowData) -> LiveToken:
         """Record a row of the source, and its token."""
         row = self._recorder.create_row(self._run_id, self._nodes[SOURCE].node_id, index, data)
         token = self._recorder.create_token(row.row_id, run_id=self._run_id)

@@ -1,20 +1,103 @@
-"""Addresses of databases in options."""
+"""Databases as a source."""
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
-from sqlalchemy import URL
+from sqlalchemy import URL, Connection, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from elspeth.contracts.databases import driver_problem, parse_database_url
-from elspeth.contracts.failures import recordable_message
-from elspeth.contracts.urls import hide_secrets_of
+from elspeth.contracts.database_urls import driver_problem, hide_secrets_of, mask_url, parse_database_url
+from elspeth.contracts.errors import recordable_message
+from elspeth.contracts.plugins import PluginError, Source, SourceOptions
+from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, convert_row
 from elspeth.outputs.writing import make_directory
 
-__all__ = ["DatabaseUrl", "database_exists", "database_reason", "make_room"]
+__all__ = [
+    "DatabaseUrl",
+    "SqlSource",
+    "SqlSourceOptions",
+    "database_exists",
+    "describe_database_error",
+    "make_parent_directory",
+]
+
+_FETCHED_ROWS = 1_000
+
+
+class SqlSourceOptions(SourceOptions):
+    """Options of the SQL source: a SQLAlchemy URL, and a query. Give the query an ORDER BY: the order is recorded."""
+
+    url: DatabaseUrl
+    query: str
+
+
+class SqlSource(Source):
+    """Rows of a database query.
+
+    The query is a SELECT; nothing is committed. Times, dates and decimals become text, bytes base64 text. A row that
+    does not fit the schema is an invalid row.
+    """
+
+    name = "sql"
+    plugin_version = "1.1.0"
+    options_model = SqlSourceOptions
+
+    def __init__(self, options: SqlSourceOptions) -> None:
+        super().__init__(options)
+        self._url = make_url(options.url)
+        self._query = options.query
+        self._validator = RowValidator(options.schema_config)
+
+    def check(self) -> None:
+        """Look whether the file of a SQLite database is there; others are not asked."""
+        if not database_exists(self._url):
+            raise PluginError(f"database {mask_url(self._url)} does not exist")
+
+    def read(self) -> Iterator[RowData | InvalidRow]:
+        """Every row in the order of the query; PluginError names the database, never its password."""
+        shown = mask_url(self._url)
+        if not database_exists(self._url):
+            raise PluginError(f"database {shown} does not exist")
+        try:
+            engine = create_engine(self._url)
+        except (SQLAlchemyError, ImportError) as error:
+            raise PluginError(
+                f"database {shown} cannot be opened: {describe_database_error(error, self._url)}"
+            ) from error
+        try:
+            with engine.connect().execution_options(yield_per=_FETCHED_ROWS) as connection:
+                _keep_undecodable(connection)
+                result = connection.execute(text(self._query))
+                if not result.returns_rows:
+                    raise PluginError(f"database {shown}: the query returns no rows: expected a SELECT")
+                names = list(result.keys())
+                repeated = sorted({name for name in names if names.count(name) > 1})
+                if repeated:
+                    raise PluginError(f"database {shown}: two columns are named {repeated[0]!r}: name them with AS")
+                for number, values in enumerate(result):
+                    yield convert_row(dict(zip(names, values, strict=True)), self._validator, f"row {number}")
+        except SQLAlchemyError as error:
+            raise PluginError(
+                f"database {shown} cannot be read: {describe_database_error(error, self._url)}"
+            ) from error
+        finally:
+            engine.dispose()
+
+
+def _keep_undecodable(connection: Connection) -> None:
+    """Let SQLite give text that is not UTF-8 as a row's value: by itself the driver would end the query."""
+    raw: object = connection.connection.dbapi_connection
+    if isinstance(raw, sqlite3.Connection):
+        raw.text_factory = _decoded
+
+
+def _decoded(content: bytes) -> str:
+    return content.decode(errors="surrogateescape")
 
 
 def _readable(url: str) -> str:
@@ -33,7 +116,7 @@ def database_exists(url: URL) -> bool:
     return path is None or path.exists()
 
 
-def make_room(url: URL) -> None:
+def make_parent_directory(url: URL) -> None:
     """Make the directory of a SQLite file, durably, which SQLite itself does not; OSError when that cannot be done."""
     path = _file_of(url)
     if path is not None:
@@ -46,7 +129,7 @@ def _file_of(url: URL) -> Path | None:
     return Path(str(url.database))
 
 
-def database_reason(error: SQLAlchemyError | ImportError, url: URL) -> str:
+def describe_database_error(error: SQLAlchemyError | ImportError, url: URL) -> str:
     """Return what the driver of a database says, on one line, without the secrets of the URL and values of rows."""
     is_about_url = isinstance(error, ImportError | ArgumentError)
     said = str(error).splitlines()[0] if is_about_url else recordable_message(error)

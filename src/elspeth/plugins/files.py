@@ -1,219 +1,168 @@
-"""Output files that appear under their final name complete, or not at all."""
+"""What plugins that read or write one file share."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
+import io
 import os
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TextIO, cast
 
-from elspeth.contracts.plugins import JsonObject, PluginError, StagedOutput
-from elspeth.outputs.locks import hidden_sibling, still_names, try_lock
-from elspeth.outputs.policy import FileState, Kind, OutputPolicy, file_state, problem_with, real_path
-from elspeth.outputs.writing import make_directory, mode_of, publish_file, sync_directory
+from elspeth.contracts.errors import recordable_message
+from elspeth.contracts.plugins import (
+    FilePath,
+    JsonObject,
+    PluginError,
+    PluginOptions,
+    RowRejectedError,
+    Sink,
+    StagedOutput,
+)
+from elspeth.contracts.rows import RowData, RowValidator
+from elspeth.plugins.staging import StagedFile
 
-__all__ = ["StagedFile"]
-
-_BLOCK = 1 << 20
-
-_ANY_FILE = OutputPolicy(kind=Kind.FILE, objection=lambda _: None)
-"""That a file which is there may be replaced is decided by the engine, which knows what earlier runs wrote."""
+__all__ = ["FileSink", "FileSinkOptions", "TextFile", "check_file"]
 
 
-class StagedFile:
-    """A file written beside its final place and renamed into it. PluginError names the file.
+class FileSinkOptions(PluginOptions):
+    """Options of sinks that write one file. Rows that do not satisfy the schema are refused."""
 
-    A link at the final place is followed, and stays. What is renamed over is what was there when the file was opened:
-    something else that came there since is left alone.
-    """
+    path: FilePath
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._real = path
-        self._found: FileState | None = None
-        self._staging: Path | None = None
-        self._file: BinaryIO | None = None
-        self._hash = hashlib.sha256()
-        self._size = 0
+
+class FileSink(Sink):
+    """A sink whose output is one file, published complete. Subclasses say how rows become bytes."""
+
+    options_model = FileSinkOptions
+
+    def __init__(self, options: FileSinkOptions) -> None:
+        super().__init__(options)
+        self._validator = RowValidator(options.schema_config)
+        self._file = StagedFile(Path(options.path))
+
+    @abstractmethod
+    def render(self, row: RowData) -> bytes:
+        """One row in UTF-8, with whatever must stand before it.
+
+        RowRejectedError when it cannot be expressed; of any other ValueError, which counts as one, only the place in
+        the code is recorded.
+        """
+
+    @abstractmethod
+    def ending(self) -> bytes:
+        """What stands after the last row."""
+
+    def state(self) -> JsonObject:
+        """What `render` remembers of the rows before; nothing, unless a subclass says so."""
+        return {}
+
+    def restore(self, state: JsonObject) -> None:
+        """Remember what `state` said in another process."""
 
     def open(self, staging_name: str) -> None:
-        """Create the staging file, and the directories above it; refuses a final path that can be none of a file.
+        """Create the staging file."""
+        self._file.open(staging_name)
 
-        A file of that name is what a process left that was stopped before anything of it was recorded.
-        """
-        self._look()
-        self._staging = self._staging_path(staging_name)
+    def write(self, row: RowData) -> None:
+        """Append one row; RowRejectedError when it does not satisfy the schema or cannot be expressed."""
         try:
-            make_directory(self._real.parent)
-            mode = mode_of(self._real)
-            descriptor = _open_alone(self._staging, os.O_CREAT, 0o666 if mode is None else mode & 0o600)
-            self._file = os.fdopen(descriptor, "wb")
-            self._file.truncate()
-            if mode is not None:
-                os.fchmod(descriptor, mode)
-            sync_directory(self._real.parent)
-        except OSError as error:
-            raise PluginError(f"{self._staging} cannot be created: {error.strerror}") from error
-
-    def reopen(self, staging_name: str, position: JsonObject) -> None:
-        """Go on after the first bytes of the staging file, which are proved to be those of the position."""
-        self._look()
-        self._staging = self._staging_path(staging_name)
-        self._hash, self._size = hashlib.sha256(), cast("int", position["bytes"])
-        try:
-            self._file = os.fdopen(_open_alone(self._staging), "r+b")
-            for start in range(0, self._size, _BLOCK):
-                self._hash.update(self._file.read(min(_BLOCK, self._size - start)))
-            if self._hash.hexdigest() != position["sha256"]:
-                raise PluginError(
-                    f"{self._staging} is not what the run wrote: expected {self._size} bytes with SHA-256 "
-                    f"{position['sha256']}, got {self._hash.hexdigest()}; restore the file, or run the pipeline anew"
-                )
-            self._file.truncate(self._size)
-        except FileNotFoundError as error:
-            raise PluginError(
-                f"{self._staging} is gone, with {self._size} bytes that the run wrote: put it back, or put "
-                f"{self._path} back if it was moved after it was published; else give the run up, and run the pipeline "
-                "anew"
-            ) from error
-        except OSError as error:
-            raise self._failed("opened again", error) from error
-
-    def position(self) -> JsonObject:
-        """Size and SHA-256 of what was written so far."""
-        return {"bytes": self._size, "sha256": self._hash.hexdigest()}
-
-    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
-        """Whether the finished file has been renamed to its final name."""
-        try:
-            if self._staging_path(staging_name).exists():
-                return False
-            with self._path.open("rb") as file:
-                is_in_place = hashlib.file_digest(file, "sha256").hexdigest() == output.content_hash
-            if is_in_place:
-                sync_directory(real_path(self._path).parent)  # the process that renamed it may have stopped before this
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise PluginError(f"{self._path} cannot be read: {error.strerror}") from error
-        return is_in_place
-
-    @property
-    def staging(self) -> Path:
-        """The staging file; PluginError before it is opened."""
-        if self._staging is None:
-            raise PluginError(f"{self._path} is not open")
-        return self._staging
-
-    def write(self, content: bytes) -> None:
-        """Append bytes."""
-        self._hash.update(content)
-        self._size += len(content)
-        try:
-            self._opened().write(content)
-        except OSError as error:
-            raise self._failed("written", error) from error
+            self._validator.validate(row)
+            content = self.render(row)
+        except ValueError as error:
+            raise RowRejectedError(recordable_message(error)) from error
+        self._file.write(content)
 
     def sync(self) -> None:
-        """Return when everything written is on the disk."""
-        file = self._opened()
-        try:
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError as error:
-            raise self._failed("written", error) from error
+        """Return when every row is on the disk."""
+        self._file.sync()
 
-    def finish(self, artifact_type: str) -> StagedOutput:
-        """Close the file, which is on the disk then, and name its content."""
-        self.sync()
-        self._opened().close()
-        return StagedOutput(
-            artifact_type=artifact_type,
-            path=str(self._path),
-            content_hash=self._hash.hexdigest(),
-            size_bytes=self._size,
-        )
+    def position(self) -> JsonObject:
+        """Size and hash of the file, and what the next row depends on."""
+        return {**self._file.position(), **self.state()}
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Go on after the rows of the position."""
+        self._file.reopen(staging_name, position)
+        self.restore(position)
+
+    def finish(self) -> StagedOutput | None:
+        """Complete the file."""
+        self._file.write(self.ending())
+        return self._file.finish(self.name)
 
     def publish(self) -> None:
-        """Rename the file to its final name.
+        """Rename the file to its final name."""
+        self._file.publish()
 
-        A crash before the rename leaves the staging file and the old final file; after it, the complete new one. Only
-        when the directory is on the disk too can a power cut no longer undo the rename.
-        """
-        staging = self._staging
-        try:
-            if staging is not None and staging.exists():
-                self._take_place(staging)
-            sync_directory(self._real.parent)
-        except FileExistsError as error:
-            raise PluginError(
-                f"{self._path} was made or changed by somebody else while the run went on, and is left as it is: move "
-                "it away, then resume the run"
-            ) from error
-        except OSError as error:
-            raise self._failed("renamed", error) from error
-
-    def _take_place(self, staging: Path) -> None:
-        """Rename the staging file; FileExistsError if something came to the final place since it was opened."""
-        if file_state(self._real) != self._found:
-            raise FileExistsError(self._path)
-        publish_file(staging, self._real)
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
+        """Whether the file is in place."""
+        return self._file.confirm(staging_name, output)
 
     def close(self) -> str | None:
-        """Close the staging file and leave it; its path, if there is one."""
-        if self._file is None:
-            return None
-        with contextlib.suppress(OSError):  # a full disk: what was not synced is not recorded either
-            self._file.close()
-        return str(self._staging)
+        """Close the staging file; its path."""
+        return self._file.close()
 
     def discard(self) -> None:
-        """Remove the staging file, if there is one."""
-        if self._file is not None and self._staging is not None:
-            self._staging.unlink(missing_ok=True)  # while it is ours alone
-        self.close()
+        """Remove the staging file."""
+        self._file.discard()
 
-    def remove(self, staging_name: str) -> None:
-        """Remove the staging file that another process left, if there is one."""
-        self._staging_path(staging_name).unlink(missing_ok=True)
 
-    def _look(self) -> None:
-        """Find out what is at the final place."""
-        problem = problem_with(self._path, _ANY_FILE)
-        if problem is not None:
-            raise PluginError(f"{self._path}: {problem}")
-        self._real = self._target()
-        self._found = file_state(self._real)
+_BEGINNINGS: Mapping[bytes, str] = {
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "a zip archive, as spreadsheets are",
+    b"BZh91AY&SY": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"PAR1\x15": "Parquet",
+}
 
-    def _target(self) -> Path:
-        """The path, or what it leads to if it is a link: messages have the names that users know."""
-        return real_path(self._path) if self._path.is_symlink() else self._path
 
-    def _staging_path(self, staging_name: str) -> Path:
-        return hidden_sibling(self._target(), f"{staging_name}.partial")
+class TextFile:
+    """A UTF-8 file that is read from its first line to its last. PluginError names it."""
 
-    def _opened(self) -> BinaryIO:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: TextIO | None = None
+        self._size = 0
+
+    def check(self) -> None:
+        """Look whether the file is there."""
+        check_file(self.path)
+
+    @contextmanager
+    def opened(self, *, newline: str) -> Iterator[TextIO]:
+        """The file, for the time of the block. A byte that is not UTF-8 is read as a lone surrogate."""
+        try:
+            with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as self._file:
+                self._size = os.fstat(self._file.fileno()).st_size
+                self._refuse_other_forms(self._file)
+                yield self._file
+        except OSError as error:
+            raise PluginError(f"{self.path} cannot be read: {error.strerror}") from error
+
+    def fraction_read(self) -> float | None:
+        """How much of the file has been read, from 0 to 1; None before it is open and for an empty one."""
         if self._file is None:
-            raise PluginError(f"{self._path} is not open")
-        return self._file
+            return None
+        if self._file.closed:
+            return 1.0
+        return self._file.buffer.tell() / self._size if self._size else None
 
-    def _failed(self, what: str, error: OSError) -> PluginError:
-        return PluginError(f"{self._staging or self._path} cannot be {what}: {error.strerror}")
+    def _refuse_other_forms(self, file: TextIO) -> None:
+        begins = cast("io.BufferedReader", file.buffer).peek(max(map(len, _BEGINNINGS)))
+        for beginning, form in _BEGINNINGS.items():
+            if begins.startswith(beginning):
+                raise PluginError(f"{self.path} begins like {form}: expected text in UTF-8")
 
 
-def _open_alone(path: Path, flags: int = 0, mode: int = 0o666) -> int:
-    """Open a staging file for reading and writing, as the only process that does.
-
-    Raises OSError, PluginError while another process has it: a run that was taken up may still have its old owner.
-    """
-    file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, mode)
+def check_file(path: Path) -> None:
+    """Raise PluginError for a file that cannot be opened to be read. A pipe is not opened: that would wait."""
     try:
-        is_alone = try_lock(file) and still_names(path, file)
-    except BaseException:
-        os.close(file)
-        raise
-    if not is_alone:
-        os.close(file)
-        raise PluginError(f"{path} is being written by another process: wait for its end, or stop it first")
-    return file
+        if not path.is_fifo():
+            path.open("rb").close()
+    except OSError as error:
+        raise PluginError(f"{path} cannot be read: {error.strerror}") from error

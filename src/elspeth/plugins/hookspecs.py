@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from elspeth.plugins.base import Plugin
+from elspeth.contracts.plugins import Plugin
 
 __all__ = ["PROJECT", "PluginSpecification", "hookimpl"]
 

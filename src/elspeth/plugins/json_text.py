@@ -8,9 +8,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from elspeth.contracts.failures import RecordableError
+from elspeth.contracts.errors import RecordableError
+from elspeth.contracts.plugins import RowRejectedError
 
-__all__ = ["MAX_CHARACTERS", "ArrayReader", "Element", "JsonTextError", "Unreadable", "decode", "spans_lines"]
+__all__ = [
+    "MAX_CHARACTERS",
+    "ArrayReader",
+    "Element",
+    "JsonTextError",
+    "Unreadable",
+    "decode_json",
+    "encode_json",
+    "spans_lines",
+]
 
 MAX_CHARACTERS = 16_777_216  # of one row: what it may cost in memory
 _CHUNK = 65_536
@@ -52,7 +62,7 @@ _PASSING_OVER = json.JSONDecoder(
 )
 
 
-def decode(text: str) -> object:
+def decode_json(text: str) -> object:
     """The value of a JSON text; JsonTextError where it is none, also for what JSON's readers disagree about."""
     try:
         return _DECODER.decode(text)
@@ -62,6 +72,16 @@ def decode(text: str) -> object:
         raise JsonTextError("not JSON that can be read: nested too deeply") from error
     except ValueError as error:
         raise _refusal(error) from error
+
+
+def encode_json(value: object) -> str:
+    """JSON of a value in the order it has; RowRejectedError when it has none."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except TypeError as error:
+        raise RowRejectedError(str(error)) from error  # which names a type
+    except ValueError as error:
+        raise RowRejectedError("a number is not finite, which JSON does not have") from error
 
 
 def _refusal(error: ValueError) -> JsonTextError:

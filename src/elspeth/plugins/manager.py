@@ -10,13 +10,42 @@ from typing import cast
 
 from pydantic import BaseModel
 
-from elspeth.contracts.plugins import PluginKind
-from elspeth.plugins.base import Aggregation, CallingTransform, Plugin, Sink, Source, Transform
-from elspeth.plugins.builtin import BUILTIN
+from elspeth.contracts.plugins import Aggregation, CallingTransform, Plugin, PluginKind, Sink, Source, Transform
 
-__all__ = ["ENTRY_POINT_GROUP", "PluginManager", "PluginRegistrationError"]
+__all__ = ["BUILTIN", "ENTRY_POINT_GROUP", "PluginManager", "PluginRegistrationError"]
 
 ENTRY_POINT_GROUP = "elspeth.plugins"
+
+BUILTIN: Mapping[PluginKind, Mapping[str, str]] = {
+    PluginKind.SOURCE: {
+        "csv": "elspeth.plugins.csv.CsvSource",
+        "json": "elspeth.plugins.json.JsonSource",
+        "jsonl": "elspeth.plugins.json.JsonlSource",
+        "null": "elspeth.plugins.null.NullSource",
+        "parquet": "elspeth.plugins.parquet.ParquetSource",
+        "sql": "elspeth.plugins.databases.SqlSource",
+    },
+    PluginKind.TRANSFORM: {
+        "field_mapper": "elspeth.plugins.transforms.FieldMapperTransform",
+        "json_explode": "elspeth.plugins.transforms.JsonExplodeTransform",
+        "keyword_filter": "elspeth.plugins.transforms.KeywordFilterTransform",
+        "llm": "elspeth.plugins.llm.transform.LlmTransform",
+        "passthrough": "elspeth.plugins.transforms.PassthroughTransform",
+    },
+    PluginKind.AGGREGATION: {
+        "batch_replicate": "elspeth.plugins.aggregations.BatchReplicateAggregation",
+        "batch_stats": "elspeth.plugins.aggregations.BatchStatsAggregation",
+    },
+    PluginKind.SINK: {
+        "csv": "elspeth.plugins.csv.CsvSink",
+        "database": "elspeth.plugins.database_sink.DatabaseSink",
+        "json": "elspeth.plugins.json.JsonSink",
+        "jsonl": "elspeth.plugins.json.JsonlSink",
+        "null": "elspeth.plugins.null.NullSink",
+        "parquet": "elspeth.plugins.parquet.ParquetSink",
+    },
+}
+"""The qualified name of each class by its kind and by the name that settings give it."""
 
 _BASES: Mapping[PluginKind, type[Plugin]] = {
     PluginKind.SOURCE: Source,

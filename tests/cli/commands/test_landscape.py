@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 
 from elspeth.cli import main
 from elspeth.cli.progress import migration_display
-from elspeth.contracts.databases import mask_url
+from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH

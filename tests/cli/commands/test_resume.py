@@ -13,7 +13,7 @@ from elspeth.cli import main
 from elspeth.contracts.plugins import PluginError
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.claim import claim_run
-from elspeth.plugins.sinks.csv import CsvSink
+from elspeth.plugins.csv import CsvSink
 from tests.engine.pipelines import groups_of
 
 pytestmark = pytest.mark.usefixtures("own_directory")

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.contracts.environment import VARIABLES
-from elspeth.contracts.plugins import PluginKind
+from elspeth.contracts.plugins import PluginKind, PluginOptions, SourceOptions, TransformOptions
 from elspeth.core.settings import Settings, SettingsError, load_settings
 from elspeth.core.settings.yaml_file import read_settings_file
-from elspeth.plugins.base import PluginOptions, SourceOptions, TransformOptions
-from elspeth.plugins.sinks.file import FileSinkOptions
+from elspeth.plugins.files import FileSinkOptions
 
 ROOT = Path(__file__).parent.parent.parent.parent
 

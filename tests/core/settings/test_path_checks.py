@@ -12,8 +12,8 @@ import yaml
 
 from elspeth.core.settings import SettingsError, load_settings
 from elspeth.core.settings.model import LandscapeSettings
-from elspeth.plugins.files import StagedFile
 from elspeth.plugins.manager import PluginManager
+from elspeth.plugins.staging import StagedFile
 
 Tree = dict[str, Any]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from elspeth.contracts.plugins import CallError, JsonObject, Row, RowError
+from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject, RowError, TransformOptions
+from elspeth.contracts.rows import RowData
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
 from elspeth.engine.calls.live import LiveCaller
-from elspeth.plugins.base import CallingTransform, TransformOptions
 
 __all__ = ["FakeTime", "Oracle", "caller", "unavailable"]
 
@@ -64,13 +64,13 @@ class Oracle(CallingTransform):
     def service(self) -> str:
         return self._service
 
-    def request(self, row: Row) -> JsonObject | RowError:
+    def request(self, row: RowData) -> JsonObject | RowError:
         return row
 
     def send(self, request: JsonObject) -> JsonObject:
         return self._send(request)
 
-    def result(self, row: Row, response: JsonObject) -> Row | RowError:
+    def result(self, row: RowData, response: JsonObject) -> RowData | RowError:
         return {**row, **response}
 
     def comparable(self, response: JsonObject) -> JsonObject:

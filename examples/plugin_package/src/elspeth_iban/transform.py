@@ -1,7 +1,7 @@
 """Bank account numbers checked and put in one form."""
 
-from elspeth.contracts.plugins import Row, RowError
-from elspeth.plugins.base import Transform, TransformOptions
+from elspeth.contracts.plugins import RowError, Transform, TransformOptions
+from elspeth.contracts.rows import RowData
 
 __all__ = ["IbanOptions", "IbanTransform"]
 
@@ -25,7 +25,7 @@ class IbanTransform(Transform):
         super().__init__(options)
         self._field = options.field
 
-    def process(self, row: Row) -> Row | RowError:
+    def process(self, row: RowData) -> RowData | RowError:
         """The row with its number in one form, or an error that does not repeat the number."""
         value = row.get(self._field)
         if not isinstance(value, str):

@@ -211,7 +211,7 @@ def import_(
     The export is verified, and imported completely or not at all.
     """
     key = checking_key() if hmac else None
-    from elspeth.contracts.databases import mask_url  # noqa: PLC0415  start time
+    from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415
     from elspeth.core.landscape.exporting.importer import import_into  # noqa: PLC0415
     from elspeth.core.landscape.exporting.reader import ExportKind, find_source  # noqa: PLC0415

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
+from elspeth.contracts.database_urls import without_credentials
+from elspeth.contracts.environment import missing_package
 from elspeth.contracts.expressions import ExpressionError, compile_expression
-from elspeth.contracts.extras import missing_package
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.contracts.routing import CONTINUE, DISCARD, FORK
-from elspeth.contracts.urls import without_credentials
 from elspeth.core.settings.graph_checks import branch_problems, coalesce_problems
 from elspeth.core.settings.model import AggregationSettings, CoalesceSettings, GateSettings, PluginSettings
 from elspeth.core.settings.parts import Parts

@@ -16,7 +16,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from elspeth.contracts.urls import database_url_problem
+from elspeth.contracts.database_urls import database_url_problem
 
 __all__ = [
     "AggregationSettings",

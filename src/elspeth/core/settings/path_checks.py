@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 
+from elspeth.contracts.database_urls import server_of_database, sqlite_file
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
-from elspeth.contracts.urls import server_of_database, sqlite_file
 from elspeth.core.landscape.exporting.format import name_problem
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import (

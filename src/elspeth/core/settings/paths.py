@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from elspeth.contracts.urls import sqlite_file
+from elspeth.contracts.database_urls import sqlite_file
 from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
 from elspeth.core.settings.model import ExportSettings, LandscapeSettings, PluginSettings
 from elspeth.core.settings.parts import Parts

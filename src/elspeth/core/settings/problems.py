@@ -12,7 +12,7 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from elspeth.contracts.display import shown
+from elspeth.contracts.errors import short_repr
 from elspeth.core.secrets import is_secret_key, mask_text, redact
 
 __all__ = ["Location", "Problem", "SettingsError", "did_you_mean", "structural_problems"]
@@ -86,9 +86,9 @@ def _value(location: Location, value: object) -> str:
         case list():
             return "a list"
         case str():
-            return shown(mask_text(value, redact))
+            return short_repr(mask_text(value, redact))
         case _:
-            return shown(value)
+            return short_repr(value)
 
 
 def _keys_at(model: type[BaseModel], location: Location) -> list[str]:

@@ -7,10 +7,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from elspeth.contracts.failures import recordable_message
-from elspeth.contracts.plugins import CallError, JsonObject
+from elspeth.contracts.errors import recordable_message
+from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject
 from elspeth.core.landscape.recording.base import make_recordable, make_storable
-from elspeth.plugins.base import CallingTransform
 
 __all__ = ["Attempt", "Caller", "Difference", "Exchange", "describe_error"]
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from elspeth.contracts.plugins import CallingTransform
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.payload_store import FilesystemPayloadStore, PayloadStore
 from elspeth.core.settings import Settings
@@ -14,7 +15,6 @@ from elspeth.engine.calls.exchange import Caller
 from elspeth.engine.calls.live import LiveCaller
 from elspeth.engine.calls.recorded import ReplayCaller, VerifyCaller
 from elspeth.engine.pipeline import Pipeline
-from elspeth.plugins.base import CallingTransform
 
 __all__ = ["ExternalCalls", "open_external_calls"]
 

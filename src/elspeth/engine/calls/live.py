@@ -15,12 +15,11 @@ from queue import Empty, SimpleQueue
 
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_exponential
 
-from elspeth.contracts.plugins import CallError, JsonObject
+from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject
 from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
 from elspeth.engine.calls.exchange import Attempt, Exchange, describe_error
 from elspeth.engine.calls.rates import RateLimit, RateLimits
-from elspeth.plugins.base import CallingTransform
 
 __all__ = ["LiveCaller", "Wait"]
 

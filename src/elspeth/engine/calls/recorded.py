@@ -10,14 +10,13 @@ from dataclasses import replace
 from itertools import groupby
 
 from elspeth.contracts.audit import Call
-from elspeth.contracts.plugins import CallError, JsonObject
+from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.recorded_calls import calls_of_rows
 from elspeth.core.landscape.queries.select_run import resolve_run
 from elspeth.core.payload_store import IntegrityError, PayloadStore
 from elspeth.engine.calls.exchange import Attempt, Caller, Difference, Exchange, describe_error
-from elspeth.plugins.base import CallingTransform
 
 __all__ = ["ReplayCaller", "VerifyCaller"]
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from elspeth.contracts.enums import BatchStatus, OutputMode, RowOutcome, TriggerType
 from elspeth.contracts.expressions import EvaluationError, Expression
-from elspeth.contracts.plugins import Row, RowError
+from elspeth.contracts.plugins import RowError
 from elspeth.contracts.routing import CONTINUE
+from elspeth.contracts.rows import RowData, RowValidator, SchemaViolationError
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.settings.model import AggregationSettings
@@ -18,7 +19,6 @@ from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.steps import CollectingStep
 from elspeth.engine.tokens import Departure, HashedRow, LiveToken, LostBranch, Onward, copy_row, require_json
 from elspeth.engine.trail import TrailWriter, WaitingToken
-from elspeth.plugins.coercion import RowValidator, SchemaViolationError
 
 __all__ = ["AggregationStep"]
 
@@ -26,7 +26,7 @@ __all__ = ["AggregationStep"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Member:
     waiting: WaitingToken
-    row: Row
+    row: RowData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +118,7 @@ class AggregationStep(CollectingStep):
         if items:
             self._batch = _OpenBatch(batch_id=str(items[0].state["batch_id"]), since=self._clock(), members=members)
 
-    def _condition_holds(self, row: Row) -> bool:
+    def _condition_holds(self, row: RowData) -> bool:
         if self._condition is None:
             return False
         count = 1 + (len(self._batch.members) if self._batch else 0)
@@ -167,7 +167,7 @@ class AggregationStep(CollectingStep):
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one batch must not end the run
             return Failure.of(error)
 
-    def _rows(self, result: object, members: int) -> list[Row]:
+    def _rows(self, result: object, members: int) -> list[RowData]:
         """Return the rows of an answer.
 
         Raises AnswerError if it is not what the output mode expects.

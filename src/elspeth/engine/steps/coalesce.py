@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pydantic import TypeAdapter
 
 from elspeth.contracts.enums import RowOutcome
-from elspeth.contracts.plugins import JsonObject, Row
+from elspeth.contracts.plugins import JsonObject
 from elspeth.contracts.routing import CONTINUE
+from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.settings.model import CoalesceSettings
 from elspeth.core.settings.wiring import Place, Wire
@@ -226,7 +227,7 @@ class CoalesceStep(CollectingStep):
         """Return what arrived, in the order of the settings."""
         return {name: meeting.arrived[name] for name in self._settings.branches if name in meeting.arrived}
 
-    def _merged_row(self, arrived: Mapping[str, WaitingToken]) -> tuple[Row, dict[str, object]]:
+    def _merged_row(self, arrived: Mapping[str, WaitingToken]) -> tuple[RowData, dict[str, object]]:
         """Return the merged row, and how it was made."""
         settings, rows = self._settings, {name: each.token.row for name, each in arrived.items()}
         reason: dict[str, object] = {
@@ -239,7 +240,7 @@ class CoalesceStep(CollectingStep):
             return dict(rows), reason
         if settings.merge == "select" and settings.select_branch is not None:
             return rows[settings.select_branch], reason | {"selected": settings.select_branch}
-        merged: Row = {}
+        merged: RowData = {}
         overridden: dict[str, str] = {}
         for name, row in rows.items():
             overridden |= {key: name for key, value in row.items() if key in merged and merged[key] != value}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from elspeth.contracts.display import kind_of
+from elspeth.contracts.errors import describe_kind
 from elspeth.contracts.expressions import EvaluationError, Expression, route_label
 from elspeth.contracts.routing import FORK
 from elspeth.core.settings.model import GateSettings
@@ -47,7 +47,7 @@ class GateStep(Step):
             return self._trail.refuse(visit, self._failure(str(error), type(error).__name__, field))
         label = route_label(value)
         if label not in self._routes:
-            message = f"expected one of the labels {', '.join(self._routes)}, got {kind_of(value)}"
+            message = f"expected one of the labels {', '.join(self._routes)}, got {describe_kind(value)}"
             return self._trail.refuse(visit, self._failure(message, "RouteError", {}))
         reason: dict[str, object] = {"condition": self._condition.source, "result": value, "label": label}
         state_id = self._trail.complete(visit, token.row_hash, reason)

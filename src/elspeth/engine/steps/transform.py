@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from elspeth.contracts.enums import CallStatus
-from elspeth.contracts.plugins import JsonObject, Row, RowError
+from elspeth.contracts.plugins import CallingTransform, JsonObject, RowError, Transform
 from elspeth.contracts.routing import CONTINUE
+from elspeth.contracts.rows import RowData, RowValidator
 from elspeth.core.canonical import canonical_bytes, stable_hash
 from elspeth.core.landscape.queries.differing_answers import DIFFERS_FROM
 from elspeth.core.settings.wiring import Place, Wire
@@ -21,8 +22,6 @@ from elspeth.engine.errors import AnswerError, Failure
 from elspeth.engine.steps import Step
 from elspeth.engine.tokens import HashedRow, LiveToken, Onward, changed_fields, copy_row
 from elspeth.engine.trail import TrailWriter, Visit
-from elspeth.plugins.base import CallingTransform, Transform
-from elspeth.plugins.coercion import RowValidator
 
 __all__ = ["CallStep", "TransformStep"]
 
@@ -51,7 +50,7 @@ class TransformStep(Step):
             return self._trail.refuse(visit, Failure.of(error))
         return self._pass_on(visit, *outputs) if isinstance(result, dict) else self._expand(visit, outputs)
 
-    def _rows(self, result: object) -> list[Row]:
+    def _rows(self, result: object) -> list[RowData]:
         """Return the rows of an answer.
 
         Raises AnswerError if a transform must not answer so.
@@ -85,7 +84,7 @@ class TransformStep(Step):
 class _Question:
     """The call begun for a token, or why none was."""
 
-    row: Row
+    row: RowData
     since: datetime
     call: Future[Exchange] | Failure
 
@@ -150,7 +149,7 @@ class CallStep(Step):
         token.row, token.row_hash = outcome.row, outcome.row_hash
         return [self._trail.depart(token, self._place, CONTINUE)]
 
-    def _outcome(self, row: Row, exchange: Exchange) -> HashedRow | Failure:
+    def _outcome(self, row: RowData, exchange: Exchange) -> HashedRow | Failure:
         """Return what the plugin makes of the answer."""
         if exchange.response is None:
             error = dict(exchange.failure or {})

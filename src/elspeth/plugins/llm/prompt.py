@@ -15,9 +15,8 @@ from jinja2 import meta, nodes
 from jinja2.runtime import LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from elspeth.contracts.display import kind_of, shown
-from elspeth.contracts.failures import RecordableError
-from elspeth.contracts.plugins import Row
+from elspeth.contracts.errors import RecordableError, describe_kind, short_repr
+from elspeth.contracts.rows import RowData
 
 __all__ = ["MAX_PROMPT", "Prompt", "PromptError", "TemplateError"]
 
@@ -66,7 +65,7 @@ class Prompt:
         except (RecursionError, SyntaxError, MemoryError) as error:
             raise TemplateError("the template is nested too deeply") from error
 
-    def render(self, row: Row) -> str:
+    def render(self, row: RowData) -> str:
         """The prompt for a row; PromptError if the row lacks what it needs, or makes it too long."""
         pieces, length = [], 0
         try:
@@ -98,7 +97,8 @@ class _Environment(ImmutableSandboxedEnvironment):
             return operator.getitem(obj, argument)  # type: ignore[call-overload]  # what has no items refuses
         except (TypeError, LookupError):
             known = isinstance(argument, str | int) and argument in self.constants
-            return self.undefined(f"there is no {shown(argument) if known else f'item for {kind_of(argument)}'}")
+            item = short_repr(argument) if known else f"item for {describe_kind(argument)}"
+            return self.undefined(f"there is no {item}")
 
 
 def _constants(tree: nodes.Template) -> Iterator[object]:

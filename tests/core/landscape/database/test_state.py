@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url, text
 
-from elspeth.contracts.databases import mask_url
+from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.errors import (
     DivergedDatabaseError,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
-from elspeth.contracts.databases import mask_url
+from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError

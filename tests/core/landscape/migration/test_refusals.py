@@ -15,7 +15,7 @@ import pytest
 from alembic.operations import Operations
 from sqlalchemy import URL, MetaData, NullPool, create_engine, make_url
 
-from elspeth.contracts.databases import mask_url
+from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database.errors import ForeignDatabaseError, LandscapeError
 from elspeth.core.landscape.database.state import DatabaseState, StateKind, read_state
 from elspeth.core.landscape.database.tables import epoch_tables

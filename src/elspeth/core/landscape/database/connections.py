@@ -16,8 +16,13 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Exception
 from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 
-from elspeth.contracts.databases import driver_problem, mask_url, parse_database_url
-from elspeth.contracts.urls import hide_secrets_of, mask_database_url
+from elspeth.contracts.database_urls import (
+    driver_problem,
+    hide_secrets_of,
+    mask_database_url,
+    mask_url,
+    parse_database_url,
+)
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.outputs.policy import Extent, Protected
 from elspeth.outputs.writing import make_directory

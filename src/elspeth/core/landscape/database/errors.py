@@ -10,7 +10,7 @@ LandscapeError                   the database cannot be used
 
 from __future__ import annotations
 
-from elspeth.contracts.failures import RecordableError
+from elspeth.contracts.errors import RecordableError
 
 __all__ = [
     "DivergedDatabaseError",

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import URL, Connection, exists, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from elspeth.contracts.databases import mask_url
+from elspeth.contracts.database_urls import mask_url
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.connections import describe_error, durable_engine, parse_url

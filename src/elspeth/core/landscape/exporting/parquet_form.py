@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from elspeth.contracts.extras import install_command
+from elspeth.contracts.environment import install_command
 from elspeth.core.canonical import timestamp_text
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeError

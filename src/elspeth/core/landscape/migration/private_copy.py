@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import URL, Connection, NullPool, create_engine, insert, select
 from sqlalchemy.exc import DBAPIError
 
-from elspeth.contracts.databases import mask_url
+from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.connections import describe_error, parse_url, read_only_connection, sqlite_path
 from elspeth.core.landscape.database.errors import LandscapeError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
-from elspeth.contracts.databases import mask_url
+from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database.connections import parse_url
 from elspeth.core.landscape.database.state import StateKind, read_state, require_current
 from elspeth.core.landscape.database.tables import migration_insert

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import func, select
 
-from elspeth.contracts.databases import mask_url
+from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database.claim import claimed_runs
 from elspeth.core.landscape.database.connections import parse_url, read_only_connection
 from elspeth.core.landscape.database.state import StateKind, read_state, require_current

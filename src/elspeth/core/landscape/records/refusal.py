@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from sqlalchemy import Connection, Table, TextClause, UniqueConstraint, exists, select
 from sqlalchemy.exc import IntegrityError
 
-from elspeth.contracts.failures import recordable_message
+from elspeth.contracts.errors import recordable_message
 from elspeth.core.landscape.records.lifecycle import check_change
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.schema.checks import AuditIntegrityError

@@ -1,0 +1,256 @@
+"""Database URLs."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, unquote_plus
+
+from elspeth.contracts.environment import missing_package
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+__all__ = [
+    "HIDDEN",
+    "database_url_problem",
+    "driver_problem",
+    "hide",
+    "hide_secrets_of",
+    "mask_database_url",
+    "mask_url",
+    "parse_database_url",
+    "secrets_of_database_url",
+    "server_of_database",
+    "sqlite_file",
+    "without_credentials",
+]
+
+HIDDEN = "***"
+
+HARMLESS_PARAMETERS = frozenset(
+    {
+        *("host", "hostaddr", "port", "user", "service", "target_session_attrs", "load_balance_hosts"),
+        *("sslmode", "sslnegotiation", "gssencmode", "channel_binding", "require_auth"),
+        *("application_name", "client_encoding", "connect_timeout", "tcp_user_timeout"),
+        *("keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+        *("mode", "uri", "cache", "immutable", "nolock", "vfs", "timeout", "check_same_thread"),
+        *("isolation_level", "cached_statements", "charset", "driver"),
+        *("encrypt", "trustservercertificate", "warehouse", "role", "schema"),
+    }
+)
+"""Parameters, in lower case, that are shown. A value of any other, of which drivers have many, counts as secret."""
+
+_EXAMPLES = "sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+_SCHEME = re.compile(r"[A-Za-z0-9_+.-]+://")
+_SQLITE = ("sqlite", "sqlite+pysqlite")
+_LEAST_SEARCHED = 4  # characters: a shorter secret would be found in any message
+_HOST = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]+\])(?::[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """A database URL: `scheme` with its ``://``, `place` the host, port and database, `query` its raw parameters."""
+
+    scheme: str
+    user: str | None
+    password: str | None
+    place: str
+    query: tuple[str, ...]
+
+    @property
+    def host(self) -> str:
+        """Return the host, without brackets if it is an address of IPv6, and what follows it up to the database."""
+        return self.place.partition("/")[0]
+
+
+def hide(secret: str) -> str:  # noqa: ARG001  a mask that needs nothing of what it hides
+    """Return what stands for a secret in messages."""
+    return HIDDEN
+
+
+def mask_database_url(text: str, mask: Callable[[str], str] = hide) -> str:
+    """Return a database URL with its secrets masked, and all else as it was.
+
+    Secrets are the password, every parameter that is not known to be harmless, and whatever stands in a place where a
+    password may have been written by mistake. The mask gets each as the driver would, without percent-encoding.
+    """
+    if not _SCHEME.match(text):
+        head, colon, tail = text.partition(":")
+        return head + colon + _masked(unquote(tail), mask)
+    parts = _split(text)
+    masked = parts.scheme
+    if parts.user is not None:
+        masked += parts.user if parts.password is None else f"{parts.user}:{_masked(unquote(parts.password), mask)}"
+        masked += "@"
+    masked += _masked_host(parts.host, mask) + parts.place.removeprefix(parts.host)
+    pieces = [f"{shown}{_masked(secret, mask)}" for shown, secret in map(_parameter, parts.query)]
+    return masked + ("?" + "&".join(pieces) if pieces else "")
+
+
+def secrets_of_database_url(text: str) -> list[str]:
+    """Return what `mask_database_url` masks."""
+    found: list[str] = []
+
+    def note(secret: str) -> str:
+        found.append(secret)
+        return secret
+
+    mask_database_url(text, note)
+    return found
+
+
+def hide_secrets_of(url: str, message: str) -> str:
+    """Return the message of a driver without the secrets of the URL that it was given."""
+    for secret in sorted(secrets_of_database_url(url), key=len, reverse=True):
+        if len(secret) >= _LEAST_SEARCHED:
+            message = message.replace(secret, HIDDEN)
+    return message
+
+
+def without_credentials(text: str) -> str:
+    """Return which database a URL leads to, whoever connects: without user, password and other secrets."""
+    if not _SCHEME.match(text):
+        return mask_database_url(text)
+    parts = _split(text)
+    kept = [shown for shown, secret in map(_parameter, parts.query) if not secret and not shown.startswith("user=")]
+    return parts.scheme + parts.place + ("?" + "&".join(sorted(kept)) if kept else "")
+
+
+def sqlite_file(text: str) -> Path | None:
+    """Return the file of a SQLite database's URL, None for a URL of another database or one in memory."""
+    if not _SCHEME.match(text):
+        return None
+    parts = _split(text)
+    name = parts.place.removeprefix("/")
+    if parts.scheme.removesuffix("://") not in _SQLITE or name in ("", ":memory:"):
+        return None
+    return Path(unquote(name.removeprefix("file:")) if name.startswith("file:") else name)
+
+
+def server_of_database(text: str) -> tuple[str, ...] | None:
+    """Return what tells a database on a server from others: host, port, name, and the options of a connection.
+
+    None for a SQLite database. Two names of one host are not recognised.
+    """
+    if not _SCHEME.match(text):
+        return None
+    parts = _split(text)
+    backend = parts.scheme.removesuffix("://").partition("+")[0]
+    if backend in _SQLITE:
+        return None
+    host, _, database = parts.place.partition("/")
+    name, _, port = host.rpartition(":") if host.rpartition(":")[2].isdecimal() else (host, "", "")
+    options = sorted(piece for piece in parts.query if piece.startswith("options="))
+    default_port = "5432" if backend == "postgresql" else ""
+    return backend, name.lower() or "localhost", port or default_port, database or (parts.user or ""), *options
+
+
+def database_url_problem(text: str) -> str | None:
+    """Return what is wrong with a database URL, in words that tell no secret; None if it can be used."""
+    if not _SCHEME.match(text):
+        return f"expected a SQLAlchemy URL such as {_EXAMPLES}"
+    if any(character in text for character in "\r\n\0"):
+        return "expected no line breaks and NUL characters: write %0A for a line feed in a password"
+    parts = _split(text)
+    if parts.scheme.removesuffix("://") in _SQLITE and (parts.user is not None or parts.host):
+        return "expected sqlite:///PATH: SQLite knows no users, passwords and hosts"
+    if (parts.user is not None and "/" in parts.user) or "@" in f"{parts.user}{parts.password}":
+        return f"expected one '@', before the host, as in {_EXAMPLES}: write %40 for others"
+    if not _HOST.fullmatch(parts.host):
+        return "expected a number as the port; several hosts are given as ?host=HOST:PORT&host=HOST:PORT"
+    if any("=" not in piece for piece in parts.query if piece):
+        return "expected NAME=VALUE after '?', joined by '&'"
+    return None
+
+
+def _split(text: str) -> _Parts:
+    """Split a text with a ``://``, as SQLAlchemy does if it has one '@' at most."""
+    name, slashes, rest = text.partition("://")
+    is_file = name.startswith("sqlite") and rest.startswith("/")
+    userinfo, found, after = ("", "", rest) if is_file else rest.rpartition("@")
+    place, _, query = after.partition("?")
+    user, colon, password = userinfo.partition(":")
+    return _Parts(
+        scheme=name + slashes,
+        user=user if found else None,
+        password=password if colon else None,
+        place=place,
+        query=tuple(query.split("&")) if query else (),
+    )
+
+
+def _parameter(piece: str) -> tuple[str, str]:
+    """Return what is shown of a parameter, and the secret that follows it."""
+    name, equals, value = piece.partition("=")
+    if not equals:
+        return "", piece  # perhaps the rest of a password with a question mark
+    return (piece, "") if unquote_plus(name).lower() in HARMLESS_PARAMETERS else (f"{name}=", unquote_plus(value))
+
+
+def _masked(secret: str, mask: Callable[[str], str]) -> str:
+    return mask(secret) if secret else ""
+
+
+def _masked_host(host: str, mask: Callable[[str], str]) -> str:
+    """Return the host with what is no port, or with all of it if it is no host: a password without a host, perhaps."""
+    name, colon, port = host.rpartition(":")
+    if _HOST.fullmatch(host):
+        return host
+    return name + colon + _masked(port, mask) if _HOST.fullmatch(name) else _masked(host, mask)
+
+
+def parse_database_url(text: str) -> URL:
+    """Return the URL in parts.
+
+    Raises ValueError, in words that tell no secret, for a URL that cannot be used: also for parameters that the
+    database's driver would not take. A driver that is unknown is not noticed.
+    """
+    from sqlalchemy import make_url  # noqa: PLC0415  start time
+
+    problem = database_url_problem(text)
+    if problem is not None:
+        raise ValueError(problem)
+    url = make_url(text)
+    problem = _problem_of_parameters(url)
+    if problem is not None:
+        raise ValueError(hide_secrets_of(text, problem))
+    return url
+
+
+def driver_problem(url: URL) -> str | None:
+    """Return what must be installed to reach a database, None if nothing is missing."""
+    from sqlalchemy.exc import NoSuchModuleError  # noqa: PLC0415  start time
+
+    try:
+        url.get_dialect().import_dbapi()
+    except NoSuchModuleError:
+        return f"there is no driver {url.drivername!r}"
+    except ImportError as error:
+        module = (error.name or url.get_driver_name()).partition(".")[0]
+        return missing_package(module, "postgres") if module == "psycopg" else f"needs {module}: {error}"
+    return None
+
+
+def mask_url(url: URL) -> str:
+    """Return the URL as messages and records have it, without its secrets."""
+    return mask_database_url(url.render_as_string(hide_password=False))
+
+
+def _problem_of_parameters(url: URL) -> str | None:
+    """Return why a driver cannot be given the parameters of a URL; SQLAlchemy ignores some, and only warns."""
+    from sqlalchemy.exc import NoSuchModuleError, SAWarning, SQLAlchemyError  # noqa: PLC0415  start time
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SAWarning)
+            url.get_dialect()().create_connect_args(url)
+    except NoSuchModuleError:
+        return None
+    except (SQLAlchemyError, SAWarning, ValueError, TypeError, OverflowError) as error:
+        return str(error).partition(" (Background")[0]
+    return None

@@ -1,0 +1,203 @@
+"""Row data: what rows hold, and how they are checked against a schema."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from elspeth.contracts.errors import RecordableError, describe_kind
+from elspeth.contracts.schema import MAX_INTEGER, FieldType, SchemaConfig
+
+__all__ = ["InvalidRow", "RowData", "RowValidator", "SchemaViolationError", "convert_row", "convert_value"]
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_NOT_ZERO = re.compile(r"[^eE]*[1-9]")
+_TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
+_FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
+
+
+class SchemaViolationError(RecordableError, ValueError):
+    """A row does not satisfy its schema. The message names every field of the schema that is at fault, and no value."""
+
+
+class RowValidator:
+    """Applies one schema to rows."""
+
+    def __init__(self, schema: SchemaConfig) -> None:
+        self._fields = schema.fields or ()
+        self._names = frozenset(field.name for field in self._fields)
+        self._allows_extra = schema.allows_extra_fields
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Required fields that are not among the names."""
+        present = set(names)
+        return [field.name for field in self._fields if field.required and field.name not in present]
+
+    def unexpected(self, names: Iterable[str]) -> list[str]:
+        """Names that the schema does not allow."""
+        return [] if self._allows_extra else [name for name in names if name not in self._names]
+
+    def validate(self, row: RowData) -> RowData:
+        """The row with its declared fields coerced; SchemaViolationError when that cannot be done."""
+        if not self._fields:
+            return row
+        problems = [f"field {name!r} is missing" for name in self.missing(row)]
+        if unexpected := len(self.unexpected(row)):
+            # Their names are the row's own, and may be what it must not tell.
+            problems.append(f"fields that are not in the schema: {unexpected:,}")
+        coerced = dict(row)
+        for field in self._fields:
+            if field.name not in row or field.field_type == "any":
+                continue
+            value = row[field.name]
+            if not field.required and (value is None or (value == "" and field.field_type != "str")):
+                coerced[field.name] = None
+                continue
+            try:
+                coerced[field.name] = _COERCIONS[field.field_type](value)
+            except SchemaViolationError as problem:
+                problems.append(f"field {field.name!r}: {problem}")
+        if problems:
+            raise SchemaViolationError("; ".join(problems))
+        return coerced
+
+
+def _to_text(value: object) -> object:
+    if isinstance(value, str):
+        return value
+    raise _misfit("text", value)
+
+
+def _to_integer(value: object) -> object:
+    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _misfit("an integer", value)
+    if abs(value) > MAX_INTEGER:
+        raise SchemaViolationError(f"expected an integer from -{MAX_INTEGER} to {MAX_INTEGER}, got one beyond")
+    return value
+
+
+def _to_float(value: object) -> object:
+    is_text = isinstance(value, str) and _NUMBER.fullmatch(value.strip()) is not None
+    if not is_text and (isinstance(value, str | bool) or not isinstance(value, int | float)):
+        raise _misfit("a number", value)
+    try:
+        number = float(value)  # type: ignore[arg-type]  # one of the above
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise (
+            _misfit("a finite number", value)
+            if isinstance(value, float)
+            else SchemaViolationError(
+                f"expected a number from -{sys.float_info.max:.3g} to {sys.float_info.max:.3g}, got one beyond"
+            )
+        )
+    if is_text and number == 0 and _NOT_ZERO.match(str(value)):
+        raise SchemaViolationError("expected a number that is zero or can be told from zero, got a smaller one")
+    return number
+
+
+def _to_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and (text := value.strip().lower()) in _TRUE | _FALSE:
+        return text in _TRUE
+    if isinstance(value, int) and value in {0, 1}:
+        return value == 1
+    raise _misfit("true or false", value)
+
+
+def _misfit(expected: str, value: object) -> SchemaViolationError:
+    return SchemaViolationError(f"expected {expected}, got {describe_kind(value)}")
+
+
+_COERCIONS: Mapping[FieldType, Callable[[object], object]] = {
+    "str": _to_text,
+    "int": _to_integer,
+    "float": _to_float,
+    "bool": _to_boolean,
+}
+
+
+RowData = dict[str, object]
+"""One row: field name to value. Values are what JSON can hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidRow:
+    """A source row that does not satisfy the schema: what could be read of it, and what is wrong.
+
+    `data` is withheld from exports, `error` is not: it repeats no values.
+    """
+
+    data: RowData
+    error: str
+
+
+class _FormlessError(RecordableError, ValueError):
+    """A value that rows have no form for."""
+
+
+def convert_row(values: Mapping[str, object], validator: RowValidator, place: str) -> RowData | InvalidRow:
+    """Values by name as a row of the schema, or as an invalid one that tells the place."""
+    row: RowData = {}
+    broken = next((name for name, value in values.items() if not _is_unicode(value)), None)
+    if broken is not None:
+        data = {name: value if _is_unicode(value) else _escaped(value) for name, value in values.items()}
+        return InvalidRow(data=data, error=f"{place}: column {broken!r}: bytes that are not UTF-8")
+    try:
+        row = {name: convert_value(value) for name, value in values.items()}
+        return validator.validate(row)
+    except SchemaViolationError as error:
+        return InvalidRow(data=row, error=f"{place}: {error}")
+    except _FormlessError as error:
+        return InvalidRow(data={"__raw__": repr(values)}, error=f"{place}: {error}")
+
+
+def _is_unicode(value: object) -> bool:
+    """False for text with what a source read in place of bytes that are not UTF-8."""
+    if not isinstance(value, str) or value.isascii():
+        return True
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escaped(text: object) -> str:
+    return str(text).encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def convert_value(value: object) -> object:
+    """What JSON can hold of a value; ValueError for a value of a kind that rows have no form for.
+
+    Times and dates become ISO 8601 text, decimals and UUIDs their text (a float would change them), bytes base64 text.
+    """
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case dt.date() | dt.time():  # a datetime is a date
+            return value.isoformat()
+        case dt.timedelta():
+            return value.total_seconds()
+        case Decimal() | UUID():
+            return str(value)
+        case bytes() | bytearray() | memoryview():
+            return base64.b64encode(value).decode()
+        case Mapping():
+            return {str(key): convert_value(item) for key, item in value.items()}
+        case list() | tuple():
+            return [convert_value(item) for item in value]
+        case _:
+            raise _FormlessError(f"a value of type {type(value).__name__} has no form in a row")

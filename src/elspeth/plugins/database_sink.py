@@ -1,0 +1,279 @@
+"""Rows into a database table."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import StringConstraints
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    insert,
+    inspect,
+    make_url,
+    select,
+)
+from sqlalchemy.exc import SQLAlchemyError
+
+from elspeth.contracts.database_urls import mask_url
+from elspeth.contracts.errors import recordable_message
+from elspeth.contracts.plugins import (
+    FilePath,
+    JsonObject,
+    PluginError,
+    PluginOptions,
+    RowRejectedError,
+    Sink,
+    StagedOutput,
+)
+from elspeth.contracts.rows import RowData, RowValidator
+from elspeth.plugins._target_columns import TargetColumns
+from elspeth.plugins.databases import DatabaseUrl, describe_database_error, make_parent_directory
+from elspeth.plugins.json_text import encode_json
+from elspeth.plugins.staging import ColumnType, RowSpool, column_types
+
+__all__ = ["PUBLICATIONS", "DatabaseSink", "DatabaseSinkOptions"]
+
+PUBLICATIONS = "elspeth_publications"
+"""The table in the target database that names what was published, in the same transaction as the rows."""
+
+_AUDIT_TABLES = ("token_outcomes", "runs", "nodes", "rows", "tokens")
+"""Tables that an audit database of any epoch has, and together hardly another one."""
+
+_CHUNK_ROWS = 1_000
+_TYPES: Mapping[ColumnType, type[BigInteger | Float[float] | Boolean | Text]] = {
+    ColumnType.INTEGER: BigInteger,
+    ColumnType.REAL: Float,
+    ColumnType.BOOLEAN: Boolean,
+    ColumnType.TEXT: Text,
+    ColumnType.JSON: Text,
+}
+
+
+class DatabaseSinkOptions(PluginOptions):
+    """Options of the database sink: where the table is, and where rows wait on disk until all can be written."""
+
+    url: DatabaseUrl
+    table: Annotated[str, StringConstraints(min_length=1, max_length=63)]
+    staging_directory: FilePath = ".elspeth/staging"
+
+
+class DatabaseSink(Sink):
+    """Rows appended to a database table, all of a run in one transaction.
+
+    The table is made if it is not there. Rows wait on disk as JSON lines until the audit trail names their hash; then
+    one transaction inserts them together with a row in `elspeth_publications` that names the run. Publishing again
+    finds that row and changes nothing, so that after a crash the database itself tells whether the rows are in it.
+    """
+
+    name = "database"
+    plugin_version = "1.1.0"
+    options_model = DatabaseSinkOptions
+
+    def __init__(self, options: DatabaseSinkOptions) -> None:
+        super().__init__(options)
+        self._url = make_url(options.url)
+        self._table = options.table
+        self._place = f"{mask_url(self._url)}#{options.table}"
+        self._validator = RowValidator(options.schema_config)
+        self._schema = options.schema_config
+        # Tables of the same name in two databases must not share their staging.
+        digest = hashlib.sha256(self._place.encode()).hexdigest()[:8]
+        self._spool = RowSpool(Path(options.staging_directory) / f"{options.table}.{digest}.rows")
+        self._run = ""
+        self._columns: TargetColumns | None = None
+
+    def open(self, staging_name: str) -> None:
+        """Look at the table and create the staging file.
+
+        PluginError when one of them cannot be reached, or when the table can take no row of the schema.
+        """
+        self._columns = self._look_at_table(staging_name)
+        self._spool.open(staging_name)
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Look at the table again, and go on after the rows of the position."""
+        columns = self._columns = self._look_at_table(staging_name)
+        self._spool.reopen(staging_name, position)
+        for row in self._spool.read():
+            columns.add(row)
+
+    def position(self) -> JsonObject:
+        """How far the rows have come."""
+        return self._spool.position()
+
+    def write(self, row: RowData) -> None:
+        """Keep one row; RowRejectedError when it does not satisfy the schema or the table cannot take it."""
+        columns = self._columns
+        if columns is None:
+            raise PluginError(f"{self._place} is not open")
+        try:
+            self._validator.validate(row)
+            columns.check(row)
+            self._spool.append(row)
+        except ValueError as error:
+            raise RowRejectedError(recordable_message(error)) from error
+        columns.add(row)
+
+    def sync(self) -> None:
+        """Return when every row is on the disk."""
+        self._spool.sync()
+
+    def finish(self) -> StagedOutput | None:
+        """Take no more rows; the hash is that of the rows as JSON lines."""
+        self._spool.finish()
+        return StagedOutput(
+            artifact_type=self.name,
+            path=self._place,
+            content_hash=self._spool.content_hash,
+            size_bytes=self._spool.size_bytes,
+        )
+
+    def publish(self) -> None:
+        """Insert the rows, in one transaction with the row that says so.
+
+        A crash before its commit leaves the table without these rows; after it, with all of them.
+        """
+        engine = self._engine()
+        try:
+            with engine.begin() as connection:
+                self._insert(connection)
+        except SQLAlchemyError as error:
+            raise PluginError(
+                f"{self._place} cannot be written: {describe_database_error(error, self._url)}"
+            ) from error
+        finally:
+            engine.dispose()
+        self._spool.discard()
+
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
+        """Whether the database says that it has the rows of the run."""
+        engine, columns = self._engine(), _publications().c
+        published = select(columns.content_hash).where(
+            columns.run_id == staging_name, columns.table_name == self._table
+        )
+        try:
+            with engine.connect() as connection:
+                is_there = inspect(connection).has_table(PUBLICATIONS)
+                is_in_place = is_there and connection.scalar(published) == output.content_hash
+        except SQLAlchemyError as error:
+            raise PluginError(f"{self._place} cannot be read: {describe_database_error(error, self._url)}") from error
+        finally:
+            engine.dispose()
+        if is_in_place:
+            self._spool.remove(staging_name)
+        return is_in_place
+
+    def close(self) -> str | None:
+        """Close the staging file; its path."""
+        return self._spool.close()
+
+    def discard(self) -> None:
+        """Remove the staging file."""
+        self._spool.discard()
+
+    def _refuse_audit_database(self, connection: Connection) -> None:
+        inspector = inspect(connection)
+        if all(map(inspector.has_table, _AUDIT_TABLES)):
+            raise PluginError(f"{self._place} is an audit database, which no sink may write to: name another one")
+
+    def _look_at_table(self, staging_name: str) -> TargetColumns:
+        self._run = staging_name
+        engine, doing = self._engine(), "reached"
+        try:
+            make_parent_directory(self._url)
+            with engine.connect() as connection:
+                doing = "written"
+                self._refuse_audit_database(connection)
+                columns = TargetColumns(connection, self._table)
+            columns.require(self._schema)
+        except OSError as error:
+            raise PluginError(f"{self._place} cannot be created: {error.strerror}") from error
+        except SQLAlchemyError as error:
+            raise PluginError(
+                f"{self._place} cannot be {doing}: {describe_database_error(error, self._url)}"
+            ) from error
+        except PluginError as error:
+            raise PluginError(f"{self._place}: {error}") from error
+        finally:
+            engine.dispose()
+        return columns
+
+    def _engine(self) -> Engine:
+        try:
+            return create_engine(self._url)
+        except (SQLAlchemyError, ImportError) as error:
+            raise PluginError(f"{self._place} cannot be opened: {describe_database_error(error, self._url)}") from error
+
+    def _insert(self, connection: Connection) -> None:
+        publications = _publications()
+        publications.create(connection, checkfirst=True)
+        key = (publications.c.run_id == self._run, publications.c.table_name == self._table)
+        published = connection.scalar(select(publications.c.content_hash).where(*key))
+        if published == self._spool.content_hash:
+            return
+        if published is not None:
+            raise PluginError(
+                f"{self._place} has other rows of run {self._run} already: expected those with SHA-256 "
+                f"{self._spool.content_hash}, got {published}; give each sink a table of its own"
+            )
+        shape = column_types(self._spool.read(), self._schema.fields or ())
+        if shape:
+            table = self._target(connection, shape)
+            for chunk in _chunks(self._spool.read()):
+                rows = [{name: _cell(row.get(name), column) for name, column in shape.items()} for row in chunk]
+                connection.execute(insert(table), rows)
+        connection.execute(
+            insert(publications),
+            {
+                "run_id": self._run,
+                "table_name": self._table,
+                "content_hash": self._spool.content_hash,
+                "row_count": self._spool.rows,
+                "published_at": dt.datetime.now(dt.UTC).isoformat(),
+            },
+        )
+
+    def _target(self, connection: Connection, shape: Mapping[str, ColumnType]) -> Table:
+        """The table as it is, or a new one with a column for each field."""
+        metadata = MetaData()
+        if inspect(connection).has_table(self._table):
+            return Table(self._table, metadata, autoload_with=connection)
+        table = Table(self._table, metadata, *(Column(name, _TYPES[column]()) for name, column in shape.items()))
+        table.create(connection)
+        return table
+
+
+def _publications() -> Table:
+    return Table(
+        PUBLICATIONS,
+        MetaData(),
+        Column("run_id", String(64), primary_key=True),
+        Column("table_name", String(63), primary_key=True),
+        Column("content_hash", String(64), nullable=False),
+        Column("row_count", BigInteger, nullable=False),
+        Column("published_at", String(32), nullable=False),
+    )
+
+
+def _chunks(rows: Iterator[RowData]) -> Iterator[list[RowData]]:
+    while chunk := list(islice(rows, _CHUNK_ROWS)):
+        yield chunk
+
+
+def _cell(value: object, column: ColumnType) -> object:
+    return encode_json(value) if column is ColumnType.JSON and value is not None else value

@@ -1,0 +1,198 @@
+"""JSON and JSON Lines files as sources and sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from elspeth.contracts.errors import describe_kind
+from elspeth.contracts.plugins import FilePath, JsonObject, PluginError, Source, SourceOptions
+from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, SchemaViolationError
+from elspeth.plugins.files import FileSink, FileSinkOptions, TextFile
+from elspeth.plugins.json_text import (
+    MAX_CHARACTERS,
+    ArrayReader,
+    JsonTextError,
+    Unreadable,
+    decode_json,
+    encode_json,
+    spans_lines,
+)
+
+__all__ = ["JsonSink", "JsonSource", "JsonSourceOptions", "JsonlSink", "JsonlSource"]
+
+_KEPT_CHARACTERS = 1_000  # of a line too long to keep
+_FIRST_LINES = 3  # that tell a file of rows from one value over several lines
+_FIRST_CHARACTERS = 65_536  # of each of them
+
+
+class JsonSourceOptions(SourceOptions):
+    """Options of the JSON sources."""
+
+    path: FilePath
+
+
+class JsonlSource(Source):
+    """Rows of a UTF-8 file with a JSON object on each line.
+
+    Blank lines are skipped. A line that is not JSON, not an object, not UTF-8, longer than 16 million characters, or
+    that does not fit the schema is an invalid row, and reading goes on after it. A file that is one value over several
+    lines is an error of the file.
+    """
+
+    name = "jsonl"
+    plugin_version = "1.1.0"
+    options_model = JsonSourceOptions
+
+    def __init__(self, options: JsonSourceOptions) -> None:
+        super().__init__(options)
+        self._file = TextFile(Path(options.path))
+        self._validator = RowValidator(options.schema_config)
+
+    def check(self) -> None:
+        """Look whether the file is there."""
+        self._file.check()
+
+    def read(self) -> Iterator[RowData | InvalidRow]:
+        """Every row in order; PluginError names the file, and the place in it where there is one."""
+        with self._file.opened(newline="\n") as file:
+            yield from self._rows(file)
+
+    def fraction_read(self) -> float | None:
+        """How much of the file has been read."""
+        return self._file.fraction_read()
+
+    def _rows(self, file: TextIO) -> Iterator[RowData | InvalidRow]:
+        self._refuse_one_value(file)
+        number = 0
+        while line := file.readline(MAX_CHARACTERS + 1):
+            number += 1
+            if len(line) > MAX_CHARACTERS and not line.endswith("\n"):
+                _skip_line(file)
+                yield InvalidRow(
+                    data={"__raw__": line[:_KEPT_CHARACTERS]},
+                    error=f"line {number}: longer than {MAX_CHARACTERS} characters, of which the first are kept",
+                )
+            elif not line.isspace():
+                yield self._of_line(line, f"line {number}")
+
+    def _refuse_one_value(self, file: TextIO) -> None:
+        """PluginError for a file of which a nested line might pass for a row; the file is at its beginning again."""
+        lines: list[str] = []
+        while len(lines) < _FIRST_LINES and (line := file.readline(_FIRST_CHARACTERS)):
+            if len(line) == _FIRST_CHARACTERS:
+                break
+            lines += [line] if not line.isspace() else []
+        file.seek(0)
+        if lines and spans_lines(lines):
+            is_array = lines[0].lstrip().startswith("[")
+            found = "one array over several lines" if is_array else "one object over several lines"
+            raise PluginError(f"{self._file.path}: the file is {found}: expected {self._expected(is_array=is_array)}")
+
+    def _expected(self, *, is_array: bool) -> str:
+        return "an object on each line" + ("; the plugin json reads arrays" if is_array else "")
+
+    def _of_line(self, line: str, place: str) -> RowData | InvalidRow:
+        text = line.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        if text != line:
+            return InvalidRow(data={"__raw__": text.rstrip("\r\n")}, error=f"{place}: bytes that are not UTF-8")
+        try:
+            return self._row(decode_json(line.rstrip("\r\n")), place)
+        except JsonTextError as error:
+            return InvalidRow(data={"__raw__": line.rstrip("\r\n")}, error=f"{place}: {error}")
+
+    def _row(self, value: object, place: str) -> RowData | InvalidRow:
+        """The value as a row of the schema, or as an invalid one."""
+        if isinstance(value, Unreadable):
+            return InvalidRow(data={"__raw__": value.text}, error=f"{place}: {value.problem}")
+        if not isinstance(value, dict):
+            return InvalidRow(data={"__raw__": value}, error=f"{place}: expected an object, got {describe_kind(value)}")
+        try:
+            return self._validator.validate(value)
+        except SchemaViolationError as error:
+            return InvalidRow(data=value, error=f"{place}: {error}")
+
+
+class JsonSource(JsonlSource):
+    """Rows of a UTF-8 JSON file that is an array of objects, or has an object on each line.
+
+    An element that is no object, holds what rows cannot hold, or does not fit the schema, is an invalid row. Text in an
+    array that is not JSON is an error of the file, for nothing behind it can be read.
+    """
+
+    name = "json"
+    plugin_version = "1.1.0"
+
+    def _rows(self, file: TextIO) -> Iterator[RowData | InvalidRow]:
+        if _first_character(file) != "[":
+            yield from super()._rows(file)
+            return
+        number = 0
+        try:
+            for number, each in enumerate(ArrayReader(file), start=1):
+                yield self._row(each.value, f"element {number - 1}, line {each.line}")
+        except JsonTextError as error:
+            raise PluginError(f"{self._file.path}, element {number}: {error}") from error
+
+    def _expected(self, *, is_array: bool) -> str:  # noqa: ARG002  an array is read
+        return "an array of objects, or an object on each line"
+
+
+def _first_character(file: TextIO) -> str:
+    """The first character that is no space; the file is at its beginning again."""
+    character = " "
+    while character.isspace():
+        character = file.read(1)
+    file.seek(0)
+    return character
+
+
+def _skip_line(file: TextIO) -> None:
+    while (rest := file.readline(MAX_CHARACTERS)) and not rest.endswith("\n"):
+        pass
+
+
+class JsonSink(FileSink):
+    """Rows as one JSON array of objects in UTF-8, an object on each line."""
+
+    name = "json"
+    plugin_version = "1.0.0"
+
+    def __init__(self, options: FileSinkOptions) -> None:
+        super().__init__(options)
+        self._is_empty = True
+
+    def render(self, row: RowData) -> bytes:
+        """The row as an element of the array."""
+        content = encode_json(row).encode()
+        before = b"[\n" if self._is_empty else b",\n"
+        self._is_empty = False
+        return before + content
+
+    def state(self) -> JsonObject:
+        """Whether there is an element yet."""
+        return {"is_empty": self._is_empty}
+
+    def restore(self, state: JsonObject) -> None:
+        """Whether there was one."""
+        self._is_empty = bool(state["is_empty"])
+
+    def ending(self) -> bytes:
+        """The end of the array."""
+        return b"[]\n" if self._is_empty else b"\n]\n"
+
+
+class JsonlSink(FileSink):
+    """Rows as JSON objects in UTF-8, one per line."""
+
+    name = "jsonl"
+    plugin_version = "1.0.0"
+
+    def render(self, row: RowData) -> bytes:
+        """The row as one line."""
+        return encode_json(row).encode() + b"\n"
+
+    def ending(self) -> bytes:
+        """Nothing."""
+        return b""

@@ -1,0 +1,312 @@
+"""Rows with what a language model says of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, NoReturn, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FiniteFloat,
+    PositiveInt,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
+
+from elspeth.contracts.enums import CallType
+from elspeth.contracts.environment import install_command
+from elspeth.contracts.errors import RecordableError, describe_kind
+from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject, PluginError, RowError, TransformOptions
+from elspeth.contracts.rows import RowData, RowValidator, SchemaViolationError
+from elspeth.contracts.schema import FieldDefinition, FieldType, SchemaConfig
+
+if TYPE_CHECKING:
+    from elspeth.plugins.llm.prompt import Prompt
+
+__all__ = ["AnswerTextError", "LlmOptions", "LlmTransform", "content_of", "fields_of", "read_body", "response_format"]
+
+_DEFAULT_RESPONSE_FIELD = "llm_response"
+_DAY = 86_400.0  # seconds; the clocks of sockets end somewhere
+_MAX_TEMPLATE = 100_000  # characters
+_VISIBLE = re.compile(r"[!-~]+")
+_CREDENTIALS = re.compile(r"[^/]*//[^/?#]*@|[^/]*//[^/:]*:(?![0-9]*(?:/|$)).*@")  # perhaps not well escaped
+
+
+def _url(text: str) -> str:
+    if _CREDENTIALS.match(text):
+        raise ValueError("must not hold credentials, which would be recorded: use api_key")
+    if not _VISIBLE.fullmatch(text):
+        raise ValueError(f"expected the URL of an endpoint, such as https://api.example.com/v1, got {text!r}")
+    parts = urlsplit(text)
+    if parts.query or parts.fragment:
+        raise ValueError("must end with the path: no '?' and no '#'")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError(f"expected the URL of an endpoint, such as https://api.example.com/v1, got {text!r}")
+    return text.rstrip("/")
+
+
+def _key(secret: SecretStr) -> SecretStr:
+    if not _VISIBLE.fullmatch(secret.get_secret_value()):
+        raise ValueError("must be ASCII characters without spaces, which is all that a header can hold")
+    return secret
+
+
+def _compiled(source: str) -> Prompt:
+    """The prompt of a template; PluginError without the extra, ValueError for a bad template."""
+    try:
+        import httpx  # noqa: F401, PLC0415  an extra
+        import jinja2  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise PluginError(f"plugin 'llm' needs httpx and jinja2: {install_command('llm')}") from error
+    from elspeth.plugins.llm.prompt import Prompt  # noqa: PLC0415  needs the extra
+
+    return Prompt(source)
+
+
+def _compilable(source: str) -> str:
+    try:
+        _compiled(source)
+    except PluginError as error:
+        raise ValueError(str(error)) from error
+    return source
+
+
+def _fields(value: object) -> SchemaConfig | None:
+    if value is None or isinstance(value, SchemaConfig):
+        return value
+    return SchemaConfig.from_dict({"mode": "strict", "fields": value})
+
+
+Template = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_TEMPLATE), AfterValidator(_compilable)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class LlmOptions(TransformOptions):
+    """Options of the transform. `base_url` is the address up to `/chat/completions`; templates see the `row`."""
+
+    base_url: Annotated[str, AfterValidator(_url)]
+    model: Text
+    api_key: Annotated[SecretStr, AfterValidator(_key)] | None = None
+    prompt: Template
+    system: Template | None = None
+    temperature: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    max_tokens: PositiveInt | None = None
+    timeout_seconds: Annotated[FiniteFloat, Field(gt=0, le=_DAY)] = 60.0
+    response_field: Text | None = None
+    response_schema: Annotated[SchemaConfig | None, BeforeValidator(_fields)] = None
+    service: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+
+    @model_validator(mode="after")
+    def _response_field_is_free(self) -> Self:
+        if self.response_schema is not None:
+            names = [field.name for field in self.response_schema.fields or ()]
+            if self.response_field in names:
+                raise ValueError(f"response_field {self.response_field!r} is a field of response_schema, too")
+        return self
+
+
+class LlmTransform(CallingTransform):
+    """Asks a language model about each row, at any OpenAI-compatible endpoint, and adds what it says as fields.
+
+    The text goes to `response_field`. With a `response_schema` the model is asked for JSON, and the fields of that
+    object are added instead. A row fails if a field of that name is there already, or if the text does not satisfy the
+    schema: it is recorded then, and asking again is for whoever wrote the prompt to decide.
+    """
+
+    name = "llm"
+    plugin_version = "1.0.0"
+    options_model = LlmOptions
+    call_type = CallType.LLM
+
+    def __init__(self, options: LlmOptions) -> None:
+        from elspeth.plugins.llm.endpoint import Endpoint  # noqa: PLC0415  needs the extra, as the templates did
+
+        super().__init__(options)
+        self._url = f"{options.base_url}/chat/completions"
+        self._service = options.service or str(urlsplit(options.base_url).hostname)
+        templates = {"system": options.system, "user": options.prompt}
+        self._prompts = {role: _compiled(source) for role, source in templates.items() if source is not None}
+        self._validator = None if options.response_schema is None else RowValidator(options.response_schema)
+        self._response_field = options.response_field
+        if self._response_field is None and self._validator is None:
+            self._response_field = _DEFAULT_RESPONSE_FIELD
+        given = {"model": options.model, "temperature": options.temperature, "max_tokens": options.max_tokens}
+        self._fixed: dict[str, object] = {name: value for name, value in given.items() if value is not None}
+        if options.response_schema is not None:
+            self._fixed["response_format"] = response_format(options.response_schema)
+        api_key = None if options.api_key is None else options.api_key.get_secret_value()
+        self._endpoint = Endpoint(api_key=api_key, timeout=options.timeout_seconds)
+
+    @property
+    def service(self) -> str:
+        """As the options say, or the name of the host."""
+        return self._service
+
+    def request(self, row: RowData) -> JsonObject | RowError:
+        """The request without headers, or an error if the row lacks what the prompt needs."""
+        from elspeth.plugins.llm.prompt import PromptError  # noqa: PLC0415  needs the extra
+
+        try:
+            messages = [{"role": role, "content": prompt.render(row)} for role, prompt in self._prompts.items()]
+        except PromptError as error:
+            return RowError(message=str(error))
+        return {"method": "POST", "url": self._url, "json": {**self._fixed, "messages": messages}}
+
+    def send(self, request: JsonObject) -> JsonObject:
+        """Ask once; status, some headers and the body of the response."""
+        status, headers, content = self._endpoint.post(str(request["url"]), request["json"])
+        answer: dict[str, object] = {"status": status, "headers": headers}
+        try:
+            return answer | {"body": read_body(content)}
+        except CallError as error:
+            error.answer = answer | {"body": content.decode(errors="replace")}
+            raise
+
+    def result(self, row: RowData, response: JsonObject) -> RowData | RowError:
+        """The row with the new fields."""
+        body = response["body"]
+        if not isinstance(body, dict):
+            raise TypeError("the recorded response has no body")
+        text = content_of(body)
+        try:
+            fields = {} if self._validator is None else fields_of(text, self._validator)
+        except AnswerTextError as error:
+            return RowError(message=str(error))
+        if self._response_field is not None:
+            fields[self._response_field] = text
+        taken = [name for name in fields if name in row]
+        if taken:
+            return RowError(message=f"field {taken[0]!r} exists already", details={"field": taken[0]})
+        return row | fields
+
+    def comparable(self, response: JsonObject) -> JsonObject:
+        """What a row would get: ids, times and counts differ between any two answers."""
+        made = self.result({}, response)
+        return {"error": made.message} if isinstance(made, RowError) else made
+
+    def close(self) -> None:
+        """Close the connections, if any were made."""
+        self._endpoint.close()
+
+
+_MAX_DEPTH = 64  # of arrays and objects; canonical JSON, with which answers are recorded, is made recursively
+
+_JSON_TYPES: Mapping[FieldType, str] = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+
+
+class AnswerTextError(RecordableError, ValueError):
+    """What the model says is not what it was asked for."""
+
+
+def read_body(content: bytes) -> JsonObject:
+    """The body of a successful response.
+
+    CallError, never to be repeated, if it is no chat completion: the server believes that it answered, so that asking
+    again would most likely bring the same, at the same price.
+    """
+    try:
+        body = _parsed(content.decode())
+    except UnicodeDecodeError as error:
+        raise _unusable(f"the answer is not UTF-8: {error.reason} at byte {error.start}") from error
+    except ValueError as error:
+        raise _unusable(f"the answer is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise _unusable(f"the answer: expected a JSON object, got {describe_kind(body)}")
+    if _is_deeper(body, _MAX_DEPTH):
+        raise _unusable(f"the answer is nested deeper than {_MAX_DEPTH} levels")
+    match body:
+        case {"choices": [{"message": {"content": str()}}, *_]}:
+            return body
+        case {"choices": [{"message": {"refusal": str(refusal)}}, *_]}:
+            raise _unusable(f"the model refused, with {describe_kind(refusal)}")
+        case _:
+            raise _unusable("the answer has no text at choices[0].message.content")
+
+
+def content_of(body: JsonObject) -> str:
+    """The text of a body that `read_body` returned."""
+    match body:
+        case {"choices": [{"message": {"content": str(content)}}, *_]}:
+            return content
+        case _:
+            raise ValueError("the answer has no text at choices[0].message.content")
+
+
+def response_format(schema: SchemaConfig) -> JsonObject:
+    """What asks a model for an object with the fields of a schema.
+
+    Servers that are strict want all properties required, and know no properties without a type.
+    """
+    fields = schema.fields or ()
+    properties = {field.name: _json_schema(field) for field in fields}
+    return {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "response",
+            "strict": all(field.field_type != "any" for field in fields),
+            "schema": {
+                "type": "object",
+                "properties": properties,
+                "required": list(properties),
+                "additionalProperties": False,
+            },
+        },
+    }
+
+
+def fields_of(content: str, validator: RowValidator) -> RowData:
+    """The object that the text is; AnswerTextError if it is none, or not one that satisfies the schema."""
+    try:
+        value = _parsed(content)
+    except ValueError as error:
+        raise AnswerTextError(f"the model's text is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise AnswerTextError(f"the model's text: expected a JSON object, got {describe_kind(value)}")
+    if _is_deeper(value, _MAX_DEPTH):
+        raise AnswerTextError(f"the model's text is nested deeper than {_MAX_DEPTH} levels")
+    try:
+        return validator.validate(value)
+    except SchemaViolationError as error:
+        raise AnswerTextError(f"the model's text does not satisfy response_schema: {error}") from error
+
+
+def _parsed(text: str) -> object:
+    """The value of a JSON text; ValueError for anything else, what Python takes beyond the standard included."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"it holds {name}")
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether arrays and objects are nested deeper than so many levels."""
+    layer = [value]
+    for _ in range(levels + 1):
+        layer = [
+            item
+            for each in layer
+            if isinstance(each, dict | list)
+            for item in (each.values() if isinstance(each, dict) else each)
+        ]
+    return bool(layer)
+
+
+def _json_schema(field: FieldDefinition) -> JsonObject:
+    if field.field_type == "any":
+        return {}
+    name = _JSON_TYPES[field.field_type]
+    return {"type": name if field.required else [name, "null"]}
+
+
+def _unusable(problem: str) -> CallError:
+    return CallError(problem, is_retryable=False)

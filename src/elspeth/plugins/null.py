@@ -1,0 +1,67 @@
+"""A source without rows, and a sink that keeps none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from elspeth.contracts.enums import Determinism
+from elspeth.contracts.plugins import JsonObject, PluginOptions, Sink, Source, SourceOptions, StagedOutput
+from elspeth.contracts.rows import InvalidRow, RowData
+
+__all__ = ["NullSink", "NullSource"]
+
+
+class NullSource(Source):
+    """No rows at all; for trying out a pipeline."""
+
+    name = "null"
+    plugin_version = "1.0.0"
+    determinism = Determinism.DETERMINISTIC
+    options_model = SourceOptions
+
+    def read(self) -> Iterator[RowData | InvalidRow]:
+        """Nothing."""
+        return iter(())
+
+
+class NullSink(Sink):
+    """Rows are recorded in the audit trail and written nowhere."""
+
+    name = "null"
+    plugin_version = "1.0.0"
+    determinism = Determinism.DETERMINISTIC
+    options_model = PluginOptions
+
+    def open(self, staging_name: str) -> None:
+        """Nothing to prepare."""
+
+    def write(self, row: RowData) -> None:
+        """Forget the row."""
+
+    def sync(self) -> None:
+        """Nothing to make durable."""
+
+    def position(self) -> JsonObject:
+        """Nothing to go on from."""
+        return {}
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Nothing to go on from."""
+
+    def finish(self) -> StagedOutput | None:
+        """No output."""
+        return None
+
+    def publish(self) -> None:
+        """Nothing to show."""
+
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:  # noqa: ARG002  there is no output
+        """Nothing is missing."""
+        return True
+
+    def close(self) -> str | None:
+        """Nothing stays staged."""
+        return None
+
+    def discard(self) -> None:
+        """Nothing to remove."""

@@ -1,0 +1,322 @@
+"""Output kept out of sight until it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from elspeth.contracts.plugins import JsonObject, PluginError, StagedOutput
+from elspeth.contracts.rows import RowData
+from elspeth.contracts.schema import FieldDefinition
+from elspeth.outputs.locks import hidden_sibling, still_names, try_lock
+from elspeth.outputs.policy import FileState, Kind, OutputPolicy, file_state, problem_with, real_path
+from elspeth.outputs.writing import make_directory, mode_of, publish_file, sync_directory
+from elspeth.plugins.json_text import encode_json
+
+__all__ = ["ColumnType", "RowSpool", "StagedFile", "column_types"]
+
+_BLOCK = 1 << 20
+
+_ANY_FILE = OutputPolicy(kind=Kind.FILE, objection=lambda _: None)
+"""That a file which is there may be replaced is decided by the engine, which knows what earlier runs wrote."""
+
+
+class StagedFile:
+    """A file written beside its final place and renamed into it. PluginError names the file.
+
+    A link at the final place is followed, and stays. What is renamed over is what was there when the file was opened:
+    something else that came there since is left alone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._real = path
+        self._found: FileState | None = None
+        self._staging: Path | None = None
+        self._file: BinaryIO | None = None
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def open(self, staging_name: str) -> None:
+        """Create the staging file, and the directories above it; refuses a final path that can be none of a file.
+
+        A file of that name is what a process left that was stopped before anything of it was recorded.
+        """
+        self._look()
+        self._staging = self._staging_path(staging_name)
+        try:
+            make_directory(self._real.parent)
+            mode = mode_of(self._real)
+            descriptor = _open_alone(self._staging, os.O_CREAT, 0o666 if mode is None else mode & 0o600)
+            self._file = os.fdopen(descriptor, "wb")
+            self._file.truncate()
+            if mode is not None:
+                os.fchmod(descriptor, mode)
+            sync_directory(self._real.parent)
+        except OSError as error:
+            raise PluginError(f"{self._staging} cannot be created: {error.strerror}") from error
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Go on after the first bytes of the staging file, which are proved to be those of the position."""
+        self._look()
+        self._staging = self._staging_path(staging_name)
+        self._hash, self._size = hashlib.sha256(), cast("int", position["bytes"])
+        try:
+            self._file = os.fdopen(_open_alone(self._staging), "r+b")
+            for start in range(0, self._size, _BLOCK):
+                self._hash.update(self._file.read(min(_BLOCK, self._size - start)))
+            if self._hash.hexdigest() != position["sha256"]:
+                raise PluginError(
+                    f"{self._staging} is not what the run wrote: expected {self._size} bytes with SHA-256 "
+                    f"{position['sha256']}, got {self._hash.hexdigest()}; restore the file, or run the pipeline anew"
+                )
+            self._file.truncate(self._size)
+        except FileNotFoundError as error:
+            raise PluginError(
+                f"{self._staging} is gone, with {self._size} bytes that the run wrote: put it back, or put "
+                f"{self._path} back if it was moved after it was published; else give the run up, and run the pipeline "
+                "anew"
+            ) from error
+        except OSError as error:
+            raise self._failed("opened again", error) from error
+
+    def position(self) -> JsonObject:
+        """Size and SHA-256 of what was written so far."""
+        return {"bytes": self._size, "sha256": self._hash.hexdigest()}
+
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
+        """Whether the finished file has been renamed to its final name."""
+        try:
+            if self._staging_path(staging_name).exists():
+                return False
+            with self._path.open("rb") as file:
+                is_in_place = hashlib.file_digest(file, "sha256").hexdigest() == output.content_hash
+            if is_in_place:
+                sync_directory(real_path(self._path).parent)  # the process that renamed it may have stopped before this
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise PluginError(f"{self._path} cannot be read: {error.strerror}") from error
+        return is_in_place
+
+    @property
+    def staging(self) -> Path:
+        """The staging file; PluginError before it is opened."""
+        if self._staging is None:
+            raise PluginError(f"{self._path} is not open")
+        return self._staging
+
+    def write(self, content: bytes) -> None:
+        """Append bytes."""
+        self._hash.update(content)
+        self._size += len(content)
+        try:
+            self._opened().write(content)
+        except OSError as error:
+            raise self._failed("written", error) from error
+
+    def sync(self) -> None:
+        """Return when everything written is on the disk."""
+        file = self._opened()
+        try:
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError as error:
+            raise self._failed("written", error) from error
+
+    def finish(self, artifact_type: str) -> StagedOutput:
+        """Close the file, which is on the disk then, and name its content."""
+        self.sync()
+        self._opened().close()
+        return StagedOutput(
+            artifact_type=artifact_type,
+            path=str(self._path),
+            content_hash=self._hash.hexdigest(),
+            size_bytes=self._size,
+        )
+
+    def publish(self) -> None:
+        """Rename the file to its final name.
+
+        A crash before the rename leaves the staging file and the old final file; after it, the complete new one. Only
+        when the directory is on the disk too can a power cut no longer undo the rename.
+        """
+        staging = self._staging
+        try:
+            if staging is not None and staging.exists():
+                self._take_place(staging)
+            sync_directory(self._real.parent)
+        except FileExistsError as error:
+            raise PluginError(
+                f"{self._path} was made or changed by somebody else while the run went on, and is left as it is: move "
+                "it away, then resume the run"
+            ) from error
+        except OSError as error:
+            raise self._failed("renamed", error) from error
+
+    def _take_place(self, staging: Path) -> None:
+        """Rename the staging file; FileExistsError if something came to the final place since it was opened."""
+        if file_state(self._real) != self._found:
+            raise FileExistsError(self._path)
+        publish_file(staging, self._real)
+
+    def close(self) -> str | None:
+        """Close the staging file and leave it; its path, if there is one."""
+        if self._file is None:
+            return None
+        with contextlib.suppress(OSError):  # a full disk: what was not synced is not recorded either
+            self._file.close()
+        return str(self._staging)
+
+    def discard(self) -> None:
+        """Remove the staging file, if there is one."""
+        if self._file is not None and self._staging is not None:
+            self._staging.unlink(missing_ok=True)  # while it is ours alone
+        self.close()
+
+    def remove(self, staging_name: str) -> None:
+        """Remove the staging file that another process left, if there is one."""
+        self._staging_path(staging_name).unlink(missing_ok=True)
+
+    def _look(self) -> None:
+        """Find out what is at the final place."""
+        problem = problem_with(self._path, _ANY_FILE)
+        if problem is not None:
+            raise PluginError(f"{self._path}: {problem}")
+        self._real = self._target()
+        self._found = file_state(self._real)
+
+    def _target(self) -> Path:
+        """The path, or what it leads to if it is a link: messages have the names that users know."""
+        return real_path(self._path) if self._path.is_symlink() else self._path
+
+    def _staging_path(self, staging_name: str) -> Path:
+        return hidden_sibling(self._target(), f"{staging_name}.partial")
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            raise PluginError(f"{self._path} is not open")
+        return self._file
+
+    def _failed(self, what: str, error: OSError) -> PluginError:
+        return PluginError(f"{self._staging or self._path} cannot be {what}: {error.strerror}")
+
+
+def _open_alone(path: Path, flags: int = 0, mode: int = 0o666) -> int:
+    """Open a staging file for reading and writing, as the only process that does.
+
+    Raises OSError, PluginError while another process has it: a run that was taken up may still have its old owner.
+    """
+    file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, mode)
+    try:
+        is_alone = try_lock(file) and still_names(path, file)
+    except BaseException:
+        os.close(file)
+        raise
+    if not is_alone:
+        os.close(file)
+        raise PluginError(f"{path} is being written by another process: wait for its end, or stop it first")
+    return file
+
+
+class RowSpool:
+    """A staging file of JSON lines, never published: what sinks keep whose own form takes all rows at once.
+
+    `content_hash` is the SHA-256 of its bytes in hex, `size_bytes` their number; both are known once it is finished.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = StagedFile(path)
+        self.rows = 0
+        self.content_hash = ""
+        self.size_bytes = 0
+
+    def open(self, staging_name: str) -> None:
+        """Create the file; PluginError when that cannot be done."""
+        self._file.open(staging_name)
+
+    def append(self, row: RowData) -> None:
+        """Keep one row; ValueError when JSON cannot express it."""
+        self._file.write(encode_json(row).encode() + b"\n")
+        self.rows += 1
+
+    def sync(self) -> None:
+        """Return when every row is on the disk."""
+        self._file.sync()
+
+    def position(self) -> JsonObject:
+        """How far the file has come: bytes, their hash, and rows."""
+        return {**self._file.position(), "rows": self.rows}
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Go on from a position; PluginError when what was before it is gone or was altered."""
+        self._file.reopen(staging_name, position)
+        self.rows = cast("int", position["rows"])
+
+    def finish(self) -> None:
+        """Take no more rows."""
+        output = self._file.finish("spool")
+        self.content_hash, self.size_bytes = output.content_hash, output.size_bytes
+
+    def read(self) -> Iterator[RowData]:
+        """The rows, in order."""
+        with self._file.staging.open("rb") as file:
+            for line in file:
+                yield json.loads(line)
+
+    def close(self) -> str | None:
+        """Close the file and leave it; its path."""
+        return self._file.close()
+
+    def remove(self, staging_name: str) -> None:
+        """Remove the file that another process left."""
+        self._file.remove(staging_name)
+
+    def discard(self) -> None:
+        """Remove the file."""
+        self._file.discard()
+
+
+class ColumnType(StrEnum):
+    """What a column holds. Lists, mappings and values of several kinds are kept as JSON text."""
+
+    INTEGER = "integer"
+    REAL = "real"
+    BOOLEAN = "boolean"
+    TEXT = "text"
+    JSON = "json"
+
+
+_OF_FIELD = {"int": ColumnType.INTEGER, "float": ColumnType.REAL, "bool": ColumnType.BOOLEAN, "str": ColumnType.TEXT}
+_OF_VALUE = {int: ColumnType.INTEGER, float: ColumnType.REAL, bool: ColumnType.BOOLEAN, str: ColumnType.TEXT}
+_NUMBERS = {ColumnType.INTEGER, ColumnType.REAL}
+
+
+def column_types(rows: Iterable[RowData], declared: Iterable[FieldDefinition]) -> dict[str, ColumnType]:
+    """Columns by name: the declared fields first, then the others in the order in which they occur.
+
+    A column without any value is text.
+    """
+    fixed = {field.name: _OF_FIELD.get(field.field_type) for field in declared}
+    found: dict[str, ColumnType | None] = dict(fixed)
+    for row in rows:
+        for name, value in row.items():
+            if fixed.get(name) is None:
+                found[name] = _joined(found.get(name), value)
+    return {name: column or ColumnType.TEXT for name, column in found.items()}
+
+
+def _joined(known: ColumnType | None, value: object) -> ColumnType | None:
+    """The type that holds the value as well as those before it."""
+    if value is None:
+        return known
+    new = _OF_VALUE.get(type(value), ColumnType.JSON)
+    if known is None or known is new:
+        return new
+    return ColumnType.REAL if {known, new} == _NUMBERS else ColumnType.JSON

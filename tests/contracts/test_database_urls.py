@@ -1,0 +1,177 @@
+"""What of a database URL counts as secret, and that SQLAlchemy reads the same."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from elspeth.contracts.database_urls import (
+    HARMLESS_PARAMETERS,
+    database_url_problem,
+    hide_secrets_of,
+    mask_database_url,
+    secrets_of_database_url,
+    without_credentials,
+)
+
+URL = "postgresql+psycopg://"
+ONE_AT = (
+    "expected one '@', before the host, as in sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE: "
+    "write %40 for others"
+)
+PORT = "expected a number as the port; several hosts are given as ?host=HOST:PORT&host=HOST:PORT"
+EXPECTED_URL = "expected a SQLAlchemy URL such as sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("sqlite:///./runs/audit.db", "sqlite:///./runs/audit.db"),
+        ("sqlite:////home/a:b@c/audit.db?mode=ro", "sqlite:////home/a:b@c/audit.db?mode=ro"),
+        (f"{URL}u:my secret@h/db", f"{URL}u:***@h/db"),
+        (f"{URL}u:my\tse\xa0cret@h/db", f"{URL}u:***@h/db"),
+        (f"{URL}u:p%40ss@h:5432/db", f"{URL}u:***@h:5432/db"),
+        (f"{URL}u:p@ss@h/db", f"{URL}u:***@h/db"),
+        (f"{URL}u:p/s?s@h/db", f"{URL}u:***@h/db"),
+        (f"{URL}u:p@s/s@h/db?sslmode=require", f"{URL}u:***@h/db?sslmode=require"),
+        (f"{URL}:secret@h/db", f"{URL}:***@h/db"),
+        (f"{URL}u:@h/db", f"{URL}u:@h/db"),
+        (f"{URL}u@h/db", f"{URL}u@h/db"),
+        (f"{URL}u:secret@[::1]:5432/db", f"{URL}u:***@[::1]:5432/db"),
+        (f"{URL}u:secret@h1:5432,h2:5433/db", f"{URL}u:***@***/db"),
+        (f"{URL}[::1]secret/db", f"{URL}***/db"),
+        (f"{URL}u@/db?host=h1:5432&host=h2&password=secret", f"{URL}u@/db?host=h1:5432&host=h2&password=***"),
+        (f"{URL}h/db?sslmode=require&sslpassword=secret&", f"{URL}h/db?sslmode=require&sslpassword=***&"),
+        (f"{URL}h/db?password=", f"{URL}h/db?password="),
+        ("mssql+pyodbc://u@h/db?Encrypt=yes&PWD=secret", "mssql+pyodbc://u@h/db?Encrypt=yes&PWD=***"),
+        (f"{URL}u:p@s?e=cret@h/db", f"{URL}u:***@h/db"),
+        (f"{URL}u:secret", f"{URL}u:***"),
+        ("postgresql:/u:secret@h/db", "postgresql:***"),
+        ("postgresql:///u:secret@h/db", "postgresql:///u:***@h/db"),
+        ("sqlite://u:secret@h/x.db", "sqlite://u:***@h/x.db"),
+        ("sqlite+pysqlcipher://:secret@//a/b.db", "sqlite+pysqlcipher://:***@//a/b.db"),
+        ("landscape.db", "landscape.db"),
+    ],
+)
+def test_what_may_be_secret_is_masked_and_nothing_else(text: str, shown: str) -> None:
+    assert mask_database_url(text) == shown
+
+
+def test_a_mask_gets_the_secrets_without_percent_encoding() -> None:
+    assert secrets_of_database_url(f"{URL}u:p%40+ss@h/db?sslpassword=a+b%26c&host=h") == ["p@+ss", "a b&c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("sqlite://", None),
+        ("sqlite:///a@b:c@d.db", None),
+        (f"{URL}u:p%40ss@h:5432/db?sslmode=require", None),
+        (f"{URL}u:my secret@[::1]/db", None),
+        (f"{URL}/db?host=h1:5432&host=h2:5433", None),
+        ("", EXPECTED_URL),
+        ("hunter2", EXPECTED_URL),
+        ("postgresql:/u:hunter2@h/db", EXPECTED_URL),
+        (f"{URL}u:hun@ter2@h/db", ONE_AT),
+        (f"{URL}u@x:hunter2@h/db", ONE_AT),
+        ("postgresql:///u:hunter2@h/db", ONE_AT),
+        (f"{URL}u:hunter2", PORT),
+        (f"{URL}u:hunter2@h1:5432,h2:5433/db", PORT),
+        (f"{URL}h:700000/db", PORT),
+        (f"{URL}h/db?hunter2", "expected NAME=VALUE after '?', joined by '&'"),
+        ("sqlite://u:hunter2@h/x.db", "expected sqlite:///PATH: SQLite knows no users, passwords and hosts"),
+        (
+            f"{URL}u:hunt\ner2@h",
+            "expected no line breaks and NUL characters: write %0A for a line feed in a password",
+        ),
+    ],
+)
+def test_a_url_that_is_ambiguous_or_none_is_refused_without_its_secrets(text: str, problem: str | None) -> None:
+    assert database_url_problem(text) == problem
+
+
+def test_the_message_of_a_driver_does_not_tell_the_secrets_that_it_was_given() -> None:
+    url = f"{URL}u:p%40ss word@h/db?options=-csecret&passfile=abc"
+    message = "invalid: p@ss word, -csecret, abc"
+    assert hide_secrets_of(url, message) == "invalid: ***, ***, abc"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        f"{URL}h:5432/db?sslmode=require",
+        f"{URL}somebody@h:5432/db?sslmode=require",
+        f"{URL}u:hmac-sha256:1234@h:5432/db?sslmode=require&sslpassword=[redacted]",
+        f"{URL}h:5432/db?password=x&user=u&sslmode=require",
+    ],
+)
+def test_credentials_do_not_tell_databases_apart(other: str) -> None:
+    assert without_credentials(other) == without_credentials(f"{URL}u:secret@h:5432/db?sslmode=require")
+
+
+@pytest.mark.parametrize("other", [f"{URL}u:secret@g/db", f"{URL}u:secret@h/dc", f"{URL}u:secret@h/db?sslmode=require"])
+def test_all_else_tells_databases_apart(other: str) -> None:
+    assert without_credentials(other) != without_credentials(f"{URL}u:secret@h/db")
+
+
+MARK = "MARK"
+NOISE = st.text(st.sampled_from("ab:/?#[]@&=% +%41\t\xa0é"), max_size=5)
+SECRET = st.builds(lambda before, after: f"{before}{MARK}{after}", NOISE, NOISE)
+SCHEMES = st.sampled_from(["postgresql+psycopg", "postgresql", "sqlite", "mysql+pymysql", "x"])
+HOSTS = st.sampled_from(["", "h", "h:5432", "h.example.org", "[::1]", "[::1]:5432", "h1:1,h2:2"])
+NAMES = st.sampled_from(["password", "sslpassword", "passfile", "options", "sslkey", "Password", "pass%77ord", "x"])
+
+
+@given(
+    scheme=SCHEMES,
+    user=st.sampled_from(["", "u", "u%40x"]),
+    secret=SECRET,
+    host=HOSTS,
+    slashes=st.sampled_from(["://", ":/", ":", ":///"]),
+    query=st.sampled_from(["", "?sslmode=require", "?user=a&port=1"]),
+)
+def test_a_password_before_the_host_is_never_shown(
+    *, scheme: str, user: str, secret: str, host: str, slashes: str, query: str
+) -> None:
+    assume(not (scheme == "sqlite" and slashes == ":///"))  # a path may hold anything
+    shown = mask_database_url(f"{scheme}{slashes}{user}:{secret}@{host}/db{query}")
+    assert MARK not in shown
+
+
+@given(scheme=SCHEMES, host=HOSTS, name=NAMES, secret=SECRET)
+def test_a_parameter_that_is_not_known_to_be_harmless_is_never_shown(
+    scheme: str, host: str, name: str, secret: str
+) -> None:
+    secret = secret.replace("&", "").replace("@", "%40")
+    assert MARK not in mask_database_url(f"{scheme}://u@{host}/db?sslmode=require&{name}={secret}")
+
+
+TEXTS = st.text(st.sampled_from("uph:/?#[]@&=%41+ 5_\t\n"), max_size=30)
+
+
+@given(scheme=SCHEMES, rest=TEXTS | st.builds(lambda a, b, c: f"{a}:{b}@h/{c}", TEXTS, TEXTS, TEXTS))
+def test_sqlalchemy_finds_no_other_secrets(scheme: str, rest: str) -> None:
+    """A law of the URLs that are not refused: what the driver is given as password and parameters is what we mask."""
+    text = f"{scheme}://{rest}"
+    assume(database_url_problem(text) is None)
+    url = make_url(text)
+    pairs = [
+        (name, each)
+        for name, value in url.query.items()
+        for each in ([value] if isinstance(value, str) else value)
+        if name.lower() not in HARMLESS_PARAMETERS
+    ]
+    assert sorted(secrets_of_database_url(text)) == sorted(
+        secret for secret in [url.password or "", *(value for _, value in pairs)] if secret
+    )
+
+
+@given(TEXTS)
+def test_what_sqlalchemy_refuses_is_refused(text: str) -> None:
+    try:
+        make_url(text)
+    except (ArgumentError, ValueError):
+        assert database_url_problem(text) is not None

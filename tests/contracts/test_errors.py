@@ -1,0 +1,134 @@
+"""What is recorded of an error: messages whose authors promise it, and otherwise types, codes and places."""
+
+import logging
+import re
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.contracts.errors import RecordableError, describe_kind, driver_message, recordable_message
+from elspeth.contracts.plugins import CallError, PluginError, RowRejectedError
+
+VALUE = "Zqxjkv"
+MAY = ", whose message may hold values of rows"
+
+
+def caught(action: Callable[[], object]) -> Exception:
+    try:
+        action()
+    except Exception as error:  # noqa: BLE001  whatever it raises
+        return error
+    raise AssertionError("nothing was raised")
+
+
+def test_a_message_that_promises_to_hold_no_value_is_kept() -> None:
+    errors = [RecordableError("why"), PluginError("why"), RowRejectedError("why"), CallError("why", is_retryable=True)]
+    assert [recordable_message(error) for error in errors] == ["why"] * 4
+
+
+def raise_deeply(depth: int) -> None:
+    if depth == 0:
+        int(VALUE)
+    raise_deeply(depth - 1)
+
+
+def test_of_other_errors_the_last_places_in_foreign_code_are_kept() -> None:
+    place = r"tests\.contracts\.test_errors line \d+"
+    assert re.fullmatch(rf"raised at {place}(, {place})+", recordable_message(caught(lambda: raise_deeply(1))))
+    assert recordable_message(caught(lambda: raise_deeply(50))).count(" line ") == 3
+    assert recordable_message(ValueError(VALUE)) == "raised at an unknown place"
+
+
+def test_an_error_of_the_system_is_told_by_its_number_alone() -> None:
+    for error in (OSError(28, VALUE, VALUE), OSError(28, "No space left on device")):
+        assert recordable_message(error) == "No space left on device, raised at an unknown place"
+    for error in (OSError(VALUE), OSError(999_999, VALUE)):
+        assert recordable_message(error) == "raised at an unknown place"
+
+
+def test_whoever_asks_hears_the_whole(caplog: pytest.LogCaptureFixture) -> None:
+    error = caught(lambda: int(VALUE))
+    recordable_message(error)
+    assert caplog.text == ""
+    with caplog.at_level(logging.DEBUG, logger="elspeth.withheld"):
+        recordable_message(error)
+    assert f"ValueError: invalid literal for int() with base 10: '{VALUE}'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("SELECT * FROM nobody", "no such table: nobody"),
+        ("SELECT FROM", 'near "FROM": syntax error'),
+        ("INSERT INTO t VALUES (1)", "UNIQUE constraint failed: t.a"),
+        ("INSERT INTO t VALUES (-1)", "CHECK constraint failed: a > 0"),
+        (f"SELECT json_extract('{{}}', '{VALUE}')", "OperationalError (SQLITE_ERROR)"),
+        (f"INSERT INTO t VALUES ('{VALUE}')", "datatype mismatch"),  # noqa: S608
+        (f"INSERT INTO u VALUES ('{VALUE}')", "IntegrityError (SQLITE_CONSTRAINT_TRIGGER)"),  # noqa: S608
+        (f"SELECT CAST(X'ff' AS TEXT) || '{VALUE}'", f"OperationalError{MAY}"),
+    ],
+)
+def test_what_sqlite_says_without_a_value_is_kept(statement: str, message: str) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(
+            "CREATE TABLE t (a INTEGER PRIMARY KEY CHECK (a > 0)); INSERT INTO t VALUES (1); CREATE TABLE u (a TEXT);"
+            "CREATE TRIGGER no BEFORE INSERT ON u BEGIN SELECT RAISE(ABORT, 'no Zqxjkv'); END"
+        )
+        found = driver_message(caught(lambda: connection.execute(statement).fetchall()))
+    assert (found, VALUE in found) == (message, False)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("SELECT * FROM nobody", 'relation "nobody" does not exist'),
+        ("SELECT FROM FROM", 'syntax error at or near "FROM"'),
+        ("INSERT INTO t VALUES (1)", "UniqueViolation (SQLSTATE 23505, schema public, table t, constraint t_pkey)"),
+        (
+            "INSERT INTO t VALUES (-730288463917 / 1000)",
+            "CheckViolation (SQLSTATE 23514, schema public, table t, constraint t_a_check)",
+        ),
+        (f"SELECT '{VALUE}'::integer", "InvalidTextRepresentation (SQLSTATE 22P02)"),
+        (f"SELECT ('{VALUE}' || 'x')::date", "InvalidDatetimeFormat (SQLSTATE 22007)"),
+        (f"DO $$ BEGIN RAISE EXCEPTION '%%', '{VALUE}'; END $$", "RaiseException (SQLSTATE P0001)"),
+    ],
+)
+def test_what_postgresql_says_without_a_value_is_kept(postgresql_url: str, statement: str, message: str) -> None:
+    engine = sa.create_engine(postgresql_url)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (a BIGINT PRIMARY KEY CHECK (a > 0)); INSERT INTO t VALUES (1)")
+        error = caught(lambda: connection.exec_driver_sql(statement))
+    engine.dispose()
+    assert recordable_message(error) == message
+
+
+def test_a_connection_that_fails_is_explained_and_a_value_that_the_client_refuses_is_not() -> None:
+    error = caught(lambda: psycopg.connect("host=/nowhere dbname=x"))
+    assert driver_message(error).startswith("connection is bad: connection to server on socket")
+    assert driver_message(psycopg.DataError(f"date too large: {VALUE}")) == f"DataError{MAY}"
+    assert driver_message(RuntimeError(VALUE)) == f"RuntimeError{MAY}"
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+KINDS = re.compile(
+    r"null|a boolean|an integer|a number( that is not finite)?|empty text|text of [\d,]+ characters?"
+    r"|a list of [\d,]+ items?|an object with [\d,]+ fields?"
+)
+
+
+@given(ANY)
+def test_the_kind_of_a_value_is_told_in_fixed_words_and_counts(value: object) -> None:
+    assert KINDS.fullmatch(describe_kind(value))

@@ -1,0 +1,149 @@
+"""Rows become what their schema declares, or are refused with every reason."""
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from elspeth.contracts.rows import RowData, RowValidator, SchemaViolationError
+from elspeth.contracts.schema import MAX_INTEGER, SUPPORTED_TYPES, FieldDefinition, SchemaConfig, SchemaMode
+
+FLOATS = "from -1.8e+308 to 1.8e+308"
+
+
+def validator(mode: str, *fields: str) -> RowValidator:
+    return RowValidator(SchemaConfig.from_dict({"mode": mode, "fields": list(fields)}))
+
+
+def test_a_dynamic_schema_leaves_the_row_alone() -> None:
+    row: dict[str, object] = {"a": "1"}
+    assert RowValidator(SchemaConfig.from_dict({"fields": "dynamic"})).validate(row) is row
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "coerced"),
+    [
+        ("int", "42", 42),
+        ("int", " -7 ", -7),
+        ("int", "+7", 7),
+        ("int", 7, 7),
+        ("int?", "", None),
+        ("int?", None, None),
+        ("float", "2.5", 2.5),
+        ("float", "1e3", 1000.0),
+        ("float", " -.5 ", -0.5),
+        ("float", "+7.", 7.0),
+        ("float", "5e-324", 5e-324),
+        ("float", "0.000e-999", 0.0),
+        ("float", "-0", -0.0),
+        ("float", 3, 3.0),
+        ("float?", "", None),
+        ("bool", "TRUE", True),
+        ("bool", "no", False),
+        ("bool", "0", False),
+        ("bool", True, True),
+        ("bool", 1, True),
+        ("bool?", "", None),
+        ("str", "", ""),
+        ("str?", "", ""),
+        ("str?", None, None),
+        ("any", [1], [1]),
+        ("any", None, None),
+    ],
+)
+def test_values_become_the_declared_type(field: str, value: object, coerced: object) -> None:
+    row: dict[str, object] = {"x": value, "more": "kept"}
+    result = validator("free", f"x: {field}").validate(row)
+    assert result == {"x": coerced, "more": "kept"}
+    assert type(result["x"]) is type(coerced)
+    assert row == {"x": value, "more": "kept"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("int", "4.0", "an integer, got text of 3 characters"),
+        ("int", "1_000", "an integer, got text of 5 characters"),
+        ("int", "٣", "an integer, got text of 1 character"),
+        ("int", "", "an integer, got empty text"),
+        ("int", True, "an integer, got a boolean"),
+        ("int", MAX_INTEGER + 1, f"an integer from -{MAX_INTEGER} to {MAX_INTEGER}, got one beyond"),
+        ("int", "-9007199254740992", f"an integer from -{MAX_INTEGER} to {MAX_INTEGER}, got one beyond"),
+        ("int", "9" * 5_000, "an integer, got text of 5,000 characters"),
+        ("float", "nan", "a number, got text of 3 characters"),
+        ("float", "Infinity", "a number, got text of 8 characters"),
+        ("float", float("nan"), "a finite number, got a number that is not finite"),
+        ("float", "1e999", f"a number {FLOATS}, got one beyond"),
+        ("float", "-1e999", f"a number {FLOATS}, got one beyond"),
+        ("float", 10**400, f"a number {FLOATS}, got one beyond"),
+        ("float", "1e-400", "a number that is zero or can be told from zero, got a smaller one"),
+        ("float", "-.5e-99999", "a number that is zero or can be told from zero, got a smaller one"),
+        ("float", "1_000.5", "a number, got text of 7 characters"),
+        ("float", "١٢", "a number, got text of 2 characters"),
+        ("float", "\uff11\uff12", "a number, got text of 2 characters"),
+        ("float", "0x10", "a number, got text of 4 characters"),
+        ("float", ".", "a number, got text of 1 character"),
+        ("float", True, "a number, got a boolean"),
+        ("float", [1], "a number, got a list of 1 item"),
+        ("bool", "maybe", "true or false, got text of 5 characters"),
+        ("bool", 2, "true or false, got an integer"),
+        ("bool", 1.0, "true or false, got a number"),
+        ("bool", {}, "true or false, got an object with 0 fields"),
+        ("str", 5, "text, got an integer"),
+        ("str", None, "text, got null"),
+    ],
+)
+def test_what_does_not_fit_is_refused(field: str, value: object, expected: str) -> None:
+    with pytest.raises(SchemaViolationError) as caught:
+        validator("free", f"x: {field}").validate({"x": value})
+    assert str(caught.value) == f"field 'x': expected {expected}"
+
+
+def test_all_reasons_are_named_together() -> None:
+    with pytest.raises(SchemaViolationError) as caught:
+        validator("strict", "a: int", "b: str", "c: str?").validate({"a": "x", "d": "1"})
+    assert str(caught.value) == (
+        "field 'b' is missing; fields that are not in the schema: 1; "
+        "field 'a': expected an integer, got text of 1 character"
+    )
+
+
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+
+
+@given(st.sampled_from(["int", "float", "bool", "str", "int?", "float?", "bool?", "str?"]), VALUES)
+def test_coercion_is_idempotent(field: str, value: object) -> None:
+    checked = validator("strict", f"x: {field}")
+    try:
+        once = checked.validate({"x": value})
+    except SchemaViolationError:
+        return
+    assert checked.validate(once) == once
+
+
+NAMES = ("a", "b", "c")
+CELLS = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "7", "2.5", "yes", "text"])
+FIELDS = st.lists(
+    st.builds(
+        FieldDefinition,
+        name=st.sampled_from(NAMES),
+        field_type=st.sampled_from(sorted(SUPPORTED_TYPES)),
+        required=st.booleans(),
+    ),
+    min_size=1,
+    unique_by=lambda field: field.name,
+).map(tuple)
+
+
+@given(
+    fields=FIELDS, mode=st.sampled_from(["strict", "free"]), row=st.dictionaries(st.sampled_from([*NAMES, "d"]), CELLS)
+)
+def test_a_row_that_the_schema_accepts_satisfies_its_json_schema(
+    fields: tuple[FieldDefinition, ...], mode: SchemaMode, row: RowData
+) -> None:
+    schema = SchemaConfig(mode=mode, fields=fields, is_dynamic=False)
+    try:
+        accepted = RowValidator(schema).validate(row)
+    except SchemaViolationError:
+        assume(condition=False)
+    Draft202012Validator(schema.json_schema()).validate(accepted)

@@ -1,0 +1,187 @@
+"""A staged file is visible complete or not at all."""
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.plugins import PluginError, StagedOutput
+from elspeth.outputs import locks
+from elspeth.plugins import staging
+from elspeth.plugins.staging import StagedFile
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_nothing_is_visible_before_publishing_and_everything_after(tmp_path: Path) -> None:
+    final = tmp_path / "new" / "out.txt"
+    file = StagedFile(final)
+    file.open("run1")
+    file.write(b"one\n")
+    file.sync()
+    file.write(b"two\n")
+    output = file.finish("text")
+    assert names(final.parent) == [".out.txt.run1.partial"]
+    assert output == StagedOutput(
+        artifact_type="text",
+        path=str(final),
+        content_hash=hashlib.sha256(b"one\ntwo\n").hexdigest(),
+        size_bytes=8,
+    )
+    file.publish()
+    assert names(final.parent) == ["out.txt"]
+    assert final.read_bytes() == b"one\ntwo\n"
+
+
+def test_publishing_replaces_what_was_there(tmp_path: Path) -> None:
+    final = tmp_path / "out.txt"
+    final.write_bytes(b"old")
+    file = StagedFile(final)
+    file.open("run1")
+    file.write(b"new")
+    file.finish("text")
+    assert final.read_bytes() == b"old"
+    file.publish()
+    assert final.read_bytes() == b"new"
+
+
+def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
+    file = StagedFile(tmp_path / "out.txt")
+    file.open("run1")
+    file.finish("text")
+    file.publish()
+    file.publish()
+    assert names(tmp_path) == ["out.txt"]
+
+
+def test_closing_keeps_what_was_staged_and_discarding_removes_it(tmp_path: Path) -> None:
+    kept, removed = StagedFile(tmp_path / "kept.txt"), StagedFile(tmp_path / "removed.txt")
+    for file in (kept, removed):
+        file.open("run1")
+        file.write(b"x")
+    assert kept.close() == str(tmp_path / ".kept.txt.run1.partial")
+    removed.discard()
+    assert names(tmp_path) == [".kept.txt.run1.partial"]
+    assert (tmp_path / ".kept.txt.run1.partial").read_bytes() == b"x"
+
+
+def test_a_file_that_was_never_opened_has_nothing_to_leave(tmp_path: Path) -> None:
+    file = StagedFile(tmp_path / "out.txt")
+    assert file.close() is None
+    file.discard()
+    with pytest.raises(PluginError) as caught:
+        file.write(b"x")
+    assert str(caught.value) == f"{tmp_path / 'out.txt'} is not open"
+    assert names(tmp_path) == []
+
+
+def test_a_directory_is_no_place_for_a_file(tmp_path: Path) -> None:
+    with pytest.raises(PluginError) as caught:
+        StagedFile(tmp_path).open("run1")
+    assert str(caught.value) == f"{tmp_path}: expected the path of a file, got that of a directory"
+
+
+def test_a_staging_file_of_which_nothing_was_recorded_is_begun_anew(tmp_path: Path) -> None:
+    first = StagedFile(tmp_path / "out.txt")
+    first.open("run1")
+    first.write(b"never recorded")
+    assert first.close() == str(tmp_path / ".out.txt.run1.partial")
+    second = StagedFile(tmp_path / "out.txt")
+    second.open("run1")
+    assert second.position()["bytes"] == 0
+    second.write(b"x")
+    second.finish("text")
+    second.publish()
+    assert (tmp_path / "out.txt").read_bytes() == b"x"
+    assert names(tmp_path) == ["out.txt"]
+
+
+def test_what_was_written_after_the_last_sync_is_cut_off_when_a_file_is_reopened(tmp_path: Path) -> None:
+    first = StagedFile(tmp_path / "out.txt")
+    first.open("run1")
+    first.write(b"recorded\n")
+    first.sync()
+    position = first.position()
+    first.write(b"a tail that no record names\n")
+    first.close()
+    second = StagedFile(tmp_path / "out.txt")
+    second.reopen("run1", position)
+    second.write(b"next\n")
+    output = second.finish("text")
+    second.publish()
+    assert (tmp_path / "out.txt").read_bytes() == b"recorded\nnext\n"
+    assert output.content_hash == hashlib.sha256(b"recorded\nnext\n").hexdigest()
+    assert output.size_bytes == 14
+
+
+def test_a_file_that_is_found_in_place_is_made_durable_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = StagedFile(tmp_path / "out.txt")
+    file.open("run1")
+    file.write(b"x")
+    output = file.finish("text")
+    assert not StagedFile(tmp_path / "out.txt").confirm("run1", output)
+    (tmp_path / ".out.txt.run1.partial").rename(tmp_path / "out.txt")  # and then the process was killed
+    synced: list[Path] = []
+    monkeypatch.setattr(staging, "sync_directory", synced.append)
+    assert StagedFile(tmp_path / "out.txt").confirm("run1", output)
+    assert synced == [tmp_path]
+    (tmp_path / "out.txt").write_bytes(b"y")
+    assert not StagedFile(tmp_path / "out.txt").confirm("run1", output)
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = StagedFile(tmp_path / "out.txt")
+    file.open("run1")
+    file.write(b"x")
+
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(PluginError) as caught:
+        file.sync()
+    assert str(caught.value) == f"{tmp_path / '.out.txt.run1.partial'} cannot be written: No space left on device"
+    file.discard()
+    assert names(tmp_path) == []
+
+
+def test_a_staging_file_has_one_writer(tmp_path: Path) -> None:
+    """Two processes may work on one run, when one has lost its claim and does not know it yet."""
+    first, second = StagedFile(tmp_path / "out.txt"), StagedFile(tmp_path / "out.txt")
+    first.open("run1")
+    first.write(b"one\n")
+    first.sync()
+    position = first.position()
+    problem = r"\.out\.txt\.run1\.partial is being written by another process"
+    with pytest.raises(PluginError, match=problem):
+        second.open("run1")
+    with pytest.raises(PluginError, match=problem):
+        second.reopen("run1", position)
+    assert (tmp_path / ".out.txt.run1.partial").read_bytes() == b"one\n"
+    first.close()
+    second.reopen("run1", position)
+    second.write(b"two\n")
+    second.finish("text")
+    second.publish()
+    assert (tmp_path / "out.txt").read_bytes() == b"one\ntwo\n"
+
+
+def test_a_staging_file_that_was_removed_by_its_writer_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = StagedFile(tmp_path / "out.txt"), StagedFile(tmp_path / "out.txt")
+    first.open("run1")
+    try_lock = locks.try_lock
+
+    def discard_first(descriptor: int) -> bool:
+        first.discard()
+        return try_lock(descriptor)
+
+    monkeypatch.setattr(staging, "try_lock", discard_first)
+    with pytest.raises(PluginError, match="is being written by another process"):
+        second.open("run1")
+    assert names(tmp_path) == []
