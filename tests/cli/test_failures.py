@@ -18,7 +18,7 @@ from elspeth.cli import main
 from elspeth.cli.failures import EXIT_CODES, WITHHELD_ERRORS, TracebackPrinter
 from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.database.errors import OlderDatabaseError
-from elspeth.core.landscape.queries import run_list
+from elspeth.core.landscape.queries import runs
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError
 from elspeth.plugins.csv import CsvSink
 from elspeth.plugins.transforms import PassthroughTransform
@@ -89,7 +89,7 @@ def test_a_foreseen_error_is_one_message(
     def fail(_: str) -> None:
         raise error
 
-    monkeypatch.setattr(run_list, "list_runs", fail)
+    monkeypatch.setattr(runs, "list_runs", fail)
     ended = main(ARGUMENTS)
     assert (ended, type(ended)) == (code, int)
     assert capsys.readouterr() == ("", f"error: {message}\n")
@@ -101,7 +101,7 @@ def test_what_an_error_notes_is_printed(monkeypatch: pytest.MonkeyPatch, capsys:
         error.add_note("Rows are kept.")
         raise error
 
-    monkeypatch.setattr(run_list, "list_runs", fail)
+    monkeypatch.setattr(runs, "list_runs", fail)
     assert main(ARGUMENTS) == 1
     assert capsys.readouterr().err == "error: out of memory\nRows are kept.\n"
 
@@ -110,7 +110,7 @@ def test_a_defect_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: str) -> None:
         raise AssertionError("never")
 
-    monkeypatch.setattr(run_list, "list_runs", fail)
+    monkeypatch.setattr(runs, "list_runs", fail)
     with pytest.raises(AssertionError, match="never"):
         main(ARGUMENTS)
 

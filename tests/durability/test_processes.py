@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from elspeth.core.landscape.queries.run_list import list_runs
+from elspeth.core.landscape.queries.runs import list_runs
 from tests.durability.pipeline import SINKS, Job, command, elspeth
 
 ROWS = 2000

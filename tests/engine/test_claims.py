@@ -10,7 +10,7 @@ import pytest
 from elspeth.contracts.errors import AuditIntegrityError
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.connections import parse_url, read_only_connection
-from elspeth.core.landscape.queries.run_list import list_runs
+from elspeth.core.landscape.queries.runs import list_runs
 from elspeth.core.landscape.sealing.check import check_seals
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator

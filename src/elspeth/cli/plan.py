@@ -56,7 +56,7 @@ def _objection(landscape: LandscapeSettings, path: Path) -> str | None:
 
     None if an earlier run wrote it.
     """
-    from elspeth.core.landscape.queries.recorded_outputs import (  # noqa: PLC0415  most often no file exists
+    from elspeth.core.landscape.queries.recorded import (  # noqa: PLC0415  most often no file exists
         objection_of,
         objection_without_database,
     )

@@ -15,7 +15,7 @@ from elspeth.contracts.enums import OperationStatus, OperationType
 from elspeth.contracts.plugins import JsonObject, PluginError, RowRejectedError, Sink, StagedOutput
 from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.queries.recorded_outputs import (
+from elspeth.core.landscape.queries.recorded import (
     objection_in,
     objection_without_database,
     output_summary,

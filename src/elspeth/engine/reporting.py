@@ -10,8 +10,12 @@ from enum import StrEnum
 from elspeth.contracts.enums import RowOutcome
 from elspeth.contracts.errors import RecordableError
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.queries.differing_answers import count_differing_answers, first_differing_rows
-from elspeth.core.landscape.queries.failed_rows import FailedRows, failed_rows
+from elspeth.core.landscape.queries.problems import (
+    FailedRows,
+    count_differing_answers,
+    failed_rows,
+    first_differing_rows,
+)
 from elspeth.engine.errors import RunInterruptedError
 from elspeth.engine.pipeline import Pipeline
 

@@ -16,7 +16,7 @@ from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.canonical import CANONICAL_VERSION, canonical_json, stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.recorded import count_endings, count_rows, row_hashes
-from elspeth.core.landscape.queries.select_run import is_meant, resolve_run
+from elspeth.core.landscape.queries.runs import is_meant, resolve_run
 from elspeth.core.landscape.recording.base import make_recordable
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder

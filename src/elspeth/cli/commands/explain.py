@@ -16,7 +16,7 @@ from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned
 
 if TYPE_CHECKING:
-    from elspeth.core.landscape.queries.differing_answers import DifferingAnswer
+    from elspeth.core.landscape.queries.problems import DifferingAnswer
     from elspeth.core.landscape.queries.story.model import RowStory
     from elspeth.core.landscape.queries.story.trail import Trail
 
@@ -69,7 +69,7 @@ def explain(
 
 
 def _story_from_database(database: str, run: str, row: int | None, token: str | None) -> RowStory:
-    from elspeth.core.landscape.queries.select_run import resolve_run  # noqa: PLC0415  start time
+    from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.story.trail import DatabaseTrail  # noqa: PLC0415
 
     with open_landscape(database) as db:
@@ -80,7 +80,7 @@ def _story_from_database(database: str, run: str, row: int | None, token: str | 
 
 def _story_from_export(path: Path, run: str, row: int | None, token: str | None, *, keep: bool) -> RowStory:
     from elspeth.core.landscape.exporting.exporter import RunNotFoundError  # noqa: PLC0415  start time
-    from elspeth.core.landscape.queries.select_run import is_meant  # noqa: PLC0415
+    from elspeth.core.landscape.queries.runs import is_meant  # noqa: PLC0415
     from elspeth.core.landscape.queries.story.trail import open_export  # noqa: PLC0415
 
     with record_display("explain") as progress, open_export(path, keep=keep, progress=progress) as trail:
@@ -101,8 +101,8 @@ def differences(*, run: RunArgument = "latest", database: DatabaseOption, json: 
     The run must have had the run_mode verify.
     """
     from elspeth.core.landscape.database.errors import LandscapeError  # noqa: PLC0415  start time
-    from elspeth.core.landscape.queries.differing_answers import differing_answers  # noqa: PLC0415
-    from elspeth.core.landscape.queries.select_run import resolve_run  # noqa: PLC0415
+    from elspeth.core.landscape.queries.problems import differing_answers  # noqa: PLC0415
+    from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
     from elspeth.core.landscape.recording.recorder import LandscapeRecorder  # noqa: PLC0415
 
     with open_landscape(database) as db:

@@ -88,7 +88,7 @@ def export(
     _check_workers(workers, by_record=include_withheld or form in (ExportFormat.CSV, ExportFormat.PARQUET))
     secret = signing_key() if hmac else None
     from elspeth.core.landscape.exporting.files import write_export  # noqa: PLC0415  start time
-    from elspeth.core.landscape.queries.select_run import resolve_run  # noqa: PLC0415
+    from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
 
     target = binary_stdout() if output == STANDARD_OUTPUT else Path(output)
     with open_landscape(database) as db, start_workers(workers) as executor:

@@ -256,7 +256,7 @@ def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
     It may be of any epoch, and is not changed.
     """
     from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
-    from elspeth.core.landscape.queries.run_list import list_runs  # noqa: PLC0415
+    from elspeth.core.landscape.queries.runs import list_runs  # noqa: PLC0415
 
     found = list_runs(database_url(database))
     columns = ("run_id", "status", "started_at", "rows", "export_status")

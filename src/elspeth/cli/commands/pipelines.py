@@ -109,7 +109,7 @@ def resume(
 
     from elspeth.cli.execution import execute_pipeline, load_with_keys  # noqa: PLC0415
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
-    from elspeth.core.landscape.queries.select_run import resolve_run  # noqa: PLC0415
+    from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
     from elspeth.engine.start import abandon_run, get_stopped_run  # noqa: PLC0415
 
     pipeline, keys = load_with_keys(settings, no_dotenv=no_dotenv)

@@ -13,8 +13,8 @@ from elspeth.contracts.audit import Call
 from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.queries.recorded_calls import calls_of_rows
-from elspeth.core.landscape.queries.select_run import resolve_run
+from elspeth.core.landscape.queries.recorded import calls_of_rows
+from elspeth.core.landscape.queries.runs import resolve_run
 from elspeth.core.payload_store import IntegrityError, PayloadStore
 from elspeth.engine.calls.exchange import Attempt, Caller, Difference, Exchange, describe_error
 

@@ -14,7 +14,7 @@ from elspeth.contracts.plugins import CallingTransform, JsonObject, RowError, Tr
 from elspeth.contracts.routing import CONTINUE
 from elspeth.contracts.rows import RowData, RowValidator
 from elspeth.core.canonical import canonical_bytes, stable_hash
-from elspeth.core.landscape.queries.differing_answers import DIFFERS_FROM
+from elspeth.core.landscape.queries.problems import DIFFERS_FROM
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.calls.exchange import Exchange
 from elspeth.engine.calls.external import ExternalCalls

@@ -25,7 +25,7 @@ from elspeth.core.landscape.database.state import DatabaseState, StateKind, desc
 from elspeth.core.landscape.database.tables import epoch_tables
 from elspeth.core.landscape.migration.migrate import migrate
 from elspeth.core.landscape.migration.private_copy import open_for_reading
-from elspeth.core.landscape.queries.run_list import list_runs
+from elspeth.core.landscape.queries.runs import list_runs
 from elspeth_schema import EPOCH
 from tests.fixtures.epochs import lacking, say_epoch
 from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabase, OldDatabaseMaker

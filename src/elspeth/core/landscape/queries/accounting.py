@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from sqlalchemy import Select, func, select
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.queries.accounting_of_groups import of_batches, of_groups, of_origins
-from elspeth.core.landscape.queries.accounting_of_journeys import of_outcomes, of_readings, of_routes, of_visits
+from elspeth.core.landscape.queries._group_laws import of_batches, of_groups, of_origins
+from elspeth.core.landscape.queries._token_laws import of_outcomes, of_readings, of_routes, of_visits
 from elspeth.evidence.format.laws import Law
 from elspeth_schema.contracts import BatchStatus, NodeStateStatus
 from elspeth_schema.tables import batches_table, node_states_table, rows_table, token_outcomes_table, tokens_table

@@ -1,16 +1,42 @@
-"""How far the records of a run have come: what a run that is resumed goes on from."""
+"""What earlier records tell a pipeline that runs: its progress, answers and outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, Table, func, select
 
+from elspeth.core.canonical import stable_hash
+from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth_schema.contracts import RowOutcome
-from elspeth_schema.tables import rows_table, token_outcomes_table
+from elspeth.core.landscape.database.connections import is_in_memory, parse_url, read_only_connection, sqlite_path
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.records.mapping import mapper
+from elspeth.outputs.policy import identity_of
+from elspeth_schema.contracts import Call, RowOutcome
+from elspeth_schema.records import CALL
+from elspeth_schema.tables import (
+    artifacts_table,
+    calls_table,
+    node_states_table,
+    operations_table,
+    rows_table,
+    token_outcomes_table,
+    tokens_table,
+)
 
-__all__ = ["count_endings", "count_rows", "row_hashes"]
+__all__ = [
+    "calls_of_rows",
+    "count_endings",
+    "count_rows",
+    "objection_in",
+    "objection_of",
+    "objection_without_database",
+    "output_summary",
+    "row_hashes",
+]
 
 _CHUNK = 10_000
 
@@ -50,3 +76,110 @@ def row_hashes(db: LandscapeDB, run_id: str) -> Iterator[str]:
             return
         yield from found
         start += _CHUNK
+
+
+_IDS = 1000  # in one statement
+
+
+def calls_of_rows(db: LandscapeDB, run_id: str, rows: range) -> list[tuple[int, Call]]:
+    """The calls made for the source rows with these indexes, each with its row's.
+
+    In the order of rows, of the node states that made them, and of the calls of a state. The way from rows to calls is
+    followed step by step: PostgreSQL, which knows nothing of tables that were filled a moment ago, joins them in a time
+    that grows with the fourth power of the number of rows.
+    """
+    columns = rows_table.c
+    within = columns.row_index.between(rows.start, rows.stop - 1)
+    first = select(columns.row_id, columns.row_index).where(columns.run_id == run_id, within)
+    with db.connection() as connection:
+        of_rows = {str(row_id): int(index) for row_id, index in connection.execute(first)}
+        of_tokens = _referring(connection, run_id, tokens_table, ("token_id", "row_id"), of_rows)
+        of_states = _referring(connection, run_id, node_states_table, ("state_id", "token_id"), of_tokens)
+        columns = calls_table.c
+        found = []
+        for part in chunks(of_states, _IDS):
+            statement = mapper(CALL).select().where(columns.run_id == run_id, columns.state_id.in_(part))
+            found += [mapper(CALL).from_row(tuple(call)) for call in connection.execute(statement)]
+    calls = [(of_states[str(call.state_id)], call) for call in found]
+    return sorted(calls, key=lambda each: (each[0], each[1].state_id or "", each[1].call_index))
+
+
+def _referring(
+    connection: Connection, run_id: str, table: Table, names: tuple[str, str], referred: Mapping[str, int]
+) -> dict[str, int]:
+    """The source row's index by the keys of those of the table's rows that refer to what is given.
+
+    `names` are the columns of key and reference.
+    """
+    key, reference = (table.c[name] for name in names)
+    found: dict[str, int] = {}
+    for part in chunks(referred, _IDS):
+        statement = select(key, reference).where(table.c.run_id == run_id, reference.in_(part))
+        found.update({str(each): referred[str(other)] for each, other in connection.execute(statement)})
+    return found
+
+
+_WHAT_TO_DO = "move it away, or use --force"
+_UNKNOWN = f"is no output that the audit database names: {_WHAT_TO_DO}"
+
+_artifacts, _operations = artifacts_table.c, operations_table.c
+
+
+def output_summary(*, rows: int, path: str, content_hash: str, size_bytes: int) -> dict[str, object]:
+    """Return what is recorded of a published output with the operation that wrote it."""
+    return {"rows": rows, "path": path, "content_hash": content_hash, "size_bytes": size_bytes}
+
+
+def objection_of(url: str, path: Path) -> str | None:
+    """Return why a sink may not replace a file, None if the database at the URL names the file as an output.
+
+    None also for a database that cannot be read: a run that needs it says why, and asks again.
+    """
+    try:
+        parsed = parse_url(url)
+        if is_in_memory(parsed) or (parsed.get_backend_name() == "sqlite" and not sqlite_path(parsed).exists()):
+            return _UNKNOWN
+        with read_only_connection(parsed) as connection:
+            return _objection(connection, path)
+    except LandscapeError:
+        return None
+
+
+def objection_in(db: LandscapeDB, path: Path) -> str | None:
+    """Return why a sink may not replace a file, None if the database names the file as an output.
+
+    It does so by the SHA-256 of the content: a file that was changed since is somebody's work.
+    """
+    with db.connection() as connection:
+        return _objection(connection, path)
+
+
+def objection_without_database(path: Path) -> str:  # noqa: ARG001  whatever it is
+    """Return why a sink may not replace a file if no audit database is kept that could name it."""
+    return f"is there already, and no audit database says that it is an earlier output: {_WHAT_TO_DO}"
+
+
+def _objection(connection: Connection, path: Path) -> str | None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        content_hash = hashlib.file_digest(file, "sha256").hexdigest()
+    known = select(_artifacts.path_or_uri).where(_artifacts.content_hash == content_hash, _artifacts.size_bytes == size)
+    if any(_is_same(path, recorded) for recorded in connection.execute(known).scalars()):
+        return None
+    # An output without rows has no artifact: that would name the state of a row.
+    summary = output_summary(rows=0, path=str(path), content_hash=content_hash, size_bytes=size)
+    without_rows = select(_operations.run_id).where(_operations.output_data_hash == stable_hash(summary)).limit(1)
+    if connection.execute(without_rows).first() is not None:
+        return None
+    writers = (
+        select(_artifacts.run_id)
+        .where(_artifacts.path_or_uri == str(path))
+        .order_by(_artifacts.created_at.desc(), _artifacts.run_id.desc())
+        .limit(1)
+    )
+    writer = connection.execute(writers).scalar()
+    return _UNKNOWN if writer is None else f"is not as run {writer} wrote it: {_WHAT_TO_DO}"
+
+
+def _is_same(path: Path, recorded: str) -> bool:
+    return str(path) == recorded or identity_of(path) == identity_of(Path(recorded))

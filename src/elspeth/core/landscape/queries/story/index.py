@@ -1,22 +1,44 @@
-"""Where the records of an export stand, by the values that they are looked up by: a small file beside the export.
-
-It is made once, while the export is read and verified. After that a question is answered from the few lines that it
-needs. The file is a cache: it can be deleted at any time.
-"""
+"""The index of an export: where its records stand, by the values they are looked up by."""
 
 from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from elspeth.core.landscape.queries.story.lookups import LOOKUPS
+from sqlalchemy import UniqueConstraint
 
-__all__ = ["ExportIndex", "IndexedLine", "is_index"]
+from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.records import BATCH_OUTPUT, RECORD_TYPES, RecordType
+
+__all__ = ["LOOKUPS", "ExportIndex", "IndexedLine", "is_index"]
+
+_UNSTATED = {BATCH_OUTPUT.name: {"output_id"}}
+"""References to records of several types, by record type: what comes out of a batch is a token or an artifact."""
+
+
+def _lookups(record_type: RecordType[AuditRecord]) -> tuple[str, ...]:
+    table = record_type.table
+    rules = [
+        record_type.key,
+        record_type.order,
+        *([*each.columns.keys()] for each in table.constraints if isinstance(each, UniqueConstraint)),
+        *([*each.columns.keys()] for each in table.indexes),
+    ]
+    # All of them begin with the run, which has no other column in the run's own key.
+    named = {names[1] if len(names) > 1 else names[0] for names in rules}
+    referring = {each.columns[-1] for each in record_type.references if len(each.columns) > 1}
+    wanted = named | referring | _UNSTATED.get(record_type.name, set())
+    return tuple(column.name for column in record_type.columns if column.name in wanted)
+
+
+LOOKUPS: Mapping[str, tuple[str, ...]] = {name: _lookups(each) for name, each in RECORD_TYPES.items()}
+"""By record type, in column order."""
+
 
 _APPLICATION_ID = 0x656C7378
 """Marks a SQLite file as an index of ours: "elsx"."""

@@ -1,24 +1,48 @@
-"""Tells the story of a row or of a token from the records of its run.
-
-Records are fetched by type for all tokens of the story at once: how many questions the trail is asked depends on how
-often tokens were made from tokens, not on how many there are.
-"""
+"""Tell the story of a row or token from the records of its run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from elspeth.core.landscape.database import LandscapeError
-from elspeth.core.landscape.queries.story.batches import read_batches
-from elspeth.core.landscape.queries.story.model import RowStory, TokenStory
-from elspeth.core.landscape.queries.story.steps import read_operations, read_steps
+from elspeth.core.landscape.queries.story.model import (
+    BatchStory,
+    MemberStory,
+    MentionedToken,
+    OperationStory,
+    OutputStory,
+    RouteStory,
+    RowStory,
+    StepStory,
+    TokenStory,
+)
 from elspeth.core.landscape.queries.story.trail import Trail, grouped, referred
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth_schema import records
-from elspeth_schema.contracts import Row, Token, TokenParent
+from elspeth_schema.contracts import (
+    Artifact,
+    Batch,
+    BatchMember,
+    BatchOutput,
+    NodeState,
+    NodeStateStatus,
+    NodeType,
+    Row,
+    Token,
+    TokenParent,
+)
 
-__all__ = ["NotRecordedError", "row_story", "token_story"]
+__all__ = [
+    "NotRecordedError",
+    "TokenBatches",
+    "read_batches",
+    "read_operations",
+    "read_steps",
+    "row_story",
+    "token_story",
+]
 
 _Links = Mapping[str, tuple[TokenParent, ...]]
 """By token the links to those of its parents that belong to the story, the first parent first."""
@@ -139,3 +163,150 @@ def _children_first(links: _Links) -> list[str]:
             "a token that was not made from this one",
             parent,
         ) from error
+
+
+def read_steps(trail: Trail, token_ids: Collection[str]) -> dict[str, tuple[StepStory, ...]]:
+    """The visits of each token to nodes, in the order of steps and attempts."""
+    visits = grouped(trail, records.NODE_STATE, "token_id", token_ids, "step_index", "attempt", "state_id")
+    states = {state.state_id: state for group in visits.values() for state in group}
+    nodes = referred(trail, records.NODE, states.values(), "node_id")
+    routes = _read_routes(trail, states)
+    calls = grouped(trail, records.CALL, "state_id", states, "call_index", "call_id")
+    sinks = [node_id for node_id, node in nodes.items() if node.node_type is NodeType.SINK]
+    operations = read_operations(trail, sinks)
+    artifacts = _artifacts_of_states(trail, states.values())
+    return {
+        token_id: tuple(
+            StepStory(
+                node=nodes[state.node_id],
+                state=state,
+                routes=routes.get(state.state_id, ()),
+                calls=calls.get(state.state_id, ()),
+                operations=operations.get(state.node_id, ()),
+                artifacts=artifacts.get(state.state_id, ()),
+            )
+            for state in group
+        )
+        for token_id, group in visits.items()
+    }
+
+
+def read_operations(trail: Trail, node_ids: Collection[str]) -> dict[str, tuple[OperationStory, ...]]:
+    """The operations of each node, in the order in which they began."""
+    found = grouped(trail, records.OPERATION, "node_id", node_ids, "started_at", "operation_id")
+    ids = [operation.operation_id for group in found.values() for operation in group]
+    calls = grouped(trail, records.CALL, "operation_id", ids, "call_index", "call_id")
+    return {
+        node_id: tuple(
+            OperationStory(operation=operation, calls=calls.get(operation.operation_id, ())) for operation in group
+        )
+        for node_id, group in found.items()
+    }
+
+
+def _read_routes(trail: Trail, state_ids: Collection[str]) -> dict[str, tuple[RouteStory, ...]]:
+    """The edges that each state chose, in order."""
+    found = grouped(trail, records.ROUTING_EVENT, "state_id", state_ids, "created_at", "ordinal", "event_id")
+    edges = referred(trail, records.EDGE, [event for group in found.values() for event in group], "edge_id")
+    targets = referred(trail, records.NODE, edges.values(), "to_node_id")
+    return {
+        state_id: tuple(
+            RouteStory(event=event, edge=edges[event.edge_id], target=targets[edges[event.edge_id].to_node_id])
+            for event in group
+        )
+        for state_id, group in found.items()
+    }
+
+
+def _artifacts_of_states(trail: Trail, states: Collection[NodeState]) -> dict[str, tuple[Artifact, ...]]:
+    """The artifacts that each state made; for a completed state that made none, those of its node."""
+    order = ("created_at", "artifact_id")
+    made = grouped(trail, records.ARTIFACT, "produced_by_state_id", [state.state_id for state in states], *order)
+    others = [state for state in states if state.status is NodeStateStatus.COMPLETED and state.state_id not in made]
+    of_node = grouped(trail, records.ARTIFACT, "sink_node_id", {state.node_id for state in others}, *order)
+    return made | {state.state_id: of_node.get(state.node_id, ()) for state in others}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenBatches:
+    """The batches of tokens by token id: those that it went into, and those that it came out of."""
+
+    joined: Mapping[str, tuple[BatchStory, ...]]
+    made_by: Mapping[str, tuple[BatchStory, ...]]
+
+
+def read_batches(trail: Trail, token_ids: Collection[str]) -> TokenBatches:
+    """The batches of each token, in the order in which they were opened."""
+    memberships = trail.records(records.BATCH_MEMBER, "token_id", token_ids)
+    outputs = [
+        output
+        for output in trail.records(records.BATCH_OUTPUT, "output_id", token_ids)
+        if output.output_type == records.TOKEN.name
+    ]
+    batches = referred(trail, records.BATCH, [*memberships, *outputs], "batch_id")
+    stories = _read_batch_stories(trail, batches)
+    return TokenBatches(
+        joined=_by_token(stories, ((member.token_id, member.batch_id) for member in memberships)),
+        made_by=_by_token(stories, ((output.output_id, output.batch_id) for output in outputs)),
+    )
+
+
+def _by_token(stories: Mapping[str, BatchStory], pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[BatchStory, ...]]:
+    found: dict[str, list[BatchStory]] = {}
+    for token_id, batch_id in pairs:
+        found.setdefault(token_id, []).append(stories[batch_id])
+    return {
+        token_id: tuple(sorted(each, key=lambda story: (story.batch.created_at, story.batch.batch_id)))
+        for token_id, each in found.items()
+    }
+
+
+def _read_batch_stories(trail: Trail, batches: Mapping[str, Batch]) -> dict[str, BatchStory]:
+    nodes = referred(trail, records.NODE, batches.values(), "aggregation_node_id")
+    members = grouped(trail, records.BATCH_MEMBER, "batch_id", batches, "ordinal")
+    outputs = grouped(trail, records.BATCH_OUTPUT, "batch_id", batches, "batch_output_id")
+    tokens = _read_mentioned(trail, members.values(), outputs.values())
+    artifacts = _artifacts_of_batches(trail, outputs.values())
+    return {
+        batch_id: BatchStory(
+            batch=batch,
+            node=nodes[batch.aggregation_node_id],
+            members=tuple(
+                MemberStory(member=member, token=tokens[member.token_id]) for member in members.get(batch_id, ())
+            ),
+            outputs=tuple(
+                OutputStory(
+                    output=output,
+                    token=tokens.get(output.output_id) if output.output_type == records.TOKEN.name else None,
+                    artifact=artifacts.get(output.output_id) if output.output_type == records.ARTIFACT.name else None,
+                )
+                for output in outputs.get(batch_id, ())
+            ),
+        )
+        for batch_id, batch in batches.items()
+    }
+
+
+def _read_mentioned(
+    trail: Trail, members: Iterable[Iterable[BatchMember]], outputs: Iterable[Iterable[BatchOutput]]
+) -> dict[str, MentionedToken]:
+    """The tokens that are members or outputs, by id."""
+    tokens = referred(trail, records.TOKEN, [member for group in members for member in group], "token_id")
+    named = {output.output_id for group in outputs for output in group if output.output_type == records.TOKEN.name}
+    tokens |= {token.token_id: token for token in trail.records(records.TOKEN, "token_id", named)}
+    rows = referred(trail, records.ROW, tokens.values(), "row_id")
+    outcomes = grouped(trail, records.TOKEN_OUTCOME, "token_id", tokens, "is_terminal", "recorded_at", "outcome_id")
+    return {
+        token_id: MentionedToken(
+            token=token,
+            row_index=rows[token.row_id].row_index,
+            outcome=next(reversed(outcomes.get(token_id, ())), None),
+        )
+        for token_id, token in tokens.items()
+    }
+
+
+def _artifacts_of_batches(trail: Trail, outputs: Iterable[Iterable[BatchOutput]]) -> dict[str, Artifact]:
+    """The artifacts that are outputs, by id."""
+    named = {output.output_id for group in outputs for output in group if output.output_type == records.ARTIFACT.name}
+    return {artifact.artifact_id: artifact for artifact in trail.records(records.ARTIFACT, "artifact_id", named)}

@@ -9,7 +9,7 @@ import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import RunNotFoundError
-from elspeth.core.landscape.queries.select_run import AmbiguousRunError, resolve_run
+from elspeth.core.landscape.queries.runs import AmbiguousRunError, resolve_run
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth_schema.contracts import Run
 from tests.fixtures.rich_run import rich_run

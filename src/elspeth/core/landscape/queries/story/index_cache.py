@@ -23,8 +23,7 @@ from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError
 from elspeth.core.landscape.exporting.importer import open_migrated
 from elspeth.core.landscape.exporting.reader import ExportReader, ExportSource, find_source
 from elspeth.core.landscape.lines.run_lines import run_lines, split
-from elspeth.core.landscape.queries.story.index import ExportIndex, IndexedLine, is_index
-from elspeth.core.landscape.queries.story.lookups import LOOKUPS
+from elspeth.core.landscape.queries.story.index import LOOKUPS, ExportIndex, IndexedLine, is_index
 from elspeth.evidence.format import bag
 from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError
 from elspeth.outputs.writing import hold

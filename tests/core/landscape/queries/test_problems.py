@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.queries import failed_rows as module
-from elspeth.core.landscape.queries.failed_rows import FailedRows, FailureReason, failed_rows
+from elspeth.core.landscape.queries import problems
+from elspeth.core.landscape.queries.problems import FailedRows, FailureReason, failed_rows
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from tests.fixtures.records import record_graph
 
@@ -92,7 +92,7 @@ def test_five_reasons_are_told(landscape: LandscapeDB, graph: LandscapeRecorder)
 def test_reasons_beyond_measure_are_one(
     landscape: LandscapeDB, graph: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MOST", 2)
+    monkeypatch.setattr(problems, "_MOST", 2)
     for index, message in enumerate("abcd"):
         fail(graph, index, message)
     found = failed_rows(landscape, "run")

@@ -162,7 +162,26 @@ def _goes_on(node_id: ColumnElement[str] | None = None) -> ColumnElement[bool]:
 
 
 def of_outcomes(run_id: str) -> Iterator[Breaking]:
-    """How a token ended is what its last visit shows."""
+    """Yield the law that a token's last visit shows how it ended."""
+    kinds = _ends_by_sink_and_node(run_id).cte()
+    several = (
+        select(func.max(kinds.c.token_id).label("token_id"))
+        .where(kinds.c.sink_name.is_not(None))
+        .group_by(kinds.c.sink_name)
+        .having(func.count() > 1)
+    )
+    either = union_all(select(kinds.c.wrong.label("token_id")).where(kinds.c.wrong.is_not(None)), several).subquery()
+    yield (
+        "expected outcomes as the last visit of each token shows them, at the sink that they name, got others of",
+        select(either.c.token_id),
+    )
+
+
+def _ends_by_sink_and_node(run_id: str) -> Select[tuple[str | None, str, str | None]]:
+    """Group the terminal outcomes by their sink and the node of the last visit.
+
+    A group has the sink's name, the id of a token, and the id of a token whose last visit shows another end, if any.
+    """
     place = _states.step_index * _MOST_ATTEMPTS + _states.attempt
     newest = (
         select(_states.token_id, func.max(place).label("place"))
@@ -170,8 +189,12 @@ def of_outcomes(run_id: str) -> Iterator[Breaking]:
         .group_by(_states.token_id)
         .subquery()
     )
-    ends = (
-        select(_outcomes.token_id)
+    return (
+        select(
+            _outcomes.sink_name,
+            func.min(_outcomes.token_id).label("token_id"),
+            func.min(case((_fits_last_visit(), None), else_=_outcomes.token_id)).label("wrong"),
+        )
         .join(newest, newest.c.token_id == _outcomes.token_id)
         .join(
             node_states_table,
@@ -183,7 +206,12 @@ def of_outcomes(run_id: str) -> Iterator[Breaking]:
         )
         .join(nodes_table, and_(_nodes.run_id == _states.run_id, _nodes.node_id == _states.node_id))
         .where(_outcomes.run_id == run_id, _outcomes.is_terminal == 1)
+        .group_by(_outcomes.sink_name, _states.node_id)
     )
+
+
+def _fits_last_visit() -> ColumnElement[bool]:
+    """Return the condition that an outcome is what the joined visit shows."""
     completed = _states.status == NodeStateStatus.COMPLETED.value
     at_a_sink = and_(_outcomes.sink_name.is_not(None), completed, _nodes.node_type == NodeType.SINK.value)
     elsewhere = case(
@@ -194,27 +222,7 @@ def of_outcomes(run_id: str) -> Iterator[Breaking]:
         (_outcomes.outcome.in_([each.value for each in _FAILURES]), _states.status == NodeStateStatus.FAILED.value),
         else_=False,
     )
-    is_right = or_(
+    return or_(
         and_(_outcomes.outcome.in_([each.value for each in _AT_SINKS]), at_a_sink),
         and_(_outcomes.sink_name.is_(None), elsewhere),
-    )
-    kinds = (
-        ends.with_only_columns(
-            _outcomes.sink_name,
-            func.min(_outcomes.token_id).label("token_id"),
-            func.min(case((is_right, None), else_=_outcomes.token_id)).label("wrong"),
-        )
-        .group_by(_outcomes.sink_name, _states.node_id)
-        .cte()
-    )
-    several = (
-        select(func.max(kinds.c.token_id).label("token_id"))
-        .where(kinds.c.sink_name.is_not(None))
-        .group_by(kinds.c.sink_name)
-        .having(func.count() > 1)
-    )
-    either = union_all(select(kinds.c.wrong.label("token_id")).where(kinds.c.wrong.is_not(None)), several).subquery()
-    yield (
-        "expected outcomes as the last visit of each token shows them, at the sink that they name, got others of",
-        select(either.c.token_id),
     )

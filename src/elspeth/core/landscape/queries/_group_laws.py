@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import JSON, ColumnElement, Integer, Select, and_, case, cast, exists, func, literal, or_, select
 
-from elspeth.core.landscape.queries.accounting_of_journeys import Breaking
+from elspeth.core.landscape.queries._token_laws import Breaking
 from elspeth_schema.contracts import BatchStatus, RowOutcome
 from elspeth_schema.tables import (
     batch_members_table,
