@@ -16,6 +16,7 @@ import pytest
 from elspeth.outputs import writing
 from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError
 from elspeth.outputs.writing import hold, rename_noreplace
+from tests.fixtures.full_disk import largest_file
 
 ANY_FILE = OutputPolicy(kind=Kind.FILE, objection=lambda _: None)
 ANY_DIRECTORY = OutputPolicy(kind=Kind.DIRECTORY, objection=lambda _: None)
@@ -314,7 +315,7 @@ def test_files_of_others_beside_an_output_stay(tmp_path: Path) -> None:
 
 def test_a_lock_does_not_follow_a_link(tmp_path: Path) -> None:
     (tmp_path / ".export.lock").symlink_to(tmp_path / "victim")
-    with pytest.raises(OSError, match="symbolic"):
+    with pytest.raises(OutputRefusedError, match="is not a file, and cannot be its lock"):
         write_file(tmp_path / "export", b"new")
     assert names(tmp_path) == [".export.lock"]
 
@@ -355,3 +356,36 @@ def test_a_directory_that_is_frozen_is_named_by_the_output(tmp_path: Path, monke
     monkeypatch.setattr(writing, "make_directory", lambda _: None)
     with pytest.raises(PermissionError, match=f"Permission denied: '{tmp_path}/a'"):
         write_file(tmp_path / "a", b"a")
+
+
+def test_a_file_that_cannot_be_written_is_named_as_the_output(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    with largest_file(10), pytest.raises(OSError, match="File too large") as caught:
+        write_file(path, b"content" * 10)
+    assert (caught.value.filename, caught.value.filename2) == (str(path), None)
+    assert names(tmp_path) == []
+
+
+def test_a_directory_that_cannot_be_written_is_named_as_the_output(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with (
+        pytest.raises(FileNotFoundError) as caught,
+        hold(path, ANY_DIRECTORY) as output,
+        output.directory() as directory,
+    ):
+        (directory / "missing" / "run.csv").write_bytes(b"content")
+    assert caught.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as caught, hold(path, ANY_DIRECTORY) as output, output.directory():
+        (tmp_path / "in.csv").read_bytes()
+    assert caught.value.filename == str(tmp_path / "in.csv")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nothing")])
+def test_what_is_in_the_place_of_a_lock_is_named(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / ".out.jsonl.lock")
+    with pytest.raises(OutputRefusedError) as caught:
+        write_file(tmp_path / "out.jsonl", b"content")
+    problem = f"{tmp_path / '.out.jsonl.lock'} is not a file, and cannot be its lock: move it away"
+    assert str(caught.value) == f"{tmp_path / 'out.jsonl'}: {problem}"
+    assert names(tmp_path) == [".out.jsonl.lock"]

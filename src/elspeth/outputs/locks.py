@@ -32,12 +32,15 @@ def lock_output(path: Path, real: Path) -> Iterator[None]:
     `.NAME.lock` beside the output and ends with the process. A crash leaves the file, which locks nothing; the next
     writer removes it.
 
-    Raises OutputRefusedError if another process has the lock.
+    Raises OutputRefusedError if another process has the lock, or something is in its place.
     """
     lock = hidden_sibling(real, "lock")
     try:
         descriptor = _open_locked(path, lock)
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR):
+            problem = f"{lock} is not a file, and cannot be its lock: move it away"
+            raise OutputRefusedError(path, problem) from error
         error.filename = str(path)  # users do not know the lock file's name
         raise
     try:

@@ -70,15 +70,15 @@ class Output:
     policy: OutputPolicy
 
     @contextmanager
-    def file(self) -> Iterator[BinaryIO]:
+    def file(self, *, mode: int = 0o666) -> Iterator[BinaryIO]:
         """Write a file that is published when the block succeeds.
 
-        It gets the mode of the file that it replaces. A crash leaves what was there before, and an unfinished file
-        that the next writer removes.
+        It gets the mode of the file that it replaces, or else `mode` less the umask. A crash leaves what was there
+        before, and an unfinished file that the next writer removes.
         """
         unfinished = self._unfinished()
         try:
-            with create_file(unfinished, like=self.real) as file:
+            with self._named(unfinished), create_file(unfinished, like=self.real, mode=mode) as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -104,9 +104,10 @@ class Output:
     def temporary_directory(self) -> Iterator[Path]:
         """Make a directory beside the output; remove it unless published."""
         unfinished = self._unfinished()
-        unfinished.mkdir()
         try:
-            yield unfinished
+            with self._named(unfinished):
+                unfinished.mkdir()
+                yield unfinished
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 
@@ -142,20 +143,31 @@ class Output:
         sync_directory(self.real.parent)
         shutil.rmtree(replaced)
 
+    @contextmanager
+    def _named(self, unfinished: Path) -> Iterator[None]:
+        """Name the output in errors that name no file or the unfinished one."""
+        try:
+            yield
+        except OSError as error:
+            if error.filename is None or Path(str(error.filename)).is_relative_to(unfinished):
+                error.filename, error.filename2 = str(self.path), None
+            raise
+
     def _unfinished(self) -> Path:
         """Return an unused name that nobody can guess."""
         return hidden_sibling(self.real, f"{secrets.token_hex(8)}.unfinished")
 
 
-def create_file(path: Path, *, like: Path | None = None) -> BinaryIO:
+def create_file(path: Path, *, like: Path | None = None, mode: int = 0o666) -> BinaryIO:
     """Create a new file and open it for writing.
 
-    It gets the mode of `like` if that exists. Raises FileExistsError if the path is taken.
+    It gets the mode of `like` if that exists, or else `mode` less the umask. Raises FileExistsError if the path is
+    taken.
     """
-    mode = None if like is None else mode_of(like)
-    descriptor = os.open(path, _CREATE, 0o666 if mode is None else mode & 0o600)
-    if mode is not None:
-        os.fchmod(descriptor, mode)
+    wanted = None if like is None else mode_of(like)
+    descriptor = os.open(path, _CREATE, mode if wanted is None else wanted & 0o600)
+    if wanted is not None:
+        os.fchmod(descriptor, wanted)
     return os.fdopen(descriptor, "wb")
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from elspeth.cli import main
 from elspeth.evidence.format.signatures import KeyType, load_public_key
+from tests.fixtures.full_disk import largest_file
 
 Captured = pytest.CaptureFixture[str]
 
@@ -34,10 +35,17 @@ def test_a_key_is_never_overwritten(capsys: Captured) -> None:
     assert main(["keys", "generate", "-o", "keys"]) == 0
     key = Path("keys/elspeth.key.pem").read_bytes()
     capsys.readouterr()
-    assert main(["keys", "generate", "-o", "keys"]) == 2
+    assert main(["keys", "generate", "-o", "keys"]) == 1
     problem = "exists already, and a key is never overwritten: name another directory"
     assert capsys.readouterr().err == f"error: keys/elspeth.key.pem: {problem}\n"
     assert Path("keys/elspeth.key.pem").read_bytes() == key
+
+
+def test_a_full_disk_leaves_no_key(capsys: Captured) -> None:
+    with largest_file(100):
+        assert main(["keys", "generate", "-o", "keys"]) == 1
+    assert capsys.readouterr().err == "error: keys/elspeth.pub.pem: File too large\n"
+    assert list(Path("keys").iterdir()) == []
 
 
 def test_another_type_is_a_usage_error(capsys: Captured) -> None:

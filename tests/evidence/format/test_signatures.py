@@ -37,6 +37,8 @@ from elspeth.evidence.format.signatures import (
     load_signer,
     pae,
 )
+from elspeth.outputs.policy import OutputRefusedError
+from tests.fixtures.full_disk import largest_file
 
 
 @pytest.mark.parametrize("key_type", KeyType)
@@ -68,7 +70,7 @@ def test_the_fingerprint_is_what_openssl_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [PRIVATE_KEY, PUBLIC_KEY])
 def test_a_key_is_never_overwritten(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("precious")
-    with pytest.raises(KeyFileError) as caught:
+    with pytest.raises(OutputRefusedError) as caught:
         generate_keys(tmp_path)
     assert (
         str(caught.value)
@@ -77,9 +79,18 @@ def test_a_key_is_never_overwritten(tmp_path: Path, name: str) -> None:
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "precious")]
 
 
+@pytest.mark.parametrize("room", [100, 200])  # for neither key, and for the public one alone
+def test_a_full_disk_leaves_no_key(tmp_path: Path, room: int) -> None:
+    with largest_file(room), pytest.raises(OSError, match="File too large") as caught:
+        generate_keys(tmp_path)
+    assert caught.value.filename == str(tmp_path / (PUBLIC_KEY if room == 100 else PRIVATE_KEY))
+    assert list(tmp_path.iterdir()) == []
+    generate_keys(tmp_path)
+
+
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(KeyFileError, match=r"file/elspeth.key.pem: its directory cannot be made: .*file is a file"):
+    with pytest.raises(OutputRefusedError, match=r"file/elspeth.key.pem: its directory cannot be made: .* is a file"):
         generate_keys(tmp_path / "file")
 
 

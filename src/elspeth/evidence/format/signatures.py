@@ -39,8 +39,8 @@ from securesystemslib.signer import Signer as LibrarySigner  # type: ignore[attr
 from elspeth.evidence.format.canonical import Json, canonical, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError, shown
 from elspeth.evidence.format.key_type import KeyType
-from elspeth.outputs.policy import Kind, OutputPolicy, problem_with
-from elspeth.outputs.writing import make_directory, sync_directory
+from elspeth.outputs.policy import Kind, OutputPolicy, check_output
+from elspeth.outputs.writing import hold
 
 __all__ = [
     "PRIVATE_KEY",
@@ -153,25 +153,30 @@ class Signer:
 def generate_keys(directory: Path, key_type: KeyType = KeyType.ECDSA) -> PublicKey:
     """Make a key pair in a directory.
 
-    The private half is a PKCS#8 PEM that only its owner may read. Raises KeyFileError if either file exists: a key
-    that was used is evidence itself.
+    The private half is a PKCS#8 PEM that only its owner may read. A crash leaves complete files or none, or only the
+    private key: `openssl pkey -pubout` derives the public half.
+
+    Raises OutputRefusedError if either file exists, as a key that was used is evidence itself; OSError if they cannot
+    be written.
     """
     key = (
         ed25519.Ed25519PrivateKey.generate() if key_type is KeyType.ED25519 else ec.generate_private_key(ec.SECP256R1())
     )
     public = PublicKey(key=key.public_key())
-    for path in (directory / PRIVATE_KEY, directory / PUBLIC_KEY):
-        if problem := problem_with(path, _NEW_KEY):
-            raise KeyFileError(str(path), problem)
-    try:
-        make_directory(directory)
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        _write_new(directory / PRIVATE_KEY, pem, mode=0o600)
-        # A crash here leaves only the private key; `openssl pkey -pubout` derives the public half.
-        _write_new(directory / PUBLIC_KEY, public.pem, mode=0o644)
-        sync_directory(directory)
-    except OSError as error:
-        raise KeyFileError(str(error.filename or directory), f"cannot be written: {error.strerror}") from error
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    private_path, public_path = directory / PRIVATE_KEY, directory / PUBLIC_KEY
+    check_output(private_path, _NEW_KEY)
+    check_output(public_path, _NEW_KEY)
+    with (
+        hold(private_path, _NEW_KEY) as private_output,
+        hold(public_path, _NEW_KEY) as public_output,
+        public_output.file() as public_file,
+    ):
+        public_file.write(public.pem)
+        public_file.flush()
+        os.fsync(public_file.fileno())  # so that a full disk leaves no private key, which appears first
+        with private_output.file(mode=0o600) as private_file:
+            private_file.write(pem)
     return public
 
 
@@ -313,14 +318,6 @@ def _read(path: Path) -> bytes:
     if len(data) > _MAX_SIZE:
         raise KeyFileError(str(path), f"expected a key, got a file of more than {_MAX_SIZE:,} bytes")
     return data
-
-
-def _write_new(path: Path, data: bytes, *, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _expect_names(members: object, names: set[str], place: str) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -73,7 +72,7 @@ def write_export(
     if not isinstance(target, Path | Output):
         return _write_text(target, exporter, run_id, format, sign=signing_key is not None)
     policy = export_policy(format, protected=[*protected, *database_files(db.engine.url)], force=force)
-    with _named(target), hold(target, policy) as output:
+    with hold(target, policy) as output:
         if format is not ExportFormat.BAG:
             return _write(output, exporter, run_id, format, sign=signing_key is not None)
         bag = write_bag_of_run(
@@ -94,19 +93,6 @@ def _write(output: Output, exporter: LandscapeExporter, run_id: str, form: Expor
 def _write_text(file: BinaryIO, exporter: LandscapeExporter, run_id: str, form: ExportFormat, *, sign: bool) -> int:
     write = write_array if form is ExportFormat.JSON else write_lines
     return write(file, exporter.export_chunks(run_id, sign=sign)) - 1
-
-
-@contextmanager
-def _named(target: Path | Output) -> Iterator[None]:
-    """Name the export in errors that name no file.
-
-    A write that fails knows only its descriptor.
-    """
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(target.path if isinstance(target, Output) else target)
-        raise
 
 
 def _parquet_writer() -> Callable[[Path, ExportGroups], int]:
