@@ -11,7 +11,7 @@ from elspeth.cli.terminal import aligned
 from elspeth.contracts.enums import NodeType, RoutingMode
 from elspeth.core.secrets import mask_text, redact
 from elspeth.core.settings import load_settings
-from elspeth.core.settings.environment import read_dotenv
+from elspeth.core.settings.loading import read_dotenv
 from elspeth.core.settings.model import AggregationSettings, CoalesceSettings, LandscapeSettings
 from elspeth.core.settings.paths import export_form
 from elspeth.core.settings.wiring import SOURCE, Place, Wire

@@ -34,8 +34,7 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.seal import sealed_count
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.core.settings import Settings
-from elspeth.core.settings.paths import export_form
-from elspeth.core.settings.placeholders import placeholder_values
+from elspeth.core.settings.paths import export_form, placeholder_values
 from elspeth.engine.calls.external import ExternalCalls, open_external_calls
 from elspeth.engine.errors import AccountingError, RunInterruptedError
 from elspeth.engine.keys import RunKeys

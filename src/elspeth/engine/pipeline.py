@@ -14,7 +14,7 @@ from elspeth.core.canonical import stable_hash
 from elspeth.core.secrets import without_secrets
 from elspeth.core.settings import Settings
 from elspeth.core.settings.model import CoalesceSettings, GateSettings
-from elspeth.core.settings.placeholders import fill_placeholders, has_placeholders
+from elspeth.core.settings.paths import fill_placeholders, has_placeholders
 from elspeth.core.settings.wiring import SOURCE, Place, Wiring, sink_place, wire
 from elspeth.plugins.manager import PluginManager
 

@@ -1,6 +1,6 @@
 """The settings file of a pipeline."""
 
-from elspeth.core.settings.loader import load_settings
+from elspeth.core.settings.loading import load_settings
 from elspeth.core.settings.model import Settings
 from elspeth.core.settings.problems import Problem, SettingsError
 

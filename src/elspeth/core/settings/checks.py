@@ -1,4 +1,4 @@
-"""Checks across sections of the settings: names that must resolve, conditions, paths that must not collide."""
+"""Checks across sections of the settings, but for graph and paths."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from elspeth.contracts.expressions import ExpressionError, compile_expression
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.contracts.routing import CONTINUE, DISCARD, FORK
 from elspeth.core.settings.graph_checks import branch_problems, coalesce_problems
-from elspeth.core.settings.model import AggregationSettings, CoalesceSettings, GateSettings, PluginSettings
-from elspeth.core.settings.parts import Parts
+from elspeth.core.settings.model import AggregationSettings, CoalesceSettings, GateSettings, Parts, PluginSettings
 from elspeth.core.settings.problems import Location, Problem, did_you_mean, structural_problems
+from elspeth.core.settings.yaml_file import Plain
 
-__all__ = ["cross_section_problems"]
+__all__ = ["cross_section_problems", "mode_problems"]
 
 RESERVED_SINK_NAMES = (CONTINUE, DISCARD, FORK)
 _BOOLEAN_LABELS = {"true", "false"}
@@ -175,3 +175,21 @@ def _landscape_problems(parts: Parts) -> Iterator[Problem]:
     sink = parts.sinks[export.sink]
     if sink is not None and not isinstance(sink.options.get("path"), str):
         yield Problem(location=location, message=f"sink {export.sink!r} has no path to write the export to")
+
+
+_SOURCE = "replay_source_run_id"
+
+
+def mode_problems(tree: Mapping[str, Plain], parts: Parts) -> Iterator[Problem]:
+    """What a run mode needs and the settings do not say, and the other way round."""
+    mode, source = tree.get("run_mode") or "live", tree.get(_SOURCE)
+    if mode not in ("replay", "verify"):
+        if source is not None:
+            message = "only the run modes replay and verify have a recorded run: set run_mode, or leave this out"
+            yield Problem(location=(_SOURCE,), message=message)
+        return
+    if not source:
+        yield Problem(location=(_SOURCE,), message=f"run mode {mode!r} needs the id of a recorded run")
+    if parts.landscape is not None and not parts.landscape.enabled:
+        message = f"run mode {mode!r} needs the audit database that holds the recorded run"
+        yield Problem(location=("landscape", "enabled"), message=message)

@@ -8,8 +8,7 @@ from itertools import chain
 
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.contracts.routing import CONTINUE, FORK
-from elspeth.core.settings.model import CoalesceSettings, GateSettings, Settings
-from elspeth.core.settings.parts import Parts
+from elspeth.core.settings.model import CoalesceSettings, GateSettings, Parts, Settings
 from elspeth.core.settings.problems import Location, Problem, did_you_mean
 from elspeth.core.settings.wiring import Place, Wiring, sink_place, wire
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from elspeth.contracts.database_urls import server_of_database, sqlite_file
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.core.landscape.exporting.format import name_problem
-from elspeth.core.settings.parts import Parts
+from elspeth.core.settings.model import Parts
 from elspeth.core.settings.paths import (
     EXPORT,
     Named,
@@ -19,10 +19,11 @@ from elspeth.core.settings.paths import (
     export_form,
     export_location,
     named_files,
+    placeholder_problem,
+    placeholder_values,
     planned_outputs,
     protected_files,
 )
-from elspeth.core.settings.placeholders import placeholder_problem, placeholder_values
 from elspeth.core.settings.problems import Location, Problem
 from elspeth.outputs.policy import (
     Extent,

@@ -1,17 +1,17 @@
-"""The files that settings name: what a run reads, what it writes, and what none of its outputs may touch."""
+"""The files that settings name: what a run reads, writes and must not touch."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from elspeth.contracts.database_urls import sqlite_file
 from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
-from elspeth.core.settings.model import ExportSettings, LandscapeSettings, PluginSettings
-from elspeth.core.settings.parts import Parts
-from elspeth.core.settings.placeholders import fill_placeholders, placeholder_problem
-from elspeth.core.settings.problems import Location
+from elspeth.core.settings.model import ExportSettings, LandscapeSettings, Parts, PluginSettings
+from elspeth.core.settings.problems import Location, did_you_mean
 from elspeth.outputs.policy import Extent, Kind, OutputPolicy, Protected
 
 __all__ = [
@@ -21,10 +21,45 @@ __all__ = [
     "PlannedOutput",
     "export_form",
     "export_location",
+    "fill_placeholders",
+    "has_placeholders",
     "named_files",
+    "placeholder_problem",
+    "placeholder_values",
     "planned_outputs",
     "protected_files",
 ]
+
+_NAMES = ("run_id", "date")
+_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+def placeholder_values(run_id: str, started_at: datetime) -> dict[str, str]:
+    """Return what stands for each placeholder in a run: its id, and the day in UTC on which it began."""
+    return {"run_id": run_id, "date": started_at.astimezone(UTC).date().isoformat()}
+
+
+def has_placeholders(path: str) -> bool:
+    """Return whether filling in changes the path."""
+    return _PIECE.search(path) is not None
+
+
+def fill_placeholders(path: str, values: Mapping[str, str]) -> str:
+    """Return the path with values for its placeholders; KeyError for one that is unknown."""
+    return _PIECE.sub(lambda piece: piece[0][0] if piece[1] is None else values[piece[1]], path)
+
+
+def placeholder_problem(path: str) -> str | None:
+    """Return what is wrong with the braces of a path, None if nothing is."""
+    for piece in _PIECE.finditer(path):
+        if piece[0] in ("{", "}"):
+            return f"has a single {piece[0]!r}: write {piece[0] * 2!r} for the character itself"
+        if piece[1] is not None and piece[1] not in _NAMES:
+            known = ", ".join(f"{{{name}}}" for name in _NAMES)
+            hint = did_you_mean(piece[1], _NAMES)
+            return f"unknown placeholder {piece[0]}: expected one of {known}; write '{{{{' for a brace{hint}"
+    return None
+
 
 EXPORT = "landscape.export"
 """Who owns the export of the audit trail, as messages say it."""

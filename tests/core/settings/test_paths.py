@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.core.settings.placeholders import (
+from elspeth.core.settings.paths import (
     fill_placeholders,
     has_placeholders,
     placeholder_problem,

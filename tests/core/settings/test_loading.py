@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from elspeth.contracts.environment import VARIABLES
 from elspeth.contracts.plugins import PluginKind, PluginOptions, SourceOptions, TransformOptions
 from elspeth.core.settings import Settings, SettingsError, load_settings
+from elspeth.core.settings.loading import read_dotenv
 from elspeth.core.settings.yaml_file import read_settings_file
 from elspeth.plugins.files import FileSinkOptions
 
@@ -511,3 +512,41 @@ def test_any_text_is_settings_or_an_error_of_settings(
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with contextlib.suppress(SettingsError):
         assert isinstance(load_settings(path, environ=environ, plugins=Catalogue()), Settings)
+
+
+DOTENV = """
+# a comment
+PLAIN=value
+export EXPORTED = spaced out
+QUOTED="with # and = and spaces "  # a comment
+SINGLE='single'
+TRAILING=value # a comment
+HASH=va#lue
+EMPTY=
+"""
+
+
+def test_assignments_in_dotenv_are_read(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text(DOTENV)
+    assert read_dotenv(path) == {
+        "PLAIN": "value",
+        "EXPORTED": "spaced out",
+        "QUOTED": "with # and = and spaces ",
+        "SINGLE": "single",
+        "TRAILING": "value",
+        "HASH": "va#lue",
+        "EMPTY": "",
+    }
+
+
+def test_a_dotenv_that_does_not_exist_has_no_assignments(tmp_path: Path) -> None:
+    assert read_dotenv(tmp_path / ".env") == {}
+
+
+def test_every_other_line_of_dotenv_is_named(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("A=1\nno assignment\n2B=x\n")
+    with pytest.raises(SettingsError) as caught:
+        read_dotenv(path)
+    assert str(caught.value) == f"{path}: 2 problems\n  line 2: expected NAME=value\n  line 3: expected NAME=value"
