@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject, RowError, TransformOptions
 from elspeth.contracts.rows import RowData
-from tests.engine.graphs import graph_settings
-from tests.engine.pipelines import Settings
+from tests.engine.pipelines import Settings, graph_settings
 
 __all__ = ["ROWS", "SINKS", "AskTransform", "graphs"]
 

@@ -9,8 +9,7 @@ import pytest
 
 from elspeth.contracts.plugins import Aggregation, RowError
 from elspeth.contracts.rows import RowData
-from tests.engine.graphs import graph_settings, run_graph, written
-from tests.engine.pipelines import Records
+from tests.engine.pipelines import Records, graph_settings, run_graph, written
 
 ROWS: list[RowData] = [{"id": number, "v": number, "kind": "flush" if number == 2 else "x"} for number in range(1, 6)]
 

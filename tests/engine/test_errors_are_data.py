@@ -23,8 +23,18 @@ from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.outputs.policy import OutputRefusedError
 from elspeth.plugins.csv import CsvSink
-from tests.engine.graphs import graph_settings, run_graph, written
-from tests.engine.pipelines import assert_sound, build, csv_settings, execute, outcomes, run, trail
+from tests.engine.pipelines import (
+    assert_sound,
+    build,
+    csv_settings,
+    execute,
+    graph_settings,
+    outcomes,
+    run,
+    run_graph,
+    trail,
+    written,
+)
 
 HUGE = 16_777_217
 

@@ -8,8 +8,7 @@ import pytest
 
 from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import stable_hash
-from tests.engine.graphs import graph_settings, run_graph, written
-from tests.engine.pipelines import Records, Settings
+from tests.engine.pipelines import Records, Settings, graph_settings, run_graph, written
 
 
 def forked(directory: Path, rows: list[RowData], *sinks: str, fork_to: list[str], **sections: object) -> Settings:

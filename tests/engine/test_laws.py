@@ -15,8 +15,7 @@ from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import stable_hash
 from elspeth.engine.reporting import RunResult
 from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
-from tests.engine.graphs import run_graph, written
-from tests.engine.pipelines import Records, Settings, groups_of
+from tests.engine.pipelines import Records, Settings, groups_of, run_graph, written
 from tests.engine.planted import VALUES, found_in
 from tests.fixtures.effort import law
 

@@ -19,7 +19,7 @@ from elspeth.engine.processor import Walks
 from elspeth.engine.steps import Step
 from elspeth.engine.tokens import Branch, Departure, LiveToken, Onward
 from tests.engine.drawn import AskTransform
-from tests.engine.graphs import graph_settings, run_graph
+from tests.engine.pipelines import graph_settings, run_graph
 
 ASK: Place = ("row_plugins", 0)
 BRANCH = Branch(name="a", group="g", join=("coalesce", 0))

@@ -37,8 +37,17 @@ from elspeth.plugins.csv import CsvSource
 from elspeth.plugins.database_sink import PUBLICATIONS, DatabaseSink
 from elspeth.plugins.staging import RowSpool, StagedFile
 from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
-from tests.engine.graphs import PLUGINS, Ticks
-from tests.engine.pipelines import Settings, assert_sound, build, csv_settings, groups_of, outcomes, trail
+from tests.engine.pipelines import (
+    PLUGINS,
+    Settings,
+    Ticks,
+    assert_sound,
+    build,
+    csv_settings,
+    groups_of,
+    outcomes,
+    trail,
+)
 from tests.engine.test_laws import ends_of, run_drawn
 from tests.fixtures.databases import create_database, drop_database
 from tests.fixtures.effort import law

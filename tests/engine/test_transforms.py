@@ -10,8 +10,7 @@ import pytest
 from elspeth.contracts.plugins import Plugin, Transform
 from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import stable_hash
-from tests.engine.graphs import graph_settings, run_graph, written
-from tests.engine.pipelines import Records
+from tests.engine.pipelines import Records, graph_settings, run_graph, written
 
 ROWS: list[RowData] = [{"id": 1, "items": ["a", "b"]}, {"id": 2, "items": ["c"]}, {"id": 3, "items": []}]
 

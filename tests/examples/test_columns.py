@@ -12,8 +12,7 @@ from elspeth.contracts.environment import FINGERPRINT_KEY
 from elspeth.contracts.plugins import PluginError
 from elspeth.engine.reporting import ExportFailedError, Observer
 from elspeth_schema.records import RECORD_TYPES
-from tests.engine.graphs import run_graph
-from tests.engine.pipelines import build, execute
+from tests.engine.pipelines import build, execute, run_graph
 from tests.engine.test_export import exporting
 from tests.engine.test_failures import FaultySink, faulty
 from tests.engine.test_forks import slow

@@ -14,7 +14,7 @@ from elspeth.core.canonical import CanonicalError
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
 from elspeth.engine.calls.exchange import Exchange
 from elspeth.engine.calls.live import LiveCaller
-from tests.engine.calls.asking import FakeTime, Oracle, caller, unavailable
+from tests.engine.calls.oracle import FakeTime, Oracle, caller, unavailable
 
 SAID: JsonObject = {"said": "know thyself"}
 SECONDS = 30  # until a test that would hang fails
@@ -140,7 +140,7 @@ def test_an_exception_of_a_plugin_is_not_repeated_and_recorded_by_its_place() ->
     (attempt,) = found.attempts
     assert attempt.error is not None
     assert (attempt.error["type"], time.waits) == ("KeyError", [])
-    assert re.fullmatch(r"raised at (tests\.engine\.calls\.asking line \d+(, )?)+", str(attempt.error["exception"]))
+    assert re.fullmatch(r"raised at (tests\.engine\.calls\.oracle line \d+(, )?)+", str(attempt.error["exception"]))
 
 
 def test_what_came_instead_of_an_answer_is_kept_with_the_failure() -> None:

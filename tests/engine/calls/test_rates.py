@@ -7,7 +7,7 @@ import pytest
 from elspeth.contracts.plugins import PluginError
 from elspeth.core.settings.model import RateLimitSettings
 from elspeth.engine.calls.rates import RateLimit, RateLimits
-from tests.engine.calls.asking import FakeTime
+from tests.engine.calls.oracle import FakeTime
 
 Settings = dict[str, object]
 

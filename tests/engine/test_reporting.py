@@ -16,8 +16,17 @@ from elspeth.engine.errors import RunInterruptedError
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.reporting import Observer, Reason, RunResult
-from tests.engine.graphs import GivenSource, MarkTransform, graph_settings
-from tests.engine.pipelines import Settings, build, csv_settings, execute, groups_of, run
+from tests.engine.pipelines import (
+    GivenSource,
+    MarkTransform,
+    Settings,
+    build,
+    csv_settings,
+    execute,
+    graph_settings,
+    groups_of,
+    run,
+)
 
 ROWS: list[RowData] = [{"id": number} for number in range(6)]
 
