@@ -285,7 +285,7 @@ def test_the_records_of_a_bag_without_the_bag_are_no_export(
     with LandscapeDB(told_url) as db:
         write_export(db, told_run.RUN_ID, tmp_path / "bag", format=ExportFormat.BAG)
     alone = (tmp_path / "bag" / "data" / "records.jsonl").rename(tmp_path / "records.jsonl")
-    problem = "holds the records of a bag, which without its statement are no export: name the bag"
+    problem = "holds the records of a bag, which without its statement are not an export: name the bag"
     assert refused(capsys, "--row", 0, "--from", alone) == f"error: {alone}: {problem}\n"
 
 

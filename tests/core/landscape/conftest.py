@@ -1,4 +1,4 @@
-"""An audit database and its recorder, on each engine in turn."""
+"""An audit database and its recorder, on each engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports that are no bags, verified by code that does not know the exporter's."""
+"""Exports that are not bags, verified without the exporter's code."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def verified(path: Path, key: bytes | None = KEY) -> Verification:
 
 @pytest.fixture(scope="module", params=[ExportFormat.JSONL, ExportFormat.JSON])
 def export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A signed export in each form, which tests must not change."""
+    """Return a signed export in each form (read only)."""
     return export_to(tmp_path_factory.mktemp("exports") / "export", request.param, signing_key=KEY)
 
 

@@ -59,7 +59,7 @@ _TAIL = 30
 _SIGNATURE = re.compile("[0-9a-f]{64}")
 
 _RUN = re.compile(rb'\A(?:\[\n)?\{[^\n]{0,65536}?"record_type":"run"')
-"""The beginning of an export in text; inside a text of a record the quotes would be escaped."""
+"""The beginning of an export in text; no text contains it, as its quotes would be escaped."""
 
 _Line = tuple[str, bytes]
 """A line and its place."""
@@ -186,7 +186,7 @@ class ExportCheck:
         signature = record["signature"]
         if not isinstance(signature, str) or _SIGNATURE.fullmatch(signature) is None:
             return f"64 hexadecimal digits, got {shown_json(signature)}"
-        # The line is canonical: inside a text the quotes would be escaped.
+        # No text of the line contains this, as its quotes would be escaped.
         unsigned = line.replace(f',"signature":"{signature}"'.encode(), b"", 1)
         if self._key is None or hmac.compare_digest(hmac.digest(self._key, unsigned, "sha256").hex(), signature):
             return None
@@ -334,7 +334,7 @@ def _parsed(line: bytes, place: str) -> Mapping[str, Json]:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
         return parse_canonical(line, place)
-    # Without values that have two spellings and names that have two orders, sorted JSON is canonical: a quick check.
+    # Quick check: without floats, large integers and names beyond ASCII, sorted JSON is canonical.
     if (
         isinstance(record, dict)
         and all(_is_plain(value) for value in record.values())

@@ -1,4 +1,4 @@
-"""Bags of recorded runs: verified by the procedure that shares no code with the recorder."""
+"""Bags of recorded runs, verified without the recorder's code."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ from tests.fixtures.landscapes import in_memory
 from tests.fixtures.rich_run import recorded, rich_run
 
 
-def stopped() -> list[AuditRecord]:
-    """A run with records of every type, some of them open, as those of a failed run may be."""
+def failed_run() -> list[AuditRecord]:
+    """Return a failed run with records of every type.
+
+    Some are open, as in a run that stopped.
+    """
     return rich_run(status=RunStatus.FAILED)
 
 
@@ -42,7 +45,7 @@ def keys(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("archive", [False, True])
 def test_a_bag_of_a_run_is_verified(landscape: LandscapeDB, tmp_path: Path, keys: Path, archive: bool) -> None:
-    run_id = recorded(landscape, stopped())
+    run_id = recorded(landscape, failed_run())
     target = tmp_path / "bag"
     signer = load_signer(str(keys / "elspeth.key.pem"))
     summary = write_bag_of_run(landscape, run_id, target, signer=signer, archive=archive)
@@ -52,7 +55,7 @@ def test_a_bag_of_a_run_is_verified(landscape: LandscapeDB, tmp_path: Path, keys
 
 
 def test_its_records_are_those_of_an_export_each_with_a_salt(landscape: LandscapeDB, tmp_path: Path) -> None:
-    run_id = recorded(landscape, stopped())
+    run_id = recorded(landscape, failed_run())
     with landscape.write_transaction() as connection:
         connection.execute(insert(run_secrets_table), {"run_id": run_id, "secret": "5" * 64})
     write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=None)
@@ -95,7 +98,7 @@ def test_a_bag_of_a_run_that_has_not_ended_is_not_verified(
 
 
 def test_an_existing_bag_is_never_replaced(landscape: LandscapeDB, tmp_path: Path) -> None:
-    run_id = recorded(landscape, stopped())
+    run_id = recorded(landscape, failed_run())
     path = tmp_path / "bag"
     write_export(landscape, run_id, path, format=ExportFormat.BAG)
     before = sorted(file.read_bytes() for file in path.rglob("*") if file.is_file())

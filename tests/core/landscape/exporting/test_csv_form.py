@@ -1,4 +1,4 @@
-"""Exports as CSV: what a spreadsheet gets to see."""
+"""Exports as CSV, as spreadsheets read them."""
 
 from __future__ import annotations
 

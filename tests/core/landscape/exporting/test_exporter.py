@@ -221,7 +221,7 @@ def test_the_number_of_statements_does_not_depend_on_the_size_of_the_run(
 
 
 def statements(landscape: LandscapeDB, run_id: str) -> list[str]:
-    """What one export sends to the database."""
+    """Return what one export sends to the database."""
     sent: list[str] = []
 
     def note(*arguments: object) -> None:
@@ -367,7 +367,7 @@ def test_a_corrupt_record_is_never_exported(
 
 
 def refusals(landscape: LandscapeDB) -> set[str]:
-    """What the ways to export a run say of it."""
+    """Return the messages of all ways to export a run."""
     said = set()
     exporter = LandscapeExporter(landscape)
     for export in (exporter.export_run, exporter.export_lines):
@@ -415,7 +415,7 @@ def refusals(landscape: LandscapeDB) -> set[str]:
     ],
 )
 def test_a_value_of_another_type_is_never_exported(statement: str, message: str) -> None:
-    """SQLite stores in a column what it is given."""
+    """Store another type, as SQLite allows."""
     with LandscapeDB.in_memory() as landscape:
         record_everything(LandscapeRecorder(landscape))
         plant(landscape, statement)

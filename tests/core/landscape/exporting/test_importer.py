@@ -1,4 +1,7 @@
-"""An import restores a run exactly, or leaves the database as it was and says where the export is wrong."""
+"""Imports restore a run exactly, or change nothing.
+
+The message says where the export is wrong.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,10 @@ def written(path: Path, lines: Sequence[bytes]) -> Path:
 
 
 def edited(tmp_path: Path, record_type: str, key: str, **changes: object) -> Path:
-    """An export in which one record is changed, or removed if there are no changes, with a manifest that fits."""
+    """Write an export with a changed record and fitting manifest.
+
+    Without changes the record is removed.
+    """
     lines = export_to(tmp_path / "original", ExportFormat.JSONL).read_bytes().splitlines()
     builder, kept = ManifestBuilder(), list[bytes]()
     for line in lines[:-1]:
@@ -73,7 +79,7 @@ def edited(tmp_path: Path, record_type: str, key: str, **changes: object) -> Pat
 
 
 def line_of(path: Path, record_type: str, key: str) -> int:
-    """The line of a record."""
+    """Return the line number of a record."""
     records = map(json.loads, path.read_bytes().splitlines())
     numbered = enumerate(records, start=1)
     return next(number for number, each in numbered if each["record_type"] == record_type and key in each.values())
@@ -214,7 +220,7 @@ def test_a_database_with_runs_is_refused(landscape: LandscapeDB, tmp_path: Path)
 
 
 def mutations() -> Iterator[tuple[str, list[bytes], str]]:
-    """Ways to damage an export: what, the lines, and where the reader notices."""
+    """Yield damaged exports: name, lines, and where it is noticed."""
     with in_memory() as db:
         recorded(db, rich_run())
         recorded(db, rich_run("run-2"))
@@ -279,7 +285,7 @@ def table_names(url: str) -> list[str]:
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Path:
-    """An export without its manifest."""
+    """Write an export without its manifest."""
     path = export_to(tmp_path / "damaged.jsonl", ExportFormat.JSONL)
     return written(path, path.read_bytes().splitlines()[:-1])
 

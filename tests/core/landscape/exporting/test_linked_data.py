@@ -1,4 +1,7 @@
-"""Exported lines read as RDF, with the generated context and by a processor that is not ours."""
+"""Exported lines read as RDF by rdflib.
+
+They are read with the generated context.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:ConjunctiveGraph is deprecated:D
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported run, in which rows were forked and merged."""
+    """Export a run in which rows were forked and merged."""
     directory = tmp_path_factory.mktemp("linked")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(directory)
@@ -45,13 +48,13 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def records(directory: Path) -> list[Record]:
-    """The records of the export, without its manifest."""
+    """Return the records of the export without its manifest."""
     return [json.loads(line) for line in (directory / "trail.jsonl").read_text().splitlines()][:-1]
 
 
 @pytest.fixture
 def read(directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Graph, list[str]]:
-    """What the program of the documentation reads, and what it prints."""
+    """Run the documented program; return its graph and output."""
     monkeypatch.chdir(directory)
     names: dict[str, Any] = {}
     with redirect_stdout(StringIO()) as printed:
@@ -61,7 +64,7 @@ def read(directory: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Graph, list[
 
 @pytest.fixture
 def graph(read: tuple[Graph, list[str]]) -> Graph:
-    """What it reads."""
+    """Return the graph that the program reads."""
     return read[0]
 
 
@@ -70,7 +73,10 @@ def iri(record_type: str, key: str) -> URIRef:
 
 
 def own_key(record: Record) -> str | None:
-    """The key of the record within its run, if it is one column."""
+    """Return the record's key within its run.
+
+    None unless it is one column.
+    """
     own = [name for name in RECORD_TYPES[record["record_type"]].key if name != "run_id"] or ["run_id"]
     return own[0] if len(own) == 1 else None
 
@@ -114,13 +120,16 @@ def test_each_value_is_there(graph: Graph, records: list[Record]) -> None:
             term = terms[name]
             prefix, _, local = (term if isinstance(term, str) else term["@id"]).partition(":")
             values = list(graph.objects(iri(record["record_type"], record[key]), URIRef(context[prefix] + local)))
-            if record[name] is not None and not any(_says(value, record[name]) for value in values):
+            if record[name] is not None and not any(_equals(value, record[name]) for value in values):
                 missing.append((record["record_type"], name, record[name], values))
     assert missing == []
 
 
-def _says(literal: object, value: object) -> bool:
-    """Whether the literal stands for the JSON value; JSON within texts, and times, by what they mean."""
+def _equals(literal: object, value: object) -> bool:
+    """Return whether the literal stands for the JSON value.
+
+    JSON within texts, and times, are compared by meaning.
+    """
     assert isinstance(literal, Literal)
     if isinstance(value, bool) or not isinstance(value, str):
         return bool(literal.toPython() == value)

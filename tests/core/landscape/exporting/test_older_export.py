@@ -1,4 +1,4 @@
-"""Exports of older epochs are read by a later version, and exports of later epochs are refused by their epoch."""
+"""Exports of older epochs are read, of later epochs refused."""
 
 from __future__ import annotations
 
@@ -29,40 +29,46 @@ READ = f"{PROGRAM}print(json.dumps([read(directory, 'priority', sys.argv[2:]), v
 
 
 def expected(names: Iterable[str], priority: int | None) -> dict[str, list[object]]:
-    """What a later epoch finds in the exports: all that the migrated database has, but for what was withheld."""
+    """Return the records that a later epoch finds in exports.
+
+    They are those of the migrated database, except what was withheld.
+    """
     return {name: ["told", True, name == WHOLE, True, priority] for name in names}
 
 
 @pytest.fixture(scope="module")
-def of_today(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database and exports of today's epoch."""
+def current_exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a database and exports of today's epoch."""
     directory = tmp_path_factory.mktemp("today")
     write(directory)
     return directory
 
 
 @pytest.fixture(scope="module")
-def of_the_next(tmp_path_factory: pytest.TempPathFactory, synthetic_epochs: SyntheticEpochs) -> tuple[Path, object]:
-    """A database and exports of the next epoch, and what verifying these says then."""
+def next_exports(tmp_path_factory: pytest.TempPathFactory, synthetic_epochs: SyntheticEpochs) -> tuple[Path, object]:
+    """Write a database and exports of the next epoch.
+
+    Also tells what verifying these says then.
+    """
     directory = tmp_path_factory.mktemp("next")
     return directory, json.loads(synthetic_epochs.run(EPOCH + 1, WRITE, str(directory)))
 
 
 def test_exports_of_today_are_read_two_epochs_later(
-    of_today: Path, synthetic_epochs: SyntheticEpochs, monkeypatch: pytest.MonkeyPatch
+    current_exports: Path, synthetic_epochs: SyntheticEpochs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ELSPETH_SIGNING_KEY", raising=False)
-    said = verdicts(of_today)
+    said = verdicts(current_exports)
     assert said[SIGNED] == "VERIFIED"
     assert said["csv"] == "CONSISTENT BUT UNSIGNED"
-    found = json.loads(synthetic_epochs.run(EPOCH + 2, READ, str(of_today), *EXPORTS))
+    found = json.loads(synthetic_epochs.run(EPOCH + 2, READ, str(current_exports), *EXPORTS))
     assert found == [expected(EXPORTS, None), said]
 
 
 def test_exports_of_the_next_epoch_are_read_one_epoch_later(
-    of_the_next: tuple[Path, object], synthetic_epochs: SyntheticEpochs
+    next_exports: tuple[Path, object], synthetic_epochs: SyntheticEpochs
 ) -> None:
-    directory, said = of_the_next
+    directory, said = next_exports
     found = json.loads(synthetic_epochs.run(EPOCH + 2, READ, str(directory), "trail.jsonl", "csv"))
     assert found == [expected(["trail.jsonl", "csv"], 3), said]
 
@@ -70,9 +76,9 @@ def test_exports_of_the_next_epoch_are_read_one_epoch_later(
 @pytest.mark.parametrize("name", EXPORTS)
 @pytest.mark.parametrize("command", [["import", "-d", "new.db"], ["explain", "--row", "0", "--from"], ["verify"]])
 def test_exports_of_a_later_epoch_are_refused_by_their_epoch(
-    of_the_next: tuple[Path, object], name: str, command: list[str], tmp_path: Path, capsys: Captured
+    next_exports: tuple[Path, object], name: str, command: list[str], tmp_path: Path, capsys: Captured
 ) -> None:
-    path = of_the_next[0] / name
+    path = next_exports[0] / name
     if command == ["verify"] and name.startswith("bag"):
         pytest.skip("a bag has its schema with it, and is verified by that")
     command = [each.replace("new.db", str(tmp_path / "new.db")) for each in command]
@@ -114,7 +120,7 @@ def without_line(number: int) -> Callable[[bytes], bytes]:
 
 
 def resealed(change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-    """Make the manifest anew after the change, as a forger would."""
+    """Make the manifest anew, as a forger would."""
 
     def changed(content: bytes) -> bytes:
         *lines, last = change(content).splitlines()
@@ -164,8 +170,8 @@ DAMAGE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 def test_an_older_export_that_is_not_as_it_was_written_is_refused_with_the_place(
-    of_today: Path, synthetic_epochs: SyntheticEpochs
+    current_exports: Path, synthetic_epochs: SyntheticEpochs
 ) -> None:
-    said = json.loads(synthetic_epochs.run(EPOCH + 1, REFUSALS, str(of_today)))
+    said = json.loads(synthetic_epochs.run(EPOCH + 1, REFUSALS, str(current_exports)))
     for message, (_, pattern) in zip(said, DAMAGE.values(), strict=True):
         assert re.fullmatch(pattern, message)

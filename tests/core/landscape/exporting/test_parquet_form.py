@@ -1,4 +1,4 @@
-"""Exports as Parquet: typed columns, read back by pyarrow alone and by our reader."""
+"""Exports as Parquet, read by pyarrow and the reader."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ARROW_TYPES = {
 
 @pytest.fixture
 def parquet(tmp_path: Path) -> Path:
-    """The export of a rich run."""
+    """Export a rich run."""
     return export_to(tmp_path / "export", ExportFormat.PARQUET)
 
 
@@ -179,7 +179,7 @@ def test_a_file_of_an_unknown_type_is_refused(parquet: Path) -> None:
 
 def test_an_unknown_column_is_refused(parquet: Path) -> None:
     rewritten(parquet / "row.parquet", lambda table: table.append_column("note", pa.array(["", ""])))
-    assert refusal(parquet) == ", row.parquet: column 'note' is no field of a row record"
+    assert refusal(parquet) == ", row.parquet: column 'note' is not a field of a row record"
 
 
 def test_a_missing_column_is_refused(parquet: Path) -> None:
@@ -218,7 +218,7 @@ def test_a_truncated_manifest_is_refused(parquet: Path) -> None:
 
 def test_a_directory_without_manifest_is_refused(parquet: Path) -> None:
     (parquet / "manifest.json").unlink()
-    assert refusal(parquet) == ": is no export: expected a file, a bag, or a directory with manifest.json"
+    assert refusal(parquet) == ": is not an export: expected a file, a bag, or a directory with manifest.json"
 
 
 def test_without_pyarrow_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

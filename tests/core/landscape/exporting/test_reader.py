@@ -1,4 +1,4 @@
-"""A reader that reaches the end has seen the export as it was written: every alteration is found, where it is."""
+"""A complete reading has found every alteration, and its place."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ RUN_WITHOUT_EMPTY_TEXT = reshaped(rich_run()[0], Run, {"export_error": None})
 
 
 def refusal(lines: Sequence[bytes], *, key: bytes | None = None) -> str:
-    """What the reader says of these lines, without the path."""
+    """Return the reader's message about these lines, without the path."""
     with TemporaryDirectory() as directory:
         path = Path(directory) / "export.jsonl"
         path.write_bytes(b"".join(line + b"\n" for line in lines))
@@ -63,7 +63,7 @@ def refusal(lines: Sequence[bytes], *, key: bytes | None = None) -> str:
 
 
 def closed(records: Sequence[Record], *, signed: bool = False, include_payloads: bool = False) -> list[bytes]:
-    """The lines of records, with a manifest that fits them."""
+    """Return the lines of records with a fitting manifest."""
     builder = ManifestBuilder()
     for record in records:
         builder.add(record, canonical_bytes(record))
@@ -80,7 +80,7 @@ def replaced(lines: Sequence[bytes], number: int, line: bytes) -> list[bytes]:
 
 
 def edited(lines: Sequence[bytes], number: int, **changes: object) -> list[bytes]:
-    """The lines with one record changed, still canonical."""
+    """Return the lines with one record changed, still canonical."""
     return replaced(lines, number, canonical_bytes({**json.loads(lines[number]), **changes}))
 
 
@@ -432,7 +432,7 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path, monkeypatch
         list(read_export(path))
 
 
-# -- paths that are no export ------------------------------------------------------------------------------------------
+# -- paths without an export -------------------------------------------------------------------------------------------
 
 
 def test_csv_of_the_first_release_is_read_if_its_hash_tells_that_nothing_was_lost(tmp_path: Path) -> None:
@@ -465,4 +465,6 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_a_directory_without_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError) as refused:
         read_export(tmp_path)
-    assert str(refused.value) == f"{tmp_path}: is no export: expected a file, a bag, or a directory with manifest.json"
+    assert (
+        str(refused.value) == f"{tmp_path}: is not an export: expected a file, a bag, or a directory with manifest.json"
+    )

@@ -1,4 +1,4 @@
-"""Reading a sound line the fast way gives what reading it closely does."""
+"""Pattern and contract read sound lines the same."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ def test_no_line_that_breaks_a_constraint_is_sound(shape: Shape, data: st.DataOb
 
 
 def with_a_float() -> list[tuple[dict[str, Any], str]]:
-    """Sound records of a run that have floats, each of which is 0.25, and the name of a column of one."""
+    """Return records with floats, and the name of a column.
+
+    The records are sound lines of a run; each float is 0.25.
+    """
     found = []
     for contract in rich_run():
         record_type = record_type_of(contract)

@@ -1,4 +1,4 @@
-"""Databases that were migrated once, for tests that only look at them."""
+"""Databases that were migrated once, for tests that only read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.fixtures.legacy import EVERY_OLD_DATABASE, OldDatabase, making_old_da
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migrated:
-    """A migrated database, what the migration reported at its end and what it told meanwhile."""
+    """A migrated database, its report and the progress told."""
 
     database: OldDatabase
     report: MigrationReport
@@ -22,7 +22,7 @@ class Migrated:
 
 @pytest.fixture(scope="session", params=EVERY_OLD_DATABASE)
 def migrated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
-    """Each historical database on each engine, migrated."""
+    """Return each historical database on each engine, migrated."""
     told: list[tuple[str, int, int]] = []
     with making_old_databases(request, tmp_path_factory.mktemp("migrated")) as make:
         database = make(*request.param)

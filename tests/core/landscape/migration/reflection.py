@@ -1,4 +1,4 @@
-"""All that a database says of its tables, read without the code under test."""
+"""The tables of a database, read without our code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ FROM pg_trigger WHERE NOT tgisinternal ORDER BY tgname""",
 
 
 def reflected(url: str) -> dict[str, object]:
-    """Tables with columns in order, keys, constraints and indexes; triggers; other objects."""
+    """Return the tables, triggers and other objects of a database.
+
+    Tables come with their columns in order, keys, constraints and indexes.
+    """
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         inspector = inspect(connection)
@@ -36,11 +39,14 @@ def reflected(url: str) -> dict[str, object]:
 
 
 def by_name(items: object) -> list[str]:
-    """The items as text."""
+    """Return the items as text."""
     assert isinstance(items, list)
     return sorted(str({key: plain(value) for key, value in item.items()}) for item in items)
 
 
 def plain(value: object) -> object:
-    """The value, with conditions as text, which SQLAlchemy gives as objects."""
+    """Return the value with conditions as text.
+
+    SQLAlchemy returns them as objects.
+    """
     return {key: str(each) for key, each in value.items()} if isinstance(value, dict) else value

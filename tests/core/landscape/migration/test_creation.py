@@ -1,4 +1,4 @@
-"""Making the tables of a new database."""
+"""Creating the tables of a new database."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def test_a_new_database_says_that_it_was_made_at_this_epoch(database_url: str) -
 def test_several_processes_may_find_the_same_database_empty(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     everybody = threading.Barrier(3)
 
-    def look_together(url: URL) -> DatabaseState:
+    def read_state_together(url: URL) -> DatabaseState:
         state = read_state(url)
         everybody.wait(60)
         return state
 
-    monkeypatch.setattr(module, "read_state", look_together)
+    monkeypatch.setattr(module, "read_state", read_state_together)
 
     def record(number: int) -> str:
         with LandscapeDB(database_url) as database:

@@ -1,4 +1,4 @@
-"""A migration that is cut short, at any statement and in any way, leaves the database as it was.
+"""A migration that is interrupted anywhere changes nothing.
 
 What is compared: on SQLite the bytes of the file, once SQLite has taken back what a crash left half-written (which
 it does when the file is opened next); on PostgreSQL the identity of every table and index while the migration runs,
@@ -41,7 +41,7 @@ Statement = Callable[[int, Connection], None]
 
 @contextmanager
 def before_each_statement(act: Statement) -> Iterator[list[str]]:
-    """The statements so far; `act` is called before each of them."""
+    """Call `act` before each statement; return the statements."""
     seen: list[str] = []
 
     def listen(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
@@ -55,12 +55,12 @@ def before_each_statement(act: Statement) -> Iterator[list[str]]:
         event.remove(Engine, "before_cursor_execute", listen)
 
 
-def nothing(_number: int, _connection: Connection) -> None:
-    """Only count."""
+def do_nothing(_number: int, _connection: Connection) -> None:
+    """Only count the statement."""
 
 
 class FaultError(Exception):
-    """What a test throws into a migration."""
+    """The error that a test raises in a migration."""
 
 
 # -- SQLite ----------------------------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ class FaultError(Exception):
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """SQLite writes changed pages to the file long before it commits."""
+    """Let SQLite write changed pages long before it commits."""
 
     def listen(connection: DBAPIConnection, _: object) -> None:
         if isinstance(connection, sqlite3.Connection):
@@ -203,7 +203,7 @@ def plain(url: str) -> str:
 
 
 def contents(database: OldDatabase) -> object:
-    """All that is in the database: its tables as reflected, and what each holds."""
+    """Return the reflected tables of the database and their content."""
     with create_engine(database.url, poolclass=NullPool).connect() as connection:
         maps = table_maps(database.epoch, database.epoch)
         return reflected(database.url), contents_before(connection, maps, Meter(None))
@@ -248,7 +248,7 @@ def cut_at(number: int, url: str) -> Statement:
 
 @pytest.fixture
 def example(old_database_of: OldDatabaseMaker, engine_name: str) -> OldDatabase:
-    """A historical database on each engine."""
+    """Return a historical database on each engine."""
     return old_database_of("epoch3-rich", engine_name)
 
 
@@ -258,7 +258,7 @@ def lost(driver: type[Exception]) -> Exception:
 
 @contextmanager
 def commit_fails(monkeypatch: pytest.MonkeyPatch, *, persisted: bool) -> Iterator[None]:
-    """The commit of the migration itself fails, after the database did it or instead."""
+    """Let the migration's commit fail, after the fact or instead."""
     last: list[str] = []
 
     def listen(_connection: object, _cursor: object, statement: str, *_: object) -> None:
@@ -313,10 +313,10 @@ def test_a_commit_that_only_seems_to_have_failed_is_found_out(
 def test_a_commit_of_which_nobody_knows_is_said_to_be_one(
     example: OldDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def looking(_url: object) -> None:
+    def fail_to_connect(_url: object) -> None:
         raise LandscapeError("no answer")
 
-    monkeypatch.setattr(module, "read_only_connection", looking)
+    monkeypatch.setattr(module, "read_only_connection", fail_to_connect)
     with commit_fails(monkeypatch, persisted=True), pytest.raises(LandscapeError) as caught:
         migrate(example.url, no_backup=True)
     name = mask_url(make_url(example.url))

@@ -1,4 +1,4 @@
-"""Migrating each historical database, on both engines: what becomes of it, and what it can do afterwards."""
+"""Historical databases, migrated and used on both engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The epoch after today's: the schema is changed, everything generated anew, and a database of today migrated to it."""
+"""The epoch after today's, with everything generated anew.
+
+A database of today is migrated to it.
+"""
 
 from __future__ import annotations
 
@@ -176,7 +179,7 @@ MISSING = ("rows.content_ref", "rows.line", "rows.reader", "seals.occasion")
 
 @pytest.fixture(scope="module")
 def next_epoch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Everything generated from the changed schema."""
+    """Return the directory with all that the changed schema generates."""
     directory = tmp_path_factory.mktemp("next")
     schema = copy_project(directory).parent
     for name, changes in CHANGES.items():

@@ -1,4 +1,4 @@
-"""Reading an older database through a private copy: what it shows, what it says, what it leaves."""
+"""Reading older databases through private copies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.fixtures.legacy import OldDatabase, OldDatabaseMaker, rows_of
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The directory of temporary files."""
+    """Return the directory of temporary files."""
     directory = tmp_path / "temporary"
     directory.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(directory))
@@ -32,7 +32,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def example(old_database_of: OldDatabaseMaker, engine_name: str) -> OldDatabase:
-    """A historical database on each engine."""
+    """Return a historical database on each engine."""
     return old_database_of("epoch4-rich", engine_name)
 
 

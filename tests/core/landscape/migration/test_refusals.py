@@ -1,4 +1,4 @@
-"""Why a database is not migrated: others who use it, what is in it, where there is no room. It stays as it is."""
+"""Reasons not to migrate a database, which then stays unchanged."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from tests.fixtures.legacy import OldDatabase, OldDatabaseMaker
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits for a lock."""
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for no lock."""
     monkeypatch.setattr(module, "_LOCK_TIMEOUT_MS", 1)
 
 
 @pytest.fixture
 def example(old_database_of: OldDatabaseMaker, engine_name: str) -> OldDatabase:
-    """A historical database on each engine."""
+    """Return a historical database on each engine."""
     return old_database_of("epoch4-rich", engine_name)
 
 
@@ -48,7 +48,10 @@ def change(url: str, *statements: str) -> None:
 
 
 def refusal(database: OldDatabase, *, backup: Path | None = None, no_backup: bool = True) -> str:
-    """Why it is not migrated, without the beginning that all messages have; proves that it stays as it is."""
+    """Return why it is refused; check that nothing changed.
+
+    The beginning that all messages share is left out.
+    """
     before = reflected(database.url), state_of_files(database)
     with pytest.raises(LandscapeError) as caught:
         migrate(database.url, backup=backup, no_backup=no_backup)
@@ -69,8 +72,8 @@ def state_of_files(database: OldDatabase) -> object:
 
 
 @contextmanager
-def somebody(database: OldDatabase, statement: str) -> Iterator[None]:
-    """Another process in a transaction."""
+def other_process(database: OldDatabase, statement: str) -> Iterator[None]:
+    """Hold a transaction as another process would."""
     if database.engine == "sqlite":
         with closing(sqlite3.connect(database.path, isolation_level=None)) as connection:
             connection.execute("BEGIN")
@@ -88,7 +91,7 @@ def somebody(database: OldDatabase, statement: str) -> Iterator[None]:
 @pytest.mark.parametrize("statement", ["SELECT * FROM calls", "UPDATE calls SET call_index = call_index"])
 def test_a_database_that_others_use(example: OldDatabase, statement: str) -> None:
     said = {"sqlite": "database is locked", "postgresql": "canceling statement due to lock timeout"}
-    with somebody(example, statement), pytest.raises(LandscapeError) as caught:
+    with other_process(example, statement), pytest.raises(LandscapeError) as caught:
         migrate(example.url, no_backup=example.engine == "postgresql")
     assert str(caught.value) == (
         f"audit database {mask_url(make_url(example.url))} was not migrated and not changed: {said[example.engine]}."
@@ -103,12 +106,12 @@ def test_of_two_migrations_at_once_one_has_nothing_to_do(example: OldDatabase, m
     monkeypatch.setattr(module, "_LOCK_TIMEOUT_MS", 60_000)
     looked = threading.Barrier(2)
 
-    def look_together(url: URL) -> DatabaseState:
+    def read_state_together(url: URL) -> DatabaseState:
         state = read_state(url)
         looked.wait(60)
         return state
 
-    monkeypatch.setattr(module, "read_state", look_together)
+    monkeypatch.setattr(module, "read_state", read_state_together)
     reports: list[MigrationReport] = []
     threads = [threading.Thread(target=lambda: reports.append(migrate(example.url, no_backup=True))) for _ in range(2)]
     for thread in threads:
@@ -174,7 +177,7 @@ def test_views_of_somebody_else(example: OldDatabase) -> None:
 
 
 class Harm(NamedTuple):
-    """A change that a faulty step makes, and what is said of it."""
+    """A change that a faulty step makes, and its message."""
 
     statement: str
     problem: str
@@ -222,7 +225,7 @@ def test_on_postgresql_the_backup_is_the_administrators(old_database_of: OldData
 
 @pytest.fixture
 def sqlite_example(old_database_of: OldDatabaseMaker) -> OldDatabase:
-    """A historical SQLite file."""
+    """Return a historical SQLite file."""
     return old_database_of("epoch4-rich", "sqlite")
 
 

@@ -1,4 +1,4 @@
-"""On PostgreSQL the new tables belong to whom the old ones did, and may be used by whom those might."""
+"""Owners and grants of migrated tables stay (PostgreSQL)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace"""
 
 @pytest.fixture
 def database(old_database_of: OldDatabaseMaker) -> OldDatabase:
-    """A historical database."""
+    """Return a historical database."""
     return old_database_of("epoch3-rich", "postgresql")
 
 
 @pytest.fixture
 def roles(database: OldDatabase) -> Iterator[tuple[str, str]]:
-    """Two roles of the server: an owner, and an auditor whose name needs quotes."""
+    """Return an owner, and an auditor whose name needs quotes."""
     names = (f"owner_{uuid.uuid4().hex}", f"The Auditor {uuid.uuid4().hex}")
     run(database, *(f'CREATE ROLE "{name}"' for name in names))
     yield names
@@ -42,7 +42,7 @@ def run(database: OldDatabase, *statements: str) -> None:
 
 
 def rights(database: OldDatabase) -> dict[str, set[tuple[object, ...]]]:
-    """By table: owner, and who may do what."""
+    """Return each table's owner and grants."""
     found: dict[str, set[tuple[object, ...]]] = {}
     with create_engine(database.url, poolclass=NullPool).connect() as connection:
         for name, *right in connection.execute(text(RIGHTS)):

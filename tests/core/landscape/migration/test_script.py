@@ -1,4 +1,4 @@
-"""The migration as SQL: run by hand, it does the same."""
+"""The migration as SQL, run by hand, does the same."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from tests.fixtures.legacy import OldDatabase, OldDatabaseMaker, rows_of
 
 
 def run(database: OldDatabase, script: list[str]) -> None:
-    """Run the script as a shell would, which alone knows the commands that are no SQL."""
+    """Run the script in the database's shell.
+
+    Only the shell knows its commands that are not SQL.
+    """
     statements = "\n".join(line for line in script if not line.startswith((".", "\\")))
     if database.engine == "sqlite":
         with closing(sqlite3.connect(database.path)) as connection:

@@ -1,4 +1,4 @@
-"""The snapshots of the historical epochs, against the predecessor's own files and what is known of its tables."""
+"""Snapshots of historical epochs, against the predecessor's own files."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_tables_of_a_released_epoch_never_change(made: tuple[int, str]) -> N
 
 
 def statements(metadata: MetaData, dialect: str) -> list[str]:
-    """The statements that create the tables and their indexes, in no order."""
+    """Return the statements that create the tables and indexes."""
     written: list[str] = []
 
     def write(statement: ExecutableDDLElement, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""Values that a migration filled in, against what their columns may have."""
+"""Filled values, against what their columns may have."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from elspeth.schema.steps import Step, step_between
 from tests.codegen.snapshots import column, snapshot, table
 
 
-def use(monkeypatch: pytest.MonkeyPatch, *epochs: Snapshot) -> None:
-    """Let these be the epochs that there are."""
+def use_epochs(monkeypatch: pytest.MonkeyPatch, *epochs: Snapshot) -> None:
+    """Replace the known epochs."""
 
     def step_into(epoch: int) -> Step:
         return step_between(epochs[epoch - 2] if epoch > 1 else None, epochs[epoch - 1])
@@ -24,7 +24,7 @@ def use(monkeypatch: pytest.MonkeyPatch, *epochs: Snapshot) -> None:
 
 
 def test_columns_that_were_filled_are_known_by_their_last_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(
+    use_epochs(
         monkeypatch,
         snapshot(1, table("notes", column("a")), table("others")),
         snapshot(2, table("notes", column("a"), column("b", backfill="old.a")), table("others")),
@@ -66,7 +66,7 @@ FLAG = column("a", "integer", kind=Kind.BOOLEAN, backfill="?")
 def test_a_value_that_the_column_may_not_have(
     filled: ColumnSnapshot, value: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(monkeypatch, snapshot(1, table("notes")), snapshot(2, table("notes", filled)))
+    use_epochs(monkeypatch, snapshot(1, table("notes")), snapshot(2, table("notes", filled)))
     with pytest.raises(LandscapeError) as caught:
         check_value(value)
     said = value.strip("'") if value[0] != "'" else value
@@ -89,12 +89,15 @@ def test_a_value_that_the_column_may_not_have(
     ],
 )
 def test_a_value_that_the_column_may_have(filled: ColumnSnapshot, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, snapshot(1, table("notes")), snapshot(2, table("notes", filled)))
+    use_epochs(monkeypatch, snapshot(1, table("notes")), snapshot(2, table("notes", filled)))
     check_value(value)
 
 
 def check_value(value: str) -> None:
-    """Check a table that holds the value, as SQLite would, which keeps anything anywhere."""
+    """Check a table that holds the value.
+
+    Like SQLite, it stores any value in any column.
+    """
     with create_engine("sqlite://", poolclass=NullPool).connect() as connection:
         connection.exec_driver_sql("CREATE TABLE notes (id, a)")
         connection.exec_driver_sql(f"INSERT INTO notes VALUES ('i', {value})")  # noqa: S608 - the test's own

@@ -1,4 +1,4 @@
-"""Every value of every table of a historical database is in the export, and nothing else is."""
+"""Exports hold every value of historical databases, and nothing else."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_through_a_private_copy_it_holds_the_same(old_database: OldDatabase) -> 
 
 
 def exported(database: LandscapeDB, old: OldDatabase) -> Records:
-    """All that the old runs export, withheld columns too."""
+    """Return the records that the old runs export, withheld included."""
     found: Records = {}
     for run in rows_of(old.source)["runs"]:
         run_id = str(run["run_id"])
@@ -57,7 +57,10 @@ def exported(database: LandscapeDB, old: OldDatabase) -> Records:
 
 
 def expected(old: OldDatabase) -> Records:
-    """What the file's rows are as records: values that were there, runs that follow from references, nothing else."""
+    """Return the records that the file's rows become.
+
+    They hold the values that were there, and the runs that follow from references.
+    """
     runs, rows = runs_of_rows(old), record_rows_of(old)
     found = {
         (str(record["run_id"]), record_type.name, tuple(record[column] for column in record_type.key)): record
@@ -89,7 +92,10 @@ def exported_value(column: Column, value: object) -> object:
 
 
 def runs_of_rows(old: OldDatabase) -> dict[tuple[str, object], str]:
-    """The run of each row of tables that do not say it, found by following references."""
+    """Return the run of each row that names none.
+
+    References lead to it.
+    """
     found: dict[tuple[str, object], str] = {}
     with closing(sqlite3.connect(f"{old.source.as_uri()}?mode=ro", uri=True)) as connection:
         for what, statement in RUN_OF_ROW.items():

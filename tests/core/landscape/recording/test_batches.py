@@ -12,7 +12,7 @@ BATCH = "batch"
 
 @pytest.fixture
 def tokens(recorder: LandscapeRecorder) -> list[str]:
-    """Two tokens, beside an empty batch."""
+    """Return two tokens, beside an empty batch."""
     record_graph(recorder)
     recorder.create_batch("run", "aggregation", batch_id=BATCH)
     recorder.create_row("run", "source", 0, {}, row_id="row")

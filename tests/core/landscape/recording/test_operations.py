@@ -99,7 +99,7 @@ def test_operations_are_listed_in_the_order_they_began(recorder: LandscapeRecord
 
 @pytest.fixture
 def token_id(recorder: LandscapeRecorder) -> str:
-    """A token in "state", at the sink."""
+    """Return the id of a token at the sink."""
     record_graph(recorder)
     recorder.create_row("run", "source", 0, {}, row_id="row")
     made = recorder.create_token("row").token_id

@@ -81,7 +81,10 @@ CONTENTS = (b"old", b"used again", b"new")
 
 @pytest.fixture
 def payloads(tmp_path: Path) -> FilesystemPayloadStore:
-    """Three payloads, two of them stored a hundred days ago, of which one was stored again today."""
+    """Return a store with three payloads.
+
+    Two were stored a hundred days ago; one of these was stored again today.
+    """
     store = FilesystemPayloadStore(tmp_path / "payloads")
     for content in CONTENTS[:2]:
         place = next((tmp_path / "payloads").rglob(store.store(content)))
@@ -94,7 +97,7 @@ def payloads(tmp_path: Path) -> FilesystemPayloadStore:
 
 @pytest.fixture
 def db(database_url: str) -> LandscapeDB:
-    """A database with a finished run that asked outside."""
+    """Return a database with a finished run that made calls."""
     database = LandscapeDB.from_url(database_url)
     recorder = LandscapeRecorder(database)
     run_id = recorder.begin_run({}, "1", run_id="asking").run_id
@@ -157,7 +160,10 @@ def test_a_payload_that_is_used_while_others_are_purged_is_kept(
 def test_a_payload_is_not_deleted_between_being_found_and_being_used(
     payloads: FilesystemPayloadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that finds the content there counts on it: who would delete it waits, and then finds it used."""
+    """Let a purge wait for a writer of the content.
+
+    Afterwards the purge sees that it is in use.
+    """
     old = hashlib.sha256(b"old").hexdigest()
     retrieve, deleted = FilesystemPayloadStore.retrieve, []
     purging = threading.Thread(

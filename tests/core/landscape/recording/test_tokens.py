@@ -22,8 +22,8 @@ def payloads(tmp_path: Path) -> FilesystemPayloadStore:
 
 
 @pytest.fixture
-def keeping(landscape: LandscapeDB, payloads: FilesystemPayloadStore) -> LandscapeRecorder:
-    """A recorder that keeps what it is given."""
+def storing(landscape: LandscapeDB, payloads: FilesystemPayloadStore) -> LandscapeRecorder:
+    """Return a recorder with a payload store."""
     recorder = LandscapeRecorder(landscape, payload_store=payloads)
     record_graph(recorder)
     return recorder
@@ -63,25 +63,25 @@ def test_a_quarantined_row_may_hold_what_json_cannot_express(recorder: Landscape
 # -- content ---------------------------------------------------------------------------------------------------------
 
 
-def test_content_is_kept_under_its_hash(keeping: LandscapeRecorder, payloads: FilesystemPayloadStore) -> None:
-    row = keeping.create_row("run", "source", 0, {"b": 2.0, "a": None})
+def test_content_is_kept_under_its_hash(storing: LandscapeRecorder, payloads: FilesystemPayloadStore) -> None:
+    row = storing.create_row("run", "source", 0, {"b": 2.0, "a": None})
     assert row.source_data_ref == row.source_data_hash
     assert payloads.retrieve(row.source_data_hash) == b'{"a":null,"b":2}'
     available = RowDataResult(state=RowDataState.AVAILABLE, data={"a": None, "b": 2})
-    assert keeping.get_row_data(row.row_id) == keeping.get_row_data(row.row_id, run_id="run") == available
+    assert storing.get_row_data(row.row_id) == storing.get_row_data(row.row_id, run_id="run") == available
 
 
-def test_content_that_was_purged_is_gone(keeping: LandscapeRecorder, payloads: FilesystemPayloadStore) -> None:
-    row = keeping.create_row("run", "source", 0, {})
+def test_content_that_was_purged_is_gone(storing: LandscapeRecorder, payloads: FilesystemPayloadStore) -> None:
+    row = storing.create_row("run", "source", 0, {})
     payloads.delete(row.source_data_hash)
-    assert keeping.get_row_data(row.row_id) == RowDataResult(state=RowDataState.PURGED, data=None)
+    assert storing.get_row_data(row.row_id) == RowDataResult(state=RowDataState.PURGED, data=None)
 
 
-def test_content_that_was_altered_is_an_error(keeping: LandscapeRecorder, tmp_path: Path) -> None:
-    row = keeping.create_row("run", "source", 0, {})
+def test_content_that_was_altered_is_an_error(storing: LandscapeRecorder, tmp_path: Path) -> None:
+    row = storing.create_row("run", "source", 0, {})
     (tmp_path / "payloads" / row.source_data_hash[:2] / row.source_data_hash).write_bytes(b'{"forged":true}')
     with pytest.raises(IntegrityError, match=r"The file was altered\.$"):
-        keeping.get_row_data(row.row_id)
+        storing.get_row_data(row.row_id)
 
 
 def test_content_that_was_never_stored(recorder: LandscapeRecorder) -> None:
@@ -90,8 +90,8 @@ def test_content_that_was_never_stored(recorder: LandscapeRecorder) -> None:
     assert recorder.get_row_data(row.row_id) == RowDataResult(state=RowDataState.NEVER_STORED, data=None)
 
 
-def test_content_without_a_store_to_read_it_from(keeping: LandscapeRecorder, recorder: LandscapeRecorder) -> None:
-    row = keeping.create_row("run", "source", 0, {})
+def test_content_without_a_store_to_read_it_from(storing: LandscapeRecorder, recorder: LandscapeRecorder) -> None:
+    row = storing.create_row("run", "source", 0, {})
     assert recorder.get_row_data(row.row_id) == RowDataResult(state=RowDataState.STORE_NOT_CONFIGURED, data=None)
 
 
@@ -99,9 +99,9 @@ def test_content_of_an_unknown_row(recorder: LandscapeRecorder) -> None:
     assert recorder.get_row_data("nowhere") == RowDataResult(state=RowDataState.ROW_NOT_FOUND, data=None)
 
 
-def test_a_row_is_explained_with_its_content(keeping: LandscapeRecorder, payloads: FilesystemPayloadStore) -> None:
-    row = keeping.create_row("run", "source", 5, {"id": 1})
-    explained = keeping.explain_row("run", row.row_id)
+def test_a_row_is_explained_with_its_content(storing: LandscapeRecorder, payloads: FilesystemPayloadStore) -> None:
+    row = storing.create_row("run", "source", 5, {"id": 1})
+    explained = storing.explain_row("run", row.row_id)
     assert explained is not None
     assert {name: getattr(explained, name) for name in ("row_id", "run_id", "source_node_id", "row_index")} == {
         "row_id": row.row_id,
@@ -112,11 +112,11 @@ def test_a_row_is_explained_with_its_content(keeping: LandscapeRecorder, payload
     assert (explained.source_data_hash, explained.created_at) == (row.source_data_hash, row.created_at)
     assert (explained.source_data, explained.payload_available) == ({"id": 1}, True)
     payloads.delete(row.source_data_hash)
-    purged = keeping.explain_row("run", row.row_id)
+    purged = storing.explain_row("run", row.row_id)
     assert purged is not None
     assert (purged.source_data, purged.payload_available) == (None, False)
-    assert keeping.explain_row("run", "nowhere") is None
-    assert keeping.explain_row("nowhere", row.row_id) is None
+    assert storing.explain_row("run", "nowhere") is None
+    assert storing.explain_row("nowhere", row.row_id) is None
 
 
 @pytest.mark.parametrize("state", RowDataState)

@@ -307,7 +307,10 @@ def test_another_recorder_goes_on_after_the_highest_index(landscape: LandscapeDB
 
 
 def test_threads_never_get_the_same_index(recorder: LandscapeRecorder, calling_state: NodeStateOpen) -> None:
-    """Some ask inside a unit of work and some outside: neither may wait for the other for ever."""
+    """Allocate inside and outside units of work at once.
+
+    Neither may wait for the other for ever.
+    """
     handed_out: list[int] = []
 
     def allocate() -> None:

@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 __all__ = ["holds_salted_records", "is_bag", "read_bag", "read_bag_epoch", "references_document", "write_bag_of_run"]
 
 _END_OF_TOKEN = {"columns": TOKEN.key, "record_type": TOKEN.name, "when": "is_terminal"}
-"""A token travels until it has a terminal outcome."""
+"""What ends a token: a terminal outcome."""
 
 _SALT = re.compile(rb',"salt":"[0-9a-f]{64}"')
-"""A salt in a line; within a text its quotes would be escaped."""
+"""A salt in a line; no text contains this, as its quotes would be escaped."""
 
 _FIRST_LINE = 1 << 20
-"""How much of the first line is looked at, in bytes."""
+"""How much of the first line is examined, in bytes."""
 
 
 def write_bag_of_run(
@@ -91,7 +91,7 @@ def write_bag_of_run(
             complete=RunStatus(status).is_terminal,
             recorded_epoch=sealed_in(connection, run_id),
         )
-        # Closed before the connection, even when the writing fails: nothing else can be said to it before.
+        # Close the query before the connection, even after a failure: PostgreSQL takes no other statement until then.
         with closing(_batches(db, connection, run_id, transform, executor)) as batches:
             return write_bag(
                 path,

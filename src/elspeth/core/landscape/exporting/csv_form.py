@@ -33,7 +33,7 @@ HASH_REMARK = (
     "; the first release wrote null and empty text alike, and a file with empty texts cannot be read:"
     " use the json, jsonl or parquet form"
 )
-"""What is to be said when the hash of a CSV export is not right."""
+"""An addition to the message about a wrong hash."""
 
 _SPECIAL = re.compile('[,"\r\n]')
 
@@ -44,7 +44,7 @@ _MAX_LINE = 64 << 20
 """The largest row, in characters."""
 
 _JSON_KINDS = frozenset({Kind.INTEGER, Kind.REAL, Kind.BOOLEAN})
-"""Kinds whose values stand as JSON."""
+"""Kinds whose values are written as JSON."""
 
 
 def write_csv(directory: Path, groups: ExportGroups) -> int:
@@ -121,7 +121,7 @@ def _columns(path: Path, file: str, form: RecordForm, header: list[str]) -> dict
     known["signature"] = (Kind.TEXT, False)
     needed = {column.name for column in form.columns if not column.withheld}
     for name in sorted((needed - {*header}) | ({*header} - {*known})):
-        problem = "is missing" if name in needed else f"is no field of a {form.name} record"
+        problem = "is missing" if name in needed else f"is not a field of a {form.name} record"
         raise ExportError(path, file, f"column {name!r} {problem}")
     if len(set(header)) != len(header):
         raise ExportError(path, file, "expected each column once in the header")
@@ -131,7 +131,7 @@ def _columns(path: Path, file: str, form: RecordForm, header: list[str]) -> dict
 def _rows(path: Path, file: str, opened: TextIO) -> Iterator[list[str | None]]:
     """Yield the fields of each row, None for null."""
     text, quotes = "", 0
-    # Lines end at a line feed, which may stand inside a quoted field.
+    # A line may end inside a quoted field.
     while line := opened.readline(_MAX_LINE):
         text += line
         quotes += line.count('"')
@@ -160,7 +160,7 @@ def _fields(path: Path, file: str, text: str) -> list[str | None]:
 def _value(path: Path, where: str, field: str | None, column: _Column) -> object:
     kind, nullable = column
     if field is None:
-        # Text that may not be null was empty: a file of the first release.
+        # Text that cannot be null was empty: the file is of the first release.
         return None if nullable or kind is not Kind.TEXT else ""
     if kind not in _JSON_KINDS:
         return field

@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["ExportFormat", "export_policy", "write_export"]
 
 _DIRECTORY_FORMS = (ExportFormat.CSV, ExportFormat.PARQUET)
-"""The forms that are directories; a record type's file is called after it, with the form as suffix."""
+"""The forms that are directories of files named `TYPE.FORM`."""
 
 _OUR_FILES = frozenset({MANIFEST_FILE, *(f"{name}.{form}" for name in RECORD_TYPES for form in _DIRECTORY_FORMS)})
 
 _LONGEST = 1 << 24
-"""How much of a file is read to find its first record, in bytes: it holds the settings of a run."""
+"""How much of a file is read for its first record, in bytes; that holds the settings of a run."""
 
 
 def write_export(
@@ -113,7 +113,7 @@ def export_policy(form: ExportFormat, *, protected: Sequence[Protected] = (), fo
     is_directory = form in _DIRECTORY_FORMS
     kind = Kind.DIRECTORY if is_directory else Kind.FILE
     objection = _objection_to_directory if is_directory else _objection_to_file
-    # A directory may hold anything: no word on the command line makes all of that go away.
+    # A directory may hold anything, so no option deletes it.
     return OutputPolicy(kind=kind, objection=objection, protected=protected, force=force and not is_directory)
 
 

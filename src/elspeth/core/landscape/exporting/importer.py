@@ -153,7 +153,7 @@ def _insert(connection: Connection, path: Path, record_type: RecordType[AuditRec
         with connection.begin_nested():
             connection.execute(statement, rows)
     except IntegrityError:
-        # Once more, one by one, to find the record at fault.
+        # Insert again one by one, to find the record at fault.
         for entry, row in zip(entries, rows, strict=True):
             try:
                 with connection.begin_nested():
@@ -220,7 +220,7 @@ def _insert_older(connection: Connection, export: ExportReader, table: str, entr
         with connection.begin_nested():
             connection.execute(statement, [entry.row for entry in entries])
     except IntegrityError:
-        # Once more, one by one, to find the record at fault.
+        # Insert again one by one, to find the record at fault.
         for entry in entries:
             try:
                 with connection.begin_nested():

@@ -51,7 +51,7 @@ _TYPES: Mapping[Kind, pa.DataType] = {
     Kind.BOOLEAN: pa.bool_(),
     Kind.TIMESTAMP: pa.timestamp("us", tz="UTC"),
 }
-"""The types of columns in every epoch; those of today are generated, too, with why a column is withheld."""
+"""The types of columns in every epoch; today's schemas are also generated, with the reasons for withholding."""
 
 
 def write_parquet(directory: Path, groups: ExportGroups) -> int:
@@ -112,7 +112,7 @@ def _check_schema(path: Path, file: str, form: RecordForm, found: pa.Schema) -> 
     unknown = set(found.names).difference(expected.names)
     missing = set(expected.names).difference(found.names)
     for column in sorted(unknown | missing):
-        problem = "is missing" if column in missing else f"is no field of a {form.name} record"
+        problem = "is missing" if column in missing else f"is not a field of a {form.name} record"
         raise ExportError(path, file, f"column {column!r} {problem}")
     for want, got in zip(expected, found, strict=True):
         if not want.equals(got):

@@ -273,14 +273,14 @@ def _kind_of(path: Path) -> tuple[Path, ExportKind]:
         if looks_like_bag(path):
             return path, ExportKind.BAG
         if holds_salted_records(path):
-            problem = "holds the records of a bag, which without its statement are no export: name the bag"
+            problem = "holds the records of a bag, which without its statement are not an export: name the bag"
             raise ExportError(path, None, problem)
         return path, ExportKind.TEXT
     if is_bag(path):
         return path, ExportKind.BAG
     names = {entry.name for entry in path.iterdir()}
     if MANIFEST_FILE not in names:
-        problem = f"is no export: expected a file, a bag, or a directory with {MANIFEST_FILE}"
+        problem = f"is not an export: expected a file, a bag, or a directory with {MANIFEST_FILE}"
         raise ExportError(path, None, problem)
     is_csv = any(name.endswith(".csv") for name in names)
     return path, ExportKind.CSV if is_csv else ExportKind.PARQUET

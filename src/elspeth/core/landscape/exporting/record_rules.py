@@ -188,7 +188,7 @@ class SchemaRules:
             raise BrokenRuleError(f"expected {expected}, got a {form.name} record")
 
     def _check_key(self, form: RecordForm, record: Mapping[str, object]) -> None:
-        # The contract vouches for the types; text is ordered by code point, in Python as in both databases.
+        # The contract has checked the types. Text is ordered by code point, in Python as in both databases.
         key = cast("_Key", tuple(record[name] for name in form.order))
         if form is self._form and not self._last_key < key:
             names = ", ".join(form.order[1:] or form.order)

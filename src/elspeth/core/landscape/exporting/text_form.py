@@ -27,7 +27,7 @@ from elspeth_schema.records import RECORD_TYPES, Kind
 __all__ = ["find_stated_epoch", "parse_line", "read_sound_row", "read_text", "write_array", "write_lines"]
 
 _TAIL = 1 << 16
-"""How much of the end of a file is read to find the manifest, in bytes; a manifest takes one or two thousand."""
+"""How much of a file's end is read to find the manifest, in bytes; a manifest has about two thousand."""
 
 
 _Row = dict[str, object]
@@ -52,7 +52,7 @@ def write_array(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
     for count, lines in chunks:
         if total:
             file.write(b",\n")
-        # No line feed stands inside canonical JSON.
+        # Canonical JSON contains no line feed.
         file.write(lines[:-1].replace(b"\n", b",\n"))
         total += count
     file.write(b"\n]\n")
@@ -142,13 +142,13 @@ _CONVERSIONS: Mapping[Kind, Callable[[Any], object]] = {
     Kind.BOOLEAN: int,
     Kind.JSON: _json,
 }
-"""What makes a database value of a value that has the right type; ValueError if there is none."""
+"""Convert values of the right type to database values, or raise ValueError."""
 
 
 def _is_spelled(column: str, value: object, line: bytes) -> bool:
     """Return whether the line has the float in its spelling."""
     if value is None:
         return True
-    # No text contains this: inside a text its quotes would be escaped.
+    # No text contains this, as its quotes would be escaped.
     _, _, rest = line.partition(f'"{column}":{number_text(value)}'.encode())
     return rest[:1] in (b",", b"}")

@@ -106,7 +106,7 @@ def migrate(
     saved = None
     try:
         _refuse_without_backup(parsed, no_backup=no_backup)
-        _probe(parsed, epoch_tables(state.epoch).tables)  # so that no backup is made in vain
+        _probe(parsed, epoch_tables(state.epoch).tables)  # before a backup is made in vain
         if parsed.get_backend_name() == "sqlite":
             path = sqlite_path(parsed)
             target = None if no_backup else backup or _backup_path(path, state.epoch)
@@ -126,7 +126,7 @@ def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) 
 
     Raises DBAPIError or LandscapeError if nothing was changed, CommitFailedError if that is not known.
     """
-    # Alembic takes a third of a second to load, which is not for those who only read a database of today.
+    # Alembic takes a third of a second to load: readers of a database of today do not need it.
     from elspeth.core.landscape.migration.steps import upgrade  # noqa: PLC0415
 
     with _exclusive(url, epoch_tables(epoch).tables) as connection:
@@ -216,7 +216,7 @@ def _probe(url: URL, tables: Iterable[str]) -> None:
     """
     with _engine(url).connect() as connection:
         _lock(connection, tables)
-        # SQLite notices at the first write only that it may not.
+        # SQLite notices only at the first write that it is read-only.
         connection.exec_driver_sql("CREATE TABLE _elspeth_probe (probe INTEGER)")
         connection.rollback()
 
@@ -232,7 +232,7 @@ def _exclusive(url: URL, tables: Iterable[str]) -> Iterator[Connection]:
         _lock(connection, tables)
         yield connection
         try:
-            # A crash before this line leaves the old database, after it the new one.
+            # A crash before this line leaves the old database; after it, the new one.
             connection.commit()
         except DBAPIError as error:
             raise CommitFailedError(describe_error(error, url)) from error
@@ -249,11 +249,11 @@ def _engine(url: URL) -> Engine:
 
 
 def _prepare_sqlite(connection: DBAPIConnection) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves
+    connection.isolation_level = None  # BEGIN is sent explicitly
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {_LOCK_TIMEOUT_MS}")
     cursor.execute("PRAGMA synchronous = FULL")
-    # Inside a transaction this has no effect, and dropping an old table would delete what refers to it.
+    # Has no effect inside a transaction. With it, dropping an old table would delete what refers to it.
     cursor.execute("PRAGMA foreign_keys = OFF")
 
 
@@ -297,7 +297,7 @@ def _back_up(database: Path, target: Path) -> None:
     partial = target.with_name(f"{target.name}.partial")
     try:
         partial.unlink(missing_ok=True)
-        create_file(partial, like=database).close()  # with its permissions before it holds anything
+        create_file(partial, like=database).close()  # has its permissions before it has content
         copy_database(database, partial)
         with partial.open("rb") as file:
             os.fsync(file.fileno())

@@ -14,14 +14,14 @@ from elspeth.core.landscape.migration.steps import run_steps
 __all__ = ["migration_sql"]
 
 _AROUND = {
-    # The shell would go on after an error, and commit what is left.
+    # Without this the shell continues after an error, and commits the rest.
     "sqlite": (
         [".bail on", "PRAGMA foreign_keys = OFF;", "BEGIN EXCLUSIVE;"],
         ["COMMIT;", "PRAGMA foreign_key_check;"],
     ),
     "postgresql": (["\\set ON_ERROR_STOP on", "SET client_min_messages = warning;", "BEGIN;"], ["COMMIT;"]),
 }
-"""What comes first and last in a script for `sqlite3` or `psql`."""
+"""The first and last lines of a script for `sqlite3` or `psql`."""
 
 
 def migration_sql(url: str) -> list[str]:

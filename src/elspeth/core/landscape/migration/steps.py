@@ -30,10 +30,10 @@ from elspeth_schema import EPOCH, triggers
 __all__ = ["filled_columns", "give_same_rights", "rebuild", "run_steps", "upgrade"]
 
 _PREFIX = "_new_"
-"""Beside the old tables on SQLite, where constraint names need not be unique."""
+"""The prefix of new tables on SQLite, where constraint names need not be unique."""
 
 _SCHEMA = "landscape_new"
-"""Beside them on PostgreSQL, where they must be unique within a schema."""
+"""The schema of new tables on PostgreSQL, where constraint names are unique within a schema."""
 
 _LISTED = 5
 """How many broken references a message lists."""
@@ -124,7 +124,7 @@ def _check_references(connection: Connection) -> None:
     """
     if connection.dialect.name != "sqlite":
         return
-    # Table by table: those of other people are not ours to judge.
+    # Table by table, as tables of other programs may have broken references.
     checks = (connection.exec_driver_sql(f"PRAGMA foreign_key_check({name})") for name in epoch_tables(EPOCH).tables)
     broken = list(islice(chain.from_iterable(checks), _LISTED))
     if broken:
@@ -154,7 +154,7 @@ def rebuild(operations: Operations, metadata: MetaData, step: Step) -> None:
 
 def _rebuild_sqlite(operations: Operations, metadata: MetaData, names: list[str], copies: tuple[Copy, ...]) -> None:
     for copy in copies:
-        # References name the final tables: with foreign keys off, SQLite does not look for them yet.
+        # References name the final tables: with foreign keys off, SQLite does not look them up yet.
         _create(operations, metadata.tables[copy.table], f"{_PREFIX}{copy.table}", moved={})
     for copy in copies:
         _fill(operations, copy, f"{_PREFIX}{copy.table}")
@@ -178,13 +178,13 @@ def _rebuild_postgresql(operations: Operations, metadata: MetaData, names: list[
     sources = {copy.table: copy.source for copy in copies}
     known = [*sources.values(), *(name for name in metadata.tables if name not in names)]
     for name in names if known else ():
-        # A new table gets the rights of some table that is not.
+        # A new table gets the rights of one that existed.
         give_same_rights(operations, sources.get(name, known[0]), f"{_SCHEMA}.{name}")
     if copies:
-        # All at once, for they refer to each other; a view of somebody else's that reads one of them is an error.
+        # All at once, as they refer to each other; fails if a view of another program reads one of them.
         operations.execute(f"DROP TABLE {', '.join(copy.source for copy in copies)}")
     for name in names:
-        # Constraints, indexes and references go with a table.
+        # Constraints, indexes and references move with their table.
         move = f"'ALTER TABLE {_SCHEMA}.{name} SET SCHEMA ' || quote_ident(current_schema())"
         operations.execute(f"DO $$ BEGIN EXECUTE {move}; END $$")
     operations.execute(f"DROP SCHEMA {_SCHEMA}")

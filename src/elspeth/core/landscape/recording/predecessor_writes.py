@@ -171,7 +171,7 @@ class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
         run_id: str | None = None,
         request_ref: str | None = None,
         response_ref: str | None = None,
-        provider: str | None = None,  # noqa: ARG002 - callers of the old recorder pass it; no column holds it
+        provider: str | None = None,  # noqa: ARG002 - callers of the predecessor pass it; no column holds it
     ) -> Call:
         """Record a call that a source or sink made.
 
@@ -194,7 +194,7 @@ class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
         )
 
     def _allocate(self, run_id: str, parent: _Parent, parent_id: str) -> int:
-        with self.unit_of_work():  # which only one thread at a time is in
+        with self.unit_of_work():  # one thread at a time
             key = (run_id, parent_id)
             if key not in self._next_index:
                 columns = calls_table.c

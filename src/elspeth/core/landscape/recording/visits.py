@@ -301,7 +301,7 @@ def resolve_ending(
         expected = f"nothing while status is {new_status}"
         raise AuditIntegrityError(table="node_states", key=key, field=name, expected=expected, got=changes[name])
     if shape is NodeStateCompleted:
-        changes.setdefault("output_hash", None)  # which its own check refuses
+        changes.setdefault("output_hash", None)  # refused by the contract
     changes["status"] = new_status
     changes["completed_at"] = moment
     changes["duration_ms"] = float(duration_ms) if duration_ms is not None else _elapsed_ms(started_at, moment)
