@@ -57,7 +57,7 @@ _TIME: dict[str, object] = {
 }
 _KINDS: dict[str, dict[str, object]] = {
     "text": {"type": "string"},
-    "whole number": _NUMBER,
+    "whole number from 0": _NUMBER,
     "true or false": {"type": "boolean"},
     "time": _TIME,
 }

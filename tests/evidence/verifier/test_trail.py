@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from elspeth.evidence.format.bag import Salts
 from elspeth.evidence.verifier._record_schema import read_shapes
-from elspeth.evidence.verifier._record_types import read_rules, readers
+from elspeth.evidence.verifier._record_types import build_readers, read_rules
 from elspeth.evidence.verifier._trail import TrailChecker
 from elspeth.evidence.verifier.procedure import StepError
 from tests.evidence.bags import REFERENCES, SCHEMA, SECRET, as_lines, records
@@ -89,5 +89,5 @@ def test_a_second_reference_of_a_column_does_not_hide_the_one_that_laws_need() -
     """Whoever seals a bag also writes its rules."""
     document = json.loads(json.dumps(REFERENCES))
     document["types"]["token"]["references"].append({"columns": ["run_id", "row_id"], "record_type": "thing"})
-    reader = readers(read_rules(json.dumps(document).encode(), "rules"), SHAPES)["token"]
+    reader = build_readers(read_rules(json.dumps(document).encode(), "rules"), SHAPES)["token"]
     assert [reader.references[index][1].record_type for index in reader.links] == ["row"]

@@ -16,13 +16,26 @@ from elspeth.evidence.verifier._key_map import Key, Part
 from elspeth.evidence.verifier._shapes import PatternBudget, Shape, ValueRule
 from elspeth.evidence.verifier.accounting.accountant import FLAG, INTEGER, LEDGERS, OR_NULL, TIME, Facts, read_facts
 
-__all__ = ["Columns", "Picked", "RecordReader", "Reference", "RunRules", "TypeRules", "Values", "read_rules", "readers"]
+__all__ = [
+    "Columns",
+    "Picked",
+    "RecordReader",
+    "Reference",
+    "RunRules",
+    "TypeRules",
+    "Values",
+    "build_readers",
+    "read_rules",
+]
 
 Values = Sequence[str | None]
 """The values of a record's columns that rules are about, as text; the salt comes last."""
 
 Columns = Sequence[Sequence[str | None]]
 """The values of several records of one type, column by column."""
+
+_RUN = "run"
+"""The first record type: other records are compared with its times and status."""
 
 _SALT = "salt"
 """The column with a record's salt."""
@@ -187,11 +200,13 @@ class RecordReader:
         return Picked(indexes=[self._columns.index(name) for name in names], integers=integers)
 
 
-def readers(rules: RunRules, shapes: Mapping[str, Sequence[Shape]]) -> dict[str, RecordReader]:
-    """Return the readers of all record types.
+def build_readers(rules: RunRules, shapes: Mapping[str, Sequence[Shape]]) -> dict[str, RecordReader]:
+    """Build the readers of all record types.
 
     Raises EvidenceError if rules, schema and the laws of accounting do not fit together.
     """
+    if rules.run.name != _RUN:
+        raise EvidenceError(f"{REFERENCES}: order", f"expected the {_RUN} record first, got {shown(rules.run.name)}")
     for name in rules.types:
         if name not in shapes:
             raise EvidenceError(f"{REFERENCES}: types", f"expected types that the schema knows, got {shown(name)}")
@@ -229,7 +244,7 @@ def _holds(rule: ValueRule, content: str) -> bool:
         return content.endswith(OR_NULL)
     content = content.removesuffix(OR_NULL)
     if content == INTEGER:
-        return rule.type == "integer"
+        return rule.type == "integer" and rule.minimum is not None and rule.minimum >= 0
     if content == FLAG:
         return rule.type == "boolean"
     if content == TIME:

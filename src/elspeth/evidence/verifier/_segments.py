@@ -24,8 +24,8 @@ from elspeth.evidence.verifier.procedure import Step
 
 __all__ = [
     "Arrival",
-    "Batch",
     "Problem",
+    "RecordBatch",
     "Segment",
     "SegmentReader",
     "find_problem",
@@ -57,7 +57,7 @@ class Segment:
     unfinished: int
 
 
-class Batch:
+class RecordBatch:
     """Consecutive records of one type, column by column."""
 
     def __init__(self, reader: RecordReader, columns: Columns, salts: SaltDeriver | None, *, keyed: bool) -> None:
@@ -147,7 +147,7 @@ class Problem:
 class _Rule(ABC):
     """A rule about consecutive records of one type."""
 
-    def holds_alone(self, batch: Batch) -> bool:  # noqa: ARG002
+    def holds_alone(self, batch: RecordBatch) -> bool:  # noqa: ARG002
         """Return whether the records keep the rule among themselves."""
         return True
 
@@ -156,31 +156,31 @@ class _Rule(ABC):
         return True
 
     @abstractmethod
-    def problem(self, batch: Batch, arrival: Arrival) -> Problem:
+    def problem(self, batch: RecordBatch, arrival: Arrival) -> Problem:
         """Explain how a single record breaks the rule."""
 
 
 class _SameRun(_Rule):
-    def holds_alone(self, batch: Batch) -> bool:
+    def holds_alone(self, batch: RecordBatch) -> bool:
         run_ids = batch.columns[0]
         return run_ids.count(run_ids[0]) == len(run_ids)
 
     def holds_after(self, arrival: Arrival) -> bool:
         return arrival.segment.run_id == arrival.run_id
 
-    def problem(self, batch: Batch, arrival: Arrival) -> Problem:
+    def problem(self, batch: RecordBatch, arrival: Arrival) -> Problem:
         text = f"expected {shown(arrival.run_id)} as in the records before, got {shown(arrival.segment.run_id)}"
         return Problem(step=Step.LINES, field=batch.reader.rules.key[0], text=text)
 
 
 class _Order(_Rule):
-    def holds_alone(self, batch: Batch) -> bool:
+    def holds_alone(self, batch: RecordBatch) -> bool:
         return all(map(lt, batch.order, batch.order[1:]))
 
     def holds_after(self, arrival: Arrival) -> bool:
         return arrival.last is None or bool(arrival.last < arrival.segment.first)
 
-    def problem(self, batch: Batch, arrival: Arrival) -> Problem:
+    def problem(self, batch: RecordBatch, arrival: Arrival) -> Problem:
         order = batch.reader.rules.order
         got = _key_text(arrival.segment.first)
         text = f"expected a value after {_key_text(arrival.last)}, got {got}: repeated, or out of order"
@@ -188,17 +188,17 @@ class _Order(_Rule):
 
 
 class _Salt(_Rule):
-    def holds_alone(self, batch: Batch) -> bool:
+    def holds_alone(self, batch: RecordBatch) -> bool:
         return batch.salts == list(batch.columns[-1])
 
-    def problem(self, batch: Batch, arrival: Arrival) -> Problem:  # noqa: ARG002
+    def problem(self, batch: RecordBatch, arrival: Arrival) -> Problem:  # noqa: ARG002
         salt = batch.salts[0]
         expected = f"{salt}, derived from the key" if salt else "none, as there is no secret in the bag"
         return Problem(step=Step.LINES, field="salt", text=f"expected {expected}, got {shown(batch.columns[-1][0])}")
 
 
 class _UniqueKey(_Rule):
-    def holds_alone(self, batch: Batch) -> bool:
+    def holds_alone(self, batch: RecordBatch) -> bool:
         return len(set(batch.keys)) == len(batch.keys)
 
     def holds_after(self, arrival: Arrival) -> bool:
@@ -206,7 +206,7 @@ class _UniqueKey(_Rule):
         # Records that are sorted by their key cannot repeat one.
         return rules.key == rules.order or arrival.keys[rules.name].isdisjoint(arrival.segment.keys)
 
-    def problem(self, batch: Batch, arrival: Arrival) -> Problem:  # noqa: ARG002
+    def problem(self, batch: RecordBatch, arrival: Arrival) -> Problem:  # noqa: ARG002
         reader = batch.reader
         text = f"expected each key once, got {_key_text(reader.identity.of(batch.columns)[0])} again"
         return Problem(step=Step.LINES, field=", ".join(reader.rules.key[1:]), text=text)
@@ -216,7 +216,7 @@ class _References(_Rule):
     def holds_after(self, arrival: Arrival) -> bool:
         return not any(map(_is_missing, arrival.segment.targets, arrival.numbers))
 
-    def problem(self, batch: Batch, arrival: Arrival) -> Problem:
+    def problem(self, batch: RecordBatch, arrival: Arrival) -> Problem:
         found = zip(batch.reader.references, arrival.segment.targets, arrival.numbers, strict=True)
         picked, reference = next(each for each, targets, numbers in found if _is_missing(targets, numbers))
         got = _key_text(picked.of(batch.columns)[0])
@@ -228,7 +228,7 @@ class _Lifecycle(_Rule):
     def holds_after(self, arrival: Arrival) -> bool:
         return not (arrival.strict and arrival.segment.unfinished)
 
-    def problem(self, batch: Batch, arrival: Arrival) -> Problem:
+    def problem(self, batch: RecordBatch, arrival: Arrival) -> Problem:
         rules = batch.reader.rules
         expected = f"expected {' or '.join(sorted(rules.final))}, as the run is {arrival.run_status}"
         return Problem(
@@ -240,7 +240,7 @@ _RULES = (_SameRun(), _Order(), _Salt(), _UniqueKey(), _References(), _Lifecycle
 """The rules, in the order in which a record that breaks several is explained."""
 
 
-def is_sound_alone(batch: Batch) -> bool:
+def is_sound_alone(batch: RecordBatch) -> bool:
     """Return whether records keep all rules among themselves."""
     return all(rule.holds_alone(batch) for rule in _RULES)
 
@@ -250,7 +250,7 @@ def is_sound_after(arrival: Arrival) -> bool:
     return all(rule.holds_after(arrival) for rule in _RULES)
 
 
-def find_problem(batch: Batch, arrival: Arrival) -> Problem | None:
+def find_problem(batch: RecordBatch, arrival: Arrival) -> Problem | None:
     """Return what is wrong with a single record."""
     for rule in _RULES:
         if not (rule.holds_alone(batch) and rule.holds_after(arrival)):
@@ -291,9 +291,9 @@ class SegmentReader:
             done += len(values)
         return found
 
-    def batch(self, reader: RecordReader, columns: Columns) -> Batch:
+    def batch(self, reader: RecordReader, columns: Columns) -> RecordBatch:
         """Return records of one type as a batch."""
-        return Batch(reader, columns, self._salts, keyed=reader.rules.name in self._keyed)
+        return RecordBatch(reader, columns, self._salts, keyed=reader.rules.name in self._keyed)
 
 
 def _targets(keys: Sequence[Key], *, of_each: bool) -> list[bytes | None]:

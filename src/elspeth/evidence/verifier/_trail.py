@@ -17,7 +17,7 @@ from elspeth.evidence.format.canonical import Json, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.laws import LAWS, Law
 from elspeth.evidence.verifier._key_map import KeyMap
-from elspeth.evidence.verifier._record_types import RecordReader, RunRules, Values, readers
+from elspeth.evidence.verifier._record_types import RecordReader, RunRules, Values, build_readers
 from elspeth.evidence.verifier._segments import (
     Arrival,
     Segment,
@@ -49,7 +49,7 @@ class TrailChecker:
         self.unfinished = 0
         """Records that are not final."""
         self._run = rules.run
-        self._readers = readers(rules, shapes)
+        self._readers = build_readers(rules, shapes)
         self._accountant = Accountant()
         self._first_lines: dict[str, int] = {}
         """By type, the number of the line with its first record."""

@@ -44,7 +44,7 @@ __all__ = [
     "value_at",
 ]
 
-TEXT, INTEGER, FLAG, TIME = "text", "whole number", "true or false", "time"
+TEXT, INTEGER, FLAG, TIME = "text", "whole number from 0", "true or false", "time"
 OR_NULL = " or null"
 """What a column holds."""
 

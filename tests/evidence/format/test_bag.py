@@ -1,0 +1,110 @@
+"""Statements, salts and manifests: malformed ones are refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.evidence.format.bag import SALT_ALGORITHM, Salts, Statement, manifest_text, parse_manifest
+from elspeth.evidence.format.errors import EvidenceError
+from tests.evidence.bags import facts
+from tests.evidence.documents import Change, Document, change_copy, refusal
+
+KINDS = "'urn:elspeth:audit-trail-export:v1' or 'urn:elspeth:audit-trail-export:v2'"
+STATEMENT = Statement(subjects={"data/records.jsonl": "0" * 64}, run=facts(), counts={"run": 1}, root="1" * 64)
+
+STATEMENTS: dict[str, tuple[Change, str]] = {
+    "another type": (
+        lambda statement: statement.update(_type="https://in-toto.io/Statement/v0.1"),
+        "document: _type: expected 'https://in-toto.io/Statement/v1', got 'https://in-toto.io/Statement/v0.1'",
+    ),
+    "another predicate": (
+        lambda statement: statement.update(predicateType="https://slsa.dev/provenance/v1"),
+        f"document: predicateType: expected {KINDS}, got 'https://slsa.dev/provenance/v1': use a newer verifier",
+    ),
+    "another sum": (
+        lambda statement: statement["predicate"].update(record_count=2),
+        "document: predicate: record_count: expected 1, got 2",
+    ),
+    "true for one": (
+        lambda statement: statement["predicate"].update(record_count=True),
+        "document: predicate: record_count: expected 1, got True",
+    ),
+    "count of nothing": (
+        lambda statement: statement["predicate"].update(counts={"run": 0}),
+        "document: predicate: counts: expected an object of counts of at least one, got {'run': 0}",
+    ),
+    "root of no hash": (
+        lambda statement: statement["predicate"]["merkle_tree"].update(root="0"),
+        "document: predicate: merkle_tree: root: expected a SHA-256 in hexadecimal, got '0'",
+    ),
+    "file twice": (
+        lambda statement: statement["subject"].append(statement["subject"][0]),
+        "document: subject: expected each file once, got 'data/records.jsonl' again",
+    ),
+    "file of no object": (
+        lambda statement: statement.update(subject=[1]),
+        "document: subject: expected an array of objects, got [1]",
+    ),
+    "further predicate": (
+        lambda statement: statement["predicate"].update(more=1),
+        "document: predicate: expected no further member, got 'more'",
+    ),
+    "completeness of no truth": (
+        lambda statement: statement["predicate"].update(complete=1),
+        "document: predicate: complete: expected true or false, got 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STATEMENTS)
+def test_malformed_statements_are_refused(case: str) -> None:
+    change, message = STATEMENTS[case]
+    document = change_copy(json.loads(STATEMENT.to_bytes()), change)
+    assert refusal(Statement.from_bytes, document) == message
+
+
+def test_a_statement_is_read_as_it_was_written() -> None:
+    assert Statement.from_bytes(STATEMENT.to_bytes(), "statement") == STATEMENT
+
+
+def test_a_secret_is_read_as_it_was_written() -> None:
+    salts = Salts(secret="secret")
+    assert Salts.from_bytes(salts.to_bytes(), "salts") == salts
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"algorithm": "md5", "secret": "s"}, f"document: algorithm: expected {SALT_ALGORITHM!r}, got 'md5'"),
+        ({"algorithm": SALT_ALGORITHM, "secret": ""}, "document: secret: expected a secret, got an empty text"),
+    ],
+)
+def test_malformed_secrets_are_refused(document: Document, message: str) -> None:
+    assert refusal(Salts.from_bytes, document) == message
+
+
+MANIFESTS = {
+    "nothing": (b"", "m, line 1: expected a SHA-256 and a file name, got ''"),
+    "binary mode": (b"0" * 64 + b" *a\n", f"m, line 1: expected a SHA-256 and a file name, got '{'0' * 64} *a'"),
+    "file twice": ((b"0" * 64 + b"  a\n") * 2, "m, line 2: expected each file once, got 'a' again"),
+    "no end": (b"0" * 64 + b"  a", "m: expected its lines in the order of file names, each with a line feed"),
+}
+
+
+@pytest.mark.parametrize("case", MANIFESTS)
+def test_malformed_manifests_are_refused(case: str) -> None:
+    text, message = MANIFESTS[case]
+    with pytest.raises(EvidenceError) as caught:
+        parse_manifest(text, "m")
+    assert str(caught.value) == message
+
+
+@given(
+    st.dictionaries(st.from_regex(r"[a-z./-]{1,20}", fullmatch=True), st.sampled_from(["0" * 64, "f" * 64]), min_size=1)
+)
+def test_a_manifest_is_read_as_it_was_written(digests: dict[str, str]) -> None:
+    assert parse_manifest(manifest_text(digests), "manifest") == digests
