@@ -29,18 +29,41 @@ __all__ = [
     "WorkersOption",
     "end_preview",
     "require_only_one",
+    "require_unicode",
 ]
 
 STANDARD_OUTPUT = "-"
 """The name of an output that goes to standard output."""
 
+
+def require_unicode(param: typer.CallbackParam, value: str | None) -> str | None:
+    """Return text that a database can hold.
+
+    Raises UsageError for surrogates, which stand for bytes that are not UTF-8.
+    """
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError as error:
+        name = param.metavar if param.param_type_name == "argument" else param.opts[0]
+        raise UsageError(f"{name}: the text '{value}' is not UTF-8: use another name") from error
+    return value
+
+
 _DATABASE = typer.Option(
-    "--database", "-d", metavar="URL|PATH", help="The audit database: an SQLAlchemy URL or the path of a SQLite file."
+    "--database",
+    "-d",
+    metavar="URL|PATH",
+    callback=require_unicode,
+    help="The audit database: an SQLAlchemy URL or the path of a SQLite file.",
 )
 
 RunArgument = Annotated[
     str,
-    typer.Argument(metavar="RUN|latest", help="The run: its id, the beginning of its id, or the run that began last."),
+    typer.Argument(
+        metavar="RUN|latest",
+        callback=require_unicode,
+        help="The run: its id, the beginning of its id, or the run that began last.",
+    ),
 ]
 DatabaseOption = Annotated[str, _DATABASE]
 OptionalDatabaseOption = Annotated[str | None, _DATABASE]

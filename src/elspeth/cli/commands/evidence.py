@@ -10,7 +10,14 @@ import typer
 
 from elspeth.cli.access import checking_key, protected_files
 from elspeth.cli.failures import ExitCode, UsageError
-from elspeth.cli.options import STANDARD_OUTPUT, CheckHmacOption, ForceOption, JsonOption, WorkersOption
+from elspeth.cli.options import (
+    STANDARD_OUTPUT,
+    CheckHmacOption,
+    ForceOption,
+    JsonOption,
+    WorkersOption,
+    require_unicode,
+)
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned, binary_stdout
 from elspeth.cli.workers import start_workers
@@ -138,9 +145,14 @@ def _print_verification(verification: Verification, *, json: bool) -> None:
 def prove(
     *,
     bag: Annotated[Path, typer.Argument(metavar="BAG", help="A bag: a directory or .zip.")],
-    record_type: Annotated[str, typer.Argument(metavar="TYPE", help="The record type, such as row.")],
+    record_type: Annotated[
+        str, typer.Argument(metavar="TYPE", callback=require_unicode, help="The record type, such as row.")
+    ],
     identity: Annotated[
-        str, typer.Argument(metavar="ID", help="The record's key without the run; parts are joined by /.")
+        str,
+        typer.Argument(
+            metavar="ID", callback=require_unicode, help="The record's key without the run; parts are joined by /."
+        ),
     ],
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="PATH", help="The file to write, or - for standard output.")

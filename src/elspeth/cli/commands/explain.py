@@ -11,7 +11,7 @@ import typer
 
 from elspeth.cli.access import open_landscape
 from elspeth.cli.failures import UsageError
-from elspeth.cli.options import DatabaseOption, JsonOption, OptionalDatabaseOption, RunArgument
+from elspeth.cli.options import DatabaseOption, JsonOption, OptionalDatabaseOption, RunArgument, require_unicode
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned
 
@@ -33,13 +33,18 @@ def explain(
     run: Annotated[
         str,
         typer.Option(
-            metavar="RUN|latest", help="The run: its id, the beginning of its id, or the run that began last."
+            metavar="RUN|latest",
+            callback=require_unicode,
+            help="The run: its id, the beginning of its id, or the run that began last.",
         ),
     ] = "latest",
     row: Annotated[
         int | None, typer.Option(min=0, max=_MAX_ROW, metavar="N", help="The row's position in the source, from 0.")
     ] = None,
-    token: Annotated[str | None, typer.Option(metavar="ID", help="A token, explained with those made from it.")] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(metavar="ID", callback=require_unicode, help="A token, explained with those made from it."),
+    ] = None,
     database: OptionalDatabaseOption = None,
     export: Annotated[
         Path | None, typer.Option("--from", metavar="PATH", help="An export to read instead of the database.")
