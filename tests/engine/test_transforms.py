@@ -77,7 +77,7 @@ def test_a_row_that_a_transform_refuses_goes_where_the_settings_say(tmp_path: Pa
     refused, raised = (json.loads(error["error_details_json"]) for error in errors)
     assert refused == {"exception": "refused", "type": "RowError", "id": 1}
     assert raised["type"] == "ZeroDivisionError"
-    assert re.fullmatch(r"raised at tests\.engine\.graphs line \d+", raised["exception"])
+    assert re.fullmatch(r"raised at tests\.engine\.pipelines line \d+", raised["exception"])
     assert [error["destination"] for error in errors] == [destination] * 2
     failed = [state for state in records["node_state"] if state["status"] == "failed"]
     hashes = {each["error_hash"] for each in records["token_outcome"] if each["outcome"] == "failed"}

@@ -13,7 +13,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.payload_store import PayloadStore
 
-__all__ = ["RUN_ID", "Asked", "record_asking"]
+__all__ = ["RUN_ID", "Asked", "record_run_with_calls"]
 
 RUN_ID = "asking"
 
@@ -26,7 +26,7 @@ None, and what has the key `refused`, stand for failures.
 ERROR = {"exception": "answered 503", "type": "CallError"}
 
 
-def record_asking(db: LandscapeDB, payloads: PayloadStore | None, visits: Sequence[Asked]) -> None:
+def record_run_with_calls(db: LandscapeDB, payloads: PayloadStore | None, visits: Sequence[Asked]) -> None:
     """Record a run whose one node made these calls."""
     recorder = LandscapeRecorder(db, payload_store=payloads)
     recorder.begin_run({}, CANONICAL_VERSION, run_id=RUN_ID)

@@ -24,7 +24,7 @@ from elspeth.engine.calls.exchange import Attempt, Difference, Exchange
 from elspeth.engine.calls.live import LiveCaller
 from elspeth.engine.calls.recorded import ReplayCaller, VerifyCaller
 from tests.engine.calls.oracle import FakeTime, Oracle, caller
-from tests.engine.calls.recording import ERROR, RUN_ID, Asked, record_asking
+from tests.engine.calls.recording import ERROR, RUN_ID, Asked, record_run_with_calls
 from tests.fixtures.effort import law
 
 SECONDS = 30
@@ -82,7 +82,7 @@ def answers(caller: ReplayCaller, row_index: int, request: JsonObject = ASKED) -
 
 
 def test_attempts_are_replayed_as_they_were(db: LandscapeDB, payloads: PayloadStore) -> None:
-    record_asking(db, payloads, [(0, ASKED, [None, said("home")]), (1, ASKED, [None])])
+    record_run_with_calls(db, payloads, [(0, ASKED, [None, said("home")]), (1, ASKED, [None])])
     caller = ReplayCaller(db, payloads, RUN_ID)
     failed = Attempt(request=ASKED, response=None, error=ERROR, latency_ms=1.5)
     answered = Attempt(request=ASKED, response=said("home"), error=None, latency_ms=1.5)
@@ -94,7 +94,7 @@ def test_a_failure_is_replayed_with_what_came_instead_of_an_answer_where_that_is
     db: LandscapeDB, tmp_path: Path
 ) -> None:
     payloads = FilesystemPayloadStore(tmp_path / "payloads")
-    record_asking(db, payloads, [(0, ASKED, [{"refused": "why"}])])
+    record_run_with_calls(db, payloads, [(0, ASKED, [{"refused": "why"}])])
     caller = ReplayCaller(db, payloads, RUN_ID)
     kept = Attempt(request=ASKED, response={"refused": "why"}, error=ERROR, latency_ms=1.5)
     assert answers(caller, 0) == Exchange(attempts=(kept,))
@@ -107,7 +107,7 @@ def test_a_failure_is_replayed_with_what_came_instead_of_an_answer_where_that_is
 
 def test_what_was_asked_again_is_answered_in_the_recorded_order(db: LandscapeDB, payloads: PayloadStore) -> None:
     visits: list[Asked] = [(0, ASKED, [said("north")]), (0, ASKED, [said("south")]), (0, {"asked": 2}, [said("east")])]
-    record_asking(db, payloads, visits)
+    record_run_with_calls(db, payloads, visits)
     caller = ReplayCaller(db, payloads, RUN_ID)
     found = [answers(caller, 0), answers(caller, 0, {"asked": 2}), answers(caller, 0)]
     assert [each.response for each in found] == [said("north"), said("east"), said("south")]
@@ -120,7 +120,9 @@ def test_every_recorded_answer_is_found_in_whatever_order_it_is_asked_for(rows: 
     counts = Counter(rows)
     with LandscapeDB.in_memory() as db:
         store = MemoryStore()
-        record_asking(db, store, [(row, ASKED, [said([row, n])]) for row in sorted(counts) for n in range(counts[row])])
+        record_run_with_calls(
+            db, store, [(row, ASKED, [said([row, n])]) for row in sorted(counts) for n in range(counts[row])]
+        )
         caller = ReplayCaller(db, store, RUN_ID)
         asked: Counter[int] = Counter()
         for row in rows:
@@ -130,7 +132,7 @@ def test_every_recorded_answer_is_found_in_whatever_order_it_is_asked_for(rows: 
 
 def test_the_number_of_queries_does_not_grow_with_the_number_of_rows(db: LandscapeDB) -> None:
     store = MemoryStore()
-    record_asking(db, store, [(row, ASKED, [said(1)]) for row in range(250)])
+    record_run_with_calls(db, store, [(row, ASKED, [said(1)]) for row in range(250)])
     caller = ReplayCaller(db, store, RUN_ID)
     statements: list[str] = []
     event.listen(db.engine, "before_cursor_execute", lambda *details: statements.append(details[2]))
@@ -144,7 +146,7 @@ def test_the_number_of_queries_does_not_grow_with_the_number_of_rows(db: Landsca
 
 
 def test_a_request_that_was_not_recorded_fails(db: LandscapeDB, payloads: PayloadStore) -> None:
-    record_asking(db, payloads, [(0, ASKED, [said("home")])])
+    record_run_with_calls(db, payloads, [(0, ASKED, [said("home")])])
     caller = ReplayCaller(db, payloads, RUN_ID)
     expected = {
         "exception": "run asking has no recorded answer to this request",
@@ -156,7 +158,7 @@ def test_a_request_that_was_not_recorded_fails(db: LandscapeDB, payloads: Payloa
 
 
 def test_an_answer_without_payload_fails(db: LandscapeDB, payloads: PayloadStore) -> None:
-    record_asking(db, None, [(0, ASKED, [said("home")])])
+    record_run_with_calls(db, None, [(0, ASKED, [said("home")])])
     assert failure(answers(ReplayCaller(db, payloads, RUN_ID), 0))["exception"] == (
         "run asking kept no payload of the answer to this request"
     )
@@ -164,7 +166,7 @@ def test_an_answer_without_payload_fails(db: LandscapeDB, payloads: PayloadStore
 
 def test_an_answer_whose_payload_is_lost_or_altered_fails(db: LandscapeDB, tmp_path: Path) -> None:
     payloads = FilesystemPayloadStore(tmp_path / "payloads")
-    record_asking(db, payloads, [(0, ASKED, [said("home")])])
+    record_run_with_calls(db, payloads, [(0, ASKED, [said("home")])])
     (file,) = [path for path in (tmp_path / "payloads").rglob("*") if path.is_file() and b"home" in path.read_bytes()]
     file.write_bytes(b'{"said":"away"}')
     caller = ReplayCaller(db, payloads, RUN_ID)
@@ -181,7 +183,7 @@ def test_an_answer_whose_payload_is_lost_or_altered_fails(db: LandscapeDB, tmp_p
 
 def test_a_payload_that_is_not_the_recorded_answer_fails(db: LandscapeDB) -> None:
     store = MemoryStore()
-    record_asking(db, store, [(0, ASKED, [said("home")])])
+    record_run_with_calls(db, store, [(0, ASKED, [said("home")])])
     store._kept = dict.fromkeys(store._kept, b'{"said":"away"}')
     assert re.fullmatch(
         r"payload [0-9a-f]{64} is not the answer that run asking recorded: "
@@ -201,7 +203,7 @@ def verified(recorded: Sequence[JsonObject | None], received: Sequence[Answer]) 
     with LandscapeDB.in_memory() as db:
         store = MemoryStore()
         visits: list[Asked] = [(index, {"asked": index}, [answer]) for index, answer in enumerate(recorded)]
-        record_asking(db, store, visits)
+        record_run_with_calls(db, store, visits)
         with closing(VerifyCaller(caller(FakeTime()), ReplayCaller(db, store, RUN_ID))) as verify:
             oracle = Oracle.of(received)
             futures = [verify.start(oracle, {"asked": index}, row_index=index) for index in range(len(received))]
@@ -244,7 +246,7 @@ def test_closing_cancels_the_calls() -> None:
 
     with LandscapeDB.in_memory() as db:
         store = MemoryStore()
-        record_asking(db, store, [])
+        record_run_with_calls(db, store, [])
         live = LiveCaller(RetrySettings(), RateLimitSettings(), 1)
         verify = VerifyCaller(live, ReplayCaller(db, store, RUN_ID))
         first, second = (verify.start(Oracle(send), {"asked": number}, row_index=0) for number in range(2))
