@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from benchmarks.recording import RUN
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import sqlite_path
+from elspeth.core.landscape.database.urls import sqlite_path
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, RecordType
 

@@ -9,7 +9,8 @@ import pytest
 
 from elspeth.contracts.errors import AuditIntegrityError
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.database.connections import parse_url, read_only_connection
+from elspeth.core.landscape.database.connections import read_only_connection
+from elspeth.core.landscape.database.urls import parse_url
 from elspeth.core.landscape.queries.runs import list_runs
 from elspeth.core.landscape.sealing.check import check_seals
 from elspeth.engine.keys import load_run_keys

@@ -11,8 +11,9 @@ from sqlalchemy import NullPool, create_engine
 from elspeth.contracts.audit import Run
 from elspeth.contracts.enums import OperationStatus, OperationType, RunStatus
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.database.connections import parse_url, read_only_connection
+from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.tables import create_triggers
+from elspeth.core.landscape.database.urls import parse_url
 from elspeth.core.landscape.recording import runs as runs_module
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import check_seals

@@ -58,7 +58,7 @@ def protected_files(
 
     Raises LandscapeError for an unusable database URL.
     """
-    from elspeth.core.landscape.database.connections import database_files, parse_url  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.urls import database_files, parse_url  # noqa: PLC0415  start time
     from elspeth.outputs.policy import Extent, Protected  # noqa: PLC0415
 
     protected = [Protected(path=Path(".env"), what="the file .env of secrets")]

@@ -19,7 +19,7 @@ from elspeth.cli.terminal import aligned, one_line
 from elspeth.contracts.database_urls import mask_url
 from elspeth.contracts.enums import RowOutcome
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import parse_url
+from elspeth.core.landscape.database.urls import parse_url
 from elspeth.core.settings.model import LandscapeSettings
 from elspeth.engine.errors import RunInterruptedError
 from elspeth.engine.keys import RunKeys, load_run_keys

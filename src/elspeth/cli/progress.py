@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.live import Live
 
-    from elspeth.core.landscape.records.progress import Report
+    from elspeth.core.landscape.migration.contents import Report
 
 __all__ = [
     "Bars",

@@ -31,7 +31,7 @@ from elspeth.core.landscape.queries.accounting import account_for
 from elspeth.core.landscape.queries.recorded import count_rows
 from elspeth.core.landscape.recording.base import new_id, now
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.core.landscape.sealing.seal import sealed_count
+from elspeth.core.landscape.sealing.seal import sealed_record_count
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.core.settings import Settings
 from elspeth.core.settings.paths import export_form, placeholder_values
@@ -239,7 +239,7 @@ class Orchestrator:
         A crash leaves its recorded status pending: the run is complete, and can be exported again.
         """
         with self._db.connection() as connection:
-            total = sealed_count(connection, run_id)
+            total = sealed_record_count(connection, run_id)
         export = self._pipeline.settings.landscape.export
         form = export_form(export, str(output.path))
         recorder = LandscapeRecorder(self._db)

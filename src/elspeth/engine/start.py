@@ -20,7 +20,7 @@ from elspeth.core.landscape.queries.runs import is_meant, resolve_run
 from elspeth.core.landscape.recording.base import make_recordable
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.core.landscape.sealing.unfinished import unfinished_runs
+from elspeth.core.landscape.sealing.check import read_unfinished_runs
 from elspeth.core.secrets import mask_secrets, without_secrets
 from elspeth.engine.errors import ResumeError
 from elspeth.engine.keys import RunKeys
@@ -194,7 +194,7 @@ def get_resumable_run(db: LandscapeDB, recorder: LandscapeRecorder, run_id: str)
     if run.status.is_terminal:
         raise ResumeError(f"run {run_id} is {run.status}: only a run that has not ended can be resumed")
     with db.connection() as connection:
-        marked = [each for each in unfinished_runs(connection, run_id) if each.marks]
+        marked = [each for each in read_unfinished_runs(connection, run_id) if each.marks]
     for each in marked:
         raise ResumeError(
             f"run {run_id} {each.problem}."

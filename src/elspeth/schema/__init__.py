@@ -1,1 +1,1 @@
-"""What the generated schema stands on: how the tables of an epoch are described."""
+"""What the generated schema is built on."""

@@ -1,4 +1,4 @@
-"""What a value of each kind looks like, and the error for a record that the schema forbids."""
+"""Checks of records, and the error for forbidden ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
 import orjson
 
@@ -34,24 +35,56 @@ _SHOWN = 80
 
 
 class AuditIntegrityError(Exception):
-    """A record that cannot be true: names table, key, field, what was expected and what was found."""
+    """A record that the schema forbids.
 
-    def __init__(self, *, table: str, key: dict[str, object], field: str, expected: str, got: object) -> None:
+    `database` is the URL of the database that holds the record, its password hidden, or None where it does not matter.
+    """
+
+    def __init__(
+        self,
+        *,
+        table: str,
+        key: dict[str, object],
+        field: str,
+        expected: str,
+        got: object,
+        database: str | None = None,
+    ) -> None:
         shown = repr(got.value if isinstance(got, StrEnum) else got)
         if len(shown) > _SHOWN:
             shown = f"{shown[:_SHOWN]}... ({len(shown)} characters)"
         where = " ".join([table, *(f"{name}={value!r}" for name, value in key.items())])
-        super().__init__(f"{where}: {field}: expected {expected}, got {shown}")
+        prefix = "" if database is None else f"audit database {database}: "
+        super().__init__(f"{prefix}{where}: {field}: expected {expected}, got {shown}")
         self.table = table
         self.key = key
         self.field = field
         self.expected = expected
         self.got = got
+        self.database = database
+
+    def __reduce__(self) -> tuple[Callable[[dict[str, object]], AuditIntegrityError], tuple[dict[str, object]]]:
+        # Workers of a process pool raise it: the default would pass the message as a positional argument.
+        return _rebuild_error, (vars(self),)
+
+    def in_database(self, url: str) -> AuditIntegrityError:
+        """Return the error with the database's URL in its message.
+
+        The URL's password must be hidden. An error that already names a database is returned unchanged.
+        """
+        return self if self.database is not None else _rebuild_error({**vars(self), "database": url})
+
+
+def _rebuild_error(members: dict[str, Any]) -> AuditIntegrityError:
+    return AuditIntegrityError(**members)
 
 
 @dataclass(frozen=True, slots=True)
 class Acceptor:
-    """A kind of value: what to call it in a message, and whether a value is one."""
+    """A kind of value.
+
+    `expected` describes it in messages, `accepts` tells whether a value is of the kind.
+    """
 
     expected: str
     accepts: Callable[[object], bool]
@@ -59,7 +92,7 @@ class Acceptor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
-    """The rules of one record class; `check` raises AuditIntegrityError for the first that is broken."""
+    """The rules of one record class."""
 
     table: str
     key: tuple[str, ...]
@@ -67,7 +100,10 @@ class Contract:
     exactly_one: tuple[tuple[str, ...], ...] = ()
 
     def check(self, record: object) -> None:
-        """Compare every field of the record with its rule."""
+        """Check every field of a record.
+
+        Raises AuditIntegrityError for the first rule that is broken.
+        """
         for field, acceptor in self.fields:
             value = getattr(record, field)
             if not acceptor.accepts(value):
@@ -83,7 +119,10 @@ class Contract:
 
 
 def _storable(value: str) -> bool:
-    """Whether both databases hold the text unchanged: no NUL (PostgreSQL), no lone surrogate (UTF-8)."""
+    """Return whether both databases keep the text unchanged.
+
+    PostgreSQL does not store NUL, and UTF-8 has no lone surrogates.
+    """
     if "\x00" in value:
         return False
     if value.isascii():
@@ -96,7 +135,7 @@ def _storable(value: str) -> bool:
 
 
 def text(*, max_length: int | None = None, pattern: str | None = None) -> Acceptor:
-    """Text of at most `max_length` characters that matches `pattern` as a whole."""
+    """Accept text of at most `max_length` characters that matches `pattern`."""
     limit = math.inf if max_length is None else max_length
     if pattern is not None:
         matches = re.compile(pattern).fullmatch
@@ -112,7 +151,7 @@ def text(*, max_length: int | None = None, pattern: str | None = None) -> Accept
 
 
 def integer(*, minimum: int = -MAX_INTEGER, maximum: int = MAX_INTEGER) -> Acceptor:
-    """An integer within the bounds, both included."""
+    """Accept an integer within the bounds, both included."""
     return Acceptor(
         f"an integer from {minimum} to {maximum}",
         lambda value: type(value) is int and minimum <= value <= maximum,
@@ -120,19 +159,22 @@ def integer(*, minimum: int = -MAX_INTEGER, maximum: int = MAX_INTEGER) -> Accep
 
 
 def real(*, minimum: float = -MAX_INTEGER, maximum: float = MAX_INTEGER) -> Acceptor:
-    """A float within the bounds, both included; a larger one would be written as an integer that readers change."""
+    """Accept a float within the bounds, both included.
+
+    JSON writes a larger one as an integer that readers may not keep exactly.
+    """
     return Acceptor(
         f"a float from {minimum} to {maximum}", lambda value: type(value) is float and minimum <= value <= maximum
     )
 
 
 def member(enum: type[StrEnum]) -> Acceptor:
-    """A member of the enum."""
+    """Accept a member of the enum."""
     return Acceptor(f"one of {', '.join(enum)}", lambda value: type(value) is enum)
 
 
 def optional(acceptor: Acceptor) -> Acceptor:
-    """None, or what `acceptor` accepts."""
+    """Accept None, or what `acceptor` accepts."""
     accepts = acceptor.accepts
     return Acceptor(f"{acceptor.expected}, or nothing", lambda value: value is None or accepts(value))
 

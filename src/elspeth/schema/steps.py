@@ -1,4 +1,6 @@
-"""The step from one epoch to the next: which tables are made, which are made anew, and where each value comes from.
+"""Steps from one epoch to the next.
+
+A step tells which tables are created, which are rebuilt, and where each value comes from.
 
 A changed table is built beside the old one, filled from it, and takes its place. That is the only kind of step, on both
 databases, so a migrated database cannot differ from a fresh one.
@@ -16,9 +18,10 @@ __all__ = ["Copy", "Step", "origin_of", "source_of", "step_between"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copy:
-    """How a table is filled: for each new column an SQL expression over the old table, called `old`.
+    """How a rebuilt table is filled from the old one.
 
-    `kept` are the columns whose values are the same before and after, as (old name, new name).
+    `expressions` holds (column, SQL expression); an expression reads the old table under the name `old`. `kept` are the
+    columns whose values are the same before and after, as (old name, new name).
     """
 
     table: str
@@ -29,14 +32,20 @@ class Copy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """The new tables of an epoch, and those that are filled from older ones, each in creation order."""
+    """The step into an epoch.
+
+    `created` names the new tables, `copies` those that are rebuilt, both in creation order.
+    """
 
     created: tuple[str, ...]
     copies: tuple[Copy, ...]
 
 
 def step_between(old: Snapshot | None, new: Snapshot) -> Step:
-    """Return the step from `old` to `new`; from an empty database if `old` is None."""
+    """Return the step from `old` to `new`.
+
+    Without `old` it is the step from an empty database.
+    """
     sources = {table.name: source_of(table, old) for table in new.tables}
     rebuilt = _rebuilt(new, sources)
     return Step(
@@ -50,21 +59,28 @@ def step_between(old: Snapshot | None, new: Snapshot) -> Step:
 
 
 def source_of(table: TableSnapshot, old: Snapshot | None) -> TableSnapshot | None:
-    """Return the table as it was in the epoch before, under whatever name; None if it is new."""
+    """Return the table in the older epoch, or None.
+
+    It may have had another name.
+    """
     name = table.renamed_from or table.name
     return next((each for each in old.tables if each.name == name), None) if old is not None else None
 
 
 def origin_of(column: ColumnSnapshot, source: TableSnapshot) -> ColumnSnapshot | None:
-    """Return the column as it was in the older table, under whatever name; None if it is new."""
+    """Return the column in the older table, or None.
+
+    It may have had another name.
+    """
     name = column.renamed_from or column.name
     return next((each for each in source.columns if each.name == name), None)
 
 
 def _rebuilt(new: Snapshot, sources: Mapping[str, TableSnapshot | None]) -> set[str]:
-    """Return the tables that changed or are filled, and those that refer to one of them.
+    """Return the names of the tables to rebuild.
 
-    Their references must lead to the new table.
+    These are the tables that changed or get values, and the tables that refer to one of them. Their references must
+    lead to the new table.
     """
     rebuilt = {
         table.name
@@ -84,7 +100,10 @@ def _rebuilt(new: Snapshot, sources: Mapping[str, TableSnapshot | None]) -> set[
 
 
 def _bare(table: TableSnapshot) -> TableSnapshot:
-    """Return the table as a database keeps it: without what only migrations, triggers and exports read."""
+    """Return the table without what its database does not store.
+
+    Only migrations, triggers and exports read the rest.
+    """
     columns = tuple(
         ColumnSnapshot(name=column.name, type=column.type, nullable=column.nullable, kind=Kind.TEXT)
         for column in table.columns

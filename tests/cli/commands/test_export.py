@@ -19,7 +19,7 @@ from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.reader import read_export
-from elspeth.core.landscape.lines import run_lines
+from elspeth.core.landscape.lines import reading
 from elspeth_schema.contracts import RunStatus
 from tests.fixtures.rich_run import export_to, recorded, rich_run
 
@@ -223,7 +223,7 @@ def test_corrupt_data_is_reported_and_leaves_no_file(
     plant(values)
     code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export", "--format", form)
     assert (code, out) == (1, "")
-    assert err.startswith(f"error: nodes run_id='run-1' node_id='node-4': {problem}")
+    assert err.startswith(f"error: audit database sqlite:///audit.db: nodes run_id='run-1' node_id='node-4': {problem}")
     assert err.count("\n") == 1
     assert [path.name for path in project.iterdir()] == ["audit.db"]
 
@@ -249,7 +249,7 @@ def test_the_example_in_the_documentation_runs(capsys: Captured) -> None:
 def test_several_workers_write_the_same(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     with LandscapeDB("sqlite:///audit.db") as db:
         recorded(db, rich_run("ended", status=RunStatus.FAILED))
-    monkeypatch.setattr(run_lines, "_PART", 1)
+    monkeypatch.setattr(reading, "_PART", 1)
     for name, workers in (("one.jsonl", "1"), ("two.jsonl", "2")):
         code, _, err = result(capsys, "ended", "-d", "audit.db", "-o", name, "--workers", workers)
         assert (code, err) == (0, "")

@@ -116,10 +116,10 @@ def export(
 
 def _count_records(db: LandscapeDB, run_id: str) -> int | None:
     """Return the number of records if a seal holds it."""
-    from elspeth.core.landscape.sealing.seal import sealed_count  # noqa: PLC0415  start time
+    from elspeth.core.landscape.sealing.seal import sealed_record_count  # noqa: PLC0415  start time
 
     with db.connection() as connection:
-        return sealed_count(connection, run_id)
+        return sealed_record_count(connection, run_id)
 
 
 def _choose_form(output: str, given: ExportFormat | None) -> ExportFormat:
@@ -164,10 +164,13 @@ def _check_workers(workers: int, *, by_record: bool) -> None:
 
 def _usable_executor(executor: Executor | None, db: LandscapeDB, run_id: str) -> Executor | None:
     """Return the executor unless one process must read the run."""
-    from elspeth.core.landscape.lines.run_lines import can_share_run  # noqa: PLC0415  start time
+    from elspeth.core.landscape.lines.reading import can_read_in_parallel  # noqa: PLC0415  start time
 
-    if executor is None or can_share_run(db, run_id):
-        return executor
+    if executor is None:
+        return None
+    with db.connection() as connection:
+        if can_read_in_parallel(connection, run_id):
+            return executor
     typer.echo(f"run {run_id} has not ended: one process reads it, in one snapshot", err=True)
     return None
 
@@ -212,7 +215,7 @@ def import_(
     """
     key = checking_key() if hmac else None
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
-    from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415
+    from elspeth.core.landscape.database.urls import parse_url  # noqa: PLC0415
     from elspeth.core.landscape.exporting.importer import import_into  # noqa: PLC0415
     from elspeth.core.landscape.exporting.reader import ExportKind, find_source  # noqa: PLC0415
 

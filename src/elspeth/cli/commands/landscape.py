@@ -39,9 +39,10 @@ def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
     The exit code is 0 if the database is current or empty.
     """
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
-    from elspeth.core.landscape.database.connections import parse_url, read_only_connection  # noqa: PLC0415
+    from elspeth.core.landscape.database.connections import read_only_connection  # noqa: PLC0415
     from elspeth.core.landscape.database.state import StateKind, describe_state, read_state  # noqa: PLC0415
     from elspeth.core.landscape.database.tables import read_migrations  # noqa: PLC0415
+    from elspeth.core.landscape.database.urls import parse_url  # noqa: PLC0415
 
     url = parse_url(database_url(database))
     name, state = mask_url(url), read_state(url)
@@ -117,9 +118,9 @@ def check(
     """
     require_only_one({"--key": key is not None, "--no-seals": not seals})
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
-    from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415
     from elspeth.core.landscape.database.errors import LandscapeError  # noqa: PLC0415
     from elspeth.core.landscape.database.state import StateKind, describe_state, read_state  # noqa: PLC0415
+    from elspeth.core.landscape.database.urls import parse_url  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415
 
     url = parse_url(database_url(database))
@@ -207,7 +208,7 @@ def migrate(
     require_only_one({"--backup": backup is not None, "--no-backup": no_backup, "--sql": sql, "--dry-run": dry_run})
     url = database_url(database)
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
-    from elspeth.core.landscape.database.connections import parse_url  # noqa: PLC0415
+    from elspeth.core.landscape.database.urls import parse_url  # noqa: PLC0415
     from elspeth.core.landscape.migration import migrate as migration  # noqa: PLC0415
     from elspeth.core.landscape.migration.private_copy import rehearse  # noqa: PLC0415
     from elspeth.core.landscape.migration.script import migration_sql  # noqa: PLC0415

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError, SchemaCompatibilityError
 from elspeth.core.landscape.database import connections as engines
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import EPOCH
 from elspeth_schema.tables import metadata, runs_table
 
@@ -285,3 +286,24 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         "audit database postgresql://user:***@host/audit needs psycopg, which is not installed:"
         " in a checkout of elspeth, pip install '.[postgres]'"
     )
+
+
+# -- records that the schema forbids ---------------------------------------------------------------------------------
+
+
+def forbidden_record(landscape: LandscapeDB) -> str:
+    with pytest.raises(AuditIntegrityError) as caught, landscape.snapshot():
+        raise AuditIntegrityError(table="rows", key={"row_id": "r"}, field="row_index", expected="an integer", got="x")
+    return str(caught.value)
+
+
+def test_an_error_about_a_record_read_from_a_snapshot_names_the_database(database_url: str) -> None:
+    with LandscapeDB(database_url) as landscape:
+        assert forbidden_record(landscape) == (
+            f"audit database {shown(database_url)}: rows row_id='r': row_index: expected an integer, got 'x'"
+        )
+
+
+def test_a_private_copy_is_named_as_its_original(sqlite_url: str) -> None:
+    with LandscapeDB(sqlite_url, known_as="sqlite:///original.db") as landscape:
+        assert forbidden_record(landscape).startswith("audit database sqlite:///original.db: rows row_id='r': ")

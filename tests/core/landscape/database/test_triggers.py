@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.core.landscape.records.lifecycle import is_open
+from elspeth.core.landscape.records.integrity import is_open
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, Kind, RecordType

@@ -363,7 +363,7 @@ def test_a_corrupt_record_is_never_exported(
 ) -> None:
     record_everything(recorder)
     plant(landscape, statement)
-    assert refusals(landscape) == {message}
+    assert refusals(landscape) == {f"audit database {landscape.url}: {message}"}
 
 
 def refusals(landscape: LandscapeDB) -> set[str]:
@@ -419,7 +419,7 @@ def test_a_value_of_another_type_is_never_exported(statement: str, message: str)
     with LandscapeDB.in_memory() as landscape:
         record_everything(LandscapeRecorder(landscape))
         plant(landscape, statement)
-        assert refusals(landscape) == {message}
+        assert refusals(landscape) == {f"audit database {landscape.url}: {message}"}
 
 
 @pytest.mark.parametrize("key", [None, b"key"])

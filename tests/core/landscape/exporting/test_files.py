@@ -79,7 +79,8 @@ def test_an_export_that_fails_leaves_the_file_that_was_there(
     with pytest.raises(AuditIntegrityError) as caught:
         write_export(landscape, "run", path, format=form)
     assert str(caught.value) == (
-        "transform_errors run_id='run' error_id='error': row_hash: expected text matching ^[0-9a-f]{64}$, got 'abc'"
+        f"audit database {landscape.url}:"
+        " transform_errors run_id='run' error_id='error': row_hash: expected text matching ^[0-9a-f]{64}$, got 'abc'"
     )
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
@@ -94,7 +95,8 @@ def test_an_export_that_fails_leaves_nothing_where_nothing_was(
     with pytest.raises(AuditIntegrityError) as caught:
         write_export(landscape, "run", tmp_path / "trail", format=form)
     assert str(caught.value) == (
-        "checkpoints run_id='run' checkpoint_id='checkpoint': aggregation_state_json:"
+        f"audit database {landscape.url}:"
+        " checkpoints run_id='run' checkpoint_id='checkpoint': aggregation_state_json:"
         " expected JSON text, or nothing, got '{'"
     )
     with pytest.raises(RunNotFoundError):

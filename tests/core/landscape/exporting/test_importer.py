@@ -23,7 +23,7 @@ from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.importer import import_export, import_into
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import check_seals
-from elspeth.core.landscape.sealing.seal import secret_of
+from elspeth.core.landscape.sealing.seal import read_secret
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, RunStatus
 from elspeth_schema.records import RECORD_TYPES
@@ -155,7 +155,7 @@ def test_an_ended_run_is_sealed_as_it_is_imported(landscape: LandscapeDB, tmp_pa
     with landscape.snapshot() as connection:
         report = check_seals(connection)
         assert (report.verdict, report.faults, report.unsealed) == ("1 of 1 sealed runs unchanged", (), ())
-        assert secret_of(connection, "run-1") is not None
+        assert read_secret(connection, "run-1") is not None
     with landscape.write_transaction() as connection:
         drop_guards(connection)
         connection.exec_driver_sql("UPDATE nodes SET plugin_version = '9' WHERE sequence_in_pipeline = 0")
@@ -172,7 +172,7 @@ def test_a_run_that_has_not_ended_gets_no_seal(landscape: LandscapeDB, tmp_path:
     with landscape.snapshot() as connection:
         report = check_seals(connection)
         assert (report.faults, report.unfinished) == ((), {"run-1": "running"})
-        assert secret_of(connection, "run-1") is None
+        assert read_secret(connection, "run-1") is None
 
 
 def test_content_that_does_not_have_its_hash_is_refused(landscape: LandscapeDB, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from elspeth.core.landscape.exporting.exporter import ManifestBuilder
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import read_export
-from elspeth.core.landscape.records.mapping import mapper, record_type_of, reshaped
+from elspeth.core.landscape.records.mapping import mapper, record_type_of, reshape
 from elspeth.evidence.verifier import export as export_module
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import Run, RunStatus
@@ -49,7 +49,7 @@ OTHERS = lines_of("run-2")
 MANIFEST = len(LINES) - 1
 NUMBERS = {json.loads(line)["record_type"]: number for number, line in reversed([*enumerate(LINES)])}
 """Where the first record of each type is."""
-RUN_WITHOUT_EMPTY_TEXT = reshaped(rich_run()[0], Run, {"export_error": None})
+RUN_WITHOUT_EMPTY_TEXT = reshape(rich_run()[0], Run, {"export_error": None})
 
 
 def refusal(lines: Sequence[bytes], *, key: bytes | None = None) -> str:

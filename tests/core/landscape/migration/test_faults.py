@@ -27,10 +27,10 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.state import StateKind, read_state
+from elspeth.core.landscape.database.tables import map_tables
 from elspeth.core.landscape.migration import migrate as module
+from elspeth.core.landscape.migration.contents import Meter, read_contents_before
 from elspeth.core.landscape.migration.migrate import migrate
-from elspeth.core.landscape.records.digest import contents_before, table_maps
-from elspeth.core.landscape.records.progress import Meter
 from elspeth_schema import EPOCH
 from tests.core.landscape.migration.reflection import reflected
 from tests.fixtures.legacy import LEGACY, OldDatabase, OldDatabaseMaker
@@ -205,8 +205,8 @@ def plain(url: str) -> str:
 def contents(database: OldDatabase) -> object:
     """Return the reflected tables of the database and their content."""
     with create_engine(database.url, poolclass=NullPool).connect() as connection:
-        maps = table_maps(database.epoch, database.epoch)
-        return reflected(database.url), contents_before(connection, maps, Meter(None))
+        maps = map_tables(database.epoch, database.epoch)
+        return reflected(database.url), read_contents_before(connection, maps, Meter(None))
 
 
 @pytest.mark.postgres

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, MetaData, Table, inspect, select, text
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.records.mapping import mapper, record_type_of, reshaped
+from elspeth.core.landscape.records.mapping import mapper, record_type_of, reshape
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import contracts
 from elspeth_schema.contracts import (
@@ -268,7 +268,7 @@ def test_a_record_that_no_export_holds_is_refused(record: dict[str, object], pro
 
 def test_a_record_in_another_shape_keeps_what_both_have() -> None:
     ending = {"status": contracts.NodeStateStatus.FAILED, "duration_ms": 1.0, "completed_at": MOMENT}
-    assert reshaped(OPEN, NodeStateFailed, ending) == NodeStateFailed(
+    assert reshape(OPEN, NodeStateFailed, ending) == NodeStateFailed(
         run_id="run",
         state_id="state",
         token_id=CARRIER,
@@ -284,7 +284,7 @@ def test_a_record_in_another_shape_keeps_what_both_have() -> None:
 
 def test_a_shape_that_lacks_a_value_is_refused() -> None:
     with pytest.raises(AuditIntegrityError) as caught:
-        reshaped(OPEN, NodeStateCompleted, {"status": contracts.NodeStateStatus.COMPLETED, "duration_ms": 1.0})
+        reshape(OPEN, NodeStateCompleted, {"status": contracts.NodeStateStatus.COMPLETED, "duration_ms": 1.0})
     assert str(caught.value) == (
         "node_states run_id='run' state_id='state': output_hash: expected text matching ^[0-9a-f]{64}$, got None"
     )

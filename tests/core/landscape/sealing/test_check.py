@@ -9,13 +9,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, delete, update
+from sqlalchemy import Connection, delete, make_url, update
 
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import SealReport, check_seals
-from elspeth.core.landscape.sealing.seal import seal_run, sealed_runs
+from elspeth.core.landscape.sealing.seal import read_seals, seal_run
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, generate_keys, load_signer
 from elspeth.evidence.writer._instructions import commands_for_signature
 from elspeth_schema import EPOCH
@@ -24,7 +25,7 @@ from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import seal_leaves_table, seals_table
 from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.fixtures.every_type import with_every_type
-from tests.fixtures.landscapes import in_memory
+from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.records import DYNAMIC
 from tests.fixtures.rich_run import recorded, rich_run
 
@@ -106,7 +107,7 @@ def test_a_signature_that_was_removed_is_found_by_the_key(
 def test_the_old_signature_does_not_fit_a_new_seal(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
     finish(landscape, "a", signer)
     with landscape.write_transaction() as connection:
-        (before,) = sealed_runs(connection)
+        (before,) = read_seals(connection)
         drop_guards(connection)
         connection.exec_driver_sql("UPDATE runs SET canonical_version = 'v2'")
         make_anew(connection, "a")
@@ -277,7 +278,7 @@ def test_openssl_accepts_the_signature_of_a_seal(
     assert f"`{of_seal}`" in (Path(__file__).parents[4] / "docs" / "evidence.md").read_text()
     finish(landscape, "a", signer)
     with landscape.snapshot() as connection:
-        (seal,) = sealed_runs(connection)
+        (seal,) = read_seals(connection)
     (tmp_path / "statement.dsse.json").write_text(f"{seal.envelope_json}\n")
     (tmp_path / "PUBLIC.pem").write_bytes((keys / PUBLIC_KEY).read_bytes())
     script = "\n".join(["work=.", *commands_for_signature(signer.public_key.type)])
@@ -332,6 +333,24 @@ def test_whatever_is_written_into_a_sealed_column_is_found_and_named(
     if column != "run_id":  # then the record is of another run, and one is missing
         assert fault.table == table
         assert fault.key
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("moment", ["(created_at::text || ' BC')::timestamptz", "'infinity'", "'-infinity'"])
+def test_a_time_that_only_postgresql_has_is_found_and_named(on_postgresql: NewLandscape, moment: str) -> None:
+    with on_postgresql() as database:
+        recorded(database, rich_run(status=RunStatus.FAILED))
+        with database.write_transaction() as connection:
+            seal_run(connection, "run-1")
+            drop_guards(connection)
+            connection.exec_driver_sql(f"UPDATE rows SET created_at = {moment} WHERE row_index = 0")  # noqa: S608
+        with read_only_connection(make_url(database.engine.url.render_as_string(hide_password=False))) as connection:
+            (fault,) = check_seals(connection).faults
+    assert (fault.table, fault.problem) == (
+        "rows",
+        "is not the record that was sealed here: created_at: expected a datetime in UTC",
+    )
+    assert fault.key.startswith("run_id='run-1' row_id=")
 
 
 def edited(connection: Connection, table: str, order: str, column: str, value: str) -> bool:

@@ -17,8 +17,9 @@ from elspeth.core.landscape.records.mapping import mapper, record_type_of
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.core.landscape.sealing import seal as seal_module
 from elspeth.core.landscape.sealing.check import SealFault, check_seal
-from elspeth.core.landscape.sealing.seal import seal_run, sealed_count, sealed_runs, secret_of
+from elspeth.core.landscape.sealing.seal import read_seals, read_secret, seal_run, sealed_record_count
 from elspeth.evidence.format.merkle import leaf_hash, tree_root
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import triggers
 from elspeth_schema.contracts import AuditRecord, ExportStatus, NodeType, Run, RunStatus
 from elspeth_schema.records import RECORD_TYPES, VALIDATION_ERROR
@@ -51,7 +52,7 @@ def sealed(database: LandscapeDB, run: list[AuditRecord]) -> None:
 
 def fault_of(database: LandscapeDB) -> SealFault | None:
     with database.snapshot() as connection:
-        (seal,) = sealed_runs(connection)
+        (seal,) = read_seals(connection)
         return check_seal(connection, seal)
 
 
@@ -150,7 +151,7 @@ def test_a_forged_root_is_found_without_a_record_to_blame(landscape: LandscapeDB
     run_id = recorder.begin_run({}, "v1").run_id
     recorder.complete_run(run_id, RunStatus.FAILED)
     with landscape.snapshot() as connection:
-        (seal,) = sealed_runs(connection)
+        (seal,) = read_seals(connection)
         fault = check_seal(connection, replace(seal, root="0" * 64))
     problem = "the records are not those that were sealed"
     assert fault == SealFault(run_id=run_id, table="", key="", problem=problem)
@@ -172,7 +173,7 @@ def test_the_root_is_that_of_the_sealed_lines(landscape: LandscapeDB) -> None:
     ]
     text = line % (times[0], run.config_hash, times[1])
     with landscape.snapshot() as connection:
-        (seal,) = sealed_runs(connection)
+        (seal,) = read_seals(connection)
     assert seal.root == tree_root([leaf_hash(text.encode())]).hex()
     assert (seal.record_count, json.loads(seal.counts_json)) == (1, {"run": 1})
 
@@ -181,8 +182,8 @@ def test_each_run_has_a_secret_of_its_own(landscape: LandscapeDB) -> None:
     recorder = LandscapeRecorder(landscape)
     runs = [recorder.begin_run({}, "v1").run_id for _ in range(2)]
     with landscape.snapshot() as connection:
-        secrets = {secret_of(connection, run_id) for run_id in runs}
-        assert secret_of(connection, "no such run") is None
+        secrets = {read_secret(connection, run_id) for run_id in runs}
+        assert read_secret(connection, "no such run") is None
     assert len(secrets) == 2
     assert all(secret is not None and len(secret) == 64 for secret in secrets)
 
@@ -199,7 +200,7 @@ def test_a_run_with_more_records_than_are_kept_in_one_piece_is_sealed(landscape:
     recorder.complete_run(run_id, RunStatus.COMPLETED)
     assert fault_of(landscape) is None
     with landscape.snapshot() as connection:
-        (seal,) = sealed_runs(connection)
+        (seal,) = read_seals(connection)
     assert json.loads(seal.counts_json) == {"run": 1, "node": 1, "row": rows}
 
 
@@ -210,8 +211,8 @@ def test_the_seal_tells_how_many_records_it_is_over(landscape: LandscapeDB, reco
     assert [total for _, total in told] == [told[-1][0]] * len(told)
     assert [done for done, _ in told] == sorted({done for done, _ in told})
     with landscape.snapshot() as connection:
-        assert sealed_count(connection, "run") == told[-1][0]
-        assert sealed_count(connection, "other") is None
+        assert sealed_record_count(connection, "run") == told[-1][0]
+        assert sealed_record_count(connection, "other") is None
 
 
 def test_a_seal_that_is_stopped_leaves_the_run_open(
@@ -229,7 +230,7 @@ def test_a_seal_that_is_stopped_leaves_the_run_open(
     assert run is not None
     assert run.status is RunStatus.RUNNING
     with landscape.snapshot() as connection:
-        assert sealed_runs(connection) == []
+        assert read_seals(connection) == []
     recorder.finalize_run("run", RunStatus.COMPLETED)
     assert fault_of(landscape) is None
 
@@ -240,3 +241,15 @@ def record_rows(recorder: LandscapeRecorder, rows: int) -> None:
     with recorder.unit_of_work():
         for index in range(rows):
             recorder.create_row("run", "source", index, {"id": index})
+
+
+def test_a_run_with_a_damaged_record_is_not_sealed_and_the_database_is_named(landscape: LandscapeDB) -> None:
+    record_rows(LandscapeRecorder(landscape), 1)
+    with landscape.write_transaction() as connection:
+        drop_guards(connection)
+        connection.exec_driver_sql("UPDATE rows SET source_data_hash = 'damaged'")
+    with pytest.raises(AuditIntegrityError) as caught:
+        LandscapeRecorder(landscape).complete_run("run", RunStatus.COMPLETED)
+    assert str(caught.value).startswith(f"audit database {landscape.url}: rows run_id='run' row_id=")
+    with landscape.snapshot() as connection:
+        assert read_seals(connection) == []

@@ -11,7 +11,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import SealReport, check_seals
-from elspeth.core.landscape.sealing.withheld import HASH_OF
+from elspeth.core.landscape.sealing.withheld import HASH_COLUMNS
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import NodeType, RunStatus
 from elspeth_schema.records import RECORD_TYPES
@@ -50,8 +50,8 @@ def test_every_withheld_column_has_a_hash_beside_it() -> None:
     for record_type in RECORD_TYPES.values():
         names = {column.name for column in record_type.columns}
         withheld = {column.name for column in record_type.columns if column.withheld is not None}
-        assert withheld <= HASH_OF.keys()
-        assert {HASH_OF[name] for name in withheld} <= names
+        assert withheld <= HASH_COLUMNS.keys()
+        assert {HASH_COLUMNS[name] for name in withheld} <= names
 
 
 def test_what_was_recorded_has_its_hash(recorded: LandscapeDB) -> None:

@@ -20,9 +20,9 @@ from typing import Protocol
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
-from elspeth.core.landscape.database.connections import is_in_memory, sqlite_path
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.landscape_db import LandscapeDB
+from elspeth.core.landscape.database.urls import is_in_memory, sqlite_path
 from elspeth.outputs.locks import still_names
 from elspeth_schema.tables import runs_table
 
@@ -85,7 +85,7 @@ def claim_run(db: LandscapeDB, run_id: str) -> Iterator[Claim]:
 
 
 def claimed_runs(connection: Connection, run_ids: Iterable[str]) -> frozenset[str]:
-    """Return which of the runs are being recorded, without changing anything."""
+    """Return which of the runs are being recorded."""
     url = connection.engine.url
     if url.get_backend_name() == "sqlite":
         return frozenset(run_id for run_id in run_ids if _is_locked(_lock_path(sqlite_path(url), run_id)))
@@ -107,7 +107,7 @@ def _create_claim(db: LandscapeDB, run_id: str) -> Claim:
 
 
 class _InMemoryClaim:
-    """The claim on a run in a database that no other process sees."""
+    """The claim on a run in a database in memory."""
 
     def __init__(self, db: LandscapeDB) -> None:
         self.write_transaction = db.write_transaction
@@ -120,7 +120,10 @@ class _InMemoryClaim:
 
 
 class _FileClaim:
-    """A lock on a file, valid while the file keeps its name."""
+    """A lock on a file.
+
+    It is valid while the file keeps its name.
+    """
 
     def __init__(self, db: LandscapeDB, run_id: str, path: Path) -> None:
         self._db = db
@@ -168,7 +171,7 @@ class _FileClaim:
 
 
 class _SessionClaim:
-    """An advisory lock of the PostgreSQL server, held by the recording connection.
+    """An advisory lock, held by the recording connection.
 
     The lock and an uncommitted transaction end together, so the next owner sees all that was recorded.
     """
@@ -239,7 +242,10 @@ class _SessionClaim:
 
 
 def _close_session(connection: Connection) -> None:
-    """Close the session, which ends its locks, even without a server."""
+    """Close the session, which ends its locks.
+
+    It works without a server, too.
+    """
     connection.invalidate()
     connection.close()
 
@@ -286,5 +292,5 @@ def _key(run_id: str) -> int:
 
 
 def _halves(key: int) -> tuple[int, int]:
-    """Split the number of an advisory lock as `pg_locks` shows it."""
+    """Split the number of an advisory lock as `pg_locks` does."""
     return key >> 32 & 0xFFFF_FFFF, key & 0xFFFF_FFFF

@@ -1,4 +1,4 @@
-"""Connections to audit databases: durable ones that record, and read-only ones."""
+"""Durable and read-only connections to audit databases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
@@ -16,28 +15,17 @@ from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, Exception
 from sqlalchemy.exc import DatabaseError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 
-from elspeth.contracts.database_urls import (
-    driver_problem,
-    hide_secrets_of,
-    mask_database_url,
-    mask_url,
-    parse_database_url,
-)
+from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.outputs.policy import Extent, Protected
+from elspeth.core.landscape.database.urls import describe_error, is_in_memory, sqlite_path
 from elspeth.outputs.writing import make_directory
 
 __all__ = [
-    "database_files",
-    "describe_error",
     "durable_engine",
-    "is_in_memory",
-    "parse_url",
     "prepare_connections",
     "read_only_connection",
     "read_only_parameters",
     "set_utc",
-    "sqlite_path",
 ]
 
 _BUSY_TIMEOUT_MS = 30_000
@@ -57,63 +45,6 @@ _IMMUTABLE = {"mode": "ro", "immutable": "1"}
 
 _KEEPALIVE_S = 60
 """Idle time after which the operating system checks that a server is still there."""
-
-_DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
-_EXPECTED_URL = "Expected sqlite:///PATH or postgresql+psycopg://..."
-
-
-# -- where a database is ---------------------------------------------------------------------------------------------
-
-
-def parse_url(url: str) -> URL:
-    """Return the parts of an audit database's URL.
-
-    Raises LandscapeError if the URL is malformed, its database is not supported, or its driver is not installed.
-    """
-    try:
-        parsed = parse_database_url(url)
-    except ValueError as error:
-        message = f"audit database URL {mask_database_url(url)!r} is not usable: {error}"
-        raise LandscapeError(message) from error
-    if parsed.drivername not in _DRIVERS:
-        problem = f"{parsed.drivername} is not supported"
-        message = f"audit database URL {mask_url(parsed)!r} is not usable: {problem}. {_EXPECTED_URL}"
-        raise LandscapeError(message)
-    missing = driver_problem(parsed)
-    if missing is not None:
-        message = f"audit database {mask_url(parsed)} {missing}"
-        raise LandscapeError(message)
-    return parsed
-
-
-def is_in_memory(url: URL) -> bool:
-    """Return whether the URL is of a SQLite database without a file."""
-    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
-
-
-def sqlite_path(url: URL) -> Path:
-    """Return the absolute path of a SQLite database's file."""
-    name = str(url.database)
-    is_uri = name.startswith("file:")
-    return Path(unquote(name.removeprefix("file:").partition("?")[0]) if is_uri else name).absolute()
-
-
-def database_files(url: URL, what: str = "the audit database") -> tuple[Protected, ...]:
-    """Return the database's files on this machine, which outputs must not touch."""
-    if url.get_backend_name() != "sqlite" or is_in_memory(url):
-        return ()
-    return (Protected(path=sqlite_path(url), what=what, extent=Extent.DATABASE),)
-
-
-def describe_error(error: DBAPIError, url: URL) -> str:
-    """Return the database's own message, on one line.
-
-    It holds neither the statement, whose values may be protected, nor the secrets of the URL.
-    """
-    diagnosis = getattr(error.orig, "diag", None)
-    parts = (diagnosis.message_primary, diagnosis.message_detail) if diagnosis is not None else ()
-    said = " ".join(part for part in parts if part) or str(error.orig)
-    return " ".join(hide_secrets_of(url.render_as_string(hide_password=False), said).split())
 
 
 # -- connections that record -----------------------------------------------------------------------------------------
@@ -176,11 +107,15 @@ def _postgresql_engine(url: URL) -> Engine:
     alive = {} if "keepalives_idle" in url.query else {"keepalives_idle": _KEEPALIVE_S}
     engine = create_engine(url, pool_pre_ping=True, connect_args=alive)
     prepare_connections(engine, _require_postgresql_durability)
+    prepare_connections(engine, _load_odd_times_as_text)
     return engine
 
 
 def _immutable_engine(url: URL, path: Path) -> Engine:
-    """Return an engine for a file that can only be read; SQLite refuses every write."""
+    """Return an engine for a read-only file.
+
+    SQLite refuses every write to it.
+    """
     engine = create_engine(url.set(database=path.as_uri(), query={**_IMMUTABLE, "uri": "true"}), poolclass=NullPool)
     prepare_connections(engine, _stop_implicit_begin)
     event.listen(engine, "handle_error", _report_damage)
@@ -204,7 +139,10 @@ def _make_directory(directory: Path, database: str) -> None:
 
 
 def _set_sqlite_pragmas(connection: DBAPIConnection) -> None:
-    """Make a SQLite connection durable and strict, and check that it is."""
+    """Make a SQLite connection durable and strict.
+
+    Raises LandscapeError if SQLite does not accept a setting.
+    """
     _stop_implicit_begin(connection)
     cursor = connection.cursor()
     mode = _switch_to_wal(cursor)
@@ -249,7 +187,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _report_damage(context: ExceptionContext) -> None:
-    """Raise SQLite's error for a damaged file if its message cannot be decoded.
+    """Replace SQLite's message about damage that cannot be decoded.
 
     The message quotes the damaged bytes.
     """
@@ -259,7 +197,7 @@ def _report_damage(context: ExceptionContext) -> None:
 
 
 def _require_postgresql_durability(connection: DBAPIConnection) -> None:
-    """Refuse a server that reports commits before they are on disk."""
+    """Refuse a server that may lose commits in a crash."""
     cursor = connection.cursor()
     cursor.execute("SELECT current_setting('fsync'), current_setting('synchronous_commit')")
     fsync, synchronous_commit = cursor.fetchone() or ("", "")
@@ -271,6 +209,38 @@ def _require_postgresql_durability(connection: DBAPIConnection) -> None:
             f" got fsync {fsync} and synchronous_commit {synchronous_commit}. Change the server's settings."
         )
         raise LandscapeError(message)
+
+
+def _load_odd_times_as_text(connection: DBAPIConnection) -> None:
+    """Make psycopg return times outside Python's range as text.
+
+    The contract of a record then refuses the time, and names the record: psycopg's own error does not.
+    """
+    from psycopg import Connection as Session  # noqa: PLC0415  psycopg is an extra
+    from psycopg import DataError  # noqa: PLC0415
+    from psycopg.abc import AdaptContext, Buffer  # noqa: PLC0415
+    from psycopg.adapt import Loader  # noqa: PLC0415
+    from psycopg.pq import Format  # noqa: PLC0415
+
+    session = connection.driver_connection if hasattr(connection, "driver_connection") else connection
+    assert isinstance(session, Session)  # noqa: S101  the one driver for PostgreSQL
+    kind = session.adapters.types["timestamptz"].oid
+    found = session.adapters.get_loader(kind, Format.TEXT)
+    assert found is not None  # noqa: S101  psycopg has a loader for each of its types
+    default = found
+
+    class TimeLoader(Loader):
+        def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+            super().__init__(oid, context)
+            self._default = default(oid, context)
+
+        def load(self, data: Buffer) -> object:
+            try:
+                return self._default.load(data)
+            except DataError:
+                return bytes(data).decode()
+
+    session.adapters.register_loader(kind, TimeLoader)
 
 
 # -- connections that only read --------------------------------------------------------------------------------------
@@ -291,7 +261,9 @@ def read_only_connection(url: URL) -> Iterator[Connection]:
 
 
 def read_only_parameters(path: Path) -> dict[str, str]:
-    """Return the URI parameters with which SQLite reads a file without changing it.
+    """Return the URI parameters for reading a file with SQLite.
+
+    Reading does not change what the file holds.
 
     A write-ahead log beside it belongs to another process, or to one that crashed: opened for reading only, the log is
     left alone. Without one the file is opened for writing: SQLite then rolls back a transaction that a crash cut short,
@@ -312,6 +284,7 @@ def _read_only_engine(url: URL) -> Engine:
         options = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
         engine = create_engine(url, poolclass=NullPool, execution_options=options)
         prepare_connections(engine, set_utc)
+        prepare_connections(engine, _load_odd_times_as_text)
         return engine
     path = sqlite_path(url)
     _refuse_directory(path)
@@ -330,7 +303,10 @@ def _refuse_writes(connection: DBAPIConnection) -> None:
 
 
 def _is_immutable(path: Path) -> bool:
-    """Return whether the file needs no log and this process cannot change it."""
+    """Return whether a file is complete, and read-only here.
+
+    It is complete if no log with content stands beside it.
+    """
     try:
         if any(log.exists() and log.stat().st_size for log in (Path(f"{path}-wal"), Path(f"{path}-journal"))):
             return False
@@ -340,7 +316,9 @@ def _is_immutable(path: Path) -> bool:
 
 
 def _refuse_if_changed(engine: Engine, path: Path) -> None:
-    """Raise LandscapeError at the end of a transaction if the file has changed.
+    """Refuse reads from a file that changes meanwhile.
+
+    Raises LandscapeError at the end of a transaction.
 
     SQLite takes no locks on an immutable file, so reads during a write may mix two states.
     """

@@ -14,18 +14,14 @@ from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 
 from elspeth.contracts.database_urls import mask_url
-from elspeth.core.landscape.database.connections import (
-    describe_error,
-    durable_engine,
-    is_in_memory,
-    parse_url,
-    sqlite_path,
-)
+from elspeth.core.landscape.database.connections import durable_engine
 from elspeth.core.landscape.database.errors import LandscapeError, SchemaCompatibilityError
 from elspeth.core.landscape.database.shapes import table_names
 from elspeth.core.landscape.database.state import StateKind, detect_state, read_state, require_current
 from elspeth.core.landscape.database.tables import create_tables, lock_tables
+from elspeth.core.landscape.database.urls import describe_error, is_in_memory, parse_url, sqlite_path
 from elspeth.outputs.writing import rename_noreplace, sync_directory
+from elspeth.schema.checks import AuditIntegrityError
 
 __all__ = ["LandscapeDB", "LandscapeError", "SchemaCompatibilityError", "fill_database"]
 
@@ -82,24 +78,35 @@ class LandscapeDB:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """Open a transaction; commit it, or roll it back after an exception."""
+        """Open a transaction.
+
+        It is committed at the end of the block, and rolled back after an exception.
+        """
         with self._name_in_errors(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        """Open a transaction whose reads all see the same state."""
+        """Open a transaction whose reads all see the same state.
+
+        An AuditIntegrityError for what was read in it names the database.
+        """
         options = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with (
             self._name_in_errors(),
             self._engine.connect().execution_options(**options) as connection,
             connection.begin(),
         ):
-            yield connection
+            try:
+                yield connection
+            except AuditIntegrityError as error:
+                raise error.in_database(self.url) from error
 
     @contextmanager
     def write_transaction(self, connection: Connection | None = None) -> Iterator[Connection]:
-        """Open a transaction that will write, on the given or a new connection.
+        """Open a transaction for writing.
+
+        It runs on the given connection, or on a new one.
 
         SQLite takes its write lock at once: a transaction that first reads and then writes would be refused, without
         waiting, if another process wrote in between.
@@ -126,7 +133,7 @@ class LandscapeDB:
 
     @contextmanager
     def _name_in_errors(self) -> Iterator[None]:
-        """Turn an outside failure into a LandscapeError that names the database."""
+        """Name the database in a LandscapeError about an outside failure."""
         try:
             yield
         except (DBAPIError, sqlite3.DatabaseError) as error:
@@ -139,7 +146,7 @@ class LandscapeDB:
             raise LandscapeError(message) from error
 
     def _ensure_tables(self, *, create: bool) -> None:
-        """Create the tables in an empty database; require them in any other.
+        """Create the tables of an empty database, or require them.
 
         A database that is refused has not been touched.
         """
@@ -201,7 +208,7 @@ def _transaction_with_tables(url: URL) -> Iterator[Connection]:
 
 
 def _publish(partial: Path, file: Path) -> None:
-    """Give a complete database its name, unless something else has it by now."""
+    """Give a complete database its name, unless that is taken."""
     try:
         rename_noreplace(partial, file)
     except FileExistsError as error:

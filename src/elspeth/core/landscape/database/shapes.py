@@ -1,4 +1,4 @@
-"""The shape of tables and triggers: what an epoch expects, and what a database has."""
+"""The expected and found shapes of tables and triggers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ _Index = tuple[str, tuple[str, ...], str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableShape:
-    """A table, without the names that constraints of old epochs lack."""
+    """The shape of a table.
+
+    It has no names of primary keys, foreign keys and unique constraints: those of old epochs are unnamed.
+    """
 
     columns: Mapping[str, str]
     primary_key: tuple[str, ...]
@@ -51,7 +54,7 @@ class TableShape:
 
 
 def expected_shapes(metadata: MetaData, dialect: Dialect) -> dict[str, TableShape]:
-    """Return the shapes of tables as a database would have them."""
+    """Return the shapes of tables in a new database."""
     return {table.name: _expected_table(table, dialect) for table in metadata.tables.values()}
 
 
@@ -61,14 +64,14 @@ def table_names(connection: Connection) -> frozenset[str]:
 
 
 def column_names(connection: Connection, table: str) -> frozenset[str]:
-    """Return the names of a table's columns; none without such a table."""
+    """Return the names of a table's columns, if it exists."""
     with warnings.catch_warnings(action="ignore", category=SAWarning):  # of types that SQLAlchemy does not know
         found = inspect(connection).get_multi_columns(filter_names=[table])
     return frozenset(column["name"] for columns in found.values() for column in columns)
 
 
 def read_shapes(connection: Connection, names: Collection[str]) -> dict[str, TableShape]:
-    """Return the shapes of the named tables, as far as they exist.
+    """Return the shapes of those named tables that exist.
 
     Other tables are not inspected: SQLAlchemy may not know their types, indexes and modules.
     """
@@ -321,7 +324,7 @@ def read_triggers(connection: Connection) -> list[Trigger]:
 
 
 def compare_triggers(connection: Connection, tables: Collection[str]) -> Iterator[str]:
-    """Yield how the triggers differ from a new database's, one sentence each.
+    """Yield differences from a new database's triggers as sentences.
 
     Anything else that may interfere with these tables is a difference, too.
     """
@@ -346,5 +349,5 @@ def compare_triggers(connection: Connection, tables: Collection[str]) -> Iterato
 
 
 def _table_of(trigger: str) -> str:
-    """Return the table of one of our triggers from its name."""
+    """Return the table in one of our triggers' names."""
     return trigger.removeprefix(TRIGGER_PREFIX).rpartition("_")[0]

@@ -1,4 +1,4 @@
-"""The six states of an audit database, and what to tell about each."""
+"""The six states of an audit database, with their messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from sqlalchemy import URL, Connection, func, select
 
-from elspeth.core.landscape.database.connections import is_in_memory, read_only_connection, sqlite_path
+from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import (
     DivergedDatabaseError,
     ForeignDatabaseError,
@@ -28,6 +28,7 @@ from elspeth.core.landscape.database.shapes import (
     table_names,
 )
 from elspeth.core.landscape.database.tables import FIRST_VERSIONED, epoch_tables
+from elspeth.core.landscape.database.urls import is_in_memory, sqlite_path
 from elspeth_schema import EPOCH
 from elspeth_schema.tables import schema_migrations_table
 
@@ -56,7 +57,7 @@ class StateKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseState:
-    """The state of a database, as far as its tables show.
+    """The state of a database, as its tables show it.
 
     `epoch` is None where it is unknown, `versioned` tells whether the database itself names it, `tables` is their
     number. `differences` are sentences about the tables of that epoch: for an older database what it lacks, for a
@@ -71,9 +72,10 @@ class DatabaseState:
 
 
 def read_state(url: URL) -> DatabaseState:
-    """Return the state of the database at the URL, without changing it.
+    """Return the state of the database at the URL.
 
-    A SQLite file that does not exist is an empty database. Raises LandscapeError if the database cannot be read.
+    The database is not changed. A SQLite file that does not exist is an empty database. Raises LandscapeError if the
+    database cannot be read.
     """
     if is_in_memory(url) or (url.get_backend_name() == "sqlite" and not sqlite_path(url).exists()):
         return DatabaseState(kind=StateKind.EMPTY)
@@ -82,7 +84,7 @@ def read_state(url: URL) -> DatabaseState:
 
 
 def detect_state(connection: Connection) -> DatabaseState:
-    """Return the state of an open database, without changing it."""
+    """Return the state of an open database."""
     names = table_names(connection)
     if not names:
         return DatabaseState(kind=StateKind.EMPTY)
@@ -111,7 +113,7 @@ def _detect_versioned(connection: Connection, names: AbstractSet[str]) -> Databa
 
 
 def _detect_unversioned(connection: Connection, names: AbstractSet[str]) -> DatabaseState:
-    """Return the state of a database that does not name its epoch.
+    """Return the state of a database without a history.
 
     It is the predecessor's, one that lost its history, or not an audit database.
     """
@@ -173,7 +175,7 @@ def require_current(state: DatabaseState, url: str) -> None:
 
 
 def describe_state(state: DatabaseState, url: str, *, listed: bool = True) -> str:
-    """Describe a state: findings, what is safe now, and what to do.
+    """Describe a state, and say what to do.
 
     `url` is shown: its password must be hidden. `listed` tells whether to list what an older database lacks.
     """

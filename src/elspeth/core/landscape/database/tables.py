@@ -1,4 +1,4 @@
-"""The tables of every epoch, and how an audit database gets those of today.
+"""The tables of every epoch, and their creation.
 
 The snapshots of all epochs are installed with the generated schema. A database keeps the history of its own tables in
 `schema_migrations`.
@@ -113,7 +113,7 @@ def load_step(epoch: int) -> Step:
 
 
 def map_tables(from_epoch: int, to_epoch: int) -> tuple[TableMap, ...]:
-    """Return how each table of the older epoch appears in the newer one."""
+    """Map the tables of an epoch to a later one."""
     return tuple(
         _map_table(table.name, tuple(column.name for column in table.columns), range(from_epoch + 1, to_epoch + 1))
         for table in load_snapshot(from_epoch).tables
@@ -196,7 +196,7 @@ def _column_type(word: str) -> TypeEngine[Any]:
 
 
 def _text_by_code_point(length: int | None) -> String:
-    """Return a text type that both databases compare by code point.
+    """Return a text type that is compared by code point.
 
     The order of records then does not depend on a server's locale.
     """
@@ -210,9 +210,10 @@ def _text_by_code_point(length: int | None) -> String:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
-    """A migration as the database records it, or its creation (from epoch 0).
+    """A migration as the database records it.
 
-    `tables_json` holds the number of rows and the digest of each table.
+    Creation is recorded as a migration from epoch 0. `tables_json` holds the number of rows and the digest of each
+    table.
     """
 
     from_epoch: int

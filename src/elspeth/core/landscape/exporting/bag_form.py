@@ -26,9 +26,16 @@ from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
 from elspeth.core.landscape.exporting.record_rules import withheld_columns
 from elspeth.core.landscape.exporting.text_form import parse_line
-from elspeth.core.landscape.lines.chunks import chunks_of, with_key
-from elspeth.core.landscape.lines.run_lines import LineTransform, can_share, run_lines, shared_lines, split
-from elspeth.core.landscape.sealing.seal import sealed_in, secret_of
+from elspeth.core.landscape.lines.reading import (
+    LineTransform,
+    can_read_in_parallel,
+    insert_key,
+    read_chunks,
+    read_lines,
+    read_lines_in_parallel,
+    split,
+)
+from elspeth.core.landscape.sealing.seal import read_secret, sealed_epoch
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import RunFacts, SaltDeriver, Salts, Statement
 from elspeth.evidence.format.errors import EvidenceError
@@ -76,12 +83,12 @@ def write_bag_of_run(
     from elspeth.evidence.writer.bag import write_bag  # noqa: PLC0415  loads cryptography, which reading does not need
 
     with db.snapshot() as connection:
-        run = next((line for _, line in chunks_of(connection, RUN, run_id)), None)
+        run = next((line for _, line in read_chunks(connection, RUN, run_id)), None)
         if run is None:
             message = f"run {run_id!r} is not in the audit database {db.url}"
             raise RunNotFoundError(message)
         status = str(orjson.loads(run)["status"])
-        secret = secret_of(connection, run_id)
+        secret = read_secret(connection, run_id)
         transform = split if secret is None else partial(_salted, secret=secret)
         facts = RunFacts(
             run_id=run_id,
@@ -89,7 +96,7 @@ def write_bag_of_run(
             epoch=EPOCH,
             withheld=tuple(withheld_columns()),
             complete=RunStatus(status).is_terminal,
-            recorded_epoch=sealed_in(connection, run_id),
+            recorded_epoch=sealed_epoch(connection, run_id),
         )
         # Close the query before the connection, even after a failure: PostgreSQL takes no other statement until then.
         with closing(_batches(db, connection, run_id, transform, executor)) as batches:
@@ -115,10 +122,10 @@ def _batches(
     executor: Executor | None,
 ) -> Generator[list[bytes], None, None]:
     """Yield the run's lines in export order, in batches."""
-    if executor is not None and can_share(connection, run_id):
-        chunks = shared_lines(db, connection, run_id, executor, transform)
+    if executor is not None and can_read_in_parallel(connection, run_id):
+        chunks = read_lines_in_parallel(db, connection, run_id, executor, transform)
     else:
-        chunks = run_lines(connection, run_id, transform)
+        chunks = read_lines(connection, run_id, transform)
     for _, _, lines in chunks:
         yield lines
 
@@ -129,7 +136,7 @@ def _salted(record_type: str, lines: bytes, secret: str) -> list[bytes]:
     key = RECORD_TYPES[record_type].key
     records = map(orjson.loads, found)
     salts = SaltDeriver(Salts(secret=secret)).salts(record_type, [[record[name] for name in key] for record in records])
-    return list(with_key(record_type, "salt", found, (salt for salt in salts if salt is not None)))
+    return list(insert_key(record_type, "salt", found, (salt for salt in salts if salt is not None)))
 
 
 def _documents() -> dict[str, bytes]:

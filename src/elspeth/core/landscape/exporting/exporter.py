@@ -22,16 +22,18 @@ from sqlalchemy import Connection
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.exporting.record_rules import withheld_columns
-from elspeth.core.landscape.lines.chunks import Chunk, records_of, with_key
-from elspeth.core.landscape.lines.run_lines import (
+from elspeth.core.landscape.lines.reading import (
+    Chunk,
     LineTransform,
     TypedChunk,
-    can_share,
-    run_lines,
-    shared_lines,
+    can_read_in_parallel,
+    insert_key,
+    read_lines,
+    read_lines_in_parallel,
+    read_records,
     unchanged,
 )
-from elspeth.core.landscape.sealing.withheld import require_recorded_content
+from elspeth.core.landscape.sealing.withheld import check_withheld_content
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES, RUN
@@ -158,9 +160,9 @@ class LandscapeExporter:
         number = 0
         with self._db.snapshot() as connection:
             if self._include_payloads:
-                require_recorded_content(connection, run_id)
+                check_withheld_content(connection, run_id)
             for record_type in RECORD_TYPES.values():
-                for record in records_of(connection, record_type, run_id, withheld=self._include_payloads):
+                for record in read_records(connection, record_type, run_id, withheld=self._include_payloads):
                     number += 1
                     yield record
                     if number % _PROGRESS_EVERY == 0:
@@ -173,9 +175,9 @@ class LandscapeExporter:
         transform = unchanged if key is None else partial(_signed_lines, key=key)
         if self._include_payloads:
             return _lines_with_payloads(connection, run_id, transform)
-        if self._executor is not None and can_share(connection, run_id):
-            return shared_lines(self._db, connection, run_id, self._executor, transform)
-        return run_lines(connection, run_id, transform)
+        if self._executor is not None and can_read_in_parallel(connection, run_id):
+            return read_lines_in_parallel(self._db, connection, run_id, self._executor, transform)
+        return read_lines(connection, run_id, transform)
 
     def _require_run(self, run_id: str, *, found: bool) -> None:
         if not found:
@@ -191,9 +193,9 @@ def _lines_with_payloads(
     connection: Connection, run_id: str, transform: LineTransform[bytes]
 ) -> Iterator[TypedChunk[bytes]]:
     """Yield the lines of a run with withheld content."""
-    require_recorded_content(connection, run_id)
+    check_withheld_content(connection, run_id)
     for name, record_type in RECORD_TYPES.items():
-        for record in records_of(connection, record_type, run_id, withheld=True):
+        for record in read_records(connection, record_type, run_id, withheld=True):
             line = canonical_bytes(record) + b"\n"
             yield name, 1, transform(name, line)
 
@@ -276,7 +278,7 @@ def _signed_lines(record_type: str, lines: bytes, key: bytes) -> bytes:
         first.update(line)
         second.update(first.digest())
         signatures.append(second.hexdigest())
-    return b"".join(line + b"\n" for line in with_key(record_type, "signature", found, signatures))
+    return b"".join(line + b"\n" for line in insert_key(record_type, "signature", found, signatures))
 
 
 def _hmac_states(key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:

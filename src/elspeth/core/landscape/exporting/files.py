@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import orjson
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import database_files
+from elspeth.core.landscape.database.urls import database_files
 from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.core.landscape.exporting.csv_form import write_csv
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter

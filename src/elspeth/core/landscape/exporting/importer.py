@@ -20,19 +20,20 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import describe_error, durable_engine, parse_url
+from elspeth.core.landscape.database.connections import durable_engine
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.landscape_db import fill_database
 from elspeth.core.landscape.database.tables import analyze_grown_tables, epoch_tables
+from elspeth.core.landscape.database.urls import describe_error, parse_url
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import ExportReader, ExportRow, ExportSummary, read_export
 from elspeth.core.landscape.exporting.record_rules import load_forms
+from elspeth.core.landscape.migration.contents import Meter
 from elspeth.core.landscape.migration.migrate import migrate_exclusively
+from elspeth.core.landscape.records.integrity import explain_refusal
 from elspeth.core.landscape.records.mapping import mapper
-from elspeth.core.landscape.records.progress import Meter
-from elspeth.core.landscape.records.refusal import refusal
-from elspeth.core.landscape.sealing.seal import keep_secret, seal_run
-from elspeth.core.landscape.sealing.withheld import require_recorded_content
+from elspeth.core.landscape.sealing.seal import create_secret, seal_run
+from elspeth.core.landscape.sealing.withheld import check_withheld_content
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import AuditRecord, RunStatus
 from elspeth_schema.records import RECORD_TYPES, RecordType
@@ -128,8 +129,8 @@ def _seal(connection: Connection, run_id: str) -> None:
     """
     status = connection.execute(select(runs_table.c.status).where(runs_table.c.run_id == run_id)).scalar_one()
     if RunStatus(status).is_terminal:
-        keep_secret(connection, run_id)
-        require_recorded_content(connection, run_id)
+        create_secret(connection, run_id)
+        check_withheld_content(connection, run_id)
         seal_run(connection, run_id)
 
 
@@ -159,7 +160,7 @@ def _insert(connection: Connection, path: Path, record_type: RecordType[AuditRec
                 with connection.begin_nested():
                     connection.execute(statement, row)
             except IntegrityError as error:
-                problem = refusal(connection, record_type, row, error, new=True)
+                problem = explain_refusal(connection, record_type, row, error, new=True)
                 raise ExportError(path, entry.where, str(problem)) from error
         raise
 

@@ -17,8 +17,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord, check_canonical, parse_object
-from elspeth.core.landscape.lines.chunks import number_text, pattern_of
-from elspeth.core.landscape.lines.rendering import floats_of
+from elspeth.core.landscape.lines.rendering import float_columns, format_float, line_pattern
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import MANIFEST, read_lines
 from elspeth_schema import EPOCH
@@ -109,10 +108,10 @@ def read_sound_row(record: Mapping[str, object], line: bytes) -> _Row | None:
 @cache
 def _reader(name: str) -> Callable[[Mapping[str, object], bytes], _Row | None]:
     """Return the function that reads records of a type."""
-    record_type, matches = RECORD_TYPES[name], pattern_of(name).fullmatch
+    record_type, matches = RECORD_TYPES[name], line_pattern(name).fullmatch
     converted = [(each.name, _CONVERSIONS[each.kind]) for each in record_type.columns if each.kind in _CONVERSIONS]
     withheld = dict.fromkeys(column.name for column in record_type.columns if column.withheld is not None)
-    floats = floats_of(record_type)
+    floats = float_columns(record_type)
 
     def read(record: Mapping[str, object], line: bytes) -> _Row | None:
         if matches(line + b"\n") is None:
@@ -150,5 +149,5 @@ def _is_spelled(column: str, value: object, line: bytes) -> bool:
     if value is None:
         return True
     # No text contains this, as its quotes would be escaped.
-    _, _, rest = line.partition(f'"{column}":{number_text(value)}'.encode())
+    _, _, rest = line.partition(f'"{column}":{format_float(value)}'.encode())
     return rest[:1] in (b",", b"}")

@@ -1,1 +1,1 @@
-"""The lines of an export, as the database itself writes them."""
+"""Reading the records of runs as lines of exports."""

@@ -1,15 +1,18 @@
-"""The query by which the database itself writes the lines of an export.
+"""Lines of an export as the database itself renders them.
 
-Of each record it gives the line, with null for the floats, and then the floats: no database writes those as ECMAScript
-does. What a line cannot hold, and what is no value of its column's kind, makes a line that no pattern matches, or an
-OperationalError.
+Of each record the database returns the line, with null for the floats, and then the floats: no database writes these
+as ECMAScript does. A value that is not of its column's kind makes a line that the type's pattern does not match, or an
+OperationalError. `tests/core/landscape/lines/test_rendering.py` holds that a line which its pattern matches is the one
+that the mapping makes of the record.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from functools import reduce
-from typing import Any
+from dataclasses import dataclass
+from functools import cache, reduce
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -24,55 +27,125 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    tuple_,
     type_coerce,
 )
 from sqlalchemy import text as sql
 
+from elspeth.core.canonical import CanonicalError, canonical_number
 from elspeth.core.chunks import chunks
-from elspeth.core.landscape.lines.key_range import KeyRange
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.lines import LINES
 from elspeth_schema.records import Column, Kind, RecordType
 
-__all__ = ["can_render", "floats_of", "rendered"]
+__all__ = ["KeyRange", "can_render", "float_columns", "format_float", "line_pattern", "render_lines"]
 
-_JSON_SINCE_POSTGRESQL = 16
-"""The first version that can say whether a text is JSON."""
+S = TypeVar("S", bound=tuple[Any, ...])
 
 _Text = ColumnElement[str]
 
+_JSON_SINCE_POSTGRESQL = 16
+"""The first version that can tell whether a text is JSON."""
+
+_FIRST_TIME = sql("TIMESTAMPTZ '0001-01-01 00:00:00+00'")
+_LAST_TIME = sql("TIMESTAMPTZ '9999-12-31 23:59:59.999999+00'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRange:
+    """Records of a run from key `first` to before `end`.
+
+    None stands for the beginning and the end of the run. A key holds the values of the columns by which records of the
+    type are ordered, without the run.
+    """
+
+    run_id: str
+    first: tuple[str | int, ...] | None = None
+    end: tuple[str | int, ...] | None = None
+
+    def restrict(self, record_type: RecordType[AuditRecord], statement: Select[S]) -> Select[S]:
+        """Return the statement for these records, in export order."""
+        columns = [record_type.table.c[name] for name in record_type.order]
+        restricted = statement.where(columns[0] == self.run_id).order_by(*columns)
+        if self.first is not None:
+            restricted = restricted.where(tuple_(*columns[1:]) >= tuple_(*map(literal, self.first)))
+        if self.end is not None:
+            restricted = restricted.where(tuple_(*columns[1:]) < tuple_(*map(literal, self.end)))
+        return restricted
+
 
 def can_render(connection: Connection) -> bool:
-    """Whether the database can write lines and say whether a text is JSON."""
+    """Return whether the database can render lines and recognise JSON."""
     version = connection.dialect.server_version_info or (0,)
     return connection.dialect.name == "sqlite" or version >= (_JSON_SINCE_POSTGRESQL,)
 
 
-def floats_of(record_type: RecordType[AuditRecord]) -> list[str]:
-    """The columns whose values `rendered` gives after the line."""
+def render_lines(
+    connection: Connection, record_type: RecordType[AuditRecord], keys: KeyRange, size: int
+) -> Iterator[list[str] | None]:
+    """Yield lists of up to `size` lines in export order.
+
+    None stands for lines with a float that JSON cannot express.
+    """
+    on_sqlite = connection.dialect.name == "sqlite"
+    line = _sqlite_line(record_type) if on_sqlite else _postgresql_line(record_type)
+    floats = float_columns(record_type)
+    statement = keys.restrict(record_type, select(line, *(record_type.table.c[name] for name in floats)))
+    # SQLAlchemy's rows would cost as much as all of the database's work: use the driver's own.
+    if on_sqlite:
+        with connection.execute(statement) as result:
+            while rows := result.cursor.fetchmany(size):
+                yield _insert_floats(rows, floats)
+    else:
+        for rows in chunks(_stream(connection, statement, size), size):
+            yield _insert_floats(rows, floats)
+
+
+@cache
+def line_pattern(record_type: str) -> re.Pattern[bytes]:
+    """Return the pattern of sound lines with their line feeds."""
+    return re.compile(b"(?:(?:" + b"|".join(LINES[record_type].patterns) + b")\n)*+")
+
+
+def float_columns(record_type: RecordType[AuditRecord]) -> list[str]:
+    """Return the exported columns that hold floats."""
     exported = LINES[record_type.name].keys
     return [column.name for column in record_type.columns if column.kind is Kind.REAL and column.name in exported]
 
 
-def rendered(
-    connection: Connection, record_type: RecordType[AuditRecord], keys: KeyRange, size: int
-) -> Iterator[Sequence[Sequence[Any]]]:
-    """Lines and floats of the records, so many at a time, in export order."""
-    on_sqlite = connection.dialect.name == "sqlite"
-    line = _sqlite_line(record_type) if on_sqlite else _postgresql_line(record_type)
-    columns = (record_type.table.c[name] for name in floats_of(record_type))
-    statement = keys.of(record_type, select(line, *columns))
-    # SQLAlchemy's rows cost as much as the database's whole work here: the drivers' own are taken.
-    if on_sqlite:
-        with connection.execute(statement) as result:
-            while rows := result.cursor.fetchmany(size):
-                yield rows
-    else:
-        yield from chunks(_streamed(connection, statement, size), size)
+def format_float(value: object) -> str:
+    """Return a float as canonical JSON (RFC 8785, section 3.2.2.3).
+
+    Raises CanonicalError if it is not a float, or not finite.
+    """
+    if type(value) is float:
+        text = repr(value)
+        # Python and ECMAScript agree on these; the rest is rare.
+        if text[-2:] != ".0" and "e" not in text and "n" not in text:
+            return text
+        return canonical_number(value)
+    message = f"{value!r} is not a float"
+    raise CanonicalError(message)
 
 
-def _streamed(connection: Connection, statement: Select[*tuple[Any, ...]], size: int) -> Iterator[Sequence[Any]]:
-    """Rows as PostgreSQL sends them, which goes on while they are worked upon."""
+def _insert_floats(rows: Sequence[Sequence[Any]], floats: Sequence[str]) -> list[str] | None:
+    lines: list[str] = [row[0] for row in rows]
+    try:
+        for place, name in enumerate(floats, start=1):
+            # No text contains this key: inside a text its quotes would be escaped.
+            key = f'"{name}":'
+            empty = f"{key}null"
+            lines = [
+                line if row[place] is None else line.replace(empty, key + format_float(row[place]), 1)
+                for line, row in zip(lines, rows, strict=True)
+            ]
+    except CanonicalError:
+        return None
+    return lines
+
+
+def _stream(connection: Connection, statement: Select[*tuple[Any, ...]], size: int) -> Iterator[Sequence[Any]]:
+    """Yield rows while PostgreSQL is still sending more."""
     from psycopg import capabilities  # noqa: PLC0415  psycopg is an extra
 
     compiled = statement.compile(connection)
@@ -125,7 +198,10 @@ def _postgresql_line(record_type: RecordType[AuditRecord]) -> _Text:
 
 
 def _postgresql_value(table: Table, column: Column) -> _Text:
-    """The column's value as JSON text, or as text that is none if it is no value of its kind."""
+    """Return the column's value as JSON text.
+
+    For a value that is not of the column's kind the text is not JSON.
+    """
     value = table.c[column.name]
     quoted: _Text
     if column.kind is Kind.BOOLEAN:
@@ -133,9 +209,11 @@ def _postgresql_value(table: Table, column: Column) -> _Text:
     elif column.kind is Kind.INTEGER:
         quoted = value.cast(Text)
     elif column.kind is Kind.TIMESTAMP:
-        quoted = func.to_char(func.timezone("UTC", value), r'\"YYYY-MM-DD"T"HH24:MI:SS.US"Z"\"')
+        written = func.to_char(func.timezone("UTC", value), r'\"YYYY-MM-DD"T"HH24:MI:SS.US"Z"\"')
+        # `to_char` writes the year 44 BC like 44 AD, and nothing for infinity.
+        quoted = case((value.between(_FIRST_TIME, _LAST_TIME), written), (value.is_not(None), "not a time"))
     else:
         quoted = func.to_json(value).cast(Text)
         if column.kind is Kind.JSON:
             quoted = case((value.op("IS")(sql("JSON")), quoted), (value.is_not(None), "not JSON"))
-    return func.coalesce(quoted, "null") if value.nullable else quoted
+    return func.coalesce(quoted, "null")

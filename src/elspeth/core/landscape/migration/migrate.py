@@ -24,19 +24,16 @@ from sqlalchemy.exc import DBAPIError
 
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database.connections import (
-    describe_error,
-    parse_url,
     prepare_connections,
     read_only_connection,
     read_only_parameters,
     set_utc,
-    sqlite_path,
 )
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.state import StateKind, detect_state, read_state, require_current
-from elspeth.core.landscape.database.tables import epoch_tables, lock_tables, read_migrations
-from elspeth.core.landscape.records.digest import Content, TableMap, contents_before, table_maps
-from elspeth.core.landscape.records.progress import Meter, Report
+from elspeth.core.landscape.database.tables import TableMap, epoch_tables, lock_tables, map_tables, read_migrations
+from elspeth.core.landscape.database.urls import describe_error, parse_url, sqlite_path
+from elspeth.core.landscape.migration.contents import Meter, Report, TableContent, read_contents_before
 from elspeth.core.landscape.sealing.check import SealReport, check_seals
 from elspeth.outputs.writing import create_file, sync_directory
 from elspeth_schema import EPOCH
@@ -135,9 +132,9 @@ def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) 
             return _NOTHING_TO_DO  # another process was faster
         if state.epoch != epoch or state.kind is not StateKind.OLDER:
             raise LandscapeError("another process changed its tables meanwhile")
-        tables = table_maps(epoch, EPOCH)
+        tables = map_tables(epoch, EPOCH)
         meter.expect(_count_rows_to_read(connection, tables, readings=2 if saved is None else 3))
-        before = contents_before(connection, tables, meter)
+        before = read_contents_before(connection, tables, meter)
         if saved is not None:
             _verify_backup(saved, tables, before, meter)
         upgrade(connection, epoch, tables, before, meter)
@@ -318,14 +315,14 @@ def copy_database(database: Path, target: Path) -> None:
         connection.execute("VACUUM INTO ?", (str(target),))
 
 
-def _verify_backup(target: Path, tables: tuple[TableMap, ...], original: dict[str, Content], meter: Meter) -> None:
+def _verify_backup(target: Path, tables: tuple[TableMap, ...], original: dict[str, TableContent], meter: Meter) -> None:
     """Compare the backup with what the original holds.
 
     Raises LandscapeError if it differs.
     """
     with read_only_connection(URL.create("sqlite", database=str(target))) as connection:
         (verdict,) = connection.exec_driver_sql("PRAGMA integrity_check(1)").one()
-        found = contents_before(connection, tables, meter)
+        found = read_contents_before(connection, tables, meter)
     wrong = [name for name, content in original.items() if found[name] != content]
     if verdict != "ok" or wrong:
         raise LandscapeError(

@@ -13,12 +13,13 @@ from sqlalchemy.exc import DBAPIError
 
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import describe_error, parse_url, read_only_connection, sqlite_path
+from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.state import StateKind, read_state
 from elspeth.core.landscape.database.tables import epoch_tables
+from elspeth.core.landscape.database.urls import describe_error, parse_url, sqlite_path
+from elspeth.core.landscape.migration.contents import Meter, Report
 from elspeth.core.landscape.migration.migrate import MigrationReport, copy_database, migrate, migrate_exclusively
-from elspeth.core.landscape.records.progress import Meter, Report
 from elspeth_schema import EPOCH
 
 __all__ = ["open_for_reading", "rehearse"]

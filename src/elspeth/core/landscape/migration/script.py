@@ -6,9 +6,9 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
 from elspeth.contracts.database_urls import mask_url
-from elspeth.core.landscape.database.connections import parse_url
 from elspeth.core.landscape.database.state import StateKind, read_state, require_current
 from elspeth.core.landscape.database.tables import migration_insert
+from elspeth.core.landscape.database.urls import parse_url
 from elspeth.core.landscape.migration.steps import run_steps
 
 __all__ = ["migration_sql"]

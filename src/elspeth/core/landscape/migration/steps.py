@@ -18,9 +18,8 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.shapes import TRIGGER_PREFIX, read_triggers
 from elspeth.core.landscape.database.state import StateKind, detect_state
-from elspeth.core.landscape.database.tables import epoch_tables, load_snapshot, load_step, migration_insert
-from elspeth.core.landscape.records.digest import Content, TableMap, contents_after
-from elspeth.core.landscape.records.progress import Meter
+from elspeth.core.landscape.database.tables import TableMap, epoch_tables, load_snapshot, load_step, migration_insert
+from elspeth.core.landscape.migration.contents import Meter, TableContent, read_contents_after
 from elspeth.schema import checks
 from elspeth.schema.checks import Acceptor
 from elspeth.schema.snapshots import ColumnSnapshot, Kind
@@ -49,7 +48,7 @@ def upgrade(
     connection: Connection,
     from_epoch: int,
     tables: tuple[TableMap, ...],
-    before: Mapping[str, Content],
+    before: Mapping[str, TableContent],
     meter: Meter,
 ) -> None:
     """Bring the tables to today's epoch, with proof and record.
@@ -63,7 +62,7 @@ def upgrade(
         meter.advance(name, before[name].rows if name in before else 0)
 
     run_steps(MigrationContext.configure(connection, opts={"table_filled": table_filled}), from_epoch)
-    after = contents_after(connection, tables, meter)
+    after = read_contents_after(connection, tables, meter)
     changed = [name for name, content in before.items() if after[name] != content]
     if changed:
         raise LandscapeError(f"the migration would change what {', '.join(changed)} held")

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Table, func, select
 from elspeth.core.canonical import stable_hash
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.connections import is_in_memory, parse_url, read_only_connection, sqlite_path
+from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.urls import is_in_memory, parse_url, sqlite_path
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.outputs.policy import identity_of
 from elspeth_schema.contracts import Call, RowOutcome

@@ -13,10 +13,11 @@ from elspeth.contracts.database_urls import mask_url
 from elspeth.core.canonical import timestamp_text
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.claim import claimed_runs
-from elspeth.core.landscape.database.connections import parse_url, read_only_connection
+from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.state import StateKind, read_state, require_current
 from elspeth.core.landscape.database.tables import epoch_tables
+from elspeth.core.landscape.database.urls import parse_url
 from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.tables import runs_table

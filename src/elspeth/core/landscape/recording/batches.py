@@ -139,7 +139,7 @@ class BatchRecording(RecorderPart):
         old: list[dict[str, object]] = [{"old_node": node_id, "old_item": item} for node_id, item in gone]
         old += [{"old_node": row["node_id"], "old_item": row["item"]} for row in kept]
         with self.unit_of_work():
-            connection = self._store.sent()
+            connection = self._store.flushed_connection()
             if old:
                 forget = delete(held_items_table).where(
                     columns.run_id == run_id,

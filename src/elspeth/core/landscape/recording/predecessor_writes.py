@@ -19,7 +19,7 @@ from elspeth.core.landscape.recording.base import json_or_none, make_recordable,
 from elspeth.core.landscape.recording.batches import BatchRecording
 from elspeth.core.landscape.recording.predecessor_reads import PredecessorReads
 from elspeth.core.landscape.recording.visits import VisitRecording, resolve_ending
-from elspeth.core.landscape.records.mapping import reshaped
+from elspeth.core.landscape.records.mapping import reshape
 from elspeth.core.payload_store import PayloadStore
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
@@ -135,7 +135,7 @@ class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
             duration_ms=duration_ms,
             call="complete_node_state",
         )
-        after = reshaped(before, shape, changes)
+        after = reshape(before, shape, changes)
         self._store.change(before, after)
         return after
 

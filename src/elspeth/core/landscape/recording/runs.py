@@ -13,7 +13,7 @@ from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import canonical_json, stable_hash
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, make_storable, member_of, new_id, now
 from elspeth.core.landscape.recording.reproducibility import grade_of
-from elspeth.core.landscape.sealing.seal import keep_secret, seal_run
+from elspeth.core.landscape.sealing.seal import create_secret, seal_run
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
 from elspeth_schema.contracts import (
@@ -63,7 +63,7 @@ class RunRecording(RecorderPart):
         )
         with self.unit_of_work():
             self._store.add(run)
-            keep_secret(self._store.sent(), run.run_id)
+            create_secret(self._store.flushed_connection(), run.run_id)
         return run
 
     def complete_run(
@@ -94,7 +94,7 @@ class RunRecording(RecorderPart):
         )
         with self.unit_of_work():
             self._store.change(before, run)
-            connection = self._store.sent()
+            connection = self._store.flushed_connection()
             connection.execute(delete(held_items_table).where(held_items_table.c.run_id == run_id))
             seal_run(connection, run_id, self._seal_signer, progress)
         return run

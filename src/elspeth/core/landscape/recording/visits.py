@@ -10,7 +10,7 @@ from elspeth.contracts.errors import ExecutionError
 from elspeth.contracts.routing import RoutingSpec
 from elspeth.core.canonical import canonical_json, stable_hash
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, make_recordable, member_of, new_id, now
-from elspeth.core.landscape.records.mapping import reshaped
+from elspeth.core.landscape.records.mapping import reshape
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
 from elspeth_schema.contracts import (
@@ -93,7 +93,7 @@ class VisitRecording(RecorderPart):
             success_reason=success_reason,
             call="end_visit",
         )
-        after = reshaped(before, shape, changes)
+        after = reshape(before, shape, changes)
         self._store.change(before, after)
         return after
 

@@ -1,1 +1,1 @@
-"""Records: mapped between rows, contracts and exports, and stored."""
+"""Records: converted between rows, contracts and exports, and stored."""

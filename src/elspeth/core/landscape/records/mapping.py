@@ -1,7 +1,7 @@
-"""Table rows, contracts and exported records: three forms of one record, converted by what the schema says.
+"""Conversion of records between table rows, contracts and exports.
 
 A row holds database values in column order, a contract Python values by field, an exported record JSON values by column
-name. Nothing here knows a column by name.
+name. What to convert is read from the schema: no column is known by name here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from elspeth_schema import records
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import Column, Kind, RecordType
 
-__all__ = ["RecordMapper", "mapper", "record_type_of", "reshaped"]
+__all__ = ["RecordMapper", "mapper", "record_type_of", "reshape"]
 
 R = TypeVar("R", bound=AuditRecord)
 
@@ -43,12 +43,18 @@ class RecordMapper(Generic[R]):
         self._fields = {shape: frozenset(shape.__dataclass_fields__) for shape in record_type.shapes.values()}
 
     def select(self) -> Select[*tuple[Any, ...]]:
-        """A query for rows. Times come as the database keeps them: SQLAlchemy would fail on a text that is none."""
+        """Return a query for rows.
+
+        Times come as the database keeps them: SQLAlchemy would fail on a text that is not a time.
+        """
         columns = zip(self.record_type.columns, self.record_type.table.columns, strict=True)
         return select(*(type_coerce(each, String) if kept.kind is Kind.TIMESTAMP else each for kept, each in columns))
 
     def to_row(self, record: R) -> dict[str, object]:
-        """Database values by column name; null for columns that the record's shape does not have."""
+        """Return a record's database values by column name.
+
+        Columns that the record's shape does not have are None.
+        """
         fields = self._fields[type(record)]
         return {
             name: convert(getattr(record, name)) if name in fields else None
@@ -56,11 +62,17 @@ class RecordMapper(Generic[R]):
         }
 
     def from_row(self, row: Sequence[object]) -> R:
-        """The contract of a row whose values stand in column order; AuditIntegrityError if it breaks the schema."""
+        """Return the contract of a row in column order.
+
+        Raises AuditIntegrityError if the row breaks the schema.
+        """
         return self._contract([convert(value) for convert, value in zip(self._from_row, row, strict=True)])
 
     def from_record(self, record: Mapping[str, object]) -> R:
-        """The contract of an exported record, null where it withholds; AuditIntegrityError if it breaks the schema."""
+        """Return the contract of an exported record.
+
+        Columns that exports leave out are None. Raises AuditIntegrityError if the record breaks the schema.
+        """
         given = record.keys() - {"record_type", "signature"}
         if not self._required <= given <= set(self._names):
             values = [record.get(name) for name in self._names]
@@ -84,14 +96,17 @@ class RecordMapper(Generic[R]):
         return shape(**arguments)
 
     def to_record(self, row: Sequence[object], *, withheld: bool = False) -> dict[str, object]:
-        """The exported form of a row: `record_type`, then every column; those that the schema withholds if asked."""
+        """Return the exported form of a row.
+
+        `record_type` comes first, then every exported column; `withheld` adds those that exports leave out.
+        """
         record: dict[str, object] = {"record_type": self.record_type.name}
         for position, name, convert in self._all if withheld else self._exported:
             record[name] = convert(row[position])
         return record
 
     def error(self, row: Sequence[object], field: str, expected: str, got: object) -> AuditIntegrityError:
-        """The error for one field of a row."""
+        """Return the error for one field of a row."""
         key = {self._names[position]: row[position] for position in self._key}
         return AuditIntegrityError(table=self.record_type.table.name, key=key, field=field, expected=expected, got=got)
 
@@ -108,20 +123,21 @@ class RecordMapper(Generic[R]):
 
 
 def mapper(record_type: RecordType[R]) -> RecordMapper[R]:
-    """The mapper of a record type."""
+    """Return the mapper of a record type."""
     found: RecordMapper[R] = _MAPPERS[record_type.name]
     return found
 
 
 def record_type_of(record: AuditRecord) -> RecordType[AuditRecord]:
-    """The type of a record."""
+    """Return the type of a record."""
     return _TYPE_OF_SHAPE[type(record)]
 
 
-def reshaped(record: AuditRecord, shape: type[R], changes: Mapping[str, object]) -> R:
-    """The record in another shape of its type: what both shapes have is kept, the rest comes from `changes`.
+def reshape(record: AuditRecord, shape: type[R], changes: Mapping[str, object]) -> R:
+    """Return the record in another shape of its type.
 
-    AuditIntegrityError if something is missing or does not belong to the shape.
+    Fields come from `changes`, or else from the record. Raises AuditIntegrityError if a field is missing or does not
+    belong to the shape.
     """
     fields = shape.__dataclass_fields__
     for name, value in changes.items():
@@ -154,7 +170,10 @@ def _to_row(column: Column) -> _Convert:
 
 
 def _from_row(column: Column) -> _Convert:
-    """What cannot be converted stays as it is: the contract's check then says what is wrong with it."""
+    """Return the converter of a database value.
+
+    It leaves a value that it cannot convert unchanged: the contract's check then names the problem.
+    """
     if column.enum is not None:
         members: Mapping[object, object] = {member.value: member for member in column.enum}
         return lambda value: members.get(value, value)
@@ -169,7 +188,10 @@ def _from_row(column: Column) -> _Convert:
 
 
 def _real(value: object) -> object:
-    """Return a number as the float that exports have of it: canonical JSON writes -0.0 as 0."""
+    """Return a number as a float, zero without sign.
+
+    Canonical JSON writes -0.0 as 0 (RFC 8785, section 3.2.2.3).
+    """
     return value + 0.0 if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -190,7 +212,10 @@ def _from_json(column: Column) -> _Convert:
 
 
 def _parsed(text: str) -> object:
-    """The time that `timestamp_text` wrote; any other spelling stays text, which the contract refuses."""
+    """Return the time that `timestamp_text` wrote.
+
+    Any other spelling stays text, which the contract refuses.
+    """
     try:
         moment = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -199,7 +224,10 @@ def _parsed(text: str) -> object:
 
 
 def _utc(value: object) -> object:
-    """SQLite keeps text without a zone, which is UTC. PostgreSQL returns times in the session's zone."""
+    """Return a time in UTC; anything else unchanged.
+
+    SQLite keeps text without a zone, which is UTC. PostgreSQL returns times in the session's zone.
+    """
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else value
         if not isinstance(moment, datetime):

@@ -1,8 +1,8 @@
-"""Writes records in groups and reads them back, those of the open group included.
+"""Storage of records in units of work.
 
 A *unit* is one transaction: everything recorded inside it is committed together at its end, or not at all. Units nest;
-the outermost decides. Records wait in memory until the unit ends or something is read that they could change, then go
-to the database with one statement per table and kind of change.
+the outermost decides. Records wait in memory until the unit ends or something is read that they could change. Then they
+are sent to the database with one statement per table and kind of change. Reads see the records that wait.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.claim import Claim, claim_run
 from elspeth.core.landscape.database.tables import GROWN, analyze_grown_tables
-from elspeth.core.landscape.records.lifecycle import check_change
+from elspeth.core.landscape.records.integrity import check_change, explain_refusal
 from elspeth.core.landscape.records.mapping import mapper, record_type_of
-from elspeth.core.landscape.records.refusal import refusal
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import tables
 from elspeth_schema.contracts import AuditRecord, RunStatus
@@ -37,7 +36,10 @@ _Rows = dict[_Key, dict[str, object]]
 
 
 class RecordStore:
-    """The records of one database, for one recorder. Calls from several threads take turns; a unit belongs to one."""
+    """The records of one database, for one recorder.
+
+    Calls from several threads take turns; a unit belongs to one thread.
+    """
 
     def __init__(self, db: LandscapeDB) -> None:
         self._db = db
@@ -56,9 +58,9 @@ class RecordStore:
 
     @contextmanager
     def unit(self) -> Iterator[None]:
-        """Everything recorded in the block is committed at its end; an exception in it discards all of it.
+        """Commit everything recorded in the block at its end.
 
-        A crash inside the block leaves nothing of it; a crash after it leaves all of it.
+        An exception or a crash inside the block discards all of it; a crash after it leaves all of it.
         """
         with self._lock:
             self._depth += 1
@@ -76,9 +78,10 @@ class RecordStore:
 
     @contextmanager
     def claim_run(self, run_id: str) -> Iterator[Claim]:
-        """Have a run to oneself while the block lasts: every unit in it proves that this is still so.
+        """Hold the claim on a run while the block lasts.
 
-        Raises RunClaimedError if another process has the run; a unit raises ClaimLostError if it was lost.
+        Every unit proves that the claim is still held, and raises ClaimLostError if it was lost. Raises RunClaimedError
+        if another process holds the claim.
         """
         with claim_run(self._db, run_id) as claim:
             self._begin = claim.write_transaction
@@ -101,11 +104,11 @@ class RecordStore:
             transaction.close()
         if self._added >= GROWN:
             self._added = 0
-            self._learn_sizes()
+            self._analyze()
 
-    def _learn_sizes(self) -> None:
-        """Tell the server about the first records of a database, and from time to time see that it knows."""
-        # What was recorded is committed: a server that fails now says so at the next statement.
+    def _analyze(self) -> None:
+        """Analyze tables that have grown since the server last did."""
+        # The records are committed: if the server fails now, the next statement reports it.
         with suppress(DBAPIError), self._db.connection() as connection:
             analyze_grown_tables(connection, (record_type.table for record_type in RECORD_TYPES.values()))
 
@@ -128,7 +131,11 @@ class RecordStore:
     # -- writing -----------------------------------------------------------------------------------------------------
 
     def add(self, *new: AuditRecord) -> None:
-        """Record new records; AuditIntegrityError when the unit ends, or at once for a key used twice in it."""
+        """Add new records.
+
+        Raises AuditIntegrityError at once for a key that is used twice in the unit; for a record that the database
+        refuses, the unit raises it when it sends the record.
+        """
         with self.unit():
             for record in new:
                 record_type = record_type_of(record)
@@ -140,7 +147,10 @@ class RecordStore:
                 waiting[key] = row
 
     def change(self, before: AuditRecord, after: AuditRecord) -> None:
-        """Replace a record; AuditIntegrityError if the schema's lifecycle does not allow the change."""
+        """Replace a record.
+
+        Raises AuditIntegrityError if the schema's lifecycle does not allow the change.
+        """
         record_type = record_type_of(after)
         old, new = mapper(record_type).to_row(before), mapper(record_type).to_row(after)
         check_change(record_type, old, new)
@@ -153,7 +163,10 @@ class RecordStore:
                 self._updates.setdefault(record_type.name, {})[key] = new
 
     def _flush(self) -> None:
-        """Send what waits to the database, tables in creation order so that references find their targets."""
+        """Send waiting records to the database.
+
+        Tables are sent in creation order, so that references find their targets.
+        """
         if not self._inserts and not self._updates:
             return
         connection = self._writing()
@@ -166,9 +179,11 @@ class RecordStore:
                     self._added += len(inserts)
             for name, rows in self._updates.items():
                 record_type = RECORD_TYPES[name]
-                connection.execute(_update(record_type), [_update_values(record_type, row) for row in rows.values()])
+                connection.execute(
+                    _update_statement(record_type), [_update_values(record_type, row) for row in rows.values()]
+                )
         except IntegrityError as error:
-            # What was refused keeps waiting, so that the unit cannot end as if it had been recorded.
+            # Refused records keep waiting, so that the unit cannot end as if they had been recorded.
             savepoint.rollback()
             raise self._refusal(connection, error) from error
         savepoint.commit()
@@ -178,9 +193,10 @@ class RecordStore:
         self._updates.clear()
 
     def _refuse_ended_runs(self, connection: Connection) -> None:
-        """Raise AuditIntegrityError if something waits for a run that has ended: its seal is over what it had then.
+        """Raise AuditIntegrityError if a record waits for an ended run.
 
-        On PostgreSQL the run cannot end either until the transaction has. Its own record may change afterwards.
+        The seal of such a run covers its records; only the record of the run itself may change afterwards. On
+        PostgreSQL the open runs are locked, so that they cannot end before the transaction does.
         """
         waiting = {
             str(key[0]): name
@@ -205,31 +221,40 @@ class RecordStore:
         self._open_runs |= unknown
 
     def _refusal(self, connection: Connection, error: IntegrityError) -> AuditIntegrityError:
-        """What the database refused. The rows are tried one by one, to find the one at fault."""
+        """Return the error for the row that the database refused.
+
+        The rows are tried one by one to find it.
+        """
         with ExitStack() as stack:
             stack.callback(connection.begin_nested().rollback)
             for name, record_type in RECORD_TYPES.items():
                 for row in self._inserts.get(name, {}).values():
-                    if problem := _problem(connection, insert(record_type.table), row):
-                        return refusal(connection, record_type, row, problem, new=True)
+                    if problem := _try_row(connection, insert(record_type.table), row):
+                        return explain_refusal(connection, record_type, row, problem, new=True)
             for name, rows in self._updates.items():
                 record_type = RECORD_TYPES[name]
                 for row in rows.values():
-                    if problem := _problem(connection, _update(record_type), _update_values(record_type, row)):
-                        return refusal(connection, record_type, row, problem, new=False)
+                    if problem := _try_row(
+                        connection, _update_statement(record_type), _update_values(record_type, row)
+                    ):
+                        return explain_refusal(connection, record_type, row, problem, new=False)
         raise error
 
-    def sent(self) -> Connection:
-        """The open unit's transaction, with everything recorded so far sent to the database; only inside a unit."""
+    def flushed_connection(self) -> Connection:
+        """Send waiting records, and return the open unit's connection.
+
+        Call it only inside a unit.
+        """
         self._flush()
         return self._writing()
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def get(self, record_type: RecordType[R], key: str, *, run_id: str | None = None) -> R | None:
-        """The record with the key (the key's last part, and the run where it is known), or None.
+        """Return the record with the key, or None.
 
-        AuditIntegrityError if no run is given and several runs have such a record.
+        `key` is the last part of the record's key. Raises AuditIntegrityError if no run is given and several runs have
+        such a record.
         """
         if len(record_type.key) == 1:
             return self.get_by_key(record_type, key)
@@ -246,7 +271,7 @@ class RecordStore:
         return next(iter(found), None)
 
     def get_by_key(self, record_type: RecordType[R], *key: str) -> R | None:
-        """The record with the whole key, or None."""
+        """Return the record with the whole key, or None."""
         with self._lock:
             for waiting in (self._inserts, self._updates):
                 if row := waiting.get(record_type.name, {}).get(key):
@@ -258,14 +283,17 @@ class RecordStore:
             return next(iter(found), None)
 
     def require(self, record_type: RecordType[R], key: str, *, run_id: str | None = None) -> R:
-        """The record with the key; AuditIntegrityError if there is none."""
+        """Return the record with the key.
+
+        Raises AuditIntegrityError if there is none, and as `get` does.
+        """
         record = self.get(record_type, key, run_id=run_id)
         if record is None:
             raise _key_error(record_type, (run_id, key), "an existing record", None)
         return record
 
     def select(self, record_type: RecordType[R], *conditions: ColumnElement[bool]) -> list[R]:
-        """The records that meet all conditions, in export order."""
+        """Return the records that meet all conditions, in export order."""
         columns = record_type.table.c
         order = [columns[name] for name in record_type.order]
         convert = mapper(record_type)
@@ -273,7 +301,7 @@ class RecordStore:
         return [convert.from_row(row) for row in self.rows(statement)]
 
     def rows(self, statement: Select[*tuple[object, ...]]) -> list[tuple[object, ...]]:
-        """The rows of a statement over any tables, what waits included."""
+        """Return the rows of a statement, waiting records included."""
         with self._lock:
             if self._inserts or self._updates:
                 self._flush()
@@ -287,8 +315,11 @@ def _changing(record_type: RecordType[AuditRecord]) -> list[str]:
     return sorted(record_type.lifecycle.while_open | record_type.lifecycle.afterwards)
 
 
-def _update(record_type: RecordType[AuditRecord]) -> Update:
-    """Write a changed row: the columns that may change, so that one statement serves all rows."""
+def _update_statement(record_type: RecordType[AuditRecord]) -> Update:
+    """Return the statement that writes a changed row.
+
+    It sets every column that may change, so that one statement serves all rows.
+    """
     columns = record_type.table.c
     return (
         update(record_type.table)
@@ -302,8 +333,8 @@ def _update_values(record_type: RecordType[AuditRecord], row: Mapping[str, objec
     return values | {f"new_{name}": row[name] for name in _changing(record_type)}
 
 
-def _problem(connection: Connection, statement: Insert | Update, row: Mapping[str, object]) -> IntegrityError | None:
-    """Why the database refuses the row; None if it takes it."""
+def _try_row(connection: Connection, statement: Insert | Update, row: Mapping[str, object]) -> IntegrityError | None:
+    """Return the error if the database refuses the row."""
     try:
         with connection.begin_nested():
             connection.execute(statement, row)

@@ -1,4 +1,4 @@
-"""Whether runs are what they were when they were sealed, and who says so."""
+"""Checking sealed runs for later changes."""
 
 from __future__ import annotations
 
@@ -11,38 +11,56 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Select, exists, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, select
 from sqlalchemy.exc import OperationalError
 
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.sealing.scope import Located, located, scope_from_json, sealed_lines
-from elspeth.core.landscape.sealing.seal import SEAL_TYPE, Seal, hint, hints_of, sealed_runs
-from elspeth.core.landscape.sealing.unfinished import UnfinishedRun, unfinished_runs
-from elspeth.core.landscape.sealing.withheld import require_recorded_content
+from elspeth.core.landscape.sealing.seal import (
+    SEAL_TYPE,
+    LocatedType,
+    Seal,
+    leaf_prefix,
+    locate,
+    read_leaf_prefixes,
+    read_seals,
+    scope_from_json,
+    sealed_lines,
+)
+from elspeth.core.landscape.sealing.withheld import check_withheld_content
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
 from elspeth.schema.checks import AuditIntegrityError
-from elspeth_schema.contracts import RunStatus
+from elspeth_schema.contracts import NodeType, OperationStatus, OperationType, RunStatus
 from elspeth_schema.records import RECORD_TYPES
-from elspeth_schema.tables import run_secrets_table, runs_table, seals_table
+from elspeth_schema.tables import (
+    nodes_table,
+    operations_table,
+    run_secrets_table,
+    runs_table,
+    seal_leaves_table,
+    seals_table,
+)
 
 if TYPE_CHECKING:
     from elspeth.evidence.format.signatures import PublicKey
 
-__all__ = ["SealFault", "SealReport", "check_seal", "check_seals"]
+__all__ = ["SealFault", "SealReport", "UnfinishedRun", "check_seal", "check_seals", "read_unfinished_runs"]
 
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, LandscapeError)
-"""What reading a seal may raise that somebody wrote over."""
+"""What reading a seal may raise if somebody has tampered with it."""
 
 _PROGRESS_EVERY = 1000
 
 _UNDECODABLE = "Could not decode to UTF-8"
-"""How Python's SQLite driver says that a column holds bytes as text."""
+"""The message of Python's SQLite driver for a text that is not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealFault:
-    """The first difference between a run and its seal; without a table it is about the run as a whole."""
+    """The first difference between a run and its seal.
+
+    `table` and `key` are empty if the fault is about the run as a whole.
+    """
 
     run_id: str
     table: str
@@ -56,12 +74,12 @@ class SealFault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealReport:
-    """What the seals of a database tell.
+    """The result of checking all seals of a database.
 
-    `sealed` is how many runs were sealed, `unchanged` how many of them are what was sealed, `faults` the first fault of
-    each of the others. `signers` counts the seals by the fingerprint that they claim, None for those without a
-    signature. `unsealed` are finished runs that never had a seal: imported, or recorded before there were seals.
-    `unfinished` are runs that have not ended, with their status: nothing shows whether their records were changed.
+    `sealed` counts the sealed runs, `unchanged` those of them that are as they were sealed; `faults` holds the first
+    fault of each of the others. `signers` counts the seals by the fingerprint that they claim, None for unsigned ones.
+    `unsealed` are finished runs that never had a seal: imported, or recorded before there were seals. `unfinished` maps
+    runs that have not ended to their status: nothing shows whether their records were changed.
     """
 
     sealed: int
@@ -73,37 +91,38 @@ class SealReport:
 
     @property
     def verdict(self) -> str:
-        """How many of the sealed runs are unchanged."""
+        """Say how many of the sealed runs are unchanged."""
         return f"{self.unchanged} of {self.sealed} sealed runs unchanged"
 
 
 def check_seals(
     connection: Connection, *, key: PublicKey | None = None, progress: Callable[[int], None] | None = None
 ) -> SealReport:
-    """Compute every seal anew. With a key each finished run must have a seal that it signed.
+    """Check the seals of all runs.
 
-    `progress` is called with the number of records checked so far.
+    With a key, each finished run must have a seal that was signed by it. `progress` is called with the number of
+    records checked so far.
     """
     try:
         return _check_seals(connection, key, progress)
     except (OperationalError, sqlite3.OperationalError) as error:
         if _UNDECODABLE not in str(error):
             raise
-    with _any_text(connection):
+    with _undecodable_text_as_hex(connection):
         return _check_seals(connection, key, progress)
 
 
 def _check_seals(connection: Connection, key: PublicKey | None, progress: Callable[[int], None] | None) -> SealReport:
-    seals = sealed_runs(connection)
+    seals = read_seals(connection)
     signers: Counter[str | None] = Counter()
-    unfinished = unfinished_runs(connection)
-    faults, unchanged, checked = [*_lost_seals(connection), *_lost_ends(unfinished)], 0, 0
+    unfinished = read_unfinished_runs(connection)
+    faults, unchanged, checked = [*_removed_seals(connection), *_concealed_ends(unfinished)], 0, 0
     sealed = len(seals) + len(faults)
     for seal in seals:
-        claimed, problem = _signature(seal, key)
-        signers[claimed] += 1
+        signer, problem = _check_signature(seal, key)
+        signers[signer] += 1
         advance = None if progress is None else partial(_advance, progress, checked)
-        fault = check_seal(connection, seal, advance) or (_of_seal(seal.run_id, problem) if problem else None)
+        fault = check_seal(connection, seal, advance) or (_seal_fault(seal.run_id, problem) if problem else None)
         if fault is None:
             unchanged += 1
             checked += seal.record_count
@@ -111,10 +130,10 @@ def _check_seals(connection: Connection, key: PublicKey | None, progress: Callab
             faults.append(fault)
         if progress is not None:
             progress(checked)
-    unsealed = tuple(_never_sealed(connection))
+    unsealed = tuple(_never_sealed_runs(connection))
     if key is not None:
         problem = "expected a seal, got none: it was imported, or is older than seals, or the seal was removed"
-        faults += [_of_seal(run_id, problem) for run_id in unsealed]
+        faults += [_seal_fault(run_id, problem) for run_id in unsealed]
     return SealReport(
         sealed=sealed,
         unchanged=unchanged,
@@ -126,18 +145,21 @@ def _check_seals(connection: Connection, key: PublicKey | None, progress: Callab
 
 
 @contextmanager
-def _any_text(connection: Connection) -> Iterator[None]:
-    """Let SQLite return text that is not UTF-8 as other text, so that the record with it can be named."""
+def _undecodable_text_as_hex(connection: Connection) -> Iterator[None]:
+    """Let SQLite return text that is not UTF-8 as hex.
+
+    The record that holds it can then be named.
+    """
     driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)  # noqa: S101  no other database lets bytes be text
-    before, driver.text_factory = driver.text_factory, _text
+    assert isinstance(driver, sqlite3.Connection)  # noqa: S101  only SQLite stores bytes as text
+    before, driver.text_factory = driver.text_factory, _decode
     try:
         yield
     finally:
         driver.text_factory = before
 
 
-def _text(data: bytes) -> str:
+def _decode(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -149,20 +171,20 @@ def _advance(progress: Callable[[int], None], before: int, done: int) -> None:
 
 
 def check_seal(connection: Connection, seal: Seal, progress: Callable[[int], None] | None = None) -> SealFault | None:
-    """Compute the root anew; None if it is the sealed one, else the first record that differs.
+    """Check a seal, and return the first fault.
 
-    `progress` is called with the number of records so far.
+    None if the run is as it was sealed. `progress` is called with the number of records read so far.
     """
     try:
         counts = Counter(json.loads(seal.counts_json))
-        scope = [located(sealed, seal.epoch) for sealed in scope_from_json(seal.scope_json)]
+        scope = [locate(sealed, seal.epoch) for sealed in scope_from_json(seal.scope_json)]
     except _UNREADABLE:
-        return _of_seal(seal.run_id, "was altered: it cannot be read")
-    found = _Found(connection, seal.run_id, progress)
+        return _seal_fault(seal.run_id, "was altered: it cannot be read")
+    found = _SealedRecords(connection, seal.run_id, progress)
     try:
-        for where in scope:
-            found.read(where)
-        require_recorded_content(connection, seal.run_id)
+        for located in scope:
+            found.read(located)
+        check_withheld_content(connection, seal.run_id)
     except AuditIntegrityError as error:
         problem = f"is not the record that was sealed here: {error.field}: expected {error.expected}"
         key = " ".join(f"{name}={value!r}" for name, value in error.key.items())
@@ -171,12 +193,12 @@ def check_seal(connection: Connection, seal: Seal, progress: Callable[[int], Non
         problem = "the records are not those that were sealed"
         return found.fault or SealFault(run_id=seal.run_id, table="", key="", problem=problem)
     if (found.counts, found.tree.size) != (counts, seal.record_count):
-        return _of_seal(seal.run_id, "was altered: it has other counts than the records that it is over")
-    return _added(connection, scope, seal.run_id)
+        return _seal_fault(seal.run_id, "was altered: it has other counts than the records that it is over")
+    return _added_type(connection, scope, seal.run_id)
 
 
-class _Found:
-    """What is in the tables now: the tree of the sealed lines, how many there are, the first that is another one."""
+class _SealedRecords:
+    """The sealed records as they are now."""
 
     def __init__(self, connection: Connection, run_id: str, progress: Callable[[int], None] | None) -> None:
         self.tree = TreeHasher()
@@ -186,37 +208,43 @@ class _Found:
         self._run_id = run_id
         self._progress = progress
 
-    def read(self, where: Located) -> None:
-        """Read the records of one type; AuditIntegrityError for one that breaks the schema, as no sealed record did."""
-        name = where.sealed.record_type
-        hints = hints_of(self._connection, self._run_id, name)
-        for line in sealed_lines(self._connection, where, self._run_id):
+    def read(self, located: LocatedType) -> None:
+        """Read the records of one type.
+
+        Raises AuditIntegrityError for a record that breaks the schema, as no sealed record did.
+        """
+        name = located.sealed.record_type
+        prefixes = read_leaf_prefixes(self._connection, self._run_id, name)
+        for line in sealed_lines(self._connection, located, self._run_id):
             leaf = leaf_hash(line)
             self.tree.add(leaf)
             self.counts[name] += 1
-            sealed = next(hints, None)
-            if sealed != hint(leaf):
+            sealed = next(prefixes, None)
+            if sealed != leaf_prefix(leaf):
                 problem = "is not the record that was sealed here" if sealed else "was added after the seal"
-                self._blame(where, _key_of(where, line), problem)
+                self._blame(located, _format_key(located, line), problem)
             if self._progress is not None and self.tree.size % _PROGRESS_EVERY == 0:
                 self._progress(self.tree.size)
-        if next(hints, None) is not None:
-            self._blame(where, "", "a record is missing at the end")
+        if next(prefixes, None) is not None:
+            self._blame(located, "", "a record is missing at the end")
 
-    def _blame(self, where: Located, key: str, problem: str) -> None:
-        table = where.record_type.table.name
+    def _blame(self, located: LocatedType, key: str, problem: str) -> None:
+        table = located.record_type.table.name
         self.fault = self.fault or SealFault(run_id=self._run_id, table=table, key=key, problem=problem)
 
 
-def _key_of(where: Located, line: bytes) -> str:
+def _format_key(located: LocatedType, line: bytes) -> str:
     record = json.loads(line)
-    sealed = {today: name for name, today in where.names.items()}
-    return " ".join(f"{name}={record[sealed[name]]!r}" for name in where.record_type.key)
+    sealed = {today: name for name, today in located.names.items()}
+    return " ".join(f"{name}={record[sealed[name]]!r}" for name in located.record_type.key)
 
 
-def _added(connection: Connection, scope: list[Located], run_id: str) -> SealFault | None:
-    """A record of a type that there was not when the run was sealed: a migration makes none."""
-    covered = {where.record_type.name for where in scope}
+def _added_type(connection: Connection, scope: list[LocatedType], run_id: str) -> SealFault | None:
+    """Return a fault for a record outside the scope.
+
+    Such a type is newer than the seal, and a migration adds no records.
+    """
+    covered = {located.record_type.name for located in scope}
     for name, record_type in RECORD_TYPES.items():
         has_run = record_type.table.c.run_id == run_id
         if name not in covered and connection.scalar(select(exists().where(has_run))):
@@ -226,8 +254,8 @@ def _added(connection: Connection, scope: list[Located], run_id: str) -> SealFau
     return None
 
 
-def _signature(seal: Seal, key: PublicKey | None) -> tuple[str | None, str]:
-    """The fingerprint of the key that a seal claims to be signed by, and what is wrong with that; nothing if empty."""
+def _check_signature(seal: Seal, key: PublicKey | None) -> tuple[str | None, str]:
+    """Return a seal's claimed fingerprint, and a problem or ''."""
     if seal.envelope_json is None:
         expected = "" if key is None else f"expected a seal signed by the key {key.fingerprint}"
         return None, expected and f"{expected}, got an unsigned one: it was made without a key, or made anew"
@@ -252,22 +280,25 @@ def _payload(seal: Seal) -> bytes | None:
         return None
 
 
-def _lost_seals(connection: Connection) -> Iterator[SealFault]:
-    """Finished runs that were recorded with a secret, as only runs are that are sealed in the end."""
+def _removed_seals(connection: Connection) -> Iterator[SealFault]:
+    """Yield a fault for each seal that was removed.
+
+    Every run that is recorded with a secret is sealed at its end.
+    """
     has_secret = exists().where(run_secrets_table.c.run_id == runs_table.c.run_id)
     for run_id in connection.scalars(_finished_without_seal().where(has_secret)):
-        yield _of_seal(run_id, "expected a seal, as the run was recorded with one, got none: it was removed")
+        yield _seal_fault(run_id, "expected a seal, as the run was recorded with one, got none: it was removed")
 
 
-def _lost_ends(unfinished: list[UnfinishedRun]) -> Iterator[SealFault]:
-    """Yield the fault of each run that had ended, and does not say so any more."""
+def _concealed_ends(unfinished: list[UnfinishedRun]) -> Iterator[SealFault]:
+    """Yield a fault for each run whose end is concealed."""
     for run in unfinished:
         if run.marks:
             key = f"run_id={run.run_id!r}"
             yield SealFault(run_id=run.run_id, table=runs_table.name, key=key, problem=run.problem)
 
 
-def _never_sealed(connection: Connection) -> Iterator[str]:
+def _never_sealed_runs(connection: Connection) -> Iterator[str]:
     has_secret = exists().where(run_secrets_table.c.run_id == runs_table.c.run_id)
     yield from connection.scalars(_finished_without_seal().where(~has_secret))
 
@@ -279,5 +310,68 @@ def _finished_without_seal() -> Select[str]:
     return select(columns.run_id).where(columns.status.in_(finished), ~sealed).order_by(columns.run_id)
 
 
-def _of_seal(run_id: str, problem: str) -> SealFault:
+def _seal_fault(run_id: str, problem: str) -> SealFault:
     return SealFault(run_id=run_id, table=seals_table.name, key=f"run_id={run_id!r}", problem=problem)
+
+
+# -- runs that have not ended ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnfinishedRun:
+    """An unsealed run that has not ended by its status.
+
+    `marks` are signs that it has. The last output of a run is recorded as published in the transaction that ends and
+    seals the run: a run whose outputs are all published has ended, and if its status says otherwise, somebody changed
+    that. Runs without a secret have no marks: the predecessor recorded them, or they were imported.
+    """
+
+    run_id: str
+    status: str
+    marks: tuple[str, ...]
+
+    @property
+    def problem(self) -> str:
+        """Describe what is wrong with a run with marks."""
+        return (
+            f"has the status {self.status}, yet {', '.join(self.marks)}, as after its end:"
+            " its seal was removed, and its status changed"
+        )
+
+
+def read_unfinished_runs(connection: Connection, *run_ids: str) -> list[UnfinishedRun]:
+    """Return the unfinished runs, or those named, by id."""
+    runs = runs_table.c
+    ended = runs.status.in_([status.value for status in RunStatus if status.is_terminal])
+    sealed = exists().where(seals_table.c.run_id == runs.run_id)
+    has_secret = exists().where(run_secrets_table.c.run_id == runs.run_id)
+    marks = {mark: and_(has_secret, found) for mark, found in _marks().items()}
+    statement = select(runs.run_id, runs.status, *marks.values()).where(~ended, ~sealed).order_by(runs.run_id)
+    if run_ids:
+        statement = statement.where(runs.run_id.in_(run_ids))
+    return [
+        UnfinishedRun(
+            run_id=str(run_id),
+            status=str(status),
+            marks=tuple(mark for mark, found in zip(marks, all_found, strict=True) if found),
+        )
+        for run_id, status, *all_found in connection.execute(statement)
+    ]
+
+
+def _marks() -> dict[str, ColumnElement[bool]]:
+    """Return conditions that hold only of ended runs."""
+    runs, nodes, operations = runs_table.c, nodes_table.c, operations_table.c
+    is_sink = and_(nodes.run_id == runs.run_id, nodes.node_type == NodeType.SINK.value)
+    is_published = exists().where(
+        operations.run_id == nodes.run_id,
+        operations.node_id == nodes.node_id,
+        operations.operation_type == OperationType.SINK_WRITE.value,
+        operations.status == OperationStatus.COMPLETED.value,
+    )
+    return {
+        "parts of a seal are there": exists().where(seal_leaves_table.c.run_id == runs.run_id),
+        "the time of its end is recorded": runs.completed_at.is_not(None),
+        "its export is recorded": runs.export_status.is_not(None),
+        "all of its outputs are published": and_(exists().where(is_sink), ~exists().where(is_sink, ~is_published)),
+    }

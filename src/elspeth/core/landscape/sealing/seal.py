@@ -1,31 +1,39 @@
-"""The seal of a finished run: the Merkle root over its records, kept in the database, so that a later edit shows.
+"""Seals of finished runs: Merkle roots over their records.
 
-What may still change in a finished record (the schema's lifecycle says what) is left out of the sealed bytes. The root
-proves; beside it the beginnings of the leaf hashes are kept, which only serve to name the record that was altered.
-Signed, a seal cannot be made anew by whoever can write to the database.
+Any later edit of a sealed value changes the root. Columns that may still change in a finished record (by the schema's
+lifecycle) are not sealed. Beside the root the database keeps the beginning of each leaf hash, which proves nothing, but
+names the record that was altered. Nobody who can write to the database can forge a signed seal.
+
+A later epoch may add columns and rename them. So each seal keeps its scope: the record types that it covers, their
+columns and their order, by the names of its epoch. From these its bytes can be made again.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import cache
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, String, func, insert, select, type_coerce, union_all
 
+from elspeth.contracts.database_urls import mask_url
 from elspeth.core.canonical import canonical_bytes, timestamp_text
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.sealing.scope import located, scope_of_today, scope_to_json, sealed_lines
+from elspeth.core.landscape.database.tables import map_tables
+from elspeth.core.landscape.lines.reading import read_chunks, read_records
 from elspeth.evidence.format.errors import KeyFileError
 from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
+from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import EPOCH
-from elspeth_schema.records import RECORD_TYPES
+from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.records import RECORD_TYPES, RecordType
 from elspeth_schema.tables import run_secrets_table, seal_leaves_table, seals_table
 
 if TYPE_CHECKING:
@@ -33,33 +41,159 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SEAL_TYPE",
+    "LocatedType",
     "Seal",
-    "hint",
-    "hints_of",
-    "keep_secret",
+    "create_secret",
+    "leaf_prefix",
+    "locate",
+    "read_leaf_prefixes",
+    "read_seals",
+    "read_secret",
+    "scope_from_json",
     "seal_run",
-    "sealed_count",
-    "sealed_in",
-    "sealed_runs",
-    "secret_of",
+    "sealed_epoch",
+    "sealed_lines",
+    "sealed_record_count",
 ]
 
 SEAL_TYPE = "application/vnd.elspeth.run-seal+json"
 """The payload type of a signed seal."""
 
-_HINT = 8
+_PREFIX = 8
 """Hex digits of a leaf hash that are kept to find an altered record; the root does not depend on them."""
 
 _PART = 4096
-"""Leaf hashes kept in one row."""
+"""Leaf hashes whose prefixes are kept in one row."""
+
+
+# -- scope -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SealedType:
+    """A record type in the scope of a seal.
+
+    `order` names the columns that records are sorted by, `columns` those that are sealed.
+    """
+
+    record_type: str
+    table: str
+    order: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocatedType:
+    """A sealed type with its record type of today.
+
+    `names` maps the sealed names of columns to those of today.
+    """
+
+    sealed: SealedType
+    record_type: RecordType[AuditRecord]
+    names: Mapping[str, str]
+
+
+@cache
+def current_scope() -> tuple[SealedType, ...]:
+    """Return the scope of seals made by this version."""
+    return tuple(
+        SealedType(
+            record_type=name,
+            table=record_type.table.name,
+            order=record_type.order,
+            columns=tuple(
+                column.name
+                for column in record_type.columns
+                if column.withheld is None and column.name not in record_type.lifecycle.afterwards
+            ),
+        )
+        for name, record_type in RECORD_TYPES.items()
+    )
+
+
+def scope_to_json(scope: tuple[SealedType, ...]) -> str:
+    """Return a scope as the JSON text that is stored."""
+    return json.dumps([asdict(sealed) for sealed in scope], separators=(",", ":"))
+
+
+def scope_from_json(text: str) -> tuple[SealedType, ...]:
+    """Return the scope in a JSON text.
+
+    Raises ValueError, TypeError or KeyError if the text does not hold one.
+    """
+    return tuple(
+        SealedType(
+            record_type=each["record_type"],
+            table=each["table"],
+            order=tuple(each["order"]),
+            columns=tuple(each["columns"]),
+        )
+        for each in json.loads(text)
+    )
+
+
+def locate(sealed: SealedType, epoch: int) -> LocatedType:
+    """Find a type sealed in an epoch among today's.
+
+    Raises KeyError if its table or one of its columns no longer exists.
+    """
+    by_table = {record_type.table.name: record_type for record_type in RECORD_TYPES.values()}
+    if epoch == EPOCH:
+        record_type = by_table[sealed.table]
+        today = {name: name for name in record_type.table.columns.keys()}  # noqa: SIM118  not a mapping
+    else:
+        moved = {table.before: table for table in map_tables(epoch, EPOCH)}[sealed.table]
+        record_type, today = by_table[moved.after], dict(moved.columns)
+    names = {name: today[name] for name in (*sealed.columns, *sealed.order)}
+    return LocatedType(sealed=sealed, record_type=record_type, names=names)
+
+
+def sealed_lines(connection: Connection, located: LocatedType, run_id: str) -> Generator[bytes, None, None]:
+    """Yield the sealed bytes of each record, in sealed order.
+
+    Raises AuditIntegrityError or CanonicalError for a record that breaks the schema, as no sealed record did.
+    """
+    if _seals_whole_lines(located):
+        for _, lines in read_chunks(connection, located.record_type, run_id):
+            yield from lines[:-1].split(b"\n")
+    else:
+        yield from _projected_lines(connection, located, run_id)
+
+
+def _seals_whole_lines(located: LocatedType) -> bool:
+    """Return whether the sealed bytes are today's export lines.
+
+    Then they can be read the fast way. A test holds that both ways give the same bytes.
+    """
+    sealed, record_type = located.sealed, located.record_type
+    exported = {column.name for column in record_type.columns if column.withheld is None}
+    return (
+        sealed.record_type == record_type.name
+        and sealed.order == record_type.order
+        and set(sealed.columns) == exported
+        and all(name == today for name, today in located.names.items())
+    )
+
+
+def _projected_lines(connection: Connection, located: LocatedType, run_id: str) -> Iterator[bytes]:
+    """Yield canonical JSON of the sealed columns of each record."""
+    sealed, names = located.sealed, located.names
+    order = [names[name] for name in sealed.order]
+    for record in read_records(connection, located.record_type, run_id, withheld=True, order=order):
+        values = {name: record[names[name]] for name in sealed.columns}
+        yield canonical_bytes({"record_type": sealed.record_type, **values})
+
+
+# -- sealing ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
-    """A seal as the database keeps it: root (64 hex digits) and number of the records of a run, per type too.
+    """A seal as the database keeps it.
 
-    `scope_json` lists what it covers, `envelope_json` is the DSSE envelope over `payload`, None if it is not signed.
-    `sealed_at` is a time as records have it. Whoever wrote over a seal may have left anything.
+    `root` has 64 hex digits. `envelope_json` is the DSSE envelope over `payload`, None for an unsigned seal. If
+    somebody has tampered with the seal, the texts may hold anything.
     """
 
     run_id: str
@@ -73,9 +207,10 @@ class Seal:
 
     @property
     def payload(self) -> bytes:
-        """What is signed, in canonical JSON; ValueError, TypeError or CanonicalError for a seal that was written over.
+        """Return what is signed, in canonical JSON.
 
-        The scope is not part of it: the root is over lines that hold the names of what is covered.
+        The scope is not part of it: the sealed lines name the columns. Raises ValueError, TypeError or CanonicalError
+        for a seal that was tampered with.
         """
         members = {
             "counts": json.loads(self.counts_json),
@@ -94,26 +229,31 @@ def seal_run(
     signer: Signer | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Seal:
-    """Compute the seal of a finished run and keep it, within the caller's transaction; unsigned without a signer.
+    """Seal a finished run within the caller's transaction.
 
-    `progress` is called with the number of records sealed so far, and of all. LandscapeError if the signer fails: the
-    transaction is to be rolled back, and the run stays open.
+    Without a signer the seal is unsigned. `progress` is called with the number of records sealed so far, and of all.
+    Raises LandscapeError if the signer fails, and AuditIntegrityError, which names the database, for a record that
+    breaks the schema: roll the transaction back, and the run stays open.
     """
-    tree, counts, scope, moment = TreeHasher(), Counter[str](), scope_of_today(), datetime.now(UTC)
+    tree, counts, scope, moment = TreeHasher(), Counter[str](), current_scope(), datetime.now(UTC)
     total = 0 if progress is None else _count_records(connection, run_id)
     for sealed in scope:
-        hints = []
-        # Closed before the transaction ends, whatever ends it: PostgreSQL takes no statement while it sends the lines.
-        with closing(sealed_lines(connection, located(sealed, EPOCH), run_id)) as lines:
-            for leaves in chunks(map(leaf_hash, lines), _PART):
-                tree.extend(leaves)
-                counts[sealed.record_type] += len(leaves)
-                hints.append("".join(map(hint, leaves)))
-                if progress is not None:
-                    progress(tree.size, total)
-        # Only now, for the same reason.
-        for part, kept in enumerate(hints):
-            _keep_hints(connection, run_id, sealed.record_type, part, kept)
+        prefixes = []
+        try:
+            # Close the lines whatever happens: PostgreSQL accepts no other statement while it sends them.
+            with closing(sealed_lines(connection, locate(sealed, EPOCH), run_id)) as lines:
+                for leaves in chunks(map(leaf_hash, lines), _PART):
+                    tree.extend(leaves)
+                    counts[sealed.record_type] += len(leaves)
+                    prefixes.append("".join(map(leaf_prefix, leaves)))
+                    if progress is not None:
+                        progress(tree.size, total)
+        except AuditIntegrityError as error:
+            raise error.in_database(mask_url(connection.engine.url)) from error
+        # Write only after the lines are closed, for the same reason.
+        for part, kept in enumerate(prefixes):
+            row = {"run_id": run_id, "record_type": sealed.record_type, "part": part, "leaves": kept}
+            connection.execute(insert(seal_leaves_table), row)
     seal = Seal(
         run_id=run_id,
         epoch=EPOCH,
@@ -125,73 +265,13 @@ def seal_run(
         sealed_at=timestamp_text(moment),
     )
     if signer is not None:
-        seal = replace(seal, envelope_json=_signed(seal, signer))
+        seal = replace(seal, envelope_json=_sign(seal, signer))
     connection.execute(insert(seals_table), asdict(seal) | {"sealed_at": moment})
     return seal
 
 
-def keep_secret(connection: Connection, run_id: str) -> None:
-    """Keep a new random secret for a run: the salts of its records will be derived from it."""
-    connection.execute(insert(run_secrets_table), {"run_id": run_id, "secret": token_hex(32)})
-
-
-def secret_of(connection: Connection, run_id: str) -> str | None:
-    """The run's secret, 64 hex digits; None for a run that was recorded before there were secrets, or imported."""
-    columns = run_secrets_table.c
-    found: str | None = connection.scalar(select(columns.secret).where(columns.run_id == run_id))
-    return found
-
-
-def sealed_in(connection: Connection, run_id: str) -> int | None:
-    """Return the epoch in which the run was sealed.
-
-    None for a run that was imported, recorded before there were seals, or has not ended.
-    """
-    columns = seals_table.c
-    found: int | None = connection.scalar(select(columns.epoch).where(columns.run_id == run_id))
-    return found
-
-
-def sealed_runs(connection: Connection) -> list[Seal]:
-    """The seals of all runs that have one, oldest first, as they are kept: whether they hold is for `check_seal`."""
-    columns = seals_table.c
-    # SQLAlchemy would fail on a time that is none.
-    times = type_coerce(columns.sealed_at, String).label("sealed_at")
-    others = [columns[field.name] for field in fields(Seal) if field.name != "sealed_at"]
-    statement = select(*others, times).order_by(columns.sealed_at, columns.run_id)
-    found = connection.execute(statement).mappings()
-    return [Seal(**{**row, "sealed_at": _time_text(row["sealed_at"])}) for row in found]
-
-
-def hint(leaf: bytes) -> str:
-    """What is kept of a leaf hash."""
-    return leaf.hex()[:_HINT]
-
-
-def hints_of(connection: Connection, run_id: str, record_type: str) -> Iterator[str]:
-    """What is kept of the leaf hashes of the run's records of the type, in the order of the seal.
-
-    All of it is fetched at once, 8 bytes each: PostgreSQL takes no statement while it sends the records themselves.
-    """
-    columns = seal_leaves_table.c
-    statement = (
-        select(columns.leaves)
-        .where(columns.run_id == run_id, columns.record_type == record_type)
-        .order_by(columns.part)
-    )
-    parts = connection.execute(statement).scalars().all()
-    return (leaves[start : start + _HINT] for leaves in parts for start in range(0, len(leaves), _HINT))
-
-
-def sealed_count(connection: Connection, run_id: str) -> int | None:
-    """Return how many records the seal of the run is over, which are those of its exports; None without a seal."""
-    columns = seals_table.c
-    found: int | None = connection.scalar(select(columns.record_count).where(columns.run_id == run_id))
-    return found
-
-
 def _count_records(connection: Connection, run_id: str) -> int:
-    """Return how many records the run has, counted in indexes: quick beside reading them."""
+    """Count the run's records in indexes, without reading them."""
     tables = [record_type.table for record_type in RECORD_TYPES.values()]
     counts = [
         select(func.count().label("records")).select_from(table).where(table.c.run_id == run_id) for table in tables
@@ -200,23 +280,93 @@ def _count_records(connection: Connection, run_id: str) -> int:
     return found or 0
 
 
-def _time_text(value: object) -> str:
-    """The time as records have it; what is none stays as it is. PostgreSQL returns times, SQLite text."""
-    try:
-        return timestamp_text(value if isinstance(value, datetime) else datetime.fromisoformat(str(value)))
-    except ValueError:
-        return str(value)
-
-
-def _keep_hints(connection: Connection, run_id: str, record_type: str, part: int, hints: str) -> None:
-    row = {"run_id": run_id, "record_type": record_type, "part": part, "leaves": hints}
-    connection.execute(insert(seal_leaves_table), row)
-
-
-def _signed(seal: Seal, signer: Signer) -> str:
+def _sign(seal: Seal, signer: Signer) -> str:
     from elspeth.evidence.format.signatures import Envelope  # noqa: PLC0415  loads cryptography, which few runs need
 
     try:
         return Envelope.sign(seal.payload, SEAL_TYPE, signer).to_bytes().decode()
     except KeyFileError as error:
         raise LandscapeError(f"run {seal.run_id} cannot be sealed, and stays open: {error}") from error
+
+
+# -- what the database keeps -----------------------------------------------------------------------------------------
+
+
+def create_secret(connection: Connection, run_id: str) -> None:
+    """Create the random secret of a run.
+
+    The salts of its records are derived from it.
+    """
+    connection.execute(insert(run_secrets_table), {"run_id": run_id, "secret": token_hex(32)})
+
+
+def read_secret(connection: Connection, run_id: str) -> str | None:
+    """Return the run's secret, 64 hex digits.
+
+    None for a run that was imported, or recorded before runs had secrets.
+    """
+    columns = run_secrets_table.c
+    found: str | None = connection.scalar(select(columns.secret).where(columns.run_id == run_id))
+    return found
+
+
+def sealed_epoch(connection: Connection, run_id: str) -> int | None:
+    """Return the epoch in which the run was sealed.
+
+    None for a run that was imported, was recorded before there were seals, or has not ended.
+    """
+    columns = seals_table.c
+    found: int | None = connection.scalar(select(columns.epoch).where(columns.run_id == run_id))
+    return found
+
+
+def sealed_record_count(connection: Connection, run_id: str) -> int | None:
+    """Return how many records the run's seal covers.
+
+    An export has as many. None for a run without a seal.
+    """
+    columns = seals_table.c
+    found: int | None = connection.scalar(select(columns.record_count).where(columns.run_id == run_id))
+    return found
+
+
+def read_seals(connection: Connection) -> list[Seal]:
+    """Return all seals, oldest first, unchecked."""
+    columns = seals_table.c
+    # As text: SQLAlchemy would fail on one that is not a time.
+    times = type_coerce(columns.sealed_at, String).label("sealed_at")
+    others = [columns[field.name] for field in fields(Seal) if field.name != "sealed_at"]
+    statement = select(*others, times).order_by(columns.sealed_at, columns.run_id)
+    found = connection.execute(statement).mappings()
+    return [Seal(**{**row, "sealed_at": _time_text(row["sealed_at"])}) for row in found]
+
+
+def _time_text(value: object) -> str:
+    """Return a time in canonical form; anything else as text.
+
+    PostgreSQL returns times, SQLite text.
+    """
+    try:
+        return timestamp_text(value if isinstance(value, datetime) else datetime.fromisoformat(str(value)))
+    except ValueError:
+        return str(value)
+
+
+def leaf_prefix(leaf: bytes) -> str:
+    """Return the beginning of a leaf hash that is kept."""
+    return leaf.hex()[:_PREFIX]
+
+
+def read_leaf_prefixes(connection: Connection, run_id: str, record_type: str) -> Iterator[str]:
+    """Return the leaf prefixes of a type, in sealed order.
+
+    All are fetched at once, 8 bytes each: PostgreSQL accepts no other statement while it sends the records.
+    """
+    columns = seal_leaves_table.c
+    statement = (
+        select(columns.leaves)
+        .where(columns.run_id == run_id, columns.record_type == record_type)
+        .order_by(columns.part)
+    )
+    parts = connection.execute(statement).scalars().all()
+    return (leaves[start : start + _PREFIX] for leaves in parts for start in range(0, len(leaves), _PREFIX))

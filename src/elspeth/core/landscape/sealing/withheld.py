@@ -1,4 +1,4 @@
-"""Whether content that is withheld from exports, and so from seals, is what the hash beside it says."""
+"""Checking content that exports and seals leave out."""
 
 from __future__ import annotations
 
@@ -9,41 +9,43 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, select
 
 from elspeth.core.canonical import CanonicalError, stable_hash
-from elspeth.core.landscape.sealing.seal import secret_of
+from elspeth.core.landscape.sealing.seal import read_secret
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, RecordType
 
-__all__ = ["HASH_OF", "require_recorded_content"]
+__all__ = ["HASH_COLUMNS", "check_withheld_content"]
 
-HASH_OF: Mapping[str, str] = {"row_data_json": "row_hash"}
-"""Withheld columns, each with the one that holds the hash of its content."""
+HASH_COLUMNS: Mapping[str, str] = {"row_data_json": "row_hash"}
+"""Withheld columns, each with the column that holds the hash of its content."""
 
 _DESCRIPTION = {"__repr__", "__type__", "__canonical_error__"}
-"""The members of what stands for a row that has no canonical JSON."""
+"""The keys of the description that is stored for a row without canonical JSON."""
 
 _FETCH = 1000
+"""Rows fetched at once; bounds memory."""
 
 
-def require_recorded_content(connection: Connection, run_id: str) -> None:
-    """Raise AuditIntegrityError for the first withheld content of a run that does not have its hash.
+def check_withheld_content(connection: Connection, run_id: str) -> None:
+    """Check the run's withheld content against the hashes beside it.
 
-    Content that was erased or is none of ours is passed over: an import may lack it, and before there were secrets,
-    what was hashed was not always what was stored.
+    Content that was erased, and runs without a secret, are passed over: an import may lack the content, and before
+    runs had secrets, what was hashed was not always what was stored. Raises AuditIntegrityError for the first content
+    that does not have its hash.
     """
-    if secret_of(connection, run_id) is None:
+    if read_secret(connection, run_id) is None:
         return
     for record_type in RECORD_TYPES.values():
         for column in record_type.columns:
             if column.withheld is not None:
-                _require_content(connection, record_type, column.name, run_id)
+                _check_column(connection, record_type, column.name, run_id)
 
 
-def _require_content(connection: Connection, record_type: RecordType[AuditRecord], name: str, run_id: str) -> None:
+def _check_column(connection: Connection, record_type: RecordType[AuditRecord], name: str, run_id: str) -> None:
     columns = record_type.table.c
     keys = [columns[key] for key in record_type.key]
     statement = (
-        select(columns[name], columns[HASH_OF[name]], *keys)
+        select(columns[name], columns[HASH_COLUMNS[name]], *keys)
         .where(columns.run_id == run_id, columns[name].is_not(None))
         .order_by(*keys)
         .execution_options(yield_per=_FETCH)
@@ -55,7 +57,7 @@ def _require_content(connection: Connection, record_type: RecordType[AuditRecord
                     table=record_type.table.name,
                     key=dict(zip(record_type.key, key, strict=True)),
                     field=name,
-                    expected=f"the content with the SHA-256 {expected}, as {HASH_OF[name]} says",
+                    expected=f"the content with the SHA-256 {expected}, as {HASH_COLUMNS[name]} says",
                     got="another",
                 )
 
@@ -67,7 +69,7 @@ def _has_hash(content: object, expected: str) -> bool:
         return True
     try:
         value = json.loads(content)
-        if isinstance(value, dict) and value.keys() == _DESCRIPTION:  # the predecessor hashed the description alone
+        if isinstance(value, dict) and value.keys() == _DESCRIPTION:  # the predecessor hashed only the representation
             return hashlib.sha256(str(value["__repr__"]).encode()).hexdigest() == expected
         return stable_hash(value) == expected
     except (ValueError, RecursionError, CanonicalError):

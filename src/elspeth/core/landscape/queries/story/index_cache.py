@@ -22,7 +22,7 @@ from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError
 from elspeth.core.landscape.exporting.importer import open_migrated
 from elspeth.core.landscape.exporting.reader import ExportReader, ExportSource, find_source
-from elspeth.core.landscape.lines.run_lines import run_lines, split
+from elspeth.core.landscape.lines.reading import read_lines, split
 from elspeth.core.landscape.queries.story.index import LOOKUPS, ExportIndex, IndexedLine, is_index
 from elspeth.evidence.format import bag
 from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError
@@ -167,7 +167,7 @@ def _lines(export: ExportReader, progress: Callable[[int], None] | None) -> Iter
             yield IndexedLine(name, stored.record, stored.line, stored.position if is_file else None)
         return
     with open_migrated(export, progress) as database, database.snapshot() as connection:
-        for name, _, lines in run_lines(connection, export.summary.run_id, split):
+        for name, _, lines in read_lines(connection, export.summary.run_id, split):
             for line in lines:
                 yield IndexedLine(name, orjson.loads(line), line, None)
 

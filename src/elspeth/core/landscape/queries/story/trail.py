@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.queries.story.index import ExportIndex
 from elspeth.core.landscape.queries.story.index_cache import open_index
-from elspeth.core.landscape.records.mapping import mapper, record_type_of, reshaped
+from elspeth.core.landscape.records.mapping import mapper, record_type_of, reshape
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RecordType
 
@@ -115,4 +115,4 @@ def referred(trail: Trail, record_type: RecordType[R], sources: Iterable[AuditRe
 def _disclosed(record_type: RecordType[R], record: R) -> R:
     """The record without what exports withhold, also where an export was made to contain it."""
     withheld = {column.name: None for column in record_type.columns if column.withheld is not None}
-    return reshaped(record, type(record), withheld) if withheld else record
+    return reshape(record, type(record), withheld) if withheld else record

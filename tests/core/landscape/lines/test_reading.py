@@ -12,7 +12,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
-from elspeth.core.landscape.lines import run_lines
+from elspeth.core.landscape.lines import reading
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.evidence.format import bag
 from elspeth.schema.checks import AuditIntegrityError
@@ -51,7 +51,7 @@ def ended(stored: LandscapeDB) -> LandscapeDB:
 @pytest.fixture
 def executor(monkeypatch: pytest.MonkeyPatch) -> InlineExecutor:
     """An executor, and ranges of two records for it."""
-    monkeypatch.setattr(run_lines, "_PART", 2)
+    monkeypatch.setattr(reading, "_PART", 2)
     return InlineExecutor()
 
 

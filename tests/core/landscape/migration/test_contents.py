@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, StaticPool, create_engine
 
-from elspeth.core.landscape.database.tables import epoch_tables
-from elspeth.core.landscape.records.digest import Content, TableMap, contents_before, table_maps
-from elspeth.core.landscape.records.progress import Meter
+from elspeth.core.landscape.database.tables import TableMap, epoch_tables, map_tables
+from elspeth.core.landscape.migration.contents import Meter, TableContent, read_contents_before
 from elspeth_schema import EPOCH
 
 FLOATS = st.floats(allow_nan=False).map(lambda number: number + 0.0)
@@ -21,7 +20,7 @@ ROWS = st.lists(st.tuples(VALUES, VALUES), max_size=8)
 Rows = list[tuple[object, object]]
 
 
-def content(rows: Rows) -> Content:
+def content(rows: Rows) -> TableContent:
     engine = create_engine("sqlite://", poolclass=StaticPool)
     with engine.connect() as connection:
         connection.exec_driver_sql("CREATE TABLE t (a, b)")
@@ -30,9 +29,9 @@ def content(rows: Rows) -> Content:
         return content_of_table(connection)
 
 
-def content_of_table(connection: Connection) -> Content:
+def content_of_table(connection: Connection) -> TableContent:
     table = TableMap(before="t", after="t", columns=(("a", "a"), ("b", "b")), copies=0)
-    return contents_before(connection, (table,), Meter(None))["t"]
+    return read_contents_before(connection, (table,), Meter(None))["t"]
 
 
 @given(rows=ROWS, data=st.data())
@@ -54,12 +53,12 @@ def test_a_row_that_is_there_twice_counts_twice(rows: Rows) -> None:
 
 
 def test_an_empty_table_has_the_digest_nought() -> None:
-    assert content([]) == Content(rows=0, digest="0" * 64)
+    assert content([]) == TableContent(rows=0, digest="0" * 64)
 
 
 @pytest.mark.parametrize("epoch", range(1, EPOCH))
 def test_every_column_of_an_epoch_is_kept_but_those_that_are_filled_anew(epoch: int) -> None:
-    maps = {table.before: table for table in table_maps(epoch, EPOCH)}
+    maps = {table.before: table for table in map_tables(epoch, EPOCH)}
     lost = {
         f"{name}.{column}"
         for name, table in epoch_tables(epoch).tables.items()

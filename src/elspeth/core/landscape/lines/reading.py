@@ -1,0 +1,271 @@
+"""Reading the records of runs, as lines or JSON objects.
+
+There are two ways. The fast one lets the database render the lines, and checks each chunk of them against the type's
+generated pattern. The first chunk that does not match sends the rest of its record type the plain way, through
+contracts, which either gives the lines or says what is wrong.
+
+The processes of an executor can share the reading of a run that has ended, each reading ranges of records with a
+connection of its own: except for the few columns that the schema lists, whose records this process reads itself,
+nothing of such a run changes any more. A run that has not ended is read in one snapshot by one process.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Text, select, type_coerce
+from sqlalchemy.exc import OperationalError
+
+from elspeth.core.canonical import canonical_bytes
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.urls import is_in_memory
+from elspeth.core.landscape.lines.rendering import KeyRange, can_render, line_pattern, render_lines
+from elspeth.core.landscape.records.mapping import mapper
+from elspeth_schema.contracts import AuditRecord, RunStatus
+from elspeth_schema.lines import LINES
+from elspeth_schema.records import RECORD_TYPES, RUN, RecordType
+
+__all__ = [
+    "Chunk",
+    "LineTransform",
+    "TypedChunk",
+    "can_read_in_parallel",
+    "insert_key",
+    "read_chunks",
+    "read_lines",
+    "read_lines_in_parallel",
+    "read_records",
+    "split",
+    "unchanged",
+]
+
+Chunk = tuple[int, bytes]
+"""A number of lines, and the lines, each with its line feed."""
+
+T = TypeVar("T")
+
+LineTransform = Callable[[str, bytes], T]
+"""Makes something of a record type's lines, each with its line feed; picklable."""
+
+TypedChunk = tuple[str, int, T]
+"""Lines of one record type: its name, their number, and the transformed lines."""
+
+_FETCH = 1000
+"""Rows fetched from the database at once; bounds memory."""
+
+_PART = 5_000
+"""Records of a range, which a worker holds in memory twice."""
+
+_AHEAD = 4
+"""Results that may wait for their turn."""
+
+
+# -- one record type -------------------------------------------------------------------------------------------------
+
+
+def read_chunks(
+    connection: Connection, record_type: RecordType[AuditRecord], run_id: str, *, within: KeyRange | None = None
+) -> Iterator[Chunk]:
+    """Yield the lines of a run's records of one type.
+
+    They come in export order. Raises AuditIntegrityError for a record that breaks the schema.
+    """
+    done = 0
+    for chunk in _read_rendered(connection, record_type, within or KeyRange(run_id=run_id)):
+        if chunk is None:
+            break
+        done += chunk[0]
+        yield chunk
+    else:
+        return
+    for record in islice(read_records(connection, record_type, run_id, within=within), done, None):
+        yield 1, canonical_bytes(record) + b"\n"
+
+
+def _read_rendered(
+    connection: Connection, record_type: RecordType[AuditRecord], keys: KeyRange
+) -> Iterator[Chunk | None]:
+    """Yield sound chunks, then None for one that is not."""
+    if not can_render(connection):
+        yield None
+        return
+    try:
+        for rendered in render_lines(connection, record_type, keys, _FETCH):
+            chunk = None if rendered is None else _sound_chunk(record_type.name, rendered)
+            yield chunk
+            if chunk is None:
+                return
+    except (OperationalError, sqlite3.OperationalError):
+        # SQLite does not write bytes as JSON; the plain way tells which column holds them. While rows are fetched
+        # the error is the driver's own.
+        if connection.dialect.name != "sqlite":
+            raise
+        yield None
+
+
+def _sound_chunk(record_type: str, rendered: Sequence[str]) -> Chunk | None:
+    lines = ("\n".join(rendered) + "\n").encode()
+    # A line feed inside a value would make two lines of one row.
+    is_sound = lines.count(b"\n") == len(rendered) and line_pattern(record_type).fullmatch(lines) is not None
+    return (len(rendered), lines) if is_sound else None
+
+
+def read_records(
+    connection: Connection,
+    record_type: RecordType[AuditRecord],
+    run_id: str,
+    *,
+    withheld: bool = False,
+    order: Sequence[str] | None = None,
+    within: KeyRange | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield a run's records of one type as JSON objects.
+
+    Each is checked by its contract. They come in export order, unless `order` names other columns; `withheld` adds the
+    columns that exports leave out. Raises AuditIntegrityError for a record that breaks the schema.
+    """
+    columns, convert = record_type.table.c, mapper(record_type)
+    statement = (within or KeyRange(run_id=run_id)).restrict(record_type, convert.select())
+    if order is not None:
+        statement = statement.order_by(None).order_by(*(columns[name] for name in order))
+    with connection.execute(statement.execution_options(yield_per=_FETCH)) as rows:
+        for row in rows:
+            convert.from_row(row)  # raises for a record that breaks the schema: an export must not hide that
+            yield convert.to_record(row, withheld=withheld)
+
+
+def insert_key(record_type: str, key: str, lines: Iterable[bytes], values: Iterable[str]) -> Iterator[bytes]:
+    """Yield lines, without line feeds, with one more key each.
+
+    The key is placed before the first key that sorts after it, so that the line stays canonical. The values must need
+    no escapes. The bytes of a key are unique in a line: inside a text its quotes would be escaped.
+    """
+    following = next((name for name in LINES[record_type].keys if name > key), None)
+    mark = b"}" if following is None else f',"{following}":'.encode()
+    start = f',"{key}":"'.encode()
+    for line, value in zip(lines, values, strict=True):
+        place = line.rindex(mark)
+        yield b'%b%b%b"%b' % (line[:place], start, value.encode(), line[place:])
+
+
+# -- a whole run -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    record_type: str
+    keys: KeyRange
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether these are all records of the type."""
+        return self.keys.first is None and self.keys.end is None
+
+
+def unchanged(record_type: str, lines: bytes) -> bytes:  # noqa: ARG001 - a LineTransform
+    """Return the lines unchanged."""
+    return lines
+
+
+def split(record_type: str, lines: bytes) -> list[bytes]:  # noqa: ARG001 - a LineTransform
+    """Return each line without its line feed."""
+    return lines[:-1].split(b"\n")
+
+
+def read_lines(connection: Connection, run_id: str, transform: LineTransform[T]) -> Iterator[TypedChunk[T]]:
+    """Yield the transformed lines of a run in export order.
+
+    Raises AuditIntegrityError for a record that breaks the schema.
+    """
+    for name, record_type in RECORD_TYPES.items():
+        for count, lines in read_chunks(connection, record_type, run_id):
+            yield name, count, transform(name, lines)
+
+
+def read_lines_in_parallel(
+    db: LandscapeDB, connection: Connection, run_id: str, executor: Executor, transform: LineTransform[T]
+) -> Iterator[TypedChunk[T]]:
+    """Yield the same lines, read by the executor's processes.
+
+    `can_read_in_parallel` must allow it for the run. The processes open the database by its URL. Raises what
+    `read_lines` raises.
+    """
+    url = db.engine.url.render_as_string(hide_password=False)
+    waiting: deque[Future[TypedChunk[T]] | TypedChunk[T]] = deque()
+    try:
+        for part in _parts(connection, run_id):
+            if part.is_whole:
+                for count, lines in read_chunks(connection, RECORD_TYPES[part.record_type], run_id):
+                    waiting.append((part.record_type, count, transform(part.record_type, lines)))
+            else:
+                waiting.append(executor.submit(_read_part, url, part, transform))
+            while len(waiting) > _AHEAD:
+                yield _result(waiting.popleft())
+        while waiting:
+            yield _result(waiting.popleft())
+    finally:
+        for future in waiting:
+            if isinstance(future, Future):
+                future.cancel()
+
+
+def can_read_in_parallel(connection: Connection, run_id: str) -> bool:
+    """Return whether several processes can read the run.
+
+    It must have ended, and the database must not be in memory.
+    """
+    table = RUN.table.c
+    status = connection.scalar(select(type_coerce(table.status, Text)).where(table.run_id == run_id))
+    ended = status in {each.value for each in RunStatus if each.is_terminal}
+    return ended and not is_in_memory(connection.engine.url)
+
+
+def _parts(connection: Connection, run_id: str) -> Iterator[_Part]:
+    """Yield the run's records as ranges, in export order."""
+    for name, record_type in RECORD_TYPES.items():
+        first = None
+        while (end := _next_key(connection, record_type, KeyRange(run_id=run_id, first=first))) is not None:
+            yield _Part(record_type=name, keys=KeyRange(run_id=run_id, first=first, end=end))
+            first = end
+        yield _Part(record_type=name, keys=KeyRange(run_id=run_id, first=first))
+
+
+def _next_key(
+    connection: Connection, record_type: RecordType[AuditRecord], keys: KeyRange
+) -> tuple[str | int, ...] | None:
+    """Return the first key of the next range, or None.
+
+    The database finds it in its index. Records of a type whose columns may change after the run stay in one range.
+    """
+    columns = [record_type.table.c[name] for name in record_type.order[1:]]
+    if not columns or record_type.lifecycle.afterwards:
+        return None
+    row = connection.execute(keys.restrict(record_type, select(*columns)).limit(1).offset(_PART)).first()
+    return None if row is None else tuple(row)
+
+
+def _read_part(url: str, part: _Part, transform: LineTransform[T]) -> TypedChunk[T]:
+    """Read the lines of a range, in a worker."""
+    record_type = RECORD_TYPES[part.record_type]
+    # Leave no connection behind: an executor's processes may live long after the export.
+    with _open_database(url) as db, db.snapshot() as connection:
+        chunks = list(read_chunks(connection, record_type, part.keys.run_id, within=part.keys))
+    count = sum(number for number, _ in chunks)
+    return part.record_type, count, transform(part.record_type, b"".join(lines for _, lines in chunks))
+
+
+def _result(found: Future[TypedChunk[T]] | TypedChunk[T]) -> TypedChunk[T]:
+    return found.result() if isinstance(found, Future) else found
+
+
+@cache
+def _open_database(url: str) -> LandscapeDB:
+    """Open the database, once per worker."""
+    return LandscapeDB.from_url(url, create_tables=False)
