@@ -155,6 +155,18 @@ def test_one_object_over_several_lines_is_no_file_of_rows(tmp_path: Path, conten
     assert str(caught.value).endswith("one object over several lines: expected an object on each line")
 
 
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("content", [*OBJECTS, '[\n {"id": 1},\n {"id": 2}\n]'])
+def test_a_value_over_several_lines_after_rows_is_found(tmp_path: Path, content: str, rows: int) -> None:
+    before = '{"id": 0, "name": "y"}\n\n' * rows
+    line = before.count("\n") + len(content) - len(content.lstrip("\n")) + 1
+    what = "array" if content.startswith("[") else "object"
+    with pytest.raises(PluginError) as caught:
+        read(JsonlSource, tmp_path / "in", (before + content).encode())
+    problem = f"an {what} over several lines begins here: expected an object on each line"
+    assert str(caught.value).startswith(f"{tmp_path / 'in'}, line {line}: {problem}")
+
+
 def test_one_array_over_several_lines_is_no_file_of_json_lines(tmp_path: Path) -> None:
     with pytest.raises(PluginError) as caught:
         read(JsonlSource, tmp_path / "in", b'[\n {"id": 1},\n {"id": 2}\n]')

@@ -147,8 +147,10 @@ class _Lines:
 
     def __next__(self) -> str:
         if len(self._record) == self._max_record_lines:
-            limit = f"{self._max_record_lines:,} lines: close it, or raise max_record_lines"
-            raise self._open_quote(f"is not closed within {limit}")
+            limit = f"is not closed within {self._max_record_lines:,} lines"
+            # A run can be resumed with a mended file, but not with other settings.
+            advice = "close it; if the record is longer, raise max_record_lines and run the pipeline anew"
+            raise self._open_quote(f"{limit}: {advice}")
         line = self._file.readline(MAX_CHARACTERS + 1)
         if not line:
             self._is_at_end = True

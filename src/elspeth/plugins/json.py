@@ -23,7 +23,8 @@ from elspeth.plugins.json_text import (
 __all__ = ["JsonSink", "JsonSource", "JsonSourceOptions", "JsonlSink", "JsonlSource"]
 
 _KEPT_CHARACTERS = 1_000  # of a line too long to keep
-_FIRST_LINES = 3  # that tell a file of rows from one value over several lines
+_FIRST_LINES = 16  # that tell a file of rows from values over several lines
+_LINES_OF_A_VALUE = 3  # that tell a row from a value over several lines
 _FIRST_CHARACTERS = 65_536  # of each of them
 
 
@@ -64,7 +65,7 @@ class JsonlSource(Source):
         return self._file.fraction_read()
 
     def _rows(self, file: TextIO) -> Iterator[RowData | InvalidRow]:
-        self._refuse_one_value(file)
+        self._refuse_values_over_lines(file)
         number = 0
         while line := file.readline(MAX_CHARACTERS + 1):
             number += 1
@@ -77,18 +78,27 @@ class JsonlSource(Source):
             elif not line.isspace():
                 yield self._of_line(line, f"line {number}")
 
-    def _refuse_one_value(self, file: TextIO) -> None:
-        """PluginError for a file of which a nested line might pass for a row; the file is at its beginning again."""
-        lines: list[str] = []
+    def _refuse_values_over_lines(self, file: TextIO) -> None:
+        """Raise PluginError if one of the first lines begins a value over several lines.
+
+        A nested line of it might pass for a row. The file is at its beginning again.
+        """
+        lines: dict[int, str] = {}
+        number = 0
         while len(lines) < _FIRST_LINES and (line := file.readline(_FIRST_CHARACTERS)):
+            number += 1
             if len(line) == _FIRST_CHARACTERS:
                 break
-            lines += [line] if not line.isspace() else []
+            if not line.isspace():
+                lines[number] = line
         file.seek(0)
-        if lines and spans_lines(lines):
-            is_array = lines[0].lstrip().startswith("[")
-            found = "one array over several lines" if is_array else "one object over several lines"
-            raise PluginError(f"{self._file.path}: the file is {found}: expected {self._expected(is_array=is_array)}")
+        texts = list(lines.values())
+        for index, number in enumerate(lines):
+            if spans_lines(texts[index : index + _LINES_OF_A_VALUE]):
+                is_array = texts[index].lstrip().startswith("[")
+                found = f"{'array' if is_array else 'object'} over several lines"
+                where = f", line {number}: an {found} begins here" if index else f": the file is one {found}"
+                raise PluginError(f"{self._file.path}{where}: expected {self._expected(is_array=is_array)}")
 
     def _expected(self, *, is_array: bool) -> str:
         return "an object on each line" + ("; the plugin json reads arrays" if is_array else "")
