@@ -1,4 +1,4 @@
-"""Where commands are run."""
+"""The directory in which commands run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from elspeth.core.landscape.migration import migrate
 
 @pytest.fixture
 def own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty working directory, without settings in the environment, where no command waits for a lock."""
+    """Change to an empty directory, without settings in the environment.
+
+    Commands do not wait for locks there.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(engines, "_READ_TIMEOUT_S", 0)
     monkeypatch.setattr(migrate, "_LOCK_TIMEOUT_MS", 1)

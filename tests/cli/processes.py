@@ -1,4 +1,4 @@
-"""Commands as processes of their own, and a signal that comes to one at a moment of its processor time."""
+"""Commands as processes, and signals to them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["COMMAND", "signalled", "started"]
+__all__ = ["COMMAND", "run_with_signal", "start_command"]
 
 _SIGNALLED = """
 import os, signal, sys
@@ -25,18 +25,21 @@ finally:
 COMMAND = "from elspeth.cli import run; run()"
 
 
-def signalled(
+def run_with_signal(
     number: signal.Signals, moment: float, *arguments: str, directory: Path, environ: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command that gets a signal after so many seconds of processor time, on a machine however slow."""
+    """Run a command and send it a signal.
+
+    `moment` is in seconds of its processor time, so the speed of the machine does not matter.
+    """
     program = [sys.executable, "-c", _SIGNALLED, str(int(number)), str(moment), *arguments]
     return subprocess.run(
         program, cwd=directory, env=os.environ | (environ or {}), capture_output=True, text=True, check=False
     )
 
 
-def started(*arguments: str, directory: Path, own_group: bool = False) -> subprocess.Popen[str]:
-    """Start a command, in a process group of its own if asked; the caller waits for it."""
+def start_command(*arguments: str, directory: Path, own_group: bool = False) -> subprocess.Popen[str]:
+    """Start a command without waiting for it."""
     program = [sys.executable, "-c", COMMAND, *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Settings that cannot be used: every problem at once, exit code 2, no traceback, nothing written."""
+"""Unusable settings are explained at once, and nothing is written."""
 
 from pathlib import Path
 
@@ -113,13 +113,13 @@ def test_bad_settings_are_explained_and_touch_nothing(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_directory_is_no_settings_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_directory_is_not_a_settings_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "-x", "-s", str(tmp_path)]) == 2
     assert capsys.readouterr() == ("", f"error: {tmp_path}: 1 problem\n  cannot be read: Is a directory\n")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_settings_that_the_table_spoils_are_good(
+def test_the_settings_before_their_faults_are_valid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""`elspeth run` with `landscape.export.format: bag`: a bag for every run, and a signed seal in the database."""
+"""Runs that leave a bag and a signed seal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
-    """The settings of a pipeline whose every run leaves a signed bag, in a working directory of its own."""
+    """Return settings whose every run leaves a signed bag."""
     monkeypatch.chdir(tmp_path)
     generate_keys(Path("keys"))
     Path("in.csv").write_text("id,kind\n1,x\n2,y\n")
@@ -72,7 +72,7 @@ def test_a_zip_is_written_for_a_path_that_says_so(settings: dict[str, object], c
 
 
 @pytest.mark.parametrize("section", ["export", "seal"])
-def test_a_key_that_cannot_be_used_stops_the_run_before_it_begins(
+def test_an_unusable_key_stops_a_run_before_it_begins(
     settings: dict[str, object], capsys: Captured, section: str
 ) -> None:
     settings["landscape"][section]["key"] = "gone.pem"  # type: ignore[index]
@@ -82,7 +82,7 @@ def test_a_key_that_cannot_be_used_stops_the_run_before_it_begins(
     assert not Path("audit.db").exists()
 
 
-def test_a_key_in_a_service_needs_the_file_of_its_public_half(settings: dict[str, object], capsys: Captured) -> None:
+def test_a_key_in_a_service_needs_its_public_key_as_a_file(settings: dict[str, object], capsys: Captured) -> None:
     settings["landscape"]["seal"] = {"key": "awskms:alias/audit"}  # type: ignore[index]
     assert run(settings) == 2
     problem = "awskms:alias/audit: needs the public key that belongs to it, as a PEM file"
@@ -90,7 +90,7 @@ def test_a_key_in_a_service_needs_the_file_of_its_public_half(settings: dict[str
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)])
-def test_the_summary_of_a_run_is_printed_whatever_its_export_does(
+def test_the_summary_is_printed_even_if_the_export_fails(
     settings: dict[str, object], capsys: Captured, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
 ) -> None:
     def fail(*_: object, **__: object) -> int:

@@ -1,6 +1,6 @@
-"""A password in the URL of a database is told by no command and stands in nothing that is written.
+"""Passwords in database URLs are neither printed nor written.
 
-However it is spelled, wherever in the URL it stands, and whether the URL can be used or not.
+This holds for every spelling and position, whether the URL is usable or not.
 """
 
 from __future__ import annotations
@@ -88,21 +88,21 @@ def settings_of(landscape: str, source: str, target: str) -> str:
     }
 
 
-def told(capsys: Captured, *commands: list[str]) -> tuple[list[int], str]:
-    """The exit codes of commands, and all that they print."""
+def run_commands(capsys: Captured, *commands: list[str]) -> tuple[list[int], str]:
+    """Run commands; return their exit codes and everything printed."""
     codes = [main(command) for command in commands]
     captured = capsys.readouterr()
     return codes, captured.out + captured.err
 
 
-def written(directory: Path) -> str:
-    """Everything that stands in files, but for the settings."""
+def read_files(directory: Path) -> str:
+    """Return the content of all files except the settings."""
     files = [path for path in directory.rglob("*") if path.is_file() and path.name != "settings.yaml"]
     return "\n".join([str(path) + path.read_bytes().decode(errors="replace") for path in files])
 
 
-def held(url: str) -> str:
-    """Everything that stands in a database."""
+def read_database(url: str) -> str:
+    """Return the content of a database as text."""
     metadata, engine = MetaData(), create_engine(url)
     with engine.connect() as connection:
         metadata.reflect(connection)
@@ -114,7 +114,7 @@ def held(url: str) -> str:
 
 @pytest.fixture
 def target_url(postgresql_url: str) -> Iterator[str]:
-    """A second database on the server."""
+    """Create a second database on the server."""
     server = make_url(postgresql_url)
     url = create_database(server)
     yield url.render_as_string(hide_password=False)
@@ -131,7 +131,7 @@ def spelled(url: str, spelling: str) -> str:
     ("mask", "spellings"),
     [("ELSPETH_FINGERPRINT_KEY", SPELLINGS[:2]), ("ELSPETH_ALLOW_RAW_SECRETS", SPELLINGS[2:])],
 )
-def test_a_password_stands_in_nothing_that_is_told_or_written(
+def test_a_password_is_neither_printed_nor_written(
     *,
     postgresql_url: str,
     target_url: str,
@@ -147,13 +147,13 @@ def test_a_password_stands_in_nothing_that_is_told_or_written(
         urls = (spelled(postgresql_url, landscape), spelled(postgresql_url, source), spelled(target_url, target))
         Path("settings.yaml").write_text(settings_of(*urls))
         commands = COMMANDS[:5] if index else [*COMMANDS, *([*command, "-d", urls[0]] for command in WITH_DATABASE)]
-        codes, text = told(capsys, *commands)
+        codes, text = run_commands(capsys, *commands)
         assert codes[3:5] == [0, 0], text
         assert set(codes[len(COMMANDS) : -1]) <= {0}, text
         said += text
     assert MARK not in said
-    assert MARK not in written(own_directory)
-    assert MARK not in held(postgresql_url) + held(target_url)
+    assert MARK not in read_files(own_directory)
+    assert MARK not in read_database(postgresql_url) + read_database(target_url)
 
 
 @pytest.mark.parametrize("url", UNUSABLE)
@@ -165,23 +165,23 @@ def test_a_url_that_cannot_be_used_is_shown_without_its_password(
     said = ""
     for urls in ((bad, good, good), (good, bad, good), (good, good, bad)):
         Path("settings.yaml").write_text(settings_of(*urls))
-        codes, text = told(capsys, COMMANDS[0], COMMANDS[3])
+        codes, text = run_commands(capsys, COMMANDS[0], COMMANDS[3])
         assert codes[1] in {1, 2}, text
         said += text
-        assert MARK not in told(capsys, [*COMMANDS[3], "--traceback"])[1]
+        assert MARK not in run_commands(capsys, [*COMMANDS[3], "--traceback"])[1]
     commands = [command for command in WITH_DATABASE if "--json" not in command and command[-1] != "bag"]
-    codes, text = told(capsys, *([*command, "-d", bad] for command in commands))
+    codes, text = run_commands(capsys, *([*command, "-d", bad] for command in commands))
     assert 0 not in codes
     said += text
     assert MARK not in said
     assert "Traceback" not in said
-    assert MARK not in written(own_directory)
+    assert MARK not in read_files(own_directory)
 
 
-def test_without_a_mask_a_url_with_a_password_is_refused_whole(capsys: Captured) -> None:
+def test_without_a_mask_a_url_with_a_password_is_refused(capsys: Captured) -> None:
     url = f"postgresql+psycopg://u:my {MARK}@h/db?sslpassword={MARK}"
     Path("settings.yaml").write_text(settings_of(url, url, url.replace("h/db", "h/target")))
-    codes, said = told(capsys, ["run", "-s", "settings.yaml", "-x"])
+    codes, said = run_commands(capsys, ["run", "-s", "settings.yaml", "-x"])
     assert codes == [2]
     assert said.count("is a secret, which is never stored") == 3
     assert MARK not in said

@@ -1,4 +1,4 @@
-"""The table of exit codes: what docs/exit-codes.md says of each command."""
+"""Commands end with the exit codes of docs/exit-codes.md."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ CASES = [
 """A row of the table, an exit code, and a command that ends with it; carried out in this order."""
 
 
-def rows_of(heading: str) -> list[list[str]]:
-    """The cells of the table that follows the heading, without its first two lines."""
+def read_table(heading: str) -> list[list[str]]:
+    """Return the cells of the table below a heading."""
     text = DOCUMENT.read_text(encoding="utf-8").partition(f"{heading}\n")[2]
     table = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
     assert table is not None
@@ -90,11 +90,13 @@ def rows_of(heading: str) -> list[list[str]]:
 
 
 def test_the_document_has_every_code() -> None:
-    assert {int(code) for code, _ in rows_of("# Exit codes")} == set(ExitCode)
+    assert {int(code) for code, _ in read_table("# Exit codes")} == set(ExitCode)
 
 
 def test_the_document_has_every_command() -> None:
-    documented = {name.split(" --")[0] for cells in rows_of("## 0 and 1, by command") for name in names(cells[0])}
+    documented = {
+        name.split(" --")[0] for cells in read_table("## 0 and 1, by command") for name in command_names(cells[0])
+    }
     groups = [(f"{group.name} ", group.typer_instance) for group in app.registered_groups if group.typer_instance]
     commands = {
         f"{prefix}{command.name}" for prefix, each in [("", app), *groups] for command in each.registered_commands
@@ -107,14 +109,14 @@ def fail(_: CsvSink) -> None:
     raise OSError("the cable was pulled")
 
 
-def names(cell: str) -> list[str]:
-    """The commands that a row is about."""
+def command_names(cell: str) -> list[str]:
+    """Return the commands that a cell names."""
     return [name for name in re.findall("`([^`]+)`", cell) if not name.startswith("--")]
 
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory in which the commands end as they should."""
+    """Prepare a directory in which each command ends as expected."""
     directory = tmp_path_factory.mktemp("codes")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(directory)

@@ -1,4 +1,4 @@
-"""Expected errors end a command with one message and one exit code; defects are raised."""
+"""Expected errors become one message; defects are raised."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ RUN = ["run", "-s", "settings.yaml", "-x", "--no-dotenv"]
 ARGUMENTS = ["landscape", "runs", "-d", "audit.db"]
 
 
-def refused() -> DatabaseError:
-    """A statement with its values, as SQLAlchemy raises it."""
+def make_database_error() -> DatabaseError:
+    """Return an error that holds a statement and its values."""
     with closing(sqlite3.connect(":memory:")) as connection:
         try:
             connection.execute("SELECT * FROM rows")
@@ -49,7 +49,7 @@ def refused() -> DatabaseError:
 FULL = OSError(errno.ENOSPC, "No space left on device", "out.csv")
 
 
-def test_every_foreseen_error_has_the_name_that_it_is_known_by() -> None:
+def test_every_expected_error_is_listed_by_its_name() -> None:
     for name in EXIT_CODES:
         module, _, kind = name.rpartition(".")
         error = getattr(import_module(module), kind)
@@ -65,7 +65,7 @@ def test_every_foreseen_error_has_the_name_that_it_is_known_by() -> None:
         (OSError("the cable was pulled"), 1, "the cable was pulled"),
         (MemoryError(), 1, "out of memory"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (refused(), 1, "audit database: no such table: rows"),
+        (make_database_error(), 1, "audit database: no such table: rows"),
         (NoSuchModuleError("no such dialect"), 1, "no such dialect"),
         (sqlite3.DatabaseError("malformed"), 1, "malformed"),
         (psycopg.OperationalError("the connection is lost"), 1, "the connection is lost"),
@@ -79,7 +79,7 @@ def test_every_foreseen_error_has_the_name_that_it_is_known_by() -> None:
         ),
     ],
 )
-def test_a_foreseen_error_is_one_message(
+def test_an_expected_error_is_one_message(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     error: BaseException,
@@ -95,7 +95,7 @@ def test_a_foreseen_error_is_one_message(
     assert capsys.readouterr() == ("", f"error: {message}\n")
 
 
-def test_what_an_error_notes_is_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_notes_of_an_error_are_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def fail(_: str) -> None:
         error = MemoryError()
         error.add_note("Rows are kept.")
@@ -120,7 +120,10 @@ def test_a_defect_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def failing(own_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A transform that fails for every row but the last, with the row in its message."""
+    """Let a transform fail for every row but the last.
+
+    The messages hold values of rows.
+    """
 
     def fail(_: PassthroughTransform, row: RowData) -> RowData:
         if row["id"] != "3":
@@ -141,7 +144,7 @@ def test_without_the_option_nothing_is_printed(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.usefixtures("failing")
-def test_with_it_each_place_in_the_code_is_printed_once_and_not_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+def test_with_the_option_each_place_in_the_code_is_printed_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*RUN, "--traceback"]) == 0
     output, errors = capsys.readouterr()
     assert errors.count("Traceback (most recent call last):") == 1
@@ -161,7 +164,7 @@ def test_the_next_command_prints_nothing_again(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.usefixtures("failing")
-def test_what_ends_a_run_is_printed_once_too(
+def test_the_error_that_ends_a_run_is_printed_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: CsvSink) -> None:
@@ -174,7 +177,7 @@ def test_what_ends_a_run_is_printed_once_too(
     assert errors.index("marked value 4") < errors.index("error: sink 'out' failed: LookupError")
 
 
-def test_a_cause_is_printed_with_what_it_caused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cause_is_printed_with_its_effect(capsys: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         try:
             dict[str, str]()["a"]

@@ -1,4 +1,4 @@
-"""What commands other than `elspeth landscape` do with an audit database of an older epoch."""
+"""Commands on an audit database of an older epoch."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ EXAMPLE = Path("examples/audit_export")
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The example, whose audit database is one that the predecessor left."""
+    """Copy the example with an audit database of the predecessor."""
     shutil.copytree(ROOT / EXAMPLE, tmp_path / EXAMPLE, ignore=shutil.ignore_patterns("output", "runs"))
     (tmp_path / EXAMPLE / "runs").mkdir()
     shutil.copy(LEGACY / "epoch1-audit-export.db", tmp_path / EXAMPLE / "runs" / "audit.db")
@@ -58,7 +58,7 @@ def project(tmp_path: Path) -> Path:
 RUN = ["run", "-s", str(EXAMPLE / "settings.yaml"), "--execute", "--no-dotenv"]
 
 
-def files(directory: Path) -> dict[str, tuple[bytes, int]]:
+def read_files(directory: Path) -> dict[str, tuple[bytes, int]]:
     return {
         str(path.relative_to(directory)): (path.read_bytes(), path.stat().st_mtime_ns)
         for path in directory.rglob("*")
@@ -67,7 +67,7 @@ def files(directory: Path) -> dict[str, tuple[bytes, int]]:
 
 
 def test_a_run_stops_before_it_touches_an_older_database(project: Path, capsys: Captured) -> None:
-    before = files(project)
+    before = read_files(project)
     assert main(RUN) == 1
     output, errors = capsys.readouterr()
     url = f"sqlite:///{EXAMPLE}/runs/audit.db"
@@ -77,7 +77,7 @@ def test_a_run_stops_before_it_touches_an_older_database(project: Path, capsys: 
         " secret_resolutions, operations, token_outcomes,"
     )
     assert errors.endswith(f" To record into it, run: elspeth landscape migrate -d {url}\n")
-    assert files(project) == before
+    assert read_files(project) == before
 
 
 def auto_migrate(project: Path, url: str | None = None) -> None:
@@ -118,7 +118,7 @@ def test_with_auto_migrate_on_postgresql_the_run_asks_for_a_backup(
     settings.write_text(
         settings.read_text().replace("  auto_migrate: true\n", "  auto_migrate: true\n  backend: postgresql\n")
     )
-    before = files(project)
+    before = read_files(project)
     assert main(RUN) == 1
     output, errors = capsys.readouterr()
     assert output == ""
@@ -126,7 +126,7 @@ def test_with_auto_migrate_on_postgresql_the_run_asks_for_a_backup(
         f"error: audit database {mask_url(make_url(url))} was not migrated and not changed: a PostgreSQL database is"
         " backed up by its administrator, for example with: pg_dump"
     )
-    assert files(project) == before
+    assert read_files(project) == before
 
 
 def test_with_auto_migrate_a_new_database_is_made(project: Path, capsys: Captured) -> None:

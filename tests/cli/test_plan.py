@@ -1,4 +1,4 @@
-"""The plan of a pipeline with every kind of part: for people, and as a diagram."""
+"""The plan of a pipeline with every kind of node."""
 
 from pathlib import Path
 
@@ -91,7 +91,7 @@ def _in_a_directory_with_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     Path("in.jsonl").touch()
 
 
-def test_the_plan_names_every_part_and_every_way(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_plan_names_every_node_and_every_route(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "-s", "settings.yaml"]) == 0
     assert capsys.readouterr() == (PLAN, "settings.yaml: valid\n")
 
@@ -101,6 +101,6 @@ def test_the_graph_is_drawn_for_mermaid(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr() == (MERMAID, "settings.yaml: valid\n")
 
 
-def test_another_form_of_diagram_is_a_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_graph_format_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "-s", "settings.yaml", "--graph", "dot"]) == 2
     assert "'dot' is not" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The command line: what each command writes where, and how it ends."""
+"""The program: its commands from arguments to exit code."""
 
 import json
 import os
@@ -36,7 +36,10 @@ export  audit_export: json examples/audit_export/output/audit_trail.json, not si
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with the example in it, and an environment without settings."""
+    """Change to a directory with the example.
+
+    The environment has no settings.
+    """
     shutil.copytree(ROOT / EXAMPLE, tmp_path / EXAMPLE, ignore=shutil.ignore_patterns("output", "runs"))
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
@@ -47,13 +50,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def settings(project: Path) -> str:
-    """The example's settings file, seen from the working directory."""
+    """Return the relative path of the example's settings file."""
     assert (project / EXAMPLE / "settings.yaml").is_file()
     return str(EXAMPLE / "settings.yaml")
 
 
-def tree(directory: Path) -> dict[str, tuple[int, int]]:
-    """Every path below a directory with its size and time of change."""
+def read_tree(directory: Path) -> dict[str, tuple[int, int]]:
+    """Return the size and modification time of each path."""
 
     def entries() -> Iterator[tuple[str, os.stat_result]]:
         for path in directory.rglob("*"):
@@ -90,21 +93,21 @@ def test_run_and_dry_run_contradict_each_other(settings: str, capsys: pytest.Cap
 def test_validate_shows_the_plan_and_writes_nothing(
     project: Path, settings: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = tree(project)
+    before = read_tree(project)
     assert main(["validate", "-s", settings]) == 0
     assert capsys.readouterr() == (PLAN, f"{settings}: valid\n")
-    assert tree(project) == before
+    assert read_tree(project) == before
 
 
 def test_run_without_execute_shows_the_plan_and_writes_nothing(
     project: Path, settings: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = tree(project)
+    before = read_tree(project)
     assert main(["run", "-s", settings]) == 1
     assert capsys.readouterr() == (PLAN, "Nothing was run: add --execute (-x) to run this pipeline.\n")
     assert main(["run", "-s", settings, "--dry-run"]) == 0
     assert capsys.readouterr() == (PLAN, "")
-    assert tree(project) == before
+    assert read_tree(project) == before
 
 
 def test_the_plan_for_programs_has_nodes_and_edges(settings: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,16 +174,14 @@ def test_a_signed_export_without_a_key_stops_before_processing(
     project: Path, settings: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ELSPETH_LANDSCAPE__EXPORT__SIGN", "true")
-    before = tree(project)
+    before = read_tree(project)
     assert main(["run", "-s", settings, "-x"]) == 2
     problem = "landscape.export.sign: a signed export needs a key: set ELSPETH_SIGNING_KEY, or sign: false"
     assert capsys.readouterr() == ("", f"error: {settings}: 1 problem\n  {problem}\n")
-    assert tree(project) == before
+    assert read_tree(project) == before
 
 
-def test_dotenv_is_read_unless_it_is_not_wanted(
-    project: Path, settings: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_dotenv_is_read_by_default(project: Path, settings: str, capsys: pytest.CaptureFixture[str]) -> None:
     (project / ".env").write_text("ELSPETH_LANDSCAPE__EXPORT__SIGN=true\nELSPETH_SIGNING_KEY=k\n")
     assert main(["validate", "-s", settings]) == 0
     assert capsys.readouterr().out.endswith("audit_trail.json, signed\n")
@@ -239,7 +240,7 @@ def test_a_run_that_fails_ends_with_1_and_says_what_was_recorded(
     assert list((project / EXAMPLE / "output").iterdir()) == []
 
 
-def test_an_audit_database_that_is_none_is_named(
+def test_a_file_that_is_not_a_database_is_named(
     project: Path, settings: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     database = project / EXAMPLE / "runs" / "audit.db"

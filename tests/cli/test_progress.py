@@ -1,4 +1,4 @@
-"""How far a command has come: bars that fit the terminal, a line now and then elsewhere, or nothing."""
+"""Progress as bars, as lines, or not at all."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from elspeth.engine.reporting import Progress
 DETAILS = ["200,000", "863/s", "failed 12", "quarantined 808", *(f"sink{number} 33,333" for number in range(6))]
 
 
-class Watch:
-    """A clock that is set by hand."""
+class FakeClock:
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 100.0
 
     def __call__(self) -> float:
-        """The time."""
+        """Return the time."""
         return self.now
 
 
 @pytest.fixture
-def watch() -> Watch:
-    return Watch()
+def watch() -> FakeClock:
+    return FakeClock()
 
 
-def stage(watch: Watch, *, total: float | None = None) -> Stage:
+def make_stage(watch: FakeClock, *, total: float | None = None) -> Stage:
     return Stage(name="rows", total=total, clock=watch)
 
 
@@ -49,8 +49,8 @@ def test_a_duration_is_hours_minutes_and_seconds(seconds: float, text: str) -> N
     assert duration(seconds) == text
 
 
-def test_the_clock_of_a_stage_goes_on_until_it_ends(watch: Watch) -> None:
-    it = stage(watch)
+def test_the_clock_of_a_stage_goes_on_until_it_ends(watch: FakeClock) -> None:
+    it = make_stage(watch)
     watch.now += 5
     assert it.elapsed == 5
     it.update(3, 3)
@@ -62,8 +62,8 @@ def test_the_clock_of_a_stage_goes_on_until_it_ends(watch: Watch) -> None:
     assert (it.elapsed, it.remaining) == (10, None)
 
 
-def test_what_remains_is_told_at_the_speed_since_the_first_update(watch: Watch) -> None:
-    it = stage(watch, total=1.0)
+def test_the_remaining_time_follows_the_speed_since_the_first_update(watch: FakeClock) -> None:
+    it = make_stage(watch, total=1.0)
     watch.now += 100
     it.update(0.5)
     told = [it.remaining]
@@ -78,8 +78,8 @@ def test_what_remains_is_told_at_the_speed_since_the_first_update(watch: Watch) 
     assert it.fraction == 1.0
 
 
-def test_without_a_total_nothing_is_known_of_the_end(watch: Watch) -> None:
-    it = stage(watch)
+def test_without_a_total_the_remaining_time_is_unknown(watch: FakeClock) -> None:
+    it = make_stage(watch)
     watch.now += 1
     it.update(5)
     watch.now += 1
@@ -87,8 +87,8 @@ def test_without_a_total_nothing_is_known_of_the_end(watch: Watch) -> None:
     assert (it.fraction, it.remaining) == (None, None)
 
 
-def test_a_stage_as_a_line(watch: Watch) -> None:
-    it = stage(watch)
+def test_a_stage_as_a_line(watch: FakeClock) -> None:
+    it = make_stage(watch)
     assert it.as_line() == "rows: 0:00:00"
     it.update(0.25, 1.0, ["1,000", "10/s"])
     watch.now += 60
@@ -99,8 +99,8 @@ def test_a_stage_as_a_line(watch: Watch) -> None:
 # -- bars --------------------------------------------------------------------------------------------------------------
 
 
-def drawn(width: int, *stages: Stage) -> list[str]:
-    """The lines that a terminal of that width gets."""
+def draw(width: int, *stages: Stage) -> list[str]:
+    """Return the lines drawn on a terminal of this width."""
     file = io.StringIO()
     Console(file=file, width=width, legacy_windows=False).print(Bars(stages))
     return file.getvalue().splitlines()
@@ -119,14 +119,12 @@ def drawn(width: int, *stages: Stage) -> list[str]:
         (20, 0, False),
     ],
 )
-def test_details_give_way_first_and_the_bar_and_the_clock_stay(
-    watch: Watch, width: int, details: int, left: bool
-) -> None:
-    it = stage(watch, total=1.0)
+def test_a_narrow_terminal_keeps_the_bar_and_the_clock(watch: FakeClock, width: int, details: int, left: bool) -> None:
+    it = make_stage(watch, total=1.0)
     it.update(0.0, details=DETAILS)
     watch.now += 231
     it.update(0.5, details=DETAILS)
-    (line,) = drawn(width, it)
+    (line,) = draw(width, it)
     assert len(line) <= width
     assert line.startswith("rows ━━")
     assert "0:03:51" in line
@@ -134,37 +132,37 @@ def test_details_give_way_first_and_the_bar_and_the_clock_stay(
     assert [detail for detail in DETAILS if detail in line] == DETAILS[:details]
 
 
-def test_each_stage_has_a_line(watch: Watch) -> None:
-    first, second = stage(watch), Stage(name="proof", clock=watch)
+def test_each_stage_has_a_line(watch: FakeClock) -> None:
+    first, second = make_stage(watch), Stage(name="proof", clock=watch)
     first.end()
-    assert [line.split()[0] for line in drawn(80, first, second)] == ["rows", "proof"]
-    assert drawn(80) == []
+    assert [line.split()[0] for line in draw(80, first, second)] == ["rows", "proof"]
+    assert draw(80) == []
 
 
 # -- displays ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lines come as fast as they can."""
+def frequent_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Print lines as fast as possible."""
     monkeypatch.setattr(progress, "_LINE_INTERVAL_S", 0.001)
 
 
-class Spoken(io.StringIO):
-    """Standard error that is no terminal, and tells when a line came."""
+class LineStream(io.StringIO):
+    """Standard error without a terminal, which signals every line."""
 
     def __init__(self) -> None:
         super().__init__()
         self.came = threading.Event()
 
     def flush(self) -> None:
-        """Take note of the line."""
+        """Signal a line."""
         self.came.set()
 
 
-@pytest.mark.usefixtures("quick")
-def test_without_a_terminal_a_line_is_printed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    errors = Spoken()
+@pytest.mark.usefixtures("frequent_lines")
+def test_without_a_terminal_lines_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = LineStream()
     monkeypatch.setattr(sys, "stderr", errors)
     with record_display("export", 20_000) as tell:
         tell(10_000)
@@ -174,10 +172,10 @@ def test_without_a_terminal_a_line_is_printed_now_and_then(monkeypatch: pytest.M
     assert threading.active_count() == 1 or "progress" not in {thread.name for thread in threading.enumerate()}
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("frequent_lines")
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_progress_can_be_switched_off(monkeypatch: pytest.MonkeyPatch, is_terminal: bool) -> None:
-    errors = Spoken()
+    errors = LineStream()
     monkeypatch.setattr(errors, "isatty", lambda: is_terminal)
     monkeypatch.setattr(sys, "stderr", errors)
     token = progress_wanted.set(False)
@@ -209,14 +207,14 @@ def test_nothing_is_drawn_before_there_is_a_stage(
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_rate_is_that_of_the_rows_of_this_attempt() -> None:
+def test_the_rate_counts_the_rows_of_this_attempt() -> None:
     endings = {(RowOutcome.COMPLETED, "out"): 4_000, (RowOutcome.FAILED, None): 500}
     told = Progress(rows=4_500, rows_before=3_500, fraction=0.5, endings=endings)
     assert row_details(told, 10.0) == ["4,500", "100/s", "failed 500", "out 4,000"]
     assert row_details(told, 0.0) == ["4,500", "failed 500", "out 4,000"]
 
 
-@pytest.mark.usefixtures("quick", "own_directory")
+@pytest.mark.usefixtures("frequent_lines", "own_directory")
 @pytest.mark.parametrize("how", ["option", "environment"])
 def test_the_program_switches_progress_off(
     how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -1,4 +1,4 @@
-"""Reading an audit database where nobody may write: evidence on a read-only medium, or in a directory of another's."""
+"""Reading an audit database without write access."""
 
 from __future__ import annotations
 
@@ -37,8 +37,11 @@ print(json.dumps([main(arguments) for arguments in json.loads(sys.argv[1])]))
 """
 
 
-def unprivileged(*commands: list[str], directory: Path) -> tuple[list[int], str]:
-    """Run commands as one whom the modes of files bind, which they do not root; their exit codes and errors."""
+def run_unprivileged(*commands: list[str], directory: Path) -> tuple[list[int], str]:
+    """Run commands without root's right to write everywhere.
+
+    Returns their exit codes and errors.
+    """
     program = [sys.executable, "-c", COMMANDS, json.dumps(commands)]
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
@@ -50,14 +53,14 @@ def unprivileged(*commands: list[str], directory: Path) -> tuple[list[int], str]
 
 @pytest.fixture
 def read_only(tmp_path: Path) -> Iterator[Path]:
-    """An empty directory that nobody may write in while commands are at work, once it is closed by `close`."""
+    """Make an empty directory, which `make_read_only` closes."""
     directory = tmp_path / "medium"
     directory.mkdir()
     yield directory
     directory.chmod(0o755)
 
 
-def close(database: Path) -> Path:
+def make_read_only(database: Path) -> Path:
     database.chmod(0o444)
     database.parent.chmod(0o555)
     return database
@@ -65,56 +68,56 @@ def close(database: Path) -> Path:
 
 @pytest.fixture
 def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within this process files bind root, too."""
+    """Take away write access within this process."""
     monkeypatch.setattr(os, "access", lambda *_: False)
 
 
 @pytest.fixture
 def database(read_only: Path) -> Path:
-    """A database in the form with a write-ahead log, without one beside it."""
+    """Make a database in WAL mode, without a log."""
     path = read_only / "audit.db"
     with LandscapeDB(f"sqlite:///{path}") as db:
         record_told_run(db)
-    return close(path)
+    return make_read_only(path)
 
 
-def reading(database: Path) -> list[list[str]]:
+def reading_commands(database: Path) -> list[list[str]]:
     return [[*command, "-d", str(database)] for command in READING]
 
 
-def test_what_reads_a_database_needs_no_write_access(database: Path, tmp_path: Path) -> None:
+def test_reading_commands_need_no_write_access(database: Path, tmp_path: Path) -> None:
     with untouched(database):
-        codes, errors = unprivileged(*reading(database), directory=tmp_path)
+        codes, errors = run_unprivileged(*reading_commands(database), directory=tmp_path)
     assert codes == [0] * len(READING), errors
 
 
-def test_an_empty_log_beside_it_does_no_harm(database: Path, tmp_path: Path) -> None:
+def test_an_empty_log_does_no_harm(database: Path, tmp_path: Path) -> None:
     database.parent.chmod(0o755)
     Path(f"{database}-wal").touch()
-    close(database)
+    make_read_only(database)
     with untouched(database):
-        codes, errors = unprivileged(*reading(database)[:1], directory=tmp_path)
+        codes, errors = run_unprivileged(*reading_commands(database)[:1], directory=tmp_path)
     assert codes == [0], errors
 
 
-def test_an_older_database_needs_none_either(read_only: Path, tmp_path: Path) -> None:
-    path = close(Path(shutil.copy(LEGACY / "epoch4-rich.db", read_only / "audit.db")))
+def test_an_older_database_needs_no_write_access_either(read_only: Path, tmp_path: Path) -> None:
+    path = make_read_only(Path(shutil.copy(LEGACY / "epoch4-rich.db", read_only / "audit.db")))
     with untouched(path):
-        codes, errors = unprivileged(*reading(path)[:1], directory=tmp_path)
+        codes, errors = run_unprivileged(*reading_commands(path)[:1], directory=tmp_path)
     assert codes == [0], errors
 
 
-def test_a_log_that_holds_records_is_not_passed_over(read_only: Path, tmp_path: Path) -> None:
-    """What a crash left in a log belongs to the records; to read it SQLite must write beside the file."""
+def test_a_log_with_records_is_not_ignored(read_only: Path, tmp_path: Path) -> None:
+    """SQLite cannot read a log without writing beside it."""
     living = tmp_path / "living.db"
     LandscapeDB(f"sqlite:///{living}").close()
     with closing(sqlite3.connect(living)) as connection:
         connection.execute("CREATE TABLE other (id INTEGER)")
         for suffix in ("", "-wal"):
             shutil.copy(f"{living}{suffix}", f"{read_only / 'audit.db'}{suffix}")
-    database = close(read_only / "audit.db")
+    database = make_read_only(read_only / "audit.db")
     with untouched(database):
-        codes, errors = unprivileged(["landscape", "status", "-d", str(database)], directory=tmp_path)
+        codes, errors = run_unprivileged(["landscape", "status", "-d", str(database)], directory=tmp_path)
     assert codes == [1]
     assert errors == f"error: audit database sqlite:///{database} cannot be opened: unable to open database file\n"
 
@@ -131,20 +134,20 @@ def test_a_write_is_refused(write: Callable[[LandscapeDB], AbstractContextManage
     assert str(caught.value) == f"audit database sqlite:///{database}: attempt to write a readonly database"
 
 
-def opened(url: str) -> AbstractContextManager[Connection]:
+def open_snapshot(url: str) -> AbstractContextManager[Connection]:
     return LandscapeDB(url, create_tables=False).snapshot()
 
 
-def looked_at(url: str) -> AbstractContextManager[Connection]:
+def open_read_only(url: str) -> AbstractContextManager[Connection]:
     return read_only_connection(make_url(url))
 
 
 @pytest.mark.usefixtures("frozen")
-@pytest.mark.parametrize("reader", [opened, looked_at])
-def test_a_file_that_another_changes_meanwhile_is_refused(
+@pytest.mark.parametrize("reader", [open_snapshot, open_read_only])
+def test_a_file_changed_while_it_is_read_is_refused(
     reader: Callable[[str], AbstractContextManager[Connection]], database: Path
 ) -> None:
-    """The directory is another's, who may record: nothing keeps the two apart."""
+    """A reader without write access takes no lock."""
 
     def read() -> None:
         with reader(f"sqlite:///{database}") as connection:

@@ -1,4 +1,4 @@
-"""An endpoint that repeats the api_key gets it into nothing that is recorded, written or told."""
+"""An api_key that an endpoint repeats is not kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
-from tests.cli.test_database_passwords import held, told, written
+from tests.cli.test_database_passwords import read_database, read_files, run_commands
 from tests.contracts.test_known_secret import SPELLINGS
 from tests.fixtures.llm_server import Answer, answers, completion, llm_server, says
 
@@ -41,8 +41,11 @@ landscape: {url: "%s"}
 """
 
 
-def repeating(said: str) -> list[Answer]:
-    """Answers of each kind that repeat what was said; the last one does not."""
+def answers_repeating(said: str) -> list[Answer]:
+    """Return answers of each kind that repeat a text.
+
+    The last one does not.
+    """
     return [
         says(f"Your key: {said}"),
         answers(200, json.dumps({**completion("Hello."), "headers": {"Authorization": f"Bearer {said}"}}).encode()),
@@ -53,18 +56,18 @@ def repeating(said: str) -> list[Answer]:
     ]
 
 
-def test_a_repeated_key_is_nowhere(
+def test_a_repeated_key_is_neither_printed_nor_written(
     database_url: str, own_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KEY", KEY)
     monkeypatch.setenv("ELSPETH_FINGERPRINT_KEY", "a key that is long enough")
     forms = [SPELLINGS[each](secret) for secret in (KEY, PART) for each in TRIED]
-    script = [answer for form in forms for answer in repeating(form)]
+    script = [answer for form in forms for answer in answers_repeating(form)]
     rows = 5 * len(forms)  # a row is asked about again after a 500
     Path("in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(rows)))
     with llm_server(*script) as server:
         Path("settings.yaml").write_text(SETTINGS % (server.url, database_url))
-        codes, said = told(capsys, ["run", "-s", "settings.yaml", "-x", "--json"])
+        codes, said = run_commands(capsys, ["run", "-s", "settings.yaml", "-x", "--json"])
         assert not server.script
     assert codes == [0]
     assert len(Path("out.jsonl").read_text().splitlines()) == len(forms)
@@ -72,13 +75,13 @@ def test_a_repeated_key_is_nowhere(
     for name in ("trail.jsonl", "bag"):
         form = "bag" if name == "bag" else "jsonl"
         assert main(["export", "latest", "-d", database_url, "-o", name, "--format", form]) == 0
-    everything = said + written(own_directory) + held(database_url)
+    everything = said + read_files(own_directory) + read_database(database_url)
     assert "hmac-sha256:" in everything
     assert [form for form in forms if form in everything or json.dumps(form)[1:-1] in everything] == []
     assert KEY[:8] not in everything
 
 
-def test_a_key_that_was_rotated_changes_no_comparison(
+def test_a_rotated_key_changes_no_comparison(
     own_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ELSPETH_ALLOW_RAW_SECRETS", "true")
@@ -90,11 +93,11 @@ def test_a_key_that_was_rotated_changes_no_comparison(
         for key, mode in zip(keys, ("", "run_mode: verify\nreplay_source_run_id: latest\n"), strict=True):
             monkeypatch.setenv("KEY", key)
             Path("settings.yaml").write_text(text + mode)
-            codes, said = told(capsys, ["run", "-s", "settings.yaml", "-x"])
+            codes, said = run_commands(capsys, ["run", "-s", "settings.yaml", "-x"])
             assert codes == [0], said
         assert "answers that differ  0\n" in said
         Path("settings.yaml").write_text(text + "run_mode: replay\nreplay_source_run_id: latest\n")
-        codes, said = told(capsys, ["run", "-s", "settings.yaml", "-x", "--json"])
+        codes, said = run_commands(capsys, ["run", "-s", "settings.yaml", "-x", "--json"])
     assert codes == [0], said
     assert json.loads(said)["rows_by_sink"] == {"out": 1, "failed": 1}
-    assert not any(key in written(own_directory) for key in keys)
+    assert not any(key in read_files(own_directory) for key in keys)

@@ -1,4 +1,4 @@
-"""Runs that replay or verify another: how that is named, and which answers differ."""
+"""Runs that replay or verify a recorded run."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ landscape: {url: "%(database)s"}
 """
 
 
-def said(number: object) -> Answer:
+def answer(number: object) -> Answer:
     return says(json.dumps({"n": number}))
 
 
-def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+def run_command(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
     code = main(list(arguments))
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
 
 def run(capsys: Captured, *arguments: str, **mode: str) -> dict[str, Any]:
-    """The summary of a run in that mode."""
+    """Run the pipeline in a mode; return its summary."""
     overrides = [f"{name}: {value}\n" for name, value in mode.items()]
     Path("mode.yaml").write_text(Path("settings.yaml").read_text() + "".join(overrides))
-    code, out, err = result(capsys, *(arguments or ("run",)), "-s", "mode.yaml", "-x", "--json")
+    code, out, err = run_command(capsys, *(arguments or ("run",)), "-s", "mode.yaml", "-x", "--json")
     summary: dict[str, Any] = json.loads(out) if out else {}
     return {**summary, "code": code, "err": err}
 
@@ -57,17 +57,17 @@ def write_settings(url: str, database: str, rows: int = 4) -> None:
     Path("settings.yaml").write_text(SETTINGS % {"url": url, "database": database})
 
 
-def replayed(database: str, run_id: str) -> object:
-    """Whom a run says that it replayed."""
+def replayed_run_id(database: str, run_id: str) -> object:
+    """Return the id of the run that a run replayed."""
     with LandscapeDB.from_url(database, create_tables=False) as db:
         recorded = LandscapeRecorder(db).get_run(run_id)
         assert recorded is not None
         return json.loads(recorded.settings_json)["replay_source_run_id"]
 
 
-def test_the_answers_that_differ_are_listed_by_row(database_url: str, capsys: Captured) -> None:
-    live = [said(0), said(1), said(2), answers(400), said(4)]
-    now = [said(0), says("nothing"), said(7), said(3), answers(400)]
+def test_differing_answers_are_listed_by_row(database_url: str, capsys: Captured) -> None:
+    live = [answer(0), answer(1), answer(2), answers(400), answer(4)]
+    now = [answer(0), says("nothing"), answer(7), answer(3), answers(400)]
     with llm_server(*live, *now) as server:
         write_settings(server.url, database_url, rows=5)
         first = run(capsys)
@@ -75,13 +75,13 @@ def test_the_answers_that_differ_are_listed_by_row(database_url: str, capsys: Ca
     assert (first["code"], first["differences"], first["differing_rows"]) == (0, None, [])
     assert (second["code"], second["differences"], second["differing_rows"]) == (1, 4, [1, 2, 3, 4])
     assert second["err"] == "error: answers that are not those of the recorded run: 4\n"
-    code, out, err = result(capsys, "differences", "-d", database_url, "--json")
+    code, out, err = run_command(capsys, "differences", "-d", database_url, "--json")
     assert (code, err) == (0, "")
     listed = json.loads(out)
     assert (listed["run_id"], listed["verified_run_id"]) == (second["run_id"], first["run_id"])
     told = [(each["row_index"], each["recorded_hash"] is None, each["failed"]) for each in listed["differences"]]
     assert told == [(1, False, True), (2, False, False), (3, True, False), (4, False, True)]
-    code, out, err = result(capsys, "differences", second["run_id"][:31], "-d", database_url)
+    code, out, err = run_command(capsys, "differences", second["run_id"][:31], "-d", database_url)
     heading, *lines = out.splitlines()
     assert heading.split("  ")[0] == "row"
     assert [line.split()[0] for line in lines] == ["1", "2", "3", "4"]
@@ -90,7 +90,7 @@ def test_the_answers_that_differ_are_listed_by_row(database_url: str, capsys: Ca
         0,
         f"run {second['run_id']}: 4 answers differ from those of run {first['run_id']}\n",
     )
-    code, out, err = result(capsys, "differences", first["run_id"], "-d", database_url)
+    code, out, err = run_command(capsys, "differences", first["run_id"], "-d", database_url)
     message = f"error: run {first['run_id']} compared no answers: its run_mode was not verify\n"
     assert (code, out, err) == (1, "", message)
 
@@ -98,23 +98,25 @@ def test_the_answers_that_differ_are_listed_by_row(database_url: str, capsys: Ca
 def test_the_summary_names_the_first_rows(capsys: Captured) -> None:
     database = "sqlite:///audit.db"
     with llm_server(
-        *(said(0) for _ in range(12)), *(said(1) for _ in range(12)), *(said(0) for _ in range(12))
+        *(answer(0) for _ in range(12)),
+        *(answer(1) for _ in range(12)),
+        *(answer(0) for _ in range(12)),
     ) as server:
         write_settings(server.url, database, rows=12)
         first = run(capsys)
         verify = Path("settings.yaml").read_text() + f"run_mode: verify\nreplay_source_run_id: {first['run_id']}\n"
         Path("mode.yaml").write_text(verify)
-        _, out, _ = result(capsys, "run", "-s", "mode.yaml", "-x")
+        _, out, _ = run_command(capsys, "run", "-s", "mode.yaml", "-x")
         rows = "rows 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...; elspeth differences lists them"
         assert f"answers that differ  12 ({rows})\n" in out
-        code, out, _ = result(capsys, "run", "-s", "mode.yaml", "-x")
+        code, out, _ = run_command(capsys, "run", "-s", "mode.yaml", "-x")
     assert code == 0
     assert "answers that differ  0\n" in out
-    assert result(capsys, "differences", "-d", "audit.db")[1] == ""
+    assert run_command(capsys, "differences", "-d", "audit.db")[1] == ""
 
 
-def test_a_run_may_be_named_by_latest_or_by_how_its_id_begins(database_url: str, capsys: Captured) -> None:
-    with llm_server(*(said(number) for number in range(4))) as server:
+def test_a_run_may_be_named_latest_or_by_the_beginning_of_its_id(database_url: str, capsys: Captured) -> None:
+    with llm_server(*(answer(number) for number in range(4))) as server:
         write_settings(server.url, database_url)
         first = run(capsys)
     wrote = Path("out.jsonl").read_text()
@@ -122,14 +124,14 @@ def test_a_run_may_be_named_by_latest_or_by_how_its_id_begins(database_url: str,
         Path("out.jsonl").unlink()
         again = run(capsys, run_mode="replay", replay_source_run_id=name)
         assert (again["code"], Path("out.jsonl").read_text()) == (0, wrote), again["err"]
-        assert replayed(database_url, again["run_id"]) == first["run_id"]
-    code, out, err = result(capsys, "export", "0", "-d", database_url, "-o", "trail.jsonl")
+        assert replayed_run_id(database_url, again["run_id"]) == first["run_id"]
+    code, out, err = run_command(capsys, "export", "0", "-d", database_url, "-o", "trail.jsonl")
     assert (code, out) == (1, "")
     assert "holds 4 runs '0'...: " in err
     assert f"{again['run_id']} (completed, began 2" in err
 
 
-def test_a_run_that_is_not_there_cannot_be_replayed(database_url: str, capsys: Captured) -> None:
+def test_a_missing_run_cannot_be_replayed(database_url: str, capsys: Captured) -> None:
     write_settings("http://127.0.0.1:1", database_url)
     for name, problem in (("latest", "holds no run"), ("abc", "holds no run 'abc'")):
         failed = run(capsys, run_mode="replay", replay_source_run_id=name)
@@ -139,11 +141,11 @@ def test_a_run_that_is_not_there_cannot_be_replayed(database_url: str, capsys: C
         assert LandscapeRecorder(db).list_runs() == []
 
 
-def test_a_run_that_is_resumed_keeps_to_the_run_that_it_began_to_replay(
+def test_a_resumed_run_replays_the_same_run(
     database_url: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     groups_of(monkeypatch, 2)
-    with llm_server(*(said(number) for number in range(4))) as server:
+    with llm_server(*(answer(number) for number in range(4))) as server:
         write_settings(server.url, database_url)
         first = run(capsys)
     wrote = Path("out.jsonl").read_text()
@@ -154,7 +156,7 @@ def test_a_run_that_is_resumed_keeps_to_the_run_that_it_began_to_replay(
     assert stopped["code"] == 1
     resumed = run(capsys, "resume", "latest", run_mode="replay", replay_source_run_id="latest")
     assert (resumed["code"], Path("out.jsonl").read_text()) == (0, wrote), resumed["err"]
-    assert replayed(database_url, resumed["run_id"]) == first["run_id"]
+    assert replayed_run_id(database_url, resumed["run_id"]) == first["run_id"]
 
 
 def _fail(*_: object) -> None:

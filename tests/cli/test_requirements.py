@@ -1,4 +1,4 @@
-"""What a run needs and does not find: told by `validate`, and by `run` before anything is made."""
+"""Missing packages and inputs, reported before anything is made."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ def directory(own_directory: Path) -> Path:
     return own_directory
 
 
-def given(source: str = "csv", sink: str = "csv", landscape: str = "sqlite:///runs/audit.db", **options: str) -> str:
-    """A settings file with a source that reads `in`, and a sink."""
+def write_settings(
+    source: str = "csv", sink: str = "csv", landscape: str = "sqlite:///runs/audit.db", **options: str
+) -> str:
+    """Write settings with one source and one sink."""
     database = {"url": "postgresql+psycopg://u@h/d", "table": "t"}
     settings: dict[str, Any] = {
         "datasource": {"plugin": source, "options": options or {"path": "in"}},
@@ -36,8 +38,8 @@ def given(source: str = "csv", sink: str = "csv", landscape: str = "sqlite:///ru
     return "settings.yaml"
 
 
-def refused(capsys: Captured, settings: str) -> list[str]:
-    """The problems that `validate` reports; `run` must report the same, and make nothing."""
+def find_problems(capsys: Captured, settings: str) -> list[str]:
+    """Return the problems that `validate` and `run` report."""
     assert main(["validate", "-s", settings]) == 2
     said = capsys.readouterr()
     assert main(["run", "-s", settings, "-x"]) == 2
@@ -50,20 +52,20 @@ def test_every_missing_package_is_a_problem_of_the_settings(capsys: Captured, mo
     for module in ("pyarrow", "psycopg"):
         monkeypatch.setitem(sys.modules, module, None)
     url = "postgresql+psycopg://u@h/d"
-    assert refused(capsys, given("parquet", "parquet", url)) == [
+    assert find_problems(capsys, write_settings("parquet", "parquet", url)) == [
         f"datasource.options: {PARQUET}",
         f"sinks.out.options: {PARQUET}",
         f"landscape.url: {POSTGRES}",
     ]
-    assert refused(capsys, given("sql", "database", url=url, query="SELECT 1")) == [
+    assert find_problems(capsys, write_settings("sql", "database", url=url, query="SELECT 1")) == [
         f"datasource.options.url: {POSTGRES}",
         f"sinks.out.options.url: {POSTGRES}",
     ]
 
 
-def test_a_driver_that_nobody_knows_is_a_problem_of_the_settings(capsys: Captured) -> None:
-    settings = given("sql", url="mariadb+pigeon://u@h/d", query="SELECT 1")
-    assert refused(capsys, settings) == ["datasource.options.url: there is no driver 'mariadb+pigeon'"]
+def test_an_unknown_driver_is_a_problem_of_the_settings(capsys: Captured) -> None:
+    settings = write_settings("sql", url="mariadb+pigeon://u@h/d", query="SELECT 1")
+    assert find_problems(capsys, settings) == ["datasource.options.url: there is no driver 'mariadb+pigeon'"]
 
 
 SOURCES: list[tuple[str, dict[str, str], str]] = [
@@ -76,10 +78,10 @@ SOURCES: list[tuple[str, dict[str, str], str]] = [
 
 
 @pytest.mark.parametrize(("plugin", "options", "problem"), SOURCES)
-def test_an_input_that_is_not_there_yet_is_a_warning_and_stops_a_run_before_anything_is_made(
+def test_a_missing_input_is_a_warning_and_stops_a_run_before_anything_is_made(
     capsys: Captured, plugin: str, options: dict[str, str], problem: str
 ) -> None:
-    settings = given(plugin, **options)
+    settings = write_settings(plugin, **options)
     assert main(["validate", "-s", settings]) == 0
     assert capsys.readouterr().err == f"warning: {problem}\nsettings.yaml: valid\n"
     assert main(["run", "-s", settings, "-x"]) == 1
@@ -88,25 +90,25 @@ def test_an_input_that_is_not_there_yet_is_a_warning_and_stops_a_run_before_anyt
 
 
 @pytest.mark.parametrize("plugin", ["csv", "json", "jsonl", "parquet"])
-def test_an_input_that_is_no_file_is_a_warning(capsys: Captured, plugin: str) -> None:
+def test_an_input_that_is_not_a_file_is_a_warning(capsys: Captured, plugin: str) -> None:
     Path("in").mkdir()
-    assert main(["validate", "-s", given(plugin)]) == 0
+    assert main(["validate", "-s", write_settings(plugin)]) == 0
     assert capsys.readouterr().err == "warning: in cannot be read: Is a directory\nsettings.yaml: valid\n"
 
 
-def test_an_input_that_is_there_is_no_reason_to_warn(capsys: Captured) -> None:
+def test_an_existing_input_causes_no_warning(capsys: Captured) -> None:
     Path("in").write_text("a\n1\n")
-    assert main(["validate", "-s", given()]) == 0
+    assert main(["validate", "-s", write_settings()]) == 0
     assert capsys.readouterr().err == "settings.yaml: valid\n"
-    assert main(["validate", "-s", given("null", path="x")]) == 2  # it has no path
-    assert main(["run", "-s", given(), "-x"]) == 0
+    assert main(["validate", "-s", write_settings("null", path="x")]) == 2  # it has no path
+    assert main(["run", "-s", write_settings(), "-x"]) == 0
 
 
 def test_a_language_model_needs_its_extra(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    Path(given()).write_text(
+    Path(write_settings()).write_text(
         Path("settings.yaml").read_text()
         + "row_plugins: [{plugin: llm, options: {base_url: 'http://h/v1', model: m, prompt: 'x'}}]\n"
     )
-    (problem,) = refused(capsys, "settings.yaml")
+    (problem,) = find_problems(capsys, "settings.yaml")
     assert problem.startswith("row_plugins[0].options.prompt: plugin 'llm' needs httpx and jinja2: ")

@@ -1,4 +1,4 @@
-"""Signals: the first stops a run at a safe point, the second at once; other commands end at once, without a trace."""
+"""Signals stop runs at safe points, other commands at once."""
 
 import os
 import pty
@@ -24,7 +24,7 @@ from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.plugins.csv import CsvSource
-from tests.cli.processes import signalled, started
+from tests.cli.processes import run_with_signal, start_command
 from tests.engine.pipelines import groups_of
 from tests.fixtures.legacy import LEGACY
 from tests.fixtures.records import record_graph
@@ -43,7 +43,10 @@ KEY = {"ELSPETH_SIGNING_KEY": "0123456789abcdef"}
 
 @pytest.fixture(autouse=True)
 def _as_on_a_terminal() -> Iterator[None]:
-    """Whoever runs the tests may ignore signals, as shells make commands in the background do."""
+    """Handle signals as on a terminal.
+
+    Commands that a shell starts in the background ignore them.
+    """
     before = [
         (number, signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL))
         for number in SIGNALS
@@ -55,7 +58,7 @@ def _as_on_a_terminal() -> Iterator[None]:
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory with settings and rows."""
+    """Change to a directory with settings and rows."""
     monkeypatch.chdir(tmp_path)
     Path("settings.yaml").write_text(SETTINGS)
     write_rows(9)
@@ -66,8 +69,8 @@ def write_rows(count: int) -> None:
     Path("in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(count)))
 
 
-def run_record() -> tuple[str, str, int]:
-    """The run's id, its status and the number of its rows."""
+def read_run() -> tuple[str, str, int]:
+    """Return the run's id, status and number of rows."""
     with closing(sqlite3.connect("audit.db")) as connection:
         ((run_id, status),) = connection.execute("SELECT run_id, status FROM runs")
         ((rows,),) = connection.execute("SELECT count(*) FROM rows")
@@ -84,7 +87,9 @@ def test_a_command_that_ignores_a_signal_goes_on_ignoring_it(number: signal.Sign
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_the_first_is_noted_and_the_second_raised(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_signal_is_noted_and_the_second_raised(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
     usual = [signal.getsignal(each) for each in SIGNALS]
     with note_signals() as request:
         assert (request(), request.exit_code) == (False, 0)
@@ -102,7 +107,7 @@ def test_the_first_is_noted_and_the_second_raised(number: signal.Signals, capsys
     assert capsys.readouterr() == ("", how[number])
 
 
-def test_a_terminal_that_closes_may_say_so_twice() -> None:
+def test_a_second_hangup_is_ignored() -> None:
     with note_signals() as request:
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)
@@ -114,7 +119,7 @@ def test_a_terminal_that_closes_may_say_so_twice() -> None:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_run_that_is_asked_to_stop_keeps_what_it_has_recorded(
+def test_a_run_asked_to_stop_keeps_its_records(
     job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:
     read = CsvSource.read
@@ -128,7 +133,7 @@ def test_a_run_that_is_asked_to_stop_keeps_what_it_has_recorded(
     groups_of(monkeypatch, 2)
     monkeypatch.setattr(CsvSource, "read", interrupted)
     assert main(["run", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 128 + number
-    run_id, status, rows = run_record()
+    run_id, status, rows = read_run()
     assert (status, rows) == ("interrupted", 3)
     output, errors = capsys.readouterr()
     assert output == ""
@@ -142,10 +147,10 @@ def test_a_run_that_is_asked_to_stop_keeps_what_it_has_recorded(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_process_that_is_stopped_at_any_moment_says_how_to_go_on(job: Path, number: signal.Signals) -> None:
+def test_a_process_stopped_at_any_moment_says_how_to_go_on(job: Path, number: signal.Signals) -> None:
     write_rows(2000)
     moment = random.uniform(0.2, 1.5)  # noqa: S311  not secret
-    done = signalled(number, moment, "run", "-s", "settings.yaml", "-x", "--no-dotenv", directory=job)
+    done = run_with_signal(number, moment, "run", "-s", "settings.yaml", "-x", "--no-dotenv", directory=job)
     assert done.returncode in (0, 128 + number), done.stderr
     assert "Traceback" not in done.stderr
     if not Path("out.csv").exists():
@@ -160,7 +165,10 @@ def test_a_process_that_is_stopped_at_any_moment_says_how_to_go_on(job: Path, nu
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with a finished run of some thousand records, exported in several forms."""
+    """Make a directory with a finished and exported run.
+
+    The run has some thousand records.
+    """
     directory = tmp_path_factory.mktemp("recorded")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(directory)
@@ -191,7 +199,7 @@ COMMANDS: list[tuple[str, str | None, int]] = [
 
 
 @pytest.mark.parametrize(("command", "made", "code"), COMMANDS, ids=[command for command, _, _ in COMMANDS])
-def test_any_other_command_that_is_stopped_leaves_nothing(
+def test_other_commands_leave_nothing_when_stopped(
     recorded: Path, tmp_path: Path, command: str, made: str | None, code: int
 ) -> None:
     directory = tmp_path / "work"
@@ -202,7 +210,7 @@ def test_any_other_command_that_is_stopped_leaves_nothing(
     arguments = command.split()
     if arguments[0] == "prove":
         arguments += ["-o", "new.json"]
-    done = signalled(number, moment, *arguments, directory=directory, environ=KEY)
+    done = run_with_signal(number, moment, *arguments, directory=directory, environ=KEY)
     assert "Traceback" not in done.stderr
     made_now = {path.name for path in directory.iterdir()} - before - {"audit.db-wal", "audit.db-shm"}
     if done.returncode == 128 + number:
@@ -227,15 +235,15 @@ def test_a_run_whose_terminal_closes_can_go_on() -> None:
             pass
         os.close(ours)
     assert process.returncode == 129
-    run_id, status, _ = run_record()
+    run_id, status, _ = read_run()
     assert status == "interrupted"
     assert main(["resume", run_id, "-s", "settings.yaml", "-x", "--no-dotenv"]) == 0
     assert Path("out.csv").read_text() == Path("in.csv").read_text()
 
 
-def test_several_processes_that_are_all_told_to_end_say_one_thing(recorded: Path) -> None:
+def test_several_stopped_processes_print_one_message(recorded: Path) -> None:
     arguments = ("export", "latest", "-d", "audit.db", "-o", "several.jsonl", "--workers", "3")
-    with started(*arguments, directory=recorded, own_group=True) as process:
+    with start_command(*arguments, directory=recorded, own_group=True) as process:
         while not list(recorded.glob("*several.jsonl*")) and process.poll() is None:
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGTERM)

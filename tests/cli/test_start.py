@@ -1,4 +1,4 @@
-"""What a command imports before it does anything: starting is quick only while this stays little."""
+"""What commands import, which decides how fast they start."""
 
 from __future__ import annotations
 
@@ -35,30 +35,30 @@ output_sink: out
 """
 
 
-def modules_of(*arguments: str, directory: Path) -> set[str]:
-    """What a command has imported by its end."""
+def imported_modules(*arguments: str, directory: Path) -> set[str]:
+    """Return the modules that a command has imported."""
     command = [sys.executable, "-c", PROGRAM, *arguments]
     done = subprocess.run(command, cwd=directory, check=True, capture_output=True, text=True)
     return set(done.stdout.splitlines()[-1].split())
 
 
-def validating(directory: Path, sink: str) -> set[str]:
+def modules_of_validate(directory: Path, sink: str) -> set[str]:
     (directory / "settings.yaml").write_text(SETTINGS % sink)
-    return modules_of("validate", "-s", "settings.yaml", directory=directory)
+    return imported_modules("validate", "-s", "settings.yaml", directory=directory)
 
 
-def test_the_version_is_told_without_heavy_imports(tmp_path: Path) -> None:
-    assert modules_of("--version", directory=tmp_path).isdisjoint(HEAVY | HEAVIER_THAN_A_VERSION)
+def test_the_version_is_printed_without_heavy_imports(tmp_path: Path) -> None:
+    assert imported_modules("--version", directory=tmp_path).isdisjoint(HEAVY | HEAVIER_THAN_A_VERSION)
 
 
 def test_settings_are_validated_without_heavy_imports(tmp_path: Path) -> None:
-    assert validating(tmp_path, "{plugin: parquet, options: {path: out.parquet}}").isdisjoint(HEAVY)
+    assert modules_of_validate(tmp_path, "{plugin: parquet, options: {path: out.parquet}}").isdisjoint(HEAVY)
 
 
 def test_only_the_plugins_that_settings_name_are_imported(tmp_path: Path) -> None:
     database = {"elspeth.plugins.database_sink", "sqlalchemy"}
-    assert validating(tmp_path, "{plugin: csv, options: {path: out.csv}}").isdisjoint(database)
-    assert validating(tmp_path, "{plugin: database, options: {url: 'sqlite:///out.db', table: t}}") >= database
+    assert modules_of_validate(tmp_path, "{plugin: csv, options: {path: out.csv}}").isdisjoint(database)
+    assert modules_of_validate(tmp_path, "{plugin: database, options: {url: 'sqlite:///out.db', table: t}}") >= database
 
 
 def test_the_package_can_be_run_as_a_module() -> None:

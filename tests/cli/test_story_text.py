@@ -1,4 +1,4 @@
-"""Trees as text."""
+"""Stories drawn as trees."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def test_a_tree_has_a_line_for_each_branch() -> None:
     ]
 
 
-def test_what_is_not_printable_is_escaped() -> None:
+def test_unprintable_characters_are_escaped() -> None:
     assert draw_tree(Branch("é 漢 \x1b[31m\n\u202e\x00")) == "é 漢 \\x1b[31m\\n\\u202e\\x00"

@@ -1,4 +1,4 @@
-"""What a run says at its end, and the exit code of one that did not do what it was for."""
+"""The summary of a run and its exit code."""
 
 from __future__ import annotations
 

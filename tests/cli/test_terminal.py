@@ -1,4 +1,4 @@
-"""Text that cannot steer a terminal, and standard streams that are gone."""
+"""Harmless text on terminals, and broken standard streams."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ COMMANDS = [
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory in which every command works."""
+    """Prepare a directory in which every command works."""
     directory = tmp_path_factory.mktemp("streams")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.chdir(directory)
@@ -64,7 +64,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def closed_pipe() -> Iterator[TextIO]:
-    """A stream that nobody reads."""
+    """Return a pipe without a reader."""
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as pipe:
@@ -72,7 +72,7 @@ def closed_pipe() -> Iterator[TextIO]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_pipe_that_is_closed_ends_a_command_in_silence(
+def test_a_closed_pipe_ends_a_command_silently(
     directory: Path,
     command: str,
     closed_pipe: TextIO,
@@ -87,21 +87,21 @@ def test_a_pipe_that_is_closed_ends_a_command_in_silence(
     assert "roken" not in errors
 
 
-def test_python_itself_says_nothing_either(directory: Path, closed_pipe: TextIO) -> None:
+def test_python_itself_prints_nothing_about_a_closed_pipe(directory: Path, closed_pipe: TextIO) -> None:
     program = [sys.executable, "-c", COMMAND, "plugins", "list"]
     done = subprocess.run(program, cwd=directory, stdout=closed_pipe, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (141, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is full")
-def test_what_cannot_be_written_is_an_error(directory: Path) -> None:
+def test_a_full_disk_is_an_error(directory: Path) -> None:
     program = [sys.executable, "-c", COMMAND, "plugins", "list"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(program, cwd=directory, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
 
 
-def test_a_command_whose_messages_nobody_can_read_does_its_work(directory: Path, closed_pipe: TextIO) -> None:
+def test_a_command_works_without_a_reader_of_its_messages(directory: Path, closed_pipe: TextIO) -> None:
     program = [sys.executable, "-c", COMMAND, "landscape", "check", "-d", "audit.db"]
     done = subprocess.run(program, cwd=directory, stdout=subprocess.PIPE, stderr=closed_pipe, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
@@ -116,7 +116,7 @@ def test_a_command_whose_messages_nobody_can_read_does_its_work(directory: Path,
         ("x" * 201, f"{'x' * 200}..."),
     ],
 )
-def test_what_plugins_say_is_one_line_that_cannot_move_the_cursor(text: str, shown: str) -> None:
+def test_messages_of_plugins_become_one_harmless_line(text: str, shown: str) -> None:
     assert one_line(text) == shown
 
 
@@ -126,7 +126,7 @@ def test_no_cell_of_a_table_holds_control_characters() -> None:
     assert table == "run     run\\x1b[31m\\x1b]0;title\\x07\\u202e\\r\\nsealed\nstatus  completed"
 
 
-def test_columns_stand_below_each_other_behind_escaped_text() -> None:
+def test_columns_are_aligned_after_escaped_text() -> None:
     first, second = aligned([("a\x07", "1"), ("b", "2")]).splitlines()
 
     assert first.index("1") == second.index("2")

@@ -1,4 +1,4 @@
-"""What commands say of an audit database that they cannot use: one line, and nothing changed."""
+"""Unusable audit databases are explained and not changed."""
 
 from __future__ import annotations
 
@@ -26,49 +26,52 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A database of epoch 4."""
+    """Copy a database of epoch 4."""
     return Path(shutil.copy(LEGACY / "epoch4-rich.db", tmp_path / "old.db"))
 
 
-def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
-    """The exit code, standard output and standard error of `elspeth landscape`."""
+def run_landscape(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+    """Run `elspeth landscape`; return its exit code, output and errors."""
     code = main(["landscape", *arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
 
-def later_epoch() -> None:
+def create_later_epoch() -> None:
     with LandscapeDB("sqlite:///x.db") as database, database.connection() as connection:
         say_epoch(connection, EPOCH + 1)
 
 
-def later_predecessor() -> None:
+def create_later_predecessor() -> None:
     with create_engine("sqlite:///x.db", poolclass=NullPool).begin() as connection:
         epoch_tables(4).create_all(connection)
         for number in range(22):
             connection.exec_driver_sql(f"CREATE TABLE later_{number:02} (id TEXT)")
 
 
-def some_sqlite_file() -> None:
+def create_foreign_file() -> None:
     with closing(sqlite3.connect("x.db")) as connection:
         connection.execute("CREATE TABLE customers (id INTEGER)")
 
 
-def trigger_missing() -> None:
+def create_without_trigger() -> None:
     with LandscapeDB("sqlite:///x.db") as database, database.connection() as connection:
         connection.exec_driver_sql("DROP TRIGGER guard_runs_update")
 
 
-def text_file() -> None:
+def create_text_file() -> None:
     Path("x.db").write_text("not a database\n" * 100)
 
 
-def cut_short() -> None:
+def create_truncated() -> None:
     Path("x.db").write_bytes((LEGACY / "epoch4-rich.db").read_bytes()[:5000])
 
 
-def names_damaged() -> None:
-    """Damage a name in the schema so that SQLite's message about it is no text."""
+def create_damaged_names() -> None:
+    """Damage a name in the schema.
+
+    SQLite's message about it is not text.
+    """
     LandscapeDB("sqlite:///x.db").close()
     with closing(sqlite3.connect("x.db")) as connection:
         connection.execute("PRAGMA writable_schema = ON")
@@ -77,19 +80,19 @@ def names_damaged() -> None:
 
 
 NOT_READABLE = {
-    later_epoch: f"is of epoch {EPOCH + 1}, this version knows epochs up to {EPOCH}. Nothing was changed."
+    create_later_epoch: f"is of epoch {EPOCH + 1}, this version knows epochs up to {EPOCH}. Nothing was changed."
     " Use the version of elspeth that wrote it, or a later one.",
-    later_predecessor: "was written by a later release of the predecessor: of its 41 tables, epoch 4, the newest that"
-    " can be migrated, does not have later_00, later_01, later_02, later_03, later_04, and 17 more."
+    create_later_predecessor: "was written by a later release of the predecessor: of its 41 tables, epoch 4, the"
+    " newest that can be migrated, does not have later_00, later_01, later_02, later_03, later_04, and 17 more."
     " Nothing was changed. Export it with the release that wrote it, and use another database (landscape.url).",
-    some_sqlite_file: "is not an audit database: it holds other tables (customers). Nothing was changed. Use another"
+    create_foreign_file: "is not an audit database: it holds other tables (customers). Nothing was changed. Use another"
     " database (landscape.url, or -d).",
-    trigger_missing: f"claims to be of epoch {EPOCH}, but differs from it: trigger guard_runs_update is missing."
+    create_without_trigger: f"claims to be of epoch {EPOCH}, but differs from it: trigger guard_runs_update is missing."
     " Nothing was changed. It cannot be trusted as evidence until the differences are explained: restore a backup, or"
     " undo them. To list all of them, run: elspeth landscape status -d sqlite:///x.db",
-    text_file: "cannot be opened: file is not a database",
-    cut_short: "cannot be opened: database disk image is malformed",
-    names_damaged: "cannot be opened: database disk image is malformed",
+    create_text_file: "cannot be opened: file is not a database",
+    create_truncated: "cannot be opened: database disk image is malformed",
+    create_damaged_names: "cannot be opened: database disk image is malformed",
 }
 
 SETTINGS = """\
@@ -112,7 +115,7 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("make", NOT_READABLE)
-def test_a_database_that_cannot_be_used_is_told_in_one_line(make: object, command: str, capsys: Captured) -> None:
+def test_an_unusable_database_is_reported_in_one_line(make: object, command: str, capsys: Captured) -> None:
     assert callable(make)
     make()
     Path("input.csv").write_text("a\n1\n")
@@ -127,8 +130,8 @@ def test_its_status_and_check_say_the_same(make: object, capsys: Captured) -> No
     assert callable(make)
     make()
     with untouched(Path("x.db")):
-        status = result(capsys, "status", "-d", "x.db")
-        check = result(capsys, "check", "-d", "x.db", "--no-seals")
+        status = run_landscape(capsys, "status", "-d", "x.db")
+        check = run_landscape(capsys, "check", "-d", "x.db", "--no-seals")
     assert status[0] == check[0] == 1
     assert check[1:] == ("", status[2])
     assert status[2].removeprefix("error: ") == f"audit database sqlite:///x.db {NOT_READABLE[make]}\n"
@@ -148,16 +151,16 @@ def test_its_status_and_check_say_the_same(make: object, capsys: Captured) -> No
         ),
     ],
 )
-def test_what_is_no_database_at_all(
+def test_databases_that_are_not_supported(
     command: str, database: str, message: str, capsys: Captured, tmp_path: Path
 ) -> None:
     said = f"error: {message.format(directory=tmp_path)}\n"
-    assert result(capsys, command, "-d", database) == (1, "", said)
+    assert run_landscape(capsys, command, "-d", database) == (1, "", said)
 
 
 @pytest.mark.parametrize("command", ["status", "runs", "migrate", "check"])
-def test_a_server_that_does_not_answer(command: str, capsys: Captured) -> None:
-    code, output, errors = result(capsys, command, "-d", "postgresql://auditor:secret@127.0.0.1:1/audit")
+def test_an_unreachable_server_is_reported(command: str, capsys: Captured) -> None:
+    code, output, errors = run_landscape(capsys, command, "-d", "postgresql://auditor:secret@127.0.0.1:1/audit")
     assert (code, output, errors.count("\n")) == (1, "", 1)
     assert errors.startswith(
         "error: audit database postgresql://auditor:***@127.0.0.1:1/audit cannot be opened: connection failed:"
@@ -168,7 +171,7 @@ def test_a_server_that_does_not_answer(command: str, capsys: Captured) -> None:
 def test_a_locked_database(command: str, old: Path, capsys: Captured) -> None:
     with closing(sqlite3.connect(old, isolation_level=None)) as connection, untouched(old):
         connection.execute("BEGIN EXCLUSIVE")
-        said = result(capsys, command, "-d", "old.db")
+        said = run_landscape(capsys, command, "-d", "old.db")
     assert said == (1, "", "error: audit database sqlite:///old.db cannot be opened: database is locked\n")
 
 
@@ -184,8 +187,11 @@ READING = {
 _PAGE = 4096
 
 
-def damage(database: Path, table: str) -> None:
-    """Overwrite the first page of a table, as a failing disk does; the tables' definitions stay readable."""
+def damage_page(database: Path, table: str) -> None:
+    """Overwrite the first page of a table.
+
+    The definitions of the tables stay readable.
+    """
     with closing(sqlite3.connect(database)) as connection:
         (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
     with database.open("r+b") as file:
@@ -194,10 +200,10 @@ def damage(database: Path, table: str) -> None:
 
 
 @pytest.mark.parametrize("command", READING)
-def test_a_damaged_page_is_told_in_one_message(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_page_is_reported_in_one_message(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with LandscapeDB("sqlite:///x.db") as database:
         record_told_run(database)
-    damage(Path("x.db"), "rows")
+    damage_page(Path("x.db"), "rows")
     code = main([*READING[command], "-d", "x.db"])
     captured = capsys.readouterr()
     assert (code, captured.out) == (1, "")

@@ -1,4 +1,4 @@
-"""Runs with ``landscape.enabled: false`` keep no audit database."""
+"""Runs with `landscape.enabled: false` keep no audit database."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_a_run_without_an_audit_database_writes_its_outputs_only(
     assert "there is no run to resume" in capsys.readouterr().err
 
 
-def test_a_run_that_stops_is_not_said_to_be_resumable(
+def test_a_run_without_a_database_is_not_called_resumable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(_: CsvSink) -> None:

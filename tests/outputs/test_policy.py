@@ -1,4 +1,4 @@
-"""Where an output may be written, and what it may replace."""
+"""Which paths an output may be written to or replace."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def policy(kind: Kind = Kind.FILE, *protected: Protected, ours: bool = False, fo
     return OutputPolicy(kind=kind, objection=lambda _: None if ours else OBJECTION, protected=protected, force=force)
 
 
-def test_what_is_not_there_may_be_written(tmp_path: Path) -> None:
+def test_a_missing_path_may_be_written(tmp_path: Path) -> None:
     for kind in Kind:
         assert problem_with(tmp_path / "new" / "deep" / "out", policy(kind)) is None
     assert list(tmp_path.iterdir()) == []
@@ -44,7 +44,7 @@ def test_what_is_not_there_may_be_written(tmp_path: Path) -> None:
         (Kind.UNIQUE, False, True, OBJECTION),
     ],
 )
-def test_a_file_is_replaced_if_it_is_ours_or_forced(
+def test_a_file_is_replaced_without_an_objection_or_by_force(
     tmp_path: Path, kind: Kind, ours: bool, force: bool, problem: str | None
 ) -> None:
     (tmp_path / "out").write_bytes(b"content")
@@ -52,36 +52,36 @@ def test_a_file_is_replaced_if_it_is_ours_or_forced(
 
 
 @pytest.mark.parametrize(("kind", "problem"), [(Kind.FILE, None), (Kind.UNIQUE, OBJECTION)])
-def test_an_empty_file_has_nothing_to_lose(tmp_path: Path, kind: Kind, problem: str | None) -> None:
+def test_an_empty_file_may_be_replaced(tmp_path: Path, kind: Kind, problem: str | None) -> None:
     (tmp_path / "out").touch()
     assert problem_with(tmp_path / "out", policy(kind)) == problem
 
 
 @pytest.mark.parametrize(("kind", "problem"), [(Kind.DIRECTORY, None), (Kind.UNIQUE, OBJECTION)])
-def test_an_empty_directory_has_nothing_to_lose(tmp_path: Path, kind: Kind, problem: str | None) -> None:
+def test_an_empty_directory_may_be_replaced(tmp_path: Path, kind: Kind, problem: str | None) -> None:
     (tmp_path / "out").mkdir()
     assert problem_with(tmp_path / "out", policy(kind)) == problem
 
 
-def fifo(path: Path) -> None:
+def make_fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
-def device(path: Path) -> None:
+def make_device(path: Path) -> None:
     path.symlink_to("/dev/null")
 
 
-def listening(path: Path) -> None:
+def make_socket(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as each:
         each.bind(str(path))
 
 
 @pytest.mark.parametrize(
     ("make", "found"),
-    [(Path.mkdir, "a directory"), (fifo, "a FIFO"), (device, "a device"), (listening, "a socket")],
+    [(Path.mkdir, "a directory"), (make_fifo, "a FIFO"), (make_device, "a device"), (make_socket, "a socket")],
 )
 @pytest.mark.parametrize("force", [False, True])
-def test_what_is_no_file_is_never_replaced(
+def test_only_regular_files_are_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None], found: str, force: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)  # the path of a socket is short
@@ -91,7 +91,7 @@ def test_what_is_no_file_is_never_replaced(
     )
 
 
-def test_a_link_is_judged_by_what_it_leads_to(tmp_path: Path) -> None:
+def test_a_link_is_judged_by_its_target(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "target")
     assert problem_with(tmp_path / "link", policy()) == "is a symbolic link that leads nowhere: name a file"
     (tmp_path / "target").write_bytes(b"content")
@@ -101,8 +101,8 @@ def test_a_link_is_judged_by_what_it_leads_to(tmp_path: Path) -> None:
     assert problem_with(tmp_path / "link", policy(Kind.FILE, database)) == f"is the audit database, {TOUCH}"
 
 
-def aliases(path: Path) -> dict[str, Path]:
-    """Other names of an existing file."""
+def create_aliases(path: Path) -> dict[str, Path]:
+    """Create other names of an existing file."""
     directory = path.parent
     (directory / "link").symlink_to(path)
     (directory / "hard").hardlink_to(path)
@@ -118,17 +118,17 @@ def aliases(path: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_what_is_protected_is_known_by_identity(tmp_path: Path, kind: Kind) -> None:
+def test_protected_files_are_recognised_by_identity(tmp_path: Path, kind: Kind) -> None:
     (tmp_path / "audit.db").write_bytes(b"content")
     (tmp_path / "other").mkdir()
     database = Protected(path=tmp_path / "audit.db", what="the audit database", extent=Extent.DATABASE)
-    for name, path in aliases(tmp_path / "audit.db").items():
+    for name, path in create_aliases(tmp_path / "audit.db").items():
         found = problem_with(path, policy(kind, database, ours=True, force=True))
         assert found == f"is the audit database, {TOUCH}", name
 
 
 @pytest.mark.parametrize("extent", [Extent.FILE, Extent.DATABASE])
-def test_what_is_protected_need_not_be_there_yet(tmp_path: Path, extent: Extent) -> None:
+def test_protected_files_need_not_exist(tmp_path: Path, extent: Extent) -> None:
     protected = Protected(path=tmp_path / "runs" / "audit.db", what="the audit database", extent=extent)
     assert problem_with(tmp_path / "runs" / "." / "audit.db", policy(Kind.FILE, protected)) is not None
     assert problem_with(tmp_path / "runs" / "audit.dbx", policy(Kind.FILE, protected)) is None
@@ -163,7 +163,7 @@ def test_nothing_is_added_to_a_bag(tmp_path: Path) -> None:
         assert problem_with(tmp_path / "bag" / name, policy(ours=True, force=True)) == expected
 
 
-def test_a_file_has_nothing_below_it(tmp_path: Path) -> None:
+def test_nothing_can_be_written_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_bytes(b"content")
     expected = f"its directory cannot be made: {tmp_path / 'in.csv'} is a file"
     for name in ("in.csv/out.csv", "in.csv/deep/out.csv"):
@@ -179,20 +179,20 @@ def test_a_refusal_names_the_path_as_it_was_given(tmp_path: Path, monkeypatch: p
     assert str(refused.value) == f"out: {OBJECTION}"
 
 
-def test_two_files_have_two_places(tmp_path: Path) -> None:
+def test_two_files_have_two_identities(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     (tmp_path / "b").touch()
     places = {identity_of(tmp_path / name) for name in ("a", "b", "c", "d", "c/d", "c/e")}
     assert len(places) == 6
 
 
-def test_a_text_that_is_no_name_of_a_file_is_no_file_that_is_there(tmp_path: Path) -> None:
+def test_text_that_cannot_be_a_file_name_is_a_missing_file(tmp_path: Path) -> None:
     database = Protected(path=tmp_path / "audit.db", what="the audit database", extent=Extent.DATABASE)
     for name in ("a\0b", "x" * 300, "\udcff\ud800"):
         assert problem_with(tmp_path / name, policy(Kind.FILE, database)) is None
 
 
-def test_a_pipe_behind_a_link_of_the_system_is_no_file(tmp_path: Path) -> None:
+def test_a_pipe_behind_a_link_of_the_system_is_not_a_file(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     try:
         found = problem_with(Path(f"/proc/self/fd/{writing}"), policy(ours=True, force=True))
@@ -203,7 +203,7 @@ def test_a_pipe_behind_a_link_of_the_system_is_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_directory_that_may_not_be_written_to_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_directory_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path / "frozen")  # root may write anywhere
     (tmp_path / "frozen").mkdir()
     expected = f"cannot be written: nothing can be put into {tmp_path / 'frozen'}"

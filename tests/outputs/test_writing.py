@@ -1,4 +1,4 @@
-"""Outputs appear under their name when they are complete, and take the place of nothing that they may not replace."""
+"""Outputs are complete, and replace only what they may replace."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ NEVER = OutputPolicy(kind=Kind.UNIQUE, objection=lambda _: "exists already")
 
 
 class Interruption(BaseException):
-    """Something that stops a writer, no matter what."""
+    """Anything that stops a writer."""
 
 
-def tree(directory: Path) -> dict[str, bytes]:
+def read_tree(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
-def names(directory: Path) -> list[str]:
+def list_names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
@@ -64,7 +64,7 @@ def test_a_file_replaces_the_one_before(tmp_path: Path) -> None:
         with hold(path, ANY_FILE) as output, output.file() as file:
             file.write(content)
             assert path.exists() is (content == b"second")
-        assert tree(tmp_path) == {"new/export.jsonl": content}
+        assert read_tree(tmp_path) == {"new/export.jsonl": content}
 
 
 def test_a_directory_replaces_the_one_before(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_directory_replaces_the_one_before(tmp_path: Path) -> None:
     with hold(path, ANY_DIRECTORY) as output, output.directory() as directory:
         (directory / "node.csv").write_bytes(b"second")
         assert (path / "run.csv").read_bytes() == b"first"
-    assert tree(tmp_path) == {"new/export/node.csv": b"second"}
+    assert read_tree(tmp_path) == {"new/export/node.csv": b"second"}
 
 
 @pytest.mark.parametrize("write", [write_file, write_directory])
@@ -83,14 +83,14 @@ def test_a_name_may_be_as_long_as_the_system_allows(
 ) -> None:
     write(tmp_path / name, b"old")
     write(tmp_path / name, b"new")
-    assert names(tmp_path) == [name]
-    assert set(tree(tmp_path).values()) == {b"new"}
+    assert list_names(tmp_path) == [name]
+    assert set(read_tree(tmp_path).values()) == {b"new"}
 
 
 def test_an_empty_directory_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "export").mkdir()
     write_directory(tmp_path / "export", b"first")
-    assert tree(tmp_path) == {"export/run.csv": b"first", "export/manifest.json": b"first"}
+    assert read_tree(tmp_path) == {"export/run.csv": b"first", "export/manifest.json": b"first"}
 
 
 @pytest.mark.parametrize("write", [write_file, write_directory])
@@ -100,31 +100,31 @@ def test_a_link_stays_a_link(tmp_path: Path, write: Callable[[Path, bytes], None
     (tmp_path / "link").symlink_to(tmp_path / "there" / "export")
     write(tmp_path / "link", b"second")
     assert (tmp_path / "link").is_symlink()
-    assert set(tree(tmp_path / "there").values()) == {b"second"}
-    assert names(tmp_path / "there") == ["export"]
+    assert set(read_tree(tmp_path / "there").values()) == {b"second"}
+    assert list_names(tmp_path / "there") == ["export"]
 
 
-def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_failed_file_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "export.jsonl"
     path.write_bytes(b"old")
     with pytest.raises(Interruption):
         write_half_a_file(path)
-    assert tree(tmp_path) == {"export.jsonl": b"old"}
+    assert read_tree(tmp_path) == {"export.jsonl": b"old"}
 
 
-def test_a_directory_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_failed_directory_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "export"
     write_directory(path, b"old")
-    before = tree(tmp_path)
+    before = read_tree(tmp_path)
     with pytest.raises(Interruption):
         write_half_a_directory(path)
-    assert tree(tmp_path) == before
+    assert read_tree(tmp_path) == before
 
 
 def test_a_directory_that_cannot_be_renamed_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "export"
     write_directory(path, b"old")
-    before = tree(tmp_path)
+    before = read_tree(tmp_path)
 
     def failing(_source: Path, target: Path) -> None:
         raise OSError(errno.EIO, "Input/output error", str(target))
@@ -132,12 +132,12 @@ def test_a_directory_that_cannot_be_renamed_leaves_the_old_one(tmp_path: Path, m
     monkeypatch.setattr(writing, "rename_noreplace", failing)
     with pytest.raises(OSError, match="Input/output error"):
         write_directory(path, b"new")
-    assert tree(tmp_path) == before
+    assert read_tree(tmp_path) == before
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o400, 0o666])
 @pytest.mark.parametrize("write", [write_file, write_directory])
-def test_the_mode_of_what_is_replaced_stays(tmp_path: Path, write: Callable[[Path, bytes], None], mode: int) -> None:
+def test_the_mode_of_a_replaced_output_is_kept(tmp_path: Path, write: Callable[[Path, bytes], None], mode: int) -> None:
     if write is write_directory:
         mode |= 0o700  # what cannot be written to cannot be removed either
     write(tmp_path / "export", b"first")
@@ -146,7 +146,7 @@ def test_the_mode_of_what_is_replaced_stays(tmp_path: Path, write: Callable[[Pat
     assert stat.S_IMODE((tmp_path / "export").stat().st_mode) == mode
 
 
-def test_nobody_else_may_read_what_will_replace_a_private_file(tmp_path: Path) -> None:
+def test_an_unfinished_file_is_as_private_as_the_file_it_replaces(tmp_path: Path) -> None:
     write_file(tmp_path / "export", b"first")
     (tmp_path / "export").chmod(0o600)
     with hold(tmp_path / "export", ANY_FILE) as output, output.file() as file:
@@ -168,7 +168,7 @@ def appear_link(path: Path) -> None:
 @pytest.mark.parametrize("appear", [appear_file, appear_directory, appear_link])
 @pytest.mark.parametrize("has_call", [True, False], ids=["in one step", "without renameat2"])
 @pytest.mark.parametrize("packed", [True, False], ids=["file", "directory"])
-def test_what_must_not_replace_anything_does_not_even_if_that_appears_at_the_last_moment(
+def test_a_unique_output_does_not_replace_what_appears_at_the_last_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, appear: Callable[[Path], None], *, has_call: bool, packed: bool
 ) -> None:
     path, call = tmp_path / "bag", writing._renameat2
@@ -185,27 +185,27 @@ def test_what_must_not_replace_anything_does_not_even_if_that_appears_at_the_las
     monkeypatch.setattr(writing, "_renameat2", rename)
     with pytest.raises(OutputRefusedError, match="appeared while it was written, and is left as it is"):
         write()
-    assert names(tmp_path) == ["bag"]
-    assert tree(tmp_path) == ({"bag": b"precious"} if appear is appear_file else {})
+    assert list_names(tmp_path) == ["bag"]
+    assert read_tree(tmp_path) == ({"bag": b"precious"} if appear is appear_file else {})
 
 
 @pytest.mark.parametrize(
     ("write", "policy"), [(write_file, ANY_FILE), (write_directory, ANY_DIRECTORY)], ids=["file", "directory"]
 )
-def test_the_policy_is_asked_again_when_the_output_is_published(
+def test_the_policy_is_applied_again_when_the_output_is_published(
     tmp_path: Path, write: Callable[..., None], policy: OutputPolicy
 ) -> None:
     path = tmp_path / "export"
     answers = iter([None, "is somebody's now"])
     asking = OutputPolicy(kind=policy.kind, objection=lambda _: next(answers))
     write(path, b"first")
-    before = tree(tmp_path)
+    before = read_tree(tmp_path)
     with pytest.raises(OutputRefusedError, match="is somebody's now"):
         write(path, b"second", asking)
-    assert tree(tmp_path) == before
+    assert read_tree(tmp_path) == before
 
 
-def test_a_link_that_is_turned_meanwhile_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_changed_while_writing_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(b"one")
     (tmp_path / "two").write_bytes(b"two")
     (tmp_path / "link").symlink_to("one")
@@ -217,22 +217,22 @@ def test_a_link_that_is_turned_meanwhile_is_not_followed(tmp_path: Path) -> None
 
     with pytest.raises(OutputRefusedError, match="appeared while it was written"):
         write()
-    assert tree(tmp_path) == {"one": b"one", "two": b"two", "link": b"two"}
+    assert read_tree(tmp_path) == {"one": b"one", "two": b"two", "link": b"two"}
 
 
 def test_renaming_gives_a_new_name(tmp_path: Path) -> None:
     (tmp_path / "old").write_bytes(b"content")
     rename_noreplace(tmp_path / "old", tmp_path / "new")
-    assert tree(tmp_path) == {"new": b"content"}
+    assert read_tree(tmp_path) == {"new": b"content"}
     with pytest.raises(FileNotFoundError, match="old"):
         rename_noreplace(tmp_path / "old", tmp_path / "new")
 
 
-def test_names_of_unfinished_files_cannot_be_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_unfinished_files_are_unpredictable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = set()
     for _ in range(3):
         with hold(tmp_path / "export", ANY_FILE) as output, output.file():
-            found |= {each for each in names(tmp_path) if each.endswith(".unfinished")}
+            found |= {each for each in list_names(tmp_path) if each.endswith(".unfinished")}
     assert len(found) == 3
     monkeypatch.setattr("secrets.token_hex", lambda _: "f" * 16)
     (tmp_path / "victim").write_bytes(b"precious")
@@ -258,8 +258,8 @@ with hold(Path({path!r}), policy) as output, output.{what}() as made:
 """
 
 
-def other_process(path: Path, what: str, action: str) -> subprocess.Popen[str]:
-    """Another process that has begun to write an output."""
+def start_writer(path: Path, what: str, action: str) -> subprocess.Popen[str]:
+    """Start another process that writes an output."""
     program = KILLED.format(kind="FILE" if what == "file" else "DIRECTORY", path=str(path), what=what, action=action)
     process = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
@@ -270,25 +270,25 @@ def other_process(path: Path, what: str, action: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("what", ["file", "directory"])
-def test_what_a_killed_process_left_blocks_nothing_and_goes_with_the_next(tmp_path: Path, what: str) -> None:
-    with other_process(tmp_path / "export", what, "os.kill(os.getpid(), signal.SIGKILL)") as process:
+def test_leftovers_of_a_killed_process_are_removed_by_the_next(tmp_path: Path, what: str) -> None:
+    with start_writer(tmp_path / "export", what, "os.kill(os.getpid(), signal.SIGKILL)") as process:
         assert process.wait() == -signal.SIGKILL
-    left = names(tmp_path)
+    left = list_names(tmp_path)
     assert [name.rpartition(".")[2] for name in left] == ["unfinished", "lock"]
     (write_file if what == "file" else write_directory)(tmp_path / "export", b"new")
-    assert names(tmp_path) == ["export"]
+    assert list_names(tmp_path) == ["export"]
 
 
 def test_a_second_writer_is_refused_while_the_first_writes(tmp_path: Path) -> None:
-    with other_process(tmp_path / "export", "file", "made.write(b'first'); input()") as process:
+    with start_writer(tmp_path / "export", "file", "made.write(b'first'); input()") as process:
         with pytest.raises(OutputRefusedError) as refused:
             write_file(tmp_path / "export", b"second")
         problem = "is being written at this moment: wait for the end of that, or name another path"
         assert str(refused.value) == f"{tmp_path / 'export'}: {problem}"
         process.communicate("\n")
-    assert tree(tmp_path) == {"export": b"first"}
+    assert read_tree(tmp_path) == {"export": b"first"}
     write_file(tmp_path / "export", b"second")
-    assert tree(tmp_path) == {"export": b"second"}
+    assert read_tree(tmp_path) == {"export": b"second"}
 
 
 def test_outputs_beside_each_other_are_written_at_once(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_outputs_beside_each_other_are_written_at_once(tmp_path: Path) -> None:
         first.write(b"a")
         with two.file() as second:
             second.write(b"b")
-    assert tree(tmp_path) == {"a": b"a", "b": b"b"}
+    assert read_tree(tmp_path) == {"a": b"a", "b": b"b"}
 
 
 def test_an_output_that_is_held_is_held_once(tmp_path: Path) -> None:
@@ -304,23 +304,23 @@ def test_an_output_that_is_held_is_held_once(tmp_path: Path) -> None:
         assert same is output
 
 
-def test_files_of_others_beside_an_output_stay(tmp_path: Path) -> None:
+def test_foreign_files_beside_an_output_stay(tmp_path: Path) -> None:
     others = {".export.lock": b"mine", ".export.partial": b"x", ".export.0.unfinished": b"x", "x.unfinished": b"x"}
     others |= {".export.0123456789abcdef.unfinished.txt": b"x", ".other.0123456789abcdef.unfinished": b"x"}
     for name, content in others.items():
         (tmp_path / name).write_bytes(content)
     write_file(tmp_path / "export", b"new")
-    assert tree(tmp_path) == others | {"export": b"new"}
+    assert read_tree(tmp_path) == others | {"export": b"new"}
 
 
 def test_a_lock_does_not_follow_a_link(tmp_path: Path) -> None:
     (tmp_path / ".export.lock").symlink_to(tmp_path / "victim")
     with pytest.raises(OutputRefusedError, match="is not a file, and cannot be its lock"):
         write_file(tmp_path / "export", b"new")
-    assert names(tmp_path) == [".export.lock"]
+    assert list_names(tmp_path) == [".export.lock"]
 
 
-def test_a_directory_that_a_crash_took_away_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_moved_aside_by_a_crash_is_put_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "export"
     write_directory(path, b"old")
     with monkeypatch.context() as patch:
@@ -331,24 +331,26 @@ def test_a_directory_that_a_crash_took_away_is_put_back(tmp_path: Path, monkeypa
     assert not path.exists()
     with pytest.raises(Interruption):
         write_half_a_directory(path)
-    assert tree(tmp_path) == {"export/run.csv": b"old", "export/manifest.json": b"old"}
-    assert names(tmp_path) == ["export"]
+    assert read_tree(tmp_path) == {"export/run.csv": b"old", "export/manifest.json": b"old"}
+    assert list_names(tmp_path) == ["export"]
 
 
-def test_an_output_that_has_the_name_of_a_lock_stays(tmp_path: Path) -> None:
+def test_an_output_with_the_name_of_a_lock_stays(tmp_path: Path) -> None:
     with hold(tmp_path / "a", ANY_FILE) as output, output.file() as file:
         file.write(b"a")
         write_file(tmp_path / ".a.lock", b"an output")
-    assert tree(tmp_path) == {"a": b"a", ".a.lock": b"an output"}
+    assert read_tree(tmp_path) == {"a": b"a", ".a.lock": b"an output"}
 
 
-def test_a_fifo_that_has_the_name_of_a_lock_stays(tmp_path: Path) -> None:
+def test_a_fifo_with_the_name_of_a_lock_stays(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / ".a.lock")
     write_file(tmp_path / "a", b"a")
-    assert names(tmp_path) == [".a.lock", "a"]
+    assert list_names(tmp_path) == [".a.lock", "a"]
 
 
-def test_a_directory_that_is_frozen_is_named_by_the_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_directory_is_reported_with_the_name_of_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> int:
         raise PermissionError(errno.EACCES, "Permission denied", str(tmp_path / ".a.lock"))
 
@@ -363,7 +365,7 @@ def test_a_file_that_cannot_be_written_is_named_as_the_output(tmp_path: Path) ->
     with largest_file(10), pytest.raises(OSError, match="File too large") as caught:
         write_file(path, b"content" * 10)
     assert (caught.value.filename, caught.value.filename2) == (str(path), None)
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
 
 
 def test_a_directory_that_cannot_be_written_is_named_as_the_output(tmp_path: Path) -> None:
@@ -378,7 +380,7 @@ def test_a_directory_that_cannot_be_written_is_named_as_the_output(tmp_path: Pat
     with pytest.raises(FileNotFoundError) as caught, hold(path, ANY_DIRECTORY) as output, output.directory():
         (tmp_path / "in.csv").read_bytes()
     assert caught.value.filename == str(tmp_path / "in.csv")
-    assert names(tmp_path) == []
+    assert list_names(tmp_path) == []
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nothing")])
@@ -388,4 +390,4 @@ def test_what_is_in_the_place_of_a_lock_is_named(tmp_path: Path, make: Callable[
         write_file(tmp_path / "out.jsonl", b"content")
     problem = f"{tmp_path / '.out.jsonl.lock'} is not a file, and cannot be its lock: move it away"
     assert str(caught.value) == f"{tmp_path / 'out.jsonl'}: {problem}"
-    assert names(tmp_path) == [".out.jsonl.lock"]
+    assert list_names(tmp_path) == [".out.jsonl.lock"]

@@ -1,4 +1,4 @@
-"""`elspeth explain`, as a user calls it."""
+"""`elspeth explain` from a database and from exports."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from tests.fixtures.told_run import ROWS, ToldRun, record_told_run
 
 @pytest.fixture
 def landscape(database_url: str) -> Iterator[LandscapeDB]:
-    """A database with the told run."""
+    """Open an empty audit database."""
     with LandscapeDB(database_url) as db:
         yield db
 
 
 @pytest.fixture(scope="module")
 def told_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A database on SQLite with the told run, for tests that only read it."""
+    """Record the told run in SQLite, for reading only."""
     url = f"sqlite:///{tmp_path_factory.mktemp('told') / 'landscape.db'}"
     with LandscapeDB(url) as db:
         record_told_run(db)
@@ -56,24 +56,24 @@ def export(landscape: LandscapeDB, run: ToldRun, tmp_path: Path) -> Path:
     return path
 
 
-def explained(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """What the command prints; it must succeed and leave standard error empty."""
+def explain(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run the command successfully and return its output."""
     assert main(["explain", *map(str, arguments)]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     return captured.out
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 1) -> str:
-    """The message of a command that fails; it must print nothing else."""
+def fail_to_explain(capsys: pytest.CaptureFixture[str], *arguments: object, code: int = 1) -> str:
+    """Run the command unsuccessfully and return its message."""
     assert main(["explain", *map(str, arguments)]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
     return captured.err
 
 
-def with_short_ids(text: str) -> str:
-    """The text with each id replaced by its number, in the order of appearance."""
+def shorten_ids(text: str) -> str:
+    """Replace each id by its number in order of appearance."""
     ids = list(dict.fromkeys(re.findall(r"\b[0-9a-f]{32}\b", text)))
     return re.sub(r"\b[0-9a-f]{32}\b", lambda found: f"#{ids.index(found[0])}", text)
 
@@ -224,16 +224,16 @@ run told: completed
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("index", TREES)
-def test_a_row_is_told_as_a_tree(capsys: pytest.CaptureFixture[str], told_url: str, index: int) -> None:
-    assert with_short_ids(explained(capsys, "--run", "latest", "--row", index, "-d", told_url)) == TREES[index]
+def test_a_row_is_explained_as_a_tree(capsys: pytest.CaptureFixture[str], told_url: str, index: int) -> None:
+    assert shorten_ids(explain(capsys, "--run", "latest", "--row", index, "-d", told_url)) == TREES[index]
 
 
-def test_an_export_is_told_as_the_same_tree(
+def test_an_export_is_explained_as_the_same_tree(
     capsys: pytest.CaptureFixture[str], database_url: str, export: Path
 ) -> None:
-    tree = explained(capsys, "--row", told_run.MERGED, "-d", database_url)
-    assert with_short_ids(tree) == TREES[told_run.MERGED]
-    assert explained(capsys, "--row", told_run.MERGED, "--from", export) == tree
+    tree = explain(capsys, "--row", told_run.MERGED, "-d", database_url)
+    assert shorten_ids(tree) == TREES[told_run.MERGED]
+    assert explain(capsys, "--row", told_run.MERGED, "--from", export) == tree
 
 
 def test_the_documentation_shows_a_tree_as_it_is_printed() -> None:
@@ -257,8 +257,8 @@ def test_the_database_and_the_export_give_the_same_json(
     capsys: pytest.CaptureFixture[str], database_url: str, export: Path
 ) -> None:
     for index in range(ROWS):
-        text = explained(capsys, "--run", "told", "--row", index, "-d", database_url, "--json")
-        assert explained(capsys, "--run", "told", "--row", index, "--from", export, "--json") == text
+        text = explain(capsys, "--run", "told", "--row", index, "-d", database_url, "--json")
+        assert explain(capsys, "--run", "told", "--row", index, "--from", export, "--json") == text
         story = json.loads(text)
         assert story["row"]["record_type"] == "row"
         assert story["row"]["row_index"] == index
@@ -266,7 +266,7 @@ def test_the_database_and_the_export_give_the_same_json(
 
 
 @pytest.mark.parametrize("form", [*ExportFormat, "zip", "records.jsonl"])
-def test_whatever_is_an_export_can_be_explained(
+def test_exports_of_every_form_can_be_explained(
     capsys: pytest.CaptureFixture[str], told_url: str, tmp_path: Path, form: str
 ) -> None:
     path = tmp_path / "export"
@@ -274,19 +274,19 @@ def test_whatever_is_an_export_can_be_explained(
     with LandscapeDB(told_url) as db:
         write_export(db, told_run.RUN_ID, path, format=written, archive=form == "zip")
     named = path / "data" / form if form == "records.jsonl" else path
-    told = explained(capsys, "--row", told_run.MERGED, "-d", told_url, "--json")
-    assert explained(capsys, "--row", told_run.MERGED, "--from", named, "--json") == told
+    told = explain(capsys, "--row", told_run.MERGED, "-d", told_url, "--json")
+    assert explain(capsys, "--row", told_run.MERGED, "--from", named, "--json") == told
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_records_of_a_bag_without_the_bag_are_no_export(
+def test_the_records_of_a_bag_without_the_bag_are_not_an_export(
     capsys: pytest.CaptureFixture[str], told_url: str, tmp_path: Path
 ) -> None:
     with LandscapeDB(told_url) as db:
         write_export(db, told_run.RUN_ID, tmp_path / "bag", format=ExportFormat.BAG)
     alone = (tmp_path / "bag" / "data" / "records.jsonl").rename(tmp_path / "records.jsonl")
     problem = "holds the records of a bag, which without its statement are not an export: name the bag"
-    assert refused(capsys, "--row", 0, "--from", alone) == f"error: {alone}: {problem}\n"
+    assert fail_to_explain(capsys, "--row", 0, "--from", alone) == f"error: {alone}: {problem}\n"
 
 
 def test_an_index_of_a_large_export_is_kept_unless_unwanted(
@@ -294,24 +294,24 @@ def test_an_index_of_a_large_export_is_kept_unless_unwanted(
 ) -> None:
     monkeypatch.setattr(index_cache, "_SMALL", 0)
     index = export.with_name("export.jsonl.index")
-    told = explained(capsys, "--row", 0, "--from", export, "--no-index")
+    told = explain(capsys, "--row", 0, "--from", export, "--no-index")
     assert not index.exists()
-    assert explained(capsys, "--row", 0, "--from", export) == told
+    assert explain(capsys, "--row", 0, "--from", export) == told
     assert index.exists()
 
 
-def test_a_token_is_told_with_its_row(
+def test_a_token_is_explained_with_its_row(
     capsys: pytest.CaptureFixture[str], run: ToldRun, database_url: str, export: Path
 ) -> None:
     arguments = ("--token", run.tokens["total"], "--json")
-    text = explained(capsys, *arguments, "-d", database_url)
-    assert explained(capsys, *arguments, "--from", export) == text
+    text = explain(capsys, *arguments, "-d", database_url)
+    assert explain(capsys, *arguments, "--from", export) == text
     story = json.loads(text)
     assert story["row"]["row_index"] == told_run.BATCHED_TOO
     assert [token["token"]["token_id"] for token in story["tokens"]] == [run.tokens["total"]]
 
 
-def test_long_lists_are_cut_in_the_tree_only(
+def test_long_lists_are_shortened_in_the_tree_only(
     capsys: pytest.CaptureFixture[str], landscape: LandscapeDB, database_url: str
 ) -> None:
     record_told_run(landscape, ended=False)
@@ -320,17 +320,17 @@ def test_long_lists_are_cut_in_the_tree_only(
     for ordinal in range(12):
         row = recorder.create_row("told", "source", 100 + ordinal, {})
         recorder.add_batch_member(batch.batch_id, recorder.create_token(row.row_id).token_id, ordinal)
-    tree = explained(capsys, "--row", 100, "-d", database_url)
+    tree = explain(capsys, "--row", 100, "-d", database_url)
     assert re.findall("member [0-9]+|and .*", tree) == [
         *(f"member {number}" for number in range(10)),
         "and 2 more, in the JSON form",
     ]
-    story = json.loads(explained(capsys, "--row", 100, "-d", database_url, "--json"))
+    story = json.loads(explain(capsys, "--row", 100, "-d", database_url, "--json"))
     assert len(story["tokens"][0]["batches"][0]["members"]) == 12
 
 
 def test_a_database_can_be_named_by_its_path(capsys: pytest.CaptureFixture[str], told_url: str) -> None:
-    assert explained(capsys, "--row", 0, "-d", told_url.removeprefix("sqlite:///")).startswith("run told: completed")
+    assert explain(capsys, "--row", 0, "-d", told_url.removeprefix("sqlite:///")).startswith("run told: completed")
 
 
 def test_latest_is_the_run_that_began_last(
@@ -338,40 +338,40 @@ def test_latest_is_the_run_that_began_last(
 ) -> None:
     for run_id in ("z", "a"):
         record_told_run(landscape, run_id)
-    assert explained(capsys, "--row", 0, "-d", database_url).startswith("run a: completed")
+    assert explain(capsys, "--row", 0, "-d", database_url).startswith("run a: completed")
 
 
-def test_what_is_not_there_is_said(capsys: pytest.CaptureFixture[str], export: Path) -> None:
-    assert refused(capsys, "--row", 9, "--from", export) == (
+def test_missing_rows_tokens_and_runs_are_reported(capsys: pytest.CaptureFixture[str], export: Path) -> None:
+    assert fail_to_explain(capsys, "--row", 9, "--from", export) == (
         "error: run told has no row 9: rows are counted from 0, in the order of reading\n"
     )
-    assert refused(capsys, "--token", "nobody", "--from", export) == "error: run told has no token nobody\n"
-    assert refused(capsys, "--run", "other", "--row", 0, "--from", export) == (
+    assert fail_to_explain(capsys, "--token", "nobody", "--from", export) == "error: run told has no token nobody\n"
+    assert fail_to_explain(capsys, "--run", "other", "--row", 0, "--from", export) == (
         f"error: export {export} holds run 'told', not 'other'\n"
     )
 
 
-def test_an_unknown_run_and_a_missing_database_are_said(
+def test_an_unknown_run_and_a_missing_database_are_reported(
     capsys: pytest.CaptureFixture[str], landscape: LandscapeDB, database_url: str, tmp_path: Path
 ) -> None:
-    assert refused(capsys, "--run", "other", "--row", 0, "-d", database_url) == (
+    assert fail_to_explain(capsys, "--run", "other", "--row", 0, "-d", database_url) == (
         f"error: audit database {landscape.url} holds no run 'other'\n"
     )
     missing = tmp_path / "missing.db"
-    assert refused(capsys, "--row", 0, "-d", missing) == f"error: audit database {missing} does not exist\n"
+    assert fail_to_explain(capsys, "--row", 0, "-d", missing) == f"error: audit database {missing} does not exist\n"
     assert not missing.exists()
 
 
 def test_an_altered_export_is_refused(capsys: pytest.CaptureFixture[str], export: Path) -> None:
     text = export.read_text()
     export.write_text(text.replace('"sink_name":"high"', '"sink_name":"nigh"'))
-    message = refused(capsys, "--row", 0, "--from", export)
+    message = fail_to_explain(capsys, "--row", 0, "--from", export)
     assert message.startswith(f"error: {export}, line {len(text.splitlines())}: manifest: final_hash: expected ")
 
 
-def test_an_export_that_cannot_be_read_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_an_unreadable_export_is_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "missing.jsonl"
-    assert refused(capsys, "--row", 0, "--from", path) == (
+    assert fail_to_explain(capsys, "--row", 0, "--from", path) == (
         f"error: {path}: cannot be read: No such file or directory\n"
     )
 
@@ -389,4 +389,4 @@ def test_an_export_that_cannot_be_read_is_said(capsys: pytest.CaptureFixture[str
     ],
 )
 def test_wrong_usage_is_exit_code_two(capsys: pytest.CaptureFixture[str], arguments: list[str], problem: str) -> None:
-    assert refused(capsys, *arguments, code=2).splitlines()[-1] == f"error: {problem}"
+    assert fail_to_explain(capsys, *arguments, code=2).splitlines()[-1] == f"error: {problem}"

@@ -1,4 +1,4 @@
-"""`elspeth export`: what it writes, what it says, and what it leaves when it fails."""
+"""`elspeth export`: outputs, messages, and failures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with an audit database of two runs, and no signing key in the environment."""
+    """Change to a directory with a database of two runs.
+
+    The environment has no signing key.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ELSPETH_SIGNING_KEY", raising=False)
     with LandscapeDB("sqlite:///audit.db") as db:
@@ -39,21 +42,24 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
-    """The exit code, standard output and standard error of a command."""
+def run_export(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+    """Run `elspeth export`; return its exit code, output and errors."""
     code = main(["export", *arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
 
-def content(path: Path) -> dict[str, bytes]:
+def read_content(path: Path) -> dict[str, bytes]:
     return {
         file.name if path.is_dir() else "": file.read_bytes() for file in ([path] if path.is_file() else path.iterdir())
     }
 
 
-def plant(values: str) -> None:
-    """Add a node that nothing of ours would write; `values` are its type, its configuration and the hash of that."""
+def add_node(values: str) -> None:
+    """Add a node that the recorder would refuse.
+
+    `values` are its type, its configuration and the configuration's hash.
+    """
     connection = sqlite3.connect("audit.db")
     connection.execute("PRAGMA ignore_check_constraints = ON")
     columns = "run_id, plugin_name, plugin_version, determinism, registered_at"
@@ -68,10 +74,10 @@ def plant(values: str) -> None:
 @pytest.mark.parametrize("form", [form for form in ExportFormat if form is not ExportFormat.BAG])
 @pytest.mark.usefixtures("project")
 def test_a_run_is_exported_in_every_form(capsys: Captured, form: ExportFormat) -> None:
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "out/export", "--format", form)
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "out/export", "--format", form)
     assert (code, err) == (0, "")
     assert out == f"run     run-1\nexport  out/export ({form}, 35 records, not signed)\n"
-    assert content(Path("out/export")) == content(export_to(Path("expected"), form))
+    assert read_content(Path("out/export")) == read_content(export_to(Path("expected"), form))
 
 
 @pytest.mark.usefixtures("project")
@@ -79,7 +85,7 @@ def test_a_signed_bag_in_a_zip_file_is_verified(capsys: Captured) -> None:
     assert main(["keys", "generate", "-o", "keys"]) == 0
     capsys.readouterr()
     options = ("-o", "trail.zip", "--format", "bag", "--key", "keys/elspeth.key.pem", "--zip")
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", *options)
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", *options)
     assert (code, err) == (0, "")
     assert out == "run     run-1\nexport  trail.zip (bag, 35 records, signed)\n"
     # The run was finished with records still open: that alone keeps it from being verified.
@@ -101,8 +107,8 @@ def test_a_signed_bag_in_a_zip_file_is_verified(capsys: Captured) -> None:
     ],
 )
 @pytest.mark.usefixtures("project")
-def test_options_that_do_not_go_together(capsys: Captured, options: tuple[str, ...], problem: str) -> None:
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "trail", *options)
+def test_options_that_do_not_fit_the_form(capsys: Captured, options: tuple[str, ...], problem: str) -> None:
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "trail", *options)
     assert (code, out) == (2, "")
     assert problem in " ".join(err.split())
     assert not Path("trail").exists()
@@ -110,18 +116,18 @@ def test_options_that_do_not_go_together(capsys: Captured, options: tuple[str, .
 
 @pytest.mark.usefixtures("project")
 def test_latest_is_the_run_that_began_last(capsys: Captured) -> None:
-    code, out, _ = result(capsys, "latest", "-d", "audit.db", "-o", "export.jsonl")
+    code, out, _ = run_export(capsys, "latest", "-d", "audit.db", "-o", "export.jsonl")
     assert (code, out) == (0, "run     run-2\nexport  export.jsonl (jsonl, 35 records, not signed)\n")
 
 
 def test_the_database_can_be_given_by_url(project: Path, capsys: Captured) -> None:
-    code, _, err = result(capsys, "run-1", "-d", f"sqlite:///{project / 'audit.db'}", "-o", "export.jsonl")
+    code, _, err = run_export(capsys, "run-1", "-d", f"sqlite:///{project / 'audit.db'}", "-o", "export.jsonl")
     assert (code, err) == (0, "")
 
 
 @pytest.mark.usefixtures("project")
-def test_json_is_for_programs(capsys: Captured) -> None:
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export.json", "--format", "json", "--json")
+def test_the_result_can_be_printed_as_json(capsys: Captured) -> None:
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "export.json", "--format", "json", "--json")
     assert (code, err) == (0, "")
     summary = {"run_id": "run-1", "path": "export.json", "format": "json", "records": 35, "signed": False}
     assert json.loads(out) == summary
@@ -130,7 +136,7 @@ def test_json_is_for_programs(capsys: Captured) -> None:
 @pytest.mark.usefixtures("project")
 def test_hmac_signs_with_the_key_of_the_environment(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", "--hmac")
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", "--hmac")
     assert (code, err) == (0, "")
     assert out == "run     run-1\nexport  export.jsonl (jsonl, 35 records, signed)\n"
     export = read_export(Path("export.jsonl"), signing_key=b"a key of 16 bytes")
@@ -141,15 +147,13 @@ def test_hmac_signs_with_the_key_of_the_environment(capsys: Captured, monkeypatc
 @pytest.mark.usefixtures("project")
 def test_payloads_are_withheld_unless_included(capsys: Captured) -> None:
     for arguments, found in (((), False), (("--include-withheld",), True), (("--include-payloads",), True)):
-        assert result(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", *arguments)[0] == 0
+        assert run_export(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", *arguments)[0] == 0
         assert (b"Ada" in Path("export.jsonl").read_bytes()) is found
 
 
-def test_a_key_that_can_be_guessed_signs_nothing(
-    project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_short_key_signs_nothing(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "fifteen bytes !")
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", "--hmac")
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", "--hmac")
     advice = (
         "expected at least 16 bytes, got 15; make one with python -c 'import secrets; print(secrets.token_hex(32))'"
     )
@@ -163,14 +167,14 @@ def test_hmac_without_a_key_is_a_usage_error(
 ) -> None:
     if value is not None:
         monkeypatch.setenv("ELSPETH_SIGNING_KEY", value)
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", "--hmac")
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", "--hmac")
     assert (code, out, err) == (2, "", "error: --hmac needs a key: set ELSPETH_SIGNING_KEY\n")
     assert [path.name for path in project.iterdir()] == ["audit.db"]
 
 
 @pytest.mark.usefixtures("project")
 def test_an_unknown_format_is_a_usage_error(capsys: Captured) -> None:
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export", "--format", "xml")
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "export", "--format", "xml")
     assert (code, out) == (2, "")
     assert "'xml' is not one of 'json', 'jsonl', 'csv', 'parquet'" in err
 
@@ -182,27 +186,29 @@ def test_an_unknown_format_is_a_usage_error(capsys: Captured) -> None:
         (("latest", "-d", "missing.db"), "audit database missing.db does not exist"),
     ],
 )
-def test_what_is_not_there_is_told(project: Path, capsys: Captured, arguments: tuple[str, ...], problem: str) -> None:
-    code, out, err = result(capsys, *arguments, "-o", "new/export.jsonl")
+def test_missing_runs_and_databases_are_reported(
+    project: Path, capsys: Captured, arguments: tuple[str, ...], problem: str
+) -> None:
+    code, out, err = run_export(capsys, *arguments, "-o", "new/export.jsonl")
     assert (code, out, err) == (1, "", f"error: {problem}\n")
     assert [path.name for path in project.iterdir()] == ["audit.db"]
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 @pytest.mark.usefixtures("project")
-def test_a_directory_of_others_is_not_replaced(capsys: Captured, form: str) -> None:
+def test_a_foreign_directory_is_not_replaced(capsys: Captured, form: str) -> None:
     Path("precious").mkdir()
     Path("precious/notes.txt").write_text("mine")
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "precious", "--format", form)
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "precious", "--format", form)
     assert (code, out) == (1, "")
     assert err.startswith("error: ")
     assert err.count("\n") == 1
-    assert content(Path("precious")) == {"notes.txt": b"mine"}
+    assert read_content(Path("precious")) == {"notes.txt": b"mine"}
 
 
 @pytest.mark.usefixtures("project")
-def test_a_path_that_cannot_be_written_is_told(capsys: Captured) -> None:
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "audit.db/export.jsonl")
+def test_an_unwritable_path_is_reported(capsys: Captured) -> None:
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "audit.db/export.jsonl")
     assert (code, out) == (1, "")
     problem = f"its directory cannot be made: {Path('audit.db').absolute()} is a file"
     assert err == f"error: audit.db/export.jsonl: {problem}\n"
@@ -220,8 +226,8 @@ def test_a_path_that_cannot_be_written_is_told(capsys: Captured) -> None:
 def test_corrupt_data_is_reported_and_leaves_no_file(
     project: Path, capsys: Captured, form: ExportFormat, values: str, problem: str
 ) -> None:
-    plant(values)
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "export", "--format", form)
+    add_node(values)
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "export", "--format", form)
     assert (code, out) == (1, "")
     assert err.startswith(f"error: audit database sqlite:///audit.db: nodes run_id='run-1' node_id='node-4': {problem}")
     assert err.count("\n") == 1
@@ -230,7 +236,7 @@ def test_corrupt_data_is_reported_and_leaves_no_file(
 
 def test_the_documentation_names_every_option_and_form(capsys: Captured) -> None:
     text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
-    _, out, _ = result(capsys, "--help")
+    _, out, _ = run_export(capsys, "--help")
     options = set(re.findall(r"--[a-z-]+", out)) - {"--help", "--database", "--output"}
     assert {option for option in options if f"`{option}`" not in text} == set()
     assert [form for form in ExportFormat if f"| `{form}` |" not in text] == []
@@ -251,22 +257,22 @@ def test_several_workers_write_the_same(project: Path, capsys: Captured, monkeyp
         recorded(db, rich_run("ended", status=RunStatus.FAILED))
     monkeypatch.setattr(reading, "_PART", 1)
     for name, workers in (("one.jsonl", "1"), ("two.jsonl", "2")):
-        code, _, err = result(capsys, "ended", "-d", "audit.db", "-o", name, "--workers", workers)
+        code, _, err = run_export(capsys, "ended", "-d", "audit.db", "-o", name, "--workers", workers)
         assert (code, err) == (0, "")
-    assert content(project / "two.jsonl") == content(project / "one.jsonl")
+    assert read_content(project / "two.jsonl") == read_content(project / "one.jsonl")
 
 
 @pytest.mark.usefixtures("project")
-def test_a_run_that_goes_on_is_read_by_one_worker_and_that_is_said(capsys: Captured) -> None:
+def test_an_unfinished_run_is_read_by_one_worker_with_a_message(capsys: Captured) -> None:
     with LandscapeDB("sqlite:///audit.db") as db:
         recorded(db, rich_run("going", status=RunStatus.RUNNING))
-    code, _, err = result(capsys, "going", "-d", "audit.db", "-o", "trail.jsonl", "--workers", "2")
+    code, _, err = run_export(capsys, "going", "-d", "audit.db", "-o", "trail.jsonl", "--workers", "2")
     assert (code, err) == (0, "run going has not ended: one process reads it, in one snapshot\n")
 
 
 @pytest.mark.parametrize("more", [("--format", "csv"), ("--format", "parquet"), ("--include-withheld",)])
-def test_workers_share_lines_only(project: Path, capsys: Captured, more: tuple[str, ...]) -> None:
-    code, _, err = result(capsys, "run-1", "-d", "audit.db", "-o", "trail", "--workers", "2", *more)
+def test_workers_are_for_forms_made_of_lines(project: Path, capsys: Captured, more: tuple[str, ...]) -> None:
+    code, _, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "trail", "--workers", "2", *more)
     assert code == 2
     assert "--workers: only with --format jsonl, json or bag, and without --include-withheld" in " ".join(err.split())
     assert not (project / "trail").exists()
@@ -280,7 +286,7 @@ def test_the_database_is_not_replaced_by_its_export(
     (project / "link.db").symlink_to("audit.db")
     (project / "hard.db").hardlink_to("audit.db")
     before = Path("audit.db").read_bytes()
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", name, "--format", "jsonl", *more)
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", name, "--format", "jsonl", *more)
     problem = "is the audit database, which no output may touch: name another path"
     assert (code, out, err) == (1, "", f"error: {Path(name)}: {problem}\n")
     assert Path("audit.db").read_bytes() == before
@@ -297,7 +303,7 @@ def test_keys_and_secrets_are_not_replaced_by_force(capsys: Captured, path: str,
     Path(".env").write_text("SECRET=1\n")
     before = Path(path).read_bytes()
     signed = ("--format", "bag", "--key", "keys/elspeth.key.pem", "--public", "keys/elspeth.pub.pem")
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", path, *signed, "--force")
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", path, *signed, "--force")
     assert (code, out, err) == (1, "", f"error: {path}: is {what}, which no output may touch: name another path\n")
     assert Path(path).read_bytes() == before
 
@@ -306,7 +312,9 @@ def test_keys_and_secrets_are_not_replaced_by_force(capsys: Captured, path: str,
 def test_a_settings_file_is_not_replaced_by_force(capsys: Captured) -> None:
     settings = (ROOT / "examples" / "audit_export" / "settings.yaml").read_bytes()
     Path("settings.yaml").write_bytes(settings)
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "settings.yaml", "--format", "jsonl", "--force")
+    code, out, err = run_export(
+        capsys, "run-1", "-d", "audit.db", "-o", "settings.yaml", "--format", "jsonl", "--force"
+    )
     problem = "is a settings file, which --force does not replace: move it away"
     assert (code, out, err) == (1, "", f"error: settings.yaml: {problem}\n")
     assert Path("settings.yaml").read_bytes() == settings
@@ -320,28 +328,28 @@ def test_the_log_of_another_database_is_not_replaced_by_force(capsys: Captured) 
     before = Path("other.db-wal").read_bytes()
     arguments = ("run-1", "-d", "audit.db", "-o", "other.db-wal", "--format", "jsonl", "--force")
     expected = "belongs to the SQLite database other.db, which alone writes it: name another path"
-    assert result(capsys, *arguments) == (1, "", f"error: other.db-wal: {expected}\n")
+    assert run_export(capsys, *arguments) == (1, "", f"error: other.db-wal: {expected}\n")
     assert Path("other.db-wal").read_bytes() == before
     connection.close()
 
 
 @pytest.mark.usefixtures("project")
-def test_a_file_of_somebody_is_replaced_only_by_force(capsys: Captured) -> None:
+def test_a_foreign_file_is_replaced_only_by_force(capsys: Captured) -> None:
     Path("notes.txt").write_text("mine")
     arguments = ("run-1", "-d", "audit.db", "-o", "notes.txt", "--format", "jsonl")
-    code, out, err = result(capsys, *arguments)
+    code, out, err = run_export(capsys, *arguments)
     problem = "is not an export, which a new one may replace: name another file, or use --force"
     assert (code, out, err) == (1, "", f"error: notes.txt: {problem}\n")
     assert Path("notes.txt").read_text() == "mine"
-    assert result(capsys, *arguments, "--force")[0] == 0
-    assert result(capsys, *arguments)[0] == 0  # it is an export now
+    assert run_export(capsys, *arguments, "--force")[0] == 0
+    assert run_export(capsys, *arguments)[0] == 0  # it is an export now
     assert len(list(read_export(Path("notes.txt")))) == 35
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json"])
 @pytest.mark.usefixtures("project")
 def test_one_stream_goes_to_standard_output(capsys: Captured, form: ExportFormat) -> None:
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "-", "--format", form)
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "-", "--format", form)
     assert (code, err) == (0, f"run     run-1\nexport  standard output ({form}, 35 records, not signed)\n")
     assert out.encode() == export_to(Path("expected"), ExportFormat(form)).read_bytes()
     assert not Path("-").exists()
@@ -373,16 +381,16 @@ def test_an_export_to_a_closed_standard_output_fails(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("project")
 def test_a_name_that_is_a_dash_can_be_written_with_its_directory(capsys: Captured) -> None:
-    assert result(capsys, "run-1", "-d", "audit.db", "-o", "./-")[0] == 0
+    assert run_export(capsys, "run-1", "-d", "audit.db", "-o", "./-")[0] == 0
     assert len(list(read_export(Path("-")))) == 35
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: Path(path).symlink_to("/dev/null")], ids=["FIFO", "device"])
 @pytest.mark.usefixtures("project")
-def test_what_is_no_file_stays_what_it_is(capsys: Captured, make: Callable[[str], None]) -> None:
+def test_devices_and_fifos_are_not_replaced(capsys: Captured, make: Callable[[str], None]) -> None:
     make("out.jsonl")
     before = (Path("out.jsonl").lstat().st_ino, Path("out.jsonl").lstat().st_mode)
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", "out.jsonl", "--force")
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "out.jsonl", "--force")
     assert (code, out) == (1, "")
     assert err.startswith("error: out.jsonl: expected the path of a file, got that of a ")
     assert (Path("out.jsonl").lstat().st_ino, Path("out.jsonl").lstat().st_mode) == before
@@ -401,8 +409,8 @@ def test_what_is_no_file_stays_what_it_is(capsys: Captured, make: Callable[[str]
     ],
 )
 @pytest.mark.usefixtures("project")
-def test_the_end_of_the_name_says_the_form(capsys: Captured, name: str, form: str) -> None:
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", name)
+def test_the_suffix_chooses_the_form(capsys: Captured, name: str, form: str) -> None:
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", name)
     assert (code, err) == (0, "")
     assert out == f"run     run-1\nexport  {name} ({form}, 35 records, not signed)\n"
     assert Path(name).is_dir() is (form in ("csv", "parquet"))
@@ -410,8 +418,8 @@ def test_the_end_of_the_name_says_the_form(capsys: Captured, name: str, form: st
 
 
 @pytest.mark.usefixtures("project")
-def test_a_bag_whose_name_ends_in_zip_is_one(capsys: Captured) -> None:
-    assert result(capsys, "run-1", "-d", "audit.db", "-o", "bag.zip", "--format", "bag")[0] == 0
+def test_a_bag_whose_name_ends_in_zip_is_zipped(capsys: Captured) -> None:
+    assert run_export(capsys, "run-1", "-d", "audit.db", "-o", "bag.zip", "--format", "bag")[0] == 0
     assert zipfile.is_zipfile("bag.zip")
 
 
@@ -429,7 +437,7 @@ def test_a_bag_whose_name_ends_in_zip_is_one(capsys: Captured) -> None:
 def test_a_name_and_a_form_that_contradict_each_other(
     project: Path, capsys: Captured, name: str, more: tuple[str, ...], problem: str
 ) -> None:
-    code, out, err = result(capsys, "run-1", "-d", "audit.db", "-o", name, *more)
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", name, *more)
     assert (code, out) == (2, "")
     assert problem in " ".join(err.replace("│", " ").split())
     assert [path.name for path in project.iterdir()] == ["audit.db"]
@@ -437,9 +445,9 @@ def test_a_name_and_a_form_that_contradict_each_other(
 
 @pytest.mark.usefixtures("project")
 def test_an_export_of_a_private_file_stays_private(capsys: Captured) -> None:
-    assert result(capsys, "run-1", "-d", "audit.db", "-o", "trail.jsonl")[0] == 0
+    assert run_export(capsys, "run-1", "-d", "audit.db", "-o", "trail.jsonl")[0] == 0
     Path("trail.jsonl").chmod(0o600)
-    assert result(capsys, "run-1", "-d", "audit.db", "-o", "trail.jsonl")[0] == 0
+    assert run_export(capsys, "run-1", "-d", "audit.db", "-o", "trail.jsonl")[0] == 0
     assert stat.S_IMODE(Path("trail.jsonl").stat().st_mode) == 0o600
 
 
@@ -448,6 +456,6 @@ def test_an_export_of_a_private_file_stays_private(capsys: Captured) -> None:
 def test_a_link_where_an_export_was_prepared_is_not_followed(capsys: Captured, link: str) -> None:
     Path("victim").write_text("mine")
     Path(link).symlink_to("victim")
-    assert result(capsys, "run-1", "-d", "audit.db", "-o", "trail.jsonl")[0] == 0
+    assert run_export(capsys, "run-1", "-d", "audit.db", "-o", "trail.jsonl")[0] == 0
     assert Path("victim").read_text() == "mine"
     assert not Path("trail.jsonl").is_symlink()

@@ -1,4 +1,4 @@
-"""`elspeth import`: what it restores, what it says, and what it leaves when it fails."""
+"""`elspeth import`: what it restores, messages, and failures."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, and no signing key in the environment."""
+    """Change to an empty directory, without a signing key."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ELSPETH_SIGNING_KEY", raising=False)
     return tmp_path
 
 
-def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
-    """The exit code, standard output and standard error of a command."""
+def run_import(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+    """Run `elspeth import`; return its exit code, output and errors."""
     code = main(["import", *arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
@@ -31,9 +31,9 @@ def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("form", ["jsonl", "json", "parquet", "csv"])
-def test_what_was_imported_is_exported_again(capsys: Captured, form: str) -> None:
+def test_an_imported_run_is_exported_again_as_the_same_bytes(capsys: Captured, form: str) -> None:
     export_to(Path("first"), ExportFormat(form))
-    code, out, err = result(capsys, "first", "-d", "new.db")
+    code, out, err = run_import(capsys, "first", "-d", "new.db")
     assert (code, err) == (0, "")
     assert out == "run             run-1\nrecords         35, signatures: none\naudit database  sqlite:///new.db\n"
     assert main(["export", "latest", "-d", "new.db", "-o", "again", "--format", form]) == 0
@@ -50,7 +50,7 @@ def test_signatures_are_checked_with_a_key(
 ) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"a key of 16 bytes")
-    code, out, err = result(capsys, "export.jsonl", "-d", "new.db", *arguments)
+    code, out, err = run_import(capsys, "export.jsonl", "-d", "new.db", *arguments)
     assert (code, err) == (0, "")
     assert f"records         35, signatures: {signatures}\n" in out
 
@@ -58,14 +58,14 @@ def test_signatures_are_checked_with_a_key(
 def test_a_wrong_key_is_refused(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "another key of 17 bytes")
     export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"a key of 16 bytes")
-    code, out, err = result(capsys, "export.jsonl", "-d", "new.db", "--hmac")
+    code, out, err = run_import(capsys, "export.jsonl", "-d", "new.db", "--hmac")
     assert (code, out) == (1, "")
     assert err.startswith("error: export.jsonl, line 1: signature: expected one by the key given, got ")
     assert [path.name for path in project.iterdir()] == ["export.jsonl"]
 
 
 def test_hmac_without_a_key_is_a_usage_error(project: Path, capsys: Captured) -> None:
-    code, out, err = result(capsys, "export.jsonl", "-d", "new.db", "--hmac")
+    code, out, err = run_import(capsys, "export.jsonl", "-d", "new.db", "--hmac")
     assert (code, out, err) == (2, "", "error: --hmac needs a key: set ELSPETH_SIGNING_KEY\n")
     assert list(project.iterdir()) == []
 
@@ -74,7 +74,7 @@ def test_an_altered_export_leaves_no_database(project: Path, capsys: Captured) -
     path = export_to(Path("export.jsonl"), ExportFormat.JSONL)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*lines[:9], lines[9].replace(b"row_", b"Row_", 1), *lines[10:]]))
-    code, out, err = result(capsys, "export.jsonl", "-d", "new.db")
+    code, out, err = run_import(capsys, "export.jsonl", "-d", "new.db")
     assert (code, out) == (1, "")
     assert err.startswith("error: export.jsonl, line 10: ")
     assert err.count("\n") == 1
@@ -83,8 +83,8 @@ def test_an_altered_export_leaves_no_database(project: Path, capsys: Captured) -
 
 def test_a_database_with_runs_is_refused(capsys: Captured) -> None:
     export_to(Path("export.jsonl"), ExportFormat.JSONL)
-    assert result(capsys, "export.jsonl", "-d", "audit.db")[0] == 0
-    code, out, err = result(capsys, "export.jsonl", "-d", "audit.db")
+    assert run_import(capsys, "export.jsonl", "-d", "audit.db")[0] == 0
+    code, out, err = run_import(capsys, "export.jsonl", "-d", "audit.db")
     assert (code, out) == (1, "")
     reason = "already holds runs: an export is imported into a database without any. Nothing was changed."
     assert err == f"error: audit database sqlite:///audit.db {reason} Name another database.\n"
@@ -94,23 +94,23 @@ def test_a_database_with_runs_is_refused(capsys: Captured) -> None:
 def test_a_bag_is_imported_without_its_salts(capsys: Captured) -> None:
     export_to(Path("first.jsonl"), ExportFormat.JSONL)
     export_to(Path("bag"), ExportFormat.BAG)
-    code, out, err = result(capsys, "bag", "-d", "new.db")
+    code, out, err = run_import(capsys, "bag", "-d", "new.db")
     assert (code, err) == (0, "")
     assert out.splitlines()[1] == "records         35, signatures: not checked (elspeth verify checks those of a bag)"
     assert main(["export", "latest", "-d", "new.db", "-o", "again.jsonl"]) == 0
     assert Path("again.jsonl").read_bytes() == Path("first.jsonl").read_bytes()
 
 
-def test_a_missing_export_is_told(project: Path, capsys: Captured) -> None:
-    code, out, err = result(capsys, "export.jsonl", "-d", "new.db")
+def test_a_missing_export_is_reported(project: Path, capsys: Captured) -> None:
+    code, out, err = run_import(capsys, "export.jsonl", "-d", "new.db")
     assert (code, out, err) == (1, "", "error: export.jsonl: cannot be read: No such file or directory\n")
     assert list(project.iterdir()) == []
 
 
 @pytest.mark.postgres
-def test_a_server_takes_an_import_too(postgresql_url: str, capsys: Captured) -> None:
+def test_a_server_accepts_an_import(postgresql_url: str, capsys: Captured) -> None:
     export_to(Path("export.jsonl"), ExportFormat.JSONL)
-    code, out, err = result(capsys, "export.jsonl", "-d", postgresql_url)
+    code, out, err = run_import(capsys, "export.jsonl", "-d", postgresql_url)
     assert (code, err) == (0, "")
     assert out.startswith("run             run-1\n")
     with LandscapeDB(postgresql_url, create_tables=False):

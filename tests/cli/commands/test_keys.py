@@ -1,4 +1,4 @@
-"""`elspeth keys generate`: what it writes, and what it never does."""
+"""`elspeth keys generate` writes a pair and never overwrites one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty working directory."""
+    """Change to an empty directory."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -48,7 +48,7 @@ def test_a_full_disk_leaves_no_key(capsys: Captured) -> None:
     assert list(Path("keys").iterdir()) == []
 
 
-def test_another_type_is_a_usage_error(capsys: Captured) -> None:
+def test_an_unknown_key_type_is_a_usage_error(capsys: Captured) -> None:
     assert main(["keys", "generate", "-o", "keys", "--type", "rsa"]) == 2
     assert "'rsa' is not one of 'ecdsa', 'ed25519'" in capsys.readouterr().err
     assert not Path("keys").exists()

@@ -1,4 +1,4 @@
-"""`elspeth landscape`: what each command writes where, and how it ends."""
+"""`elspeth landscape status`, `check`, `migrate` and `runs`."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """A database of epoch 4."""
+    """Copy a database of epoch 4."""
     return Path(shutil.copy(LEGACY / "epoch4-rich.db", tmp_path / "old.db"))
 
 
-def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
-    """The exit code, standard output and standard error of `elspeth landscape`."""
+def run_landscape(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+    """Run `elspeth landscape`; return its exit code, output and errors."""
     code = main(["landscape", *arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
@@ -46,7 +46,7 @@ def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
 def test_status_of_a_historical_database(name: str, tmp_path: Path, capsys: Captured) -> None:
     path = Path(shutil.copy(LEGACY / f"{name}.db", tmp_path / "old.db"))
     with untouched(path):
-        code, output, errors = result(capsys, "status", "-d", "old.db")
+        code, output, errors = run_landscape(capsys, "status", "-d", "old.db")
     assert code == 1
     assert output.splitlines()[:3] == [
         "audit database  sqlite:///old.db",
@@ -63,7 +63,7 @@ def test_status_of_a_historical_database(name: str, tmp_path: Path, capsys: Capt
 @pytest.mark.usefixtures("old")
 def test_status_lists_every_difference(capsys: Captured) -> None:
     tables, columns = lacking(4)
-    assert result(capsys, "status", "-d", "old.db") == (
+    assert run_landscape(capsys, "status", "-d", "old.db") == (
         1,
         (
             "audit database  sqlite:///old.db\n"
@@ -82,7 +82,7 @@ def test_status_lists_every_difference(capsys: Captured) -> None:
 
 @pytest.mark.usefixtures("old")
 def test_status_as_json(capsys: Captured) -> None:
-    code, output, _ = result(capsys, "status", "-d", "old.db", "--json")
+    code, output, _ = run_landscape(capsys, "status", "-d", "old.db", "--json")
     assert (code, json.loads(output)) == (
         1,
         {
@@ -96,27 +96,27 @@ def test_status_as_json(capsys: Captured) -> None:
     )
 
 
-def test_status_tells_the_history_of_a_migrated_database(old: Path, capsys: Captured) -> None:
+def test_status_shows_the_history_of_a_migrated_database(old: Path, capsys: Captured) -> None:
     assert main(["landscape", "migrate", "-d", str(old)]) == 0
     capsys.readouterr()
-    code, output, errors = result(capsys, "status", "-d", "old.db")
+    code, output, errors = run_landscape(capsys, "status", "-d", "old.db")
     (*_, history) = output.splitlines()
     assert (code, errors) == (0, f"audit database sqlite:///old.db is of epoch {EPOCH}, as this version expects.\n")
     assert re.fullmatch(rf"history {{9}}\d{{4}}-\d\d-\d\dT[\d:.]+Z  epoch 4 to {EPOCH}, elspeth [\d.]+", history)
-    data = json.loads(result(capsys, "status", "-d", "old.db", "--json")[1])
+    data = json.loads(run_landscape(capsys, "status", "-d", "old.db", "--json")[1])
     assert data["history"][0]["tables"]["calls"]["rows_before"] == 12
 
 
 def test_status_of_a_new_database(capsys: Captured) -> None:
     LandscapeDB("sqlite:///new.db").close()
     with untouched(Path("new.db")):
-        code, output, errors = result(capsys, "status", "-d", "new.db")
+        code, output, errors = run_landscape(capsys, "status", "-d", "new.db")
     assert (code, errors) == (0, f"audit database sqlite:///new.db is of epoch {EPOCH}, as this version expects.\n")
     assert re.search(rf"^history {{9}}\S+  made at epoch {EPOCH}, elspeth [\d.]+$", output, re.MULTILINE)
 
 
 def test_status_of_a_database_that_does_not_exist_yet(capsys: Captured, tmp_path: Path) -> None:
-    assert result(capsys, "status", "-d", "nothing.db") == (
+    assert run_landscape(capsys, "status", "-d", "nothing.db") == (
         0,
         (
             "audit database  sqlite:///nothing.db\n"
@@ -134,7 +134,7 @@ def test_status_of_a_database_that_does_not_exist_yet(capsys: Captured, tmp_path
 @pytest.mark.postgres
 def test_status_on_postgresql(old_database_of: OldDatabaseMaker, capsys: Captured) -> None:
     url = old_database_of("epoch4-rich", "postgresql").url
-    code, output, _ = result(capsys, "status", "-d", url)
+    code, output, _ = run_landscape(capsys, "status", "-d", url)
     assert (code, output.splitlines()[0]) == (1, f"audit database  {mask_url(make_url(url))}")
 
 
@@ -143,7 +143,7 @@ def test_status_on_postgresql(old_database_of: OldDatabaseMaker, capsys: Capture
 
 def test_check_of_a_current_database(capsys: Captured) -> None:
     LandscapeDB("sqlite:///new.db").close()
-    assert result(capsys, "check", "-d", "new.db") == (
+    assert run_landscape(capsys, "check", "-d", "new.db") == (
         0,
         "",
         (
@@ -153,8 +153,8 @@ def test_check_of_a_current_database(capsys: Captured) -> None:
     )
 
 
-def test_check_of_an_empty_database_is_not_passed(capsys: Captured) -> None:
-    assert result(capsys, "check", "-d", "new.db")[0] == 1
+def test_check_of_an_empty_database_fails(capsys: Captured) -> None:
+    assert run_landscape(capsys, "check", "-d", "new.db")[0] == 1
 
 
 def test_check_waits_for_a_migration(old: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +167,7 @@ def test_check_waits_for_a_migration(old: Path, capsys: Captured, monkeypatch: p
             capsys.readouterr()
 
     monkeypatch.setattr(time, "sleep", migrate_meanwhile)
-    assert result(capsys, "check", "-d", "old.db", "--wait", "60", "--no-seals") == (
+    assert run_landscape(capsys, "check", "-d", "old.db", "--wait", "60", "--no-seals") == (
         0,
         "",
         f"audit database sqlite:///old.db is of epoch {EPOCH}, as this version expects.\n",
@@ -175,19 +175,19 @@ def test_check_waits_for_a_migration(old: Path, capsys: Captured, monkeypatch: p
     assert slept == [1.0, 1.0]
 
 
-def test_check_does_not_wait_for_ever(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_stops_waiting_after_the_given_time(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
-    code, _, errors = result(capsys, "check", "-d", "postgresql://127.0.0.1:1/audit", "--wait", "3")
+    code, _, errors = run_landscape(capsys, "check", "-d", "postgresql://127.0.0.1:1/audit", "--wait", "3")
     assert (code, now, errors.count("\n")) == (1, [3.0], 1)
 
 
 # -- migrate -----------------------------------------------------------------------------------------------------------
 
 
-def test_migrate_says_what_it_did(old: Path, capsys: Captured) -> None:
-    code, output, errors = result(capsys, "migrate", "-d", "old.db", "--backup", "saved.db")
+def test_migrate_reports_what_it_did(old: Path, capsys: Captured) -> None:
+    code, output, errors = run_landscape(capsys, "migrate", "-d", "old.db", "--backup", "saved.db")
     assert (code, errors) == (0, "")
     lines = dict(re.split(r" {2,}", line) for line in output.splitlines())
     assert lines == {
@@ -205,30 +205,30 @@ def test_a_second_migrate_has_nothing_to_do(old: Path, capsys: Captured) -> None
     capsys.readouterr()
     with untouched(old):
         for arguments in ([], ["--dry-run"]):
-            assert result(capsys, "migrate", "-d", "old.db", *arguments) == (
+            assert run_landscape(capsys, "migrate", "-d", "old.db", *arguments) == (
                 0,
                 f"audit database sqlite:///old.db is of epoch {EPOCH} already: there is nothing to migrate.\n",
                 "",
             )
-        assert result(capsys, "migrate", "-d", "old.db", "--sql") == (0, "", "")
+        assert run_landscape(capsys, "migrate", "-d", "old.db", "--sql") == (0, "", "")
 
 
 def test_migrate_without_backup(old: Path, capsys: Captured) -> None:
-    code, output, _ = result(capsys, "migrate", "-d", "old.db", "--no-backup")
+    code, output, _ = run_landscape(capsys, "migrate", "-d", "old.db", "--no-backup")
     assert (code, output.splitlines()[2]) == (0, "backup                      none")
     assert list(old.parent.iterdir()) == [old]
 
 
 def test_a_dry_run_changes_nothing(old: Path, capsys: Captured) -> None:
     with untouched(old):
-        code, output, errors = result(capsys, "migrate", "-d", "old.db", "--dry-run")
+        code, output, errors = run_landscape(capsys, "migrate", "-d", "old.db", "--dry-run")
     assert (code, errors) == (0, "")
     assert output.splitlines()[1] == f"would migrate               from epoch 4 to {EPOCH}"
 
 
 def test_the_script_goes_to_standard_output(old: Path, capsys: Captured) -> None:
     with untouched(old):
-        code, output, errors = result(capsys, "migrate", "-d", "old.db", "--sql")
+        code, output, errors = run_landscape(capsys, "migrate", "-d", "old.db", "--sql")
     assert (code, errors) == (0, "")
     lines = output.splitlines()
     assert lines[:3] == [".bail on", "PRAGMA foreign_keys = OFF;", "BEGIN EXCLUSIVE;"]
@@ -245,14 +245,16 @@ def test_the_script_goes_to_standard_output(old: Path, capsys: Captured) -> None
 )
 def test_options_that_contradict_each_other(arguments: list[str], given: str, old: Path, capsys: Captured) -> None:
     with untouched(old):
-        found = result(capsys, "migrate", "-d", "old.db", *arguments)
+        found = run_landscape(capsys, "migrate", "-d", "old.db", *arguments)
     assert found == (2, "", f"error: {given} contradict each other: give one of them\n")
 
 
 @pytest.mark.postgres
-def test_on_postgresql_the_backup_is_asked_for(old_database_of: OldDatabaseMaker, capsys: Captured) -> None:
+def test_a_backup_on_postgresql_is_left_to_the_administrator(
+    old_database_of: OldDatabaseMaker, capsys: Captured
+) -> None:
     url = old_database_of("epoch4-rich", "postgresql").url
-    code, output, errors = result(capsys, "migrate", "-d", url)
+    code, output, errors = run_landscape(capsys, "migrate", "-d", url)
     name = mask_url(make_url(url))
     assert (code, output) == (1, "")
     assert errors == (
@@ -260,8 +262,8 @@ def test_on_postgresql_the_backup_is_asked_for(old_database_of: OldDatabaseMaker
         " administrator, for example with: pg_dump --format=custom --file=audit.dump"
         f" {make_url(url).database}. After that, migrate with --no-backup.\n"
     )
-    assert result(capsys, "migrate", "-d", url, "--no-backup")[0] == 0
-    assert result(capsys, "check", "-d", url)[0] == 0
+    assert run_landscape(capsys, "migrate", "-d", url, "--no-backup")[0] == 0
+    assert run_landscape(capsys, "check", "-d", url)[0] == 0
 
 
 def test_a_bar_is_drawn_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
@@ -285,7 +287,7 @@ RUNS = {
 def test_runs_of_an_old_database_and_of_the_migrated_one(name: str, tmp_path: Path, capsys: Captured) -> None:
     path = Path(shutil.copy(LEGACY / f"{name}.db", tmp_path / "old.db"))
     with untouched(path):
-        code, before, _ = result(capsys, "runs", "-d", "old.db")
+        code, before, _ = run_landscape(capsys, "runs", "-d", "old.db")
     assert code == 0
     heading, *lines = [line.split() for line in before.splitlines()]
     assert heading == ["run", "status", "started", "rows", "export"]
@@ -296,12 +298,12 @@ def test_runs_of_an_old_database_and_of_the_migrated_one(name: str, tmp_path: Pa
     assert [(line[1], line[3], line[4]) for line in lines] == RUNS[name]
     assert main(["landscape", "migrate", "-d", "old.db"]) == 0
     capsys.readouterr()
-    assert result(capsys, "runs", "-d", "old.db") == (0, before, "")
+    assert run_landscape(capsys, "runs", "-d", "old.db") == (0, before, "")
 
 
 @pytest.mark.usefixtures("old")
 def test_runs_as_json(capsys: Captured) -> None:
-    _, output, _ = result(capsys, "runs", "-d", "old.db", "--json")
+    _, output, _ = run_landscape(capsys, "runs", "-d", "old.db", "--json")
     assert json.loads(output)[2] == {
         "run_id": "run-running",
         "status": "running",
@@ -312,7 +314,7 @@ def test_runs_as_json(capsys: Captured) -> None:
     }
 
 
-def test_a_run_whose_process_is_gone_is_not_at_work(database_url: str, capsys: Captured) -> None:
+def test_a_run_without_a_process_is_reported(database_url: str, capsys: Captured) -> None:
     with LandscapeDB(database_url) as database:
         recorder = LandscapeRecorder(database)
         for run_id, status in (("ended", "completed"), ("gone", None), ("here", None)):
@@ -320,15 +322,15 @@ def test_a_run_whose_process_is_gone_is_not_at_work(database_url: str, capsys: C
             if status is not None:
                 recorder.complete_run(run_id, status)
         with recorder.claimed("here"):
-            code, output, errors = result(capsys, "runs", "-d", database_url)
-            told = json.loads(result(capsys, "runs", "-d", database_url, "--json")[1])
+            code, output, errors = run_landscape(capsys, "runs", "-d", database_url)
+            told = json.loads(run_landscape(capsys, "runs", "-d", database_url, "--json")[1])
     assert (code, len(output.splitlines())) == (0, 4)
     assert errors == "run gone has the status running, but no process works on it: resume it\n"
     assert {run["run_id"]: run["at_work"] for run in told} == {"ended": None, "gone": False, "here": True}
 
 
 def test_runs_of_an_empty_database(capsys: Captured) -> None:
-    assert result(capsys, "runs", "-d", "nothing.db") == (
+    assert run_landscape(capsys, "runs", "-d", "nothing.db") == (
         1,
         "",
         (

@@ -1,4 +1,4 @@
-"""`elspeth prove`: what it writes, and that it verifies."""
+"""`elspeth prove` writes proofs that can be verified."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working directory with keys and a signed bag."""
+    """Change to a directory with keys and a signed bag."""
     monkeypatch.chdir(tmp_path)
     generate_keys(Path("keys"))
     signer = load_signer(f"keys/{PRIVATE_KEY}")
@@ -39,7 +39,7 @@ def test_a_proof_is_written_and_verified(capsys: Captured) -> None:
     assert capsys.readouterr().err.endswith("10 verdict                 VERIFIED\n")
 
 
-def test_whoever_discloses_a_record_without_a_salt_is_told(capsys: Captured) -> None:
+def test_a_proof_of_a_record_without_a_salt_is_a_warning(capsys: Captured) -> None:
     signer = load_signer(f"keys/{PRIVATE_KEY}")
     plain = as_lines(records(), salts=False)
     write_bag(Path("plain"), [plain], run=facts(), documents=DOCUMENTS, signer=signer, secret=None)
@@ -51,7 +51,7 @@ def test_whoever_discloses_a_record_without_a_salt_is_told(capsys: Captured) -> 
     )
 
 
-def test_a_record_that_is_not_there(capsys: Captured) -> None:
+def test_a_missing_record_is_reported(capsys: Captured) -> None:
     assert main(["prove", "bag", "row", "gone", "-o", "proof.json"]) == 1
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "error: bag: expected a row record with row_id 'gone', got none\n")
@@ -67,7 +67,7 @@ def test_a_file_that_cannot_be_written(capsys: Captured) -> None:
     assert capsys.readouterr().err == "error: keys: expected the path of a file, got that of a directory\n"
 
 
-def test_a_proof_is_there_whole_or_not_at_all(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proof_is_written_completely_or_not_at_all(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["prove", "bag", "step", "a", "-o", "proof.json"]) == 0
     before = Path("proof.json").read_bytes()
 

@@ -1,4 +1,4 @@
-"""`elspeth resume`: what it says of a run that stopped, and what it makes of it."""
+"""`elspeth resume` shows, resumes and abandons a stopped run."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ landscape: {url: "sqlite:///audit.db"}
 """
 
 
-def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
-    """The exit code, standard output and standard error of `elspeth resume`."""
+def run_resume(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+    """Run `elspeth resume`; return its exit code, output and errors."""
     code = main(["resume", *arguments, "-s", "settings.yaml", "--no-dotenv"])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
 
 
-def status() -> str:
-    """The status of the only run."""
+def read_status() -> str:
+    """Return the status of the only run."""
     with closing(sqlite3.connect("audit.db")) as connection:
         ((found,),) = connection.execute("SELECT status FROM runs")
     return str(found)
@@ -47,7 +47,10 @@ def status() -> str:
 
 @pytest.fixture
 def run_id(own_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> str:
-    """A run of nine rows that stopped when eight were recorded, two of which wait in a batch."""
+    """Stop a run of nine rows after eight were recorded.
+
+    Two of them wait in a batch.
+    """
     sync = CsvSink.sync
     left = iter([True, True])
 
@@ -72,18 +75,18 @@ NOTHING = "Nothing was resumed: add --execute (-x) to go on, or --abandon to giv
 REASON = "PluginError: out.csv: the cable was pulled"
 
 
-def stand(run_id: str, *, status: str, waiting: int, rows: int = 8, reasons: tuple[str, ...] = (REASON,)) -> str:
-    """What is printed of a run."""
+def format_run(run_id: str, *, status: str, waiting: int, rows: int = 8, reasons: tuple[str, ...] = (REASON,)) -> str:
+    """Return what is printed of a run."""
     told = "".join(f"stopped by     {reason}\n" for reason in reasons)
     return f"run            {run_id}\nstatus         {status}\nrows recorded  {rows}\nwaiting        {waiting}\n{told}"
 
 
-def test_without_execute_it_tells_where_the_run_stands_and_changes_nothing(run_id: str, capsys: Captured) -> None:
+def test_without_execute_the_state_of_the_run_is_shown(run_id: str, capsys: Captured) -> None:
     before = Path("audit.db").read_bytes()
-    expected = stand(run_id, status="interrupted", waiting=2)
-    assert result(capsys, run_id) == (1, expected, NOTHING)
-    assert result(capsys, "latest") == (1, expected, NOTHING)
-    code, out, err = result(capsys, run_id, "--json")
+    expected = format_run(run_id, status="interrupted", waiting=2)
+    assert run_resume(capsys, run_id) == (1, expected, NOTHING)
+    assert run_resume(capsys, "latest") == (1, expected, NOTHING)
+    code, out, err = run_resume(capsys, run_id, "--json")
     assert (code, err) == (1, NOTHING)
     assert json.loads(out) == {
         "run_id": run_id,
@@ -95,8 +98,8 @@ def test_without_execute_it_tells_where_the_run_stands_and_changes_nothing(run_i
     assert Path("audit.db").read_bytes() == before
 
 
-def test_with_execute_the_run_is_taken_to_its_end(run_id: str, capsys: Captured) -> None:
-    code, out, err = result(capsys, "latest", "--execute")
+def test_execute_completes_the_run(run_id: str, capsys: Captured) -> None:
+    code, out, err = run_resume(capsys, "latest", "--execute")
     assert (code, err) == (0, "")
     assert out == (
         f"run             {run_id}\n"
@@ -107,23 +110,23 @@ def test_with_execute_the_run_is_taken_to_its_end(run_id: str, capsys: Captured)
         "audit database  sqlite:///audit.db\n"
     )
     assert Path("out.csv").read_text() == "id,copy_index\n" + "".join(f"{number},0\n" for number in range(9))
-    assert status() == "completed"
+    assert read_status() == "completed"
     assert sorted(path.name for path in Path().iterdir() if path.name.startswith((".out", "audit.db."))) == []
 
 
 def test_the_summary_of_a_resumed_run_is_that_of_the_whole_run(run_id: str, capsys: Captured) -> None:
-    code, out, err = result(capsys, run_id, "-x", "--json")
+    code, out, err = run_resume(capsys, run_id, "-x", "--json")
     assert (code, err) == (0, "")
     summary = json.loads(out)
     assert (summary["run_id"], summary["rows"], summary["rows_by_sink"]) == (run_id, 9, {"out": 9})
 
 
-def test_a_run_that_stops_again_says_the_same_again(
+def test_a_run_that_stops_again_repeats_the_message(
     run_id: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     monkeypatch.setattr(CsvSink, "publish", fail)
     kept = f".out.csv.{run_id}.partial"
-    code, out, err = result(capsys, run_id, "-x")
+    code, out, err = run_resume(capsys, run_id, "-x")
     assert (code, out) == (1, "")
     assert err == (
         "error: out.csv: the cable was pulled\n"
@@ -138,53 +141,53 @@ def fail(_: CsvSink) -> None:
     raise PluginError("out.csv: the cable was pulled")
 
 
-def test_with_abandon_the_run_has_failed_and_is_not_taken_up_again(run_id: str, capsys: Captured) -> None:
-    failed = stand(run_id, status="failed", waiting=0)
-    assert result(capsys, run_id, "--abandon") == (0, failed, "")
-    assert status() == "failed"
-    assert result(capsys, run_id) == (1, failed, "Nothing can be resumed: the run has ended.\n")
+def test_an_abandoned_run_has_failed_and_cannot_be_resumed(run_id: str, capsys: Captured) -> None:
+    failed = format_run(run_id, status="failed", waiting=0)
+    assert run_resume(capsys, run_id, "--abandon") == (0, failed, "")
+    assert read_status() == "failed"
+    assert run_resume(capsys, run_id) == (1, failed, "Nothing can be resumed: the run has ended.\n")
     ended = f"error: run {run_id} is failed: only a run that has not ended can be resumed\n"
-    assert result(capsys, run_id, "-x") == (1, "", ended)
-    assert result(capsys, run_id, "--abandon") == (1, "", ended)
+    assert run_resume(capsys, run_id, "-x") == (1, "", ended)
+    assert run_resume(capsys, run_id, "--abandon") == (1, "", ended)
 
 
 def test_execute_and_abandon_contradict_each_other(run_id: str, capsys: Captured) -> None:
-    code, out, err = result(capsys, run_id, "-x", "--abandon")
+    code, out, err = run_resume(capsys, run_id, "-x", "--abandon")
     assert (code, out) == (2, "")
     assert err == "error: --execute and --abandon contradict each other: give one of them\n"
-    assert status() == "interrupted"
+    assert read_status() == "interrupted"
 
 
 @pytest.mark.parametrize("arguments", [[], ["-x"], ["--abandon"]])
 def test_an_unknown_run_is_named(run_id: str, capsys: Captured, arguments: list[str]) -> None:
     expected = (1, "", "error: audit database sqlite:///audit.db holds no run 'nowhere'\n")
-    assert result(capsys, "nowhere", *arguments) == expected
+    assert run_resume(capsys, "nowhere", *arguments) == expected
     assert run_id
 
 
 def test_other_settings_are_named_and_change_nothing(run_id: str, capsys: Captured) -> None:
     Path("settings.yaml").write_text(SETTINGS.replace("count: 3", "count: 4"))
-    code, out, err = result(capsys, run_id, "-x")
+    code, out, err = run_resume(capsys, run_id, "-x")
     assert (code, out) == (1, "")
     assert err == (
         f"error: run {run_id} began with other settings or plugins: aggregations[0].trigger.count; resume it with "
         "those that it began with, or run the pipeline anew\n"
     )
-    assert status() == "interrupted"
+    assert read_status() == "interrupted"
 
 
 def test_a_run_in_another_process_is_left_alone(run_id: str, capsys: Captured) -> None:
     claim = f"error: run {run_id} is being recorded by another process: wait for its end, or stop it first\n"
     expected = (1, "", claim)
     with LandscapeDB.from_url("sqlite:///audit.db") as db, claim_run(db, run_id):
-        assert result(capsys, run_id, "-x") == expected
-        assert result(capsys, run_id, "--abandon") == expected
-    assert status() == "interrupted"
+        assert run_resume(capsys, run_id, "-x") == expected
+        assert run_resume(capsys, run_id, "--abandon") == expected
+    assert read_status() == "interrupted"
 
 
-def test_a_missing_database_is_named_and_not_made(capsys: Captured) -> None:
+def test_a_missing_database_is_named_and_not_created(capsys: Captured) -> None:
     Path("settings.yaml").write_text(SETTINGS)
-    code, out, err = result(capsys, "latest", "-x")
+    code, out, err = run_resume(capsys, "latest", "-x")
     assert (code, out) == (1, "")
     assert err == "error: audit database audit.db does not exist\n"
     assert not Path("audit.db").exists()

@@ -1,4 +1,4 @@
-"""`elspeth landscape check`: the seals of all runs, computed anew."""
+"""`elspeth landscape check` recomputes the seals of all runs."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ UNSIGNED = "2 seals are unsigned: whoever can write to the database can make the
 
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
-    """A directory with a pair of keys."""
+    """Generate a pair of keys."""
     generate_keys(tmp_path / "keys")
     return tmp_path / "keys"
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """Two finished runs with a row each."""
-    return recorded(tmp_path / "audit.db", None)
+    """Record two finished runs with unsigned seals."""
+    return record_runs(tmp_path / "audit.db", None)
 
 
 @pytest.fixture
 def signed(tmp_path: Path, keys: Path) -> Path:
-    """The same with signed seals."""
-    return recorded(tmp_path / "signed.db", load_signer(str(keys / PRIVATE_KEY)))
+    """Record two finished runs with signed seals."""
+    return record_runs(tmp_path / "signed.db", load_signer(str(keys / PRIVATE_KEY)))
 
 
-def recorded(path: Path, signer: Signer | None) -> Path:
+def record_runs(path: Path, signer: Signer | None) -> Path:
     with LandscapeDB(f"sqlite:///{path}") as landscape:
         recorder = LandscapeRecorder(landscape, seal_signer=signer)
         for run_id in ("first", "second"):
@@ -85,7 +85,7 @@ def test_an_edit_is_found_by_run_table_and_key(database: Path, capsys: pytest.Ca
     assert verdict == "1 of 2 sealed runs unchanged"
 
 
-def test_only_the_epoch_is_looked_at_if_wanted(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_seals_checks_only_the_epoch(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, lines = check(database, capsys, "--no-seals")
     assert (code, len(lines)) == (0, 1)
 
@@ -113,7 +113,7 @@ def test_runs_that_have_not_ended_are_named(signed: Path, keys: Path, capsys: py
         assert remark in remarks
 
 
-def test_signed_seals_without_a_key_are_said_not_to_be_checked(
+def test_signed_seals_without_a_key_are_reported_as_unchecked(
     signed: Path, keys: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fingerprint = load_public_key(keys / PUBLIC_KEY).fingerprint
@@ -133,14 +133,16 @@ def test_unsigned_seals_fail_with_a_key(database: Path, keys: Path, capsys: pyte
     assert (code, verdict) == (1, "0 of 2 sealed runs unchanged")
 
 
-def test_a_key_that_cannot_be_used(database: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unusable_key_is_refused(database: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = keys / PRIVATE_KEY
     code, (_, error) = check(database, capsys, "--key", str(path))
     problem = "expected a public key in PEM; this is a private key, its public half is needed"
     assert (code, error) == (2, f"error: {path}: {problem}")
 
 
-def test_a_key_without_seals(database: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_key_and_no_seals_contradict_each_other(
+    database: Path, keys: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, lines = check(database, capsys, "--no-seals", "--key", str(keys / PUBLIC_KEY))
     assert code == 2
     assert lines == ["error: --key and --no-seals contradict each other: give one of them"]

@@ -1,4 +1,4 @@
-"""`elspeth verify`: exit codes, streams and words."""
+"""`elspeth verify`: exit codes, streams and messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ Captured = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working directory with keys, a signed bag and an unsigned one."""
+    """Change to a directory with keys and two bags.
+
+    One bag is signed.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ELSPETH_SIGNING_KEY", raising=False)
     generate_keys(Path("keys"))
@@ -44,8 +47,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
 
-def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
-    """The exit code, standard output and standard error of a command."""
+def run_verify(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+    """Run `elspeth verify`; return its exit code, output and errors."""
     code = main(["verify", *arguments])
     captured = capsys.readouterr()
     return code, captured.out, captured.err
@@ -54,8 +57,8 @@ def result(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
 KEY = ("--key", f"keys/{PUBLIC_KEY}")
 
 
-def test_a_sound_bag_is_verified(capsys: Captured) -> None:
-    code, out, err = result(capsys, "signed", *KEY)
+def test_an_intact_bag_is_verified(capsys: Captured) -> None:
+    code, out, err = run_verify(capsys, "signed", *KEY)
     assert (code, out) == (0, "")
     lines = err.splitlines()
     assert [line[:29].rstrip() for line in lines] == [
@@ -81,16 +84,16 @@ def test_a_sound_bag_is_verified(capsys: Captured) -> None:
         (("unsigned.zip", *KEY), "NOT VERIFIED"),
     ],
 )
-def test_what_is_not_quite_verified_is_no_success(capsys: Captured, arguments: tuple[str, ...], verdict: str) -> None:
-    code, out, err = result(capsys, *arguments)
+def test_only_full_verification_is_a_success(capsys: Captured, arguments: tuple[str, ...], verdict: str) -> None:
+    code, out, err = run_verify(capsys, *arguments)
     assert (code, out) == (1, "")
     assert err.splitlines()[9].split(maxsplit=2)[2] == verdict
 
 
-def test_a_line_that_was_altered_is_named(capsys: Captured) -> None:
+def test_an_altered_line_is_named(capsys: Captured) -> None:
     path = Path("signed/data/records.jsonl")
     path.write_bytes(path.read_bytes().replace(b'"seconds":7', b'"seconds":8'))
-    code, _, err = result(capsys, "signed", *KEY)
+    code, _, err = run_verify(capsys, "signed", *KEY)
     assert code == 1
     found = next(line for line in err.splitlines() if line.startswith("6 Merkle root"))
     place = "data/records.jsonl, line 5: expected the line that was sealed, with the leaf hash "
@@ -99,8 +102,8 @@ def test_a_line_that_was_altered_is_named(capsys: Captured) -> None:
     assert err.endswith("10 verdict                 NOT VERIFIED\n")
 
 
-def test_json_is_for_programs(capsys: Captured) -> None:
-    code, out, _ = result(capsys, "signed", *KEY, "--json")
+def test_the_result_can_be_printed_as_json(capsys: Captured) -> None:
+    code, out, _ = run_verify(capsys, "signed", *KEY, "--json")
     found = json.loads(out)
     assert (code, found["verdict"], found["run_id"], found["records"]) == (0, "VERIFIED", "run-1", 11)
     assert [step["step"] for step in found["steps"]] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
@@ -112,41 +115,45 @@ def test_json_is_for_programs(capsys: Captured) -> None:
     }
 
 
-def test_a_path_that_is_not_there(capsys: Captured) -> None:
-    assert result(capsys, "gone", *KEY) == (1, "", "error: gone: cannot be read: No such file or directory\n")
+def test_a_missing_path_is_reported(capsys: Captured) -> None:
+    assert run_verify(capsys, "gone", *KEY) == (1, "", "error: gone: cannot be read: No such file or directory\n")
 
 
-def test_a_key_that_cannot_be_used(capsys: Captured) -> None:
-    code, out, err = result(capsys, "signed", "--key", "signed/bagit.txt")
+def test_an_unusable_key_is_refused(capsys: Captured) -> None:
+    code, out, err = run_verify(capsys, "signed", "--key", "signed/bagit.txt")
     assert (code, out, err) == (2, "", "error: signed/bagit.txt: expected a public key in PEM\n")
 
 
-def test_two_kinds_of_signature_at_once(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_kinds_of_signature_contradict_each_other(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     message = "error: --hmac and --key check different kinds of signature: give one of them\n"
-    assert result(capsys, "signed", *KEY, "--hmac") == (2, "", message)
+    assert run_verify(capsys, "signed", *KEY, "--hmac") == (2, "", message)
 
 
-def test_hmac_without_a_key(capsys: Captured) -> None:
-    assert result(capsys, "export.jsonl", "--hmac") == (2, "", "error: --hmac needs a key: set ELSPETH_SIGNING_KEY\n")
+def test_hmac_needs_a_key(capsys: Captured) -> None:
+    assert run_verify(capsys, "export.jsonl", "--hmac") == (
+        2,
+        "",
+        "error: --hmac needs a key: set ELSPETH_SIGNING_KEY\n",
+    )
 
 
 def test_a_signed_export(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"a key of 16 bytes")
-    code, out, err = result(capsys, "export.jsonl", "--hmac")
+    code, out, err = run_verify(capsys, "export.jsonl", "--hmac")
     assert (code, out) == (0, "")
     assert err.splitlines()[2] == "3 statement against files  -         only a bag can be checked for it"
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "another key of 17 bytes")
-    assert result(capsys, "export.jsonl", "--hmac")[0] == 1
+    assert run_verify(capsys, "export.jsonl", "--hmac")[0] == 1
 
 
-def test_what_was_signed_with_a_short_key_is_checked_with_a_warning(
+def test_signatures_by_a_short_key_are_checked_with_a_warning(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "k")
     export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"k")
-    code, out, err = result(capsys, "export.jsonl", "--hmac")
+    code, out, err = run_verify(capsys, "export.jsonl", "--hmac")
     assert (code, out) == (0, "")
     assert err.splitlines()[0] == (
         "warning: ELSPETH_SIGNING_KEY has less than 16 bytes: whoever guesses it can make such signatures"
@@ -155,24 +162,24 @@ def test_what_was_signed_with_a_short_key_is_checked_with_a_warning(
 
 def test_the_progress_bar_is_for_terminals(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    _, out, err = result(capsys, "signed", *KEY)
+    _, out, err = run_verify(capsys, "signed", *KEY)
     assert (out, "verify" in err) == ("", True)
 
 
 def test_several_workers_find_the_same(capsys: Captured) -> None:
-    assert result(capsys, "signed", *KEY, "--workers", "2") == result(capsys, "signed", *KEY)
+    assert run_verify(capsys, "signed", *KEY, "--workers", "2") == run_verify(capsys, "signed", *KEY)
 
 
 def test_workers_are_for_bags(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     message = "error: --workers is for bags and proofs: leave it out for an export\n"
-    assert result(capsys, "trail.jsonl", "--hmac", "--workers", "2") == (2, "", message)
+    assert run_verify(capsys, "trail.jsonl", "--hmac", "--workers", "2") == (2, "", message)
 
 
 @pytest.mark.parametrize("form", [form for form in ExportFormat if form is not ExportFormat.BAG])
-def test_an_export_without_signatures_is_consistent_at_most(capsys: Captured, form: ExportFormat) -> None:
+def test_an_unsigned_export_is_at_most_consistent(capsys: Captured, form: ExportFormat) -> None:
     export_to(Path("export"), form)
-    code, out, err = result(capsys, "export")
+    code, out, err = run_verify(capsys, "export")
     assert (code, out) == (1, "")
     words = [" ".join(line.split()) for line in err.splitlines()]
     assert words[4] == "5 counts ok 35 records of 19 types, with the hash stated"
@@ -181,7 +188,7 @@ def test_an_export_without_signatures_is_consistent_at_most(capsys: Captured, fo
 
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The numbers of records that progress shows."""
+    """Collect the numbers that the progress display gets."""
     numbers: list[int] = []
 
     @contextmanager
@@ -204,7 +211,7 @@ def test_progress_counts_the_records_of_an_export(
                 recorder.create_row("run", "source", index, {})
         recorder.finalize_run("run", RunStatus.FAILED)
     assert main(["export", "run", "-d", "audit.db", "-o", "trail.jsonl", "--hmac"]) == 0
-    assert "5 counts                   ok" in result(capsys, "trail.jsonl", "--hmac")[2]
+    assert "5 counts                   ok" in run_verify(capsys, "trail.jsonl", "--hmac")[2]
     assert shown == [10_000]
 
 
@@ -214,16 +221,16 @@ def test_signed_exports_of_several_files_are_verified(
 ) -> None:
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     export_to(Path("export"), form, signing_key=b"a key of 16 bytes")
-    assert result(capsys, "export", "--hmac")[0] == 0
+    assert run_verify(capsys, "export", "--hmac")[0] == 0
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "another key, long")
-    code, _, err = result(capsys, "export", "--hmac")
+    code, _, err = run_verify(capsys, "export", "--hmac")
     assert (code, err.split()[-2:]) == (1, ["NOT", "VERIFIED"])
 
 
-def test_an_export_that_was_altered_is_not_verified(capsys: Captured) -> None:
+def test_an_altered_export_is_not_verified(capsys: Captured) -> None:
     path = export_to(Path("export.jsonl"), ExportFormat.JSONL)
     path.write_bytes(path.read_bytes().replace(b"expected a number", b"expected a letter"))
-    code, _, err = result(capsys, "export.jsonl")
+    code, _, err = run_verify(capsys, "export.jsonl")
     assert code == 1
     assert "5 counts FAILED line 36: manifest: final_hash: expected " in " ".join(err.split())
 
@@ -231,7 +238,7 @@ def test_an_export_that_was_altered_is_not_verified(capsys: Captured) -> None:
 def test_keys_are_not_for_exports(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
     export_to(Path("export.jsonl"), ExportFormat.JSONL)
     message = "error: --key is for bags and proofs: an export has no such signature\n"
-    assert result(capsys, "export.jsonl", *KEY) == (2, "", message)
+    assert run_verify(capsys, "export.jsonl", *KEY) == (2, "", message)
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     message = "error: signed: --hmac is for exports that are not bags: verify a bag without it\n"
-    assert result(capsys, "signed", "--hmac") == (1, "", message)
+    assert run_verify(capsys, "signed", "--hmac") == (1, "", message)
