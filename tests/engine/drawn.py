@@ -22,7 +22,7 @@ ROWS = st.lists(
 )
 
 
-def marks(branch: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
+def mark_transforms(branch: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
     """Draw a transform that marks rows and fails for some."""
     options = st.fixed_dictionaries(
         {
@@ -85,7 +85,7 @@ class AskTransform(CallingTransform):
         return {**row, self._options.field: response["answer"]}
 
 
-def asks(branch: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
+def call_transforms(branch: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
     """Draw a transform that makes calls."""
     options = st.fixed_dictionaries(
         {
@@ -128,7 +128,7 @@ def aggregations(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def waits(draw: st.DrawFn, branch: str) -> dict[str, Any]:
+def waiting_aggregations(draw: st.DrawFn, branch: str) -> dict[str, Any]:
     """Draw an aggregation on a branch, which keeps forks open."""
     trigger = draw(st.sampled_from([{}, {"count": 2}, {"count": 3}]))
     options = {"copies_field": "none", "on_error": draw(st.sampled_from(["discard", "bad"]))}
@@ -150,7 +150,7 @@ CONDITIONS = ["row.get('id', 0) > 2", "row.get('v', 0) == 1", "row['v'] > 0", "T
 @st.composite
 def graphs(draw: st.DrawFn, directory: Path, rows: list[RowData]) -> Settings:
     """Draw settings in which every sink can be reached."""
-    kinds = marks() | asks() | st.just(EXPLODE)
+    kinds = mark_transforms() | call_transforms() | st.just(EXPLODE)
     transforms = draw(st.lists(kinds, max_size=3, unique_by=lambda each: each["plugin"]))
     gates: list[dict[str, Any]] = [
         {
@@ -166,7 +166,7 @@ def graphs(draw: st.DrawFn, directory: Path, rows: list[RowData]) -> Settings:
         },
     ]
     for branch in draw(st.lists(st.sampled_from(["a", "b", "c", "s2"]), unique=True)):
-        transforms.append(draw(marks(branch) | asks(branch)))
+        transforms.append(draw(mark_transforms(branch) | call_transforms(branch)))
     if draw(st.booleans()):
         condition = draw(st.sampled_from(CONDITIONS))
         routes = {"true": "s1", "false": "continue"}
@@ -180,7 +180,10 @@ def graphs(draw: st.DrawFn, directory: Path, rows: list[RowData]) -> Settings:
         gates.append(inner | {"fork_to": ["d", "e"]})
         joins.append({"name": "inner_meet", "branches": ["d", "e"], "policy": draw(st.sampled_from(INNER_POLICIES))})
         branches += ["d", "e"]
-    waiting = [draw(waits(branch)) for branch in draw(st.lists(st.sampled_from(branches), unique=True, max_size=2))]
+    waiting = [
+        draw(waiting_aggregations(branch))
+        for branch in draw(st.lists(st.sampled_from(branches), unique=True, max_size=2))
+    ]
     sections: dict[str, object] = {
         "row_plugins": [{"plugin": "mark", "options": {"field": "seen", "on_error": "bad"}}, *transforms],
         "aggregations": draw(st.lists(aggregations(), max_size=1)) + waiting,

@@ -29,8 +29,8 @@ from elspeth.engine.trail import TrailWriter
 __all__ = ["RowLoader"]
 
 GROUP_ROWS = 500  # rows per commit: what a run holds in memory, and what a crash makes it do again at most
-_GROUP_VISITS = 10_000  # a commit comes early after so many visits: rows that multiply must not fill the memory
-_GROUP_SECONDS = 2.0  # and after so long: what took time, such as answers of external systems, must not be lost
+_GROUP_VISITS = 10_000  # a commit comes early after this many visits: rows that multiply must not fill the memory
+_GROUP_SECONDS = 2.0  # and after this time: slow work, such as answers of external systems, must not be lost
 
 
 class RowLoader:

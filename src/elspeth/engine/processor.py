@@ -40,7 +40,7 @@ __all__ = ["Clock", "RowProcessor", "Walks"]
 Clock = Callable[[], float]
 """Seconds since any moment, never running backwards: what timeouts are measured with."""
 
-_ROWS_PER_WORKER = 4  # so many rows under way for each call at a time: a slow answer does not leave the others idle
+_ROWS_PER_WORKER = 4  # rows under way for each concurrent call, so that a slow answer leaves no worker idle
 
 
 class RowProcessor:

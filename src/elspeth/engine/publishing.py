@@ -6,9 +6,9 @@ Nothing is published before the audit trail holds the hashes of the outputs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from elspeth.contracts.enums import OperationStatus, OperationType
@@ -36,16 +36,21 @@ __all__ = ["OpenSink", "RunOutputs", "SinkSet"]
 # -- files -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True, kw_only=True)
 class RunOutputs:
-    """The files that a run publishes, locked for its process.
+    """The files that a run publishes, locked for its process."""
 
-    `export` is the output for the run's export while the files are held, or None if there is no export.
-    """
+    def __init__(self, planned: Iterable[PlannedOutput]) -> None:
+        self._planned = tuple(planned)
+        self._export: Output | None = None
+        self._doubtful: dict[str, PlannedOutput] = {}
 
-    planned: tuple[PlannedOutput, ...]
-    export: Output | None = None
-    _doubtful: dict[str, PlannedOutput] = field(default_factory=dict)
+    @property
+    def export(self) -> Output | None:
+        """Return the output for the export, or None without one.
+
+        It is known while the files are held.
+        """
+        return self._export
 
     @classmethod
     def plan(cls, settings: Settings, db: LandscapeDB, values: Mapping[str, str], *, force: bool) -> RunOutputs:
@@ -59,7 +64,7 @@ class RunOutputs:
 
         parts = Parts.of_settings(settings)
         protected = protected_files(parts, None)
-        return cls(planned=tuple(planned_outputs(parts, values, protected=protected, objection=objection, force=force)))
+        return cls(planned_outputs(parts, values, protected=protected, objection=objection, force=force))
 
     @contextmanager
     def hold(self, *, judged: bool) -> Iterator[None]:
@@ -69,13 +74,13 @@ class RunOutputs:
         are no reason to refuse yet.
         """
         with ExitStack() as stack:
-            for each in self.planned:
+            for each in self._planned:
                 policy = each.policy
                 if each.sink is not None and not judged:
                     policy = replace(policy, objection=lambda _: None)
                 output = stack.enter_context(hold(each.path, policy))
                 if each.sink is None:
-                    self.export = output
+                    self._export = output
             yield
 
     def judge(self, start: Start) -> None:
@@ -85,7 +90,7 @@ class RunOutputs:
         rows, and been killed before it could record that: there only the finished output can tell, and `confirm`
         decides.
         """
-        for each in self.planned:
+        for each in self._planned:
             progress = None if each.sink is None else start.sinks.get(each.sink)
             if each.sink is None or progress is None or progress.is_published:
                 continue

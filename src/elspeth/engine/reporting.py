@@ -1,4 +1,4 @@
-"""What a run tells: its progress, and a summary."""
+"""What a run reports: its progress, and a summary."""
 
 from __future__ import annotations
 

@@ -1,0 +1,24 @@
+"""Tokens in memory, and as they are kept while they wait."""
+
+from elspeth.engine.tokens import Branch, LiveToken
+
+STATE = {
+    "token_id": "t",
+    "row_id": "r",
+    "row_index": 4,
+    "row": {"id": 1},
+    "row_hash": "h",
+    "step": 2,
+    "branches": [{"name": "a", "group": "g", "join": ["coalesce", 0]}],
+    "error_hash": None,
+}
+"""A waiting token as the first release keeps it."""
+
+
+def test_a_token_that_the_first_release_kept_is_restored() -> None:
+    branch = Branch(name="a", group="g", join=("coalesce", 0))
+    token = LiveToken(
+        token_id="t", row_id="r", row_index=4, row={"id": 1}, row_hash="h", step_index=2, branches=(branch,)
+    )
+    assert LiveToken.restore(STATE) == token
+    assert token.state() == STATE | {"branches": ({"name": "a", "group": "g", "join": ("coalesce", 0)},)}
