@@ -204,7 +204,7 @@ def records(run_id: str = "run-1") -> list[Record]:
     ]
 
 
-def salted(record: Record) -> Record:
+def add_salt(record: Record) -> Record:
     """Add the salt to a record of a known type."""
     rules = _TYPES.get(str(record["record_type"]))
     if rules is None:
@@ -214,12 +214,12 @@ def salted(record: Record) -> Record:
     return {**record, "salt": hmac.digest(SECRET.encode(), message, "sha256").hex()}
 
 
-def as_lines(some: Sequence[Record], *, salts: bool = True) -> list[bytes]:
+def to_lines(some: Sequence[Record], *, salts: bool = True) -> list[bytes]:
     """Return records as lines of canonical JSON."""
-    return [rfc8785.dumps(salted(record) if salts else record) for record in some]  # type: ignore[arg-type]
+    return [rfc8785.dumps(add_salt(record) if salts else record) for record in some]  # type: ignore[arg-type]
 
 
-def facts(run_id: str = "run-1", **changes: object) -> RunFacts:
+def run_facts(run_id: str = "run-1", **changes: object) -> RunFacts:
     """Return what the export says of its run."""
     values = {"run_status": "completed", "epoch": 5, "withheld": ("row.data",), "complete": True, **changes}
     return RunFacts(run_id=run_id, **values)  # type: ignore[arg-type]
@@ -240,7 +240,7 @@ class MemoryFiles(BagFiles):
         return (content[start : start + reader._BLOCK] for start in range(0, len(content), reader._BLOCK))
 
 
-def contents(path: Path) -> dict[str, bytes]:
+def read_bag(path: Path) -> dict[str, bytes]:
     """Return the files of a bag in a directory."""
     return {file.relative_to(path).as_posix(): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
 
@@ -256,11 +256,11 @@ def make_bag(
 ) -> dict[str, bytes]:
     """Write a bag, and return its files."""
     target = directory / f"bag-{sum(1 for _ in directory.iterdir())}"
-    write_bag(target, [lines], run=run or facts(), documents=documents, signer=signer, secret=secret)
-    return contents(target)
+    write_bag(target, [lines], run=run or run_facts(), documents=documents, signer=signer, secret=secret)
+    return read_bag(target)
 
 
-def resealed(files: Mapping[str, bytes], signer: Signer | None = None, **changes: object) -> dict[str, bytes]:
+def reseal(files: Mapping[str, bytes], signer: Signer | None = None, **changes: object) -> dict[str, bytes]:
     """Return a bag with a new statement that fits it.
 
     `changes` replace parts of the statement, as the holder of the key could.
@@ -274,10 +274,10 @@ def resealed(files: Mapping[str, bytes], signer: Signer | None = None, **changes
         rest[bag.STATEMENT] = statement
     else:
         rest[bag.ENVELOPE] = Envelope.sign(statement, PAYLOAD_TYPE, signer).to_bytes()
-    return with_manifests(rest)
+    return rewrite_manifests(rest)
 
 
-def with_manifests(files: Mapping[str, bytes]) -> dict[str, bytes]:
+def rewrite_manifests(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return a bag with manifests that fit it."""
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     payload = {name: digest for name, digest in hashes.items() if name.startswith(bag.PAYLOAD)}
@@ -287,7 +287,7 @@ def with_manifests(files: Mapping[str, bytes]) -> dict[str, bytes]:
     return {**files, bag.MANIFEST: manifest, bag.TAG_MANIFEST: bag.manifest_text(tags)}
 
 
-def verified(files: Mapping[str, bytes], key: PublicKey | None = None) -> Verification:
+def verify(files: Mapping[str, bytes], key: PublicKey | None = None) -> Verification:
     """Verify a bag in memory."""
     return verify_files(MemoryFiles(files), key=key)
 
@@ -297,7 +297,7 @@ def faults(verification: Verification) -> list[tuple[int, str]]:
     return [(_number(result), result.detail) for result in verification.faults]
 
 
-def identity(files: Mapping[str, bytes]) -> str:
+def statement_identity(files: Mapping[str, bytes]) -> str:
     """Return what step 2 says of the statement."""
     signed = bag.ENVELOPE in files
     text = base64.b64decode(json.loads(files[bag.ENVELOPE])["payload"]) if signed else files[bag.STATEMENT]

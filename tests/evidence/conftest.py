@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.evidence.format.signatures import PRIVATE_KEY, KeyType, PublicKey, Signer, generate_keys, load_signer
-from tests.evidence.bags import as_lines, make_bag, records
+from tests.evidence.bags import make_bag, records, to_lines
 
 
 @pytest.fixture(scope="session", params=list(KeyType))
@@ -41,4 +41,4 @@ def key(signer: Signer) -> PublicKey:
 @pytest.fixture(scope="session")
 def signed(signer: Signer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Return the files of a signed bag. Never change them."""
-    return make_bag(tmp_path_factory.mktemp("bags"), as_lines(records()), signer)
+    return make_bag(tmp_path_factory.mktemp("bags"), to_lines(records()), signer)

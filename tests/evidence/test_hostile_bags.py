@@ -27,7 +27,7 @@ from elspeth.evidence.verifier import _shapes
 from elspeth.evidence.verifier._examination import Documents
 from elspeth.evidence.verifier.procedure import Status
 from elspeth.evidence.verifier.proof import verify_proof
-from tests.evidence.bags import DOCUMENTS, REFERENCES, SCHEMA, as_lines, faults, make_bag, records, resealed, verified
+from tests.evidence.bags import DOCUMENTS, REFERENCES, SCHEMA, faults, make_bag, records, reseal, to_lines, verify
 
 Document = dict[str, Any]
 Files = dict[str, bytes]
@@ -147,7 +147,7 @@ def test_a_schema_that_asks_too_much_is_refused(case: str, tmp_path: Path, signe
     change, problem = SCHEMAS[case]
     document = json.loads(json.dumps(SCHEMA))
     change(document)
-    [(step, detail)] = faults(verified(sealed(tmp_path, signer, schema=document), key))
+    [(step, detail)] = faults(verify(sealed(tmp_path, signer, schema=document), key))
     assert (step, detail.startswith("data/export.schema.json: ")) == (4, True)
     assert problem in detail
 
@@ -157,7 +157,7 @@ def sealed(tmp_path: Path, signer: Signer, schema: object = SCHEMA, references: 
     documents = {bag.SCHEMA: canonical(schema), bag.REFERENCES: canonical(references)}  # type: ignore[arg-type]
     short = {name.removeprefix(bag.PAYLOAD): content for name, content in documents.items()}
     some = [{**record, "note": "!" * 200} if record["record_type"] == "thing" else record for record in records()]
-    return make_bag(tmp_path, as_lines(some), signer, documents={**DOCUMENTS, **short})
+    return make_bag(tmp_path, to_lines(some), signer, documents={**DOCUMENTS, **short})
 
 
 RULES: dict[str, tuple[Change, str]] = {
@@ -181,7 +181,7 @@ def test_rules_that_ask_too_much_are_refused(case: str, tmp_path: Path, signer: 
     change, problem = RULES[case]
     document = json.loads(json.dumps(REFERENCES))
     change(document)
-    [(step, detail)] = faults(verified(sealed(tmp_path, signer, references=document), key))
+    [(step, detail)] = faults(verify(sealed(tmp_path, signer, references=document), key))
     assert (step, problem in detail) == (4, True)
 
 
@@ -202,7 +202,7 @@ TEXTS: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("case", TEXTS)
 def test_a_document_in_another_form_is_refused(case: str, signed: Files, signer: Signer, key: PublicKey) -> None:
     text, problem = TEXTS[case]
-    [(step, detail)] = faults(verified(resealed({**signed, bag.SCHEMA: text}, signer), key))
+    [(step, detail)] = faults(verify(reseal({**signed, bag.SCHEMA: text}, signer), key))
     assert (step, detail.startswith("data/export.schema.json: ")) == (4, True)
     assert problem in detail
 
@@ -211,9 +211,9 @@ def test_a_name_twice_is_refused_in_bags_of_the_first_release_too(
     signed: Files, signer: Signer, key: PublicKey
 ) -> None:
     text = b'{"oneOf":[],' + DOCUMENTS["export.schema.json"][1:]
-    first = resealed({**signed, bag.SCHEMA: text}, signer, version=1)
+    first = reseal({**signed, bag.SCHEMA: text}, signer, version=1)
     problem = "expected JSON without names that occur twice: 'oneOf' occurs twice"
-    assert faults(verified(first, key)) == [(4, f"data/export.schema.json: {problem}")]
+    assert faults(verify(first, key)) == [(4, f"data/export.schema.json: {problem}")]
 
 
 ENDLESS = json.loads(json.dumps(SCHEMA))
@@ -223,14 +223,14 @@ pattern("^" + "[!-~]*" * 12 + "#$")(ENDLESS)
 def test_nothing_of_a_bag_by_another_key_is_used(tmp_path: Path, key: PublicKey) -> None:
     generate_keys(tmp_path / "enemy")
     enemy = load_signer(str(tmp_path / "enemy" / PRIVATE_KEY))
-    result = verified(sealed(tmp_path, enemy, schema=ENDLESS), key)
+    result = verify(sealed(tmp_path, enemy, schema=ENDLESS), key)
     expected = f"expected a signature by the key {key.fingerprint}, got one by '{enemy.public_key.fingerprint}'"
     assert faults(result) == [(2, f"statement.dsse.json: {expected}")]
     assert [step.status for step in result.steps[3:]] == [Status.NOT_REACHED] * len(result.steps[3:])
 
 
 def test_nothing_is_used_that_the_statement_does_not_name(signed: Files, key: PublicKey) -> None:
-    result = verified({**signed, bag.SCHEMA: canonical(ENDLESS)}, key)
+    result = verify({**signed, bag.SCHEMA: canonical(ENDLESS)}, key)
     assert [step for step, _ in faults(result)] == [1, 3]
     assert [step.status for step in result.steps[3:]] == [Status.NOT_REACHED] * len(result.steps[3:])
 

@@ -18,7 +18,7 @@ from elspeth.evidence.format.signatures import PRIVATE_KEY, PublicKey, generate_
 from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.reader import open_bag
 from elspeth.evidence.verifier.verify import verify_bag
-from tests.evidence.bags import as_lines, make_bag, records, verified, with_manifests
+from tests.evidence.bags import make_bag, records, rewrite_manifests, to_lines, verify
 
 Files = dict[str, bytes]
 
@@ -27,7 +27,7 @@ def check_all(mutations: Iterable[Files], key: PublicKey, name: str) -> None:
     """Check that no change passes, and faults have places."""
     count = 0
     for files in mutations:
-        result = verified(files, key)
+        result = verify(files, key)
         assert result.verdict is Verdict.NOT_VERIFIED
         assert all(":" in fault.detail for fault in result.faults)
         assert result.faults
@@ -42,7 +42,7 @@ def with_lines(files: Files, lines: Iterable[bytes]) -> Files:
 
 def line_mutations(files: Files) -> Iterator[list[bytes]]:
     lines = files[bag.RECORDS].splitlines(keepends=True)
-    other = [line + b"\n" for line in as_lines(records("run-2"))]
+    other = [line + b"\n" for line in to_lines(records("run-2"))]
     for at, line in enumerate(lines):
         before, after = lines[:at], lines[at + 1 :]
         yield before + after
@@ -64,7 +64,9 @@ def test_every_change_to_a_line_is_found(signed: Files, key: PublicKey) -> None:
 
 @pytest.mark.thorough
 def test_every_change_to_a_line_is_found_when_the_manifests_fit(signed: Files, key: PublicKey) -> None:
-    check_all((with_manifests(with_lines(signed, lines)) for lines in line_mutations(signed)), key, "lines, resealed")
+    check_all(
+        (rewrite_manifests(with_lines(signed, lines)) for lines in line_mutations(signed)), key, "lines, resealed"
+    )
 
 
 @pytest.mark.thorough
@@ -86,7 +88,7 @@ def test_every_byte_that_is_flipped_is_found_when_the_manifests_fit(signed: File
             for at in range(0, len(signed[name]), 7):
                 content = bytearray(signed[name])
                 content[at] ^= 1
-                yield with_manifests({**signed, name: bytes(content)})
+                yield rewrite_manifests({**signed, name: bytes(content)})
 
     check_all(mutations(), key, "bytes, resealed")
 
@@ -98,16 +100,16 @@ def test_every_file_added_or_removed_is_found(signed: Files, key: PublicKey) -> 
             yield files
             yield {**files, name: b""}
             if name not in {bag.MANIFEST, bag.TAG_MANIFEST}:
-                yield with_manifests(files)
+                yield rewrite_manifests(files)
         for name in ("more.txt", "data/more.txt", "data/data/records.jsonl", "fetch.txt"):
             yield {**signed, name: b"more"}
-            yield with_manifests({**signed, name: b"more"})
+            yield rewrite_manifests({**signed, name: b"more"})
 
     check_all(mutations(), key, "files")
 
 
 def test_a_bag_by_another_hand_is_found(signed: Files, key: PublicKey, tmp_path: Path) -> None:
-    lines = as_lines(records())
+    lines = to_lines(records())
     altered = [line.replace(b'"seconds":7', b'"seconds":8') for line in lines]
     unsigned, unsigned_altered = make_bag(tmp_path, lines), make_bag(tmp_path, altered)
     generate_keys(tmp_path / "other")
@@ -119,11 +121,11 @@ def test_a_bag_by_another_hand_is_found(signed: Files, key: PublicKey, tmp_path:
             unsigned_altered,
             make_bag(tmp_path, lines, other),
             make_bag(tmp_path, altered, other),
-            with_manifests({**without, bag.STATEMENT: unsigned[bag.STATEMENT]}),
-            with_manifests({**signed, bag.STATEMENT: unsigned[bag.STATEMENT]}),
-            with_manifests({**unsigned_altered, bag.ENVELOPE: signed[bag.ENVELOPE]}),
-            with_manifests({**signed, bag.RECORDS: unsigned_altered[bag.RECORDS]}),
-            with_manifests({**signed, **{name: unsigned_altered[name] for name in (bag.RECORDS, bag.LEAVES)}}),
+            rewrite_manifests({**without, bag.STATEMENT: unsigned[bag.STATEMENT]}),
+            rewrite_manifests({**signed, bag.STATEMENT: unsigned[bag.STATEMENT]}),
+            rewrite_manifests({**unsigned_altered, bag.ENVELOPE: signed[bag.ENVELOPE]}),
+            rewrite_manifests({**signed, bag.RECORDS: unsigned_altered[bag.RECORDS]}),
+            rewrite_manifests({**signed, **{name: unsigned_altered[name] for name in (bag.RECORDS, bag.LEAVES)}}),
         ],
         key,
         "hands",

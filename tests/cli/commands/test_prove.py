@@ -12,7 +12,7 @@ import pytest
 from elspeth.cli import main
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, generate_keys, load_signer
 from elspeth.evidence.writer.bag import write_bag
-from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, facts, records
+from tests.evidence.bags import DOCUMENTS, SECRET, records, run_facts, to_lines
 
 Captured = pytest.CaptureFixture[str]
 
@@ -23,7 +23,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     generate_keys(Path("keys"))
     signer = load_signer(f"keys/{PRIVATE_KEY}")
-    write_bag(Path("bag"), [as_lines(records())], run=facts(), documents=DOCUMENTS, signer=signer, secret=SECRET)
+    write_bag(Path("bag"), [to_lines(records())], run=run_facts(), documents=DOCUMENTS, signer=signer, secret=SECRET)
 
 
 def test_a_proof_is_written_and_verified(capsys: Captured) -> None:
@@ -41,8 +41,8 @@ def test_a_proof_is_written_and_verified(capsys: Captured) -> None:
 
 def test_a_proof_of_a_record_without_a_salt_is_a_warning(capsys: Captured) -> None:
     signer = load_signer(f"keys/{PRIVATE_KEY}")
-    plain = as_lines(records(), salts=False)
-    write_bag(Path("plain"), [plain], run=facts(), documents=DOCUMENTS, signer=signer, secret=None)
+    plain = to_lines(records(), salts=False)
+    write_bag(Path("plain"), [plain], run=run_facts(), documents=DOCUMENTS, signer=signer, secret=None)
     assert main(["prove", "plain", "link", "a/y", "-o", "proof.json"]) == 0
     captured = capsys.readouterr()
     assert captured.err == (

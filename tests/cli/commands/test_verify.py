@@ -18,7 +18,7 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, generate_keys, load_signer
 from elspeth.evidence.writer.bag import write_bag
 from elspeth_schema.contracts import RunStatus
-from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, facts, records
+from tests.evidence.bags import DOCUMENTS, SECRET, records, run_facts, to_lines
 from tests.fixtures.records import record_graph
 from tests.fixtures.rich_run import export_to
 
@@ -38,8 +38,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         archive = name.endswith(".zip")
         write_bag(
             Path(name),
-            [as_lines(records())],
-            run=facts(),
+            [to_lines(records())],
+            run=run_facts(),
             documents=DOCUMENTS,
             signer=signer,
             secret=SECRET,

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from elspeth.evidence.format.bag import SALT_ALGORITHM, Salts, Statement, manifest_text, parse_manifest
 from elspeth.evidence.format.errors import EvidenceError
-from tests.evidence.bags import facts
+from tests.evidence.bags import run_facts
 from tests.evidence.documents import Change, Document, change_copy, refusal
 
 KINDS = "'urn:elspeth:audit-trail-export:v1' or 'urn:elspeth:audit-trail-export:v2'"
-STATEMENT = Statement(subjects={"data/records.jsonl": "0" * 64}, run=facts(), counts={"run": 1}, root="1" * 64)
+STATEMENT = Statement(subjects={"data/records.jsonl": "0" * 64}, run=run_facts(), counts={"run": 1}, root="1" * 64)
 
 STATEMENTS: dict[str, tuple[Change, str]] = {
     "another type": (

@@ -26,7 +26,7 @@ from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.verify import verify_bag
 from elspeth.evidence.writer.bag import write_bag
 from elspeth_schema.contracts import RunStatus
-from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, facts, faults, records
+from tests.evidence.bags import DOCUMENTS, SECRET, faults, records, run_facts, to_lines
 from tests.fixtures.rich_run import recorded, rich_run
 
 ENVELOPE = b'{"payload":""}'
@@ -323,8 +323,8 @@ def stamped(tmp_path: Path, signer: Signer, server: str, *, archive: bool = Fals
     target = tmp_path / ("bag.zip" if archive else "bag")
     write_bag(
         target,
-        [as_lines(records())],
-        run=facts(),
+        [to_lines(records())],
+        run=run_facts(),
         documents=DOCUMENTS,
         signer=signer,
         secret=SECRET,
@@ -360,7 +360,7 @@ def test_a_stamp_for_another_envelope_fails_step_2(
 
 def test_an_unsigned_bag_cannot_be_stamped(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError, match="a time-stamp is over the envelope, which an unsigned bag does not have"):
-        write_bag(tmp_path / "bag", [], run=facts(), documents={}, signer=None, secret=None, stamp=lambda _: b"")
+        write_bag(tmp_path / "bag", [], run=run_facts(), documents={}, signer=None, secret=None, stamp=lambda _: b"")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,7 +13,7 @@ from elspeth.evidence.verifier import _examination, reader
 from elspeth.evidence.verifier._examination import compute_root
 from elspeth.evidence.verifier.procedure import Verification
 from elspeth.evidence.verifier.verify import verify_files
-from tests.evidence.bags import MemoryFiles, resealed, verified
+from tests.evidence.bags import MemoryFiles, reseal, verify
 from tests.fixtures.executors import InlineExecutor
 
 Files = dict[str, bytes]
@@ -28,12 +28,12 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def both(files: Files) -> tuple[Verification, Verification]:
     """Verify without workers, and with them."""
-    return verified(files), verify_files(MemoryFiles(files), executor=InlineExecutor())
+    return verify(files), verify_files(MemoryFiles(files), executor=InlineExecutor())
 
 
 def test_a_sound_bag_is_verified(signed: Files, key: PublicKey) -> None:
     executor = InlineExecutor()
-    assert verify_files(MemoryFiles(signed), key=key, executor=executor) == verified(signed, key)
+    assert verify_files(MemoryFiles(signed), key=key, executor=executor) == verify(signed, key)
     assert executor.jobs
 
 
@@ -45,7 +45,7 @@ def test_what_is_found_in_an_altered_bag_is_the_same(signed: Files, data: st.Dat
     start = data.draw(st.integers(0, len(content) - 1))
     end = data.draw(st.integers(start, min(start + 400, len(content))))
     altered = content[:start] + data.draw(st.binary(max_size=2)) + content[end:]
-    one, shared = both(resealed({**signed, name: altered}))
+    one, shared = both(reseal({**signed, name: altered}))
     assert shared == one
 
 

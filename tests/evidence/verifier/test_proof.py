@@ -15,7 +15,7 @@ from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.signatures import PublicKey
 from elspeth.evidence.verifier.procedure import Status, Verdict
 from elspeth.evidence.verifier.proof import Proof, prove, verify_proof
-from tests.evidence.bags import SECRET, as_lines, contents, faults, identity, make_bag, records
+from tests.evidence.bags import SECRET, faults, make_bag, read_bag, records, statement_identity, to_lines
 
 UUID = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
 IDENTITIES = [
@@ -46,14 +46,14 @@ def saved(proof: Proof, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("number", range(len(IDENTITIES)))
 def test_every_record_can_be_proved(directory: Path, tmp_path: Path, key: PublicKey, number: int) -> None:
     proof = prove(directory, *IDENTITIES[number])
-    assert (proof.index, proof.line) == (number, as_lines(records())[number])
+    assert (proof.index, proof.line) == (number, to_lines(records())[number])
     result = verify_proof(saved(proof, tmp_path), key=key)
     assert (result.verdict, result.run_id, result.record_count) == (Verdict.VERIFIED, "run-1", 1)
     kind = IDENTITIES[number][0]
     not_part = (Status.NOT_PART, "needs the whole bag")
     assert [(step.status, step.detail) for step in result.steps] == [
         (Status.PASSED, f"a proof, {len(proof.to_bytes()):,} bytes"),
-        (Status.PASSED, f"signed by the key {key.fingerprint}; {identity(contents(directory))}"),
+        (Status.PASSED, f"signed by the key {key.fingerprint}; {statement_identity(read_bag(directory))}"),
         not_part,
         (Status.PASSED, f"a {kind} record of run 'run-1'"),
         not_part,
@@ -66,8 +66,8 @@ def test_every_record_can_be_proved(directory: Path, tmp_path: Path, key: Public
 
 def test_a_proof_discloses_nothing_of_other_records(directory: Path) -> None:
     data = prove(directory, "thing", UUID).to_bytes()
-    others = [line for line in as_lines(records()) if UUID.encode() not in line]
-    salts = [json.loads(line)["salt"] for line in as_lines(records()) if json.loads(line).get("row_id") != UUID]
+    others = [line for line in to_lines(records()) if UUID.encode() not in line]
+    salts = [json.loads(line)["salt"] for line in to_lines(records()) if json.loads(line).get("row_id") != UUID]
     assert SECRET.encode() not in data
     assert not any(line in data for line in others)
     assert not any(salt.encode() in data for salt in salts)
@@ -95,7 +95,7 @@ def test_a_bag_that_was_altered_proves_nothing(directory: Path) -> None:
 
 
 def test_an_unsigned_proof_is_said_plainly(tmp_path: Path, key: PublicKey) -> None:
-    make_bag(tmp_path, as_lines(records()))
+    make_bag(tmp_path, to_lines(records()))
     path = saved(prove(tmp_path / "bag-0", "step", "b"), tmp_path)
     assert verify_proof(path).verdict is Verdict.UNSIGNED
     assert verify_proof(path, key=key).verdict is Verdict.NOT_VERIFIED
@@ -123,7 +123,7 @@ def test_every_byte_of_a_proof_matters(directory: Path, tmp_path: Path, key: Pub
 
 def test_a_record_under_another_statement_is_refused(directory: Path, tmp_path: Path, key: PublicKey) -> None:
     members = json.loads(prove(directory, "step", "b").to_bytes())
-    members["record"] = as_lines(records("run-2"))[4].decode()
+    members["record"] = to_lines(records("run-2"))[4].decode()
     (tmp_path / "proof.json").write_bytes(canonical(members) + b"\n")
     found = faults(verify_proof(tmp_path / "proof.json", key=key))
     assert found[0] == (4, "record: run_id: expected 'run-1' as in the statement, got 'run-2'")

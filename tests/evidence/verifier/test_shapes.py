@@ -14,7 +14,7 @@ from elspeth.evidence.format.canonical import canonical, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier._record_schema import read_shapes
 from elspeth.evidence.verifier._shapes import PatternBudget, Shape
-from tests.evidence.bags import SCHEMA, as_lines, records
+from tests.evidence.bags import SCHEMA, records, to_lines
 
 SHAPES = read_shapes(json.dumps(SCHEMA).encode(), "schema")
 COLUMNS = {"run": ["run_id", "status"], "thing": ["row_id", "row_index"], "step": ["step_id"], "link": ["row", "salt"]}
@@ -100,7 +100,7 @@ def test_ordinary_lines_are_recognised() -> None:
             for shape in SHAPES[str(record["record_type"])]
             for fast in shape.fast_lines([], PatternBudget("schema"))
         )
-        for record, line in zip(records(), as_lines(records()), strict=True)
+        for record, line in zip(records(), to_lines(records()), strict=True)
     ]
     # What holds the id that has a quote, and the step whose seconds need an exponent, are looked at closely.
     assert [number for number, each in enumerate(recognised) if not each] == [2, 5, 6, 10]

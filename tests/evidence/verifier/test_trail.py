@@ -13,7 +13,7 @@ from elspeth.evidence.verifier._record_schema import read_shapes
 from elspeth.evidence.verifier._record_types import build_readers, read_rules
 from elspeth.evidence.verifier._trail import TrailChecker
 from elspeth.evidence.verifier.procedure import StepError
-from tests.evidence.bags import REFERENCES, SCHEMA, SECRET, as_lines, records
+from tests.evidence.bags import REFERENCES, SCHEMA, SECRET, records, to_lines
 
 RULES = read_rules(json.dumps(REFERENCES).encode(), "rules")
 SHAPES = read_shapes(json.dumps(SCHEMA).encode(), "schema")
@@ -32,7 +32,7 @@ def nearly_right_lines(draw: st.DrawFn) -> list[bytes]:
     if draw(st.booleans()):
         at, to = draw(st.integers(0, len(some) - 1)), draw(st.integers(0, len(some) - 1))
         some[at:to] = draw(st.sampled_from([[], some[to:at], some[at:to] * 2, some[at:to][::-1]]))
-    return as_lines([record for record in some if None not in (record.get("row_id", ""), record.get("step_id", ""))])
+    return to_lines([record for record in some if None not in (record.get("row_id", ""), record.get("step_id", ""))])
 
 
 def findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[object, ...]:
@@ -72,7 +72,7 @@ def test_segments_do_not_show(lines: list[bytes], sizes: list[int]) -> None:
 
 
 def test_segments_save_work() -> None:
-    lines = as_lines(records())
+    lines = to_lines(records())
     trail = TrailChecker(RULES, SHAPES, SALTS)
     trail.check(1, lines[:1])
     assert trail.take(trail.segment_reader.read([line.decode() for line in lines[1:]]))

@@ -17,16 +17,16 @@ from elspeth.evidence.verifier.verify import verify_bag
 from tests.evidence.bags import (
     REFERENCES,
     Record,
-    as_lines,
-    facts,
+    add_salt,
     faults,
-    identity,
     make_bag,
     records,
-    resealed,
-    salted,
-    verified,
-    with_manifests,
+    reseal,
+    rewrite_manifests,
+    run_facts,
+    statement_identity,
+    to_lines,
+    verify,
 )
 from tests.evidence.format.test_signatures import other_form
 
@@ -42,13 +42,13 @@ def changed(number: int, **values: object) -> list[Record]:
 
 
 def test_a_signed_bag_is_verified(signed: Files, key: PublicKey) -> None:
-    result = verified(signed, key)
+    result = verify(signed, key)
     assert (result.verdict, result.run_id, result.record_count) == (Verdict.VERIFIED, "run-1", 11)
     schema = hashlib.sha256(signed[bag.SCHEMA]).hexdigest()
     size = sum(map(len, signed.values()))
     assert [(step.step.value, step.status, step.detail) for step in result.steps] == [
         (1, Status.PASSED, f"12 files, {size:,} bytes"),
-        (2, Status.PASSED, f"signed by the key {key.fingerprint}; {identity(signed)}"),
+        (2, Status.PASSED, f"signed by the key {key.fingerprint}; {statement_identity(signed)}"),
         (3, Status.PASSED, f"8 files; epoch 5, whose schema has the SHA-256 {schema}"),
         (4, Status.PASSED, "11 records, salts derived"),
         (5, Status.PASSED, "11 records of 4 types"),
@@ -60,18 +60,18 @@ def test_a_signed_bag_is_verified(signed: Files, key: PublicKey) -> None:
 
 
 def test_a_bag_of_either_algorithm_is_verified(any_signer: Signer, tmp_path: Path) -> None:
-    files = make_bag(tmp_path, as_lines(records()), any_signer)
-    assert verified(files, any_signer.public_key).verdict is Verdict.VERIFIED
+    files = make_bag(tmp_path, to_lines(records()), any_signer)
+    assert verify(files, any_signer.public_key).verdict is Verdict.VERIFIED
 
 
 def test_a_bag_without_salts_is_verified(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = make_bag(tmp_path, as_lines(records(), salts=False), signer, secret=None)
-    result = verified(files, key)
+    files = make_bag(tmp_path, to_lines(records(), salts=False), signer, secret=None)
+    result = verify(files, key)
     assert (result.verdict, result.steps[3].detail) == (Verdict.VERIFIED, "11 records, no salts")
 
 
 def test_step_1_a_file_that_the_manifests_do_not_list(signed: Files, key: PublicKey) -> None:
-    result = verified({**signed, "data/more.txt": b""}, key)
+    result = verify({**signed, "data/more.txt": b""}, key)
     assert faults(result) == [
         (1, "data/more.txt: expected no such file, as manifest-sha256.txt does not list it, got one"),
         (3, "data/more.txt: expected no such file, as statement.dsse.json does not list it, got one"),
@@ -79,7 +79,7 @@ def test_step_1_a_file_that_the_manifests_do_not_list(signed: Files, key: Public
 
 
 def test_step_1_a_file_that_is_missing(signed: Files, key: PublicKey) -> None:
-    result = verified({name: content for name, content in signed.items() if name != "data/data-dictionary.md"}, key)
+    result = verify({name: content for name, content in signed.items() if name != "data/data-dictionary.md"}, key)
     assert faults(result) == [
         (1, "data/data-dictionary.md: expected this file, which manifest-sha256.txt lists, got none"),
         (3, "data/data-dictionary.md: expected this file, which statement.dsse.json lists, got none"),
@@ -87,7 +87,7 @@ def test_step_1_a_file_that_is_missing(signed: Files, key: PublicKey) -> None:
 
 
 def test_step_1_and_3_a_file_that_was_altered(signed: Files, key: PublicKey) -> None:
-    result = verified({**signed, bag.INSTRUCTIONS: b"Believe me."}, key)
+    result = verify({**signed, bag.INSTRUCTIONS: b"Believe me."}, key)
     right, wrong = (hashlib.sha256(text).hexdigest() for text in (signed[bag.INSTRUCTIONS], b"Believe me."))
     assert faults(result) == [
         (1, f"VERIFY.txt: expected the SHA-256 {right} as in tagmanifest-sha256.txt, got {wrong}"),
@@ -96,22 +96,22 @@ def test_step_1_and_3_a_file_that_was_altered(signed: Files, key: PublicKey) -> 
 
 
 def test_step_2_no_key_is_said_plainly(signed: Files, key: PublicKey) -> None:
-    result = verified(signed)
+    result = verify(signed)
     assert (result.verdict, result.steps[1].status) == (Verdict.SIGNATURE_UNCHECKED, Status.OPEN)
     claim = f"NOT CHECKED: no key was given; it claims to be signed by the key '{key.fingerprint}'"
-    assert result.steps[1].detail == f"{claim}; {identity(signed)}"
+    assert result.steps[1].detail == f"{claim}; {statement_identity(signed)}"
 
 
 def test_step_2_an_unsigned_bag_is_said_plainly(tmp_path: Path) -> None:
-    files = make_bag(tmp_path, as_lines(records()))
-    result = verified(files)
+    files = make_bag(tmp_path, to_lines(records()))
+    result = verify(files)
     assert (result.verdict, result.steps[1].status) == (Verdict.UNSIGNED, Status.OPEN)
     expected = "UNSIGNED: anybody could have made this; without an envelope it is incomplete"
-    assert result.steps[1].detail == f"{expected}; {identity(files)}"
+    assert result.steps[1].detail == f"{expected}; {statement_identity(files)}"
 
 
 def test_step_2_an_unsigned_bag_is_not_what_a_key_was_given_for(key: PublicKey, tmp_path: Path) -> None:
-    result = verified(make_bag(tmp_path, as_lines(records())), key)
+    result = verify(make_bag(tmp_path, to_lines(records())), key)
     expected = f"expected one signed by the key {key.fingerprint}"
     assert faults(result) == [
         (2, f"statement.dsse.json: {expected}, got none: it is unsigned, or the envelope was removed")
@@ -122,21 +122,21 @@ def test_step_2_an_unsigned_bag_is_not_what_a_key_was_given_for(key: PublicKey, 
 def test_step_2_another_key(signed: Files, key: PublicKey, any_signer: Signer) -> None:
     other = any_signer.public_key
     expected = f"expected a signature by the key {other.fingerprint}, got one by '{key.fingerprint}'"
-    assert faults(verified(signed, other)) == [(2, f"statement.dsse.json: {expected}")]
+    assert faults(verify(signed, other)) == [(2, f"statement.dsse.json: {expected}")]
 
 
 def test_step_2_a_signature_in_its_other_form(signed: Files, key: PublicKey) -> None:
     envelope = Envelope.from_bytes(signed[bag.ENVELOPE], "envelope")
     rewritten = replace(envelope, signature=other_form(envelope.signature)).to_bytes()
-    found = faults(verified(with_manifests({**signed, bag.ENVELOPE: rewritten}), key))
+    found = faults(verify(rewrite_manifests({**signed, bag.ENVELOPE: rewritten}), key))
     problem = "expected the form of the signature with a low S: it was rewritten"
     assert found == [(2, f"statement.dsse.json: {problem}")]
 
 
 def test_step_3_an_export_that_says_it_is_incomplete(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = make_bag(tmp_path, as_lines(records()), signer, run=facts(complete=False))
+    files = make_bag(tmp_path, to_lines(records()), signer, run=run_facts(complete=False))
     problem = "expected true, got false: the export says that it is incomplete"
-    assert faults(verified(files, key)) == [(3, f"statement.dsse.json: complete: {problem}")]
+    assert faults(verify(files, key)) == [(3, f"statement.dsse.json: complete: {problem}")]
 
 
 TYPES = ", ".join(REFERENCES["order"])
@@ -192,14 +192,14 @@ STEP_4: dict[str, tuple[list[Record], str]] = {
 @pytest.mark.parametrize("case", STEP_4)
 def test_step_4_a_line_that_breaks_a_rule(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
     some, problem = STEP_4[case]
-    result = verified(make_bag(tmp_path, as_lines(some), signer), key)
+    result = verify(make_bag(tmp_path, to_lines(some), signer), key)
     assert faults(result) == [(4, f"data/records.jsonl, {problem}")]
     assert [step.status for step in result.steps[4:]] == [Status.NOT_REACHED] * 5
     assert result.verdict is Verdict.NOT_VERIFIED
 
 
 def line_3(change: Callable[[bytes], bytes]) -> list[bytes]:
-    return [change(line) if at == 2 else line for at, line in enumerate(as_lines(records()))]
+    return [change(line) if at == 2 else line for at, line in enumerate(to_lines(records()))]
 
 
 STEP_4_BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
@@ -233,34 +233,34 @@ STEP_4_BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 @pytest.mark.parametrize("case", STEP_4_BYTES)
 def test_step_4_a_line_that_is_not_canonical(case: str, tmp_path: Path, signer: Signer, key: PublicKey) -> None:
     change, problem = STEP_4_BYTES[case]
-    found = faults(verified(make_bag(tmp_path, line_3(change), signer), key))
+    found = faults(verify(make_bag(tmp_path, line_3(change), signer), key))
     assert found == [(4, f"data/records.jsonl, line 3: {problem}")]
 
 
 def test_step_4_a_salt_that_the_key_does_not_derive(tmp_path: Path, signer: Signer, key: PublicKey) -> None:
-    right = salted(records()[1])["salt"]
-    lines = as_lines(records())
+    right = add_salt(records()[1])["salt"]
+    lines = to_lines(records())
     lines[1] = lines[1].replace(str(right).encode(), b"0" * 64)
     problem = f"salt: expected {right}, derived from the key, got '{'0' * 64}'"
-    assert faults(verified(make_bag(tmp_path, lines, signer), key)) == [(4, f"data/records.jsonl, line 2: {problem}")]
+    assert faults(verify(make_bag(tmp_path, lines, signer), key)) == [(4, f"data/records.jsonl, line 2: {problem}")]
 
 
 def test_step_4_a_salt_without_a_secret(tmp_path: Path, signer: Signer, key: PublicKey) -> None:
-    files = make_bag(tmp_path, as_lines(records()), signer, secret=None)
-    found = salted(records()[0])["salt"]
+    files = make_bag(tmp_path, to_lines(records()), signer, secret=None)
+    found = add_salt(records()[0])["salt"]
     problem = f"salt: expected none, as there is no secret in the bag, got '{found}'"
-    assert faults(verified(files, key)) == [(4, f"data/records.jsonl, line 1: {problem}")]
+    assert faults(verify(files, key)) == [(4, f"data/records.jsonl, line 1: {problem}")]
 
 
 def test_step_5_counts_that_are_not_those_of_the_lines(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = make_bag(tmp_path, as_lines(records()), signer, run=facts(run_status="running"))
+    files = make_bag(tmp_path, to_lines(records()), signer, run=run_facts(run_status="running"))
     problem = "status of the run: expected 'running' as in the statement, got 'completed'"
-    assert faults(verified(files, key)) == [(5, f"data/records.jsonl: {problem}")]
+    assert faults(verify(files, key)) == [(5, f"data/records.jsonl: {problem}")]
 
 
 def test_step_5_and_6_lines_that_are_missing(signed: Files, key: PublicKey) -> None:
     lines = signed[bag.RECORDS].splitlines(keepends=True)
-    found = faults(verified({**signed, bag.RECORDS: b"".join(lines[:-1])}, key))
+    found = faults(verify({**signed, bag.RECORDS: b"".join(lines[:-1])}, key))
     assert [step for step, _ in found] == [1, 3, 6]
     problem = "expected the line that the statement counts, one of 11, got the end"
     assert found[2] == (6, f"data/records.jsonl, line 11: {problem}")
@@ -268,7 +268,7 @@ def test_step_5_and_6_lines_that_are_missing(signed: Files, key: PublicKey) -> N
 
 def test_step_6_names_the_line_that_was_altered(signed: Files, key: PublicKey) -> None:
     altered = signed[bag.RECORDS].replace(b'"seconds":7,', b'"seconds":8,')
-    found = faults(verified({**signed, bag.RECORDS: altered}, key))
+    found = faults(verify({**signed, bag.RECORDS: altered}, key))
     assert [step for step, _ in found] == [1, 3, 6]
     right, wrong = (
         hashlib.sha256(b"\x00" + text.splitlines()[4]).hexdigest() for text in (signed[bag.RECORDS], altered)
@@ -278,27 +278,27 @@ def test_step_6_names_the_line_that_was_altered(signed: Files, key: PublicKey) -
 
 
 def test_step_6_leaf_hashes_of_another_tree(signed: Files, signer: Signer, key: PublicKey) -> None:
-    found = faults(verified(resealed({**signed, bag.LEAVES: bytes(32 * 11)}, signer), key))
+    found = faults(verify(reseal({**signed, bag.LEAVES: bytes(32 * 11)}, signer), key))
     assert [step for step, _ in found] == [6]
     assert found[0][1].startswith("data/leaf-hashes.bin: expected the root ")
 
 
 def test_step_7_a_reference_that_leads_nowhere(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = make_bag(tmp_path, as_lines(changed(5, row_id="gone")), signer)
+    files = make_bag(tmp_path, to_lines(changed(5, row_id="gone")), signer)
     problem = "row_id: expected a thing record before this one, got 'gone', of which there is none"
-    assert faults(verified(files, key)) == [(7, f"data/records.jsonl, line 6: {problem}")]
+    assert faults(verify(files, key)) == [(7, f"data/records.jsonl, line 6: {problem}")]
 
 
 def test_step_8_a_record_that_is_not_final(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = make_bag(tmp_path, as_lines(changed(7, status="open")), signer)
+    files = make_bag(tmp_path, to_lines(changed(7, status="open")), signer)
     problem = "status: expected done, as the run is completed, got 'open'"
-    assert faults(verified(files, key)) == [(8, f"data/records.jsonl, line 8: {problem}")]
+    assert faults(verify(files, key)) == [(8, f"data/records.jsonl, line 8: {problem}")]
 
 
 def test_step_8_a_run_that_has_not_ended_is_incomplete(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     some = changed(7, status="open")
     some[0]["status"] = "running"
-    result = verified(make_bag(tmp_path, as_lines(some), signer, run=facts(run_status="running")), key)
+    result = verify(make_bag(tmp_path, to_lines(some), signer, run=run_facts(run_status="running")), key)
     problem = "expected completed or failed, got 'running': the run has not ended, its trail is incomplete"
     found = f"data/records.jsonl, line 1: status: {problem}; 2 of 11 records are not final"
     assert (result.verdict, faults(result)) == (Verdict.NOT_VERIFIED, [(8, found)])
@@ -307,15 +307,15 @@ def test_step_8_a_run_that_has_not_ended_is_incomplete(signer: Signer, key: Publ
 def test_step_8_what_a_failed_run_left_open_is_counted(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     some = changed(7, status="open")
     some[0]["status"] = "failed"
-    result = verified(make_bag(tmp_path, as_lines(some), signer, run=facts(run_status="failed")), key)
+    result = verify(make_bag(tmp_path, to_lines(some), signer, run=run_facts(run_status="failed")), key)
     assert (result.verdict, faults(result)) == (Verdict.VERIFIED, [])
     assert result.steps[7].detail == "1 of 11 records are not final, as a failed run may leave them"
 
 
 def test_step_9_a_law_that_is_broken(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = make_bag(tmp_path, as_lines(changed(0, config_hash="0" * 64)), signer)
+    files = make_bag(tmp_path, to_lines(changed(0, config_hash="0" * 64)), signer)
     problem = "hashes: expected in config_hash the SHA-256 of settings_json, got another"
-    assert faults(verified(files, key)) == [(9, f"data/records.jsonl, line 1: {problem}")]
+    assert faults(verify(files, key)) == [(9, f"data/records.jsonl, line 1: {problem}")]
 
 
 def test_a_path_that_is_no_bag(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.verify import verify_bag
 from elspeth.evidence.writer.bag import BagSummary, write_bag
 from elspeth.outputs.policy import OutputRefusedError
-from tests.evidence.bags import DOCUMENTS, SECRET, as_lines, contents, facts, records
+from tests.evidence.bags import DOCUMENTS, SECRET, read_bag, records, run_facts, to_lines
 
 
 def written(target: Path, signer: Signer | None = None, *, archive: bool = False, run_id: str = "run-1") -> BagSummary:
-    lines = as_lines(records(run_id))
-    run = facts(run_id)
+    lines = to_lines(records(run_id))
+    run = run_facts(run_id)
     day = date(2026, 2, 1)
     return write_bag(
         target, [lines], run=run, documents=DOCUMENTS, signer=signer, secret=SECRET, archive=archive, date=day
@@ -34,7 +34,7 @@ def test_what_is_written_and_told(tmp_path: Path, signer: Signer) -> None:
     assert (summary.path, summary.record_count) == (tmp_path / "bag", 11)
     assert summary.counts == {"run": 1, "thing": 2, "step": 5, "link": 3}
     assert summary.signed_by == signer.public_key.fingerprint
-    assert sorted(contents(tmp_path / "bag")) == [
+    assert sorted(read_bag(tmp_path / "bag")) == [
         "VERIFY.txt",
         "bag-info.txt",
         "bagit.txt",
@@ -48,7 +48,7 @@ def test_what_is_written_and_told(tmp_path: Path, signer: Signer) -> None:
         "statement.dsse.json",
         "tagmanifest-sha256.txt",
     ]
-    payload = {name: len(data) for name, data in contents(tmp_path / "bag").items() if name.startswith("data/")}
+    payload = {name: len(data) for name, data in read_bag(tmp_path / "bag").items() if name.startswith("data/")}
     assert (tmp_path / "bag" / "bag-info.txt").read_text() == (
         "Bagging-Date: 2026-02-01\n"
         "External-Description: Audit trail of one run, epoch 5\n"
@@ -90,12 +90,12 @@ def test_a_path_that_is_taken_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("archive", [False, True])
 def test_two_bags_at_once_are_both_whole_or_one_is_refused(tmp_path: Path, archive: bool) -> None:
     def batches() -> Iterator[list[bytes]]:
-        yield as_lines(records())
+        yield to_lines(records())
         with pytest.raises(OutputRefusedError, match="is being written at this moment"):
             written(tmp_path / "bag", archive=archive)
 
     write_bag(
-        tmp_path / "bag", batches(), run=facts(), documents=DOCUMENTS, signer=None, secret=SECRET, archive=archive
+        tmp_path / "bag", batches(), run=run_facts(), documents=DOCUMENTS, signer=None, secret=SECRET, archive=archive
     )
     assert [path.name for path in tmp_path.iterdir()] == ["bag"]
     assert verify_bag(tmp_path / "bag").verdict is Verdict.UNSIGNED
@@ -104,12 +104,12 @@ def test_two_bags_at_once_are_both_whole_or_one_is_refused(tmp_path: Path, archi
 @pytest.mark.parametrize("archive", [False, True])
 def test_what_appears_while_a_bag_is_written_stays(tmp_path: Path, archive: bool) -> None:
     def batches() -> Iterator[list[bytes]]:
-        yield as_lines(records())
+        yield to_lines(records())
         (tmp_path / "bag").write_bytes(b"precious")
 
     with pytest.raises(OutputRefusedError, match="exists already, and evidence is never overwritten"):
         write_bag(
-            tmp_path / "bag", batches(), run=facts(), documents=DOCUMENTS, signer=None, secret=None, archive=archive
+            tmp_path / "bag", batches(), run=run_facts(), documents=DOCUMENTS, signer=None, secret=None, archive=archive
         )
     assert [path.name for path in tmp_path.iterdir()] == ["bag"]
     assert (tmp_path / "bag").read_bytes() == b"precious"
@@ -117,12 +117,12 @@ def test_what_appears_while_a_bag_is_written_stays(tmp_path: Path, archive: bool
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
     def failing() -> Iterator[list[bytes]]:
-        yield as_lines(records())
+        yield to_lines(records())
         message = "the database went away"
         raise RuntimeError(message)
 
     with pytest.raises(RuntimeError, match="the database went away"):
-        write_bag(tmp_path / "bag", failing(), run=facts(), documents=DOCUMENTS, signer=None, secret=None)
+        write_bag(tmp_path / "bag", failing(), run=run_facts(), documents=DOCUMENTS, signer=None, secret=None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -135,14 +135,14 @@ def test_every_file_is_on_disk_before_the_bag_has_its_name(tmp_path: Path, monke
     monkeypatch.setattr(os, "fsync", fsync)
     written(tmp_path / "bag")
     # The directory above, every file, both directories, and at last the directory in which the bag has its name.
-    assert states == [False] * (1 + len(contents(tmp_path / "bag")) + 2) + [True]
+    assert states == [False] * (1 + len(read_bag(tmp_path / "bag")) + 2) + [True]
 
 
 @pytest.mark.parametrize("name", ["export.schema.json", "references.json"])
 def test_a_bag_without_what_verifiers_read_is_refused(tmp_path: Path, name: str) -> None:
     documents = {other: content for other, content in DOCUMENTS.items() if other != name}
     with pytest.raises(EvidenceError) as caught:
-        write_bag(tmp_path / "bag", [], run=facts(), documents=documents, signer=None, secret=None)
+        write_bag(tmp_path / "bag", [], run=run_facts(), documents=documents, signer=None, secret=None)
     problem = f"expected the documents that verifiers read, got none at data/{name}"
     assert str(caught.value) == f"{tmp_path / 'bag'}: {problem}"
 
@@ -150,19 +150,19 @@ def test_a_bag_without_what_verifiers_read_is_refused(tmp_path: Path, name: str)
 def test_a_document_cannot_stand_for_the_records(tmp_path: Path) -> None:
     documents = {**DOCUMENTS, "records.jsonl": b""}
     with pytest.raises(EvidenceError, match=r"expected other names for documents than data/records.jsonl"):
-        write_bag(tmp_path / "bag", [], run=facts(), documents=documents, signer=None, secret=None)
+        write_bag(tmp_path / "bag", [], run=run_facts(), documents=documents, signer=None, secret=None)
 
 
 @pytest.mark.parametrize("name", ["../up", "", "a/b", ".hidden", "a b"])
 def test_a_document_with_a_strange_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="expected a document name of ASCII letters"):
-        write_bag(tmp_path / "bag", [], run=facts(), documents={name: b""}, signer=None, secret=None)
+        write_bag(tmp_path / "bag", [], run=run_facts(), documents={name: b""}, signer=None, secret=None)
 
 
 @pytest.mark.parametrize("line", [b"", b"{}", b'{"record_type":"x"\n}', b'{"record_type":"x'])
 def test_a_line_that_is_no_record_is_refused(tmp_path: Path, line: bytes) -> None:
     with pytest.raises(ValueError, match="line 1: expected a record in canonical JSON, on one line"):
-        write_bag(tmp_path / "bag", [[line]], run=facts(), documents=DOCUMENTS, signer=None, secret=None)
+        write_bag(tmp_path / "bag", [[line]], run=run_facts(), documents=DOCUMENTS, signer=None, secret=None)
 
 
 def test_progress_is_told(tmp_path: Path) -> None:
@@ -170,13 +170,13 @@ def test_progress_is_told(tmp_path: Path) -> None:
     lines = [b'{"record_type":"x","n":%d}' % number for number in range(2500)]
     batches = (lines[:1000], lines[1000:2000], lines[2000:])
     summary = write_bag(
-        tmp_path / "bag", batches, run=facts(), documents=DOCUMENTS, signer=None, secret=None, progress=seen.append
+        tmp_path / "bag", batches, run=run_facts(), documents=DOCUMENTS, signer=None, secret=None, progress=seen.append
     )
     assert (seen, summary.counts) == ([1000, 2000, 2500], {"x": 2500})
 
 
 def test_the_salts_of_a_bag_are_beside_its_records(tmp_path: Path) -> None:
     written(tmp_path / "bag")
-    files = contents(tmp_path / "bag")
+    files = read_bag(tmp_path / "bag")
     assert SECRET.encode() in files["data/salts.json"]
     assert SECRET.encode() not in files["data/records.jsonl"]

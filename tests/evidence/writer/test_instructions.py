@@ -15,7 +15,7 @@ from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.signatures import PRIVATE_KEY, KeyType, Signer, generate_keys, load_signer
 from elspeth.evidence.writer._instructions import commands_for_files, commands_for_signature, commands_for_subjects
-from tests.evidence.bags import as_lines, facts, make_bag, records, resealed, with_manifests
+from tests.evidence.bags import make_bag, records, reseal, rewrite_manifests, run_facts, to_lines
 
 Files = dict[str, bytes]
 Completed = subprocess.CompletedProcess[str]
@@ -44,7 +44,7 @@ def test_the_documentation_shows_the_commands(key_type: KeyType) -> None:
 
 
 def test_a_bag_has_the_commands(any_signer: Signer, tmp_path: Path) -> None:
-    files = make_bag(tmp_path, as_lines(records()), any_signer)
+    files = make_bag(tmp_path, to_lines(records()), any_signer)
     assert written_in(files) == documented(any_signer.public_key.type)
 
 
@@ -62,7 +62,7 @@ def run(commands: list[str], files: Files, directory: Path, signer: Signer | Non
 
 def test_common_tools_verify_a_signed_bag(any_signer: Signer, tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
-    files = make_bag(tmp_path / "made", as_lines(records()), any_signer)
+    files = make_bag(tmp_path / "made", to_lines(records()), any_signer)
     done = run(documented(any_signer.public_key.type), files, tmp_path, any_signer)
     assert (done.returncode, done.stderr.replace("Signature Verified Successfully\n", "")) == (0, "")
     lines = done.stdout.splitlines()
@@ -74,7 +74,7 @@ def test_common_tools_verify_a_signed_bag(any_signer: Signer, tmp_path: Path) ->
 
 def test_common_tools_verify_the_files_of_an_unsigned_bag(tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
-    files = make_bag(tmp_path / "made", as_lines(records()))
+    files = make_bag(tmp_path / "made", to_lines(records()))
     assert run(written_in(files), files, tmp_path).returncode == 0
     assert b"This bag is UNSIGNED." in files[bag.INSTRUCTIONS]
 
@@ -94,16 +94,16 @@ def without(files: Files, *names: str) -> Files:
 
 TAMPERED: dict[str, Callable[[Files], Files]] = {
     "records cut": cut,
-    "records cut, manifests written anew": lambda files: with_manifests(cut(files)),
-    "another VERIFY.txt": lambda files: with_manifests({**files, bag.INSTRUCTIONS: b"Believe me."}),
+    "records cut, manifests written anew": lambda files: rewrite_manifests(cut(files)),
+    "another VERIFY.txt": lambda files: rewrite_manifests({**files, bag.INSTRUCTIONS: b"Believe me."}),
     "a file more": lambda files: {**files, "data/more.txt": b""},
     "a hidden file more": lambda files: {**files, "data/.more": b""},
-    "a file more that is listed": lambda files: with_manifests({**files, "data/more.txt": b""}),
-    "a tag file more that is listed": lambda files: with_manifests({**files, "more.txt": b""}),
-    "an unsigned statement beside": lambda files: with_manifests({**files, bag.STATEMENT: b"{}"}),
+    "a file more that is listed": lambda files: rewrite_manifests({**files, "data/more.txt": b""}),
+    "a tag file more that is listed": lambda files: rewrite_manifests({**files, "more.txt": b""}),
+    "an unsigned statement beside": lambda files: rewrite_manifests({**files, bag.STATEMENT: b"{}"}),
     "a stamp in another place": lambda files: {**files, f"data/{bag.TIMESTAMP}": b""},
     "a file less": lambda files: without(files, bag.SALTS),
-    "a file less that is not listed": lambda files: with_manifests(without(files, bag.SALTS)),
+    "a file less that is not listed": lambda files: rewrite_manifests(without(files, bag.SALTS)),
     "another envelope": lambda files: {**files, bag.ENVELOPE: files[bag.ENVELOPE] + b" "},
 }
 
@@ -123,13 +123,13 @@ def test_common_tools_find_a_link(signed: Files, signer: Signer, tmp_path: Path)
 def test_common_tools_find_another_signer(signed: Files, signer: Signer, tmp_path: Path) -> None:
     generate_keys(tmp_path / "other")
     other = load_signer(str(tmp_path / "other" / PRIVATE_KEY))
-    files = resealed(cut(signed), other)
+    files = reseal(cut(signed), other)
     assert run(documented(KeyType.ECDSA), files, tmp_path, signer).returncode != 0
     assert run(documented(KeyType.ECDSA), files, tmp_path, other).returncode == 0
 
 
 def test_common_tools_find_an_incomplete_export(signed: Files, signer: Signer, tmp_path: Path) -> None:
-    files = resealed(signed, signer, run=facts(complete=False))
+    files = reseal(signed, signer, run=run_facts(complete=False))
     assert run(documented(KeyType.ECDSA), files, tmp_path, signer).returncode != 0
 
 

@@ -163,7 +163,7 @@ def _enter_artifacts(account: Account, first: int, facts: _ArtifactFacts, links:
     for index, ((node, artifact), state) in enumerate(zip(facts.artifacts, present(links[0]), strict=True)):
         sink = account.node(node)
         if sink == NOWHERE or sink != node_of(account.visits[state]):
-            problem = "expected an artifact of the sink that the state visited, got another's"
+            problem = "expected an artifact of the sink that was visited, got one of another"
             account.breach(Law.OUTPUTS, "artifact", first + index, problem)
         elif len(known := account.artifacts.setdefault(sink, [])) < _MAX_ARTIFACTS:
             known.append(artifact)

@@ -169,7 +169,7 @@ def _enter_parents(account: Account, first: int, _: object, links: Links) -> Non
         group = value_at(account.made, child)
         became = value_at(account.became, parent)
         if not group:
-            problem = "expected a token that a fork, an expansion or a merge made, got one of its own"
+            problem = "expected a token that a fork, an expansion or a merge made, got another"
             account.breach(Law.GROUPS, "token_parent", first + index, problem)
             continue
         only = groups.parents[group - 1]
