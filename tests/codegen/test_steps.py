@@ -46,19 +46,18 @@ import sys
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import NullPool, create_engine, inspect, select
-from elspeth.core.landscape.database.epochs import step_into
-from elspeth.core.landscape.database.epoch_tables import tables_of
-from elspeth.core.landscape.migration.steps import rebuild
+from elspeth.core.landscape.database.tables import epoch_tables, load_step
+from elspeth.core.landscape.migration._steps import rebuild
 from elspeth_schema import EPOCH
 from elspeth_schema.tables import visits_table
 
 def step(connection, epoch):
-    rebuild(Operations(MigrationContext.configure(connection)), tables_of(epoch), step_into(epoch))
+    rebuild(Operations(MigrationContext.configure(connection)), epoch_tables(epoch), load_step(epoch))
 
 engine = create_engine(sys.argv[1], poolclass=NullPool)
 with engine.begin() as connection:
     step(connection, 1)
-    tables = tables_of(1).tables
+    tables = epoch_tables(1).tables
     connection.execute(tables["runs"].insert(), [{"run_id": "r"}])
     steps = [
         {"run_id": "r", "step_id": f"s{n}", "position": n, "status": "open", "input_id": None, "output_id": f"o{n}"}

@@ -14,7 +14,7 @@ from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.tables import create_triggers
 from elspeth.core.landscape.database.urls import parse_url
-from elspeth.core.landscape.recording import runs as runs_module
+from elspeth.core.landscape.recording import _runs as runs_module
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import check_seals
 from elspeth.engine.errors import ResumeError

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from pyarrow import parquet
 
 from elspeth.contracts.rows import RowData
-from elspeth.core.landscape.recording.visits import VisitRecording
+from elspeth.core.landscape.recording._visits import VisitRecording
 from tests.engine.planted import (
     NAME,
     NUMBER,

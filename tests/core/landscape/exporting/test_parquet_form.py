@@ -14,7 +14,7 @@ import pytest
 
 from elspeth.core.canonical import canonical_bytes, timestamp_text
 from elspeth.core.landscape.database import LandscapeError
-from elspeth.core.landscape.exporting import parquet_form
+from elspeth.core.landscape.exporting import _parquet_form as parquet_form
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import read_export
@@ -223,7 +223,7 @@ def test_a_directory_without_manifest_is_refused(parquet: Path) -> None:
 
 def test_without_pyarrow_the_message_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "elspeth.core.landscape.exporting.parquet_form")
+    monkeypatch.delitem(sys.modules, "elspeth.core.landscape.exporting._parquet_form")
     with pytest.raises(LandscapeError) as refused:
         export_to(tmp_path / "export", ExportFormat.PARQUET)
     message = (

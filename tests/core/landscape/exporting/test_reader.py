@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.core.canonical import canonical_bytes
-from elspeth.core.landscape.exporting.csv_form import HASH_REMARK
+from elspeth.core.landscape.exporting._csv_form import HASH_REMARK
 from elspeth.core.landscape.exporting.exporter import ManifestBuilder
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError

@@ -10,7 +10,7 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from elspeth.core.canonical import canonical_bytes
-from elspeth.core.landscape.exporting.text_form import read_sound_row
+from elspeth.core.landscape.exporting._text_form import read_sound_row
 from elspeth.core.landscape.records.mapping import mapper, record_type_of
 from elspeth_schema.records import RECORD_TYPES, Kind
 from elspeth_strategies import INVALID, SHAPES, Shape, records

@@ -19,10 +19,10 @@ from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database.errors import ForeignDatabaseError, LandscapeError
 from elspeth.core.landscape.database.state import DatabaseState, StateKind, read_state
 from elspeth.core.landscape.database.tables import epoch_tables
+from elspeth.core.landscape.migration import _steps as steps_module
 from elspeth.core.landscape.migration import migrate as module
-from elspeth.core.landscape.migration import steps as steps_module
+from elspeth.core.landscape.migration._steps import rebuild
 from elspeth.core.landscape.migration.migrate import MigrationReport, migrate
-from elspeth.core.landscape.migration.steps import rebuild
 from elspeth.schema.steps import Step
 from elspeth_schema import EPOCH
 from tests.core.landscape.migration.reflection import reflected

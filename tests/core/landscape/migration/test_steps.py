@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import NullPool, create_engine
 
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.core.landscape.migration import steps as module
-from elspeth.core.landscape.migration.steps import check_filled, filled_columns
+from elspeth.core.landscape.migration import _steps as module
+from elspeth.core.landscape.migration._steps import check_filled, filled_columns
 from elspeth.schema.snapshots import ColumnSnapshot, Kind, Snapshot
 from elspeth.schema.steps import Step, step_between
 from tests.codegen.snapshots import column, snapshot, table

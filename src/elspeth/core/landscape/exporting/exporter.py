@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
-from elspeth.core.landscape.exporting.record_rules import withheld_columns
+from elspeth.core.landscape.exporting._record_rules import withheld_columns
 from elspeth.core.landscape.lines.reading import (
     Chunk,
     LineTransform,

@@ -12,12 +12,12 @@ import orjson
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.urls import database_files
+from elspeth.core.landscape.exporting._csv_form import write_csv
+from elspeth.core.landscape.exporting._text_form import write_array, write_lines
 from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
-from elspeth.core.landscape.exporting.csv_form import write_csv
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportGroups
-from elspeth.core.landscape.exporting.text_form import write_array, write_lines
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected
 from elspeth.outputs.writing import Output, hold
@@ -96,7 +96,7 @@ def _write_text(file: BinaryIO, exporter: LandscapeExporter, run_id: str, form: 
 
 
 def _parquet_writer() -> Callable[[Path, ExportGroups], int]:
-    from elspeth.core.landscape.exporting.parquet_form import write_parquet  # noqa: PLC0415  pyarrow is an extra
+    from elspeth.core.landscape.exporting._parquet_form import write_parquet  # noqa: PLC0415  pyarrow is an extra
 
     return write_parquet
 

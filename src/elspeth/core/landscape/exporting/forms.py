@@ -10,7 +10,7 @@ import orjson
 
 from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.landscape.database import LandscapeError
-from elspeth.core.landscape.exporting.record_rules import RecordForm
+from elspeth.core.landscape.exporting._record_rules import RecordForm
 from elspeth.evidence.format.errors import EvidenceError
 
 __all__ = [

@@ -25,9 +25,9 @@ from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.landscape_db import fill_database
 from elspeth.core.landscape.database.tables import analyze_grown_tables, epoch_tables
 from elspeth.core.landscape.database.urls import describe_error, parse_url
+from elspeth.core.landscape.exporting._record_rules import load_forms
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import ExportReader, ExportRow, ExportSummary, read_export
-from elspeth.core.landscape.exporting.record_rules import load_forms
 from elspeth.core.landscape.migration.contents import Meter
 from elspeth.core.landscape.migration.migrate import migrate_exclusively
 from elspeth.core.landscape.records.integrity import explain_refusal

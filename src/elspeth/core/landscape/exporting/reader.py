@@ -8,17 +8,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from elspeth.core.landscape.exporting.bag_form import holds_salted_records, is_bag, read_bag, read_bag_epoch
-from elspeth.core.landscape.exporting.csv_form import HASH_REMARK, read_csv
-from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError, StoredRecord, read_manifest
-from elspeth.core.landscape.exporting.record_rules import (
+from elspeth.core.landscape.exporting._csv_form import HASH_REMARK, read_csv
+from elspeth.core.landscape.exporting._record_rules import (
     FIRST_EXPORTED,
     BrokenRuleError,
     Checked,
     SchemaRules,
     UnfitRecordError,
 )
-from elspeth.core.landscape.exporting.text_form import find_stated_epoch, read_text
+from elspeth.core.landscape.exporting._text_form import find_stated_epoch, read_text
+from elspeth.core.landscape.exporting.bag_form import holds_salted_records, is_bag, read_bag, read_bag_epoch
+from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError, StoredRecord, read_manifest
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import Json
@@ -96,7 +96,7 @@ class ExportSource:
             return read_bag(self.path, self.epoch)
         if self.kind is ExportKind.CSV:
             return read_csv(self.path, self.epoch)
-        from elspeth.core.landscape.exporting.parquet_form import read_parquet  # noqa: PLC0415  pyarrow is an extra
+        from elspeth.core.landscape.exporting._parquet_form import read_parquet  # noqa: PLC0415  pyarrow is an extra
 
         return read_parquet(self.path, self.epoch)
 

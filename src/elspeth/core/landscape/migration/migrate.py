@@ -124,7 +124,7 @@ def migrate_exclusively(url: URL, epoch: int, saved: Path | None, meter: Meter) 
     Raises DBAPIError or LandscapeError if nothing was changed, CommitFailedError if that is not known.
     """
     # Alembic takes a third of a second to load: readers of a database of today do not need it.
-    from elspeth.core.landscape.migration.steps import upgrade  # noqa: PLC0415
+    from elspeth.core.landscape.migration._steps import upgrade  # noqa: PLC0415
 
     with _exclusive(url, epoch_tables(epoch).tables) as connection:
         state = detect_state(connection)

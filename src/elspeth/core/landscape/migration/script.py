@@ -9,7 +9,7 @@ from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database.state import StateKind, read_state, require_current
 from elspeth.core.landscape.database.tables import migration_insert
 from elspeth.core.landscape.database.urls import parse_url
-from elspeth.core.landscape.migration.steps import run_steps
+from elspeth.core.landscape.migration._steps import run_steps
 
 __all__ = ["migration_sql"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from elspeth.core.landscape.recording.operations import OperationRecording
-from elspeth.core.landscape.recording.predecessor_writes import PredecessorWrites
-from elspeth.core.landscape.recording.runs import RunRecording
-from elspeth.core.landscape.recording.tokens import TokenRecording
+from elspeth.core.landscape.recording._operations import OperationRecording
+from elspeth.core.landscape.recording._predecessor_writes import PredecessorWrites
+from elspeth.core.landscape.recording._runs import RunRecording
+from elspeth.core.landscape.recording._tokens import TokenRecording
 
 __all__ = ["LandscapeRecorder"]
 

@@ -13,6 +13,7 @@ from elspeth.contracts.environment import install_command
 from elspeth.core.canonical import timestamp_text
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeError
+from elspeth.core.landscape.exporting._record_rules import RecordForm, load_forms
 from elspeth.core.landscape.exporting.forms import (
     MANIFEST_FILE,
     ExportError,
@@ -22,7 +23,6 @@ from elspeth.core.landscape.exporting.forms import (
     manifest_bytes,
     read_directory,
 )
-from elspeth.core.landscape.exporting.record_rules import RecordForm, load_forms
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.schema.snapshots import Kind
 from elspeth_schema import EPOCH

@@ -14,6 +14,7 @@ from typing import TextIO
 import orjson
 
 from elspeth.core.canonical import canonical_json
+from elspeth.core.landscape.exporting._record_rules import RecordForm, load_forms
 from elspeth.core.landscape.exporting.forms import (
     MANIFEST_FILE,
     ExportError,
@@ -23,7 +24,6 @@ from elspeth.core.landscape.exporting.forms import (
     manifest_bytes,
     read_directory,
 )
-from elspeth.core.landscape.exporting.record_rules import RecordForm, load_forms
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.schema.snapshots import Kind
 

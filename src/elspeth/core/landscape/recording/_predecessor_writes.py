@@ -15,10 +15,10 @@ from sqlalchemy import func, select
 from elspeth.contracts.errors import ExecutionError
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recording._visits import VisitRecording, resolve_ending
 from elspeth.core.landscape.recording.base import json_or_none, make_recordable, new_id, now
 from elspeth.core.landscape.recording.batches import BatchRecording
 from elspeth.core.landscape.recording.predecessor_reads import PredecessorReads
-from elspeth.core.landscape.recording.visits import VisitRecording, resolve_ending
 from elspeth.core.landscape.records.mapping import reshape
 from elspeth.core.payload_store import PayloadStore
 from elspeth.schema.checks import AuditIntegrityError

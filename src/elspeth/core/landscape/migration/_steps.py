@@ -26,7 +26,7 @@ from elspeth.schema.snapshots import ColumnSnapshot, Kind
 from elspeth.schema.steps import Copy, Step
 from elspeth_schema import EPOCH, triggers
 
-__all__ = ["filled_columns", "give_same_rights", "rebuild", "run_steps", "upgrade"]
+__all__ = ["filled_columns", "rebuild", "run_steps", "upgrade"]
 
 _PREFIX = "_new_"
 """The prefix of new tables on SQLite, where constraint names need not be unique."""
@@ -178,7 +178,7 @@ def _rebuild_postgresql(operations: Operations, metadata: MetaData, names: list[
     known = [*sources.values(), *(name for name in metadata.tables if name not in names)]
     for name in names if known else ():
         # A new table gets the rights of one that existed.
-        give_same_rights(operations, sources.get(name, known[0]), f"{_SCHEMA}.{name}")
+        _give_same_rights(operations, sources.get(name, known[0]), f"{_SCHEMA}.{name}")
     if copies:
         # All at once, as they refer to each other; fails if a view of another program reads one of them.
         operations.execute(f"DROP TABLE {', '.join(copy.source for copy in copies)}")
@@ -211,7 +211,7 @@ def _fill(operations: Operations, copy: Copy, target: str) -> None:
         report(copy.source)
 
 
-def give_same_rights(operations: Operations, source: str, target: str) -> None:
+def _give_same_rights(operations: Operations, source: str, target: str) -> None:
     """Give a table the owner and grants of another (PostgreSQL)."""
     operations.execute(_SAME_RIGHTS.replace("SOURCE", source).replace("TARGET", target).replace("\n", " "))
 

@@ -15,9 +15,9 @@ from elspeth_schema import records
 from elspeth_schema.contracts import Artifact, Checkpoint, Operation, OperationStatus, OperationType
 from elspeth_schema.tables import artifacts_table, checkpoints_table, operations_table
 
-__all__ = ["CHECKPOINT_FORMAT", "OperationRecording"]
+__all__ = ["OperationRecording"]
 
-CHECKPOINT_FORMAT = 5
+_CHECKPOINT_FORMAT = 5
 """The format of the sink state in checkpoints of this version."""
 
 
@@ -147,7 +147,7 @@ class OperationRecording(RecorderPart):
             created_at=now(),
             upstream_topology_hash=upstream_topology_hash,
             checkpoint_node_config_hash=checkpoint_node_config_hash,
-            format_version=CHECKPOINT_FORMAT,
+            format_version=_CHECKPOINT_FORMAT,
         )
         self._store.add(checkpoint)
         return checkpoint
