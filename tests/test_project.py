@@ -153,7 +153,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "database_urls": {"environment"},
         "routing": {"enums"},
         "rows": {"errors", "schema"},
-        "expressions": {"errors", "rows", "schema"},
+        "expressions": {"errors", "schema"},
         "plugins": {"enums", "errors", "routing", "rows", "schema"},
     },
     "elspeth.plugins": {

@@ -1,4 +1,4 @@
-"""Writes the input of this example: rows that are the same each time."""  # noqa: INP001  a script
+"""Write the same rows each time, for the large run."""  # noqa: INP001  a script
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ REGIONS = ("north", "east", "south", "west")
 
 
 def generate(path: Path, rows: int) -> None:
-    """Write a CSV file with a header and this many rows."""
+    """Write a CSV file with a header and rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as file:
         file.write("id,region,amount\n")

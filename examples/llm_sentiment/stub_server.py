@@ -1,6 +1,7 @@
-"""A language model for people in a hurry: counts words, at an address that speaks as OpenAI's does.
+"""A stub of a language model that counts words.
 
-It is busy the first time it is asked about a radio, and has nothing to say where there is no comment.
+It answers like OpenAI's API. The first request about a radio is refused as one too many, and a review without a comment
+gets no answer.
 """  # noqa: INP001  a script
 
 import json
@@ -15,7 +16,7 @@ BAD = {"awful", "broken", "hate", "late", "leaked", "terrible"}
 
 
 def judge(review: str) -> str:
-    """What the model says of a review: JSON, as it was asked to."""
+    """Return the verdict on a review as JSON."""
     words = {word.strip(".,").lower() for word in review.split()}
     if "comment" in words:
         return "There is nothing to judge."
@@ -32,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
     server: "Server"
 
     def do_POST(self) -> None:
-        """Judge the last message, or say that there is no time for it."""
+        """Judge the last message, or answer that it is busy."""
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         prompt = request["messages"][-1]["content"]
         if "radio" in prompt and self.server.is_first(prompt):
@@ -55,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Listens at a port of the loopback interface, any free one for 0. Its `serve_forever` answers."""
+    """A server on the loopback interface; 0 is any port."""
 
     def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", port), Handler)
@@ -63,7 +64,7 @@ class Server(ThreadingHTTPServer):
         self._asked: set[str] = set()
 
     def is_first(self, prompt: str) -> bool:
-        """Whether nobody has asked this before."""
+        """Return whether this has not been asked before."""
         with self._lock:
             is_new = prompt not in self._asked
             self._asked.add(prompt)

@@ -11,9 +11,9 @@ from sqlalchemy.exc import ArgumentError
 from elspeth.contracts.database_urls import (
     HARMLESS_PARAMETERS,
     database_url_problem,
+    find_url_secrets,
     hide_secrets_of,
     mask_database_url,
-    secrets_of_database_url,
     without_credentials,
 )
 
@@ -61,7 +61,7 @@ def test_what_may_be_secret_is_masked_and_nothing_else(text: str, shown: str) ->
 
 
 def test_a_mask_gets_the_secrets_without_percent_encoding() -> None:
-    assert secrets_of_database_url(f"{URL}u:p%40+ss@h/db?sslpassword=a+b%26c&host=h") == ["p@+ss", "a b&c"]
+    assert find_url_secrets(f"{URL}u:p%40+ss@h/db?sslpassword=a+b%26c&host=h") == ["p@+ss", "a b&c"]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_sqlalchemy_finds_no_other_secrets(scheme: str, rest: str) -> None:
         for each in ([value] if isinstance(value, str) else value)
         if name.lower() not in HARMLESS_PARAMETERS
     ]
-    assert sorted(secrets_of_database_url(text)) == sorted(
+    assert sorted(find_url_secrets(text)) == sorted(
         secret for secret in [url.password or "", *(value for _, value in pairs)] if secret
     )
 

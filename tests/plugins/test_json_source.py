@@ -91,9 +91,9 @@ def test_an_element_that_does_not_fit_is_invalid(tmp_path: Path) -> None:
     ("content", "error"),
     [
         (b"[", "element 0: expected an element at line 1, column 2"),
-        (b'[{"a": 1}', "element 1: expected ',' or ']' behind an element at line 1, column 10"),
-        (b'[\n{"a": 1}\n {"a": 2}]', "element 1: expected ',' or ']' behind an element at line 3, column 2"),
-        (b'[{"a": 1}] x', "element 1: expected nothing behind the array at line 1, column 12"),
+        (b'[{"a": 1}', "element 1: expected ',' or ']' after an element at line 1, column 10"),
+        (b'[\n{"a": 1}\n {"a": 2}]', "element 1: expected ',' or ']' after an element at line 3, column 2"),
+        (b'[{"a": 1}] x', "element 1: expected nothing after the array at line 1, column 12"),
         (b'[{"a": 1},\n\n{"a":\n }]', "element 1: not JSON: Expecting value at line 4, column 2"),
         (b"[" * 100_000, "element 0: nested too deeply at line 1, column 2"),
     ],

@@ -125,5 +125,5 @@ def test_a_class_that_is_none_of_the_kinds_is_refused() -> None:
     with pytest.raises(PluginRegistrationError) as caught:
         PluginManager([NeitherPlugin])
     assert str(caught.value) == (
-        f"{__name__}.NeitherPlugin is no plugin: expected a subclass of Source, Transform, Aggregation or Sink"
+        f"{__name__}.NeitherPlugin is not a plugin: expected a subclass of Source, Transform, Aggregation or Sink"
     )

@@ -1,4 +1,4 @@
-"""The records of the audit trail, generated from the schema, and the views made of them."""
+"""The records of an audit trail, and views of them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowLineage:
-    """A source row with its data, where the data can still be had."""
+    """A source row, with its data if that is available."""
 
     row_id: str
     run_id: str
@@ -81,7 +81,7 @@ class RowLineage:
 
 
 class ExportStatusUpdate(TypedDict, total=False):
-    """What may be recorded about the export of a run."""
+    """Columns of a run that describe its export."""
 
     export_status: ExportStatus
     exported_at: datetime
@@ -91,7 +91,7 @@ class ExportStatusUpdate(TypedDict, total=False):
 
 
 class BatchStatusUpdate(TypedDict, total=False):
-    """What may be recorded about a batch that goes on."""
+    """Columns of a batch that change while it is processed."""
 
     status: BatchStatus
     completed_at: datetime

@@ -1,4 +1,8 @@
-"""Database URLs."""
+"""Database URLs: checked, compared, and shown without their secrets.
+
+A URL is split as SQLAlchemy does it, but without loading SQLAlchemy: `elspeth validate` looks at one in every settings
+file. Where a URL is malformed, more of it counts as secret, never less.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +20,17 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
 __all__ = [
+    "HARMLESS_PARAMETERS",
     "HIDDEN",
+    "database_server",
     "database_url_problem",
     "driver_problem",
+    "find_url_secrets",
     "hide",
     "hide_secrets_of",
     "mask_database_url",
     "mask_url",
     "parse_database_url",
-    "secrets_of_database_url",
-    "server_of_database",
     "sqlite_file",
     "without_credentials",
 ]
@@ -43,18 +48,21 @@ HARMLESS_PARAMETERS = frozenset(
         *("encrypt", "trustservercertificate", "warehouse", "role", "schema"),
     }
 )
-"""Parameters, in lower case, that are shown. A value of any other, of which drivers have many, counts as secret."""
+"""Parameters, in lower case, that are shown. The value of any other parameter counts as secret."""
 
 _EXAMPLES = "sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 _SCHEME = re.compile(r"[A-Za-z0-9_+.-]+://")
 _SQLITE = ("sqlite", "sqlite+pysqlite")
-_LEAST_SEARCHED = 4  # characters: a shorter secret would be found in any message
+_LEAST_SEARCHED = 4  # characters: a shorter secret may occur in any message
 _HOST = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]+\])(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Parts:
-    """A database URL: `scheme` with its ``://``, `place` the host, port and database, `query` its raw parameters."""
+    """A database URL in parts.
+
+    `scheme` includes ``://``, `place` is host, port and database, `query` the raw parameters.
+    """
 
     scheme: str
     user: str | None
@@ -64,20 +72,20 @@ class _Parts:
 
     @property
     def host(self) -> str:
-        """Return the host, without brackets if it is an address of IPv6, and what follows it up to the database."""
+        """Return the host with its port, up to the database."""
         return self.place.partition("/")[0]
 
 
-def hide(secret: str) -> str:  # noqa: ARG001  a mask that needs nothing of what it hides
-    """Return what stands for a secret in messages."""
+def hide(secret: str) -> str:  # noqa: ARG001  every mask takes the secret
+    """Return what replaces a secret in messages."""
     return HIDDEN
 
 
 def mask_database_url(text: str, mask: Callable[[str], str] = hide) -> str:
-    """Return a database URL with its secrets masked, and all else as it was.
+    """Return a database URL with its secrets masked.
 
-    Secrets are the password, every parameter that is not known to be harmless, and whatever stands in a place where a
-    password may have been written by mistake. The mask gets each as the driver would, without percent-encoding.
+    Secrets are the password, every parameter that is not known to be harmless, and anything in a place where a password
+    may have been written by mistake. The mask gets each secret as the driver would, without percent-encoding.
     """
     if not _SCHEME.match(text):
         head, colon, tail = text.partition(":")
@@ -92,28 +100,31 @@ def mask_database_url(text: str, mask: Callable[[str], str] = hide) -> str:
     return masked + ("?" + "&".join(pieces) if pieces else "")
 
 
-def secrets_of_database_url(text: str) -> list[str]:
-    """Return what `mask_database_url` masks."""
+def find_url_secrets(text: str) -> list[str]:
+    """Return the secrets that `mask_database_url` masks."""
     found: list[str] = []
 
-    def note(secret: str) -> str:
+    def collect(secret: str) -> str:
         found.append(secret)
         return secret
 
-    mask_database_url(text, note)
+    mask_database_url(text, collect)
     return found
 
 
 def hide_secrets_of(url: str, message: str) -> str:
-    """Return the message of a driver without the secrets of the URL that it was given."""
-    for secret in sorted(secrets_of_database_url(url), key=len, reverse=True):
+    """Return a driver's message without the secrets of its URL."""
+    for secret in sorted(find_url_secrets(url), key=len, reverse=True):
         if len(secret) >= _LEAST_SEARCHED:
             message = message.replace(secret, HIDDEN)
     return message
 
 
 def without_credentials(text: str) -> str:
-    """Return which database a URL leads to, whoever connects: without user, password and other secrets."""
+    """Return a URL without user, password and other secrets.
+
+    It says which database the URL leads to, whoever connects.
+    """
     if not _SCHEME.match(text):
         return mask_database_url(text)
     parts = _split(text)
@@ -122,7 +133,10 @@ def without_credentials(text: str) -> str:
 
 
 def sqlite_file(text: str) -> Path | None:
-    """Return the file of a SQLite database's URL, None for a URL of another database or one in memory."""
+    """Return the file of a SQLite URL, or None.
+
+    None for another database, and for one in memory.
+    """
     if not _SCHEME.match(text):
         return None
     parts = _split(text)
@@ -132,10 +146,10 @@ def sqlite_file(text: str) -> Path | None:
     return Path(unquote(name.removeprefix("file:")) if name.startswith("file:") else name)
 
 
-def server_of_database(text: str) -> tuple[str, ...] | None:
-    """Return what tells a database on a server from others: host, port, name, and the options of a connection.
+def database_server(text: str) -> tuple[str, ...] | None:
+    """Return host, port, name and options of a database.
 
-    None for a SQLite database. Two names of one host are not recognised.
+    None for a SQLite database. Two names of one host count as two hosts.
     """
     if not _SCHEME.match(text):
         return None
@@ -151,7 +165,10 @@ def server_of_database(text: str) -> tuple[str, ...] | None:
 
 
 def database_url_problem(text: str) -> str | None:
-    """Return what is wrong with a database URL, in words that tell no secret; None if it can be used."""
+    """Return what is wrong with a database URL, or None.
+
+    The problem is described without secrets.
+    """
     if not _SCHEME.match(text):
         return f"expected a SQLAlchemy URL such as {_EXAMPLES}"
     if any(character in text for character in "\r\n\0"):
@@ -169,7 +186,10 @@ def database_url_problem(text: str) -> str | None:
 
 
 def _split(text: str) -> _Parts:
-    """Split a text with a ``://``, as SQLAlchemy does if it has one '@' at most."""
+    """Split a text with a ``://`` into its parts.
+
+    For at most one '@' this is how SQLAlchemy does it.
+    """
     name, slashes, rest = text.partition("://")
     is_file = name.startswith("sqlite") and rest.startswith("/")
     userinfo, found, after = ("", "", rest) if is_file else rest.rpartition("@")
@@ -185,7 +205,7 @@ def _split(text: str) -> _Parts:
 
 
 def _parameter(piece: str) -> tuple[str, str]:
-    """Return what is shown of a parameter, and the secret that follows it."""
+    """Return the harmless part of a parameter, and its secret."""
     name, equals, value = piece.partition("=")
     if not equals:
         return "", piece  # perhaps the rest of a password with a question mark
@@ -197,7 +217,10 @@ def _masked(secret: str, mask: Callable[[str], str]) -> str:
 
 
 def _masked_host(host: str, mask: Callable[[str], str]) -> str:
-    """Return the host with what is no port, or with all of it if it is no host: a password without a host, perhaps."""
+    """Return the host, masked where it cannot be one.
+
+    It may be a password without a host.
+    """
     name, colon, port = host.rpartition(":")
     if _HOST.fullmatch(host):
         return host
@@ -205,10 +228,10 @@ def _masked_host(host: str, mask: Callable[[str], str]) -> str:
 
 
 def parse_database_url(text: str) -> URL:
-    """Return the URL in parts.
+    """Return the URL as SQLAlchemy represents it.
 
-    Raises ValueError, in words that tell no secret, for a URL that cannot be used: also for parameters that the
-    database's driver would not take. A driver that is unknown is not noticed.
+    Raises ValueError, without secrets, for a URL that cannot be used, also for parameters that the database's driver
+    would refuse. An unknown driver is not noticed.
     """
     from sqlalchemy import make_url  # noqa: PLC0415  start time
 
@@ -223,7 +246,7 @@ def parse_database_url(text: str) -> URL:
 
 
 def driver_problem(url: URL) -> str | None:
-    """Return what must be installed to reach a database, None if nothing is missing."""
+    """Return what must be installed for a database, or None."""
     from sqlalchemy.exc import NoSuchModuleError  # noqa: PLC0415  start time
 
     try:
@@ -237,12 +260,15 @@ def driver_problem(url: URL) -> str | None:
 
 
 def mask_url(url: URL) -> str:
-    """Return the URL as messages and records have it, without its secrets."""
+    """Return the URL for messages and records, without its secrets."""
     return mask_database_url(url.render_as_string(hide_password=False))
 
 
 def _problem_of_parameters(url: URL) -> str | None:
-    """Return why a driver cannot be given the parameters of a URL; SQLAlchemy ignores some, and only warns."""
+    """Return why a driver refuses a URL's parameters, or None.
+
+    SQLAlchemy ignores some of them, and only warns.
+    """
     from sqlalchemy.exc import NoSuchModuleError, SAWarning, SQLAlchemyError  # noqa: PLC0415  start time
 
     try:

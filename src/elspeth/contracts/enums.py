@@ -1,4 +1,4 @@
-"""The values that audit records and settings may hold, generated from the schema, and labels made of names."""
+"""The values that audit records and settings may hold."""
 
 from __future__ import annotations
 
@@ -49,7 +49,10 @@ __all__ = [
 
 
 class TelemetryGranularity(StrEnum):
-    """How much of a run is told while it runs. Kept for callers that name it; nothing records it."""
+    """How much of a run is reported while it runs.
+
+    Kept for programs written for the predecessor; nothing here reads it.
+    """
 
     LIFECYCLE = "lifecycle"
     ROWS = "rows"
@@ -57,7 +60,10 @@ class TelemetryGranularity(StrEnum):
 
 
 class BackpressureMode(StrEnum):
-    """What happens to telling when the listener is slow. Kept for callers that name it; nothing records it."""
+    """What happens to reports when their receiver is slow.
+
+    Kept for programs written for the predecessor; nothing here reads it.
+    """
 
     BLOCK = "block"
     DROP = "drop"
@@ -65,5 +71,5 @@ class BackpressureMode(StrEnum):
 
 
 def error_edge_label(transform_id: str) -> str:
-    """Label of the edge that takes the rows a transform could not process to their sink."""
+    """Return the label of a transform's error edge."""
     return f"__error_{transform_id}__"

@@ -1,4 +1,4 @@
-"""Variables and packages that elspeth looks for in its environment."""
+"""Variables and optional packages that elspeth looks for."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ VARIABLES: Mapping[str, str] = {
 """Each variable with what it is for."""
 
 LEAST_KEY = 16
-"""Bytes of a key for HMAC: with fewer it can be guessed, and with it what it protects (NIST SP 800-131A: 112 bits)."""
+"""Bytes of an HMAC key. A shorter key could be guessed (NIST SP 800-131A demands 112 bits)."""
 
 
 def key_bytes(key: str) -> bytes:
-    """Return the bytes of a key that stands in a variable, which need not be text."""
+    """Return the bytes of a key, which may be any."""
     return key.encode("utf-8", "surrogateescape")
 
 
 def key_problem(variable: str, key: str) -> str | None:
-    """Return why a key for HMAC that stands in a variable must not be used, None if it may be."""
+    """Return why an HMAC key is refused, or None."""
     size = len(key_bytes(key))
     if size >= LEAST_KEY:
         return None
@@ -55,15 +55,19 @@ def key_problem(variable: str, key: str) -> str | None:
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs an extra, for messages.
+    """Return the command that installs an extra.
 
-    It works in a checkout only: until a release stands in a package index, whoever likes may take the name there.
+    It works in a checkout only: until a release is in a package index, anybody could publish another package under this
+    name there.
     """
     return f"in a checkout of elspeth, pip install '.[{extra}]'"
 
 
 def missing_package(module: str, extra: str) -> str | None:
-    """Return how to install a module that is missing, None if it is there. Does not import it, which takes time."""
+    """Return how to install a missing module, or None.
+
+    The module is not imported, which could take long.
+    """
     if find_spec(module) is not None:
         return None
     return f"needs {module}, which is not installed: {install_command(extra)}"

@@ -1,4 +1,10 @@
-"""Errors that cross modules, and what of them may be recorded."""
+"""Errors, and what of their messages may be recorded.
+
+Records are exported as evidence, and the content of rows is withheld from exports. So the message of an error is
+recorded only if its author promises that it repeats no value of a row. An exception of Python, of a library or of a
+plugin can repeat a value: it is recorded by its type and the place in the code, and its message goes to the logger
+`elspeth.withheld` at level DEBUG, which is silent unless somebody asks for it.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +30,36 @@ __all__ = [
     "recordable_message",
     "short_repr",
 ]
+
+_MAX_REPR = 60  # characters
+
+
+_withheld = logging.getLogger("elspeth.withheld")
+
+_SHOWN_FRAMES = 3
+
+_POSTGRESQL_WITHOUT_VALUES = frozenset(
+    # Classes of SQLSTATE (PostgreSQL 17, appendix A) for connections, statements and resources.
+    ["08", "0A", "25", "26", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58", "F0", "XX"]
+)
+_POSTGRESQL_NAMES = ("schema_name", "table_name", "column_name", "datatype_name", "constraint_name")
+_SQLITE_WITHOUT_VALUES = re.compile(
+    r"(UNIQUE|NOT NULL|CHECK|FOREIGN KEY|PRIMARY KEY) constraint failed.*"
+    r"|no such (table|column|function|module|index|collation sequence): .*"
+    r"|table .* (already exists|has no column named .*)"
+    r"|near \".*\": syntax error|incomplete input|unrecognized token: .*|datatype mismatch"
+    r"|unable to open database file|database is locked|database table is locked.*|disk I/O error"
+    r"|database or disk is full|database disk image is malformed|file is not a database"
+    r"|attempt to write a readonly database|too many (SQL variables|columns.*)|duplicate column name: .*",
+    re.DOTALL,
+)
+
+
+class RecordableError(Exception):
+    """An error whose message repeats no values of rows.
+
+    The message is recorded, exported and shown unchanged.
+    """
 
 
 class ExecutionError(TypedDict):
@@ -52,49 +88,25 @@ class TransformReason(TypedDict):
     validation_errors: NotRequired[list[str]]
 
 
-_withheld = logging.getLogger("elspeth.withheld")
-
-_SHOWN_FRAMES = 3
-
-_POSTGRESQL_WITHOUT_VALUES = frozenset(
-    # Classes of SQLSTATE (PostgreSQL 17, appendix A) whose messages are about connections, statements and resources.
-    ["08", "0A", "25", "26", "28", "3D", "3F", "40", "42", "53", "54", "55", "57", "58", "F0", "XX"]
-)
-_POSTGRESQL_NAMES = ("schema_name", "table_name", "column_name", "datatype_name", "constraint_name")
-_SQLITE_WITHOUT_VALUES = re.compile(
-    r"(UNIQUE|NOT NULL|CHECK|FOREIGN KEY|PRIMARY KEY) constraint failed.*"
-    r"|no such (table|column|function|module|index|collation sequence): .*"
-    r"|table .* (already exists|has no column named .*)"
-    r"|near \".*\": syntax error|incomplete input|unrecognized token: .*|datatype mismatch"
-    r"|unable to open database file|database is locked|database table is locked.*|disk I/O error"
-    r"|database or disk is full|database disk image is malformed|file is not a database"
-    r"|attempt to write a readonly database|too many (SQL variables|columns.*)|duplicate column name: .*",
-    re.DOTALL,
-)
-
-
-class RecordableError(Exception):
-    """An error whose message repeats no values of rows, so that it is recorded, exported and shown as it is."""
-
-
 def recordable_message(error: BaseException) -> str:
-    """Return what may be recorded of an error beside its type: no values of rows."""
+    """Return what may be recorded of an error's message."""
     if isinstance(error, RecordableError | AuditIntegrityError):
         return str(error)
     _withheld.debug("not recorded: the message of %s", type(error).__name__, exc_info=error)
-    original = getattr(error, "orig", None)  # what SQLAlchemy wraps, with the statement and its values
+    original = getattr(error, "orig", None)  # SQLAlchemy's own message has the statement with its values
     if isinstance(original, BaseException):
         return driver_message(original)
-    # An OSError can be given any text: only its number says what the system said.
+    # Only the number of an OSError comes from the system: its text can be anything.
     number = error.errno if isinstance(error, OSError) else None
-    said = [os.strerror(number)] if number is not None and number in errno.errorcode else []
-    return ", ".join([*said, f"raised at {_place(error)}"])
+    system_message = [os.strerror(number)] if number is not None and number in errno.errorcode else []
+    return ", ".join([*system_message, f"raised at {_place(error)}"])
 
 
 def driver_message(error: BaseException) -> str:
-    """Return what a database driver's error says, on one line, or its type where the message may hold values.
+    """Return what a database driver says, without values of rows.
 
-    Codes and the names of tables, columns and constraints are kept.
+    The message is on one line. Where it may hold values, it is replaced by the error's type, its code, and the names of
+    tables, columns and constraints.
     """
     message = " ".join(str(error).split())
     if hasattr(error, "sqlite_errorname"):
@@ -106,35 +118,41 @@ def driver_message(error: BaseException) -> str:
     diagnosis = getattr(error, "diag", None)
     state = getattr(error, "sqlstate", None)
     if diagnosis is not None and state is None and type(error).__name__ == "OperationalError":
-        return message  # no answer of a server: the connection failed
+        return message  # the connection failed, before any statement
     if diagnosis is None or state is None:
         return f"{type(error).__name__}, whose message may hold values of rows"
     if state[:2] in _POSTGRESQL_WITHOUT_VALUES:
         return " ".join(str(diagnosis.message_primary).split())
     names = [f"{name.removesuffix('_name')} {getattr(diagnosis, name)}" for name in _POSTGRESQL_NAMES]
-    given = [text for text, name in zip(names, _POSTGRESQL_NAMES, strict=True) if getattr(diagnosis, name)]
-    return f"{type(error).__name__} ({', '.join([f'SQLSTATE {state}', *given])})"
+    named = [text for text, name in zip(names, _POSTGRESQL_NAMES, strict=True) if getattr(diagnosis, name)]
+    return f"{type(error).__name__} ({', '.join([f'SQLSTATE {state}', *named])})"
 
 
 def _place(error: BaseException) -> str:
-    """The lines of other people's code that an error came through, the innermost last."""
+    """Return the lines of code that raised an error.
+
+    Lines outside elspeth come first; the innermost is the last.
+    """
     frames = [(str(frame.f_globals.get("__name__")), line) for frame, line in traceback.walk_tb(error.__traceback__)]
     foreign = [each for each in frames if each[0].partition(".")[0] != "elspeth"]
-    short_repr = foreign[-_SHOWN_FRAMES:] or frames[-1:]
-    return ", ".join(f"{name} line {line}" for name, line in short_repr) or "an unknown place"
-
-
-MAX_SHOWN = 60  # characters; what is longer tells the reader no more
+    places = foreign[-_SHOWN_FRAMES:] or frames[-1:]
+    return ", ".join(f"{name} line {line}" for name, line in places) or "an unknown place"
 
 
 def short_repr(value: object) -> str:
-    """The value as Python writes it, cut when it is long. Not for values of rows: see `kind_of`."""
+    """Return the repr of a value, cut if long.
+
+    Not for values of rows: use `describe_kind` for those.
+    """
     text = repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+    return text if len(text) <= _MAX_REPR else f"{text[:_MAX_REPR]}..."
 
 
 def describe_kind(value: object) -> str:
-    """Return what kind of value it is, for messages that must not repeat the value of a row."""
+    """Return the kind of a value, without the value.
+
+    `describe_kind("0171-2034")` is "text of 9 characters": messages must not repeat values of rows.
+    """
     match value:
         case None:
             return "null"
@@ -157,4 +175,5 @@ def describe_kind(value: object) -> str:
 
 
 def _counted(number: int, noun: str) -> str:
+    """Return a number with its noun."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,9 +1,9 @@
-"""The gate language: a condition over one row, compiled once from a whitelist of Python's syntax.
+"""The language of conditions over one row.
 
-Allowed are ``row['f']``, ``row.get('f', d)``, comparisons, ``and or not``, ``+ - * / %``, ``in``, literals and
-``x if c else y``. Nothing is ever handed to Python's own evaluator: each node becomes a closure. An expression is safe
-to run on hostile rows because it has no loops, its size is limited, and no operator can build a value larger than its
-operands together (``*`` and ``%`` work on numbers only).
+An expression is compiled once, from a subset of Python's syntax: ``row['f']``, ``row.get('f', d)``, comparisons, ``and
+or not``, ``+ - * / %``, ``in``, literals and ``x if c else y``. Python's own evaluator never sees it: each node becomes
+a closure. It is safe to evaluate on hostile rows: there are no loops, the size of an expression is limited, and no
+operator builds a value larger than its operands together (``*`` and ``%`` take numbers only).
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from elspeth.contracts.schema import MAX_INTEGER
 
 __all__ = ["EvaluationError", "Expression", "ExpressionError", "compile_expression", "route_label"]
 
-MAX_SOURCE_LENGTH = 2_000
-MAX_NODES = 500
-MAX_DEPTH = 40
+_MAX_SOURCE_LENGTH = 2_000
+_MAX_NODES = 500
+_MAX_DEPTH = 40
 
-Row = Mapping[str, object]
-_Evaluator = Callable[[Row], object]
+_RowData = Mapping[str, object]  # read only
+_Evaluator = Callable[[_RowData], object]
 _Predicate = Callable[[Any, Any], object]
 
 
 class ExpressionError(ValueError):
-    """The text is not an expression of the gate language."""
+    """A text that is not an expression of the language."""
 
 
 class EvaluationError(RecordableError, ValueError):
-    """The expression has no value for this row.
+    """An expression has no value for this row.
 
-    `field` names the row's field that is the reason, where there is one.
+    `field` is the field of the row that is the reason, if there is one.
     """
 
     def __init__(self, problem: str, *, field: str | None) -> None:
@@ -47,27 +47,36 @@ class EvaluationError(RecordableError, ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expression:
-    """A compiled condition. `is_boolean` is known without a row: every value it can have is true or false."""
+    """A compiled condition.
+
+    `is_boolean` is true if every value that it can have is true or false.
+    """
 
     source: str
     is_boolean: bool
     fields: frozenset[str]
     _evaluator: _Evaluator
 
-    def evaluate(self, row: Row) -> object:
-        """The value for this row; EvaluationError when it has none."""
+    def evaluate(self, row: Mapping[str, object]) -> object:
+        """Return the value for a row.
+
+        Raises EvaluationError if there is none.
+        """
         return self._evaluator(row)
 
 
 def compile_expression(source: str) -> Expression:
-    """Compile a condition; ExpressionError names the first construct that is not allowed and its column."""
-    if len(source) > MAX_SOURCE_LENGTH:
-        raise ExpressionError(f"is too long: expected at most {MAX_SOURCE_LENGTH} characters, got {len(source)}")
+    """Compile a condition.
+
+    Raises ExpressionError, with the column of the first construct that is not allowed.
+    """
+    if len(source) > _MAX_SOURCE_LENGTH:
+        raise ExpressionError(f"is too long: expected at most {_MAX_SOURCE_LENGTH} characters, got {len(source)}")
     if not source.strip():
         raise ExpressionError("is empty: expected a condition such as row['field'] == 'value'")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a doubtful escape such as '\\d' becomes a SyntaxError
+            warnings.simplefilter("error")  # an invalid escape such as '\\d' becomes a SyntaxError
             tree = ast.parse(source.strip(), mode="eval").body
     except SyntaxError as error:
         where = f" at column {error.offset}" if error.offset else ""
@@ -84,7 +93,7 @@ def compile_expression(source: str) -> Expression:
 
 
 def route_label(value: object) -> str:
-    """The label of the route that a condition's value selects."""
+    """Return the label of the route that a value selects."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
@@ -97,12 +106,13 @@ def _check_size(tree: ast.expr) -> None:
     while level:
         depth += 1
         nodes += len(level)
-        if depth > MAX_DEPTH or nodes > MAX_NODES:
-            raise ExpressionError(f"is too complex: expected at most {MAX_NODES} parts and {MAX_DEPTH} levels")
+        if depth > _MAX_DEPTH or nodes > _MAX_NODES:
+            raise ExpressionError(f"is too complex: expected at most {_MAX_NODES} parts and {_MAX_DEPTH} levels")
         level = [child for node in level for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
 
 
 def _is_boolean(node: ast.expr) -> bool:
+    """Return whether every value is true or false."""
     match node:
         case ast.Compare() | ast.UnaryOp(op=ast.Not()) | ast.Constant(value=bool()):
             return True
@@ -115,7 +125,7 @@ def _is_boolean(node: ast.expr) -> bool:
 
 
 def _fields(node: ast.expr) -> Iterator[str]:
-    """Names of the row's fields that a subtree reads."""
+    """Yield the fields of the row that a subtree reads."""
     for child in ast.walk(node):
         match child:
             case ast.Subscript(slice=ast.Constant(value=str(name))):
@@ -132,7 +142,7 @@ def _compile(node: ast.expr) -> _Evaluator:
 
 
 def _constant(value: object) -> _Evaluator:
-    def evaluate(_row: Row) -> object:
+    def evaluate(_row: _RowData) -> object:
         return value
 
     return evaluate
@@ -148,7 +158,7 @@ def _compile_literal(node: ast.Constant) -> _Evaluator:
 
 
 def _compile_collection(node: ast.List | ast.Tuple | ast.Set) -> _Evaluator:
-    """A collection of literals, constant over the run."""
+    """Compile a collection of literals to a constant."""
     for element in node.elts:
         match element:
             case ast.Constant() | ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=ast.Constant(value=int() | float())):
@@ -170,7 +180,7 @@ def _compile_subscript(node: ast.Subscript) -> _Evaluator:
         case _:
             raise ExpressionError(f"has a subscript{_at(node)}: expected row['field'] with a literal field name")
 
-    def read(row: Row) -> object:
+    def read(row: _RowData) -> object:
         try:
             return row[name]
         except KeyError:
@@ -233,7 +243,7 @@ def _compile_comparison(node: ast.Compare) -> _Evaluator:
         steps.append((_COMPARISONS[type(op)], _compile(right)))
     first, field = _compile(node.left), next(_fields(node), None)
 
-    def compare(row: Row) -> object:
+    def compare(row: _RowData) -> object:
         left = first(row)
         for predicate, evaluator in steps:
             right = evaluator(row)
@@ -249,11 +259,11 @@ def _compile_comparison(node: ast.Compare) -> _Evaluator:
 
 
 def _compile_boolean(node: ast.BoolOp) -> _Evaluator:
-    """Python's own meaning: the value of the operand that decides."""
+    """Compile `and` or `or`, which return the deciding operand."""
     *initial, last = map(_compile, node.values)
     stops_at = isinstance(node.op, ast.Or)
 
-    def decide(row: Row) -> object:
+    def decide(row: _RowData) -> object:
         for evaluator in initial:
             value = evaluator(row)
             if bool(value) is stops_at:
@@ -271,7 +281,7 @@ def _compile_unary(node: ast.UnaryOp) -> _Evaluator:
         raise _refusal(node)
     sign = -1 if isinstance(node.op, ast.USub) else 1
 
-    def negate(row: Row) -> object:
+    def negate(row: _RowData) -> object:
         value = operand(row)
         if _is_number(value):
             return sign * value
@@ -295,7 +305,7 @@ def _compile_arithmetic(node: ast.BinOp) -> _Evaluator:
     compute, is_addition = _ARITHMETIC[type(node.op)], isinstance(node.op, ast.Add)
     left, right, field = _compile(node.left), _compile(node.right), next(_fields(node), None)
 
-    def calculate(row: Row) -> object:
+    def calculate(row: _RowData) -> object:
         a, b = left(row), right(row)
         if _is_number(a) and _is_number(b):
             try:

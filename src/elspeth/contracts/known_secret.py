@@ -1,4 +1,4 @@
-"""A secret that was sent to another system, looked for in what that system says."""
+"""Search for a secret in what another system answers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from collections.abc import Iterator
 __all__ = ["LEAST_PART", "LEAST_SECRET", "KnownSecret"]
 
 LEAST_SECRET = 8
-"""Characters of a secret that is looked for. Shorter ones, such as `EMPTY`, occur in ordinary text."""
+"""Characters. Shorter secrets, such as `EMPTY`, occur in ordinary text and are not searched for."""
 
 LEAST_PART = 12
-"""Characters of a secret that are recognised without the others."""
+"""Characters. A part of a secret of at least this length is recognised."""
 
 _ESCAPE = re.compile(
     r"\\+(?:u(?P<u>[0-9A-Fa-f]{4})|x(?P<x>[0-9A-Fa-f]{2})|(?P<space>[bfnrt])?)"
     r"|%(?:25)*(?P<percent>[0-9A-Fa-f]{2})"
     r"|(?P<entity>&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|quot|amp|apos|lt|gt);)"
 )
-_NESTED = 4  # escapes within escapes that are undone
+_NESTED = 4  # levels of escapes within escapes that are undone
 
 _FOLDED = {
     # The alphabets of base64 differ in two characters; base64 and other text may be broken into lines.
@@ -31,19 +31,19 @@ _FOLDED = {
 
 
 class KnownSecret:
-    """A secret in its usual spellings.
+    """A secret, recognised in its usual spellings.
 
-    These are: as it is or in another case, escaped for JSON, URLs or HTML, even several times, in base64 (of either
-    alphabet, within other text or not) and in hexadecimal. Each may be broken into lines. Of a secret with fewer than
-    `LEAST_SECRET` characters nothing is recognised, and of others no part with fewer than `LEAST_PART`.
+    These are: as it is or in another case; escaped for JSON, URLs or HTML, even several times; in base64 of either
+    alphabet, alone or within other text; and in hexadecimal. Each may be broken into lines. A secret of fewer than
+    `LEAST_SECRET` characters is never recognised; of others, parts of at least `LEAST_PART` characters are.
     """
 
     def __init__(self, secret: str) -> None:
         self._pieces = frozenset(_pieces(secret)) if len(secret) >= LEAST_SECRET else frozenset()
 
     def is_in(self, text: str) -> bool:
-        """Return whether the text holds the secret, or a part of it."""
-        # A backslash before the letter n is an escape or not: it depends on what is around the text.
+        """Return whether the text holds the secret, or a part."""
+        # Whether a backslash before an n is an escape depends on what surrounds the text.
         return any(self._is_in(_plain(text, spaces=spaces)) for spaces in (True, False))
 
     def _is_in(self, plain: str) -> bool:
@@ -51,25 +51,32 @@ class KnownSecret:
 
 
 def _pieces(secret: str) -> Iterator[str]:
-    """Yield texts of which one is in each text that holds the secret, once that is plain."""
+    """Yield the pieces by which the secret is recognised.
+
+    Every plain text that holds the secret holds at least one of them.
+    """
     content = secret.encode()
     for spaces in (True, False):
         yield from _windows(_plain(secret, spaces=spaces), LEAST_PART)
     yield from _windows(content.hex(), 2 * LEAST_PART)
     for before in range(3):
-        # The first and the last digit may hold bits of what is around the secret: they are left out.
+        # The first and last digits may hold bits of the surrounding text: they are left out.
         digits = base64.b64encode(bytes(before) + content).decode()
         inner = digits[-(-8 * before // 6) : 8 * (before + len(content)) // 6]
         yield from _windows(inner.translate(_FOLDED), LEAST_PART * 8 // 6)
 
 
 def _windows(text: str, size: int) -> Iterator[str]:
-    """Yield every part of that size, or all of a shorter text."""
+    """Yield every part of a size, or a shorter text."""
     yield from (text[start : start + size] for start in range(max(len(text) - size, 0) + 1))
 
 
 def _plain(text: str, *, spaces: bool) -> str:
-    r"""Return a text without escapes, white space and case. With `spaces`, ``\n`` and the like are white space."""
+    """Return a text without escapes, white space and case.
+
+    With `spaces`, ``
+    `` and the like are white space.
+    """
     text = text.translate(_FOLDED)
     for _ in range(_NESTED):
         shorter = _ESCAPE.sub(lambda match: _unescaped(match, spaces=spaces), text).translate(_FOLDED)
@@ -80,6 +87,7 @@ def _plain(text: str, *, spaces: bool) -> str:
 
 
 def _unescaped(match: re.Match[str], *, spaces: bool) -> str:
+    """Return what an escape stands for."""
     if match["entity"]:
         return html.unescape(match["entity"])
     digits = match["u"] or match["x"] or match["percent"]

@@ -1,4 +1,11 @@
-"""The base classes of plugins, and what plugins and the engine exchange."""
+"""The base classes of plugins, and what they exchange.
+
+The engine makes a plugin from its validated options and calls it in a fixed order. A source is read once, from its
+first row to its last. Transforms get one row at a time, aggregations one batch at a time. A sink is opened before the
+first row, takes rows, and is synced before each commit that records what it took. After the last row it is finished; it
+is published only when a committed record holds the hash of its output. When a run is resumed, its sinks are reopened
+where the last commit left them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, final
+from typing import Annotated, ClassVar, Protocol, final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
@@ -17,9 +24,6 @@ from elspeth.contracts.errors import RecordableError
 from elspeth.contracts.routing import DISCARD
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.contracts.schema import SchemaConfig
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
 
 __all__ = [
     "Aggregation",
@@ -43,11 +47,11 @@ __all__ = [
 ]
 
 JsonObject = Mapping[str, object]
-"""What was asked of a system outside, or what it answered: values that JSON can hold, and no secrets."""
+"""An object that JSON can represent, without secrets: a request, an answer, a position."""
 
 
 class PluginKind(StrEnum):
-    """Where in a pipeline a plugin can stand."""
+    """The part that a plugin plays in a pipeline."""
 
     SOURCE = "source"
     TRANSFORM = "transform"
@@ -56,19 +60,25 @@ class PluginKind(StrEnum):
 
 
 class PluginError(RecordableError):
-    """A source or sink cannot go on. The message names the file or address, and the place in it."""
+    """A source or sink cannot go on.
+
+    The message names the file or address, and the place in it.
+    """
 
 
 class RowRejectedError(RecordableError, ValueError):
-    """A sink cannot represent one row. It has written nothing of it, and can take the next one."""
+    """A sink cannot represent one row.
+
+    Nothing of the row was written, and the sink can take the next one.
+    """
 
 
 class CallError(RecordableError):
-    """A call to a system outside that gave no usable answer. `details` are recorded with the message.
+    """A call to a system outside gave no usable answer.
 
-    Answers repeat what was asked: message and details say what kind of answer came, and `answer` is what came, which
-    is kept where the contents of calls are kept. `is_retryable` says whether asking again may help, `retry_after` how
-    many seconds the other side wants to be left alone before that, where it said so.
+    `details` are recorded with the message. An answer may repeat what was asked: message and details describe its kind
+    only, and `answer` holds its content, which is kept with the contents of calls. `is_retryable` says whether another
+    attempt may help, `retry_after` how many seconds the other side asks to wait before it.
     """
 
     def __init__(
@@ -89,9 +99,10 @@ class CallError(RecordableError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowError:
-    """A transform's or aggregation's answer that it cannot process its input. `details` are recorded with the error.
+    """The answer of a plugin that cannot process its input.
 
-    Both are exported: they name fields and say what was expected, and repeat no values.
+    `details` are recorded with the error. Both are exported: they name fields and say what was expected, and repeat no
+    values.
     """
 
     message: str
@@ -100,7 +111,10 @@ class RowError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedOutput:
-    """The finished bytes of a sink that nobody can see yet. `content_hash` is SHA-256 in hex, `size_bytes` in bytes."""
+    """The finished output of a sink, not published yet.
+
+    `content_hash` is SHA-256 in hex, `size_bytes` is in bytes.
+    """
 
     artifact_type: str
     path: str
@@ -108,72 +122,54 @@ class StagedOutput:
     size_bytes: int
 
 
-class PluginCatalogue(Protocol):
-    """The plugins that settings may name."""
-
-    def names(self, kind: PluginKind) -> Sequence[str]:
-        """Names of the known plugins of a kind, sorted."""
-        ...
-
-    def options_model(self, kind: PluginKind, name: str) -> type[BaseModel]:
-        """The model that validates a plugin's options; KeyError for an unknown name."""
-        ...
-
-    def expands(self, name: str) -> bool:
-        """Whether a transform may make several rows of one; KeyError for an unknown name."""
-        ...
-
-    def calls(self, name: str) -> bool:
-        """Return whether a transform calls a system outside.
-
-        Raises KeyError for an unknown name.
-        """
-        ...
+_MAX_PATH_LENGTH = 512  # characters that the audit trail has for an artifact's path
+FilePath = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_PATH_LENGTH)]
+"""The path of an output, which the audit trail can hold."""
 
 
 def _read_schema(value: object) -> SchemaConfig:
     if isinstance(value, SchemaConfig):
         return value
     if not isinstance(value, Mapping):
-        raise ValueError(f"expected a mapping such as {{fields: dynamic}}, got {value!r}")  # noqa: TRY004  pydantic's
+        raise ValueError(f"expected a mapping such as {{fields: dynamic}}, got {value!r}")  # noqa: TRY004
     return SchemaConfig.from_dict(value)
 
 
-Schema = Annotated[
+_Schema = Annotated[
     SchemaConfig, BeforeValidator(_read_schema), PlainSerializer(lambda schema: schema.to_dict(), return_type=dict)
 ]
 _DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
 
 
-MAX_PATH_LENGTH = 512  # what the audit trail holds of an artifact's path
-FilePath = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PATH_LENGTH)]
-
-
 class PluginOptions(BaseModel):
-    """Options that every plugin has. Unknown ones are refused."""
+    """Options of every plugin; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_config: Schema = Field(default=_DYNAMIC, alias="schema")
+    schema_config: _Schema = Field(default=_DYNAMIC, alias="schema")
 
 
 class SourceOptions(PluginOptions):
-    """Options that every source has: rows that fail validation go to a sink, or are recorded only."""
+    """Options of every source.
+
+    Rows that fail validation go to the sink `on_validation_failure`, or are recorded only.
+    """
 
     on_validation_failure: str = DISCARD
 
 
 class TransformOptions(PluginOptions):
-    """Options of every transform and aggregation: rows that fail go to a sink, or are recorded only.
+    """Options of every transform and aggregation.
 
-    A row that does not satisfy the schema fails; the fields that the schema names are coerced.
+    The fields that the schema names are coerced. Rows that do not satisfy it, or that fail later, go to the sink
+    `on_error`, or are recorded only.
     """
 
     on_error: str = DISCARD
 
 
 class Plugin(ABC):
-    """A part of a pipeline that users name in their settings."""
+    """A part of a pipeline that settings name."""
 
     kind: ClassVar[PluginKind]
     name: ClassVar[str]
@@ -184,17 +180,20 @@ class Plugin(ABC):
     options: PluginOptions
 
     def __init__(self, options: PluginOptions) -> None:
-        """Keep the options. A subclass that does more still touches nothing outside."""
+        """Keep the options.
+
+        Subclasses may do more here, but touch nothing outside.
+        """
         self.options = options
 
     @classmethod
     def description(cls) -> str:
-        """The first line of the class docstring, for lists of plugins."""
+        """Return the first line of the class docstring."""
         return inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]
 
 
 class Source(Plugin):
-    """Where rows come from."""
+    """The base class of plugins that yield rows."""
 
     kind = PluginKind.SOURCE
     determinism = Determinism.IO_READ
@@ -202,39 +201,48 @@ class Source(Plugin):
     options: SourceOptions
 
     def check(self) -> None:
-        """Look, before a run, whether what will be read is there; PluginError if it is not. Reads no row."""
+        """Check before a run that there is something to read.
+
+        Reads no row. Raises PluginError if there is nothing.
+        """
 
     @abstractmethod
     def read(self) -> Iterator[RowData | InvalidRow]:
-        """Every row in order; PluginError when the source as a whole cannot be read on."""
+        """Yield every row in order.
+
+        Raises PluginError if the source as a whole cannot be read on.
+        """
 
     def fraction_read(self) -> float | None:
-        """How much has been read, from 0 to 1, or None when that is not known."""
+        """Return the fraction read, or None if it is unknown."""
         return None
 
 
 class Transform(Plugin):
-    """What makes another row of each row, or several rows."""
+    """The base class of plugins that change single rows."""
 
     kind = PluginKind.TRANSFORM
     determinism = Determinism.DETERMINISTIC
     options_model: ClassVar[type[PluginOptions]] = TransformOptions
     expands: ClassVar[bool] = False
-    """Whether it may make several rows of one. Only where it says so may `process` return a list."""
+    """Whether `process` may return several rows."""
 
     options: TransformOptions
 
     @abstractmethod
     def process(self, row: RowData) -> RowData | list[RowData] | RowError:
-        """What becomes of one row; an exception is recorded as an error of the row, too. The row may be changed."""
+        """Return what becomes of one row, which may be changed.
+
+        An exception is recorded as an error of the row, too.
+        """
 
 
 class CallingTransform(Transform):
-    """What makes another row of each row by asking a system outside, once for each row.
+    """The base class of transforms that call a system outside.
 
-    The plugin says what is asked, asks, and says what the answer makes of the row. The engine comes between: it keeps
-    to the rate limit, asks several rows' questions at a time, repeats a call that failed, and records each attempt
-    with its request and its answer. In a replay `send` is never called.
+    The plugin makes a request of each row, sends it, and makes a row of the answer. The engine keeps to the rate limit,
+    sends the requests of several rows at a time, repeats calls that failed, and records each attempt with request and
+    answer. In a replay `send` is never called.
     """
 
     determinism = Determinism.EXTERNAL_CALL
@@ -243,36 +251,51 @@ class CallingTransform(Transform):
     @property
     @abstractmethod
     def service(self) -> str:
-        """The name under which settings limit the rate of calls."""
+        """Return the name by which settings limit calls."""
 
     @abstractmethod
     def request(self, row: RowData) -> JsonObject | RowError:
-        """What will be asked for a row: the same for the same row and options, and without secrets, for it is kept."""
+        """Return the request for a row.
+
+        It is the same for the same row and options. It is recorded, so it must not contain secrets.
+        """
 
     @abstractmethod
     def send(self, request: JsonObject) -> JsonObject:
-        """Ask once; CallError when there is no usable answer. Called from several threads at a time."""
+        """Send the request once and return the answer.
+
+        Called from several threads at a time. Raises CallError if there is no usable answer.
+        """
 
     @abstractmethod
     def result(self, row: RowData, response: JsonObject) -> RowData | RowError:
-        """What the answer makes of the row, which may be changed; an exception is recorded as an error of the row."""
+        """Return what the answer makes of the row.
+
+        The row may be changed. An exception is recorded as an error of the row.
+        """
 
     def comparable(self, response: JsonObject) -> JsonObject:
-        """What of an answer must be the same when the same is asked again: all of it, unless the plugin says less."""
+        """Return the part of an answer that must not vary.
+
+        `verify` compares it with the part of the recorded answer. It is the whole answer, unless a plugin says less.
+        """
         return response
 
     def close(self) -> None:
-        """Let go of connections: no more calls will be made."""
+        """Close connections: no more calls will be made."""
 
     @final
     def process(self, row: RowData) -> RowData | RowError:
-        """Ask and answer in one go, without an engine: nothing is repeated or recorded."""
+        """Send the request and use the answer, without an engine.
+
+        Nothing is repeated or recorded.
+        """
         request = self.request(row)
         return request if isinstance(request, RowError) else self.result(row, self.send(request))
 
 
 class Aggregation(Plugin):
-    """What makes rows of a batch of rows."""
+    """The base class of plugins that process batches of rows."""
 
     kind = PluginKind.AGGREGATION
     determinism = Determinism.DETERMINISTIC
@@ -282,60 +305,113 @@ class Aggregation(Plugin):
 
     @abstractmethod
     def process(self, rows: list[RowData]) -> list[RowData] | RowError:
-        """What becomes of a batch, which has at least one row; an exception is recorded as an error of all of them."""
+        """Return what becomes of a batch.
+
+        It has at least one row. An exception is recorded as an error of all its rows.
+        """
 
 
 class Sink(Plugin):
-    """Where rows go."""
+    """The base class of plugins that write rows."""
 
     kind = PluginKind.SINK
     determinism = Determinism.IO_WRITE
 
     def expect_failed_rows(self) -> None:
-        """Learn, before it is opened, that rows will come that failed elsewhere: they may differ in their fields."""
+        """Prepare for rows that failed elsewhere.
+
+        Called before `open`. Such rows may differ in their fields.
+        """
 
     @abstractmethod
     def open(self, staging_name: str) -> None:
-        """Prepare to take rows, out of sight. `staging_name` is unique to the run; PluginError when it cannot."""
+        """Prepare to take rows, without showing anything.
+
+        `staging_name` is unique to the run. Raises PluginError if that is not possible.
+        """
 
     @abstractmethod
     def write(self, row: RowData) -> None:
-        """Take one row; RowRejectedError when this row cannot be represented."""
+        """Take one row.
+
+        Raises RowRejectedError if this row cannot be represented.
+        """
 
     @abstractmethod
     def sync(self) -> None:
-        """Return when every row taken so far survives a power cut."""
+        """Return when all rows so far survive a power cut."""
 
     @abstractmethod
     def position(self) -> JsonObject:
-        """How far the output has come, asked for after `sync`: what `reopen` needs to go on from here."""
+        """Return how far the output has come.
+
+        Called after `sync`; `reopen` goes on from this position.
+        """
 
     @abstractmethod
     def reopen(self, staging_name: str, position: JsonObject) -> None:
-        """Go on from a position, in another process: what was staged after it is dropped.
+        """Go on from a position, in another process.
 
-        PluginError when what was staged before it is gone or was altered.
+        What was staged after it is dropped. Raises PluginError if what was staged before it is gone or was changed.
         """
 
     @abstractmethod
     def finish(self) -> StagedOutput | None:
-        """Take no more rows; what will be published, or None when the sink makes nothing that can be named."""
+        """Take no more rows, and describe what will be published.
+
+        Returns None if there is no output that could be named.
+        """
 
     @abstractmethod
     def publish(self) -> None:
-        """Make the finished output visible, completely or not at all. Doing it again changes nothing."""
+        """Make the output visible, completely or not at all.
+
+        Publishing again changes nothing.
+        """
 
     @abstractmethod
     def confirm(self, staging_name: str, output: StagedOutput) -> bool:
-        """Whether a finished output is in place, asked when a run stopped while it was published.
+        """Return whether a finished output is in place.
 
-        If it is, what is left of the staging is removed.
+        Called if a run stopped while it was published. If the output is in place, the staging is removed.
         """
 
     @abstractmethod
     def close(self) -> str | None:
-        """Stop before the end. What was synced stays staged, and the answer says where."""
+        """Stop early, and return where the staged rows are.
+
+        What was synced stays staged.
+        """
 
     @abstractmethod
     def discard(self) -> None:
-        """Stop before the end and remove what was staged."""
+        """Stop early, and remove what was staged."""
+
+
+class PluginCatalogue(Protocol):
+    """The plugins that settings may name."""
+
+    def names(self, kind: PluginKind) -> Sequence[str]:
+        """Return the names of the plugins of a kind, sorted."""
+        ...
+
+    def options_model(self, kind: PluginKind, name: str) -> type[BaseModel]:
+        """Return the model that validates a plugin's options.
+
+        Raises KeyError for an unknown name.
+        """
+        ...
+
+    def expands(self, name: str) -> bool:
+        """Return whether a transform may make several rows of one.
+
+        Raises KeyError for an unknown name.
+        """
+        ...
+
+    def calls(self, name: str) -> bool:
+        """Return whether a transform calls a system outside.
+
+        Raises KeyError for an unknown name.
+        """
+        ...

@@ -1,4 +1,4 @@
-"""Where a gate sends a token, and the edges it can take."""
+"""The routes and edges that tokens take."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from elspeth.contracts.enums import RoutingKind, RoutingMode
 __all__ = ["CONTINUE", "DISCARD", "FORK", "ON_ERROR", "QUARANTINE", "EdgeInfo", "RoutingAction", "RoutingSpec"]
 
 CONTINUE = "continue"
-"""The route to the next node, and the label of edges that lead there."""
+"""The route to the next node, and the label of its edge."""
 
 FORK = "fork"
 """The route along every branch at once."""
 
 DISCARD = "discard"
-"""The destination of rows that are recorded and go nowhere."""
+"""The destination of rows that are only recorded."""
 
 QUARANTINE = "__quarantine__"
 """The label of the edge that invalid rows take from the source."""
@@ -30,7 +30,10 @@ _NO_REASON: Mapping[str, object] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class RoutingAction:
-    """A gate's decision for one token; ValueError when kind and destinations contradict each other."""
+    """The decision of a gate about one token.
+
+    Raises ValueError if kind and destinations contradict each other.
+    """
 
     kind: RoutingKind
     destinations: tuple[str, ...]
@@ -51,25 +54,25 @@ class RoutingAction:
 
     @classmethod
     def continue_(cls, *, reason: Mapping[str, object] | None = None) -> RoutingAction:
-        """Go on to the next node."""
+        """Return the decision to go on to the next node."""
         return cls(RoutingKind.CONTINUE, (), RoutingMode.MOVE, reason or _NO_REASON)
 
     @classmethod
     def route(
         cls, label: str, *, mode: RoutingMode = RoutingMode.MOVE, reason: Mapping[str, object] | None = None
     ) -> RoutingAction:
-        """Leave through the edge with this label."""
+        """Return the decision to take the edge with a label."""
         return cls(RoutingKind.ROUTE, (label,), mode, reason or _NO_REASON)
 
     @classmethod
     def fork_to_paths(cls, paths: Sequence[str], *, reason: Mapping[str, object] | None = None) -> RoutingAction:
-        """Send a copy along every path."""
+        """Return the decision to send a copy along every path."""
         return cls(RoutingKind.FORK_TO_PATHS, tuple(paths), RoutingMode.COPY, reason or _NO_REASON)
 
 
 @dataclass(frozen=True, slots=True)
 class RoutingSpec:
-    """One edge taken by a token."""
+    """One edge that a token takes."""
 
     edge_id: str
     mode: RoutingMode
@@ -77,7 +80,7 @@ class RoutingSpec:
 
 @dataclass(frozen=True, slots=True)
 class EdgeInfo:
-    """One edge of the graph: from a node to a node, chosen by its label."""
+    """One edge of the graph."""
 
     from_node: str
     to_node: str

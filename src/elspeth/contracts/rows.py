@@ -1,4 +1,4 @@
-"""Row data: what rows hold, and how they are checked against a schema."""
+"""Row data, and how it is checked against a schema."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ _FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
 
 
 class SchemaViolationError(RecordableError, ValueError):
-    """A row does not satisfy its schema. The message names every field of the schema that is at fault, and no value."""
+    """A row does not satisfy its schema.
+
+    The message names every field of the schema that is at fault, and repeats no values.
+    """
 
 
 class RowValidator:
-    """Applies one schema to rows."""
+    """The check of rows against one schema."""
 
     def __init__(self, schema: SchemaConfig) -> None:
         self._fields = schema.fields or ()
@@ -37,21 +40,24 @@ class RowValidator:
         self._allows_extra = schema.allows_extra_fields
 
     def missing(self, names: Iterable[str]) -> list[str]:
-        """Required fields that are not among the names."""
+        """Return the required fields that are not among the names."""
         present = set(names)
         return [field.name for field in self._fields if field.required and field.name not in present]
 
     def unexpected(self, names: Iterable[str]) -> list[str]:
-        """Names that the schema does not allow."""
+        """Return the names that the schema does not allow."""
         return [] if self._allows_extra else [name for name in names if name not in self._names]
 
     def validate(self, row: RowData) -> RowData:
-        """The row with its declared fields coerced; SchemaViolationError when that cannot be done."""
+        """Return the row with its declared fields coerced.
+
+        Raises SchemaViolationError if that is not possible.
+        """
         if not self._fields:
             return row
         problems = [f"field {name!r} is missing" for name in self.missing(row)]
         if unexpected := len(self.unexpected(row)):
-            # Their names are the row's own, and may be what it must not tell.
+            # Names of fields may be values, too: only their number is told.
             problems.append(f"fields that are not in the schema: {unexpected:,}")
         coerced = dict(row)
         for field in self._fields:
@@ -91,7 +97,7 @@ def _to_float(value: object) -> object:
     if not is_text and (isinstance(value, str | bool) or not isinstance(value, int | float)):
         raise _misfit("a number", value)
     try:
-        number = float(value)  # type: ignore[arg-type]  # one of the above
+        number = float(value)  # type: ignore[arg-type]  # checked above
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
@@ -135,9 +141,9 @@ RowData = dict[str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidRow:
-    """A source row that does not satisfy the schema: what could be read of it, and what is wrong.
+    """A source row that does not satisfy the schema.
 
-    `data` is withheld from exports, `error` is not: it repeats no values.
+    `data` is what could be read of it; it is withheld from exports. `error` is exported, and repeats no values.
     """
 
     data: RowData
@@ -145,11 +151,14 @@ class InvalidRow:
 
 
 class _FormlessError(RecordableError, ValueError):
-    """A value that rows have no form for."""
+    """A value that no row can hold."""
 
 
 def convert_row(values: Mapping[str, object], validator: RowValidator, place: str) -> RowData | InvalidRow:
-    """Values by name as a row of the schema, or as an invalid one that tells the place."""
+    """Convert values by column name to a row.
+
+    Returns an invalid row if they do not satisfy the schema; its error begins with the place.
+    """
     row: RowData = {}
     broken = next((name for name, value in values.items() if not _is_unicode(value)), None)
     if broken is not None:
@@ -165,7 +174,10 @@ def convert_row(values: Mapping[str, object], validator: RowValidator, place: st
 
 
 def _is_unicode(value: object) -> bool:
-    """False for text with what a source read in place of bytes that are not UTF-8."""
+    """Return whether a text has no undecoded bytes.
+
+    Sources read bytes that are not UTF-8 as lone surrogates.
+    """
     if not isinstance(value, str) or value.isascii():
         return True
     try:
@@ -176,18 +188,20 @@ def _is_unicode(value: object) -> bool:
 
 
 def _escaped(text: object) -> str:
+    """Return a text with its undecoded bytes as escapes."""
     return str(text).encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def convert_value(value: object) -> object:
-    """What JSON can hold of a value; ValueError for a value of a kind that rows have no form for.
+    """Convert a value to one that JSON can hold.
 
-    Times and dates become ISO 8601 text, decimals and UUIDs their text (a float would change them), bytes base64 text.
+    Times and dates become ISO 8601 text, decimals and UUIDs their text (a float would change them), bytes become base64
+    text. Raises ValueError for a value of any other type.
     """
     match value:
         case None | bool() | int() | float() | str():
             return value
-        case dt.date() | dt.time():  # a datetime is a date
+        case dt.date() | dt.time():  # includes datetimes
             return value.isoformat()
         case dt.timedelta():
             return value.total_seconds()

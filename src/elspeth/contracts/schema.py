@@ -1,4 +1,4 @@
-"""The row schema that a source or sink declares in its options."""
+"""The row schema that a plugin declares in its options."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MAX_INTEGER = 2**53 - 1
 
 _JSON_TYPES: Mapping[FieldType, str] = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
-# Both vocabularies in the field: the first of each pair is ours, the second came into use later.
+# Settings use two vocabularies: of each pair, the first is recorded.
 _MODES: Mapping[str, SchemaMode | None] = {
     "strict": "strict",
     "fixed": "strict",
@@ -41,7 +41,7 @@ _MODES: Mapping[str, SchemaMode | None] = {
 
 @dataclass(frozen=True, slots=True)
 class FieldDefinition:
-    """One named field of a schema and the type its values must have."""
+    """A field of a schema: its name and type."""
 
     name: str
     field_type: FieldType
@@ -49,7 +49,10 @@ class FieldDefinition:
 
     @classmethod
     def parse(cls, spec: str) -> FieldDefinition:
-        """Read ``name: type`` with an optional trailing ``?``; ValueError for anything else."""
+        """Parse ``name: type`` with an optional trailing ``?``.
+
+        Raises ValueError for anything else.
+        """
         match = FIELD_PATTERN.match(spec.strip())
         if match is None:
             raise ValueError(f"field {spec!r} is not understood: expected 'name: type' with the type one of {_types()}")
@@ -57,11 +60,14 @@ class FieldDefinition:
         return cls(name=name, field_type=cast(FieldType, field_type), required=optional is None)
 
     def to_dict(self) -> dict[str, str | bool]:
-        """The field as recorded in the audit trail."""
+        """Return the field as the audit trail records it."""
         return {"name": self.name, "type": self.field_type, "required": self.required}
 
     def json_schema(self) -> dict[str, object]:
-        """Return the JSON Schema of the field's values; an optional field may be null."""
+        """Return the JSON Schema of the field's values.
+
+        An optional field may be null.
+        """
         if self.field_type == "any":
             return {}
         kind = _JSON_TYPES[self.field_type]
@@ -70,7 +76,10 @@ class FieldDefinition:
 
 @dataclass(frozen=True, slots=True)
 class SchemaConfig:
-    """What rows a plugin accepts: anything (dynamic), at least the named fields (free), or only those (strict)."""
+    """The rows that a plugin accepts.
+
+    These are any rows (dynamic), rows with at least the named fields (free), or with only those (strict).
+    """
 
     mode: SchemaMode | None
     fields: tuple[FieldDefinition, ...] | None
@@ -78,7 +87,10 @@ class SchemaConfig:
 
     @classmethod
     def from_dict(cls, config: Mapping[str, object]) -> SchemaConfig:
-        """Read the ``schema`` option; ValueError says what was expected and found."""
+        """Read the ``schema`` option.
+
+        Raises ValueError, with what was expected and found.
+        """
         unknown = sorted(set(map(str, config)) - {"mode", "fields"})
         if unknown:
             raise ValueError(f"unknown key {unknown[0]!r}: expected 'mode' and 'fields'")
@@ -97,13 +109,19 @@ class SchemaConfig:
         return cls(mode=resolved, fields=_parse_fields(fields, mode), is_dynamic=False)
 
     def to_dict(self) -> dict[str, object]:
-        """The schema as recorded in the audit trail; `from_dict` reads it back."""
+        """Return the schema as the audit trail records it.
+
+        `from_dict` reads it back.
+        """
         if self.fields is None:
             return {"fields": "dynamic"}
         return {"mode": self.mode, "fields": [field.to_dict() for field in self.fields]}
 
     def json_schema(self) -> dict[str, object]:
-        """Return the JSON Schema (draft 2020-12) of rows that satisfy the schema, as they are after it was applied."""
+        """Return the JSON Schema of rows that satisfy the schema.
+
+        Draft 2020-12; rows as they are after the schema was applied.
+        """
         schema: dict[str, object] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}
         if self.fields is not None:
             schema["properties"] = {field.name: field.json_schema() for field in self.fields}
@@ -113,7 +131,7 @@ class SchemaConfig:
 
     @property
     def allows_extra_fields(self) -> bool:
-        """Whether a row may carry fields that the schema does not name."""
+        """Return whether rows may have fields beyond the schema."""
         return self.mode != "strict"
 
 

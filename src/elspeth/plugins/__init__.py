@@ -1,1 +1,1 @@
-"""Sources and sinks, and how others add theirs."""
+"""The plugins that come with elspeth."""

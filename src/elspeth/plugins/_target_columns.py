@@ -1,4 +1,4 @@
-"""The columns of a database table, and which rows they can take."""
+"""The columns of a database table, and rows that fit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from elspeth.contracts.schema import SchemaConfig
 __all__ = ["TargetColumns"]
 
 _PLACEHOLDER = re.compile(r"%\(.+?\)s", re.DOTALL)
-"""What SQLAlchemy takes for a parameter also where it is quoted as a name."""
+"""SQLAlchemy takes this for a parameter even in a quoted name."""
 
 _SYSTEM_COLUMNS: Mapping[str, frozenset[str]] = {
     "postgresql": frozenset({"cmax", "cmin", "ctid", "tableoid", "xmax", "xmin"})
@@ -25,10 +25,10 @@ _MAX_COLUMNS: Mapping[str, int] = {"postgresql": 1_600}
 
 
 class TargetColumns:
-    """The columns of a table that is there, or of one that will be made of the names in rows.
+    """The columns of a table, which may not exist yet.
 
-    What a row may be refused for is known before anything is inserted, so that no row can spoil the transaction that
-    inserts all of them. Names of rows are not repeated in messages.
+    Every reason to refuse a row is found before anything is inserted, so that no row can spoil the transaction that
+    inserts all of them. Messages do not repeat names of fields.
     """
 
     def __init__(self, connection: Connection, table: str) -> None:
@@ -49,7 +49,10 @@ class TargetColumns:
         self._probe(connection, inspector)
 
     def require(self, schema: SchemaConfig) -> None:
-        """Raise PluginError if no row of a schema can be written. Its fields are columns from now on."""
+        """Add the fields of a schema to the columns.
+
+        Raises PluginError if no row of the schema can be written.
+        """
         declared = [field.name for field in schema.fields or ()]
         if self._columns is None:
             try:
@@ -68,7 +71,7 @@ class TargetColumns:
         self.add(declared)
 
     def check(self, row: RowData) -> None:
-        """Raise RowRejectedError for a row that the table cannot take."""
+        """Raise RowRejectedError for a row that does not fit."""
         if not row and not self._names:
             raise RowRejectedError("the row has no fields, so that nothing would be written of it")
         if self._columns is None:
@@ -85,7 +88,7 @@ class TargetColumns:
             raise RowRejectedError("a text has a NUL character")
 
     def add(self, names: Iterable[str]) -> None:
-        """Count the names of a row that was taken among the columns."""
+        """Add the names of a row that was taken."""
         self._names.update(names)
 
     def _check_names(self, names: list[str]) -> None:
@@ -107,9 +110,10 @@ class TargetColumns:
                 raise RowRejectedError("the name of a field is one that the database keeps for itself")
 
     def _probe(self, connection: Connection, inspector: Inspector) -> None:
-        """Insert no row, to see whether rows can be inserted at all: into a view, or without the right to, they cannot.
+        """Check that rows can be inserted, by inserting none.
 
-        Not on SQLite, where this would wait for whoever writes to the file at the moment.
+        This fails for a view, or without the right to insert. It is not done on SQLite, where it would wait for any
+        other process that writes to the file.
         """
         if self._columns is None:
             return
@@ -124,27 +128,27 @@ class TargetColumns:
 
 
 def _ascii_lower(name: str) -> str:
-    return name.encode().lower().decode()  # bytes know no other letters
+    return name.encode().lower().decode()  # bytes.lower() changes ASCII letters only
 
 
 _FOLDING: Mapping[str, Callable[[str], str]] = {"sqlite": _ascii_lower}
 
 
 def _required(columns: Iterable[ReflectedColumn], dialect: str) -> Iterable[str]:
-    """Names of the columns to which an insert must give a value."""
+    """Yield the columns to which inserts must give a value."""
     for column in columns:
         makes_its_own = (
             column["default"] is not None
             or column.get("identity") is not None
             or column.get("computed") is not None
-            or (dialect == "sqlite" and column.get("primary_key"))  # most likely the number of the row
+            or (dialect == "sqlite" and column.get("primary_key"))  # most likely an alias of the rowid
         )
         if not column["nullable"] and not makes_its_own:
             yield column["name"]
 
 
 def _column_limit(connection: Connection) -> float:
-    """How many columns a table may have, and a statement that inserts may name."""
+    """Return how many columns tables and inserts may have."""
     raw: object = connection.connection.dbapi_connection
     if isinstance(raw, sqlite3.Connection):
         limits = (sqlite3.SQLITE_LIMIT_COLUMN, sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)

@@ -1,4 +1,4 @@
-"""The aggregations."""
+"""The aggregations that come with elspeth."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from elspeth.contracts.rows import RowData
 
 __all__ = ["BatchReplicateAggregation", "BatchReplicateOptions", "BatchStatsAggregation", "BatchStatsOptions"]
 
+_MAX_COPIES = 10_000  # of one row: limits the memory that a mistyped number takes
+
 
 class BatchStatsOptions(TransformOptions):
-    """Options of the statistics: the field with the numbers, and the field whose values make groups."""
+    """Options of the aggregation `batch_stats`.
+
+    `value_field` holds the numbers; the values of `group_by` make groups.
+    """
 
     value_field: str
     group_by: str | None = None
@@ -20,10 +25,10 @@ class BatchStatsOptions(TransformOptions):
 
 
 class BatchStatsAggregation(Aggregation):
-    """Count, sum and mean of a field over a batch, or over each group of it.
+    """Count, sum and mean of a field, for each group.
 
     Groups come in the order in which they first occur; several need `output_mode: transform`. The batch fails if a
-    value is not a number: a schema with the field as a number makes that the error of one row instead.
+    value is not a number: a schema that declares the field as a number makes that the error of one row instead.
     """
 
     name = "batch_stats"
@@ -37,7 +42,7 @@ class BatchStatsAggregation(Aggregation):
         self._compute_mean = options.compute_mean
 
     def process(self, rows: list[RowData]) -> list[RowData] | RowError:
-        """One row with the numbers, or one for each group."""
+        """Return one row with the numbers for each group."""
         groups: dict[str, tuple[object, list[int | float]]] = {}
         for number, row in enumerate(rows):
             value = row.get(self._value_field)
@@ -49,7 +54,7 @@ class BatchStatsAggregation(Aggregation):
         return [self._stats(group, values) for group, values in groups.values()]
 
     def _stats(self, group: object, values: list[int | float]) -> RowData:
-        # fsum rounds once at the end, so that the result does not depend on the order of the rows.
+        # fsum rounds once, so the order of the rows does not matter.
         exact = all(isinstance(value, int) for value in values)
         total = sum(values) if exact else math.fsum(values)
         stats: RowData = {} if self._group_by is None else {self._group_by: group}
@@ -57,11 +62,11 @@ class BatchStatsAggregation(Aggregation):
         return stats | {"mean": total / len(values)} if self._compute_mean else stats
 
 
-MAX_COPIES = 10_000  # of one row: what a mistyped number may cost in memory
-
-
 class BatchReplicateOptions(TransformOptions):
-    """Options of the replicator: the field that says how many copies, and how many rows without that field get."""
+    """Options of the aggregation `batch_replicate`.
+
+    `copies_field` says how many copies a row gets; rows without it get `default_copies`.
+    """
 
     copies_field: str = "copies"
     default_copies: int = 1
@@ -69,9 +74,10 @@ class BatchReplicateOptions(TransformOptions):
 
 
 class BatchReplicateAggregation(Aggregation):
-    """Makes as many copies of each row as a field of it says, numbered from 0 in `copy_index`.
+    """Makes as many copies of a row as it says.
 
-    Needs `output_mode: transform`. The batch fails if a number of copies is not one from 0 to 10,000.
+    The number is in a field of the row; the copies are numbered from 0 in `copy_index`. Needs `output_mode: transform`.
+    The batch fails if a number of copies is not an integer from 0 to 10,000.
     """
 
     name = "batch_replicate"
@@ -85,14 +91,14 @@ class BatchReplicateAggregation(Aggregation):
         self._include_copy_index = options.include_copy_index
 
     def process(self, rows: list[RowData]) -> list[RowData] | RowError:
-        """The copies of the first row, of the second, and so on."""
+        """Return the copies of each row, in order."""
         copies: list[RowData] = []
         for number, row in enumerate(rows):
             count = row.get(self._copies_field, self._default_copies)
-            if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MAX_COPIES:
+            if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= _MAX_COPIES:
                 got = "one beyond" if type(count) is int else describe_kind(count)
                 message = f"row {number} of the batch: field {self._copies_field!r}"
-                message += f": expected an integer from 0 to {MAX_COPIES}, got {got}"
+                message += f": expected an integer from 0 to {_MAX_COPIES}, got {got}"
                 return RowError(message=message, details={"field": self._copies_field})
             copies += [row | ({"copy_index": index} if self._include_copy_index else {}) for index in range(count)]
         return copies

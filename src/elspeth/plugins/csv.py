@@ -18,13 +18,22 @@ from elspeth.plugins.json_text import encode_json
 
 __all__ = ["CsvSink", "CsvSource", "CsvSourceOptions"]
 
-MAX_CHARACTERS = 16_777_216  # of one record: what one row may cost in memory
+_EXTRA = "__extra__"
+"""The column for fields without a column. The source uses the same name for surplus cells."""
+
+_SPECIAL = re.compile('[",\r\n]')
+
+
+_MAX_CHARACTERS = 16_777_216  # of one record: limits the memory it takes
 _OTHER_DELIMITERS = ";\t|"
 _CELL = re.compile(r'(?:"(?:[^"]|"")*+"|[^",\r\n][^,\r\n]*+|)(?:,|\r\n|\r|\n)')
 
 
 class CsvSourceOptions(SourceOptions):
-    """Options of the CSV source: the file, and over how many lines a record may run, in quotes."""
+    """Options of the CSV source.
+
+    `max_record_lines` limits the lines of one record: a quoted cell may have line breaks.
+    """
 
     path: FilePath
     max_record_lines: PositiveInt = 1_000
@@ -50,17 +59,20 @@ class CsvSource(Source):
         self._validator = RowValidator(options.schema_config)
 
     def check(self) -> None:
-        """Look whether the file is there."""
+        """Raise PluginError if the file cannot be opened."""
         self._file.check()
 
     def read(self) -> Iterator[RowData | InvalidRow]:
-        """Every row in order; PluginError names the file, and the line where there is one."""
-        csv.field_size_limit(MAX_CHARACTERS)
+        """Yield every row in order.
+
+        Raises PluginError with the file, and the line if it is known.
+        """
+        csv.field_size_limit(_MAX_CHARACTERS)
         with self._file.opened(newline="") as file:
             yield from self._rows(_Lines(file, self._file.path, self._max_record_lines))
 
     def fraction_read(self) -> float | None:
-        """How much of the file has been read."""
+        """Return the fraction of the file that has been read."""
         return self._file.fraction_read()
 
     def _rows(self, lines: _Lines) -> Iterator[RowData | InvalidRow]:
@@ -115,13 +127,13 @@ class CsvSource(Source):
 
 
 def _padded(name: str, header: list[str]) -> str:
-    """What to add where the header has the name with spaces around it."""
+    """Return a hint if the header pads a name."""
     found = next((each for each in header if each.strip() == name), None)
     return "" if found is None else f", and {found!r} has spaces around it"
 
 
 def _other_delimiter(header: list[str]) -> Iterator[str]:
-    """What to add where the one name in the header looks like several."""
+    """Yield a hint if the header looks like one cell."""
     if len(header) == 1:
         for delimiter in _OTHER_DELIMITERS:
             if delimiter in header[0]:
@@ -129,7 +141,7 @@ def _other_delimiter(header: list[str]) -> Iterator[str]:
 
 
 class _Lines:
-    """The lines of a file, with what is wrong in those of the record that is being read."""
+    """The lines of a file, and flaws of the record."""
 
     def __init__(self, file: TextIO, path: Path, max_record_lines: int) -> None:
         self._file = file
@@ -148,19 +160,19 @@ class _Lines:
     def __next__(self) -> str:
         if len(self._record) == self._max_record_lines:
             limit = f"is not closed within {self._max_record_lines:,} lines"
-            # A run can be resumed with a mended file, but not with other settings.
+            # A run can be resumed with a corrected file, but not with other settings.
             advice = "close it; if the record is longer, raise max_record_lines and run the pipeline anew"
             raise self._open_quote(f"{limit}: {advice}")
-        line = self._file.readline(MAX_CHARACTERS + 1)
+        line = self._file.readline(_MAX_CHARACTERS + 1)
         if not line:
             self._is_at_end = True
             raise StopIteration
         self._number += 1
         self._characters += len(line)
-        if len(line) > MAX_CHARACTERS:
-            raise PluginError(f"{self._path}, line {self._number}: longer than {MAX_CHARACTERS} characters")
-        if self._characters > MAX_CHARACTERS:
-            raise self._open_quote(f"is not closed within {MAX_CHARACTERS:,} characters")
+        if len(line) > _MAX_CHARACTERS:
+            raise PluginError(f"{self._path}, line {self._number}: longer than {_MAX_CHARACTERS} characters")
+        if self._characters > _MAX_CHARACTERS:
+            raise self._open_quote(f"is not closed within {_MAX_CHARACTERS:,} characters")
         if not line.isascii():
             line = self._replace_undecodable(line)
         if "\0" in line:
@@ -170,27 +182,27 @@ class _Lines:
         return line
 
     def begin_record(self) -> None:
-        """Forget the record before."""
+        """Forget the previous record."""
         self._record.clear()
         self._characters = 0
         self._first = self._number + 1
         self.flaw = None
 
     def text(self) -> str:
-        """The lines of the record."""
+        """Return the lines of the record as one text."""
         return "".join(self._record)
 
     def invalid(self, row: RowData, problem: str) -> InvalidRow:
-        """The record as an invalid row, with the line it begins in."""
+        """Return the record as an invalid row, with its line."""
         return InvalidRow(data=row, error=f"line {self._first}: {problem}")
 
     def refuse_open_quote(self) -> None:
-        """PluginError if the record has come to the end of the file, as only one with an open quote does."""
+        """Raise PluginError if an open quote reaches the file's end."""
         if self._is_at_end:
             raise self._open_quote("is never closed")
 
     def _open_quote(self, problem: str) -> PluginError:
-        """The error of a record that would swallow rows, with the line of the quote."""
+        """Return the error of a quote that would swallow rows."""
         text, position = self.text(), 0
         while cell := _CELL.match(text, position):
             position = cell.end()
@@ -211,20 +223,13 @@ class _Lines:
         return line
 
 
-EXTRA = "__extra__"
-"""The column of what has no column, in a file that takes rows which failed; also what the source calls it."""
-
-_SPECIAL = re.compile('[",\r\n]')
-
-
 class CsvSink(FileSink):
     """Rows as a UTF-8 CSV file with a header line.
 
-    The columns are the fields of the schema, then those of the first row. A later row may lack some of them (the cells
-    are empty) but have no others. None is an empty cell, booleans are true and false, lists and mappings are JSON.
-
-    Rows that failed differ in their fields. A file that takes such rows has a last column `__extra__`, which holds the
-    fields that are no columns, as a JSON object.
+    The columns are the fields of the schema, then those of the first row. A later row may lack some of them (its cells
+    are empty), but has no others. None is an empty cell, booleans are true and false, lists and mappings are JSON.
+    Rows that failed differ in their fields. A file that takes such rows has a last column `__extra__`, with the fields
+    that have no column as a JSON object.
     """
 
     name = "csv"
@@ -238,11 +243,11 @@ class CsvSink(FileSink):
         self._takes_any_field = False
 
     def expect_failed_rows(self) -> None:
-        """Have a column for fields that are no columns."""
+        """Add a column for fields that have none."""
         self._takes_any_field = True
 
     def render(self, row: RowData) -> bytes:
-        """The row as one CSV record, after the header if it is the first."""
+        """Return the row as a record, after any header."""
         columns, before = self._columns, ""
         if columns is None:
             columns = self._columns_of(row)
@@ -255,41 +260,47 @@ class CsvSink(FileSink):
         return content
 
     def _columns_of(self, row: RowData) -> list[str]:
-        """The columns of a file whose first row this is."""
+        """Return the columns of a file with this first row."""
         columns = [*self._declared, *(name for name in row if name not in self._declared)]
         if self._takes_any_field:
-            return [*(name for name in columns if name != EXTRA), EXTRA]
+            return [*(name for name in columns if name != _EXTRA), _EXTRA]
         if not columns:
             raise RowRejectedError("the row has no fields, so that the file would have no columns")
         return columns
 
     def _fitted(self, row: RowData) -> RowData:
-        """The row with what has no column in one that the file has for it; RowRejectedError if it has none."""
+        """Move fields without a column to the column for them.
+
+        Raises RowRejectedError if the file has no such column.
+        """
         unknown = {name: value for name, value in row.items() if name not in self._known}
         if not self._takes_any_field:
             problem = "fields that are not among the columns of the file, which are those of its first row"
             raise RowRejectedError(f"{problem}: {len(unknown):,}")
         kept = {name: value for name, value in row.items() if name in self._known}
-        return {**kept, EXTRA: unknown | ({EXTRA: row[EXTRA]} if EXTRA in row else {})}
+        return {**kept, _EXTRA: unknown | ({_EXTRA: row[_EXTRA]} if _EXTRA in row else {})}
 
     def state(self) -> JsonObject:
-        """The columns, once there are any."""
+        """Return the columns, once there are any."""
         return {"columns": self._columns}
 
     def restore(self, state: JsonObject) -> None:
-        """The columns of the first row."""
+        """Restore the columns of the first row."""
         self._columns = cast("list[str] | None", state["columns"])
         self._known = frozenset(self._columns or ())
 
     def ending(self) -> bytes:
-        """Nothing; the header alone if there was no row and the schema names the columns."""
+        """Return the header if no row was written, else nothing."""
         return _record(self._declared).encode() if self._columns is None and self._declared else b""
 
 
 def _record(cells: list[str]) -> str:
-    """One record (RFC 4180, section 2). Python's own writer leaves a lone carriage return unquoted, which loses it."""
+    """Return one record (RFC 4180, section 2).
+
+    Python's own writer leaves a lone carriage return unquoted, so that readers take it for a line break.
+    """
     if cells == [""]:
-        return '""\n'  # an empty line would not be a record
+        return '""\n'  # an empty line is not a record
     return ",".join(map(_quoted, cells)) + "\n"
 
 

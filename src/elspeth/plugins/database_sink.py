@@ -1,4 +1,4 @@
-"""Rows into a database table."""
+"""The sink `database`, which appends rows to a table."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ from elspeth.plugins.staging import ColumnType, RowSpool, column_types
 __all__ = ["PUBLICATIONS", "DatabaseSink", "DatabaseSinkOptions"]
 
 PUBLICATIONS = "elspeth_publications"
-"""The table in the target database that names what was published, in the same transaction as the rows."""
+"""The table in the target database that records each publication, in the transaction of its rows."""
 
 _AUDIT_TABLES = ("token_outcomes", "runs", "nodes", "rows", "tokens")
-"""Tables that an audit database of any epoch has, and together hardly another one."""
+"""Tables that audit databases of all epochs have, and hardly any other database."""
 
 _CHUNK_ROWS = 1_000
 _TYPES: Mapping[ColumnType, type[BigInteger | Float[float] | Boolean | Text]] = {
@@ -65,7 +65,10 @@ _TYPES: Mapping[ColumnType, type[BigInteger | Float[float] | Boolean | Text]] = 
 
 
 class DatabaseSinkOptions(PluginOptions):
-    """Options of the database sink: where the table is, and where rows wait on disk until all can be written."""
+    """Options of the database sink.
+
+    Rows wait on disk in `staging_directory` until all can be inserted.
+    """
 
     url: DatabaseUrl
     table: Annotated[str, StringConstraints(min_length=1, max_length=63)]
@@ -73,11 +76,11 @@ class DatabaseSinkOptions(PluginOptions):
 
 
 class DatabaseSink(Sink):
-    """Rows appended to a database table, all of a run in one transaction.
+    """Rows appended to a database table in one transaction.
 
-    The table is made if it is not there. Rows wait on disk as JSON lines until the audit trail names their hash; then
+    The table is made if it does not exist. Rows wait on disk as JSON lines until the audit trail holds their hash; then
     one transaction inserts them together with a row in `elspeth_publications` that names the run. Publishing again
-    finds that row and changes nothing, so that after a crash the database itself tells whether the rows are in it.
+    finds that row and changes nothing, so after a crash the database itself says whether it has the rows.
     """
 
     name = "database"
@@ -91,33 +94,36 @@ class DatabaseSink(Sink):
         self._place = f"{mask_url(self._url)}#{options.table}"
         self._validator = RowValidator(options.schema_config)
         self._schema = options.schema_config
-        # Tables of the same name in two databases must not share their staging.
+        # Tables of the same name in two databases have separate staging files.
         digest = hashlib.sha256(self._place.encode()).hexdigest()[:8]
         self._spool = RowSpool(Path(options.staging_directory) / f"{options.table}.{digest}.rows")
         self._run = ""
         self._columns: TargetColumns | None = None
 
     def open(self, staging_name: str) -> None:
-        """Look at the table and create the staging file.
+        """Read the table's columns and create the staging file.
 
-        PluginError when one of them cannot be reached, or when the table can take no row of the schema.
+        Raises PluginError if one of them cannot be reached, or if the table can take no row of the schema.
         """
         self._columns = self._look_at_table(staging_name)
         self._spool.open(staging_name)
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
-        """Look at the table again, and go on after the rows of the position."""
+        """Read the columns again, and go on from the position."""
         columns = self._columns = self._look_at_table(staging_name)
         self._spool.reopen(staging_name, position)
         for row in self._spool.read():
             columns.add(row)
 
     def position(self) -> JsonObject:
-        """How far the rows have come."""
+        """Return how far the rows have come."""
         return self._spool.position()
 
     def write(self, row: RowData) -> None:
-        """Keep one row; RowRejectedError when it does not satisfy the schema or the table cannot take it."""
+        """Keep one row.
+
+        Raises RowRejectedError if it does not satisfy the schema or does not fit the table.
+        """
         columns = self._columns
         if columns is None:
             raise PluginError(f"{self._place} is not open")
@@ -130,11 +136,14 @@ class DatabaseSink(Sink):
         columns.add(row)
 
     def sync(self) -> None:
-        """Return when every row is on the disk."""
+        """Return when every row is on disk."""
         self._spool.sync()
 
     def finish(self) -> StagedOutput | None:
-        """Take no more rows; the hash is that of the rows as JSON lines."""
+        """Take no more rows, and return the hash of all.
+
+        The hash is that of the rows as JSON lines.
+        """
         self._spool.finish()
         return StagedOutput(
             artifact_type=self.name,
@@ -144,7 +153,7 @@ class DatabaseSink(Sink):
         )
 
     def publish(self) -> None:
-        """Insert the rows, in one transaction with the row that says so.
+        """Insert the rows, in one transaction with their publication.
 
         A crash before its commit leaves the table without these rows; after it, with all of them.
         """
@@ -161,7 +170,7 @@ class DatabaseSink(Sink):
         self._spool.discard()
 
     def confirm(self, staging_name: str, output: StagedOutput) -> bool:
-        """Whether the database says that it has the rows of the run."""
+        """Return whether the database has the rows of the run."""
         engine, columns = self._engine(), _publications().c
         published = select(columns.content_hash).where(
             columns.run_id == staging_name, columns.table_name == self._table
@@ -179,7 +188,7 @@ class DatabaseSink(Sink):
         return is_in_place
 
     def close(self) -> str | None:
-        """Close the staging file; its path."""
+        """Close the staging file and return its path."""
         return self._spool.close()
 
     def discard(self) -> None:
@@ -249,7 +258,7 @@ class DatabaseSink(Sink):
         )
 
     def _target(self, connection: Connection, shape: Mapping[str, ColumnType]) -> Table:
-        """The table as it is, or a new one with a column for each field."""
+        """Return the table, made if it does not exist."""
         metadata = MetaData()
         if inspect(connection).has_table(self._table):
             return Table(self._table, metadata, autoload_with=connection)

@@ -1,4 +1,4 @@
-"""Databases as a source."""
+"""The source `sql`, and database addresses in options."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ _FETCHED_ROWS = 1_000
 
 
 class SqlSourceOptions(SourceOptions):
-    """Options of the SQL source: a SQLAlchemy URL, and a query. Give the query an ORDER BY: the order is recorded."""
+    """Options of the SQL source.
+
+    The query should have an ORDER BY: the order of rows is recorded.
+    """
 
     url: DatabaseUrl
     query: str
@@ -54,12 +57,18 @@ class SqlSource(Source):
         self._validator = RowValidator(options.schema_config)
 
     def check(self) -> None:
-        """Look whether the file of a SQLite database is there; others are not asked."""
+        """Raise PluginError if a SQLite database does not exist.
+
+        Other databases are not asked.
+        """
         if not database_exists(self._url):
             raise PluginError(f"database {mask_url(self._url)} does not exist")
 
     def read(self) -> Iterator[RowData | InvalidRow]:
-        """Every row in the order of the query; PluginError names the database, never its password."""
+        """Yield every row in the order of the query.
+
+        Raises PluginError with the database, never with its password.
+        """
         shown = mask_url(self._url)
         if not database_exists(self._url):
             raise PluginError(f"database {shown} does not exist")
@@ -90,7 +99,10 @@ class SqlSource(Source):
 
 
 def _keep_undecodable(connection: Connection) -> None:
-    """Let SQLite give text that is not UTF-8 as a row's value: by itself the driver would end the query."""
+    """Make SQLite return text that is not UTF-8.
+
+    By itself the driver would end the query there.
+    """
     raw: object = connection.connection.dbapi_connection
     if isinstance(raw, sqlite3.Connection):
         raw.text_factory = _decoded
@@ -111,13 +123,19 @@ DatabaseUrl = Annotated[str, AfterValidator(_readable)]
 
 
 def database_exists(url: URL) -> bool:
-    """False for a SQLite file that is not there: opening it would create an empty one. True where only asking tells."""
+    """Return False for a SQLite file that does not exist.
+
+    Opening it would create an empty file. True for other databases, which are not asked.
+    """
     path = _file_of(url)
     return path is None or path.exists()
 
 
 def make_parent_directory(url: URL) -> None:
-    """Make the directory of a SQLite file, durably, which SQLite itself does not; OSError when that cannot be done."""
+    """Make the directory of a SQLite file, durably.
+
+    SQLite itself does not make it. Raises OSError if that is not possible.
+    """
     path = _file_of(url)
     if path is not None:
         make_directory(path.parent)
@@ -130,7 +148,10 @@ def _file_of(url: URL) -> Path | None:
 
 
 def describe_database_error(error: SQLAlchemyError | ImportError, url: URL) -> str:
-    """Return what the driver of a database says, on one line, without the secrets of the URL and values of rows."""
+    """Return what a database driver says, on one line.
+
+    Secrets of the URL and values of rows are left out.
+    """
     is_about_url = isinstance(error, ImportError | ArgumentError)
     said = str(error).splitlines()[0] if is_about_url else recordable_message(error)
     return hide_secrets_of(url.render_as_string(hide_password=False), said)

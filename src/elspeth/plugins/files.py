@@ -1,4 +1,4 @@
-"""What plugins that read or write one file share."""
+"""Files that plugins read as text or write as output."""
 
 from __future__ import annotations
 
@@ -25,15 +25,32 @@ from elspeth.plugins.staging import StagedFile
 
 __all__ = ["FileSink", "FileSinkOptions", "TextFile", "check_file"]
 
+_BEGINNINGS: Mapping[bytes, str] = {
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "a zip archive, as spreadsheets are",
+    b"BZh91AY&SY": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"PAR1\x15": "Parquet",
+}
+
 
 class FileSinkOptions(PluginOptions):
-    """Options of sinks that write one file. Rows that do not satisfy the schema are refused."""
+    """Options of sinks that write one file.
+
+    Rows that do not satisfy the schema are refused.
+    """
 
     path: FilePath
 
 
 class FileSink(Sink):
-    """A sink whose output is one file, published complete. Subclasses say how rows become bytes."""
+    """A sink whose output is one file, published complete.
+
+    Subclasses say how rows become bytes.
+    """
 
     options_model = FileSinkOptions
 
@@ -44,29 +61,32 @@ class FileSink(Sink):
 
     @abstractmethod
     def render(self, row: RowData) -> bytes:
-        """One row in UTF-8, with whatever must stand before it.
+        """Return one row in UTF-8, and what comes before it.
 
-        RowRejectedError when it cannot be expressed; of any other ValueError, which counts as one, only the place in
-        the code is recorded.
+        Raises RowRejectedError if the row cannot be represented. Any other ValueError counts as one, too, but only its
+        place in the code is recorded.
         """
 
     @abstractmethod
     def ending(self) -> bytes:
-        """What stands after the last row."""
+        """Return what follows the last row."""
 
     def state(self) -> JsonObject:
-        """What `render` remembers of the rows before; nothing, unless a subclass says so."""
+        """Return what `render` remembers of earlier rows."""
         return {}
 
     def restore(self, state: JsonObject) -> None:
-        """Remember what `state` said in another process."""
+        """Remember what `state` returned in another process."""
 
     def open(self, staging_name: str) -> None:
         """Create the staging file."""
         self._file.open(staging_name)
 
     def write(self, row: RowData) -> None:
-        """Append one row; RowRejectedError when it does not satisfy the schema or cannot be expressed."""
+        """Append one row.
+
+        Raises RowRejectedError if it does not satisfy the schema or cannot be represented.
+        """
         try:
             self._validator.validate(row)
             content = self.render(row)
@@ -75,11 +95,11 @@ class FileSink(Sink):
         self._file.write(content)
 
     def sync(self) -> None:
-        """Return when every row is on the disk."""
+        """Return when every row is on disk."""
         self._file.sync()
 
     def position(self) -> JsonObject:
-        """Size and hash of the file, and what the next row depends on."""
+        """Return size, hash and what the next row depends on."""
         return {**self._file.position(), **self.state()}
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
@@ -97,11 +117,11 @@ class FileSink(Sink):
         self._file.publish()
 
     def confirm(self, staging_name: str, output: StagedOutput) -> bool:
-        """Whether the file is in place."""
+        """Return whether the file is in place."""
         return self._file.confirm(staging_name, output)
 
     def close(self) -> str | None:
-        """Close the staging file; its path."""
+        """Close the staging file and return its path."""
         return self._file.close()
 
     def discard(self) -> None:
@@ -109,20 +129,11 @@ class FileSink(Sink):
         self._file.discard()
 
 
-_BEGINNINGS: Mapping[bytes, str] = {
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-    b"\x1f\x8b": "gzip",
-    b"PK\x03\x04": "a zip archive, as spreadsheets are",
-    b"BZh91AY&SY": "bzip2",
-    b"\xfd7zXZ\x00": "xz",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"PAR1\x15": "Parquet",
-}
-
-
 class TextFile:
-    """A UTF-8 file that is read from its first line to its last. PluginError names it."""
+    """A UTF-8 file that is read once.
+
+    PluginError names the file.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -130,12 +141,15 @@ class TextFile:
         self._size = 0
 
     def check(self) -> None:
-        """Look whether the file is there."""
+        """Raise PluginError if the file cannot be opened."""
         check_file(self.path)
 
     @contextmanager
     def opened(self, *, newline: str) -> Iterator[TextIO]:
-        """The file, for the time of the block. A byte that is not UTF-8 is read as a lone surrogate."""
+        """Open the file for the time of the block.
+
+        A byte that is not UTF-8 is read as a lone surrogate.
+        """
         try:
             with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as self._file:
                 self._size = os.fstat(self._file.fileno()).st_size
@@ -145,7 +159,10 @@ class TextFile:
             raise PluginError(f"{self.path} cannot be read: {error.strerror}") from error
 
     def fraction_read(self) -> float | None:
-        """How much of the file has been read, from 0 to 1; None before it is open and for an empty one."""
+        """Return the fraction of the file that has been read.
+
+        None before it is opened, and for an empty file.
+        """
         if self._file is None:
             return None
         if self._file.closed:
@@ -153,6 +170,7 @@ class TextFile:
         return self._file.buffer.tell() / self._size if self._size else None
 
     def _refuse_other_forms(self, file: TextIO) -> None:
+        """Raise PluginError for a file that is not text."""
         begins = cast("io.BufferedReader", file.buffer).peek(max(map(len, _BEGINNINGS)))
         for beginning, form in _BEGINNINGS.items():
             if begins.startswith(beginning):
@@ -160,7 +178,10 @@ class TextFile:
 
 
 def check_file(path: Path) -> None:
-    """Raise PluginError for a file that cannot be opened to be read. A pipe is not opened: that would wait."""
+    """Raise PluginError for a file that cannot be opened.
+
+    A pipe is not opened: that would wait for its writer.
+    """
     try:
         if not path.is_fifo():
             path.open("rb").close()

@@ -21,14 +21,14 @@ __all__ = ["PROJECT", "PluginSpecification", "hookimpl"]
 
 PROJECT = "elspeth"
 
-hookspec = pluggy.HookspecMarker(PROJECT)
+_hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class PluginSpecification:
     """The hooks that elspeth calls."""
 
-    @hookspec
+    @_hookspec
     def elspeth_plugins(self) -> Iterable[type[Plugin]]:
-        """The plugin classes of a package."""
+        """Return the plugin classes of a package."""
         raise NotImplementedError

@@ -22,10 +22,10 @@ from elspeth.plugins.json_text import (
 
 __all__ = ["JsonSink", "JsonSource", "JsonSourceOptions", "JsonlSink", "JsonlSource"]
 
-_KEPT_CHARACTERS = 1_000  # of a line too long to keep
-_FIRST_LINES = 16  # that tell a file of rows from values over several lines
-_LINES_OF_A_VALUE = 3  # that tell a row from a value over several lines
-_FIRST_CHARACTERS = 65_536  # of each of them
+_KEPT_CHARACTERS = 1_000  # kept of a line that is too long
+_FIRST_LINES = 16  # searched for values over several lines
+_LINES_OF_A_VALUE = 3  # enough to recognise a value over several lines
+_FIRST_CHARACTERS = 65_536  # read of each of them
 
 
 class JsonSourceOptions(SourceOptions):
@@ -35,7 +35,7 @@ class JsonSourceOptions(SourceOptions):
 
 
 class JsonlSource(Source):
-    """Rows of a UTF-8 file with a JSON object on each line.
+    """Rows of a UTF-8 file with an object per line.
 
     Blank lines are skipped. A line that is not JSON, not an object, not UTF-8, longer than 16 million characters, or
     that does not fit the schema is an invalid row, and reading goes on after it. A file that is one value over several
@@ -52,16 +52,19 @@ class JsonlSource(Source):
         self._validator = RowValidator(options.schema_config)
 
     def check(self) -> None:
-        """Look whether the file is there."""
+        """Raise PluginError if the file cannot be opened."""
         self._file.check()
 
     def read(self) -> Iterator[RowData | InvalidRow]:
-        """Every row in order; PluginError names the file, and the place in it where there is one."""
+        """Yield every row in order.
+
+        Raises PluginError with the file, and the place in it if it is known.
+        """
         with self._file.opened(newline="\n") as file:
             yield from self._rows(file)
 
     def fraction_read(self) -> float | None:
-        """How much of the file has been read."""
+        """Return the fraction of the file that has been read."""
         return self._file.fraction_read()
 
     def _rows(self, file: TextIO) -> Iterator[RowData | InvalidRow]:
@@ -79,9 +82,9 @@ class JsonlSource(Source):
                 yield self._of_line(line, f"line {number}")
 
     def _refuse_values_over_lines(self, file: TextIO) -> None:
-        """Raise PluginError if one of the first lines begins a value over several lines.
+        """Raise PluginError for a value over several lines.
 
-        A nested line of it might pass for a row. The file is at its beginning again.
+        A nested line of it might pass for a row. Afterwards the file is at its beginning again.
         """
         lines: dict[int, str] = {}
         number = 0
@@ -113,7 +116,7 @@ class JsonlSource(Source):
             return InvalidRow(data={"__raw__": line.rstrip("\r\n")}, error=f"{place}: {error}")
 
     def _row(self, value: object, place: str) -> RowData | InvalidRow:
-        """The value as a row of the schema, or as an invalid one."""
+        """Return the value as a valid or an invalid row."""
         if isinstance(value, Unreadable):
             return InvalidRow(data={"__raw__": value.text}, error=f"{place}: {value.problem}")
         if not isinstance(value, dict):
@@ -125,10 +128,10 @@ class JsonlSource(Source):
 
 
 class JsonSource(JsonlSource):
-    """Rows of a UTF-8 JSON file that is an array of objects, or has an object on each line.
+    """Rows of a UTF-8 JSON array, or of JSON lines.
 
-    An element that is no object, holds what rows cannot hold, or does not fit the schema, is an invalid row. Text in an
-    array that is not JSON is an error of the file, for nothing behind it can be read.
+    An element that is not an object, that holds what rows cannot hold, or that does not fit the schema is an invalid
+    row. Text in an array that is not JSON is an error of the file: nothing after it can be read.
     """
 
     name = "json"
@@ -150,7 +153,10 @@ class JsonSource(JsonlSource):
 
 
 def _first_character(file: TextIO) -> str:
-    """The first character that is no space; the file is at its beginning again."""
+    """Return the first character that is not white space.
+
+    Afterwards the file is at its beginning again.
+    """
     character = " "
     while character.isspace():
         character = file.read(1)
@@ -164,7 +170,7 @@ def _skip_line(file: TextIO) -> None:
 
 
 class JsonSink(FileSink):
-    """Rows as one JSON array of objects in UTF-8, an object on each line."""
+    """Rows as a UTF-8 JSON array, an object per line."""
 
     name = "json"
     plugin_version = "1.0.0"
@@ -174,22 +180,22 @@ class JsonSink(FileSink):
         self._is_empty = True
 
     def render(self, row: RowData) -> bytes:
-        """The row as an element of the array."""
+        """Return the row as an element of the array."""
         content = encode_json(row).encode()
         before = b"[\n" if self._is_empty else b",\n"
         self._is_empty = False
         return before + content
 
     def state(self) -> JsonObject:
-        """Whether there is an element yet."""
+        """Return whether the array is still empty."""
         return {"is_empty": self._is_empty}
 
     def restore(self, state: JsonObject) -> None:
-        """Whether there was one."""
+        """Restore whether the array is still empty."""
         self._is_empty = bool(state["is_empty"])
 
     def ending(self) -> bytes:
-        """The end of the array."""
+        """Return the end of the array."""
         return b"[]\n" if self._is_empty else b"\n]\n"
 
 
@@ -200,9 +206,9 @@ class JsonlSink(FileSink):
     plugin_version = "1.0.0"
 
     def render(self, row: RowData) -> bytes:
-        """The row as one line."""
+        """Return the row as one line."""
         return encode_json(row).encode() + b"\n"
 
     def ending(self) -> bytes:
-        """Nothing."""
+        """Return nothing."""
         return b""

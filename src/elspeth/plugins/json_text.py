@@ -1,4 +1,7 @@
-"""JSON text to rows, read as strictly as rows are recorded."""
+"""JSON text, read and written strictly.
+
+What is not standard JSON, or what readers of JSON interpret differently, is refused.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,17 @@ __all__ = [
     "spans_lines",
 ]
 
-MAX_CHARACTERS = 16_777_216  # of one row: what it may cost in memory
+MAX_CHARACTERS = 16_777_216  # of one row: limits the memory it takes
 _CHUNK = 65_536
 _SPACE = " \t\n\r"
 _NOT_ZERO = re.compile("[^eE]*[1-9]")
 
 
 class JsonTextError(RecordableError, ValueError):
-    """The text is not the JSON that was expected. The message repeats nothing of it."""
+    """A text is not the JSON that was expected.
+
+    The message repeats nothing of the text.
+    """
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -53,17 +59,20 @@ def _number(text: str) -> float:
 
 
 def _nothing(_: object) -> None:
-    """What stands for a value that is only passed over."""
+    """Replace a value that is skipped."""
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_number)
-_PASSING_OVER = json.JSONDecoder(
+_SKIPPER = json.JSONDecoder(
     object_pairs_hook=_nothing, parse_constant=_nothing, parse_float=_nothing, parse_int=_nothing
 )
 
 
 def decode_json(text: str) -> object:
-    """The value of a JSON text; JsonTextError where it is none, also for what JSON's readers disagree about."""
+    """Return the value of a JSON text.
+
+    Raises JsonTextError for any other text, and for JSON that readers interpret differently.
+    """
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -75,31 +84,37 @@ def decode_json(text: str) -> object:
 
 
 def encode_json(value: object) -> str:
-    """JSON of a value in the order it has; RowRejectedError when it has none."""
+    """Return a value as JSON, keys in their order.
+
+    Raises RowRejectedError if JSON cannot represent it.
+    """
     try:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     except TypeError as error:
-        raise RowRejectedError(str(error)) from error  # which names a type
+        raise RowRejectedError(str(error)) from error  # the message names a type only
     except ValueError as error:
         raise RowRejectedError("a number is not finite, which JSON does not have") from error
 
 
 def _refusal(error: ValueError) -> JsonTextError:
-    """Why the decoder refused a value: in our own words, or because Python does not read that many digits."""
+    """Return why the decoder refused a value.
+
+    Any other error than its own means that Python does not read that many digits.
+    """
     return error if isinstance(error, JsonTextError) else JsonTextError("an integer has too many digits to be read")
 
 
 def spans_lines(lines: Sequence[str]) -> bool:
-    """Return whether the first value of a JSON text goes on behind its first line.
+    """Return whether the first value goes on after its line.
 
-    `lines` are the first lines that are not blank. An object that begins on a line of its own tells that the first
-    line is a row cut short, and not the beginning of a value.
+    `lines` are the first lines of a JSON text that are not blank. If the next line begins with an object, the first
+    line is a row that was cut short, not the beginning of a value.
     """
     first, text = lines[0].rstrip("\r\n"), "".join(lines)
     try:
-        _, end = _PASSING_OVER.raw_decode(text, len(text) - len(text.lstrip(_SPACE)))
+        _, end = _SKIPPER.raw_decode(text, len(text) - len(text.lstrip(_SPACE)))
     except json.JSONDecodeError as error:
-        # At a line's end stands what a string must not hold: it is cut short, too.
+        # A line break inside a string: the row was cut short there.
         return (
             len(lines) > 1 and error.pos >= len(first) and text[error.pos : error.pos + 1] not in ("{", "[", "\r", "\n")
         )
@@ -110,7 +125,10 @@ def spans_lines(lines: Sequence[str]) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """An element of an array that is JSON, but not what rows can hold: its text, and what is wrong."""
+    """An element of an array that no row can hold.
+
+    It is JSON; `text` is the element, `problem` what is wrong with it.
+    """
 
     text: str
     problem: str
@@ -118,25 +136,25 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Element:
-    """An element of an array, and the line of the file in which it begins."""
+    """An element of an array, with its first line."""
 
     line: int
     value: object | Unreadable
 
 
 class ArrayReader:
-    """The elements of one JSON array in a file, one at a time. Memory holds one element, not the file.
+    """The elements of one JSON array in a file.
 
-    JsonTextError names the line and column behind which nothing can be read.
+    Memory holds one element, not the file. JsonTextError names the line and column after which nothing can be read.
     """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._text = ""
         self._position = 0
-        self._line = 1  # that of `_counted`, and what of it comes before `_text`
+        self._line = 1  # the line of position `_counted`
         self._counted = 0
-        self._before_text = 0
+        self._before_text = 0  # characters of that line before `_text`
 
     def __iter__(self) -> Iterator[Element]:
         self._expect("[", "expected an array")
@@ -145,10 +163,10 @@ class ArrayReader:
         else:
             while True:
                 yield self._element()
-                if self._expect(",]", "expected ',' or ']' behind an element") == "]":
+                if self._expect(",]", "expected ',' or ']' after an element") == "]":
                     break
         if self._peek():
-            raise self._error("expected nothing behind the array")
+            raise self._error("expected nothing after the array")
 
     def _expect(self, characters: str, problem: str) -> str:
         found = self._peek()
@@ -158,7 +176,10 @@ class ArrayReader:
         return found
 
     def _peek(self) -> str:
-        """The next character that is no space, or nothing at the end."""
+        """Return the next character that is not white space.
+
+        Returns an empty text at the end of the file.
+        """
         while True:
             while self._position < len(self._text):
                 if self._text[self._position] not in _SPACE:
@@ -174,7 +195,7 @@ class ArrayReader:
             try:
                 value, end = self._decoded()
             except json.JSONDecodeError as error:
-                # What is cut off at the end of the chunk may be whole with the next one.
+                # The element may be cut off at the end of the chunk.
                 if len(self._text) - self._position > MAX_CHARACTERS:
                     raise self._error(f"an element is longer than {MAX_CHARACTERS} characters") from error
                 if not self._read():
@@ -183,23 +204,29 @@ class ArrayReader:
             except RecursionError as error:
                 raise self._error("nested too deeply") from error
             if end == len(self._text) and self._read():
-                continue  # a number may go on
+                continue  # a number may continue in the next chunk
             line = self._place(self._position)[0]
             self._position = end
             return Element(line=line, value=value)
 
     def _decoded(self) -> tuple[object | Unreadable, int]:
-        """The value at the position and where it ends; JSONDecodeError if the text does not hold all of it."""
+        """Return the value at the position, and where it ends.
+
+        Raises JSONDecodeError if the text does not hold all of it.
+        """
         try:
             return _DECODER.raw_decode(self._text, self._position)
         except json.JSONDecodeError:
             raise
         except ValueError as error:
-            _, end = _PASSING_OVER.raw_decode(self._text, self._position)
+            _, end = _SKIPPER.raw_decode(self._text, self._position)
             return Unreadable(text=self._text[self._position : end], problem=str(_refusal(error))), end
 
     def _read(self) -> bool:
-        """Read on, twice as much each time an element needs it; False at the end of the file."""
+        """Read on; return False at the end of the file.
+
+        The text doubles each time that an element needs more of it.
+        """
         rest = self._text[self._position :]
         chunk = self._file.read(max(_CHUNK, len(rest)))
         if not chunk:
@@ -210,7 +237,10 @@ class ArrayReader:
         return True
 
     def _place(self, position: int) -> tuple[int, int]:
-        """The line and column, from 1, of a position that is not before the one that was asked for last."""
+        """Return line and column of a position, from 1.
+
+        Positions must not decrease from call to call.
+        """
         self._line += self._text.count("\n", self._counted, position)
         self._counted = position
         begins = self._text.rfind("\n", 0, position) + 1

@@ -1,4 +1,4 @@
-"""Finding plugins: the ones that come with elspeth, and those that installed packages offer."""
+"""Find plugins: those of elspeth and of installed packages."""
 
 from __future__ import annotations
 
@@ -54,21 +54,24 @@ _BASES: Mapping[PluginKind, type[Plugin]] = {
     PluginKind.SINK: Sink,
 }
 
-Places = Mapping[PluginKind, Mapping[str, str]]
+_Places = Mapping[PluginKind, Mapping[str, str]]
 """Qualified names of plugin classes by kind and name."""
 
 
 class PluginRegistrationError(Exception):
-    """An installed plugin package cannot be used. The message names it."""
+    """An installed plugin package cannot be used.
+
+    The message names the package.
+    """
 
 
 class PluginManager:
-    """The plugins that settings may name. Implements the catalogue that settings are checked against.
+    """The plugins that settings may name.
 
-    Those of which only the place is given are imported when they are first asked for.
+    Implements `PluginCatalogue`. Plugins of which only the place is given are imported when they are first asked for.
     """
 
-    def __init__(self, plugins: Iterable[type[Plugin]], places: Places = MappingProxyType({})) -> None:
+    def __init__(self, plugins: Iterable[type[Plugin]], places: _Places = MappingProxyType({})) -> None:
         self._known: dict[PluginKind, dict[str, type[Plugin] | str]] = {
             kind: dict(places.get(kind, {})) for kind in PluginKind
         }
@@ -77,14 +80,17 @@ class PluginManager:
 
     @classmethod
     def installed(cls) -> PluginManager:
-        """All plugins of this installation; PluginRegistrationError when a package's plugins cannot be loaded."""
+        """Return all plugins of this installation.
+
+        Raises PluginRegistrationError if the plugins of a package cannot be loaded.
+        """
         return cls(_offered(), BUILTIN)
 
     def _register(self, plugin: type[Plugin]) -> None:
         kind = next((kind for kind, base in _BASES.items() if issubclass(plugin, base)), None)
         if kind is None:
             expected = "a subclass of Source, Transform, Aggregation or Sink"
-            raise PluginRegistrationError(f"{_origin(plugin)} is no plugin: expected {expected}")
+            raise PluginRegistrationError(f"{_origin(plugin)} is not a plugin: expected {expected}")
         other = self._known[kind].setdefault(plugin.name, plugin)
         if other is not plugin and other != _origin(plugin):
             raise PluginRegistrationError(
@@ -93,15 +99,21 @@ class PluginManager:
             )
 
     def names(self, kind: PluginKind) -> Sequence[str]:
-        """Names of the known plugins of a kind, sorted."""
+        """Return the names of the plugins of a kind, sorted."""
         return sorted(self._known[kind])
 
     def options_model(self, kind: PluginKind, name: str) -> type[BaseModel]:
-        """The model that validates a plugin's options; KeyError for an unknown name."""
+        """Return the model that validates a plugin's options.
+
+        Raises KeyError for an unknown name.
+        """
         return self._class(kind, name).options_model
 
     def expands(self, name: str) -> bool:
-        """Whether a transform may make several rows of one; KeyError for an unknown name."""
+        """Return whether a transform may make several rows of one.
+
+        Raises KeyError for an unknown name.
+        """
         return cast(type[Transform], self._class(PluginKind.TRANSFORM, name)).expands
 
     def calls(self, name: str) -> bool:
@@ -112,23 +124,35 @@ class PluginManager:
         return issubclass(self._class(PluginKind.TRANSFORM, name), CallingTransform)
 
     def all(self) -> list[type[Plugin]]:
-        """Every plugin, in the order of kinds in a pipeline, by name."""
+        """Return every plugin, by kind and name."""
         return [self._class(kind, name) for kind in PluginKind for name in self.names(kind)]
 
     def source(self, name: str, options: Mapping[str, object]) -> Source:
-        """Make a source; KeyError for an unknown name, pydantic's ValidationError for bad options."""
+        """Make a source.
+
+        Raises KeyError for an unknown name, pydantic's ValidationError for bad options.
+        """
         return cast(Source, self._made(PluginKind.SOURCE, name, options))
 
     def transform(self, name: str, options: Mapping[str, object]) -> Transform:
-        """Make a transform; KeyError for an unknown name, pydantic's ValidationError for bad options."""
+        """Make a transform.
+
+        Raises KeyError for an unknown name, pydantic's ValidationError for bad options.
+        """
         return cast(Transform, self._made(PluginKind.TRANSFORM, name, options))
 
     def aggregation(self, name: str, options: Mapping[str, object]) -> Aggregation:
-        """Make an aggregation; KeyError for an unknown name, pydantic's ValidationError for bad options."""
+        """Make an aggregation.
+
+        Raises KeyError for an unknown name, pydantic's ValidationError for bad options.
+        """
         return cast(Aggregation, self._made(PluginKind.AGGREGATION, name, options))
 
     def sink(self, name: str, options: Mapping[str, object]) -> Sink:
-        """Make a sink; KeyError for an unknown name, pydantic's ValidationError for bad options."""
+        """Make a sink.
+
+        Raises KeyError for an unknown name, pydantic's ValidationError for bad options.
+        """
         return cast(Sink, self._made(PluginKind.SINK, name, options))
 
     def _made(self, kind: PluginKind, name: str, options: Mapping[str, object]) -> Plugin:
@@ -144,11 +168,11 @@ class PluginManager:
 
 
 def _offered() -> Iterator[type[Plugin]]:
-    """The plugins of other packages."""
+    """Yield the plugins of other packages."""
     modules = [(_load(entry_point), entry_point.value) for entry_point in entry_points(group=ENTRY_POINT_GROUP)]
     if not modules:
         return
-    import pluggy  # noqa: PLC0415  start time, where nothing else is installed
+    import pluggy  # noqa: PLC0415  start time
 
     from elspeth.plugins.hookspecs import PROJECT, PluginSpecification  # noqa: PLC0415
 
@@ -164,7 +188,7 @@ def _offered() -> Iterator[type[Plugin]]:
 def _load(entry_point: EntryPoint) -> object:
     try:
         return entry_point.load()
-    except Exception as error:  # whatever a foreign package raises while it is imported
+    except Exception as error:  # the import of a foreign package may raise anything
         package = entry_point.dist.name if entry_point.dist else "an installed package"
         raise PluginRegistrationError(
             f"plugin {entry_point.name!r} of {package} cannot be loaded: {type(error).__name__}: {error}"

@@ -20,7 +20,7 @@ class NullSource(Source):
     options_model = SourceOptions
 
     def read(self) -> Iterator[RowData | InvalidRow]:
-        """Nothing."""
+        """Yield nothing."""
         return iter(())
 
 
@@ -33,35 +33,35 @@ class NullSink(Sink):
     options_model = PluginOptions
 
     def open(self, staging_name: str) -> None:
-        """Nothing to prepare."""
+        """Do nothing."""
 
     def write(self, row: RowData) -> None:
         """Forget the row."""
 
     def sync(self) -> None:
-        """Nothing to make durable."""
+        """Do nothing."""
 
     def position(self) -> JsonObject:
-        """Nothing to go on from."""
+        """Return an empty position."""
         return {}
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
-        """Nothing to go on from."""
+        """Do nothing."""
 
     def finish(self) -> StagedOutput | None:
-        """No output."""
+        """Return None: there is no output."""
         return None
 
     def publish(self) -> None:
-        """Nothing to show."""
+        """Do nothing."""
 
     def confirm(self, staging_name: str, output: StagedOutput) -> bool:  # noqa: ARG002  there is no output
-        """Nothing is missing."""
+        """Return True: nothing is missing."""
         return True
 
     def close(self) -> str | None:
-        """Nothing stays staged."""
+        """Return None: nothing is staged."""
         return None
 
     def discard(self) -> None:
-        """Nothing to remove."""
+        """Do nothing."""

@@ -34,155 +34,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ParquetSink", "ParquetSinkOptions", "ParquetSource", "ParquetSourceOptions"]
 
-_GROUP_ROWS = 10_000
-
-
-class ParquetSinkOptions(FileSinkOptions):
-    """Options of the Parquet sink."""
-
-    @model_validator(mode="after")
-    def _pyarrow_is_installed(self) -> Self:
-        _find_pyarrow()
-        return self
-
-
-class ParquetSink(Sink):
-    """Rows as a Parquet file; needs the extra `parquet`.
-
-    Rows wait on disk as JSON lines and become Parquet at the end, when the type of every column is known. Lists,
-    mappings and columns with values of several kinds hold JSON text.
-    """
-
-    name = "parquet"
-    plugin_version = "1.0.0"
-    options_model = ParquetSinkOptions
-
-    def __init__(self, options: ParquetSinkOptions) -> None:
-        super().__init__(options)
-        self._validator = RowValidator(options.schema_config)
-        self._fields = options.schema_config.fields or ()
-        self._file = StagedFile(Path(options.path))
-        self._spool = RowSpool(Path(f"{options.path}.rows"))
-        self._has_columns = bool(self._fields)
-
-    def open(self, staging_name: str) -> None:
-        """Create the staging files; PluginError also where pyarrow is not installed."""
-        _require_pyarrow(self.name)
-        self._file.open(staging_name)
-        self._spool.open(staging_name)
-
-    def write(self, row: RowData) -> None:
-        """Keep one row; RowRejectedError when it does not satisfy the schema or JSON cannot express it."""
-        try:
-            if not row and not self._has_columns:
-                raise RowRejectedError("the row has no fields, so that nothing would be written of it")
-            self._validator.validate(row)
-            self._spool.append(row)
-        except ValueError as error:
-            raise RowRejectedError(recordable_message(error)) from error
-        self._has_columns = True
-
-    def sync(self) -> None:
-        """Return when every row is on the disk."""
-        self._spool.sync()
-
-    def position(self) -> JsonObject:
-        """How far the rows have come."""
-        return self._spool.position()
-
-    def reopen(self, staging_name: str, position: JsonObject) -> None:
-        """Go on after the rows of the position; the file itself is written at the end, from all rows."""
-        _require_pyarrow(self.name)
-        self._file.open(staging_name)
-        self._spool.reopen(staging_name, position)
-        self._has_columns = self._has_columns or any(self._spool.read())
-
-    def finish(self) -> StagedOutput | None:
-        """Write the Parquet file from the rows."""
-        self._spool.finish()
-        shape = column_types(self._spool.read(), self._fields)
-        pyarrow, parquet = _require_pyarrow(self.name)
-        types = {
-            ColumnType.INTEGER: pyarrow.int64(),
-            ColumnType.REAL: pyarrow.float64(),
-            ColumnType.BOOLEAN: pyarrow.bool_(),
-            ColumnType.TEXT: pyarrow.string(),
-            ColumnType.JSON: pyarrow.string(),
-        }
-        schema = pyarrow.schema([(name, types[column]) for name, column in shape.items()])
-        with parquet.ParquetWriter(_Output(self._file), schema) as writer:
-            for group in _groups(self._spool.read()):
-                columns: dict[str, list[object]] = {
-                    name: [_cell(row.get(name), column) for row in group] for name, column in shape.items()
-                }
-                writer.write_table(pyarrow.table(columns, schema=schema))
-        return self._file.finish(self.name)
-
-    def publish(self) -> None:
-        """Rename the file to its final name, and remove the rows."""
-        self._file.publish()
-        self._spool.discard()
-
-    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
-        """Whether the file is in place."""
-        is_in_place = self._file.confirm(staging_name, output)
-        if is_in_place:
-            self._spool.remove(staging_name)
-        return is_in_place
-
-    def close(self) -> str | None:
-        """Close the staging files; the path of the rows."""
-        self._file.discard()
-        return self._spool.close()
-
-    def discard(self) -> None:
-        """Remove the staging files."""
-        self._file.discard()
-        self._spool.discard()
-
-
-class _Output(io.RawIOBase):
-    """A staged file as the kind of file that pyarrow writes to."""
-
-    def __init__(self, file: StagedFile) -> None:
-        super().__init__()
-        self._target = file
-        self._size = 0
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
-
-    def write(self, content: ReadableBuffer, /) -> int:
-        """Append the bytes of a buffer."""
-        data = bytes(content)
-        self._target.write(data)
-        self._size += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        """How much was written."""
-        return self._size
-
-
-def _groups(rows: Iterator[RowData]) -> Iterator[list[RowData]]:
-    while group := list(islice(rows, _GROUP_ROWS)):
-        yield group
-
-
-def _cell(value: object, column: ColumnType) -> object:
-    if value is None:
-        return None
-    if column is ColumnType.JSON:
-        return encode_json(value)
-    return float(value) if column is ColumnType.REAL and isinstance(value, int) else value
-
-
 _BATCH_ROWS = 1_000
-
-
 _UNREADABLE = object()
 _MICROSECONDS = len("0001-01-01T00:00:00.000000")
+
+
+_GROUP_ROWS = 10_000
 
 
 class ParquetSourceOptions(SourceOptions):
@@ -215,13 +72,16 @@ class ParquetSource(Source):
         self._rows = 0
 
     def check(self) -> None:
-        """Look whether the file is there."""
+        """Raise PluginError if the file cannot be opened."""
         check_file(self._path)
 
     def read(self) -> Iterator[RowData | InvalidRow]:
-        """Every row in order; PluginError names the file."""
+        """Yield every row in order.
+
+        Raises PluginError with the file.
+        """
         pyarrow, parquet = _require_pyarrow("parquet")
-        message_of: Callable[[Exception], str] = str  # about the file, until there may be values to tell
+        message_of: Callable[[Exception], str] = str  # errors are about the file, until values are read
         try:
             with self._path.open("rb") as raw, parquet.ParquetFile(raw) as file:
                 self._rows = file.metadata.num_rows
@@ -246,12 +106,15 @@ class ParquetSource(Source):
         return InvalidRow(data=data, error=f"{place}: column {unreadable!r}: the value cannot be read")
 
     def fraction_read(self) -> float | None:
-        """How many of the rows have been read."""
+        """Return the fraction of the rows that have been read."""
         return self._read_rows / self._rows if self._rows else None
 
 
 def _rows_of(batch: RecordBatch) -> Iterable[Mapping[str, object]]:
-    """The rows of a batch, which are read value by value if one of them is no value of Python."""
+    """Return the rows of a batch.
+
+    They are read value by value if Python cannot hold one of the values.
+    """
     try:
         rows: Iterable[Mapping[str, object]] = batch.to_pylist()
     except (ValueError, OverflowError):
@@ -260,7 +123,7 @@ def _rows_of(batch: RecordBatch) -> Iterable[Mapping[str, object]]:
 
 
 def _value(scalar: Scalar) -> object:
-    """A value as Python's, or what stands for one that Python does not hold."""
+    """Return a value as Python's, or a marker if impossible."""
     try:
         if getattr(scalar.type, "unit", "") == "ns" and scalar.is_valid and str(scalar.type).startswith("timestamp"):
             return _with_nanoseconds(scalar)
@@ -270,7 +133,10 @@ def _value(scalar: Scalar) -> object:
 
 
 def _with_nanoseconds(scalar: Scalar) -> str:
-    """A time as text: Python's times have microseconds only."""
+    """Return a time as text.
+
+    Python's own times have microseconds only.
+    """
     pyarrow, _ = _require_pyarrow("parquet")
     microseconds, rest = divmod(scalar.value, 1_000)
     moment = pyarrow.scalar(microseconds, pyarrow.timestamp("us", tz=scalar.type.tz)).as_py()
@@ -278,15 +144,171 @@ def _with_nanoseconds(scalar: Scalar) -> str:
     return text if rest == 0 else f"{text[:_MICROSECONDS]}{rest:03d}{text[_MICROSECONDS:]}"
 
 
+class ParquetSinkOptions(FileSinkOptions):
+    """Options of the Parquet sink."""
+
+    @model_validator(mode="after")
+    def _pyarrow_is_installed(self) -> Self:
+        _find_pyarrow()
+        return self
+
+
+class ParquetSink(Sink):
+    """Rows as a Parquet file; needs the extra `parquet`.
+
+    Rows wait on disk as JSON lines and become Parquet at the end, when the type of every column is known. Lists,
+    mappings and columns with values of several types hold JSON text.
+    """
+
+    name = "parquet"
+    plugin_version = "1.0.0"
+    options_model = ParquetSinkOptions
+
+    def __init__(self, options: ParquetSinkOptions) -> None:
+        super().__init__(options)
+        self._validator = RowValidator(options.schema_config)
+        self._fields = options.schema_config.fields or ()
+        self._file = StagedFile(Path(options.path))
+        self._spool = RowSpool(Path(f"{options.path}.rows"))
+        self._has_columns = bool(self._fields)
+
+    def open(self, staging_name: str) -> None:
+        """Create the staging files.
+
+        Raises PluginError, also if pyarrow is not installed.
+        """
+        _require_pyarrow(self.name)
+        self._file.open(staging_name)
+        self._spool.open(staging_name)
+
+    def write(self, row: RowData) -> None:
+        """Keep one row.
+
+        Raises RowRejectedError if it does not satisfy the schema or JSON cannot represent it.
+        """
+        try:
+            if not row and not self._has_columns:
+                raise RowRejectedError("the row has no fields, so that nothing would be written of it")
+            self._validator.validate(row)
+            self._spool.append(row)
+        except ValueError as error:
+            raise RowRejectedError(recordable_message(error)) from error
+        self._has_columns = True
+
+    def sync(self) -> None:
+        """Return when every row is on disk."""
+        self._spool.sync()
+
+    def position(self) -> JsonObject:
+        """Return how far the rows have come."""
+        return self._spool.position()
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Go on after the rows of the position.
+
+        The Parquet file itself is written at the end, from all rows.
+        """
+        _require_pyarrow(self.name)
+        self._file.open(staging_name)
+        self._spool.reopen(staging_name, position)
+        self._has_columns = self._has_columns or any(self._spool.read())
+
+    def finish(self) -> StagedOutput | None:
+        """Write the Parquet file from the rows."""
+        self._spool.finish()
+        shape = column_types(self._spool.read(), self._fields)
+        pyarrow, parquet = _require_pyarrow(self.name)
+        types = {
+            ColumnType.INTEGER: pyarrow.int64(),
+            ColumnType.REAL: pyarrow.float64(),
+            ColumnType.BOOLEAN: pyarrow.bool_(),
+            ColumnType.TEXT: pyarrow.string(),
+            ColumnType.JSON: pyarrow.string(),
+        }
+        schema = pyarrow.schema([(name, types[column]) for name, column in shape.items()])
+        with parquet.ParquetWriter(_Output(self._file), schema) as writer:
+            for group in _groups(self._spool.read()):
+                columns: dict[str, list[object]] = {
+                    name: [_cell(row.get(name), column) for row in group] for name, column in shape.items()
+                }
+                writer.write_table(pyarrow.table(columns, schema=schema))
+        return self._file.finish(self.name)
+
+    def publish(self) -> None:
+        """Rename the file to its final name; remove the rows."""
+        self._file.publish()
+        self._spool.discard()
+
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
+        """Return whether the file is in place."""
+        is_in_place = self._file.confirm(staging_name, output)
+        if is_in_place:
+            self._spool.remove(staging_name)
+        return is_in_place
+
+    def close(self) -> str | None:
+        """Close the staging files; return the path of the rows."""
+        self._file.discard()
+        return self._spool.close()
+
+    def discard(self) -> None:
+        """Remove the staging files."""
+        self._file.discard()
+        self._spool.discard()
+
+
+class _Output(io.RawIOBase):
+    """A staged file in the form that pyarrow writes to."""
+
+    def __init__(self, file: StagedFile) -> None:
+        super().__init__()
+        self._target = file
+        self._size = 0
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, content: ReadableBuffer, /) -> int:
+        """Append the bytes of a buffer."""
+        data = bytes(content)
+        self._target.write(data)
+        self._size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        return self._size
+
+
+def _groups(rows: Iterator[RowData]) -> Iterator[list[RowData]]:
+    while group := list(islice(rows, _GROUP_ROWS)):
+        yield group
+
+
+def _cell(value: object, column: ColumnType) -> object:
+    if value is None:
+        return None
+    if column is ColumnType.JSON:
+        return encode_json(value)
+    return float(value) if column is ColumnType.REAL and isinstance(value, int) else value
+
+
 def _find_pyarrow() -> None:
-    """Raise ValueError, for the check of settings, if pyarrow is not installed."""
+    """Raise ValueError if pyarrow is not installed.
+
+    For the check of settings, which does not import it.
+    """
     problem = missing_package("pyarrow", "parquet")
     if problem is not None:
         raise ValueError(problem)
 
 
 def _require_pyarrow(plugin: str) -> tuple[ModuleType, ModuleType]:
-    """Pyarrow and its Parquet module; PluginError that says how to install them."""
+    """Return pyarrow and its Parquet module.
+
+    Raises PluginError, with how to install them.
+    """
     try:
         import pyarrow  # noqa: ICN001, PLC0415  an extra
         from pyarrow import parquet  # noqa: PLC0415

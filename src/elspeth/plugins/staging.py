@@ -1,4 +1,4 @@
-"""Output kept out of sight until it is complete."""
+"""Output that nobody sees until it is complete."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ __all__ = ["ColumnType", "RowSpool", "StagedFile", "column_types"]
 _BLOCK = 1 << 20
 
 _ANY_FILE = OutputPolicy(kind=Kind.FILE, objection=lambda _: None)
-"""That a file which is there may be replaced is decided by the engine, which knows what earlier runs wrote."""
+"""The engine decides which existing files may be replaced: it knows what earlier runs wrote."""
 
 
 class StagedFile:
-    """A file written beside its final place and renamed into it. PluginError names the file.
+    """A file written beside its final path, then renamed.
 
-    A link at the final place is followed, and stays. What is renamed over is what was there when the file was opened:
-    something else that came there since is left alone.
+    A symbolic link at the final path is followed, and stays. The file that is replaced is the one that was there when
+    this one was opened: if another file came there since, it is left alone. PluginError names the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,9 +44,10 @@ class StagedFile:
         self._size = 0
 
     def open(self, staging_name: str) -> None:
-        """Create the staging file, and the directories above it; refuses a final path that can be none of a file.
+        """Create the staging file, and the directories above it.
 
-        A file of that name is what a process left that was stopped before anything of it was recorded.
+        Refuses a final path that cannot be a file. If a staging file of that name exists, a process left it that
+        stopped before anything of it was recorded.
         """
         self._look()
         self._staging = self._staging_path(staging_name)
@@ -63,7 +64,10 @@ class StagedFile:
             raise PluginError(f"{self._staging} cannot be created: {error.strerror}") from error
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
-        """Go on after the first bytes of the staging file, which are proved to be those of the position."""
+        """Go on after the first bytes of the staging file.
+
+        Their hash must be that of the position.
+        """
         self._look()
         self._staging = self._staging_path(staging_name)
         self._hash, self._size = hashlib.sha256(), cast("int", position["bytes"])
@@ -87,18 +91,18 @@ class StagedFile:
             raise self._failed("opened again", error) from error
 
     def position(self) -> JsonObject:
-        """Size and SHA-256 of what was written so far."""
+        """Return size and SHA-256 of what was written so far."""
         return {"bytes": self._size, "sha256": self._hash.hexdigest()}
 
     def confirm(self, staging_name: str, output: StagedOutput) -> bool:
-        """Whether the finished file has been renamed to its final name."""
+        """Return whether the file has its final name."""
         try:
             if self._staging_path(staging_name).exists():
                 return False
             with self._path.open("rb") as file:
                 is_in_place = hashlib.file_digest(file, "sha256").hexdigest() == output.content_hash
             if is_in_place:
-                sync_directory(real_path(self._path).parent)  # the process that renamed it may have stopped before this
+                sync_directory(real_path(self._path).parent)  # the renaming process may have stopped before its sync
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -107,7 +111,10 @@ class StagedFile:
 
     @property
     def staging(self) -> Path:
-        """The staging file; PluginError before it is opened."""
+        """Return the path of the staging file.
+
+        Raises PluginError before it is opened.
+        """
         if self._staging is None:
             raise PluginError(f"{self._path} is not open")
         return self._staging
@@ -122,7 +129,7 @@ class StagedFile:
             raise self._failed("written", error) from error
 
     def sync(self) -> None:
-        """Return when everything written is on the disk."""
+        """Return when everything written is on disk."""
         file = self._opened()
         try:
             file.flush()
@@ -131,7 +138,7 @@ class StagedFile:
             raise self._failed("written", error) from error
 
     def finish(self, artifact_type: str) -> StagedOutput:
-        """Close the file, which is on the disk then, and name its content."""
+        """Sync and close the file, and return its hash."""
         self.sync()
         self._opened().close()
         return StagedOutput(
@@ -144,8 +151,8 @@ class StagedFile:
     def publish(self) -> None:
         """Rename the file to its final name.
 
-        A crash before the rename leaves the staging file and the old final file; after it, the complete new one. Only
-        when the directory is on the disk too can a power cut no longer undo the rename.
+        A crash before the rename leaves the staging file and the old final file; after it, the complete new one. A
+        power cut can undo the rename until the directory is synced, too.
         """
         staging = self._staging
         try:
@@ -161,31 +168,37 @@ class StagedFile:
             raise self._failed("renamed", error) from error
 
     def _take_place(self, staging: Path) -> None:
-        """Rename the staging file; FileExistsError if something came to the final place since it was opened."""
+        """Rename the staging file.
+
+        Raises FileExistsError if the final path has changed since it was opened.
+        """
         if file_state(self._real) != self._found:
             raise FileExistsError(self._path)
         publish_file(staging, self._real)
 
     def close(self) -> str | None:
-        """Close the staging file and leave it; its path, if there is one."""
+        """Close the staging file, leave it, and return its path.
+
+        Returns None if it was not opened.
+        """
         if self._file is None:
             return None
-        with contextlib.suppress(OSError):  # a full disk: what was not synced is not recorded either
+        with contextlib.suppress(OSError):  # a full disk: what was not synced was not recorded
             self._file.close()
         return str(self._staging)
 
     def discard(self) -> None:
         """Remove the staging file, if there is one."""
         if self._file is not None and self._staging is not None:
-            self._staging.unlink(missing_ok=True)  # while it is ours alone
+            self._staging.unlink(missing_ok=True)  # before the lock on it is released
         self.close()
 
     def remove(self, staging_name: str) -> None:
-        """Remove the staging file that another process left, if there is one."""
+        """Remove the staging file that another process left."""
         self._staging_path(staging_name).unlink(missing_ok=True)
 
     def _look(self) -> None:
-        """Find out what is at the final place."""
+        """Note what is at the final path."""
         problem = problem_with(self._path, _ANY_FILE)
         if problem is not None:
             raise PluginError(f"{self._path}: {problem}")
@@ -193,7 +206,10 @@ class StagedFile:
         self._found = file_state(self._real)
 
     def _target(self) -> Path:
-        """The path, or what it leads to if it is a link: messages have the names that users know."""
+        """Return the path, or the target of a symbolic link.
+
+        Messages keep the name that users know.
+        """
         return real_path(self._path) if self._path.is_symlink() else self._path
 
     def _staging_path(self, staging_name: str) -> Path:
@@ -209,9 +225,10 @@ class StagedFile:
 
 
 def _open_alone(path: Path, flags: int = 0, mode: int = 0o666) -> int:
-    """Open a staging file for reading and writing, as the only process that does.
+    """Open a staging file as the only process that does.
 
-    Raises OSError, PluginError while another process has it: a run that was taken up may still have its old owner.
+    It is opened for reading and writing. Raises OSError, and PluginError while another process has it: the first owner
+    of a resumed run may still be alive.
     """
     file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | flags, mode)
     try:
@@ -226,9 +243,10 @@ def _open_alone(path: Path, flags: int = 0, mode: int = 0o666) -> int:
 
 
 class RowSpool:
-    """A staging file of JSON lines, never published: what sinks keep whose own form takes all rows at once.
+    """Rows kept on disk until all can be written.
 
-    `content_hash` is the SHA-256 of its bytes in hex, `size_bytes` their number; both are known once it is finished.
+    The spool is a staging file of JSON lines that is never published. `content_hash` is the SHA-256 of its bytes in
+    hex, `size_bytes` their number; both are known once it is finished.
     """
 
     def __init__(self, path: Path) -> None:
@@ -238,24 +256,33 @@ class RowSpool:
         self.size_bytes = 0
 
     def open(self, staging_name: str) -> None:
-        """Create the file; PluginError when that cannot be done."""
+        """Create the file.
+
+        Raises PluginError if that is not possible.
+        """
         self._file.open(staging_name)
 
     def append(self, row: RowData) -> None:
-        """Keep one row; ValueError when JSON cannot express it."""
+        """Keep one row.
+
+        Raises ValueError if JSON cannot represent it.
+        """
         self._file.write(encode_json(row).encode() + b"\n")
         self.rows += 1
 
     def sync(self) -> None:
-        """Return when every row is on the disk."""
+        """Return when every row is on disk."""
         self._file.sync()
 
     def position(self) -> JsonObject:
-        """How far the file has come: bytes, their hash, and rows."""
+        """Return bytes, hash and number of rows so far."""
         return {**self._file.position(), "rows": self.rows}
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
-        """Go on from a position; PluginError when what was before it is gone or was altered."""
+        """Go on from a position.
+
+        Raises PluginError if what was before it is gone or was changed.
+        """
         self._file.reopen(staging_name, position)
         self.rows = cast("int", position["rows"])
 
@@ -265,13 +292,13 @@ class RowSpool:
         self.content_hash, self.size_bytes = output.content_hash, output.size_bytes
 
     def read(self) -> Iterator[RowData]:
-        """The rows, in order."""
+        """Yield the rows, in order."""
         with self._file.staging.open("rb") as file:
             for line in file:
                 yield json.loads(line)
 
     def close(self) -> str | None:
-        """Close the file and leave it; its path."""
+        """Close the file, leave it, and return its path."""
         return self._file.close()
 
     def remove(self, staging_name: str) -> None:
@@ -284,7 +311,10 @@ class RowSpool:
 
 
 class ColumnType(StrEnum):
-    """What a column holds. Lists, mappings and values of several kinds are kept as JSON text."""
+    """The type of a column.
+
+    Lists, mappings and values of several types are kept as JSON text.
+    """
 
     INTEGER = "integer"
     REAL = "real"
@@ -299,9 +329,10 @@ _NUMBERS = {ColumnType.INTEGER, ColumnType.REAL}
 
 
 def column_types(rows: Iterable[RowData], declared: Iterable[FieldDefinition]) -> dict[str, ColumnType]:
-    """Columns by name: the declared fields first, then the others in the order in which they occur.
+    """Return the type of each column that the rows need.
 
-    A column without any value is text.
+    The declared fields come first, then the others in the order in which they occur. A column without any value is
+    text.
     """
     fixed = {field.name: _OF_FIELD.get(field.field_type) for field in declared}
     found: dict[str, ColumnType | None] = dict(fixed)
@@ -313,7 +344,7 @@ def column_types(rows: Iterable[RowData], declared: Iterable[FieldDefinition]) -
 
 
 def _joined(known: ColumnType | None, value: object) -> ColumnType | None:
-    """The type that holds the value as well as those before it."""
+    """Return the type that holds the value and those before."""
     if value is None:
         return known
     new = _OF_VALUE.get(type(value), ColumnType.JSON)

@@ -1,4 +1,4 @@
-"""The transforms."""
+"""The transforms that come with elspeth, but `llm`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def _check_expressions(computed: dict[str, str]) -> dict[str, str]:
 
 
 class FieldMapperOptions(TransformOptions):
-    """Options of the field mapper: new names by old names, and expressions of the gate language by field."""
+    """Options of the transform `field_mapper`.
+
+    `mappings` has new names by old names, `computed` has expressions by field.
+    """
 
     mappings: Annotated[dict[str, str], AfterValidator(_check_distinct)] = Field(default={})
     computed: Annotated[dict[str, str], AfterValidator(_check_expressions)] = Field(default={})
@@ -51,8 +54,8 @@ class FieldMapperOptions(TransformOptions):
 class FieldMapperTransform(Transform):
     """Renames fields, then computes fields from the renamed row.
 
-    A row fails that lacks a field to be renamed, that has another field of the new name already, or for which an
-    expression has no value. All expressions see the same row: none sees what another computes.
+    A row fails if it lacks a field that is renamed, if it already has another field of the new name, or if an
+    expression has no value for it. All expressions see the same row: none sees what another computes.
     """
 
     name = "field_mapper"
@@ -65,7 +68,7 @@ class FieldMapperTransform(Transform):
         self._computed = {name: compile_expression(source) for name, source in options.computed.items()}
 
     def process(self, row: RowData) -> RowData | RowError:
-        """The row with its fields renamed in place and the computed ones set."""
+        """Return the row with fields renamed in place, others computed."""
         missing = [name for name in self._mappings if name not in row]
         if missing:
             return RowError(message=f"field {missing[0]!r} is missing", details={"field": missing[0]})
@@ -82,7 +85,10 @@ class FieldMapperTransform(Transform):
 
 
 class JsonExplodeOptions(TransformOptions):
-    """Options of the exploder: the field with the list, and the field that takes an item in each of the new rows."""
+    """Options of the transform `json_explode`.
+
+    `array_field` holds the list; `output_field` gets one item in each of the new rows.
+    """
 
     array_field: str
     output_field: str = "item"
@@ -90,10 +96,11 @@ class JsonExplodeOptions(TransformOptions):
 
 
 class JsonExplodeTransform(Transform):
-    """Makes a row for each item of a list, or of a JSON array in text, with all other fields kept.
+    """Makes a row for each item of a list.
 
-    With `include_index` the position of the item, from 0, is in the field named like the output field with `_index`
-    behind. A row fails whose list is empty: it would end without a trace.
+    The list may be a JSON array in text; all other fields are kept. With `include_index` the position of the item, from
+    0, goes to the field named like the output field with `_index` appended. A row fails if its list is empty: it would
+    end without a trace.
     """
 
     name = "json_explode"
@@ -108,7 +115,7 @@ class JsonExplodeTransform(Transform):
         self._index_field = f"{options.output_field}_index" if options.include_index else None
 
     def process(self, row: RowData) -> list[RowData] | RowError:
-        """The new rows, in the order of the list."""
+        """Return the new rows, in the order of the list."""
         if self._array_field not in row:
             return self._error("is missing")
         items = row.pop(self._array_field)
@@ -143,7 +150,10 @@ def _check_patterns(patterns: list[str]) -> list[str]:
 
 
 class KeywordFilterOptions(TransformOptions):
-    """Options of the keyword filter: the fields to search, and regular expressions that they must not match."""
+    """Options of the transform `keyword_filter`.
+
+    `fields` are searched for `blocked_patterns`, which are regular expressions.
+    """
 
     fields: Annotated[list[str], Field(min_length=1)] | Literal["all"]
     blocked_patterns: Annotated[list[str], Field(min_length=1), AfterValidator(_check_patterns)]
@@ -152,7 +162,7 @@ class KeywordFilterOptions(TransformOptions):
 class KeywordFilterTransform(Transform):
     """Fails rows in which a field contains a blocked pattern.
 
-    Fields that are not text, or not there, are not searched. The error names field and pattern, never the content.
+    Fields that are missing or not text are not searched. The error names field and pattern, never the content.
     """
 
     name = "keyword_filter"
@@ -165,7 +175,7 @@ class KeywordFilterTransform(Transform):
         self._patterns = [re.compile(pattern) for pattern in options.blocked_patterns]
 
     def process(self, row: RowData) -> RowData | RowError:
-        """The row, or an error that names the first match."""
+        """Return the row, or an error with the first match."""
         for name in self._fields or row:
             value = row.get(name)
             if not isinstance(value, str):
@@ -178,11 +188,11 @@ class KeywordFilterTransform(Transform):
 
 
 class PassthroughTransform(Transform):
-    """Hands on each row as it is; a schema coerces its fields."""
+    """Hands on each row unchanged; a schema coerces its fields."""
 
     name = "passthrough"
     plugin_version = "1.0.0"
 
     def process(self, row: RowData) -> RowData:
-        """The row."""
+        """Return the row."""
         return row

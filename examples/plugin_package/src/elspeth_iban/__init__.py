@@ -8,5 +8,5 @@ __all__ = ["elspeth_plugins"]
 
 @hookimpl
 def elspeth_plugins() -> list[type[IbanTransform]]:
-    """The plugin classes of this package."""
+    """Return the plugin classes of this package."""
     return [IbanTransform]

@@ -9,13 +9,19 @@ SHORTEST, LONGEST = 15, 34  # ISO 13616
 
 
 class IbanOptions(TransformOptions):
-    """Options of the check: the field with the number. `schema` and `on_error` come with the base class."""
+    """Options of the transform `iban`.
+
+    `field` holds the number. `schema` and `on_error` come with the base class.
+    """
 
     field: str = "iban"
 
 
 class IbanTransform(Transform):
-    """Checks an international bank account number, and writes it without spaces in capitals."""
+    """Checks a bank account number (IBAN) and normalizes its spelling.
+
+    The number is written in capitals without spaces.
+    """
 
     name = "iban"
     plugin_version = "1.0.0"
@@ -26,7 +32,7 @@ class IbanTransform(Transform):
         self._field = options.field
 
     def process(self, row: RowData) -> RowData | RowError:
-        """The row with its number in one form, or an error that does not repeat the number."""
+        """Return the row, or an error that repeats no number."""
         value = row.get(self._field)
         if not isinstance(value, str):
             return RowError(message=f"field {self._field!r} is no text", details={"field": self._field})

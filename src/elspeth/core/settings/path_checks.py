@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 
-from elspeth.contracts.database_urls import server_of_database, sqlite_file
+from elspeth.contracts.database_urls import database_server, sqlite_file
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.core.landscape.exporting.format import name_problem
 from elspeth.core.settings.model import Parts
@@ -127,10 +127,10 @@ def _server_problems(parts: Parts) -> Iterator[Problem]:
     landscape = parts.landscape
     if landscape is None or not landscape.enabled:
         return
-    audit = server_of_database(landscape.url)
+    audit = database_server(landscape.url)
     for name, sink in parts.sinks.items():
         url = None if sink is None else sink.options.get("url")
-        if audit is not None and isinstance(url, str) and server_of_database(url) == audit:
+        if audit is not None and isinstance(url, str) and database_server(url) == audit:
             message = "is the audit database, which no sink may write to: name another database or schema"
             yield Problem(location=("sinks", name, "options", "url"), message=message)
 

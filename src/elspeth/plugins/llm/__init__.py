@@ -1,1 +1,1 @@
-"""Language models behind an OpenAI-compatible endpoint: the prompt, the call, the answer."""
+"""Language models behind an OpenAI-compatible endpoint."""

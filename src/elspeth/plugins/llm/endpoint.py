@@ -1,4 +1,7 @@
-"""One address to which requests are posted. Only this module imports httpx (extra `llm`)."""
+"""The HTTP endpoint of a language model.
+
+Only this module imports httpx (extra `llm`).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from elspeth.contracts.plugins import CallError
 __all__ = ["MAX_ANSWER", "Endpoint", "seconds_until_retry"]
 
 MAX_ANSWER = 10_000_000  # bytes
-_MAX_EXCERPT = 5_000  # characters of an error's body that are kept
+_MAX_EXCERPT = 5_000  # characters kept of the body of an error
 
 _KEPT_HEADERS = ("content-type", "x-request-id")
 
@@ -26,9 +29,10 @@ _RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS
 
 
 class Endpoint:
-    """Posts JSON. `timeout` is in seconds, for each wait and for the whole body. Safe to use from several threads.
+    """An HTTP endpoint to which JSON is posted.
 
-    Nothing that repeats the key, as `KnownSecret` recognises it, leaves this object.
+    `timeout` is in seconds, for each wait and for the whole body. It may be used from several threads. Nothing that
+    repeats the key, as `KnownSecret` recognises it, leaves this object.
     """
 
     def __init__(self, *, api_key: str | None, timeout: float) -> None:
@@ -39,9 +43,9 @@ class Endpoint:
         self._client: httpx.Client | None = None
 
     def post(self, url: str, body: object) -> tuple[int, Mapping[str, str], bytes]:
-        """Return status, some headers and body of a successful response. Redirects are not followed.
+        """Post JSON; return status, some headers and body.
 
-        Raises CallError if there is none, or one that repeats the key.
+        Redirects are not followed. Raises CallError if there is no successful response, or one that repeats the key.
         """
         content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         try:
@@ -50,9 +54,9 @@ class Endpoint:
         except httpx.TimeoutException as error:
             raise self._too_late() from error
         except httpx.TransportError as error:
-            # What the protocol's errors say may be what the other side sent.
-            said = str(error) if isinstance(error, httpx.NetworkError) else ""
-            problem = f"the connection failed: {said or type(error).__name__}"
+            # The text of protocol errors may repeat what the server sent.
+            text = str(error) if isinstance(error, httpx.NetworkError) else ""
+            problem = f"the connection failed: {text or type(error).__name__}"
             raise CallError(problem, is_retryable=True, details={"cause": type(error).__name__}) from error
         if not response.is_success:
             raise self._refused(response, received)
@@ -72,7 +76,7 @@ class Endpoint:
     def _connected(self) -> httpx.Client:
         with self._lock:
             if self._client is None:
-                # Compressed answers would have to be unpacked before their size is known.
+                # The size of a compressed answer is known only after unpacking.
                 headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
                 if self._api_key is not None:
                     headers["Authorization"] = f"Bearer {self._api_key}"
@@ -83,7 +87,10 @@ class Endpoint:
             return self._client
 
     def _read(self, response: httpx.Response) -> bytes:
-        """The body; CallError if it is too large, or comes so slowly that no single wait is too long."""
+        """Return the body of a response.
+
+        Raises CallError if it is too large, or not complete in time although each single wait was short.
+        """
         deadline = time.monotonic() + self._timeout
         received = bytearray()
         for piece in response.iter_raw():
@@ -101,7 +108,10 @@ class Endpoint:
         return CallError(f"no complete answer within {self._timeout:g} seconds", is_retryable=True)
 
     def _refused(self, response: httpx.Response, received: bytes) -> CallError:
-        """Return the error of a response that is none. What repeats the key is not kept."""
+        """Return the error of an unsuccessful response.
+
+        A body that repeats the key is not kept.
+        """
         status = response.status_code
         text = received.decode(errors="replace")
         if self._repeats_key(text):
@@ -116,7 +126,10 @@ class Endpoint:
 
 
 def seconds_until_retry(headers: Mapping[str, str], now: datetime) -> float | None:
-    """What Retry-After says (RFC 9110, section 10.2.3), as seconds from now; None if it says nothing that counts."""
+    """Return what Retry-After says, in seconds from now.
+
+    RFC 9110, section 10.2.3. None if it says nothing usable.
+    """
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return float(value)

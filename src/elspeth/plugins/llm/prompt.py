@@ -1,6 +1,6 @@
-"""Prompts: Jinja2 templates over a row, cut down to what takes no more time and memory than the row deserves.
+"""Prompts: restricted Jinja2 templates over a row.
 
-Only this module imports Jinja2 (extra `llm`).
+The restrictions bound the time and memory that a template takes. Only this module imports Jinja2 (extra `llm`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from elspeth.contracts.rows import RowData
 
 __all__ = ["MAX_PROMPT", "Prompt", "PromptError", "TemplateError"]
 
-MAX_PROMPT = 1_000_000  # characters; about what the largest models read
-_MAX_NUMBER, _MAX_TEXT = 1_000, 1_000  # in arguments of filters, some of which repeat what they are given
+MAX_PROMPT = 1_000_000  # characters; about the context of the largest models
+_MAX_NUMBER, _MAX_TEXT = 1_000, 1_000  # in arguments of filters, some of which repeat text
 
 _ALLOWED = (
     *(nodes.Template, nodes.Output, nodes.TemplateData, nodes.If, nodes.For),
@@ -37,7 +37,7 @@ _FILTERS_WITH_EXPRESSIONS = frozenset({"d", "default"})
 
 
 class TemplateError(ValueError):
-    """A template cannot be used."""
+    """A template that cannot be used."""
 
 
 class PromptError(RecordableError, ValueError):
@@ -45,10 +45,11 @@ class PromptError(RecordableError, ValueError):
 
 
 class Prompt:
-    """A compiled template, in which `row` is the row. TemplateError for one that cannot be used.
+    """A compiled template, in which `row` is the row.
 
-    Beside text it may hold values, conditions, some filters, and loops over values, not one in another: without calls,
-    arithmetic, macros and assignments the work is bounded by the sizes of template and row.
+    Beside text it may hold values, conditions, some filters, and loops over values that are not nested. Without calls,
+    arithmetic, macros and assignments the work is bounded by the sizes of template and row. Raises TemplateError for a
+    template that cannot be used.
     """
 
     def __init__(self, source: str) -> None:
@@ -66,7 +67,10 @@ class Prompt:
             raise TemplateError("the template is nested too deeply") from error
 
     def render(self, row: RowData) -> str:
-        """The prompt for a row; PromptError if the row lacks what it needs, or makes it too long."""
+        """Return the prompt for a row.
+
+        Raises PromptError if the row lacks what the template needs, or makes the prompt too long.
+        """
         pieces, length = [], 0
         try:
             for piece in self._template.generate(row=row):
@@ -80,21 +84,22 @@ class Prompt:
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Names and keys lead to values only, never to attributes of Python's types: a field may be called `items`.
+    """A sandbox without access to attributes of Python's types.
 
-    `constants` are the names and keys that stand in the template; others come from the row, and are not told.
+    Names and keys lead to items of values only: a field may be called `items`. `constants` are the names and keys in
+    the template; others come from the row, and messages do not repeat them.
     """
 
     constants: frozenset[object] = frozenset()
 
     def getattr(self, obj: object, attribute: str) -> object:
-        """What is called `attribute` in a value, or of a loop."""
+        """Return an item of a value, or a loop's attribute."""
         return super().getattr(obj, attribute) if isinstance(obj, LoopContext) else self.getitem(obj, attribute)
 
     def getitem(self, obj: object, argument: object) -> object:
-        """What stands at a key or index of a value."""
+        """Return the item at a key or index."""
         try:
-            return operator.getitem(obj, argument)  # type: ignore[call-overload]  # what has no items refuses
+            return operator.getitem(obj, argument)  # type: ignore[call-overload]  # TypeError for values without items
         except (TypeError, LookupError):
             known = isinstance(argument, str | int) and argument in self.constants
             item = short_repr(argument) if known else f"item for {describe_kind(argument)}"
@@ -107,12 +112,12 @@ def _constants(tree: nodes.Template) -> Iterator[object]:
 
 
 def _as_json(value: object) -> str:
-    """A value as JSON: that of Jinja2 is meant for HTML."""
+    """Return a value as JSON, unlike Jinja2's filter for HTML."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def _check(tree: nodes.Template) -> None:
-    """TemplateError for what a template may not hold."""
+    """Raise TemplateError for what a template must not hold."""
     for node in _within(tree):
         if not isinstance(node, _ALLOWED):
             raise _refused(node, f"{type(node).__name__.lower()} is not allowed in a prompt")
@@ -123,7 +128,7 @@ def _check(tree: nodes.Template) -> None:
         if isinstance(node, nodes.Filter):
             _check_filter(node)
     names = {name.name for name in tree.find_all(nodes.Name)}
-    unknown = sorted(meta.find_undeclared_variables(tree) - {"row"} | names & {"self"})  # Jinja2 declares that itself
+    unknown = sorted(meta.find_undeclared_variables(tree) - {"row"} | names & {"self"})  # Jinja2 declares self
     if unknown:
         raise TemplateError(
             f"the template asks for {unknown[0]!r}: only row is known, as in {{{{ row.{unknown[0]} }}}}"

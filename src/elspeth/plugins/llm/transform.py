@@ -1,10 +1,9 @@
-"""Rows with what a language model says of them."""
+"""The transform `llm`, and the answers that it reads."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, NoReturn, Self
 from urllib.parse import urlsplit
 
@@ -24,18 +23,21 @@ from elspeth.contracts.environment import install_command
 from elspeth.contracts.errors import RecordableError, describe_kind
 from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject, PluginError, RowError, TransformOptions
 from elspeth.contracts.rows import RowData, RowValidator, SchemaViolationError
-from elspeth.contracts.schema import FieldDefinition, FieldType, SchemaConfig
+from elspeth.contracts.schema import SchemaConfig
 
 if TYPE_CHECKING:
     from elspeth.plugins.llm.prompt import Prompt
 
 __all__ = ["AnswerTextError", "LlmOptions", "LlmTransform", "content_of", "fields_of", "read_body", "response_format"]
 
+_MAX_DEPTH = 64  # of arrays and objects: answers are recorded as canonical JSON by a recursive function
+
+
 _DEFAULT_RESPONSE_FIELD = "llm_response"
-_DAY = 86_400.0  # seconds; the clocks of sockets end somewhere
+_DAY = 86_400.0  # seconds; timeouts of sockets are limited
 _MAX_TEMPLATE = 100_000  # characters
 _VISIBLE = re.compile(r"[!-~]+")
-_CREDENTIALS = re.compile(r"[^/]*//[^/?#]*@|[^/]*//[^/:]*:(?![0-9]*(?:/|$)).*@")  # perhaps not well escaped
+_CREDENTIALS = re.compile(r"[^/]*//[^/?#]*@|[^/]*//[^/:]*:(?![0-9]*(?:/|$)).*@")  # also if it is not escaped well
 
 
 def _url(text: str) -> str:
@@ -58,7 +60,10 @@ def _key(secret: SecretStr) -> SecretStr:
 
 
 def _compiled(source: str) -> Prompt:
-    """The prompt of a template; PluginError without the extra, ValueError for a bad template."""
+    """Compile the prompt of a template.
+
+    Raises PluginError without the extra, ValueError for a bad template.
+    """
     try:
         import httpx  # noqa: F401, PLC0415  an extra
         import jinja2  # noqa: F401, PLC0415
@@ -83,22 +88,25 @@ def _fields(value: object) -> SchemaConfig | None:
     return SchemaConfig.from_dict({"mode": "strict", "fields": value})
 
 
-Template = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_TEMPLATE), AfterValidator(_compilable)]
-Text = Annotated[str, StringConstraints(min_length=1)]
+_Template = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_TEMPLATE), AfterValidator(_compilable)]
+_Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class LlmOptions(TransformOptions):
-    """Options of the transform. `base_url` is the address up to `/chat/completions`; templates see the `row`."""
+    """Options of the transform `llm`.
+
+    `base_url` is the address up to `/chat/completions`; templates see the `row`.
+    """
 
     base_url: Annotated[str, AfterValidator(_url)]
-    model: Text
+    model: _Text
     api_key: Annotated[SecretStr, AfterValidator(_key)] | None = None
-    prompt: Template
-    system: Template | None = None
+    prompt: _Template
+    system: _Template | None = None
     temperature: Annotated[FiniteFloat, Field(ge=0)] | None = None
     max_tokens: PositiveInt | None = None
     timeout_seconds: Annotated[FiniteFloat, Field(gt=0, le=_DAY)] = 60.0
-    response_field: Text | None = None
+    response_field: _Text | None = None
     response_schema: Annotated[SchemaConfig | None, BeforeValidator(_fields)] = None
     service: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
 
@@ -112,11 +120,12 @@ class LlmOptions(TransformOptions):
 
 
 class LlmTransform(CallingTransform):
-    """Asks a language model about each row, at any OpenAI-compatible endpoint, and adds what it says as fields.
+    """Asks a language model about each row.
 
-    The text goes to `response_field`. With a `response_schema` the model is asked for JSON, and the fields of that
-    object are added instead. A row fails if a field of that name is there already, or if the text does not satisfy the
-    schema: it is recorded then, and asking again is for whoever wrote the prompt to decide.
+    The model is behind any OpenAI-compatible endpoint, and its text goes to `response_field`. With a `response_schema`
+    the model is asked for JSON, and the fields of that object are added instead. A row fails if it already has a field
+    of such a name, or if the text does not satisfy the schema. The answer is recorded then, and the call is not
+    repeated: that decision is left to the author of the prompt.
     """
 
     name = "llm"
@@ -125,7 +134,7 @@ class LlmTransform(CallingTransform):
     call_type = CallType.LLM
 
     def __init__(self, options: LlmOptions) -> None:
-        from elspeth.plugins.llm.endpoint import Endpoint  # noqa: PLC0415  needs the extra, as the templates did
+        from elspeth.plugins.llm.endpoint import Endpoint  # noqa: PLC0415  needs the extra
 
         super().__init__(options)
         self._url = f"{options.base_url}/chat/completions"
@@ -145,11 +154,14 @@ class LlmTransform(CallingTransform):
 
     @property
     def service(self) -> str:
-        """As the options say, or the name of the host."""
+        """Return the option `service`, or the name of the host."""
         return self._service
 
     def request(self, row: RowData) -> JsonObject | RowError:
-        """The request without headers, or an error if the row lacks what the prompt needs."""
+        """Return the request without headers, or an error.
+
+        It is an error if the row lacks what the prompt needs.
+        """
         from elspeth.plugins.llm.prompt import PromptError  # noqa: PLC0415  needs the extra
 
         try:
@@ -159,7 +171,7 @@ class LlmTransform(CallingTransform):
         return {"method": "POST", "url": self._url, "json": {**self._fixed, "messages": messages}}
 
     def send(self, request: JsonObject) -> JsonObject:
-        """Ask once; status, some headers and the body of the response."""
+        """Send the request; return status, some headers and body."""
         status, headers, content = self._endpoint.post(str(request["url"]), request["json"])
         answer: dict[str, object] = {"status": status, "headers": headers}
         try:
@@ -169,7 +181,7 @@ class LlmTransform(CallingTransform):
             raise
 
     def result(self, row: RowData, response: JsonObject) -> RowData | RowError:
-        """The row with the new fields."""
+        """Return the row with the new fields."""
         body = response["body"]
         if not isinstance(body, dict):
             raise TypeError("the recorded response has no body")
@@ -186,29 +198,27 @@ class LlmTransform(CallingTransform):
         return row | fields
 
     def comparable(self, response: JsonObject) -> JsonObject:
-        """What a row would get: ids, times and counts differ between any two answers."""
+        """Return the fields that a row would get.
+
+        Ids, times and counts differ between any two answers.
+        """
         made = self.result({}, response)
         return {"error": made.message} if isinstance(made, RowError) else made
 
     def close(self) -> None:
-        """Close the connections, if any were made."""
+        """Close the connections."""
         self._endpoint.close()
 
 
-_MAX_DEPTH = 64  # of arrays and objects; canonical JSON, with which answers are recorded, is made recursively
-
-_JSON_TYPES: Mapping[FieldType, str] = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
-
-
 class AnswerTextError(RecordableError, ValueError):
-    """What the model says is not what it was asked for."""
+    """The text of the model is not as asked."""
 
 
 def read_body(content: bytes) -> JsonObject:
-    """The body of a successful response.
+    """Return the body of a successful response.
 
-    CallError, never to be repeated, if it is no chat completion: the server believes that it answered, so that asking
-    again would most likely bring the same, at the same price.
+    Raises CallError if it is not a chat completion. The call is not repeated then: the server believes that it
+    answered, and would most likely answer the same again, at the same price.
     """
     try:
         body = _parsed(content.decode())
@@ -230,7 +240,7 @@ def read_body(content: bytes) -> JsonObject:
 
 
 def content_of(body: JsonObject) -> str:
-    """The text of a body that `read_body` returned."""
+    """Return the text of a body that `read_body` returned."""
     match body:
         case {"choices": [{"message": {"content": str(content)}}, *_]}:
             return content
@@ -239,12 +249,12 @@ def content_of(body: JsonObject) -> str:
 
 
 def response_format(schema: SchemaConfig) -> JsonObject:
-    """What asks a model for an object with the fields of a schema.
+    """Return the request for an object with a schema's fields.
 
-    Servers that are strict want all properties required, and know no properties without a type.
+    Strict servers want all properties to be required, and refuse properties without a type.
     """
     fields = schema.fields or ()
-    properties = {field.name: _json_schema(field) for field in fields}
+    properties = {field.name: field.json_schema() for field in fields}
     return {
         "type": "json_schema",
         "json_schema": {
@@ -261,7 +271,10 @@ def response_format(schema: SchemaConfig) -> JsonObject:
 
 
 def fields_of(content: str, validator: RowValidator) -> RowData:
-    """The object that the text is; AnswerTextError if it is none, or not one that satisfies the schema."""
+    """Return the JSON object in the text of a model.
+
+    Raises AnswerTextError if the text is not an object that satisfies the schema.
+    """
     try:
         value = _parsed(content)
     except ValueError as error:
@@ -277,7 +290,10 @@ def fields_of(content: str, validator: RowValidator) -> RowData:
 
 
 def _parsed(text: str) -> object:
-    """The value of a JSON text; ValueError for anything else, what Python takes beyond the standard included."""
+    """Return the value of a JSON text.
+
+    Raises ValueError for any other text, also for what Python accepts beyond the standard.
+    """
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except RecursionError as error:
@@ -289,7 +305,10 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _is_deeper(value: object, levels: int) -> bool:
-    """Whether arrays and objects are nested deeper than so many levels."""
+    """Return whether arrays and objects are nested too deeply.
+
+    `levels` is the number of levels that are allowed.
+    """
     layer = [value]
     for _ in range(levels + 1):
         layer = [
@@ -299,13 +318,6 @@ def _is_deeper(value: object, levels: int) -> bool:
             for item in (each.values() if isinstance(each, dict) else each)
         ]
     return bool(layer)
-
-
-def _json_schema(field: FieldDefinition) -> JsonObject:
-    if field.field_type == "any":
-        return {}
-    name = _JSON_TYPES[field.field_type]
-    return {"type": name if field.required else [name, "null"]}
 
 
 def _unusable(problem: str) -> CallError:
