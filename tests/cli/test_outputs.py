@@ -17,7 +17,7 @@ Tree = dict[str, Any]
 
 pytestmark = pytest.mark.usefixtures("own_directory")
 
-UNKNOWN = "is no output that the audit database names: move it away, or use --force"
+UNKNOWN = "is not an output that the audit database names: move it away, or use --force"
 
 
 @pytest.fixture(autouse=True)

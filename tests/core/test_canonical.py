@@ -1,3 +1,5 @@
+"""Canonical JSON and hashes over it."""
+
 from __future__ import annotations
 
 import hashlib
@@ -78,7 +80,10 @@ def test_reading_canonical_json_and_writing_it_again_changes_nothing(value: obje
 
 
 def as_ecmascript_reads(digits: str) -> float:
-    """Large doubles are written as digits only; a reader that took them for integers would refuse them."""
+    """Parse an integer as ECMAScript does.
+
+    Large doubles are written as digits only; ECMAScript reads them as doubles again.
+    """
     return int(digits) if abs(int(digits)) <= MAX_INTEGER else float(digits)
 
 
@@ -173,7 +178,7 @@ def test_rfc_8785_appendix_b(bits: int, text: str) -> None:
 
 
 def test_the_hash_of_an_empty_object_never_changes() -> None:
-    """The first 64 bytes that any audit trail of ours holds: `printf '{}' | sha256sum`."""
+    """Compare with the output of `printf '{}' | sha256sum`."""
     assert stable_hash({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 
 

@@ -1,4 +1,4 @@
-"""Iterating in pieces."""
+"""Splitting into chunks."""
 
 from hypothesis import given
 from hypothesis import strategies as st

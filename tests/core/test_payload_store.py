@@ -1,3 +1,5 @@
+"""The payload store: content kept under its hash."""
+
 from __future__ import annotations
 
 import hashlib

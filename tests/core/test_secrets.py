@@ -1,4 +1,4 @@
-"""Secrets are found by name and leave nothing of themselves in what is stored."""
+"""Secrets are found by name and never stored."""
 
 import hashlib
 import hmac

@@ -27,7 +27,7 @@ from elspeth.plugins.staging import StagedFile
 from tests.engine.pipelines import Settings, build, csv_settings, execute, run, trail
 
 ROWS = "id,kind\n1,x\n2,y\n"
-UNKNOWN = "is no output that the audit database names: move it away, or use --force"
+UNKNOWN = "is not an output that the audit database names: move it away, or use --force"
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +102,7 @@ def test_an_output_is_known_under_another_name_of_its_path(tmp_path: Path) -> No
     execute(build(tmp_path, settings))
     (tmp_path / "copy.csv").write_bytes((tmp_path / "out" / "x.csv").read_bytes())
     settings["sinks"]["x"]["options"]["path"] = "copy.csv"
-    with pytest.raises(OutputRefusedError, match=r"copy\.csv: is no output"):
+    with pytest.raises(OutputRefusedError, match=r"copy\.csv: is not an output"):
         execute(build(tmp_path, settings))
 
 
@@ -305,7 +305,7 @@ def test_a_run_that_was_killed_while_it_published_a_file_without_rows_goes_on(
         assert (tmp_path / "out" / "x.json").read_text() == "[]\n"
     else:
         (tmp_path / "out" / "x.json").write_text(content)
-        with pytest.raises(OutputRefusedError, match=r"x\.json: is no output that the audit database names"):
+        with pytest.raises(OutputRefusedError, match=r"x\.json: is not an output that the audit database names"):
             resumed(tmp_path, settings, run_id)
         assert (tmp_path / "out" / "x.json").read_text() == content
         assert runs(tmp_path) == [(run_id, "interrupted")]
@@ -352,5 +352,5 @@ def test_an_output_is_recorded_with_the_hash_by_which_it_is_known(tmp_path: Path
         assert recorded[str(path)] == hashlib.sha256(path.read_bytes()).hexdigest()
     with suppress(FileNotFoundError):
         (tmp_path / "audit.db").unlink()
-    with pytest.raises(OutputRefusedError, match="is no output that the audit database names"):
+    with pytest.raises(OutputRefusedError, match="is not an output that the audit database names"):
         execute(build(tmp_path, csv_settings(tmp_path)))

@@ -57,11 +57,11 @@ def _objection(landscape: LandscapeSettings, path: Path) -> str | None:
     None if an earlier run wrote it.
     """
     from elspeth.core.landscape.queries.recorded import (  # noqa: PLC0415  most often no file exists
-        objection_of,
+        objection_by_url,
         objection_without_database,
     )
 
-    return objection_of(landscape.url, path) if landscape.enabled else objection_without_database(path)
+    return objection_by_url(landscape.url, path) if landscape.enabled else objection_without_database(path)
 
 
 def plan_as_text(pipeline: Pipeline) -> str:

@@ -16,7 +16,7 @@ from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.canonical import CANONICAL_VERSION, canonical_json, stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.recorded import count_endings, count_rows, row_hashes
-from elspeth.core.landscape.queries.runs import is_meant, resolve_run
+from elspeth.core.landscape.queries.runs import matches_run, resolve_run
 from elspeth.core.landscape.recording.base import make_recordable
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
@@ -148,7 +148,7 @@ def resolve_replayed_run(db: LandscapeDB, pipeline: Pipeline, resumed: Run | Non
     if name is None:
         return pipeline
     before = None if resumed is None else json.loads(resumed.settings_json).get("replay_source_run_id")
-    run_id = before if isinstance(before, str) and is_meant(name, before) else resolve_run(db, name)
+    run_id = before if isinstance(before, str) and matches_run(name, before) else resolve_run(db, name)
     return replace(pipeline, settings=pipeline.settings.model_copy(update={"replay_source_run_id": run_id}))
 
 

@@ -292,7 +292,7 @@ def test_the_records_of_a_bag_without_the_bag_are_not_an_export(
 def test_an_index_of_a_large_export_is_kept_unless_unwanted(
     capsys: pytest.CaptureFixture[str], export: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_cache, "_SMALL", 0)
+    monkeypatch.setattr(index_cache, "_SMALL_BYTES", 0)
     index = export.with_name("export.jsonl.index")
     told = explain(capsys, "--row", 0, "--from", export, "--no-index")
     assert not index.exists()

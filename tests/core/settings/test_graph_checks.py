@@ -1,4 +1,4 @@
-"""The graph that settings describe: what joins its parts, and what is wrong with one that cannot run."""
+"""The graph that settings describe, and its checks."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_the_wiring_of_branches_that_meet_and_one_that_does_not(tmp_path: Path) 
 
 
 def changed(**changes: object) -> dict[str, Any]:
-    """The settings with values set at paths such as ``gates__0__fork_to``."""
+    """Load the settings with values set at paths like ``gates__0__fork_to``."""
     settings = deepcopy(FORKED)
     for path, value in changes.items():
         *way, last = [int(part) if part.isdecimal() else part for part in path.split("__")]

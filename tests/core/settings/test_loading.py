@@ -1,4 +1,4 @@
-"""Settings files: what loads, what the environment adds, and that every problem is named at once."""
+"""Loading settings: file, environment, and all problems at once."""
 
 import contextlib
 import re
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent.parent.parent
 
 
 class Catalogue:
-    """Plugins for tests, without finding installed ones."""
+    """Plugins for tests, independent of installed ones."""
 
     models: dict[tuple[PluginKind, str], type[PluginOptions]]
 

@@ -1,4 +1,4 @@
-"""The files that settings name: one owner each, and nothing that must stay is written to."""
+"""Checks of the files that settings name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def settings(path: str = "out/rows.csv", **sections: object) -> Tree:
 
 
 def nothing(_landscape: LandscapeSettings, _path: Path) -> None:
-    """Whatever is there may be replaced."""
+    """Object to no file."""
 
 
 def problems(tree: Tree, *, objection: Callable[[LandscapeSettings, Path], str | None] | None = nothing) -> list[str]:

@@ -1,4 +1,4 @@
-"""Placeholders in paths: a run's id, and the day on which it began."""
+"""Placeholders in the paths of outputs."""
 
 from __future__ import annotations
 

@@ -85,11 +85,11 @@ def _story_from_database(database: str, run: str, row: int | None, token: str | 
 
 def _story_from_export(path: Path, run: str, row: int | None, token: str | None, *, keep: bool) -> RowStory:
     from elspeth.core.landscape.exporting.exporter import RunNotFoundError  # noqa: PLC0415  start time
-    from elspeth.core.landscape.queries.runs import is_meant  # noqa: PLC0415
+    from elspeth.core.landscape.queries.runs import matches_run  # noqa: PLC0415
     from elspeth.core.landscape.queries.story.trail import open_export  # noqa: PLC0415
 
     with record_display("explain") as progress, open_export(path, keep=keep, progress=progress) as trail:
-        if not is_meant(run, trail.run_id):
+        if not matches_run(run, trail.run_id):
             raise RunNotFoundError(f"export {path} holds run {trail.run_id!r}, not {run!r}")
         return _read_story(trail, row, token)
 

@@ -1,4 +1,7 @@
-"""How a run accounts for its rows: what is counted and told. `test_accounting_laws` asks each law."""
+"""The account of a run: counts, messages and progress.
+
+Each law is tested in `test_accounting_laws`.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from tests.fixtures.records import record_graph
 
 @pytest.fixture
 def token_id(recorder: LandscapeRecorder) -> str:
-    """A token of a run that visited the source, where it ended in a failure."""
+    """Record a token that visited the source and failed there."""
     record_graph(recorder)
     recorder.create_row("run", "source", 0, {}, row_id="row")
     token = recorder.create_token("row", run_id="run", token_id="token").token_id

@@ -1,4 +1,4 @@
-"""The laws of accounting, asked of a database: a run names the same laws as the verifier of its bag."""
+"""A run and the verifier find the same laws broken."""
 
 from __future__ import annotations
 
@@ -27,12 +27,18 @@ from tests.fixtures.landscapes import in_memory
 
 @pytest.fixture(scope="module")
 def trail(tmp_path_factory: pytest.TempPathFactory) -> Records:
-    """The trail of a run with everything that the laws are about, which tests must not change."""
+    """Return the trail of a run with every feature.
+
+    Tests must not change it.
+    """
     return run_every_kind(tmp_path_factory.mktemp("run"))
 
 
 def laws_of_database(db: LandscapeDB, records: Records, run_id: str) -> set[Law | None]:
-    """The laws that the run finds broken, None for a lifecycle that has not ended."""
+    """Return the broken laws that the run finds.
+
+    None stands for work that has not ended.
+    """
     contracts = [
         mapper(record_type).from_record({**record, "run_id": run_id})
         for name, record_type in RECORD_TYPES.items()
@@ -69,7 +75,7 @@ COLUMNS = {
 
 @st.composite
 def changes(draw: st.DrawFn) -> list[tuple[str, str, int, int]]:
-    """What is done, to what type or column, and the numbers of two records."""
+    """Draw changes: kind, type or column, and two record numbers."""
     kinds = [("drop", name) for name in LEAVES] + [("drop with all", name) for name in ("token", "node_state")]
     kinds += [(name, column) for name, columns in COLUMNS.items() for column in columns]
     number = st.integers(0, 10_000)
@@ -100,7 +106,10 @@ def apply(records: Records, change: tuple[str, str, int, int]) -> None:
 
 @pytest.fixture(scope="module")
 def copy_of_trail(trail: Records) -> Callable[[], Records]:
-    """What makes copies of the trail; it has a short name where Hypothesis shows arguments."""
+    """Return a function that copies the trail.
+
+    It has a short name where Hypothesis shows arguments.
+    """
     return lambda: copy.deepcopy(trail)
 
 
@@ -109,7 +118,7 @@ def copy_of_trail(trail: Records) -> Callable[[], Records]:
 def test_a_run_and_the_verifier_of_its_bag_agree(
     copy_of_trail: Callable[[], Records], some: list[tuple[str, str, int, int]]
 ) -> None:
-    """Whatever is changed: unless the records do not even fit together, both find the same laws broken."""
+    """Skip changes after which the records do not fit together."""
     records = copy_of_trail()
     for change in some:
         apply(records, change)

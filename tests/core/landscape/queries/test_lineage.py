@@ -1,3 +1,5 @@
+"""The lineage of a token, for the predecessor's API."""
+
 from __future__ import annotations
 
 from pathlib import Path

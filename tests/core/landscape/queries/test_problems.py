@@ -1,4 +1,4 @@
-"""Why rows failed: the records of failures, counted by reason."""
+"""Why rows failed, counted by reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.fixtures.records import record_graph
 
 
 def fail(recorder: LandscapeRecorder, index: int, *messages: str, node: str = "transform", kind: str = "E") -> None:
-    """Record a row whose tokens fail at a node, one for each message."""
+    """Record a row and a failed token for each message."""
     row = recorder.create_row("run", "source", index, {}, row_id=f"row-{index}")
     for message in messages:
         token_id = recorder.create_token(row.row_id, run_id="run").token_id
@@ -24,7 +24,7 @@ def fail(recorder: LandscapeRecorder, index: int, *messages: str, node: str = "t
 
 @pytest.fixture
 def graph(recorder: LandscapeRecorder) -> LandscapeRecorder:
-    """A recorder with a run and its nodes."""
+    """Return a recorder with a run and its nodes."""
     record_graph(recorder)
     return recorder
 
@@ -92,7 +92,7 @@ def test_five_reasons_are_told(landscape: LandscapeDB, graph: LandscapeRecorder)
 def test_reasons_beyond_measure_are_one(
     landscape: LandscapeDB, graph: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(problems, "_MOST", 2)
+    monkeypatch.setattr(problems, "_MAX_REASONS", 2)
     for index, message in enumerate("abcd"):
         fail(graph, index, message)
     found = failed_rows(landscape, "run")

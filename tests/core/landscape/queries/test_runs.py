@@ -1,4 +1,4 @@
-"""Which run a person means."""
+"""Finding the run that a name stands for."""
 
 from __future__ import annotations
 

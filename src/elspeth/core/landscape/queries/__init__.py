@@ -1,1 +1,1 @@
-"""Questions to the trails of runs."""
+"""Questions to audit trails; the laws of accounting as queries."""

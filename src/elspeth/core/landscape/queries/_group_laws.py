@@ -1,4 +1,4 @@
-"""The laws of accounting about tokens that have to do with each other, as queries: origins, groups and batches."""
+"""Queries for the laws about tokens made of others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from sqlalchemy import JSON, ColumnElement, Integer, Select, and_, case, cast, exists, func, literal, or_, select
 
-from elspeth.core.landscape.queries._token_laws import Breaking
+from elspeth.core.landscape.queries._token_laws import LawQuery
+from elspeth.evidence.format.laws import Law
 from elspeth_schema.contracts import BatchStatus, RowOutcome
 from elspeth_schema.tables import (
     batch_members_table,
@@ -20,7 +21,7 @@ from elspeth_schema.tables import (
     tokens_table,
 )
 
-__all__ = ["of_batches", "of_groups", "of_origins"]
+__all__ = ["query_batches", "query_groups", "query_origins"]
 
 _rows, _tokens, _links, _outcomes = rows_table.c, tokens_table.c, token_parents_table.c, token_outcomes_table.c
 _states, _edges = node_states_table.c, edges_table.c
@@ -35,22 +36,25 @@ _KINDS = (
 _MADE = or_(*(_tokens[column].is_not(None) for _, column in _KINDS))
 
 
-def of_origins(run_id: str) -> Iterator[Breaking]:
-    """Every token comes from one place, and begins behind it."""
-    yield (
+def query_origins(run_id: str) -> Iterator[LawQuery]:
+    """Yield queries for tokens without one origin, or off edges."""
+    yield LawQuery(
+        Law.ORIGINS,
         "expected tokens to be sent by the source, made of others, or to come out of a batch, got otherwise for",
         _tokens_of_other_origins(run_id),
     )
-    yield (
+    yield LawQuery(
+        Law.ORIGINS,
         "expected tokens to begin one step behind those that they were made of, along an edge, got otherwise for",
         _made_tokens_out_of_place(run_id),
     )
-    came = _newcomers(run_id).subquery()
+    came = _tokens_out_of_batches(run_id).subquery()
     first = _visit(came.c.output_id, run_id, newest=False)
     along = exists().where(
         _edges.run_id == run_id, _edges.from_node_id == _batches.aggregation_node_id, _edges.to_node_id == first
     )
-    yield (
+    yield LawQuery(
+        Law.ORIGINS,
         "expected tokens that came out of a batch to go on along an edge, got otherwise for",
         select(came.c.output_id)
         .join(batches_table, and_(_batches.run_id == run_id, _batches.batch_id == came.c.batch_id))
@@ -58,8 +62,11 @@ def of_origins(run_id: str) -> Iterator[Breaking]:
     )
 
 
-def _newcomers(run_id: str) -> Select[tuple[str, str]]:
-    """Return the tokens that came out of batches without being members, with the batches."""
+def _tokens_out_of_batches(run_id: str) -> Select[tuple[str, str]]:
+    """Select tokens that batches made, with the batches.
+
+    Members that came out of their batch again are not among them.
+    """
     is_member = exists().where(
         _members.run_id == _outputs.run_id,
         _members.batch_id == _outputs.batch_id,
@@ -73,8 +80,8 @@ def _newcomers(run_id: str) -> Select[tuple[str, str]]:
 
 
 def _tokens_of_other_origins(run_id: str) -> Select[tuple[str]]:
-    """Return the tokens that come from nowhere, or from several places."""
-    came = _newcomers(run_id).subquery()
+    """Select tokens that have no origin, or several."""
+    came = _tokens_out_of_batches(run_id).subquery()
     counted = select(came.c.output_id, func.count().label("times")).group_by(came.c.output_id).subquery()
     read = exists().where(
         _states.run_id == _tokens.run_id,
@@ -91,7 +98,10 @@ def _tokens_of_other_origins(run_id: str) -> Select[tuple[str]]:
 
 
 def _made_tokens_out_of_place(run_id: str) -> Select[tuple[str]]:
-    """Return the tokens that do not begin behind the last visits of all tokens that became their group."""
+    """Select tokens that do not begin behind their parents.
+
+    A token begins one step behind the last visits of all parents of its group, which are to one node.
+    """
     group = func.coalesce(*(_tokens[column] for _, column in _KINDS))
     parents = (
         select(group.label("group_id"), _links.parent_token_id)
@@ -138,36 +148,43 @@ def _visit(
     newest: bool,
     column: ColumnElement[object] | ColumnElement[str] | ColumnElement[int] = _states.node_id,
 ) -> ColumnElement[object]:
-    """Return a column of the first or the last visit of a token."""
+    """Return a column of a token's first or last visit."""
     order = (_states.step_index.desc(), _states.attempt.desc()) if newest else (_states.step_index, _states.attempt)
     visits = select(column).where(_states.run_id == run_id, _states.token_id == token_id).order_by(*order).limit(1)
     return visits.correlate_except(node_states_table).scalar_subquery()
 
 
-def of_groups(run_id: str, dialect: str) -> Iterator[Breaking]:
-    """Forks, expansions and merges have the parents and children that outcomes tell of."""
+def query_groups(run_id: str, dialect: str) -> Iterator[LawQuery]:
+    """Yield queries for forks, expansions and merges that don't fit.
+
+    Their parents and children must be those that the outcomes name.
+    """
     links = select(func.count()).where(_links.run_id == _tokens.run_id, _links.token_id == _tokens.token_id)
     parents = links.scalar_subquery()
     split = or_(_tokens.fork_group_id.is_not(None), _tokens.expand_group_id.is_not(None))
     several = sum((case((_tokens[column].is_not(None), 1), else_=0) for _, column in _KINDS), start=literal(0))
-    yield (
+    yield LawQuery(
+        Law.GROUPS,
         "expected one parent of each child of a fork or expansion, and parents of each merged token only, got not for",
         select(_tokens.token_id).where(
             _tokens.run_id == run_id,
             or_(several > 1, and_(split, parents != 1), and_(_tokens.join_group_id.is_not(None), parents == 0)),
         ),
     )
-    yield "expected parents of tokens that were made of others, got some of", _links_of_others(run_id)
+    yield LawQuery(
+        Law.GROUPS, "expected parents of tokens that were made of others, got some of", _links_of_others(run_id)
+    )
     for outcome, column in _KINDS:
-        yield from _of_kind(run_id, outcome, column)
-    yield (
+        yield from _query_kind(run_id, outcome, column)
+    yield LawQuery(
+        Law.GROUPS,
         "expected as many children as the outcome says, got another number for",
         _miscounted(run_id, dialect),
     )
 
 
 def _links_of_others(run_id: str) -> Select[tuple[str]]:
-    """Return the children of links whose parent did not end by becoming them."""
+    """Select children whose parent did not end in their group."""
     ended = or_(
         *(and_(_outcomes.outcome == outcome.value, _outcomes[column] == _tokens[column]) for outcome, column in _KINDS)
     )
@@ -184,10 +201,12 @@ def _links_of_others(run_id: str) -> Select[tuple[str]]:
     )
 
 
-def _of_kind(run_id: str, outcome: RowOutcome, column: str) -> Iterator[Breaking]:
+def _query_kind(run_id: str, outcome: RowOutcome, column: str) -> Iterator[LawQuery]:
+    """Yield queries for groups of one kind."""
     made, told = _tokens[column], _outcomes[column]
     of_kind = and_(_outcomes.outcome == outcome.value, _outcomes.is_terminal == 1)
-    yield (
+    yield LawQuery(
+        Law.GROUPS,
         f"expected a group of what was {outcome.value}, and of nothing else, got otherwise for",
         select(_outcomes.token_id).where(
             _outcomes.run_id == run_id, or_(and_(of_kind, told.is_(None)), and_(told.is_not(None), ~of_kind))
@@ -209,12 +228,14 @@ def _of_kind(run_id: str, outcome: RowOutcome, column: str) -> Iterator[Breaking
     if outcome is RowOutcome.COALESCED:
         is_any_parent = exists().where(_links.run_id == _outcomes.run_id, _links.parent_token_id == _outcomes.token_id)
         fits = or_(is_parent, and_(~is_any_parent, func.coalesce(too_late, False)))
-        yield (
+        yield LawQuery(
+            Law.GROUPS,
             "expected one token of each merge, got several of group",
             select(groups.c.group_id).where(groups.c.children != 1),
         )
     else:
-        yield (
+        yield LawQuery(
+            Law.GROUPS,
             "expected one parent of all children of a fork or expansion, got several of group",
             select(made)
             .join(token_parents_table, and_(_links.run_id == _tokens.run_id, _links.token_id == _tokens.token_id))
@@ -222,7 +243,8 @@ def _of_kind(run_id: str, outcome: RowOutcome, column: str) -> Iterator[Breaking
             .group_by(made)
             .having(func.count(_links.parent_token_id.distinct()) > 1),
         )
-    yield (
+    yield LawQuery(
+        Law.GROUPS,
         f"expected a further token for every one that was {outcome.value}, got none for",
         select(_outcomes.token_id)
         .join(groups, groups.c.group_id == told, isouter=True)
@@ -231,7 +253,7 @@ def _of_kind(run_id: str, outcome: RowOutcome, column: str) -> Iterator[Breaking
 
 
 def _miscounted(run_id: str, dialect: str) -> Select[tuple[str]]:
-    """Return the tokens that became another number of children than their outcome expects."""
+    """Select tokens with another number of children than expected."""
     found = []
     for outcome, column in _KINDS[:2]:
         made = _tokens[column]
@@ -257,7 +279,10 @@ def _miscounted(run_id: str, dialect: str) -> Select[tuple[str]]:
 
 
 def _expected(outcome: RowOutcome, dialect: str) -> ColumnElement[int]:
-    """Return how many children an outcome expects: so many branches of a fork, or the count of an expansion."""
+    """Return the number of children that an outcome expects.
+
+    It is the number of branches of a fork, or the count of an expansion.
+    """
     text = _outcomes.expected_branches_json
     document = text if dialect == "sqlite" else cast(text, JSON)
     if outcome is RowOutcome.FORKED:
@@ -267,8 +292,11 @@ def _expected(outcome: RowOutcome, dialect: str) -> ColumnElement[int]:
     return cast(cast(text, JSON)["count"].as_string(), Integer)
 
 
-def of_batches(run_id: str) -> Iterator[Breaking]:
-    """What went into a batch was consumed by it or came out again, and nothing else was consumed."""
+def query_batches(run_id: str) -> Iterator[LawQuery]:
+    """Yield queries for members of batches that do not fit.
+
+    Members of a batch are consumed by it or come out again, and nothing else is consumed.
+    """
     consumed = exists().where(
         _outcomes.run_id == _members.run_id,
         _outcomes.token_id == _members.token_id,
@@ -282,7 +310,8 @@ def of_batches(run_id: str) -> Iterator[Breaking]:
         _outputs.output_id == _members.token_id,
     )
     completed = _batches.status == BatchStatus.COMPLETED.value
-    yield (
+    yield LawQuery(
+        Law.BATCHES,
         "expected every member of a completed batch, and no other, to be consumed or to come out of it, got not for",
         select(_members.token_id)
         .join(batches_table, and_(_batches.run_id == _members.run_id, _batches.batch_id == _members.batch_id))
@@ -300,7 +329,8 @@ def of_batches(run_id: str) -> Iterator[Breaking]:
         _batches.batch_id == _outcomes.batch_id,
         _batches.aggregation_node_id == _visit(_outcomes.token_id, run_id, newest=True),
     )
-    yield (
+    yield LawQuery(
+        Law.BATCHES,
         "expected tokens that were consumed to be members of the batch that they name, at its node, got not for",
         select(_outcomes.token_id).where(
             _outcomes.run_id == run_id,
@@ -309,7 +339,8 @@ def of_batches(run_id: str) -> Iterator[Breaking]:
         ),
     )
     exists_here = exists().where(_tokens.run_id == _outputs.run_id, _tokens.token_id == _outputs.output_id)
-    yield (
+    yield LawQuery(
+        Law.BATCHES,
         "expected tokens of the run to come out of batches, got others:",
         select(_outputs.output_id).where(_outputs.run_id == run_id, _outputs.output_type == _TOKEN, ~exists_here),
     )

@@ -1,13 +1,16 @@
-"""The laws of accounting about single tokens, as queries: how they were read, their visits, routes and ends."""
+"""Queries for the laws about rows and single tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select, union_all
 
-from elspeth_schema.contracts import NodeStateStatus, NodeType, RoutingMode, RowOutcome
+from elspeth.evidence.format.laws import Law
+from elspeth_schema.contracts import BatchStatus, NodeStateStatus, NodeType, RoutingMode, RowOutcome
 from elspeth_schema.tables import (
+    batches_table,
     edges_table,
     node_states_table,
     nodes_table,
@@ -17,13 +20,31 @@ from elspeth_schema.tables import (
     tokens_table,
 )
 
-__all__ = ["Breaking", "of_outcomes", "of_readings", "of_routes", "of_visits"]
+__all__ = [
+    "LawQuery",
+    "query_lifecycles",
+    "query_outcomes",
+    "query_readings",
+    "query_routes",
+    "query_rows",
+    "query_visits",
+]
 
-Breaking = tuple[str, Select[tuple[str]]]
-"""What is expected with what was found instead, and the keys of records that break the law."""
+
+class LawQuery(NamedTuple):
+    """A query for keys of records that break a law.
+
+    `law` is None for work that has not ended. `problem` says what was expected and found; the keys follow it.
+    """
+
+    law: Law | None
+    problem: str
+    keys: Select[tuple[str]]
+
 
 _rows, _tokens, _outcomes = rows_table.c, tokens_table.c, token_outcomes_table.c
 _states, _events, _nodes, _edges = node_states_table.c, routing_events_table.c, nodes_table.c, edges_table.c
+_batches = batches_table.c
 
 _ENDS_AT = {
     RowOutcome.FORKED: NodeType.GATE,
@@ -36,10 +57,36 @@ _MOST_ATTEMPTS = 1 << 16
 _FAILURES = (RowOutcome.FAILED, RowOutcome.QUARANTINED)
 
 
-def of_readings(run_id: str) -> Iterator[Breaking]:
-    """Every row was read once, by its source."""
+def query_rows(run_id: str) -> Iterator[LawQuery]:
+    """Yield queries for gaps, rows without tokens, and endless tokens."""
+    counted = select(func.count()).select_from(rows_table).where(_rows.run_id == run_id).scalar_subquery()
+    yield LawQuery(
+        Law.NUMBERS,
+        "expected rows to be numbered from 0 without a gap, got further numbers for",
+        # Numbers are unique and none is negative.
+        select(_rows.row_id).where(_rows.run_id == run_id, _rows.row_index >= counted),
+    )
+    carrier = select(_tokens.token_id).where(_tokens.run_id == _rows.run_id, _tokens.row_id == _rows.row_id)
+    yield LawQuery(
+        Law.TOKENS,
+        "expected a token for every row, got none for row",
+        select(_rows.row_id).where(_rows.run_id == run_id, ~carrier.exists()),
+    )
+    ending = select(_outcomes.outcome_id).where(
+        _outcomes.run_id == _tokens.run_id, _outcomes.token_id == _tokens.token_id, _outcomes.is_terminal == 1
+    )
+    yield LawQuery(
+        Law.ENDS,
+        "expected a terminal outcome for every token, got none for",
+        select(_tokens.token_id).where(_tokens.run_id == run_id, ~ending.exists()),
+    )
+
+
+def query_readings(run_id: str) -> Iterator[LawQuery]:
+    """Yield queries for rows that no source read exactly once."""
     sources = select(_nodes.node_id).where(_nodes.run_id == run_id, _nodes.node_type == NodeType.SOURCE.value)
-    yield (
+    yield LawQuery(
+        Law.READINGS,
         "expected rows of a source, got others:",
         select(_rows.row_id).where(_rows.run_id == run_id, _rows.source_node_id.not_in(sources)),
     )
@@ -58,7 +105,8 @@ def of_readings(run_id: str) -> Iterator[Breaking]:
         .group_by(_rows.row_id)
         .having(func.count() == 1)
     ).subquery()
-    yield (
+    yield LawQuery(
+        Law.READINGS,
         "expected one visit to its source of every row, got none or more of",
         select(_rows.row_id)
         .join(read_once, read_once.c.row_id == _rows.row_id, isouter=True)
@@ -66,10 +114,11 @@ def of_readings(run_id: str) -> Iterator[Breaking]:
     )
 
 
-def of_visits(run_id: str) -> Iterator[Breaking]:
-    """Every token visits nodes, one after another along edges."""
+def query_visits(run_id: str) -> Iterator[LawQuery]:
+    """Yield queries for tokens off the edges of the graph."""
     visited = exists().where(_states.run_id == _tokens.run_id, _states.token_id == _tokens.token_id)
-    yield (
+    yield LawQuery(
+        Law.VISITS,
         "expected a visit of every token, got none of",
         select(_tokens.token_id).where(_tokens.run_id == run_id, ~visited),
     )
@@ -90,7 +139,8 @@ def of_visits(run_id: str) -> Iterator[Breaking]:
         _edges.run_id == run_id, _edges.from_node_id == found.node_before, _edges.to_node_id == found.node_id
     )
     again = and_(found.step_index == found.step_before, found.node_id == found.node_before)
-    yield (
+    yield LawQuery(
+        Law.VISITS,
         "expected visits to follow each other step by step along edges, got others:",
         select(found.state_id).where(
             found.node_before.is_not(None), ~again, ~and_(found.step_index == found.step_before + 1, along)
@@ -98,8 +148,11 @@ def of_visits(run_id: str) -> Iterator[Breaking]:
     )
 
 
-def of_routes(run_id: str) -> Iterator[Breaking]:
-    """Decisions and diversions are recorded where they were made, and tokens go where they say."""
+def query_routes(run_id: str) -> Iterator[LawQuery]:
+    """Yield queries for decisions and diversions that do not fit.
+
+    They are recorded where they were made, and tokens go where they say.
+    """
     of_state = and_(_events.run_id == _states.run_id, _events.state_id == _states.state_id)
     events = (
         select(_events.event_id)
@@ -108,12 +161,14 @@ def of_routes(run_id: str) -> Iterator[Breaking]:
         .where(_events.run_id == run_id)
     )
     copy = RoutingMode.COPY.value
-    lost = and_(_events.mode != copy, ~_goes_on(_edges.to_node_id))
-    yield (
+    lost = and_(_events.mode != copy, ~_visits_next(_edges.to_node_id))
+    yield LawQuery(
+        Law.ROUTES,
         "expected routing events along edges that begin where their visit was and end at the next, got others:",
         events.where(or_(_edges.from_node_id != _states.node_id, lost)),
     )
-    yield (
+    yield LawQuery(
+        Law.ROUTES,
         "expected a visit to send its token one way, or copies along several, got otherwise for",
         select(_events.state_id)
         .where(_events.run_id == run_id)
@@ -121,7 +176,8 @@ def of_routes(run_id: str) -> Iterator[Breaking]:
         .having(func.count() > 1, or_(func.min(_events.mode) != copy, func.max(_events.mode) != copy)),
     )
     gates = select(_nodes.node_id).where(_nodes.run_id == run_id, _nodes.node_type == NodeType.GATE.value)
-    yield (
+    yield LawQuery(
+        Law.ROUTES,
         "expected the decision of every visit to a gate, got none of",
         select(_states.state_id).where(
             _states.run_id == run_id,
@@ -130,19 +186,23 @@ def of_routes(run_id: str) -> Iterator[Breaking]:
             ~exists().where(of_state, _events.mode != RoutingMode.DIVERT.value),
         ),
     )
-    yield (
+    yield LawQuery(
+        Law.ROUTES,
         "expected it to be recorded why a token went on after a failure, got nothing for",
         select(_states.state_id).where(
             _states.run_id == run_id,
             _states.status == NodeStateStatus.FAILED.value,
-            _goes_on(),
+            _visits_next(),
             ~exists().where(of_state, _events.mode == RoutingMode.DIVERT.value),
         ),
     )
 
 
-def _goes_on(node_id: ColumnElement[str] | None = None) -> ColumnElement[bool]:
-    """Return whether the token of a visit visits a node, or this one, in the next step, without another attempt."""
+def _visits_next(node_id: ColumnElement[str] | None = None) -> ColumnElement[bool]:
+    """Return the condition that a visit's token goes on.
+
+    With a node, it goes on to that node. A visit that was attempted again does not count.
+    """
     after, again = node_states_table.alias(), node_states_table.alias()
     there = () if node_id is None else (after.c.node_id == node_id,)
     return and_(
@@ -161,8 +221,8 @@ def _goes_on(node_id: ColumnElement[str] | None = None) -> ColumnElement[bool]:
     )
 
 
-def of_outcomes(run_id: str) -> Iterator[Breaking]:
-    """Yield the law that a token's last visit shows how it ended."""
+def query_outcomes(run_id: str) -> Iterator[LawQuery]:
+    """Yield a query for outcomes that last visits contradict."""
     kinds = _ends_by_sink_and_node(run_id).cte()
     several = (
         select(func.max(kinds.c.token_id).label("token_id"))
@@ -171,14 +231,15 @@ def of_outcomes(run_id: str) -> Iterator[Breaking]:
         .having(func.count() > 1)
     )
     either = union_all(select(kinds.c.wrong.label("token_id")).where(kinds.c.wrong.is_not(None)), several).subquery()
-    yield (
+    yield LawQuery(
+        Law.OUTCOMES,
         "expected outcomes as the last visit of each token shows them, at the sink that they name, got others of",
         select(either.c.token_id),
     )
 
 
 def _ends_by_sink_and_node(run_id: str) -> Select[tuple[str | None, str, str | None]]:
-    """Group the terminal outcomes by their sink and the node of the last visit.
+    """Select the terminal outcomes by sink and last node.
 
     A group has the sink's name, the id of a token, and the id of a token whose last visit shows another end, if any.
     """
@@ -211,7 +272,7 @@ def _ends_by_sink_and_node(run_id: str) -> Select[tuple[str | None, str, str | N
 
 
 def _fits_last_visit() -> ColumnElement[bool]:
-    """Return the condition that an outcome is what the joined visit shows."""
+    """Return the condition that the joined visit shows the outcome."""
     completed = _states.status == NodeStateStatus.COMPLETED.value
     at_a_sink = and_(_outcomes.sink_name.is_not(None), completed, _nodes.node_type == NodeType.SINK.value)
     elsewhere = case(
@@ -225,4 +286,24 @@ def _fits_last_visit() -> ColumnElement[bool]:
     return or_(
         and_(_outcomes.outcome.in_([each.value for each in _AT_SINKS]), at_a_sink),
         and_(_outcomes.sink_name.is_(None), elsewhere),
+    )
+
+
+def query_lifecycles(run_id: str) -> Iterator[LawQuery]:
+    """Yield queries for batches and visits that have not ended."""
+    yield LawQuery(
+        None,
+        "expected every batch to be processed, got unfinished",
+        select(_batches.batch_id).where(
+            _batches.run_id == run_id,
+            _batches.status.not_in([status.value for status in BatchStatus if status.is_terminal]),
+        ),
+    )
+    yield LawQuery(
+        None,
+        "expected every visit to a node to have ended, got unfinished",
+        select(_states.state_id).where(
+            _states.run_id == run_id,
+            _states.status.not_in([status.value for status in NodeStateStatus if status.is_terminal]),
+        ),
     )

@@ -1,4 +1,4 @@
-"""The story of one token: its row, the nodes it visited, the routes it took, the calls made for it, how it ended."""
+"""The lineage of one token, for the predecessor's API."""
 
 from __future__ import annotations
 
@@ -37,9 +37,11 @@ class LineageResult:
 def explain(
     recorder: LandscapeRecorder, run_id: str, token_id: str | None = None, row_id: str | None = None
 ) -> LineageResult | None:
-    """The lineage of a token, or of a row's token with a terminal outcome; None if there is none.
+    """Return the lineage of a token or row.
 
-    ValueError if neither is given, or if a row has several such tokens: then only a token tells which one is meant.
+    The token of a row is the one with a terminal outcome. Returns None if there is no such token.
+
+    Raises ValueError if neither a token nor a row is given, or if the row has several such tokens.
     """
     if token_id is None and row_id is None:
         message = "explain needs a token_id or a row_id"

@@ -1,4 +1,7 @@
-"""Problems of a run: why rows failed, and which answers differ."""
+"""Problems of a run: failed rows, and answers that differ.
+
+Both are counted from the records, so that a resumed run counts the same.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +36,8 @@ __all__ = [
 
 _SHOWN = 5
 
-_MOST = 10_000
-"""Reasons told apart, which bounds memory; what comes after them is one reason of its node and kind."""
+_MAX_REASONS = 10_000
+"""Number of reasons counted, which bounds memory; further ones count as `other reasons` of their node and kind."""
 
 _POSITION = re.compile(r"\A(?:(?:line|row|element) [\d,]+(?: of the batch)?(?:, |: ))+")
 _COUNTED = re.compile(r"\b[\d,]+ (character|field|item|row)s?\b")
@@ -48,9 +51,10 @@ _Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureReason:
-    """Visits to one node that failed alike; `row_index` is the first row of which that is so.
+    """Visits to one node that failed for the same reason.
 
-    `kind` is the type of the error. In `message`, N stands for numbers that differ from row to row.
+    `kind` is the type of the error. In `message`, N stands for numbers that differ from row to row. `row_index` is that
+    of the first such row.
     """
 
     node_id: str
@@ -62,7 +66,10 @@ class FailureReason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedRows:
-    """The rows of a run that failed: `count` of them, the most frequent reasons first, and failed visits by node."""
+    """How many rows of a run failed, and why.
+
+    `reasons` has the most frequent first; `visits_by_node` counts failed visits.
+    """
 
     count: int = 0
     reasons: tuple[FailureReason, ...] = ()
@@ -70,12 +77,12 @@ class FailedRows:
 
 
 def failed_rows(db: LandscapeDB, run_id: str) -> FailedRows:
-    """Return the rows of which a token failed or was quarantined, and why, in one snapshot."""
+    """Return the rows that failed or were quarantined, and why."""
     with db.snapshot() as connection:
-        return _reasons(connection, run_id, _count(connection, run_id))
+        return _find_reasons(connection, run_id, _count_failed_rows(connection, run_id))
 
 
-def _count(connection: Connection, run_id: str) -> int:
+def _count_failed_rows(connection: Connection, run_id: str) -> int:
     bad = [RowOutcome.FAILED.value, RowOutcome.QUARANTINED.value]
     statement = (
         select(func.count(_tokens.row_id.distinct()))
@@ -89,7 +96,7 @@ def _count(connection: Connection, run_id: str) -> int:
     return connection.execute(statement).scalar_one()
 
 
-def _reasons(connection: Connection, run_id: str, rows: int) -> FailedRows:
+def _find_reasons(connection: Connection, run_id: str, rows: int) -> FailedRows:
     statement = (
         select(_states.node_id, _states.error_json, func.count(), func.min(_rows.row_index))
         .join_from(
@@ -108,8 +115,8 @@ def _reasons(connection: Connection, run_id: str, rows: int) -> FailedRows:
     with connection.execution_options(yield_per=1000).execute(statement) as found:
         for node_id, error_json, count, row_index in found:
             visits[node_id] += count
-            key = _key(node_id, error_json)
-            if key not in counts and len(counts) >= _MOST:
+            key = _reason_key(node_id, error_json)
+            if key not in counts and len(counts) >= _MAX_REASONS:
                 key = (node_id, key[1], "other reasons")
             counts[key] += count
             first[key] = min(row_index, first.get(key, row_index))
@@ -121,8 +128,8 @@ def _reasons(connection: Connection, run_id: str, rows: int) -> FailedRows:
     return FailedRows(count=rows, reasons=reasons, visits_by_node=visits)
 
 
-def _key(node_id: str, error_json: str | None) -> _Key:
-    """Return what failures for the same reason have in common: not where in the source, nor how long a value was."""
+def _reason_key(node_id: str, error_json: str | None) -> _Key:
+    """Return the node, type and message without positions and lengths."""
     error = json.loads(error_json or "{}")
     message = _POSITION.sub("", error.get("exception", ""))
     message = _PLACE.sub("at line N, column N", _COUNTED.sub(r"N \1s", message))
@@ -130,15 +137,18 @@ def _key(node_id: str, error_json: str | None) -> _Key:
 
 
 DIFFERS_FROM = "differs_from"
-"""The key, in the reason or the error of a visit, of the hash of the recorded answer; null if there was none."""
+"""Key of the recorded answer's hash in the reason or error of a visit; null if none was recorded."""
 
-# Canonical JSON has no space behind a colon, and a quote within a text has a backslash before it.
+# Canonical JSON has no space after a colon, and a backslash before each quote in a text.
 _PATTERN = f'%"{DIFFERS_FROM}":%'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferingAnswer:
-    """One answer. `recorded_hash` is None if none was recorded; `failed` says that the row failed there."""
+    """One answer that is not the recorded one.
+
+    `recorded_hash` is None if none was recorded; `failed` is true if the row failed there.
+    """
 
     row_index: int
     token_id: str
@@ -148,14 +158,14 @@ class DifferingAnswer:
 
 
 def count_differing_answers(db: LandscapeDB, run_id: str) -> int:
-    """Return how many answers of a run differ from those of the run that it verifies."""
+    """Return how many answers differ from the verified run."""
     with db.connection() as connection:
-        return connection.execute(select(func.count()).select_from(_visits(run_id))).scalar_one()
+        return connection.execute(select(func.count()).select_from(_differing_visits(run_id))).scalar_one()
 
 
 def differing_answers(db: LandscapeDB, run_id: str) -> Iterator[DifferingAnswer]:
-    """Yield the answers of a run that differ from those of the run that it verifies, in the order of rows."""
-    visits, tokens, rows = _visits(run_id), tokens_table.c, rows_table.c
+    """Yield the answers that differ, in the order of rows."""
+    visits, tokens, rows = _differing_visits(run_id), tokens_table.c, rows_table.c
     statement = (
         select(rows.row_index, visits.c.token_id, visits.c.node_id, visits.c.said, visits.c.failed)
         .join_from(visits, tokens_table, (tokens.run_id == run_id) & (tokens.token_id == visits.c.token_id))
@@ -174,8 +184,8 @@ def differing_answers(db: LandscapeDB, run_id: str) -> Iterator[DifferingAnswer]
 
 
 def first_differing_rows(db: LandscapeDB, run_id: str, count: int) -> list[int]:
-    """Return the first rows of the source whose answers differ, by their positions."""
-    visits, tokens, rows = _visits(run_id), tokens_table.c, rows_table.c
+    """Return the indexes of the first rows with differing answers."""
+    visits, tokens, rows = _differing_visits(run_id), tokens_table.c, rows_table.c
     statement = (
         select(rows.row_index)
         .distinct()
@@ -188,8 +198,8 @@ def first_differing_rows(db: LandscapeDB, run_id: str, count: int) -> list[int]:
         return list(connection.scalars(statement))
 
 
-def _visits(run_id: str) -> Subquery:
-    """Return the visits whose reason or error says that the answer differs."""
+def _differing_visits(run_id: str) -> Subquery:
+    """Select the visits that record a differing answer."""
     states, errors = node_states_table.c, transform_errors_table.c
     done = select(states.token_id, states.node_id, states.success_reason_json.label("said"), literal(0).label("failed"))
     refused = select(errors.token_id, errors.transform_id, errors.error_details_json, literal(1))

@@ -1,4 +1,4 @@
-"""What earlier records tell a pipeline that runs: its progress, answers and outputs."""
+"""What a pipeline asks about earlier records: progress, answers, outputs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ __all__ = [
     "calls_of_rows",
     "count_endings",
     "count_rows",
+    "objection_by_url",
     "objection_in",
-    "objection_of",
     "objection_without_database",
     "output_summary",
     "row_hashes",
@@ -45,14 +45,14 @@ _rows, _outcomes = rows_table.c, token_outcomes_table.c
 
 
 def count_rows(db: LandscapeDB, run_id: str) -> int:
-    """How many rows of the source are recorded."""
+    """Return the number of recorded source rows."""
     statement = select(func.count()).select_from(rows_table).where(_rows.run_id == run_id)
     with db.connection() as connection:
         return connection.execute(statement).scalar_one()
 
 
 def count_endings(db: LandscapeDB, run_id: str) -> dict[tuple[RowOutcome, str | None], int]:
-    """How many tokens have ended, by outcome and sink."""
+    """Return the number of ended tokens by outcome and sink."""
     statement = (
         select(_outcomes.outcome, _outcomes.sink_name, func.count())
         .where(_outcomes.run_id == run_id, _outcomes.is_terminal == 1)
@@ -63,7 +63,10 @@ def count_endings(db: LandscapeDB, run_id: str) -> dict[tuple[RowOutcome, str | 
 
 
 def row_hashes(db: LandscapeDB, run_id: str) -> Iterator[str]:
-    """The hash of each recorded row of the source, in the source's order; read a part at a time."""
+    """Yield the hash of each recorded source row, in order.
+
+    Reads a chunk at a time.
+    """
     start = 0
     while True:
         statement = (
@@ -83,11 +86,11 @@ _IDS = 1000  # in one statement
 
 
 def calls_of_rows(db: LandscapeDB, run_id: str, rows: range) -> list[tuple[int, Call]]:
-    """The calls made for the source rows with these indexes, each with its row's.
+    """Return the calls made for source rows, with row indexes.
 
-    In the order of rows, of the node states that made them, and of the calls of a state. The way from rows to calls is
-    followed step by step: PostgreSQL, which knows nothing of tables that were filled a moment ago, joins them in a time
-    that grows with the fourth power of the number of rows.
+    They are in the order of rows, of node states, and of the calls of a state. One table is read after another:
+    PostgreSQL, without statistics of tables that were filled a moment ago, joins them in a time that grows with the
+    fourth power of the number of rows.
     """
     columns = rows_table.c
     within = columns.row_index.between(rows.start, rows.stop - 1)
@@ -108,9 +111,9 @@ def calls_of_rows(db: LandscapeDB, run_id: str, rows: range) -> list[tuple[int, 
 def _referring(
     connection: Connection, run_id: str, table: Table, names: tuple[str, str], referred: Mapping[str, int]
 ) -> dict[str, int]:
-    """The source row's index by the keys of those of the table's rows that refer to what is given.
+    """Return the row indexes of records by their key.
 
-    `names` are the columns of key and reference.
+    `names` are the columns of the key and of the reference; `referred` has row indexes by what is referred to.
     """
     key, reference = (table.c[name] for name in names)
     found: dict[str, int] = {}
@@ -121,20 +124,20 @@ def _referring(
 
 
 _WHAT_TO_DO = "move it away, or use --force"
-_UNKNOWN = f"is no output that the audit database names: {_WHAT_TO_DO}"
+_UNKNOWN = f"is not an output that the audit database names: {_WHAT_TO_DO}"
 
 _artifacts, _operations = artifacts_table.c, operations_table.c
 
 
 def output_summary(*, rows: int, path: str, content_hash: str, size_bytes: int) -> dict[str, object]:
-    """Return what is recorded of a published output with the operation that wrote it."""
+    """Return what an operation records of its published output."""
     return {"rows": rows, "path": path, "content_hash": content_hash, "size_bytes": size_bytes}
 
 
-def objection_of(url: str, path: Path) -> str | None:
-    """Return why a sink may not replace a file, None if the database at the URL names the file as an output.
+def objection_by_url(url: str, path: Path) -> str | None:
+    """Return why no sink may replace the file, or None.
 
-    None also for a database that cannot be read: a run that needs it says why, and asks again.
+    See `objection_in`. Also returns None if the database cannot be read: the run itself reports that and asks again.
     """
     try:
         parsed = parse_url(url)
@@ -147,16 +150,17 @@ def objection_of(url: str, path: Path) -> str | None:
 
 
 def objection_in(db: LandscapeDB, path: Path) -> str | None:
-    """Return why a sink may not replace a file, None if the database names the file as an output.
+    """Return why no sink may replace the file, or None.
 
-    It does so by the SHA-256 of the content: a file that was changed since is somebody's work.
+    It may if the database names the file as an output with the SHA-256 that the file has now. A file that was changed
+    since is somebody's work.
     """
     with db.connection() as connection:
         return _objection(connection, path)
 
 
-def objection_without_database(path: Path) -> str:  # noqa: ARG001  whatever it is
-    """Return why a sink may not replace a file if no audit database is kept that could name it."""
+def objection_without_database(path: Path) -> str:  # noqa: ARG001  the same for every file
+    """Return why no sink may replace a file without database."""
     return f"is there already, and no audit database says that it is an earlier output: {_WHAT_TO_DO}"
 
 
@@ -167,7 +171,7 @@ def _objection(connection: Connection, path: Path) -> str | None:
     known = select(_artifacts.path_or_uri).where(_artifacts.content_hash == content_hash, _artifacts.size_bytes == size)
     if any(_is_same(path, recorded) for recorded in connection.execute(known).scalars()):
         return None
-    # An output without rows has no artifact: that would name the state of a row.
+    # An output without rows has no artifact, because an artifact names the visit of a row.
     summary = output_summary(rows=0, path=str(path), content_hash=content_hash, size_bytes=size)
     without_rows = select(_operations.run_id).where(_operations.output_data_hash == stable_hash(summary)).limit(1)
     if connection.execute(without_rows).first() is not None:

@@ -1,4 +1,4 @@
-"""The runs in an audit database: listed, and found by what a person calls them."""
+"""The runs of an audit database, listed or found."""
 
 from __future__ import annotations
 
@@ -22,22 +22,24 @@ from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.tables import runs_table
 
-__all__ = ["LATEST", "AmbiguousRunError", "ListedRun", "is_meant", "list_runs", "resolve_run"]
+__all__ = ["LATEST", "AmbiguousRunError", "ListedRun", "list_runs", "matches_run", "resolve_run"]
 
 LATEST = "latest"
-"""Names the run that began last."""
+"""Stands for the run that began last."""
 
 _LISTED = 5
 
 
 class AmbiguousRunError(LandscapeError):
-    """The beginning of an id stands for several runs."""
+    """The prefix of an id fits several runs."""
 
 
 def resolve_run(db: LandscapeDB, name: str) -> str:
-    """Return the id of the run that `name` stands for: `latest`, an id, or how one id alone begins.
+    """Return the id of a run that `name` identifies.
 
-    Raises RunNotFoundError if there is none, AmbiguousRunError if there are several.
+    `name` is an id, the prefix of one id, or `latest` for the run that began last.
+
+    Raises RunNotFoundError if no run fits, AmbiguousRunError if several do.
     """
     columns = runs_table.c
     statement = select(columns.run_id, columns.status, columns.started_at)
@@ -45,7 +47,7 @@ def resolve_run(db: LandscapeDB, name: str) -> str:
     if name == LATEST:
         statement = statement.limit(1)
     else:
-        # LIKE would take no notice of case on SQLite.
+        # On SQLite, LIKE ignores case.
         statement = statement.where(func.substr(columns.run_id, 1, len(name)) == name)
     with db.connection() as connection:
         found = connection.execute(statement).all() if name else []
@@ -54,27 +56,27 @@ def resolve_run(db: LandscapeDB, name: str) -> str:
         raise RunNotFoundError(f"audit database {db.url} {problem}")
     if len(found) == 1 or name in {run.run_id for run in found}:
         return str(found[0].run_id) if len(found) == 1 else name
-    raise AmbiguousRunError(f"audit database {db.url} holds {len(found)} runs {name!r}...: {_listed(found)}")
+    raise AmbiguousRunError(f"audit database {db.url} holds {len(found)} runs {name!r}...: {_describe_runs(found)}")
 
 
-def is_meant(name: str, run_id: str) -> bool:
-    """Return whether `name` may stand for a run, if there is no other."""
+def matches_run(name: str, run_id: str) -> bool:
+    """Return whether a name fits a run, others aside."""
     return name == LATEST or (name != "" and run_id.startswith(name))
 
 
-def _listed(runs: Sequence[Row[*tuple[Any, ...]]]) -> str:
-    """Return the first runs, with what tells a person which is which."""
-    told = [f"{run.run_id} ({run.status}, began {timestamp_text(run.started_at)})" for run in runs[:_LISTED]]
-    more = len(runs) - len(told)
-    return ", ".join(told) + (f" and {more} more" if more else "") + "; give more of the id"
+def _describe_runs(runs: Sequence[Row[*tuple[Any, ...]]]) -> str:
+    """Return the first runs with their status and start."""
+    described = [f"{run.run_id} ({run.status}, began {timestamp_text(run.started_at)})" for run in runs[:_LISTED]]
+    more = len(runs) - len(described)
+    return ", ".join(described) + (f" and {more} more" if more else "") + "; give more of the id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedRun:
-    """What tells one run from the others; `export_status` is None for a run that nobody exported.
+    """A run as lists show it.
 
-    `at_work` tells of a running run whether a process records it now; it is None where nothing tells that: for other
-    runs, and for those of the predecessor.
+    `export_status` is None for a run that was never exported. `at_work` says whether a process is recording a running
+    run; it is None for other runs, and for those of the predecessor, where it cannot be known.
     """
 
     run_id: str
@@ -86,13 +88,18 @@ class ListedRun:
 
 
 def list_runs(url: str) -> list[ListedRun]:
-    """The runs, oldest first; changes nothing. The error of the database's state if it is of no epoch known here."""
+    """Return all runs, oldest first.
+
+    Reads a database of this or an earlier epoch without changing it.
+
+    Raises the error of the database's state if its epoch is not known.
+    """
     parsed = parse_url(url)
     state = read_state(parsed)
     if state.kind not in (StateKind.CURRENT, StateKind.OLDER) or state.epoch is None:
         require_current(state, mask_url(parsed))
         raise AssertionError(state)
-    # These columns are the same in every epoch.
+    # These columns exist in every epoch.
     tables = epoch_tables(state.epoch).tables
     runs, rows = tables["runs"].c, tables["rows"].c
     count = select(func.count()).where(rows.run_id == runs.run_id).scalar_subquery()
@@ -101,15 +108,15 @@ def list_runs(url: str) -> list[ListedRun]:
     )
     with read_only_connection(parsed) as connection:
         found = connection.execute(statement).all()
-        secrets = tables.get("run_secrets")  # only runs that may be claimed have one
-        ours = set() if secrets is None else set(connection.scalars(select(secrets.c.run_id)))
-        running = {run_id for run_id, status, *_ in found if status == RunStatus.RUNNING and run_id in ours}
+        secrets = tables.get("run_secrets")  # only runs that can be claimed have one
+        claimable = set() if secrets is None else set(connection.scalars(select(secrets.c.run_id)))
+        running = {run_id for run_id, status, *_ in found if status == RunStatus.RUNNING and run_id in claimable}
         at_work = claimed_runs(connection, running)
         return [
             ListedRun(
                 run_id=run_id,
                 status=status,
-                # SQLite keeps no zone: it is UTC.
+                # SQLite stores UTC without a zone.
                 started_at=started_at.replace(tzinfo=UTC) if started_at.tzinfo is None else started_at,
                 rows=number,
                 export_status=export_status,

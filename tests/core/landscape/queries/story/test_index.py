@@ -1,4 +1,4 @@
-"""The index of an export: made once, kept where it can be, and believed only of the export that it was made of."""
+"""The index of an export: made, kept, and trusted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EXPORTS: dict[str, dict[str, Any]] = {form.value: {"format": form} for form in E
 
 @pytest.fixture(scope="module")
 def told() -> Iterator[LandscapeDB]:
-    """The told run."""
+    """Return a database with the run that has every story."""
     with in_memory() as db:
         record_told_run(db)
         yield db
@@ -46,14 +46,14 @@ def told() -> Iterator[LandscapeDB]:
 
 @pytest.fixture(autouse=True)
 def large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Every export is large enough for an index that is kept, and the user's cache is the test's."""
-    monkeypatch.setattr(index_cache, "_SMALL", 0)
+    """Keep indexes of small exports too, with a temporary cache."""
+    monkeypatch.setattr(index_cache, "_SMALL_BYTES", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def export(told: LandscapeDB, tmp_path: Path) -> Path:
-    """An export of the told run, in a directory of its own."""
+    """Return an export in a directory of its own."""
     return exported(told, tmp_path / "exports" / "trail.jsonl", format=ExportFormat.JSONL)
 
 
@@ -70,15 +70,15 @@ def stories(path: Path, *, keep: bool = True) -> list[RowStory]:
 
 @pytest.fixture
 def making(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """An element for each index that is made."""
+    """Return a list with an element for each index made."""
     made: list[None] = []
-    make = ExportIndex.make
+    make = ExportIndex.fill
 
     def counted(*arguments: object) -> None:
         made.append(None)
         make(*arguments)  # type: ignore[arg-type]  # passed on
 
-    monkeypatch.setattr(ExportIndex, "make", counted)
+    monkeypatch.setattr(ExportIndex, "fill", counted)
     return made
 
 
@@ -117,7 +117,7 @@ def test_the_records_file_of_a_bag_stands_for_the_bag(told: LandscapeDB, tmp_pat
 
 
 def test_a_small_export_has_none(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_cache, "_SMALL", export.stat().st_size)
+    monkeypatch.setattr(index_cache, "_SMALL_BYTES", export.stat().st_size)
     stories(export)
     assert list(export.parent.iterdir()) == [export]
 
@@ -180,8 +180,8 @@ from elspeth.core.landscape.queries.story import index_cache
 def killed(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 
-index_cache._SMALL = 0
-index_cache.ExportIndex.make = killed
+index_cache._SMALL_BYTES = 0
+index_cache.ExportIndex.fill = killed
 with index_cache.open_index(Path(sys.argv[1])):
     pass
 """
@@ -264,13 +264,13 @@ def test_an_export_that_is_not_sound_leaves_no_index(export: Path) -> None:
 
 
 def test_an_export_that_changes_while_it_is_read_is_refused(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make = ExportIndex.make
+    make = ExportIndex.fill
 
     def meanwhile(*arguments: object) -> None:
         make(*arguments)  # type: ignore[arg-type]  # passed on
         os.utime(export, ns=(0, 0))
 
-    monkeypatch.setattr(ExportIndex, "make", meanwhile)
+    monkeypatch.setattr(ExportIndex, "fill", meanwhile)
     with pytest.raises(ExportError, match=r"was changed while it was read: try again$"):
         stories(export)
     assert list(export.parent.iterdir()) == [export]

@@ -1,4 +1,4 @@
-"""What became of a row, told from the database and from an export alone."""
+"""The story of a row, from its database and export."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ R = TypeVar("R", bound=AuditRecord)
 
 @contextmanager
 def both_trails(db: LandscapeDB, run_id: str, form: ExportFormat) -> Iterator[tuple[Trail, Trail]]:
-    """The run as the database has it, and as an export of it has."""
+    """Return the trails of one run in database and export."""
     with TemporaryDirectory() as directory:
         path = Path(directory) / "export"
         write_export(db, run_id, path, format=form)
@@ -62,7 +62,7 @@ def test_explain_database_equals_explain_export(landscape: LandscapeDB, form: Ex
 
 
 class Listening:
-    """A trail that remembers by which columns it was asked for records of which types."""
+    """A trail that remembers the types and columns of questions."""
 
     def __init__(self, trail: Trail) -> None:
         self.run_id = trail.run_id
@@ -125,7 +125,10 @@ def all_tokens(stories: tuple[TokenStory, ...]) -> Iterator[TokenStory]:
 
 @st.composite
 def families(draw: st.DrawFn) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Tokens of two rows, and pairs of a token and one that it was made from; each made from earlier ones only."""
+    """Draw tokens of two rows, and child-parent pairs.
+
+    Each token is made from earlier ones only.
+    """
     rows = draw(st.lists(st.integers(0, 1), max_size=8))
     tokens = {f"token {number}": row for number, row in enumerate(rows)}
     links = [

@@ -1,4 +1,4 @@
-"""The records of a run, asked of its database and of its export."""
+"""The records of a run, from its database and export."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import ExportFormat, write_export
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.queries.story.index import LOOKUPS
-from elspeth.core.landscape.queries.story.trail import DatabaseTrail, Trail, grouped, open_export, referred
+from elspeth.core.landscape.queries.story.trail import DatabaseTrail, Trail, fetch_grouped, fetch_referred, open_export
 from elspeth.core.landscape.records.mapping import record_type_of
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.schema.checks import AuditIntegrityError
@@ -59,7 +59,7 @@ def test_the_database_and_the_export_give_equal_answers(
 
 @pytest.fixture
 def export(landscape: LandscapeDB, tmp_path: Path) -> Path:
-    """An export of the told run, with what exports withhold unless asked."""
+    """Return an export that includes what exports withhold."""
     run = record_told_run(landscape)
     path = tmp_path / "export.jsonl"
     write_export(landscape, run.run_id, path, format=ExportFormat.JSONL, include_payloads=True)
@@ -104,7 +104,7 @@ def test_an_incomplete_export_is_refused(export: Path) -> None:
 
 
 class Listed:
-    """A trail of given records, as an export may hold them that somebody made up."""
+    """A trail of given records, true or not."""
 
     run_id = "told"
 
@@ -121,7 +121,7 @@ def test_groups_are_in_the_order_of_the_named_columns(export: Path) -> None:
         batches = trail.records(records.BATCH, "aggregation_node_id", ["sums"])
         (failed,) = (batch for batch in batches if batch.status is BatchStatus.FAILED)
         backwards = Listed(reversed(trail.records(records.BATCH_MEMBER, "batch_id", [failed.batch_id])))
-    groups = grouped(backwards, records.BATCH_MEMBER, "batch_id", [failed.batch_id], "ordinal")
+    groups = fetch_grouped(backwards, records.BATCH_MEMBER, "batch_id", [failed.batch_id], "ordinal")
     assert [member.ordinal for member in groups[failed.batch_id]] == [0, 1]
 
 
@@ -129,7 +129,7 @@ def test_a_reference_to_a_missing_record_is_an_error(export: Path) -> None:
     with open_export(export) as trail:
         (row,) = trail.records(records.ROW, "row_index", [3])
     with pytest.raises(AuditIntegrityError) as caught:
-        referred(Listed([]), records.NODE, [row], "source_node_id")
+        fetch_referred(Listed([]), records.NODE, [row], "source_node_id")
     assert str(caught.value) == (
         f"rows run_id='told' row_id='{row.row_id}': source_node_id: expected a node of the run, got 'source'"
     )

@@ -1,1 +1,1 @@
-"""The story of a row, told from the database or from an export alone."""
+"""The story of a row, from database or export."""

@@ -1,4 +1,11 @@
-"""The index of an export: where its records stand, by the values they are looked up by."""
+"""The index of an export: where records are, by value.
+
+It is made once, while the export is read and verified. After that a question is answered from the few lines that it
+needs. The file is a cache and can be deleted at any time.
+
+Records are looked up by the columns that name or refer to records: those that follow the run in keys, unique rules and
+indexes of the generated schema, and the references.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +25,7 @@ from elspeth_schema.records import BATCH_OUTPUT, RECORD_TYPES, RecordType
 __all__ = ["LOOKUPS", "ExportIndex", "IndexedLine", "is_index"]
 
 _UNSTATED = {BATCH_OUTPUT.name: {"output_id"}}
-"""References to records of several types, by record type: what comes out of a batch is a token or an artifact."""
+"""Record type -> columns that refer to records of several types, which no foreign key can state."""
 
 
 def _lookups(record_type: RecordType[AuditRecord]) -> tuple[str, ...]:
@@ -29,7 +36,7 @@ def _lookups(record_type: RecordType[AuditRecord]) -> tuple[str, ...]:
         *([*each.columns.keys()] for each in table.constraints if isinstance(each, UniqueConstraint)),
         *([*each.columns.keys()] for each in table.indexes),
     ]
-    # All of them begin with the run, which has no other column in the run's own key.
+    # Each begins with the run's id, which alone is the key of a run.
     named = {names[1] if len(names) > 1 else names[0] for names in rules}
     referring = {each.columns[-1] for each in record_type.references if len(each.columns) > 1}
     wanted = named | referring | _UNSTATED.get(record_type.name, set())
@@ -37,17 +44,17 @@ def _lookups(record_type: RecordType[AuditRecord]) -> tuple[str, ...]:
 
 
 LOOKUPS: Mapping[str, tuple[str, ...]] = {name: _lookups(each) for name, each in RECORD_TYPES.items()}
-"""By record type, in column order."""
+"""Record type -> the columns by which its records are looked up, in column order."""
 
 
 _APPLICATION_ID = 0x656C7378
-"""Marks a SQLite file as an index of ours: "elsx"."""
+"""Marks a SQLite file as an index: "elsx"."""
 
 _BLOCK = 256
-"""Lines that are compressed together, where the index has to keep them."""
+"""Number of lines that are compressed together."""
 
 _BATCH = 20_000
-"""Entries that are written at once; bounds memory."""
+"""Number of entries written at once, which bounds memory."""
 
 _SCHEMA = f"""
 PRAGMA application_id = {_APPLICATION_ID};
@@ -58,11 +65,14 @@ CREATE TABLE entry (hash INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KE
 CREATE TABLE block (number INTEGER PRIMARY KEY, lines BLOB NOT NULL);
 CREATE TEMP TABLE staged (hash INTEGER NOT NULL, position INTEGER NOT NULL);
 """
-"""A crash may leave half an index, under a name that nobody reads."""
+"""Nothing is synced: a crash may leave half an index, under a name that nobody reads."""
 
 
 class IndexedLine(NamedTuple):
-    """A record: its type, its values, its line, and where that begins in the export's file of lines, if it has one."""
+    """One record of an export with its line.
+
+    `position` is the offset in bytes of the line in the export's file of lines, None if the export has no such file.
+    """
 
     record_type: str
     record: dict[str, object]
@@ -71,92 +81,106 @@ class IndexedLine(NamedTuple):
 
 
 class _Lines(Protocol):
+    """Lines of an export by position."""
+
     def at(self, positions: Iterable[int]) -> Iterator[bytes]:
         """Yield the lines at these positions."""
 
 
 class ExportIndex:
-    """An index that was made of a whole, verified export."""
+    """The index of a complete, verified export."""
 
     def __init__(self, connection: sqlite3.Connection, lines_file: Path | None) -> None:
         self._connection = connection
-        self._lines: _Lines = _Kept(connection) if lines_file is None else _InFile(lines_file)
+        self._lines: _Lines = _LinesInIndex(connection) if lines_file is None else _LinesInFile(lines_file)
 
     @property
     def run_id(self) -> str:
-        """The run that the export holds."""
+        """Return the id of the exported run."""
         return str(_fact(self._connection, "run_id"))
 
     def lines(self, record_type: str, column: str, values: Collection[str | int]) -> Iterator[bytes]:
-        """Return the lines of all records whose column has one of the values, and rarely one of another record.
+        """Yield the lines of records with these values.
 
-        Raises ValueError for a column by which records are not looked up.
+        Lines of other records may be among them, because the index holds 32-bit hashes of the values: compare the
+        values again.
+
+        Raises ValueError if the column is not one of `LOOKUPS`.
         """
         if column not in LOOKUPS[record_type]:
             raise ValueError(f"{record_type} records are not looked up by {column}")
-        hashed = {_hashed(record_type, LOOKUPS[record_type].index(column), value) for value in values}
+        hashed = {_hash(record_type, LOOKUPS[record_type].index(column), value) for value in values}
         found: set[int] = set()
         for key in hashed:
             found.update(row[0] for row in self._connection.execute("SELECT position FROM entry WHERE hash = ?", [key]))
         return self._lines.at(sorted(found))
 
     @staticmethod
-    def make(
+    def fill(
         connection: sqlite3.Connection,
         lines: Iterable[IndexedLine],
         progress: Callable[[int], None] | None = None,
     ) -> None:
-        """Fill an empty database with the index of these lines; `progress` is called with their number so far.
+        """Write the index of these lines into an empty database.
 
-        Lines without a position are kept in it.
+        Lines without a position are stored in the index itself. `progress` is called with the number of lines so far.
         """
         connection.executescript(_SCHEMA)
-        keep, staged = _Keeper(connection), list[tuple[int, int]]()
+        keep, staged = _LineStore(connection), list[tuple[int, int]]()
         for number, (record_type, record, line, position) in enumerate(lines, start=1):
             place = keep.add(line) if position is None else position
             for order, column in enumerate(LOOKUPS[record_type]):
                 value = record[column]
                 if isinstance(value, str | int):
-                    staged.append((_hashed(record_type, order, value), place))
+                    staged.append((_hash(record_type, order, value), place))
             if len(staged) >= _BATCH:
                 _stage(connection, staged)
                 if progress is not None:
                     progress(number)
         _stage(connection, staged)
         keep.close()
-        # Sorted, it is written page after page, and takes half the room.
+        # In order the table is written page after page and takes half the space.
         connection.execute("INSERT INTO entry SELECT DISTINCT hash, position FROM staged ORDER BY hash, position")
         connection.execute("DROP TABLE staged")
         connection.commit()
 
     @staticmethod
-    def state(connection: sqlite3.Connection, name: str, value: str) -> None:
-        """Write down a fact about the export."""
+    def set_fact(connection: sqlite3.Connection, name: str, value: str) -> None:
+        """Store a fact about the export."""
         with connection:
             connection.execute("INSERT INTO fact VALUES (?, ?)", [name, value])
 
     @staticmethod
-    def stated(connection: sqlite3.Connection, name: str) -> str | None:
-        """Return a fact about the export; None if this is no whole index of ours."""
+    def read_fact(connection: sqlite3.Connection, name: str) -> str | None:
+        """Return a fact about the export.
+
+        Returns None if the database is not a complete index.
+        """
         try:
-            return _fact(connection, name) if _is_ours(connection) else None
+            return _fact(connection, name) if _has_index_id(connection) else None
         except sqlite3.DatabaseError:
             return None
 
 
 def is_index(path: Path) -> bool:
-    """Return whether the file is an index, without waiting for a FIFO."""
+    """Return whether the file is an index.
+
+    Never opens a FIFO, which would wait for a writer.
+    """
     if not path.is_file():
         return False
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return _is_ours(connection)
+            return _has_index_id(connection)
     except sqlite3.Error:
         return False
 
 
-class _InFile:
-    """Lines of a file, each followed by a line feed, and in an array by a comma before it."""
+class _LinesInFile:
+    """Lines in the export's own file.
+
+    Each ends with a line feed; in a JSON array, a comma comes before it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -168,8 +192,8 @@ class _InFile:
                 yield file.readline().removesuffix(b"\n").removesuffix(b",")
 
 
-class _Kept:
-    """Lines in the index itself; a position is their number."""
+class _LinesInIndex:
+    """Lines stored in the index, by line number."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -181,8 +205,8 @@ class _Kept:
             yield from (lines[position % _BLOCK] for position in within)
 
 
-class _Keeper:
-    """Writes lines into an index."""
+class _LineStore:
+    """Stores lines in an index, in compressed blocks."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -209,12 +233,12 @@ def _stage(connection: sqlite3.Connection, staged: list[tuple[int, int]]) -> Non
     staged.clear()
 
 
-def _hashed(record_type: str, column: int, value: str | int) -> int:
-    """Return what stands for a value in the index: records that share it by chance are told apart by their values."""
+def _hash(record_type: str, column: int, value: str | int) -> int:
+    """Return the 32-bit hash under which a value is indexed."""
     return zlib.crc32(f"{record_type} {column} {value}".encode())
 
 
-def _is_ours(connection: sqlite3.Connection) -> bool:
+def _has_index_id(connection: sqlite3.Connection) -> bool:
     return bool(connection.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION_ID)
 
 

@@ -1,7 +1,7 @@
-"""Where the index of an export is kept, and when it is believed.
+"""Where indexes are kept, and when to trust one.
 
-It stands beside the export, named after it; in the user's cache where that cannot be; and nowhere for a small export,
-which is read as quickly as its index would be found.
+It is kept beside the export, or else in the user's cache directory. A small export has none: reading it takes no
+longer.
 """
 
 from __future__ import annotations
@@ -32,47 +32,48 @@ from elspeth_schema import EPOCH
 __all__ = ["open_index"]
 
 _FORMAT = 1
-"""Changes when an index is written otherwise."""
+"""Version of the file format."""
 
-_SMALL = 4 << 20
-"""Exports up to this size have no index that is kept, in bytes."""
+_SMALL_BYTES = 4 << 20
+"""Indexes of exports up to this size are not kept."""
 
-_TAIL = 1 << 16
-"""How much of the end of a file is hashed to tell whether it is the same, in bytes: it has what closes the export."""
+_TAIL_BYTES = 1 << 16
+"""Size of the end of a file that is hashed; it contains the manifest."""
 
 _POLICY = OutputPolicy(kind=Kind.FILE, objection=lambda path: None if is_index(path) else "is not an index")
 """An index replaces only an index."""
 
 _IDENTITY = "identity"
-"""The fact that is written last: an index without it is not whole."""
+"""The fact that is written last: an index without it is incomplete."""
 
 
 @contextmanager
 def open_index(
     path: Path, *, keep: bool = True, progress: Callable[[int], None] | None = None
 ) -> Iterator[ExportIndex]:
-    """Give the index of an export: the one that is kept, or one that is made now.
+    """Open the index of an export; make it if necessary.
 
-    It is kept if `keep` says so, and the export is not small. `progress` is called with the number of records that were
-    read so far. Raises ExportError for an export that is not complete and as it was written, LandscapeError if the
-    index cannot be written.
+    A new index is kept for later if `keep` is true and the export is not small. `progress` is called with the number of
+    records read so far.
+
+    Raises ExportError if the export is incomplete or was changed, LandscapeError if the index cannot be written.
     """
     source = find_source(path)
-    with _gone_told(source):
+    with _report_unreadable(source):
         identity = _identity(source)
         size = sum(file.stat().st_size for file in source.files())
-    places = _places(source.path) if keep and size > _SMALL else []
+    places = _candidates(source.path) if keep and size > _SMALL_BYTES else []
     for place in places:
-        if (found := _opened(place, identity)) is not None:
+        if (found := _open_kept(place, identity)) is not None:
             with closing(found):
                 yield ExportIndex(found, source.lines_file)
             return
-    with _made(source, identity, places, progress) as connection:
+    with _build(source, identity, places, progress) as connection:
         yield ExportIndex(connection, source.lines_file)
 
 
-def _places(path: Path) -> list[Path]:
-    """Return where an index may be kept, the best place first."""
+def _candidates(path: Path) -> list[Path]:
+    """Return the paths where an index may be, best first."""
     path = path.resolve()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = sha256(os.fsencode(path)).hexdigest()
@@ -80,10 +81,10 @@ def _places(path: Path) -> list[Path]:
 
 
 def _identity(source: ExportSource) -> str:
-    """Return what tells whether an export is the one that was read.
+    """Return a text that changes whenever the export does.
 
-    Times and numbers of files cannot be foreseen by whoever makes a file elsewhere: an index that came with an export
-    is not believed.
+    It includes times and inode numbers, which nobody can choose for files on another machine: an index that came with
+    an export is not trusted.
     """
     stats = [(file.name, file.stat()) for file in source.files()]
     files = [[name, each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino, each.st_dev] for name, each in stats]
@@ -91,37 +92,40 @@ def _identity(source: ExportSource) -> str:
 
 
 def _closing_hash(source: ExportSource) -> str:
-    """Return the SHA-256 of what closes the export: its manifest or statement."""
+    """Return the SHA-256 over the export's manifest or statement."""
     names = {MANIFEST_FILE, bag.STATEMENT, bag.ENVELOPE}
     digest = sha256()
     for path in [file for file in source.files() if file.name in names] or source.files():
         with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, SEEK_END) - _TAIL))
+            file.seek(max(0, file.seek(0, SEEK_END) - _TAIL_BYTES))
             digest.update(file.read())
     return digest.hexdigest()
 
 
-def _opened(place: Path, identity: str) -> sqlite3.Connection | None:
-    """Open the index that is kept at a place; None if there is none, or one of another state of the export."""
+def _open_kept(place: Path, identity: str) -> sqlite3.Connection | None:
+    """Open the index at a path.
+
+    Returns None if there is no index, or only that of another state of the export.
+    """
     if not place.is_file():
         return None
     try:
         connection = sqlite3.connect(f"{place.as_uri()}?mode=ro&immutable=1", uri=True)
     except sqlite3.Error:
         return None
-    if ExportIndex.stated(connection, _IDENTITY) == identity:
+    if ExportIndex.read_fact(connection, _IDENTITY) == identity:
         return connection
     connection.close()
     return None
 
 
 @contextmanager
-def _made(
+def _build(
     source: ExportSource, identity: str, places: list[Path], progress: Callable[[int], None] | None
 ) -> Iterator[sqlite3.Connection]:
-    """Make the index, and keep it at the first possible place.
+    """Make the index; keep it at the first writable path.
 
-    A crash leaves a hidden `.unfinished` directory beside the place, which the next index removes.
+    A crash leaves a hidden `.unfinished` directory beside the path, which the next index removes.
     """
     with ExitStack() as stack:
         for place in places:
@@ -130,36 +134,37 @@ def _made(
                 directory = stack.enter_context(output.temporary_directory())
             except (OSError, OutputRefusedError):
                 continue
-            with _filled(source, identity, directory / "index", progress) as connection:
+            with _fill(source, identity, directory / "index", progress) as connection:
                 output.publish(directory / "index")
                 yield connection
             return
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="elspeth-")))
-        with _filled(source, identity, directory / "index", progress) as connection:
+        with _fill(source, identity, directory / "index", progress) as connection:
             yield connection
 
 
 @contextmanager
-def _filled(
+def _fill(
     source: ExportSource, identity: str, file: Path, progress: Callable[[int], None] | None
 ) -> Iterator[sqlite3.Connection]:
+    """Write the index into a new file of its owner."""
     file.touch(0o600)  # an index holds what the export holds, and others may not read that
     with closing(sqlite3.connect(file)) as connection:
         export = ExportReader(source, signing_key=None)
         try:
-            ExportIndex.make(connection, _lines(export, progress), progress if source.is_current else None)
-            ExportIndex.state(connection, "run_id", export.summary.run_id)
-            with _gone_told(source):
+            ExportIndex.fill(connection, _lines(export, progress), progress if source.is_current else None)
+            ExportIndex.set_fact(connection, "run_id", export.summary.run_id)
+            with _report_unreadable(source):
                 if _identity(source) != identity:
                     raise ExportError(source.path, None, "was changed while it was read: try again")
-            ExportIndex.state(connection, _IDENTITY, identity)
+            ExportIndex.set_fact(connection, _IDENTITY, identity)
         except sqlite3.Error as error:
             raise LandscapeError(f"the index of {source.path} cannot be written to {file}: {error}") from error
         yield connection
 
 
 def _lines(export: ExportReader, progress: Callable[[int], None] | None) -> Iterator[IndexedLine]:
-    """Yield the records of the export as records of today."""
+    """Yield the export's records as records of the current epoch."""
     if export.source.is_current:
         is_file = export.source.lines_file is not None
         for stored in export.records():
@@ -173,8 +178,8 @@ def _lines(export: ExportReader, progress: Callable[[int], None] | None) -> Iter
 
 
 @contextmanager
-def _gone_told(source: ExportSource) -> Iterator[None]:
-    """Say of a file that vanished or cannot be read that the export cannot be."""
+def _report_unreadable(source: ExportSource) -> Iterator[None]:
+    """Raise ExportError if a file cannot be read."""
     try:
         yield
     except OSError as error:

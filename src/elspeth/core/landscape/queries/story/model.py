@@ -1,4 +1,4 @@
-"""What became of one source row, as a value: its tokens, their steps, and where each journey ended."""
+"""The story of one source row as a value."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationStory:
-    """Work of a source or sink for all its rows, and the calls made meanwhile."""
+    """Work of a whole source or sink, with its calls."""
 
     operation: Operation
     calls: tuple[Call, ...]
@@ -51,7 +51,7 @@ class OperationStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteStory:
-    """An edge that a step sent its token along, and the node at the other end."""
+    """An edge that a token took, and its target."""
 
     event: RoutingEvent
     edge: Edge
@@ -62,8 +62,8 @@ class RouteStory:
 class StepStory:
     """One visit of a token to a node.
 
-    At a sink, `operations` are all that the sink did in the run, and `artifacts` those that this visit made or else,
-    if it was completed, all that the sink made: a sink need not say which of its artifacts holds which row.
+    At a sink, `operations` are all operations of the sink in the run. `artifacts` are those that this visit made; if it
+    made none and was completed, all that the sink made, because a sink need not record which artifact holds which row.
     """
 
     node: Node
@@ -76,7 +76,7 @@ class StepStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MentionedToken:
-    """A token that has a part in the story without being told here: where it comes from and how it ended."""
+    """A token from another story: its row and its outcome."""
 
     token: Token
     row_index: int
@@ -93,7 +93,10 @@ class MemberStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputStory:
-    """What came out of a batch: a token or an artifact, or neither where the output names no record of the run."""
+    """An output of a batch: a token or an artifact.
+
+    It is neither if the output names no record of the run.
+    """
 
     output: BatchOutput
     token: MentionedToken | None
@@ -102,7 +105,7 @@ class OutputStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchStory:
-    """A batch with what went into it and what came out, both in order."""
+    """A batch with its members and outputs, in order."""
 
     batch: Batch
     node: Node
@@ -114,8 +117,8 @@ class BatchStory:
 class TokenStory:
     """The journey of one token.
 
-    A token that was merged from several is told once, among the `children` of its first parent; the other parents
-    have it in `merged_into`. `made_by` are the batches that it came out of, `batches` those that it went into.
+    A token that was merged from several is told once, among the `children` of its first parent; the other parents list
+    it in `merged_into`. `made_by` are the batches that it came out of, `batches` those that it went into.
     """
 
     token: Token
@@ -131,9 +134,9 @@ class TokenStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowStory:
-    """A row of a source and what became of it.
+    """A source row and what happened to it.
 
-    `validation_errors` are those of all rows with the same content: an error names the content, not the row.
+    `validation_errors` are those of all rows with the same content, because an error names the content and not the row.
     """
 
     run_id: str
@@ -146,7 +149,10 @@ class RowStory:
 
 
 def story_json(story: RowStory) -> str:
-    """The story as canonical JSON; each record in it is an object as exports have it."""
+    """Return the story as canonical JSON.
+
+    Each record in it is an object as in exports.
+    """
     return canonical_json(_as_json(story))
 
 

@@ -1,4 +1,8 @@
-"""Tell the story of a row or token from the records of its run."""
+"""Read the story of a row or token.
+
+Records are fetched by type for all tokens of the story at once. The number of queries depends on how often tokens were
+made from tokens, not on the number of tokens.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from elspeth.core.landscape.queries.story.model import (
     StepStory,
     TokenStory,
 )
-from elspeth.core.landscape.queries.story.trail import Trail, grouped, referred
+from elspeth.core.landscape.queries.story.trail import Trail, fetch_grouped, fetch_referred
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth_schema import records
 from elspeth_schema.contracts import (
@@ -36,16 +40,16 @@ from elspeth_schema.contracts import (
 
 __all__ = [
     "NotRecordedError",
-    "TokenBatches",
-    "read_batches",
-    "read_operations",
-    "read_steps",
+    "_TokenBatches",
+    "_read_batches",
+    "_read_operations",
+    "_read_steps",
     "row_story",
     "token_story",
 ]
 
 _Links = Mapping[str, tuple[TokenParent, ...]]
-"""By token the links to those of its parents that belong to the story, the first parent first."""
+"""Token -> links to its parents within the story, the first parent first."""
 
 
 class NotRecordedError(LandscapeError):
@@ -53,9 +57,11 @@ class NotRecordedError(LandscapeError):
 
 
 def row_story(trail: Trail, row_index: int) -> RowStory:
-    """The story of the row at that position in the source, from 0, with all its tokens.
+    """Return the story of a row with all its tokens.
 
-    NotRecordedError if there is none; AuditIntegrityError for records that cannot be true.
+    `row_index` is the position of the row in the source, from 0.
+
+    Raises NotRecordedError if there is no such row, AuditIntegrityError if records contradict each other.
     """
     row = next(iter(trail.records(records.ROW, "row_index", [row_index])), None)
     if row is None:
@@ -65,61 +71,66 @@ def row_story(trail: Trail, row_index: int) -> RowStory:
 
 
 def token_story(trail: Trail, token_id: str) -> RowStory:
-    """The story of a token and of those made from it, with the row that it carries.
+    """Return the story of a token and of its descendants.
 
-    NotRecordedError if there is none; AuditIntegrityError for records that cannot be true.
+    Raises NotRecordedError if there is no such token, AuditIntegrityError if records contradict each other.
     """
     token = next(iter(trail.records(records.TOKEN, "token_id", [token_id])), None)
     if token is None:
         message = f"run {trail.run_id} has no token {token_id}"
         raise NotRecordedError(message)
-    rows = referred(trail, records.ROW, [token], "row_id")
+    rows = fetch_referred(trail, records.ROW, [token], "row_id")
     return _story(trail, rows[token.row_id], [token])
 
 
 def _story(trail: Trail, row: Row, start: Sequence[Token]) -> RowStory:
     (run,) = trail.records(records.RUN, "run_id", [trail.run_id])
-    source = referred(trail, records.NODE, [row], "source_node_id")[row.source_node_id]
+    source = fetch_referred(trail, records.NODE, [row], "source_node_id")[row.source_node_id]
     errors = trail.records(records.VALIDATION_ERROR, "row_hash", [row.source_data_hash])
     return RowStory(
         run_id=run.run_id,
         run_status=run.status,
         row=row,
         source=source,
-        source_operations=read_operations(trail, [source.node_id]).get(source.node_id, ()),
+        source_operations=_read_operations(trail, [source.node_id]).get(source.node_id, ()),
         validation_errors=tuple(sorted(errors, key=lambda error: (error.created_at, error.error_id))),
-        tokens=_journeys(trail, _with_descendants(trail, start)),
+        tokens=_token_stories(trail, _with_descendants(trail, start)),
     )
 
 
 def _with_descendants(trail: Trail, start: Iterable[Token]) -> dict[str, Token]:
-    """The tokens and all that were made from them, of whatever row, by id."""
+    """Return the tokens and all their descendants, by id."""
     found = {token.token_id: token for token in start}
     latest = found
     while latest:
         links = trail.records(records.TOKEN_PARENT, "parent_token_id", latest)
-        latest = referred(trail, records.TOKEN, [link for link in links if link.token_id not in found], "token_id")
+        latest = fetch_referred(
+            trail, records.TOKEN, [link for link in links if link.token_id not in found], "token_id"
+        )
         found = found | latest
     return found
 
 
-def _journeys(trail: Trail, tokens: Mapping[str, Token]) -> tuple[TokenStory, ...]:
-    """The stories of the tokens that have no parent among them; each other is told within that of its first parent."""
-    parents = grouped(trail, records.TOKEN_PARENT, "token_id", tokens, "ordinal", "parent_token_id")
+def _token_stories(trail: Trail, tokens: Mapping[str, Token]) -> tuple[TokenStory, ...]:
+    """Return the stories of tokens without a parent among them.
+
+    Each other token is told within the story of its first parent.
+    """
+    parents = fetch_grouped(trail, records.TOKEN_PARENT, "token_id", tokens, "ordinal", "parent_token_id")
     links = {
         token_id: tuple(link for link in parents.get(token_id, ()) if link.parent_token_id in tokens)
-        for token_id in sorted(tokens)  # so that of several false links every trail names the same
+        for token_id in sorted(tokens)  # sorted, so that of several false links both kinds of trails report the same
     }
-    steps = read_steps(trail, tokens)
-    batches = read_batches(trail, tokens)
-    outcomes = grouped(trail, records.TOKEN_OUTCOME, "token_id", tokens, "recorded_at", "outcome_id")
-    errors = grouped(trail, records.TRANSFORM_ERROR, "token_id", tokens, "created_at", "error_id")
-    in_order = _as_siblings(tokens, links)
+    steps = _read_steps(trail, tokens)
+    batches = _read_batches(trail, tokens)
+    outcomes = fetch_grouped(trail, records.TOKEN_OUTCOME, "token_id", tokens, "recorded_at", "outcome_id")
+    errors = fetch_grouped(trail, records.TRANSFORM_ERROR, "token_id", tokens, "created_at", "error_id")
+    in_order = _in_order_made(tokens, links)
     children = _children(in_order, links)
-    told: dict[str, TokenStory] = {}
+    stories: dict[str, TokenStory] = {}
     for token_id in _children_first(links):
         made = [(child, links[child.token_id][0].parent_token_id == token_id) for child in children.get(token_id, ())]
-        told[token_id] = TokenStory(
+        stories[token_id] = TokenStory(
             token=tokens[token_id],
             parents=parents.get(token_id, ()),
             made_by=batches.made_by.get(token_id, ()),
@@ -127,14 +138,17 @@ def _journeys(trail: Trail, tokens: Mapping[str, Token]) -> tuple[TokenStory, ..
             errors=errors.get(token_id, ()),
             batches=batches.joined.get(token_id, ()),
             outcomes=outcomes.get(token_id, ()),
-            children=tuple(told[child.token_id] for child, is_first in made if is_first),
+            children=tuple(stories[child.token_id] for child, is_first in made if is_first),
             merged_into=tuple(child for child, is_first in made if not is_first),
         )
-    return tuple(told[token.token_id] for token in in_order if not links[token.token_id])
+    return tuple(stories[token.token_id] for token in in_order if not links[token.token_id])
 
 
-def _as_siblings(tokens: Mapping[str, Token], links: _Links) -> list[Token]:
-    """The tokens in the order in which they were made; those made at the same time by their ordinals."""
+def _in_order_made(tokens: Mapping[str, Token], links: _Links) -> list[Token]:
+    """Return the tokens in the order they were made.
+
+    Those made at the same time are in the order of their ordinals.
+    """
     return sorted(
         tokens.values(),
         key=lambda token: (token.created_at, [link.ordinal for link in links[token.token_id][:1]], token.token_id),
@@ -150,7 +164,10 @@ def _children(tokens: Iterable[Token], links: _Links) -> dict[str, list[Token]]:
 
 
 def _children_first(links: _Links) -> list[str]:
-    """The tokens in an order in which each comes after those made from it; AuditIntegrityError if there is none."""
+    """Return the token ids, each after those of its children.
+
+    Raises AuditIntegrityError if a token is its own ancestor.
+    """
     sorter = TopologicalSorter({token_id: [link.parent_token_id for link in each] for token_id, each in links.items()})
     try:
         return list(sorter.static_order())[::-1]
@@ -165,15 +182,15 @@ def _children_first(links: _Links) -> list[str]:
         ) from error
 
 
-def read_steps(trail: Trail, token_ids: Collection[str]) -> dict[str, tuple[StepStory, ...]]:
-    """The visits of each token to nodes, in the order of steps and attempts."""
-    visits = grouped(trail, records.NODE_STATE, "token_id", token_ids, "step_index", "attempt", "state_id")
+def _read_steps(trail: Trail, token_ids: Collection[str]) -> dict[str, tuple[StepStory, ...]]:
+    """Return the visits of each token, by step and attempt."""
+    visits = fetch_grouped(trail, records.NODE_STATE, "token_id", token_ids, "step_index", "attempt", "state_id")
     states = {state.state_id: state for group in visits.values() for state in group}
-    nodes = referred(trail, records.NODE, states.values(), "node_id")
+    nodes = fetch_referred(trail, records.NODE, states.values(), "node_id")
     routes = _read_routes(trail, states)
-    calls = grouped(trail, records.CALL, "state_id", states, "call_index", "call_id")
+    calls = fetch_grouped(trail, records.CALL, "state_id", states, "call_index", "call_id")
     sinks = [node_id for node_id, node in nodes.items() if node.node_type is NodeType.SINK]
-    operations = read_operations(trail, sinks)
+    operations = _read_operations(trail, sinks)
     artifacts = _artifacts_of_states(trail, states.values())
     return {
         token_id: tuple(
@@ -191,11 +208,11 @@ def read_steps(trail: Trail, token_ids: Collection[str]) -> dict[str, tuple[Step
     }
 
 
-def read_operations(trail: Trail, node_ids: Collection[str]) -> dict[str, tuple[OperationStory, ...]]:
-    """The operations of each node, in the order in which they began."""
-    found = grouped(trail, records.OPERATION, "node_id", node_ids, "started_at", "operation_id")
+def _read_operations(trail: Trail, node_ids: Collection[str]) -> dict[str, tuple[OperationStory, ...]]:
+    """Return the operations of each node, oldest first."""
+    found = fetch_grouped(trail, records.OPERATION, "node_id", node_ids, "started_at", "operation_id")
     ids = [operation.operation_id for group in found.values() for operation in group]
-    calls = grouped(trail, records.CALL, "operation_id", ids, "call_index", "call_id")
+    calls = fetch_grouped(trail, records.CALL, "operation_id", ids, "call_index", "call_id")
     return {
         node_id: tuple(
             OperationStory(operation=operation, calls=calls.get(operation.operation_id, ())) for operation in group
@@ -205,10 +222,10 @@ def read_operations(trail: Trail, node_ids: Collection[str]) -> dict[str, tuple[
 
 
 def _read_routes(trail: Trail, state_ids: Collection[str]) -> dict[str, tuple[RouteStory, ...]]:
-    """The edges that each state chose, in order."""
-    found = grouped(trail, records.ROUTING_EVENT, "state_id", state_ids, "created_at", "ordinal", "event_id")
-    edges = referred(trail, records.EDGE, [event for group in found.values() for event in group], "edge_id")
-    targets = referred(trail, records.NODE, edges.values(), "to_node_id")
+    """Return the edges that each visit chose, in order."""
+    found = fetch_grouped(trail, records.ROUTING_EVENT, "state_id", state_ids, "created_at", "ordinal", "event_id")
+    edges = fetch_referred(trail, records.EDGE, [event for group in found.values() for event in group], "edge_id")
+    targets = fetch_referred(trail, records.NODE, edges.values(), "to_node_id")
     return {
         state_id: tuple(
             RouteStory(event=event, edge=edges[event.edge_id], target=targets[edges[event.edge_id].to_node_id])
@@ -219,33 +236,36 @@ def _read_routes(trail: Trail, state_ids: Collection[str]) -> dict[str, tuple[Ro
 
 
 def _artifacts_of_states(trail: Trail, states: Collection[NodeState]) -> dict[str, tuple[Artifact, ...]]:
-    """The artifacts that each state made; for a completed state that made none, those of its node."""
+    """Return the artifacts that each visit made.
+
+    A completed visit that made none gets those of its node.
+    """
     order = ("created_at", "artifact_id")
-    made = grouped(trail, records.ARTIFACT, "produced_by_state_id", [state.state_id for state in states], *order)
+    made = fetch_grouped(trail, records.ARTIFACT, "produced_by_state_id", [state.state_id for state in states], *order)
     others = [state for state in states if state.status is NodeStateStatus.COMPLETED and state.state_id not in made]
-    of_node = grouped(trail, records.ARTIFACT, "sink_node_id", {state.node_id for state in others}, *order)
+    of_node = fetch_grouped(trail, records.ARTIFACT, "sink_node_id", {state.node_id for state in others}, *order)
     return made | {state.state_id: of_node.get(state.node_id, ()) for state in others}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenBatches:
-    """The batches of tokens by token id: those that it went into, and those that it came out of."""
+class _TokenBatches:
+    """The batches that tokens went into and came out of."""
 
     joined: Mapping[str, tuple[BatchStory, ...]]
     made_by: Mapping[str, tuple[BatchStory, ...]]
 
 
-def read_batches(trail: Trail, token_ids: Collection[str]) -> TokenBatches:
-    """The batches of each token, in the order in which they were opened."""
+def _read_batches(trail: Trail, token_ids: Collection[str]) -> _TokenBatches:
+    """Return the batches of each token in the order opened."""
     memberships = trail.records(records.BATCH_MEMBER, "token_id", token_ids)
     outputs = [
         output
         for output in trail.records(records.BATCH_OUTPUT, "output_id", token_ids)
         if output.output_type == records.TOKEN.name
     ]
-    batches = referred(trail, records.BATCH, [*memberships, *outputs], "batch_id")
+    batches = fetch_referred(trail, records.BATCH, [*memberships, *outputs], "batch_id")
     stories = _read_batch_stories(trail, batches)
-    return TokenBatches(
+    return _TokenBatches(
         joined=_by_token(stories, ((member.token_id, member.batch_id) for member in memberships)),
         made_by=_by_token(stories, ((output.output_id, output.batch_id) for output in outputs)),
     )
@@ -262,9 +282,9 @@ def _by_token(stories: Mapping[str, BatchStory], pairs: Iterable[tuple[str, str]
 
 
 def _read_batch_stories(trail: Trail, batches: Mapping[str, Batch]) -> dict[str, BatchStory]:
-    nodes = referred(trail, records.NODE, batches.values(), "aggregation_node_id")
-    members = grouped(trail, records.BATCH_MEMBER, "batch_id", batches, "ordinal")
-    outputs = grouped(trail, records.BATCH_OUTPUT, "batch_id", batches, "batch_output_id")
+    nodes = fetch_referred(trail, records.NODE, batches.values(), "aggregation_node_id")
+    members = fetch_grouped(trail, records.BATCH_MEMBER, "batch_id", batches, "ordinal")
+    outputs = fetch_grouped(trail, records.BATCH_OUTPUT, "batch_id", batches, "batch_output_id")
     tokens = _read_mentioned(trail, members.values(), outputs.values())
     artifacts = _artifacts_of_batches(trail, outputs.values())
     return {
@@ -290,12 +310,14 @@ def _read_batch_stories(trail: Trail, batches: Mapping[str, Batch]) -> dict[str,
 def _read_mentioned(
     trail: Trail, members: Iterable[Iterable[BatchMember]], outputs: Iterable[Iterable[BatchOutput]]
 ) -> dict[str, MentionedToken]:
-    """The tokens that are members or outputs, by id."""
-    tokens = referred(trail, records.TOKEN, [member for group in members for member in group], "token_id")
+    """Return the tokens that are members or outputs, by id."""
+    tokens = fetch_referred(trail, records.TOKEN, [member for group in members for member in group], "token_id")
     named = {output.output_id for group in outputs for output in group if output.output_type == records.TOKEN.name}
     tokens |= {token.token_id: token for token in trail.records(records.TOKEN, "token_id", named)}
-    rows = referred(trail, records.ROW, tokens.values(), "row_id")
-    outcomes = grouped(trail, records.TOKEN_OUTCOME, "token_id", tokens, "is_terminal", "recorded_at", "outcome_id")
+    rows = fetch_referred(trail, records.ROW, tokens.values(), "row_id")
+    outcomes = fetch_grouped(
+        trail, records.TOKEN_OUTCOME, "token_id", tokens, "is_terminal", "recorded_at", "outcome_id"
+    )
     return {
         token_id: MentionedToken(
             token=token,
@@ -307,6 +329,6 @@ def _read_mentioned(
 
 
 def _artifacts_of_batches(trail: Trail, outputs: Iterable[Iterable[BatchOutput]]) -> dict[str, Artifact]:
-    """The artifacts that are outputs, by id."""
+    """Return the artifacts that are outputs, by id."""
     named = {output.output_id for group in outputs for output in group if output.output_type == records.ARTIFACT.name}
     return {artifact.artifact_id: artifact for artifact in trail.records(records.ARTIFACT, "artifact_id", named)}

@@ -1,4 +1,4 @@
-"""The records of one run, to be read only: from its database, or from its export alone."""
+"""The records of one run, from database or export."""
 
 from __future__ import annotations
 
@@ -19,56 +19,73 @@ from elspeth.core.landscape.records.mapping import mapper, record_type_of, resha
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RecordType
 
-__all__ = ["DatabaseTrail", "ExportTrail", "Trail", "grouped", "open_export", "referred"]
+__all__ = ["DatabaseTrail", "ExportTrail", "Trail", "fetch_grouped", "fetch_referred", "open_export"]
 
 R = TypeVar("R", bound=AuditRecord)
 
-_AT_ONCE = 1000
-"""Values in one SQL condition: databases bound the parameters of a statement, SQLite at 32,766."""
+_VALUES_PER_QUERY = 1000
+"""Databases limit the parameters of a statement, SQLite to 32,766."""
 
 
 class Trail(Protocol):
-    """One run's records. Both kinds give equal answers: what the schema withholds from exports is null in either."""
+    """The records of one run.
+
+    Both kinds give equal answers: columns that the schema withholds from exports are null in either.
+    """
 
     @property
     def run_id(self) -> str:
-        """The run."""
+        """Return the id of the run."""
 
     def records(self, record_type: RecordType[R], column: str, values: Collection[str | int]) -> list[R]:
-        """The records whose column has one of the values, in no particular order.
+        """Return the records whose column has one of the values.
 
-        AuditIntegrityError for a record that breaks the schema.
+        They are in no particular order.
+
+        Raises AuditIntegrityError for a record that breaks the schema.
         """
 
 
 class DatabaseTrail:
-    """A run in a database, as a connection sees it: pass one that is a snapshot for a story in which all fits."""
+    """The trail of a run in a database.
+
+    Pass a connection with a snapshot to read a consistent story.
+    """
 
     def __init__(self, connection: Connection, run_id: str) -> None:
         self._connection = connection
         self.run_id = run_id
 
     def records(self, record_type: RecordType[R], column: str, values: Collection[str | int]) -> list[R]:
-        """See `Trail`. One statement for each thousand values."""
+        """Return the records whose column has one of the values.
+
+        Runs one statement for every thousand values.
+        """
         columns = record_type.table.c
         convert = mapper(record_type)
         found: list[R] = []
-        for wanted in chunks(set(values), _AT_ONCE):
+        for wanted in chunks(set(values), _VALUES_PER_QUERY):
             statement = convert.select().where(columns.run_id == self.run_id, columns[column].in_(wanted))
             rows = self._connection.execute(statement)
-            found += [_disclosed(record_type, convert.from_row(tuple(row))) for row in rows]
+            found += [_without_withheld(record_type, convert.from_row(tuple(row))) for row in rows]
         return found
 
 
 class ExportTrail:
-    """A run in an export, of which only the lines that a question needs are read."""
+    """The trail of a run in an export.
+
+    Only the lines that a question needs are read.
+    """
 
     def __init__(self, index: ExportIndex) -> None:
         self._index = index
         self.run_id = index.run_id
 
     def records(self, record_type: RecordType[R], column: str, values: Collection[str | int]) -> list[R]:
-        """See `Trail`. ValueError for a column by which records are not looked up."""
+        """Return the records whose column has one of the values.
+
+        Raises ValueError if records are not indexed by the column.
+        """
         wanted = set(values)
         convert = mapper(record_type)
         found: list[R] = []
@@ -76,7 +93,7 @@ class ExportTrail:
             record = orjson.loads(line)
             record.pop("salt", None)  # of a bag
             if record["record_type"] == record_type.name and record[column] in wanted:
-                found.append(_disclosed(record_type, convert.from_record(record)))
+                found.append(_without_withheld(record_type, convert.from_record(record)))
         return found
 
 
@@ -84,23 +101,36 @@ class ExportTrail:
 def open_export(
     path: Path, *, keep: bool = True, progress: Callable[[int], None] | None = None
 ) -> Iterator[ExportTrail]:
-    """Give the run in an export, whose index may be kept for further questions; otherwise as `open_index`."""
+    """Open the trail in an export.
+
+    Arguments and errors are those of `open_index`.
+    """
     with open_index(path, keep=keep, progress=progress) as index:
         yield ExportTrail(index)
 
 
-def grouped(
+def fetch_grouped(
     trail: Trail, record_type: RecordType[R], column: str, values: Collection[str], *order: str
 ) -> dict[str, tuple[R, ...]]:
-    """The records whose column has one of the values, by that value; each group in the order of the named columns."""
+    """Return the records with these values, grouped by value.
+
+    Each group is in the order of the named columns.
+    """
     groups: dict[str, list[R]] = defaultdict(list)
     for record in sorted(trail.records(record_type, column, values), key=attrgetter(*order)):
         groups[getattr(record, column)].append(record)
     return {value: tuple(group) for value, group in groups.items()}
 
 
-def referred(trail: Trail, record_type: RecordType[R], sources: Iterable[AuditRecord], column: str) -> dict[str, R]:
-    """The records that a column of the sources refers to, by id; AuditIntegrityError if one is missing."""
+def fetch_referred(
+    trail: Trail, record_type: RecordType[R], sources: Iterable[AuditRecord], column: str
+) -> dict[str, R]:
+    """Return the records that a column of the sources names.
+
+    The key is their id.
+
+    Raises AuditIntegrityError if one is missing.
+    """
     *_, key = record_type.key
     wanted: dict[str, AuditRecord] = {getattr(source, column): source for source in sources}
     found: dict[str, R] = {getattr(record, key): record for record in trail.records(record_type, key, wanted)}
@@ -112,7 +142,7 @@ def referred(trail: Trail, record_type: RecordType[R], sources: Iterable[AuditRe
     return found
 
 
-def _disclosed(record_type: RecordType[R], record: R) -> R:
-    """The record without what exports withhold, also where an export was made to contain it."""
+def _without_withheld(record_type: RecordType[R], record: R) -> R:
+    """Return the record with null in withheld columns."""
     withheld = {column.name: None for column in record_type.columns if column.withheld is not None}
     return reshape(record, type(record), withheld) if withheld else record
