@@ -151,14 +151,14 @@ def test_a_header_with_another_delimiter_or_with_spaces_is_named(tmp_path: Path)
 
 
 def test_a_line_too_long_to_hold_is_an_error_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_source, "MAX_CHARACTERS", 10)
+    monkeypatch.setattr(csv_source, "_MAX_CHARACTERS", 10)
     assert fail(tmp_path, b"a\n1\n" + b"x" * 11 + b"\n") == "in.csv, line 3: longer than 10 characters"
 
 
 def test_a_record_too_long_to_hold_is_an_error_that_names_its_quote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csv_source, "MAX_CHARACTERS", 10)
+    monkeypatch.setattr(csv_source, "_MAX_CHARACTERS", 10)
     message = fail(tmp_path, b'a\n"12345\n67890"\n')
     assert message == "in.csv, line 2: a quote opens here and is not closed within 10 characters"
 
