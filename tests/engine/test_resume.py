@@ -1,20 +1,17 @@
 """Runs that are resumed end like others, wherever they stopped."""
 
-import fcntl
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import chdir, closing
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import URL, make_url
 
-from elspeth.contracts.audit import Run
 from elspeth.contracts.enums import NodeType
 from elspeth.contracts.environment import FINGERPRINT_KEY
 from elspeth.contracts.plugins import PluginError, Transform, TransformOptions
@@ -32,15 +29,13 @@ from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.processor import RowProcessor
 from elspeth.engine.publishing import SinkSet
-from elspeth.engine.reporting import RunResult
 from elspeth.plugins.csv import CsvSource
-from elspeth.plugins.database_sink import PUBLICATIONS, DatabaseSink
-from elspeth.plugins.staging import RowSpool, StagedFile
-from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
+from elspeth.plugins.database_sink import PUBLICATIONS
+from elspeth.plugins.staging import StagedFile
+from tests.engine.drawn import ROWS, SINKS, graphs
+from tests.engine.killing import Killed, Killer, begin_killed_run, run_with_kills, unfinished_run, work
 from tests.engine.pipelines import (
-    PLUGINS,
     Settings,
-    Ticks,
     assert_sound,
     build,
     csv_settings,
@@ -59,116 +54,7 @@ pytestmark = [
 INPUT = "id,kind\n" + "".join(f"{number},{'x' if number % 3 else 'y'}\n" for number in range(9))
 
 
-MOMENTS: tuple[tuple[type, str], ...] = (
-    (RecordStore, "_commit"),
-    (StagedFile, "sync"),
-    (StagedFile, "publish"),
-    (DatabaseSink, "_insert"),
-    (RowSpool, "discard"),
-)
-"""Where something becomes durable or visible."""
-
-
 DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Killer:
-    """Ends the process at one moment that makes something durable.
-
-    It is the `after`-th moment at which something becomes durable or visible, before or after that has happened.
-    """
-
-    def __init__(self, patch: pytest.MonkeyPatch, after: int, *, before: bool) -> None:
-        self._left = after
-        self._before = before
-        self._staged: list[StagedFile] = []
-        for name in ("open", "reopen"):
-            patch.setattr(StagedFile, name, self._noting(getattr(StagedFile, name)))
-        for owner, name in MOMENTS:
-            patch.setattr(owner, name, self._deadly(getattr(owner, name)))
-        patch.setattr(Orchestrator, "_record_stop", lambda *_: None)
-
-    def end_locks(self) -> None:
-        """Release the locks on staging files."""
-        for each in self._staged:
-            if each._file is not None and not each._file.closed:
-                fcntl.flock(each._file, fcntl.LOCK_UN)
-
-    def _noting(self, method: Callable[..., None]) -> Callable[..., None]:
-        def wrapped(staged: StagedFile, *arguments: object) -> None:
-            self._staged.append(staged)
-            method(staged, *arguments)
-
-        return wrapped
-
-    def _deadly(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(*arguments: object) -> object:
-            self._left -= 1
-            if self._left == 0 and self._before:
-                raise Killed
-            result = method(*arguments)
-            if self._left == 0:
-                raise Killed
-            return result
-
-        return wrapped
-
-
-def work(pipeline: Pipeline, do: Callable[[Orchestrator], RunResult]) -> RunResult:
-    """Use an orchestrator as a process of its own would."""
-    keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
-    with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
-        return do(Orchestrator(db, pipeline, keys, clock=Ticks()))
-
-
-def run_with_kills(directory: Path, chosen: Settings, kills: list[tuple[int, bool]]) -> None:
-    """Run to the end, killed and resumed on the way."""
-
-    def attempt() -> None:
-        started = newest(directory)
-        pipeline = build(directory, chosen, *PLUGINS, AskTransform)
-        work(pipeline, lambda each: each.resume(started) if started else each.run())
-
-    for after, before in kills:
-        with pytest.MonkeyPatch.context() as patch:
-            killer = Killer(patch, after, before=before)
-            try:
-                attempt()
-            except Killed:
-                killer.end_locks()
-                if newest(directory) is None and runs_of(directory):
-                    return  # after its end
-                continue
-            return
-    attempt()
-
-
-def killed_run(pipeline: Pipeline, directory: Path, after: int) -> str:
-    """Begin a run that is killed, and return its id."""
-    with pytest.MonkeyPatch.context() as patch:
-        killer = Killer(patch, after, before=True)
-        with pytest.raises(Killed):
-            work(pipeline, lambda each: each.run())
-        killer.end_locks()
-    run_id = newest(directory)
-    assert run_id is not None
-    return run_id
-
-
-def runs_of(directory: Path) -> list[Run]:
-    if not (directory / "audit.db").exists():
-        return []
-    with LandscapeDB.from_url(f"sqlite:///{directory / 'audit.db'}") as db:
-        return LandscapeRecorder(db).list_runs()
-
-
-def newest(directory: Path) -> str | None:
-    """Return the newest run, if it has not ended."""
-    return next((run.run_id for run in runs_of(directory)[:1] if not run.status.is_terminal), None)
 
 
 KILLS = st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=3)
@@ -187,7 +73,7 @@ def test_a_run_that_is_killed_anywhere_and_resumed_ends_as_if_it_had_not_been(
     chosen = data.draw(graphs(calm, rows))
     chosen["sinks"] = {name: data.draw(sinks(calm, name)) for name in chosen["sinks"]}
     _, expected = run_drawn(calm, chosen)
-    moved = yaml_moved(chosen, calm, killed)
+    moved = relocated(chosen, calm, killed)
     with pytest.MonkeyPatch.context() as patch, chdir(killed):
         groups_of(patch, size)
         run_with_kills(killed, moved, kills)
@@ -223,7 +109,7 @@ def outputs_of(directory: Path) -> dict[str, object]:
     return found
 
 
-def yaml_moved(chosen: Settings, origin: Path, target: Path) -> Settings:
+def relocated(chosen: Settings, origin: Path, target: Path) -> Settings:
     """Return the settings for another directory."""
     moved: Settings = eval(repr(chosen).replace(str(origin), str(target)))  # noqa: S307  of our own making
     return moved
@@ -244,7 +130,7 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Pipeline, 
     groups_of(monkeypatch, 2)
     (tmp_path / "in.csv").write_text(INPUT)
     pipeline = build(tmp_path, csv_settings(tmp_path))
-    run_id = killed_run(pipeline, tmp_path, 14)
+    run_id = begin_killed_run(pipeline, tmp_path, 14)
     assert len(trail(tmp_path)["row"]) == 6
     return build(tmp_path, csv_settings(tmp_path)), run_id
 
@@ -410,7 +296,7 @@ def test_an_output_that_is_neither_staged_nor_in_place_is_not_guessed(
     pipeline = build(tmp_path, csv_settings(tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(StagedFile, "publish", raise_killed)
-        run_id = killed_run(pipeline, tmp_path, 1_000)
+        run_id = begin_killed_run(pipeline, tmp_path, 1_000)
     staging = tmp_path / "out" / f".x.csv.{run_id}.partial"
     staging.rename(tmp_path / "elsewhere")
     with pytest.raises(Exception, match=f"partial is gone, with .*put {tmp_path}/out/x.csv back if"):
@@ -428,7 +314,7 @@ def test_rows_that_come_at_the_very_end_are_not_lost_when_the_run_stops_again(
     chosen = csv_settings(tmp_path, aggregations=[{**batch, "options": {"copies_field": "none"}}])
     with monkeypatch.context() as patch:
         patch.setattr(RowProcessor, "end", raise_killed)
-        run_id = killed_run(build(tmp_path, chosen), tmp_path, 1_000)
+        run_id = begin_killed_run(build(tmp_path, chosen), tmp_path, 1_000)
     with monkeypatch.context() as patch:
         patch.setattr(SinkSet, "publish", raise_killed)
         killer = Killer(patch, 1_000, before=True)
@@ -477,7 +363,7 @@ def test_a_commit_that_took_effect_and_is_reported_as_failed_loses_nothing(
         patch.setattr(RecordStore, "_commit", commit_and_fail)
         with pytest.raises(type(reported)) as caught:
             work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.run())
-    run_id = newest(tmp_path)
+    run_id = unfinished_run(tmp_path)
     assert run_id is not None
     assert caught.value.__notes__[-1] == f"To go on from row 4: elspeth resume {run_id} -s SETTINGS --execute"
     work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
@@ -533,7 +419,7 @@ def test_a_run_without_checkpoints_is_not_resumed(tmp_path: Path, monkeypatch: p
     groups_of(monkeypatch, 2)
     (tmp_path / "in.csv").write_text(INPUT)
     chosen = csv_settings(tmp_path, checkpoint={"enabled": False})
-    run_id = killed_run(build(tmp_path, chosen), tmp_path, 17)
+    run_id = begin_killed_run(build(tmp_path, chosen), tmp_path, 17)
     with pytest.raises(ResumeError) as caught:
         work(build(tmp_path, chosen), lambda each: each.resume(run_id))
     assert str(caught.value) == (f"run {run_id} kept no checkpoints (checkpoint.enabled: false): run the pipeline anew")
