@@ -279,7 +279,7 @@ def test_every_byte_of_the_signed_part_matters(authority: Authority, response: b
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        ("gone", "no time-stamp could be had: Not Found"),
+        ("gone", "expected a time-stamp, got none: Not Found"),
         ("other", "expected a time-stamp of this envelope, got one of something else"),
     ],
 )
@@ -301,7 +301,7 @@ def test_an_address_of_another_kind() -> None:
 
 
 def test_an_authority_that_is_not_there() -> None:
-    with pytest.raises(EvidenceError, match=r"^http://127\.0\.0\.1:1: no time-stamp could be had: .*refused"):
+    with pytest.raises(EvidenceError, match=r"^http://127\.0\.0\.1:1: expected a time-stamp, got none: .*refused"):
         request_timestamp(ENVELOPE, "http://127.0.0.1:1")
 
 
@@ -402,5 +402,5 @@ def test_an_export_that_gets_no_stamp_leaves_nothing(
     source = ["export", "run-1", "-d", str(database), "-o", str(bag), "--format", "bag"]
     signed = ["--key", str(key_directory / PRIVATE_KEY), "--tsa", f"{server}gone"]
     assert main([*source, *signed]) == 1
-    assert capsys.readouterr().err == f"error: {server}gone: no time-stamp could be had: Not Found\n"
+    assert capsys.readouterr().err == f"error: {server}gone: expected a time-stamp, got none: Not Found\n"
     assert [path.name for path in tmp_path.iterdir()] == ["audit.db"]

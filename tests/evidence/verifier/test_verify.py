@@ -112,7 +112,7 @@ def test_step_2_an_unsigned_bag_is_said_plainly(tmp_path: Path) -> None:
 
 def test_step_2_an_unsigned_bag_is_not_what_a_key_was_given_for(key: PublicKey, tmp_path: Path) -> None:
     result = verify(make_bag(tmp_path, to_lines(records())), key)
-    expected = f"expected one signed by the key {key.fingerprint}"
+    expected = f"expected it signed by the key {key.fingerprint}"
     assert faults(result) == [
         (2, f"statement.dsse.json: {expected}, got none: it is unsigned, or the envelope was removed")
     ]
@@ -213,7 +213,7 @@ STEP_4_BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     ),
     "not UTF-8": (
         lambda line: line.replace("\u20ac".encode(), b"\xff"),
-        "expected UTF-8, got bytes that are none",
+        "expected UTF-8, got other bytes",
     ),
     "number too large": (
         lambda line: line.replace(b":10", b":9007199254740993"),
@@ -262,7 +262,7 @@ def test_step_5_and_6_lines_that_are_missing(signed: Files, key: PublicKey) -> N
     lines = signed[bag.RECORDS].splitlines(keepends=True)
     found = faults(verify({**signed, bag.RECORDS: b"".join(lines[:-1])}, key))
     assert [step for step, _ in found] == [1, 3, 6]
-    problem = "expected the line that the statement counts, one of 11, got the end"
+    problem = "expected 11 lines, as the statement counts, got the end"
     assert found[2] == (6, f"data/records.jsonl, line 11: {problem}")
 
 
@@ -285,7 +285,7 @@ def test_step_6_leaf_hashes_of_another_tree(signed: Files, signer: Signer, key: 
 
 def test_step_7_a_reference_that_leads_nowhere(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     files = make_bag(tmp_path, to_lines(changed(5, row_id="gone")), signer)
-    problem = "row_id: expected a thing record before this one, got 'gone', of which there is none"
+    problem = "row_id: expected the key of an earlier thing record, got 'gone'"
     assert faults(verify(files, key)) == [(7, f"data/records.jsonl, line 6: {problem}")]
 
 

@@ -80,7 +80,7 @@ def request_timestamp(envelope: bytes, url: str) -> bytes:
         if isinstance(error, urllib.error.HTTPError):
             error.close()
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise EvidenceError(url, f"no time-stamp could be had: {reason}") from error
+        raise EvidenceError(url, f"expected a time-stamp, got none: {reason}") from error
     info = _token_info(response, url)
     if info[1] != query.message_imprint.message or info[2] != query.nonce:
         raise EvidenceError(url, "expected a time-stamp of this envelope, got one of something else")

@@ -220,7 +220,7 @@ class _References(_Rule):
         found = zip(batch.reader.references, arrival.segment.targets, arrival.numbers, strict=True)
         picked, reference = next(each for each, targets, numbers in found if _is_missing(targets, numbers))
         got = _key_text(picked.of(batch.columns)[0])
-        text = f"expected a {reference.record_type} record before this one, got {got}, of which there is none"
+        text = f"expected the key of an earlier {reference.record_type} record, got {got}"
         return Problem(step=Step.REFERENCES, field=", ".join(reference.columns[1:]), text=text)
 
 

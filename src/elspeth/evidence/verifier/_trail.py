@@ -80,7 +80,7 @@ class TrailChecker:
         while done < len(texts):
             done += self._check_texts(first + done, texts[done:])
         if done < len(lines):
-            raise _line_error(first + done, "expected UTF-8, got bytes that are none")
+            raise _line_error(first + done, "expected UTF-8, got other bytes")
 
     def take(self, segments: Sequence[Segment]) -> int:
         """Take segments of the next lines while they are sound.

@@ -214,9 +214,8 @@ def _find(files: BagFiles, rules: TypeRules, identity: str, progress: Callable[[
     """
     columns = rules.key[1:] or rules.key
     mark = b'"record_type":' + canonical(rules.name)
-    first = canonical(identity.split(KEY_SEPARATOR, maxsplit=1)[0])[
-        1:-1
-    ]  # as it stands in the line, with what is escaped there
+    # As in the line, with its escapes.
+    first = canonical(identity.split(KEY_SEPARATOR, maxsplit=1)[0])[1:-1]
     done = 0
     for lines in batches_of_lines(files.blocks(bag.RECORDS), bag.RECORDS):
         for number, line in enumerate(lines, start=done + 1):

@@ -102,7 +102,7 @@ def check_signature(
     identity = f"the statement has the SHA-256 {statement.sha256}"
     with steps.of(Step.SIGNATURE):
         if envelope is None and key is not None:
-            expected = f"expected one signed by the key {key.fingerprint}"
+            expected = f"expected it signed by the key {key.fingerprint}"
             raise EvidenceError(place, f"{expected}, got none: it is unsigned, or the envelope was removed")
         if envelope is None:
             found = "UNSIGNED: anybody could have made this; without an envelope it is incomplete"
@@ -281,7 +281,7 @@ class _Procedure:
             self._progress(number)
         if leaves is not None:
             if number != statement.record_count:
-                problem = f"expected the line that the statement counts, one of {statement.record_count:,}, got the end"
+                problem = f"expected {statement.record_count:,} lines, as the statement counts, got the end"
                 raise StepError(Step.ROOT, f"{bag.RECORDS}, line {number + 1}", problem)
             self._steps.passed(Step.ROOT, statement.root)
         salts = "no salts" if bag.SALTS not in self._files.sizes else "salts derived"
@@ -345,7 +345,7 @@ def _altered(lines: list[bytes], claimed: list[bytes]) -> tuple[int, bytes, byte
 def _leaf_error(number: int, leaf: bytes, sealed: bytes | None) -> StepError:
     place = f"{bag.RECORDS}, line {number}"
     if sealed is None:
-        return StepError(Step.ROOT, place, "expected the end, as the statement counts no more records, got a line")
+        return StepError(Step.ROOT, place, "expected the end, as the statement counts no more lines, got one")
     expected = f"expected the line that was sealed, with the leaf hash {sealed.hex()} as in {bag.LEAVES}"
     return StepError(Step.ROOT, place, f"{expected}, got one with {leaf.hex()}")
 
