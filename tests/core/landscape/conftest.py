@@ -13,12 +13,12 @@ from tests.fixtures.landscapes import NewLandscape
 
 @pytest.fixture
 def landscape(new_landscape: NewLandscape) -> Iterator[LandscapeDB]:
-    """An empty audit database."""
+    """Open an empty audit database."""
     with new_landscape() as database:
         yield database
 
 
 @pytest.fixture
 def recorder(landscape: LandscapeDB) -> LandscapeRecorder:
-    """The recorder of that database, without a payload store."""
+    """Return a recorder of that database, without payload store."""
     return LandscapeRecorder(landscape)

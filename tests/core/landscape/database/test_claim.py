@@ -1,4 +1,7 @@
-"""A run belongs to one process: whoever lost it records nothing more of it, and whoever gets it sees all there is."""
+"""Claims: a run belongs to one process at a time.
+
+Whoever loses the claim records nothing more, and the next owner sees everything that was recorded.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +32,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def db(database_url: str) -> Iterator[LandscapeDB]:
-    """The database as one process has it open."""
+    """Open a database that has one run."""
     with LandscapeDB(database_url) as database:
         LandscapeRecorder(database).begin_run({}, CANONICAL_VERSION, run_id="run")
         yield database
 
 
 def lose_claims(url: str) -> None:
-    """Take away the claims of all processes, which are not told."""
+    """Take away the claims of all processes behind their backs."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         (lock,) = Path(str(parsed.database)).parent.glob("*.lock")

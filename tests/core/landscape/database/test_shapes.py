@@ -1,4 +1,4 @@
-"""Conditions as written in the schema, and as the databases give them back."""
+"""Conditions in the schema, and as databases return them."""
 
 from __future__ import annotations
 

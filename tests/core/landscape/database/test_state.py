@@ -42,7 +42,7 @@ def change(url: str, *statements: str) -> None:
 
 @pytest.fixture
 def current_url(database_url: str) -> str:
-    """A database of today's epoch."""
+    """Create a database of today's epoch."""
     LandscapeDB(database_url).close()
     return database_url
 
@@ -361,7 +361,10 @@ def test_a_changed_historical_database_has_diverged_from_the_nearest_epoch(datab
 
 
 def refusal(url: str, error: type[SchemaCompatibilityError]) -> str:
-    """What every way of opening the database says, none of which changes it."""
+    """Return the message of every way to open a database.
+
+    None of them may change it.
+    """
     messages = set()
     for attempt in ATTEMPTS:
         with unchanged(url), pytest.raises(error) as caught:
@@ -380,7 +383,7 @@ ATTEMPTS: list[Callable[[str], object]] = [LandscapeDB, migrate, list_runs, read
 
 
 def unchanged(url: str) -> AbstractContextManager[None]:
-    """Prove that the block changes nothing of a SQLite file and beside it."""
+    """Check that the block changes no SQLite file."""
     return untouched(Path(url.removeprefix("sqlite:///"))) if url.startswith("sqlite") else nullcontext()
 
 

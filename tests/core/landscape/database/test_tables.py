@@ -1,4 +1,4 @@
-"""The snapshots that are installed, against the schema of today and the predecessor's own databases."""
+"""The installed snapshots, compared with schema and old databases."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ ROWS = 1_200
 
 
 def known_rows(db: LandscapeDB) -> int:
-    """How many rows the server takes the table for, -1 when it has never looked."""
+    """Return the server's estimate of rows, or -1."""
     with db.connection() as connection:
         found: int = connection.exec_driver_sql("SELECT reltuples FROM pg_class WHERE relname = 'rows'").scalar_one()
     return found

@@ -1,4 +1,4 @@
-"""What the lifecycles forbid, the database refuses, whoever asks; what they allow, it lets through.
+"""The triggers refuse exactly what the lifecycles forbid.
 
 Each table is filled, and each column of each record tried: no table and no column is known here by name.
 """
@@ -44,7 +44,10 @@ EVERY_TABLE = [table for table in metadata.tables.values() if table is not held_
 
 
 def fill(database: LandscapeDB) -> None:
-    """Records of every type and shape, in a run that is finished and one that is not."""
+    """Record every type and shape, in two runs.
+
+    One run is finished, the other is open.
+    """
     for run_id in ("finished", "open"):
         record_everything(LandscapeRecorder(database), run_id)
         record_missing_types(database, run_id)
@@ -53,7 +56,7 @@ def fill(database: LandscapeDB) -> None:
 
 @pytest.fixture(scope="module")
 def full_on_sqlite() -> Iterator[LandscapeDB]:
-    """A database with something in every table."""
+    """Fill every table of a database."""
     with in_memory() as database:
         fill(database)
         yield database
@@ -69,21 +72,21 @@ def full_on_postgresql(on_postgresql: NewLandscape) -> Iterator[LandscapeDB]:
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def full(request: pytest.FixtureRequest) -> LandscapeDB:
-    """That database on each engine."""
+    """Return that database on each engine."""
     database: LandscapeDB = request.getfixturevalue(f"full_on_{request.param}")
     return database
 
 
 @contextmanager
-def taken_back(database: LandscapeDB) -> Iterator[Connection]:
-    """A connection whose changes do not last."""
+def rolled_back(database: LandscapeDB) -> Iterator[Connection]:
+    """Open a connection whose changes are rolled back."""
     with database.engine.connect() as connection:
         yield connection
 
 
 @contextmanager
 def refused(connection: Connection, message: str) -> Iterator[None]:
-    """The statement in the block fails with this message."""
+    """Check that the block fails with a message."""
     savepoint = connection.begin_nested()
     with pytest.raises(DBAPIError) as caught:
         yield
@@ -107,7 +110,10 @@ def may_change(record_type: RecordType[AuditRecord], row: Row) -> frozenset[str]
 
 
 def other(record_type: RecordType[AuditRecord], name: str, value: object) -> object:
-    """A value of the column that differs from this one; it need not fit the column's constraints."""
+    """Return another value for a column.
+
+    It need not satisfy the column's constraints.
+    """
     column = next(column for column in record_type.columns if column.name == name)
     if value is None:
         return {Kind.TIMESTAMP: text("CURRENT_TIMESTAMP"), Kind.INTEGER: 7, Kind.REAL: 7.5}.get(column.kind, "7")
@@ -117,7 +123,7 @@ def other(record_type: RecordType[AuditRecord], name: str, value: object) -> obj
 @EVERY_TYPE
 def test_a_column_that_may_not_change_does_not(full: LandscapeDB, record_type: RecordType[AuditRecord]) -> None:
     table = record_type.table
-    with taken_back(full) as connection:
+    with rolled_back(full) as connection:
         for row in rows_of(connection, table):
             for name in row.keys() - may_change(record_type, row):
                 with refused(connection, f"{table.name}: a recorded value cannot be changed"):
@@ -135,7 +141,7 @@ def test_the_columns_that_may_change_do(
     shape = data.draw(st.sampled_from([shape for shape in SHAPES if shape.record_type == record_type.name]))
     wanted = mapper(record_type).to_row(data.draw(records(shape)))
     references = {name for reference in record_type.references for name in reference.columns}
-    with taken_back(full) as connection:
+    with rolled_back(full) as connection:
         for row in rows_of(connection, table):
             changes = {name: wanted[name] for name in may_change(record_type, row) - references}
             if not is_open(record_type, row):
@@ -149,7 +155,7 @@ def test_the_columns_that_may_change_do(
 
 def test_every_kind_of_lifecycle_is_tried(full: LandscapeDB) -> None:
     seen = set()
-    with taken_back(full) as connection:
+    with rolled_back(full) as connection:
         for record_type in RECORD_TYPES.values():
             lifecycle = record_type.lifecycle
             seen |= {
@@ -168,7 +174,7 @@ def test_every_kind_of_lifecycle_is_tried(full: LandscapeDB) -> None:
 
 @pytest.mark.parametrize("table", EVERY_TABLE, ids=str)
 def test_nothing_is_deleted(full: LandscapeDB, table: Table) -> None:
-    with taken_back(full) as connection:
+    with rolled_back(full) as connection:
         for row in rows_of(connection, table):
             with refused(connection, f"{table.name}: a record cannot be deleted"):
                 connection.execute(delete(table).where(this_row(table, row)))
@@ -176,7 +182,7 @@ def test_nothing_is_deleted(full: LandscapeDB, table: Table) -> None:
 
 @pytest.mark.parametrize("table", LASTING, ids=str)
 def test_what_the_database_keeps_of_itself_does_not_change(full: LandscapeDB, table: Table) -> None:
-    with taken_back(full) as connection:
+    with rolled_back(full) as connection:
         for row in rows_of(connection, table):
             with refused(connection, f"{table.name}: a recorded value cannot be changed"):
                 connection.execute(update(table).where(this_row(table, row)).values(row))
@@ -184,7 +190,7 @@ def test_what_the_database_keeps_of_itself_does_not_change(full: LandscapeDB, ta
 
 @pytest.mark.parametrize("table", EVERY_TABLE, ids=str)
 def test_insert_or_replace_replaces_nothing_on_sqlite(full_on_sqlite: LandscapeDB, table: Table) -> None:
-    with taken_back(full_on_sqlite) as connection:
+    with rolled_back(full_on_sqlite) as connection:
         for row in rows_of(connection, table):
             with refused(connection, f"{table.name}: a record cannot be deleted"):
                 connection.execute(insert(table).prefix_with("OR REPLACE").values(row))
@@ -196,7 +202,7 @@ def test_insert_or_replace_replaces_nothing_on_sqlite(full_on_sqlite: LandscapeD
 def test_no_role_of_a_session_gets_past_the_triggers_on_postgresql(
     full_on_postgresql: LandscapeDB, table: Table, role: str
 ) -> None:
-    with taken_back(full_on_postgresql) as connection:
+    with rolled_back(full_on_postgresql) as connection:
         connection.exec_driver_sql(f"SET LOCAL session_replication_role = {role}")
         key = next(iter(table.primary_key))
         with refused(connection, f"{table.name}: a record cannot be deleted"):

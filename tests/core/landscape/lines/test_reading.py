@@ -1,4 +1,4 @@
-"""Sharing out the records of a run does not show in what is exported."""
+"""Exports are the same whether processes share the reading."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEY = b"a key of the tests"
     params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)],
 )
 def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LandscapeDB]:
-    """A database that other processes could open, with a run that has not ended."""
+    """Open a database with an open run, not in memory."""
     if request.param == "sqlite":
         with LandscapeDB(f"sqlite:///{tmp_path}/audit.db") as db:
             record_everything(LandscapeRecorder(db), rows=5)
@@ -43,14 +43,14 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Landscape
 
 @pytest.fixture
 def ended(stored: LandscapeDB) -> LandscapeDB:
-    """The run has failed, with records that it left open."""
+    """End the run as failed, with open records."""
     LandscapeRecorder(stored).complete_run("run", RunStatus.FAILED)
     return stored
 
 
 @pytest.fixture
 def executor(monkeypatch: pytest.MonkeyPatch) -> InlineExecutor:
-    """An executor, and ranges of two records for it."""
+    """Return an executor that reads two records at a time."""
     monkeypatch.setattr(reading, "_PART", 2)
     return InlineExecutor()
 

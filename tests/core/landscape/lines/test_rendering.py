@@ -1,4 +1,7 @@
-"""The lines that a database renders are those that contracts make, whatever somebody wrote into it."""
+"""Lines rendered by a database are those made by contracts.
+
+This holds whatever somebody has written into the database.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ ODD = {
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def full(request: pytest.FixtureRequest) -> Iterator[LandscapeDB]:
-    """A database with records of every type, which takes whatever is written into it."""
+    """Fill a database with every type, and drop its checks."""
     new: NewLandscape = LandscapeDB.in_memory if request.param == "sqlite" else request.getfixturevalue("on_postgresql")
     with new() as database:
         record_everything(LandscapeRecorder(database))
@@ -110,7 +113,7 @@ def test_both_ways_read_the_same_or_refuse_it_with_the_same_words(
 
 
 def written(connection: Connection, table: str, column: str, value: str) -> bool:
-    """Write the value over that of one record; whether the database took it."""
+    """Overwrite a value of one record; return whether that worked."""
     row = "rowid" if connection.dialect.name == "sqlite" else "ctid"
     statement = f"UPDATE {table} SET {column} = {value} WHERE {row} = (SELECT min({row}) FROM {table})"  # noqa: S608
     try:

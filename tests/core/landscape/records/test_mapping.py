@@ -1,4 +1,4 @@
-"""The generated mappings against a plain, slow one that looks at the database and the classes each time."""
+"""The mapping of records, compared with a plain, slow one."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ CALL = Call(
 
 @pytest.fixture(scope="module")
 def reflected() -> MetaData:
-    """The tables as the database describes them."""
+    """Return the tables as the database describes them."""
     found = MetaData()
     with LandscapeDB.in_memory() as landscape:
         found.reflect(landscape.engine)
@@ -75,7 +75,7 @@ def reflected() -> MetaData:
 
 
 def field_kind(contract: type[AuditRecord], name: str) -> type:
-    """The type of a field's values, None and single values aside."""
+    """Return the type of a field's values, without None."""
     hint = get_type_hints(contract)[name]
     options = [each for each in get_args(hint) if each is not type(None)] if type(hint) is UnionType else [hint]
     (option,) = options
@@ -154,7 +154,7 @@ def test_exported_records_are_those_of_the_reference_mapper(
 
 @pytest.fixture(scope="module")
 def without_references(new_landscape: NewLandscape) -> Iterator[Connection]:
-    """A connection on which a record can be stored alone."""
+    """Open a connection that does not check references."""
     with new_landscape() as landscape, landscape.engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             driver = connection.connection.driver_connection
@@ -291,7 +291,10 @@ def test_a_shape_that_lacks_a_value_is_refused() -> None:
 
 
 def test_zero_is_read_without_a_sign(without_references: Connection) -> None:
-    """Canonical JSON writes -0.0 as 0 (RFC 8785, 3.2.2.3), so exports have no sign; PostgreSQL keeps it."""
+    """Read -0.0 as 0.0: exports have no sign of zero.
+
+    Canonical JSON writes -0.0 as 0 (RFC 8785, section 3.2.2.3); PostgreSQL keeps the sign.
+    """
     record_type = record_type_of(CALL)
     without_references.execute(record_type.table.insert(), mapper(record_type).to_row(CALL))
     (row,) = without_references.execute(select(record_type.table)).all()

@@ -1,4 +1,4 @@
-"""Units of work: committed whole or not at all, readable before they end, and clear about what was wrong."""
+"""Units of work: atomic, readable, and clear about faults."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.fixtures.records import HASH
 
 @pytest.fixture
 def landscape(database_url: str) -> Iterator[LandscapeDB]:
-    """A database that, unlike one in memory, has a second connection to look at it from outside."""
+    """Open a database that a second connection can see."""
     with LandscapeDB(database_url) as database:
         yield database
 
@@ -93,7 +93,7 @@ def row(row_id: str, index: int = 0, source: str = "node") -> Row:
 
 
 def committed(landscape: LandscapeDB) -> list[str]:
-    """The runs that another connection sees."""
+    """Return the runs that another connection sees."""
     with landscape.connection() as connection:
         return list(connection.scalars(select(runs_table.c.run_id).order_by(runs_table.c.run_id)))
 

@@ -1,4 +1,4 @@
-"""The seals of a whole database: what is found without a key, and what only a signature shows."""
+"""Checking the seals of a database, with and without key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import seal_leaves_table, seals_table
 from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.fixtures.every_type import with_every_type
-from tests.fixtures.landscapes import NewLandscape, in_memory
+from tests.fixtures.landscapes import NewLandscape
 from tests.fixtures.records import DYNAMIC
 from tests.fixtures.rich_run import recorded, rich_run
 
@@ -194,7 +194,7 @@ def test_a_run_that_goes_on_needs_no_seal(landscape: LandscapeDB, key: PublicKey
 
 
 def work(recorder: LandscapeRecorder, run_id: str, *sinks: OperationStatus) -> None:
-    """Record a run with sinks that have come so far."""
+    """Record a run with sinks of these states."""
     recorder.begin_run({}, "v1", run_id=run_id)
     for number, status in enumerate(sinks):
         node = recorder.register_node(
@@ -247,7 +247,10 @@ def test_a_run_that_goes_on_is_no_fault_however_far_it_has_come(landscape: Lands
 
 
 def test_what_was_recorded_elsewhere_may_have_stopped_anywhere(landscape: LandscapeDB, key: PublicKey) -> None:
-    """The predecessor recorded its outputs before it ended a run, and kept no secret of it."""
+    """A run without a secret may have stopped anywhere.
+
+    The predecessor recorded its outputs before it ended a run, and kept no secrets.
+    """
     work(LandscapeRecorder(landscape), "a", OperationStatus.COMPLETED)
     with landscape.write_transaction() as connection:
         drop_guards(connection)
@@ -299,13 +302,13 @@ def sealed_columns() -> Iterator[tuple[str, str]]:
 
 
 ODD = ["'x'", "x'ff'", "CAST(x'ff' AS TEXT)"]
-"""What an intruder may leave in any column of SQLite: text, bytes, and bytes that are called text."""
+"""What an intruder may write into any column of SQLite: text, bytes, and bytes declared as text."""
 
 
 @pytest.fixture(scope="module")
 def sealed_run() -> Iterator[LandscapeDB]:
-    """A run with records of every type, sealed, in a database without constraints that would refuse an intruder."""
-    with in_memory() as database:
+    """Seal a run with every type, and drop all constraints."""
+    with LandscapeDB.in_memory() as database:  # not a shared one, as its connection is changed
         recorded(database, with_every_type(rich_run(status=RunStatus.FAILED)))
         with database.write_transaction() as connection:
             seal_run(connection, "run-1")
@@ -354,7 +357,7 @@ def test_a_time_that_only_postgresql_has_is_found_and_named(on_postgresql: NewLa
 
 
 def edited(connection: Connection, table: str, order: str, column: str, value: str) -> bool:
-    """Write the value over that of the first record; whether that changed anything."""
+    """Overwrite a value; return whether the first record changed."""
     rowid = connection.exec_driver_sql(f"SELECT rowid FROM {table} ORDER BY {order}").scalars().first()  # noqa: S608
     look = f"SELECT typeof({column}), hex({column}) FROM {table} WHERE rowid = {rowid}"  # noqa: S608
     before = connection.exec_driver_sql(look).one()

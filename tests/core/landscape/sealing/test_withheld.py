@@ -1,4 +1,4 @@
-"""Content that no export and no seal holds is bound by the hash beside it."""
+"""Withheld content is checked against its hash."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.fixtures.records import DYNAMIC
 
 @pytest.fixture
 def recorded(landscape: LandscapeDB) -> LandscapeDB:
-    """A run in which the source and a transform refused a row."""
+    """Record a run in which source and transform refused rows."""
     recorder = LandscapeRecorder(landscape)
     recorder.begin_run({}, "v1", run_id="run")
     recorder.register_node("run", "csv", NodeType.SOURCE, "1", {}, node_id="source", schema_config=DYNAMIC)
@@ -89,7 +89,7 @@ def test_content_that_was_erased_is_no_fault(recorded: LandscapeDB) -> None:
 
 
 def test_a_description_is_bound_by_the_hash_of_the_predecessor(recorded: LandscapeDB) -> None:
-    """Of what has no canonical JSON the predecessor hashed the description alone."""
+    """The predecessor hashed only the description of odd rows."""
     description = {"__repr__": "{'a': nan}", "__type__": "dict", "__canonical_error__": "not finite"}
     hashed = "7ddf2ea90f32f1c03e28bad8c416ab6231fbe28e978dc88355756639d5cec48e"
 

@@ -43,6 +43,7 @@ __all__ = [
     "SEAL_TYPE",
     "LocatedType",
     "Seal",
+    "SealedType",
     "create_secret",
     "leaf_prefix",
     "locate",
@@ -95,7 +96,7 @@ class LocatedType:
 
 
 @cache
-def current_scope() -> tuple[SealedType, ...]:
+def _current_scope() -> tuple[SealedType, ...]:
     """Return the scope of seals made by this version."""
     return tuple(
         SealedType(
@@ -112,7 +113,7 @@ def current_scope() -> tuple[SealedType, ...]:
     )
 
 
-def scope_to_json(scope: tuple[SealedType, ...]) -> str:
+def _scope_to_json(scope: tuple[SealedType, ...]) -> str:
     """Return a scope as the JSON text that is stored."""
     return json.dumps([asdict(sealed) for sealed in scope], separators=(",", ":"))
 
@@ -235,7 +236,7 @@ def seal_run(
     Raises LandscapeError if the signer fails, and AuditIntegrityError, which names the database, for a record that
     breaks the schema: roll the transaction back, and the run stays open.
     """
-    tree, counts, scope, moment = TreeHasher(), Counter[str](), current_scope(), datetime.now(UTC)
+    tree, counts, scope, moment = TreeHasher(), Counter[str](), _current_scope(), datetime.now(UTC)
     total = 0 if progress is None else _count_records(connection, run_id)
     for sealed in scope:
         prefixes = []
@@ -260,7 +261,7 @@ def seal_run(
         root=tree.root().hex(),
         record_count=counts.total(),
         counts_json=json.dumps(counts),
-        scope_json=scope_to_json(scope),
+        scope_json=_scope_to_json(scope),
         envelope_json=None,
         sealed_at=timestamp_text(moment),
     )
