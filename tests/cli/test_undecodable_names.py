@@ -19,7 +19,7 @@ NAME = os.fsdecode(b"\xff")
 
 @pytest.fixture(autouse=True)
 def database(own_directory: Path) -> Path:
-    """An audit database of one run, under a name that is UTF-8."""
+    """Record a run in a database with a UTF-8 name."""
     with LandscapeDB("sqlite:///audit.db") as db:
         recorded(db, rich_run())
     return own_directory / "audit.db"

@@ -110,7 +110,7 @@ def test_two_processes_at_one_run_lose_nothing(process: OneProcess) -> None:
 
     def take_up() -> None:
         lose_claims(process.url)
-        with pytest.raises(OutputRefusedError, match="is being written at this moment") as caught:
+        with pytest.raises(OutputRefusedError, match="is being written by another process") as caught:
             process.resume()
         second.append(caught.value)
 

@@ -228,7 +228,7 @@ def test_a_second_run_with_the_same_outputs_is_refused(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path)
     settings["datasource"] = {"plugin": "nested"}
     result = execute(build(tmp_path, settings, Nested))
-    problem = "is being written at this moment: wait for the end of that, or name another path"
+    problem = "is being written by another process: wait for it to end, or name another path"
     assert Nested.inner == f"{tmp_path / 'out' / 'rest.csv'}: {problem}"
     assert runs(tmp_path) == [(result.run_id, "completed")]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["rest.csv", "x.csv"]

@@ -1,4 +1,4 @@
-"""What no output replaces, not even by force: databases, unfinished outputs of runs, keys and bags."""
+"""Files that no output replaces, not even by force."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def not_forced(what: str) -> str:
 
 @pytest.fixture
 def crashed(tmp_path: Path) -> Path:
-    """A copy of a database and its write-ahead log, made while a process had them open."""
+    """Copy a database and its write-ahead log while open."""
     database = tmp_path / "open" / "x.db"
     database.parent.mkdir()
     with sqlite3.connect(database) as connection:

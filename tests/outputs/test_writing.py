@@ -283,7 +283,7 @@ def test_a_second_writer_is_refused_while_the_first_writes(tmp_path: Path) -> No
     with start_writer(tmp_path / "export", "file", "made.write(b'first'); input()") as process:
         with pytest.raises(OutputRefusedError) as refused:
             write_file(tmp_path / "export", b"second")
-        problem = "is being written at this moment: wait for the end of that, or name another path"
+        problem = "is being written by another process: wait for it to end, or name another path"
         assert str(refused.value) == f"{tmp_path / 'export'}: {problem}"
         process.communicate("\n")
     assert read_tree(tmp_path) == {"export": b"first"}

@@ -93,7 +93,7 @@ def checking_key() -> bytes:
 
     key = _key_of_environment()
     if key_problem(SIGNING_KEY, key):
-        weakness = f"has less than {LEAST_KEY} bytes: whoever guesses it can make such signatures"
+        weakness = f"has less than {LEAST_KEY} bytes: anyone who guesses it can forge signatures"
         typer.echo(f"warning: {SIGNING_KEY} {weakness}", err=True)
     return key_bytes(key)
 

@@ -75,7 +75,7 @@ def execute_pipeline(
             except ExportFailedError as error:
                 failure, result = error, error.result
             except RunInterruptedError as error:
-                # The message says how to go on, the exit code what stopped the run.
+                # The message says how to go on; the exit code says which signal stopped the run.
                 print_error(error)
                 raise typer.Exit(request.exit_code) from error
         url = db.url if pipeline.settings.landscape.enabled else "none (landscape.enabled: false)"

@@ -88,7 +88,7 @@ def report_failures(ctx: typer.Context | None = None) -> Iterator[None]:
     meta = {} if ctx is None else ctx.meta
     try:
         yield
-        # Flushed here, because Python reports a failure at its end in its own words.
+        # Flushed here, because Python would report a failure at exit in its own words.
         if sys.stdout is not None:  # None if it was closed before Python started
             sys.stdout.flush()
     except BaseException as error:

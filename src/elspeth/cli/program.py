@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             from elspeth.cli.app import command  # noqa: PLC0415  loading it takes time, in which signals may come
 
             arguments = None if argv is None else list(argv)
-            # In its own context: what the command's options switch off stays on for the next command.
+            # In its own context, so this command's options do not affect the next command.
             copy_context().run(command, args=arguments, prog_name="elspeth")
     except SystemExit as end:
         return int(end.code) if isinstance(end.code, int) else int(end.code is not None)

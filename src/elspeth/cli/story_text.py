@@ -107,7 +107,7 @@ def _token_branch(story: TokenStory, *, parents: bool = False) -> Branch:
         *(Branch(f"outcome: {_outcome(outcome)}") for outcome in story.outcomes),
         *([] if any(outcome.is_terminal for outcome in story.outcomes) else [Branch("outcome: has not ended")]),
         *map(_token_branch, story.children),
-        *(Branch(f"merged into token {token.token_id}, told under its first parent") for token in story.merged_into),
+        *(Branch(f"merged into token {token.token_id}, shown under its first parent") for token in story.merged_into),
     )
 
 

@@ -1,4 +1,4 @@
-"""Files that no output replaces, not even by force, known by their names or their content."""
+"""Files that no output replaces, not even by force."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["content_problem", "name_problem"]
 
 _SQLITE = b"SQLite format 3\0"
 
-_OF_SQLITE = re.compile(r"(.+)-(?:wal|shm|journal)", re.DOTALL)
+_SQLITE_COMPANION = re.compile(r"(.+)-(?:wal|shm|journal)", re.DOTALL)
 """The names of the files that SQLite keeps beside a database."""
 
-_OF_A_RUN = re.compile(r"\..+\.[^.]+\.partial", re.DOTALL)
+_UNFINISHED_SINK = re.compile(r"\..+\.[^.]+\.partial", re.DOTALL)
 """The names of the files that sinks write until a run ends; the run can be resumed as long as it has them."""
 
 _PEM_KEY = rb"-----BEGIN [A-Z ]*KEY(?: BLOCK)?-----"
@@ -41,15 +41,15 @@ _MAX_SETTINGS_BYTES = 1 << 20
 
 
 def name_problem(path: Path, real: Path) -> str | None:
-    """Return who owns a name and alone writes it, None for others.
+    """Return why a name is reserved for another writer.
 
-    `real` is the path with its links followed. Such a name is not free even if there is no file of that name.
+    None if it is not. `real` is the path with its links followed. The file need not exist.
     """
     for each in (path, real):
-        found = _OF_SQLITE.fullmatch(each.name)
+        found = _SQLITE_COMPANION.fullmatch(each.name)
         if found is not None and _is_database(database := each.with_name(found[1])):
             return f"belongs to the SQLite database {database}, which alone writes it: name another path"
-        if _OF_A_RUN.fullmatch(each.name):
+        if _UNFINISHED_SINK.fullmatch(each.name):
             return "is the unfinished output of a run, which no other output may touch: name another path"
     return None
 
@@ -107,7 +107,7 @@ def _is_der_key(content: bytes) -> bool:
 
 
 def _is_settings(content: bytes) -> bool:
-    """Return whether the content is YAML with the sections of settings."""
+    """Return whether the content is that of a settings file."""
     if not all(name.encode() in content for name in _SETTINGS_SECTIONS):
         return False
     import yaml  # noqa: PLC0415  start time, and few files come this far

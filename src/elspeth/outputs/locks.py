@@ -104,6 +104,6 @@ def _open_locked(path: Path, lock: Path) -> int:
             raise
         os.close(descriptor)
         if not is_free:
-            problem = "is being written at this moment: wait for the end of that, or name another path"
+            problem = "is being written by another process: wait for it to end, or name another path"
             raise OutputRefusedError(path, problem)
         # Its last owner removed the file between opening and locking: try again.

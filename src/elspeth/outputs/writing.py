@@ -145,7 +145,7 @@ class Output:
 
     @contextmanager
     def _named(self, unfinished: Path) -> Iterator[None]:
-        """Name the output in errors that name no file or the unfinished one."""
+        """Name the output in errors about its unfinished file."""
         try:
             yield
         except OSError as error:

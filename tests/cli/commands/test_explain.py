@@ -119,7 +119,7 @@ run told: completed
       └─ token #5, on branch right, by fork #1
          ├─ step 3 at join (join 1.0.0): completed in 1.5 ms, input 2a877bed396b, output the same
          ├─ outcome: coalesced, merge #3
-         └─ merged into token #4, told under its first parent
+         └─ merged into token #4, shown under its first parent
 """,
     told_run.EXPANDED: """\
 run told: completed

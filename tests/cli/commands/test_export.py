@@ -429,7 +429,7 @@ def test_a_bag_whose_name_ends_in_zip_is_zipped(capsys: Captured) -> None:
         ("x.parquet", ("--format", "jsonl"), "ends in .parquet, as of the form parquet, and the form is jsonl"),
         ("x.zip", ("--format", "json"), "ends in .zip, as of the form bag, and the form is json"),
         ("x.csv", ("--format", "bag"), "ends in .csv, as of the form csv, and the form is bag"),
-        ("x.xml", (), "-o x.xml: the end of the name stands for no form: give one with --format"),
+        ("x.xml", (), "-o x.xml: the suffix is not that of a form: give one with --format"),
         ("-", ("--format", "csv"), "-o -: the form csv is several files: only with --format jsonl or json"),
         ("-", ("--format", "bag"), "-o -: the form bag is several files: only with --format jsonl or json"),
     ],

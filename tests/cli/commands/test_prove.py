@@ -47,7 +47,7 @@ def test_a_proof_of_a_record_without_a_salt_is_a_warning(capsys: Captured) -> No
     captured = capsys.readouterr()
     assert captured.err == (
         "warning: the records of this bag have no salts:"
-        " whoever has the proof can try out what neighbouring records hold\n"
+        " anyone with the proof can test guesses about neighbouring records\n"
     )
 
 

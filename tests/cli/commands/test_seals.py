@@ -22,7 +22,7 @@ from elspeth_schema import EPOCH
 from elspeth_schema.contracts import NodeType, RunStatus
 from tests.core.landscape.sealing.test_seal import drop_guards
 
-UNSIGNED = "2 seals are unsigned: whoever can write to the database can make them anew"
+UNSIGNED = "2 seals are unsigned: anyone who can write to the database can replace them"
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def test_signatures_by_a_short_key_are_checked_with_a_warning(
     code, out, err = run_verify(capsys, "export.jsonl", "--hmac")
     assert (code, out) == (0, "")
     assert err.splitlines()[0] == (
-        "warning: ELSPETH_SIGNING_KEY has less than 16 bytes: whoever guesses it can make such signatures"
+        "warning: ELSPETH_SIGNING_KEY has less than 16 bytes: anyone who guesses it can forge signatures"
     )
 
 

@@ -373,7 +373,9 @@ def test_the_command_takes_the_certificates(
     assert main(["verify", str(bag), *options]) == 0
     assert "; time-stamped 20" in capsys.readouterr().err
     assert main(["verify", str(tmp_path / "proof.json"), *options]) == 2
-    assert capsys.readouterr().err == "error: --tsa-ca is for bags, which alone can have a time-stamp: leave it out\n"
+    assert (
+        capsys.readouterr().err == "error: --tsa-ca is only for bags, as nothing else has a time-stamp: leave it out\n"
+    )
 
 
 def test_the_export_command_has_its_bag_stamped(

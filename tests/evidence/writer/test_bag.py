@@ -91,7 +91,7 @@ def test_a_path_that_is_taken_is_left_alone(tmp_path: Path) -> None:
 def test_two_bags_at_once_are_both_whole_or_one_is_refused(tmp_path: Path, archive: bool) -> None:
     def batches() -> Iterator[list[bytes]]:
         yield to_lines(records())
-        with pytest.raises(OutputRefusedError, match="is being written at this moment"):
+        with pytest.raises(OutputRefusedError, match="is being written by another process"):
             written(tmp_path / "bag", archive=archive)
 
     write_bag(

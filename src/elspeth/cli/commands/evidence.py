@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["keys", "prove", "verify"]
 
 _NO_SALTS = (
-    "warning: the records of this bag have no salts: whoever has the proof can try out what neighbouring records hold"
+    "warning: the records of this bag have no salts: anyone with the proof can test guesses about neighbouring records"
 )
 """Printed for runs recorded before epoch 5 or imported by an early release."""
 
@@ -63,7 +63,7 @@ def verify(
     if secret is not None and key is not None:
         raise UsageError("--hmac and --key check different kinds of signature: give one of them")
     if authority is not None and (secret is not None or not (path.is_dir() or path.suffix == ".zip")):
-        raise UsageError("--tsa-ca is for bags, which alone can have a time-stamp: leave it out")
+        raise UsageError("--tsa-ca is only for bags, as nothing else has a time-stamp: leave it out")
     from elspeth.evidence.verifier.export import looks_like_export  # noqa: PLC0415  start time
     from elspeth.evidence.verifier.procedure import Verdict  # noqa: PLC0415
 

@@ -135,7 +135,7 @@ def _choose_form(output: str, given: ExportFormat | None) -> ExportFormat:
     if given is None and (named := guess_form(path)) is not None:
         return named
     if given is None and path.suffix:
-        raise UsageError(f"-o {output}: the end of the name stands for no form: give one with --format")
+        raise UsageError(f"-o {output}: the suffix is not that of a form: give one with --format")
     if problem := name_problem(path, form):
         raise UsageError(f"-o {output}: {problem}")
     return form

@@ -137,7 +137,8 @@ def check(
             break
         time.sleep(min(_POLL_INTERVAL_S, max(0.0, deadline - time.monotonic())))
     is_unchanged = True
-    # Whoever edits records drops the triggers first. Then the database has diverged, and its seals tell more.
+    # Records can only be edited once their triggers are dropped. The database has diverged then, and its seals show
+    # which records were changed.
     if seals and epoch == EPOCH:
         is_unchanged = _check_seals(url, key)
     if kind is not StateKind.CURRENT or not is_unchanged:
@@ -178,7 +179,7 @@ def _unchecked_seals(report: SealReport) -> Iterator[str]:
     """Yield what the seals do not show without a key."""
     for fingerprint, seals in sorted(report.signers.items(), key=lambda item: item[0] or ""):
         if fingerprint is None:
-            yield f"{seals:,} seals are unsigned: whoever can write to the database can make them anew"
+            yield f"{seals:,} seals are unsigned: anyone who can write to the database can replace them"
         else:
             yield f"{seals:,} seals claim to be signed by the key {fingerprint}: not checked, as no --key was given"
     if report.unsealed:
