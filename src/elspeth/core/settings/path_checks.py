@@ -43,12 +43,6 @@ _SOME_RUN = "0" * 32
 _NAME_BYTES = 255
 """Limit of a file's name, on almost all file systems."""
 
-_STAGING_BYTES = len(f"..{_SOME_RUN}.partial")
-"""Bytes that `.NAME.RUN.partial` adds to a sink's file name."""
-
-_UNFINISHED_BYTES = len("..0123456789abcdef.unfinished")
-"""Bytes that `.NAME.HEX.unfinished` adds to the name of an export."""
-
 _SQLITE_MAGIC = b"SQLite format 3\0"
 
 
@@ -75,7 +69,7 @@ def path_problems(
             yield Problem(location=each.location, message=message)
     yield from _server_problems(parts)
     yield from _name_problems(parts)
-    yield from _length_problems(parts, named)
+    yield from _length_problems(named)
     if _uses_store(parts, plugins):
         yield from _store_problems(parts, named, protected)
     if objection is None:
@@ -146,19 +140,14 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
         yield Problem(location=export_location(export), message=f"{path}: {problem}")
 
 
-def _length_problems(parts: Parts, named: Iterable[Named]) -> Iterator[Problem]:
-    """Yield a problem for each name that is too long for the hidden file that is written first."""
+def _length_problems(named: Iterable[Named]) -> Iterator[Problem]:
+    """Yield a problem for each name that is too long."""
     for each in named:
-        if each.owner == EXPORT or each.location[:2] == ("sinks", parts.export_sink):
-            kind, added = "unfinished", _UNFINISHED_BYTES
-        elif each.owner.startswith("sinks.") and not each.is_database:
-            kind, added = "staging", _STAGING_BYTES
-        else:
-            continue
-        length, most = len(os.fsencode(real_path(each.path).name)), _NAME_BYTES - added
-        if length > most:
-            message = f"the name has {length} bytes: expected at most {most}, as the {kind} file adds {added}"
-            yield Problem(location=each.location, message=f"{each.path}: {message}")
+        if each.owner == EXPORT or (each.owner.startswith("sinks.") and not each.is_database):
+            length = len(os.fsencode(real_path(each.path).name))
+            if length > _NAME_BYTES:
+                message = f"the name has {length} bytes: expected at most {_NAME_BYTES}"
+                yield Problem(location=each.location, message=f"{each.path}: {message}")
 
 
 def _uses_store(parts: Parts, plugins: PluginCatalogue) -> bool:
