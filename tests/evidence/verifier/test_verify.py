@@ -112,7 +112,7 @@ def test_step_2_an_unsigned_bag_is_said_plainly(tmp_path: Path) -> None:
 
 def test_step_2_an_unsigned_bag_is_not_what_a_key_was_given_for(key: PublicKey, tmp_path: Path) -> None:
     result = verify(make_bag(tmp_path, to_lines(records())), key)
-    expected = f"expected it signed by the key {key.fingerprint}"
+    expected = f"expected a signature by the key {key.fingerprint}"
     assert faults(result) == [
         (2, f"statement.dsse.json: {expected}, got none: it is unsigned, or the envelope was removed")
     ]

@@ -104,9 +104,8 @@ class RecordBatch:
 class Arrival:
     """A segment and what came before it.
 
-    `keys` are by type; `last` is what the last record of its type was sorted by.
-
-    `strict` tells that the run is complete, so that all records must be final.
+    `keys` are by type; `last` is what the last record of its type was sorted by. `strict` tells that the run is
+    complete, so that all records must be final.
     """
 
     reader: RecordReader

@@ -102,7 +102,7 @@ def check_signature(
     identity = f"the statement has the SHA-256 {statement.sha256}"
     with steps.of(Step.SIGNATURE):
         if envelope is None and key is not None:
-            expected = f"expected it signed by the key {key.fingerprint}"
+            expected = f"expected a signature by the key {key.fingerprint}"
             raise EvidenceError(place, f"{expected}, got none: it is unsigned, or the envelope was removed")
         if envelope is None:
             found = "UNSIGNED: anybody could have made this; without an envelope it is incomplete"
