@@ -1,1 +1,1 @@
-"""What the engine stands on: canonical JSON, payloads, settings, the Landscape."""
+"""Canonical JSON, payloads, secrets, settings, and the Landscape."""

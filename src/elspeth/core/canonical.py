@@ -34,23 +34,31 @@ _MAX_INTEGER = 2**53 - 1
 
 
 _REPR_MIN, _REPR_MAX = 1e-4, 1e16
-"""Between these sizes Python and ECMAScript write a float that is no integer in the same way."""
+"""Between these sizes Python and ECMAScript write fractions alike."""
 
 
 class CanonicalError(RecordableError, ValueError):
-    """A value that canonical JSON cannot express without changing it; the message does not repeat it."""
+    """A value that canonical JSON cannot express unchanged.
+
+    The message does not repeat the value.
+    """
 
 
 def canonical_json(obj: object) -> str:
-    """Canonical JSON of the value as text; CanonicalError if it has none."""
+    """Return the canonical JSON of a value as text.
+
+    Raises CanonicalError if it has none.
+    """
     return canonical_bytes(obj).decode()
 
 
 def canonical_bytes(obj: object) -> bytes:
-    """Canonical JSON of the value in UTF-8; CanonicalError if it has none.
+    """Return the canonical JSON of a value in UTF-8.
 
-    Beyond JSON's own types: times become UTC text with microseconds, dates, decimals and UUIDs their text, enum members
-    their value, tuples arrays, bytes an object with the one key `__bytes__` (base64).
+    Besides JSON's own types: times become UTC text with microseconds; dates, decimals and UUIDs their text; enum
+    members their value; tuples arrays; bytes an object with the one key `__bytes__` (base64).
+
+    Raises CanonicalError if the value has no canonical JSON.
     """
     try:
         return orjson.dumps(_prepared(obj))
@@ -60,7 +68,10 @@ def canonical_bytes(obj: object) -> bytes:
 
 
 def stable_hash(obj: object, version: str = CANONICAL_VERSION) -> str:
-    """SHA-256 over the canonical JSON of the value, 64 hex digits."""
+    """Return the SHA-256 over a value's canonical JSON.
+
+    It has 64 hex digits. Raises CanonicalError for another `version`.
+    """
     if version != CANONICAL_VERSION:
         message = f"unknown canonical version {version!r}, expected {CANONICAL_VERSION!r}"
         raise CanonicalError(message)
@@ -68,13 +79,19 @@ def stable_hash(obj: object, version: str = CANONICAL_VERSION) -> str:
 
 
 def timestamp_text(moment: datetime) -> str:
-    """The time in UTC as `YYYY-MM-DDTHH:MM:SS.ffffffZ`; a time without a zone is taken as UTC."""
+    """Return the time in UTC as `YYYY-MM-DDTHH:MM:SS.ffffffZ`.
+
+    A time without a zone is taken as UTC.
+    """
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return aware.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def _prepared(value: object) -> object:
-    """The value in terms that orjson writes canonically: keys in order, floats already written."""
+    """Return the value in terms that orjson writes canonically.
+
+    Keys are sorted and floats already written.
+    """
     kind = type(value)
     if kind is str or value is None or kind is bool:
         return value
@@ -90,7 +107,7 @@ def _prepared(value: object) -> object:
 
 
 def _as_json(value: object) -> object:
-    """A value of a foreign type in JSON's types."""
+    """Convert a value of a foreign type to JSON's types."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, str):
@@ -110,7 +127,10 @@ def _as_json(value: object) -> object:
 
 
 def _sorted_keys(mapping: Mapping[object, object]) -> list[str]:
-    """The keys in the order of their UTF-16 code units (RFC 8785, section 3.2.3)."""
+    """Return the keys in order of their UTF-16 code units.
+
+    RFC 8785, section 3.2.3.
+    """
     keys = []
     for key in mapping:
         if not isinstance(key, str):
@@ -123,7 +143,10 @@ def _sorted_keys(mapping: Mapping[object, object]) -> list[str]:
 
 
 def _fragment(value: float) -> orjson.Fragment:
-    """A float, written; orjson's own text differs for zero, -0.0 and small numbers."""
+    """Return a float as written JSON.
+
+    orjson's own text differs for zero, -0.0 and small numbers.
+    """
     return orjson.Fragment(canonical_number(value))
 
 
@@ -135,7 +158,10 @@ def _checked_integer(value: int) -> int:
 
 
 def canonical_number(value: float) -> str:
-    """A float as ECMAScript writes it (RFC 8785, section 3.2.2.3); CanonicalError if it is none that JSON has."""
+    """Return a float as ECMAScript writes it.
+
+    RFC 8785, section 3.2.2.3. Raises CanonicalError if it is not finite.
+    """
     size = abs(value)
     if value.is_integer() and size < _REPR_MAX:
         return str(int(value))

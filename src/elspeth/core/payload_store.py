@@ -1,4 +1,4 @@
-"""Payloads: content kept outside the database, under the SHA-256 of its bytes."""
+"""Payloads: content kept as files named by their SHA-256."""
 
 from __future__ import annotations
 
@@ -22,23 +22,29 @@ _HASH = re.compile("[0-9a-f]{64}")
 
 
 class IntegrityError(RecordableError):
-    """What is kept under a hash does not have that hash."""
+    """The content kept under a hash has another hash."""
 
 
 class PayloadStore(Protocol):
-    """Keeps bytes under their SHA-256, 64 hex digits."""
+    """Keeps bytes under their SHA-256 (64 hex digits)."""
 
     def store(self, content: bytes) -> str:
-        """Keep the content, durably, and return its hash; IntegrityError if it is kept already and was altered."""
+        """Keep the content durably and return its hash.
+
+        Raises IntegrityError if the content is kept already and was altered.
+        """
 
     def retrieve(self, content_hash: str) -> bytes:
-        """The content; KeyError if it is not kept, IntegrityError if it was altered."""
+        """Return the content.
+
+        Raises KeyError if it is not kept, IntegrityError if it was altered.
+        """
 
     def exists(self, content_hash: str) -> bool:
-        """Whether content is kept under the hash."""
+        """Return whether content is kept under the hash."""
 
     def delete(self, content_hash: str) -> bool:
-        """Stop keeping the content; False if it was not kept."""
+        """Delete the content; return whether it was kept."""
 
 
 class FilesystemPayloadStore:
@@ -50,25 +56,31 @@ class FilesystemPayloadStore:
         make_directory(self._base)
 
     def store(self, content: bytes) -> str:
-        """Keep the content; once this returns, it survives a power cut. IntegrityError if it is kept and was altered.
+        """Keep the content durably and return its hash.
 
-        A crash before the rename leaves a temporary file that nothing names.
+        Once this returns, the content survives a power cut. A crash before the rename leaves a temporary file that
+        nothing names.
+
+        Raises IntegrityError if the content is kept already and was altered.
         """
         content_hash = hashlib.sha256(content).hexdigest()
         path = self._path(content_hash)
         self._make(path.parent)
-        with _locked(path.parent, fcntl.LOCK_SH):  # so that nobody deletes it when it is found
+        with _locked(path.parent, fcntl.LOCK_SH):  # so that nothing deletes it once it is found
             if path.exists():
                 self.retrieve(content_hash)
-                os.utime(path)  # its age is counted from its last use
+                os.utime(path)  # its age counts from its last use
             else:
                 _write(path, content)
-        # Also for a file that was there: whoever renamed it may have died before this.
+        # Also for a file that exists: the process that renamed it may have died before its sync.
         sync_directory(path.parent)
         return content_hash
 
     def retrieve(self, content_hash: str) -> bytes:
-        """The content; KeyError if it is not kept, IntegrityError if it was altered."""
+        """Return the content.
+
+        Raises KeyError if it is not kept, IntegrityError if it was altered.
+        """
         path = self._path(content_hash)
         try:
             content = path.read_bytes()
@@ -81,11 +93,11 @@ class FilesystemPayloadStore:
         return content
 
     def exists(self, content_hash: str) -> bool:
-        """Whether content is kept under the hash."""
+        """Return whether content is kept under the hash."""
         return self._path(content_hash).exists()
 
     def delete(self, content_hash: str) -> bool:
-        """Stop keeping the content; False if it was not kept."""
+        """Delete the content; return whether it was kept."""
         try:
             self._path(content_hash).unlink()
         except FileNotFoundError:
@@ -93,7 +105,10 @@ class FilesystemPayloadStore:
         return True
 
     def delete_unless_used(self, content_hash: str, since: datetime) -> bool:
-        """Stop keeping the content, unless it was stored since a moment; return whether it was deleted."""
+        """Delete the content unless it was stored since a moment.
+
+        Returns whether it was deleted.
+        """
         path = self._path(content_hash)
         try:
             with _locked(path.parent, fcntl.LOCK_EX):
@@ -105,7 +120,10 @@ class FilesystemPayloadStore:
         return True
 
     def last_used_before(self, moment: datetime) -> Iterator[tuple[str, int]]:
-        """Hash and size in bytes of each payload that was last stored before a moment."""
+        """Yield hash and size of payloads stored before a moment.
+
+        Sizes are in bytes; storing a payload again counts.
+        """
         for path in sorted(self._base.glob("??/*")):
             if _HASH.fullmatch(path.name) and (status := path.stat()).st_mtime < moment.timestamp():
                 yield path.name, status.st_size
@@ -124,10 +142,13 @@ class FilesystemPayloadStore:
 
 @contextmanager
 def _locked(directory: Path, kind: int) -> Iterator[None]:
-    """Have a directory locked while the block lasts: shared by those who store, alone for who deletes."""
+    """Lock a directory while the block lasts.
+
+    Writers share the lock; a deletion excludes them.
+    """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with suppress(OSError):  # some network file systems have no such locks: then only the time tells
+        with suppress(OSError):  # without locks, as on some network file systems, only the time protects
             fcntl.flock(descriptor, kind)
         yield
     finally:

@@ -1,7 +1,8 @@
-"""Secrets in settings: found by the names of their keys, and replaced before anything is stored.
+"""Secrets in settings: found by key, and replaced.
 
-A fingerprint (HMAC-SHA256 with the operator's key) lets an auditor see that two runs used the same secret, and which
-of several known secrets it was, without learning it. A plain hash would not do: passwords are short enough to guess.
+They are replaced before anything is stored. A fingerprint (HMAC-SHA256 with the operator's key) lets an auditor see
+that two runs used the same secret, and which of several known secrets it was, without learning it. A plain hash would
+not do: passwords are short enough to guess.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 _FINGERPRINT = "hmac-sha256:"
-"""What a fingerprint begins with where it stands for a secret."""
+"""Prefix of a fingerprint that replaces a secret."""
 
 _NAMES = frozenset({"api_key", "authorization", "credential", "password", "secret", "token"})
 _ENDINGS = ("_secret", "_key", "_token", "_credential", "apikey", "passphrase", "passwd", "password")
@@ -43,7 +44,10 @@ _DATABASE_URL = re.compile(rf"\s*(?!{_WEB}://){_ANY}://", re.IGNORECASE)
 
 
 def _password(schemes: str, end: str, host: str) -> re.Pattern[str]:
-    """Return what finds the password of a URL: no `end` is in it, but perhaps an '@', with no `host` behind that."""
+    """Return the pattern of a password in a URL.
+
+    The password has no character of `end`, but perhaps an '@' that is not followed by the characters of `host`.
+    """
     password = rf"[^@{end}]{{1,4096}}+(?:@[^@\s?{host}]{{1,4096}}){{0,9}}"
     return re.compile(rf"(?<![\w+.-])({schemes}://[^/\s:@]*:)({password})(?=@)", re.IGNORECASE)
 
@@ -57,17 +61,20 @@ _PARAMETERS = frozenset({"auth", "key", "pass", "passwd", "pwd", "sig", "signatu
 
 Location = tuple[str | int, ...]
 Mask = Callable[[str], str]
-"""What a secret is replaced by."""
+"""Returns what replaces a secret."""
 
 
 def is_secret_key(name: str) -> bool:
-    """Whether values under a key of this name are secrets."""
+    """Return whether values under this key are secrets."""
     lowered = name.lower()
     return lowered in _NAMES or lowered.endswith(_ENDINGS)
 
 
 def secret_mask(environ: Mapping[str, str]) -> Mask | None:
-    """How the environment wants secrets replaced: by fingerprints, by a marker, or None when it does not say."""
+    """Return how the environment wants secrets replaced.
+
+    Either by fingerprints or by a marker; None if it does not say.
+    """
     key = environ.get(FINGERPRINT_KEY)
     if key:
         known = key_bytes(key)
@@ -78,12 +85,15 @@ def secret_mask(environ: Mapping[str, str]) -> Mask | None:
 
 
 def fingerprint_of(masked: str) -> str | None:
-    """Return the fingerprint (64 hex digits) in what a secret was replaced by; None if that is another mask."""
+    """Return the fingerprint in a mask, if any.
+
+    It has 64 hex digits.
+    """
     return masked.removeprefix(_FINGERPRINT) if masked.startswith(_FINGERPRINT) else None
 
 
 def secrets_in(tree: Mapping[str, object]) -> frozenset[str]:
-    """Return the secrets of a tree of settings, as texts; of a URL, those in it."""
+    """Return the secrets in settings and in their URLs."""
     found: set[str] = set()
 
     def collect(secret: str) -> str:
@@ -94,13 +104,13 @@ def secrets_in(tree: Mapping[str, object]) -> frozenset[str]:
     return frozenset(found)
 
 
-def redact(secret: str) -> str:  # noqa: ARG001  a mask that needs nothing of what it hides
-    """The mask for what is shown to people, and for names derived from settings."""
+def redact(secret: str) -> str:  # noqa: ARG001  a mask that does not depend on the secret
+    """Return the mask for what is shown to people."""
     return "[redacted]"
 
 
 def find_secrets(tree: object, location: Location = ()) -> Iterator[Location]:
-    """Where a tree of settings holds secrets, passwords in URLs included."""
+    """Yield where settings hold secrets, passwords in URLs included."""
     match tree:
         case dict():
             for key, value in tree.items():
@@ -115,15 +125,15 @@ def find_secrets(tree: object, location: Location = ()) -> Iterator[Location]:
 
 
 def mask_secrets(tree: Mapping[str, object], mask: Mask) -> dict[str, object]:
-    """A copy of a tree of settings in which every secret that `find_secrets` names is replaced."""
+    """Return a copy of the settings with all secrets replaced."""
     return {key: _masked(value, mask, secret=is_secret_key(key)) for key, value in tree.items()}
 
 
 def mask_text(text: str, mask: Mask) -> str:
-    """Return a text with the secrets in its URLs replaced; what has none stays as it is.
+    """Return a text with the secrets in its URLs replaced.
 
     A text that is a database URL is read as one. Within other texts a URL ends at white space, but the password of a
-    database URL may hold some.
+    database URL may contain some.
     """
     if _DATABASE_URL.match(text):
         return mask_database_url(text, mask)
@@ -137,9 +147,10 @@ def mask_text(text: str, mask: Mask) -> str:
 
 
 def without_secrets(tree: Mapping[str, object]) -> dict[str, object]:
-    """Return a copy of a tree of settings that is the same whichever secrets it holds, masked or not.
+    """Return a copy of the settings independent of their secrets.
 
-    Credentials in database URLs are left out altogether: other users of a database still work on the same one.
+    It is the same whichever secrets they hold, masked or not. Credentials in database URLs are left out altogether:
+    other users of a database still work on the same one.
     """
     masked = mask_secrets(tree, redact)
     return {key: _without_credentials(value) for key, value in masked.items()}

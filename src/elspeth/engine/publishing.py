@@ -62,7 +62,7 @@ class RunOutputs:
         def objection(landscape: LandscapeSettings, path: Path) -> str | None:
             return objection_in(db, path) if landscape.enabled else objection_without_database(path)
 
-        parts = Parts.of_settings(settings)
+        parts = Parts.from_settings(settings)
         protected = protected_files(parts, None)
         return cls(planned_outputs(parts, values, protected=protected, objection=objection, force=force))
 

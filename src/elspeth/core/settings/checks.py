@@ -1,4 +1,4 @@
-"""Checks across sections of the settings, but for graph and paths."""
+"""Checks across sections, except of graph and paths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from elspeth.contracts.routing import CONTINUE, DISCARD, FORK
 from elspeth.core.settings.graph_checks import branch_problems, coalesce_problems
 from elspeth.core.settings.model import AggregationSettings, CoalesceSettings, GateSettings, Parts, PluginSettings
 from elspeth.core.settings.problems import Location, Problem, did_you_mean, structural_problems
-from elspeth.core.settings.yaml_file import Plain
+from elspeth.core.settings.yaml_file import PlainValue
 
 __all__ = ["cross_section_problems", "mode_problems"]
 
@@ -23,13 +23,13 @@ _BOOLEAN_LABELS = {"true", "false"}
 
 
 def cross_section_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[Problem]:
-    """Every problem of the settings that the structure of their sections does not show."""
+    """Yield the problems between sections that are valid by themselves."""
     yield from _plugin_problems(parts, plugins)
     for name in parts.sinks:
         if name in RESERVED_SINK_NAMES:
             yield Problem(location=("sinks", name), message=f"the name {name!r} is reserved: give the sink another one")
-    for location, destination, also in _destinations(parts):
-        yield from _destination_problems(parts, location, destination, also)
+    for location, destination, keywords in _destinations(parts):
+        yield from _destination_problems(parts, location, destination, keywords)
     yield from _name_problems("gates", parts.gates)
     yield from _name_problems("aggregations", parts.aggregations)
     yield from _name_problems("coalesce", parts.coalesce)
@@ -68,7 +68,10 @@ def _options_problems(
 
 
 def _destinations(parts: Parts) -> Iterator[tuple[Location, str, tuple[str, ...]]]:
-    """Each place that names a sink, the name, and the other words allowed there."""
+    """Yield each place that names a sink.
+
+    Each comes with the name, and with the keywords that are allowed there instead.
+    """
     if parts.output_sink is not None:
         yield ("output_sink",), parts.output_sink, ()
     if parts.datasource is not None:
@@ -87,12 +90,12 @@ def _destinations(parts: Parts) -> Iterator[tuple[Location, str, tuple[str, ...]
 
 
 def _destination_problems(
-    parts: Parts, location: Location, destination: str, also: tuple[str, ...]
+    parts: Parts, location: Location, destination: str, keywords: tuple[str, ...]
 ) -> Iterator[Problem]:
-    if destination in also:
+    if destination in keywords:
         return
     if destination not in parts.sinks:
-        known = list(dict.fromkeys([*also, *parts.sinks]))
+        known = list(dict.fromkeys([*keywords, *parts.sinks]))
         message = f"unknown sink {destination!r}: expected one of {', '.join(known)}{did_you_mean(destination, known)}"
         yield Problem(location=location, message=message)
     elif destination == parts.export_sink:
@@ -132,7 +135,7 @@ def _condition_problems(parts: Parts) -> Iterator[Problem]:
 
 
 def _table_problems(parts: Parts) -> Iterator[Problem]:
-    """Two sinks with one table: it takes the rows of a run once."""
+    """Yield a problem for each two sinks with one table."""
     owners: dict[tuple[str, str], str] = {}
     for name, sink in parts.sinks.items():
         if sink is None or not {"url", "table"} <= sink.options.keys():
@@ -180,8 +183,8 @@ def _landscape_problems(parts: Parts) -> Iterator[Problem]:
 _SOURCE = "replay_source_run_id"
 
 
-def mode_problems(tree: Mapping[str, Plain], parts: Parts) -> Iterator[Problem]:
-    """What a run mode needs and the settings do not say, and the other way round."""
+def mode_problems(tree: Mapping[str, PlainValue], parts: Parts) -> Iterator[Problem]:
+    """Yield what the run mode needs or excludes."""
     mode, source = tree.get("run_mode") or "live", tree.get(_SOURCE)
     if mode not in ("replay", "verify"):
         if source is not None:

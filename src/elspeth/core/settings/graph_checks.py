@@ -1,4 +1,4 @@
-"""Checks of the graph that settings describe: branches that begin and end, joins that can happen, no dead ends."""
+"""Checks of the graph that settings describe."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["branch_problems", "coalesce_problems", "wiring_problems"]
 
 
 def branch_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[Problem]:
-    """Branches that no fork makes, that lead nowhere, or that cannot be joined again."""
+    """Yield branches without a fork, an end or a join."""
     joined = {branch for join in parts.coalesce.values() for branch in join.branches}
     for index, gate in parts.gates.items():
         yield from _fork_problems(("gates", index), gate, parts, joined)
     forked = {branch for gate in parts.gates.values() for branch in gate.fork_to or ()}
-    for place, branch in _standing(parts):
+    for place, branch in _parts_on_lines(parts):
         if branch is not None and branch not in forked:
             message = f"no gate forks to {branch!r}: expected one of {', '.join(sorted(forked)) or 'no branch at all'}"
             yield Problem(location=(*place, "branch"), message=message + did_you_mean(branch, forked))
@@ -55,7 +55,7 @@ def _fork_problems(place: Place, gate: GateSettings, parts: Parts, joined: set[s
 
 
 def coalesce_problems(parts: Parts) -> Iterator[Problem]:
-    """Coalesce steps whose branches can never meet, or whose options contradict each other."""
+    """Yield coalesce steps that cannot work."""
     forks: dict[str, list[int]] = {}
     for index, gate in parts.gates.items():
         for branch in set(gate.fork_to or ()):
@@ -105,7 +105,10 @@ def _option_problems(place: Place, join: CoalesceSettings) -> Iterator[Problem]:
 
 
 def _multiplying_problems(parts: Parts, plugins: PluginCatalogue, joined: set[str]) -> Iterator[Problem]:
-    """A token that is to be joined stays one token: what multiplies or absorbs it cannot stand on its branch."""
+    """Yield parts of joined branches that multiply or absorb tokens.
+
+    A token that is to be joined has to stay one token.
+    """
     cannot = "rows of this branch are joined again, each with those of its own fork"
     for index, transform in parts.row_plugins.items():
         known = transform.plugin in plugins.names(PluginKind.TRANSFORM)
@@ -125,8 +128,8 @@ def _multiplying_problems(parts: Parts, plugins: PluginCatalogue, joined: set[st
             yield Problem(location=("gates", index, "fork_to"), message=message)
 
 
-def _standing(parts: Parts) -> Iterator[tuple[Place, str | None]]:
-    """What stands on lines, and on which."""
+def _parts_on_lines(parts: Parts) -> Iterator[tuple[Place, str | None]]:
+    """Yield the place and branch of everything on lines."""
     for index, transform in parts.row_plugins.items():
         yield ("row_plugins", index), transform.branch
     for index, aggregation in parts.aggregations.items():
@@ -136,7 +139,10 @@ def _standing(parts: Parts) -> Iterator[tuple[Place, str | None]]:
 
 
 def wiring_problems(settings: Settings) -> Iterator[Problem]:
-    """Cycles, and parts that no row can come to, in settings whose names resolve."""
+    """Yield cycles and parts that no row can reach.
+
+    All names in the settings must resolve.
+    """
     wiring = wire(settings)
     try:
         wiring.places()
@@ -178,7 +184,7 @@ def _origins(wiring: Wiring) -> dict[Place, list[str]]:
 
 
 def _last_reached(settings: Settings, place: Place, reached: set[Place]) -> str | None:
-    """The gate before a place on its line, if rows come to it."""
+    """Return the gate before a place, if rows reach it."""
     section, index = place
     if section != "gates" or not isinstance(index, int):
         return None

@@ -1,4 +1,4 @@
-"""Load a settings file, with the environment applied and every check made."""
+"""Load a settings file: read, apply the environment, check."""
 
 from __future__ import annotations
 
@@ -18,18 +18,77 @@ from elspeth.core.settings.model import Parts, Settings
 from elspeth.core.settings.path_checks import path_problems
 from elspeth.core.settings.paths import Objection
 from elspeth.core.settings.problems import Location, Problem, SettingsError, did_you_mean, structural_problems
-from elspeth.core.settings.yaml_file import Plain, read_settings_file, text_problems
+from elspeth.core.settings.yaml_file import PlainValue, read_settings_file, text_problems
 
-__all__ = ["Applied", "apply_environment", "load_settings", "read_dotenv"]
+__all__ = ["load_settings", "read_dotenv"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 _QUOTED = re.compile(r"""(?:"([^"]*)"|'([^']*)')\s*(?:#.*)?""")
-_OF_TESTS = f"{PREFIX}TEST_"  # what the project's own tests read
+_TEST_PREFIX = f"{PREFIX}TEST_"  # for the project's own tests
+
+
+def _is_section(annotation: object) -> bool:
+    return get_origin(annotation) in (dict, list) or (
+        isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    )
+
+
+_KEYS = {name: _is_section(field.annotation) for name, field in Settings.model_fields.items()}
+
+
+def load_settings(
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    plugins: PluginCatalogue,
+    objection: Objection | None = None,
+    force: bool = False,
+) -> Settings:
+    """Return valid settings that the engine can run.
+
+    Writes nothing. With an `objection` to ask, whatever is in the way of outputs is a problem, too; with `force`, only
+    what must never be replaced is.
+
+    Raises SettingsError with all problems.
+    """
+    tree = read_settings_file(path)
+    applied = _apply_environment(tree, environ, _KEYS)
+    tree, problems = applied.tree, [*applied.problems, *text_problems(applied.tree)]
+    settings = None
+    try:
+        settings = Settings.model_validate(tree, context=applied.variables)
+    except ValidationError as error:
+        problems += structural_problems(error, Settings)
+    parts = Parts.from_tree(tree)
+    problems += cross_section_problems(parts, plugins)
+    problems += path_problems(parts, path, plugins, objection=objection, force=force)
+    if settings is not None and not problems:  # a misspelt route makes its target look unreachable
+        problems += wiring_problems(settings)
+    problems += mode_problems(tree, parts)
+    if settings is None or problems:
+        raise SettingsError(str(path), _first_per_place(problems))
+    return settings
+
+
+def _first_per_place(problems: list[Problem]) -> list[Problem]:
+    """Return the first problem of each place.
+
+    It is the cause, and further ones at the same place follow from it.
+    """
+    first: dict[object, Problem] = {}
+    for problem in problems:
+        first.setdefault(problem.location or problem.message, problem)
+    return list(first.values())
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """Assignments ``NAME=value`` in a file, none when it does not exist; SettingsError for any other line."""
+    """Return the assignments ``NAME=value`` in a file.
+
+    Returns none if the file does not exist.
+
+    Raises SettingsError for any other line.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -60,35 +119,36 @@ def _unquoted(value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """A tree of settings to which the environment was applied, the variables that are in it, and what is wrong."""
+class _Applied:
+    """Settings with the environment applied, and problems with it."""
 
-    tree: dict[str, Plain]
+    tree: dict[str, PlainValue]
     variables: frozenset[str]
     problems: list[Problem]
 
 
-def apply_environment(tree: dict[str, Plain], environ: Mapping[str, str], keys: Mapping[str, bool]) -> Applied:
-    """Set what the environment overrides in the tree, and replace the variables that its texts name.
+def _apply_environment(tree: dict[str, PlainValue], environ: Mapping[str, str], keys: Mapping[str, bool]) -> _Applied:
+    """Apply the environment to a tree of settings.
 
-    `keys` are those at the top of the settings; a section is True.
+    Variables override keys of the tree, and replace ``${VAR}`` in its texts. `keys` are the top-level keys; the value
+    is true for a section.
     """
     variables: set[str] = set()
     problems = _apply_overrides(tree, environ, keys, variables)
     expanded, unset = _expand_variables(tree, environ, variables)
-    return Applied(tree=expanded, variables=frozenset(variables), problems=[*problems, *unset])
+    return _Applied(tree=expanded, variables=frozenset(variables), problems=[*problems, *unset])
 
 
 def _apply_overrides(
-    tree: dict[str, Plain], environ: Mapping[str, str], keys: Mapping[str, bool], applied: set[str]
+    tree: dict[str, PlainValue], environ: Mapping[str, str], keys: Mapping[str, bool], applied: set[str]
 ) -> list[Problem]:
-    """Set every ``ELSPETH_KEY`` and ``ELSPETH_SECTION__KEY`` of the environment in the tree.
+    """Set every ``ELSPETH_KEY`` and ``ELSPETH_SECTION__KEY`` in the tree.
 
-    Adds the variables to `applied`. Returns a problem for each one that is neither one of these nor known otherwise.
+    Adds the variables to `applied`. Returns a problem for each variable with the prefix that is unknown.
     """
     problems = []
     for name in sorted(environ):
-        if not name.startswith(PREFIX) or name.startswith(_OF_TESTS) or name in VARIABLES:
+        if not name.startswith(PREFIX) or name.startswith(_TEST_PREFIX) or name in VARIABLES:
             continue
         key, *rest = name.removeprefix(PREFIX).lower().split("__")
         if key not in keys:
@@ -111,8 +171,11 @@ def _unknown(name: str, keys: Mapping[str, bool]) -> str:
     return f"expected one of {', '.join(PREFIX + each for each in known)}, or {PREFIX}SECTION__KEY{hint}"
 
 
-def _assign(tree: Plain, path: list[str], value: str) -> bool:
-    """Set the value at a path, making mappings on the way; False when something else is in the way."""
+def _assign(tree: PlainValue, path: list[str], value: str) -> bool:
+    """Set the value at a path; make mappings as needed.
+
+    Returns False if another value is in the way.
+    """
     head, *rest = path
     match tree:
         case dict():
@@ -133,15 +196,16 @@ def _assign(tree: Plain, path: list[str], value: str) -> bool:
 
 
 def _expand_variables(
-    tree: dict[str, Plain], environ: Mapping[str, str], applied: set[str]
-) -> tuple[dict[str, Plain], list[Problem]]:
-    """Return a copy of the tree with ``${VAR}`` and ``${VAR:-default}`` replaced, and a problem for each unset one.
+    tree: dict[str, PlainValue], environ: Mapping[str, str], applied: set[str]
+) -> tuple[dict[str, PlainValue], list[Problem]]:
+    """Return a copy of the tree with variables replaced.
 
-    Adds the variables to `applied`.
+    They are written ``${VAR}`` or ``${VAR:-default}``. Adds the variables to `applied`. Also returns a problem for each
+    unset variable.
     """
     problems: list[Problem] = []
 
-    def expanded(value: Plain, location: Location) -> Plain:
+    def expanded(value: PlainValue, location: Location) -> PlainValue:
         match value:
             case dict():
                 return {key: expanded(item, (*location, key)) for key, item in value.items()}
@@ -163,53 +227,3 @@ def _expand_variables(
         return default or ""
 
     return {key: expanded(value, (key,)) for key, value in tree.items()}, problems
-
-
-def _is_section(annotation: object) -> bool:
-    return get_origin(annotation) in (dict, list) or (
-        isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    )
-
-
-_KEYS = {name: _is_section(field.annotation) for name, field in Settings.model_fields.items()}
-
-
-def load_settings(
-    path: Path,
-    *,
-    environ: Mapping[str, str],
-    plugins: PluginCatalogue,
-    objection: Objection | None = None,
-    force: bool = False,
-) -> Settings:
-    """Return valid settings that the engine can run. Writes nothing.
-
-    With an `objection` to ask, what is in the way of outputs is a problem, too; with `force` only what must stay is.
-
-    Raises SettingsError with every problem.
-    """
-    tree = read_settings_file(path)
-    applied = apply_environment(tree, environ, _KEYS)
-    tree, problems = applied.tree, [*applied.problems, *text_problems(applied.tree)]
-    settings = None
-    try:
-        settings = Settings.model_validate(tree, context=applied.variables)
-    except ValidationError as error:
-        problems += structural_problems(error, Settings)
-    parts = Parts.of(tree)
-    problems += cross_section_problems(parts, plugins)
-    problems += path_problems(parts, path, plugins, objection=objection, force=force)
-    if settings is not None and not problems:  # a misspelt route would make its target look unreachable
-        problems += wiring_problems(settings)
-    problems += mode_problems(tree, parts)
-    if settings is None or problems:
-        raise SettingsError(str(path), _without_echoes(problems))
-    return settings
-
-
-def _without_echoes(problems: list[Problem]) -> list[Problem]:
-    """One problem per place: the first is the cause, what follows at the same place comes from it."""
-    first: dict[object, Problem] = {}
-    for problem in problems:
-        first.setdefault(problem.location or problem.message, problem)
-    return list(first.values())

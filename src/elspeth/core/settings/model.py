@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from elspeth.contracts.database_urls import database_url_problem
-from elspeth.core.settings.yaml_file import Plain
+from elspeth.core.settings.yaml_file import PlainValue
 
 __all__ = [
     "AggregationSettings",
@@ -42,7 +42,7 @@ __all__ = [
     "TriggerSettings",
 ]
 
-_MOST_DAYS = 365_000  # before that there is no date to count from
+_MAX_DAYS = 365_000  # Python has no dates further back
 
 # Names become labels of edges and parts of node ids, which the audit tables hold in 64 characters.
 PositiveFloat = Annotated[FiniteFloat, Field(gt=0)]
@@ -61,20 +61,23 @@ class _Section(BaseModel):
 
 
 class PluginSettings(_Section):
-    """A plugin and its options, which the plugin's own model validates."""
+    """A plugin with options for its own model."""
 
     plugin: Name
     options: dict[str, JsonValue] = {}
 
 
 class TransformSettings(PluginSettings):
-    """A transform. With `branch` it stands on that branch of a fork instead of the main line."""
+    """A transform.
+
+    With `branch` it stands on that branch of a fork instead of the main line.
+    """
 
     branch: Name | None = None
 
 
 class GateSettings(_Section):
-    """A condition, and where each of its values sends a row."""
+    """A condition, with a route for each of its values."""
 
     name: Name
     condition: str
@@ -84,7 +87,7 @@ class GateSettings(_Section):
 
 
 class TriggerSettings(_Section):
-    """When an aggregation emits; the end of the source always does."""
+    """When an aggregation emits, besides the end of the source."""
 
     count: PositiveInt | None = None
     timeout_seconds: PositiveFloat | None = None
@@ -115,7 +118,10 @@ class CoalesceSettings(_Section):
 
 
 class ExportSettings(_Section):
-    """The export of the audit trail after a run, to `path`, or to the path of the sink that `sink` names."""
+    """The export of the audit trail after a run.
+
+    It goes to `path`, or to the path of the sink that `sink` names.
+    """
 
     enabled: bool = False
     path: Annotated[str, StringConstraints(min_length=1)] | None = None
@@ -129,7 +135,7 @@ class ExportSettings(_Section):
 
 
 class SealSettings(_Section):
-    """What signs the seal of a finished run in the audit database; unsigned without a key."""
+    """What signs the seals of finished runs, if anything."""
 
     key: str | None = None
     """The private key: a PEM file, or a signer URI of a KMS or HSM."""
@@ -164,9 +170,10 @@ class RetrySettings(_Section):
 
 
 class CheckpointSettings(_Section):
-    """How often what happened to rows is committed, so that a run can be resumed from there.
+    """How often a run commits what happened to rows.
 
-    Without a frequency the engine commits some hundred rows together, or what it has after some seconds.
+    A run resumes from its last commit. Without a frequency the engine commits some hundred rows together, or what it
+    has after some seconds.
     """
 
     enabled: bool = True
@@ -193,15 +200,15 @@ class RateLimitSettings(_Section):
 
 
 class PayloadStoreSettings(_Section):
-    """Where large payloads are kept, and for how many days."""
+    """Where payloads are kept, and for how many days."""
 
     backend: Literal["filesystem"] = "filesystem"
     base_path: str = ".elspeth/payloads"
-    retention_days: Annotated[int, Field(gt=0, le=_MOST_DAYS)] = 90
+    retention_days: Annotated[int, Field(gt=0, le=_MAX_DAYS)] = 90
 
 
 class Settings(_Section):
-    """One pipeline: where rows come from, what happens to them, where they go, and where that is recorded."""
+    """One pipeline and its audit trail."""
 
     datasource: PluginSettings
     sinks: dict[Name, PluginSettings] = Field(min_length=1)
@@ -222,11 +229,11 @@ class Settings(_Section):
 
     @property
     def variables(self) -> frozenset[str]:
-        """The names of the environment variables from which some of the settings come."""
+        """Return the names of environment variables in these settings."""
         return self._variables
 
     def model_post_init(self, context: object) -> None:
-        """Take the variables, which are the context of the validation."""
+        """Store the variables, which are the context of the validation."""
         if isinstance(context, frozenset):
             self._variables = context
 
@@ -236,7 +243,11 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What could be read of a settings file; a part that is not valid is None or absent. Lists are by index."""
+    """The sections of a settings file that are valid.
+
+    Checks across sections run on these, so that one report has every problem of a file. A section that is not valid is
+    None or absent. Lists are by index.
+    """
 
     datasource: PluginSettings | None
     sinks: Mapping[str, PluginSettings | None]
@@ -249,10 +260,10 @@ class Parts:
     rate_limit: RateLimitSettings | None
     payload_store: PayloadStoreSettings | None
     keeps_rows: bool
-    """Whether the file has a section `payload_store`: then the store holds the content of rows, too."""
+    """Whether there is a section `payload_store`, by which the store keeps the content of rows, too."""
 
     @classmethod
-    def of(cls, tree: Mapping[str, Plain]) -> Parts:
+    def from_tree(cls, tree: Mapping[str, PlainValue]) -> Parts:
         """Validate each section of a settings tree by itself."""
         sinks, output_sink = tree.get("sinks"), tree.get("output_sink")
         return cls(
@@ -272,8 +283,8 @@ class Parts:
         )
 
     @classmethod
-    def of_settings(cls, settings: Settings) -> Parts:
-        """Return the sections of settings that are valid."""
+    def from_settings(cls, settings: Settings) -> Parts:
+        """Return all sections of valid settings."""
         return cls(
             datasource=settings.datasource,
             sinks=settings.sinks,
@@ -290,19 +301,19 @@ class Parts:
 
     @property
     def export_sink(self) -> str | None:
-        """The sink that takes the export of the audit trail instead of rows."""
+        """Return the sink that takes the export instead of rows."""
         export = self.landscape.export if self.landscape else None
         return export.sink if export and export.enabled else None
 
 
-def _valid_items(model: type[ModelT], items: Plain) -> dict[int, ModelT]:
-    """The valid items of a list by index."""
+def _valid_items(model: type[ModelT], items: PlainValue) -> dict[int, ModelT]:
+    """Return the valid items of a list by index."""
     found = enumerate(_valid(model, item) for item in (items if isinstance(items, list) else []))
     return {index: item for index, item in found if item is not None}
 
 
-def _valid(model: type[ModelT], value: Plain) -> ModelT | None:
+def _valid(model: type[ModelT], value: PlainValue) -> ModelT | None:
     try:
         return model.model_validate(value)
     except ValidationError:
-        return None  # reported with the structure of the whole file
+        return None  # reported when the whole file is validated

@@ -1,4 +1,7 @@
-"""Checks of the files that settings name: one owner each, nothing that must stay is written to, and all can be made."""
+"""Checks of the files that settings name.
+
+Each has one owner, nothing that must stay is written to, and all can be made.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from elspeth.core.landscape.exporting.format import name_problem
 from elspeth.core.settings.model import Parts
 from elspeth.core.settings.paths import (
     EXPORT,
-    Named,
+    NamedFile,
     Objection,
     export_form,
     export_location,
@@ -56,7 +59,7 @@ def path_problems(
 ) -> Iterator[Problem]:
     """Yield what is wrong with the paths of outputs.
 
-    With an `objection` to ask, what is there now is judged, too.
+    With an `objection` to ask, whatever exists at these paths is checked, too.
     """
     values = placeholder_values(_SOME_RUN, datetime.now(UTC))
     protected = protected_files(parts, settings_file)
@@ -93,8 +96,11 @@ def _placeholder_problems(parts: Parts) -> Iterator[Problem]:
             yield Problem(location=location, message=problem)
 
 
-def _overlaps(named: list[Named]) -> Iterator[Problem]:
-    """Two owners of one file: the later would replace what the earlier wrote, or what is still being read."""
+def _overlaps(named: list[NamedFile]) -> Iterator[Problem]:
+    """Yield files with two owners.
+
+    The later one would replace what the earlier one wrote, or what is still being read.
+    """
     for first, second in combinations(named, 2):
         if first.is_database and second.is_database:
             continue
@@ -109,7 +115,7 @@ def _overlaps(named: list[Named]) -> Iterator[Problem]:
         yield Problem(location=second.location, message=message)
 
 
-def _is_same(first: Named, second: Named) -> bool:
+def _is_same(first: NamedFile, second: NamedFile) -> bool:
     for database, other in ((first, second), (second, first)):
         if database.is_database:
             return Protected(path=database.path, what="", extent=Extent.DATABASE).covers(other.path)
@@ -117,7 +123,7 @@ def _is_same(first: Named, second: Named) -> bool:
 
 
 def _server_problems(parts: Parts) -> Iterator[Problem]:
-    """Sinks that write into the audit database on a server."""
+    """Yield sinks that write into the audit database."""
     landscape = parts.landscape
     if landscape is None or not landscape.enabled:
         return
@@ -130,7 +136,7 @@ def _server_problems(parts: Parts) -> Iterator[Problem]:
 
 
 def _name_problems(parts: Parts) -> Iterator[Problem]:
-    """A name of the export that contradicts its form."""
+    """Yield a name of the export that contradicts its form."""
     export = parts.landscape.export if parts.landscape is not None else None
     if export is None or not export.enabled:
         return
@@ -140,8 +146,8 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
         yield Problem(location=export_location(export), message=f"{path}: {problem}")
 
 
-def _length_problems(named: Iterable[Named]) -> Iterator[Problem]:
-    """Yield a problem for each name that is too long."""
+def _length_problems(named: Iterable[NamedFile]) -> Iterator[Problem]:
+    """Yield names that are too long for a file system."""
     for each in named:
         if each.owner == EXPORT or (each.owner.startswith("sinks.") and not each.is_database):
             length = len(os.fsencode(real_path(each.path).name))
@@ -151,25 +157,31 @@ def _length_problems(named: Iterable[Named]) -> Iterator[Problem]:
 
 
 def _uses_store(parts: Parts, plugins: PluginCatalogue) -> bool:
-    """Return whether a run keeps payloads: of rows if a section asks for that, of calls always."""
+    """Return whether a run keeps payloads.
+
+    Those of rows are kept if there is a section for it, those of calls always.
+    """
     known = plugins.names(PluginKind.TRANSFORM)
     return parts.keeps_rows or any(
         each.plugin in known and plugins.calls(each.plugin) for each in parts.row_plugins.values()
     )
 
 
-def _store_problems(parts: Parts, named: Iterable[Named], protected: Sequence[Protected]) -> Iterator[Problem]:
-    """Yield what is in the way of the payload store, which may hold other files but not be one or lie below one."""
+def _store_problems(parts: Parts, named: Iterable[NamedFile], protected: Sequence[Protected]) -> Iterator[Problem]:
+    """Yield what is in the way of the payload store.
+
+    Other files may be in the store, but it must not be one of them or lie below one.
+    """
     if parts.payload_store is None:
         return
     location, path = ("payload_store", "base_path"), Path(parts.payload_store.base_path)
-    if problem := problem_with(path, OutputPolicy(kind=Kind.DIRECTORY, objection=_bag, protected=protected)):
+    if problem := problem_with(path, OutputPolicy(kind=Kind.DIRECTORY, objection=_bag_objection, protected=protected)):
         yield Problem(location=location, message=f"{path}: {problem}")
     for parent in real_path(path).parents:
         if (protector := protection_of(parent, protected)) is not None:
             message = f"lies below {protector.what}, which no output may touch: name another path"
             yield Problem(location=location, message=f"{path}: {message}")
-    store = Named(owner="payload_store", location=location, text=str(path), path=path)
+    store = NamedFile(owner="payload_store", location=location, text=str(path), path=path)
     for each in named:
         relation = "is also" if _is_same(store, each) else "lies below" if is_within(path, each.path) else None
         if relation is not None:
@@ -177,27 +189,33 @@ def _store_problems(parts: Parts, named: Iterable[Named], protected: Sequence[Pr
             yield Problem(location=location, message=message)
 
 
-def _bag(path: Path) -> str | None:
+def _bag_objection(path: Path) -> str | None:
     return "is a bag, to which nothing may be added: name another directory" if (path / "bagit.txt").exists() else None
 
 
-def _database_problems(parts: Parts, named: Iterable[Named]) -> Iterator[Problem]:
-    """What is in the way of the SQLite files of sinks, of rate limits, and of the audit trail."""
+def _database_problems(parts: Parts, named: Iterable[NamedFile]) -> Iterator[Problem]:
+    """Yield what is in the way of SQLite files.
+
+    These are the databases of sinks, of rate limits and of the audit trail.
+    """
     places: list[tuple[Location, Path, Callable[[Path], str | None]]] = [
-        (each.location, each.path, _no_database) for each in named if each.is_database and each.owner != "datasource"
+        (each.location, each.path, _database_objection)
+        for each in named
+        if each.is_database and each.owner != "datasource"
     ]
     if parts.landscape is not None and parts.landscape.enabled and (audit := sqlite_file(parts.landscape.url)):
-        places.append((("landscape", "url"), audit, _anything))  # a run says what is wrong with the database itself
+        # What is wrong with an existing audit database is reported by the run.
+        places.append((("landscape", "url"), audit, _no_objection))
     for location, path, objection in places:
         if problem := problem_with(path, OutputPolicy(kind=Kind.FILE, objection=objection)):
             yield Problem(location=location, message=f"{path}: {problem}")
 
 
-def _anything(_path: Path) -> str | None:
+def _no_objection(_path: Path) -> str | None:
     return None
 
 
-def _no_database(path: Path) -> str | None:
+def _database_objection(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             is_database = file.read(len(_SQLITE_MAGIC)) == _SQLITE_MAGIC

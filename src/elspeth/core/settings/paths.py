@@ -1,4 +1,4 @@
-"""The files that settings name: what a run reads, writes and must not touch."""
+"""The files that settings name, and placeholders in paths."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from elspeth.outputs.policy import Extent, Kind, OutputPolicy, Protected
 
 __all__ = [
     "EXPORT",
-    "Named",
+    "NamedFile",
     "Objection",
     "PlannedOutput",
     "export_form",
@@ -35,22 +35,28 @@ _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 def placeholder_values(run_id: str, started_at: datetime) -> dict[str, str]:
-    """Return what stands for each placeholder in a run: its id, and the day in UTC on which it began."""
+    """Return the values of placeholders for a run.
+
+    The date is the day in UTC on which the run began.
+    """
     return {"run_id": run_id, "date": started_at.astimezone(UTC).date().isoformat()}
 
 
 def has_placeholders(path: str) -> bool:
-    """Return whether filling in changes the path."""
+    """Return whether the path has placeholders or doubled braces."""
     return _PIECE.search(path) is not None
 
 
 def fill_placeholders(path: str, values: Mapping[str, str]) -> str:
-    """Return the path with values for its placeholders; KeyError for one that is unknown."""
+    """Return the path with values for its placeholders.
+
+    Raises KeyError for an unknown placeholder.
+    """
     return _PIECE.sub(lambda piece: piece[0][0] if piece[1] is None else values[piece[1]], path)
 
 
 def placeholder_problem(path: str) -> str | None:
-    """Return what is wrong with the braces of a path, None if nothing is."""
+    """Return what is wrong with the braces of a path."""
     for piece in _PIECE.finditer(path):
         if piece[0] in ("{", "}"):
             return f"has a single {piece[0]!r}: write {piece[0] * 2!r} for the character itself"
@@ -62,15 +68,18 @@ def placeholder_problem(path: str) -> str | None:
 
 
 EXPORT = "landscape.export"
-"""Who owns the export of the audit trail, as messages say it."""
+"""The owner of the export in messages."""
 
 Objection = Callable[[LandscapeSettings, Path], str | None]
-"""Why a file that is there is no earlier output of a sink, as far as the audit database knows; None if it is one."""
+"""Returns why a file is not an earlier output of a sink, None if it is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
-    """A file that settings name, as `text` at a location. `is_database` says that others may share it as one."""
+class NamedFile:
+    """A file that settings name at a location.
+
+    `text` is the path as written. Sinks may share a database.
+    """
 
     owner: str
     location: Location
@@ -81,7 +90,10 @@ class Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedOutput:
-    """A file or directory that a run publishes, or writes to; `sink` is the name of the sink whose rows it has."""
+    """A file or directory that a run publishes.
+
+    `sink` is the name of the sink whose rows it has, None for the export.
+    """
 
     owner: str
     location: Location
@@ -91,21 +103,27 @@ class PlannedOutput:
 
 
 def export_location(export: ExportSettings) -> Location:
-    """Return where settings say where the export goes."""
+    """Return where the settings give the path of the export."""
     if export.path is not None or export.sink is None:
         return ("landscape", "export", "path")
     return ("sinks", export.sink, "options", "path")
 
 
 def export_form(export: ExportSettings, path: str) -> ExportFormat:
-    """Return the form that the settings ask for; that of the path's name if they do not; else CSV."""
+    """Return the form of the export.
+
+    It is the one in the settings, else that of the path's suffix, else CSV.
+    """
     if "format" in export.model_fields_set:
         return ExportFormat(export.format)
     return guess_form(Path(path)) or ExportFormat(export.format)
 
 
 def protected_files(parts: Parts, settings_file: Path | None) -> list[Protected]:
-    """Return what no output of a run may touch, whatever is there: settings, secrets, keys, the audit database."""
+    """Return what no output of a run may touch.
+
+    These are the settings, secrets, keys and the audit database, whether they exist or not.
+    """
     protected = [Protected(path=Path(".env"), what="the file .env of secrets")]
     if settings_file is not None:
         protected.append(Protected(path=settings_file, what="the settings file"))
@@ -119,39 +137,40 @@ def protected_files(parts: Parts, settings_file: Path | None) -> list[Protected]
     return protected + [Protected(path=Path(key), what="a key") for key in keys if key is not None]
 
 
-def named_files(parts: Parts, values: Mapping[str, str]) -> Iterator[Named]:
-    """Yield each file that a source reads, or that a sink, the export or a rate limit writes to.
+def named_files(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedFile]:
+    """Yield each file that is read or written.
 
-    `values` are those of the placeholders. Texts that cannot be paths are left out: that is reported elsewhere.
+    These are the files of the source, the sinks, the export and the rate limits. Placeholders get these `values`. Texts
+    that cannot be paths are left out, because other checks report them.
     """
     if parts.datasource is not None:
-        yield from _named_by("datasource", ("datasource",), parts.datasource, None)
+        yield from _files_of_plugin("datasource", ("datasource",), parts.datasource, None)
     for name, sink in parts.sinks.items():
         if sink is not None:
-            yield from _named_by(f"sinks.{name}", ("sinks", name), sink, values)
+            yield from _files_of_plugin(f"sinks.{name}", ("sinks", name), sink, values)
     export = parts.landscape.export if parts.landscape is not None else None
     if export is not None and export.enabled and export.path is not None and export.sink is None:
-        yield from _named(EXPORT, export_location(export), export.path, values)
+        yield from _file_at(EXPORT, export_location(export), export.path, values)
     if parts.rate_limit is not None and (text := parts.rate_limit.persistence_path):
         location = ("rate_limit", "persistence_path")
-        yield Named(owner="rate_limit", location=location, text=text, path=Path(text), is_database=True)
+        yield NamedFile(owner="rate_limit", location=location, text=text, path=Path(text), is_database=True)
 
 
-def _named_by(
+def _files_of_plugin(
     owner: str, location: Location, plugin: PluginSettings, values: Mapping[str, str] | None
-) -> Iterator[Named]:
+) -> Iterator[NamedFile]:
     path, url = plugin.options.get("path"), plugin.options.get("url")
     if isinstance(path, str):
-        yield from _named(owner, (*location, "options", "path"), path, values)
+        yield from _file_at(owner, (*location, "options", "path"), path, values)
     elif isinstance(url, str) and (database := sqlite_file(url)) is not None:
         location = (*location, "options", "url")
-        yield Named(owner=owner, location=location, text=str(database), path=database, is_database=True)
+        yield NamedFile(owner=owner, location=location, text=str(database), path=database, is_database=True)
 
 
-def _named(owner: str, location: Location, text: str, values: Mapping[str, str] | None) -> Iterator[Named]:
+def _file_at(owner: str, location: Location, text: str, values: Mapping[str, str] | None) -> Iterator[NamedFile]:
     if text and (values is None or placeholder_problem(text) is None):
         path = Path(text if values is None else fill_placeholders(text, values))
-        yield Named(owner=owner, location=location, text=text, path=path)
+        yield NamedFile(owner=owner, location=location, text=text, path=path)
 
 
 def planned_outputs(
@@ -162,7 +181,7 @@ def planned_outputs(
     objection: Objection,
     force: bool,
 ) -> Iterator[PlannedOutput]:
-    """Yield what a run publishes under a name: the files of its sinks, and its export."""
+    """Yield the outputs of sinks, and the export."""
     landscape = parts.landscape
     if landscape is None:
         return
@@ -181,7 +200,7 @@ def planned_outputs(
 
 
 def _planned_export(
-    named: Named, export: ExportSettings, protected: Sequence[Protected], *, force: bool
+    named: NamedFile, export: ExportSettings, protected: Sequence[Protected], *, force: bool
 ) -> PlannedOutput:
     from elspeth.core.landscape.exporting.files import export_policy  # noqa: PLC0415  start time
 

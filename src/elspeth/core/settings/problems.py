@@ -1,4 +1,4 @@
-"""What is wrong with a settings file, all of it at once."""
+"""Problems of a settings file, reported all at once."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from elspeth.core.secrets import is_secret_key, mask_text, redact
 __all__ = ["Location", "Problem", "SettingsError", "did_you_mean", "structural_problems"]
 
 Location = tuple[str | int, ...]
-_WHAT_PYDANTIC_SAYS = re.compile(r"^Input should be |^\w+ should have |,? (unable to|after validation, not) .*")
+_PYDANTIC_PHRASES = re.compile(r"^Input should be |^\w+ should have |,? (unable to|after validation, not) .*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing to correct. `location` is empty when it concerns the file as a whole."""
+    """One thing to correct.
+
+    `location` is empty if it concerns the whole file.
+    """
 
     location: Location
     message: str
 
     @property
     def path(self) -> str:
-        """The location as users write it: ``gates[0].routes.true``."""
+        """Return the location as users write it: ``gates[0].routes.true``."""
         text = ""
         for part in self.location:
             text += f"[{part}]" if isinstance(part, int) else f".{part}"
@@ -41,7 +44,7 @@ class Problem:
 
 
 class SettingsError(Exception):
-    """A settings file cannot be used. `problems` holds every reason that was found."""
+    """A settings file cannot be used, for all these `problems`."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
@@ -51,13 +54,13 @@ class SettingsError(Exception):
 
 
 def structural_problems(error: ValidationError, model: type[BaseModel], *, prefix: Location = ()) -> Iterable[Problem]:
-    """Translate pydantic's report on `model`, found at `prefix`, into problems with paths."""
+    """Yield pydantic's errors about a model as problems with paths."""
     for details in error.errors(include_url=False):
         yield Problem(location=prefix + details["loc"], message=_message(details, model))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint naming the nearest known word, or nothing."""
+    """Return a hint at the nearest known word, or nothing."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
@@ -73,7 +76,7 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
         case "value_error":
             return str(details["ctx"]["error"])
         case _:
-            expected = _WHAT_PYDANTIC_SAYS.sub("", details["msg"])
+            expected = _PYDANTIC_PHRASES.sub("", details["msg"])
             return f"expected {expected}, got {_value(location, details['input'])}"
 
 
@@ -92,7 +95,7 @@ def _value(location: Location, value: object) -> str:
 
 
 def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
-    """The keys that settings may have at a location below a model."""
+    """Return the keys allowed at a location below a model."""
     annotation: object = model
     for part in location:
         annotation = _element(annotation, part)
@@ -101,7 +104,7 @@ def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
 
 
 def _element(annotation: object, part: str | int) -> object:
-    """The annotation of one element of a model, list or mapping."""
+    """Return the annotation of an element or field."""
     found = _model_in(annotation)
     if found is not None:
         fields = {field.alias or name: field.annotation for name, field in found.model_fields.items()}
@@ -112,7 +115,7 @@ def _element(annotation: object, part: str | int) -> object:
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:
-    """The model that an annotation stands for, also when it is optional or annotated."""
+    """Return the model in an optional or annotated type."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     if get_origin(annotation) in (Union, UnionType, Annotated):

@@ -1,4 +1,4 @@
-"""How the parts of a pipeline are joined: the edges that the settings imply.
+"""The edges that settings imply.
 
 Rows run along *lines*. The main line leads from the source to the output sink; each branch of a fork is a line of its
 own. On a line stand, in this order, its transforms, aggregations and gates, each kind in the order of the file. A
@@ -27,9 +27,10 @@ SOURCE: Place = ("datasource",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """One edge: where it begins and ends, the label that a decision must have to take it, and what it does to a token.
+    """One edge: origin, label, target and mode.
 
-    `is_onward` tells the way to what comes next from one that a decision or an error makes a token leave by.
+    A decision or an error makes a token leave by an edge whose label it has. `is_onward` marks the edge to what comes
+    next on the line.
     """
 
     origin: Place
@@ -41,24 +42,30 @@ class Wire:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wiring:
-    """All edges of a pipeline, and for each branch of a fork the coalesce that waits for it, if one does."""
+    """All edges of a pipeline, and where its branches meet.
+
+    `joins` has the place of the coalesce that waits for a branch.
+    """
 
     wires: tuple[Wire, ...]
     joins: Mapping[str, Place]
 
     def leaving(self, place: Place) -> list[Wire]:
-        """The edges that begin at a place."""
+        """Return the edges that begin at a place."""
         return [wire for wire in self.wires if wire.origin == place]
 
     def places(self) -> list[Place]:
-        """All places with edges, each after those that lead to it; graphlib's CycleError when there is a cycle."""
+        """Return all places, each after those that lead to it.
+
+        Raises graphlib's CycleError if there is a cycle.
+        """
         sorter: TopologicalSorter[Place] = TopologicalSorter()
         for wire in self.wires:
             sorter.add(wire.target, wire.origin)
         return list(sorter.static_order())
 
     def reached(self) -> set[Place]:
-        """The places that a row can come to."""
+        """Return the places that a row can reach."""
         reached, waiting = {SOURCE}, [SOURCE]
         while waiting:
             place = waiting.pop()
@@ -70,21 +77,27 @@ class Wiring:
 
 
 def sink_place(name: str) -> Place:
-    """The place of a sink."""
+    """Return the place of a sink."""
     return ("sinks", name)
 
 
 def wire(settings: Settings) -> Wiring:
-    """Join the parts of settings whose names resolve."""
-    wirer = _Wirer(settings)
+    """Return the wiring of a pipeline.
+
+    All names in the settings must resolve.
+    """
+    wirer = _WiringBuilder(settings)
     return Wiring(wires=tuple(wirer.wires()), joins=wirer.joins)
 
 
-_Standing = TransformSettings | AggregationSettings | GateSettings
+_PartOnLine = TransformSettings | AggregationSettings | GateSettings
 
 
-class _Wirer:
-    """Lines are lists of places by the name of their branch; the main line has none."""
+class _WiringBuilder:
+    """Finds the edges of a pipeline.
+
+    A line is a list of places, by the name of its branch; that of the main line is None.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -92,7 +105,7 @@ class _Wirer:
             branch: ("coalesce", index) for index, join in enumerate(settings.coalesce) for branch in join.branches
         }
         self._lines: dict[str | None, list[Place]] = {}
-        for place, part in self._standing():
+        for place, part in self._parts_on_lines():
             self._lines.setdefault(part.branch, []).append(place)
         self._line_of = {place: branch for branch, line in self._lines.items() for place in line}
 
@@ -100,7 +113,7 @@ class _Wirer:
         source = self._settings.datasource
         yield _onward(SOURCE, CONTINUE, self._beginning(None))
         yield from _diversion(SOURCE, QUARANTINE, source.options.get("on_validation_failure"))
-        for place, part in self._standing():
+        for place, part in self._parts_on_lines():
             if isinstance(part, GateSettings):
                 yield from self._of_gate(place, part)
             else:
@@ -114,9 +127,9 @@ class _Wirer:
             )
             yield _onward(("coalesce", index), CONTINUE, self._following(fork))
 
-    def _standing(self) -> Iterator[tuple[Place, _Standing]]:
-        """What stands on lines, in the order in which it stands there."""
-        sections: tuple[tuple[str, Sequence[_Standing]], ...] = (
+    def _parts_on_lines(self) -> Iterator[tuple[Place, _PartOnLine]]:
+        """Yield everything on lines, in order."""
+        sections: tuple[tuple[str, Sequence[_PartOnLine]], ...] = (
             ("row_plugins", self._settings.row_plugins),
             ("aggregations", self._settings.aggregations),
             ("gates", self._settings.gates),

@@ -1,4 +1,4 @@
-"""Reading the settings file: YAML to plain data, with one clear message for whatever is in the way."""
+"""Read a YAML file as plain data."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ import yaml
 from elspeth.contracts.schema import MAX_INTEGER
 from elspeth.core.settings.problems import Location, Problem, SettingsError
 
-__all__ = ["Plain", "read_settings_file", "text_problems"]
+__all__ = ["PlainValue", "read_settings_file", "text_problems"]
 
-Plain = dict[str, "Plain"] | list["Plain"] | str | int | float | bool | None
+PlainValue = dict[str, "PlainValue"] | list["PlainValue"] | str | int | float | bool | None
 
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 50
-MAX_VALUES = 100_000  # aliases and merges make a small file arbitrarily large
+MAX_VALUES = 100_000  # aliases and merges can make a small file arbitrarily large
 
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 _MERGE = "tag:yaml.org,2002:merge"
-_BITS = 256  # of an integer that may be written into a message
+_BITS = 256  # of the largest integer that a message repeats
 
 
-def read_settings_file(path: Path) -> dict[str, Plain]:
-    """The mapping in a YAML file, every key text; SettingsError when there is none."""
+def read_settings_file(path: Path) -> dict[str, PlainValue]:
+    """Return the mapping in a YAML file, with text keys.
+
+    Raises SettingsError if there is no such mapping.
+    """
     text = _read_text(path)
     try:
         document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a subclass of the safe loader
@@ -43,16 +46,19 @@ def read_settings_file(path: Path) -> dict[str, Plain]:
     if document is None:
         raise _file_error(path, "is empty: expected at least datasource, sinks and output_sink")
     if not isinstance(document, dict):
-        raise _file_error(path, f"expected a mapping of settings, got {_kind(document)}")
-    plain = _Plainer()
+        raise _file_error(path, f"expected a mapping of settings, got {_describe(document)}")
+    plain = _PlainReader()
     tree = plain.mapping(document, ())
     if plain.problems:
         raise SettingsError(str(path), list(plain.problems))
     return tree
 
 
-def text_problems(tree: Plain, location: Location = ()) -> Iterator[Problem]:
-    """Yield a problem for each text that is none: with NUL, or with what stands for bytes that are not UTF-8."""
+def text_problems(tree: PlainValue, location: Location = ()) -> Iterator[Problem]:
+    """Yield texts with NUL characters or lone surrogates.
+
+    Lone surrogates stand for bytes that are not UTF-8.
+    """
     match tree:
         case dict():
             for key, value in tree.items():
@@ -60,7 +66,7 @@ def text_problems(tree: Plain, location: Location = ()) -> Iterator[Problem]:
         case list():
             for index, value in enumerate(tree):
                 yield from text_problems(value, (*location, index))
-        case str() if _NO_TEXT.search(tree):
+        case str() if _NOT_TEXT.search(tree):
             yield Problem(location=location, message="expected text, got a NUL character or a lone surrogate in it")
 
 
@@ -87,8 +93,8 @@ def _file_error(path: Path, message: str) -> SettingsError:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Unfit:
-    """A plain scalar of a type that JSON does not have, as it is written."""
+class _NotJson:
+    """A plain scalar of a type that JSON lacks."""
 
     text: str
     what: str
@@ -98,7 +104,10 @@ class _Unfit:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """YAML's safe subset without its surprises: repeated keys, merges without end, numbers in base 60, dates."""
+    """YAML's safe subset without surprises.
+
+    It refuses repeated keys, endless merges, numbers in base 60, and dates.
+    """
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -106,9 +115,9 @@ class _StrictLoader(yaml.SafeLoader):
         self._merged = 0
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Carry out the merges of a mapping, unless together they are too many.
+        """Merge other mappings into this one, within limits.
 
-        Called before the mapping is made, and before it is merged into another.
+        PyYAML calls this before it constructs the mapping, and before it merges it into another.
         """
         if id(node) in self._flattened:
             return
@@ -127,26 +136,26 @@ class _StrictLoader(yaml.SafeLoader):
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
                 continue
-            name = _key(self.construct_object(key))
+            name = _key_text(self.construct_object(key))
             if name in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {name!r} occurs twice", key.start_mark)
             seen.add(name)
 
     def construct_plain(self, node: yaml.ScalarNode) -> object:
-        """Return the value of a number or truth value, `_Unfit` for one that is none in JSON."""
+        """Return a number or truth value, `_NotJson` otherwise."""
         text = str(self.construct_scalar(node))
         try:
             if ":" in text:
-                return _Unfit(text=text, what="a number in base 60")
+                return _NotJson(text=text, what="a number in base 60")
             value = _CONSTRUCTORS[node.tag](self, node)
         except (ValueError, LookupError, OverflowError):
-            return _Unfit(text=text, what="a number or truth value that cannot be read")
+            return _NotJson(text=text, what="a number or truth value that cannot be read")
         is_long = isinstance(value, int) and value.bit_length() > _BITS
-        return _Unfit(text=text, what="an integer with too many digits") if is_long else value
+        return _NotJson(text=text, what="an integer with too many digits") if is_long else value
 
     def construct_timestamp(self, node: yaml.ScalarNode) -> object:
-        """Return that it is a date or time, whether or not there is such a day."""
-        return _Unfit(text=str(self.construct_scalar(node)), what="a date")
+        """Return `_NotJson` for a date, whether it exists or not."""
+        return _NotJson(text=str(self.construct_scalar(node)), what="a date")
 
 
 _CONSTRUCTORS: Mapping[str, Callable[[yaml.SafeLoader, yaml.ScalarNode], object]] = {
@@ -161,24 +170,24 @@ _StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", _StrictLoader.const
 
 
 def _merged_into(node: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
-    """Yield the mappings that a mapping merges, one for each time that it does."""
+    """Yield the mappings that a mapping merges, with repetitions."""
     for key, value in node.value:
         if key.tag == _MERGE:
             found = value.value if isinstance(value, yaml.SequenceNode) else [value]
             yield from (each for each in found if isinstance(each, yaml.MappingNode))
 
 
-class _Plainer:
-    """Reduces what YAML can express to what JSON can, collecting what does not fit."""
+class _PlainReader:
+    """Reduces YAML values to JSON values, and collects problems."""
 
     def __init__(self) -> None:
         self.problems: dict[Problem, None] = {}
         self._values = 0
 
-    def mapping(self, value: dict[object, object], location: Location) -> dict[str, Plain]:
-        return {name: self.value(item, (*location, name)) for key, item in value.items() for name in [_key(key)]}
+    def mapping(self, value: dict[object, object], location: Location) -> dict[str, PlainValue]:
+        return {name: self.value(item, (*location, name)) for key, item in value.items() for name in [_key_text(key)]}
 
-    def value(self, value: object, location: Location) -> Plain:
+    def value(self, value: object, location: Location) -> PlainValue:
         self._values += 1
         match value:
             case _ if self._values > MAX_VALUES:
@@ -196,21 +205,26 @@ class _Plainer:
             case None | bool() | int() | float() | str():
                 return value
             case _:
-                self._report(location, f"expected text, a number, true, false or null, got {_kind(value)}; quote it")
+                self._report(
+                    location, f"expected text, a number, true, false or null, got {_describe(value)}; quote it"
+                )
         return None
 
     def _report(self, location: Location, message: str) -> None:
         self.problems[Problem(location=location, message=message)] = None
 
 
-def _key(key: object) -> str:
-    """YAML reads an unquoted true or 1 as a value, also where it is a key such as a route's label."""
+def _key_text(key: object) -> str:
+    """Return a key as text.
+
+    YAML reads an unquoted true or 1 as a value, also where it is a key such as a route's label.
+    """
     if isinstance(key, bool):
         return "true" if key else "false"
     return "null" if key is None else str(key)
 
 
-def _kind(value: object) -> str:
+def _describe(value: object) -> str:
     match value:
         case list():
             return "a list"
@@ -222,7 +236,7 @@ def _kind(value: object) -> str:
             return "true or false"
         case int() | float():
             return "a number"
-        case _Unfit():
+        case _NotJson():
             return value.what
         case _:
             return f"a value of type {type(value).__name__}"
