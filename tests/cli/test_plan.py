@@ -101,6 +101,12 @@ def test_the_graph_is_drawn_for_mermaid(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr() == (MERMAID, "settings.yaml: valid\n")
 
 
+def test_the_graph_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("settings.yaml").write_text(SETTINGS.replace("name: meet", 'name: "m\\e[31m\\u202e\\u0085t"'))
+    assert main(["validate", "-s", "settings.yaml", "--graph", "mermaid"]) == 0
+    assert capsys.readouterr().out == MERMAID.replace("coalesce meet", r"coalesce m\x1b[31m\u202e\x85t")
+
+
 def test_an_unknown_graph_format_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "-s", "settings.yaml", "--graph", "dot"]) == 2
     assert "'dot' is not" in capsys.readouterr().err

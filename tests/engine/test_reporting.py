@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,11 @@ def test_a_run_in_which_some_rows_fail_has_no_problem_but_says_why(tmp_path: Pat
 def test_a_run_in_which_every_row_fails_has_a_problem(tmp_path: Path) -> None:
     result = result_of(tmp_path, failing(tmp_path, list(range(6))))
     assert result.problems == ["no row got through: 6 of 6 rows failed or were quarantined"]
+
+
+def test_the_only_row_is_told_of_in_the_singular(tmp_path: Path) -> None:
+    result = replace(result_of(tmp_path, failing(tmp_path, list(range(6)))), rows=1, rows_with_failures=1)
+    assert result.problems == ["no row got through: 1 of 1 row failed or was quarantined"]
 
 
 def test_rows_that_fail_in_different_places_make_one_problem(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from elspeth.cli.terminal import aligned
+from elspeth.cli.terminal import aligned, printable
 from elspeth.contracts.enums import NodeType, RoutingMode
 from elspeth.core.secrets import mask_text, redact
 from elspeth.core.settings import load_settings
@@ -106,9 +106,9 @@ def plan_as_mermaid(pipeline: Pipeline) -> str:
 def _escape_label(text: str) -> str:
     """Escape text for a quoted Mermaid label.
 
-    Entities are the only escapes there.
+    Entities are the only escapes there. What could steer a terminal is escaped as in the plan.
     """
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+    return printable(text).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _plan_lines(pipeline: Pipeline) -> Iterator[tuple[str, str]]:

@@ -150,7 +150,8 @@ class RunResult:
         found = []
         if self.rows_with_failures and not self.arrived:
             how_many = f"{self.rows_with_failures:,} of {_counted(self.rows, 'row')}"
-            found.append(f"no row got through: {how_many} failed or were quarantined")
+            were = "was" if self.rows_with_failures == 1 else "were"
+            found.append(f"no row got through: {how_many} failed or {were} quarantined")
         found += [
             f"sink {name!r} took no row: it refused {_counted(count, 'row')}"
             for name, count in self.refused_by_sink.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
@@ -430,6 +432,8 @@ def test_a_bag_whose_name_ends_in_zip_is_zipped(capsys: Captured) -> None:
         ("x.zip", ("--format", "json"), "ends in .zip, as of the form bag, and the form is json"),
         ("x.csv", ("--format", "bag"), "ends in .csv, as of the form csv, and the form is bag"),
         ("x.xml", (), "-o x.xml: the suffix is not that of a form: give one with --format"),
+        ("x/", ("--format", "jsonl"), "-o x/: names a directory, and the form jsonl is a file: change one of them"),
+        ("x/", (), "-o x/: names a directory, and the form jsonl is a file: change one of them"),
         ("-", ("--format", "csv"), "-o -: the form csv is several files: only with --format jsonl or json"),
         ("-", ("--format", "bag"), "-o -: the form bag is several files: only with --format jsonl or json"),
     ],
@@ -459,3 +463,24 @@ def test_a_link_where_an_export_was_prepared_is_not_followed(capsys: Captured, l
     assert run_export(capsys, "run-1", "-d", "audit.db", "-o", "trail.jsonl")[0] == 0
     assert Path("victim").read_text() == "mine"
     assert not Path("trail.jsonl").is_symlink()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_file_that_cannot_be_read_is_not_called_something_else(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("trail.jsonl").write_bytes(b"content")
+    opened = Path.open
+
+    def refuse(path: Path, mode: str = "r") -> IO[Any]:  # root may read every file
+        if path.name == "trail.jsonl":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return opened(path, mode)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    problem = "cannot be read, so nothing shows whether it is an export: Permission denied"
+    assert run_export(capsys, "run-1", "-d", "audit.db", "-o", "trail.jsonl") == (
+        1,
+        "",
+        f"error: trail.jsonl: {problem}\n",
+    )

@@ -115,3 +115,10 @@ def test_a_server_accepts_an_import(postgresql_url: str, capsys: Captured) -> No
     assert out.startswith("run             run-1\n")
     with LandscapeDB(postgresql_url, create_tables=False):
         pass
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="the system has no directory that nobody can write to")
+def test_a_database_that_cannot_be_made_is_named(project: Path, capsys: Captured) -> None:
+    export_to(project / "export.jsonl", ExportFormat.JSONL)
+    message = "error: audit database sqlite:////proc/new.db: unable to open database file\n"
+    assert run_import(capsys, "export.jsonl", "-d", "/proc/new.db") == (1, "", message)

@@ -242,3 +242,8 @@ def test_keys_are_not_for_exports(capsys: Captured, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     message = "error: signed: --hmac is for exports that are not bags: verify a bag without it\n"
     assert run_verify(capsys, "signed", "--hmac") == (1, "", message)
+
+
+def test_a_part_of_a_bag_is_not_verified_alone(capsys: Captured) -> None:
+    problem = f"is a part of a bag, which is verified as a whole: name {Path('signed').absolute()}"
+    assert run_verify(capsys, "signed/data/records.jsonl") == (1, "", f"error: signed/data/records.jsonl: {problem}\n")

@@ -320,6 +320,13 @@ def test_outputs_do_not_lie_in_each_other() -> None:
             {"path": "trail.zip", "format": "csv"},
             "trail.zip: the name ends in .zip, as of the form bag, and the form is csv",
         ),
+        (
+            {"path": "trail.xml"},
+            "trail.xml: the suffix is not that of a form: give one with landscape.export.format",
+        ),
+        ({"path": "trail.d", "format": "csv"}, None),
+        ({"path": "trail/", "format": "jsonl"}, "trail/: names a directory, and the form jsonl is a file: change one"),
+        ({"path": "trail/"}, None),
         ({}, "is required when the export is enabled: where it is written to"),
         ({"path": "{run}.zip"}, "unknown placeholder {run}: expected one of {run_id}, {date}"),
         ({"path": "bag", "format": "bag"}, "bag: exists already, and evidence is never overwritten: name another path"),

@@ -88,6 +88,8 @@ def _verify_export(path: Path, secret: bytes | None) -> Verification:
     from elspeth_schema.contracts import RunStatus  # noqa: PLC0415
 
     source = find_source(path)
+    if source.kind is ExportKind.BAG and secret is None:
+        raise EvidenceError(str(path), f"is a part of a bag, which is verified as a whole: name {source.path}")
     if source.kind is ExportKind.BAG:
         raise EvidenceError(str(path), "--hmac is for exports that are not bags: verify a bag without it")
 

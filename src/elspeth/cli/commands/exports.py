@@ -134,9 +134,7 @@ def _choose_form(output: str, given: ExportFormat | None) -> ExportFormat:
         return form
     if given is None and (named := guess_form(path)) is not None:
         return named
-    if given is None and path.suffix:
-        raise UsageError(f"-o {output}: the suffix is not that of a form: give one with --format")
-    if problem := name_problem(path, form):
+    if problem := name_problem(output, form, is_given=given is not None, option="--format"):
         raise UsageError(f"-o {output}: {problem}")
     return form
 

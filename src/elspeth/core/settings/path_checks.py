@@ -142,7 +142,11 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
         return
     sink = parts.sinks.get(export.sink or "")
     path = export.path or (sink.options.get("path") if sink is not None else None)
-    if isinstance(path, str) and (problem := name_problem(Path(path), export_form(export, path))) is not None:
+    if not isinstance(path, str):
+        return
+    is_given = "format" in export.model_fields_set
+    problem = name_problem(path, export_form(export, path), is_given=is_given, option="landscape.export.format")
+    if problem is not None:
         yield Problem(location=export_location(export), message=f"{path}: {problem}")
 
 

@@ -172,6 +172,16 @@ def fill_database(url: str) -> Iterator[Connection]:
     committed; a crash may leave it beside its place as `.XXXXXXXX.partial`.
     """
     parsed = parse_url(url)
+    try:
+        with _filled(url, parsed) as connection:
+            yield connection
+    except OperationalError as error:
+        message = f"audit database {mask_url(parsed)}: {describe_error(error, parsed)}"
+        raise LandscapeError(message) from error
+
+
+@contextmanager
+def _filled(url: str, parsed: URL) -> Iterator[Connection]:
     if not _is_empty(parsed):
         with LandscapeDB(url, create_tables=False) as db, db.write_transaction() as connection:
             yield connection

@@ -118,7 +118,11 @@ def export_policy(form: ExportFormat, *, protected: Sequence[Protected] = (), fo
 
 
 def _objection_to_file(path: Path) -> str | None:
-    if _is_record(_first_line(path), RUN.name):
+    try:
+        line = _first_line(path)
+    except OSError as error:
+        return f"cannot be read, so nothing shows whether it is an export: {error.strerror}"
+    if _is_record(line, RUN.name):
         return None
     return "is not an export, which a new one may replace: name another file, or use --force"
 
@@ -126,7 +130,13 @@ def _objection_to_file(path: Path) -> str | None:
 def _objection_to_directory(path: Path) -> str | None:
     entries = list(os.scandir(path))
     is_ours = all(each.name in _OUR_FILES and each.is_file(follow_symlinks=False) for each in entries)
-    if is_ours and _is_record(_first_line(path / MANIFEST_FILE), MANIFEST):
+    try:
+        line = _first_line(path / MANIFEST_FILE) if is_ours else b""
+    except FileNotFoundError:
+        line = b""
+    except OSError as error:
+        return f"cannot be read, so nothing shows whether it is an export: {error.strerror}"
+    if _is_record(line, MANIFEST):
         return None
     return "is not an export, which a new one may replace: name another directory"
 
@@ -134,14 +144,11 @@ def _objection_to_directory(path: Path) -> str | None:
 def _first_line(path: Path) -> bytes:
     """Return the first line that could hold a record.
 
-    In a JSON array that is the second line. Empty if the file cannot be read.
+    In a JSON array that is the second line. Raises OSError if the file cannot be read.
     """
-    try:
-        with path.open("rb") as file:
-            line = file.readline(_LONGEST)
-            return file.readline(_LONGEST).rstrip().removesuffix(b",") if line == b"[\n" else line
-    except OSError:
-        return b""
+    with path.open("rb") as file:
+        line = file.readline(_LONGEST)
+        return file.readline(_LONGEST).rstrip().removesuffix(b",") if line == b"[\n" else line
 
 
 def _is_record(line: bytes, record_type: str) -> bool:

@@ -44,9 +44,17 @@ def guess_form(path: Path) -> ExportFormat | None:
     return _FORMS.get(path.suffix.lower())
 
 
-def name_problem(path: Path, form: ExportFormat) -> str | None:
-    """Return how the name contradicts the form, or None."""
+def name_problem(text: str, form: ExportFormat, *, is_given: bool, option: str) -> str | None:
+    """Return how the name contradicts the form, or None.
+
+    `is_given` says whether somebody asked for the form, `option` where that is done.
+    """
+    path = Path(text)
     named = guess_form(path)
+    if named is None and path.suffix and not is_given:
+        return f"the suffix is not that of a form: give one with {option}"
+    if text.endswith("/") and form in (ExportFormat.JSON, ExportFormat.JSONL):
+        return f"names a directory, and the form {form} is a file: change one of them"
     if named in (None, form):
         return None
     return f"the name ends in {path.suffix}, as of the form {named}, and the form is {form}: change one of them"
