@@ -107,7 +107,7 @@ def test_an_existing_bag_is_found_before_the_first_row(capsys: Captured, tree: T
     problem = "landscape.export.path: evidence: exists already, and evidence is never overwritten: name another path"
     assert (code, err) == (2, f"error: s.yaml: 1 problem\n  {problem}\n")
     assert Path("out/rows.csv").stat().st_mtime_ns == before
-    # Nothing of that concerns what only looks at the settings.
+    # Commands that only read the settings are not affected.
     assert run_command(capsys, tree, "purge", "-x") == (0, "")
 
 

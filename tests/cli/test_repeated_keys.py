@@ -63,7 +63,7 @@ def test_a_repeated_key_is_neither_printed_nor_written(
     monkeypatch.setenv("ELSPETH_FINGERPRINT_KEY", "a key that is long enough")
     forms = [SPELLINGS[each](secret) for secret in (KEY, PART) for each in TRIED]
     script = [answer for form in forms for answer in answers_repeating(form)]
-    rows = 5 * len(forms)  # a row is asked about again after a 500
+    rows = 5 * len(forms)  # a row is retried after a 500
     Path("in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(rows)))
     with llm_server(*script) as server:
         Path("settings.yaml").write_text(SETTINGS % (server.url, database_url))

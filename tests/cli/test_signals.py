@@ -42,7 +42,7 @@ KEY = {"ELSPETH_SIGNING_KEY": "0123456789abcdef"}
 
 
 @pytest.fixture(autouse=True)
-def _as_on_a_terminal() -> Iterator[None]:
+def _terminal_signals() -> Iterator[None]:
     """Handle signals as on a terminal.
 
     Commands that a shell starts in the background ignore them.
@@ -216,7 +216,7 @@ def test_other_commands_leave_nothing_when_stopped(
     if done.returncode == 128 + number:
         said = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
         assert done.stderr.splitlines()[-1] == f"error: {said}"
-        # A backup that is complete may stay; an export may have its name just before the signal comes.
+        # A complete backup may stay; an export may have been renamed just before the signal came.
         assert made_now <= {made, *(path.name for path in directory.glob("old.db.*.bak"))}
     else:
         assert done.returncode == code, done.stderr

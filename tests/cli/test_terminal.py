@@ -144,6 +144,6 @@ def test_no_message_repeats_control_characters_of_a_file_name(
 
 
 def test_a_command_without_standard_output_ends_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdout", None)  # what Python makes of `>&-`
+    monkeypatch.setattr(sys, "stdout", None)  # as after `>&-`
 
     assert main(["plugins", "list"]) == 0

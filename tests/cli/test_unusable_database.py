@@ -208,7 +208,7 @@ def test_a_damaged_page_is_reported_in_one_message(command: str, capsys: pytest.
     captured = capsys.readouterr()
     assert (code, captured.out) == (1, "")
     *said, line = captured.err.splitlines()
-    assert len(said) == (command == "check")  # which tells the state of the tables first
+    assert len(said) == (command == "check")  # which prints the state of the tables first
     assert line.startswith("error: audit database sqlite:///x.db")
     assert line.endswith(": database disk image is malformed")
     assert not Path("out.jsonl").exists()

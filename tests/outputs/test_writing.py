@@ -139,7 +139,7 @@ def test_a_directory_that_cannot_be_renamed_leaves_the_old_one(tmp_path: Path, m
 @pytest.mark.parametrize("write", [write_file, write_directory])
 def test_the_mode_of_a_replaced_output_is_kept(tmp_path: Path, write: Callable[[Path, bytes], None], mode: int) -> None:
     if write is write_directory:
-        mode |= 0o700  # what cannot be written to cannot be removed either
+        mode |= 0o700  # an unwritable directory cannot be removed either
     write(tmp_path / "export", b"first")
     (tmp_path / "export").chmod(mode)
     write(tmp_path / "export", b"second")
@@ -174,7 +174,7 @@ def test_a_unique_output_does_not_replace_what_appears_at_the_last_moment(
     path, call = tmp_path / "bag", writing._renameat2
 
     def rename(source: Path, target: Path) -> int:
-        appear(target)  # after every check of ours
+        appear(target)  # after all checks
         return call(source, target) if has_call else errno.ENOSYS
 
     def write() -> None:

@@ -90,7 +90,7 @@ def test_a_signed_bag_in_a_zip_file_is_verified(capsys: Captured) -> None:
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", *options)
     assert (code, err) == (0, "")
     assert out == "run     run-1\nexport  trail.zip (bag, 35 records, signed)\n"
-    # The run was finished with records still open: that alone keeps it from being verified.
+    # The only fault is that the run was finished with records still open.
     assert main(["verify", "trail.zip", "--key", "keys/elspeth.pub.pem"]) == 1
     words = " ".join(capsys.readouterr().err.split())
     assert "status: expected completed or failed, as the run is completed, got 'open' 9 accounting not reached" in words

@@ -18,7 +18,7 @@ payload_store: {base_path: payloads, retention_days: 7}
 
 
 @pytest.fixture(autouse=True)
-def _ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def _old_payloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Execute a run and age its payloads by ten years."""
     monkeypatch.chdir(tmp_path)
     Path("settings.yaml").write_text(SETTINGS)
