@@ -51,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  as it is called there
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the name in the base class
         """Say nothing."""
 
 

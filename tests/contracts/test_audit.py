@@ -1,4 +1,4 @@
-"""Contracts refuse what the schema forbids: one wrong value for each kind of field."""
+"""Contracts refuse a wrong value for each kind of field."""
 
 from __future__ import annotations
 

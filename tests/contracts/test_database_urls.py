@@ -1,4 +1,4 @@
-"""What of a database URL counts as secret, and that SQLAlchemy reads the same."""
+"""The secrets of database URLs, compared with SQLAlchemy's reading."""
 
 from __future__ import annotations
 
@@ -154,7 +154,10 @@ TEXTS = st.text(st.sampled_from("uph:/?#[]@&=%41+ 5_\t\n"), max_size=30)
 
 @given(scheme=SCHEMES, rest=TEXTS | st.builds(lambda a, b, c: f"{a}:{b}@h/{c}", TEXTS, TEXTS, TEXTS))
 def test_sqlalchemy_finds_no_other_secrets(scheme: str, rest: str) -> None:
-    """A law of the URLs that are not refused: what the driver is given as password and parameters is what we mask."""
+    """Everything the driver gets as password or parameter is masked.
+
+    This holds for all URLs that are not refused.
+    """
     text = f"{scheme}://{rest}"
     assume(database_url_problem(text) is None)
     url = make_url(text)

@@ -1,4 +1,4 @@
-"""What messages and documents say about installing extras."""
+"""Messages and documents agree on how to install extras."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 COMMAND = re.compile(r"pip install (?:--\S+ )*['\"]?([^'\"`\s]+)")
 
 
-def named(*paths: Path) -> set[str]:
-    """What `pip install` installs, as the files say."""
+def packages_to_install(*paths: Path) -> set[str]:
+    """Return the arguments of `pip install` in files."""
     return {name for path in paths for name in COMMAND.findall(path.read_text(encoding="utf-8"))}
 
 
@@ -28,14 +28,14 @@ def test_nothing_is_installed_by_a_name_that_others_could_take() -> None:
     """The name is not registered in any package index."""
     documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
     allowed = {".", "nox[uv]", "./examples/plugin_package", *(f".[{extra}]" for extra in EXTRAS)}
-    assert named(*documents) - allowed == set()
+    assert packages_to_install(*documents) - allowed == set()
 
 
 def test_one_function_says_how_to_install_an_extra() -> None:
-    """The verifier shares no code with the rest, but says the same."""
+    """Only the verifier, which shares no code, repeats it."""
     sources = set((ROOT / "src").rglob("*.py"))
-    ours, verifier = (
+    function, verifier = (
         ROOT / "src" / "elspeth" / name for name in ("contracts/environment.py", "evidence/format/timestamp.py")
     )
-    assert named(*(sources - {ours, verifier})) == set()
+    assert packages_to_install(*(sources - {function, verifier})) == set()
     assert install_command("timestamp") in verifier.read_text()

@@ -1,4 +1,4 @@
-"""What is recorded of an error: messages whose authors promise it, and otherwise types, codes and places."""
+"""Recorded messages of errors repeat no values of rows."""
 
 import logging
 import re
@@ -19,10 +19,10 @@ VALUE = "Zqxjkv"
 MAY = ", whose message may hold values of rows"
 
 
-def caught(action: Callable[[], object]) -> Exception:
+def raised_by(action: Callable[[], object]) -> Exception:
     try:
         action()
-    except Exception as error:  # noqa: BLE001  whatever it raises
+    except Exception as error:  # noqa: BLE001  any error
         return error
     raise AssertionError("nothing was raised")
 
@@ -40,20 +40,20 @@ def raise_deeply(depth: int) -> None:
 
 def test_of_other_errors_the_last_places_in_foreign_code_are_kept() -> None:
     place = r"tests\.contracts\.test_errors line \d+"
-    assert re.fullmatch(rf"raised at {place}(, {place})+", recordable_message(caught(lambda: raise_deeply(1))))
-    assert recordable_message(caught(lambda: raise_deeply(50))).count(" line ") == 3
+    assert re.fullmatch(rf"raised at {place}(, {place})+", recordable_message(raised_by(lambda: raise_deeply(1))))
+    assert recordable_message(raised_by(lambda: raise_deeply(50))).count(" line ") == 3
     assert recordable_message(ValueError(VALUE)) == "raised at an unknown place"
 
 
-def test_an_error_of_the_system_is_told_by_its_number_alone() -> None:
+def test_the_message_of_an_os_error_comes_from_its_number() -> None:
     for error in (OSError(28, VALUE, VALUE), OSError(28, "No space left on device")):
         assert recordable_message(error) == "No space left on device, raised at an unknown place"
     for error in (OSError(VALUE), OSError(999_999, VALUE)):
         assert recordable_message(error) == "raised at an unknown place"
 
 
-def test_whoever_asks_hears_the_whole(caplog: pytest.LogCaptureFixture) -> None:
-    error = caught(lambda: int(VALUE))
+def test_a_logger_gets_the_withheld_messages(caplog: pytest.LogCaptureFixture) -> None:
+    error = raised_by(lambda: int(VALUE))
     recordable_message(error)
     assert caplog.text == ""
     with caplog.at_level(logging.DEBUG, logger="elspeth.withheld"):
@@ -80,7 +80,7 @@ def test_what_sqlite_says_without_a_value_is_kept(statement: str, message: str) 
             "CREATE TABLE t (a INTEGER PRIMARY KEY CHECK (a > 0)); INSERT INTO t VALUES (1); CREATE TABLE u (a TEXT);"
             "CREATE TRIGGER no BEFORE INSERT ON u BEGIN SELECT RAISE(ABORT, 'no Zqxjkv'); END"
         )
-        found = driver_message(caught(lambda: connection.execute(statement).fetchall()))
+        found = driver_message(raised_by(lambda: connection.execute(statement).fetchall()))
     assert (found, VALUE in found) == (message, False)
 
 
@@ -104,13 +104,13 @@ def test_what_postgresql_says_without_a_value_is_kept(postgresql_url: str, state
     engine = sa.create_engine(postgresql_url)
     with engine.connect() as connection:
         connection.exec_driver_sql("CREATE TABLE t (a BIGINT PRIMARY KEY CHECK (a > 0)); INSERT INTO t VALUES (1)")
-        error = caught(lambda: connection.exec_driver_sql(statement))
+        error = raised_by(lambda: connection.exec_driver_sql(statement))
     engine.dispose()
     assert recordable_message(error) == message
 
 
 def test_a_connection_that_fails_is_explained_and_a_value_that_the_client_refuses_is_not() -> None:
-    error = caught(lambda: psycopg.connect("host=/nowhere dbname=x"))
+    error = raised_by(lambda: psycopg.connect("host=/nowhere dbname=x"))
     assert driver_message(error).startswith("connection is bad: connection to server on socket")
     assert driver_message(psycopg.DataError(f"date too large: {VALUE}")) == f"DataError{MAY}"
     assert driver_message(RuntimeError(VALUE)) == f"RuntimeError{MAY}"
@@ -130,5 +130,5 @@ KINDS = re.compile(
 
 
 @given(ANY)
-def test_the_kind_of_a_value_is_told_in_fixed_words_and_counts(value: object) -> None:
+def test_the_kind_of_a_value_has_fixed_words_and_counts(value: object) -> None:
     assert KINDS.fullmatch(describe_kind(value))

@@ -1,4 +1,4 @@
-"""The gate language: what it means, and that nothing else gets in."""
+"""Expressions mean what Python means, and allow nothing else."""
 
 import ast
 

@@ -1,4 +1,4 @@
-"""Routing decisions that contradict themselves cannot be made."""
+"""Routing decisions that contradict themselves are refused."""
 
 import pytest
 

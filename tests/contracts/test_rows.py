@@ -1,11 +1,15 @@
-"""Rows become what their schema declares, or are refused with every reason."""
+"""Rows get the declared types, or every reason against them."""
+
+import datetime as dt
+import json
+from decimal import Decimal
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from elspeth.contracts.rows import RowData, RowValidator, SchemaViolationError
+from elspeth.contracts.rows import RowData, RowValidator, SchemaViolationError, convert_value
 from elspeth.contracts.schema import MAX_INTEGER, SUPPORTED_TYPES, FieldDefinition, SchemaConfig, SchemaMode
 
 FLOATS = "from -1.8e+308 to 1.8e+308"
@@ -76,8 +80,8 @@ def test_values_become_the_declared_type(field: str, value: object, coerced: obj
         ("float", "1e999", f"a number {FLOATS}, got one beyond"),
         ("float", "-1e999", f"a number {FLOATS}, got one beyond"),
         ("float", 10**400, f"a number {FLOATS}, got one beyond"),
-        ("float", "1e-400", "a number that is zero or can be told from zero, got a smaller one"),
-        ("float", "-.5e-99999", "a number that is zero or can be told from zero, got a smaller one"),
+        ("float", "1e-400", "zero or a number that a float can tell from zero, got a smaller one"),
+        ("float", "-.5e-99999", "zero or a number that a float can tell from zero, got a smaller one"),
         ("float", "1_000.5", "a number, got text of 7 characters"),
         ("float", "١٢", "a number, got text of 2 characters"),
         ("float", "\uff11\uff12", "a number, got text of 2 characters"),
@@ -147,3 +151,25 @@ def test_a_row_that_the_schema_accepts_satisfies_its_json_schema(
     except SchemaViolationError:
         assume(condition=False)
     Draft202012Validator(schema.json_schema()).validate(accepted)
+
+
+def test_values_from_outside_become_what_json_can_hold() -> None:
+    values = {
+        "time": dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC),
+        "date": dt.date(2026, 1, 2),
+        "span": dt.timedelta(minutes=1),
+        "price": Decimal("1.10"),
+        "bytes": b"\x00\x01",
+        "list": [(1, Decimal(2))],
+    }
+    assert convert_value(values) == {
+        "time": "2026-01-02T03:04:05+00:00",
+        "date": "2026-01-02",
+        "span": 60.0,
+        "price": "1.10",
+        "bytes": "AAE=",
+        "list": [[1, "2"]],
+    }
+    assert json.dumps(convert_value(values))
+    with pytest.raises(ValueError, match="a value of type set has no form in a row"):
+        convert_value({1})

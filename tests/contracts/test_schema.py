@@ -76,7 +76,7 @@ def test_an_unquoted_field_in_yaml_is_a_mapping_and_understood() -> None:
         ({"fields": "dynamic", "strict": True}, "unknown key 'strict': expected 'mode' and 'fields'"),
     ],
 )
-def test_what_is_no_schema_is_refused(config: dict[str, object], message: str) -> None:
+def test_a_malformed_schema_is_refused(config: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011  the whole message is compared
         SchemaConfig.from_dict(config)
     assert str(caught.value) == message

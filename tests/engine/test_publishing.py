@@ -185,7 +185,7 @@ def test_what_appears_while_the_run_goes_on_is_left_alone(tmp_path: Path) -> Non
     with pytest.raises(PluginError) as caught:
         execute(build(tmp_path, settings), Observer(on_rows=writing(path, "mine")))
     assert str(caught.value) == (
-        f"{path} was made or changed by somebody else while the run went on, and is left as it is: move it away, then "
+        f"{path} was made or changed by another program during the run, and is left unchanged: move it away, then "
         "resume the run"
     )
     ((run_id, status),) = runs(tmp_path)
@@ -201,7 +201,7 @@ def test_what_appears_while_the_run_goes_on_is_left_alone(tmp_path: Path) -> Non
 def test_what_changes_while_the_run_goes_on_is_left_alone(tmp_path: Path) -> None:
     path, settings = tmp_path / "out" / "x.csv", csv_settings(tmp_path)
     run(tmp_path, settings)
-    with pytest.raises(PluginError, match="was made or changed by somebody else while the run went on"):
+    with pytest.raises(PluginError, match="was made or changed by another program during the run"):
         execute(build(tmp_path, settings), Observer(on_rows=writing(path, "corrected")))
     assert path.read_text() == "corrected"
 

@@ -1,4 +1,4 @@
-"""The CSV source: rows, rows that are not valid, and files that are not."""
+"""The CSV source: rows, invalid rows and unreadable files."""
 
 import csv
 import io

@@ -1,8 +1,10 @@
-"""The database sink: rows and tables that do not go together are found at the row, or before the first one."""
+"""The database sink: which rows and tables fit together."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from elspeth.contracts.plugins import PluginError, RowRejectedError, Sink
 from elspeth.contracts.rows import RowData
 from elspeth.plugins.manager import PluginManager
 from tests.fixtures.effort import examples_of
+from tests.plugins.typed_rows import EXPECTED, ROWS, write
 
 PLUGINS = PluginManager.installed()
 
@@ -64,7 +67,10 @@ def fault(sink: Sink) -> str:
 
 
 def hostile_rows(*, is_sqlite: bool) -> Iterator[tuple[RowData, str]]:
-    """Rows that no new table can hold beside a column `a`, and why."""
+    """Yield rows that no new table can hold, with reasons.
+
+    The table has a column `a` already.
+    """
     yield {"": 1}, "a field has no name"
     yield {"x\0y": 1}, "the name of a field has a NUL character"
     yield {"%(a)s": 1}, "the name of a field looks like a parameter of a statement"
@@ -216,3 +222,108 @@ def test_what_a_new_table_takes_can_be_published(target: Target, rows: list[RowD
     publish(sink)
     if taken:
         assert target.execute("SELECT count(*) FROM target") == [(taken,)]
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> dict[str, Any]:
+    """Return the options of a table in a SQLite database."""
+    return {
+        "url": f"sqlite:///{tmp_path / 'target.db'}",
+        "table": "customers",
+        "staging_directory": str(tmp_path / "staging"),
+    }
+
+
+def stored(options: dict[str, Any], query: str = "SELECT * FROM customers") -> list[dict[str, object]]:
+    engine = sa.create_engine(options["url"])
+    with engine.connect() as connection:
+        found = [dict(row) for row in connection.execute(sa.text(query)).mappings()]
+    engine.dispose()
+    return found
+
+
+def test_a_table_is_made_and_filled_once_per_run(options: dict[str, Any], tmp_path: Path) -> None:
+    write(PLUGINS.sink("database", options), ROWS)
+    assert stored(options) == EXPECTED
+    write(PLUGINS.sink("database", options), ROWS[2:], run="run2")
+    assert [row["id"] for row in stored(options)] == [1, 2, 3, 3]
+    publications = stored(options, "SELECT run_id, table_name, row_count FROM elspeth_publications ORDER BY run_id")
+    assert publications == [
+        {"run_id": "run1", "table_name": "customers", "row_count": 3},
+        {"run_id": "run2", "table_name": "customers", "row_count": 1},
+    ]
+    assert list((tmp_path / "staging").iterdir()) == []
+
+
+def test_tables_of_one_name_in_two_databases_do_not_share_their_staging(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    other = options | {"url": f"sqlite:///{tmp_path / 'other.db'}"}
+    sinks = [PLUGINS.sink("database", each) for each in (options, other)]
+    for sink in sinks:
+        sink.open("run1")
+    for number, sink in enumerate(sinks):
+        sink.write({"id": number})
+    for sink in sinks:
+        sink.finish()
+        sink.publish()
+    assert (stored(options), stored(other)) == ([{"id": 0}], [{"id": 1}])
+
+
+def test_other_rows_of_the_same_run_are_not_taken_for_published(options: dict[str, Any]) -> None:
+    write(PLUGINS.sink("database", options), [{"id": 1}])
+    sink = PLUGINS.sink("database", options)
+    sink.open("run1")
+    sink.write({"id": 2})
+    output = sink.finish()
+    assert output is not None
+    with pytest.raises(PluginError) as caught:
+        sink.publish()
+    (published,) = stored(options, "SELECT content_hash FROM elspeth_publications")
+    assert str(caught.value) == (
+        f"{options['url']}#customers has other rows of run run1 already: expected those with SHA-256 "
+        f"{output.content_hash}, got {published['content_hash']}; give each sink a table of its own"
+    )
+    assert stored(options) == [{"id": 1}]
+    sink.discard()
+
+
+def test_a_field_without_a_column_is_rejected(options: dict[str, Any]) -> None:
+    write(PLUGINS.sink("database", options), [{"id": 1}])
+    sink = PLUGINS.sink("database", options)
+    sink.open("run2")
+    with pytest.raises(RowRejectedError) as caught:
+        sink.write({"id": 2, "more": 3})
+    assert str(caught.value) == "fields that are not among the columns of the table customers: 1"
+    sink.discard()
+
+
+def test_rows_that_the_database_refuses_leave_nothing(options: dict[str, Any], tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "target.db")) as connection:
+        connection.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY)")
+    sink = PLUGINS.sink("database", options)
+    sink.open("run1")
+    for number in (1, 2, 2):
+        sink.write({"id": number})
+    sink.finish()
+    with pytest.raises(PluginError) as caught:
+        sink.publish()
+    assert str(caught.value) == (
+        f"sqlite:///{tmp_path / 'target.db'}#customers cannot be written: UNIQUE constraint failed: customers.id"
+    )
+    assert stored(options) == []
+    place = sink.close()
+    assert place is not None
+    assert len(Path(place).read_text().splitlines()) == 3
+
+
+def test_a_database_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
+    options = {"url": f"sqlite:///{tmp_path}", "table": "t"}
+    with pytest.raises(PluginError) as caught:
+        PLUGINS.sink("database", options).open("run1")
+    assert str(caught.value) == f"{options['url']}#t cannot be reached: unable to open database file"
+    (tmp_path / "file").write_text("")
+    options["url"] = f"sqlite:///{tmp_path / 'file' / 'target.db'}"
+    with pytest.raises(PluginError) as caught:
+        PLUGINS.sink("database", options).open("run1")
+    assert str(caught.value) == f"{options['url']}#t cannot be created: File exists"

@@ -1,4 +1,4 @@
-"""The documentation names every plugin, and what it says of writing one is so."""
+"""The documentation names every plugin, and its code runs."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ def test_the_documentation_names_every_plugin() -> None:
 
 
 def test_the_code_of_the_page_about_plugins_runs() -> None:
-    """All of it, from its imports on, in the order of the page."""
+    """All of its code runs, in its order."""
     blocks = re.findall(r"^```python\n(.*?)^```", PLUGINS, re.MULTILINE | re.DOTALL)
     code = "\n".join(["value = 'x' * 11", *blocks, "print(elspeth_plugins()[0].name, LinesSink.name)"])
     package = ROOT / "examples" / "plugin_package" / "src"

@@ -1,4 +1,4 @@
-"""The CSV and JSON sinks: what their files hold."""
+"""The contents of the files of CSV and JSON sinks."""
 
 import csv
 import io
@@ -86,7 +86,7 @@ def test_a_json_file_without_rows_is_an_empty_array(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_rejected_row_leaves_nothing_behind(
+def test_a_rejected_row_leaves_nothing(
     tmp_path: Path, plugin: type[FileSink], row: RowData, schema: object, message: str
 ) -> None:
     path, first = tmp_path / "out", RowData(a="1")
@@ -110,9 +110,7 @@ def test_a_csv_file_needs_a_column(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("plugin", [CsvSink, JsonSink])
-def test_text_that_no_file_can_hold_is_rejected_before_anything_is_written(
-    tmp_path: Path, plugin: type[FileSink]
-) -> None:
+def test_text_that_is_not_unicode_is_rejected_before_writing(tmp_path: Path, plugin: type[FileSink]) -> None:
     sink = open_sink(plugin, tmp_path / "out")
     with pytest.raises(RowRejectedError):
         sink.write({"a": "\ud800"})

@@ -1,4 +1,4 @@
-"""The JSON sources: arrays and lines, and what of them cannot be a row."""
+"""The JSON sources: arrays, lines and invalid rows."""
 
 import json
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_a_file_may_have_no_rows(tmp_path: Path, plugin: type[JsonlSource], cont
     ],
     ids=["syntax", "array", "nan", "twice", "large", "small", "digits", "bytes", "depth"],
 )
-def test_a_line_that_is_no_row_is_invalid_and_reading_goes_on(
+def test_a_line_that_is_not_a_row_is_invalid_and_reading_goes_on(
     tmp_path: Path, line: bytes, data: object, error: str
 ) -> None:
     content = b'{"a": 1}\n' + line + b'\n{"a": 2}\n'
@@ -97,7 +97,7 @@ def test_an_element_that_does_not_fit_is_invalid(tmp_path: Path) -> None:
         (b'[{"a": 1},\n\n{"a":\n }]', "element 1: not JSON: Expecting value at line 4, column 2"),
         (b"[" * 100_000, "element 0: nested too deeply at line 1, column 2"),
     ],
-    ids=["open", "cut", "comma", "behind", "syntax", "depth"],
+    ids=["open", "cut", "comma", "after", "syntax", "depth"],
 )
 def test_an_array_that_is_broken_is_an_error_of_the_file(tmp_path: Path, content: bytes, error: str) -> None:
     with pytest.raises(PluginError) as caught:
@@ -143,7 +143,7 @@ OBJECTS = [
 
 
 @pytest.mark.parametrize("content", OBJECTS)
-def test_one_object_over_several_lines_is_no_file_of_rows(tmp_path: Path, content: str) -> None:
+def test_one_object_over_several_lines_is_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(PluginError) as caught:
         read(JsonSource, tmp_path / "in", content.encode())
     assert str(caught.value) == (
@@ -167,7 +167,7 @@ def test_a_value_over_several_lines_after_rows_is_found(tmp_path: Path, content:
     assert str(caught.value).startswith(f"{tmp_path / 'in'}, line {line}: {problem}")
 
 
-def test_one_array_over_several_lines_is_no_file_of_json_lines(tmp_path: Path) -> None:
+def test_one_array_over_several_lines_is_refused_as_json_lines(tmp_path: Path) -> None:
     with pytest.raises(PluginError) as caught:
         read(JsonlSource, tmp_path / "in", b'[\n {"id": 1},\n {"id": 2}\n]')
     assert str(caught.value) == (

@@ -17,20 +17,20 @@ from elspeth.plugins.null import NullSink, NullSource
 class OtherSink(NullSink):
     """A sink of another package.
 
-    With more to say about itself.
+    Its docstring has a second paragraph.
     """
 
     name = "other"
 
 
 class SecondCsvSink(NullSink):
-    """Takes a name that is taken."""
+    """A sink with a name that is taken."""
 
     name = "csv"
 
 
 class NeitherPlugin(Plugin):
-    """Is of no kind that the engine drives."""
+    """A plugin of no known kind."""
 
     kind = PluginKind.SINK
     name = "neither"
@@ -49,7 +49,10 @@ def offering(*plugins: type[Plugin]) -> ModuleType:
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Pretend that a package with one entry point is installed; the argument is what loading it does."""
+    """Pretend that a package with one entry point is installed.
+
+    The argument is called when the entry point is loaded.
+    """
 
     def pretend(load: Callable[[], object]) -> None:
         entry_point = EntryPoint(name="extra", value="extra.plugins", group="elspeth.plugins")

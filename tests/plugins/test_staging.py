@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from elspeth.contracts.plugins import PluginError, StagedOutput
+from elspeth.contracts.schema import FieldDefinition
 from elspeth.outputs import locks
 from elspeth.plugins import staging
-from elspeth.plugins.staging import StagedFile
+from elspeth.plugins.staging import ColumnType, StagedFile, column_types
+from tests.plugins.typed_rows import ROWS
 
 
 def names(directory: Path) -> list[str]:
@@ -79,7 +81,7 @@ def test_a_file_that_was_never_opened_has_nothing_to_leave(tmp_path: Path) -> No
     assert names(tmp_path) == []
 
 
-def test_a_directory_is_no_place_for_a_file(tmp_path: Path) -> None:
+def test_a_directory_is_refused_as_a_final_path(tmp_path: Path) -> None:
     with pytest.raises(PluginError) as caught:
         StagedFile(tmp_path).open("run1")
     assert str(caught.value) == f"{tmp_path}: expected the path of a file, got that of a directory"
@@ -124,7 +126,7 @@ def test_a_file_that_is_found_in_place_is_made_durable_there(tmp_path: Path, mon
     file.write(b"x")
     output = file.finish("text")
     assert not StagedFile(tmp_path / "out.txt").confirm("run1", output)
-    (tmp_path / ".out.txt.run1.partial").rename(tmp_path / "out.txt")  # and then the process was killed
+    (tmp_path / ".out.txt.run1.partial").rename(tmp_path / "out.txt")  # the process was killed after this
     synced: list[Path] = []
     monkeypatch.setattr(staging, "sync_directory", synced.append)
     assert StagedFile(tmp_path / "out.txt").confirm("run1", output)
@@ -150,7 +152,7 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path, monkeypatch
 
 
 def test_a_staging_file_has_one_writer(tmp_path: Path) -> None:
-    """Two processes may work on one run, when one has lost its claim and does not know it yet."""
+    """A process that lost its claim may still be writing."""
     first, second = StagedFile(tmp_path / "out.txt"), StagedFile(tmp_path / "out.txt")
     first.open("run1")
     first.write(b"one\n")
@@ -170,9 +172,7 @@ def test_a_staging_file_has_one_writer(tmp_path: Path) -> None:
     assert (tmp_path / "out.txt").read_bytes() == b"one\ntwo\n"
 
 
-def test_a_staging_file_that_was_removed_by_its_writer_is_not_gone_on_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_staging_file_that_its_writer_removed_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = StagedFile(tmp_path / "out.txt"), StagedFile(tmp_path / "out.txt")
     first.open("run1")
     try_lock = locks.try_lock
@@ -185,3 +185,18 @@ def test_a_staging_file_that_was_removed_by_its_writer_is_not_gone_on_with(
     with pytest.raises(PluginError, match="is being written by another process"):
         second.open("run1")
     assert names(tmp_path) == []
+
+
+def test_the_type_of_a_column_holds_all_its_values() -> None:
+    declared = [FieldDefinition.parse("n: float"), FieldDefinition.parse("any: any")]
+    assert column_types(ROWS, declared) == {
+        "n": ColumnType.REAL,
+        "any": ColumnType.TEXT,
+        "id": ColumnType.INTEGER,
+        "x": ColumnType.REAL,
+        "name": ColumnType.TEXT,
+        "ok": ColumnType.BOOLEAN,
+        "tags": ColumnType.JSON,
+        "mixed": ColumnType.JSON,
+        "late": ColumnType.TEXT,
+    }

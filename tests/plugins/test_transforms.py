@@ -1,4 +1,4 @@
-"""The transforms: what they make of a row, and why they refuse one."""
+"""The transforms and aggregations: results and errors of rows."""
 
 from collections.abc import Mapping
 

@@ -57,7 +57,7 @@ class RowValidator:
             return row
         problems = [f"field {name!r} is missing" for name in self.missing(row)]
         if unexpected := len(self.unexpected(row)):
-            # Names of fields may be values, too: only their number is told.
+            # Names of fields may be values, too: messages have only their number.
             problems.append(f"fields that are not in the schema: {unexpected:,}")
         coerced = dict(row)
         for field in self._fields:
@@ -109,7 +109,7 @@ def _to_float(value: object) -> object:
             )
         )
     if is_text and number == 0 and _NOT_ZERO.match(str(value)):
-        raise SchemaViolationError("expected a number that is zero or can be told from zero, got a smaller one")
+        raise SchemaViolationError("expected zero or a number that a float can tell from zero, got a smaller one")
     return number
 
 

@@ -161,7 +161,7 @@ class StagedFile:
             sync_directory(self._real.parent)
         except FileExistsError as error:
             raise PluginError(
-                f"{self._path} was made or changed by somebody else while the run went on, and is left as it is: move "
+                f"{self._path} was made or changed by another program during the run, and is left unchanged: move "
                 "it away, then resume the run"
             ) from error
         except OSError as error:

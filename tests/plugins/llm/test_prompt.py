@@ -1,4 +1,4 @@
-"""Prompt templates: what they can say, and that they can do no harm."""
+"""Prompt templates: what they can express, and their limits."""
 
 import pytest
 
@@ -48,7 +48,7 @@ def test_a_template_makes_a_prompt_of_a_row(template: str, expected: str) -> Non
         ("{% if row.other %}{% endif %}", "'other'"),
     ],
 )
-def test_what_is_not_there_makes_no_prompt(template: str, missing: str) -> None:
+def test_a_missing_item_makes_no_prompt(template: str, missing: str) -> None:
     with pytest.raises(PromptError) as raised:
         Prompt(template).render(ROW)
     assert str(raised.value) == f"the prompt cannot be made: there is no {missing}"

@@ -1,4 +1,4 @@
-"""The language model transform: what is asked, what becomes of the answer, what is wrong with it."""
+"""The transform `llm`: requests, answers and their faults."""
 
 import json
 import sys
@@ -41,8 +41,8 @@ def transform(**options: object) -> LlmTransform:
 
 
 @contextmanager
-def asking(*script: Answer, **options: object) -> Iterator[tuple[LlmTransform, LlmServer]]:
-    """A transform, and the server that it asks."""
+def transform_and_server(*script: Answer, **options: object) -> Iterator[tuple[LlmTransform, LlmServer]]:
+    """Make a transform, and the server that it asks."""
     with llm_server(*script) as server:
         plugin = transform(base_url=server.url, **options)
         try:
@@ -58,13 +58,13 @@ def request(plugin: LlmTransform, row: RowData) -> JsonObject:
 
 
 def failure(*script: Answer, **options: object) -> CallError:
-    """Why a call failed."""
-    with asking(*script, **options) as (plugin, _), pytest.raises(CallError) as raised:
+    """Return the error of a failed call."""
+    with transform_and_server(*script, **options) as (plugin, _), pytest.raises(CallError) as raised:
         plugin.process({"word": "hello"})
     return raised.value
 
 
-# -- what is asked -----------------------------------------------------------------------------------------------------
+# -- requests ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_request_holds_what_the_options_say_and_no_secret() -> None:
@@ -88,7 +88,7 @@ def test_the_request_holds_what_the_options_say_and_no_secret() -> None:
 
 
 def test_what_is_sent_is_the_request_with_the_key() -> None:
-    with asking(says("Hello."), api_key=KEY) as (plugin, server):
+    with transform_and_server(says("Hello."), api_key=KEY) as (plugin, server):
         asked = request(plugin, {"word": "héllo"})
         response = plugin.send(asked)
         (received,) = server.received
@@ -100,7 +100,7 @@ def test_what_is_sent_is_the_request_with_the_key() -> None:
 
 
 def test_without_a_key_no_credentials_are_sent() -> None:
-    with asking(says("Hello.")) as (plugin, server):
+    with transform_and_server(says("Hello.")) as (plugin, server):
         plugin.process({"word": "hello"})
         assert "authorization" not in server.received[0].headers
 
@@ -144,11 +144,11 @@ def test_a_row_without_what_the_prompt_needs_is_not_asked_about() -> None:
     )
 
 
-# -- what becomes of the answer ----------------------------------------------------------------------------------------
+# -- answers -----------------------------------------------------------------------------------------------------------
 
 
-def answered(text: str, **options: object) -> RowData | RowError:
-    """What an answer with that text makes of a row."""
+def result_of(text: str, **options: object) -> RowData | RowError:
+    """Return what an answer makes of a row."""
     return transform(**options).result({"word": "hello"}, {"status": 200, "headers": {}, "body": completion(text)})
 
 
@@ -169,7 +169,7 @@ GOOD = json.dumps({"sentiment": "glad", "score": 1, "topic": None})
     ],
 )
 def test_an_answer_becomes_fields(text: str, options: dict[str, object], expected: RowData) -> None:
-    assert answered(text, **options) == {"word": "hello", **expected}
+    assert result_of(text, **options) == {"word": "hello", **expected}
 
 
 @pytest.mark.parametrize(
@@ -190,13 +190,13 @@ def test_an_answer_becomes_fields(text: str, options: dict[str, object], expecte
     ],
 )
 def test_a_text_that_does_not_satisfy_the_schema_fails_the_row(text: str, message: str) -> None:
-    assert answered(text, response_schema=SCHEMA) == RowError(message=message)
+    assert result_of(text, response_schema=SCHEMA) == RowError(message=message)
 
 
 @pytest.mark.parametrize("options", [{"response_field": "word"}, {"response_schema": ["word: str"]}])
 def test_a_field_is_not_overwritten(options: dict[str, object]) -> None:
     expected = RowError(message="field 'word' exists already", details={"field": "word"})
-    assert answered('{"word": "bye"}', **options) == expected
+    assert result_of('{"word": "bye"}', **options) == expected
 
 
 def test_answers_are_compared_by_what_they_make_of_a_row() -> None:
@@ -206,7 +206,7 @@ def test_answers_are_compared_by_what_they_make_of_a_row() -> None:
     assert "error" in transform(response_schema=SCHEMA).comparable({"body": first})
 
 
-# -- what can be wrong with it -----------------------------------------------------------------------------------------
+# -- faults -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_an_answer_that_cannot_be_used_is_kept_apart_from_the_message() -> None:
 
 
 @pytest.mark.parametrize("answer", [hangs, drips])
-def test_an_answer_that_does_not_come_in_time_may_come_the_next_time(answer: Answer) -> None:
+def test_a_timeout_is_retryable(answer: Answer) -> None:
     error = failure(answer, timeout_seconds=0.1)
     assert (str(error), error.is_retryable) == ("no complete answer within 0.1 seconds", True)
 
@@ -315,7 +315,7 @@ REPEATED = "the answer repeats the api_key: it is neither used nor kept"
         (answers(200, f'["{KEY}'.encode()), REPEATED, None),
         (answers(200, b"{}", {"x-request-id": f"for-{KEY}"}), REPEATED, None),
         (
-            answers(401, b"." * 4_990 + KEY.encode()),  # of which an excerpt would hold a part
+            answers(401, b"." * 4_990 + KEY.encode()),  # an excerpt would hold a part of the key
             "the server answered 401 Unauthorized",
             {"status": 401, "body": "[not kept: it repeats the api_key]"},
         ),
@@ -328,11 +328,14 @@ def test_an_answer_that_repeats_the_key_is_not_kept(answer: Answer, message: str
 
 
 def test_headers_that_are_not_kept_may_repeat_the_key() -> None:
-    with asking(answers(200, json.dumps(completion("Hi.")).encode(), {"x-echo": KEY}), api_key=KEY) as (plugin, _):
+    with transform_and_server(answers(200, json.dumps(completion("Hi.")).encode(), {"x-echo": KEY}), api_key=KEY) as (
+        plugin,
+        _,
+    ):
         assert plugin.process({"word": "hello"}) == {"word": "hello", "llm_response": "Hi."}
 
 
-def test_a_server_that_is_not_there_may_come_back() -> None:
+def test_a_missing_server_is_retryable() -> None:
     with llm_server() as server:
         url = server.url
     with pytest.raises(CallError) as raised:

@@ -35,11 +35,11 @@ class IbanTransform(Transform):
         """Return the row, or an error that repeats no number."""
         value = row.get(self._field)
         if not isinstance(value, str):
-            return RowError(message=f"field {self._field!r} is no text", details={"field": self._field})
+            return RowError(message=f"field {self._field!r} is not text", details={"field": self._field})
         number = "".join(value.split()).upper()
         if not (number.isascii() and number.isalnum() and SHORTEST <= len(number) <= LONGEST):
-            return RowError(message=f"field {self._field!r} has no form of an IBAN", details={"field": self._field})
-        # The first four characters behind the rest, letters as numbers, must leave 1.
+            return RowError(message=f"field {self._field!r} does not look like an IBAN", details={"field": self._field})
+        # With the first four characters moved to the end and letters as numbers, mod 97 must be 1 (ISO 13616).
         if int("".join(str(int(character, 36)) for character in number[4:] + number[:4])) % 97 != 1:
             return RowError(message=f"field {self._field!r} fails the check digits", details={"field": self._field})
         return row | {self._field: number}

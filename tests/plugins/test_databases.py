@@ -1,0 +1,72 @@
+"""The SQL source: queries, invalid rows and databases that fail."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elspeth.contracts.plugins import PluginError
+from elspeth.contracts.rows import InvalidRow
+from elspeth.plugins.manager import PluginManager
+
+PLUGINS = PluginManager.installed()
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> str:
+    """Return the URL of a database with people."""
+    with closing(sqlite3.connect(tmp_path / "people.db")) as connection:
+        connection.execute("CREATE TABLE people (id INTEGER, name TEXT, photo BLOB)")
+        connection.executemany("INSERT INTO people VALUES (?, ?, ?)", [(1, "Zoë", b"\xff"), (2, None, None)])
+        connection.commit()
+    return f"sqlite:///{tmp_path / 'people.db'}"
+
+
+def test_rows_come_from_a_query(people: str) -> None:
+    options: dict[str, Any] = {"url": people, "query": "SELECT * FROM people ORDER BY id"}
+    assert list(PLUGINS.source("sql", options).read()) == [
+        {"id": 1, "name": "Zoë", "photo": "/w=="},
+        {"id": 2, "name": None, "photo": None},
+    ]
+    options["schema"] = {"mode": "free", "fields": ["name: str"]}
+    _, second = PLUGINS.source("sql", options).read()
+    assert second == InvalidRow(
+        data={"id": 2, "name": None, "photo": None}, error="row 1: field 'name': expected text, got null"
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("SELECT * FROM nobody", " cannot be read: no such table: nobody"),
+        ("SELECT id, name AS id FROM people", ": two columns are named 'id': name them with AS"),
+        ("DELETE FROM people", ": the query returns no rows: expected a SELECT"),
+    ],
+)
+def test_a_query_that_cannot_be_read_is_explained(people: str, query: str, problem: str) -> None:
+    with pytest.raises(PluginError) as caught:
+        list(PLUGINS.source("sql", {"url": people, "query": query}).read())
+    assert str(caught.value) == f"database {people}{problem}"
+    assert len(list(PLUGINS.source("sql", {"url": people, "query": "SELECT * FROM people"}).read())) == 2
+
+
+def test_a_database_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(PluginError) as caught:
+        list(PLUGINS.source("sql", {"url": f"sqlite:///{tmp_path / 'x.db'}", "query": "SELECT 1"}).read())
+    assert str(caught.value) == f"database sqlite:///{tmp_path / 'x.db'} does not exist"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_of_a_sqlite_database_that_is_not_utf_8_makes_one_invalid_row(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "in.db")) as connection:
+        connection.execute("CREATE TABLE t (a TEXT)")
+        connection.execute("INSERT INTO t VALUES ('x'), (CAST(X'ff41' AS TEXT)), ('ü')")
+        connection.commit()
+    options = {"url": f"sqlite:///{tmp_path / 'in.db'}", "query": "SELECT a FROM t"}
+    assert list(PLUGINS.source("sql", options).read()) == [
+        {"a": "x"},
+        InvalidRow(data={"a": "\\xffA"}, error="row 1: column 'a': bytes that are not UTF-8"),
+        {"a": "ü"},
+    ]

@@ -1,0 +1,88 @@
+"""Parquet files as source and sink."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from elspeth.contracts.plugins import PluginError
+from elspeth.contracts.rows import InvalidRow
+from elspeth.plugins.manager import PluginManager
+from tests.plugins.typed_rows import EXPECTED, ROWS, write
+
+PLUGINS = PluginManager.installed()
+
+
+def test_a_parquet_file_is_read_back_by_the_source(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "rows.parquet"
+    write(PLUGINS.sink("parquet", {"path": str(path)}), ROWS)
+    assert parquet.read_table(path).to_pylist() == EXPECTED
+    source = PLUGINS.source("parquet", {"path": str(path)})
+    assert list(source.read()) == EXPECTED
+    assert source.fraction_read() == 1.0
+    assert sorted(each.name for each in path.parent.iterdir()) == ["rows.parquet"]
+
+
+def test_a_parquet_file_without_rows_has_the_columns_of_its_schema(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    schema = {"mode": "strict", "fields": ["a: int", "b: str"]}
+    write(PLUGINS.sink("parquet", {"path": str(path), "schema": schema}), [])
+    assert parquet.read_table(path).schema.names == ["a", "b"]
+    path = tmp_path / "none.parquet"
+    write(PLUGINS.sink("parquet", {"path": str(path)}), [])
+    assert parquet.read_table(path).schema.names == []
+    assert list(PLUGINS.source("parquet", {"path": str(path)}).read()) == []
+
+
+def test_a_file_that_is_not_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.parquet").write_text("just some text")
+    with pytest.raises(PluginError, match=r"x\.parquet cannot be read: Parquet magic bytes not found"):
+        list(PLUGINS.source("parquet", {"path": str(tmp_path / "x.parquet")}).read())
+    with pytest.raises(PluginError) as caught:
+        list(PLUGINS.source("parquet", {"path": str(tmp_path / "gone")}).read())
+    assert str(caught.value) == f"{tmp_path / 'gone'} cannot be read: No such file or directory"
+
+
+def test_a_parquet_file_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    parquet.write_table(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]), path)
+    with pytest.raises(PluginError) as caught:
+        list(PLUGINS.source("parquet", {"path": str(path)}).read())
+    assert str(caught.value) == f"{path}: two columns are named 'a'"
+
+
+def test_times_keep_their_nanoseconds_whatever_is_installed(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    moments = pa.array([0, 1_000, 1, -1, None], type=pa.timestamp("ns"))
+    zoned = pa.array([1_500_000_000_000_000_001] * 5, type=pa.timestamp("ns", tz="UTC"))
+    parquet.write_table(pa.table({"at": moments, "zoned": zoned}), path)
+    rows = list(PLUGINS.source("parquet", {"path": str(path)}).read())
+    assert [row["at"] for row in rows if isinstance(row, dict)] == [
+        "1970-01-01T00:00:00",
+        "1970-01-01T00:00:00.000001",
+        "1970-01-01T00:00:00.000000001",
+        "1969-12-31T23:59:59.999999999",
+        None,
+    ]
+    assert rows[0] == {"at": "1970-01-01T00:00:00", "zoned": "2017-07-14T02:40:00.000000001+00:00"}
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        pa.array([0, 10**15, 0], type=pa.timestamp("s")),
+        pa.array([0, 2**31 - 1, 0], type=pa.date32()),
+        pa.array([0, 2**60, 0], type=pa.duration("s")),
+        pa.array([[0], [1], [0]], type=pa.list_(pa.timestamp("ns"))),
+    ],
+    ids=["time", "date", "duration", "nested"],
+)
+def test_a_value_that_python_cannot_hold_makes_one_invalid_row(tmp_path: Path, hostile: pa.Array) -> None:
+    path = tmp_path / "in.parquet"
+    parquet.write_table(pa.table({"id": [1, 2, 3], "x": hostile}), path)
+    first, bad, last = PLUGINS.source("parquet", {"path": str(path)}).read()
+    assert bad == InvalidRow(data={"id": 2}, error="row 1: column 'x': the value cannot be read")
+    assert isinstance(first, dict)
+    assert isinstance(last, dict)
+    assert (first["id"], last["id"]) == (1, 3)
