@@ -285,7 +285,7 @@ def parts_of(kind: Any, value: Any) -> list[Any]:  # noqa: ANN401
     return []
 
 
-def test_a_file_that_is_no_proof_is_not_read_to_its_end(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_proof_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "trail.jsonl"
     with path.open("wb") as file:
         file.truncate(1 << 40)  # a sparse file: it takes no room

@@ -37,7 +37,7 @@ STATEMENTS: dict[str, tuple[Change, str]] = {
         lambda statement: statement["predicate"].update(counts={"run": 0}),
         "document: predicate: counts: expected an object of counts of at least one, got {'run': 0}",
     ),
-    "root of no hash": (
+    "root that is not a hash": (
         lambda statement: statement["predicate"]["merkle_tree"].update(root="0"),
         "document: predicate: merkle_tree: root: expected a SHA-256 in hexadecimal, got '0'",
     ),
@@ -45,7 +45,7 @@ STATEMENTS: dict[str, tuple[Change, str]] = {
         lambda statement: statement["subject"].append(statement["subject"][0]),
         "document: subject: expected each file once, got 'data/records.jsonl' again",
     ),
-    "file of no object": (
+    "file that is not an object": (
         lambda statement: statement.update(subject=[1]),
         "document: subject: expected an array of objects, got [1]",
     ),
@@ -53,7 +53,7 @@ STATEMENTS: dict[str, tuple[Change, str]] = {
         lambda statement: statement["predicate"].update(more=1),
         "document: predicate: expected no further member, got 'more'",
     ),
-    "completeness of no truth": (
+    "completeness that is not a boolean": (
         lambda statement: statement["predicate"].update(complete=1),
         "document: predicate: complete: expected true or false, got 1",
     ),

@@ -101,7 +101,7 @@ def test_root_is_that_of_the_recursive_definition(leaves: list[bytes]) -> None:
 def test_root_is_the_same_over_many_leaves(size: int) -> None:
     leaves = [leaf_hash(str(number).encode()) for number in range(size)]
     expected = leaves
-    while len(expected) > 1:  # level by level, where an odd node goes up as it is
+    while len(expected) > 1:  # level by level, where an odd node goes up unchanged
         pairs = [expected[at : at + 2] for at in range(0, len(expected), 2)]
         expected = [hashlib.sha256(b"\x01" + b"".join(pair)).digest() if len(pair) == 2 else pair[0] for pair in pairs]
     one_by_one = TreeHasher()

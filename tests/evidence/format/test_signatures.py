@@ -173,7 +173,7 @@ def test_a_signer_by_uri_that_is_not_there(tmp_path: Path) -> None:
 
 
 @given(st.binary() | st.binary().map(lambda data: b"-----BEGIN PUBLIC KEY-----\n" + data))
-def test_arbitrary_bytes_are_no_key(data: bytes) -> None:
+def test_arbitrary_bytes_are_not_a_key(data: bytes) -> None:
     with pytest.raises(KeyFileError):
         PublicKey.from_pem(data, "key")
 
@@ -270,10 +270,10 @@ MALFORMED = {
         {"more": 1},
         "envelope: expected the members payload, payloadType, signatures, got more, payload, payloadType, signatures",
     ),
-    "type of no text": ({"payloadType": 1}, "envelope: payloadType: expected text, got 1"),
+    "type that is not a text": ({"payloadType": 1}, "envelope: payloadType: expected text, got 1"),
     "no base64": ({"payload": "?"}, "envelope: payload: expected base64, got '?'"),
     "spare bits": ({"payload": "aGk="[:2] + "l="}, "envelope: payload: expected base64 without spare bits, got 'aGl='"),
-    "signature of no object": ({"signatures": [1]}, "envelope: signatures: expected one signature, got [1]"),
+    "signature that is not an object": ({"signatures": [1]}, "envelope: signatures: expected one signature, got [1]"),
     "signature without key": (
         {"signatures": [{"sig": ""}]},
         "envelope: signatures[0]: expected the members keyid, sig, got sig",

@@ -306,7 +306,7 @@ def test_an_authority_that_is_not_there() -> None:
 
 
 @given(st.binary())
-def test_arbitrary_bytes_are_no_time_stamp(data: bytes) -> None:
+def test_arbitrary_bytes_are_not_a_time_stamp(data: bytes) -> None:
     with pytest.raises(EvidenceError):
         verify_timestamp(data, ENVELOPE, [], "stamp")
 

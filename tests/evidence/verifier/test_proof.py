@@ -131,7 +131,7 @@ def test_a_record_under_another_statement_is_refused(directory: Path, tmp_path: 
 
 
 @given(st.binary() | st.text().map(str.encode))
-def test_arbitrary_bytes_are_no_proof(data: bytes) -> None:
+def test_arbitrary_bytes_are_not_a_proof(data: bytes) -> None:
     with pytest.raises(EvidenceError):
         Proof.from_bytes(data, "proof")
 

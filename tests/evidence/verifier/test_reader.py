@@ -149,7 +149,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(data=st.binary(), at=st.integers(0, 2**16), prefix=st.booleans())
-def test_arbitrary_bytes_are_no_verified_bag(
+def test_arbitrary_bytes_are_not_a_verified_bag(
     data: bytes, at: int, signed: dict[str, bytes], key: PublicKey, tmp_path: Path, *, prefix: bool
 ) -> None:
     path = zipped(tmp_path / "bag.zip", signed)

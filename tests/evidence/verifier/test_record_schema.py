@@ -47,7 +47,7 @@ SCHEMAS: dict[str, tuple[Change, str]] = {
         lambda schema: schema["$defs"].update(Status={"$ref": "#/$defs/Status"}),
         "document: $defs/Status: the keyword '$ref' is not known to this verifier: use a newer one",
     ),
-    "type of no kind": (
+    "unknown type": (
         lambda schema: step(schema)["properties"].update(good={"type": "date"}),
         "document: $defs/Done/properties/good: expected a type of string, integer, number, boolean, null, got 'date'",
     ),
@@ -55,7 +55,7 @@ SCHEMAS: dict[str, tuple[Change, str]] = {
         lambda schema: step(schema)["properties"].update(good={"type": ["string", "null"]}),
         f"document: $defs/Done/properties/good: {TYPES}, got ['string', 'null']",
     ),
-    "required that are no names": (
+    "required names that are not texts": (
         lambda schema: step(schema).update(required=[[]]),
         "document: $defs/Done: expected properties, and which of them are required",
     ),
@@ -67,11 +67,11 @@ SCHEMAS: dict[str, tuple[Change, str]] = {
         lambda schema: step(schema)["properties"].update(step_id={"type": "string", "pattern": "^a"}),
         f"document: $defs/Done/properties/step_id: {PATTERN} '^a'",
     ),
-    "pattern of no sense": (
+    "malformed pattern": (
         lambda schema: step(schema)["properties"].update(step_id={"type": "string", "pattern": "^*$"}),
         f"document: $defs/Done/properties/step_id: {PATTERN} '^*$'",
     ),
-    "bound of no number": (
+    "bound that is not a number": (
         lambda schema: step(schema)["properties"].update(step_id={"type": "string", "maxLength": "9"}),
         "document: $defs/Done/properties/step_id: expected a number in maxLength, got '9'",
     ),

@@ -61,7 +61,7 @@ RULES: dict[str, tuple[Change, str]] = {
         lambda rules: rules["types"]["step"]["lifecycle"].update(abandoned=["done"]),
         "document: types: step: expected only a run to be abandoned, got ['done']",
     ),
-    "column of no text": (
+    "column that is not a text": (
         lambda rules: rules["types"]["step"].update(key=["run_id", 1]),
         "document: types: step: key: expected an array of texts, got ['run_id', 1]",
     ),

@@ -318,7 +318,7 @@ def test_step_9_a_law_that_is_broken(signer: Signer, key: PublicKey, tmp_path: P
     assert faults(verify(files, key)) == [(9, f"data/records.jsonl, line 1: {problem}")]
 
 
-def test_a_path_that_is_no_bag(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_bag(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"no bag")
     expected = "expected a bag, a directory or zip archive, got another file"
     with pytest.raises(EvidenceError, match=expected):

@@ -190,7 +190,7 @@ ATTACKS: dict[str, tuple[Callable[[Files], bytes], str]] = {
         with_extra(0x7075, b"\x01\x00\x00\x00\x00bag/evil"),
         "expected extra fields with times and sizes at most",
     ),
-    "an extra field of no kind": (with_extra(0xCAFE, b""), "expected extra fields with times and sizes at most"),
+    "an unknown extra field": (with_extra(0xCAFE, b""), "expected extra fields with times and sizes at most"),
     "an extra field for sizes that need none": (
         with_extra(1, bytes(8)),
         "expected an entry without a comment, whose sizes are all there",

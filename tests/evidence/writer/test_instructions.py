@@ -79,7 +79,7 @@ def test_common_tools_verify_the_files_of_an_unsigned_bag(tmp_path: Path) -> Non
     assert b"This bag is UNSIGNED." in files[bag.INSTRUCTIONS]
 
 
-def test_a_time_stamp_is_no_file_too_many(signed: Files, signer: Signer, tmp_path: Path) -> None:
+def test_a_time_stamp_is_not_a_file_too_many(signed: Files, signer: Signer, tmp_path: Path) -> None:
     assert run(documented(KeyType.ECDSA), {**signed, bag.TIMESTAMP: b"stamp"}, tmp_path, signer).returncode == 0
 
 
@@ -94,7 +94,7 @@ def without(files: Files, *names: str) -> Files:
 
 TAMPERED: dict[str, Callable[[Files], Files]] = {
     "records cut": cut,
-    "records cut, manifests written anew": lambda files: rewrite_manifests(cut(files)),
+    "records cut, manifests rewritten": lambda files: rewrite_manifests(cut(files)),
     "another VERIFY.txt": lambda files: rewrite_manifests({**files, bag.INSTRUCTIONS: b"Believe me."}),
     "a file more": lambda files: {**files, "data/more.txt": b""},
     "a hidden file more": lambda files: {**files, "data/.more": b""},

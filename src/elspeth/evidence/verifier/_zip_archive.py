@@ -272,7 +272,7 @@ def _check_entry(header: _Header, mode: int) -> None:
     if flags & ~_HARMLESS_FLAGS or method not in {_STORED, _DEFLATED}:
         raise EvidenceError(shown(name), "expected it stored or deflated, got it encrypted or in another compression")
     if method == _STORED and header.size != header.packed_size:
-        raise EvidenceError(shown(name), "expected the same size inside and outside, as it is stored")
+        raise EvidenceError(shown(name), "expected the same size packed and unpacked, because it is stored")
 
 
 def _check_names(names: list[str]) -> None:
