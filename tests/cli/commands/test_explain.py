@@ -15,7 +15,7 @@ from elspeth.cli import main
 from elspeth.cli.story_text import story_text
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import ExportFormat, write_export
-from elspeth.core.landscape.queries.story import index_cache
+from elspeth.core.landscape.queries.story import _index_cache
 from elspeth.core.landscape.queries.story.reader import row_story
 from elspeth.core.landscape.queries.story.trail import DatabaseTrail
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
@@ -292,7 +292,7 @@ def test_the_records_of_a_bag_without_the_bag_are_not_an_export(
 def test_an_index_of_a_large_export_is_kept_unless_unwanted(
     capsys: pytest.CaptureFixture[str], export: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_cache, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(_index_cache, "_SMALL_BYTES", 0)
     index = export.with_name("export.jsonl.index")
     told = explain(capsys, "--row", 0, "--from", export, "--no-index")
     assert not index.exists()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from elspeth.contracts.environment import VARIABLES
 from elspeth.contracts.plugins import PluginKind, PluginOptions, SourceOptions, TransformOptions
 from elspeth.core.settings import Settings, SettingsError, load_settings
+from elspeth.core.settings._yaml_file import read_settings_file
 from elspeth.core.settings.loading import read_dotenv
-from elspeth.core.settings.yaml_file import read_settings_file
 from elspeth.plugins.files import FileSinkOptions
 
 ROOT = Path(__file__).parent.parent.parent.parent

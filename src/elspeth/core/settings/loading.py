@@ -12,13 +12,13 @@ from pydantic import BaseModel, ValidationError
 
 from elspeth.contracts.environment import PREFIX, VARIABLES
 from elspeth.contracts.plugins import PluginCatalogue
-from elspeth.core.settings.checks import cross_section_problems, mode_problems
-from elspeth.core.settings.graph_checks import wiring_problems
+from elspeth.core.settings._checks import cross_section_problems, mode_problems
+from elspeth.core.settings._graph_checks import wiring_problems
+from elspeth.core.settings._path_checks import path_problems
+from elspeth.core.settings._yaml_file import PlainValue, read_settings_file, text_problems
 from elspeth.core.settings.model import Parts, Settings
-from elspeth.core.settings.path_checks import path_problems
 from elspeth.core.settings.paths import Objection
 from elspeth.core.settings.problems import Location, Problem, SettingsError, did_you_mean, structural_problems
-from elspeth.core.settings.yaml_file import PlainValue, read_settings_file, text_problems
 
 __all__ = ["load_settings", "read_dotenv"]
 

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from elspeth.contracts.database_urls import database_url_problem
-from elspeth.core.settings.yaml_file import PlainValue
+from elspeth.core.settings._yaml_file import PlainValue
 
 __all__ = [
     "AggregationSettings",
@@ -45,8 +45,8 @@ __all__ = [
 _MAX_DAYS = 365_000  # Python has no dates further back
 
 # Names become labels of edges and parts of node ids, which the audit tables hold in 64 characters.
-PositiveFloat = Annotated[FiniteFloat, Field(gt=0)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
+_PositiveFloat = Annotated[FiniteFloat, Field(gt=0)]
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=64, strip_whitespace=True)]
 
 
 def _database_url(text: str) -> str:
@@ -63,7 +63,7 @@ class _Section(BaseModel):
 class PluginSettings(_Section):
     """A plugin with options for its own model."""
 
-    plugin: Name
+    plugin: _Name
     options: dict[str, JsonValue] = {}
 
 
@@ -73,48 +73,48 @@ class TransformSettings(PluginSettings):
     With `branch` it stands on that branch of a fork instead of the main line.
     """
 
-    branch: Name | None = None
+    branch: _Name | None = None
 
 
 class GateSettings(_Section):
     """A condition, with a route for each of its values."""
 
-    name: Name
+    name: _Name
     condition: str
-    routes: dict[Name, Name] = Field(min_length=1)
-    fork_to: list[Name] | None = None
-    branch: Name | None = None
+    routes: dict[_Name, _Name] = Field(min_length=1)
+    fork_to: list[_Name] | None = None
+    branch: _Name | None = None
 
 
 class TriggerSettings(_Section):
     """When an aggregation emits, besides the end of the source."""
 
     count: PositiveInt | None = None
-    timeout_seconds: PositiveFloat | None = None
+    timeout_seconds: _PositiveFloat | None = None
     condition: str | None = None
 
 
 class AggregationSettings(_Section):
     """Rows collected into batches for one plugin."""
 
-    name: Name
-    plugin: Name
+    name: _Name
+    plugin: _Name
     trigger: TriggerSettings = TriggerSettings()
     output_mode: Literal["single", "passthrough", "transform"] = "single"
     options: dict[str, JsonValue] = {}
-    branch: Name | None = None
+    branch: _Name | None = None
 
 
 class CoalesceSettings(_Section):
     """Where the branches of a fork meet again."""
 
-    name: Name
-    branches: list[Name] = Field(min_length=2)
+    name: _Name
+    branches: list[_Name] = Field(min_length=2)
     policy: Literal["require_all", "quorum", "best_effort", "first"] = "require_all"
     quorum_count: PositiveInt | None = None
-    timeout_seconds: PositiveFloat | None = None
+    timeout_seconds: _PositiveFloat | None = None
     merge: Literal["union", "nested", "select"] = "union"
-    select_branch: Name | None = None
+    select_branch: _Name | None = None
 
 
 class ExportSettings(_Section):
@@ -125,7 +125,7 @@ class ExportSettings(_Section):
 
     enabled: bool = False
     path: Annotated[str, StringConstraints(min_length=1)] | None = None
-    sink: Name | None = None
+    sink: _Name | None = None
     format: Literal["csv", "json", "jsonl", "parquet", "bag"] = "csv"
     sign: bool = False
     key: str | None = None
@@ -164,8 +164,8 @@ class RetrySettings(_Section):
     """How external calls are repeated."""
 
     max_attempts: PositiveInt = 3
-    initial_delay_seconds: PositiveFloat = 1.0
-    max_delay_seconds: PositiveFloat = 60.0
+    initial_delay_seconds: _PositiveFloat = 1.0
+    max_delay_seconds: _PositiveFloat = 60.0
     exponential_base: Annotated[FiniteFloat, Field(gt=1.0)] = 2.0
 
 
@@ -196,7 +196,7 @@ class RateLimitSettings(_Section):
     default_requests_per_second: PositiveInt | None = None
     default_requests_per_minute: PositiveInt | None = None
     persistence_path: str | None = None
-    services: dict[Name, ServiceRateSettings] = {}
+    services: dict[_Name, ServiceRateSettings] = {}
 
 
 class PayloadStoreSettings(_Section):
@@ -211,8 +211,8 @@ class Settings(_Section):
     """One pipeline and its audit trail."""
 
     datasource: PluginSettings
-    sinks: dict[Name, PluginSettings] = Field(min_length=1)
-    output_sink: Name
+    sinks: dict[_Name, PluginSettings] = Field(min_length=1)
+    output_sink: _Name
     row_plugins: list[TransformSettings] = []
     gates: list[GateSettings] = []
     aggregations: list[AggregationSettings] = []
@@ -238,7 +238,7 @@ class Settings(_Section):
             self._variables = context
 
 
-ModelT = TypeVar("ModelT", bound=BaseModel)
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,13 +306,13 @@ class Parts:
         return export.sink if export and export.enabled else None
 
 
-def _valid_items(model: type[ModelT], items: PlainValue) -> dict[int, ModelT]:
+def _valid_items(model: type[_ModelT], items: PlainValue) -> dict[int, _ModelT]:
     """Return the valid items of a list by index."""
     found = enumerate(_valid(model, item) for item in (items if isinstance(items, list) else []))
     return {index: item for index, item in found if item is not None}
 
 
-def _valid(model: type[ModelT], value: PlainValue) -> ModelT | None:
+def _valid(model: type[_ModelT], value: PlainValue) -> _ModelT | None:
     try:
         return model.model_validate(value)
     except ValidationError:

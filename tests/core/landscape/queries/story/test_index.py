@@ -19,8 +19,8 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
-from elspeth.core.landscape.queries.story import index_cache
-from elspeth.core.landscape.queries.story.index import ExportIndex, is_index
+from elspeth.core.landscape.queries.story import _index_cache
+from elspeth.core.landscape.queries.story._index import ExportIndex, is_index
 from elspeth.core.landscape.queries.story.model import RowStory
 from elspeth.core.landscape.queries.story.reader import row_story
 from elspeth.core.landscape.queries.story.trail import open_export
@@ -47,7 +47,7 @@ def told() -> Iterator[LandscapeDB]:
 @pytest.fixture(autouse=True)
 def large(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep indexes of small exports too, with a temporary cache."""
-    monkeypatch.setattr(index_cache, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(_index_cache, "_SMALL_BYTES", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -117,7 +117,7 @@ def test_the_records_file_of_a_bag_stands_for_the_bag(told: LandscapeDB, tmp_pat
 
 
 def test_a_small_export_has_none(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_cache, "_SMALL_BYTES", export.stat().st_size)
+    monkeypatch.setattr(_index_cache, "_SMALL_BYTES", export.stat().st_size)
     stories(export)
     assert list(export.parent.iterdir()) == [export]
 
@@ -158,7 +158,7 @@ def test_where_nothing_can_be_written_it_is_in_the_cache(
             raise PermissionError(13, "Permission denied")
         return hold(path, policy)
 
-    monkeypatch.setattr(index_cache, "hold", refused)
+    monkeypatch.setattr(_index_cache, "hold", refused)
     assert stories(export) == stories(export)
     assert list(export.parent.iterdir()) == [export]
     assert len(list((tmp_path / "cache" / "elspeth").iterdir())) == 1
@@ -175,14 +175,14 @@ def test_what_a_killed_process_left_goes_with_the_next_index(export: Path) -> No
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from elspeth.core.landscape.queries.story import index_cache
+from elspeth.core.landscape.queries.story import _index_cache
 
 def killed(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
 
-index_cache._SMALL_BYTES = 0
-index_cache.ExportIndex.fill = killed
-with index_cache.open_index(Path(sys.argv[1])):
+_index_cache._SMALL_BYTES = 0
+_index_cache.ExportIndex.fill = killed
+with _index_cache.open_index(Path(sys.argv[1])):
     pass
 """
 """A process that is killed while it makes an index."""

@@ -17,7 +17,7 @@ from sqlalchemy import event, insert
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import ExportFormat, write_export
-from elspeth.core.landscape.queries.story.index import LOOKUPS
+from elspeth.core.landscape.queries.story._index import LOOKUPS
 from elspeth.core.landscape.queries.story.model import RowStory, StepStory, TokenStory, story_json
 from elspeth.core.landscape.queries.story.reader import NotRecordedError, row_story, token_story
 from elspeth.core.landscape.queries.story.trail import DatabaseTrail, Trail, open_export

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import ExportFormat, write_export
 from elspeth.core.landscape.exporting.forms import ExportError
-from elspeth.core.landscape.queries.story.index import LOOKUPS
+from elspeth.core.landscape.queries.story._index import LOOKUPS
 from elspeth.core.landscape.queries.story.trail import DatabaseTrail, Trail, fetch_grouped, fetch_referred, open_export
 from elspeth.core.landscape.records.mapping import record_type_of
 from elspeth.core.landscape.records.store import RecordStore

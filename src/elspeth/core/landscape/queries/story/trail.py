@@ -13,8 +13,8 @@ import orjson
 from sqlalchemy import Connection
 
 from elspeth.core.chunks import chunks
-from elspeth.core.landscape.queries.story.index import ExportIndex
-from elspeth.core.landscape.queries.story.index_cache import open_index
+from elspeth.core.landscape.queries.story._index import ExportIndex
+from elspeth.core.landscape.queries.story._index_cache import open_index
 from elspeth.core.landscape.records.mapping import mapper, record_type_of, reshape
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RecordType

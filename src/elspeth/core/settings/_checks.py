@@ -11,14 +11,14 @@ from elspeth.contracts.environment import missing_package
 from elspeth.contracts.expressions import ExpressionError, compile_expression
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.contracts.routing import CONTINUE, DISCARD, FORK
-from elspeth.core.settings.graph_checks import branch_problems, coalesce_problems
+from elspeth.core.settings._graph_checks import branch_problems, coalesce_problems
+from elspeth.core.settings._yaml_file import PlainValue
 from elspeth.core.settings.model import AggregationSettings, CoalesceSettings, GateSettings, Parts, PluginSettings
 from elspeth.core.settings.problems import Location, Problem, did_you_mean, structural_problems
-from elspeth.core.settings.yaml_file import PlainValue
 
 __all__ = ["cross_section_problems", "mode_problems"]
 
-RESERVED_SINK_NAMES = (CONTINUE, DISCARD, FORK)
+_RESERVED_SINK_NAMES = (CONTINUE, DISCARD, FORK)
 _BOOLEAN_LABELS = {"true", "false"}
 
 
@@ -26,7 +26,7 @@ def cross_section_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[P
     """Yield the problems between sections that are valid by themselves."""
     yield from _plugin_problems(parts, plugins)
     for name in parts.sinks:
-        if name in RESERVED_SINK_NAMES:
+        if name in _RESERVED_SINK_NAMES:
             yield Problem(location=("sinks", name), message=f"the name {name!r} is reserved: give the sink another one")
     for location, destination, keywords in _destinations(parts):
         yield from _destination_problems(parts, location, destination, keywords)

@@ -17,9 +17,9 @@ __all__ = ["PlainValue", "read_settings_file", "text_problems"]
 
 PlainValue = dict[str, "PlainValue"] | list["PlainValue"] | str | int | float | bool | None
 
-MAX_BYTES = 1_048_576
-MAX_DEPTH = 50
-MAX_VALUES = 100_000  # aliases and merges can make a small file arbitrarily large
+_MAX_BYTES = 1_048_576
+_MAX_DEPTH = 50
+_MAX_VALUES = 100_000  # aliases and merges can make a small file arbitrarily large
 
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 _MERGE = "tag:yaml.org,2002:merge"
@@ -73,11 +73,11 @@ def text_problems(tree: PlainValue, location: Location = ()) -> Iterator[Problem
 def _read_text(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            content = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise _file_error(path, f"cannot be read: {error.strerror}") from error
-    if len(content) > MAX_BYTES:
-        raise _file_error(path, f"is too large for a settings file: expected at most {MAX_BYTES} bytes")
+    if len(content) > _MAX_BYTES:
+        raise _file_error(path, f"is too large for a settings file: expected at most {_MAX_BYTES} bytes")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -126,8 +126,8 @@ class _StrictLoader(yaml.SafeLoader):
         for mapping in _merged_into(node):
             self.flatten_mapping(mapping)
             self._merged += len(mapping.value)
-            if self._merged > MAX_VALUES:
-                problem = f"too large: expected at most {MAX_VALUES} merged keys"
+            if self._merged > _MAX_VALUES:
+                problem = f"too large: expected at most {_MAX_VALUES} merged keys"
                 raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
         super().flatten_mapping(node)
 
@@ -190,10 +190,10 @@ class _PlainReader:
     def value(self, value: object, location: Location) -> PlainValue:
         self._values += 1
         match value:
-            case _ if self._values > MAX_VALUES:
-                self._report((), f"is too large: expected at most {MAX_VALUES} values, aliases included")
-            case dict() | list() if len(location) > MAX_DEPTH:
-                self._report(location[:3], f"is nested deeper than {MAX_DEPTH} levels, or contains itself")
+            case _ if self._values > _MAX_VALUES:
+                self._report((), f"is too large: expected at most {_MAX_VALUES} values, aliases included")
+            case dict() | list() if len(location) > _MAX_DEPTH:
+                self._report(location[:3], f"is nested deeper than {_MAX_DEPTH} levels, or contains itself")
             case dict():
                 return self.mapping(value, location)
             case list():

@@ -23,7 +23,7 @@ from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError
 from elspeth.core.landscape.exporting.importer import open_migrated
 from elspeth.core.landscape.exporting.reader import ExportReader, ExportSource, find_source
 from elspeth.core.landscape.lines.reading import read_lines, split
-from elspeth.core.landscape.queries.story.index import LOOKUPS, ExportIndex, IndexedLine, is_index
+from elspeth.core.landscape.queries.story._index import LOOKUPS, ExportIndex, IndexedLine, is_index
 from elspeth.evidence.format import bag
 from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError
 from elspeth.outputs.writing import hold
