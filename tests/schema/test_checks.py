@@ -24,6 +24,6 @@ def test_an_error_names_the_database_that_it_was_found_in() -> None:
 
 @pytest.mark.parametrize("error", [ERROR, ERROR.in_database("sqlite:///a.db")], ids=["plain", "named"])
 def test_an_error_comes_back_from_another_process_as_it_was(error: AuditIntegrityError) -> None:
-    found = pickle.loads(pickle.dumps(error))  # noqa: S301  of our own making
+    found = pickle.loads(pickle.dumps(error))  # noqa: S301  the test's own error
     assert isinstance(found, AuditIntegrityError)
     assert (str(found), vars(found)) == (str(error), vars(error))

@@ -189,7 +189,7 @@ def to_text(snapshot: Snapshot) -> str:
 def default_kind(type_word: str) -> Kind:
     """Return the kind implied by a type word.
 
-    Raises KeyError for a type that is not one of ours.
+    Raises KeyError for an unknown type word.
     """
     return _KINDS[type_word.partition("(")[0]]
 

@@ -22,7 +22,7 @@ EXPECTED_URL = "Expected sqlite:///PATH or postgresql+psycopg://..."
 NO_URL = "expected a SQLAlchemy URL such as sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 
 
-def shown(url: str) -> str:
+def masked(url: str) -> str:
     return make_url(url).render_as_string(hide_password=True)
 
 
@@ -157,7 +157,7 @@ def test_a_database_with_other_tables_is_refused(database_url: str) -> None:
     with pytest.raises(SchemaCompatibilityError) as caught:
         LandscapeDB(database_url)
     assert str(caught.value) == (
-        f"audit database {shown(database_url)} is not an audit database: it holds other tables (customers)."
+        f"audit database {masked(database_url)} is not an audit database: it holds other tables (customers)."
         " Nothing was changed. Use another database (landscape.url, or -d)."
     )
     assert inspect(engine).get_table_names() == ["customers"]
@@ -185,10 +185,10 @@ def test_a_database_that_lacks_columns_is_refused(database_url: str) -> None:
     with pytest.raises(SchemaCompatibilityError) as caught:
         LandscapeDB(database_url)
     assert str(caught.value) == (
-        f"audit database {shown(database_url)} claims to be of epoch {EPOCH}, but differs from it:"
+        f"audit database {masked(database_url)} claims to be of epoch {EPOCH}, but differs from it:"
         " column tokens.expand_group_id is missing; column tokens.branch_name is missing. Nothing was changed."
         " It cannot be trusted as evidence until the differences are explained: restore a backup, or undo them."
-        f" To list all of them, run: elspeth landscape status -d {shlex.quote(shown(database_url))}"
+        f" To list all of them, run: elspeth landscape status -d {shlex.quote(masked(database_url))}"
     )
 
 
@@ -199,7 +199,7 @@ def test_an_empty_database_is_refused_if_no_tables_may_be_made(database_url: str
     with pytest.raises(SchemaCompatibilityError) as caught:
         LandscapeDB(database_url, create_tables=False)
     assert str(caught.value) == (
-        f"audit database {shown(database_url)} is empty: it holds no runs."
+        f"audit database {masked(database_url)} is empty: it holds no runs."
         " A run with it as landscape.url creates the tables."
     )
 
@@ -238,7 +238,7 @@ def test_a_read_only_file_is_refused(tmp_path: Path) -> None:
         connection.execute("PRAGMA journal_mode = DELETE")
     connection.close()
     url = f"sqlite:///file:{tmp_path}/landscape.db?mode=ro&uri=true"
-    message = f"audit database {shown(url)} cannot be opened: attempt to write a readonly database"
+    message = f"audit database {masked(url)} cannot be opened: attempt to write a readonly database"
     assert refusal(url) == message
 
 
@@ -300,7 +300,7 @@ def forbidden_record(landscape: LandscapeDB) -> str:
 def test_an_error_about_a_record_read_from_a_snapshot_names_the_database(database_url: str) -> None:
     with LandscapeDB(database_url) as landscape:
         assert forbidden_record(landscape) == (
-            f"audit database {shown(database_url)}: rows row_id='r': row_index: expected an integer, got 'x'"
+            f"audit database {masked(database_url)}: rows row_id='r': row_index: expected an integer, got 'x'"
         )
 
 

@@ -1,4 +1,4 @@
-"""The six states of a database, told without changing it."""
+"""The six states of a database, found without changing it."""
 
 from __future__ import annotations
 
@@ -411,7 +411,7 @@ def test_looking_leaves_a_log_that_a_crash_left_as_it_is(sqlite_url: str, tmp_pa
     assert (tmp_path / "crashed-landscape.db-wal").read_bytes() == log
 
 
-# -- what is no database ---------------------------------------------------------------------------------------------
+# -- not a database at all --------------------------------------------------------------------------------------------
 
 
 def problem_with(url: str) -> str:

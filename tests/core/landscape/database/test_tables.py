@@ -35,7 +35,7 @@ def test_an_epoch_that_is_not_known_is_refused(epoch: int) -> None:
 
 
 def test_todays_snapshot_says_what_exports_are_made_of() -> None:
-    told = {
+    described = {
         table.record_type: (
             table.name,
             [(column.name, column.kind.value, column.withheld) for column in table.columns],
@@ -45,7 +45,7 @@ def test_todays_snapshot_says_what_exports_are_made_of() -> None:
         for table in load_snapshot(EPOCH).tables
         if table.record_type is not None
     }
-    assert list(told.items()) == [
+    assert list(described.items()) == [
         (
             name,
             (
@@ -71,9 +71,9 @@ def test_a_snapshot_has_the_columns_of_a_file_of_that_time(name: str) -> None:
     with closing(sqlite3.connect(f"{(LEGACY / name).as_uri()}.db?mode=ro", uri=True)) as connection:
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         found = {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for name in names}
-    told = {table.name: [column.name for column in table.columns] for table in load_snapshot(EPOCHS[name]).tables}
-    assert told == {table: found[table] for table in told}
-    assert EPOCHS[name] >= FIRST_VERSIONED or told == found
+    described = {table.name: [column.name for column in table.columns] for table in load_snapshot(EPOCHS[name]).tables}
+    assert described == {table: found[table] for table in described}
+    assert EPOCHS[name] >= FIRST_VERSIONED or described == found
 
 
 # -- statistics of PostgreSQL -----------------------------------------------------------------------------------------

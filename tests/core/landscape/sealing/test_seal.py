@@ -237,13 +237,13 @@ def test_a_run_with_more_records_than_are_kept_in_one_piece_is_sealed(landscape:
 
 
 def test_the_seal_tells_how_many_records_it_is_over(landscape: LandscapeDB, recorder: LandscapeRecorder) -> None:
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     record_rows(recorder, 3)
-    recorder.finalize_run("run", RunStatus.COMPLETED, progress=lambda done, total: told.append((done, total)))
-    assert [total for _, total in told] == [told[-1][0]] * len(told)
-    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    recorder.finalize_run("run", RunStatus.COMPLETED, progress=lambda done, total: reported.append((done, total)))
+    assert [total for _, total in reported] == [reported[-1][0]] * len(reported)
+    assert [done for done, _ in reported] == sorted({done for done, _ in reported})
     with landscape.snapshot() as connection:
-        assert sealed_record_count(connection, "run") == told[-1][0]
+        assert sealed_record_count(connection, "run") == reported[-1][0]
         assert sealed_record_count(connection, "other") is None
 
 

@@ -43,7 +43,7 @@ def report_of(database: LandscapeDB) -> SealReport:
 def change(database: LandscapeDB, table: str, value: str) -> None:
     with database.write_transaction() as connection:
         drop_guards(connection)
-        connection.exec_driver_sql(f"UPDATE {table} SET row_data_json = {value}")  # noqa: S608  of our own making
+        connection.exec_driver_sql(f"UPDATE {table} SET row_data_json = {value}")  # noqa: S608  the test's own value
 
 
 def test_every_withheld_column_has_a_hash_beside_it() -> None:

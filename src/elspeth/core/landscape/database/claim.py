@@ -187,7 +187,7 @@ class _SessionClaim:
         if self._connection is None:
             raise _claim_lost(self._run_id, "it was released")
         with self._db.write_transaction(self._connection) as connection:
-            # SQLAlchemy connects anew after a failure, and a pooler may run a transaction in any session.
+            # SQLAlchemy connects again after a failure, and a pooler may run a transaction in any session.
             if not self._is_held(connection):
                 raise _claim_lost(
                     self._run_id, "the server ended the session that held it, or a pooler changed the session"

@@ -231,4 +231,4 @@ def _is_empty(url: URL) -> bool:
     try:
         return read_state(url).kind is StateKind.EMPTY
     except DatabaseError:
-        return False  # opening it tells what is wrong
+        return False  # opening it raises the error with its message

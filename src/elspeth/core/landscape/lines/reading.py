@@ -2,7 +2,7 @@
 
 There are two ways. The fast one lets the database render the lines, and checks each chunk of them against the type's
 generated pattern. The first chunk that does not match sends the rest of its record type the plain way, through
-contracts, which either gives the lines or says what is wrong.
+contracts, which either yields the lines or names the fault.
 
 The processes of an executor can share the reading of a run that has ended, each reading ranges of records with a
 connection of its own: except for the few columns that the schema lists, whose records this process reads itself,

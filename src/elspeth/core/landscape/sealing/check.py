@@ -332,7 +332,7 @@ class UnfinishedRun:
 
     @property
     def problem(self) -> str:
-        """Describe what is wrong with a run with marks."""
+        """Describe the problem of a run with marks."""
         return (
             f"has the status {self.status}, yet {', '.join(self.marks)}, as after its end:"
             " its seal was removed, and its status changed"

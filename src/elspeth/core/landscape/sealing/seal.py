@@ -208,7 +208,7 @@ class Seal:
 
     @property
     def payload(self) -> bytes:
-        """Return what is signed, in canonical JSON.
+        """Return the signed content, in canonical JSON.
 
         The scope is not part of it: the sealed lines name the columns. Raises ValueError, TypeError or CanonicalError
         for a seal that was tampered with.
