@@ -1,4 +1,4 @@
-"""Tokens in memory, and as they are kept while they wait."""
+"""Tokens in memory, and as kept while they wait."""
 
 from elspeth.engine.tokens import Branch, LiveToken
 
