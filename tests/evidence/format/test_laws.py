@@ -7,7 +7,7 @@ from pathlib import Path
 
 from elspeth.evidence.format.laws import LAWS
 
-PAGE = (Path(__file__).parents[2] / "docs" / "evidence.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "evidence.md").read_text(encoding="utf-8")
 
 
 def test_the_page_lists_every_law_with_its_words() -> None:
