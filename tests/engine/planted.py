@@ -224,7 +224,7 @@ class Planted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
-        monkeypatch.setattr(manager, "_offered", lambda: iter(PLUGINS))
+        monkeypatch.setattr(manager, "_offered_plugins", lambda: iter(PLUGINS))
 
     def run(self, settings: Settings, *, url: str = "sqlite:///audit.db") -> dict[str, bytes]:
         """Run a pipeline, and return everything it shows or exports."""

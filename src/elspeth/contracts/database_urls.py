@@ -89,14 +89,14 @@ def mask_database_url(text: str, mask: Callable[[str], str] = hide) -> str:
     """
     if not _SCHEME.match(text):
         head, colon, tail = text.partition(":")
-        return head + colon + _masked(unquote(tail), mask)
+        return head + colon + _mask(unquote(tail), mask)
     parts = _split(text)
     masked = parts.scheme
     if parts.user is not None:
-        masked += parts.user if parts.password is None else f"{parts.user}:{_masked(unquote(parts.password), mask)}"
+        masked += parts.user if parts.password is None else f"{parts.user}:{_mask(unquote(parts.password), mask)}"
         masked += "@"
-    masked += _masked_host(parts.host, mask) + parts.place.removeprefix(parts.host)
-    pieces = [f"{shown}{_masked(secret, mask)}" for shown, secret in map(_parameter, parts.query)]
+    masked += _mask_host(parts.host, mask) + parts.place.removeprefix(parts.host)
+    pieces = [f"{shown}{_mask(secret, mask)}" for shown, secret in map(_read_parameter, parts.query)]
     return masked + ("?" + "&".join(pieces) if pieces else "")
 
 
@@ -128,7 +128,9 @@ def without_credentials(text: str) -> str:
     if not _SCHEME.match(text):
         return mask_database_url(text)
     parts = _split(text)
-    kept = [shown for shown, secret in map(_parameter, parts.query) if not secret and not shown.startswith("user=")]
+    kept = [
+        shown for shown, secret in map(_read_parameter, parts.query) if not secret and not shown.startswith("user=")
+    ]
     return parts.scheme + parts.place + ("?" + "&".join(sorted(kept)) if kept else "")
 
 
@@ -204,7 +206,7 @@ def _split(text: str) -> _Parts:
     )
 
 
-def _parameter(piece: str) -> tuple[str, str]:
+def _read_parameter(piece: str) -> tuple[str, str]:
     """Return the harmless part of a parameter, and its secret."""
     name, equals, value = piece.partition("=")
     if not equals:
@@ -212,11 +214,11 @@ def _parameter(piece: str) -> tuple[str, str]:
     return (piece, "") if unquote_plus(name).lower() in HARMLESS_PARAMETERS else (f"{name}=", unquote_plus(value))
 
 
-def _masked(secret: str, mask: Callable[[str], str]) -> str:
+def _mask(secret: str, mask: Callable[[str], str]) -> str:
     return mask(secret) if secret else ""
 
 
-def _masked_host(host: str, mask: Callable[[str], str]) -> str:
+def _mask_host(host: str, mask: Callable[[str], str]) -> str:
     """Return the host, masked where it cannot be one.
 
     It may be a password without a host.
@@ -224,7 +226,7 @@ def _masked_host(host: str, mask: Callable[[str], str]) -> str:
     name, colon, port = host.rpartition(":")
     if _HOST.fullmatch(host):
         return host
-    return name + colon + _masked(port, mask) if _HOST.fullmatch(name) else _masked(host, mask)
+    return name + colon + _mask(port, mask) if _HOST.fullmatch(name) else _mask(host, mask)
 
 
 def parse_database_url(text: str) -> URL:
@@ -239,7 +241,7 @@ def parse_database_url(text: str) -> URL:
     if problem is not None:
         raise ValueError(problem)
     url = make_url(text)
-    problem = _problem_of_parameters(url)
+    problem = _parameters_problem(url)
     if problem is not None:
         raise ValueError(hide_secrets_of(text, problem))
     return url
@@ -264,7 +266,7 @@ def mask_url(url: URL) -> str:
     return mask_database_url(url.render_as_string(hide_password=False))
 
 
-def _problem_of_parameters(url: URL) -> str | None:
+def _parameters_problem(url: URL) -> str | None:
     """Return why a driver refuses a URL's parameters, or None.
 
     SQLAlchemy ignores some of them, and only warns.

@@ -99,7 +99,7 @@ def recordable_message(error: BaseException) -> str:
     # Only the number of an OSError comes from the system: its text can be anything.
     number = error.errno if isinstance(error, OSError) else None
     system_message = [os.strerror(number)] if number is not None and number in errno.errorcode else []
-    return ", ".join([*system_message, f"raised at {_place(error)}"])
+    return ", ".join([*system_message, f"raised at {_find_place(error)}"])
 
 
 def driver_message(error: BaseException) -> str:
@@ -128,7 +128,7 @@ def driver_message(error: BaseException) -> str:
     return f"{type(error).__name__} ({', '.join([f'SQLSTATE {state}', *named])})"
 
 
-def _place(error: BaseException) -> str:
+def _find_place(error: BaseException) -> str:
     """Return the lines of code that raised an error.
 
     Lines outside elspeth come first; the innermost is the last.
@@ -165,15 +165,15 @@ def describe_kind(value: object) -> str:
         case "":
             return "empty text"
         case str():
-            return f"text of {_counted(len(value), 'character')}"
+            return f"text of {_count(len(value), 'character')}"
         case Mapping():
-            return f"an object with {_counted(len(value), 'field')}"
+            return f"an object with {_count(len(value), 'field')}"
         case list() | tuple():
-            return f"a list of {_counted(len(value), 'item')}"
+            return f"a list of {_count(len(value), 'item')}"
         case _:
             return f"a value of type {type(value).__name__}"
 
 
-def _counted(number: int, noun: str) -> str:
+def _count(number: int, noun: str) -> str:
     """Return a number with its noun."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -87,7 +87,7 @@ def compile_expression(source: str) -> Expression:
     return Expression(
         source=source,
         is_boolean=_is_boolean(tree),
-        fields=frozenset(_fields(tree)),
+        fields=frozenset(_find_fields(tree)),
         _evaluator=_compile(tree),
     )
 
@@ -124,7 +124,7 @@ def _is_boolean(node: ast.expr) -> bool:
             return False
 
 
-def _fields(node: ast.expr) -> Iterator[str]:
+def _find_fields(node: ast.expr) -> Iterator[str]:
     """Yield the fields of the row that a subtree reads."""
     for child in ast.walk(node):
         match child:
@@ -137,11 +137,11 @@ def _fields(node: ast.expr) -> Iterator[str]:
 def _compile(node: ast.expr) -> _Evaluator:
     compiler = _COMPILERS.get(type(node))
     if compiler is None:
-        raise _refusal(node)
+        raise _not_allowed(node)
     return compiler(node)
 
 
-def _constant(value: object) -> _Evaluator:
+def _return_constant(value: object) -> _Evaluator:
     def evaluate(_row: _RowData) -> object:
         return value
 
@@ -151,10 +151,10 @@ def _constant(value: object) -> _Evaluator:
 def _compile_literal(node: ast.Constant) -> _Evaluator:
     value = node.value
     if not isinstance(value, str | int | float | bool | None):
-        raise _refusal(node)
+        raise _not_allowed(node)
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
         raise ExpressionError(f"has the integer {ast.unparse(node)[:20]}: expected at most {MAX_INTEGER}")
-    return _constant(value)
+    return _return_constant(value)
 
 
 def _compile_collection(node: ast.List | ast.Tuple | ast.Set) -> _Evaluator:
@@ -164,8 +164,8 @@ def _compile_collection(node: ast.List | ast.Tuple | ast.Set) -> _Evaluator:
             case ast.Constant() | ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=ast.Constant(value=int() | float())):
                 pass
             case _:
-                raise ExpressionError(f"has {_name(element)} in a collection{_at(element)}: expected literals only")
-    return _constant(tuple(_compile(element)({}) for element in node.elts))
+                raise ExpressionError(f"has {_describe(element)} in a collection{_at(element)}: expected literals only")
+    return _return_constant(tuple(_compile(element)({}) for element in node.elts))
 
 
 def _compile_conditional(node: ast.IfExp) -> _Evaluator:
@@ -211,11 +211,11 @@ def _compile_get(node: ast.Call) -> _Evaluator:
 def _contains(element: object, container: object) -> bool:
     if isinstance(container, str):
         if not isinstance(element, str):
-            raise TypeError(f"'in' on text needs text, got {_type(element)}")
+            raise TypeError(f"'in' on text needs text, got {_type_name(element)}")
         return element in container
     if isinstance(container, list | tuple | Mapping):
         return element in container
-    raise TypeError(f"'in' needs text or a list on its right, got {_type(container)}")
+    raise TypeError(f"'in' needs text or a list on its right, got {_type_name(container)}")
 
 
 _COMPARISONS: Mapping[type[ast.cmpop], _Predicate] = {
@@ -241,7 +241,7 @@ def _compile_comparison(node: ast.Compare) -> _Evaluator:
         ):
             raise ExpressionError(f"uses 'is'{_at(left)}: expected it with None only, and == for other values")
         steps.append((_COMPARISONS[type(op)], _compile(right)))
-    first, field = _compile(node.left), next(_fields(node), None)
+    first, field = _compile(node.left), next(_find_fields(node), None)
 
     def compare(row: _RowData) -> object:
         left = first(row)
@@ -274,18 +274,18 @@ def _compile_boolean(node: ast.BoolOp) -> _Evaluator:
 
 
 def _compile_unary(node: ast.UnaryOp) -> _Evaluator:
-    operand, field = _compile(node.operand), next(_fields(node), None)
+    operand, field = _compile(node.operand), next(_find_fields(node), None)
     if isinstance(node.op, ast.Not):
         return lambda row: not operand(row)
     if not isinstance(node.op, ast.USub | ast.UAdd):
-        raise _refusal(node)
+        raise _not_allowed(node)
     sign = -1 if isinstance(node.op, ast.USub) else 1
 
     def negate(row: _RowData) -> object:
         value = operand(row)
         if _is_number(value):
             return sign * value
-        raise EvaluationError(f"{ast.unparse(node)}: expected a number, got {_type(value)}", field=field)
+        raise EvaluationError(f"{ast.unparse(node)}: expected a number, got {_type_name(value)}", field=field)
 
     return negate
 
@@ -301,9 +301,9 @@ _ARITHMETIC: Mapping[type[ast.operator], Callable[[float, float], float]] = {
 
 def _compile_arithmetic(node: ast.BinOp) -> _Evaluator:
     if type(node.op) not in _ARITHMETIC:
-        raise _refusal(node)
+        raise _not_allowed(node)
     compute, is_addition = _ARITHMETIC[type(node.op)], isinstance(node.op, ast.Add)
-    left, right, field = _compile(node.left), _compile(node.right), next(_fields(node), None)
+    left, right, field = _compile(node.left), _compile(node.right), next(_find_fields(node), None)
 
     def calculate(row: _RowData) -> object:
         a, b = left(row), right(row)
@@ -318,7 +318,9 @@ def _compile_arithmetic(node: ast.BinOp) -> _Evaluator:
         if is_addition and isinstance(a, str) and isinstance(b, str):
             return a + b
         wanted = "two numbers or two texts" if is_addition else "two numbers"
-        raise EvaluationError(f"{ast.unparse(node)}: expected {wanted}, got {_type(a)} and {_type(b)}", field=field)
+        raise EvaluationError(
+            f"{ast.unparse(node)}: expected {wanted}, got {_type_name(a)} and {_type_name(b)}", field=field
+        )
 
     return calculate
 
@@ -372,7 +374,7 @@ _NAMES: Mapping[type[ast.expr], str] = {
 }
 
 
-def _name(node: ast.expr) -> str:
+def _describe(node: ast.expr) -> str:
     match node:
         case ast.Name(id=name):
             return f"the name {name!r}"
@@ -384,9 +386,9 @@ def _name(node: ast.expr) -> str:
             return _NAMES.get(type(node), type(node).__name__)
 
 
-def _refusal(node: ast.expr) -> ExpressionError:
+def _not_allowed(node: ast.expr) -> ExpressionError:
     return ExpressionError(
-        f"has {_name(node)}{_at(node)}, which is not allowed: expected row['f'], row.get('f', d), comparisons, "
+        f"has {_describe(node)}{_at(node)}, which is not allowed: expected row['f'], row.get('f', d), comparisons, "
         "and/or/not, + - * / %, in, literals, x if c else y"
     )
 
@@ -395,5 +397,5 @@ def _at(node: ast.expr) -> str:
     return f" at column {node.col_offset + 1}"
 
 
-def _type(value: object) -> str:
+def _type_name(value: object) -> str:
     return "None" if value is None else type(value).__name__

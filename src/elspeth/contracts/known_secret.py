@@ -44,7 +44,7 @@ class KnownSecret:
     def is_in(self, text: str) -> bool:
         """Return whether the text holds the secret, or a part."""
         # Whether a backslash before an n is an escape depends on what surrounds the text.
-        return any(self._is_in(_plain(text, spaces=spaces)) for spaces in (True, False))
+        return any(self._is_in(_simplify(text, spaces=spaces)) for spaces in (True, False))
 
     def _is_in(self, plain: str) -> bool:
         return any(piece in plain for piece in self._pieces)
@@ -57,7 +57,7 @@ def _pieces(secret: str) -> Iterator[str]:
     """
     content = secret.encode()
     for spaces in (True, False):
-        yield from _windows(_plain(secret, spaces=spaces), LEAST_PART)
+        yield from _windows(_simplify(secret, spaces=spaces), LEAST_PART)
     yield from _windows(content.hex(), 2 * LEAST_PART)
     for before in range(3):
         # The first and last digits may hold bits of the surrounding text: they are left out.
@@ -71,7 +71,7 @@ def _windows(text: str, size: int) -> Iterator[str]:
     yield from (text[start : start + size] for start in range(max(len(text) - size, 0) + 1))
 
 
-def _plain(text: str, *, spaces: bool) -> str:
+def _simplify(text: str, *, spaces: bool) -> str:
     """Return a text without escapes, white space and case.
 
     With `spaces`, ``
@@ -79,14 +79,14 @@ def _plain(text: str, *, spaces: bool) -> str:
     """
     text = text.translate(_FOLDED)
     for _ in range(_NESTED):
-        shorter = _ESCAPE.sub(lambda match: _unescaped(match, spaces=spaces), text).translate(_FOLDED)
+        shorter = _ESCAPE.sub(lambda match: _unescape(match, spaces=spaces), text).translate(_FOLDED)
         if shorter == text:
             break
         text = shorter
     return text
 
 
-def _unescaped(match: re.Match[str], *, spaces: bool) -> str:
+def _unescape(match: re.Match[str], *, spaces: bool) -> str:
     """Return what an escape stands for."""
     if match["entity"]:
         return html.unescape(match["entity"])

@@ -79,14 +79,14 @@ class RowValidator:
 def _to_text(value: object) -> object:
     if isinstance(value, str):
         return value
-    raise _misfit("text", value)
+    raise _misfit_error("text", value)
 
 
 def _to_integer(value: object) -> object:
     if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise _misfit("an integer", value)
+        raise _misfit_error("an integer", value)
     if abs(value) > MAX_INTEGER:
         raise SchemaViolationError(f"expected an integer from -{MAX_INTEGER} to {MAX_INTEGER}, got one beyond")
     return value
@@ -95,14 +95,14 @@ def _to_integer(value: object) -> object:
 def _to_float(value: object) -> object:
     is_text = isinstance(value, str) and _NUMBER.fullmatch(value.strip()) is not None
     if not is_text and (isinstance(value, str | bool) or not isinstance(value, int | float)):
-        raise _misfit("a number", value)
+        raise _misfit_error("a number", value)
     try:
         number = float(value)  # type: ignore[arg-type]  # checked above
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
         raise (
-            _misfit("a finite number", value)
+            _misfit_error("a finite number", value)
             if isinstance(value, float)
             else SchemaViolationError(
                 f"expected a number from -{sys.float_info.max:.3g} to {sys.float_info.max:.3g}, got one beyond"
@@ -120,10 +120,10 @@ def _to_boolean(value: object) -> object:
         return text in _TRUE
     if isinstance(value, int) and value in {0, 1}:
         return value == 1
-    raise _misfit("true or false", value)
+    raise _misfit_error("true or false", value)
 
 
-def _misfit(expected: str, value: object) -> SchemaViolationError:
+def _misfit_error(expected: str, value: object) -> SchemaViolationError:
     return SchemaViolationError(f"expected {expected}, got {describe_kind(value)}")
 
 
@@ -150,7 +150,7 @@ class InvalidRow:
     error: str
 
 
-class _FormlessError(RecordableError, ValueError):
+class _UnsupportedTypeError(RecordableError, ValueError):
     """A value that no row can hold."""
 
 
@@ -160,20 +160,20 @@ def convert_row(values: Mapping[str, object], validator: RowValidator, place: st
     Returns an invalid row if they do not satisfy the schema; its error begins with the place.
     """
     row: RowData = {}
-    broken = next((name for name, value in values.items() if not _is_unicode(value)), None)
+    broken = next((name for name, value in values.items() if not _is_encodable(value)), None)
     if broken is not None:
-        data = {name: value if _is_unicode(value) else _escaped(value) for name, value in values.items()}
+        data = {name: value if _is_encodable(value) else _escape_undecoded(value) for name, value in values.items()}
         return InvalidRow(data=data, error=f"{place}: column {broken!r}: bytes that are not UTF-8")
     try:
         row = {name: convert_value(value) for name, value in values.items()}
         return validator.validate(row)
     except SchemaViolationError as error:
         return InvalidRow(data=row, error=f"{place}: {error}")
-    except _FormlessError as error:
+    except _UnsupportedTypeError as error:
         return InvalidRow(data={"__raw__": repr(values)}, error=f"{place}: {error}")
 
 
-def _is_unicode(value: object) -> bool:
+def _is_encodable(value: object) -> bool:
     """Return whether a text has no undecoded bytes.
 
     Sources read bytes that are not UTF-8 as lone surrogates.
@@ -187,7 +187,7 @@ def _is_unicode(value: object) -> bool:
     return True
 
 
-def _escaped(text: object) -> str:
+def _escape_undecoded(text: object) -> str:
     """Return a text with its undecoded bytes as escapes."""
     return str(text).encode(errors="surrogateescape").decode(errors="backslashreplace")
 
@@ -214,4 +214,4 @@ def convert_value(value: object) -> object:
         case list() | tuple():
             return [convert_value(item) for item in value]
         case _:
-            raise _FormlessError(f"a value of type {type(value).__name__} has no form in a row")
+            raise _UnsupportedTypeError(f"a value of type {type(value).__name__} has no form in a row")

@@ -117,22 +117,22 @@ class CsvSource(Source):
             problems.append(f"field {header.index('') + 1} has no name")
         problems += [f"the name {name!r} occurs twice" for name in sorted({n for n in header if header.count(n) > 1})]
         missing = self._validator.missing(header)
-        problems += [f"the schema requires a field {name!r}{_padded(name, header)}" for name in missing]
+        problems += [f"the schema requires a field {name!r}{_padding_hint(name, header)}" for name in missing]
         problems += [f"the schema does not allow the field {name!r}" for name in self._validator.unexpected(header)]
         if missing:
-            problems += _other_delimiter(header)
+            problems += _delimiter_hints(header)
         if problems:
             raise PluginError(f"{self._file.path}, header: {'; '.join(problems)}")
         return header
 
 
-def _padded(name: str, header: list[str]) -> str:
+def _padding_hint(name: str, header: list[str]) -> str:
     """Return a hint if the header pads a name."""
     found = next((each for each in header if each.strip() == name), None)
     return "" if found is None else f", and {found!r} has spaces around it"
 
 
-def _other_delimiter(header: list[str]) -> Iterator[str]:
+def _delimiter_hints(header: list[str]) -> Iterator[str]:
     """Yield a hint if the header looks like one cell."""
     if len(header) == 1:
         for delimiter in _OTHER_DELIMITERS:
@@ -162,7 +162,7 @@ class _Lines:
             limit = f"is not closed within {self._max_record_lines:,} lines"
             # A run can be resumed with a corrected file, but not with other settings.
             advice = "close it; if the record is longer, raise max_record_lines and run the pipeline anew"
-            raise self._open_quote(f"{limit}: {advice}")
+            raise self._open_quote_error(f"{limit}: {advice}")
         line = self._file.readline(_MAX_CHARACTERS + 1)
         if not line:
             self._is_at_end = True
@@ -172,7 +172,7 @@ class _Lines:
         if len(line) > _MAX_CHARACTERS:
             raise PluginError(f"{self._path}, line {self._number}: longer than {_MAX_CHARACTERS} characters")
         if self._characters > _MAX_CHARACTERS:
-            raise self._open_quote(f"is not closed within {_MAX_CHARACTERS:,} characters")
+            raise self._open_quote_error(f"is not closed within {_MAX_CHARACTERS:,} characters")
         if not line.isascii():
             line = self._replace_undecodable(line)
         if "\0" in line:
@@ -199,9 +199,9 @@ class _Lines:
     def refuse_open_quote(self) -> None:
         """Raise PluginError if an open quote reaches the file's end."""
         if self._is_at_end:
-            raise self._open_quote("is never closed")
+            raise self._open_quote_error("is never closed")
 
-    def _open_quote(self, problem: str) -> PluginError:
+    def _open_quote_error(self, problem: str) -> PluginError:
         """Return the error of a quote that would swallow rows."""
         text, position = self.text(), 0
         while cell := _CELL.match(text, position):
@@ -253,8 +253,8 @@ class CsvSink(FileSink):
             columns = self._columns_of(row)
             before = _record(columns)
         elif not self._known.issuperset(row):
-            row = self._fitted(row)
-        content = (before + _record([_cell(row.get(name)) for name in columns])).encode()
+            row = self._fit(row)
+        content = (before + _record([_render_cell(row.get(name)) for name in columns])).encode()
         if self._columns is None:
             self._columns, self._known = columns, frozenset(columns)
         return content
@@ -268,7 +268,7 @@ class CsvSink(FileSink):
             raise RowRejectedError("the row has no fields, so that the file would have no columns")
         return columns
 
-    def _fitted(self, row: RowData) -> RowData:
+    def _fit(self, row: RowData) -> RowData:
         """Move fields without a column to the column for them.
 
         Raises RowRejectedError if the file has no such column.
@@ -301,14 +301,14 @@ def _record(cells: list[str]) -> str:
     """
     if cells == [""]:
         return '""\n'  # an empty line is not a record
-    return ",".join(map(_quoted, cells)) + "\n"
+    return ",".join(map(_quote, cells)) + "\n"
 
 
-def _quoted(cell: str) -> str:
+def _quote(cell: str) -> str:
     return '"' + cell.replace('"', '""') + '"' if _SPECIAL.search(cell) else cell
 
 
-def _cell(value: object) -> str:
+def _render_cell(value: object) -> str:
     if isinstance(value, str):
         return value
     if value is None:

@@ -105,12 +105,12 @@ class DatabaseSink(Sink):
 
         Raises PluginError if one of them cannot be reached, or if the table can take no row of the schema.
         """
-        self._columns = self._look_at_table(staging_name)
+        self._columns = self._read_columns(staging_name)
         self._spool.open(staging_name)
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
         """Read the columns again, and go on from the position."""
-        columns = self._columns = self._look_at_table(staging_name)
+        columns = self._columns = self._read_columns(staging_name)
         self._spool.reopen(staging_name, position)
         for row in self._spool.read():
             columns.add(row)
@@ -171,7 +171,7 @@ class DatabaseSink(Sink):
 
     def confirm(self, staging_name: str, output: StagedOutput) -> bool:
         """Return whether the database has the rows of the run."""
-        engine, columns = self._engine(), _publications().c
+        engine, columns = self._engine(), _publications_table().c
         published = select(columns.content_hash).where(
             columns.run_id == staging_name, columns.table_name == self._table
         )
@@ -200,7 +200,7 @@ class DatabaseSink(Sink):
         if all(map(inspector.has_table, _AUDIT_TABLES)):
             raise PluginError(f"{self._place} is an audit database, which no sink may write to: name another one")
 
-    def _look_at_table(self, staging_name: str) -> TargetColumns:
+    def _read_columns(self, staging_name: str) -> TargetColumns:
         self._run = staging_name
         engine, doing = self._engine(), "reached"
         try:
@@ -229,7 +229,7 @@ class DatabaseSink(Sink):
             raise PluginError(f"{self._place} cannot be opened: {describe_database_error(error, self._url)}") from error
 
     def _insert(self, connection: Connection) -> None:
-        publications = _publications()
+        publications = _publications_table()
         publications.create(connection, checkfirst=True)
         key = (publications.c.run_id == self._run, publications.c.table_name == self._table)
         published = connection.scalar(select(publications.c.content_hash).where(*key))
@@ -242,9 +242,9 @@ class DatabaseSink(Sink):
             )
         shape = column_types(self._spool.read(), self._schema.fields or ())
         if shape:
-            table = self._target(connection, shape)
+            table = self._open_table(connection, shape)
             for chunk in _chunks(self._spool.read()):
-                rows = [{name: _cell(row.get(name), column) for name, column in shape.items()} for row in chunk]
+                rows = [{name: _convert_cell(row.get(name), column) for name, column in shape.items()} for row in chunk]
                 connection.execute(insert(table), rows)
         connection.execute(
             insert(publications),
@@ -257,7 +257,7 @@ class DatabaseSink(Sink):
             },
         )
 
-    def _target(self, connection: Connection, shape: Mapping[str, ColumnType]) -> Table:
+    def _open_table(self, connection: Connection, shape: Mapping[str, ColumnType]) -> Table:
         """Return the table, made if it does not exist."""
         metadata = MetaData()
         if inspect(connection).has_table(self._table):
@@ -267,7 +267,7 @@ class DatabaseSink(Sink):
         return table
 
 
-def _publications() -> Table:
+def _publications_table() -> Table:
     return Table(
         PUBLICATIONS,
         MetaData(),
@@ -284,5 +284,5 @@ def _chunks(rows: Iterator[RowData]) -> Iterator[list[RowData]]:
         yield chunk
 
 
-def _cell(value: object, column: ColumnType) -> object:
+def _convert_cell(value: object, column: ColumnType) -> object:
     return encode_json(value) if column is ColumnType.JSON and value is not None else value

@@ -80,7 +80,7 @@ class SqlSource(Source):
             ) from error
         try:
             with engine.connect().execution_options(yield_per=_FETCHED_ROWS) as connection:
-                _keep_undecodable(connection)
+                _accept_undecodable(connection)
                 result = connection.execute(text(self._query))
                 if not result.returns_rows:
                     raise PluginError(f"database {shown}: the query returns no rows: expected a SELECT")
@@ -98,28 +98,28 @@ class SqlSource(Source):
             engine.dispose()
 
 
-def _keep_undecodable(connection: Connection) -> None:
+def _accept_undecodable(connection: Connection) -> None:
     """Make SQLite return text that is not UTF-8.
 
     By itself the driver would end the query there.
     """
     raw: object = connection.connection.dbapi_connection
     if isinstance(raw, sqlite3.Connection):
-        raw.text_factory = _decoded
+        raw.text_factory = _decode
 
 
-def _decoded(content: bytes) -> str:
+def _decode(content: bytes) -> str:
     return content.decode(errors="surrogateescape")
 
 
-def _readable(url: str) -> str:
+def _check_url(url: str) -> str:
     problem = driver_problem(parse_database_url(url))
     if problem is not None:
         raise ValueError(problem)
     return url
 
 
-DatabaseUrl = Annotated[str, AfterValidator(_readable)]
+DatabaseUrl = Annotated[str, AfterValidator(_check_url)]
 
 
 def database_exists(url: URL) -> bool:
@@ -127,7 +127,7 @@ def database_exists(url: URL) -> bool:
 
     Opening it would create an empty file. True for other databases, which are not asked.
     """
-    path = _file_of(url)
+    path = _sqlite_path(url)
     return path is None or path.exists()
 
 
@@ -136,12 +136,12 @@ def make_parent_directory(url: URL) -> None:
 
     SQLite itself does not make it. Raises OSError if that is not possible.
     """
-    path = _file_of(url)
+    path = _sqlite_path(url)
     if path is not None:
         make_directory(path.parent)
 
 
-def _file_of(url: URL) -> Path | None:
+def _sqlite_path(url: URL) -> Path | None:
     if url.get_backend_name() != "sqlite" or url.database in {None, "", ":memory:"}:
         return None
     return Path(str(url.database))

@@ -79,7 +79,7 @@ class JsonlSource(Source):
                     error=f"line {number}: longer than {MAX_CHARACTERS} characters, of which the first are kept",
                 )
             elif not line.isspace():
-                yield self._of_line(line, f"line {number}")
+                yield self._read_line(line, f"line {number}")
 
     def _refuse_values_over_lines(self, file: TextIO) -> None:
         """Raise PluginError for a value over several lines.
@@ -106,16 +106,16 @@ class JsonlSource(Source):
     def _expected(self, *, is_array: bool) -> str:
         return "an object on each line" + ("; the plugin json reads arrays" if is_array else "")
 
-    def _of_line(self, line: str, place: str) -> RowData | InvalidRow:
+    def _read_line(self, line: str, place: str) -> RowData | InvalidRow:
         text = line.encode(errors="surrogateescape").decode(errors="backslashreplace")
         if text != line:
             return InvalidRow(data={"__raw__": text.rstrip("\r\n")}, error=f"{place}: bytes that are not UTF-8")
         try:
-            return self._row(decode_json(line.rstrip("\r\n")), place)
+            return self._make_row(decode_json(line.rstrip("\r\n")), place)
         except JsonTextError as error:
             return InvalidRow(data={"__raw__": line.rstrip("\r\n")}, error=f"{place}: {error}")
 
-    def _row(self, value: object, place: str) -> RowData | InvalidRow:
+    def _make_row(self, value: object, place: str) -> RowData | InvalidRow:
         """Return the value as a valid or an invalid row."""
         if isinstance(value, Unreadable):
             return InvalidRow(data={"__raw__": value.text}, error=f"{place}: {value.problem}")
@@ -144,7 +144,7 @@ class JsonSource(JsonlSource):
         number = 0
         try:
             for number, each in enumerate(ArrayReader(file), start=1):
-                yield self._row(each.value, f"element {number - 1}, line {each.line}")
+                yield self._make_row(each.value, f"element {number - 1}, line {each.line}")
         except JsonTextError as error:
             raise PluginError(f"{self._file.path}, element {number}: {error}") from error
 

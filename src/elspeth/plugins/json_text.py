@@ -38,18 +38,18 @@ class JsonTextError(RecordableError, ValueError):
     """
 
 
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _make_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise JsonTextError("a name occurs twice in one object")
     return found
 
 
-def _constant(text: str) -> object:
+def _refuse_constant(text: str) -> object:
     raise JsonTextError(f"{text} is not a JSON number")
 
 
-def _number(text: str) -> float:
+def _make_number(text: str) -> float:
     number = float(text)
     if number in {float("inf"), float("-inf")}:
         raise JsonTextError("a number is too large for a float")
@@ -58,14 +58,12 @@ def _number(text: str) -> float:
     return number
 
 
-def _nothing(_: object) -> None:
+def _skip(_: object) -> None:
     """Replace a value that is skipped."""
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_number)
-_SKIPPER = json.JSONDecoder(
-    object_pairs_hook=_nothing, parse_constant=_nothing, parse_float=_nothing, parse_int=_nothing
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_make_object, parse_constant=_refuse_constant, parse_float=_make_number)
+_SKIPPER = json.JSONDecoder(object_pairs_hook=_skip, parse_constant=_skip, parse_float=_skip, parse_int=_skip)
 
 
 def decode_json(text: str) -> object:
@@ -80,7 +78,7 @@ def decode_json(text: str) -> object:
     except RecursionError as error:
         raise JsonTextError("not JSON that can be read: nested too deeply") from error
     except ValueError as error:
-        raise _refusal(error) from error
+        raise _decoding_error(error) from error
 
 
 def encode_json(value: object) -> str:
@@ -96,7 +94,7 @@ def encode_json(value: object) -> str:
         raise RowRejectedError("a number is not finite, which JSON does not have") from error
 
 
-def _refusal(error: ValueError) -> JsonTextError:
+def _decoding_error(error: ValueError) -> JsonTextError:
     """Return why the decoder refused a value.
 
     Any other error than its own means that Python does not read that many digits.
@@ -185,7 +183,7 @@ class ArrayReader:
                 if self._text[self._position] not in _SPACE:
                     return self._text[self._position]
                 self._position += 1
-            if not self._read():
+            if not self._read_more():
                 return ""
 
     def _element(self) -> Element:
@@ -193,23 +191,23 @@ class ArrayReader:
             raise self._error("expected an element")
         while True:
             try:
-                value, end = self._decoded()
+                value, end = self._decode_element()
             except json.JSONDecodeError as error:
                 # The element may be cut off at the end of the chunk.
                 if len(self._text) - self._position > MAX_CHARACTERS:
                     raise self._error(f"an element is longer than {MAX_CHARACTERS} characters") from error
-                if not self._read():
+                if not self._read_more():
                     raise self._error(f"not JSON: {error.msg}", error.pos) from error
                 continue
             except RecursionError as error:
                 raise self._error("nested too deeply") from error
-            if end == len(self._text) and self._read():
+            if end == len(self._text) and self._read_more():
                 continue  # a number may continue in the next chunk
-            line = self._place(self._position)[0]
+            line = self._locate(self._position)[0]
             self._position = end
             return Element(line=line, value=value)
 
-    def _decoded(self) -> tuple[object | Unreadable, int]:
+    def _decode_element(self) -> tuple[object | Unreadable, int]:
         """Return the value at the position, and where it ends.
 
         Raises JSONDecodeError if the text does not hold all of it.
@@ -220,9 +218,9 @@ class ArrayReader:
             raise
         except ValueError as error:
             _, end = _SKIPPER.raw_decode(self._text, self._position)
-            return Unreadable(text=self._text[self._position : end], problem=str(_refusal(error))), end
+            return Unreadable(text=self._text[self._position : end], problem=str(_decoding_error(error))), end
 
-    def _read(self) -> bool:
+    def _read_more(self) -> bool:
         """Read on; return False at the end of the file.
 
         The text doubles each time that an element needs more of it.
@@ -231,12 +229,12 @@ class ArrayReader:
         chunk = self._file.read(max(_CHUNK, len(rest)))
         if not chunk:
             return False
-        _, column = self._place(self._position)
+        _, column = self._locate(self._position)
         self._text, self._position = rest + chunk, 0
         self._counted, self._before_text = 0, column - 1
         return True
 
-    def _place(self, position: int) -> tuple[int, int]:
+    def _locate(self, position: int) -> tuple[int, int]:
         """Return line and column of a position, from 1.
 
         Positions must not decrease from call to call.
@@ -247,5 +245,5 @@ class ArrayReader:
         return self._line, position - begins + 1 + (0 if begins else self._before_text)
 
     def _error(self, problem: str, position: int | None = None) -> JsonTextError:
-        line, column = self._place(self._position if position is None else position)
+        line, column = self._locate(self._position if position is None else position)
         return JsonTextError(f"{problem} at line {line}, column {column}")

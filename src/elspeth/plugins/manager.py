@@ -84,7 +84,7 @@ class PluginManager:
 
         Raises PluginRegistrationError if the plugins of a package cannot be loaded.
         """
-        return cls(_offered(), BUILTIN)
+        return cls(_offered_plugins(), BUILTIN)
 
     def _register(self, plugin: type[Plugin]) -> None:
         kind = next((kind for kind, base in _BASES.items() if issubclass(plugin, base)), None)
@@ -107,59 +107,59 @@ class PluginManager:
 
         Raises KeyError for an unknown name.
         """
-        return self._class(kind, name).options_model
+        return self._load_class(kind, name).options_model
 
     def expands(self, name: str) -> bool:
         """Return whether a transform may make several rows of one.
 
         Raises KeyError for an unknown name.
         """
-        return cast(type[Transform], self._class(PluginKind.TRANSFORM, name)).expands
+        return cast(type[Transform], self._load_class(PluginKind.TRANSFORM, name)).expands
 
     def calls(self, name: str) -> bool:
         """Return whether a transform calls a system outside.
 
         Raises KeyError for an unknown name.
         """
-        return issubclass(self._class(PluginKind.TRANSFORM, name), CallingTransform)
+        return issubclass(self._load_class(PluginKind.TRANSFORM, name), CallingTransform)
 
     def all(self) -> list[type[Plugin]]:
         """Return every plugin, by kind and name."""
-        return [self._class(kind, name) for kind in PluginKind for name in self.names(kind)]
+        return [self._load_class(kind, name) for kind in PluginKind for name in self.names(kind)]
 
     def source(self, name: str, options: Mapping[str, object]) -> Source:
         """Make a source.
 
         Raises KeyError for an unknown name, pydantic's ValidationError for bad options.
         """
-        return cast(Source, self._made(PluginKind.SOURCE, name, options))
+        return cast(Source, self._make(PluginKind.SOURCE, name, options))
 
     def transform(self, name: str, options: Mapping[str, object]) -> Transform:
         """Make a transform.
 
         Raises KeyError for an unknown name, pydantic's ValidationError for bad options.
         """
-        return cast(Transform, self._made(PluginKind.TRANSFORM, name, options))
+        return cast(Transform, self._make(PluginKind.TRANSFORM, name, options))
 
     def aggregation(self, name: str, options: Mapping[str, object]) -> Aggregation:
         """Make an aggregation.
 
         Raises KeyError for an unknown name, pydantic's ValidationError for bad options.
         """
-        return cast(Aggregation, self._made(PluginKind.AGGREGATION, name, options))
+        return cast(Aggregation, self._make(PluginKind.AGGREGATION, name, options))
 
     def sink(self, name: str, options: Mapping[str, object]) -> Sink:
         """Make a sink.
 
         Raises KeyError for an unknown name, pydantic's ValidationError for bad options.
         """
-        return cast(Sink, self._made(PluginKind.SINK, name, options))
+        return cast(Sink, self._make(PluginKind.SINK, name, options))
 
-    def _made(self, kind: PluginKind, name: str, options: Mapping[str, object]) -> Plugin:
-        plugin = self._class(kind, name)
+    def _make(self, kind: PluginKind, name: str, options: Mapping[str, object]) -> Plugin:
+        plugin = self._load_class(kind, name)
         return plugin(plugin.options_model.model_validate(options))
 
-    def _class(self, kind: PluginKind, name: str) -> type[Plugin]:
+    def _load_class(self, kind: PluginKind, name: str) -> type[Plugin]:
         found = self._known[kind][name]
         if isinstance(found, str):
             module, _, class_name = found.rpartition(".")
@@ -167,9 +167,9 @@ class PluginManager:
         return found
 
 
-def _offered() -> Iterator[type[Plugin]]:
+def _offered_plugins() -> Iterator[type[Plugin]]:
     """Yield the plugins of other packages."""
-    modules = [(_load(entry_point), entry_point.value) for entry_point in entry_points(group=ENTRY_POINT_GROUP)]
+    modules = [(_load_module(entry_point), entry_point.value) for entry_point in entry_points(group=ENTRY_POINT_GROUP)]
     if not modules:
         return
     import pluggy  # noqa: PLC0415  start time
@@ -185,7 +185,7 @@ def _offered() -> Iterator[type[Plugin]]:
         yield from offer
 
 
-def _load(entry_point: EntryPoint) -> object:
+def _load_module(entry_point: EntryPoint) -> object:
     try:
         return entry_point.load()
     except Exception as error:  # the import of a foreign package may raise anything

@@ -49,7 +49,7 @@ class ParquetSourceOptions(SourceOptions):
 
     @model_validator(mode="after")
     def _pyarrow_is_installed(self) -> Self:
-        _find_pyarrow()
+        _check_pyarrow()
         return self
 
 
@@ -91,7 +91,7 @@ class ParquetSource(Source):
                     raise PluginError(f"{self._path}: two columns are named {repeated[0]!r}")
                 message_of = recordable_message
                 for batch in file.iter_batches(_BATCH_ROWS):
-                    for values in _rows_of(batch):
+                    for values in _read_rows_of(batch):
                         self._read_rows += 1
                         yield self._row(values, f"row {self._read_rows - 1}")
         except (OSError, pyarrow.ArrowException) as error:
@@ -110,7 +110,7 @@ class ParquetSource(Source):
         return self._read_rows / self._rows if self._rows else None
 
 
-def _rows_of(batch: RecordBatch) -> Iterable[Mapping[str, object]]:
+def _read_rows_of(batch: RecordBatch) -> Iterable[Mapping[str, object]]:
     """Return the rows of a batch.
 
     They are read value by value if Python cannot hold one of the values.
@@ -118,21 +118,23 @@ def _rows_of(batch: RecordBatch) -> Iterable[Mapping[str, object]]:
     try:
         rows: Iterable[Mapping[str, object]] = batch.to_pylist()
     except (ValueError, OverflowError):
-        return ({name: _value(batch[name][index]) for name in batch.schema.names} for index in range(batch.num_rows))
+        return (
+            {name: _as_python(batch[name][index]) for name in batch.schema.names} for index in range(batch.num_rows)
+        )
     return rows
 
 
-def _value(scalar: Scalar) -> object:
+def _as_python(scalar: Scalar) -> object:
     """Return a value as Python's, or a marker if impossible."""
     try:
         if getattr(scalar.type, "unit", "") == "ns" and scalar.is_valid and str(scalar.type).startswith("timestamp"):
-            return _with_nanoseconds(scalar)
+            return _render_nanoseconds(scalar)
         return scalar.as_py()
     except (ValueError, OverflowError):
         return _UNREADABLE
 
 
-def _with_nanoseconds(scalar: Scalar) -> str:
+def _render_nanoseconds(scalar: Scalar) -> str:
     """Return a time as text.
 
     Python's own times have microseconds only.
@@ -149,7 +151,7 @@ class ParquetSinkOptions(FileSinkOptions):
 
     @model_validator(mode="after")
     def _pyarrow_is_installed(self) -> Self:
-        _find_pyarrow()
+        _check_pyarrow()
         return self
 
 
@@ -229,7 +231,7 @@ class ParquetSink(Sink):
         with parquet.ParquetWriter(_Output(self._file), schema) as writer:
             for group in _groups(self._spool.read()):
                 columns: dict[str, list[object]] = {
-                    name: [_cell(row.get(name), column) for row in group] for name, column in shape.items()
+                    name: [_convert_cell(row.get(name), column) for row in group] for name, column in shape.items()
                 }
                 writer.write_table(pyarrow.table(columns, schema=schema))
         return self._file.finish(self.name)
@@ -286,7 +288,7 @@ def _groups(rows: Iterator[RowData]) -> Iterator[list[RowData]]:
         yield group
 
 
-def _cell(value: object, column: ColumnType) -> object:
+def _convert_cell(value: object, column: ColumnType) -> object:
     if value is None:
         return None
     if column is ColumnType.JSON:
@@ -294,7 +296,7 @@ def _cell(value: object, column: ColumnType) -> object:
     return float(value) if column is ColumnType.REAL and isinstance(value, int) else value
 
 
-def _find_pyarrow() -> None:
+def _check_pyarrow() -> None:
     """Raise ValueError if pyarrow is not installed.
 
     For the check of settings, which does not import it.

@@ -49,12 +49,12 @@ class StagedFile:
         Refuses a final path that cannot be a file. If a staging file of that name exists, a process left it that
         stopped before anything of it was recorded.
         """
-        self._look()
+        self._inspect_final_path()
         self._staging = self._staging_path(staging_name)
         try:
             make_directory(self._real.parent)
             mode = mode_of(self._real)
-            descriptor = _open_alone(self._staging, os.O_CREAT, 0o666 if mode is None else mode & 0o600)
+            descriptor = _open_exclusively(self._staging, os.O_CREAT, 0o666 if mode is None else mode & 0o600)
             self._file = os.fdopen(descriptor, "wb")
             self._file.truncate()
             if mode is not None:
@@ -68,11 +68,11 @@ class StagedFile:
 
         Their hash must be that of the position.
         """
-        self._look()
+        self._inspect_final_path()
         self._staging = self._staging_path(staging_name)
         self._hash, self._size = hashlib.sha256(), cast("int", position["bytes"])
         try:
-            self._file = os.fdopen(_open_alone(self._staging), "r+b")
+            self._file = os.fdopen(_open_exclusively(self._staging), "r+b")
             for start in range(0, self._size, _BLOCK):
                 self._hash.update(self._file.read(min(_BLOCK, self._size - start)))
             if self._hash.hexdigest() != position["sha256"]:
@@ -88,7 +88,7 @@ class StagedFile:
                 "anew"
             ) from error
         except OSError as error:
-            raise self._failed("opened again", error) from error
+            raise self._file_error("opened again", error) from error
 
     def position(self) -> JsonObject:
         """Return size and SHA-256 of what was written so far."""
@@ -124,23 +124,23 @@ class StagedFile:
         self._hash.update(content)
         self._size += len(content)
         try:
-            self._opened().write(content)
+            self._require_open().write(content)
         except OSError as error:
-            raise self._failed("written", error) from error
+            raise self._file_error("written", error) from error
 
     def sync(self) -> None:
         """Return when everything written is on disk."""
-        file = self._opened()
+        file = self._require_open()
         try:
             file.flush()
             os.fsync(file.fileno())
         except OSError as error:
-            raise self._failed("written", error) from error
+            raise self._file_error("written", error) from error
 
     def finish(self, artifact_type: str) -> StagedOutput:
         """Sync and close the file, and return its hash."""
         self.sync()
-        self._opened().close()
+        self._require_open().close()
         return StagedOutput(
             artifact_type=artifact_type,
             path=str(self._path),
@@ -157,7 +157,7 @@ class StagedFile:
         staging = self._staging
         try:
             if staging is not None and staging.exists():
-                self._take_place(staging)
+                self._replace_final(staging)
             sync_directory(self._real.parent)
         except FileExistsError as error:
             raise PluginError(
@@ -165,9 +165,9 @@ class StagedFile:
                 "it away, then resume the run"
             ) from error
         except OSError as error:
-            raise self._failed("renamed", error) from error
+            raise self._file_error("renamed", error) from error
 
-    def _take_place(self, staging: Path) -> None:
+    def _replace_final(self, staging: Path) -> None:
         """Rename the staging file.
 
         Raises FileExistsError if the final path has changed since it was opened.
@@ -197,15 +197,15 @@ class StagedFile:
         """Remove the staging file that another process left."""
         self._staging_path(staging_name).unlink(missing_ok=True)
 
-    def _look(self) -> None:
+    def _inspect_final_path(self) -> None:
         """Note what is at the final path."""
         problem = problem_with(self._path, _ANY_FILE)
         if problem is not None:
             raise PluginError(f"{self._path}: {problem}")
-        self._real = self._target()
+        self._real = self._resolve_final_path()
         self._found = file_state(self._real)
 
-    def _target(self) -> Path:
+    def _resolve_final_path(self) -> Path:
         """Return the path, or the target of a symbolic link.
 
         Messages keep the name that users know.
@@ -213,18 +213,18 @@ class StagedFile:
         return real_path(self._path) if self._path.is_symlink() else self._path
 
     def _staging_path(self, staging_name: str) -> Path:
-        return hidden_sibling(self._target(), f"{staging_name}.partial")
+        return hidden_sibling(self._resolve_final_path(), f"{staging_name}.partial")
 
-    def _opened(self) -> BinaryIO:
+    def _require_open(self) -> BinaryIO:
         if self._file is None:
             raise PluginError(f"{self._path} is not open")
         return self._file
 
-    def _failed(self, what: str, error: OSError) -> PluginError:
+    def _file_error(self, what: str, error: OSError) -> PluginError:
         return PluginError(f"{self._staging or self._path} cannot be {what}: {error.strerror}")
 
 
-def _open_alone(path: Path, flags: int = 0, mode: int = 0o666) -> int:
+def _open_exclusively(path: Path, flags: int = 0, mode: int = 0o666) -> int:
     """Open a staging file as the only process that does.
 
     It is opened for reading and writing. Raises OSError, and PluginError while another process has it: the first owner
@@ -339,11 +339,11 @@ def column_types(rows: Iterable[RowData], declared: Iterable[FieldDefinition]) -
     for row in rows:
         for name, value in row.items():
             if fixed.get(name) is None:
-                found[name] = _joined(found.get(name), value)
+                found[name] = _common_type(found.get(name), value)
     return {name: column or ColumnType.TEXT for name, column in found.items()}
 
 
-def _joined(known: ColumnType | None, value: object) -> ColumnType | None:
+def _common_type(known: ColumnType | None, value: object) -> ColumnType | None:
     """Return the type that holds the value and those before."""
     if value is None:
         return known

@@ -117,17 +117,17 @@ class JsonExplodeTransform(Transform):
     def process(self, row: RowData) -> list[RowData] | RowError:
         """Return the new rows, in the order of the list."""
         if self._array_field not in row:
-            return self._error("is missing")
+            return self._field_error("is missing")
         items = row.pop(self._array_field)
         if isinstance(items, str):
             try:
                 items = decode_json(items)
             except JsonTextError as error:
-                return self._error(f"cannot be read: {error}")
+                return self._field_error(f"cannot be read: {error}")
         if not isinstance(items, list):
-            return self._error(f"expected a list, got {describe_kind(items)}")
+            return self._field_error(f"expected a list, got {describe_kind(items)}")
         if not items:
-            return self._error("is an empty list")
+            return self._field_error("is an empty list")
         taken = [name for name in (self._output_field, self._index_field) if name in row]
         if taken:
             return RowError(message=f"field {taken[0]!r} exists already", details={"field": taken[0]})
@@ -136,7 +136,7 @@ class JsonExplodeTransform(Transform):
             for index, item in enumerate(items)
         ]
 
-    def _error(self, problem: str) -> RowError:
+    def _field_error(self, problem: str) -> RowError:
         return RowError(message=f"field {self._array_field!r} {problem}", details={"field": self._array_field})
 
 

@@ -49,17 +49,17 @@ class Endpoint:
         """
         content = json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         try:
-            with self._connected().stream("POST", url, content=content) as response:
+            with self._connect().stream("POST", url, content=content) as response:
                 received = self._read(response)
         except httpx.TimeoutException as error:
-            raise self._too_late() from error
+            raise self._timeout_error() from error
         except httpx.TransportError as error:
             # The text of protocol errors may repeat what the server sent.
             text = str(error) if isinstance(error, httpx.NetworkError) else ""
             problem = f"the connection failed: {text or type(error).__name__}"
             raise CallError(problem, is_retryable=True, details={"cause": type(error).__name__}) from error
         if not response.is_success:
-            raise self._refused(response, received)
+            raise self._status_error(response, received)
         headers = {name: response.headers[name] for name in _KEPT_HEADERS if name in response.headers}
         if self._repeats_key(received.decode(errors="replace"), *headers.values()):
             problem = "the answer repeats the api_key: it is neither used nor kept"
@@ -73,7 +73,7 @@ class Endpoint:
                 self._client.close()
                 self._client = None
 
-    def _connected(self) -> httpx.Client:
+    def _connect(self) -> httpx.Client:
         with self._lock:
             if self._client is None:
                 # The size of a compressed answer is known only after unpacking.
@@ -98,16 +98,16 @@ class Endpoint:
             if len(received) > MAX_ANSWER:
                 raise CallError(f"the answer is larger than {MAX_ANSWER} bytes", is_retryable=False)
             if time.monotonic() > deadline:
-                raise self._too_late()
+                raise self._timeout_error()
         return bytes(received)
 
     def _repeats_key(self, *texts: str) -> bool:
         return self._known is not None and any(map(self._known.is_in, texts))
 
-    def _too_late(self) -> CallError:
+    def _timeout_error(self) -> CallError:
         return CallError(f"no complete answer within {self._timeout:g} seconds", is_retryable=True)
 
-    def _refused(self, response: httpx.Response, received: bytes) -> CallError:
+    def _status_error(self, response: httpx.Response, received: bytes) -> CallError:
         """Return the error of an unsuccessful response.
 
         A body that repeats the key is not kept.

@@ -55,11 +55,11 @@ class Prompt:
     def __init__(self, source: str) -> None:
         environment = _Environment(undefined=jinja2.StrictUndefined, autoescape=False, keep_trailing_newline=True)
         environment.globals.clear()
-        environment.filters["tojson"] = _as_json
+        environment.filters["tojson"] = _render_json
         try:
             tree = environment.parse(source)
-            _check(tree)
-            environment.constants = frozenset(_constants(tree))
+            _check_template(tree)
+            environment.constants = frozenset(_find_constants(tree))
             self._template = environment.from_string(tree)
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(f"line {error.lineno} of the template: {error.message}") from error
@@ -106,25 +106,25 @@ class _Environment(ImmutableSandboxedEnvironment):
             return self.undefined(f"there is no {item}")
 
 
-def _constants(tree: nodes.Template) -> Iterator[object]:
+def _find_constants(tree: nodes.Template) -> Iterator[object]:
     yield from (node.value for node in tree.find_all(nodes.Const))
     yield from (node.attr for node in tree.find_all(nodes.Getattr))
 
 
-def _as_json(value: object) -> str:
+def _render_json(value: object) -> str:
     """Return a value as JSON, unlike Jinja2's filter for HTML."""
     return json.dumps(value, ensure_ascii=False)
 
 
-def _check(tree: nodes.Template) -> None:
+def _check_template(tree: nodes.Template) -> None:
     """Raise TemplateError for what a template must not hold."""
-    for node in _within(tree):
+    for node in _walk(tree):
         if not isinstance(node, _ALLOWED):
-            raise _refused(node, f"{type(node).__name__.lower()} is not allowed in a prompt")
+            raise _error(node, f"{type(node).__name__.lower()} is not allowed in a prompt")
         if isinstance(node, nodes.For):
             inner = next(node.find_all(nodes.For), None)
             if inner is not None:
-                raise _refused(inner, "a loop in a loop is not allowed in a prompt")
+                raise _error(inner, "a loop in a loop is not allowed in a prompt")
         if isinstance(node, nodes.Filter):
             _check_filter(node)
     names = {name.name for name in tree.find_all(nodes.Name)}
@@ -135,9 +135,9 @@ def _check(tree: nodes.Template) -> None:
         )
 
 
-def _within(node: nodes.Node) -> Iterator[nodes.Node]:
+def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
     yield node
-    yield from chain.from_iterable(_within(child) for child in node.iter_child_nodes())
+    yield from chain.from_iterable(_walk(child) for child in node.iter_child_nodes())
 
 
 def _check_filter(node: nodes.Filter) -> None:
@@ -147,12 +147,12 @@ def _check_filter(node: nodes.Filter) -> None:
     given = [argument for argument in arguments if argument is not None]
     if node.name in _FILTERS_WITH_CONSTANTS:
         if not all(isinstance(argument, nodes.Const) and _is_small(argument.value) for argument in given):
-            raise _refused(node, f"the filter {node.name!r} takes small constants only in a prompt")
+            raise _error(node, f"the filter {node.name!r} takes small constants only in a prompt")
     elif node.name not in _FILTERS:
         known = sorted(_FILTERS | _FILTERS_WITH_CONSTANTS | _FILTERS_WITH_EXPRESSIONS)
-        raise _refused(node, f"the filter {node.name!r} is not allowed in a prompt: expected one of {', '.join(known)}")
+        raise _error(node, f"the filter {node.name!r} is not allowed in a prompt: expected one of {', '.join(known)}")
     elif given:
-        raise _refused(node, f"the filter {node.name!r} takes no arguments in a prompt")
+        raise _error(node, f"the filter {node.name!r} takes no arguments in a prompt")
 
 
 def _is_small(value: object) -> bool:
@@ -165,5 +165,5 @@ def _is_small(value: object) -> bool:
             return value is None
 
 
-def _refused(node: nodes.Node, problem: str) -> TemplateError:
+def _error(node: nodes.Node, problem: str) -> TemplateError:
     return TemplateError(f"line {node.lineno} of the template: {problem}")

@@ -40,7 +40,7 @@ _VISIBLE = re.compile(r"[!-~]+")
 _CREDENTIALS = re.compile(r"[^/]*//[^/?#]*@|[^/]*//[^/:]*:(?![0-9]*(?:/|$)).*@")  # also if it is not escaped well
 
 
-def _url(text: str) -> str:
+def _check_url(text: str) -> str:
     if _CREDENTIALS.match(text):
         raise ValueError("must not hold credentials, which would be recorded: use api_key")
     if not _VISIBLE.fullmatch(text):
@@ -53,13 +53,13 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
-def _key(secret: SecretStr) -> SecretStr:
+def _check_key(secret: SecretStr) -> SecretStr:
     if not _VISIBLE.fullmatch(secret.get_secret_value()):
         raise ValueError("must be ASCII characters without spaces, which is all that a header can hold")
     return secret
 
 
-def _compiled(source: str) -> Prompt:
+def _compile(source: str) -> Prompt:
     """Compile the prompt of a template.
 
     Raises PluginError without the extra, ValueError for a bad template.
@@ -74,21 +74,21 @@ def _compiled(source: str) -> Prompt:
     return Prompt(source)
 
 
-def _compilable(source: str) -> str:
+def _check_template(source: str) -> str:
     try:
-        _compiled(source)
+        _compile(source)
     except PluginError as error:
         raise ValueError(str(error)) from error
     return source
 
 
-def _fields(value: object) -> SchemaConfig | None:
+def _read_fields(value: object) -> SchemaConfig | None:
     if value is None or isinstance(value, SchemaConfig):
         return value
     return SchemaConfig.from_dict({"mode": "strict", "fields": value})
 
 
-_Template = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_TEMPLATE), AfterValidator(_compilable)]
+_Template = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_TEMPLATE), AfterValidator(_check_template)]
 _Text = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -98,16 +98,16 @@ class LlmOptions(TransformOptions):
     `base_url` is the address up to `/chat/completions`; templates see the `row`.
     """
 
-    base_url: Annotated[str, AfterValidator(_url)]
+    base_url: Annotated[str, AfterValidator(_check_url)]
     model: _Text
-    api_key: Annotated[SecretStr, AfterValidator(_key)] | None = None
+    api_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = None
     prompt: _Template
     system: _Template | None = None
     temperature: Annotated[FiniteFloat, Field(ge=0)] | None = None
     max_tokens: PositiveInt | None = None
     timeout_seconds: Annotated[FiniteFloat, Field(gt=0, le=_DAY)] = 60.0
     response_field: _Text | None = None
-    response_schema: Annotated[SchemaConfig | None, BeforeValidator(_fields)] = None
+    response_schema: Annotated[SchemaConfig | None, BeforeValidator(_read_fields)] = None
     service: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
 
     @model_validator(mode="after")
@@ -140,7 +140,7 @@ class LlmTransform(CallingTransform):
         self._url = f"{options.base_url}/chat/completions"
         self._service = options.service or str(urlsplit(options.base_url).hostname)
         templates = {"system": options.system, "user": options.prompt}
-        self._prompts = {role: _compiled(source) for role, source in templates.items() if source is not None}
+        self._prompts = {role: _compile(source) for role, source in templates.items() if source is not None}
         self._validator = None if options.response_schema is None else RowValidator(options.response_schema)
         self._response_field = options.response_field
         if self._response_field is None and self._validator is None:
@@ -221,22 +221,22 @@ def read_body(content: bytes) -> JsonObject:
     answered, and would most likely answer the same again, at the same price.
     """
     try:
-        body = _parsed(content.decode())
+        body = _parse_json(content.decode())
     except UnicodeDecodeError as error:
-        raise _unusable(f"the answer is not UTF-8: {error.reason} at byte {error.start}") from error
+        raise _unusable_answer(f"the answer is not UTF-8: {error.reason} at byte {error.start}") from error
     except ValueError as error:
-        raise _unusable(f"the answer is not JSON: {error}") from error
+        raise _unusable_answer(f"the answer is not JSON: {error}") from error
     if not isinstance(body, dict):
-        raise _unusable(f"the answer: expected a JSON object, got {describe_kind(body)}")
+        raise _unusable_answer(f"the answer: expected a JSON object, got {describe_kind(body)}")
     if _is_deeper(body, _MAX_DEPTH):
-        raise _unusable(f"the answer is nested deeper than {_MAX_DEPTH} levels")
+        raise _unusable_answer(f"the answer is nested deeper than {_MAX_DEPTH} levels")
     match body:
         case {"choices": [{"message": {"content": str()}}, *_]}:
             return body
         case {"choices": [{"message": {"refusal": str(refusal)}}, *_]}:
-            raise _unusable(f"the model refused, with {describe_kind(refusal)}")
+            raise _unusable_answer(f"the model refused, with {describe_kind(refusal)}")
         case _:
-            raise _unusable("the answer has no text at choices[0].message.content")
+            raise _unusable_answer("the answer has no text at choices[0].message.content")
 
 
 def content_of(body: JsonObject) -> str:
@@ -276,7 +276,7 @@ def fields_of(content: str, validator: RowValidator) -> RowData:
     Raises AnswerTextError if the text is not an object that satisfies the schema.
     """
     try:
-        value = _parsed(content)
+        value = _parse_json(content)
     except ValueError as error:
         raise AnswerTextError(f"the model's text is not JSON: {error}") from error
     if not isinstance(value, dict):
@@ -289,7 +289,7 @@ def fields_of(content: str, validator: RowValidator) -> RowData:
         raise AnswerTextError(f"the model's text does not satisfy response_schema: {error}") from error
 
 
-def _parsed(text: str) -> object:
+def _parse_json(text: str) -> object:
     """Return the value of a JSON text.
 
     Raises ValueError for any other text, also for what Python accepts beyond the standard.
@@ -320,5 +320,5 @@ def _is_deeper(value: object, levels: int) -> bool:
     return bool(layer)
 
 
-def _unusable(problem: str) -> CallError:
+def _unusable_answer(problem: str) -> CallError:
     return CallError(problem, is_retryable=False)
