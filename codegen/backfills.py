@@ -8,7 +8,7 @@ from contextlib import closing
 
 from codegen.validate import Fault
 from elspeth.schema.snapshots import Snapshot
-from elspeth.schema.steps import source_of
+from elspeth.schema.steps import find_older_table
 
 __all__ = ["faults_of_backfills"]
 
@@ -20,7 +20,7 @@ def faults_of_backfills(old: Snapshot, new: Snapshot, classes: Mapping[str, str]
             columns = ", ".join(f'"{column.name}"' for column in table.columns)
             connection.execute(f'CREATE TABLE "{table.name}" ({columns})')
         for table in new.tables:
-            source = source_of(table, old)
+            source = find_older_table(table, old)
             for column in table.columns if source is not None else ():
                 if source is not None and column.backfill is not None:
                     problem = _problem(connection, column.backfill, source.name)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from codegen.errors import suggestion
 from codegen.validate import Fault
 from elspeth.schema.snapshots import ColumnSnapshot, Snapshot, TableSnapshot
-from elspeth.schema.steps import origin_of, source_of
+from elspeth.schema.steps import find_older_column, find_older_table
 
 __all__ = ["faults_between"]
 
@@ -16,7 +16,7 @@ __all__ = ["faults_between"]
 def faults_between(old: Snapshot, new: Snapshot, classes: Mapping[str, str]) -> Iterator[Fault]:
     """Yield what is wrong with the step from `old` to `new`; `classes` names the class of each table."""
     before = {table.name: table for table in old.tables}
-    sources = {table.name: source_of(table, old) for table in new.tables}
+    sources = {table.name: find_older_table(table, old) for table in new.tables}
     yield from _renamed_tables(before, new, classes)
     yield from _dropped_tables(before, sources)
     for table in new.tables:
@@ -54,7 +54,7 @@ def _rename_problem(source: str, before: Collection[str], kept: Collection[str])
 def _faults(source: TableSnapshot, table: TableSnapshot, name: str, *, is_known: bool) -> Iterator[Fault]:
     old = {column.name: column for column in source.columns}
     kept = {column.name for column in table.columns if column.renamed_from is None}
-    used = {origin.name for column in table.columns if (origin := origin_of(column, source)) is not None}
+    used = {origin.name for column in table.columns if (origin := find_older_column(column, source)) is not None}
     for column in table.columns:
         problem = _rename_problem(column.renamed_from, old, kept) if column.renamed_from is not None else None
         if problem is not None:
@@ -63,7 +63,7 @@ def _faults(source: TableSnapshot, table: TableSnapshot, name: str, *, is_known:
         message = "the column is gone, and its values with it; keep it, or give its new name's slot renamed_from"
         yield Fault(element=name, member=gone, message=message)
     for column in table.columns:
-        origin = origin_of(column, source)
+        origin = find_older_column(column, source)
         if column.backfill is None and not column.nullable and (origin is None or origin.nullable):
             message = "is required, but rows of older databases may have no value: give a backfill"
             yield Fault(element=name, member=column.name, message=message)

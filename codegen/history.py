@@ -8,7 +8,7 @@ from pathlib import Path
 from codegen.errors import Problem, SchemaError, Where
 from codegen.model import Model
 from codegen.validate import Fault
-from elspeth.schema.snapshots import Snapshot, TableSnapshot, parse, to_text
+from elspeth.schema.snapshots import Snapshot, TableSnapshot, format_snapshot, parse_snapshot
 
 __all__ = ["EPOCHS", "disagreements", "file_name", "read_history", "with_current"]
 
@@ -30,7 +30,7 @@ def read_history(directory: Path) -> tuple[Snapshot, ...]:
     for number, path in enumerate(sorted(directory.glob("*.json")), start=1):
         where = Where(file=f"{directory.name}/{path.name}")
         try:
-            snapshot = parse(path.read_text(encoding="utf-8"))
+            snapshot = parse_snapshot(path.read_text(encoding="utf-8"))
         except (ValueError, KeyError, TypeError) as error:
             raise SchemaError((Problem(where=where, message=f"is not a snapshot: {error}"),)) from error
         if snapshot.epoch != number or path.name != file_name(number):
@@ -69,7 +69,7 @@ def with_current(history: tuple[Snapshot, ...], current: Snapshot, *, amend: boo
 
 def first_difference(old: Snapshot, new: Snapshot) -> str:
     """The first line in which two snapshots differ, to show where to look."""
-    before, after = to_text(old).splitlines(), to_text(new).splitlines()
+    before, after = format_snapshot(old).splitlines(), format_snapshot(new).splitlines()
     for old_line, new_line in zip(before, after, strict=False):
         if old_line != new_line:
             return f"first at {new_line.strip()!r}"

@@ -19,7 +19,7 @@ from codegen import document, invalid, json_schema, line_patterns, linked_data, 
 from codegen.history import EPOCHS, file_name
 from codegen.model import Column, EnumValue, Model, Table, Variant
 from codegen.snapshot import snapshot_of
-from elspeth.schema.snapshots import Snapshot, to_text
+from elspeth.schema.snapshots import Snapshot, format_snapshot
 
 __all__ = ["GENERATED_BY", "Source", "render", "source_of"]
 
@@ -121,7 +121,7 @@ def _template(path: str, template: str) -> _Output:
 
 
 def _snapshot(snapshot: Snapshot) -> _Output:
-    return _Output(path=f"{EPOCHS}/{file_name(snapshot.epoch)}", text=lambda *_: to_text(snapshot))
+    return _Output(path=f"{EPOCHS}/{file_name(snapshot.epoch)}", text=lambda *_: format_snapshot(snapshot))
 
 
 def _export_schema(model: Model, source: Source) -> str:

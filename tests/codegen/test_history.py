@@ -15,7 +15,7 @@ from codegen.load import load_model
 from codegen.model import Model
 from codegen.snapshot import snapshot_of
 from codegen.validate import Fault
-from elspeth.schema.snapshots import Snapshot, parse
+from elspeth.schema.snapshots import Snapshot, parse_snapshot
 from tests.codegen.snapshots import column, snapshot, table
 from tests.codegen.trees import copy_case, copy_project, tree
 
@@ -146,7 +146,7 @@ def model() -> Model:
 
 
 def history(model: Model) -> tuple[Snapshot, ...]:
-    first = parse((CASE / "epochs" / "0001.json").read_text(encoding="utf-8"))
+    first = parse_snapshot((CASE / "epochs" / "0001.json").read_text(encoding="utf-8"))
     return (first, snapshot_of(model))
 
 

@@ -21,8 +21,8 @@ from elspeth.schema.snapshots import (
     ReferenceSnapshot,
     Snapshot,
     TableSnapshot,
-    parse,
-    to_text,
+    format_snapshot,
+    parse_snapshot,
 )
 
 SCHEMA = Path(__file__).parents[2] / "schema"
@@ -76,7 +76,7 @@ SNAPSHOTS = st.builds(Snapshot, epoch=st.integers(1, 99), tables=st.lists(TABLES
 
 @given(snapshot=SNAPSHOTS)
 def test_a_snapshot_survives_being_written_and_read(snapshot: Snapshot) -> None:
-    assert parse(to_text(snapshot)) == snapshot
+    assert parse_snapshot(format_snapshot(snapshot)) == snapshot
 
 
 @given(snapshot=SNAPSHOTS)
@@ -86,14 +86,14 @@ def test_a_column_or_constraint_is_one_line(snapshot: Snapshot) -> None:
         for table in snapshot.tables
         for part in (table.columns, table.foreign_keys, table.uniques, table.checks, table.indexes)
     ]
-    lines = to_text(snapshot).splitlines()
+    lines = format_snapshot(snapshot).splitlines()
     assert len([line for line in lines if line.startswith("      {")]) == sum(map(len, parts))
 
 
 @pytest.mark.parametrize("path", sorted(HISTORY.glob("*.json")), ids=lambda path: path.stem)
 def test_a_file_of_the_history_is_what_would_be_written_today(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert to_text(parse(text)) == text
+    assert format_snapshot(parse_snapshot(text)) == text
 
 
 def test_the_schema_is_the_newest_epoch() -> None:

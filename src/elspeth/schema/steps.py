@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from elspeth.schema.snapshots import ColumnSnapshot, Kind, Snapshot, TableSnapshot
 
-__all__ = ["Copy", "Step", "origin_of", "source_of", "step_between"]
+__all__ = ["Copy", "Step", "find_older_column", "find_older_table", "step_between"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def step_between(old: Snapshot | None, new: Snapshot) -> Step:
 
     Without `old` it is the step from an empty database.
     """
-    sources = {table.name: source_of(table, old) for table in new.tables}
+    sources = {table.name: find_older_table(table, old) for table in new.tables}
     rebuilt = _rebuilt(new, sources)
     return Step(
         created=tuple(table.name for table in new.tables if sources[table.name] is None),
@@ -58,7 +58,7 @@ def step_between(old: Snapshot | None, new: Snapshot) -> Step:
     )
 
 
-def source_of(table: TableSnapshot, old: Snapshot | None) -> TableSnapshot | None:
+def find_older_table(table: TableSnapshot, old: Snapshot | None) -> TableSnapshot | None:
     """Return the table in the older epoch, or None.
 
     It may have had another name.
@@ -67,7 +67,7 @@ def source_of(table: TableSnapshot, old: Snapshot | None) -> TableSnapshot | Non
     return next((each for each in old.tables if each.name == name), None) if old is not None else None
 
 
-def origin_of(column: ColumnSnapshot, source: TableSnapshot) -> ColumnSnapshot | None:
+def find_older_column(column: ColumnSnapshot, source: TableSnapshot) -> ColumnSnapshot | None:
     """Return the column in the older table, or None.
 
     It may have had another name.
@@ -114,7 +114,7 @@ def _bare(table: TableSnapshot) -> TableSnapshot:
 def _copy(source: TableSnapshot, table: TableSnapshot) -> Copy:
     expressions, kept = [], []
     for column in table.columns:
-        origin = origin_of(column, source)
+        origin = find_older_column(column, source)
         if column.backfill is not None:
             expressions.append((column.name, column.backfill))
         elif origin is not None:

@@ -41,7 +41,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from elspeth.core.landscape.database.errors import LandscapeError
-from elspeth.schema.snapshots import Snapshot, TableSnapshot, parse
+from elspeth.schema.snapshots import Snapshot, TableSnapshot, parse_snapshot
 from elspeth.schema.steps import Step, step_between
 from elspeth_schema import EPOCH, triggers
 from elspeth_schema.tables import metadata, schema_migrations_table
@@ -99,7 +99,7 @@ def load_snapshot(epoch: int) -> Snapshot:
     """
     if not 1 <= epoch <= EPOCH:
         raise LandscapeError(f"epoch {epoch} is not known: expected one from 1 to {EPOCH}")
-    return parse(files("elspeth_schema").joinpath("epochs", f"{epoch:04}.json").read_text(encoding="utf-8"))
+    return parse_snapshot(files("elspeth_schema").joinpath("epochs", f"{epoch:04}.json").read_text(encoding="utf-8"))
 
 
 @cache
