@@ -241,7 +241,7 @@ def test_other_types_become_text_or_numbers(value: object, text: str) -> None:
     ],
     ids=["nan", "inf", "-inf", "2^53", "-2^53", "int key", "null key", "surrogate", "surrogate key", "set", "object"],
 )
-def test_what_json_cannot_express_is_refused(value: object, message: str) -> None:
+def test_values_that_json_cannot_express_are_refused(value: object, message: str) -> None:
     with pytest.raises(CanonicalError) as caught:
         canonical_bytes(value)
     assert str(caught.value) == message
@@ -253,7 +253,7 @@ def test_the_reference_package_refuses_them_too(value: object) -> None:
         rfc8785.dumps(value)  # type: ignore[arg-type]
 
 
-def test_nesting_without_end_is_refused() -> None:
+def test_endless_nesting_is_refused() -> None:
     endless: list[object] = []
     endless.append(endless)
     with pytest.raises(CanonicalError, match=r"^value has no canonical JSON: maximum recursion depth exceeded"):

@@ -59,7 +59,7 @@ def test_another_store_on_the_same_directory_finds_it(store: FilesystemPayloadSt
     assert FilesystemPayloadStore(base).retrieve(CONTENT_HASH) == CONTENT
 
 
-def test_a_payload_exists_from_its_storing_to_its_deletion(store: FilesystemPayloadStore) -> None:
+def test_a_payload_exists_until_it_is_deleted(store: FilesystemPayloadStore) -> None:
     assert not store.exists(CONTENT_HASH)
     store.store(CONTENT)
     assert store.exists(CONTENT_HASH)
@@ -68,7 +68,7 @@ def test_a_payload_exists_from_its_storing_to_its_deletion(store: FilesystemPayl
     assert not store.delete(CONTENT_HASH)
 
 
-def test_what_is_not_kept_is_a_key_error(store: FilesystemPayloadStore) -> None:
+def test_a_missing_payload_is_a_key_error(store: FilesystemPayloadStore) -> None:
     with pytest.raises(KeyError) as caught:
         store.retrieve(CONTENT_HASH)
     assert caught.value.args == (CONTENT_HASH,)
@@ -85,7 +85,7 @@ def test_an_altered_payload_is_not_retrieved(store: FilesystemPayloadStore, base
     )
 
 
-def test_an_altered_payload_does_not_pass_for_stored(store: FilesystemPayloadStore, base: Path) -> None:
+def test_storing_an_altered_payload_is_an_error(store: FilesystemPayloadStore, base: Path) -> None:
     store.store(CONTENT)
     alter(base)
     with pytest.raises(IntegrityError, match=r"The file was altered\.$"):
@@ -113,7 +113,7 @@ def test_a_crash_while_storing_leaves_nothing_under_the_hash(
 
 
 @pytest.mark.parametrize("content_hash", ["", "ab", "../" + "a" * 61, "A" * 64, "a" * 65, "g" * 64])
-def test_what_is_no_hash_is_refused(store: FilesystemPayloadStore, content_hash: str) -> None:
+def test_an_invalid_hash_is_refused(store: FilesystemPayloadStore, content_hash: str) -> None:
     for call in (store.retrieve, store.exists, store.delete):
         with pytest.raises(ValueError, match="payload hash") as caught:
             call(content_hash)

@@ -80,7 +80,7 @@ def test_a_fingerprint_is_an_hmac_that_anybody_with_the_key_can_repeat() -> None
     assert mask_secrets({"api_key": "k-123"}, mask) == {"api_key": f"hmac-sha256:{expected}"}
 
 
-def test_without_a_word_from_the_environment_there_is_no_mask() -> None:
+def test_without_variables_there_is_no_mask() -> None:
     assert secret_mask({}) is None
     assert secret_mask({"ELSPETH_FINGERPRINT_KEY": "", "ELSPETH_ALLOW_RAW_SECRETS": "false"}) is None
     assert secret_mask({"ELSPETH_ALLOW_RAW_SECRETS": "true"}) is redact
@@ -90,7 +90,7 @@ def test_without_a_word_from_the_environment_there_is_no_mask() -> None:
     secret=st.text(st.characters(exclude_categories=["Z", "C"], exclude_characters="@"), min_size=8),
     key=st.sampled_from(["api_key", "my_token"]),
 )
-def test_a_masked_secret_is_gone(secret: str, key: str) -> None:
+def test_a_masked_secret_is_not_left_in_the_text(secret: str, key: str) -> None:
     tree: dict[str, object] = {key: [secret, {"deep": secret}], "url": f"http://user:{secret}@host/x"}
     masked = mask_secrets(tree, redact)
     assert secret not in json.dumps(masked, ensure_ascii=False)
@@ -115,7 +115,7 @@ def test_secrets_in_texts_are_masked(text: str, masked: str) -> None:
     assert mask_text(text, redact) == masked
 
 
-def test_settings_without_their_secrets_are_the_same_whichever_those_are() -> None:
+def test_settings_without_secrets_do_not_depend_on_them() -> None:
     before: dict[str, object] = {
         "url": "postgresql://u:first@h/db?sslmode=require&sslpassword=x",
         "options": {"api_key": "first", "items": [{"x_token": 1}]},

@@ -42,7 +42,7 @@ def load(tmp_path: Path, settings: dict[str, Any]) -> Settings:
     return load_settings(path, environ={}, plugins=PLUGINS)
 
 
-def test_the_wiring_of_branches_that_meet_and_one_that_does_not(tmp_path: Path) -> None:
+def test_branches_lead_to_a_join_or_a_sink(tmp_path: Path) -> None:
     wiring = wire(load(tmp_path, FORKED))
     gate, join = ("gates", 0), ("coalesce", 0)
     assert {(wire.origin, wire.label): (wire.target, wire.mode) for wire in wiring.wires} == {
@@ -63,7 +63,7 @@ def test_the_wiring_of_branches_that_meet_and_one_that_does_not(tmp_path: Path) 
 
 
 def changed(**changes: object) -> dict[str, Any]:
-    """Load the settings with values set at paths like ``gates__0__fork_to``."""
+    """Return the settings with values at paths like ``gates__0__fork_to``."""
     settings = deepcopy(FORKED)
     for path, value in changes.items():
         *way, last = [int(part) if part.isdecimal() else part for part in path.split("__")]

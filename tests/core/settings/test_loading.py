@@ -115,11 +115,11 @@ def test_defaults_are_those_of_the_reference(tmp_path: Path) -> None:
     assert settings.run_mode == "live"
 
 
-def test_an_unquoted_true_is_a_label(tmp_path: Path) -> None:
+def test_an_unquoted_true_can_be_a_label(tmp_path: Path) -> None:
     assert load(tmp_path, VALID).gates[0].routes == {"true": "other", "false": "continue"}
 
 
-def test_numbers_are_labels_too(tmp_path: Path) -> None:
+def test_numbers_can_be_labels(tmp_path: Path) -> None:
     text = VALID.replace("row['kind'] == 'x'", "row['n'] % 2").replace("true:", "1:").replace('"false":', "0:")
     assert load(tmp_path, text).gates[0].routes == {"1": "other", "0": "continue"}
 
@@ -153,7 +153,7 @@ def test_the_environment_overrides_keys_at_any_depth(tmp_path: Path) -> None:
     assert settings.gates[0].name == "renamed"
 
 
-def test_an_override_behind_the_end_of_a_list_is_a_problem(tmp_path: Path) -> None:
+def test_an_override_beyond_the_end_of_a_list_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, VALID, ELSPETH_GATES__1__NAME="second", ELSPETH_GATES__2="third") == [
         "the environment sets ELSPETH_GATES__1__NAME: the settings have nothing at that place that could hold it",
         "the environment sets ELSPETH_GATES__2: the settings have nothing at that place that could hold it",
@@ -165,7 +165,7 @@ def test_the_environment_overrides_keys_at_the_top(tmp_path: Path) -> None:
     assert (settings.run_mode, settings.replay_source_run_id) == ("replay", "latest")
 
 
-def test_a_variable_that_is_none_of_ours_is_a_problem(tmp_path: Path) -> None:
+def test_an_unknown_variable_with_the_prefix_is_a_problem(tmp_path: Path) -> None:
     known = (
         "expected one of ELSPETH_SIGNING_KEY, ELSPETH_FINGERPRINT_KEY, ELSPETH_ALLOW_RAW_SECRETS, ELSPETH_NO_PROGRESS, "
         "ELSPETH_OUTPUT_SINK, ELSPETH_RUN_MODE, ELSPETH_REPLAY_SOURCE_RUN_ID, or ELSPETH_SECTION__KEY"
@@ -229,7 +229,7 @@ landscape:
 """
 
 
-def test_every_problem_is_named_at_once_with_its_path(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> None:
     found = problems(tmp_path, ALL_AT_ONCE)
     assert found[0].startswith("concurrency.max_workers: expected a valid integer, got 'none'")
     assert found[1].startswith("landscpe: unknown key: expected one of datasource, sinks, output_sink,")
@@ -377,7 +377,7 @@ def test_every_problem_is_named_at_once_with_its_path(tmp_path: Path) -> None:
         ("path: out.csv}", "path: .nan}", ["sinks.out.options.path: expected a finite number, got nan"]),
     ],
 )
-def test_contradictions_between_sections_are_named(
+def test_contradictions_between_sections_are_reported(
     tmp_path: Path, before: str, after: str, expected: list[str]
 ) -> None:
     assert problems(tmp_path, VALID.replace(before, after)) == expected
@@ -402,7 +402,7 @@ def test_contradictions_between_sections_are_named(
         ),
     ],
 )
-def test_a_run_mode_and_its_recorded_run_come_together(tmp_path: Path, addition: str, expected: list[str]) -> None:
+def test_a_run_mode_needs_its_recorded_run(tmp_path: Path, addition: str, expected: list[str]) -> None:
     assert problems(tmp_path, VALID + addition) == expected
 
 
@@ -431,7 +431,7 @@ def test_a_secret_value_is_not_shown_in_a_message(tmp_path: Path) -> None:
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_a_file_that_is_no_settings_file_gives_one_message(tmp_path: Path, content: bytes, message: str | None) -> None:
+def test_an_unreadable_settings_file_gives_one_message(tmp_path: Path, content: bytes, message: str | None) -> None:
     path = tmp_path / "settings.yaml"
     path.write_bytes(content)
     with pytest.raises(SettingsError) as caught:
@@ -456,7 +456,7 @@ def test_merges_cannot_make_a_small_file_arbitrarily_large(tmp_path: Path) -> No
     ]
 
 
-def test_what_was_merged_elsewhere_before_is_no_repeated_key(tmp_path: Path) -> None:
+def test_a_key_merged_twice_is_not_repeated(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("top: {<<: &mid {<<: &base {a: 1}, a: 2}}\nother: *mid\n")
     assert read_settings_file(tmp_path / "s.yaml") == {"top": {"a": 2}, "other": {"a": 2}}
 
@@ -544,7 +544,7 @@ def test_a_dotenv_that_does_not_exist_has_no_assignments(tmp_path: Path) -> None
     assert read_dotenv(tmp_path / ".env") == {}
 
 
-def test_every_other_line_of_dotenv_is_named(tmp_path: Path) -> None:
+def test_every_other_line_of_dotenv_is_reported(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("A=1\nno assignment\n2B=x\n")
     with pytest.raises(SettingsError) as caught:

@@ -38,11 +38,13 @@ def settings(path: str = "out/rows.csv", **sections: object) -> Tree:
     }
 
 
-def nothing(_landscape: LandscapeSettings, _path: Path) -> None:
+def no_objection(_landscape: LandscapeSettings, _path: Path) -> None:
     """Object to no file."""
 
 
-def problems(tree: Tree, *, objection: Callable[[LandscapeSettings, Path], str | None] | None = nothing) -> list[str]:
+def problems(
+    tree: Tree, *, objection: Callable[[LandscapeSettings, Path], str | None] | None = no_objection
+) -> list[str]:
     Path("settings.yaml").write_text(yaml.safe_dump(tree))
     try:
         load_settings(Path("settings.yaml"), environ={}, plugins=PluginManager.installed(), objection=objection)
@@ -67,7 +69,7 @@ def problems(tree: Tree, *, objection: Callable[[LandscapeSettings, Path], str |
     ],
 )
 @pytest.mark.parametrize("exists", [False, True])
-def test_no_sink_writes_to_what_must_stay(path: str, what: str, exists: bool) -> None:
+def test_no_sink_writes_to_a_protected_file(path: str, what: str, exists: bool) -> None:
     Path("runs").mkdir()
     Path("link").symlink_to("runs")
     if path == "hard.yaml":
@@ -88,7 +90,7 @@ def test_no_sink_writes_to_what_must_stay(path: str, what: str, exists: bool) ->
         ({"path": "runs/audit.db", "format": "bag"}, "landscape.export.path"),
     ],
 )
-def test_no_export_writes_to_what_must_stay(export: Tree, location: str) -> None:
+def test_no_export_writes_to_a_protected_file(export: Tree, location: str) -> None:
     tree = settings()
     tree["sinks"]["trail"] = {"plugin": "json", "options": {"path": "runs/audit.db"}}
     if "sink" not in export:
@@ -144,7 +146,7 @@ def test_no_database_sink_writes_into_the_audit_database_on_a_server(sink: str, 
         ("new/limits.db", None),
     ],
 )
-def test_the_file_of_the_rate_limits_is_one_of_its_own(path: str, problem: str | None) -> None:
+def test_rate_limits_have_a_file_of_their_own(path: str, problem: str | None) -> None:
     Path("runs").mkdir()
     Path("notes.txt").write_text("mine")
     found = problems(settings(rate_limit={"persistence_path": path}))
@@ -246,7 +248,7 @@ def test_a_file_of_the_longest_name_is_staged(tmp_path: Path) -> None:
         ("out-{{day}}-{date}-{run_id}.csv", None),
     ],
 )
-def test_what_is_in_the_way_of_a_sink_is_a_problem(path: str, problem: str | None) -> None:
+def test_an_obstacle_to_a_sink_is_a_problem(path: str, problem: str | None) -> None:
     Path("link.csv").symlink_to("in.csv")
     Path("hard.csv").hardlink_to("in.csv")
     Path("other").write_text("mine")
@@ -273,7 +275,7 @@ def test_what_is_in_the_way_of_a_sink_is_a_problem(path: str, problem: str | Non
         ("sqlite:///empty.db", None),
     ],
 )
-def test_what_is_in_the_way_of_a_database_is_a_problem(url: str, problem: str | None) -> None:
+def test_an_obstacle_to_a_database_is_a_problem(url: str, problem: str | None) -> None:
     Path("notes.txt").write_text("mine")
     Path("empty.db").touch()
     Path("bag").mkdir()
@@ -289,7 +291,7 @@ def test_the_audit_database_is_not_made_in_a_bag() -> None:
     assert problems(settings(landscape={"url": "sqlite:///bag/audit.db"})) == [f"landscape.url: {expected}"]
 
 
-def test_a_source_that_is_a_database_is_no_output() -> None:
+def test_a_database_that_is_a_source_is_not_an_output() -> None:
     tree = settings("people.db")
     tree["datasource"] = {"plugin": "sql", "options": {"url": "sqlite:///people.db", "query": "SELECT 1"}}
     assert problems(tree) == [
@@ -337,7 +339,7 @@ def test_outputs_do_not_lie_in_each_other() -> None:
         ({"path": "trail.parquet"}, None),
     ],
 )
-def test_what_is_in_the_way_of_the_export_is_a_problem(export: Tree, problem: str | None) -> None:
+def test_an_obstacle_to_the_export_is_a_problem(export: Tree, problem: str | None) -> None:
     Path("bag").mkdir()
     Path("notes.jsonl").write_text("mine")
     tree = settings()
@@ -355,7 +357,7 @@ def test_an_export_goes_to_one_place() -> None:
     assert problems(tree) == ["landscape.export.path: is given, and so is the sink 'trail': give one of them"]
 
 
-def test_everything_is_named_at_once() -> None:
+def test_all_problems_of_paths_are_reported_at_once() -> None:
     tree = settings(".env", payload_store={"base_path": "in.csv"}, rate_limit={"persistence_path": "settings.yaml"})
     tree["sinks"]["x"] = {"plugin": "csv", "options": {"path": "out-{x}.csv"}}
     tree["sinks"]["y"] = {"plugin": "csv", "options": {"path": "theirs.csv"}}

@@ -49,7 +49,7 @@ def test_placeholders_are_filled_in_and_doubled_braces_are_braces(path: str, fil
         ("{date}/{", "has a single '{': write '{{' for the character itself"),
     ],
 )
-def test_what_is_no_placeholder_is_told(path: str, problem: str) -> None:
+def test_an_unknown_placeholder_is_a_problem(path: str, problem: str) -> None:
     assert (placeholder_problem(path) or "").startswith(problem)
 
 
@@ -66,7 +66,7 @@ def test_a_path_without_a_problem_can_be_filled_in(path: str) -> None:
         fill_placeholders(path, VALUES)
 
 
-def test_the_day_is_that_in_utc() -> None:
+def test_the_date_is_in_utc() -> None:
     late = datetime(2026, 3, 1, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
     assert placeholder_values("r", late) == {"run_id": "r", "date": "2026-03-02"}
     assert placeholder_values("r", late.astimezone(UTC))["date"] == "2026-03-02"

@@ -28,7 +28,7 @@ def token_id(recorder: LandscapeRecorder) -> str:
     return token
 
 
-def test_a_run_whose_tokens_all_ended_is_in_order(landscape: LandscapeDB, token_id: str) -> None:
+def test_a_run_whose_tokens_all_ended_breaks_no_law(landscape: LandscapeDB, token_id: str) -> None:
     account = account_for(landscape, "run")
     assert (token_id, account.rows, account.breaches) == ("token", 1, ())
 
@@ -54,7 +54,7 @@ def open_batch(recorder: LandscapeRecorder) -> None:
         (open_batch, None, "expected every batch to be processed, got unfinished batch-1"),
     ],
 )
-def test_what_breaks_a_law_is_named(  # noqa: PLR0917  fixtures
+def test_records_that_break_a_law_are_named(  # noqa: PLR0917  fixtures
     landscape: LandscapeDB,
     recorder: LandscapeRecorder,
     token_id: str,
@@ -67,7 +67,7 @@ def test_what_breaks_a_law_is_named(  # noqa: PLR0917  fixtures
     assert (law, problem) in [(breach.law, breach.problem) for breach in account_for(landscape, "run").breaches]
 
 
-def test_progress_counts_questions(landscape: LandscapeDB, token_id: str) -> None:
+def test_progress_counts_queries(landscape: LandscapeDB, token_id: str) -> None:
     seen: list[tuple[int, int]] = []
     account_for(landscape, "run", progress=lambda done, total: seen.append((done, total)))
     assert (token_id, [done for done, _ in seen]) == ("token", list(range(1, seen[0][1] + 1)))

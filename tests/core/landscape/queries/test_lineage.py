@@ -35,7 +35,7 @@ def test_a_token_is_explained_by_everything_recorded_about_it(recorder: Landscap
     assert story.outcome.outcome is RowOutcome.FORKED
 
 
-def test_parents_are_told_in_order(recorder: LandscapeRecorder) -> None:
+def test_parents_are_in_order(recorder: LandscapeRecorder) -> None:
     recorded = record_everything(recorder)
     story = explain(recorder, "run", token_id=recorded.joined)
     assert story is not None
@@ -77,7 +77,7 @@ def test_a_row_whose_journey_has_not_ended_is_explained_by_its_first_token(recor
     assert (story.token, story.outcome) == (first, None)
 
 
-def test_what_is_not_there_is_not_explained(recorder: LandscapeRecorder) -> None:
+def test_unknown_tokens_and_rows_have_no_lineage(recorder: LandscapeRecorder) -> None:
     record_graph(recorder)
     recorder.create_row("run", "source", 0, {}, row_id="row")
     assert explain(recorder, "run", "nowhere") is None

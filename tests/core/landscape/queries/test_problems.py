@@ -38,9 +38,7 @@ def test_a_run_without_failures_has_no_reasons(landscape: LandscapeDB, graph: La
     assert failed_rows(landscape, "run") == FailedRows()
 
 
-def test_the_most_frequent_reason_comes_first_then_the_one_that_came_first(
-    landscape: LandscapeDB, graph: LandscapeRecorder
-) -> None:
+def test_reasons_are_sorted_by_frequency_then_by_first_row(landscape: LandscapeDB, graph: LandscapeRecorder) -> None:
     for index, (message, kind) in enumerate([("b", "E"), ("a", "E"), ("a", "F"), ("c", "E"), ("c", "E")]):
         fail(graph, index, message, kind=kind)
     fail(graph, 5, "c", node="source")
@@ -55,7 +53,7 @@ def test_the_most_frequent_reason_comes_first_then_the_one_that_came_first(
     ]
 
 
-def test_a_row_that_fails_on_several_branches_is_one_row(landscape: LandscapeDB, graph: LandscapeRecorder) -> None:
+def test_a_row_that_fails_on_several_branches_counts_once(landscape: LandscapeDB, graph: LandscapeRecorder) -> None:
     fail(graph, 0, "left", "right")
     fail(graph, 1, "left")
     found = failed_rows(landscape, "run")
@@ -74,7 +72,7 @@ def test_a_row_that_fails_on_several_branches_is_one_row(landscape: LandscapeDB,
         (("field 'q1': null", "field 'q1': null"), "field 'q1': null"),
     ],
 )
-def test_where_a_failure_was_and_how_long_its_value_is_no_reason_of_its_own(
+def test_reasons_ignore_positions_and_lengths(
     landscape: LandscapeDB, graph: LandscapeRecorder, messages: tuple[str, str], shown: str
 ) -> None:
     for index, message in enumerate(messages):
@@ -83,13 +81,13 @@ def test_where_a_failure_was_and_how_long_its_value_is_no_reason_of_its_own(
     assert reason == FailureReason(node_id="transform", kind="E", message=shown, count=2, row_index=0)
 
 
-def test_five_reasons_are_told(landscape: LandscapeDB, graph: LandscapeRecorder) -> None:
+def test_five_reasons_are_shown(landscape: LandscapeDB, graph: LandscapeRecorder) -> None:
     for index in range(7):
         fail(graph, index, f"reason {'x' * index}")
     assert [each.row_index for each in failed_rows(landscape, "run").reasons] == [0, 1, 2, 3, 4]
 
 
-def test_reasons_beyond_measure_are_one(
+def test_reasons_beyond_the_limit_count_as_one(
     landscape: LandscapeDB, graph: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(problems, "_MAX_REASONS", 2)

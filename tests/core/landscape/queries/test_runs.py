@@ -27,24 +27,24 @@ def test_latest_is_the_run_that_began_last(landscape: LandscapeDB) -> None:
     assert resolve_run(landscape, "latest") == "c"
 
 
-def test_an_id_is_itself(landscape: LandscapeDB) -> None:
+def test_a_full_id_is_found(landscape: LandscapeDB) -> None:
     begin(landscape, "a", after=0)
     assert resolve_run(landscape, "a") == "a"
 
 
-def test_the_beginning_of_an_id_stands_for_the_one_run_that_has_it(landscape: LandscapeDB) -> None:
+def test_a_unique_prefix_of_an_id_is_found(landscape: LandscapeDB) -> None:
     for run_id, after in (("abc", 1), ("ABd", 2), ("b_", 3), ("bxé", 4)):
         begin(landscape, run_id, after=after)
     assert [resolve_run(landscape, name) for name in ("ab", "AB", "b_", "bxé")] == ["abc", "ABd", "b_", "bxé"]
 
 
-def test_an_id_that_others_begin_with_is_itself(landscape: LandscapeDB) -> None:
+def test_a_full_id_that_is_the_prefix_of_another_is_found(landscape: LandscapeDB) -> None:
     for run_id, after in (("run-1", 1), ("run-10", 2)):
         begin(landscape, run_id, after=after)
     assert resolve_run(landscape, "run-1") == "run-1"
 
 
-def test_of_several_runs_the_newest_are_listed(landscape: LandscapeDB) -> None:
+def test_an_ambiguous_prefix_lists_the_newest_runs(landscape: LandscapeDB) -> None:
     for number in range(7):
         begin(landscape, f"run-{number}", after=number + 1)
     with pytest.raises(AmbiguousRunError) as refused:
@@ -60,7 +60,7 @@ def test_of_several_runs_the_newest_are_listed(landscape: LandscapeDB) -> None:
     ("name", "problem"),
     [("latest", "holds no run"), ("a", "holds no run 'a'"), ("", "holds no run ''"), ("%", "holds no run '%'")],
 )
-def test_no_such_run(landscape: LandscapeDB, name: str, problem: str) -> None:
+def test_an_unknown_run_is_refused(landscape: LandscapeDB, name: str, problem: str) -> None:
     if name != "latest":
         begin(landscape, "b", after=0)
     with pytest.raises(RunNotFoundError) as refused:

@@ -101,12 +101,14 @@ def contents(path: Path) -> dict[Path, bytes]:
     return {file: file.read_bytes() for file in files if file.is_file()}
 
 
-def test_it_is_for_the_one_who_made_it(export: Path) -> None:
+def test_only_the_owner_can_read_an_index(export: Path) -> None:
     stories(export)
     assert (export.parent / "trail.jsonl.index").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_records_file_of_a_bag_stands_for_the_bag(told: LandscapeDB, tmp_path: Path, making: list[None]) -> None:
+def test_the_records_file_of_a_bag_uses_the_index_of_the_bag(
+    told: LandscapeDB, tmp_path: Path, making: list[None]
+) -> None:
     bag = exported(told, tmp_path / "exports" / "bag", format=ExportFormat.BAG)
     assert stories(bag) == stories(bag / "data" / "records.jsonl")
     assert len(making) == 1
@@ -116,20 +118,20 @@ def test_the_records_file_of_a_bag_stands_for_the_bag(told: LandscapeDB, tmp_pat
 # -- where it is not kept ----------------------------------------------------------------------------------------------
 
 
-def test_a_small_export_has_none(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_export_has_no_index(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_index_cache, "_SMALL_BYTES", export.stat().st_size)
     stories(export)
     assert list(export.parent.iterdir()) == [export]
 
 
-def test_none_is_kept_if_nobody_wants_it(export: Path) -> None:
+def test_an_index_is_kept_only_on_request(export: Path) -> None:
     assert stories(export, keep=False) == stories(export)
     (export.parent / "trail.jsonl.index").unlink()
     stories(export, keep=False)
     assert list(export.parent.iterdir()) == [export]
 
 
-def test_a_file_of_somebody_else_keeps_its_name(export: Path, tmp_path: Path, making: list[None]) -> None:
+def test_a_file_that_is_not_an_index_is_not_replaced(export: Path, tmp_path: Path, making: list[None]) -> None:
     other = export.parent / "trail.jsonl.index"
     other.write_text("mine")
     assert stories(export) == stories(export)
@@ -150,7 +152,7 @@ def test_a_fifo_in_the_place_of_the_index_is_not_opened(export: Path, tmp_path: 
     assert len(making) == 1
 
 
-def test_where_nothing_can_be_written_it_is_in_the_cache(
+def test_the_index_is_in_the_cache_beside_a_read_only_export(
     export: Path, tmp_path: Path, making: list[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(path: Path, policy: OutputPolicy) -> AbstractContextManager[Output]:
@@ -165,7 +167,7 @@ def test_where_nothing_can_be_written_it_is_in_the_cache(
     assert len(making) == 1
 
 
-def test_what_a_killed_process_left_goes_with_the_next_index(export: Path) -> None:
+def test_the_next_index_removes_what_a_killed_process_left(export: Path) -> None:
     assert subprocess.run([sys.executable, "-c", _KILLED, export], check=False).returncode == -signal.SIGKILL
     assert len(list(export.parent.iterdir())) > 1
     stories(export)
@@ -195,7 +197,7 @@ def test_an_index_that_another_process_makes_is_kept_elsewhere(export: Path, tmp
     assert [is_index(path) for path in (tmp_path / "cache" / "elspeth").iterdir()] == [True]
 
 
-def test_without_any_place_a_question_is_answered_all_the_same(
+def test_a_question_is_answered_even_if_no_index_can_be_kept(
     export: Path, making: list[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (export.parent / "trail.jsonl.index").mkdir()
@@ -207,7 +209,7 @@ def test_without_any_place_a_question_is_answered_all_the_same(
 # -- when it is not believed -------------------------------------------------------------------------------------------
 
 
-def test_an_export_that_was_written_anew_is_read_anew(told: LandscapeDB, export: Path, making: list[None]) -> None:
+def test_a_rewritten_export_is_indexed_again(told: LandscapeDB, export: Path, making: list[None]) -> None:
     stories(export)
     exported(told, export, format=ExportFormat.JSONL, signing_key=b"key")
     stories(export)
@@ -229,7 +231,7 @@ def test_an_edit_of_the_same_size_and_time_is_found(export: Path, making: list[N
     assert len(making) == 2
 
 
-def test_an_index_that_came_with_an_export_is_not_believed(export: Path, tmp_path: Path, making: list[None]) -> None:
+def test_a_copied_index_is_not_trusted(export: Path, tmp_path: Path, making: list[None]) -> None:
     stories(export)
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(export.parent, elsewhere)
@@ -239,7 +241,7 @@ def test_an_index_that_came_with_an_export_is_not_believed(export: Path, tmp_pat
     assert len(making) == 2
 
 
-def test_half_an_index_is_not_believed(export: Path, making: list[None]) -> None:
+def test_an_incomplete_index_is_not_trusted(export: Path, making: list[None]) -> None:
     stories(export)
     with closing(sqlite3.connect(export.parent / "trail.jsonl.index")) as connection:
         connection.execute("DELETE FROM fact WHERE name = 'identity'")
@@ -248,7 +250,7 @@ def test_half_an_index_is_not_believed(export: Path, making: list[None]) -> None
     assert len(making) == 2
 
 
-def test_a_damaged_index_is_not_believed(export: Path, making: list[None]) -> None:
+def test_a_damaged_index_is_not_trusted(export: Path, making: list[None]) -> None:
     stories(export)
     index = export.parent / "trail.jsonl.index"
     index.write_bytes(index.read_bytes()[:100] + b"x" * 10_000)
@@ -256,7 +258,7 @@ def test_a_damaged_index_is_not_believed(export: Path, making: list[None]) -> No
     assert len(making) == 2
 
 
-def test_an_export_that_is_not_sound_leaves_no_index(export: Path) -> None:
+def test_a_broken_export_leaves_no_index(export: Path) -> None:
     export.write_bytes(export.read_bytes().replace(b'"row_index":3', b'"row_index":4'))
     with pytest.raises(ExportError):
         stories(export)
@@ -276,6 +278,6 @@ def test_an_export_that_changes_while_it_is_read_is_refused(export: Path, monkey
     assert list(export.parent.iterdir()) == [export]
 
 
-def test_records_are_looked_up_by_nothing_else(export: Path) -> None:
+def test_other_columns_cannot_be_looked_up(export: Path) -> None:
     with open_export(export) as trail, pytest.raises(ValueError, match=r"^batch records are not looked up by status$"):
         trail.records(BATCH, "status", ["failed"])

@@ -61,7 +61,7 @@ def test_explain_database_equals_explain_export(landscape: LandscapeDB, form: Ex
             assert token_story(database, token_id) == token_story(export, token_id)
 
 
-class Listening:
+class RecordingTrail:
     """A trail that remembers the types and columns of questions."""
 
     def __init__(self, trail: Trail) -> None:
@@ -82,9 +82,9 @@ OF_BATCHES = {("batch_member", "token_id"), ("batch_output", "output_id")}
 """Questions that read what batches of the run hold: indexes for them are a change of the schema, for a new epoch."""
 
 
-def test_every_question_of_a_story_is_answered_by_an_index(told: LandscapeDB, run: ToldRun) -> None:
+def test_every_query_of_a_story_uses_an_index(told: LandscapeDB, run: ToldRun) -> None:
     with told.snapshot() as connection:
-        trail = Listening(DatabaseTrail(connection, run.run_id))
+        trail = RecordingTrail(DatabaseTrail(connection, run.run_id))
         for index in range(ROWS):
             row_story(trail, index)
         assert len(trail.asked) > 20

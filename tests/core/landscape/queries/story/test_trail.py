@@ -78,7 +78,7 @@ def test_what_exports_withhold_is_null_in_every_trail(landscape: LandscapeDB, ex
             assert error.error_details_json == '{"reason":"no such customer"}'
 
 
-def test_other_runs_have_no_part_in_a_trail(landscape: LandscapeDB) -> None:
+def test_a_trail_has_no_records_of_other_runs(landscape: LandscapeDB) -> None:
     record_told_run(landscape, "told")
     record_told_run(landscape, "told too")
     with landscape.snapshot() as connection:
@@ -86,7 +86,7 @@ def test_other_runs_have_no_part_in_a_trail(landscape: LandscapeDB) -> None:
     assert row.run_id == "told too"
 
 
-def test_more_values_than_a_statement_takes_are_asked_in_several(landscape: LandscapeDB) -> None:
+def test_many_values_are_queried_in_several_statements(landscape: LandscapeDB) -> None:
     record_told_run(landscape)
     with landscape.snapshot() as connection:
         found = DatabaseTrail(connection, "told").records(records.ROW, "row_index", range(2500))
@@ -103,7 +103,7 @@ def test_an_incomplete_export_is_refused(export: Path) -> None:
     )
 
 
-class Listed:
+class ListTrail:
     """A trail of given records, true or not."""
 
     run_id = "told"
@@ -120,7 +120,7 @@ def test_groups_are_in_the_order_of_the_named_columns(export: Path) -> None:
     with open_export(export) as trail:
         batches = trail.records(records.BATCH, "aggregation_node_id", ["sums"])
         (failed,) = (batch for batch in batches if batch.status is BatchStatus.FAILED)
-        backwards = Listed(reversed(trail.records(records.BATCH_MEMBER, "batch_id", [failed.batch_id])))
+        backwards = ListTrail(reversed(trail.records(records.BATCH_MEMBER, "batch_id", [failed.batch_id])))
     groups = fetch_grouped(backwards, records.BATCH_MEMBER, "batch_id", [failed.batch_id], "ordinal")
     assert [member.ordinal for member in groups[failed.batch_id]] == [0, 1]
 
@@ -129,7 +129,7 @@ def test_a_reference_to_a_missing_record_is_an_error(export: Path) -> None:
     with open_export(export) as trail:
         (row,) = trail.records(records.ROW, "row_index", [3])
     with pytest.raises(AuditIntegrityError) as caught:
-        fetch_referred(Listed([]), records.NODE, [row], "source_node_id")
+        fetch_referred(ListTrail([]), records.NODE, [row], "source_node_id")
     assert str(caught.value) == (
         f"rows run_id='told' row_id='{row.row_id}': source_node_id: expected a node of the run, got 'source'"
     )
