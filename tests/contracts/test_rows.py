@@ -171,5 +171,5 @@ def test_values_from_outside_become_what_json_can_hold() -> None:
         "list": [[1, "2"]],
     }
     assert json.dumps(convert_value(values))
-    with pytest.raises(ValueError, match="a value of type set has no form in a row"):
+    with pytest.raises(ValueError, match="a row cannot hold a value of type set"):
         convert_value({1})

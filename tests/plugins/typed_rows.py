@@ -1,4 +1,4 @@
-"""Rows with values of every type, for sinks with typed columns."""
+"""Rows with values of every type, for typed columns."""
 
 from elspeth.contracts.plugins import Sink
 from elspeth.contracts.rows import RowData

@@ -39,7 +39,7 @@ LEAST_KEY = 16
 
 
 def key_bytes(key: str) -> bytes:
-    """Return the bytes of a key, which may be any."""
+    """Return the bytes of a key, text or not."""
     return key.encode("utf-8", "surrogateescape")
 
 

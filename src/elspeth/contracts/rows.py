@@ -214,4 +214,4 @@ def convert_value(value: object) -> object:
         case list() | tuple():
             return [convert_value(item) for item in value]
         case _:
-            raise _UnsupportedTypeError(f"a value of type {type(value).__name__} has no form in a row")
+            raise _UnsupportedTypeError(f"a row cannot hold a value of type {type(value).__name__}")

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["AnswerTextError", "LlmOptions", "LlmTransform", "content_of", "fields_of", "read_body", "response_format"]
 
 _MAX_DEPTH = 64  # of arrays and objects: answers are recorded as canonical JSON by a recursive function
-
-
 _DEFAULT_RESPONSE_FIELD = "llm_response"
 _DAY = 86_400.0  # seconds; timeouts of sockets are limited
 _MAX_TEMPLATE = 100_000  # characters
