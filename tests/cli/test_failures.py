@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import sqlite3
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -17,6 +18,7 @@ from sqlalchemy.exc import DatabaseError, NoSuchModuleError
 from elspeth.cli import main
 from elspeth.cli.failures import EXIT_CODES, WITHHELD_ERRORS, TracebackPrinter
 from elspeth.contracts.rows import RowData
+from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.errors import OlderDatabaseError
 from elspeth.core.landscape.queries import runs
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError
@@ -104,6 +106,41 @@ def test_the_notes_of_an_error_are_printed(monkeypatch: pytest.MonkeyPatch, caps
     monkeypatch.setattr(runs, "list_runs", fail)
     assert main(ARGUMENTS) == 1
     assert capsys.readouterr().err == "error: out of memory\nRows are kept.\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["validate", "-s", "NAME"],
+        ["run", "-s", "NAME"],
+        ["verify", "NAME"],
+        ["verify", "bag", "--key", "NAME"],
+        ["import", "NAME", "-d", "audit.db"],
+        ["export", "NAME", "-d", "audit.db", "-o", "out.jsonl"],
+        ["export", "latest", "-d", "audit.db", "-o", "NAME.xml"],
+        ["keys", "generate", "-o", "/dev/null/NAME"],
+    ],
+)
+def test_a_name_cannot_add_a_line_to_a_message(
+    own_directory: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    with LandscapeDB("sqlite:///audit.db"):
+        pass
+    assert main([each.replace("NAME", "no\nerror: fake") for each in command]) in (1, 2)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.startswith("error: fake")] == []
+    assert r"no\nerror: fake" in lines[0]
+    assert list(own_directory.glob("*fake*")) == []
+
+
+@pytest.mark.parametrize("text", ["[", "sinks: {a: {plugin: csv, options: {path: 'b\n\nerror: fake'}}}"])
+def test_settings_cannot_add_a_line_to_a_message(
+    own_directory: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    path = own_directory / "s\nerror: fake.yaml"
+    path.write_text(text)
+    assert main(["validate", "-s", str(path)]) == 2
+    assert not re.search("^error: fake", capsys.readouterr().err, re.MULTILINE)
 
 
 def test_a_defect_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

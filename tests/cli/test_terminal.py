@@ -98,7 +98,15 @@ def test_a_full_disk_is_an_error(directory: Path) -> None:
     program = [sys.executable, "-c", COMMAND, "plugins", "list"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(program, cwd=directory, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "error: standard output: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is full")
+def test_a_full_disk_is_an_error_of_a_streamed_export(directory: Path) -> None:
+    program = [sys.executable, "-c", COMMAND, "export", "latest", "-d", "audit.db", "-o", "-"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(program, cwd=directory, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: standard output: No space left on device\n")
 
 
 def test_a_command_works_without_a_reader_of_its_messages(directory: Path, closed_pipe: TextIO) -> None:

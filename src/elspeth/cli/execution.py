@@ -15,7 +15,7 @@ from elspeth.cli.failures import ExitCode, print_error
 from elspeth.cli.plan import load_pipeline
 from elspeth.cli.progress import migration_display, progress_display
 from elspeth.cli.signals import StopRequest, note_signals
-from elspeth.cli.terminal import aligned, one_line
+from elspeth.cli.terminal import aligned, one_line, printable
 from elspeth.contracts.database_urls import mask_url
 from elspeth.contracts.enums import RowOutcome
 from elspeth.core.landscape.database import LandscapeDB
@@ -81,7 +81,7 @@ def execute_pipeline(
         url = db.url if pipeline.settings.landscape.enabled else "none (landscape.enabled: false)"
     typer.echo(jsonlib.dumps(_summary_data(result, url), indent=2) if json else aligned(_summary_lines(result, url)))
     for problem in result.problems:
-        typer.echo(f"error: {problem}", err=True)
+        typer.echo(printable(f"error: {problem}"), err=True)
     if failure is None:
         return ExitCode.FAILED if result.problems else ExitCode.DONE
     print_error(failure)

@@ -109,9 +109,14 @@ def report_failures(ctx: typer.Context | None = None) -> Iterator[None]:
 
 
 def print_error(error: BaseException) -> None:
-    """Print the message of an error, and its notes."""
-    for line in (f"error: {_message_of(error)}", *getattr(error, "__notes__", ())):
-        typer.echo("\n".join(map(printable, line.split("\n"))), err=True)
+    """Print the message of an error, and its notes.
+
+    Only the problems of settings have lines of their own: a line break is one of a name that the message quotes.
+    """
+    message = f"error: {_message_of(error)}"
+    lines = message.split("\n") if hasattr(error, "problems") else [message]
+    for line in (*lines, *getattr(error, "__notes__", ())):
+        typer.echo(printable(line), err=True)
 
 
 def _exit_code_of(error: BaseException) -> int | None:

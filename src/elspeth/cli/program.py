@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextvars import copy_context
 
 from elspeth.cli.signals import Stopped, raise_signals
-from elspeth.cli.terminal import unfailing_stderr
+from elspeth.cli.terminal import named_stdout, unfailing_stderr
 
 __all__ = ["main", "run"]
 
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     `argv` defaults to the arguments of the process. The code is one of `ExitCode`.
     """
     try:
-        with unfailing_stderr(), raise_signals():
+        with unfailing_stderr(), named_stdout(), raise_signals():
             from elspeth.cli.app import command  # noqa: PLC0415  loading it takes time, in which signals may come
 
             arguments = None if argv is None else list(argv)

@@ -10,13 +10,14 @@ import os
 import select
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import BinaryIO, TextIO, cast
 
 __all__ = [
     "aligned",
     "binary_stdout",
     "is_broken_pipe",
+    "named_stdout",
     "one_line",
     "printable",
     "redirect_to_null",
@@ -70,6 +71,16 @@ def unfailing_stderr() -> Iterator[None]:
     This holds while the block lasts. Nobody is there to read it, and work must not stop for lack of a reader.
     """
     with redirect_stderr(cast("TextIO", _UnfailingStream(sys.stderr))):
+        yield
+
+
+@contextmanager
+def named_stdout() -> Iterator[None]:
+    """Name standard output in failures to write to it."""
+    if sys.stdout is None:  # it was closed before Python started
+        yield
+        return
+    with redirect_stdout(cast("TextIO", _NamedStream(sys.stdout))):
         yield
 
 
@@ -135,3 +146,28 @@ class _UnfailingStream:
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
+
+
+class _NamedStream:
+    """Standard output, which failures to write name."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, content: str) -> int:
+        try:
+            return self._stream.write(content)
+        except OSError as error:
+            error.filename = "standard output"
+            raise
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            error.filename = "standard output"
+            raise
+
+    def __getattr__(self, name: str) -> object:
+        found = getattr(self._stream, name)
+        return _NamedStream(found) if name == "buffer" else found

@@ -247,7 +247,7 @@ def _print_migration(done: MigrationReport, heading: list[tuple[str, str]]) -> N
     typer.echo(aligned(lines))
     if done.seals is not None and done.seals.faults:
         for fault in done.seals.faults:
-            typer.echo(f"{fault} (before the migration, which changed no value)", err=True)
+            typer.echo(printable(f"{fault} (before the migration, which changed no value)"), err=True)
         raise typer.Exit(ExitCode.FAILED)
 
 

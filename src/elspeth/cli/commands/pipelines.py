@@ -22,7 +22,7 @@ from elspeth.cli.options import (
     end_preview,
     require_only_one,
 )
-from elspeth.cli.terminal import aligned
+from elspeth.cli.terminal import aligned, printable
 
 if TYPE_CHECKING:
     from elspeth.engine.start import StoppedRun
@@ -57,8 +57,8 @@ def validate(
     try:
         pipeline.source.check()
     except PluginError as error:  # an error of the run, but the input may appear before that
-        typer.echo(f"warning: {error}", err=True)
-    typer.echo(f"{settings}: valid", err=True)
+        typer.echo(printable(f"warning: {error}"), err=True)
+    typer.echo(printable(f"{settings}: valid"), err=True)
 
 
 def run(

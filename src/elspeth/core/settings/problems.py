@@ -48,7 +48,9 @@ class SettingsError(Exception):
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
         count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-        super().__init__("\n".join([f"{source}: {count}", *(f"  {problem}" for problem in problems)]))
+        lines = [f"{source}: {count}", *(f"  {problem}" for problem in problems)]
+        # A line break in a name must not look like the next problem.
+        super().__init__("\n".join(line.replace("\n", "\\n") for line in lines))
         self.source = source
         self.problems = tuple(problems)
 
