@@ -34,6 +34,12 @@ __all__ = [
     "first_differing_rows",
 ]
 
+DIFFERS_FROM = "differs_from"
+"""Key of the recorded answer's hash in the reason or error of a visit; null if none was recorded."""
+
+# Canonical JSON has no space after a colon, and a backslash before each quote in a text.
+_PATTERN = f'%"{DIFFERS_FROM}":%'
+
 _SHOWN = 5
 
 _MAX_REASONS = 10_000
@@ -134,13 +140,6 @@ def _reason_key(node_id: str, error_json: str | None) -> _Key:
     message = _POSITION.sub("", error.get("exception", ""))
     message = _PLACE.sub("at line N, column N", _COUNTED.sub(r"N \1s", message))
     return node_id, error.get("type", ""), message
-
-
-DIFFERS_FROM = "differs_from"
-"""Key of the recorded answer's hash in the reason or error of a visit; null if none was recorded."""
-
-# Canonical JSON has no space after a colon, and a backslash before each quote in a text.
-_PATTERN = f'%"{DIFFERS_FROM}":%'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

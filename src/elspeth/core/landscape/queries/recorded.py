@@ -40,8 +40,16 @@ __all__ = [
 ]
 
 _CHUNK = 10_000
+"""Number of rows read at once."""
+
+_IDS = 1000
+"""Number of ids in one statement."""
+
+_WHAT_TO_DO = "move it away, or use --force"
+_UNKNOWN = f"is not an output that the audit database names: {_WHAT_TO_DO}"
 
 _rows, _outcomes = rows_table.c, token_outcomes_table.c
+_artifacts, _operations = artifacts_table.c, operations_table.c
 
 
 def count_rows(db: LandscapeDB, run_id: str) -> int:
@@ -82,9 +90,6 @@ def row_hashes(db: LandscapeDB, run_id: str) -> Iterator[str]:
         start += _CHUNK
 
 
-_IDS = 1000  # in one statement
-
-
 def calls_of_rows(db: LandscapeDB, run_id: str, rows: range) -> list[tuple[int, Call]]:
     """Return the calls made for source rows, with row indexes.
 
@@ -121,12 +126,6 @@ def _referring(
         statement = select(key, reference).where(table.c.run_id == run_id, reference.in_(part))
         found.update({str(each): referred[str(other)] for each, other in connection.execute(statement)})
     return found
-
-
-_WHAT_TO_DO = "move it away, or use --force"
-_UNKNOWN = f"is not an output that the audit database names: {_WHAT_TO_DO}"
-
-_artifacts, _operations = artifacts_table.c, operations_table.c
 
 
 def output_summary(*, rows: int, path: str, content_hash: str, size_bytes: int) -> dict[str, object]:

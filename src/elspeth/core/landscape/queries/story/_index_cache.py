@@ -1,6 +1,6 @@
 """Where indexes are kept, and when to trust one.
 
-It is kept beside the export, or else in the user's cache directory. A small export has none: reading it takes no
+An index is kept beside the export, or else in the user's cache directory. A small export has none: reading it takes no
 longer.
 """
 

@@ -38,15 +38,7 @@ from elspeth_schema.contracts import (
     TokenParent,
 )
 
-__all__ = [
-    "NotRecordedError",
-    "_TokenBatches",
-    "_read_batches",
-    "_read_operations",
-    "_read_steps",
-    "row_story",
-    "token_story",
-]
+__all__ = ["NotRecordedError", "row_story", "token_story"]
 
 _Links = Mapping[str, tuple[TokenParent, ...]]
 """Token -> links to its parents within the story, the first parent first."""
