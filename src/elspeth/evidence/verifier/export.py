@@ -28,6 +28,7 @@ from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict,
 
 __all__ = [
     "MANIFEST",
+    "MANIFEST_FILE",
     "ExportCheck",
     "ExportLine",
     "ExportRules",
@@ -40,7 +41,7 @@ __all__ = [
 MANIFEST = "manifest"
 """The record type of the manifest."""
 
-_MANIFEST_FILE = "manifest.json"
+MANIFEST_FILE = "manifest.json"
 """Where an export of several files has its manifest."""
 _RUN_TYPE = "run"
 _BLOCK = 1 << 20
@@ -248,7 +249,7 @@ def looks_like_export(path: Path) -> bool:
     A directory needs a manifest; a file begins with a run record.
     """
     if path.is_dir():
-        return (path / _MANIFEST_FILE).is_file() and not (path / bag.BAGIT).is_file()
+        return (path / MANIFEST_FILE).is_file() and not (path / bag.BAGIT).is_file()
     try:
         with path.open("rb") as file:
             return _RUN.match(file.read(_BLOCK)) is not None

@@ -12,6 +12,7 @@ from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.landscape.database import LandscapeError
 from elspeth.core.landscape.exporting._record_rules import RecordForm
 from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.verifier.export import MANIFEST_FILE
 
 __all__ = [
     "MANIFEST_FILE",
@@ -25,9 +26,6 @@ __all__ = [
     "read_directory",
     "read_manifest",
 ]
-
-MANIFEST_FILE = "manifest.json"
-"""Where an export of several files has its manifest."""
 
 _MAX_MANIFEST = 1 << 20
 """The largest manifest that is read, in bytes."""
