@@ -45,7 +45,10 @@ IN_EPOCH_3 = """
 import sys
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import NullPool, create_engine, inspect, select
+import elspeth_schema.tables
+from sqlalchemy import MetaData, NullPool, Table, create_engine, inspect, select
+# The schema of the case has none of the tables that the engine imports.
+elspeth_schema.tables.__getattr__ = lambda name: Table(name, MetaData())
 from elspeth.core.landscape.database.tables import epoch_tables, load_step
 from elspeth.core.landscape.migration._steps import rebuild
 from elspeth_schema import EPOCH
