@@ -58,7 +58,7 @@ CASES = [
     ("import", 1, "import export.jsonl -d audit.db"),
     ("prove", 1, "prove bag row missing -o proof.json"),
     ("keys generate", 0, "keys generate -o keys"),
-    ("keys generate", 2, "keys generate -o keys"),
+    ("keys generate", 1, "keys generate -o keys"),
     ("differences", 1, "differences -d audit.db"),
     ("explain", 0, "explain --row 0 -d audit.db"),
     ("explain", 1, "explain --row 7 -d audit.db"),
