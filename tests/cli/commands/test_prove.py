@@ -112,6 +112,15 @@ def test_a_proof_replaces_a_proof_and_other_files_only_by_force(capsys: Captured
     assert [main([*command, "--force"]), main(command)] == [0, 0]
 
 
+def test_a_proof_is_no_directory(capsys: Captured) -> None:
+    assert main(["prove", "bag", "step", "a", "-o", "new/"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "error: -o new/: names a directory, and a proof is a file: leave the slash out\n",
+    )
+    assert not Path("new").exists()
+
+
 def test_a_proof_goes_to_standard_output(capsys: Captured) -> None:
     assert main(["prove", "bag", "step", "a", "-o", "proof.json"]) == 0
     expected = Path("proof.json").read_bytes()

@@ -305,6 +305,11 @@ def test_a_database_that_is_a_source_is_not_an_output() -> None:
     assert problems(tree) == []
 
 
+def test_the_file_of_a_sink_is_no_directory() -> None:
+    expected = "sinks.out.options.path: out/rows/: names a directory, and the output is a file: leave the slash out"
+    assert problems(settings("out/rows/")) == [expected]
+
+
 def test_outputs_do_not_lie_in_each_other() -> None:
     tree = settings("trail/rows.csv")
     tree["landscape"]["export"] = {"enabled": True, "path": "trail", "format": "csv"}

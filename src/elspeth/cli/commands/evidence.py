@@ -168,6 +168,8 @@ def prove(
     from elspeth.evidence.verifier import proof as proofs  # noqa: PLC0415  start time
     from elspeth.outputs.policy import check_output  # noqa: PLC0415
 
+    if output.endswith("/"):
+        raise UsageError(f"-o {output}: names a directory, and a proof is a file: leave the slash out")
     is_streamed = output == STANDARD_OUTPUT
     policy = proofs.proof_policy(protected_files(bag=bag), force=force)
     if not is_streamed:

@@ -72,6 +72,7 @@ def path_problems(
             yield Problem(location=each.location, message=message)
     yield from _server_problems(parts)
     yield from _name_problems(parts)
+    yield from _slash_problems(parts, named)
     yield from _length_problems(named)
     if _uses_store(parts, plugins):
         yield from _store_problems(parts, named, protected)
@@ -148,6 +149,15 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
     problem = name_problem(path, export_form(export, path), is_given=is_given, option="landscape.export.format")
     if problem is not None:
         yield Problem(location=export_location(export), message=f"{path}: {problem}")
+
+
+def _slash_problems(parts: Parts, named: Iterable[NamedFile]) -> Iterator[Problem]:
+    """Yield files of sinks that are named like directories."""
+    for each in named:
+        is_rows = each.owner.startswith("sinks.") and each.location[1] != parts.export_sink
+        if is_rows and not each.is_database and each.text.endswith("/"):
+            message = f"{each.text}: names a directory, and the output is a file: leave the slash out"
+            yield Problem(location=each.location, message=message)
 
 
 def _length_problems(named: Iterable[NamedFile]) -> Iterator[Problem]:
