@@ -1,4 +1,4 @@
-"""Sessions of the project; `nox --list` prints them with their help."""
+"""Sessions of the project; `nox --list` explains them."""
 
 import os
 import re
@@ -20,7 +20,7 @@ nox.options.sessions = ["tests", "lint", "typecheck", "drift", "schema_lint"]
 
 
 def other_pythons() -> dict[str, str]:
-    """Supported version -> interpreter, for each one installed besides the Python that runs nox."""
+    """Find the other supported Pythons: version -> interpreter."""
     current = f"{sys.version_info.major}.{sys.version_info.minor}"
     versions = [version for version in nox.project.python_versions(PYPROJECT) if version != current]
     found = {version: next(filter(works, candidates(version)), None) for version in versions}
@@ -28,7 +28,7 @@ def other_pythons() -> dict[str, str]:
 
 
 def candidates(version: str) -> Iterator[str]:
-    """Yield the interpreters that PATH and pyenv offer for a version."""
+    """Yield a version's interpreters on PATH and in pyenv."""
     if on_path := shutil.which(f"python{version}"):
         yield on_path
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
@@ -36,12 +36,15 @@ def candidates(version: str) -> Iterator[str]:
 
 
 def works(interpreter: str) -> bool:
-    """Tell whether an interpreter runs and has SQLite: a pyenv shim may stand for a version that is switched off."""
+    """Tell whether an interpreter runs and has SQLite.
+
+    A pyenv shim may exist for a version that is not active.
+    """
     return subprocess.run([interpreter, "-c", "import sqlite3"], check=False, capture_output=True).returncode == 0
 
 
 def install(session: nox.Session, *groups: str, project: tuple[str, ...] = ()) -> None:
-    """Install dependency groups, and the project if asked, at the locked versions."""
+    """Install dependency groups, and perhaps the project, at locked versions."""
     session.install("-c", LOCK, *nox.project.dependency_groups(PYPROJECT, *groups), *project)
 
 
@@ -54,7 +57,10 @@ def install(session: nox.Session, *groups: str, project: tuple[str, ...] = ()) -
     ],
 )
 def tests(session: nox.Session) -> None:
-    """Test what users install: everything on this Python, the smoke tests on the others. Arguments go to pytest."""
+    """Test an installed wheel; arguments go to pytest.
+
+    Everything runs on this Python, the smoke tests on the others.
+    """
     install(session, "test", project=(".[postgres,parquet,timestamp,llm]",))
     if session.python is None:
         session.run("pytest", "-n", "auto", *session.posargs)
@@ -65,7 +71,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def thorough(session: nox.Session) -> None:
-    """Run the long loops, and try the laws with all their examples. Arguments go to pytest."""
+    """Run the long loops and every example of the laws.
+
+    Arguments go to pytest.
+    """
     install(session, "test", project=(".[postgres,parquet,timestamp,llm]",))
     selected = ("-m", "thorough or law")
     session.run("pytest", "-n", "auto", *selected, *session.posargs, env={"ELSPETH_TEST_THOROUGH": "1"})
@@ -81,7 +90,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def typecheck(session: nox.Session) -> None:
-    """Check types, strictly."""
+    """Check types strictly."""
     install(session, "typecheck", project=("-e", ".[postgres,parquet,timestamp,llm]"))
     session.run("mypy")
 
@@ -90,13 +99,13 @@ def typecheck(session: nox.Session) -> None:
 def codegen(session: nox.Session) -> None:
     """Write generated/ from the schema; `-- --check` compares instead."""
     install(session, "codegen")
-    # What codegen shares with the project, the form of snapshots, needs nothing installed.
+    # Codegen imports only the snapshots' format from the project, which needs no dependencies.
     session.run("python", "-m", "codegen", *session.posargs, env={"PYTHONPATH": "src"})
 
 
 @nox.session(python=False)
 def drift(session: nox.Session) -> None:
-    """Fail if generated/ is not what the schema says, by `codegen -- --check`."""
+    """Fail if generated/ differs from the schema."""
     session.notify("codegen", ["--check"])
 
 
@@ -109,7 +118,7 @@ def schema_lint(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def lock(session: nox.Session) -> None:
-    """Resolve all dependencies anew into requirements.lock; `-- --upgrade` takes the newest versions."""
+    """Resolve all dependencies into requirements.lock; `-- --upgrade` upgrades them."""
     session.install("uv")
     session.run(
         *("uv", "pip", "compile", "pyproject.toml", "--output-file", LOCK, "--quiet"),
@@ -122,7 +131,7 @@ def lock(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def bench(session: nox.Session) -> None:
-    """Measure speed and memory; `-- --records 1000000` says how many records, `-- --help` what else."""
+    """Measure speed and memory; `-- --help` lists the options."""
     install(session, "test", project=(".[postgres,parquet,timestamp,llm]",))
     session.run("python", "-m", "benchmarks.speed", *session.posargs)
     session.run("python", "-m", "benchmarks.memory")
@@ -130,7 +139,10 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def release(session: nox.Session) -> None:
-    """Check, build and tag the release that is named, as in `nox -s release -- 0.2.0`. Publishes nothing."""
+    """Check, build and tag a release, without publishing it.
+
+    Name the version: `nox -s release -- 0.2.0`.
+    """
     if len(session.posargs) != 1:
         session.error("name the version: nox -s release -- 0.2.0")
     version = session.posargs[0]
@@ -146,7 +158,7 @@ def release(session: nox.Session) -> None:
 
 
 def refuse_unfinished(session: nox.Session, version: str) -> None:
-    """End the session, with every reason at once, if this tree cannot become the release."""
+    """End the session with every reason against a release."""
     lines = Path("CHANGELOG.md").read_text(encoding="utf-8").splitlines()
     reasons = {
         "the tree has changes that are not committed": bool(git("status", "--porcelain")),
@@ -162,5 +174,5 @@ def refuse_unfinished(session: nox.Session, version: str) -> None:
 
 
 def git(*arguments: str) -> str:
-    """Return what git prints."""
+    """Return the output of a git command."""
     return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout

@@ -1,1 +1,1 @@
-"""Generates the audit schema's tables, contracts, mappings and documents from one LinkML schema."""
+"""Generate tables, contracts, mappings and documents from the LinkML schema."""

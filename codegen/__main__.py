@@ -1,4 +1,4 @@
-"""Command line: `python -m codegen` writes the generated files, `--check` compares them with the schema."""
+"""Command line of codegen: write or check the generated files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _ROOT = Path(__file__).parent.parent
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run codegen; 0 when done or clean, 1 when the schema is not acceptable or the files differ from it."""
+    """Run codegen and return its exit code.
+
+    1 means that the schema was refused, or that files differ from it.
+    """
     parser = argparse.ArgumentParser(prog="python -m codegen", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the files differ from the schema")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Backfills, as SQLite reads them: an expression that no database can read is refused before it is released."""
+"""Backfills: SQLite reads each expression before it is released."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ __all__ = ["faults_of_backfills"]
 
 
 def faults_of_backfills(old: Snapshot, new: Snapshot, classes: Mapping[str, str]) -> Iterator[Fault]:
-    """Yield each backfill of `new` that cannot be read over the tables of `old`; `classes` names tables' classes."""
+    """Yield each backfill of `new` that SQLite cannot read.
+
+    The expressions are read over the tables of `old`. `classes` maps tables to their classes.
+    """
     with closing(sqlite3.connect(":memory:")) as connection:
         for table in old.tables:
             columns = ", ".join(f'"{column.name}"' for column in table.columns)

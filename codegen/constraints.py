@@ -1,4 +1,4 @@
-"""Names of constraints, and the conditions on a single row that both databases enforce."""
+"""Constraint names, and conditions on one row for both databases."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ ENUM_LENGTH = 32
 
 
 def unique_name(table: str, key: str) -> str:
-    """Name of a unique constraint."""
+    """Return the name of a unique constraint."""
     return f"uq_{table}_{key}"
 
 
 def index_name(table: str, name: str) -> str:
-    """Name of a secondary index."""
+    """Return the name of a secondary index."""
     return f"ix_{table}_{name}"
 
 
 def foreign_key_name(table: str, columns: tuple[str, ...]) -> str:
-    """Name of a foreign key: the columns that tell it from the table's others (all share run_id)."""
+    """Return the name of a foreign key.
+
+    It consists of the columns that distinguish the key from the table's others: all of them have run_id.
+    """
     own = [column for column in columns if column != "run_id"] or list(columns)
     return f"fk_{table}_{'_'.join(own)}"
 
@@ -33,7 +36,7 @@ def checks(
     discriminator: str | None,
     variants: tuple[Variant, ...],
 ) -> tuple[CheckConstraint, ...]:
-    """Every condition on a single row that both databases can enforce."""
+    """Return every condition on one row that both databases enforce."""
     conditions = [(column.name, _column_condition(column)) for column in columns]
     conditions += [(rule.title, _exactly_one_condition(rule)) for rule in exactly_one]
     for variant in variants:

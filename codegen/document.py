@@ -1,4 +1,4 @@
-"""How the data dictionary words what the model says."""
+"""Filters for the template of the data dictionary."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ __all__ = ["FILTERS"]
 
 
 def code_list(names: tuple[str, ...]) -> str:
-    """The names as inline code, or none."""
+    """Format names as inline code, or return "none"."""
     return ", ".join(f"`{name}`" for name in names) or "none"
 
 
 def table_cell(text: str) -> str:
-    """The text without what would end a table cell."""
+    """Escape the pipes in a table cell."""
     return text.replace("|", "\\|")
 
 
 def lifecycle(table: Table) -> str:
-    """When the record may change."""
+    """Describe when the record may change."""
     stages = table.lifecycle
     if stages.is_transient:
         return "comes and goes"
@@ -27,7 +27,7 @@ def lifecycle(table: Table) -> str:
 
 
 def type_text(column: Column) -> str:
-    """What the column holds."""
+    """Describe the type of the column's values."""
     if column.enum is not None:
         return f"[{column.enum.name}](#{column.enum.name.lower()})"
     kind = {
@@ -47,16 +47,16 @@ def type_text(column: Column) -> str:
 
 
 def presence(table: Table, column: Column) -> str:
-    """Whether the column belongs to the key, is always there or may be null."""
+    """Say whether the column is a key, required or nullable."""
     if column.name in table.primary_key:
         return "**key**"
     return "may be null" if column.nullable else "always"
 
 
 def diagram(tables: tuple[Table, ...]) -> str:
-    """Return the keys and references of records as an entity-relationship diagram in Mermaid's words.
+    """Return the records and their references as a Mermaid diagram.
 
-    That a record belongs to a run is drawn only where it refers to nothing else.
+    The reference from a record to its run is drawn only if the record has no other.
     """
     lines = ["erDiagram"]
     for table in tables:

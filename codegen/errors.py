@@ -1,4 +1,4 @@
-"""What codegen says when the schema is not acceptable."""
+"""Errors in the schema."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ __all__ = ["Problem", "SchemaError", "Where", "suggestion"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """A place in the schema: file, then class (or type, enum), then slot (or value)."""
+    """A place in the schema: file, element and member.
+
+    The element is a class, type or enum; the member is one of its slots or values.
+    """
 
     file: str
     element: str | None = None
@@ -33,7 +36,7 @@ class Problem:
 
 
 class SchemaError(Exception):
-    """The schema cannot be used; holds every problem found."""
+    """The schema cannot be used; `problems` holds every problem found."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
@@ -41,7 +44,10 @@ class SchemaError(Exception):
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """What a message about an unknown name ends with: the name that was probably meant, or all that there are."""
+    """Return the end of a message about an unknown name.
+
+    It proposes the nearest known name, or lists all of them.
+    """
     choices = sorted(known)
     near = difflib.get_close_matches(name, choices, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(choices)}"

@@ -1,4 +1,4 @@
-"""What may not change from one epoch to the next: what would lose a value or invent one is refused."""
+"""Rules for the steps between epochs, so that values survive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ __all__ = ["faults_between"]
 
 
 def faults_between(old: Snapshot, new: Snapshot, classes: Mapping[str, str]) -> Iterator[Fault]:
-    """Yield what is wrong with the step from `old` to `new`; `classes` names the class of each table."""
+    """Yield what is wrong with the step between two epochs.
+
+    `classes` maps each table to its class.
+    """
     before = {table.name: table for table in old.tables}
     sources = {table.name: find_older_table(table, old) for table in new.tables}
     yield from _renamed_tables(before, new, classes)
@@ -45,7 +48,10 @@ def _renamed_tables(before: Mapping[str, TableSnapshot], new: Snapshot, classes:
 
 
 def _rename_problem(source: str, before: Collection[str], kept: Collection[str]) -> str | None:
-    """What is wrong with a new name for `source`, which must have been there before, and be gone now."""
+    """Describe what is wrong with renaming `source`, or return None.
+
+    The old epoch must have the name, and the new one must not.
+    """
     if source not in before:
         return f"renamed_from: {source} was not there{suggestion(source, before)}"
     return f"renamed_from: {source} is still there, so its values would be there twice" if source in kept else None
@@ -75,7 +81,7 @@ def _faults(source: TableSnapshot, table: TableSnapshot, name: str, *, is_known:
 def _narrower(old: ColumnSnapshot, new: ColumnSnapshot, *, is_known: bool) -> Iterator[str]:
     """Yield how the column refuses values that it took before.
 
-    Unless it `is_known` which values were valid, only the type is compared.
+    Without `is_known`, the valid values of the old epoch are unknown, and only the types are compared.
     """
     if not _widens(old.type, new.type):
         yield f"{new.type} cannot hold every value of {old.type}"
@@ -106,7 +112,7 @@ _FAMILIES = {
 
 
 def _widens(old: str, new: str) -> bool:
-    """Whether every value of the old type is a value of the new one."""
+    """Tell whether the new type holds all older values."""
     old_name, old_length = _parts(old)
     new_name, new_length = _parts(new)
     if _FAMILIES[old_name] != _FAMILIES[new_name]:

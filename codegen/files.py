@@ -1,4 +1,4 @@
-"""The schema's files as YAML gives them, before LinkML resolves anything."""
+"""The schema's files as parsed YAML, before LinkML resolves them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ __all__ = ["SchemaFile", "read_files"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaFile:
-    """One file of the schema: its name without the directory, and what it holds."""
+    """One file of the schema: its name and parsed content."""
 
     name: str
     content: Mapping[str, object]
 
     def section(self, key: str) -> Mapping[str, object]:
-        """What stands below the key, by name."""
+        """Return the mapping below the key, empty by default."""
         value = self.content.get(key)
         return value if isinstance(value, Mapping) else {}
 
 
 def read_files(path: Path) -> tuple[SchemaFile, ...]:
-    """The file at `path` and every file that it imports, itself first.
+    """Read the file at `path` and all files it imports.
 
-    SchemaError for each file that is missing, not YAML, or says one thing twice.
+    The file itself comes first. Raises SchemaError with every file that is missing, not YAML, or has a duplicate key.
     """
     files: dict[Path, SchemaFile] = {}
     problems: list[Problem] = []
@@ -61,7 +61,10 @@ def read_files(path: Path) -> tuple[SchemaFile, ...]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that a mapping has twice, of which YAML would keep the last without a word."""
+    """A YAML loader that refuses duplicate keys.
+
+    YAML itself would silently keep the last one.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - as inherited
         seen: set[str] = set()

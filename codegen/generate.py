@@ -1,4 +1,4 @@
-"""From the schema on disk to everything that is generated from it."""
+"""Generation of every file from the schema on disk."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["generate"]
 
 
 def generate(schema: Path, output: Path, *, amend: bool = False) -> Mapping[str, str]:
-    """Return everything that follows from the schema: path below `output` -> text.
+    """Return every generated file: path below `output` -> text.
 
-    The snapshots of past epochs are read from `output`, where they are kept. Raises SchemaError if the schema is not
-    acceptable; nothing is written.
+    Reads the snapshots of past epochs from `output`. Raises SchemaError if the schema is not acceptable; writes
+    nothing.
     """
     model = load_model(schema)
     past = history.read_history(output / history.EPOCHS)
@@ -34,7 +34,7 @@ def generate(schema: Path, output: Path, *, amend: bool = False) -> Mapping[str,
 
 
 def _check(snapshots: tuple[Snapshot, ...], model: Model, schema: Path) -> None:
-    """Refuse a step that would lose or invent a value, and a schema that tells another past than the snapshots."""
+    """Refuse lossy steps, and a history that contradicts the snapshots."""
     classes = {table.name: table.class_name for table in model.tables}
     files = {name: file.name for file in read_files(schema) for name in file.section("classes")}
     lost = (

@@ -1,4 +1,4 @@
-"""The snapshots of all epochs: reading them, what the schema as it stands adds to them, and whether it agrees."""
+"""The snapshots of all epochs, compared with the current schema."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ EPOCHS = "elspeth_schema/epochs"
 
 
 def file_name(epoch: int) -> str:
-    """Name of an epoch's snapshot file."""
+    """Return the name of an epoch's snapshot file."""
     return f"{epoch:04}.json"
 
 
 def read_history(directory: Path) -> tuple[Snapshot, ...]:
-    """Return the snapshots in the directory, from the first epoch on; none if there is no directory.
+    """Return the snapshots in the directory, first epoch first.
 
-    Raises SchemaError for a file that is no snapshot, and for a gap.
+    Returns none if there is no directory. Raises SchemaError for a file that is not a snapshot, and for a gap.
     """
     snapshots = []
     for number, path in enumerate(sorted(directory.glob("*.json")), start=1):
@@ -41,10 +41,10 @@ def read_history(directory: Path) -> tuple[Snapshot, ...]:
 
 
 def with_current(history: tuple[Snapshot, ...], current: Snapshot, *, amend: bool, schema: str) -> tuple[Snapshot, ...]:
-    """The history that ends with the schema as it stands.
+    """Return the history, ending with the current schema.
 
-    SchemaError if the schema changed under an epoch that already has a snapshot, unless `amend` says that this epoch is
-    not released and its snapshot may be written again.
+    Raises SchemaError if the schema changed but its epoch already has a snapshot. With `amend`, the epoch is not
+    released yet, and its snapshot is replaced.
     """
     newest = history[-1].epoch if history else 0
     if current.epoch == newest + 1:
@@ -68,7 +68,7 @@ def with_current(history: tuple[Snapshot, ...], current: Snapshot, *, amend: boo
 
 
 def first_difference(old: Snapshot, new: Snapshot) -> str:
-    """The first line in which two snapshots differ, to show where to look."""
+    """Describe the first line in which two snapshots differ."""
     before, after = format_snapshot(old).splitlines(), format_snapshot(new).splitlines()
     for old_line, new_line in zip(before, after, strict=False):
         if old_line != new_line:
@@ -77,7 +77,7 @@ def first_difference(old: Snapshot, new: Snapshot) -> str:
 
 
 def disagreements(model: Model, history: tuple[Snapshot, ...]) -> Iterator[Fault]:
-    """Where the schema tells another past of its tables than the snapshots do, by `since` or `backfill`."""
+    """Yield each `since` or `backfill` that contradicts the snapshots."""
     for table in model.tables:
         past = _past(table.name, history)
         named = next((epoch for epoch, shape in past if shape.name == table.name), model.epoch)
@@ -97,7 +97,7 @@ def disagreements(model: Model, history: tuple[Snapshot, ...]) -> Iterator[Fault
 
 
 def _past(name: str, history: tuple[Snapshot, ...]) -> list[tuple[int, TableSnapshot]]:
-    """The table in each epoch that had it, oldest first, under whatever name it had then."""
+    """Return the table in each epoch, oldest first, following renames."""
     found: list[tuple[int, TableSnapshot]] = []
     for snapshot in reversed(history):
         shape = next((table for table in snapshot.tables if table.name == name), None)

@@ -1,7 +1,6 @@
-"""Which parts of LinkML the schema may use, element by element.
+"""The parts of LinkML that the schema may use.
 
-LinkML knows far more than codegen reads. What codegen would ignore is refused here, so that everything the schema says
-has an effect.
+Codegen reads only some of LinkML. It refuses the rest here, so that everything in the schema has an effect.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ __all__ = ["faults_of_file"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kind:
-    """A kind of element: what its keys look like, which of them hold elements of their own, and its annotations."""
+    """A kind of element: its keys, members and annotations."""
 
     name: str
     required: Mapping[str, Complaint] = field(default_factory=dict)
@@ -115,7 +114,7 @@ _SCHEMA = _Kind(
 
 
 def faults_of_file(file: SchemaFile) -> Iterator[Problem]:
-    """Each thing in the file that codegen has no use for, or that does not look as it has to."""
+    """Yield each unknown or malformed part of the file."""
     return _faults(_SCHEMA, file.content, Where(file=file.name))
 
 

@@ -1,4 +1,4 @@
-"""For every constraint of the model one change that breaks it, and who must refuse the result."""
+"""Invalid records for every constraint of the model."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ Value = str | int | float | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvalidCase:
-    """Changes (export values by column) that make a valid record of one shape invalid.
+    """Changes that make a valid record of one shape invalid.
 
-    The contract refuses every case. `database` names the constraint that refuses it there, "NOT NULL" for a missing
-    value, None where no constraint can tell; `json_schema` says whether the schema of the export can.
+    `changes` holds export values by column. The contract refuses every case. `database` names the constraint that
+    refuses it there: "NOT NULL" for a missing value, None if no constraint can. `json_schema` tells whether the
+    export's schema can.
     """
 
     name: str
@@ -29,7 +30,7 @@ class InvalidCase:
 
 
 def invalid_cases(table: Table, variant: Variant | None) -> tuple[InvalidCase, ...]:
-    """The cases of one shape of a table's records."""
+    """Return the invalid cases of one shape of a table."""
     return (*_column_cases(table, variant), *_variant_cases(table, variant), *_exactly_one_cases(table))
 
 
@@ -91,7 +92,7 @@ def _case(
 
 
 def _some_value(column: Column) -> Value:
-    """A value that the column accepts on its own."""
+    """Return a value that the column accepts on its own."""
     if column.pattern is not None:
         return "0" * (column.max_length or 1)
     values: dict[Kind, Value] = {

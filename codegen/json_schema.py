@@ -1,7 +1,7 @@
-"""The JSON Schema (draft 2020-12) of one record of an export.
+"""The JSON Schema (draft 2020-12) of an exported record.
 
-LinkML's own generator reads "present" as "the key is there", which a flat record with explicit nulls never breaks; here
-present means not null.
+For LinkML's own generator "present" means that the key exists, which is always so in a flat record with explicit nulls.
+Here it means "not null".
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _SHA256: dict[str, Json] = {"type": "string", "pattern": "^[0-9a-f]{64}$", "maxL
 
 
 def export_schema(model: Model, *, comment: str) -> Json:
-    """The schema of one exported record; which of `$defs` applies is told by `record_type` (and a discriminator)."""
+    """Return the JSON Schema of one exported record.
+
+    `record_type`, and a discriminator if there is one, decide which of `$defs` applies.
+    """
     definitions: dict[str, Json] = {enum.name: _enum(enum) for enum in model.enums}
     records: list[Json] = []
     for table in model.records:

@@ -1,9 +1,9 @@
-"""Patterns that only sound lines match: canonical JSON of a record that keeps every rule a pattern can express.
+"""Regular expressions that match only valid lines of an export.
 
-An export lets the database write its lines and compares them with their pattern, many at a time, instead of building
-and checking a contract for each, which takes ten times as long. A pattern may refuse a sound line (one with unusual
-characters, say): the export then takes the long way. It never matches a line that the contract would refuse, but for
-JSON inside text, which the database judges.
+An export lets the database write its lines and matches many at a time, instead of building and checking a contract for
+each, which takes ten times as long. A pattern may refuse a valid line (one with unusual characters, say): the export
+then checks it by contract. It never matches a line that the contract would refuse, except for JSON inside text, which
+the database checks.
 """
 
 from __future__ import annotations
@@ -38,12 +38,15 @@ _NOTHING = "(?!)"
 
 
 def line_keys(table: Table) -> tuple[str, ...]:
-    """The keys of an exported record in canonical order."""
+    """Return the keys of an exported record in canonical order."""
     return tuple(sorted(["record_type", *(column.name for column in table.columns if column.withheld is None)]))
 
 
 def line_patterns(table: Table) -> tuple[str, ...]:
-    """The patterns of the table's lines, one per shape and choice of what is present; the likeliest first."""
+    """Return the patterns of the table's lines, likeliest first.
+
+    There is one for each shape and each choice of the column that is present.
+    """
     chosen: list[str | None] = [name for rule in table.exactly_one for name in rule.columns]
     shapes: list[Variant | None] = [*sorted(table.variants, key=lambda each: not each.value.final)]
     return tuple(_pattern(table, variant, name) for variant in shapes or [None] for name in chosen or [None])
@@ -84,12 +87,15 @@ def _present(column: Column) -> str:
 
 
 def _bounded(length: int) -> str:
-    """Text of so many characters; the first alternative is the fast one."""
+    """Match text of at most `length` characters, ASCII fastest."""
     return f'"(?:{_PLAIN}{{0,{length}}}+"|{_CHARACTER}{{0,{length}}}+")'
 
 
 def _number(column: Column) -> str:
-    """Numbers of up to fifteen digits, which are below 2^53; other bounds than 0 are judged the long way."""
+    """Match numbers of up to fifteen digits, all below 2^53.
+
+    With bounds other than 0 nothing matches, and the contract checks the value.
+    """
     if column.maximum is not None or column.minimum not in (None, 0):
         return _NOTHING
     sign = "-?" if column.minimum is None else ""

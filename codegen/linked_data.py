@@ -1,9 +1,8 @@
-"""The JSON-LD 1.1 context of exported records, and the classes of PROV-O that theirs are kinds of.
+"""The JSON-LD 1.1 context of exported records, mapped to PROV-O.
 
-With the context around them, the lines of an export are RDF as they stand. `record_type` is `@type`, and each type has
-a context of its own, in which its key is `@id` and each reference an IRI. IRIs are relative to `@base`, which whoever
-reads the lines gives: `token/` and the key for a token. LinkML's own generator makes every identifier `@id` wherever it
-occurs.
+With this context the lines of an export are RDF. `record_type` is `@type`, and each type has a context of its own, in
+which the key is `@id` and each reference an IRI: `token/` and the key for a token. IRIs are relative to `@base`, which
+the reader chooses. LinkML's own generator makes every identifier `@id` wherever it occurs.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _BY_ITSELF = frozenset({"xsd:string", "xsd:boolean"})
 
 
 def linked_data(model: Model, *, comment: str) -> Json:
-    """Return a document whose `@context` is that of the records, and whose `@graph` says what their classes are."""
+    """Return the records' `@context`, and their classes as `@graph`."""
     terms: dict[str, Json] = {
         "record_type": "@type",
         **{table.record_type: _type(model, table) for table in model.records},
@@ -48,7 +47,7 @@ def linked_data(model: Model, *, comment: str) -> Json:
 
 
 def _type(model: Model, table: Table) -> Json:
-    """Return the term of a record type, with the terms of its columns, which hold for its own records only."""
+    """Return the term of a record type and its columns."""
     own = _own_key(table)
     context: dict[str, Json] = {"@base": f"{table.record_type}/"} if own else {}
     for column in table.columns:
@@ -64,13 +63,19 @@ def _type(model: Model, table: Table) -> Json:
 
 
 def _own_key(table: Table) -> str | None:
-    """Return the column that identifies a record within its run and type, None if it takes several."""
+    """Return the column that identifies a record within its run.
+
+    Returns None if the key has several columns besides the run.
+    """
     own = [name for name in table.primary_key if name != _RUN] or [_RUN]
     return own[0] if len(own) == 1 else None
 
 
 def _target(table: Table, column: Column) -> str | None:
-    """Return the record type whose key the column holds, None if it holds none."""
+    """Return the record type that the column refers to.
+
+    Returns None if it refers to none.
+    """
     return next((key.record_type for key in table.foreign_keys if _own_column(key) == column.name), None)
 
 
@@ -80,7 +85,10 @@ def _own_column(key: ForeignKey) -> str | None:
 
 
 def _reference(model: Model, name: str, record_type: str, inverse: str | None) -> Json:
-    """Return the term of a column that refers to a record: by the property, or backwards by the inverse one."""
+    """Return the term of a column that references a record.
+
+    With `inverse`, the property leads from the other record to this one.
+    """
     direction: dict[str, Json] = {"@reverse": inverse} if inverse is not None else {"@id": _iri(model, name)}
     return {**direction, "@type": "@id", "@context": {"@base": f"{record_type}/"}}
 

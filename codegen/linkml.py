@@ -1,4 +1,4 @@
-"""Reading LinkML: opening a schema, and its values as plain Python ones."""
+"""Access to LinkML: schemas, and their values as plain Python."""
 
 from __future__ import annotations
 
@@ -15,24 +15,33 @@ __all__ = ["annotations_of", "one_line", "open_schema"]
 
 
 def open_schema(path: Path) -> SchemaView:
-    """The schema with all its imports; SchemaError for a value that LinkML refuses, such as a malformed URI."""
+    """Open the schema with all its imports.
+
+    Raises SchemaError for a value that LinkML refuses, such as a malformed URI.
+    """
     try:
         view = SchemaView(path)
         view.imports_closure()
     except (TypeError, ValueError, AttributeError, yaml.YAMLError) as error:
-        # linkml-runtime reports an ill-typed value with any of these, and seldom says where it stands.
+        # linkml-runtime raises any of these for a value of the wrong type, seldom with its place.
         problem = Problem(where=Where(file=path.name), message=f"not valid LinkML: {one_line(error)}")
         raise SchemaError((problem,)) from error
     return view
 
 
 def one_line(value: object) -> str:
-    """LinkML's text on one line: folded YAML keeps line breaks that mean nothing here."""
+    """Put LinkML's text on one line.
+
+    Line breaks of folded YAML have no meaning in the schema.
+    """
     return " ".join(str(value or "").split())
 
 
 def _plain(value: object) -> object:
-    """A LinkML value in plain Python types: LinkML wraps text and numbers, and on induced slots mappings too."""
+    """Return a LinkML value in plain Python types.
+
+    LinkML wraps text and numbers, and in induced slots also mappings.
+    """
     if isinstance(value, str):
         return str(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -47,7 +56,7 @@ def _plain(value: object) -> object:
 
 
 def annotations_of(element: object) -> dict[str, object]:
-    """The annotations of an element, name -> value."""
+    """Return the annotations of an element, name -> value."""
     annotations = _plain(getattr(element, "annotations", None) or {})
     if not isinstance(annotations, dict):
         return {}

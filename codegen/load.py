@@ -1,4 +1,4 @@
-"""LinkML to model: reads the schema, refuses what is wrong with it, and resolves what LinkML leaves open."""
+"""Load a LinkML schema as a resolved, checked model."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ __all__ = ["load_model"]
 
 
 def load_model(path: Path) -> Model:
-    """The resolved model of the schema at `path`.
+    """Return the resolved model of the schema at `path`.
 
-    SchemaError with every problem that one stage finds: the files as such, each element, what elements say of each
-    other, the tables that follow.
+    Raises SchemaError with every problem that one stage finds. The stages are: the files, each element, the references
+    between elements, the resulting tables.
     """
     files = read_files(path)
     _raise_if_any(tuple(problem for file in files for problem in faults_of_file(file)))
@@ -90,12 +90,12 @@ class _Loader:
         )
 
     def _prefixes(self) -> dict[str, str]:
-        """The prefixes of all files, by name."""
+        """Return the prefixes of all files, by name."""
         files = [self._view.schema_map[name] for name in self._view.imports_closure()]
         return {str(name): str(each.prefix_reference) for file in files for name, each in file.prefixes.items()}
 
     def _table_classes(self) -> Mapping[str, tuple[ClassDefinition, SlotDefinition]]:
-        """The classes that have a table, each with its attribute of the container, in table order."""
+        """Return each table's class and container attribute, in table order."""
         classes = self._view.all_classes()
         container = next(cls for cls in classes.values() if cls.tree_root)
         return {str(table.range): (classes[table.range], table) for table in container.attributes.values()}
@@ -168,7 +168,7 @@ class _Loader:
         )
 
     def _variants(self, cls: ClassDefinition) -> tuple[str | None, tuple[Variant, ...]]:
-        """The slot that tells the variants of the class apart, and the variants in the order of its values."""
+        """Return the discriminator and the variants, in its values' order."""
         children = [child for child in self._view.all_classes().values() if child.is_a == cls.name]
         if not children:
             return None, ()
@@ -203,7 +203,7 @@ def _enum(enum: EnumDefinition) -> EnumType:
 
 
 def _unique_keys(cls: ClassDefinition) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]]]:
-    """The primary key, and the other unique keys by name."""
+    """Return the primary key, and other unique keys by name."""
     uniques = {
         str(key): tuple(str(slot) for slot in unique.unique_key_slots) for key, unique in cls.unique_keys.items()
     }

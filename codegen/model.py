@@ -1,4 +1,4 @@
-"""The audit schema as codegen sees it: resolved, frozen, free of LinkML.
+"""The audit schema as a resolved, frozen model without LinkML.
 
 Templates, documents and the schema differ see only these values.
 """
@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnumValue:
-    """One permitted value; `final` values end the lifecycle of the record that holds them."""
+    """One permitted value; a `final` one ends a record's lifecycle."""
 
     text: str
     description: str
@@ -56,7 +56,10 @@ class EnumType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column of a table, and one field of its record unless `withheld` says why not."""
+    """One column of a table.
+
+    It is a field of the record unless `withheld` gives a reason.
+    """
 
     name: str
     description: str
@@ -83,7 +86,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignKey:
-    """A reference to the primary key of `table`; `columns` in the order of that key."""
+    """A reference to the primary key of `table`.
+
+    `columns` stand in the order of that key.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -94,7 +100,7 @@ class ForeignKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unique:
-    """A combination of columns that occurs once; rows with a null in it never collide."""
+    """Columns whose combination occurs once; nulls never collide."""
 
     name: str
     columns: tuple[str, ...]
@@ -102,7 +108,10 @@ class Unique:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Index:
-    """A secondary index, partial where `where` (SQL valid on both databases) is given."""
+    """A secondary index, partial if it has a `where` clause.
+
+    `where` is SQL that is valid on both databases.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -112,7 +121,10 @@ class Index:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckConstraint:
-    """A condition that the database enforces on each row (SQL valid on both databases)."""
+    """A condition that the database enforces on each row.
+
+    `condition` is SQL that is valid on both databases.
+    """
 
     name: str
     condition: str
@@ -120,7 +132,7 @@ class CheckConstraint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExactlyOne:
-    """Of these nullable columns exactly one is present."""
+    """A rule that exactly one of several columns is present."""
 
     title: str
     columns: tuple[str, ...]
@@ -128,7 +140,7 @@ class ExactlyOne:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One shape of a record, told from the others by the discriminator's value."""
+    """One shape of a record, identified by its discriminator's value."""
 
     class_name: str
     description: str
@@ -139,10 +151,10 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifecycle:
-    """Which columns may change after insert: while `status` is not final, and afterwards.
+    """The columns that may change after the insert.
 
-    Without a status column only `afterwards` may ever change; with neither, the record is immutable. Rows of a table
-    that `is_transient` come and go.
+    `while_open` may change while `status` is not final, `afterwards` always. Without both, the record is immutable. If
+    the table `is_transient`, its rows come and go.
     """
 
     status: str | None
@@ -153,9 +165,9 @@ class Lifecycle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """One table, and what one of its rows is called: the record type that it exports.
+    """One table, and the record type of its rows.
 
-    A bookkeeping table stands beside the records, and is not exported.
+    A bookkeeping table belongs to no export.
     """
 
     name: str
@@ -180,7 +192,10 @@ class Table:
     prov: tuple[str, ...]
 
     def column(self, name: str) -> Column:
-        """The column of that name; KeyError if there is none."""
+        """Return the column of that name.
+
+        Raises KeyError if there is none.
+        """
         for column in self.columns:
             if column.name == name:
                 return column
@@ -189,7 +204,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """The whole schema at one epoch; tables in creation order, which is also export order."""
+    """The whole schema at one epoch.
+
+    Tables stand in the order in which they are created and exported.
+    """
 
     name: str
     epoch: int
@@ -207,5 +225,5 @@ class Model:
 
     @property
     def bookkeeping(self) -> tuple[Table, ...]:
-        """The tables beside them."""
+        """The bookkeeping tables."""
         return tuple(table for table in self.tables if table.is_bookkeeping)

@@ -1,4 +1,4 @@
-"""Names and literals that templates need, so that no template computes any."""
+"""Names and literals for templates, which compute none themselves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_INTEGER = 2**53 - 1
 
 
 def docstring(text: str, indent: int = 4) -> str:
-    """The text as a docstring body: wrapped, every line but the first indented."""
+    """Wrap text as a docstring body with indented further lines."""
     escaped = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     if escaped.endswith('"'):
         escaped += " "
@@ -26,33 +26,39 @@ def docstring(text: str, indent: int = 4) -> str:
 
 
 def literal(value: object) -> str:
-    """The value as Python source."""
+    """Return the value as Python source."""
     return repr(value)
 
 
 def bytes_literal(text: str) -> str:
-    """ASCII text without single quotes as the Python source of raw bytes."""
+    """Return ASCII text without single quotes as raw bytes source."""
     return f"rb'{text}'"
 
 
 def quoted_tuple(names: tuple[str, ...]) -> str:
-    """The names as a Python tuple of strings."""
+    """Return the source of a tuple of the names."""
     return repr(names)
 
 
 def table_variable(table: Table | TableSnapshot) -> str:
-    """Name of the SQLAlchemy table in the generated tables module."""
+    """Return the name of the generated SQLAlchemy table."""
     return f"{table.name}_table"
 
 
 def sql_type(word: str) -> str:
-    """SQLAlchemy type expression of a snapshot's type word, in terms of the helpers of the tables templates."""
+    """Return the SQLAlchemy type expression of a snapshot's type word.
+
+    It uses the helpers of the tables templates.
+    """
     name, _, length = word.rstrip(")").partition("(")
     return SQL_TYPES[name].format(length=length)
 
 
 def arrow_type(column: Column) -> str:
-    """Arrow type expression of a column, in terms of the names of the arrow template."""
+    """Return the Arrow type expression of a column.
+
+    It uses the names of the arrow template.
+    """
     return {
         Kind.TEXT: "pa.string()",
         Kind.JSON: "pa.string()",
@@ -64,7 +70,7 @@ def arrow_type(column: Column) -> str:
 
 
 def python_type(column: Column) -> str:
-    """Python type of a field that is present."""
+    """Return the Python type of a field that is present."""
     if column.enum is not None:
         return column.enum.name
     return {
@@ -78,7 +84,7 @@ def python_type(column: Column) -> str:
 
 
 def acceptor(column: Column) -> str:
-    """Expression of the check that a present value of the column passes."""
+    """Return the expression that checks a present value."""
     if column.enum is not None:
         return f"checks.member({column.enum.name})"
     if column.kind is Kind.TEXT:
@@ -93,7 +99,7 @@ def acceptor(column: Column) -> str:
 
 
 def strategy(column: Column) -> str:
-    """Expression of the hypothesis strategy for present values of the column."""
+    """Return the expression of a Hypothesis strategy for present values."""
     if column.enum is not None:
         return f"st.sampled_from(contracts.{column.enum.name})"
     low = -_MAX_INTEGER if column.minimum is None else column.minimum
@@ -109,7 +115,7 @@ def strategy(column: Column) -> str:
 
 
 def variant_columns(table: Table, variant: Variant) -> tuple[Column, ...]:
-    """The columns that a variant has, in table order."""
+    """Return the columns that a variant has, in table order."""
     return tuple(column for column in table.columns if column.name not in variant.absent)
 
 

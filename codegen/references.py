@@ -1,6 +1,6 @@
-"""Names by which one element of the schema means another: each is defined once, and each definition is used.
+"""References between elements: each is defined once and used.
 
-LinkML merges what is defined twice and forgets what nothing uses.
+LinkML silently merges duplicate definitions and drops unused ones.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ __all__ = ["faults_of_references"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Element:
-    """A type, slot, enum or class: where it is defined, and what its definition says."""
+    """A definition of a type, slot, enum or class."""
 
     file: str
     name: str
     body: Mapping[str, object]
 
     def mapping(self, key: str) -> Mapping[str, object]:
-        """What stands below the key, by name."""
+        """Return the mapping below the key, empty by default."""
         return _mapping(self.body, key)
 
     def names(self, key: str) -> list[str]:
-        """The names listed below the key."""
+        """Return the names listed below the key."""
         value = self.body.get(key)
         return [str(item) for item in value] if isinstance(value, list) else []
 
     def mappings(self, key: str) -> list[Mapping[str, object]]:
-        """The mappings listed below the key."""
+        """Return the mappings listed below the key."""
         value = self.body.get(key)
         return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
     def annotation(self, name: str) -> object:
-        """The value of an annotation, None if it is not there."""
+        """Return the value of an annotation, or None."""
         value = self.mapping("annotations").get(name)
         return value.get("value") if isinstance(value, Mapping) else value
 
     def problem(self, member: str | None, message: str) -> Problem:
-        """A problem of the element, or of one member of it."""
+        """Return a problem of the element, or of one member."""
         return Problem(where=Where(file=self.file, element=self.name, member=member), message=message)
 
 
 def faults_of_references(files: Sequence[SchemaFile]) -> tuple[Problem, ...]:
-    """Each name that means nothing or two things; if there is none, each definition that nothing uses.
+    """Return undefined and duplicate names, or else unused definitions.
 
-    Expects files without faults of their own.
+    Expects files in which each element is valid.
     """
     types, slots, enums, classes = (list(_elements(files, each)) for each in ("types", "slots", "enums", "classes"))
     containers = [cls for cls in classes if "tree_root" in cls.body]

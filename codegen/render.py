@@ -1,6 +1,6 @@
-"""Model to text: a pure function from the schema to a sorted map path -> content.
+"""Rendering: a pure function from the model to generated files.
 
-Generating writes the map, the drift check compares it, tests assert on it; so they cannot disagree.
+Writing, the drift check and the tests all use its result, so they cannot disagree.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where generated files come from: the schema's path, and the SHA-256 of its files.
+    """The schema's path, and the SHA-256 over its files.
 
-    One file says the hash. If all did, two changes of the schema would always conflict.
+    One generated file holds the hash. If all did, any two changes of the schema would conflict.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shape:
-    """One contract class: a table's only shape, or one variant of it."""
+    """One contract class: a table's only shape, or a variant."""
 
     table: Table
     class_name: str
@@ -53,35 +53,35 @@ class _Shape:
 
     @property
     def discriminator(self) -> str | None:
-        """The column that tells the variants apart."""
+        """The column that distinguishes the variants, or None."""
         return self.table.discriminator
 
     @property
     def value(self) -> EnumValue | None:
-        """The discriminator's value in this shape."""
+        """The discriminator's value in this shape, or None."""
         return self.variant.value if self.variant else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Output:
-    """One generated file: where it goes, and the function that makes its text."""
+    """One generated file: its path, and its text as function."""
 
     path: str
     text: Callable[[Model, Source], str]
 
 
 def render(model: Model, source: Source, history: tuple[Snapshot, ...]) -> Mapping[str, str]:
-    """Return every generated file of the model: path below the output directory -> text, sorted by path.
+    """Return every generated file: path -> text, sorted by path.
 
-    `source` says in the headers where the content comes from. `history` holds the snapshots of all epochs, the model's
-    own last.
+    Paths are below the output directory. `source` is named in the headers. `history` holds the snapshots of all epochs,
+    the model's own last.
     """
     outputs = [*_OUTPUTS, *map(_snapshot, history)]
     return {output.path: output.text(model, source) for output in sorted(outputs, key=lambda each: each.path)}
 
 
 def source_of(path: Path) -> Source:
-    """Return the name of the schema at `path`, and one hash over all schema files beside it."""
+    """Return the schema's name, and one hash over its files."""
     digest = hashlib.sha256()
     for file in sorted(path.parent.glob("[!.]*.yaml")):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -169,7 +169,7 @@ def _public_names(model: Model) -> list[str]:
 
 
 def _formatted(source: str, path: str) -> str:
-    """The Python source in the project's format."""
+    """Format Python source in the project's style."""
     ruff = find_ruff_bin()
     command = [ruff, "format", "--isolated", "--line-length", "120", "--target-version", "py311", "-"]
     result = subprocess.run(command, input=source, capture_output=True, text=True, encoding="utf-8", check=False)  # noqa: S603 - our own formatter

@@ -1,4 +1,7 @@
-"""What a value in the schema has to look like: functions that say what is wrong with one, or None."""
+"""Checks of single values in the schema.
+
+Each is a function that describes what is wrong with a value, or returns None.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ Complaint: TypeAlias = Callable[[object], str | None]
 
 
 def text(value: object) -> str | None:
-    """Expect a text that is not empty."""
+    """Expect text that is not empty."""
     return None if isinstance(value, str) and value.strip() else f"expected a text, got {value!r}"
 
 
@@ -44,7 +47,7 @@ def boolean(value: object) -> str | None:
 
 
 def flag(value: object) -> str | None:
-    """Expect true: what is not so is left out."""
+    """Expect true; the opposite is expressed by leaving it out."""
     return None if value is True else f"expected true, got {value!r}"
 
 

@@ -1,4 +1,4 @@
-"""The snapshot of the schema as it stands."""
+"""The snapshot of the current schema."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["physical_type", "snapshot_of"]
 
 
 def snapshot_of(model: Model) -> Snapshot:
-    """Return the snapshot of the schema as it stands."""
+    """Return the snapshot of the current schema."""
     return Snapshot(epoch=model.epoch, tables=tuple(_table(table, model.epoch) for table in model.tables))
 
 
 def physical_type(column: Column, *, is_ordered: bool = True) -> str:
-    """Return the column's type in the snapshots' words.
+    """Return the column's type in the words of snapshots.
 
-    Text is compared by code point if it `is_ordered`, as the server does otherwise: in bookkeeping no order matters.
+    Text is compared by code point if it `is_ordered`, otherwise as the server does: in bookkeeping no order matters.
     """
     if column.kind in (Kind.TEXT, Kind.JSON):
         bounded, unbounded = ("string", "string") if is_ordered else ("varchar", "text")

@@ -1,6 +1,6 @@
-"""Triggers that let a database refuse what its lifecycle forbids, whoever asks for it.
+"""Triggers that enforce each table's lifecycle in the database.
 
-They stop accidents and our own bugs. Whoever owns the database can drop them; seals and signatures reveal that.
+They prevent accidents and bugs. The owner of the database can drop them; seals and signatures reveal that.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ _CANNOT_BE_DELETED = "a record cannot be deleted"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guards:
-    """The triggers of one engine: what creates them anew, in order, and by name the text that the database keeps."""
+    """The triggers of one engine.
+
+    `statements` create them anew, in order. `kept` maps each name to the text that the database stores.
+    """
 
     statements: tuple[str, ...]
     kept: Mapping[str, str]
 
 
 def sqlite_guards(snapshot: Snapshot) -> Guards:
-    """The triggers on SQLite, which keeps the text that created them.
+    """Return the triggers for SQLite.
 
-    `INSERT OR REPLACE` deletes the old row first, which fires the delete trigger under `recursive_triggers`.
+    SQLite stores the text that created a trigger. `INSERT OR REPLACE` deletes the old row first, which fires the delete
+    trigger under `recursive_triggers`.
     """
     kept = {}
     for table in _guarded(snapshot):
@@ -43,9 +47,10 @@ def sqlite_guards(snapshot: Snapshot) -> Guards:
 
 
 def postgresql_guards(snapshot: Snapshot) -> Guards:
-    """The triggers on PostgreSQL, which keeps the body of the function that a trigger calls.
+    """Return the triggers for PostgreSQL.
 
-    ENABLE ALWAYS keeps them on for replication roles too.
+    PostgreSQL stores the body of the function that a trigger calls. ENABLE ALWAYS keeps them on for replication roles
+    too.
     """
     refuse_truncate = _refuse(f"TG_TABLE_NAME || ': {_CANNOT_BE_DELETED}'")
     truncate = f"BEGIN {refuse_truncate} END"
@@ -88,7 +93,7 @@ def _guarded(snapshot: Snapshot) -> list[TableSnapshot]:
 
 
 def _forbidden(table: TableSnapshot, differs: str) -> str | None:
-    """The condition under which an update must be refused; None if every update must."""
+    """Return the condition for refusing an update; None means always."""
     lifecycle = table.lifecycle
     if lifecycle is None or not (lifecycle.while_open or lifecycle.afterwards):
         return None

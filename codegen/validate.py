@@ -1,4 +1,4 @@
-"""The rules that a whole model must keep before anything is rendered from it."""
+"""Rules that the whole model must keep before rendering."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _RESERVED_COLUMNS = frozenset({"record_type", "salt", "signature"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A broken rule, by class (or enum) and column (or value); the caller adds the file."""
+    """A broken rule; the caller adds the file.
+
+    The element is a class or enum, the member a column or value.
+    """
 
     element: str
     member: str | None
@@ -30,7 +33,10 @@ class Fault:
 
 
 def faults_of(model: Model) -> tuple[Fault, ...]:
-    """Each rule that the model breaks, in schema order; if columns are named that do not exist, only those."""
+    """Return each rule that the model breaks, in schema order.
+
+    If the model names columns that do not exist, only these are returned.
+    """
     return tuple(fault for table in model.tables for fault in _missing_columns(table)) or (
         *(fault for enum in model.enums for fault in _enum_faults(enum)),
         *(fault for table in model.tables for rule in _TABLE_RULES for fault in rule(table)),
@@ -112,7 +118,10 @@ def _column_faults(table: Table) -> Iterator[Fault]:
 
 
 def _pattern_problem(column: Column) -> str | None:
-    """What is wrong with the pattern. Contracts match whole texts, JSON Schema any part: anchors make them agree."""
+    """Describe what is wrong with the pattern, or return None.
+
+    Contracts match whole texts, JSON Schema any part: anchors make them agree.
+    """
     pattern = column.pattern
     if pattern is None:
         return None
@@ -258,7 +267,10 @@ def _rdf_faults(table: Table, prefixes: Collection[str]) -> Iterator[Fault]:
 
 
 def _foreign_key_faults(table: Table, earlier: dict[str, Table]) -> Iterator[Fault]:
-    """Faults of references; `earlier` holds the tables so far, this one included."""
+    """Yield faults of references.
+
+    `earlier` holds the tables so far, including this one.
+    """
     for key in table.foreign_keys:
         columns = ", ".join(key.columns)
         target = earlier.get(key.table)

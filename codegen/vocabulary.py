@@ -1,4 +1,4 @@
-"""Our own annotations: which exist, on what, and what their values look like.
+"""The annotations that the schema may use, and their values.
 
 LinkML accepts any annotation, so a misspelt one would silently mean nothing. Here it is an error.
 """
@@ -32,7 +32,10 @@ class Target(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """One annotation: where it may stand, and `complaint(value)`, which says what is wrong with a value or None."""
+    """One annotation: where it may stand, and its check.
+
+    `complaint(value)` describes what is wrong with a value, or returns None.
+    """
 
     targets: frozenset[Target]
     meaning: str
@@ -128,7 +131,10 @@ TERMS: Mapping[str, Term] = {
 
 
 def check_annotations(annotations: object, target: Target) -> list[str]:
-    """What is wrong with the annotations of one element as YAML gives them, one sentence each."""
+    """Describe each problem of an element's annotations.
+
+    `annotations` is the mapping as YAML gives it.
+    """
     if not isinstance(annotations, dict):
         return [f"annotations: expected a mapping by name, got {annotations!r}"]
     problems = []
@@ -145,7 +151,10 @@ def check_annotations(annotations: object, target: Target) -> list[str]:
 
 
 def _complaint(term: Term, value: object) -> str | None:
-    """What is wrong with a value, which LinkML wants below `value:` unless it is a scalar."""
+    """Describe what is wrong with an annotation's value.
+
+    LinkML wants lists and mappings below a `value:` key.
+    """
     if isinstance(value, list | dict):
         return shapes.mapping({"value": term.complaint})(value)
     return term.complaint(value)

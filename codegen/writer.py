@@ -1,4 +1,7 @@
-"""The only place in codegen that touches files: writes the rendered map, or compares it with the disk."""
+"""Writing generated files, and comparing them with the disk.
+
+No other module of codegen touches files.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ __all__ = ["drift", "write"]
 
 
 def write(files: Mapping[str, str], directory: Path) -> list[str]:
-    """Make the directory hold exactly these files; returns what was written or removed, one line each.
+    """Make the directory hold exactly these files.
 
-    A crash in between leaves some files as they were, which `drift` shows and the next call mends.
+    Returns what was written or removed, one line each. A crash leaves some files unchanged, which `drift` shows and the
+    next call mends.
     """
     done = []
     for path, text in files.items():
@@ -30,7 +34,10 @@ def write(files: Mapping[str, str], directory: Path) -> list[str]:
 
 
 def drift(files: Mapping[str, str], directory: Path) -> list[str]:
-    """How the directory differs from these files: changed (with a diff), missing and orphaned ones."""
+    """Describe how the directory differs from these files.
+
+    Names each file that is changed (with a diff), missing or orphaned.
+    """
     differences = []
     on_disk = _on_disk(directory)
     for path, text in files.items():
