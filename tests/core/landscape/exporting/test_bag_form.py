@@ -16,7 +16,10 @@ from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.store import RecordStore
+from elspeth.core.landscape.sealing.check import AlteredRunError
+from elspeth.core.landscape.sealing.seal import seal_run
 from elspeth.evidence.format.signatures import KeyType, generate_keys, load_public_key, load_signer
 from elspeth.evidence.verifier.procedure import Step, Verdict
 from elspeth.evidence.verifier.verify import verify_bag
@@ -24,8 +27,10 @@ from elspeth.outputs.policy import OutputRefusedError
 from elspeth_schema.contracts import AuditRecord, Run, RunStatus
 from elspeth_schema.tables import run_secrets_table
 from elspeth_strategies import whole_runs
+from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.fixtures.effort import law
 from tests.fixtures.landscapes import in_memory
+from tests.fixtures.records import record_everything
 from tests.fixtures.rich_run import recorded, rich_run
 
 
@@ -58,6 +63,7 @@ def test_its_records_are_those_of_an_export_each_with_a_salt(landscape: Landscap
     run_id = recorded(landscape, failed_run())
     with landscape.write_transaction() as connection:
         connection.execute(insert(run_secrets_table), {"run_id": run_id, "secret": "5" * 64})
+        seal_run(connection, run_id)
     write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=None)
     lines = (tmp_path / "bag" / "data" / "records.jsonl").read_bytes().splitlines()
     salted = [json.loads(line) for line in lines]
@@ -112,3 +118,38 @@ def test_a_run_that_is_not_there_leaves_no_bag(landscape: LandscapeDB, tmp_path:
     with pytest.raises(RunNotFoundError):
         write_bag_of_run(landscape, "nowhere", tmp_path / "bag", signer=None)
     assert list(tmp_path.iterdir()) == []
+
+
+EDITS = {
+    "outcomes removed, the seal moved to an epoch without laws": (
+        "DELETE FROM token_outcomes",
+        "UPDATE seals SET epoch = 1",
+    ),
+    "outcomes and the seal removed": ("DELETE FROM token_outcomes", "DELETE FROM seals", "DELETE FROM seal_leaves"),
+    "one value changed": ("UPDATE nodes SET plugin_version = '9'",),
+    "the seal removed and the run made to look unfinished": (
+        "DELETE FROM seals",
+        "UPDATE runs SET status = 'running'",
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_no_bag_is_written_of_a_run_that_is_not_what_was_sealed(
+    landscape: LandscapeDB, tmp_path: Path, keys: Path, edit: str
+) -> None:
+    recorder = LandscapeRecorder(landscape)
+    record_everything(recorder, "run", rows=3)
+    recorder.complete_run("run", RunStatus.FAILED)
+    signer = load_signer(str(keys / "elspeth.key.pem"))
+    write_bag_of_run(landscape, "run", tmp_path / "before", signer=signer)
+    with landscape.write_transaction() as connection:
+        drop_guards(connection)
+        for statement in EDITS[edit]:
+            connection.exec_driver_sql(statement)
+    with pytest.raises(
+        AlteredRunError, match=r"run run is not what was sealed: .* elspeth landscape check -d "
+    ) as error:
+        write_bag_of_run(landscape, "run", tmp_path / "after", signer=signer)
+    assert landscape.url in str(error.value)
+    assert not (tmp_path / "after").exists()

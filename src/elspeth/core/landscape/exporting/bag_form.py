@@ -35,6 +35,7 @@ from elspeth.core.landscape.lines.reading import (
     read_lines_in_parallel,
     split,
 )
+from elspeth.core.landscape.sealing.check import require_sealed_records
 from elspeth.core.landscape.sealing.seal import read_secret, sealed_epoch
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import RunFacts, SaltDeriver, Salts, Statement
@@ -78,7 +79,8 @@ def write_bag_of_run(
     The bag is a directory, or a zip archive with `archive`; without a signer it is unsigned. `stamp` returns the
     time-stamp over the envelope. The processes of an `executor` read the lines of a run that has ended.
 
-    Raises RunNotFoundError; AuditIntegrityError for a record that breaks the schema; and what `write_bag` raises.
+    Raises RunNotFoundError; AlteredRunError for a run that is not what was sealed; AuditIntegrityError for a record
+    that breaks the schema; and what `write_bag` raises.
     """
     from elspeth.evidence.writer.bag import write_bag  # noqa: PLC0415  loads cryptography, which reading does not need
 
@@ -87,6 +89,7 @@ def write_bag_of_run(
         if run is None:
             message = f"run {run_id!r} is not in the audit database {db.url}"
             raise RunNotFoundError(message)
+        require_sealed_records(connection, run_id, db.url)
         status = str(orjson.loads(run)["status"])
         secret = read_secret(connection, run_id)
         transform = split if secret is None else partial(_salted, secret=secret)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -44,7 +45,16 @@ from elspeth_schema.tables import (
 if TYPE_CHECKING:
     from elspeth.evidence.format.signatures import PublicKey
 
-__all__ = ["SealFault", "SealReport", "UnfinishedRun", "check_seal", "check_seals", "read_unfinished_runs"]
+__all__ = [
+    "AlteredRunError",
+    "SealFault",
+    "SealReport",
+    "UnfinishedRun",
+    "check_seal",
+    "check_seals",
+    "read_unfinished_runs",
+    "require_sealed_records",
+]
 
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, LandscapeError)
 """What reading a seal may raise if somebody has tampered with it."""
@@ -53,6 +63,10 @@ _PROGRESS_EVERY = 1000
 
 _UNDECODABLE = "Could not decode to UTF-8"
 """The message of Python's SQLite driver for a text that is not UTF-8."""
+
+
+class AlteredRunError(LandscapeError):
+    """A run is not what was sealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +209,24 @@ def check_seal(connection: Connection, seal: Seal, progress: Callable[[int], Non
     if (found.counts, found.tree.size) != (counts, seal.record_count):
         return _seal_fault(seal.run_id, "was altered: it has other counts than the records that it is over")
     return _added_type(connection, scope, seal.run_id)
+
+
+def require_sealed_records(connection: Connection, run_id: str, url: str) -> None:
+    """Require a run that was sealed to be as it was sealed.
+
+    `url` names the database in messages. Raises AlteredRunError if the run is not as it was sealed, or if its seal or
+    its end was removed. Runs that were imported, or recorded before there were seals, pass.
+    """
+    seals = read_seals(connection, run_id)
+    fault = check_seal(connection, seals[0]) if seals else None
+    if not seals:
+        faults = [fault for fault in _removed_seals(connection) if fault.run_id == run_id]
+        fault = next(iter([*faults, *_concealed_ends(read_unfinished_runs(connection, run_id))]), None)
+    if fault is not None:
+        raise AlteredRunError(
+            f"{fault}. Signed evidence of it would hide that, so nothing was written. For all that was altered, run:"
+            f" elspeth landscape check -d {shlex.quote(url)}"
+        )
 
 
 class _SealedRecords:

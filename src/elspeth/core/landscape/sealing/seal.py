@@ -20,7 +20,7 @@ from functools import cache
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, String, func, insert, select, type_coerce, union_all
+from sqlalchemy import Connection, String, cast, func, insert, select, union_all
 
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.canonical import canonical_bytes, timestamp_text
@@ -331,13 +331,15 @@ def sealed_record_count(connection: Connection, run_id: str) -> int | None:
     return found
 
 
-def read_seals(connection: Connection) -> list[Seal]:
-    """Return all seals, oldest first, unchecked."""
+def read_seals(connection: Connection, run_id: str | None = None) -> list[Seal]:
+    """Return all seals, or that of a run, oldest first, unchecked."""
     columns = seals_table.c
-    # As text: SQLAlchemy would fail on one that is not a time.
-    times = type_coerce(columns.sealed_at, String).label("sealed_at")
+    # As text: drivers would fail on one that is not a time, or not one that Python knows.
+    times = cast(columns.sealed_at, String).label("sealed_at")
     others = [columns[field.name] for field in fields(Seal) if field.name != "sealed_at"]
     statement = select(*others, times).order_by(columns.sealed_at, columns.run_id)
+    if run_id is not None:
+        statement = statement.where(columns.run_id == run_id)
     found = connection.execute(statement).mappings()
     return [Seal(**{**row, "sealed_at": _time_text(row["sealed_at"])}) for row in found]
 
