@@ -1,1 +1,1 @@
-"""Measurements: ratios taken side by side in one run, never a test."""
+"""Measurements: ratios of times from the same run, never tests."""

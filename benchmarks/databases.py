@@ -1,4 +1,4 @@
-"""Recording, exporting, verifying and importing on one database, each beside its floor."""
+"""Recording, exporting, verifying and importing, each beside its floor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _KEY = b"k" * 32
 
 
 def ratios(name: str, new_url: Callable[[str], str], records: int, rows: str, directory: Path) -> list[Ratio]:
-    """Measure on the databases whose URLs `new_url` makes; `rows` is the URL of a SQLite database with such a run."""
+    """Measure on the databases whose URLs `new_url` returns.
+
+    `rows` is the URL of a SQLite database with a run of that size.
+    """
     found: list[Ratio] = []
 
     def measured(work: str, floor: Timing, taken: Timing, reach: float) -> None:
@@ -46,7 +49,7 @@ def ratios(name: str, new_url: Callable[[str], str], records: int, rows: str, di
 
 
 def evidence_ratios(source: str, records: int, directory: Path) -> list[Ratio]:
-    """Measure exporting a SQLite run, with its secret, to a signed bag, and verifying that."""
+    """Measure exporting a signed bag, and verifying it."""
     generate_keys(directory / "keys")
     signer = load_signer(str(directory / "keys" / "elspeth.key.pem"))
     public = load_public_key(directory / "keys" / "elspeth.pub.pem")

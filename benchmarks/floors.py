@@ -1,4 +1,4 @@
-"""What the work is measured against: the same rows, read and written with the raw drivers, and hashed."""
+"""Floors: the same rows through raw drivers, and hashed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PRAGMAS = ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON"
 
 
 def read_rows(url: str) -> None:
-    """Iterate over the rows of the run in export order, and do nothing with them."""
+    """Read the rows of the run in export order."""
     if url.startswith("sqlite"):
         connection = sqlite3.connect(sqlite_path(make_url(url)))
         for record_type in RECORD_TYPES.values():
@@ -40,9 +40,10 @@ def read_rows(url: str) -> None:
 
 
 def write_rows(source: str, target: str) -> None:
-    """Write the rows of a SQLite database to a new one, with all indexes and triggers.
+    """Write a SQLite database's rows to a new database.
 
-    SQLite: executemany, 1,000 rows per transaction, synchronous FULL. PostgreSQL: one COPY per table.
+    The new database has all indexes and triggers. SQLite: executemany, 1,000 rows per transaction, synchronous FULL.
+    PostgreSQL: one COPY per table.
     """
     LandscapeDB.from_url(target).close()
     if target.startswith("sqlite"):
@@ -65,14 +66,14 @@ def write_rows(source: str, target: str) -> None:
 
 
 def hash_lines(records: Path) -> None:
-    """SHA-256 over each line of the file."""
+    """Compute SHA-256 over each line of the file."""
     with records.open("rb") as file:
         for line in file:
             hashlib.sha256(line).digest()
 
 
 def libpq(url: str) -> str:
-    """The URL as PostgreSQL's own library takes it."""
+    """Return the URL in the form that libpq takes."""
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
@@ -81,7 +82,7 @@ def _select(record_type: RecordType[AuditRecord], mark: str) -> str:
 
 
 def _tables(source: str) -> Iterator[tuple[RecordType[AuditRecord], list[tuple[object, ...]]]]:
-    """The rows of all tables, 1,000 at a time."""
+    """Yield the rows of all tables, 1,000 at a time."""
     reading = sqlite3.connect(sqlite_path(make_url(source)))
     for record_type in RECORD_TYPES.values():
         names = ", ".join(column.name for column in record_type.columns)

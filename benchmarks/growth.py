@@ -1,4 +1,4 @@
-"""How time and memory change with the size of a run: each job in a process of its own."""
+"""Time and memory of jobs by size of the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Growth", "growth"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Growth:
-    """What a job takes for a number of records."""
+    """The cost of a job for a number of records."""
 
     work: str
     records: int
@@ -28,7 +28,10 @@ class Growth:
 
 
 def growth(sizes: list[int], directory: Path) -> Iterator[Growth]:
-    """Measure recording, exporting, verifying and running at each of the sizes, in records."""
+    """Measure recording, exporting, verifying and running at each size.
+
+    Sizes count records.
+    """
     for size in sizes:
         url, bag = f"sqlite:///{directory}/{size}.db", directory / f"{size}.bag"
         lines, pipeline = directory / f"{size}.jsonl", directory / f"{size}.run"

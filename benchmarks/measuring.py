@@ -1,6 +1,6 @@
-"""How long work takes, how much memory it needs, and on what machine.
+"""Measuring time and memory of work, and describing the machine.
 
-Nothing large is imported here: jobs that run in a process of their own pay for what they import themselves.
+This module imports nothing large: jobs that run in a process of their own pay for what they import themselves.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ REPEATS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """Seconds that passed, and seconds of processor time of this process and those that it waited for.
+    """Seconds by the clock, and seconds of processor time.
 
-    Other work on the machine shows in the former more than in the latter.
+    Processor time counts this process and those it waited for. Other work on the machine affects it less.
     """
 
     seconds: float
@@ -37,7 +37,10 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """Work beside its floor, measured in the same run; `reach` is the ratio of their speeds that is wanted."""
+    """Work beside its floor, measured in the same run.
+
+    `reach` is the ratio of their speeds that is wanted.
+    """
 
     work: str
     records: int
@@ -47,25 +50,31 @@ class Ratio:
 
     @property
     def ratio(self) -> float:
-        """The floor's time over that of the work."""
+        """The floor's time divided by the work's."""
         return self.floor.seconds / self.taken.seconds
 
     @property
     def processor_ratio(self) -> float:
-        """The same of processor time, without that of a database server."""
+        """The ratio of processor times, without a database server's."""
         return self.floor.processor / self.taken.processor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What a job took in a process of its own: its peak memory in MB over that at the process's start, and seconds."""
+    """The peak memory and time of a job.
+
+    Memory is in MB above that of the new process.
+    """
 
     memory: float
     seconds: float
 
 
 def best(job: Callable[[int], object], repeats: int = REPEATS) -> Timing:
-    """The least that one of several attempts took; the job is told which one it is."""
+    """Return the shortest time of several attempts.
+
+    The job receives the number of the attempt.
+    """
     seconds, processor = [], []
     for attempt in range(repeats):
         start, used = time.perf_counter(), sum(os.times()[:4])
@@ -82,7 +91,7 @@ def in_process(job: Callable[..., None], *arguments: object) -> Cost:
 
 
 def machine(*, postgresql: str | None = None) -> str:
-    """What the measurements were taken on, on one line."""
+    """Describe the machine on one line."""
     parts = [f"{os.cpu_count()} cores", _processor(), f"Python {platform.python_version()}"]
     parts.append(f"SQLite {sqlite3.sqlite_version}")
     if postgresql is not None:
@@ -101,7 +110,7 @@ def _measured(job: Callable[..., None], *arguments: object) -> Cost:
 
 
 def _peak() -> float:
-    """The most memory that this process has had, in MB."""
+    """Return the peak memory of this process in MB."""
     status = Path("/proc/self/status")
     if status.exists():
         # Unlike that of getrusage, this number does not include the process that this one was forked from.

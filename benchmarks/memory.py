@@ -1,4 +1,4 @@
-"""Peak memory and time of exporting and importing a small and a large run, in every form.
+"""Peak memory and time of exporting and importing runs.
 
 Run with the project and its `parquet` extra installed: python -m benchmarks.memory
 """

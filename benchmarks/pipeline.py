@@ -1,4 +1,7 @@
-"""`elspeth run` over csv -> gate -> two csv sinks, beside recording the same records without the engine."""
+"""The speed of `elspeth run`, beside recording without the engine.
+
+The pipeline is csv -> gate -> two csv sinks.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ landscape:
 
 
 def engine_ratio(rows: int, directory: Path) -> Ratio:
-    """Measure a run of so many rows; its speed includes the start of the program."""
+    """Measure a run of `rows` rows, including the program's start."""
     places = [directory / f"engine{attempt}" for attempt in range(REPEATS)]
     for place in places:
         write_pipeline(place, rows)
@@ -53,13 +56,16 @@ def write_pipeline(directory: Path, rows: int) -> None:
 
 
 def run_pipeline(directory: Path) -> None:
-    """Run it as a user does."""
+    """Run the pipeline as a user does."""
     command = [str(Path(sys.executable).with_name("elspeth")), *_arguments(directory)]
     subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - the command is ours
 
 
 def run_here(directory: Path) -> None:
-    """Run it in this process; RuntimeError if it fails."""
+    """Run the pipeline in this process.
+
+    Raises RuntimeError if it fails.
+    """
     from elspeth.cli import main  # noqa: PLC0415  the job pays for its imports
 
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:

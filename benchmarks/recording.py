@@ -1,4 +1,4 @@
-"""Runs to measure with: recorded through the public recorder, in units of work of 250 rows."""
+"""Runs to measure, recorded in units of 250 rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _DYNAMIC = SchemaConfig.from_dict({"fields": "dynamic"})
 
 
 def record_rows(url: str, records: int) -> None:
-    """Record a finished run of about so many records into the database at the URL, which is created if need be."""
+    """Record a finished run of about `records` records.
+
+    The database at the URL is created if it does not exist.
+    """
     with LandscapeDB.from_url(url) as db:
         recorder = LandscapeRecorder(db)
         _begin(recorder, {"source": NodeType.SOURCE})
@@ -48,7 +51,10 @@ def record_rows(url: str, records: int) -> None:
 
 
 def record_routed_rows(url: str, rows: int) -> None:
-    """Record what the engine records of so many rows that a gate sends to one of two sinks."""
+    """Record the records of a routed run of `rows` rows.
+
+    They are what the engine records if a gate sends each row to one of two sinks.
+    """
     with LandscapeDB.from_url(url) as db:
         recorder = LandscapeRecorder(db)
         _begin(recorder, {"source": NodeType.SOURCE, "gate": NodeType.GATE, "sink": NodeType.SINK})

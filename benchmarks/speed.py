@@ -1,4 +1,4 @@
-"""Speed and memory of recording, running, exporting, verifying and importing, each beside its floor.
+"""Speed and memory of the main commands, beside their floors.
 
 Run with: nox -s bench, or python -m benchmarks.speed [--records N] [--growth N ...] [--json PATH] [SUBJECT ...]
 """
@@ -31,7 +31,10 @@ _MIB = "MB over start"
 
 
 def main() -> None:
-    """Measure the subjects asked for, print a table of each, and write all of it as JSON if a file is named."""
+    """Measure the requested subjects, and print a table of each.
+
+    With `--json`, also write all results to a file.
+    """
     options = _options()
     report: dict[str, object] = {"machine": machine(), "records": options.records, "best_of": REPEATS}
     print(f"{report['machine']}; {options.records:,} records; best of {REPEATS}")
@@ -80,7 +83,10 @@ def _measured(subject: str, rows: str, options: argparse.Namespace, place: Path)
 
 @contextmanager
 def _postgresql() -> Iterator[Callable[[str], str]]:
-    """What makes the URL of a new database on a server that lasts as long as the block, its files in memory."""
+    """Yield a function that returns URLs of new databases.
+
+    Their server runs until the end of the block and keeps its files in memory.
+    """
     binaries = find_binaries()
     if binaries is None:
         message = "PostgreSQL: no server found; install one, or leave out this subject"

@@ -1,4 +1,4 @@
-"""How fast commands start, beside the bare import of what they cannot do without."""
+"""Start time of commands, beside importing only what they need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REPEATS = 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """A command beside the bare import; at most 1.5 times as many are wanted."""
+    """A command beside the bare import; the goal is 1.5."""
 
     command: str
     taken: Timing

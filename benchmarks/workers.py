@@ -20,7 +20,10 @@ __all__ = ["Shared", "shared_work"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """One worker beside two, their start left out; 1.5 times the speed is wanted of two idle cores."""
+    """The same work by one worker and by two.
+
+    Their start is left out. On two idle cores, 1.5 times the speed is the goal.
+    """
 
     work: str
     records: int
@@ -29,7 +32,7 @@ class Shared:
 
 
 def shared_work(source: str, records: int, directory: Path) -> list[Shared]:
-    """Measure exports of the SQLite run, and the verification of a bag of it."""
+    """Measure exporting the run, and verifying a bag of it."""
 
     def export(form: ExportFormat, signing_key: bytes | None = None) -> Callable[[int, Executor | None], object]:
         def job(attempt: int, executor: Executor | None) -> None:

@@ -85,4 +85,4 @@ FILTERS = {
     "table_cell": table_cell,
     "type_text": type_text,
 }
-"""What the dictionary's template may call."""
+"""Filters that the template of the dictionary uses."""

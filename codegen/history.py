@@ -13,7 +13,7 @@ from elspeth.schema.snapshots import Snapshot, TableSnapshot, format_snapshot, p
 __all__ = ["EPOCHS", "disagreements", "file_name", "read_history", "with_current"]
 
 EPOCHS = "elspeth_schema/epochs"
-"""Where the snapshots are kept, below the output directory: the installed package has them."""
+"""Directory of the snapshots below the output directory, part of the installed package."""
 
 
 def file_name(epoch: int) -> str:

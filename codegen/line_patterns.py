@@ -15,7 +15,7 @@ from codegen.model import Column, Kind, Table, Variant
 __all__ = ["line_keys", "line_patterns"]
 
 _PLAIN = r"[ !#-\[\]-~]"
-"""ASCII that JSON writes as it is: neither quotes, backslashes nor control characters."""
+"""ASCII without quotes, backslashes and control characters, which JSON does not escape."""
 
 _CHARACTER = (
     rf"(?:{_PLAIN}|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{{2}}|[\xf0-\xf4][\x80-\xbf]{{3}}|\\[\"\\bfnrt])"
@@ -26,7 +26,7 @@ _ANY_TEXT = r'(?:[^"\\\x00-\x1f]++|\\["\\bfnrt]|\\u00(?:0[1-9a-f]|1[0-9a-f]))*+'
 """Any text without NUL as canonical JSON writes it (RFC 8785, section 3.2.2.2), in UTF-8."""
 
 _JSON_TEXT = r'(?:[^"\\\x00-\x1f]++|\\["bfnrt]|\\\\(?!u))*+'
-"""JSON text inside JSON, but for escapes by code point: these may be of lone surrogates, which JSON readers refuse."""
+"""JSON text inside JSON without escaped code points, which may be lone surrogates, which JSON readers refuse."""
 
 _DATE = (
     "(?!0000)[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
@@ -34,7 +34,7 @@ _DATE = (
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}"
 
 _NOTHING = "(?!)"
-"""Matches nothing: the long way judges values of such a column."""
+"""Matches nothing, so that the contract checks the value."""
 
 
 def line_keys(table: Table) -> tuple[str, ...]:

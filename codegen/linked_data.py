@@ -19,7 +19,7 @@ _RUN = "run_id"
 _RDFS = "http://www.w3.org/2000/01/rdf-schema#"
 
 _BY_ITSELF = frozenset({"xsd:string", "xsd:boolean"})
-"""Types that JSON values have in RDF without being told."""
+"""Types that RDF gives JSON values by default."""
 
 
 def linked_data(model: Model, *, comment: str) -> Json:

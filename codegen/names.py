@@ -129,7 +129,7 @@ SQL_TYPES = {
     "text": "Text",
     "float": "Float",
 }
-"""What the type words of snapshots mean; the last three occur in historical epochs only."""
+"""SQLAlchemy types of the type words in snapshots; the last three occur only in past epochs."""
 
 FILTERS = {
     "bytes_literal": bytes_literal,
@@ -143,4 +143,4 @@ FILTERS = {
     "strategy": strategy,
     "table_variable": table_variable,
 }
-"""What templates may call."""
+"""Filters that templates use."""

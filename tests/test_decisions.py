@@ -1,4 +1,7 @@
-"""The index of decision records names every one of them, and each says what was decided and what was not."""
+"""The index of decision records is complete.
+
+Each record says what was decided and what was rejected.
+"""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rules of the project that no single module can keep."""
+"""Rules about the project as a whole."""
 
 import ast
 import importlib
@@ -54,7 +54,7 @@ README_TESTS = 'python3 -m venv .venv && .venv/bin/pip install "nox[uv]" && .ven
 
 
 def imported_modules(path: Path, package: str) -> Iterator[str]:
-    """Yield the absolute name of every module that the file imports, wherever in it."""
+    """Yield the absolute name of every module the file imports."""
     for node in ast.walk(ast.parse(path.read_text(), path)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -65,7 +65,10 @@ def imported_modules(path: Path, package: str) -> Iterator[str]:
 
 
 def project_package(module: str) -> str | None:
-    """Return `elspeth.core` for `elspeth.core.landscape.recording.recorder`, None for what no rule is about."""
+    """Return the package that an import rule covers, or None.
+
+    `elspeth.core` for `elspeth.core.landscape.recording.recorder`.
+    """
     top = module.split(".", maxsplit=1)[0]
     package = ".".join(module.split(".")[:2]) if top == "elspeth" else top
     return package if package in {*MAY_IMPORT, "codegen", "tests"} else None
@@ -97,7 +100,7 @@ def test_every_installed_module_can_be_imported(package: ModuleType) -> None:
 
 @pytest.fixture(scope="module")
 def project_files() -> list[str]:
-    """Paths of all files that belong to the project, committed yet or not."""
+    """Return the paths of all project files, committed or not."""
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     return git("ls-files", "--cached", "--others", "--exclude-standard").splitlines()
@@ -108,7 +111,7 @@ def git(*arguments: str) -> str:
 
 
 def test_generated_files_and_only_they_say_so(project_files: list[str]) -> None:
-    """Expected output among the tests looks generated because it was."""
+    """Only generated files say so; tests have expected output besides."""
     files = [name for name in project_files if not name.startswith("tests/") and (ROOT / name).is_file()]
     marked = [name for name in files if GENERATED_BY.encode() in b"".join((ROOT / name).read_bytes().splitlines()[:3])]
     assert marked == [name for name in files if name.startswith("generated/")]
@@ -233,7 +236,7 @@ PASSED_ON = {"elspeth.core.landscape.schema"}
 
 
 def room_of(module: str, package: str) -> str | None:
-    """Return the room of the package that the module is in, or None."""
+    """Return the module's room in the package, or None."""
     inside = module.removeprefix(f"{package}.")
     return None if inside == module else inside.split(".")[0]
 

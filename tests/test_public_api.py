@@ -1,4 +1,4 @@
-"""What programs written for the predecessor import and call: reviewed by hand, from its public interface."""
+"""The public interface of the predecessor, reviewed by hand."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ VALUES: Mapping[str, str] = {
 
 
 def described(line: str) -> tuple[str, list[str], set[str]]:
-    """Name, parameters that may be passed by position, and those by keyword only."""
+    """Return name, positional parameters and keyword-only parameters."""
     name, _, parameters = line.strip().removesuffix(")").partition("(")
     positional, _, keywords = parameters.partition("*")
     by_position, by_keyword = (

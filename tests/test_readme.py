@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""The README's examples work as shown."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ BLOCKS = re.findall(r"```\n(.*?)```", README, flags=re.DOTALL)
 
 
 def arguments(command: str) -> list[str]:
-    """What follows the program's name in the last command of a line."""
+    """Return the arguments of a line's last elspeth command."""
     return command.strip().rpartition(".venv/bin/elspeth ")[2].split()
 
 
 def normalised(text: str) -> str:
-    """The text without ids, hashes of times and durations."""
+    """Replace ids, hashes of times, and durations."""
     return re.sub(r"\b[0-9a-f]{32}\b", "ID", re.sub(r"[0-9.]+ ms", "N ms", text))
 
 

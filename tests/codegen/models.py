@@ -1,4 +1,4 @@
-"""Parts of a model, by what matters of them."""
+"""Short constructors for parts of a model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ def column(
     pattern: str | None = None,
     bounds: tuple[int | None, int | None] = (None, None),
 ) -> Column:
-    """A column with nothing else to say about it."""
+    """Return a column with plain values for everything else."""
     return replace(
         _COLUMN,
         name=name,
@@ -35,10 +35,10 @@ def column(
 
 
 def enum(*values: str) -> EnumType:
-    """An enum called State."""
+    """Return an enum called State."""
     return EnumType(name="State", description="A state.", values=tuple(value_of(text) for text in values))
 
 
 def value_of(text: str) -> EnumValue:
-    """A value that is not final."""
+    """Return an enum value that is not final."""
     return EnumValue(text=text, description=f"It is {text}.", final=False)

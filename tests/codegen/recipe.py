@@ -1,6 +1,6 @@
-"""What docs/schema.md tells maintainers to do, done on a copy of the project.
+"""The recipes of docs/schema.md, applied to copies of the project.
 
-The guide tells of the step from epoch 5 to 6. Here it is the step from the copy's epoch to the next.
+The guide describes the step from epoch 5 to 6. Here it is the step from the copy's epoch to the next.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ ADD_COLUMN, ADD_TABLE = blocks("diff")
 
 
 def of_epoch(epoch: int, text: str) -> str:
-    """Return a text of the guide as it reads for the step into that epoch."""
+    """Rewrite a text of the guide for another epoch."""
     return _EPOCH.sub(lambda number: str(int(number[0]) - _TOLD_OF + epoch), text)
 
 
 def apply(diff: str, directory: Path) -> int:
-    """Apply a diff of the guide to a copy of the project; returns the epoch that the copy is of then.
+    """Apply a diff of the guide to the copied project.
 
-    Hunks find their place by their text. A change that the schema has already, because somebody did what the guide
-    shows, is left out; the epoch is raised in any case.
+    Returns the epoch that the copy then has. Hunks are located by their text. A change that the schema already has,
+    because somebody followed the guide, is skipped; the epoch is raised in any case.
     """
     container = directory / "schema" / "landscape.yaml"
     text = container.read_text(encoding="utf-8")

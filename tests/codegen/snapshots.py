@@ -1,4 +1,4 @@
-"""Snapshots by what matters of them."""
+"""Short constructors for snapshots."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def column(
     pattern: str | None = None,
     bounds: tuple[int | None, int | None] = (None, None),
 ) -> ColumnSnapshot:
-    """A column."""
+    """Return a column of a snapshot."""
     return ColumnSnapshot(
         name=name,
         type=type_,
@@ -47,7 +47,7 @@ def table(
     renamed_from: str | None = None,
     record_type: str | None = None,
 ) -> TableSnapshot:
-    """A table whose key is its column `id`; it refers to the tables of those names."""
+    """Return a table with key `id` and references to others."""
     return TableSnapshot(
         name=name,
         record_type=record_type,
@@ -61,5 +61,5 @@ def table(
 
 
 def snapshot(epoch: int, *tables: TableSnapshot) -> Snapshot:
-    """The tables of an epoch."""
+    """Return the snapshot of an epoch."""
     return Snapshot(epoch=epoch, tables=tables)

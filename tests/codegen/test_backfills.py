@@ -1,4 +1,4 @@
-"""Expressions of backfills, before they are released."""
+"""The expressions of backfills, checked before they are released."""
 
 from __future__ import annotations
 

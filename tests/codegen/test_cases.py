@@ -1,7 +1,7 @@
-"""Each directory below cases/ is a schema with what codegen makes of it, in `expected/`.
+"""Cases: each directory is a schema with its generated files.
 
-Snapshots of earlier epochs, if there are any, stand in `epochs/`. Cases are found by walking; a new one needs a
-`schema/landscape.yaml` and one run with `--update`. Schemas that are refused: `test_refusals.py`.
+The files are in `expected/`, snapshots of earlier epochs in `epochs/`. Every directory below cases/ is a case; a new
+one needs a `schema/landscape.yaml` and one run with `--update`. For schemas that are refused see `test_refusals.py`.
 """
 
 import os
@@ -67,7 +67,7 @@ def table_lines(expected: Path) -> list[str]:
 
 
 def test_expected_modules_satisfy_mypy(pytestconfig: pytest.Config) -> None:
-    """One after the other, so that only the first has to read the libraries."""
+    """Check modules in sequence: only the first reads the libraries."""
     pytest.importorskip("mypy", reason="mypy belongs to the typecheck dependencies")
     assert pytestconfig.cache is not None
     command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml")]

@@ -1,4 +1,4 @@
-"""Conditions are tried on a real database, against truth tables."""
+"""Check constraints in a real database, compared with truth tables."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ def checks(
 def accepted(
     found: Sequence[CheckConstraint], names: str, rows: Iterator[tuple[Value, ...]]
 ) -> list[tuple[Value, ...]]:
-    """The rows, out of all that are tried, that a table with these checks takes."""
+    """Return the rows that a table with these checks accepts."""
     clauses = "".join(f", CONSTRAINT {check.name} CHECK ({check.condition})" for check in found)
     with sqlite3.connect(":memory:") as connection:
         connection.execute(f"CREATE TABLE t ({names}{clauses})")
@@ -108,7 +108,7 @@ def test_each_variant_demands_and_forbids_its_columns_and_leaves_the_rest() -> N
 
 
 def test_two_rules_of_one_name_are_both_kept() -> None:
-    """So that the clash of names is seen, instead of one of them being lost."""
+    """Keep both, so that the clash of names is noticed."""
     rule = ExactlyOne(title="a", columns=("b", "c"))
     found = checks(column("a", Kind.BOOLEAN), column("b"), column("c"), exactly_one=(rule,))
     assert [check.name for check in found] == ["ck_t_a", "ck_t_a"]

@@ -1,4 +1,4 @@
-"""Whatever happens to a schema, codegen says what is wrong with it or makes something of it."""
+"""Codegen with damaged schemas: it explains the fault or succeeds."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -41,7 +41,7 @@ SCHEMAS: list[Yaml] = [
 
 
 def places(value: Yaml, path: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:
-    """The path to each key and item inside the value."""
+    """Yield the path to each key and item in it."""
     if isinstance(value, dict | list):
         steps: list[Step] = list(value) if isinstance(value, dict) else list(range(len(value)))
         for step in steps:
@@ -57,7 +57,7 @@ def inside(value: Yaml, step: Step) -> Yaml:
 
 
 def damaged(schema: Yaml, path: tuple[Step, ...], value: Yaml) -> Yaml:
-    """The schema with another value at the path, or nothing."""
+    """Replace the value at the path, or remove it."""
     copy = deepcopy(schema)
     target = copy
     for step in path[:-1]:

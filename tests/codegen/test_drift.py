@@ -1,4 +1,4 @@
-"""The check that generated files are what the schema says, and that nobody else writes them."""
+"""The drift check, and the one module that writes files."""
 
 import ast
 import shutil
@@ -18,7 +18,7 @@ Said = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def generated(tmp_path: Path) -> Path:
-    """A directory of generated files that agree with their schema."""
+    """Return a directory of generated files that match their schema."""
     return Path(shutil.copytree(CASE / "expected", tmp_path / "generated"))
 
 
@@ -116,7 +116,7 @@ WRITING_MODULES = {"io", "os", "shutil", "tempfile"}
 
 
 def writes(path: Path) -> set[str]:
-    """Whatever in the module could change a file."""
+    """Return the names in a module that could change files."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
     called = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     called |= {node.id for node in nodes if isinstance(node, ast.Name)}

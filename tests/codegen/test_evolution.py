@@ -1,4 +1,4 @@
-"""What may not change from one epoch to the next."""
+"""Changes that are forbidden between epochs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/schema.md tells maintainers to do is done here, on a copy of the schema and without touching src/."""
+"""The recipes of docs/schema.md, followed without touching src/."""
 
 import ast
 import fnmatch
@@ -18,13 +18,16 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A directory with a copy of the schema and its history."""
+    """Return a directory with copied schema and history."""
     copy_project(tmp_path)
     return tmp_path
 
 
 def python(source: str, project: Path) -> str:
-    """What the program prints; it sees the project's generated package, and src/ as it is."""
+    """Run a program with the generated package; return its output.
+
+    The package is the project's, and src/ is unchanged.
+    """
     path = os.pathsep.join([str(project / "generated"), str(ROOT / "src")])
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-W", "error", "-c", source]

@@ -1,4 +1,4 @@
-"""What a schema adds to its past, and whether it tells that past as it was."""
+"""What a schema adds to its history, and their contradictions."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def replace_in(path: Path, old: str, new: str) -> None:
 
 @pytest.fixture
 def model() -> Model:
-    """A schema in its second epoch."""
+    """Return a schema in its second epoch."""
     return load_model(CASE / "schema" / "landscape.yaml")
 
 
@@ -155,7 +155,7 @@ def test_a_schema_that_tells_its_past_as_it_was(model: Model) -> None:
 
 
 def with_column(model: Model, name: str, **changes: object) -> Model:
-    """The model with one column of its first table told differently."""
+    """Change a column in the first table of the model."""
     first, *others = model.tables
     columns = tuple(replace(each, **changes) if each.name == name else each for each in first.columns)  # type: ignore[arg-type]
     return replace(model, tables=(replace(first, columns=columns), *others))

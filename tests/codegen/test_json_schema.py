@@ -1,4 +1,7 @@
-"""The JSON Schema of an export, by what it takes and refuses; the case schemas have every construct once."""
+"""The JSON Schema of an export: valid and invalid records.
+
+Together the schemas of the cases have every construct once.
+"""
 
 import json
 from functools import cache

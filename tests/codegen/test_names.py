@@ -1,4 +1,4 @@
-"""What templates write into Python source comes back out of it unchanged."""
+"""Values survive their way into Python source."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Who follows docs/schema.md finds one test that fails, and it says what is left to do."""
+"""Following docs/schema.md leaves one failing test, which names the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What codegen refuses: one good schema, and a table of what is wrong with others and what is said of it."""
+"""Schemas that codegen refuses, as diffs from a valid one."""
 
 import shutil
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ FIRST = (BASE / "epochs" / "0001.json").read_text(encoding="utf-8")
 
 
 class Refusal(TypedDict, total=False):
-    """How a schema differs from the good one, and what codegen says."""
+    """A difference from the valid schema, and the resulting messages."""
 
     diff: str
     files: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""Rendering is a pure function of the model, and the model one of what the schema means."""
+"""Rendering depends only on the meaning of the schema."""
 
 from pathlib import Path
 
@@ -22,7 +22,10 @@ ORDERED = {"attributes", "enums", "permissible_values", "unique_keys"}
 
 
 def reversed_keys(value: object) -> object:
-    """The YAML value with the keys of each mapping in the opposite order, except where order has a meaning."""
+    """Return the value with the keys of its mappings reversed.
+
+    Mappings whose order has a meaning stay as they are.
+    """
     if isinstance(value, list):
         return [reversed_keys(item) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Migrations as they are generated, run over data: columns and tables renamed, filled, widened and made."""
+"""Generated migrations over data: renamed, filled, widened and new columns."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ with engine.connect() as connection:
 
 @pytest.fixture(scope="module")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What codegen makes of the changed schema."""
+    """Return what codegen generates from the changed schema."""
     directory = tmp_path_factory.mktemp("steps")
     schema = copy_case(CASE, directory)
     output = ["--output", str(directory / "generated")]

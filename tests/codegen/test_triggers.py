@@ -1,4 +1,7 @@
-"""The triggers of each kind of lifecycle, as text. What they do is tried in databases."""
+"""The text of the triggers for each kind of lifecycle.
+
+Other tests run them in databases.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The annotations of the schema, and the table of them that maintainers read."""
+"""The schema's annotations, and their table in the guide."""
 
 import re
 from pathlib import Path

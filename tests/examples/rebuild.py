@@ -1,4 +1,7 @@
-"""Writes anew what is expected of the examples: ``python -m tests.examples.rebuild [NAME ...]``, then read the diff."""
+"""Rewrite the expected files of the examples.
+
+Run `python -m tests.examples.rebuild [NAME ...]`, then read the diff.
+"""
 
 import os
 import sys
@@ -9,7 +12,7 @@ from tests.examples.running import EXAMPLES, names, run_example
 
 
 def rebuild(name: str) -> None:
-    """Replace the expected files of one example by those of a run."""
+    """Replace the expected files of an example by a run's."""
     with tempfile.TemporaryDirectory() as directory:
         os.chdir(directory)
         files = run_example(name, Path(directory))

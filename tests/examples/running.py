@@ -1,4 +1,4 @@
-"""Running an example, and what it leaves."""
+"""Running an example, and collecting what it writes."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
 def names() -> list[str]:
-    """The examples that say what is expected of them and need nothing but elspeth."""
+    """Return the examples that have expectations and need only elspeth."""
     return sorted(path.parent.name for path in EXAMPLES.glob("*/expected") if path.parent.name != "plugin_package")
 
 
 def copy_example(name: str, directory: Path) -> Path:
-    """Copy an example, without what runs wrote and without what is expected; its new place."""
+    """Copy an example without outputs and expectations; return the copy."""
     place = directory / "examples" / name
     shutil.copytree(EXAMPLES / name, place, ignore=shutil.ignore_patterns("output", "runs", "expected", "__pycache__"))
     return place
 
 
 def run_example(name: str, directory: Path) -> dict[str, str]:
-    """Run a copy of an example in a working directory that is the current one; what it wrote, by name of file."""
+    """Run a copy of an example; return its named files.
+
+    `directory` must be the current working directory.
+    """
     place = copy_example(name, directory)
     with surroundings(place):
         code = main(["run", "-s", f"examples/{name}/settings.yaml", "--execute", "--no-dotenv"])
@@ -47,7 +50,7 @@ def run_example(name: str, directory: Path) -> dict[str, str]:
 
 
 def script(path: Path) -> ModuleType:
-    """A script of an example, imported."""
+    """Import a script of an example."""
     specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None
     assert specification.loader is not None
@@ -58,7 +61,7 @@ def script(path: Path) -> ModuleType:
 
 @contextmanager
 def surroundings(place: Path) -> Iterator[str]:
-    """What an example expects to be there: its stub server, if it has one, at an address of ours."""
+    """Run the stub server of an example, if any."""
     stub = place / "stub_server.py"
     if not stub.exists():
         yield ""
@@ -74,7 +77,10 @@ def surroundings(place: Path) -> Iterator[str]:
 
 
 def _content(path: Path) -> str:
-    """The text of a file; of a database, the rows of its tables without those that name the run."""
+    """Return a file's text, or a database's rows as JSON.
+
+    Tables of elspeth itself, which name the run, are left out.
+    """
     if path.suffix != ".db":
         return path.read_text(encoding="utf-8")
     with closing(sqlite3.connect(path)) as connection:

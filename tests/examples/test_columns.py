@@ -1,4 +1,4 @@
-"""What the data dictionary promises to auditors is recorded by some run of ours, or marked as not recorded any more."""
+"""Every column of the dictionary is recorded, or has ended."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MARKED = {
 
 
 def filled(database: Path) -> Columns:
-    """The columns in which at least one record has a value."""
+    """Return the columns that some record has a value in."""
     with closing(sqlite3.connect(database)) as connection:
         return {
             (record_type.name, column.name)

@@ -1,4 +1,4 @@
-"""Every example does what it is expected to do; `tests/examples/rebuild.py` writes the expectations."""
+"""Every example behaves as expected; `tests/examples/rebuild.py` writes the expectations."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def test_the_large_run_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def _run(place: Path, sections: str = "") -> dict[str, str]:
-    """Run an example with further sections in its settings; what it wrote, by name of file."""
+    """Run an example with additional settings; return its files."""
     text = (place / "settings.yaml").read_text(encoding="utf-8")
     settings = place / "changed.yaml"
     settings.write_text(f"{text}\n{sections}\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The package that adds a plugin: found through its entry point, run, and shown in the docs as it is."""
+"""The example package with a plugin: entry point, run, docs."""
 
 import re
 import sys
@@ -19,7 +19,10 @@ DOCS = (EXAMPLES.parent / "docs" / "plugins.md").read_text(encoding="utf-8")
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pretend that the package is installed: its code on the path, its entry points as its own file says."""
+    """Pretend that the package is installed.
+
+    Its code is on the path, and its entry points are those of its pyproject.toml.
+    """
     project = tomllib.loads((PACKAGE / "pyproject.toml").read_text())["project"]
     found = [
         EntryPoint(name=name, value=value, group=group)

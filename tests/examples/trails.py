@@ -1,4 +1,4 @@
-"""The trail of a run as text that is the same for every run: journeys without ids and times."""
+"""The trail of a run as text, without its ids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Record = dict[str, Any]
 
 
 def told(records: Records) -> str:
-    """The number of records of each type, then the journey of every token of every row."""
+    """Return counts by record type, then every token's journey."""
     return "\n".join([*_counts(records), *_Teller(records).lines()]) + "\n"
 
 

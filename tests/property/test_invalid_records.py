@@ -1,4 +1,7 @@
-"""Every constraint of the schema refuses a record that breaks it: in contract, JSON Schema and database."""
+"""Every broken constraint is refused.
+
+By contract, JSON Schema and database, and by the patterns of lines.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,10 @@ def test_the_pattern_of_a_line_matches_no_record_that_breaks_a_constraint(shape:
 
 @pytest.fixture(scope="module")
 def without_references(new_landscape: NewLandscape) -> Iterator[Connection]:
-    """A connection on which references need not lead anywhere, so that a record can be tried alone."""
+    """Return a connection that checks no references.
+
+    Thus a record can be tried alone.
+    """
     with new_landscape() as database, database.engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             driver = connection.connection.driver_connection

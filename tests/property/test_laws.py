@@ -1,4 +1,4 @@
-"""The laws of the audit trail, over runs that the schema generates."""
+"""The laws of the audit trail, over generated runs."""
 
 from __future__ import annotations
 

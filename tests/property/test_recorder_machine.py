@@ -1,4 +1,7 @@
-"""Whatever order the recorder is called in: what it accepts makes a sound trail, what it refuses leaves no trace."""
+"""Calls of the recorder in any order leave valid trails.
+
+What it refuses leaves no trace.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ VALUES = st.dictionaries(st.text(max_size=3), st.none() | st.integers(-9, 9) | s
 
 
 class RecorderMachine(RuleBasedStateMachine):
-    """Drives one recorder through one run; half of the calls come in units of work."""
+    """Drives one recorder through a run, with some units."""
 
     rows = Bundle("rows")
     tokens = Bundle("tokens")

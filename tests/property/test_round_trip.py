@@ -1,4 +1,4 @@
-"""An export restores the run it was made of: export(import(export(run))) is byte for byte export(run)."""
+"""Exporting an imported run gives the same bytes again."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ Content = dict[str, bytes]
 
 
 def content(path: Path) -> Content:
-    """The bytes of an export, a file or a directory."""
+    """Return the files of an export by name."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return {file.name: file.read_bytes() for file in files}
 
 
 def truthful(run: list[AuditRecord]) -> list[AuditRecord]:
-    """Return the run with the hashes that its withheld content has, as every recorded run has them."""
+    """Return the run with correct hashes of its withheld content."""
     return [
         replace(record, row_hash=hashlib.sha256(record.row_data_json.encode()).hexdigest())
         if isinstance(record, ValidationErrorRecord | TransformErrorRecord) and record.row_data_json is not None
@@ -43,7 +43,7 @@ def truthful(run: list[AuditRecord]) -> list[AuditRecord]:
 def there_and_back(
     source: LandscapeDB, run_id: str, target: LandscapeDB, *, form: ExportFormat, key: bytes | None, payloads: bool
 ) -> tuple[Content, Content]:
-    """An export, and the export of what its import restored."""
+    """Return an export, and the export of its import."""
     with TemporaryDirectory() as directory:
         first, second = Path(directory) / "first" / "trail", Path(directory) / "second" / "trail"
         write_export(source, run_id, first, format=form, signing_key=key, include_payloads=payloads)
