@@ -28,7 +28,7 @@ def faults_of_backfills(old: Snapshot, new: Snapshot, classes: Mapping[str, str]
                 if source is not None and column.backfill is not None:
                     problem = _problem(connection, column.backfill, source.name)
                     if problem is not None:
-                        message = f"backfill: {column.backfill!r} is no expression over the old row: {problem}"
+                        message = f"backfill: {column.backfill!r} is not an expression over the old row: {problem}"
                         yield Fault(element=classes.get(table.name, table.name), member=column.name, message=message)
 
 

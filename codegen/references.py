@@ -161,7 +161,7 @@ def _variant_faults(
         elif value not in allowed:
             yield variant.problem(slot, f"all_of: expected {' or '.join(allowed) or 'an enum'}, got {value!r}")
         elif (taken := values_taken.setdefault((parent.name, str(value)), variant.name)) != variant.name:
-            yield variant.problem(slot, f"all_of: {value!r} already tells {taken}")
+            yield variant.problem(slot, f"all_of: {value!r} already identifies {taken}")
 
 
 def _unused(

@@ -277,7 +277,7 @@ def _foreign_key_faults(table: Table, earlier: dict[str, Table]) -> Iterator[Fau
         if target is None:
             yield _fault(table, columns, f"foreign key to {key.table}: that table is created later")
         elif target.is_bookkeeping and not table.is_bookkeeping:
-            yield _fault(table, columns, f"foreign key to {key.table}: that table is no record, and not exported")
+            yield _fault(table, columns, f"foreign key to {key.table}: that table is bookkeeping, and not exported")
         elif len(key.columns) != len(key.target_columns):
             expected = ", ".join(key.target_columns)
             message = f"foreign key to {key.table}: expected one column for each of {expected}, got {len(key.columns)}"

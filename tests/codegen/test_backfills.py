@@ -44,7 +44,7 @@ def test_an_expression_over_the_old_tables(expression: str) -> None:
     ],
 )
 def test_an_expression_that_cannot_be_read(expression: str, problem: str) -> None:
-    message = f"backfill: {expression!r} is no expression over the old row: {problem}"
+    message = f"backfill: {expression!r} is not an expression over the old row: {problem}"
     assert faults(expression) == [Fault(element="Note", member="length", message=message)]
 
 
