@@ -283,3 +283,26 @@ def test_every_place_on_the_map_of_the_code_exists() -> None:
     places = re.findall(r"`((?:\w+/)+\w*(?:\.py)?)`", text)
     assert len(places) > 10
     assert [place for place in places if not any((top / place).exists() for top in (ROOT, SOURCES))] == []
+
+
+def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the line and text of each docstring."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), path)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text is not None:
+                yield node.body[0].lineno, text
+
+
+def test_the_first_line_of_a_docstring_has_at_most_ten_words() -> None:
+    tops = [ROOT / name for name in ("benchmarks", "codegen", "examples", "src", "tests")]
+    files = [ROOT / "noxfile.py", *(path for top in tops for path in top.rglob("*.py"))]
+    expected_output = ROOT / "tests" / "codegen" / "cases"
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {first}"
+        for path in sorted(files)
+        if not path.is_relative_to(expected_output)
+        for line, text in docstrings(path)
+        if len((first := text.partition("\n")[0]).split()) > 10
+    ]
+    assert found == []

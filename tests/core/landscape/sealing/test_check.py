@@ -63,7 +63,7 @@ def faults_of(database: LandscapeDB, key: PublicKey | None = None) -> list[str]:
 
 
 def make_anew(connection: Connection, run_id: str, signer: Signer | None = None) -> None:
-    """Seal the run again, as the owner of the database can."""
+    """Seal the run again, as the database's owner can."""
     for table in (seals_table, seal_leaves_table):
         connection.execute(delete(table).where(table.c.run_id == run_id))
     seal_run(connection, run_id, signer)

@@ -166,7 +166,7 @@ class LandscapeDB:
 
 @contextmanager
 def fill_database(url: str) -> Iterator[Connection]:
-    """Open a write transaction, in which an empty database gets its tables.
+    """Open a write transaction; an empty database gets its tables.
 
     A failure leaves no table and no file that was not there before. A new file appears when the transaction is
     committed; a crash may leave it beside its place as `.XXXXXXXX.partial`.

@@ -212,7 +212,7 @@ def check_seal(connection: Connection, seal: Seal, progress: Callable[[int], Non
 
 
 def require_sealed_records(connection: Connection, run_id: str, url: str) -> None:
-    """Require a run that was sealed to be as it was sealed.
+    """Refuse a sealed run that no longer matches its seal.
 
     `url` names the database in messages. Raises AlteredRunError if the run is not as it was sealed, or if its seal or
     its end was removed. Runs that were imported, or recorded before there were seals, pass.

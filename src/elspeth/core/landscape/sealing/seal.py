@@ -332,7 +332,7 @@ def sealed_record_count(connection: Connection, run_id: str) -> int | None:
 
 
 def read_seals(connection: Connection, run_id: str | None = None) -> list[Seal]:
-    """Return all seals, or that of a run, oldest first, unchecked."""
+    """Return all seals, or a run's, oldest first and unchecked."""
     columns = seals_table.c
     # As text: drivers would fail on one that is not a time, or not one that Python knows.
     times = cast(columns.sealed_at, String).label("sealed_at")
