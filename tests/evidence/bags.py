@@ -122,7 +122,7 @@ _DEFINITIONS |= {name: _shape(name, **dict.fromkeys(keys, _ID), **_told(name, ke
 
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "title": "Records",
+    "title": "Records, epoch 5",
     "oneOf": [{"$ref": f"#/$defs/{name}"} for name in _DEFINITIONS if name != "Status"],
     "$defs": _DEFINITIONS,
 }
@@ -173,6 +173,7 @@ def records(run_id: str = "run-1") -> list[Record]:
     """
     uuid = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
     step = {"record_type": "step", "run_id": run_id, "row_id": uuid, "status": "done"}
+    moment = "2026-02-01T00:00:00.000000Z"
     link = {"record_type": "link", "run_id": run_id, "good": False, "row": None, "file": "a b.csv"}
     return [
         {
@@ -201,6 +202,26 @@ def records(run_id: str = "run-1") -> list[Record]:
         {**link, "step_id": "a", "other_id": "x"},
         {**link, "step_id": "a", "other_id": "y", "row": uuid, "file": None, "good": True},
         {**link, "step_id": "b", "other_id": "a", "row": 'r\u00e9 "1"', "file": None, "good": True},
+        {
+            "record_type": "node",
+            "run_id": run_id,
+            "node_id": "source",
+            "node_type": "source",
+            "config_hash": hashlib.sha256(b"{}").hexdigest(),
+            "config_json": "{}",
+            "registered_at": moment,
+        },
+        {
+            "record_type": "operation",
+            "run_id": run_id,
+            "operation_id": "load",
+            "node_id": "source",
+            "operation_type": "source_load",
+            "status": "completed",
+            "output_data_hash": hashlib.sha256(b'{"rows":0}').hexdigest(),
+            "started_at": moment,
+            "completed_at": moment,
+        },
     ]
 
 
@@ -221,7 +242,14 @@ def to_lines(some: Sequence[Record], *, salts: bool = True) -> list[bytes]:
 
 def run_facts(run_id: str = "run-1", **changes: object) -> RunFacts:
     """Return what the export says of its run."""
-    values = {"run_status": "completed", "epoch": 5, "withheld": ("row.data",), "complete": True, **changes}
+    values = {
+        "run_status": "completed",
+        "epoch": 5,
+        "withheld": ("row.data",),
+        "complete": True,
+        "recorded_epoch": 5,
+        **changes,
+    }
     return RunFacts(run_id=run_id, **values)  # type: ignore[arg-type]
 
 

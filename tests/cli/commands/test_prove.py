@@ -32,7 +32,7 @@ def test_a_proof_is_written_and_verified(capsys: Captured) -> None:
     fingerprint = load_signer(f"keys/{PRIVATE_KEY}").public_key.fingerprint
     size = Path("proof.json").stat().st_size
     assert (captured.out, captured.err) == (
-        f"record  link a/y, line 10 of 11\nproof   proof.json ({size:,} bytes)\nbag     signed by {fingerprint}\n",
+        f"record  link a/y, line 10 of 13\nproof   proof.json ({size:,} bytes)\nbag     signed by {fingerprint}\n",
         "",
     )
     assert main(["verify", "proof.json", "--key", f"keys/{PUBLIC_KEY}"]) == 0

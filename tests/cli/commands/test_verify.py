@@ -105,7 +105,7 @@ def test_an_altered_line_is_named(capsys: Captured) -> None:
 def test_the_result_can_be_printed_as_json(capsys: Captured) -> None:
     code, out, _ = run_verify(capsys, "signed", *KEY, "--json")
     found = json.loads(out)
-    assert (code, found["verdict"], found["run_id"], found["records"]) == (0, "VERIFIED", "run-1", 11)
+    assert (code, found["verdict"], found["run_id"], found["records"]) == (0, "VERIFIED", "run-1", 13)
     assert [step["step"] for step in found["steps"]] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert found["steps"][6] == {
         "step": 7,

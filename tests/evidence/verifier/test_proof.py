@@ -57,7 +57,7 @@ def test_every_record_can_be_proved(directory: Path, tmp_path: Path, key: Public
         not_part,
         (Status.PASSED, f"a {kind} record of run 'run-1'"),
         not_part,
-        (Status.PASSED, f"line {number + 1} of 11"),
+        (Status.PASSED, f"line {number + 1} of 13"),
         not_part,
         not_part,
         not_part,
@@ -83,7 +83,7 @@ def test_a_record_that_is_not_there(directory: Path) -> None:
 def test_a_type_that_is_not_there(directory: Path) -> None:
     with pytest.raises(EvidenceError) as caught:
         prove(directory, "item", "1")
-    problem = "expected a record type of the bag (link, run, step, thing), got 'item'"
+    problem = "expected a record type of the bag (link, node, operation, run, step, thing), got 'item'"
     assert str(caught.value) == f"{directory}: {problem}"
 
 

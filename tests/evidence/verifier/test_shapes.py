@@ -18,6 +18,7 @@ from tests.evidence.bags import SCHEMA, records, to_lines
 
 SHAPES = read_shapes(json.dumps(SCHEMA).encode(), "schema")
 COLUMNS = {"run": ["run_id", "status"], "thing": ["row_id", "row_index"], "step": ["step_id"], "link": ["row", "salt"]}
+COLUMNS |= {"node": ["node_id"], "operation": ["status", "salt"]}
 
 texts = st.sampled_from(["run", "thing", "step", "open", "done", "completed", "a" * 64, "a" * 65, "0" * 64]) | st.text()
 numbers = (

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from elspeth.evidence.format import bag
+from elspeth.evidence.format.bag import RunFacts
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.signatures import Envelope, PublicKey, Signer
 from elspeth.evidence.verifier.procedure import Status, Step, Verdict
 from elspeth.evidence.verifier.verify import verify_bag
 from tests.evidence.bags import (
+    DOCUMENTS,
     REFERENCES,
+    SECRET,
     Record,
     add_salt,
     faults,
@@ -32,9 +35,6 @@ from tests.evidence.format.test_signatures import other_form
 
 Files = dict[str, bytes]
 
-UNSEALED = "as of a run that was imported, or recorded before they were proved when it ended"
-"""Why the bags here, which are made by hand, are not asked to keep every law."""
-
 
 def changed(number: int, **values: object) -> list[Record]:
     """Return the records, with one of them changed."""
@@ -43,19 +43,19 @@ def changed(number: int, **values: object) -> list[Record]:
 
 def test_a_signed_bag_is_verified(signed: Files, key: PublicKey) -> None:
     result = verify(signed, key)
-    assert (result.verdict, result.run_id, result.record_count) == (Verdict.VERIFIED, "run-1", 11)
+    assert (result.verdict, result.run_id, result.record_count) == (Verdict.VERIFIED, "run-1", 13)
     schema = hashlib.sha256(signed[bag.SCHEMA]).hexdigest()
     size = sum(map(len, signed.values()))
     assert [(step.step.value, step.status, step.detail) for step in result.steps] == [
         (1, Status.PASSED, f"12 files, {size:,} bytes"),
         (2, Status.PASSED, f"signed by the key {key.fingerprint}; {statement_identity(signed)}"),
         (3, Status.PASSED, f"8 files; epoch 5, whose schema has the SHA-256 {schema}"),
-        (4, Status.PASSED, "11 records, salts derived"),
-        (5, Status.PASSED, "11 records of 4 types"),
+        (4, Status.PASSED, "13 records, salts derived"),
+        (5, Status.PASSED, "13 records of 6 types"),
         (6, Status.PASSED, result.steps[5].detail),
         (7, Status.PASSED, "all lead to records in the bag"),
         (8, Status.PASSED, "all complete"),
-        (9, Status.PASSED, f"3 laws hold; not asked, {UNSEALED}, are outputs"),
+        (9, Status.PASSED, "all 13 laws hold"),
     ]
 
 
@@ -67,7 +67,7 @@ def test_a_bag_of_either_algorithm_is_verified(any_signer: Signer, tmp_path: Pat
 def test_a_bag_without_salts_is_verified(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
     files = make_bag(tmp_path, to_lines(records(), salts=False), signer, secret=None)
     result = verify(files, key)
-    assert (result.verdict, result.steps[3].detail) == (Verdict.VERIFIED, "11 records, no salts")
+    assert (result.verdict, result.steps[3].detail) == (Verdict.VERIFIED, "13 records, no salts")
 
 
 def test_step_1_a_file_that_the_manifests_do_not_list(signed: Files, key: PublicKey) -> None:
@@ -139,6 +139,45 @@ def test_step_3_an_export_that_says_it_is_incomplete(signer: Signer, key: Public
     assert faults(verify(files, key)) == [(3, f"statement.dsse.json: complete: {problem}")]
 
 
+EPOCHS: dict[str, tuple[RunFacts, str]] = {
+    "another epoch than the schema's": (
+        run_facts(epoch=6),
+        "epoch: expected 5, as data/export.schema.json says, got 6",
+    ),
+    "an older one": (
+        run_facts(epoch=1, recorded_epoch=1),
+        "epoch: expected 5, as data/export.schema.json says, got 1",
+    ),
+    "no epoch at all": (run_facts(epoch=-1), "epoch: expected 5, as data/export.schema.json says, got -1"),
+    "sealed later than the schema": (
+        run_facts(recorded_epoch=9),
+        "recorded_epoch: expected an epoch from 5 to 5, got 9",
+    ),
+    "sealed before there were seals": (
+        run_facts(recorded_epoch=4),
+        "recorded_epoch: expected an epoch from 5 to 5, got 4",
+    ),
+    "never sealed, with salts": (
+        run_facts(recorded_epoch=None),
+        "recorded_epoch: expected an epoch from 5 to 5, as the records have salts, got None",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", EPOCHS)
+def test_step_3_epochs_that_cannot_be(case: str, signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    facts, problem = EPOCHS[case]
+    result = verify(make_bag(tmp_path, to_lines(records()), signer, run=facts), key)
+    assert (result.verdict, faults(result)) == (Verdict.NOT_VERIFIED, [(3, f"statement.dsse.json: {problem}")])
+
+
+def test_step_3_a_schema_without_an_epoch(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
+    schema = DOCUMENTS["export.schema.json"].replace(b'"Records, epoch 5"', b'"Records"')
+    documents = {**DOCUMENTS, "export.schema.json": schema}
+    found = faults(verify(make_bag(tmp_path, to_lines(records()), signer, documents=documents), key))
+    assert found == [(3, "data/export.schema.json: title: expected one that ends with the epoch, got 'Records'")]
+
+
 TYPES = ", ".join(REFERENCES["order"])
 
 UUID = "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f"
@@ -159,7 +198,7 @@ STEP_4: dict[str, tuple[list[Record], str]] = {
     "exactly one": (changed(8, row=UUID), "line 9: file, row: expected exactly one that is not null, got 2"),
     "unknown type": (
         [*records(), {**records()[0], "record_type": "x"}],
-        f"line 12: record_type: expected one of {TYPES}, got 'x'",
+        f"line 14: record_type: expected one of {TYPES}, got 'x'",
     ),
     "run": (
         changed(4, run_id="run-2"),
@@ -170,15 +209,15 @@ STEP_4: dict[str, tuple[list[Record], str]] = {
         f"line 3: row_id: expected each key once, got '{UUID}' again",
     ),
     "order of integers": (
-        [records()[at] for at in (0, 2, 1, *range(3, 11))],
+        [records()[at] for at in (0, 2, 1, *range(3, 13))],
         "line 3: row_index: expected a value after '10', got '2': repeated, or out of order",
     ),
     "order of texts": (
-        [records()[at] for at in (0, 1, 2, 4, 3, *range(5, 11))],
+        [records()[at] for at in (0, 1, 2, 4, 3, *range(5, 13))],
         "line 5: step_id: expected a value after 'b', got 'a': repeated, or out of order",
     ),
     "order of types": (
-        [records()[at] for at in (0, 1, 3, 2, *range(4, 11))],
+        [records()[at] for at in (0, 1, 3, 2, *range(4, 13))],
         "line 4: expected a step record, or one of a later type, got a thing record: out of order",
     ),
     "run first": (records()[1:], "line 1: expected the run record first, got a thing record"),
@@ -262,8 +301,8 @@ def test_step_5_and_6_lines_that_are_missing(signed: Files, key: PublicKey) -> N
     lines = signed[bag.RECORDS].splitlines(keepends=True)
     found = faults(verify({**signed, bag.RECORDS: b"".join(lines[:-1])}, key))
     assert [step for step, _ in found] == [1, 3, 6]
-    problem = "expected 11 lines, as the statement counts, got the end"
-    assert found[2] == (6, f"data/records.jsonl, line 11: {problem}")
+    problem = "expected 13 lines, as the statement counts, got the end"
+    assert found[2] == (6, f"data/records.jsonl, line 13: {problem}")
 
 
 def test_step_6_names_the_line_that_was_altered(signed: Files, key: PublicKey) -> None:
@@ -278,7 +317,7 @@ def test_step_6_names_the_line_that_was_altered(signed: Files, key: PublicKey) -
 
 
 def test_step_6_leaf_hashes_of_another_tree(signed: Files, signer: Signer, key: PublicKey) -> None:
-    found = faults(verify(reseal({**signed, bag.LEAVES: bytes(32 * 11)}, signer), key))
+    found = faults(verify(reseal({**signed, bag.LEAVES: bytes(32 * 13)}, signer), key))
     assert [step for step, _ in found] == [6]
     assert found[0][1].startswith("data/leaf-hashes.bin: expected the root ")
 
@@ -300,7 +339,7 @@ def test_step_8_a_run_that_has_not_ended_is_incomplete(signer: Signer, key: Publ
     some[0]["status"] = "running"
     result = verify(make_bag(tmp_path, to_lines(some), signer, run=run_facts(run_status="running")), key)
     problem = "expected completed or failed, got 'running': the run has not ended, its trail is incomplete"
-    found = f"data/records.jsonl, line 1: status: {problem}; 2 of 11 records are not final"
+    found = f"data/records.jsonl, line 1: status: {problem}; 2 of 13 records are not final"
     assert (result.verdict, faults(result)) == (Verdict.NOT_VERIFIED, [(8, found)])
 
 
@@ -309,7 +348,31 @@ def test_step_8_what_a_failed_run_left_open_is_counted(signer: Signer, key: Publ
     some[0]["status"] = "failed"
     result = verify(make_bag(tmp_path, to_lines(some), signer, run=run_facts(run_status="failed")), key)
     assert (result.verdict, faults(result)) == (Verdict.VERIFIED, [])
-    assert result.steps[7].detail == "1 of 11 records are not final, as a failed run may leave them"
+    assert result.steps[7].detail == "1 of 13 records are not final, as a failed run may leave them"
+
+
+OLDER = (
+    "3 of 13 laws hold; 10 not asked of a run that was imported, or recorded before runs were sealed: readings, visits,"
+    " routes, origins, groups, batches, ends, outcomes, outputs, times"
+)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        (run_facts(), "all 13 laws hold"),
+        (run_facts(run_status="failed"), "11 of 13 laws hold; 2 not asked of a failed run: ends, outputs"),
+        (run_facts(recorded_epoch=None), OLDER),
+        (run_facts(run_status="failed", recorded_epoch=None), OLDER),
+    ],
+)
+def test_step_9_says_which_laws_were_not_asked_and_why(
+    facts: RunFacts, said: str, signer: Signer, key: PublicKey, tmp_path: Path
+) -> None:
+    secret = None if facts.recorded_epoch is None else SECRET
+    lines = to_lines(changed(0, status=facts.run_status), salts=secret is not None)
+    result = verify(make_bag(tmp_path, lines, signer, run=facts, secret=secret), key)
+    assert (result.verdict, result.steps[8].detail) == (Verdict.VERIFIED, said)
 
 
 def test_step_9_a_law_that_is_broken(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
@@ -338,7 +401,7 @@ def test_progress_is_a_value(signed: Files, key: PublicKey, tmp_path: Path) -> N
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     assert verify_bag(tmp_path, key=key, progress=seen.append).verdict is Verdict.VERIFIED
-    assert seen == [11]
+    assert seen == [13]
 
 
 def test_every_step_has_a_number_in_the_documentation() -> None:

@@ -31,8 +31,8 @@ def written(target: Path, signer: Signer | None = None, *, archive: bool = False
 
 def test_what_is_written_and_told(tmp_path: Path, signer: Signer) -> None:
     summary = written(tmp_path / "bag", signer)
-    assert (summary.path, summary.record_count) == (tmp_path / "bag", 11)
-    assert summary.counts == {"run": 1, "thing": 2, "step": 5, "link": 3}
+    assert (summary.path, summary.record_count) == (tmp_path / "bag", 13)
+    assert summary.counts == {"run": 1, "thing": 2, "step": 5, "link": 3, "node": 1, "operation": 1}
     assert summary.signed_by == signer.public_key.fingerprint
     assert sorted(read_bag(tmp_path / "bag")) == [
         "VERIFY.txt",

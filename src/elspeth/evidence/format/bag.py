@@ -79,6 +79,8 @@ _VERSION = 2
 """The version of the predicate that is written."""
 _PREDICATE_TYPES = {version: f"urn:elspeth:audit-trail-export:v{version}" for version in range(1, _VERSION + 1)}
 """Predicate types by version. They are URNs because they must keep their meaning when no host answers any more."""
+SEALED_SINCE = 5
+"""The first epoch whose runs are sealed when they end, and have a secret for salts."""
 _TREE = "rfc9162-sha256"
 """The algorithm that computes the Merkle root."""
 

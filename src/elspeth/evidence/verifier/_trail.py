@@ -125,14 +125,21 @@ class TrailChecker:
             place, problem = broken[0]
             more = "".join(f"; {place}: {problem}" for place, problem in broken[1:])
             raise StepError(Step.ACCOUNTING, place, f"{problem}{more}")
-        others = [law for law in Law if law not in asked and law in breaches]
-        if not others:
+        if len(asked) == len(Law):
             return f"all {len(Law)} laws hold"
-        names = ", ".join(others)
-        if recorded_epoch is None:
-            older = "as of a run that was imported, or recorded before they were proved when it ended"
-            return f"{len(asked)} laws hold; not asked, {older}, are {names}"
-        return f"{len(asked)} laws hold; not asked of a {self.run_status} run is {names}"
+        return f"{len(asked)} of {len(Law)} laws hold; {self._unasked(asked, recorded_epoch)}"
+
+    def _unasked(self, asked: Sequence[Law], recorded_epoch: int | None) -> str:
+        """Return which laws were not asked, and why."""
+        others = [law for law in Law if law not in asked]
+        newer = [law for law in others if LAWS[law].since > (recorded_epoch or 1)]
+        reasons = {
+            "a run that was imported, or recorded before runs were sealed"
+            if recorded_epoch is None
+            else f"a run that was recorded in epoch {recorded_epoch}": newer,
+            f"a {self.run_status} run": [law for law in others if law not in newer],
+        }
+        return "; ".join(f"{len(laws)} not asked of {run}: {', '.join(laws)}" for run, laws in reasons.items() if laws)
 
     def _is_asked(self, law: Law, recorded_epoch: int | None) -> bool:
         facts = LAWS[law]

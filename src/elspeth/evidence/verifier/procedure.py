@@ -5,7 +5,8 @@ Nothing that the bag says is used before steps 1 to 3 have passed; if one of the
 
 1. Structure and manifests: the bag holds the files that its manifests list, with the SHA-256 listed, and no others.
 2. Envelope and signature: the statement is signed by the key given.
-3. Statement against files: the statement names exactly the payload files, with their SHA-256, and a complete export.
+3. Statement against files: the statement names exactly the payload files, with their SHA-256, a complete export, and
+   epochs that fit the schema and the salts.
    The SHA-256 of the records is computed while they are read for the later steps.
 4. Lines: each is canonical JSON, valid for its epoch, of the same run, in order, with the salt that its key derives.
 5. Counts: as many records, in all and of each type, as the statement says, about the run and status that it names.

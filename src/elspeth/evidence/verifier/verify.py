@@ -20,6 +20,7 @@ from elspeth.evidence.format.errors import EvidenceError, printable, shown
 from elspeth.evidence.format.merkle import HASH_SIZE, leaf_hash
 from elspeth.evidence.format.signatures import Envelope, PublicKey
 from elspeth.evidence.format.timestamp import verify_timestamp
+from elspeth.evidence.verifier._epochs import check_epochs
 from elspeth.evidence.verifier._examination import Documents, compute_root, examine, read_batches
 from elspeth.evidence.verifier._trail import TrailChecker
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
@@ -245,6 +246,7 @@ class _Procedure:
         with self._steps.of(Step.LINES):
             documents = self._documents(statement)
             checker = documents.checker()
+            check_epochs(statement, documents, self._statement_name)
             self._check_lines(checker, documents, blocks, statement)
             trail = checker
         # Steps 1 and 3 compare the hash of the whole file even if a line is at fault.
