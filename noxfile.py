@@ -65,7 +65,7 @@ def tests(session: nox.Session) -> None:
     if session.python is None:
         session.run("pytest", "-n", "auto", *session.posargs)
     else:
-        # Arguments may select no smoke test: pytest then ends with 5.
+        # If the arguments select no smoke test, pytest ends with 5.
         session.run("pytest", "-m", "smoke", *session.posargs, success_codes=[0, 5] if session.posargs else [0])
 
 

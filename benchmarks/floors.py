@@ -19,7 +19,7 @@ from elspeth_schema.records import RECORD_TYPES, RecordType
 __all__ = ["hash_lines", "libpq", "read_rows", "write_rows"]
 
 _ROWS = 1000
-"""Rows that are read at once, and written in one transaction."""
+"""Rows that are read at once and written in one transaction."""
 
 _PRAGMAS = ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON")
 

@@ -21,7 +21,7 @@ from pathlib import Path
 __all__ = ["REPEATS", "Cost", "Ratio", "Timing", "best", "in_process", "machine"]
 
 REPEATS = 3
-"""Attempts, of which the best counts: whatever else the machine does can only make one slower."""
+"""Attempts, of which the best counts: other work can only make one slower."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ def _measured(job: Callable[..., None], *arguments: object) -> Cost:
     start = time.perf_counter()
     job(*arguments)
     seconds = time.perf_counter() - start
-    # What the job's modules take counts, too: all that is over a process that has started and done nothing.
+    # The memory of the job's modules counts, too: everything above an idle process.
     command = [sys.executable, "-c", "from benchmarks.measuring import _peak; print(_peak())"]
     bare = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - the command is ours
     return Cost(memory=_peak() - float(bare.stdout), seconds=seconds)
@@ -113,7 +113,7 @@ def _peak() -> float:
     """Return the peak memory of this process in MB."""
     status = Path("/proc/self/status")
     if status.exists():
-        # Unlike that of getrusage, this number does not include the process that this one was forked from.
+        # Unlike getrusage, this excludes the process that this one was forked from.
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) / 1024
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10

@@ -23,9 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m codegen", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the files differ from the schema")
-    parser.add_argument(
-        "--amend", action="store_true", help="the newest epoch is not released: write its snapshot anew"
-    )
+    parser.add_argument("--amend", action="store_true", help="the newest epoch is not released: replace its snapshot")
     parser.add_argument("--schema", type=Path, default=_ROOT / "schema" / "landscape.yaml", help="the LinkML schema")
     parser.add_argument("--output", type=Path, default=_ROOT / "generated", help="the directory of generated files")
     options = parser.parse_args(argv)

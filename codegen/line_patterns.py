@@ -26,7 +26,7 @@ _ANY_TEXT = r'(?:[^"\\\x00-\x1f]++|\\["\\bfnrt]|\\u00(?:0[1-9a-f]|1[0-9a-f]))*+'
 """Any text without NUL as canonical JSON writes it (RFC 8785, section 3.2.2.2), in UTF-8."""
 
 _JSON_TEXT = r'(?:[^"\\\x00-\x1f]++|\\["bfnrt]|\\\\(?!u))*+'
-"""JSON text inside JSON without escaped code points, which may be lone surrogates, which JSON readers refuse."""
+"""JSON text inside JSON, without escaped code points: JSON readers refuse lone surrogates."""
 
 _DATE = (
     "(?!0000)[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
@@ -101,5 +101,5 @@ def _number(column: Column) -> str:
     sign = "-?" if column.minimum is None else ""
     if column.kind is Kind.INTEGER:
         return f"(?:0|{sign}[1-9][0-9]{{0,14}})"
-    # Down to 1e-6 a float is written without an exponent: up to five zeros, then up to 17 digits.
+    # A float of at least 1e-6 has no exponent: up to five zeros, then up to 17 digits.
     return rf"{sign}(?:0|[1-9][0-9]{{0,14}})(?:\.[0-9]{{1,22}})?"

@@ -79,9 +79,9 @@ class Column:
     uri: str
     """Type of the values in RDF, as prefix:name."""
     iri: str | None
-    """Property that the column is in RDF, as prefix:name; one of the schema's own, if None."""
+    """Property in RDF, as prefix:name; None for one of the schema's own."""
     inverse: str | None
-    """Property that leads from the record that the column refers to, to this one."""
+    """Property that leads from the other record to this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ _CANNOT_BE_DELETED = "a record cannot be deleted"
 class Guards:
     """The triggers of one engine.
 
-    `statements` create them anew, in order. `kept` maps each name to the text that the database stores.
+    `statements` replace them, in order. `kept` maps each name to the text that the database stores.
     """
 
     statements: tuple[str, ...]

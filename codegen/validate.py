@@ -130,7 +130,7 @@ def _pattern_problem(column: Column) -> str | None:
     try:
         re.compile(pattern)
     except re.error as error:
-        return f"pattern: {pattern!r} is no regular expression: {error}"
+        return f"pattern: {pattern!r} is not a regular expression: {error}"
     anchored = pattern.startswith("^") and pattern.endswith("$")
     return None if anchored else f"pattern: expected a text from ^ to $, got {pattern!r}"
 

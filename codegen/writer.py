@@ -47,7 +47,7 @@ def drift(files: Mapping[str, str], directory: Path) -> list[str]:
             continue
         current = (directory / path).read_bytes()
         if current != text.encode():
-            # Not splitlines: a carriage return alone must show as a difference.
+            # Unlike splitlines, split shows a lone carriage return as a difference.
             old, new = current.decode(errors="backslashreplace").split("\n"), text.split("\n")
             diff = difflib.unified_diff(old, new, f"on disk: {shown}", f"expected: {shown}", lineterm="", n=1)
             differences.append("\n".join([f"changed: {shown}", *diff]))

@@ -10,6 +10,6 @@ pytest_plugins = (
     "tests.fixtures.synthetic_epochs",
 )
 
-# A slow machine is no counterexample. Everything else stays as Hypothesis sets it, which differs in CI.
+# A slow machine is not a counterexample. Other settings are Hypothesis's own, which differ in CI.
 settings.register_profile("elspeth", settings(), deadline=None)
 settings.load_profile("elspeth")

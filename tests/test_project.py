@@ -229,7 +229,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
 """Package -> its rooms, which are folders or modules -> the other rooms that each may import."""
 
 PUBLIC_PATHS = {"exporter", "formatters", "lineage", "recorder", "reproducibility", "row_data", "schema"}
-"""Modules of `elspeth.core.landscape` that only pass on names, under the paths of the predecessor."""
+"""Modules of `elspeth.core.landscape` that only re-export names, under the predecessor's paths."""
 
 PASSED_ON = {"elspeth.core.landscape.schema"}
 """Public paths that the rooms may import, too: they hold generated tables."""

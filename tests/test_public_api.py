@@ -195,7 +195,7 @@ FIELDS: Mapping[str, str] = {
         run_id started_at config_hash settings_json canonical_version status completed_at reproducibility_grade
         export_status export_error exported_at export_format export_sink
     """,
-    # Its schema_fields, a parsed copy of schema_fields_json, is not kept: a record holds what the database holds.
+    # Without schema_fields, a parsed copy of schema_fields_json: records hold only what the database holds.
     "Node": """
         node_id run_id plugin_name node_type plugin_version determinism config_hash config_json registered_at
         schema_hash sequence_in_pipeline schema_mode

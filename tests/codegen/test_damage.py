@@ -79,7 +79,7 @@ def damaged_schemas(draw: st.DrawFn) -> Yaml:
 
 
 @given(schema=damaged_schemas())
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the file is written anew each time
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # each example overwrites the file
 def test_only_schema_errors_come_out(schema: Yaml, tmp_path: Path) -> None:
     (tmp_path / "kinds.yaml").write_text((CASES / "good_every_kind" / "schema" / "kinds.yaml").read_text())
     path = tmp_path / "landscape.yaml"

@@ -136,7 +136,7 @@ def replace_in(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-# -- whether it tells its past as it was -----------------------------------------------------------------------------
+# -- whether it agrees with the snapshots ----------------------------------------------------------------------------
 
 
 @pytest.fixture

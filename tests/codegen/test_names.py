@@ -14,7 +14,7 @@ from tests.codegen.models import column, enum
 ONE_LINE = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp")), min_size=1).map(
     lambda text: " ".join(text.split()) or "x"
 )
-"""Texts as codegen reads them from the schema: on one line, without control characters."""
+"""Text as read from the schema: one line without control characters."""
 
 
 @given(text=st.text())

@@ -25,7 +25,7 @@ SELECTED = (
     "tests/core/landscape/exporting/test_csv_form.py",
     "tests/cli/commands/test_landscape.py",
 )
-"""Tests that name the epoch, or expect something of every table: those that a recipe would break first."""
+"""Tests that name the epoch or cover every table, which a recipe would break first."""
 
 
 @pytest.mark.thorough
@@ -50,14 +50,14 @@ def test_after_both_recipes_only_what_is_left_to_do_fails(synthetic_epochs: Synt
 
 
 PINNED = re.compile(rf"\bepochs?\W{{0,4}}(?:{EPOCH}|{EPOCH + 1})\b", re.IGNORECASE)
-"""A test that says which epoch it is today, or which comes next."""
+"""Lines of tests that hard-code the current or the next epoch."""
 
 OF_THE_PAST = re.compile(r"^\s*\"\"\"|#|version: \"|FIRST|epochs? (?:from )?5 on|since epoch 5")
-"""Lines that say what epoch 5 was, whatever it is today."""
+"""Lines about the past epoch 5, which stay true."""
 
 
 def test_tests_take_the_epoch_from_the_schema() -> None:
-    # Those of codegen have schemas of their own, and those of evidence bags of their own.
+    # Tests of codegen have their own schemas, and tests of evidence their own bags.
     found = [
         f"{name}: {line.strip()}"
         for name, content in tree(ROOT / "tests").items()

@@ -28,7 +28,7 @@ def _counts(records: Records) -> Iterator[str]:
 class _Teller:
     def __init__(self, records: Records) -> None:
         self._records = records
-        # Ids are made in the order in which things happen, and sort so.
+        # Ids sort in the order of events.
         self._tokens: list[Record] = sorted(records.get("token", []), key=lambda token: token["token_id"])
         self._numbers = {token["token_id"]: number for number, token in enumerate(self._tokens, start=1)}
         batches = sorted(records.get("batch", []), key=lambda batch: batch["batch_id"])

@@ -72,7 +72,7 @@ def test_the_pattern_of_a_line_matches_no_record_that_breaks_a_constraint(shape:
     patterns = [re.compile(pattern) for pattern in LINES[shape.record_type].patterns]
     for case in INVALID[shape.contract]:
         if case.name.endswith("_not_json"):
-            continue  # the database judges what is JSON
+            continue  # the database checks JSON
         note(case.name)
         line = orjson.dumps({**valid, **case.changes}, option=orjson.OPT_SORT_KEYS)
         assert [pattern for pattern in patterns if pattern.fullmatch(line)] == []

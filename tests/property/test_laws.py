@@ -32,7 +32,7 @@ VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 Run = list[AuditRecord]
 
 few = law(30)
-"""For laws that need a database for each example."""
+"""Fewer examples, for laws that need a database for each."""
 
 
 def store(database: LandscapeDB, run: Iterable[AuditRecord]) -> None:
