@@ -162,6 +162,7 @@ class _Loader:
                 (int(str(entry["epoch"])), str(entry["expression"])) for entry in _entries(annotations.get("backfill"))
             ),
             renamed_from=_first_text(annotations.get("renamed_from")),
+            predecessor=_names(annotations.get("predecessor")),
             uri=str(kind.uri) if kind is not None else "xsd:string",
             iri=_first_text(slot.slot_uri),
             inverse=_first_text(annotations.get("inverse_uri")),
@@ -195,7 +196,10 @@ def _variant(cls: ClassDefinition, child: ClassDefinition, value: EnumValue) -> 
 def _enum(enum: EnumDefinition) -> EnumType:
     values = (
         EnumValue(
-            text=str(text), description=one_line(value.description), final=annotations_of(value).get("final") is True
+            text=str(text),
+            description=one_line(value.description),
+            final=annotations_of(value).get("final") is True,
+            predecessor=_names(annotations_of(value).get("predecessor")),
         )
         for text, value in enum.permissible_values.items()
     )

@@ -33,6 +33,8 @@ class EnumValue:
     text: str
     description: str
     final: bool
+    predecessor: tuple[str, ...]
+    """Other words for the value in databases of the predecessor."""
 
     @property
     def member(self) -> str:
@@ -76,6 +78,8 @@ class Column:
     until: int | None
     backfill: tuple[tuple[int, str], ...]
     renamed_from: str | None
+    predecessor: tuple[str, ...]
+    """Names of the column in databases of the predecessor, if it is not always its own."""
     uri: str
     """Type of the values in RDF, as prefix:name."""
     iri: str | None

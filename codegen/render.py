@@ -198,6 +198,7 @@ _OUTPUTS = (
     _template("elspeth_schema/enums.py", "enums.py.jinja"),
     _template("elspeth_schema/contracts.py", "contracts.py.jinja"),
     _template("elspeth_schema/lines.py", "lines.py.jinja"),
+    _template("elspeth_schema/predecessor.py", "predecessor.py.jinja"),
     _template("elspeth_schema/py.typed", "py.typed.jinja"),
     _template("elspeth_schema/records.py", "records.py.jinja"),
     _template("elspeth_schema/tables.py", "tables.py.jinja"),

@@ -102,6 +102,11 @@ TERMS: Mapping[str, Term] = {
         meaning="Per epoch, the SQL expression over the row before it (`old`) that fills the column when migrating.",
         complaint=shapes.list_of(shapes.mapping({"epoch": shapes.positive, "expression": shapes.text})),
     ),
+    "predecessor": Term(
+        targets=frozenset({Target.SLOT, Target.ENUM_VALUE}),
+        meaning="Names of the column, or words for the value, in databases of the predecessor; the first found counts.",
+        complaint=shapes.names,
+    ),
     "inverse_uri": Term(
         targets=frozenset({Target.SLOT}),
         meaning="For a reference: the RDF property that leads from the other record to this one.",

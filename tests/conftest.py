@@ -6,6 +6,7 @@ pytest_plugins = (
     "tests.fixtures.databases",
     "tests.fixtures.landscapes",
     "tests.fixtures.legacy",
+    "tests.fixtures.predecessor",
     "tests.fixtures.postgres",
     "tests.fixtures.synthetic_epochs",
 )

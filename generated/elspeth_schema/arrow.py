@@ -60,7 +60,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             _field("plugin_name", pa.string()),
             _field("node_type", pa.string()),
             _field("plugin_version", pa.string()),
-            _field("determinism", pa.string()),
+            _field("determinism", pa.string(), nullable=True),
             _field("config_hash", pa.string()),
             _field("config_json", pa.string()),
             _field("schema_hash", pa.string(), nullable=True),
@@ -261,7 +261,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             ),
             _field("error", pa.string()),
             _field("schema_mode", pa.string()),
-            _field("destination", pa.string()),
+            _field("destination", pa.string(), nullable=True),
             _field("created_at", _TIME),
             _field("violation_type", pa.string(), nullable=True),
             _field("original_field_name", pa.string(), nullable=True),
@@ -301,6 +301,21 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             _field("upstream_topology_hash", pa.string(), nullable=True),
             _field("checkpoint_node_config_hash", pa.string(), nullable=True),
             _field("format_version", pa.int64(), nullable=True),
+        ]
+    ),
+    "adopted_value": pa.schema(
+        [
+            _field("run_id", pa.string()),
+            _field("source_table", pa.string()),
+            _field("source_key", pa.string()),
+            _field("values_json", pa.string()),
+            _field(
+                "contents_json",
+                pa.string(),
+                nullable=True,
+                withheld="Contents of rows, which may hold personal or otherwise protected data. contents_hash identifies them without revealing them. An export made with --include-payloads contains them.",
+            ),
+            _field("contents_hash", pa.string(), nullable=True),
         ]
     ),
 }

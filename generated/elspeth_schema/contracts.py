@@ -31,6 +31,7 @@ from elspeth_schema.enums import (
 )
 
 __all__ = [
+    "AdoptedValue",
     "Artifact",
     "AuditRecord",
     "Batch",
@@ -216,7 +217,7 @@ _NODE = checks.Contract(
         ("plugin_name", checks.text(max_length=256)),
         ("node_type", checks.member(NodeType)),
         ("plugin_version", checks.text(max_length=64)),
-        ("determinism", checks.member(Determinism)),
+        ("determinism", checks.optional(checks.member(Determinism))),
         ("config_hash", checks.text(max_length=64, pattern="^[0-9a-f]{64}$")),
         ("config_json", checks.JSON),
         ("schema_hash", checks.optional(checks.text(max_length=64))),
@@ -246,8 +247,10 @@ class Node:
     """The part that the node plays in the graph."""
     plugin_version: str
     """Version of the plugin that was loaded."""
-    determinism: Determinism
-    """What the output of the node depends on, as the plugin declares it."""
+    determinism: Determinism | None = None
+    """What the output of the node depends on, as the plugin declares it. Null in records of the predecessor that
+    did not state it.
+    """
     config_hash: str
     """SHA-256 of the text in config_json."""
     config_json: str
@@ -1099,7 +1102,7 @@ _VALIDATIONERRORRECORD = checks.Contract(
         ("row_data_json", checks.optional(checks.JSON)),
         ("error", checks.text()),
         ("schema_mode", checks.text(max_length=32)),
-        ("destination", checks.text(max_length=256)),
+        ("destination", checks.optional(checks.text(max_length=256))),
         ("created_at", checks.TIMESTAMP),
         ("violation_type", checks.optional(checks.text(max_length=32))),
         ("original_field_name", checks.optional(checks.text(max_length=256))),
@@ -1137,8 +1140,10 @@ class ValidationErrorRecord:
     named fields and keep others, strict or fixed allow the named fields only. Each pair is the older and the
     newer name of one mode.
     """
-    destination: str
-    """Name of the sink that the row was sent to instead, or discard when it was dropped."""
+    destination: str | None = None
+    """Name of the sink that the row was sent to instead, or discard when it was dropped. Null in records of the
+    predecessor that did not state it.
+    """
     created_at: datetime
     """When the record was made."""
     violation_type: str | None = None
@@ -1266,6 +1271,48 @@ class Checkpoint:
         _CHECKPOINT.check(self)
 
 
+_ADOPTEDVALUE = checks.Contract(
+    table="adopted_values",
+    key=("run_id", "source_table", "source_key"),
+    fields=(
+        ("run_id", checks.text(max_length=64)),
+        ("source_table", checks.text(max_length=64)),
+        ("source_key", checks.text()),
+        ("values_json", checks.JSON),
+        ("contents_json", checks.optional(checks.JSON)),
+        ("contents_hash", checks.optional(checks.text(max_length=64, pattern="^[0-9a-f]{64}$"))),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdoptedValue:
+    """What a row of a database of the predecessor held that has no other place here, as it was found. It proves
+    that nothing was lost when the run was taken over.
+    """
+
+    run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
+    source_table: str
+    """The table that held the row."""
+    source_key: str
+    """The primary key of the row, as a JSON array in the order of its columns. For a table without one, the
+    SHA-256 of the row's canonical JSON.
+    """
+    values_json: str
+    """The values of the row that no other record holds as they were, as a JSON object by column. A value that JSON
+    does not have is an object with its type and its text.
+    """
+    contents_json: str | None = None
+    """The same for the columns that hold contents of rows. Null when the table has no such column."""
+    contents_hash: str | None = None
+    """SHA-256 of contents_json. Null when there is none."""
+
+    def __post_init__(self) -> None:
+        """Raise AuditIntegrityError if a value breaks the schema's rules."""
+        _ADOPTEDVALUE.check(self)
+
+
 NodeState = NodeStateOpen | NodeStatePending | NodeStateCompleted | NodeStateFailed
 """One visit of a token to a node, one record per attempt. It proves what went in, what came out, when, and how the
 attempt ended. Which columns are filled depends on the status.
@@ -1295,5 +1342,6 @@ AuditRecord = (
     | ValidationErrorRecord
     | TransformErrorRecord
     | Checkpoint
+    | AdoptedValue
 )
 """Any record of the audit trail."""

@@ -25,6 +25,7 @@ __all__ = [
     "Lifecycle",
     "RecordType",
     "Reference",
+    "ADOPTED_VALUE",
     "ARTIFACT",
     "BATCH",
     "BATCH_MEMBER",
@@ -1279,6 +1280,44 @@ CHECKPOINT: RecordType[contracts.Checkpoint] = RecordType(
     lifecycle=Lifecycle(),
 )
 
+ADOPTED_VALUE: RecordType[contracts.AdoptedValue] = RecordType(
+    name="adopted_value",
+    table=tables.adopted_values_table,
+    discriminator=None,
+    shapes={None: contracts.AdoptedValue},
+    columns=(
+        Column(
+            name="run_id",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="source_table",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="source_key",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="values_json",
+            kind=Kind.JSON,
+        ),
+        Column(
+            name="contents_json",
+            kind=Kind.JSON,
+            withheld="Contents of rows, which may hold personal or otherwise protected data. contents_hash identifies them without revealing them. An export made with --include-payloads contains them.",
+        ),
+        Column(
+            name="contents_hash",
+            kind=Kind.TEXT,
+        ),
+    ),
+    key=("run_id", "source_table", "source_key"),
+    order=("run_id", "source_table", "source_key"),
+    references=(Reference(columns=("run_id",), record_type="run"),),
+    lifecycle=Lifecycle(),
+)
+
 
 RECORD_TYPES: Mapping[str, RecordType[contracts.AuditRecord]] = {
     record_type.name: record_type
@@ -1302,6 +1341,7 @@ RECORD_TYPES: Mapping[str, RecordType[contracts.AuditRecord]] = {
         VALIDATION_ERROR,
         TRANSFORM_ERROR,
         CHECKPOINT,
+        ADOPTED_VALUE,
     )
 }
 """Every record type by name, in export order: a record refers only to records before it or of its own type."""

@@ -24,6 +24,8 @@ from sqlalchemy import (
 )
 
 __all__ = [
+    "adopted_values_table",
+    "adoptions_table",
     "artifacts_table",
     "batch_members_table",
     "batch_outputs_table",
@@ -128,7 +130,7 @@ nodes_table = Table(
     Column("plugin_name", _text(256), nullable=False),
     Column("node_type", _text(32), nullable=False),
     Column("plugin_version", _text(64), nullable=False),
-    Column("determinism", _text(32), nullable=False),
+    Column("determinism", _text(32), nullable=True),
     Column("config_hash", _text(64), nullable=False),
     Column("config_json", _text(), nullable=False),
     Column("schema_hash", _text(64), nullable=True),
@@ -703,7 +705,7 @@ validation_errors_table = Table(
     Column("row_data_json", _text(), nullable=True),
     Column("error", _text(), nullable=False),
     Column("schema_mode", _text(32), nullable=False),
-    Column("destination", _text(256), nullable=False),
+    Column("destination", _text(256), nullable=True),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("violation_type", _text(32), nullable=True),
     Column("original_field_name", _text(256), nullable=True),
@@ -803,6 +805,23 @@ checkpoints_table = Table(
     ),
 )
 
+adopted_values_table = Table(
+    "adopted_values",
+    metadata,
+    Column("run_id", _text(64), nullable=False),
+    Column("source_table", _text(64), nullable=False),
+    Column("source_key", _text(), nullable=False),
+    Column("values_json", _text(), nullable=False),
+    Column("contents_json", _text(), nullable=True),
+    Column("contents_hash", _text(64), nullable=True),
+    PrimaryKeyConstraint("run_id", "source_table", "source_key", name="pk_adopted_values"),
+    ForeignKeyConstraint(
+        ["run_id"],
+        ["runs.run_id"],
+        name="fk_adopted_values_run_id",
+    ),
+)
+
 schema_migrations_table = Table(
     "schema_migrations",
     metadata,
@@ -855,4 +874,18 @@ held_items_table = Table(
     Column("position", BigInteger, nullable=False),
     Column("state_json", Text, nullable=False),
     PrimaryKeyConstraint("run_id", "node_id", "item", name="pk_held_items"),
+)
+
+adoptions_table = Table(
+    "adoptions",
+    metadata,
+    Column("adoption_id", String(64), nullable=False),
+    Column("adopted_at", DateTime(timezone=True), nullable=False),
+    Column("tool", String(64), nullable=False),
+    Column("location", Text, nullable=False),
+    Column("shape", Text, nullable=False),
+    Column("runs_json", Text, nullable=False),
+    Column("tables_json", Text, nullable=False),
+    Column("values_json", Text, nullable=False),
+    PrimaryKeyConstraint("adoption_id", name="pk_adoptions"),
 )

@@ -119,7 +119,7 @@ SHAPES: tuple[Shape, ...] = (
             "plugin_name": _text(256, None),
             "node_type": st.sampled_from(contracts.NodeType),
             "plugin_version": _text(64, None),
-            "determinism": st.sampled_from(contracts.Determinism),
+            "determinism": st.none() | st.sampled_from(contracts.Determinism),
             "config_hash": _text(64, "^[0-9a-f]{64}$"),
             "config_json": _JSON,
             "schema_hash": st.none() | _text(64, None),
@@ -398,7 +398,7 @@ SHAPES: tuple[Shape, ...] = (
             "row_data_json": st.none() | _JSON,
             "error": _text(None, None),
             "schema_mode": _text(32, None),
-            "destination": _text(256, None),
+            "destination": st.none() | _text(256, None),
             "created_at": _TIMES,
             "violation_type": st.none() | _text(32, None),
             "original_field_name": st.none() | _text(256, None),
@@ -437,6 +437,18 @@ SHAPES: tuple[Shape, ...] = (
             "upstream_topology_hash": st.none() | _text(64, "^[0-9a-f]{64}$"),
             "checkpoint_node_config_hash": st.none() | _text(64, "^[0-9a-f]{64}$"),
             "format_version": st.none() | st.integers(0, 9007199254740991),
+        },
+    ),
+    Shape(
+        contract=contracts.AdoptedValue,
+        record_type="adopted_value",
+        fields={
+            "run_id": _text(64, None),
+            "source_table": _text(64, None),
+            "source_key": _text(None, None),
+            "values_json": _JSON,
+            "contents_json": st.none() | _JSON,
+            "contents_hash": st.none() | _text(64, "^[0-9a-f]{64}$"),
         },
     ),
 )
@@ -490,6 +502,7 @@ _UNIQUE: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "validation_error": (("run_id", "error_id"),),
     "transform_error": (("run_id", "error_id"),),
     "checkpoint": (("run_id", "checkpoint_id"),),
+    "adopted_value": (("run_id", "source_table", "source_key"),),
 }
 """Columns that together occur once; where a partial index says so, whole runs keep it for every record."""
 
@@ -630,7 +643,6 @@ INVALID: Mapping[type[contracts.AuditRecord], tuple[InvalidCase, ...]] = {
             True,
             None,
         ),
-        InvalidCase("determinism_missing", {"determinism": None}, True, "NOT NULL"),
         InvalidCase("determinism_unknown_value", {"determinism": "no-such-value"}, True, "ck_nodes_determinism"),
         InvalidCase("config_hash_missing", {"config_hash": None}, True, "NOT NULL"),
         InvalidCase("config_hash_pattern", {"config_hash": "not a match"}, True, None),
@@ -1434,7 +1446,6 @@ INVALID: Mapping[type[contracts.AuditRecord], tuple[InvalidCase, ...]] = {
         InvalidCase("error_missing", {"error": None}, True, "NOT NULL"),
         InvalidCase("schema_mode_missing", {"schema_mode": None}, True, "NOT NULL"),
         InvalidCase("schema_mode_too_long", {"schema_mode": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}, True, None),
-        InvalidCase("destination_missing", {"destination": None}, True, "NOT NULL"),
         InvalidCase(
             "destination_too_long",
             {
@@ -1549,6 +1560,26 @@ INVALID: Mapping[type[contracts.AuditRecord], tuple[InvalidCase, ...]] = {
         InvalidCase("checkpoint_node_config_hash_pattern", {"checkpoint_node_config_hash": "not a match"}, True, None),
         InvalidCase("format_version_too_big", {"format_version": 9007199254740992}, True, None),
         InvalidCase("format_version_below_minimum", {"format_version": -1}, True, "ck_checkpoints_format_version"),
+    ),
+    contracts.AdoptedValue: (
+        InvalidCase("run_id_missing", {"run_id": None}, True, "NOT NULL"),
+        InvalidCase(
+            "run_id_too_long",
+            {"run_id": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
+            True,
+            None,
+        ),
+        InvalidCase("source_table_missing", {"source_table": None}, True, "NOT NULL"),
+        InvalidCase(
+            "source_table_too_long",
+            {"source_table": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
+            True,
+            None,
+        ),
+        InvalidCase("source_key_missing", {"source_key": None}, True, "NOT NULL"),
+        InvalidCase("values_json_missing", {"values_json": None}, True, "NOT NULL"),
+        InvalidCase("values_json_not_json", {"values_json": '{"never": ended'}, False, None),
+        InvalidCase("contents_hash_pattern", {"contents_hash": "not a match"}, True, None),
     ),
 }
 """Per shape, one case for every constraint that its records have to keep."""

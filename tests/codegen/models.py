@@ -41,4 +41,4 @@ def enum(*values: str) -> EnumType:
 
 def value_of(text: str) -> EnumValue:
     """Return an enum value that is not final."""
-    return EnumValue(text=text, description=f"It is {text}.", final=False)
+    return EnumValue(text=text, description=f"It is {text}.", final=False, predecessor=())

@@ -90,6 +90,7 @@ def test_status_as_json(capsys: Captured) -> None:
             "state": "older",
             "epoch": 4,
             "expected_epoch": EPOCH,
+            "predecessor": None,
             "differences": [*lacking(4)],
             "history": [],
         },
@@ -121,7 +122,7 @@ def test_status_of_a_database_that_does_not_exist_yet(capsys: Captured, tmp_path
         (
             "audit database  sqlite:///nothing.db\n"
             "state           empty\n"
-            f"epoch           unknown (this version: {EPOCH})\n"
+            f"epoch           none (this version: {EPOCH})\n"
         ),
         (
             "audit database sqlite:///nothing.db is empty: it holds no runs."
@@ -338,3 +339,50 @@ def test_runs_of_an_empty_database(capsys: Captured) -> None:
             " A run with it as landscape.url creates the tables.\n"
         ),
     )
+
+
+# -- adopt -----------------------------------------------------------------------------------------------------------
+
+RELEASED = "0.5.1-0511__batch_aggregation.db"
+
+
+def test_adopt_takes_over_the_runs_of_the_predecessor(
+    predecessor_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = predecessor_files / RELEASED, tmp_path / "new.db"
+    with untouched(old):
+        assert main(["landscape", "adopt", str(old), "-d", str(new)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"old database            sqlite:///{old}\ntaken over              1 runs\n")
+    assert "rows of token_outcomes  33, 33 of them kept as found\n" in out or "rows of token_outcomes  33\n" in out
+    assert main(["landscape", "adopt", str(old), "-d", str(new)]) == 0
+    assert capsys.readouterr().out == (f"every run of sqlite:///{old} was taken over before: there is nothing to do.\n")
+    assert main(["landscape", "check", "-d", str(new)]) == 0
+
+
+def test_adopt_as_json(predecessor_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["landscape", "adopt", str(predecessor_files / RELEASED), "-d", str(tmp_path / "n.db"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["runs"]) == 1
+    assert found["tables"]["rows"] == {"rows": 15, "records": 15}
+
+
+def test_a_database_of_the_predecessor_is_read_as_it_is(
+    predecessor_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, trail = predecessor_files / RELEASED, tmp_path / "trail.jsonl"
+    with untouched(old):
+        assert main(["landscape", "runs", "-d", str(old)]) == 0
+        assert main(["explain", "--run", "latest", "--row", "2", "-d", str(old)]) == 0
+        assert main(["export", "latest", "-d", str(old), "-o", str(trail)]) == 0
+    assert "completed" in capsys.readouterr().out
+    assert {json.loads(line)["record_type"] for line in trail.read_text().splitlines()} >= {"run", "adopted_value"}
+
+
+def test_adopt_refuses_what_is_not_the_predecessors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ours, new = tmp_path / "ours.db", tmp_path / "new.db"
+    LandscapeDB(f"sqlite:///{ours}").close()
+    assert main(["landscape", "adopt", str(ours), "-d", str(new)]) == 1
+    assert "is not the predecessor's. Nothing was changed." in capsys.readouterr().err
+    assert main(["landscape", "adopt", str(tmp_path / "none.db"), "-d", str(new)]) == 1
+    assert not new.exists()

@@ -1,4 +1,4 @@
-"""Commands on audit databases: `landscape status`, `check`, `migrate` and `runs`."""
+"""Commands on audit databases: status, check, migrate, adopt, runs."""
 
 from __future__ import annotations
 
@@ -61,11 +61,14 @@ def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
 
 def _status_lines(name: str, state: DatabaseState, history: Sequence[Migration]) -> Iterator[tuple[str, str]]:
     from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.state import StateKind  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415
 
     yield "audit database", name
     yield "state", state.kind
-    yield "epoch", f"{state.epoch or 'unknown'} (this version: {EPOCH})"
+    yield "epoch", f"{state.epoch or 'none'} (this version: {EPOCH})"
+    if state.shape is not None:
+        yield "predecessor", f"nearest: {state.shape}" if state.kind is StateKind.DIVERGED else state.shape
     for number, difference in enumerate(state.differences):
         yield "" if number else "differences", difference
     for number, step in enumerate(history):
@@ -82,6 +85,7 @@ def _status_data(name: str, state: DatabaseState, history: Sequence[Migration]) 
         "state": state.kind,
         "epoch": state.epoch,
         "expected_epoch": EPOCH,
+        "predecessor": state.shape,
         "differences": list(state.differences),
         "history": [
             {
@@ -249,6 +253,42 @@ def _print_migration(done: MigrationReport, heading: list[tuple[str, str]]) -> N
         for fault in done.seals.faults:
             typer.echo(printable(f"{fault} (before the migration, which changed no value)"), err=True)
         raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command("adopt")
+def adopt(
+    source: Annotated[
+        str, typer.Argument(metavar="OLD", help="A database of the predecessor: its URL, or the path of a SQLite file.")
+    ],
+    *,
+    database: DatabaseOption,
+    json: JsonOption = False,
+) -> None:
+    """Take over the runs of a predecessor's database.
+
+    The old database is only read. Runs that were taken over before are passed by. Every value of the old database is
+    found again before anything is committed.
+    """
+    from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.urls import parse_url  # noqa: PLC0415
+    from elspeth.core.landscape.migration.adoption import adopt as take_over  # noqa: PLC0415
+
+    old, new = database_url(source), database_url(database)
+    with migration_display() as report:
+        done = take_over(old, new, report=report)
+    name = mask_url(parse_url(old))
+    if json:
+        tables = {table: {"rows": rows, "records": done.records.get(table, 0)} for table, rows in done.rows.items()}
+        typer.echo(jsonlib.dumps({"source": name, "runs": list(done.runs), "tables": tables}, indent=2))
+    elif not done.runs:
+        typer.echo(f"every run of {name} was taken over before: there is nothing to do.")
+    else:
+        lines = [("old database", name), ("taken over", f"{len(done.runs):,} runs")]
+        for table, rows in done.rows.items():
+            kept = rows - done.records.get(table, 0)
+            if rows:
+                lines.append((f"rows of {table}", f"{rows:,}{f', {kept:,} of them kept as found' if kept else ''}"))
+        typer.echo(aligned(lines))
 
 
 @app.command("runs")

@@ -1,4 +1,4 @@
-"""The six states of a database, found without changing it."""
+"""The seven states of a database, found without changing it."""
 
 from __future__ import annotations
 
@@ -152,18 +152,18 @@ def test_a_later_epoch_is_newer_whatever_became_of_its_tables(current_url: str) 
     assert verdict(current_url) == (StateKind.NEWER, EPOCH + 1, ())
 
 
-def test_a_later_release_of_the_predecessor_is_named_as_such(database_url: str) -> None:
+def test_an_unknown_version_of_the_predecessor_is_compared_with_the_nearest(database_url: str) -> None:
     engine = create_engine(database_url, poolclass=NullPool)
     with engine.begin() as connection:
         epoch_tables(4).create_all(connection)
-        connection.execute(text("ALTER TABLE runs ADD COLUMN preflight_json TEXT"))
+        connection.execute(text("ALTER TABLE runs ADD COLUMN later_json TEXT"))
         for number in range(22):
             connection.execute(text(f"CREATE TABLE later_{number:02} (id TEXT PRIMARY KEY)"))
-    assert refusal(database_url, NewerDatabaseError) == (
-        f"audit database {mask_url(make_url(database_url))} was written by a later release of the predecessor: of its"
-        " 41 tables, epoch 4, the newest that can be migrated, does not have later_00, later_01, later_02, later_03,"
-        " later_04, and 17 more. Nothing was changed. Export it with the release that wrote it, and use another"
-        " database (landscape.url)."
+    assert refusal(database_url, DivergedDatabaseError).startswith(
+        f"audit database {mask_url(make_url(database_url))} does not name its epoch, and differs from the"
+        " predecessor's tables of 2026-02-13 (19 tables, 191 columns), the nearest: column runs.later_json is not"
+        " expected; table later_00 is not expected; table later_01 is not expected; table later_02 is not expected;"
+        " table later_03 is not expected; and 18 more. Nothing was changed."
     )
 
 
@@ -345,14 +345,15 @@ def test_a_history_without_a_step_has_diverged(sqlite_url: str) -> None:
     )
 
 
-def test_a_changed_historical_database_has_diverged_from_the_nearest_epoch(database_url: str) -> None:
+def test_a_changed_historical_database_has_diverged_from_the_nearest_tables(database_url: str) -> None:
     engine = create_engine(database_url, poolclass=NullPool)
     with engine.begin() as connection:
         epoch_tables(2).create_all(connection)
     change(database_url, "ALTER TABLE edges ADD COLUMN note TEXT", "CREATE TABLE notes (id INTEGER)")
-    assert verdict(database_url) == (
+    state = read_state(make_url(database_url))
+    assert (state.kind, state.shape, state.differences) == (
         StateKind.DIVERGED,
-        2,
+        "2026-01-19 (16 tables, 138 columns)",
         ("column edges.note is not expected", "table notes is not expected"),
     )
 

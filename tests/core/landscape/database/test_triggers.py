@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from elspeth.core.landscape.records.mapping import mapper
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, Kind, RecordType
 from elspeth_schema.tables import (
+    adoptions_table,
     held_items_table,
     metadata,
     run_secrets_table,
@@ -36,7 +38,7 @@ from tests.fixtures.records import record_everything
 Row = Mapping[str, object]
 
 EVERY_TYPE = pytest.mark.parametrize("record_type", RECORD_TYPES.values(), ids=RECORD_TYPES)
-LASTING = (run_secrets_table, schema_migrations_table, seal_leaves_table, seals_table)
+LASTING = (adoptions_table, run_secrets_table, schema_migrations_table, seal_leaves_table, seals_table)
 """What a database keeps beside the records for good."""
 
 EVERY_TABLE = [table for table in metadata.tables.values() if table is not held_items_table]
@@ -52,6 +54,9 @@ def fill(database: LandscapeDB) -> None:
         record_everything(LandscapeRecorder(database), run_id)
         record_missing_types(database, run_id)
     LandscapeRecorder(database).finalize_run("finished", "completed")
+    with database.connection() as connection:
+        adoption = {column.name: "[]" for column in adoptions_table.columns}
+        connection.execute(insert(adoptions_table), {**adoption, "adopted_at": datetime.now(UTC)})
 
 
 @pytest.fixture(scope="module")

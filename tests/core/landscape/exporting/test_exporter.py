@@ -29,6 +29,8 @@ from tests.fixtures.rich_run import recorded, rich_run
 
 KEY = b"a key of the tests"
 
+WITHHELD = ["validation_error.row_data_json", "transform_error.row_data_json", "adopted_value.contents_json"]
+
 
 # -- what an export holds --------------------------------------------------------------------------------------------
 
@@ -255,7 +257,7 @@ def test_signatures_and_manifest_can_be_recomputed(landscape: LandscapeDB, recor
         "epoch": EPOCH,
         "record_count": len(records),
         "counts": counts,
-        "withheld": ["validation_error.row_data_json", "transform_error.row_data_json"],
+        "withheld": WITHHELD,
         "hash_algorithm": "sha256",
         "final_hash": hashlib.sha256(lines).hexdigest(),
         "signature_algorithm": "hmac-sha256",
@@ -470,7 +472,7 @@ def test_payloads_are_exported_when_included(landscape: LandscapeDB) -> None:
         "validation_error": {"row_data_json": '{"name": "Ada"}'},
         "transform_error": {"row_data_json": "null"},
     }
-    assert plain[-1]["withheld"] == ["validation_error.row_data_json", "transform_error.row_data_json"]
+    assert plain[-1]["withheld"] == WITHHELD
     assert whole[-1]["withheld"] == []
 
 

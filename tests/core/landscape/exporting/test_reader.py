@@ -288,7 +288,7 @@ UNKNOWN_TYPE = f"record_type: expected one of {', '.join(RECORD_TYPES)}, got "
 SCALAR = "expected text, a number, a boolean or null, got "
 NO_JSON = "Input is a zero-length, empty document: line 1 column 1 (char 0)"
 BEYOND = "an integer is beyond 2^53-1 and would change in other JSON readers"
-WITHHELD = '["validation_error.row_data_json","transform_error.row_data_json"]'
+WITHHELD = '["validation_error.row_data_json","transform_error.row_data_json","adopted_value.contents_json"]'
 DERIVED = "derived from what comes before"
 
 AT = {name: position + 1 for name, position in NUMBERS.items()} | {"manifest": len(LINES)}

@@ -3,7 +3,8 @@
 LandscapeError                   the database cannot be used
 └── SchemaCompatibilityError     it can be read, but does not hold the tables of this version
     ├── OlderDatabaseError       an earlier epoch: export works, recording needs a migration
-    ├── NewerDatabaseError       a later epoch, or a later release of the predecessor
+    ├── PredecessorDatabaseError another version of the predecessor: its runs can be adopted
+    ├── NewerDatabaseError       a later epoch, or a later version of the predecessor than any known
     ├── ForeignDatabaseError     not an audit database
     └── DivergedDatabaseError    claims an epoch, but its tables are not those of that epoch
 """
@@ -18,6 +19,7 @@ __all__ = [
     "LandscapeError",
     "NewerDatabaseError",
     "OlderDatabaseError",
+    "PredecessorDatabaseError",
     "SchemaCompatibilityError",
 ]
 
@@ -32,6 +34,10 @@ class SchemaCompatibilityError(LandscapeError):
 
 class OlderDatabaseError(SchemaCompatibilityError):
     """The database is of an earlier epoch."""
+
+
+class PredecessorDatabaseError(SchemaCompatibilityError):
+    """The database has tables of the predecessor, of no epoch."""
 
 
 class NewerDatabaseError(SchemaCompatibilityError):

@@ -19,6 +19,7 @@ __all__ = [
     "TableShape",
     "Trigger",
     "column_names",
+    "compare_columns",
     "compare_shapes",
     "compare_triggers",
     "expected_shapes",
@@ -150,7 +151,28 @@ def compare_shapes(expected: Mapping[str, TableShape], found: Mapping[str, Table
     return differences
 
 
+def compare_columns(expected: Mapping[str, TableShape], found: Mapping[str, TableShape]) -> list[str]:
+    """Return the differences of tables, columns and primary keys alone."""
+    differences = []
+    for name, table in expected.items():
+        differences += _column_differences(name, table, found[name]) if name in found else [f"table {name} is missing"]
+    return differences
+
+
 def _table_differences(name: str, expected: TableShape, found: TableShape) -> list[str]:
+    differences = _column_differences(name, expected, found)
+    for what, wanted, got in (
+        ("foreign key", expected.foreign_keys, found.foreign_keys),
+        ("unique constraint", expected.uniques, found.uniques),
+        ("check", expected.checks, found.checks),
+        ("index", expected.indexes, found.indexes),
+    ):
+        differences += [f"{what} of {name} is missing: {_join(each)}" for each in sorted(wanted - got, key=str)]
+        differences += [f"{what} of {name} is not expected: {_join(each)}" for each in sorted(got - wanted, key=str)]
+    return differences
+
+
+def _column_differences(name: str, expected: TableShape, found: TableShape) -> list[str]:
     differences = [f"column {name}.{column} is missing" for column in expected.columns if column not in found.columns]
     differences += [
         f"column {name}.{column} is not expected" for column in found.columns if column not in expected.columns
@@ -163,14 +185,6 @@ def _table_differences(name: str, expected: TableShape, found: TableShape) -> li
     if expected.primary_key != found.primary_key:
         keys = [", ".join(key) or "none" for key in (expected.primary_key, found.primary_key)]
         differences.append(f"primary key of {name}: expected {keys[0]}, got {keys[1]}")
-    for what, wanted, got in (
-        ("foreign key", expected.foreign_keys, found.foreign_keys),
-        ("unique constraint", expected.uniques, found.uniques),
-        ("check", expected.checks, found.checks),
-        ("index", expected.indexes, found.indexes),
-    ):
-        differences += [f"{what} of {name} is missing: {_join(each)}" for each in sorted(wanted - got, key=str)]
-        differences += [f"{what} of {name} is not expected: {_join(each)}" for each in sorted(got - wanted, key=str)]
     return differences
 
 

@@ -1,4 +1,4 @@
-"""The six states of an audit database, with their messages."""
+"""The seven states of an audit database, with their messages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from elspeth.core.landscape.database.errors import (
     ForeignDatabaseError,
     NewerDatabaseError,
     OlderDatabaseError,
+    PredecessorDatabaseError,
     SchemaCompatibilityError,
 )
+from elspeth.core.landscape.database.known_shapes import nearest_shape
 from elspeth.core.landscape.database.shapes import (
     TableShape,
     column_names,
@@ -50,6 +52,7 @@ class StateKind(StrEnum):
     EMPTY = "empty"
     CURRENT = "current"
     OLDER = "older"
+    PREDECESSOR = "predecessor"
     NEWER = "newer"
     FOREIGN = "foreign"
     DIVERGED = "diverged"
@@ -60,14 +63,16 @@ class DatabaseState:
     """The state of a database, as its tables show it.
 
     `epoch` is None where it is unknown, `versioned` tells whether the database itself names it, `tables` is their
-    number. `differences` are sentences about the tables of that epoch: for an older database what it lacks, for a
-    foreign one and one of a later release of the predecessor the names of the unknown tables.
+    number. `shape` names the predecessor's tables that the database has, or is nearest to. `differences` are sentences
+    about the tables of that epoch or shape: for an older database what it lacks, for a foreign one and one of an
+    unknown version of the predecessor the names of the unknown tables.
     """
 
     kind: StateKind
     epoch: int | None = None
     versioned: bool = False
     tables: int = 0
+    shape: str | None = None
     differences: tuple[str, ...] = ()
 
 
@@ -123,13 +128,19 @@ def _detect_unversioned(connection: Connection, names: AbstractSet[str]) -> Data
     found = read_shapes(connection, set().union(*expected.values()))
     candidates = {epoch: compare_shapes(tables, found) for epoch, tables in expected.items()}
     nearest = min(candidates, key=lambda epoch: len(candidates[epoch]))
-    unknown = sorted(names - expected[nearest].keys())
-    if nearest <= _NEWEST_UNVERSIONED and not candidates[nearest] and not unknown:
+    unknown = [f"table {name} is not expected" for name in sorted(names - expected[nearest].keys())]
+    wrong = [*candidates[nearest], *unknown]
+    if nearest <= _NEWEST_UNVERSIONED and not wrong:
         return _older(connection, nearest, found, versioned=False)
-    if nearest == _NEWEST_UNVERSIONED and names > expected[nearest].keys():
-        return DatabaseState(kind=StateKind.NEWER, tables=len(names), differences=tuple(unknown))
-    wrong = [*candidates[nearest], *(f"table {name} is not expected" for name in unknown)]
-    return DatabaseState(kind=StateKind.DIVERGED, epoch=nearest, tables=len(names), differences=tuple(wrong))
+    resemblance = nearest_shape(connection, frozenset(names))
+    if not resemblance.is_known and nearest > _NEWEST_UNVERSIONED and len(wrong) <= len(resemblance.columns):
+        return DatabaseState(kind=StateKind.DIVERGED, epoch=nearest, tables=len(names), differences=tuple(wrong))
+    return DatabaseState(
+        kind=StateKind.PREDECESSOR if resemblance.is_known else StateKind.DIVERGED,
+        tables=len(names),
+        shape=resemblance.shape.name,
+        differences=(*resemblance.columns, *resemblance.others),
+    )
 
 
 def _expected(connection: Connection, epoch: int) -> dict[str, TableShape]:
@@ -159,6 +170,7 @@ def _older(connection: Connection, epoch: int, found: Mapping[str, TableShape], 
 _ERRORS: dict[StateKind, type[SchemaCompatibilityError]] = {
     StateKind.EMPTY: ForeignDatabaseError,
     StateKind.OLDER: OlderDatabaseError,
+    StateKind.PREDECESSOR: PredecessorDatabaseError,
     StateKind.NEWER: NewerDatabaseError,
     StateKind.FOREIGN: ForeignDatabaseError,
     StateKind.DIVERGED: DivergedDatabaseError,
@@ -196,12 +208,12 @@ def _verdict(state: DatabaseState, url: str, *, listed: bool) -> str:
                 "Nothing was changed. Reading it is safe as it is (elspeth export, explain, landscape runs). "
                 f"To record into it, run: elspeth landscape migrate -d {url}"
             )
-        case StateKind.NEWER if state.epoch is None:
+        case StateKind.PREDECESSOR:
+            exceptions = f", except that {differences}" if differences else ""
             return (
-                f"was written by a later release of the predecessor: of its {state.tables} tables, epoch "
-                f"{_NEWEST_UNVERSIONED}, the newest that can be migrated, does not have "
-                f"{_list(state.differences, ', ')}. Nothing was changed. "
-                "Export it with the release that wrote it, and use another database (landscape.url)."
+                f"has the predecessor's tables of {state.shape}{exceptions}. "
+                "Nothing was changed. To take over its runs into another database, which may be a new one, run: "
+                f"elspeth landscape adopt {url} -d NEW"
             )
         case StateKind.NEWER:
             return (
@@ -222,6 +234,8 @@ def _verdict(state: DatabaseState, url: str, *, listed: bool) -> str:
 
 
 def _diverged(state: DatabaseState) -> str:
+    if state.shape is not None:
+        return f"does not name its epoch, and differs from the predecessor's tables of {state.shape}, the nearest"
     if state.epoch is None:
         return "has an impossible history of migrations"
     if state.versioned:

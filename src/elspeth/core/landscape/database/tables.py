@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Connection,
@@ -191,6 +192,7 @@ def _column_type(word: str) -> TypeEngine[Any]:
         "varchar": String(size),
         "text": Text(),
         "float": Float(),
+        "boolean": Boolean(),
     }
     return types[name]
 

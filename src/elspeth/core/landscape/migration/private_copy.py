@@ -18,6 +18,7 @@ from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.state import StateKind, read_state
 from elspeth.core.landscape.database.tables import epoch_tables
 from elspeth.core.landscape.database.urls import describe_error, parse_url, sqlite_path
+from elspeth.core.landscape.migration.adoption import adopt
 from elspeth.core.landscape.migration.contents import Meter, Report
 from elspeth.core.landscape.migration.migrate import MigrationReport, copy_database, migrate, migrate_exclusively
 from elspeth_schema import EPOCH
@@ -32,11 +33,19 @@ _FETCH = 1000
 def open_for_reading(url: str, report: Report | None = None) -> Iterator[LandscapeDB]:
     """Open the database, or a migrated copy if older.
 
-    The original stays as it is. The copy is a SQLite file in a temporary directory, whatever the original is, and is
-    removed when the block ends. Raises what LandscapeDB raises for a database that is neither.
+    The runs of another database of the predecessor are taken over into the copy. The original stays as it is. The copy
+    is a SQLite file in a temporary directory, whatever the original is, and is removed when the block ends. Raises what
+    LandscapeDB raises for a database that is none of these.
     """
     parsed = parse_url(url)
     state = read_state(parsed)
+    if state.kind is StateKind.PREDECESSOR:
+        with TemporaryDirectory(prefix="elspeth-") as directory:
+            adopted = f"sqlite:///{directory}/adopted.db"
+            adopt(url, adopted, report=report)
+            with LandscapeDB(adopted, create_tables=False, known_as=mask_url(parsed)) as database:
+                yield database
+        return
     if state.kind is not StateKind.OLDER or state.epoch is None:
         with LandscapeDB.from_url(url, create_tables=False) as database:
             yield database

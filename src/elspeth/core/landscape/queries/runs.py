@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, null, select
 
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.canonical import timestamp_text
@@ -15,6 +15,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.claim import claimed_runs
 from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.known_shapes import shape_tables
 from elspeth.core.landscape.database.state import StateKind, read_state, require_current
 from elspeth.core.landscape.database.tables import epoch_tables
 from elspeth.core.landscape.database.urls import parse_url
@@ -96,14 +97,18 @@ def list_runs(url: str) -> list[ListedRun]:
     """
     parsed = parse_url(url)
     state = read_state(parsed)
-    if state.kind not in (StateKind.CURRENT, StateKind.OLDER) or state.epoch is None:
+    if state.kind is StateKind.PREDECESSOR and state.shape is not None:
+        tables = shape_tables(state.shape).tables
+    elif state.kind in (StateKind.CURRENT, StateKind.OLDER) and state.epoch is not None:
+        tables = epoch_tables(state.epoch).tables
+    else:
         require_current(state, mask_url(parsed))
         raise AssertionError(state)
-    # These columns exist in every epoch.
-    tables = epoch_tables(state.epoch).tables
+    # These columns exist in every epoch; the oldest databases of the predecessor lack the last.
     runs, rows = tables["runs"].c, tables["rows"].c
+    export_status = runs.get("export_status", null().label("export_status"))
     count = select(func.count()).where(rows.run_id == runs.run_id).scalar_subquery()
-    statement = select(runs.run_id, runs.status, runs.started_at, count, runs.export_status).order_by(
+    statement = select(runs.run_id, runs.status, runs.started_at, count, export_status).order_by(
         runs.started_at, runs.run_id
     )
     with read_only_connection(parsed) as connection:

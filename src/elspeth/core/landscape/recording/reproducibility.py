@@ -40,9 +40,15 @@ class PurgePlan:
     runs: tuple[str, ...]
 
 
-def grade_of(determinisms: Iterable[Determinism]) -> ReproducibilityGrade:
-    """Return the grade of a run with such nodes."""
-    if _REPEATABLE.issuperset(determinisms):
+def grade_of(determinisms: Iterable[Determinism | None]) -> ReproducibilityGrade:
+    """Return the grade of a run by its nodes.
+
+    None stands for a node whose determinism is unknown.
+    """
+    found = set(determinisms)
+    if None in found:
+        return ReproducibilityGrade.ATTRIBUTABLE_ONLY
+    if found <= _REPEATABLE:
         return ReproducibilityGrade.FULL_REPRODUCIBLE
     return ReproducibilityGrade.REPLAY_REPRODUCIBLE
 

@@ -16,7 +16,7 @@ from elspeth_schema.records import RECORD_TYPES, RecordType
 
 __all__ = ["HASH_COLUMNS", "check_withheld_content"]
 
-HASH_COLUMNS: Mapping[str, str] = {"row_data_json": "row_hash"}
+HASH_COLUMNS: Mapping[str, str] = {"row_data_json": "row_hash", "contents_json": "contents_hash"}
 """Withheld columns, each with the column that holds the hash of its content."""
 
 _DESCRIPTION = {"__repr__", "__type__", "__canonical_error__"}

@@ -1,0 +1,413 @@
+"""Adoption: runs of the predecessor's databases, taken over whole.
+
+What has a place in today's records becomes a record. What has none is kept as it was found, in `adopted_values`. From
+both together every row of the old database is put together again and compared, before anything is committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from importlib.metadata import version
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from elspeth.contracts.database_urls import mask_url
+from elspeth.core.canonical import canonical_json
+from elspeth.core.chunks import chunks
+from elspeth.core.landscape.database.connections import read_only_connection
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.known_shapes import nearest_shape
+from elspeth.core.landscape.database.landscape_db import fill_database
+from elspeth.core.landscape.database.shapes import table_names
+from elspeth.core.landscape.database.state import DatabaseState, StateKind, describe_state, detect_state
+from elspeth.core.landscape.database.urls import parse_url
+from elspeth.core.landscape.migration.contents import Meter, Report
+from elspeth.core.landscape.migration.old_rows import Content, OldRow, OldTable, Plain, old_tables, plain
+from elspeth.core.landscape.records.mapping import RecordMapper, mapper
+from elspeth.core.landscape.sealing.seal import seal_run
+from elspeth.schema.checks import AuditIntegrityError
+from elspeth.schema.predecessor import Shape
+from elspeth_schema.contracts import AdoptedValue, AuditRecord, RunStatus
+from elspeth_schema.predecessor import COLUMNS, VALUES
+from elspeth_schema.records import ADOPTED_VALUE, RECORD_TYPES, RUN, Column, RecordType
+from elspeth_schema.tables import adopted_values_table, adoptions_table, runs_table
+
+__all__ = ["Adoption", "adopt"]
+
+_ROWS = 1000
+"""Rows written or read again at once; bounds memory."""
+
+_CONTENTS = {"token_work_items": ("row_payload_json",), "sidecar_journal_outbox": ("records_json",)}
+"""Columns of the predecessor that hold contents of rows, besides those that today's schema withholds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """What was taken over.
+
+    `rows` counts the rows of each old table, `records` those of them that became records.
+    """
+
+    runs: tuple[str, ...]
+    rows: Mapping[str, int]
+    records: Mapping[str, int]
+
+
+def adopt(source: str, target: str, *, report: Report | None = None) -> Adoption:
+    """Take over all runs of a database into another.
+
+    The other may be new. Runs that were taken over before are passed by. The source is only read. Raises
+    PredecessorDatabaseError or another SchemaCompatibilityError if the source is not a database of the predecessor, and
+    LandscapeError if a run is already in the target and came from elsewhere, or if a value would be lost; then the
+    target is as it was.
+    """
+    url = parse_url(source)
+    with read_only_connection(url) as old:
+        state = detect_state(old)
+        if state.kind not in {StateKind.PREDECESSOR, StateKind.OLDER} or state.versioned:
+            raise LandscapeError(_refusal(state, mask_url(url)))
+        shape = nearest_shape(old, table_names(old)).shape
+        with fill_database(target) as new:
+            return _adopt_runs(old, new, shape, mask_url(url), Meter(report))
+
+
+def _adopt_runs(source: Connection, target: Connection, shape: Shape, location: str, meter: Meter) -> Adoption:
+    """Take over the source's new runs.
+
+    It happens within the caller's transactions.
+
+    The source is only read. Raises LandscapeError if the target has a run of the same key from elsewhere, or if a row
+    could not be put together again; then the caller's transaction is to be rolled back.
+    """
+    runs = _new_runs(source, target)
+    if not runs:
+        return Adoption(runs=(), rows={}, records={})
+    tables = old_tables(shape.tables)
+    meter.expect(2 * sum(table.count(source) for table in tables.values()))
+    adopter = _Adopter(source, target, tables, frozenset(runs), meter)
+    found, loose = adopter.take_over()
+    _require_all_found(found, adopter.found_again(loose))
+    for run_id, status in target.execute(select(runs_table.c.run_id, runs_table.c.status)).all():
+        if run_id in adopter.runs and RunStatus(status).is_terminal:
+            seal_run(target, run_id)
+    target.execute(
+        insert(adoptions_table).values(
+            adoption_id=hashlib.sha256(canonical_json([location, sorted(runs)]).encode()).hexdigest(),
+            adopted_at=datetime.now(UTC),
+            tool=f"elspeth {version('elspeth')}",
+            location=location,
+            shape=shape.name,
+            runs_json=canonical_json(sorted(runs)),
+            tables_json=canonical_json({n: {"rows": c.rows, "digest": c.digest} for n, c in found.items()}),
+            values_json=canonical_json(loose),
+        )
+    )
+    rows = {name: content.rows for name, content in found.items()}
+    return Adoption(runs=tuple(sorted(runs)), rows=rows, records=dict(adopter.records))
+
+
+def _adopted_runs(target: Connection) -> set[str]:
+    """Return the keys of all runs taken over before."""
+    return {run for text in target.scalars(select(adoptions_table.c.runs_json)) for run in json.loads(text)}
+
+
+def _new_runs(source: Connection, target: Connection) -> list[str]:
+    runs = sorted(source.exec_driver_sql("SELECT run_id FROM runs").scalars())
+    present, adopted = set(target.scalars(select(runs_table.c.run_id))), _adopted_runs(target)
+    taken = [run for run in runs if run in present - adopted]
+    if taken:
+        raise LandscapeError(f"run {taken[0]} is already there, and was not adopted: use a database without it")
+    return [run for run in runs if run not in present]
+
+
+def _require_all_found(found: Mapping[str, Content], again: Mapping[str, Content]) -> None:
+    for name, content in found.items():
+        if (content.rows, content.digest) != (again[name].rows, again[name].digest):
+            raise LandscapeError(
+                f"table {name}: {content.rows} rows were read, {again[name].rows} could be put together again"
+                f"{'' if content.rows != again[name].rows else ', with other values'}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where the columns of an old table go.
+
+    `candidates` names, for each of today's columns, the old columns that its value may come from.
+    """
+
+    record_type: RecordType[AuditRecord]
+    convert: RecordMapper[AuditRecord]
+    candidates: Mapping[str, tuple[str, ...]]
+    homes: Mapping[str, str] = field(init=False)
+    """Old column -> today's column that may hold its value."""
+
+    def __post_init__(self) -> None:
+        homes = {old: ours for ours, names in self.candidates.items() for old in names}
+        object.__setattr__(self, "homes", homes)
+
+    @classmethod
+    def of(cls, record_type: RecordType[AuditRecord], table: OldTable) -> _Place:
+        """Return the place of an old table."""
+        renamed = COLUMNS.get(table.name, {})
+        return cls(
+            record_type=record_type,
+            convert=mapper(record_type),
+            candidates={
+                column.name: tuple(n for n in renamed.get(column.name, (column.name,)) if n in table.columns)
+                for column in record_type.columns
+            },
+        )
+
+    def record_of(self, row: OldRow) -> AuditRecord | None:
+        """Return a row's record, None if it is refused."""
+        values = [
+            row.run_id if column.name == "run_id" else self._value(column, row.values)
+            for column in self.record_type.columns
+        ]
+        while True:
+            try:
+                return self.convert.from_row(values)
+            except AuditIntegrityError as error:
+                # A word that today's schema does not have is kept beside the record, where the record can be without.
+                position = self._unknown_word(error.field, values)
+                if position is None:
+                    return None
+                values[position] = None
+
+    def _unknown_word(self, name: str, values: Sequence[Plain]) -> int | None:
+        for position, column in enumerate(self.record_type.columns):
+            if column.name == name and column.enum is not None and values[position] is not None:
+                return position
+        return None
+
+    def held(self, record: AuditRecord, old: str) -> Plain:
+        """Return what a record holds of an old column.
+
+        None if the column has no place.
+        """
+        home = self.homes.get(old)
+        value = getattr(record, home, None) if home is not None else None
+        return value.value if isinstance(value, StrEnum) else plain(value)
+
+    def _value(self, column: Column, values: Mapping[str, Plain]) -> Plain:
+        """Return the first candidate that the column may hold.
+
+        Words are translated into today's.
+        """
+        for name in self.candidates[column.name]:
+            value = values[name]
+            if column.enum is not None and isinstance(value, str):
+                value = VALUES.get(column.enum.__name__, {}).get(value, value)
+                if value not in {member.value for member in column.enum}:
+                    continue
+            if value is not None:
+                return value
+        names = self.candidates[column.name]
+        return values[names[0]] if names else None
+
+
+class _Adopter:
+    """Copies the rows of some runs, and finds them again."""
+
+    def __init__(
+        self,
+        source: Connection,
+        target: Connection,
+        tables: Mapping[str, OldTable],
+        runs: frozenset[str],
+        meter: Meter,
+    ) -> None:
+        self.runs = runs
+        self.records: defaultdict[str, int] = defaultdict(int)
+        self._source, self._target, self._tables, self._meter = source, target, tables, meter
+        self._places = {
+            record_type.table.name: _Place.of(record_type, tables[record_type.table.name])
+            for record_type in RECORD_TYPES.values()
+            if record_type.table.name in tables
+        }
+        self._lost: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
+
+    def take_over(self) -> tuple[dict[str, Content], dict[str, list[Mapping[str, Plain]]]]:
+        """Copy all rows, and return the tables' contents.
+
+        Rows of no run are returned by table.
+        """
+        found: dict[str, Content] = {}
+        loose: defaultdict[str, list[Mapping[str, Plain]]] = defaultdict(list)
+        # Records first, each type after those that it refers to.
+        for name in (*self._places, *(name for name in self._tables if name not in self._places)):
+            table, content = self._tables[name], Content()
+            for rows in chunks(table.rows(self._source), _ROWS):
+                ours = [row for row in rows if row.run_id in self.runs]
+                self._write(table, ours)
+                for row in rows:
+                    if row.run_id is None:
+                        loose[name].append(row.values)
+                    if row.run_id is None or row.run_id in self.runs:
+                        content.add(row.values)
+                self._meter.advance(name, len(rows))
+            found[name] = content
+        return found, dict(loose)
+
+    def found_again(self, loose: Mapping[str, Sequence[Mapping[str, Plain]]]) -> dict[str, Content]:
+        """Return the tables' contents as rebuilt from the copy."""
+        again = {name: Content() for name in self._tables}
+        for name, rows in loose.items():
+            for row in rows:
+                again[name].add(row)
+        for runs in chunks(iter(sorted(self.runs)), _ROWS):
+            for name, place in self._places.items():
+                for values in self._rebuilt(self._tables[name], place, runs):
+                    again[name].add(values)
+                self._meter.advance(name, 0)
+            for value in self._adopted(adopted_values_table.c.run_id.in_(runs)):
+                whole = _whole(value, self._tables[value.source_table])
+                if whole is not None:
+                    again[value.source_table].add(whole)
+        return again
+
+    def _write(self, table: OldTable, rows: Sequence[OldRow]) -> None:
+        place = self._places.get(table.name)
+        records = [self._record(place, row) for row in rows]
+        if place is not None:
+            self._insert(place, records)
+        kept = [value for row, record in zip(rows, records, strict=True) if (value := _kept(table, place, row, record))]
+        if kept:
+            self._target.execute(insert(adopted_values_table), [mapper(ADOPTED_VALUE).to_row(each) for each in kept])
+
+    def _record(self, place: _Place | None, row: OldRow) -> AuditRecord | None:
+        record = place.record_of(row) if place is not None else None
+        if record is None and place is not None and place.record_type is RUN:
+            raise LandscapeError(f"run {row.run_id}: its record cannot be taken over, status {row.values['status']!r}")
+        if place is None or (record is not None and not self._refers_to_lost(place, record)):
+            return record
+        self._lose(place, [row.run_id if name == "run_id" else row.values.get(name) for name in place.record_type.key])
+        return None
+
+    def _refers_to_lost(self, place: _Place, record: AuditRecord) -> bool:
+        return any(
+            tuple(getattr(record, column, None) for column in reference.columns) in self._lost[reference.record_type]
+            for reference in place.record_type.references
+        )
+
+    def _lose(self, place: _Place, key: Sequence[object]) -> None:
+        """Note a missing record.
+
+        What refers to it cannot be a record either.
+        """
+        self._lost[place.record_type.name].add(tuple(key))
+
+    def _insert(self, place: _Place, records: list[AuditRecord | None]) -> None:
+        """Insert the records.
+
+        None takes the place of one that the database refuses.
+        """
+        statement, convert = insert(place.record_type.table), place.convert
+        rows = [convert.to_row(record) for record in records if record is not None]
+        if not rows:
+            return
+        try:
+            with self._target.begin_nested():
+                self._target.execute(statement, rows)
+        except IntegrityError:
+            for position, record in enumerate(records):
+                if record is None:
+                    continue
+                try:
+                    with self._target.begin_nested():
+                        self._target.execute(statement, convert.to_row(record))
+                except IntegrityError:
+                    self._lose(place, [getattr(record, name) for name in place.record_type.key])
+                    records[position] = None
+        self.records[place.record_type.table.name] += sum(record is not None for record in records)
+
+    def _rebuilt(self, table: OldTable, place: _Place, runs: Sequence[str]) -> Iterator[Mapping[str, Plain]]:
+        statement = place.convert.select().where(place.record_type.table.c.run_id.in_(runs))
+        rows = self._target.execute(statement, execution_options={"yield_per": _ROWS})
+        for chunk in rows.partitions():
+            records = [place.convert.from_row(row) for row in chunk]
+            values = [{old: place.held(record, old) for old in table.columns} for record in records]
+            keys = [table.key_of(each) for each in values]
+            kept = {
+                (value.run_id, value.source_key): _merged(value)
+                for some in chunks(iter(keys), 500)
+                for value in self._adopted(
+                    adopted_values_table.c.source_table == table.name, adopted_values_table.c.source_key.in_(some)
+                )
+            }
+            for record, each, key in zip(records, values, keys, strict=True):
+                yield {**each, **kept.get((record.run_id, key), {})}
+
+    def _adopted(self, *conditions: object) -> Iterator[AdoptedValue]:
+        statement = mapper(ADOPTED_VALUE).select().where(*conditions)  # type: ignore[arg-type]  # conditions of SQLAlchemy
+        for row in self._target.execute(statement, execution_options={"yield_per": _ROWS}):
+            yield mapper(ADOPTED_VALUE).from_row(row)
+
+
+def _kept(table: OldTable, place: _Place | None, row: OldRow, record: AuditRecord | None) -> AdoptedValue | None:
+    """Return what a record does not hold of a row.
+
+    None if it holds everything as it was.
+    """
+    if row.run_id is None:
+        return None
+    rest = {
+        name: value
+        for name, value in row.values.items()
+        if value != (place.held(record, name) if place is not None and record is not None else None)
+    }
+    if record is None:
+        rest = {**{name: row.values[name] for name in table.key}, **rest}
+    if not rest:
+        return None
+    secret = _contents_of(table, place)
+    contents = {name: value for name, value in rest.items() if name in secret}
+    text = canonical_json(contents) if contents else None
+    return AdoptedValue(
+        run_id=row.run_id,
+        source_table=table.name,
+        source_key=table.key_of(row.values),
+        values_json=canonical_json({name: value for name, value in rest.items() if name not in secret}),
+        contents_json=text,
+        contents_hash=hashlib.sha256(text.encode()).hexdigest() if text is not None else None,
+    )
+
+
+def _contents_of(table: OldTable, place: _Place | None) -> frozenset[str]:
+    withheld = place.record_type.columns if place is not None else ()
+    return frozenset((*_CONTENTS.get(table.name, ()), *(c.name for c in withheld if c.withheld is not None)))
+
+
+def _merged(value: AdoptedValue) -> dict[str, Plain]:
+    merged: dict[str, Plain] = json.loads(value.values_json)
+    if value.contents_json is not None:
+        merged |= json.loads(value.contents_json)
+    return merged
+
+
+def _whole(value: AdoptedValue, table: OldTable) -> Mapping[str, Plain] | None:
+    """Return a row that did not become a record.
+
+    None if the value is only what is left of one.
+    """
+    values = _merged(value)
+    if not values.keys() >= set(table.key):
+        return None
+    return {name: values.get(name) for name in table.columns}
+
+
+def _refusal(state: DatabaseState, url: str) -> str:
+    if state.kind is StateKind.CURRENT or state.versioned:
+        return (
+            f"audit database {url} is not the predecessor's. Nothing was changed. To take a run from it into another"
+            " database, export it and import the export (elspeth export, elspeth import)"
+        )
+    return describe_state(state, url)

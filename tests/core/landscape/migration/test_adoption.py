@@ -1,0 +1,224 @@
+"""Runs of the predecessor are taken over whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
+from elspeth.core.landscape.migration import adoption
+from elspeth.core.landscape.migration.adoption import adopt
+from elspeth.core.landscape.migration.old_rows import plain
+from elspeth.core.landscape.queries.lineage import explain
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.sealing.check import check_seals
+from elspeth.schema.predecessor import Shape
+from elspeth_schema.contracts import RunStatus
+from elspeth_schema.tables import adopted_values_table, adoptions_table, metadata
+from tests.fixtures.databases import create_database, drop_database
+from tests.fixtures.legacy import rows_of
+from tests.fixtures.predecessor import RUNS, SHAPES, create_filled, releases
+from tests.fixtures.untouched import untouched
+
+NEWEST = list(SHAPES.values())[-1]
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def old_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the URL of an empty source."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'old.db'}"
+        return
+    server = request.getfixturevalue("postgresql_server")
+    url = create_database(server)
+    yield url.render_as_string(hide_password=False)
+    drop_database(server, url)
+
+
+def require_every_value(source: dict[str, list[dict[str, object]]], db: LandscapeDB, shape: Shape) -> None:
+    """Look for every cell of the source in the target.
+
+    Nothing of the code that wrote it is used.
+    """
+    with db.connection() as connection:
+        target = {
+            name: [dict(row) for row in connection.execute(select(table)).mappings()]
+            for name, table in metadata.tables.items()
+        }
+    kept = [
+        (
+            row["source_table"],
+            json.loads(row["source_key"]),
+            json.loads(row["values_json"]) | json.loads(row["contents_json"] or "{}"),
+        )
+        for row in target["adopted_values"]
+    ]
+    loose = [json.loads(row["values_json"]) for row in target["adoptions"]]
+    for table in shape.tables:
+        times = {column.name for column in table.columns if column.type == "timestamp"}
+        key = table.primary_key.columns if table.primary_key is not None else tuple(c.name for c in table.columns)
+        for old in source[table.name]:
+            row = {name: plain(value, is_time=name in times) for name, value in old.items()}
+            wanted = [row[name] for name in key]
+            held = [values for name, found, values in kept if (name, found) == (table.name, wanted)]
+            records = [
+                record
+                for record in target.get(table.name, ())
+                if all(plain(record.get(name), is_time=name in times) == row[name] for name in key)
+            ]
+            spare = [each for some in loose for each in some.get(table.name, ())]
+            for name, value in row.items():
+                places = [*(values.get(name) for values in held), *(each.get(name) for each in spare)]
+                places += [plain(cell, is_time=name in times) for record in records for cell in record.values()]
+                assert value is None or value in places, (shape.name, table.name, name, value)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_value_of_every_shape_is_found_again(tmp_path: Path, name: str) -> None:
+    old, new = tmp_path / "old.db", f"sqlite:///{tmp_path / 'new.db'}"
+    counts = create_filled(f"sqlite:///{old}", SHAPES[name])
+    before = hashlib.sha256(old.read_bytes()).hexdigest()
+    done = adopt(f"sqlite:///{old}", new)
+    assert (done.rows, len(done.runs)) == (counts, RUNS)
+    with LandscapeDB(new, create_tables=False) as db:
+        require_every_value(rows_of(old), db, SHAPES[name])
+        with db.snapshot() as connection:
+            assert check_seals(connection).faults == ()
+        recorder = LandscapeRecorder(db)
+        recorder.begin_run({}, "v1", run_id="another")
+        recorder.complete_run("another", RunStatus.COMPLETED)
+    assert adopt(f"sqlite:///{old}", new).runs == ()
+    assert hashlib.sha256(old.read_bytes()).hexdigest() == before
+
+
+@pytest.mark.parametrize(
+    "name", [NEWEST.name, "2026-01-12 (9 tables, 76 columns)", "2026-04-03 (20 tables, 199 columns, in rc5)"]
+)
+def test_runs_are_taken_over_from_and_into_each_database(old_url: str, landscape: LandscapeDB, name: str) -> None:
+    counts = create_filled(old_url, SHAPES[name])
+    done = adopt(old_url, landscape.engine.url.render_as_string(hide_password=False))
+    assert (done.rows, len(done.runs)) == (counts, RUNS)
+    with landscape.snapshot() as connection:
+        assert check_seals(connection).faults == ()
+
+
+def test_what_today_does_not_allow_is_kept_as_it_was(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.db", f"sqlite:///{tmp_path / 'new.db'}"
+    create_filled(f"sqlite:///{old}", NEWEST, words={"outcome": "astonished", "path": "nowhere", "status": "completed"})
+    done = adopt(f"sqlite:///{old}", new)
+    assert set(done.records) < set(done.rows)
+    with LandscapeDB(new, create_tables=False) as db:
+        require_every_value(rows_of(old), db, NEWEST)
+
+
+def test_databases_that_releases_left_are_taken_over_as_records(predecessor_files: Path, tmp_path: Path) -> None:
+    for path in releases(predecessor_files):
+        new = f"sqlite:///{tmp_path / path.name}"
+        with untouched(path):
+            done = adopt(f"sqlite:///{path}", new)
+        assert {name: count for name, count in done.rows.items() if count} == dict(done.records), path.name
+        with LandscapeDB(new, create_tables=False) as db, db.snapshot() as connection:
+            assert check_seals(connection).faults == ()
+
+
+def test_the_story_of_an_adopted_row_is_what_the_old_database_says(predecessor_files: Path, tmp_path: Path) -> None:
+    old, new = predecessor_files / "0.5.1-0511__batch_aggregation.db", f"sqlite:///{tmp_path / 'new.db'}"
+    adopt(f"sqlite:///{old}", new)
+    rows = rows_of(old)
+    with LandscapeDB(new, create_tables=False) as db:
+        recorder = LandscapeRecorder(db)
+        for token in rows["tokens"]:
+            story = explain(recorder, str(token["run_id"]), token_id=str(token["token_id"]))
+            assert story is not None
+            states = [state for state in rows["node_states"] if state["token_id"] == token["token_id"]]
+            assert {state.state_id for state in story.node_states} == {state["state_id"] for state in states}
+
+
+def test_adopted_values_are_exported(predecessor_files: Path, tmp_path: Path) -> None:
+    new = f"sqlite:///{tmp_path / 'new.db'}"
+    done = adopt(f"sqlite:///{predecessor_files / '0.5.1-0511__batch_aggregation.db'}", new)
+    with LandscapeDB(new, create_tables=False) as db:
+        records = list(LandscapeExporter(db).export_run(done.runs[0]))
+    found = [json.loads(str(r["values_json"])) for r in records if r["record_type"] == "adopted_value"]
+    assert {each.get("path") for each in found} == {"batch_consumed", "default_flow", None}
+
+
+def test_contents_of_rows_are_withheld(tmp_path: Path) -> None:
+    old, new = f"sqlite:///{tmp_path / 'old.db'}", f"sqlite:///{tmp_path / 'new.db'}"
+    create_filled(old, NEWEST)
+    adopt(old, new)
+    with LandscapeDB(new, create_tables=False) as db, db.connection() as connection:
+        table = adopted_values_table.c
+        items = connection.execute(
+            select(table.values_json, table.contents_json, table.contents_hash).where(
+                table.source_table == "token_work_items"
+            )
+        ).all()
+    assert items
+    for values, contents, digest in items:
+        assert "row_payload_json" not in json.loads(values)
+        assert json.loads(contents).keys() == {"row_payload_json"}
+        assert hashlib.sha256(contents.encode()).hexdigest() == digest
+
+
+def test_rows_of_no_run_are_kept_with_the_adoption(tmp_path: Path) -> None:
+    old, new = f"sqlite:///{tmp_path / 'old.db'}", f"sqlite:///{tmp_path / 'new.db'}"
+    create_filled(old, NEWEST)
+    adopt(old, new)
+    with LandscapeDB(new, create_tables=False) as db, db.connection() as connection:
+        loose = json.loads(connection.execute(select(adoptions_table.c.values_json)).scalar_one())
+    assert {"auth_events", "elspeth_schema_identity", "sidecar_journal_outbox"} <= loose.keys()
+
+
+# -- refusals --------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_came_from_elsewhere_is_not_mixed_with_one_of_its_name(tmp_path: Path) -> None:
+    old, new = f"sqlite:///{tmp_path / 'old.db'}", f"sqlite:///{tmp_path / 'new.db'}"
+    create_filled(old, NEWEST)
+    with LandscapeDB(new) as db:
+        LandscapeRecorder(db).begin_run({}, "v1", run_id="run-1")
+    with (
+        untouched(tmp_path / "new.db"),
+        pytest.raises(LandscapeError, match="run run-1 is already there, and was not adopted"),
+    ):
+        adopt(old, new)
+
+
+def test_a_database_of_ours_is_not_adopted(tmp_path: Path) -> None:
+    old, new = f"sqlite:///{tmp_path / 'old.db'}", tmp_path / "new.db"
+    LandscapeDB(old).close()
+    with pytest.raises(LandscapeError, match=r"is not the predecessor's.*elspeth export, elspeth import"):
+        adopt(old, f"sqlite:///{new}")
+    assert not new.exists()
+
+
+def test_an_adoption_that_would_lose_a_value_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = f"sqlite:///{tmp_path / 'old.db'}", tmp_path / "new.db"
+    create_filled(old, NEWEST)
+    monkeypatch.setattr(adoption, "_kept", lambda *_: None)
+    with pytest.raises(LandscapeError, match=r"table \w+: \d rows were read, \d could be put together again"):
+        adopt(old, f"sqlite:///{new}")
+    assert not new.exists()
+
+
+def test_a_changed_value_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old, new = tmp_path / "old.db", tmp_path / "new.db"
+    create_filled(f"sqlite:///{old}", NEWEST)
+    whole = adoption._kept
+
+    def altered(*arguments: object) -> object:
+        value = whole(*arguments)  # type: ignore[arg-type]  # passed on as they come
+        if value is not None and value.source_table == "run_workers":
+            object.__setattr__(value, "values_json", value.values_json.replace("run_workers-hostname-0", "elsewhere"))
+        return value
+
+    monkeypatch.setattr(adoption, "_kept", altered)
+    with pytest.raises(LandscapeError, match=r"table run_workers: 4 rows were read, 4 could .*, with other values"):
+        adopt(f"sqlite:///{old}", f"sqlite:///{new}")
