@@ -81,6 +81,16 @@ def thorough(session: nox.Session) -> None:
 
 
 @nox.session(reuse_venv=True)
+def coverage(session: nox.Session) -> None:
+    """Measure the share of lines and branches that tests reach.
+
+    Fails below the floor in pyproject.toml. Arguments go to pytest.
+    """
+    install(session, "test", project=("-e", ".[postgres,parquet,timestamp,llm]"))
+    session.run("pytest", "-n", "auto", "--cov", "--cov-report=term:skip-covered", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
 def lint(session: nox.Session) -> None:
     """Check format and style."""
     install(session, "lint")

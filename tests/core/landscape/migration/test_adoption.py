@@ -79,7 +79,13 @@ def require_every_value(source: dict[str, list[dict[str, object]]], db: Landscap
                 assert value is None or value in places, (shape.name, table.name, name, value)
 
 
-@pytest.mark.parametrize("name", SHAPES)
+EVERY_SHAPE = [
+    pytest.param(name, marks=[] if number % 10 == 0 else [pytest.mark.thorough]) for number, name in enumerate(SHAPES)
+]
+"""All shapes; the ordinary tests try every tenth, the first and the newest among them."""
+
+
+@pytest.mark.parametrize("name", EVERY_SHAPE)
 def test_every_value_of_every_shape_is_found_again(tmp_path: Path, name: str) -> None:
     old, new = tmp_path / "old.db", f"sqlite:///{tmp_path / 'new.db'}"
     counts = create_filled(f"sqlite:///{old}", SHAPES[name])
