@@ -23,6 +23,7 @@ __all__ = [
     "canonical_json",
     "canonical_number",
     "stable_hash",
+    "stored_time_text",
     "timestamp_text",
 ]
 
@@ -85,6 +86,17 @@ def timestamp_text(moment: datetime) -> str:
     """
     aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return aware.isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def stored_time_text(value: object) -> str:
+    """Return a stored time in canonical form, others as text.
+
+    PostgreSQL returns times, SQLite text. Somebody may have stored what is no time, or one that Python does not have.
+    """
+    try:
+        return timestamp_text(value if isinstance(value, datetime) else datetime.fromisoformat(str(value)))
+    except (ValueError, OverflowError):
+        return str(value)
 
 
 def _prepared(value: object) -> object:

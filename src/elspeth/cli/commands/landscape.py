@@ -297,12 +297,11 @@ def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
 
     It may be of any epoch, and is not changed.
     """
-    from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.runs import list_runs  # noqa: PLC0415
 
     found = list_runs(database_url(database))
     columns = ("run_id", "status", "started_at", "rows", "export_status")
-    table = [(run.run_id, run.status, timestamp_text(run.started_at), run.rows, run.export_status) for run in found]
+    table = [(run.run_id, run.status, run.started_at, run.rows, run.export_status) for run in found]
     if json:
         records = [dict(zip(columns, row, strict=True)) for row in table]
         data = [{**record, "at_work": run.at_work} for record, run in zip(records, found, strict=True)]

@@ -9,9 +9,10 @@ import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import RunNotFoundError
-from elspeth.core.landscape.queries.runs import AmbiguousRunError, resolve_run
+from elspeth.core.landscape.queries.runs import AmbiguousRunError, list_runs, resolve_run
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth_schema.contracts import Run
+from tests.fixtures.corruption import edit_unseen
 from tests.fixtures.rich_run import rich_run
 
 
@@ -54,6 +55,21 @@ def test_an_ambiguous_prefix_lists_the_newest_runs(landscape: LandscapeDB) -> No
     assert str(refused.value) == (
         f"audit database {landscape.url} holds 7 runs 'run'...: {listed} and 2 more; give more of the id"
     )
+
+
+def test_a_run_whose_start_is_no_time_is_listed_with_the_others(database_url: str) -> None:
+    with LandscapeDB.from_url(database_url) as db:
+        for run_id, after in (("run-1", 1), ("run-2", 2)):
+            begin(db, run_id, after=after)
+        edit_unseen(db, "runs", "UPDATE runs SET started_at = 'infinity' WHERE run_id = 'run-1'")
+        with pytest.raises(
+            AmbiguousRunError, match=r"run-1 \(completed, began infinity\), run-2 \(completed, began 20"
+        ):
+            resolve_run(db, "run")
+    assert [(run.run_id, run.started_at) for run in list_runs(database_url)] == [
+        ("run-2", "2026-02-01T00:00:00.000001Z"),
+        ("run-1", "infinity"),
+    ]
 
 
 @pytest.mark.parametrize(

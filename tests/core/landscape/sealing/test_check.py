@@ -24,6 +24,7 @@ from elspeth_schema.contracts import ExportStatus, NodeType, OperationStatus, Op
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import seal_leaves_table, seals_table
 from tests.core.landscape.sealing.test_seal import drop_guards
+from tests.fixtures.corruption import edit_unseen
 from tests.fixtures.every_type import with_every_type
 from tests.fixtures.landscapes import NewLandscape
 from tests.fixtures.records import DYNAMIC
@@ -354,6 +355,17 @@ def test_a_time_that_only_postgresql_has_is_found_and_named(on_postgresql: NewLa
         "is not the record that was sealed here: created_at: expected a datetime in UTC",
     )
     assert fault.key.startswith("run_id='run-1' row_id=")
+
+
+def test_a_seal_whose_time_is_none_was_altered(landscape: LandscapeDB) -> None:
+    for run_id in ("a", "b"):
+        finish(landscape, run_id, None)
+    edit_unseen(landscape, "seals", "UPDATE seals SET sealed_at = 'infinity' WHERE run_id = 'a'")
+    report = report_of(landscape)
+    assert [str(fault) for fault in report.faults] == [
+        "run a is not what was sealed: seals run_id='a': was altered: it cannot be read"
+    ]
+    assert report.verdict == "1 of 2 sealed runs unchanged"
 
 
 def edited(connection: Connection, table: str, order: str, column: str, value: str) -> bool:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, func, null, select
+from sqlalchemy import Row, String, cast, func, null, select
 
 from elspeth.contracts.database_urls import mask_url
-from elspeth.core.canonical import timestamp_text
+from elspeth.core.canonical import stored_time_text
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.claim import claimed_runs
 from elspeth.core.landscape.database.connections import read_only_connection
@@ -43,7 +42,7 @@ def resolve_run(db: LandscapeDB, name: str) -> str:
     Raises RunNotFoundError if no run fits, AmbiguousRunError if several do.
     """
     columns = runs_table.c
-    statement = select(columns.run_id, columns.status, columns.started_at)
+    statement = select(columns.run_id, columns.status, cast(columns.started_at, String).label("started_at"))
     statement = statement.order_by(columns.started_at.desc(), columns.run_id.desc())
     if name == LATEST:
         statement = statement.limit(1)
@@ -67,7 +66,7 @@ def matches_run(name: str, run_id: str) -> bool:
 
 def _describe_runs(runs: Sequence[Row[*tuple[Any, ...]]]) -> str:
     """Return the first runs with their status and start."""
-    described = [f"{run.run_id} ({run.status}, began {timestamp_text(run.started_at)})" for run in runs[:_LISTED]]
+    described = [f"{run.run_id} ({run.status}, began {stored_time_text(run.started_at)})" for run in runs[:_LISTED]]
     more = len(runs) - len(described)
     return ", ".join(described) + (f" and {more} more" if more else "") + "; give more of the id"
 
@@ -76,13 +75,14 @@ def _describe_runs(runs: Sequence[Row[*tuple[Any, ...]]]) -> str:
 class ListedRun:
     """A run as lists show it.
 
+    `started_at` is a time in canonical form; anything else, which somebody stored, is as the database has it.
     `export_status` is None for a run that was never exported. `at_work` says whether a process is recording a running
     run; it is None for other runs, and for those of the predecessor, where it cannot be known.
     """
 
     run_id: str
     status: str
-    started_at: datetime
+    started_at: str
     rows: int
     export_status: str | None
     at_work: bool | None = None
@@ -108,7 +108,7 @@ def list_runs(url: str) -> list[ListedRun]:
     runs, rows = tables["runs"].c, tables["rows"].c
     export_status = runs.get("export_status", null().label("export_status"))
     count = select(func.count()).where(rows.run_id == runs.run_id).scalar_subquery()
-    statement = select(runs.run_id, runs.status, runs.started_at, count, export_status).order_by(
+    statement = select(runs.run_id, runs.status, cast(runs.started_at, String), count, export_status).order_by(
         runs.started_at, runs.run_id
     )
     with read_only_connection(parsed) as connection:
@@ -121,8 +121,7 @@ def list_runs(url: str) -> list[ListedRun]:
             ListedRun(
                 run_id=run_id,
                 status=status,
-                # SQLite stores UTC without a zone.
-                started_at=started_at.replace(tzinfo=UTC) if started_at.tzinfo is None else started_at,
+                started_at=stored_time_text(started_at),
                 rows=number,
                 export_status=export_status,
                 at_work=run_id in at_work if run_id in running else None,

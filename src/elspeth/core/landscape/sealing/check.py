@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -191,6 +192,7 @@ def check_seal(connection: Connection, seal: Seal, progress: Callable[[int], Non
     """
     try:
         counts = Counter(json.loads(seal.counts_json))
+        datetime.fromisoformat(seal.sealed_at)
         scope = [locate(sealed, seal.epoch) for sealed in scope_from_json(seal.scope_json)]
     except _UNREADABLE:
         return _seal_fault(seal.run_id, "was altered: it cannot be read")

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, String, cast, func, insert, select, union_all
 
 from elspeth.contracts.database_urls import mask_url
-from elspeth.core.canonical import canonical_bytes, timestamp_text
+from elspeth.core.canonical import canonical_bytes, stored_time_text, timestamp_text
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.tables import map_tables
@@ -341,18 +341,7 @@ def read_seals(connection: Connection, run_id: str | None = None) -> list[Seal]:
     if run_id is not None:
         statement = statement.where(columns.run_id == run_id)
     found = connection.execute(statement).mappings()
-    return [Seal(**{**row, "sealed_at": _time_text(row["sealed_at"])}) for row in found]
-
-
-def _time_text(value: object) -> str:
-    """Return a time in canonical form; anything else as text.
-
-    PostgreSQL returns times, SQLite text.
-    """
-    try:
-        return timestamp_text(value if isinstance(value, datetime) else datetime.fromisoformat(str(value)))
-    except ValueError:
-        return str(value)
+    return [Seal(**{**row, "sealed_at": stored_time_text(row["sealed_at"])}) for row in found]
 
 
 def leaf_prefix(leaf: bytes) -> str:
