@@ -580,6 +580,11 @@ batch_members_table = Table(
         "ordinal >= 0",
         name="ck_batch_members_ordinal",
     ),
+    Index(
+        "ix_batch_members_token",
+        "run_id",
+        "token_id",
+    ),
 )
 
 batch_outputs_table = Table(
@@ -602,6 +607,11 @@ batch_outputs_table = Table(
         name="fk_batch_outputs_batch_id",
     ),
     UniqueConstraint("run_id", "batch_id", "output_type", "output_id", name="uq_batch_outputs_output"),
+    Index(
+        "ix_batch_outputs_output",
+        "run_id",
+        "output_id",
+    ),
 )
 
 artifacts_table = Table(
