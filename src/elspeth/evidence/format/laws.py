@@ -55,8 +55,8 @@ LAWS: Mapping[Law, LawFacts] = {
     ),
     Law.ROUTES: LawFacts(
         says=(
-            "Every decision of a gate, and every diversion of a token that goes on after a failure, is recorded; it "
-            "begins where it was made, and the token goes where it says."
+            "Every decision of a gate, with a copy for each child of a fork, and every diversion of a token that goes "
+            "on after a failure, is recorded; it begins where it was made, and the token goes where it says."
         )
     ),
     Law.ORIGINS: LawFacts(

@@ -175,6 +175,11 @@ def query_routes(run_id: str) -> Iterator[LawQuery]:
         .group_by(_events.state_id)
         .having(func.count() > 1, or_(func.min(_events.mode) != copy, func.max(_events.mode) != copy)),
     )
+    yield LawQuery(
+        Law.ROUTES,
+        "expected a copy to be recorded for each child of a fork, got another number for",
+        _forks_with_other_copies(run_id),
+    )
     gates = select(_nodes.node_id).where(_nodes.run_id == run_id, _nodes.node_type == NodeType.GATE.value)
     yield LawQuery(
         Law.ROUTES,
@@ -195,6 +200,34 @@ def query_routes(run_id: str) -> Iterator[LawQuery]:
             _visits_next(),
             ~exists().where(of_state, _events.mode == RoutingMode.DIVERT.value),
         ),
+    )
+
+
+def _forks_with_other_copies(run_id: str) -> Select[tuple[str]]:
+    """Select forked tokens with another number of copies than children."""
+    copies = (
+        select(_states.token_id, func.count().label("number"))
+        .join(routing_events_table, and_(_events.run_id == _states.run_id, _events.state_id == _states.state_id))
+        .where(_states.run_id == run_id, _events.run_id == run_id, _events.mode == RoutingMode.COPY.value)
+        .group_by(_states.token_id)
+        .subquery()
+    )
+    children = (
+        select(_tokens.fork_group_id, func.count().label("number"))
+        .where(_tokens.run_id == run_id, _tokens.fork_group_id.is_not(None))
+        .group_by(_tokens.fork_group_id)
+        .subquery()
+    )
+    return (
+        select(_outcomes.token_id)
+        .join(children, children.c.fork_group_id == _outcomes.fork_group_id)
+        .join(copies, copies.c.token_id == _outcomes.token_id, isouter=True)
+        .where(
+            _outcomes.run_id == run_id,
+            _outcomes.outcome == RowOutcome.FORKED.value,
+            _outcomes.is_terminal == 1,
+            func.coalesce(copies.c.number, 0) != children.c.number,
+        )
     )
 
 

@@ -116,8 +116,9 @@ class Account:
 
     - `edge_codes`: the edges, both ends in one number.
     - By row: its source (`sources`), and whether a token carries it (`carried`).
-    - By token: its row (`rows`), the group that made it (`made`), the group that it became (`became`), the batch that
-      consumed it (`consumed`), and how it ended (`ended`: the outcome's code, with the sink in the upper bits).
+    - By token: its row (`rows`), the group that made it (`made`), the group that it became (`became`), the number of
+      copies that its visits sent (`copies`), the batch that consumed it (`consumed`), and how it ended (`ended`: the
+      outcome's code, with the sink in the upper bits).
     - By visit: its token (`visitors`), step, attempt, node and status (`visits`), and where it was routed (`routed`).
     - `members` and `outputs` of batches: token and batch in one number.
     """
@@ -136,6 +137,7 @@ class Account:
     rows: array[int] = field(default_factory=lambda: array("I"))
     made: array[int] = field(default_factory=lambda: array("I"))
     became: array[int] = field(default_factory=lambda: array("I"))
+    copies: array[int] = field(default_factory=lambda: array("I"))
     consumed: array[int] = field(default_factory=lambda: array("I"))
     ended: array[int] = field(default_factory=lambda: array("H"))
     visitors: array[int] = field(default_factory=lambda: array("I"))

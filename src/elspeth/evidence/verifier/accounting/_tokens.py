@@ -251,6 +251,11 @@ def _enter_group_outcomes(account: Account, first: int, facts: _OutcomeFacts, to
         group_problem = _group_problem(account, each, group, tokens[each.index], outcome)
         if group_problem is not None:
             account.breach(Law.GROUPS, "token_outcome", first + each.index, group_problem)
+        if each.kind == FORK and outcome == _OUTCOME_OF_KIND[FORK] and group is not None:
+            children, copies = account.groups.children[group], value_at(account.copies, tokens[each.index])
+            if copies != children:
+                problem = f"expected a copy to be recorded for each of {children} children of a fork, got {copies}"
+                account.breach(Law.ROUTES, "token_outcome", first + each.index, problem)
 
 
 def _sink_number(account: Account, name: str | None, first: int) -> int:

@@ -119,6 +119,9 @@ def _enter_events(account: Account, first: int, facts: _EventFacts, links: Links
             problem = "expected a visit to send its token one way, or copies of it along several"
             account.breach(Law.ROUTES, "routing_event", first + index, problem)
         put_at(routed, visit, target << 2 | mode)
+        if mode == _COPY:
+            token = account.visitors[visit]
+            put_at(account.copies, token, value_at(account.copies, token) + 1)
 
 
 LEDGERS: Mapping[str, AnyLedger] = {
