@@ -13,8 +13,9 @@ from sqlalchemy import select
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.migration import adoption
+from elspeth.core.landscape.migration._old_rows import plain
+from elspeth.core.landscape.migration._places import remainder_of
 from elspeth.core.landscape.migration.adoption import adopt
-from elspeth.core.landscape.migration.old_rows import plain
 from elspeth.core.landscape.queries.lineage import explain
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import check_seals
@@ -208,7 +209,7 @@ def test_a_database_of_ours_is_not_adopted(tmp_path: Path) -> None:
 def test_an_adoption_that_would_lose_a_value_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = f"sqlite:///{tmp_path / 'old.db'}", tmp_path / "new.db"
     create_filled(old, NEWEST)
-    monkeypatch.setattr(adoption, "_kept", lambda *_: None)
+    monkeypatch.setattr(adoption, "remainder_of", lambda *_: None)
     with pytest.raises(LandscapeError, match=r"table \w+: \d rows were read, \d could be put together again"):
         adopt(old, f"sqlite:///{new}")
     assert not new.exists()
@@ -217,7 +218,7 @@ def test_an_adoption_that_would_lose_a_value_is_undone(tmp_path: Path, monkeypat
 def test_a_changed_value_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, new = tmp_path / "old.db", tmp_path / "new.db"
     create_filled(f"sqlite:///{old}", NEWEST)
-    whole = adoption._kept
+    whole = remainder_of
 
     def altered(*arguments: object) -> object:
         value = whole(*arguments)  # type: ignore[arg-type]  # passed on as they come
@@ -225,6 +226,6 @@ def test_a_changed_value_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             object.__setattr__(value, "values_json", value.values_json.replace("run_workers-hostname-0", "elsewhere"))
         return value
 
-    monkeypatch.setattr(adoption, "_kept", altered)
+    monkeypatch.setattr(adoption, "remainder_of", altered)
     with pytest.raises(LandscapeError, match=r"table run_workers: 4 rows were read, 4 could .*, with other values"):
         adopt(f"sqlite:///{old}", f"sqlite:///{new}")

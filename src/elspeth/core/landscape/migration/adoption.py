@@ -10,9 +10,8 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from importlib.metadata import version
 
 from sqlalchemy import Connection, insert, select
@@ -28,24 +27,20 @@ from elspeth.core.landscape.database.landscape_db import fill_database
 from elspeth.core.landscape.database.shapes import table_names
 from elspeth.core.landscape.database.state import DatabaseState, StateKind, describe_state, detect_state
 from elspeth.core.landscape.database.urls import parse_url
+from elspeth.core.landscape.migration._old_rows import Content, OldRow, OldTable, Plain, old_tables
+from elspeth.core.landscape.migration._places import Place, merge_remainder, remainder_of, whole_row
 from elspeth.core.landscape.migration.contents import Meter, Report
-from elspeth.core.landscape.migration.old_rows import Content, OldRow, OldTable, Plain, old_tables, plain
-from elspeth.core.landscape.records.mapping import RecordMapper, mapper
+from elspeth.core.landscape.records.mapping import mapper
 from elspeth.core.landscape.sealing.seal import seal_run
-from elspeth.schema.checks import AuditIntegrityError
 from elspeth.schema.predecessor import Shape
 from elspeth_schema.contracts import AdoptedValue, AuditRecord, RunStatus
-from elspeth_schema.predecessor import COLUMNS, VALUES
-from elspeth_schema.records import ADOPTED_VALUE, RECORD_TYPES, RUN, Column, RecordType
+from elspeth_schema.records import ADOPTED_VALUE, RECORD_TYPES, RUN
 from elspeth_schema.tables import adopted_values_table, adoptions_table, runs_table
 
 __all__ = ["Adoption", "adopt"]
 
 _ROWS = 1000
 """Rows written or read again at once; bounds memory."""
-
-_CONTENTS = {"token_work_items": ("row_payload_json",), "sidecar_journal_outbox": ("records_json",)}
-"""Columns of the predecessor that hold contents of rows, besides those that today's schema withholds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,84 +131,6 @@ def _require_all_found(found: Mapping[str, Content], again: Mapping[str, Content
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Where the columns of an old table go.
-
-    `candidates` names, for each of today's columns, the old columns that its value may come from.
-    """
-
-    record_type: RecordType[AuditRecord]
-    convert: RecordMapper[AuditRecord]
-    candidates: Mapping[str, tuple[str, ...]]
-    homes: Mapping[str, str] = field(init=False)
-    """Old column -> today's column that may hold its value."""
-
-    def __post_init__(self) -> None:
-        homes = {old: ours for ours, names in self.candidates.items() for old in names}
-        object.__setattr__(self, "homes", homes)
-
-    @classmethod
-    def of(cls, record_type: RecordType[AuditRecord], table: OldTable) -> _Place:
-        """Return the place of an old table."""
-        renamed = COLUMNS.get(table.name, {})
-        return cls(
-            record_type=record_type,
-            convert=mapper(record_type),
-            candidates={
-                column.name: tuple(n for n in renamed.get(column.name, (column.name,)) if n in table.columns)
-                for column in record_type.columns
-            },
-        )
-
-    def record_of(self, row: OldRow) -> AuditRecord | None:
-        """Return a row's record, None if it is refused."""
-        values = [
-            row.run_id if column.name == "run_id" else self._value(column, row.values)
-            for column in self.record_type.columns
-        ]
-        while True:
-            try:
-                return self.convert.from_row(values)
-            except AuditIntegrityError as error:
-                # A word that today's schema does not have is kept beside the record, where the record can be without.
-                position = self._unknown_word(error.field, values)
-                if position is None:
-                    return None
-                values[position] = None
-
-    def _unknown_word(self, name: str, values: Sequence[Plain]) -> int | None:
-        for position, column in enumerate(self.record_type.columns):
-            if column.name == name and column.enum is not None and values[position] is not None:
-                return position
-        return None
-
-    def held(self, record: AuditRecord, old: str) -> Plain:
-        """Return what a record holds of an old column.
-
-        None if the column has no place.
-        """
-        home = self.homes.get(old)
-        value = getattr(record, home, None) if home is not None else None
-        return value.value if isinstance(value, StrEnum) else plain(value)
-
-    def _value(self, column: Column, values: Mapping[str, Plain]) -> Plain:
-        """Return the first candidate that the column may hold.
-
-        Words are translated into today's.
-        """
-        for name in self.candidates[column.name]:
-            value = values[name]
-            if column.enum is not None and isinstance(value, str):
-                value = VALUES.get(column.enum.__name__, {}).get(value, value)
-                if value not in {member.value for member in column.enum}:
-                    continue
-            if value is not None:
-                return value
-        names = self.candidates[column.name]
-        return values[names[0]] if names else None
-
-
 class _Adopter:
     """Copies the rows of some runs, and finds them again."""
 
@@ -229,7 +146,7 @@ class _Adopter:
         self.records: defaultdict[str, int] = defaultdict(int)
         self._source, self._target, self._tables, self._meter = source, target, tables, meter
         self._places = {
-            record_type.table.name: _Place.of(record_type, tables[record_type.table.name])
+            record_type.table.name: Place.of(record_type, tables[record_type.table.name])
             for record_type in RECORD_TYPES.values()
             if record_type.table.name in tables
         }
@@ -269,7 +186,7 @@ class _Adopter:
                     again[name].add(values)
                 self._meter.advance(name, 0)
             for value in self._adopted(adopted_values_table.c.run_id.in_(runs)):
-                whole = _whole(value, self._tables[value.source_table])
+                whole = whole_row(value, self._tables[value.source_table])
                 if whole is not None:
                     again[value.source_table].add(whole)
         return again
@@ -279,11 +196,15 @@ class _Adopter:
         records = [self._record(place, row) for row in rows]
         if place is not None:
             self._insert(place, records)
-        kept = [value for row, record in zip(rows, records, strict=True) if (value := _kept(table, place, row, record))]
+        kept = [
+            value
+            for row, record in zip(rows, records, strict=True)
+            if (value := remainder_of(table, place, row, record))
+        ]
         if kept:
             self._target.execute(insert(adopted_values_table), [mapper(ADOPTED_VALUE).to_row(each) for each in kept])
 
-    def _record(self, place: _Place | None, row: OldRow) -> AuditRecord | None:
+    def _record(self, place: Place | None, row: OldRow) -> AuditRecord | None:
         record = place.record_of(row) if place is not None else None
         if record is None and place is not None and place.record_type is RUN:
             raise LandscapeError(f"run {row.run_id}: its record cannot be taken over, status {row.values['status']!r}")
@@ -292,20 +213,20 @@ class _Adopter:
         self._lose(place, [row.run_id if name == "run_id" else row.values.get(name) for name in place.record_type.key])
         return None
 
-    def _refers_to_lost(self, place: _Place, record: AuditRecord) -> bool:
+    def _refers_to_lost(self, place: Place, record: AuditRecord) -> bool:
         return any(
             tuple(getattr(record, column, None) for column in reference.columns) in self._lost[reference.record_type]
             for reference in place.record_type.references
         )
 
-    def _lose(self, place: _Place, key: Sequence[object]) -> None:
+    def _lose(self, place: Place, key: Sequence[object]) -> None:
         """Note a missing record.
 
         What refers to it cannot be a record either.
         """
         self._lost[place.record_type.name].add(tuple(key))
 
-    def _insert(self, place: _Place, records: list[AuditRecord | None]) -> None:
+    def _insert(self, place: Place, records: list[AuditRecord | None]) -> None:
         """Insert the records.
 
         None takes the place of one that the database refuses.
@@ -329,7 +250,7 @@ class _Adopter:
                     records[position] = None
         self.records[place.record_type.table.name] += sum(record is not None for record in records)
 
-    def _rebuilt(self, table: OldTable, place: _Place, runs: Sequence[str]) -> Iterator[Mapping[str, Plain]]:
+    def _rebuilt(self, table: OldTable, place: Place, runs: Sequence[str]) -> Iterator[Mapping[str, Plain]]:
         statement = place.convert.select().where(place.record_type.table.c.run_id.in_(runs))
         rows = self._target.execute(statement, execution_options={"yield_per": _ROWS})
         for chunk in rows.partitions():
@@ -337,7 +258,7 @@ class _Adopter:
             values = [{old: place.held(record, old) for old in table.columns} for record in records]
             keys = [table.key_of(each) for each in values]
             kept = {
-                (value.run_id, value.source_key): _merged(value)
+                (value.run_id, value.source_key): merge_remainder(value)
                 for some in chunks(iter(keys), 500)
                 for value in self._adopted(
                     adopted_values_table.c.source_table == table.name, adopted_values_table.c.source_key.in_(some)
@@ -350,58 +271,6 @@ class _Adopter:
         statement = mapper(ADOPTED_VALUE).select().where(*conditions)  # type: ignore[arg-type]  # conditions of SQLAlchemy
         for row in self._target.execute(statement, execution_options={"yield_per": _ROWS}):
             yield mapper(ADOPTED_VALUE).from_row(row)
-
-
-def _kept(table: OldTable, place: _Place | None, row: OldRow, record: AuditRecord | None) -> AdoptedValue | None:
-    """Return what a record does not hold of a row.
-
-    None if it holds everything as it was.
-    """
-    if row.run_id is None:
-        return None
-    rest = {
-        name: value
-        for name, value in row.values.items()
-        if value != (place.held(record, name) if place is not None and record is not None else None)
-    }
-    if record is None:
-        rest = {**{name: row.values[name] for name in table.key}, **rest}
-    if not rest:
-        return None
-    secret = _contents_of(table, place)
-    contents = {name: value for name, value in rest.items() if name in secret}
-    text = canonical_json(contents) if contents else None
-    return AdoptedValue(
-        run_id=row.run_id,
-        source_table=table.name,
-        source_key=table.key_of(row.values),
-        values_json=canonical_json({name: value for name, value in rest.items() if name not in secret}),
-        contents_json=text,
-        contents_hash=hashlib.sha256(text.encode()).hexdigest() if text is not None else None,
-    )
-
-
-def _contents_of(table: OldTable, place: _Place | None) -> frozenset[str]:
-    withheld = place.record_type.columns if place is not None else ()
-    return frozenset((*_CONTENTS.get(table.name, ()), *(c.name for c in withheld if c.withheld is not None)))
-
-
-def _merged(value: AdoptedValue) -> dict[str, Plain]:
-    merged: dict[str, Plain] = json.loads(value.values_json)
-    if value.contents_json is not None:
-        merged |= json.loads(value.contents_json)
-    return merged
-
-
-def _whole(value: AdoptedValue, table: OldTable) -> Mapping[str, Plain] | None:
-    """Return a row that did not become a record.
-
-    None if the value is only what is left of one.
-    """
-    values = _merged(value)
-    if not values.keys() >= set(table.key):
-        return None
-    return {name: values.get(name) for name in table.columns}
 
 
 def _refusal(state: DatabaseState, url: str) -> str:
