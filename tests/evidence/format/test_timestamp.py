@@ -222,6 +222,18 @@ def test_a_stamp_signed_by_other_means_is_accepted_if_it_names_its_certificate(
     verify_timestamp(stamp, ENVELOPE, load_authorities(authority.certificate), "stamp")
 
 
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_certificates_of_a_stamp_may_be_in_any_order(authority: Authority, reply: bytes, *, is_reversed: bool) -> None:
+    """DER wants sets in order; `openssl ts` does not ask."""
+    stamp = authority.signed_again(reply, "-md sha256 -cades -certfile ca.pem")
+    roots = load_authorities(authority.certificate)
+    both = sorted(map(bytes, decode_timestamp_response(stamp).signed_data.certificates), reverse=is_reversed)
+    assert len(both) == 2
+    stamp = stamp.replace(b"".join(sorted(both)), b"".join(both))
+    assert authority.accepts(stamp, ENVELOPE)
+    verify_timestamp(stamp, ENVELOPE, roots, "stamp")
+
+
 def test_a_stamp_that_does_not_name_its_certificate(authority: Authority, reply: bytes) -> None:
     stamp = authority.signed_again(reply, "-md sha256")
     assert not authority.accepts(stamp, ENVELOPE)

@@ -95,7 +95,7 @@ def verify_timestamp(response: bytes, envelope: bytes, authorities: Sequence[Cer
     client = _client(place)
     moment = _token_info(response, place)[0]
     verifier = client.VerifierBuilder(roots=list(authorities)).build()
-    decoded = client.decode_timestamp_response(response)
+    decoded = client.decode_timestamp_response(_in_order(response))
     check_signer(decoded.time_stamp_token(), _signing_certificate(decoded.signed_data, place), place)
     try:
         verifier.verify_message(decoded, envelope)
@@ -164,13 +164,32 @@ def _token_info(response: bytes, place: str) -> tuple[datetime, bytes, int | Non
     if len(response) > _MAX_RESPONSE:
         raise EvidenceError(place, f"expected at most {_MAX_RESPONSE:,} bytes, got more")
     try:
-        decoded = client.decode_timestamp_response(response)
+        decoded = client.decode_timestamp_response(_in_order(response))
         if decoded.status != client.PKIStatus.GRANTED:
             raise EvidenceError(place, f"the authority refused: {shown(', '.join(decoded.status_string))}")
         info = decoded.tst_info
         return info.gen_time, bytes(info.message_imprint.message), info.nonce
     except ValueError as error:
         raise EvidenceError(place, f"expected a response as in RFC 3161: {error}") from error
+
+
+def _in_order(response: bytes) -> bytes:
+    """Return the response with its certificates in DER's order.
+
+    The library takes them in no other (X.690, section 11.6), while authorities send the signer's first. No signature is
+    over their order.
+    """
+    try:
+        [(_, content), *_] = _children(response)
+        [_, (_, content_info), *_] = _children(content)
+        _, (_, explicit) = _children(content_info)
+        [(_, signed_data)] = _children(explicit)
+        certificates = next(content for tag, content in _children(signed_data) if tag == _FIRST)
+        elements = [_encoded(element) for element in _children(certificates)]
+    except (ValueError, IndexError, StopIteration):
+        return response
+    is_whole = b"".join(elements) == certificates
+    return response.replace(certificates, b"".join(sorted(elements)), 1) if is_whole else response
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +237,14 @@ def _content(element: _Element, tag: int) -> bytes:
         message = f"expected the tag {tag:#x}, got {element[0]:#x}"
         raise ValueError(message)
     return element[1]
+
+
+def _encoded(element: _Element) -> bytes:
+    tag, content = element
+    size = len(content)
+    digits = size.to_bytes((size.bit_length() + 7) // 8)
+    length = bytes([size]) if size < _LONG else bytes([_LONG | len(digits)]) + digits
+    return bytes([tag]) + length + content
 
 
 def _children(data: bytes) -> list[_Element]:
