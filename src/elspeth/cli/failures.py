@@ -74,6 +74,9 @@ EXIT_CODES: Mapping[str, ExitCode] = {
 WITHHELD_ERRORS = logging.getLogger("elspeth.withheld")
 """The logger of exceptions whose messages are not recorded."""
 
+# Without a handler Python prints what psycopg logs of errors after a connection is cut; the first one is raised anyway.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
+
 _PRINTER = "elspeth.traceback_printer"
 
 _Place = tuple[tuple[str, int], ...]
