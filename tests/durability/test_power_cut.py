@@ -1,4 +1,4 @@
-"""What a command has published survives a power cut right after its end."""
+"""Published files survive a power cut after a command's end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = 50
 
 
 def files(directory: Path) -> dict[str, bytes]:
-    """Return the content of the published files below a directory.
+    """Return the published files below a directory.
 
     Hidden ones are left out: removing locks, spools and unfinished files is not synced, and the next writer does it
     again.
@@ -30,7 +30,7 @@ def files(directory: Path) -> dict[str, bytes]:
 
 
 def after_power_cut(job: Job, library: Path, tmp_path: Path, *arguments: str) -> Path:
-    """Run a command, cut the power, and return what is on the disk."""
+    """Run a command, cut the power, return the disk."""
     disk, journal = Disk(job.directory), tmp_path / "journal"
     done = elspeth(*arguments, shadow=Shadow(preloaded=library, root=job.directory, journal=journal))
     assert done.returncode == 0, done.stderr
