@@ -91,6 +91,17 @@ def test_reading_commands_need_no_write_access(database: Path, tmp_path: Path) -
     assert codes == [0] * len(READING), errors
 
 
+@pytest.mark.parametrize(("file_mode", "directory_mode"), [(0o444, 0o755), (0o644, 0o555)], ids=["file", "directory"])
+def test_a_reader_needs_write_access_to_neither_the_file_nor_its_directory(
+    database: Path, tmp_path: Path, file_mode: int, directory_mode: int
+) -> None:
+    database.chmod(file_mode)
+    database.parent.chmod(directory_mode)
+    with untouched(database):
+        codes, errors = run_unprivileged(*reading_commands(database)[:1], directory=tmp_path)
+    assert codes == [0], errors
+
+
 def test_an_empty_log_does_no_harm(database: Path, tmp_path: Path) -> None:
     database.parent.chmod(0o755)
     Path(f"{database}-wal").touch()

@@ -5,6 +5,7 @@ Whoever loses the claim records nothing more, and the next owner sees everything
 
 from __future__ import annotations
 
+import fcntl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -209,3 +210,25 @@ def test_which_runs_a_process_records(db: LandscapeDB, database_url: str) -> Non
     with claim_run(db, "run"), claim_run(db, "third"):
         assert at_work() == {"run", "third"}
     assert at_work() == frozenset()
+
+
+def test_a_process_that_asks_at_the_same_time_is_not_taken_for_a_recorder(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LandscapeDB(sqlite_url).close()
+    (tmp_path / "landscape.db.run.lock").touch()  # left by a crash
+    lock = fcntl.flock
+    answers: list[frozenset[str]] = []
+
+    def ask() -> None:
+        with read_only_connection(make_url(sqlite_url)) as connection:
+            answers.append(claimed_runs(connection, ["run"]))
+
+    def lock_and_ask_again(file: int, operation: int) -> None:
+        lock(file, operation)
+        monkeypatch.setattr(fcntl, "flock", lock)
+        ask()
+
+    monkeypatch.setattr(fcntl, "flock", lock_and_ask_again)
+    ask()
+    assert answers == [frozenset(), frozenset()]

@@ -5,6 +5,7 @@ This holds whatever somebody has written into the database.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.lines.reading import read_chunks, read_records
-from elspeth.core.landscape.lines.rendering import KeyRange, line_pattern, render_lines
+from elspeth.core.landscape.lines.rendering import KeyRange, format_float, line_pattern, render_lines
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord
@@ -121,3 +122,24 @@ def written(connection: Connection, table: str, column: str, value: str) -> bool
     except DBAPIError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("bits", "text"),
+    [
+        ("0000000000000000", "0"),
+        ("8000000000000000", "0"),
+        ("0000000000000001", "5e-324"),
+        ("7fefffffffffffff", "1.7976931348623157e+308"),
+        ("44b52d02c7e14af6", "1e+23"),
+        ("444b1ae4d6e2ef4f", "999999999999999900000"),
+        ("444b1ae4d6e2ef50", "1e+21"),
+        ("3eb0c6f7a0b5ed8c", "9.999999999999997e-7"),
+        ("3eb0c6f7a0b5ed8d", "0.000001"),
+        ("41b3de4355555555", "333333333.3333333"),
+    ],
+)
+def test_floats_are_spelled_as_rfc_8785_does(bits: str, text: str) -> None:
+    """Compare with examples of RFC 8785, Appendix B."""
+    (value,) = struct.unpack(">d", bytes.fromhex(bits))
+    assert format_float(value) == text

@@ -19,6 +19,7 @@ from elspeth.core.landscape.migration.private_copy import open_for_reading, rehe
 from elspeth.core.landscape.sealing.check import SealReport
 from elspeth_schema import EPOCH
 from tests.fixtures.legacy import OldDatabase, OldDatabaseMaker, rows_of
+from tests.fixtures.predecessor import SHAPES, create_filled
 
 
 @pytest.fixture
@@ -46,6 +47,28 @@ def test_messages_name_the_original(example: OldDatabase) -> None:
     with open_for_reading(example.url) as database, pytest.raises(RunNotFoundError) as caught:
         list(LandscapeExporter(database).export_run("nothing"))
     assert str(caught.value) == f"run 'nothing' is not in the audit database {mask_url(make_url(example.url))}"
+
+
+def require_hidden_secret(url: str) -> None:
+    original = make_url(url).update_query_dict({"sslpassword": "HUNTER2"})
+    with (
+        open_for_reading(original.render_as_string(hide_password=False)) as database,
+        pytest.raises(RunNotFoundError) as caught,
+    ):
+        list(LandscapeExporter(database).export_run("nothing"))
+    assert str(caught.value) == f"run 'nothing' is not in the audit database {mask_url(original)}"
+    assert "HUNTER2" not in str(caught.value)
+
+
+@pytest.mark.postgres
+def test_messages_about_a_copy_hide_the_secrets_of_the_original(old_database_of: OldDatabaseMaker) -> None:
+    require_hidden_secret(old_database_of("epoch4-rich", "postgresql").url)
+
+
+@pytest.mark.postgres
+def test_messages_about_an_adopted_copy_hide_the_secrets_of_the_original(postgresql_url: str) -> None:
+    create_filled(postgresql_url, list(SHAPES.values())[-1])
+    require_hidden_secret(postgresql_url)
 
 
 def test_a_database_of_today_is_read_itself(database_url: str, temporary: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema.contracts import BatchMember, BatchStatus, TriggerType
 from tests.fixtures.records import record_graph
@@ -125,3 +126,20 @@ def test_batches_are_listed_in_the_order_they_began(recorder: LandscapeRecorder)
     assert [batch.batch_id for batch in recorder.get_incomplete_batches("run")] == ["d", "c", "a"]
     assert recorder.get_batches("nowhere") == recorder.get_incomplete_batches("nowhere") == []
     assert recorder.get_batch("nowhere") is None
+
+
+# -- waiting items ---------------------------------------------------------------------------------------------------
+
+
+def test_what_a_run_replaces_or_forgets_still_waits_in_another_run(recorder: LandscapeRecorder) -> None:
+    first, second = (
+        HeldItem(node_id="aggregation", item=item, position=position, state={"of": item})
+        for position, item in enumerate(["first", "second"])
+    )
+    for run_id in ("run", "other"):
+        record_graph(recorder, run_id)
+        recorder.hold(run_id, [first, second])
+    replaced = HeldItem(node_id="aggregation", item="second", position=2, state={})
+    recorder.hold("run", [replaced], gone=[("aggregation", "first")])
+    assert recorder.get_held("run") == [replaced]
+    assert recorder.get_held("other") == [first, second]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 
 import pytest
 
+from elspeth.core.landscape.recording import _operations
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema.contracts import OperationStatus, OperationType
 from tests.fixtures.records import HASH, record_graph
@@ -57,6 +59,18 @@ def test_an_operation_waits_and_then_fails(recorder: LandscapeRecorder) -> None:
     assert (failed.status, failed.error_message) == (OperationStatus.FAILED, "no \ufffd answer")
     assert failed.completed_at is not None
     assert failed.duration_ms == (failed.completed_at - failed.started_at).total_seconds() * 1000
+
+
+def test_an_operation_ends_even_if_the_clock_went_back(
+    recorder: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_graph(recorder)
+    begun = recorder.begin_operation("run", "source", "source_load")
+    monkeypatch.setattr(_operations, "now", lambda: begun.started_at - timedelta(seconds=1))
+    recorder.complete_operation(begun.operation_id, "completed")
+    ended = recorder.get_operation(begun.operation_id)
+    assert ended is not None
+    assert (ended.status, ended.duration_ms) == (OperationStatus.COMPLETED, 0.0)
 
 
 @RUN_IDS

@@ -138,6 +138,26 @@ def test_runs_whose_answers_may_be_gone_are_called_attributable_only(
         assert kept(payloads) == []
 
 
+def test_a_purge_that_breaks_off_leaves_no_grade_too_high(
+    db: LandscapeDB, payloads: FilesystemPayloadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = FilesystemPayloadStore.delete_unless_used
+
+    def delete_and_fail(store: FilesystemPayloadStore, content_hash: str, cutoff: datetime) -> bool:
+        delete(store, content_hash, cutoff)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FilesystemPayloadStore, "delete_unless_used", delete_and_fail)
+    with db:
+        plan = plan_purge(db, payloads, days=90, now=datetime.now(UTC) + timedelta(days=91))
+        with pytest.raises(KeyboardInterrupt):
+            purge(db, payloads, plan)
+        assert len(kept(payloads)) == len(CONTENTS) - 1
+        run = LandscapeRecorder(db).get_run("asking")
+        assert run is not None
+        assert run.reproducibility_grade is ATTRIBUTABLE
+
+
 def test_a_run_that_has_not_ended_keeps_its_payloads(db: LandscapeDB, payloads: FilesystemPayloadStore) -> None:
     with db:
         LandscapeRecorder(db).begin_run({}, "1")

@@ -116,6 +116,24 @@ def test_a_visit_waits_and_then_completes(
     assert (ended.context_after_json, ended.duration_ms) == ('{"ticket":7}', 9.0)
 
 
+def test_the_visits_that_wait_are_those_to_one_node_of_one_run(recorder: LandscapeRecorder) -> None:
+    for run_id in ("run", "other"):
+        record_graph(recorder, run_id)
+        recorder.create_row(run_id, "source", 0, {}, row_id="row")
+        recorder.create_token("row", run_id=run_id, token_id="token")
+        for step, (node_id, status) in enumerate(
+            [("source", "completed"), ("transform", "pending"), ("aggregation", "pending")]
+        ):
+            state_id = f"at {node_id}"
+            recorder.begin_node_state("token", node_id, step, {}, run_id=run_id, state_id=state_id)
+            recorder.complete_node_state(
+                state_id, status, run_id=run_id, output_data={} if status == "completed" else None
+            )
+    found = recorder.get_waiting_states("run", "aggregation")
+    assert found == {"token": recorder.get_node_state("at aggregation", run_id="run")}
+    assert recorder.get_waiting_states("run", "source") == {}
+
+
 def test_a_duration_that_is_not_given_is_the_time_since_the_beginning(
     recorder: LandscapeRecorder, state: NodeStateOpen
 ) -> None:

@@ -448,3 +448,22 @@ def test_a_record_that_another_recorder_finished_is_not_finished_again(
         "runs run_id='run': status: expected 'failed', unchanged while status is failed, got 'completed'"
     )
     assert store.get(records.RUN, "run") == failed
+
+
+def test_a_run_that_ended_after_a_failed_unit_takes_no_more_records(landscape: LandscapeDB, store: RecordStore) -> None:
+    begun = run()
+    store.add(begun)
+    with pytest.raises(KeyError):
+        send_and_fail(store)
+    RecordStore(landscape).change(begun, replace(begun, status=RunStatus.FAILED, completed_at=now()))
+    assert refused(store, node("late")) == (
+        "nodes run_id='run': run_id: expected a run that has not ended, got 'failed'"
+    )
+    assert store.select(records.NODE) == []
+
+
+def send_and_fail(store: RecordStore) -> None:
+    with store.unit():
+        store.add(node("discarded"))
+        store.select(records.NODE)  # sends what waits
+        raise KeyError

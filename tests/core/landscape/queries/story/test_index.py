@@ -217,7 +217,11 @@ def test_a_rewritten_export_is_indexed_again(told: LandscapeDB, export: Path, ma
     assert len(list(export.parent.iterdir())) == 2
 
 
-def test_an_edit_of_the_same_size_and_time_is_found(export: Path, making: list[None]) -> None:
+@pytest.mark.parametrize("hashed_bytes", [1 << 16, 64], ids=["near the end", "far from the end"])
+def test_an_edit_of_the_same_size_and_time_is_found(
+    export: Path, making: list[None], monkeypatch: pytest.MonkeyPatch, hashed_bytes: int
+) -> None:
+    monkeypatch.setattr(_index_cache, "_TAIL_BYTES", hashed_bytes)
     stories(export)
     before = export.stat()
     with export.open("r+b") as file:
