@@ -16,6 +16,8 @@ from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.exporting.importer import import_export
+from elspeth.core.landscape.migration.adoption import adopt
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.core.landscape.sealing.check import AlteredRunError
@@ -30,6 +32,7 @@ from elspeth_strategies import whole_runs
 from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.fixtures.effort import law
 from tests.fixtures.landscapes import in_memory
+from tests.fixtures.predecessor import releases
 from tests.fixtures.records import record_everything
 from tests.fixtures.rich_run import recorded, rich_run
 
@@ -153,3 +156,28 @@ def test_no_bag_is_written_of_a_run_that_is_not_what_was_sealed(
         write_bag_of_run(landscape, "run", tmp_path / "after", signer=signer)
     assert landscape.url in str(error.value)
     assert not (tmp_path / "after").exists()
+
+
+FIRST_RELEASE = Path(__file__).parents[3] / "data" / "first_release"
+
+
+@pytest.mark.parametrize("name", ["recorded-in-epoch1", "recorded-in-epoch3", "failed", "completed-high-s"])
+def test_a_bag_of_an_imported_older_run_is_asked_only_for_the_laws_it_kept(
+    landscape: LandscapeDB, tmp_path: Path, keys: Path, name: str
+) -> None:
+    run_id = import_export(landscape, FIRST_RELEASE / f"{name}.zip").run_id
+    write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=load_signer(str(keys / "elspeth.key.pem")))
+    result = verify_bag(tmp_path / "bag", key=load_public_key(keys / "elspeth.pub.pem"))
+    assert (result.verdict, result.faults) == (Verdict.VERIFIED, ())
+
+
+def test_a_bag_of_an_adopted_run_is_verified(
+    database_url: str, tmp_path: Path, keys: Path, predecessor_files: Path
+) -> None:
+    for number, path in enumerate(releases(predecessor_files)):
+        (run_id,) = adopt(f"sqlite:///{path}", database_url).runs
+        target = tmp_path / str(number)
+        with LandscapeDB(database_url, create_tables=False) as db:
+            write_bag_of_run(db, run_id, target, signer=load_signer(str(keys / "elspeth.key.pem")))
+        result = verify_bag(target, key=load_public_key(keys / "elspeth.pub.pem"))
+        assert (path.name, result.verdict, result.faults) == (path.name, Verdict.VERIFIED, ())

@@ -51,7 +51,15 @@ if TYPE_CHECKING:
     from elspeth.evidence.format.signatures import Signer
     from elspeth.evidence.writer.bag import BagSummary
 
-__all__ = ["holds_salted_records", "is_bag", "read_bag", "read_bag_epoch", "references_document", "write_bag_of_run"]
+__all__ = [
+    "holds_salted_records",
+    "is_bag",
+    "read_bag",
+    "read_bag_epoch",
+    "read_recorded_epoch",
+    "references_document",
+    "write_bag_of_run",
+]
 
 _END_OF_TOKEN = {"columns": TOKEN.key, "record_type": TOKEN.name, "when": "is_terminal"}
 """What ends a token: a terminal outcome."""
@@ -99,7 +107,8 @@ def write_bag_of_run(
             epoch=EPOCH,
             withheld=tuple(withheld_columns()),
             complete=RunStatus(status).is_terminal,
-            recorded_epoch=sealed_epoch(connection, run_id),
+            # Without a secret the seal was made later: of a run that was imported from before epoch 5, or adopted.
+            recorded_epoch=sealed_epoch(connection, run_id) if secret is not None else None,
         )
         # Close the query before the connection, even after a failure: PostgreSQL takes no other statement until then.
         with closing(_batches(db, connection, run_id, transform, executor)) as batches:
@@ -209,6 +218,15 @@ def read_bag_epoch(path: Path) -> int:
     """
     with _evidence_of(path), open_bag(path) as files:
         return _statement(files).run.epoch
+
+
+def read_recorded_epoch(path: Path) -> int | None:
+    """Return the epoch that a bag's run was recorded in.
+
+    None if the bag does not say. Raises ExportError if it has no statement.
+    """
+    with _evidence_of(path), open_bag(path) as files:
+        return _statement(files).run.recorded_epoch
 
 
 def read_bag(path: Path, epoch: int) -> Iterator[StoredRecord]:

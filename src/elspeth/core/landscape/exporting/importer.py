@@ -26,8 +26,9 @@ from elspeth.core.landscape.database.landscape_db import fill_database
 from elspeth.core.landscape.database.tables import analyze_grown_tables, epoch_tables
 from elspeth.core.landscape.database.urls import describe_error, parse_url
 from elspeth.core.landscape.exporting._record_rules import load_forms
+from elspeth.core.landscape.exporting.bag_form import read_recorded_epoch
 from elspeth.core.landscape.exporting.forms import ExportError
-from elspeth.core.landscape.exporting.reader import ExportReader, ExportRow, ExportSummary, read_export
+from elspeth.core.landscape.exporting.reader import ExportKind, ExportReader, ExportRow, ExportSummary, read_export
 from elspeth.core.landscape.migration.contents import Meter
 from elspeth.core.landscape.migration.migrate import migrate_exclusively
 from elspeth.core.landscape.records.integrity import explain_refusal
@@ -105,8 +106,17 @@ def _import(
     else:
         with open_migrated(export, progress) as older, older.snapshot() as source:
             _copy_run(source, connection)
-    _seal(connection, export.summary.run_id)
+    _seal(connection, export.summary.run_id, is_older=_is_older(export))
     return export.summary
+
+
+def _is_older(export: ExportReader) -> bool:
+    """Return whether a bag's run is older than seals.
+
+    Other exports do not say when their run was recorded.
+    """
+    source = export.source
+    return source.kind is ExportKind.BAG and read_recorded_epoch(source.path) is None
 
 
 def _insert_records(connection: Connection, export: ExportReader, progress: Callable[[int], None] | None) -> None:
@@ -121,15 +131,17 @@ def _insert_records(connection: Connection, export: ExportReader, progress: Call
         analyze_grown_tables(connection, [record_type.table])
 
 
-def _seal(connection: Connection, run_id: str) -> None:
+def _seal(connection: Connection, run_id: str, *, is_older: bool) -> None:
     """Seal an imported run that has ended.
 
-    It gets a secret of its own, for the salts of its bags. Raises AuditIntegrityError for optional content that does
+    It gets a secret of its own, for the salts of its bags, unless it is older than seals: whoever verifies a bag with
+    salts asks for every law, which older runs did not keep. Raises AuditIntegrityError for optional content that does
     not have its hash.
     """
     status = connection.execute(select(runs_table.c.status).where(runs_table.c.run_id == run_id)).scalar_one()
     if RunStatus(status).is_terminal:
-        create_secret(connection, run_id)
+        if not is_older:
+            create_secret(connection, run_id)
         check_withheld_content(connection, run_id)
         seal_run(connection, run_id)
 
