@@ -130,10 +130,6 @@ EDITS = {
     ),
     "outcomes and the seal removed": ("DELETE FROM token_outcomes", "DELETE FROM seals", "DELETE FROM seal_leaves"),
     "one value changed": ("UPDATE nodes SET plugin_version = '9'",),
-    "the seal removed and the run made to look unfinished": (
-        "DELETE FROM seals",
-        "UPDATE runs SET status = 'running'",
-    ),
 }
 
 

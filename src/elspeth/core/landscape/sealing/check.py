@@ -216,14 +216,17 @@ def check_seal(connection: Connection, seal: Seal, progress: Callable[[int], Non
 def require_sealed_records(connection: Connection, run_id: str, url: str) -> None:
     """Refuse a sealed run that no longer matches its seal.
 
-    `url` names the database in messages. Raises AlteredRunError if the run is not as it was sealed, or if its seal or
-    its end was removed. Runs that were imported, or recorded before there were seals, pass.
+    `url` names the database in messages. Raises AlteredRunError if the run is not as it was sealed, or if its seal was
+    removed. Runs that were imported, or recorded before there were seals, pass; so do runs that have not ended, of
+    which evidence says so.
     """
     seals = read_seals(connection, run_id)
-    fault = check_seal(connection, seals[0]) if seals else None
-    if not seals:
-        faults = [fault for fault in _removed_seals(connection) if fault.run_id == run_id]
-        fault = next(iter([*faults, *_concealed_ends(read_unfinished_runs(connection, run_id))]), None)
+    faults = (
+        (check_seal(connection, seals[0]),)
+        if seals
+        else (fault for fault in _removed_seals(connection) if fault.run_id == run_id)
+    )
+    fault = next(iter(faults), None)
     if fault is not None:
         raise AlteredRunError(
             f"{fault}. Signed evidence of it would hide that, so nothing was written. For all that was altered, run:"
