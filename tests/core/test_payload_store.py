@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def test_a_payload_lies_below_the_first_digits_of_its_hash(store: FilesystemPayl
 def test_the_same_content_is_kept_once(store: FilesystemPayloadStore, base: Path) -> None:
     assert store.store(CONTENT) == store.store(CONTENT)
     assert len(files(base)) == 1
+
+
+def test_the_age_of_a_payload_counts_from_its_last_use(store: FilesystemPayloadStore, base: Path) -> None:
+    store.store(CONTENT)
+    os.utime(base / CONTENT_HASH[:2] / CONTENT_HASH, (0, 0))
+    store.store(CONTENT)
+    assert not store.delete_unless_used(CONTENT_HASH, datetime(2001, 1, 1, tzinfo=UTC))
+    assert store.exists(CONTENT_HASH)
 
 
 def test_another_store_on_the_same_directory_finds_it(store: FilesystemPayloadStore, base: Path) -> None:

@@ -96,6 +96,15 @@ def test_names_that_no_table_can_have_are_refused_with_their_row(target: Target)
     assert target.execute("SELECT a, more FROM target ORDER BY a") == [("1", None), ("2", 3)]
 
 
+def test_a_database_that_only_shares_names_with_an_audit_database_is_written_to(target: Target) -> None:
+    target.execute("CREATE TABLE runs (id INTEGER)", "CREATE TABLE rows (id INTEGER)")
+    sink = target.sink()
+    sink.open("run1")
+    sink.write({"a": 1})
+    publish(sink)
+    assert target.execute("SELECT a FROM target") == [(1,)]
+
+
 def test_what_earlier_rows_have_named_counts_after_a_resumption(target: Target) -> None:
     sink = target.sink()
     sink.open("run1")

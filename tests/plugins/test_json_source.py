@@ -131,6 +131,16 @@ def test_an_element_that_rows_cannot_hold_is_invalid_and_reading_goes_on(
     ]
 
 
+@pytest.mark.parametrize("chunk", range(1, 9))
+def test_a_number_is_one_element_wherever_a_chunk_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(json_text, "_CHUNK", chunk)
+    [found, row] = read(JsonSource, tmp_path / "in", b'[1234567, {"a": 1}]')
+    assert isinstance(found, InvalidRow)
+    assert (found.data, row) == ({"__raw__": 1234567}, {"a": 1})
+
+
 OBJECTS = [
     '{\n "rows": [\n  {"id":1,"amount":1}\n ]\n}',
     '{\n  "id": 1,\n  "name": "x"\n}\n',

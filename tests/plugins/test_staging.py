@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,18 @@ def test_publishing_replaces_what_was_there(tmp_path: Path) -> None:
     assert final.read_bytes() == b"old"
     file.publish()
     assert final.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_the_mode_of_a_file_stays_when_it_is_replaced(tmp_path: Path, mode: int) -> None:
+    final = tmp_path / "out.txt"
+    final.write_bytes(b"old")
+    final.chmod(mode)
+    file = StagedFile(final)
+    file.open("run1")
+    file.finish("text")
+    file.publish()
+    assert stat.S_IMODE(final.stat().st_mode) == mode
 
 
 def test_publishing_again_changes_nothing(tmp_path: Path) -> None:

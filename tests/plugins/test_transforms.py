@@ -119,6 +119,20 @@ def test_groups_come_in_the_order_in_which_they_occur() -> None:
     ]
 
 
+def test_values_of_different_types_are_different_groups() -> None:
+    keys = [1, "1", None, "None", True, 1]
+    rows: list[RowData] = [{"k": key, "v": 1} for key in keys]
+    stats = batch("batch_stats", rows, value_field="v", group_by="k", compute_mean=False)
+    assert isinstance(stats, list)
+    assert [(repr(row["k"]), row["count"]) for row in stats] == [
+        ("1", 2),
+        ("'1'", 1),
+        ("None", 1),
+        ("'None'", 1),
+        ("True", 1),
+    ]
+
+
 def test_rows_are_replicated_in_order() -> None:
     rows: list[RowData] = [{"id": "a", "copies": 2}, {"id": "b", "copies": 0}, {"id": "c"}]
     assert batch("batch_replicate", rows) == [

@@ -124,6 +124,10 @@ SECOND_FORK = {"name": "again", "condition": "True", "routes": {"true": "fork", 
             ["coalesce[0].branches[2]: no gate forks to 'c': expected one of a, b, copy"],
         ),
         (
+            {"coalesce__0__branches": ["a", "b", "a"]},
+            ["coalesce[0].branches[2]: branch 'a' is listed by coalesce[0] already: a branch is joined once"],
+        ),
+        (
             {"coalesce__1": {"name": "twice", "branches": ["b", "a"]}},
             [
                 "coalesce[1].branches[0]: branch 'b' is listed by coalesce[0] already: a branch is joined once",

@@ -198,6 +198,10 @@ ATTACKS: dict[str, tuple[Callable[[Files], bytes], str]] = {
     "a directory with content": (with_members(("bag/more/", b"evil")), "expected a directory without content"),
     "a directory with the name of a file": (with_members((f"bag/{bag.RECORDS}/", b"")), TWICE),
     "a file where a directory is": (with_members(("bag/data/salts.json/x", b"")), "expected a directory above it"),
+    "a file in capitals where a directory is": (
+        with_members(("bag/MORE", b""), ("bag/more/x", b"")),
+        "expected a directory above it",
+    ),
     "a name in capitals": (with_members(("bag/DATA/records.jsonl", b"")), TWICE),
     "a name in another character set": (with_members(("bag/\u00e4", b"")), "expected a name inside the bag"),
     "bytes behind compressed data": (with_longer_data, "expected compressed data up to the next entry"),
