@@ -9,6 +9,7 @@ import pytest
 
 from elspeth.contracts.plugins import Aggregation, RowError
 from elspeth.contracts.rows import RowData
+from elspeth.core.canonical import stable_hash
 from tests.engine.pipelines import Records, graph_settings, run_graph, written
 
 ROWS: list[RowData] = [{"id": number, "v": number, "kind": "flush" if number == 2 else "x"} for number in range(1, 6)]
@@ -95,6 +96,14 @@ def test_members_pass_through_as_the_tokens_that_they_were(tmp_path: Path) -> No
     ended = sorted(each["outcome"] for each in records["token_outcome"])
     assert ended == ["buffered"] * 5 + ["completed"] * 5
     assert {output["output_id"] for output in records["batch_output"]} == {t["token_id"] for t in records["token"]}
+
+
+def test_a_member_that_passes_through_goes_on_with_its_new_row(tmp_path: Path) -> None:
+    part = {"name": "number", "plugin": "numbering", "output_mode": "passthrough"}
+    _, records = run_graph(tmp_path, graph_settings(tmp_path, ROWS[:1], aggregations=[part]), Numbering)
+    before, after = sorted(records["node_state"], key=lambda state: state["step_index"])[-2:]
+    assert before["input_hash"] == stable_hash(ROWS[0])
+    assert after["input_hash"] == stable_hash(written(tmp_path, "out")[0])
 
 
 def test_a_batch_can_become_any_number_of_rows(tmp_path: Path) -> None:

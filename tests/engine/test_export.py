@@ -67,6 +67,20 @@ def test_an_export_that_is_asked_to_stop_leaves_the_run_complete(tmp_path: Path)
     assert not list((tmp_path / "out").glob("*trail.json*"))
 
 
+def test_an_export_that_is_broken_off_is_recorded_as_failed(tmp_path: Path) -> None:
+    begun: list[Phase] = []
+
+    def interrupt() -> bool:
+        if Phase.EXPORT in begun:
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(ExportFailedError, match="interrupted"):
+        execute(build(tmp_path, exporting(tmp_path)), Observer(on_phase=begun.append, is_stopped=interrupt))
+    (recorded,) = trail(tmp_path)["run"]
+    assert (recorded["status"], recorded["export_status"]) == ("completed", "failed")
+
+
 def test_an_export_that_cannot_be_written_leaves_the_run_complete_and_says_so(tmp_path: Path) -> None:
     settings = exporting(tmp_path)
     path = tmp_path / "out" / "trail.json"

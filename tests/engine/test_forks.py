@@ -199,6 +199,13 @@ def test_a_join_that_fails_is_a_branch_lost_to_the_join_around_it(tmp_path: Path
     }
 
 
+def test_a_join_that_fails_does_not_keep_the_join_around_it_waiting(tmp_path: Path) -> None:
+    settings = nested(tmp_path, [{"id": 1}, {"id": 2}], inner_fails=[1])
+    settings["coalesce"][1] = JOIN | {"policy": "best_effort", "timeout_seconds": 1000}
+    run_graph(tmp_path, settings)
+    assert [row["id"] for row in written(tmp_path, "out")] == [1, 2]
+
+
 def test_a_branch_that_a_gate_sends_away_is_lost_to_its_join(tmp_path: Path) -> None:
     settings = forked(tmp_path, [{"id": 1}, {"id": 2}], "away", fork_to=["a", "b"], coalesce=[JOIN])
     gate = {

@@ -2,14 +2,16 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from elspeth.contracts.plugins import Plugin, Transform
+from elspeth.contracts.plugins import JsonObject, Plugin, RowError, Transform
 from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import stable_hash
+from tests.engine.drawn import AskTransform
 from tests.engine.pipelines import Records, graph_settings, run_graph, written
 
 ROWS: list[RowData] = [{"id": 1, "items": ["a", "b"]}, {"id": 2, "items": ["c"]}, {"id": 3, "items": []}]
@@ -59,6 +61,21 @@ def test_one_row_becomes_several_that_go_on_in_order(tmp_path: Path) -> None:
     assert {group: sum(child["expand_group_id"] == group for child in children) for group in groups} == groups
     parents = {parent["token_id"]: parent["parent_token_id"] for parent in records["token_parent"]}
     assert {parents[child["token_id"]] for child in children} == {each["token_id"] for each in expanded}
+
+
+def test_the_visit_of_a_call_begins_before_the_call(tmp_path: Path) -> None:
+    begun: list[datetime] = []
+
+    class Noting(AskTransform):
+        def request(self, row: RowData) -> JsonObject | RowError:
+            begun.append(datetime.now(UTC))
+            return super().request(row)
+
+    settings = graph_settings(tmp_path, ROWS[:1], row_plugins=[{"plugin": "ask", "options": {"field": "x"}}])
+    _, records = run_graph(tmp_path, settings, Noting)
+    (call,) = records["call"]
+    (visit,) = [state for state in records["node_state"] if state["state_id"] == call["state_id"]]
+    assert datetime.fromisoformat(visit["started_at"]) <= begun[0]
 
 
 @pytest.mark.parametrize("destination", ["discard", "bad"])
