@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import chdir, closing
+from functools import partialmethod
 from itertools import count
 from pathlib import Path
 
@@ -35,13 +36,16 @@ from elspeth.plugins.staging import StagedFile
 from tests.engine.drawn import ROWS, SINKS, graphs
 from tests.engine.killing import Killed, Killer, begin_killed_run, run_with_kills, unfinished_run, work
 from tests.engine.pipelines import (
+    GivenSource,
     Settings,
     assert_sound,
     build,
     csv_settings,
+    graph_settings,
     groups_of,
     outcomes,
     trail,
+    written,
 )
 from tests.engine.test_laws import ends_of, run_drawn
 from tests.fixtures.databases import create_database, drop_database
@@ -325,6 +329,33 @@ def test_rows_that_come_at_the_very_end_are_not_lost_when_the_run_stops_again(
     assert_sound(trail(tmp_path), status="completed", resumed=True)
     assert result.rows_by_sink == {"rest": 3, "x": 6}
     assert (tmp_path / "out" / "rest.csv").read_text() == "id,kind,copy_index\n0,y,0\n3,y,0\n6,y,0\n"
+
+
+def test_rows_that_wait_keep_their_order_through_several_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting rows may be kept after others have gone."""
+    groups_of(monkeypatch, 1)
+    batch = {"name": "all", "plugin": "batch_replicate", "trigger": {"count": 3}, "output_mode": "transform"}
+    chosen = graph_settings(tmp_path, [{"id": number} for number in range(6)], aggregations=[batch])
+
+    def attempt() -> None:
+        started = unfinished_run(tmp_path)
+        work(build(tmp_path, chosen, GivenSource), lambda each: each.resume(started) if started else each.run())
+
+    for rows in (4, 5):
+        with monkeypatch.context() as patch:
+            killer = Killer(patch, 1_000, before=True)
+            patch.setattr(GivenSource, "read", partialmethod(_read_and_stop, rows))
+            with pytest.raises(Killed):
+                attempt()
+            killer.end_locks()
+    attempt()
+    assert [row["id"] for row in written(tmp_path, "out")] == list(range(6))
+
+
+def _read_and_stop(source: GivenSource, rows: int) -> Iterator[RowData]:
+    """Yield some rows, then end the process."""
+    yield from map(dict, source._rows[:rows])
+    raise Killed
 
 
 def test_a_sink_that_holds_other_rows_than_the_trail_says_is_not_published(
