@@ -70,6 +70,8 @@ CASES = [
     ("landscape status", 1, "landscape status -d old.db"),
     ("landscape check", 0, "landscape check -d audit.db"),
     ("landscape check", 1, "landscape check -d old.db"),
+    ("landscape adopt", 0, "landscape adopt old.db -d adopted.db"),
+    ("landscape adopt", 1, "landscape adopt audit.db -d adopted.db"),
     ("landscape migrate", 0, "landscape migrate -d old.db --dry-run"),
     ("landscape migrate", 0, "landscape migrate -d old.db --sql"),
     ("landscape migrate", 0, "landscape migrate -d old.db"),

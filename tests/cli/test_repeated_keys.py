@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("own_directory")
 KEY = "sk-Proj_1\"2\\3/+=%&<'>nTu0041-xYz"
 PART = KEY[8:24]
 TRIED = [
-    "as it is",
+    "unchanged",
     "upper case",
     "JSON in JSON",
     "JSON with all escaped",

@@ -82,9 +82,12 @@ def create_damaged_names() -> None:
 NOT_READABLE = {
     create_later_epoch: f"is of epoch {EPOCH + 1}, this version knows epochs up to {EPOCH}. Nothing was changed."
     " Use the version of elspeth that wrote it, or a later one.",
-    create_later_predecessor: "was written by a later release of the predecessor: of its 41 tables, epoch 4, the"
-    " newest that can be migrated, does not have later_00, later_01, later_02, later_03, later_04, and 17 more."
-    " Nothing was changed. Export it with the release that wrote it, and use another database (landscape.url).",
+    create_later_predecessor: "does not name its epoch, and differs from the predecessor's tables of 2026-02-13 (19"
+    " tables, 191 columns), the nearest: table later_00 is not expected; table later_01 is not expected; table later_02"
+    " is not expected; table later_03 is not expected; table later_04 is not expected; and 17 more."
+    " Nothing was changed."
+    " It cannot be trusted as evidence until the differences are explained: restore a backup, or undo them. To list all"
+    " of them, run: elspeth landscape status -d sqlite:///x.db",
     create_foreign_file: "is not an audit database: it holds other tables (customers). Nothing was changed. Use another"
     " database (landscape.url, or -d).",
     create_without_trigger: f"claims to be of epoch {EPOCH}, but differs from it: trigger guard_runs_update is missing."

@@ -10,13 +10,16 @@ import pytest
 
 from elspeth.contracts.environment import FINGERPRINT_KEY
 from elspeth.contracts.plugins import PluginError
+from elspeth.core.landscape.database.known_shapes import known_shapes
+from elspeth.core.landscape.migration.adoption import adopt
 from elspeth.engine.reporting import ExportFailedError, Observer
-from elspeth_schema.records import RECORD_TYPES
+from elspeth_schema.records import ADOPTED_VALUE, RECORD_TYPES
 from tests.engine.pipelines import build, execute, run_graph
 from tests.engine.test_export import exporting
 from tests.engine.test_failures import FaultySink, faulty
 from tests.engine.test_forks import slow
 from tests.examples.running import names, run_example
+from tests.fixtures.predecessor import create_filled
 
 Columns = set[tuple[str, str]]
 
@@ -74,7 +77,21 @@ def of_a_run_in_which_a_branch_is_late(directory: Path) -> Columns:
     return filled(directory / "audit.db")
 
 
-RUNS = (of_examples, of_a_run_with_a_secret_whose_export_fails, of_a_run_that_fails, of_a_run_in_which_a_branch_is_late)
+def of_an_adopted_run(directory: Path) -> Columns:
+    """Return the columns that only adopted runs have values in."""
+    old, new = f"sqlite:///{directory / 'old.db'}", f"sqlite:///{directory / 'new.db'}"
+    create_filled(old, known_shapes()[-1])
+    adopt(old, new)
+    return {(name, column) for name, column in filled(directory / "new.db") if name == ADOPTED_VALUE.name}
+
+
+RUNS = (
+    of_an_adopted_run,
+    of_examples,
+    of_a_run_with_a_secret_whose_export_fails,
+    of_a_run_that_fails,
+    of_a_run_in_which_a_branch_is_late,
+)
 
 
 def test_every_column_is_recorded_by_some_run_of_ours_or_marked(

@@ -16,7 +16,7 @@ from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.importer import import_export
 from elspeth.core.landscape.records.store import RecordStore
-from elspeth_schema.contracts import AuditRecord, TransformErrorRecord, ValidationErrorRecord
+from elspeth_schema.contracts import AdoptedValue, AuditRecord, TransformErrorRecord, ValidationErrorRecord
 from elspeth_strategies import whole_runs
 from tests.fixtures.effort import law
 from tests.fixtures.landscapes import NewLandscape, in_memory
@@ -32,12 +32,15 @@ def content(path: Path) -> Content:
 
 def truthful(run: list[AuditRecord]) -> list[AuditRecord]:
     """Return the run with correct hashes of its withheld content."""
-    return [
-        replace(record, row_hash=hashlib.sha256(record.row_data_json.encode()).hexdigest())
-        if isinstance(record, ValidationErrorRecord | TransformErrorRecord) and record.row_data_json is not None
-        else record
-        for record in run
-    ]
+    return [truthful_record(record) for record in run]
+
+
+def truthful_record(record: AuditRecord) -> AuditRecord:
+    if isinstance(record, ValidationErrorRecord | TransformErrorRecord) and record.row_data_json is not None:
+        return replace(record, row_hash=hashlib.sha256(record.row_data_json.encode()).hexdigest())
+    if isinstance(record, AdoptedValue) and record.contents_json is not None:
+        return replace(record, contents_hash=hashlib.sha256(record.contents_json.encode()).hexdigest())
+    return record
 
 
 def there_and_back(
