@@ -54,7 +54,10 @@ def finished(job: Job) -> Job:
     return job
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "json", "parquet"])
+LONGER = pytest.mark.thorough
+
+
+@pytest.mark.parametrize("form", ["csv", pytest.param("jsonl", marks=LONGER), "json", "parquet"])
 def test_the_outputs_of_a_run_survive(job: Job, library: Path, tmp_path: Path, form: str) -> None:
     settings = yaml.safe_load(job.settings.read_text(encoding="utf-8"))
     for name, sink in settings["sinks"].items():
@@ -68,7 +71,9 @@ def test_the_outputs_of_a_run_survive(job: Job, library: Path, tmp_path: Path, f
     assert files(cut / "out") == published
 
 
-@pytest.mark.parametrize("form", ["jsonl", "json", "csv", "parquet", "bag", "zip"])
+@pytest.mark.parametrize(
+    "form", ["jsonl", pytest.param("json", marks=LONGER), "csv", pytest.param("parquet", marks=LONGER), "bag", "zip"]
+)
 def test_an_export_survives(finished: Job, library: Path, tmp_path: Path, form: str) -> None:
     target = finished.directory / "new" / "trail"
     options = ("--format", "bag", "--zip") if form == "zip" else ("--format", form)

@@ -127,7 +127,7 @@ def test_a_shape_without_an_index_is_that_shape_and_the_index_is_named(newest: P
 
 def test_random_damage_never_looks_like_a_known_shape(predecessor_files: Path, tmp_path: Path) -> None:
     random.seed(13)
-    for path in sorted(predecessor_files.glob("2026-0[4567]*.db")):
+    for path in sorted(predecessor_files.glob("2026-0[4567]*.db"))[::4]:
         copy = Path(shutil.copy(path, tmp_path / path.name))
         with closing(sqlite3.connect(copy)) as connection:
             tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]

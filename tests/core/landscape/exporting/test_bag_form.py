@@ -170,7 +170,7 @@ def test_a_bag_of_an_imported_older_run_is_asked_only_for_the_laws_it_kept(
 def test_a_bag_of_an_adopted_run_is_verified(
     database_url: str, tmp_path: Path, keys: Path, predecessor_files: Path
 ) -> None:
-    for number, path in enumerate(releases(predecessor_files)):
+    for number, path in enumerate(list(releases(predecessor_files))[::4]):
         (run_id,) = adopt(f"sqlite:///{path}", database_url).runs
         target = tmp_path / str(number)
         with LandscapeDB(database_url, create_tables=False) as db:

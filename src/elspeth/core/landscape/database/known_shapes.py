@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -16,7 +17,7 @@ from elspeth.schema.snapshots import Snapshot
 __all__ = ["Resemblance", "known_shapes", "nearest_shape", "shape_tables"]
 
 _COMPARED = 4
-"""How many shapes are compared in full, by the columns that they have in common with a database."""
+"""How many of the shapes with the most columns in common with a database are compared in full."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +58,24 @@ def nearest_shape(connection: Connection, names: frozenset[str]) -> Resemblance:
     `names` are the database's tables.
     """
     found = read_shapes(connection, {table.name for shape in known_shapes() for table in shape.tables})
-    columns = {(name, column) for name, table in found.items() for column in table.columns}
-    candidates = sorted(known_shapes(), key=lambda shape: len(columns ^ _columns(shape)))[:_COMPARED]
+    columns = {name: set(table.columns) for name, table in found.items()}
+    distances = {shape.name: _distance(columns, shape) for shape in known_shapes()}
+    least = min(distances.values())
+    candidates = [shape for shape in known_shapes() if distances[shape.name] == least][:_COMPARED]
     return min(
         (_compare(connection, shape, names) for shape in candidates),
         key=lambda each: (len(each.columns), len(each.others)),
     )
 
 
-def _columns(shape: Shape) -> set[tuple[str, str]]:
-    return {(table.name, column.name) for table in shape.tables for column in table.columns}
+def _distance(columns: Mapping[str, set[str]], shape: Shape) -> int:
+    """Return how many tables and columns differ.
+
+    A table that only one of both has counts once.
+    """
+    expected = {table.name: {column.name for column in table.columns} for table in shape.tables}
+    common = columns.keys() & expected.keys()
+    return len(columns.keys() ^ expected.keys()) + sum(len(columns[name] ^ expected[name]) for name in common)
 
 
 def _compare(connection: Connection, shape: Shape, names: frozenset[str]) -> Resemblance:
