@@ -32,7 +32,14 @@ def half() -> Survives:
     return lambda: chance.random() < 0.5
 
 
-@pytest.mark.parametrize("survives", [nothing, half(), everything], ids=["nothing", "half", "everything"])
+@pytest.mark.parametrize(
+    "survives",
+    [
+        pytest.param(nothing, id="nothing"),
+        pytest.param(half(), id="half"),
+        pytest.param(everything, id="everything", marks=pytest.mark.thorough),
+    ],
+)
 def test_at_each_barrier_the_trail_covers_what_is_published(
     harness: Harness, survives: Survives, record_property: Callable[[str, object], None]
 ) -> None:

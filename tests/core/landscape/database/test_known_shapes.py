@@ -55,7 +55,7 @@ def empty_postgresql(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("name", [name for number, name in enumerate(SHAPES) if number % 10 == 0])
+@pytest.mark.parametrize("name", [name for number, name in enumerate(SHAPES) if number % 30 == 0])
 def test_shapes_are_recognised_on_postgresql(empty_postgresql: str, name: str) -> None:
     create_filled(empty_postgresql, SHAPES[name])
     state = read_state(make_url(empty_postgresql))
