@@ -2,7 +2,7 @@
 # Do not edit: change the schema or a template instead.
 # Regenerate with: nox -s codegen
 # SHA-256 over schema/*.yaml: d3d1e3904941380e27a6bf6946311db413e7ea272079c7558d66c9471de20659
-"""The audit schema in Python: tables, contracts and record mappings, generated from one LinkML schema."""
+"""The audit schema in Python: tables, contracts and record mappings."""
 
 from __future__ import annotations
 

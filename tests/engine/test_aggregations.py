@@ -121,7 +121,7 @@ class Numbering(Aggregation):
     plugin_version = "1"
 
     def process(self, rows: list[RowData]) -> list[RowData]:
-        """Number the rows."""
+        """Add its number to each row."""
         return [row | {"n": number} for number, row in enumerate(rows)]
 
 

@@ -61,7 +61,7 @@ def fill(database: LandscapeDB) -> None:
 
 @pytest.fixture(scope="module")
 def full_on_sqlite() -> Iterator[LandscapeDB]:
-    """Fill every table of a database."""
+    """Fill every table of a SQLite database."""
     with in_memory() as database:
         fill(database)
         yield database
@@ -69,7 +69,7 @@ def full_on_sqlite() -> Iterator[LandscapeDB]:
 
 @pytest.fixture(scope="module")
 def full_on_postgresql(on_postgresql: NewLandscape) -> Iterator[LandscapeDB]:
-    """A database with something in every table."""
+    """Fill every table of a PostgreSQL database."""
     with on_postgresql() as database:
         fill(database)
         yield database

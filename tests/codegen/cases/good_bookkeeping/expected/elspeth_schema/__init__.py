@@ -2,7 +2,7 @@
 # Do not edit: change the schema or a template instead.
 # Regenerate with: nox -s codegen
 # SHA-256 over schema/*.yaml: 82211296497f063e8fc6c4cdcb949d06a313e1cad157e092d882d9d1cbf527c7
-"""The audit schema in Python: tables, contracts and record mappings, generated from one LinkML schema."""
+"""The audit schema in Python: tables, contracts and record mappings."""
 
 from __future__ import annotations
 

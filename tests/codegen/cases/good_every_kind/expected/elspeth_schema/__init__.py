@@ -2,7 +2,7 @@
 # Do not edit: change the schema or a template instead.
 # Regenerate with: nox -s codegen
 # SHA-256 over schema/*.yaml: e5e3e567e7ba775b367e7c6dc3aa6be57ece519b9ac006a137c6734adbb488ef
-"""The audit schema in Python: tables, contracts and record mappings, generated from one LinkML schema."""
+"""The audit schema in Python: tables, contracts and record mappings."""
 
 from __future__ import annotations
 

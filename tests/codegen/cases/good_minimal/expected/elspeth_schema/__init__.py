@@ -2,7 +2,7 @@
 # Do not edit: change the schema or a template instead.
 # Regenerate with: nox -s codegen
 # SHA-256 over schema/*.yaml: 35eb3253be3e0878a8fce07e7afc608c1b08b8e41bf586e4410513d87082c212
-"""The audit schema in Python: tables, contracts and record mappings, generated from one LinkML schema."""
+"""The audit schema in Python: tables, contracts and record mappings."""
 
 from __future__ import annotations
 

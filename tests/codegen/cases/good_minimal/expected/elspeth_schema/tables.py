@@ -32,7 +32,10 @@ metadata = MetaData()
 
 
 def _text(length: int | None = None) -> String:
-    """Text compared by code point on both databases, so that order does not depend on a server's locale."""
+    """Return a text type that both databases compare by code point.
+
+    The order of records must not depend on a server's locale.
+    """
     if length is None:
         return Text().with_variant(Text(collation="C"), "postgresql")
     return String(length).with_variant(String(length, collation="C"), "postgresql")

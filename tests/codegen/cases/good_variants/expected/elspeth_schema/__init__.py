@@ -2,7 +2,7 @@
 # Do not edit: change the schema or a template instead.
 # Regenerate with: nox -s codegen
 # SHA-256 over schema/*.yaml: d636d1070664ef207942501ce58169fad16581761c76f53702f4c0a3fb10376e
-"""The audit schema in Python: tables, contracts and record mappings, generated from one LinkML schema."""
+"""The audit schema in Python: tables, contracts and record mappings."""
 
 from __future__ import annotations
 
