@@ -280,7 +280,7 @@ def adopt(
     if json:
         tables = {table: {"rows": rows, "records": done.records.get(table, 0)} for table, rows in done.rows.items()}
         typer.echo(jsonlib.dumps({"source": name, "runs": list(done.runs), "tables": tables}, indent=2))
-    elif not done.runs:
+    elif not done.rows:
         typer.echo(f"every run of {name} was taken over before: there is nothing to do.")
     else:
         lines = [("old database", name), ("taken over", f"{len(done.runs):,} runs")]

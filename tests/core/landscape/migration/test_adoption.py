@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -187,6 +189,42 @@ def test_rows_of_no_run_are_kept_with_the_adoption(tmp_path: Path) -> None:
     with LandscapeDB(new, create_tables=False) as db, db.connection() as connection:
         loose = json.loads(connection.execute(select(adoptions_table.c.values_json)).scalar_one())
     assert {"auth_events", "elspeth_schema_identity", "sidecar_journal_outbox"} <= loose.keys()
+
+
+def delete_runs(path: Path, condition: str) -> None:
+    """Delete runs, and leave what refers to them."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"DELETE FROM runs WHERE {condition}")  # noqa: S608 - conditions of tests
+        connection.commit()
+
+
+def test_rows_of_a_run_that_does_not_exist_are_kept_with_the_adoption(tmp_path: Path, database_url: str) -> None:
+    old = tmp_path / "old.db"
+    counts = create_filled(f"sqlite:///{old}", NEWEST)
+    delete_runs(old, "run_id = 'run-1'")
+    done = adopt(f"sqlite:///{old}", database_url)
+    assert (done.runs, done.rows) == (("run-0",), counts | {"runs": 1})
+    source = rows_of(old)
+    with LandscapeDB(database_url, create_tables=False) as db:
+        require_every_value(source, db, NEWEST)
+        with db.connection() as connection:
+            loose = json.loads(connection.execute(select(adoptions_table.c.values_json)).scalar_one())
+    dangling = {name: [row for row in rows if row.get("run_id") == "run-1"] for name, rows in source.items()}
+    assert {name: len(rows) for name, rows in dangling.items() if rows}.items() <= {
+        name: sum(row.get("run_id") == "run-1" for row in rows) for name, rows in loose.items()
+    }.items()
+
+
+def test_rows_of_a_database_without_runs_are_kept_once(tmp_path: Path, database_url: str) -> None:
+    old = tmp_path / "old.db"
+    counts = create_filled(f"sqlite:///{old}", NEWEST)
+    delete_runs(old, "TRUE")
+    assert adopt(f"sqlite:///{old}", database_url).rows == counts | {"runs": 0}
+    assert adopt(f"sqlite:///{old}", database_url).rows == {}
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("DELETE FROM artifacts")
+        connection.commit()
+    assert adopt(f"sqlite:///{old}", database_url).rows == counts | {"runs": 0, "artifacts": 0}
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------

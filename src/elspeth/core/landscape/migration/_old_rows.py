@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from elspeth.core.canonical import canonical_bytes, canonical_json, timestamp_text
+from elspeth.core.canonical import canonical_json, timestamp_text
 from elspeth.schema.snapshots import TableSnapshot
 
-__all__ = ["Content", "OldRow", "OldTable", "Plain", "old_tables", "plain"]
+__all__ = ["OldRow", "OldTable", "Plain", "old_tables", "plain"]
 
 Plain = str | int | float | None | dict[str, str]
 """A value as JSON has it. One that JSON does not have is an object with its type and its text."""
@@ -25,36 +24,13 @@ _FETCH = 1000
 _LARGEST = 2**53 - 1
 """The largest integer that canonical JSON writes as a number (RFC 8785, section 3.2.2.3)."""
 
-_MODULUS = 2**256
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldRow:
-    """A row with its run, if it has one."""
+    """A row with its run, None if no such run exists."""
 
     run_id: str | None
     values: Mapping[str, Plain]
-
-
-class Content:
-    """Counts and digests rows, in any order.
-
-    The digest is the sum (mod 2^256) of the SHA-256 of each.
-    """
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self._sum = 0
-
-    def add(self, values: Mapping[str, Plain]) -> None:
-        """Take in a row."""
-        self.rows += 1
-        self._sum += int.from_bytes(hashlib.sha256(canonical_bytes(values)).digest())
-
-    @property
-    def digest(self) -> str:
-        """Return the digest of all rows so far, in hexadecimal."""
-        return f"{self._sum % _MODULUS:064x}"
 
 
 class OldTable:
@@ -66,11 +42,20 @@ class OldTable:
         self.key = table.primary_key.columns if table.primary_key is not None else self.columns
         self._times = frozenset(column.name for column in table.columns if column.type == "timestamp")
         names = ", ".join(f'old."{name}"' for name in self.columns)
-        self._statement = f'SELECT {run or "NULL"}, {names} FROM "{table.name}" AS old'  # noqa: S608 - our own names
+        # SQLite does not enforce references: a row may name a run that was deleted.
+        self._run = f"(SELECT run.run_id FROM runs AS run WHERE run.run_id = {run})" if run else "NULL"  # noqa: S608
+        self._statement = f'SELECT {self._run}, {names} FROM "{table.name}" AS old'  # noqa: S608 - our own names
 
     def rows(self, connection: Connection) -> Iterator[OldRow]:
         """Yield all rows, in no particular order."""
-        found = connection.exec_driver_sql(self._statement, execution_options={"yield_per": _FETCH})
+        return self._read(connection, self._statement)
+
+    def rows_of_no_run(self, connection: Connection) -> Iterator[OldRow]:
+        """Yield the rows that belong to no run."""
+        return self._read(connection, f"{self._statement} WHERE {self._run} IS NULL")
+
+    def _read(self, connection: Connection, statement: str) -> Iterator[OldRow]:
+        found = connection.exec_driver_sql(statement, execution_options={"yield_per": _FETCH})
         for run_id, *values in found:
             named = zip(self.columns, values, strict=True)
             yield OldRow(

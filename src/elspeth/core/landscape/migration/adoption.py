@@ -18,7 +18,7 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from elspeth.contracts.database_urls import mask_url
-from elspeth.core.canonical import canonical_json
+from elspeth.core.canonical import canonical_bytes, canonical_json
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
@@ -27,9 +27,9 @@ from elspeth.core.landscape.database.landscape_db import fill_database
 from elspeth.core.landscape.database.shapes import table_names
 from elspeth.core.landscape.database.state import DatabaseState, StateKind, describe_state, detect_state
 from elspeth.core.landscape.database.urls import parse_url
-from elspeth.core.landscape.migration._old_rows import Content, OldRow, OldTable, Plain, old_tables
+from elspeth.core.landscape.migration._old_rows import OldRow, OldTable, Plain, old_tables
 from elspeth.core.landscape.migration._places import Place, merge_remainder, remainder_of, whole_row
-from elspeth.core.landscape.migration.contents import Meter, Report
+from elspeth.core.landscape.migration.contents import ContentSum, Meter, Report, TableContent
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.core.landscape.sealing.seal import seal_run
 from elspeth.schema.predecessor import Shape
@@ -74,38 +74,52 @@ def adopt(source: str, target: str, *, report: Report | None = None) -> Adoption
 
 
 def _adopt_runs(source: Connection, target: Connection, shape: Shape, location: str, meter: Meter) -> Adoption:
-    """Take over the source's new runs.
+    """Take over the source's new runs within the caller's transactions.
 
-    It happens within the caller's transactions.
-
-    The source is only read. Raises LandscapeError if the target has a run of the same key from elsewhere, or if a row
-    could not be put together again; then the caller's transaction is to be rolled back.
+    Raises LandscapeError if the target has a run of the same key from elsewhere, or if a row could not be put together
+    again; then the caller is to roll back.
     """
-    runs = _new_runs(source, target)
-    if not runs:
+    runs, tables = _new_runs(source, target), old_tables(shape.tables)
+    loose = _rows_of_no_run(source, tables)
+    if not runs and _are_kept(loose, target):
         return Adoption(runs=(), rows={}, records={})
-    tables = old_tables(shape.tables)
     meter.expect(2 * sum(table.count(source) for table in tables.values()))
     adopter = _Adopter(source, target, tables, frozenset(runs), meter)
-    found, loose = adopter.take_over()
-    _require_all_found(found, adopter.found_again(loose))
-    for run_id, status in target.execute(select(runs_table.c.run_id, runs_table.c.status)).all():
-        if run_id in adopter.runs and RunStatus(status).is_terminal:
-            seal_run(target, run_id)
+    found = adopter.take_over()
+    adoption_id = hashlib.sha256(canonical_json([location, runs, loose]).encode()).hexdigest()
     target.execute(
         insert(adoptions_table).values(
-            adoption_id=hashlib.sha256(canonical_json([location, sorted(runs)]).encode()).hexdigest(),
+            adoption_id=adoption_id,
             adopted_at=datetime.now(UTC),
             tool=f"elspeth {version('elspeth')}",
             location=location,
             shape=shape.name,
-            runs_json=canonical_json(sorted(runs)),
+            runs_json=canonical_json(runs),
             tables_json=canonical_json({n: {"rows": c.rows, "digest": c.digest} for n, c in found.items()}),
-            values_json=canonical_json(loose),
+            values_json=loose,
         )
     )
+    _require_all_found(found, adopter.found_again(adoption_id))
+    for run_id, status in target.execute(select(runs_table.c.run_id, runs_table.c.status)).all():
+        if run_id in adopter.runs and RunStatus(status).is_terminal:
+            seal_run(target, run_id)
     rows = {name: content.rows for name, content in found.items()}
-    return Adoption(runs=tuple(sorted(runs)), rows=rows, records=dict(adopter.records))
+    return Adoption(runs=tuple(runs), rows=rows, records=dict(adopter.records))
+
+
+def _rows_of_no_run(source: Connection, tables: Mapping[str, OldTable]) -> str:
+    """Return the rows that belong to no run, as JSON by table."""
+    rows = {
+        name: sorted((row.values for row in table.rows_of_no_run(source)), key=canonical_bytes)
+        for name, table in tables.items()
+    }
+    return canonical_json({name: some for name, some in rows.items() if some})
+
+
+def _are_kept(loose: str, target: Connection) -> bool:
+    """Return whether an earlier adoption kept these rows of no run."""
+    kept = select(adoptions_table.c.adoption_id).where(adoptions_table.c.values_json == loose)
+    return loose == "{}" or target.execute(kept).first() is not None
 
 
 def _adopted_runs(target: Connection) -> set[str]:
@@ -114,7 +128,7 @@ def _adopted_runs(target: Connection) -> set[str]:
 
 
 def _new_runs(source: Connection, target: Connection) -> list[str]:
-    runs = sorted(source.exec_driver_sql("SELECT run_id FROM runs").scalars())
+    runs = sorted(source.exec_driver_sql("SELECT run_id FROM runs WHERE run_id IS NOT NULL").scalars())
     present, adopted = set(target.scalars(select(runs_table.c.run_id))), _adopted_runs(target)
     taken = [run for run in runs if run in present - adopted]
     if taken:
@@ -122,9 +136,9 @@ def _new_runs(source: Connection, target: Connection) -> list[str]:
     return [run for run in runs if run not in present]
 
 
-def _require_all_found(found: Mapping[str, Content], again: Mapping[str, Content]) -> None:
+def _require_all_found(found: Mapping[str, TableContent], again: Mapping[str, TableContent]) -> None:
     for name, content in found.items():
-        if (content.rows, content.digest) != (again[name].rows, again[name].digest):
+        if content != again[name]:
             raise LandscapeError(
                 f"table {name}: {content.rows} rows were read, {again[name].rows} could be put together again"
                 f"{'' if content.rows != again[name].rows else ', with other values'}"
@@ -152,44 +166,45 @@ class _Adopter:
         }
         self._lost: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
 
-    def take_over(self) -> tuple[dict[str, Content], dict[str, list[Mapping[str, Plain]]]]:
+    def take_over(self) -> dict[str, TableContent]:
         """Copy all rows, and return the tables' contents.
 
-        Rows of no run are returned by table.
+        Rows of no run count, but are not copied.
         """
-        found: dict[str, Content] = {}
-        loose: defaultdict[str, list[Mapping[str, Plain]]] = defaultdict(list)
+        found: dict[str, TableContent] = {}
         # Records first, each type after those that it refers to.
         for name in (*self._places, *(name for name in self._tables if name not in self._places)):
-            table, content = self._tables[name], Content()
+            table, content = self._tables[name], ContentSum()
             for rows in chunks(table.rows(self._source), _ROWS):
                 ours = [row for row in rows if row.run_id in self.runs]
                 self._write(table, ours)
                 for row in rows:
-                    if row.run_id is None:
-                        loose[name].append(row.values)
                     if row.run_id is None or row.run_id in self.runs:
-                        content.add(row.values)
+                        content.add(canonical_bytes(row.values))
                 self._meter.advance(name, len(rows))
-            found[name] = content
-        return found, dict(loose)
+            found[name] = content.content
+        return found
 
-    def found_again(self, loose: Mapping[str, Sequence[Mapping[str, Plain]]]) -> dict[str, Content]:
-        """Return the tables' contents as rebuilt from the copy."""
-        again = {name: Content() for name in self._tables}
-        for name, rows in loose.items():
+    def found_again(self, adoption_id: str) -> dict[str, TableContent]:
+        """Return the tables' contents as rebuilt from the copy.
+
+        Rows of no run are those of the adoption.
+        """
+        again = {name: ContentSum() for name in self._tables}
+        kept = select(adoptions_table.c.values_json).where(adoptions_table.c.adoption_id == adoption_id)
+        for name, rows in json.loads(self._target.execute(kept).scalar_one()).items():
             for row in rows:
-                again[name].add(row)
+                again[name].add(canonical_bytes(row))
         for runs in chunks(iter(sorted(self.runs)), _ROWS):
             for name, place in self._places.items():
                 for values in self._rebuilt(self._tables[name], place, runs):
-                    again[name].add(values)
+                    again[name].add(canonical_bytes(values))
                 self._meter.advance(name, 0)
             for value in self._adopted(adopted_values_table.c.run_id.in_(runs)):
                 whole = whole_row(value, self._tables[value.source_table])
                 if whole is not None:
-                    again[value.source_table].add(whole)
-        return again
+                    again[value.source_table].add(canonical_bytes(whole))
+        return {name: content.content for name, content in again.items()}
 
     def _write(self, table: OldTable, rows: Sequence[OldRow]) -> None:
         place = self._places.get(table.name)

@@ -10,7 +10,14 @@ from sqlalchemy import Connection
 
 from elspeth.core.landscape.database.tables import TableMap
 
-__all__ = ["Meter", "Report", "TableContent", "read_contents_after", "read_contents_before"]
+__all__ = [
+    "ContentSum",
+    "Meter",
+    "Report",
+    "TableContent",
+    "read_contents_after",
+    "read_contents_before",
+]
 
 _MODULUS = 2**256
 
@@ -53,6 +60,23 @@ class TableContent:
     digest: str
 
 
+class ContentSum:
+    """Takes in the rows of a table, in any order."""
+
+    def __init__(self) -> None:
+        self._rows = self._sum = 0
+
+    def add(self, row: bytes) -> None:
+        """Take in a row."""
+        self._rows += 1
+        self._sum += int.from_bytes(hashlib.sha256(row).digest())
+
+    @property
+    def content(self) -> TableContent:
+        """Return the content of all rows so far."""
+        return TableContent(rows=self._rows, digest=f"{self._sum % _MODULUS:064x}")
+
+
 def read_contents_before(connection: Connection, tables: tuple[TableMap, ...], meter: Meter) -> dict[str, TableContent]:
     """Return the content of each table before a migration.
 
@@ -78,12 +102,11 @@ def read_contents_after(connection: Connection, tables: tuple[TableMap, ...], me
 def _read_content(connection: Connection, table: str, columns: tuple[str, ...], meter: Meter) -> TableContent:
     """Return the content of columns as the driver returns it."""
     names = ", ".join(f'"{name}"' for name in columns)
-    rows, total = 0, 0
+    content = ContentSum()
     statement = f'SELECT {names} FROM "{table}"'  # noqa: S608 - names of our own snapshots
     found = connection.exec_driver_sql(statement, execution_options={"yield_per": _FETCH})
     for chunk in found.partitions():
         for row in chunk:
-            total += int.from_bytes(hashlib.sha256(repr(tuple(row)).encode()).digest())
-        rows += len(chunk)
+            content.add(repr(tuple(row)).encode())
         meter.advance(table, len(chunk))
-    return TableContent(rows=rows, digest=f"{total % _MODULUS:064x}")
+    return content.content
