@@ -104,7 +104,8 @@ TERMS: Mapping[str, Term] = {
     ),
     "predecessor": Term(
         targets=frozenset({Target.SLOT, Target.ENUM_VALUE}),
-        meaning="Names of the column, or words for the value, in databases of the predecessor; the first found counts.",
+        meaning="Names of the column (`table.column` in other tables), or words for the value, in databases of the "
+        "predecessor; the first found counts.",
         complaint=shapes.names,
     ),
     "inverse_uri": Term(

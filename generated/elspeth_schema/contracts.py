@@ -1296,8 +1296,8 @@ class AdoptedValue:
     source_table: str
     """The table that held the row."""
     source_key: str
-    """The primary key of the row, as a JSON array in the order of its columns. For a table without one, the
-    SHA-256 of the row's canonical JSON.
+    """The primary key of the row, as a JSON array in the order of its columns. For a table without one, all its
+    columns.
     """
     values_json: str
     """The values of the row that no other record holds as they were, as a JSON object by column. A value that JSON

@@ -17,8 +17,14 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "outcome": ("path", "outcome"),
         "is_terminal": ("completed", "is_terminal"),
     },
+    "adopted_values": {
+        "contents_json": ("token_work_items.row_payload_json", "sidecar_journal_outbox.records_json"),
+    },
 }
-"""Table -> column -> its names there. If a table has several of them, the first that is not null is taken."""
+"""Table -> column -> its names there. If a table has several of them, the first that is not null is taken.
+
+A name `table.column` is one of another table.
+"""
 
 VALUES: Mapping[str, Mapping[str, str]] = {
     "RunStatus": {

@@ -23,6 +23,7 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import check_seals
 from elspeth.schema.predecessor import Shape
 from elspeth_schema.contracts import RunStatus
+from elspeth_schema.predecessor import COLUMNS
 from elspeth_schema.tables import adopted_values_table, adoptions_table, metadata
 from tests.fixtures.databases import create_database, drop_database
 from tests.fixtures.legacy import rows_of
@@ -180,6 +181,19 @@ def test_contents_of_rows_are_withheld(tmp_path: Path) -> None:
         assert "row_payload_json" not in json.loads(values)
         assert json.loads(contents).keys() == {"row_payload_json"}
         assert hashlib.sha256(contents.encode()).hexdigest() == digest
+
+
+def test_every_name_that_the_schema_gives_a_column_of_the_predecessor_is_one() -> None:
+    known = {
+        f"{table.name}.{column.name}" for shape in SHAPES.values() for table in shape.tables for column in table.columns
+    }
+    named = {
+        name if "." in name else f"{table}.{name}"
+        for table, columns in COLUMNS.items()
+        for names in columns.values()
+        for name in names
+    }
+    assert named - known == set()
 
 
 def test_rows_of_no_run_are_kept_with_the_adoption(tmp_path: Path) -> None:

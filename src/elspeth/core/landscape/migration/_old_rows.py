@@ -27,7 +27,7 @@ _LARGEST = 2**53 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OldRow:
-    """A row with its run, None if no such run exists."""
+    """A row with its run, if it has one."""
 
     run_id: str | None
     values: Mapping[str, Plain]

@@ -21,8 +21,8 @@ from elspeth_schema.records import Column, RecordType
 
 __all__ = ["Place", "merge_remainder", "remainder_of", "whole_row"]
 
-_CONTENTS = {"token_work_items": ("row_payload_json",), "sidecar_journal_outbox": ("records_json",)}
-"""Columns of the predecessor that hold contents of rows, besides those that today's schema withholds."""
+_CONTENTS = frozenset(COLUMNS["adopted_values"]["contents_json"])
+"""Columns of the predecessor (table.column) that hold contents of rows, besides those that today's schema withholds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +133,9 @@ def remainder_of(table: OldTable, place: Place | None, row: OldRow, record: Audi
 
 
 def _contents_of(table: OldTable, place: Place | None) -> frozenset[str]:
-    withheld = place.record_type.columns if place is not None else ()
-    return frozenset((*_CONTENTS.get(table.name, ()), *(c.name for c in withheld if c.withheld is not None)))
+    ours = place.record_type.columns if place is not None else ()
+    withheld = {column.name for column in ours if column.withheld is not None}
+    return frozenset(withheld.union(name for name in table.columns if f"{table.name}.{name}" in _CONTENTS))
 
 
 def merge_remainder(value: AdoptedValue) -> dict[str, Plain]:

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 __all__ = ["COLUMNS", "VALUES"]
 
 COLUMNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {}
-"""Table -> column -> its names there. If a table has several of them, the first that is not null is taken."""
+"""Table -> column -> its names there. If a table has several of them, the first that is not null is taken.
+
+A name `table.column` is one of another table.
+"""
 
 VALUES: Mapping[str, Mapping[str, str]] = {}
 """Enum -> value there -> value here."""
