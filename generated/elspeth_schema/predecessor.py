@@ -18,7 +18,11 @@ COLUMNS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "is_terminal": ("completed", "is_terminal"),
     },
     "adopted_values": {
-        "contents_json": ("token_work_items.row_payload_json", "sidecar_journal_outbox.records_json"),
+        "contents_json": (
+            "checkpoints.coalesce_state_json",
+            "token_work_items.row_payload_json",
+            "sidecar_journal_outbox.records_json",
+        ),
     },
 }
 """Table -> column -> its names there. If a table has several of them, the first that is not null is taken.

@@ -108,7 +108,7 @@ def _adopt_runs(source: Connection, target: Connection, shape: Shape, location: 
 
 
 def _rows_of_no_run(source: Connection, tables: Mapping[str, OldTable]) -> str:
-    """Return the rows that belong to no run, as JSON by table."""
+    """Return the rows of no run as JSON by table."""
     rows = {
         name: sorted((row.values for row in table.rows_of_no_run(source)), key=canonical_bytes)
         for name, table in tables.items()
@@ -117,7 +117,7 @@ def _rows_of_no_run(source: Connection, tables: Mapping[str, OldTable]) -> str:
 
 
 def _are_kept(loose: str, target: Connection) -> bool:
-    """Return whether an earlier adoption kept these rows of no run."""
+    """Return whether an earlier adoption kept these rows."""
     kept = select(adoptions_table.c.adoption_id).where(adoptions_table.c.values_json == loose)
     return loose == "{}" or target.execute(kept).first() is not None
 
