@@ -14,7 +14,7 @@ from elspeth.evidence.verifier._examination import compute_root
 from elspeth.evidence.verifier.procedure import Verification
 from elspeth.evidence.verifier.verify import verify_files
 from tests.evidence.bags import MemoryFiles, reseal, verify
-from tests.fixtures.executors import InlineExecutor
+from tests.fixtures.executors import ClusterExecutor, InlineExecutor
 
 Files = dict[str, bytes]
 
@@ -31,8 +31,9 @@ def both(files: Files) -> tuple[Verification, Verification]:
     return verify(files), verify_files(MemoryFiles(files), executor=InlineExecutor())
 
 
-def test_a_sound_bag_is_verified(signed: Files, key: PublicKey) -> None:
-    executor = InlineExecutor()
+@pytest.mark.parametrize("kind", [InlineExecutor, ClusterExecutor])
+def test_a_sound_bag_is_verified(signed: Files, key: PublicKey, kind: type[InlineExecutor]) -> None:
+    executor = kind()
     assert verify_files(MemoryFiles(signed), key=key, executor=executor) == verify(signed, key)
     assert executor.jobs
 
@@ -54,3 +55,11 @@ def test_what_is_found_in_an_altered_bag_is_the_same(signed: Files, data: st.Dat
 def test_the_root_of_subtrees_is_the_root(entries: list[bytes]) -> None:
     leaves = list(map(leaf_hash, entries))
     assert compute_root(iter(leaves), InlineExecutor()) == tree_root(leaves)
+
+
+def test_a_few_subtrees_wait_at_a_time() -> None:
+    leaves = list(map(leaf_hash, [b"leaf"] * 200))
+    executor = InlineExecutor()
+    assert compute_root(iter(leaves), executor) == tree_root(leaves)
+    assert executor.jobs == 50
+    assert executor.most_waiting <= _examination._AHEAD + 1

@@ -26,7 +26,7 @@ from elspeth.evidence.verifier.reader import batches_of_lines
 __all__ = ["Documents", "Findings", "LineBatch", "compute_root", "document_parser", "examine", "read_batches"]
 
 _AHEAD = 6
-"""Batches that are examined, or wait for it, at once. A batch is a block of the file."""
+"""Batches or subtrees that are with the executor at once. A batch is a block of the file."""
 
 _SUBTREE = 1 << 15
 """Leaves of a subtree that one process hashes: a power of two."""
@@ -133,8 +133,25 @@ def compute_root(leaves: Iterator[bytes], executor: Executor | None) -> bytes:
     """
     if executor is None:
         return tree_root(leaves)
-    subtrees = iter(lambda: b"".join(islice(leaves, _SUBTREE)), b"")
-    return root_of_roots(list(executor.map(_subtree_root, subtrees)))
+    return root_of_roots(list(_subtree_roots(leaves, executor)))
+
+
+def _subtree_roots(leaves: Iterator[bytes], executor: Executor) -> Iterator[bytes]:
+    """Yield the roots of the subtrees in order.
+
+    `executor.map` would read all leaves at once, and those of clusters refuse iterators.
+    """
+    waiting: deque[Future[bytes]] = deque()
+    try:
+        while subtree := b"".join(islice(leaves, _SUBTREE)):
+            waiting.append(executor.submit(_subtree_root, subtree))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def _result(batch: LineBatch, future: Future[Findings]) -> tuple[LineBatch, Findings]:

@@ -18,7 +18,7 @@ from elspeth.evidence.format import bag
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import RunStatus
 from tests.fixtures.corruption import plant
-from tests.fixtures.executors import InlineExecutor
+from tests.fixtures.executors import ClusterExecutor, InlineExecutor
 from tests.fixtures.landscapes import NewLandscape
 from tests.fixtures.records import record_everything
 
@@ -52,7 +52,7 @@ def ended(stored: LandscapeDB) -> LandscapeDB:
 def executor(monkeypatch: pytest.MonkeyPatch) -> InlineExecutor:
     """Return an executor that reads two records at a time."""
     monkeypatch.setattr(reading, "_PART", 2)
-    return InlineExecutor()
+    return ClusterExecutor()
 
 
 @pytest.mark.parametrize("form", [ExportFormat.JSONL, ExportFormat.JSON])
