@@ -156,6 +156,7 @@ class _Loader:
             minimum=_first_int(slot.minimum_value, getattr(kind, "minimum_value", None)),
             maximum=_first_int(slot.maximum_value, getattr(kind, "maximum_value", None)),
             withheld=one_line(withheld) if withheld is not None else None,
+            hash_column=_first_text(annotations.get("hash_column")),
             since=_int(annotations.get("since")) or 1,
             until=_int(annotations.get("until")),
             backfill=tuple(

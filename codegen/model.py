@@ -74,6 +74,8 @@ class Column:
     minimum: int | None
     maximum: int | None
     withheld: str | None
+    hash_column: str | None
+    """Name of the column with the hash of this one's content; None unless this one is withheld."""
     since: int
     until: int | None
     backfill: tuple[tuple[int, str], ...]

@@ -57,6 +57,7 @@ def _missing_columns(table: Table) -> Iterator[Fault]:
     uses += [(f"rule {rule.title}", rule.columns) for rule in table.exactly_one]
     uses += [("lifecycle: while_open", lifecycle.while_open), ("lifecycle: afterwards", lifecycle.afterwards)]
     uses += [("lifecycle: status", (lifecycle.status,) if lifecycle.status else ())]
+    uses += [(f"hash_column of {each.name}", (each.hash_column,)) for each in table.columns if each.hash_column]
     uses += [("export_order", table.export_order)] if table.export_order != table.primary_key else []
     names = {column.name for column in table.columns}
     for use, columns in uses:
@@ -100,10 +101,8 @@ def _usable(name: str) -> bool:
 
 def _column_faults(table: Table) -> Iterator[Fault]:
     for column in table.columns:
-        if column.withheld is not None and not column.nullable:
-            yield _fault(
-                table, column.name, "is withheld from exports, so it must be optional: an import cannot fill it"
-            )
+        if (problem := _withholding_problem(table, column)) is not None:
+            yield _fault(table, column.name, problem)
         if column.max_length is not None and column.kind is not Kind.TEXT:
             yield _fault(table, column.name, "has a max_length but does not hold text")
         bounded = column.minimum is not None or column.maximum is not None
@@ -115,6 +114,23 @@ def _column_faults(table: Table) -> Iterator[Fault]:
             yield _fault(table, column.name, f"until: expected {max(column.since, table.since)} or more, as in since")
         if (problem := _pattern_problem(column)) is not None:
             yield _fault(table, column.name, problem)
+
+
+def _withholding_problem(table: Table, column: Column) -> str | None:
+    """Describe what is wrong with how the column is withheld, or return None.
+
+    Every export holds the hash of withheld content, so that the content can be checked wherever it is kept.
+    """
+    if column.withheld is None:
+        return None if column.hash_column is None else "hash_column: only a withheld column has one"
+    if not column.nullable:
+        return "is withheld from exports, so it must be optional: an import cannot fill it"
+    if column.hash_column is None:
+        return "is withheld from exports, so hash_column must name the column with the hash of its content"
+    other = table.column(column.hash_column)
+    if other.kind is not Kind.TEXT or other.withheld is not None:
+        return f"hash_column: expected a column of text that is exported, got {other.name!r}"
+    return None
 
 
 def _pattern_problem(column: Column) -> str | None:

@@ -118,6 +118,11 @@ TERMS: Mapping[str, Term] = {
         meaning="Why the column stays out of exports.",
         complaint=shapes.text,
     ),
+    "hash_column": Term(
+        targets=frozenset({Target.SLOT}),
+        meaning="For a withheld column: the column of the same table that holds the SHA-256 of its content.",
+        complaint=shapes.text,
+    ),
     "storage": Term(
         targets=frozenset({Target.TYPE}),
         meaning="How values of the type are stored.",

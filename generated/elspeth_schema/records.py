@@ -54,14 +54,15 @@ Shape_co = TypeVar("Shape_co", bound=contracts.AuditRecord, covariant=True)
 class Column:
     """A column of a record type.
 
-    `withheld` says why exports leave the column out, and `until` is the last epoch that recorded it; each is None
-    where it does not apply.
+    `withheld` says why exports leave the column out, and `hash_column` names the column with the hash of its content.
+    `until` is the last epoch that recorded the column. Each is None where it does not apply.
     """
 
     name: str
     kind: Kind
     enum: type[StrEnum] | None = None
     withheld: str | None = None
+    hash_column: str | None = None
     until: int | None = None
 
 
@@ -1122,7 +1123,8 @@ VALIDATION_ERROR: RecordType[contracts.ValidationErrorRecord] = RecordType(
         Column(
             name="row_data_json",
             kind=Kind.JSON,
-            withheld="Raw content of a rejected row, which may hold personal or otherwise protected data. row_hash identifies it without revealing it. An export made with --include-payloads contains it.",
+            withheld="Raw content of a rejected row, which may hold personal or otherwise protected data. row_hash identifies it without revealing it. An export made with --include-withheld contains it.",
+            hash_column="row_hash",
         ),
         Column(
             name="error",
@@ -1204,7 +1206,8 @@ TRANSFORM_ERROR: RecordType[contracts.TransformErrorRecord] = RecordType(
         Column(
             name="row_data_json",
             kind=Kind.JSON,
-            withheld="Raw content of a rejected row, which may hold personal or otherwise protected data. row_hash identifies it without revealing it. An export made with --include-payloads contains it.",
+            withheld="Raw content of a rejected row, which may hold personal or otherwise protected data. row_hash identifies it without revealing it. An export made with --include-withheld contains it.",
+            hash_column="row_hash",
         ),
         Column(
             name="error_details_json",
@@ -1318,7 +1321,8 @@ ADOPTED_VALUE: RecordType[contracts.AdoptedValue] = RecordType(
         Column(
             name="contents_json",
             kind=Kind.JSON,
-            withheld="Contents of rows, which may hold personal or otherwise protected data. contents_hash identifies them without revealing them. An export made with --include-payloads contains them.",
+            withheld="Contents of rows, which may hold personal or otherwise protected data. contents_hash identifies them without revealing them. An export made with --include-withheld contains them.",
+            hash_column="contents_hash",
         ),
         Column(
             name="contents_hash",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 
 from sqlalchemy import Connection, select
 
@@ -14,10 +13,7 @@ from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, RecordType
 
-__all__ = ["HASH_COLUMNS", "check_withheld_content"]
-
-HASH_COLUMNS: Mapping[str, str] = {"row_data_json": "row_hash", "contents_json": "contents_hash"}
-"""Withheld columns, each with the column that holds the hash of its content."""
+__all__ = ["check_withheld_content"]
 
 _DESCRIPTION = {"__repr__", "__type__", "__canonical_error__"}
 """The keys of the description that is stored for a row without canonical JSON."""
@@ -37,15 +33,17 @@ def check_withheld_content(connection: Connection, run_id: str) -> None:
         return
     for record_type in RECORD_TYPES.values():
         for column in record_type.columns:
-            if column.withheld is not None:
-                _check_column(connection, record_type, column.name, run_id)
+            if column.hash_column is not None:
+                _check_column(connection, record_type, column.name, column.hash_column, run_id)
 
 
-def _check_column(connection: Connection, record_type: RecordType[AuditRecord], name: str, run_id: str) -> None:
+def _check_column(
+    connection: Connection, record_type: RecordType[AuditRecord], name: str, hash_column: str, run_id: str
+) -> None:
     columns = record_type.table.c
     keys = [columns[key] for key in record_type.key]
     statement = (
-        select(columns[name], columns[HASH_COLUMNS[name]], *keys)
+        select(columns[name], columns[hash_column], *keys)
         .where(columns.run_id == run_id, columns[name].is_not(None))
         .order_by(*keys)
         .execution_options(yield_per=_FETCH)
@@ -57,7 +55,7 @@ def _check_column(connection: Connection, record_type: RecordType[AuditRecord], 
                     table=record_type.table.name,
                     key=dict(zip(record_type.key, key, strict=True)),
                     field=name,
-                    expected=f"the content with the SHA-256 {expected}, as {HASH_COLUMNS[name]} says",
+                    expected=f"the content with the SHA-256 {expected}, as {hash_column} says",
                     got="another",
                 )
 

@@ -35,14 +35,15 @@ Shape_co = TypeVar("Shape_co", bound=contracts.AuditRecord, covariant=True)
 class Column:
     """A column of a record type.
 
-    `withheld` says why exports leave the column out, and `until` is the last epoch that recorded it; each is None
-    where it does not apply.
+    `withheld` says why exports leave the column out, and `hash_column` names the column with the hash of its content.
+    `until` is the last epoch that recorded the column. Each is None where it does not apply.
     """
 
     name: str
     kind: Kind
     enum: type[StrEnum] | None = None
     withheld: str | None = None
+    hash_column: str | None = None
     until: int | None = None
 
 
