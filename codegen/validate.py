@@ -117,7 +117,7 @@ def _column_faults(table: Table) -> Iterator[Fault]:
 
 
 def _withholding_problem(table: Table, column: Column) -> str | None:
-    """Describe what is wrong with how the column is withheld, or return None.
+    """Describe what makes withholding the column wrong, or return None.
 
     Every export holds the hash of withheld content, so that the content can be checked wherever it is kept.
     """

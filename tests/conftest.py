@@ -4,6 +4,7 @@ from hypothesis import settings
 
 pytest_plugins = (
     "tests.fixtures.databases",
+    "tests.fixtures.keys",
     "tests.fixtures.landscapes",
     "tests.fixtures.legacy",
     "tests.fixtures.predecessor",

@@ -1,12 +1,10 @@
-"""Keys and bags that many tests of evidence share."""
+"""Signers and bags that many tests of evidence share."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from elspeth.evidence.format.signatures import PRIVATE_KEY, KeyType, PublicKey, Signer, generate_keys, load_signer
+from elspeth.evidence.format.signatures import PRIVATE_KEY, KeyType, Signer, generate_keys, load_signer
 from tests.evidence.bags import make_bag, records, to_lines
 
 
@@ -16,26 +14,6 @@ def any_signer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     directory = tmp_path_factory.mktemp("keys")
     generate_keys(directory, request.param)
     return load_signer(str(directory / PRIVATE_KEY))
-
-
-@pytest.fixture(scope="session")
-def key_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory with a pair of keys."""
-    directory = tmp_path_factory.mktemp("keys")
-    generate_keys(directory)
-    return directory
-
-
-@pytest.fixture(scope="session")
-def signer(key_directory: Path) -> Signer:
-    """Return an ECDSA signer."""
-    return load_signer(str(key_directory / PRIVATE_KEY))
-
-
-@pytest.fixture(scope="session")
-def key(signer: Signer) -> PublicKey:
-    """Return the public key of `signer`."""
-    return signer.public_key
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,7 @@ from elspeth.evidence.format.signatures import (
     PRIVATE_KEY,
     PUBLIC_KEY,
     Signer,
-    generate_keys,
     load_public_key,
-    load_signer,
 )
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import NodeType, RunStatus
@@ -26,22 +24,15 @@ UNSIGNED = "2 seals are unsigned: anyone who can write to the database can repla
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    """Generate a pair of keys."""
-    generate_keys(tmp_path / "keys")
-    return tmp_path / "keys"
-
-
-@pytest.fixture
 def database(tmp_path: Path) -> Path:
     """Record two finished runs with unsigned seals."""
     return record_runs(tmp_path / "audit.db", None)
 
 
 @pytest.fixture
-def signed(tmp_path: Path, keys: Path) -> Path:
+def signed(tmp_path: Path, signer: Signer) -> Path:
     """Record two finished runs with signed seals."""
-    return record_runs(tmp_path / "signed.db", load_signer(str(keys / PRIVATE_KEY)))
+    return record_runs(tmp_path / "signed.db", signer)
 
 
 def record_runs(path: Path, signer: Signer | None) -> Path:
@@ -90,14 +81,18 @@ def test_no_seals_checks_only_the_epoch(database: Path, capsys: pytest.CaptureFi
     assert (code, len(lines)) == (0, 1)
 
 
-def test_signed_seals_are_checked_with_the_key(signed: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fingerprint = load_public_key(keys / PUBLIC_KEY).fingerprint
-    code, (_, verdict, whose) = check(signed, capsys, "--key", str(keys / PUBLIC_KEY))
+def test_signed_seals_are_checked_with_the_key(
+    signed: Path, key_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fingerprint = load_public_key(key_directory / PUBLIC_KEY).fingerprint
+    code, (_, verdict, whose) = check(signed, capsys, "--key", str(key_directory / PUBLIC_KEY))
     assert (code, verdict) == (0, "2 of 2 sealed runs unchanged")
     assert whose == f"every finished run has a seal signed by the key {fingerprint}"
 
 
-def test_runs_that_have_not_ended_are_named(signed: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_that_have_not_ended_are_named(
+    signed: Path, key_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with LandscapeDB(f"sqlite:///{signed}") as landscape:
         recorder = LandscapeRecorder(landscape)
         for run_id, status in (("third", RunStatus.RUNNING), ("fourth", RunStatus.INTERRUPTED)):
@@ -107,24 +102,26 @@ def test_runs_that_have_not_ended_are_named(signed: Path, keys: Path, capsys: py
         "2 runs have not ended (fourth: interrupted; third: running): they have no seal yet, so nothing shows whether"
         " their records were changed"
     )
-    for options in ((), ("--key", str(keys / PUBLIC_KEY))):
+    for options in ((), ("--key", str(key_directory / PUBLIC_KEY))):
         code, (_, verdict, *remarks) = check(signed, capsys, *options)
         assert (code, verdict) == (0, "2 of 2 sealed runs unchanged")
         assert remark in remarks
 
 
 def test_signed_seals_without_a_key_are_reported_as_unchecked(
-    signed: Path, keys: Path, capsys: pytest.CaptureFixture[str]
+    signed: Path, key_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fingerprint = load_public_key(keys / PUBLIC_KEY).fingerprint
+    fingerprint = load_public_key(key_directory / PUBLIC_KEY).fingerprint
     code, (_, _, remark) = check(signed, capsys)
     assert code == 0
     assert remark == f"2 seals claim to be signed by the key {fingerprint}: not checked, as no --key was given"
 
 
-def test_unsigned_seals_fail_with_a_key(database: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fingerprint = load_public_key(keys / PUBLIC_KEY).fingerprint
-    code, (_, *faults, verdict) = check(database, capsys, "--key", str(keys / PUBLIC_KEY))
+def test_unsigned_seals_fail_with_a_key(
+    database: Path, key_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fingerprint = load_public_key(key_directory / PUBLIC_KEY).fingerprint
+    code, (_, *faults, verdict) = check(database, capsys, "--key", str(key_directory / PUBLIC_KEY))
     problem = f"expected a seal signed by the key {fingerprint}, got an unsigned one"
     assert faults == [
         f"run {run} is not what was sealed: seals run_id='{run}': {problem}: it was made without a key, or made anew"
@@ -133,16 +130,16 @@ def test_unsigned_seals_fail_with_a_key(database: Path, keys: Path, capsys: pyte
     assert (code, verdict) == (1, "0 of 2 sealed runs unchanged")
 
 
-def test_an_unusable_key_is_refused(database: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = keys / PRIVATE_KEY
+def test_an_unusable_key_is_refused(database: Path, key_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = key_directory / PRIVATE_KEY
     code, (_, error) = check(database, capsys, "--key", str(path))
     problem = "expected a public key in PEM; this is a private key, its public half is needed"
     assert (code, error) == (2, f"error: {path}: {problem}")
 
 
 def test_a_key_and_no_seals_contradict_each_other(
-    database: Path, keys: Path, capsys: pytest.CaptureFixture[str]
+    database: Path, key_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, lines = check(database, capsys, "--no-seals", "--key", str(keys / PUBLIC_KEY))
+    code, lines = check(database, capsys, "--no-seals", "--key", str(key_directory / PUBLIC_KEY))
     assert code == 2
     assert lines == ["error: --key and --no-seals contradict each other: give one of them"]

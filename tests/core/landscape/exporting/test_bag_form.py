@@ -22,7 +22,7 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.core.landscape.sealing.check import AlteredRunError
 from elspeth.core.landscape.sealing.seal import seal_run
-from elspeth.evidence.format.signatures import KeyType, generate_keys, load_public_key, load_signer
+from elspeth.evidence.format.signatures import PublicKey, Signer
 from elspeth.evidence.verifier.procedure import Step, Verdict
 from elspeth.evidence.verifier.verify import verify_bag
 from elspeth.outputs.policy import OutputRefusedError
@@ -45,19 +45,14 @@ def failed_run() -> list[AuditRecord]:
     return rich_run(status=RunStatus.FAILED)
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> Path:
-    generate_keys(tmp_path / "keys", KeyType.ECDSA)
-    return tmp_path / "keys"
-
-
 @pytest.mark.parametrize("archive", [False, True])
-def test_a_bag_of_a_run_is_verified(landscape: LandscapeDB, tmp_path: Path, keys: Path, archive: bool) -> None:
+def test_a_bag_of_a_run_is_verified(
+    landscape: LandscapeDB, tmp_path: Path, signer: Signer, key: PublicKey, archive: bool
+) -> None:
     run_id = recorded(landscape, failed_run())
     target = tmp_path / "bag"
-    signer = load_signer(str(keys / "elspeth.key.pem"))
     summary = write_bag_of_run(landscape, run_id, target, signer=signer, archive=archive)
-    result = verify_bag(target, key=load_public_key(keys / "elspeth.pub.pem"))
+    result = verify_bag(target, key=key)
     assert result.verdict is Verdict.VERIFIED
     assert (result.run_id, result.record_count) == (run_id, summary.record_count)
 
@@ -93,10 +88,9 @@ def test_every_line_of_a_generated_run_passes_the_procedure(run: list[AuditRecor
 
 @pytest.mark.parametrize("status", [status for status in RunStatus if not status.is_terminal])
 def test_a_bag_of_a_run_that_has_not_ended_is_not_verified(
-    landscape: LandscapeDB, tmp_path: Path, keys: Path, status: RunStatus
+    landscape: LandscapeDB, tmp_path: Path, signer: Signer, status: RunStatus
 ) -> None:
     run_id = recorded(landscape, rich_run(status=status))
-    signer = load_signer(str(keys / "elspeth.key.pem"))
     write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=signer)
     result = verify_bag(tmp_path / "bag", key=signer.public_key)
     assert result.verdict is Verdict.NOT_VERIFIED
@@ -135,12 +129,11 @@ EDITS = {
 
 @pytest.mark.parametrize("edit", EDITS)
 def test_no_bag_is_written_of_a_run_that_is_not_what_was_sealed(
-    landscape: LandscapeDB, tmp_path: Path, keys: Path, edit: str
+    landscape: LandscapeDB, tmp_path: Path, signer: Signer, edit: str
 ) -> None:
     recorder = LandscapeRecorder(landscape)
     record_everything(recorder, "run", rows=3)
     recorder.complete_run("run", RunStatus.FAILED)
-    signer = load_signer(str(keys / "elspeth.key.pem"))
     write_bag_of_run(landscape, "run", tmp_path / "before", signer=signer)
     with landscape.write_transaction() as connection:
         drop_guards(connection)
@@ -159,21 +152,21 @@ FIRST_RELEASE = Path(__file__).parents[3] / "data" / "first_release"
 
 @pytest.mark.parametrize("name", ["recorded-in-epoch1", "recorded-in-epoch3", "failed", "completed-high-s"])
 def test_a_bag_of_an_imported_older_run_is_asked_only_for_the_laws_it_kept(
-    landscape: LandscapeDB, tmp_path: Path, keys: Path, name: str
+    landscape: LandscapeDB, tmp_path: Path, signer: Signer, key: PublicKey, name: str
 ) -> None:
     run_id = import_export(landscape, FIRST_RELEASE / f"{name}.zip").run_id
-    write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=load_signer(str(keys / "elspeth.key.pem")))
-    result = verify_bag(tmp_path / "bag", key=load_public_key(keys / "elspeth.pub.pem"))
+    write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=signer)
+    result = verify_bag(tmp_path / "bag", key=key)
     assert (result.verdict, result.faults) == (Verdict.VERIFIED, ())
 
 
 def test_a_bag_of_an_adopted_run_is_verified(
-    database_url: str, tmp_path: Path, keys: Path, predecessor_files: Path
+    database_url: str, tmp_path: Path, signer: Signer, key: PublicKey, predecessor_files: Path
 ) -> None:
     for number, path in enumerate(list(releases(predecessor_files))[::4]):
         (run_id,) = adopt(f"sqlite:///{path}", database_url).runs
         target = tmp_path / str(number)
         with LandscapeDB(database_url, create_tables=False) as db:
-            write_bag_of_run(db, run_id, target, signer=load_signer(str(keys / "elspeth.key.pem")))
-        result = verify_bag(target, key=load_public_key(keys / "elspeth.pub.pem"))
+            write_bag_of_run(db, run_id, target, signer=signer)
+        result = verify_bag(target, key=key)
         assert (path.name, result.verdict, result.faults) == (path.name, Verdict.VERIFIED, ())

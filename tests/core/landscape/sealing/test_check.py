@@ -31,23 +31,6 @@ from tests.fixtures.records import DYNAMIC
 from tests.fixtures.rich_run import recorded, rich_run
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("keys")
-    generate_keys(directory)
-    return directory
-
-
-@pytest.fixture(scope="module")
-def signer(keys: Path) -> Signer:
-    return load_signer(str(keys / PRIVATE_KEY))
-
-
-@pytest.fixture(scope="module")
-def key(signer: Signer) -> PublicKey:
-    return signer.public_key
-
-
 def finish(database: LandscapeDB, run_id: str, signer: Signer | None) -> None:
     recorder = LandscapeRecorder(database, seal_signer=signer)
     recorder.begin_run({}, "v1", run_id=run_id)
@@ -276,7 +259,7 @@ def test_a_run_that_cannot_be_signed_stays_open(landscape: LandscapeDB, signer: 
 
 
 def test_openssl_accepts_the_signature_of_a_seal(
-    landscape: LandscapeDB, signer: Signer, keys: Path, tmp_path: Path
+    landscape: LandscapeDB, signer: Signer, key_directory: Path, tmp_path: Path
 ) -> None:
     of_seal = "printf 'DSSEv1 37 application/vnd.elspeth.run-seal+json %d '"
     assert f"`{of_seal}`" in (Path(__file__).parents[4] / "docs" / "evidence.md").read_text()
@@ -284,7 +267,7 @@ def test_openssl_accepts_the_signature_of_a_seal(
     with landscape.snapshot() as connection:
         (seal,) = read_seals(connection)
     (tmp_path / "statement.dsse.json").write_text(f"{seal.envelope_json}\n")
-    (tmp_path / "PUBLIC.pem").write_bytes((keys / PUBLIC_KEY).read_bytes())
+    (tmp_path / "PUBLIC.pem").write_bytes((key_directory / PUBLIC_KEY).read_bytes())
     script = "\n".join(["work=.", *commands_for_signature(signer.public_key.type)])
     script = script.replace("printf 'DSSEv1 28 application/vnd.in-toto+json %d '", of_seal)
     script = script.replace("/path/to/PUBLIC.pem", "PUBLIC.pem")

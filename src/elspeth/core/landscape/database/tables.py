@@ -63,6 +63,7 @@ __all__ = [
     "migration_insert",
     "read_migrations",
     "snapshot_tables",
+    "tool",
 ]
 
 FIRST_VERSIONED = 5
@@ -269,13 +270,18 @@ def read_migrations(connection: Connection) -> list[Migration]:
     ]
 
 
+def tool() -> str:
+    """Return this program's name and version, as bookkeeping records them."""
+    return f"elspeth {version('elspeth')}"
+
+
 def migration_insert(*, from_epoch: int, tables: Mapping[str, Mapping[str, object]]) -> Insert:
     """Return the statement that records a migration into today's epoch."""
     return insert(schema_migrations_table).values(
         to_epoch=EPOCH,
         from_epoch=from_epoch,
         migrated_at=datetime.now(UTC),
-        tool=f"elspeth {version('elspeth')}",
+        tool=tool(),
         tables_json=json.dumps(tables, sort_keys=True),
     )
 

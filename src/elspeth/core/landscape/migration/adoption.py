@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -26,6 +25,7 @@ from elspeth.core.landscape.database.known_shapes import nearest_shape
 from elspeth.core.landscape.database.landscape_db import fill_database
 from elspeth.core.landscape.database.shapes import table_names
 from elspeth.core.landscape.database.state import DatabaseState, StateKind, describe_state, detect_state
+from elspeth.core.landscape.database.tables import tool
 from elspeth.core.landscape.database.urls import parse_url
 from elspeth.core.landscape.migration._old_rows import OldRow, OldTable, Plain, old_tables
 from elspeth.core.landscape.migration._places import Place, merge_remainder, remainder_of, whole_row
@@ -91,7 +91,7 @@ def _adopt_runs(source: Connection, target: Connection, shape: Shape, location: 
         insert(adoptions_table).values(
             adoption_id=adoption_id,
             adopted_at=datetime.now(UTC),
-            tool=f"elspeth {version('elspeth')}",
+            tool=tool(),
             location=location,
             shape=shape.name,
             runs_json=canonical_json(runs),
