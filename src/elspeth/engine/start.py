@@ -20,7 +20,7 @@ from elspeth.core.landscape.queries.runs import matches_run, resolve_run
 from elspeth.core.landscape.recording.base import make_recordable
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.core.landscape.sealing.check import read_unfinished_runs
+from elspeth.core.landscape.sealing.unfinished import read_unfinished_runs
 from elspeth.core.secrets import mask_secrets, without_secrets
 from elspeth.engine.errors import ResumeError
 from elspeth.engine.keys import RunKeys

@@ -93,23 +93,10 @@ def write_bag_of_run(
     from elspeth.evidence.writer.bag import write_bag  # noqa: PLC0415  loads cryptography, which reading does not need
 
     with db.snapshot() as connection:
-        run = next((line for _, line in read_chunks(connection, RUN, run_id)), None)
-        if run is None:
-            message = f"run {run_id!r} is not in the audit database {db.url}"
-            raise RunNotFoundError(message)
+        facts = _run_facts(connection, run_id, db.url)
         require_sealed_records(connection, run_id, db.url)
-        status = str(orjson.loads(run)["status"])
         secret = read_secret(connection, run_id)
         transform = split if secret is None else partial(_salted, secret=secret)
-        facts = RunFacts(
-            run_id=run_id,
-            run_status=status,
-            epoch=EPOCH,
-            withheld=tuple(withheld_columns()),
-            complete=RunStatus(status).is_terminal,
-            # Without a secret the seal was made later: of a run that was imported from before epoch 5, or adopted.
-            recorded_epoch=sealed_epoch(connection, run_id) if secret is not None else None,
-        )
         # Close the query before the connection, even after a failure: PostgreSQL takes no other statement until then.
         with closing(_batches(db, connection, run_id, transform, executor)) as batches:
             return write_bag(
@@ -124,6 +111,28 @@ def write_bag_of_run(
                 progress=progress,
                 date=datetime.now(UTC).date(),
             )
+
+
+def _run_facts(connection: Connection, run_id: str, url: str) -> RunFacts:
+    """Return the facts of a run for its statement.
+
+    Raises RunNotFoundError, in which `url` names the database.
+    """
+    run = next((line for _, line in read_chunks(connection, RUN, run_id)), None)
+    if run is None:
+        message = f"run {run_id!r} is not in the audit database {url}"
+        raise RunNotFoundError(message)
+    status = RunStatus(orjson.loads(run)["status"])
+    has_secret = read_secret(connection, run_id) is not None
+    return RunFacts(
+        run_id=run_id,
+        run_status=status.value,
+        epoch=EPOCH,
+        withheld=tuple(withheld_columns()),
+        complete=status.is_terminal,
+        # Without a secret the seal was made later: of a run that was imported from before epoch 5, or adopted.
+        recorded_epoch=sealed_epoch(connection, run_id) if has_secret else None,
+    )
 
 
 def _batches(

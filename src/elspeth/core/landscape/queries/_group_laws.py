@@ -297,6 +297,26 @@ def query_batches(run_id: str) -> Iterator[LawQuery]:
 
     Members of a batch are consumed by it or come out again, and nothing else is consumed.
     """
+    yield LawQuery(
+        Law.BATCHES,
+        "expected every member of a completed batch, and no other, to be consumed or to come out of it, got not for",
+        _members_of_other_ends(run_id),
+    )
+    yield LawQuery(
+        Law.BATCHES,
+        "expected tokens that were consumed to be members of the batch that they name, at its node, got not for",
+        _consumed_elsewhere(run_id),
+    )
+    exists_here = exists().where(_tokens.run_id == _outputs.run_id, _tokens.token_id == _outputs.output_id)
+    yield LawQuery(
+        Law.BATCHES,
+        "expected tokens of the run to come out of batches, got others:",
+        select(_outputs.output_id).where(_outputs.run_id == run_id, _outputs.output_type == _TOKEN, ~exists_here),
+    )
+
+
+def _members_of_other_ends(run_id: str) -> Select[tuple[str]]:
+    """Select members whose end contradicts the end of their batch."""
     consumed = exists().where(
         _outcomes.run_id == _members.run_id,
         _outcomes.token_id == _members.token_id,
@@ -310,13 +330,15 @@ def query_batches(run_id: str) -> Iterator[LawQuery]:
         _outputs.output_id == _members.token_id,
     )
     completed = _batches.status == BatchStatus.COMPLETED.value
-    yield LawQuery(
-        Law.BATCHES,
-        "expected every member of a completed batch, and no other, to be consumed or to come out of it, got not for",
+    return (
         select(_members.token_id)
         .join(batches_table, and_(_batches.run_id == _members.run_id, _batches.batch_id == _members.batch_id))
-        .where(_members.run_id == run_id, case((completed, 1), else_=0) != case((or_(consumed, came_out), 1), else_=0)),
+        .where(_members.run_id == run_id, case((completed, 1), else_=0) != case((or_(consumed, came_out), 1), else_=0))
     )
+
+
+def _consumed_elsewhere(run_id: str) -> Select[tuple[str]]:
+    """Select consumed tokens that their batch does not have."""
     is_member = exists().where(
         _members.run_id == _outcomes.run_id,
         _members.token_id == _outcomes.token_id,
@@ -329,18 +351,8 @@ def query_batches(run_id: str) -> Iterator[LawQuery]:
         _batches.batch_id == _outcomes.batch_id,
         _batches.aggregation_node_id == _visit(_outcomes.token_id, run_id, newest=True),
     )
-    yield LawQuery(
-        Law.BATCHES,
-        "expected tokens that were consumed to be members of the batch that they name, at its node, got not for",
-        select(_outcomes.token_id).where(
-            _outcomes.run_id == run_id,
-            _outcomes.is_terminal == 1,
-            or_(and_(named, ~is_consumed), and_(is_consumed, ~named), and_(named, or_(~is_member, ~here))),
-        ),
-    )
-    exists_here = exists().where(_tokens.run_id == _outputs.run_id, _tokens.token_id == _outputs.output_id)
-    yield LawQuery(
-        Law.BATCHES,
-        "expected tokens of the run to come out of batches, got others:",
-        select(_outputs.output_id).where(_outputs.run_id == run_id, _outputs.output_type == _TOKEN, ~exists_here),
+    return select(_outcomes.token_id).where(
+        _outcomes.run_id == run_id,
+        _outcomes.is_terminal == 1,
+        or_(and_(named, ~is_consumed), and_(is_consumed, ~named), and_(named, or_(~is_member, ~here))),
     )

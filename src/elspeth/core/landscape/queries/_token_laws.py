@@ -154,18 +154,11 @@ def query_routes(run_id: str) -> Iterator[LawQuery]:
     They are recorded where they were made, and tokens go where they say.
     """
     of_state = and_(_events.run_id == _states.run_id, _events.state_id == _states.state_id)
-    events = (
-        select(_events.event_id)
-        .join(node_states_table, of_state)
-        .join(edges_table, and_(_edges.run_id == _events.run_id, _edges.edge_id == _events.edge_id))
-        .where(_events.run_id == run_id)
-    )
     copy = RoutingMode.COPY.value
-    lost = and_(_events.mode != copy, ~_visits_next(_edges.to_node_id))
     yield LawQuery(
         Law.ROUTES,
         "expected routing events along edges that begin where their visit was and end at the next, got others:",
-        events.where(or_(_edges.from_node_id != _states.node_id, lost)),
+        _events_off_their_way(run_id),
     )
     yield LawQuery(
         Law.ROUTES,
@@ -200,6 +193,17 @@ def query_routes(run_id: str) -> Iterator[LawQuery]:
             _visits_next(),
             ~exists().where(of_state, _events.mode == RoutingMode.DIVERT.value),
         ),
+    )
+
+
+def _events_off_their_way(run_id: str) -> Select[tuple[str]]:
+    """Select events whose edge does not join successive visits."""
+    lost = and_(_events.mode != RoutingMode.COPY.value, ~_visits_next(_edges.to_node_id))
+    return (
+        select(_events.event_id)
+        .join(node_states_table, and_(_events.run_id == _states.run_id, _events.state_id == _states.state_id))
+        .join(edges_table, and_(_edges.run_id == _events.run_id, _edges.edge_id == _events.edge_id))
+        .where(_events.run_id == run_id, or_(_edges.from_node_id != _states.node_id, lost))
     )
 
 

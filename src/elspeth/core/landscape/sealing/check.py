@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, select
+from sqlalchemy import Connection, Select, exists, select
 from sqlalchemy.exc import OperationalError
 
 from elspeth.core.landscape.database.errors import LandscapeError
@@ -28,20 +28,14 @@ from elspeth.core.landscape.sealing.seal import (
     scope_from_json,
     sealed_lines,
 )
+from elspeth.core.landscape.sealing.unfinished import UnfinishedRun, read_unfinished_runs
 from elspeth.core.landscape.sealing.withheld import check_withheld_content
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
 from elspeth.schema.checks import AuditIntegrityError
-from elspeth_schema.contracts import NodeType, OperationStatus, OperationType, RunStatus
+from elspeth_schema.contracts import RunStatus
 from elspeth_schema.records import RECORD_TYPES
-from elspeth_schema.tables import (
-    nodes_table,
-    operations_table,
-    run_secrets_table,
-    runs_table,
-    seal_leaves_table,
-    seals_table,
-)
+from elspeth_schema.tables import run_secrets_table, runs_table, seals_table
 
 if TYPE_CHECKING:
     from elspeth.evidence.format.signatures import PublicKey
@@ -50,10 +44,8 @@ __all__ = [
     "AlteredRunError",
     "SealFault",
     "SealReport",
-    "UnfinishedRun",
     "check_seal",
     "check_seals",
-    "read_unfinished_runs",
     "require_sealed_records",
 ]
 
@@ -349,66 +341,3 @@ def _finished_without_seal() -> Select[str]:
 
 def _seal_fault(run_id: str, problem: str) -> SealFault:
     return SealFault(run_id=run_id, table=seals_table.name, key=f"run_id={run_id!r}", problem=problem)
-
-
-# -- runs that have not ended ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnfinishedRun:
-    """An unsealed run that has not ended by its status.
-
-    `marks` are signs that it has. The last output of a run is recorded as published in the transaction that ends and
-    seals the run: a run whose outputs are all published has ended, and if its status says otherwise, somebody changed
-    that. Runs without a secret have no marks: the predecessor recorded them, or they were imported.
-    """
-
-    run_id: str
-    status: str
-    marks: tuple[str, ...]
-
-    @property
-    def problem(self) -> str:
-        """Describe the problem of a run with marks."""
-        return (
-            f"has the status {self.status}, yet {', '.join(self.marks)}, as after its end:"
-            " its seal was removed, and its status changed"
-        )
-
-
-def read_unfinished_runs(connection: Connection, *run_ids: str) -> list[UnfinishedRun]:
-    """Return the unfinished runs, or those named, by id."""
-    runs = runs_table.c
-    ended = runs.status.in_([status.value for status in RunStatus if status.is_terminal])
-    sealed = exists().where(seals_table.c.run_id == runs.run_id)
-    has_secret = exists().where(run_secrets_table.c.run_id == runs.run_id)
-    marks = {mark: and_(has_secret, found) for mark, found in _marks().items()}
-    statement = select(runs.run_id, runs.status, *marks.values()).where(~ended, ~sealed).order_by(runs.run_id)
-    if run_ids:
-        statement = statement.where(runs.run_id.in_(run_ids))
-    return [
-        UnfinishedRun(
-            run_id=str(run_id),
-            status=str(status),
-            marks=tuple(mark for mark, found in zip(marks, all_found, strict=True) if found),
-        )
-        for run_id, status, *all_found in connection.execute(statement)
-    ]
-
-
-def _marks() -> dict[str, ColumnElement[bool]]:
-    """Return conditions that hold only of ended runs."""
-    runs, nodes, operations = runs_table.c, nodes_table.c, operations_table.c
-    is_sink = and_(nodes.run_id == runs.run_id, nodes.node_type == NodeType.SINK.value)
-    is_published = exists().where(
-        operations.run_id == nodes.run_id,
-        operations.node_id == nodes.node_id,
-        operations.operation_type == OperationType.SINK_WRITE.value,
-        operations.status == OperationStatus.COMPLETED.value,
-    )
-    return {
-        "parts of a seal are there": exists().where(seal_leaves_table.c.run_id == runs.run_id),
-        "the time of its end is recorded": runs.completed_at.is_not(None),
-        "its export is recorded": runs.export_status.is_not(None),
-        "all of its outputs are published": and_(exists().where(is_sink), ~exists().where(is_sink, ~is_published)),
-    }
