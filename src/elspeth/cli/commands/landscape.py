@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,8 +35,9 @@ _POLL_INTERVAL_S = 1.0
 
 @app.command("status")
 def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
-    """Show the epoch, differences and history of a database.
+    """Show what a database is and how to use it.
 
+    That is its epoch, its differences from what is expected, its history, and a command for each thing to do.
     The exit code is 0 if the database is current or empty.
     """
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
@@ -62,6 +64,7 @@ def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
 def _status_lines(name: str, state: DatabaseState, history: Sequence[Migration]) -> Iterator[tuple[str, str]]:
     from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.state import StateKind  # noqa: PLC0415
+    from elspeth.core.landscape.database.ways import ways  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415
 
     yield "audit database", name
@@ -74,10 +77,13 @@ def _status_lines(name: str, state: DatabaseState, history: Sequence[Migration])
     for number, step in enumerate(history):
         what = f"epoch {step.from_epoch} to {step.to_epoch}" if step.from_epoch else f"made at epoch {step.to_epoch}"
         yield "" if number else "history", f"{timestamp_text(step.migrated_at)}  {what}, {step.tool}"
+    for number, way in enumerate(ways(state, name)):
+        yield "" if number else "possible", f"{way.purpose}: {way.command}"
 
 
 def _status_data(name: str, state: DatabaseState, history: Sequence[Migration]) -> dict[str, object]:
     from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
+    from elspeth.core.landscape.database.ways import ways  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415
 
     return {
@@ -97,6 +103,7 @@ def _status_data(name: str, state: DatabaseState, history: Sequence[Migration]) 
             }
             for step in history
         ],
+        "ways": [asdict(way) for way in ways(state, name)],
     }
 
 
