@@ -248,6 +248,7 @@ def test_a_database_that_is_not_what_it_claims_to_be_has_diverged(
 ) -> None:
     url: str = request.getfixturevalue(f"{engine}_url")
     LandscapeDB(url).close()
+    assert verdict(url) == (StateKind.CURRENT, EPOCH, ())  # which is remembered for this catalog, and no other
     change(url, statement)
     kind, epoch, (first, *more) = verdict(url)
     assert (kind, epoch, first) == (StateKind.DIVERGED, EPOCH, difference)

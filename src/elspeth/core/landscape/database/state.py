@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import URL, Connection, func, select
 
+from elspeth.core.landscape.database.catalog import catalog_digest
 from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import (
     DivergedDatabaseError,
@@ -93,13 +94,31 @@ def detect_state(connection: Connection) -> DatabaseState:
     names = table_names(connection)
     if not names:
         return DatabaseState(kind=StateKind.EMPTY)
-    if schema_migrations_table.c.to_epoch.name in column_names(connection, schema_migrations_table.name):
-        return _detect_versioned(connection, names)
-    return _detect_unversioned(connection, names)
-
-
-def _detect_versioned(connection: Connection, names: AbstractSet[str]) -> DatabaseState:
+    if schema_migrations_table.c.to_epoch.name not in column_names(connection, schema_migrations_table.name):
+        return _remembered(connection, None, lambda: _detect_unversioned(connection, names))
     epoch = connection.execute(select(func.max(schema_migrations_table.c.to_epoch))).scalar()
+    return _remembered(connection, epoch, lambda: _detect_versioned(connection, names, epoch))
+
+
+_States = dict[tuple[str, object, bytes], DatabaseState]
+_states: _States = {}
+_REMEMBERED = 100
+
+
+def _remembered(connection: Connection, epoch: object, detect: Callable[[], DatabaseState]) -> DatabaseState:
+    """Return the state, detected once per catalog and epoch.
+
+    A command looks several times, and reflection takes longer than most of its other work.
+    """
+    key = (connection.dialect.name, epoch, catalog_digest(connection))
+    if key not in _states:
+        if len(_states) == _REMEMBERED:
+            _states.clear()
+        _states[key] = detect()
+    return _states[key]
+
+
+def _detect_versioned(connection: Connection, names: AbstractSet[str], epoch: object) -> DatabaseState:
     # A SQLite column of numbers can hold anything.
     if not isinstance(epoch, int) or epoch < FIRST_VERSIONED:
         wrong = [f"schema_migrations: expected an epoch from {FIRST_VERSIONED} on, got {epoch}"]

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Column,
     Connection,
     DateTime,
+    Dialect,
     Double,
     Float,
     ForeignKeyConstraint,
@@ -35,10 +36,12 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     bindparam,
+    create_mock_engine,
     insert,
     select,
     text,
 )
+from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.types import TypeEngine
 
 from elspeth.core.landscape.database.errors import LandscapeError
@@ -237,9 +240,29 @@ def lock_tables(connection: Connection) -> None:
 
 def create_tables(connection: Connection) -> None:
     """Create tables, indexes and triggers within the caller's transaction."""
-    metadata.create_all(connection)
+    for statement in _creating_statements(connection.dialect):
+        connection.exec_driver_sql(statement)
     create_triggers(connection)
     connection.execute(migration_insert(from_epoch=0, tables={}))
+
+
+_creating: dict[str, tuple[str, ...]] = {}
+
+
+def _creating_statements(dialect: Dialect) -> tuple[str, ...]:
+    """Return the statements that create tables and indexes.
+
+    They are compiled once per process.
+    """
+    if dialect.name not in _creating:
+        statements: list[str] = []
+
+        def collect(element: ExecutableDDLElement, *_: object) -> None:
+            statements.append(str(element.compile(dialect=dialect)))
+
+        metadata.create_all(create_mock_engine(f"{dialect.name}+{dialect.driver}://", collect), checkfirst=False)
+        _creating[dialect.name] = tuple(statements)
+    return _creating[dialect.name]
 
 
 def create_triggers(connection: Connection) -> None:
