@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
+from tests.fixtures.ids import ID
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,7 +23,7 @@ def arguments(command: str) -> list[str]:
 
 def normalised(text: str) -> str:
     """Replace ids, hashes of times, and durations."""
-    return re.sub(r"\b[0-9a-f]{32}\b", "ID", re.sub(r"[0-9.]+ ms", "N ms", text))
+    return re.sub(ID, "ID", re.sub(r"[0-9.]+ ms", "N ms", text))
 
 
 @pytest.mark.smoke

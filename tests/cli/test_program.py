@@ -16,6 +16,7 @@ import pytest
 from elspeth.cli import main
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.plugins.manager import PluginManager, PluginRegistrationError
+from tests.fixtures.ids import ID
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = Path("examples/audit_export")
@@ -128,7 +129,7 @@ def test_the_example_runs_and_runs_again(project: Path, settings: str, capsys: p
         output, errors = capsys.readouterr()
         assert errors == ""
         assert re.fullmatch(
-            r"run                    [0-9a-f]{32}\n"
+            rf"run                    {ID}\n"
             r"rows in                10\n"
             r"to sink non_corporate  6\n"
             r"to sink corporate      4\n"
@@ -151,7 +152,7 @@ def test_the_example_runs_and_runs_again(project: Path, settings: str, capsys: p
 def test_the_summary_for_programs_is_json(settings: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "-s", settings, "-x", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert re.fullmatch("[0-9a-f]{32}", summary.pop("run_id"))
+    assert re.fullmatch(ID, summary.pop("run_id"))
     assert summary == {
         "rows": 10,
         "rows_by_sink": {"non_corporate": 6, "corporate": 4},
@@ -234,7 +235,7 @@ def test_a_run_that_fails_ends_with_1_and_says_what_was_recorded(
     assert output == ""
     assert re.fullmatch(
         r"error: examples/audit_export/input\.csv, header: expected a header line with the names of the fields\n"
-        r"Run [0-9a-f]{32} is recorded as failed\.\n",
+        rf"Run {ID} is recorded as failed\.\n",
         errors,
     )
     assert list((project / EXAMPLE / "output").iterdir()) == []

@@ -26,6 +26,7 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.plugins.csv import CsvSource
 from tests.cli.processes import run_with_signal, start_command
 from tests.engine.pipelines import groups_of
+from tests.fixtures.ids import ID
 from tests.fixtures.legacy import LEGACY
 from tests.fixtures.records import record_graph
 
@@ -155,7 +156,7 @@ def test_a_process_stopped_at_any_moment_says_how_to_go_on(job: Path, number: si
     assert "Traceback" not in done.stderr
     if not Path("out.csv").exists():
         assert "error: " in done.stderr
-        if Path("audit.db").exists() and (run := re.search("resume [0-9a-f]{32} -s settings.yaml", done.stderr)):
+        if Path("audit.db").exists() and (run := re.search(f"resume {ID} -s settings.yaml", done.stderr)):
             resumed = main([*run[0].split(), "--execute", "--no-dotenv"])
         else:
             resumed = main(["run", "-s", "settings.yaml", "--execute", "--no-dotenv"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 HEAVY = {
     *("alembic", "asyncio", "cryptography", "httpx", "jinja2", "pluggy", "psycopg", "pyarrow"),
-    *("pyrate_limiter", "rfc3161_client", "rich", "securesystemslib", "sqlalchemy", "tenacity", "uuid_utils"),
+    *("pyrate_limiter", "rfc3161_client", "rich", "securesystemslib", "sqlalchemy", "tenacity"),
 }
 """Packages that take long to import, or that few pipelines need."""
 

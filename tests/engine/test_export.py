@@ -9,6 +9,7 @@ import pytest
 
 from elspeth.engine.reporting import ExportFailedError, Observer, Phase
 from tests.engine.pipelines import Settings, build, csv_settings, execute, run, trail
+from tests.fixtures.ids import ID
 
 
 def exporting(tmp_path: Path, *, sign: bool = False) -> Settings:
@@ -60,7 +61,7 @@ def test_progress_of_the_export_is_told(tmp_path: Path) -> None:
 def test_an_export_that_is_asked_to_stop_leaves_the_run_complete(tmp_path: Path) -> None:
     begun: list[Phase] = []
     observer = Observer(on_phase=begun.append, is_stopped=lambda: Phase.EXPORT in begun)
-    with pytest.raises(ExportFailedError, match=r"run [0-9a-f]{32} is complete, but cannot be exported: interrupted"):
+    with pytest.raises(ExportFailedError, match=rf"run {ID} is complete, but cannot be exported: interrupted"):
         execute(build(tmp_path, exporting(tmp_path)), observer)
     (recorded,) = trail(tmp_path)["run"]
     assert (recorded["status"], recorded["export_status"]) == ("completed", "failed")

@@ -24,6 +24,7 @@ from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, Row
 from elspeth_strategies import whole_runs
 from tests.fixtures import told_run
+from tests.fixtures.ids import ID
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.told_run import ROWS, ToldRun, record_told_run
 
@@ -74,8 +75,8 @@ def fail_to_explain(capsys: pytest.CaptureFixture[str], *arguments: object, code
 
 def shorten_ids(text: str) -> str:
     """Replace each id by its number in order of appearance."""
-    ids = list(dict.fromkeys(re.findall(r"\b[0-9a-f]{32}\b", text)))
-    return re.sub(r"\b[0-9a-f]{32}\b", lambda found: f"#{ids.index(found[0])}", text)
+    ids = list(dict.fromkeys(re.findall(ID, text)))
+    return re.sub(ID, lambda found: f"#{ids.index(found[0])}", text)
 
 
 TREES = {

@@ -22,7 +22,7 @@ Key: TypeAlias = "Part | tuple[Part, ...]"
 """The values of some columns of one record; of a single column, just its value."""
 
 _SIZE = 17
-"""Bytes of a compact key: a mark and 128 bits."""
+"""Bytes of a compact key: a mark and 16 bytes."""
 
 _ENTRY = Struct("=17sI")
 """A key and its number."""
@@ -42,22 +42,33 @@ _ID_LENGTH = 32
 
 _ID_MARK = "00"
 _DIGEST_MARK = b"\x01"
-"""It keeps ids and digests apart."""
+_TEXT_MARK = "\x02"
+"""Marks keep the kinds of keys apart."""
 
 
 def compact(keys: Sequence[Key]) -> list[bytes]:
     """Return keys in 17 bytes each.
 
-    A mark precedes 128 bits: an id of that size itself, or a digest.
+    A mark precedes 16 bytes: an id of 128 bits in hexadecimal, another id of up to 16 characters, or a digest. Ids keep
+    their order.
     """
     if set(map(type, keys)) == {str}:
         ids = cast("Sequence[str]", keys)
-        if set(map(len, ids)) == {_ID_LENGTH} and _HEX("".join(ids)):
-            data = bytes.fromhex(_ID_MARK + _ID_MARK.join(ids))
-            return [data[start : start + _SIZE] for start in range(0, len(data), _SIZE)]
+        lengths, joined = set(map(len, ids)), "".join(ids)
+        if len(lengths) == 1:
+            (length,) = lengths
+            if length == _ID_LENGTH and _HEX(joined):
+                return _slices(bytes.fromhex(_ID_MARK + _ID_MARK.join(ids)))
+            if length < _SIZE and joined.isascii() and "\0" not in joined:
+                padding = "\0" * (_SIZE - 1 - length)
+                return _slices(f"{_TEXT_MARK}{f'{padding}{_TEXT_MARK}'.join(ids)}{padding}".encode())
     if len(keys) > 1:
         return [compacted for key in keys for compacted in compact([key])]
     return [_DIGEST_MARK + blake2b(orjson.dumps(key), digest_size=_SIZE - 1).digest() for key in keys]
+
+
+def _slices(data: bytes) -> list[bytes]:
+    return [data[start : start + _SIZE] for start in range(0, len(data), _SIZE)]
 
 
 class KeyMap:

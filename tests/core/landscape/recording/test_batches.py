@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema.contracts import BatchMember, BatchStatus, TriggerType
+from tests.fixtures.ids import ID
 from tests.fixtures.records import record_graph
 
 RUN_IDS = pytest.mark.parametrize("run_id", [None, "run"])
@@ -28,7 +31,7 @@ def test_a_batch_begins_as_a_draft(recorder: LandscapeRecorder) -> None:
     assert recorder.get_batch("mine") == recorder.get_batch("mine", run_id="run") == batch
     assert (batch.run_id, batch.aggregation_node_id, batch.attempt) == ("run", "aggregation", 2)
     assert (batch.status, batch.completed_at, batch.trigger_type) == (BatchStatus.DRAFT, None, None)
-    assert len(recorder.create_batch("run", "aggregation").batch_id) == 32
+    assert re.fullmatch(ID, recorder.create_batch("run", "aggregation").batch_id)
 
 
 @RUN_IDS

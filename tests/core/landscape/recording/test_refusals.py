@@ -34,6 +34,7 @@ from elspeth_schema.contracts import (
     RunStatus,
     TriggerType,
 )
+from tests.fixtures.ids import ID
 from tests.fixtures.landscapes import NewLandscape
 from tests.fixtures.records import DYNAMIC, EVENTFUL, HASH, Recorded, record_everything, record_graph
 
@@ -73,7 +74,7 @@ def eventful(new_landscape: NewLandscape) -> Iterator[Eventful]:
 def without_ids(message: str) -> str:
     """Return the message without generated ids and times."""
     without_times = re.sub(r"'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z'", "TIME", message)
-    return re.sub(r"\b[0-9a-f]{32}\b", "ID", without_times)
+    return re.sub(ID, "ID", without_times)
 
 
 def fault(where: str, field: str, expected: str, got: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import time
+import re
 
 import pytest
 
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.recording import ids
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import (
@@ -21,6 +22,7 @@ from elspeth_schema.contracts import (
     RoutingMode,
     RunStatus,
 )
+from tests.fixtures.ids import ID
 from tests.fixtures.records import DYNAMIC, HASH, NODES, TYPED, record_graph
 
 
@@ -42,8 +44,8 @@ def test_a_run_begins_with_its_settings(recorder: LandscapeRecorder) -> None:
 
 
 def test_before_1970_nothing_begins(recorder: LandscapeRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "time", lambda: -1.0)
-    with pytest.raises(LandscapeError, match=r"^the clock says [0-9-]{10}, a time before 1970: set it$"):
+    monkeypatch.setattr(ids, "_maker", ids.IdMaker(clock=lambda: -1))
+    with pytest.raises(LandscapeError, match=r"^the clock says [0-9-]{10}, expected 1970 to 2115: set it$"):
         recorder.begin_run({}, "v1")
     assert recorder.list_runs() == []
 
@@ -65,7 +67,7 @@ def test_a_run_begins_as_the_caller_says(
 def test_ids_that_are_made_sort_by_time(recorder: LandscapeRecorder) -> None:
     made = [begun(recorder) for _ in range(5)]
     assert made == sorted(made)
-    assert all(len(run_id) == 32 for run_id in made)
+    assert all(re.fullmatch(ID, run_id) for run_id in made)
 
 
 @pytest.mark.parametrize("status", [RunStatus.COMPLETED, "completed", RunStatus.FAILED, "failed"], ids=repr)
@@ -283,7 +285,7 @@ def test_a_node_is_recorded_with_its_configuration(
 def test_a_node_that_says_little_gets_an_id_and_is_deterministic(recorder: LandscapeRecorder) -> None:
     run_id = recorder.begin_run({}, "v1").run_id
     node = recorder.register_node(run_id, "p", "source", "1", {}, schema_config=DYNAMIC)
-    assert len(node.node_id) == 32
+    assert re.fullmatch(ID, node.node_id)
     assert node.determinism is Determinism.DETERMINISTIC
     assert (node.schema_mode, node.schema_fields_json, node.sequence_in_pipeline) == ("dynamic", None, None)
 
@@ -305,7 +307,7 @@ def test_an_edge_is_recorded(recorder: LandscapeRecorder, mode: RoutingMode | st
     assert recorder.get_edge("errors") == recorder.get_edge("errors", run_id="run") == edge
     assert (edge.from_node_id, edge.to_node_id, edge.label) == ("transform", "sink", "on error")
     assert edge.default_mode is RoutingMode.DIVERT
-    assert len(recorder.register_edge("run", "transform", "sink", "continue", "move").edge_id) == 32
+    assert re.fullmatch(ID, recorder.register_edge("run", "transform", "sink", "continue", "move").edge_id)
 
 
 def test_edges_are_listed_in_the_order_of_registration(recorder: LandscapeRecorder) -> None:

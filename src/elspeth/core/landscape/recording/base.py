@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
-from uuid_utils import uuid7
-
 from elspeth.core.canonical import CanonicalError, canonical_bytes, canonical_json, stable_hash
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.claim import Claim
-from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.recording.ids import new_id
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.core.payload_store import PayloadStore
 from elspeth.schema.checks import AuditIntegrityError
@@ -60,17 +57,6 @@ class RecorderPart:
         if reference is not None or self._payloads is None or content is None:
             return reference
         return self._payloads.store(canonical_bytes(content))
-
-
-def new_id() -> str:
-    """Return a new id: a UUIDv7 as 32 hex digits.
-
-    Later ids sort later, so inserts stay at the end of an index. Raises LandscapeError if the clock is before 1970,
-    where UUIDv7 is undefined.
-    """
-    if time.time() < 0:
-        raise LandscapeError(f"the clock says {datetime.now(UTC):%Y-%m-%d}, a time before 1970: set it")
-    return uuid7().hex
 
 
 def now() -> datetime:
