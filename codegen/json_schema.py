@@ -54,7 +54,6 @@ def _record(table: Table, variant: Variant | None) -> Json:
     properties: dict[str, Json] = {"record_type": {"const": table.record_type}}
     for column in (*exported, *withheld):
         properties[column.name] = _property(table, variant, column)
-    properties["salt"] = {"description": "Makes the record's hash unguessable; only in bags.", **_SHA256}
     properties["signature"] = {"description": "HMAC-SHA256 of the record without this key.", **_SHA256}
     record: dict[str, Json] = {
         "title": table.record_type,

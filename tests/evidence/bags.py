@@ -18,6 +18,7 @@ import rfc8785
 
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import PAYLOAD_TYPE, RunFacts
+from elspeth.evidence.format.salts import Salts
 from elspeth.evidence.format.signatures import Envelope, PublicKey, Signer
 from elspeth.evidence.verifier import reader
 from elspeth.evidence.verifier.accounting.accountant import LEDGERS
@@ -226,7 +227,7 @@ def records(run_id: str = "run-1") -> list[Record]:
 
 
 def add_salt(record: Record) -> Record:
-    """Add the salt to a record of a known type."""
+    """Add the salt to a record, as in version 2."""
     rules = _TYPES.get(str(record["record_type"]))
     if rules is None:
         return record
@@ -235,8 +236,11 @@ def add_salt(record: Record) -> Record:
     return {**record, "salt": hmac.digest(SECRET.encode(), message, "sha256").hex()}
 
 
-def to_lines(some: Sequence[Record], *, salts: bool = True) -> list[bytes]:
-    """Return records as lines of canonical JSON."""
+def to_lines(some: Sequence[Record], *, salts: bool = False) -> list[bytes]:
+    """Return records as lines of canonical JSON.
+
+    With salts they are those of a bag of version 2.
+    """
     return [rfc8785.dumps(add_salt(record) if salts else record) for record in some]  # type: ignore[arg-type]
 
 
@@ -268,6 +272,14 @@ class MemoryFiles(BagFiles):
         return (content[start : start + reader._BLOCK] for start in range(0, len(content), reader._BLOCK))
 
 
+def salts_of(lines: int) -> list[bytes]:
+    """Return the salts of the first lines, derived here again."""
+    blocks = range(-(-lines // 1024))
+    calls = [b"elspeth leaf salts\0" + bytes(7) + bytes([block]) + SECRET.encode() for block in blocks]
+    data = b"".join(hashlib.shake_256(call).digest(1024 * 32) for call in calls)
+    return [data[32 * line : 32 * line + 32] for line in range(lines)]
+
+
 def read_bag(path: Path) -> dict[str, bytes]:
     """Return the files of a bag in a directory."""
     return {file.relative_to(path).as_posix(): file.read_bytes() for file in sorted(path.rglob("*")) if file.is_file()}
@@ -286,6 +298,13 @@ def make_bag(
     target = directory / f"bag-{sum(1 for _ in directory.iterdir())}"
     write_bag(target, [lines], run=run or run_facts(), documents=documents, signer=signer, secret=secret)
     return read_bag(target)
+
+
+def make_older_bag(directory: Path, lines: Sequence[bytes], signer: Signer | None = None) -> dict[str, bytes]:
+    """Return a bag of version 2, whose records have salts."""
+    files = make_bag(directory, lines, secret=None)
+    files[bag.SALTS] = Salts(secret=SECRET, version=2).to_bytes()
+    return reseal(files, signer, version=2)
 
 
 def reseal(files: Mapping[str, bytes], signer: Signer | None = None, **changes: object) -> dict[str, bytes]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.evidence.format.bag import Salts, Statement, parse_manifest
+from elspeth.evidence.format.bag import Statement, parse_manifest
 from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.salts import Salts
 from elspeth.evidence.verifier._record_schema import read_shapes
 from elspeth.evidence.verifier._record_types import read_rules
 from tests.evidence.bags import REFERENCES, SCHEMA
@@ -21,7 +23,7 @@ READERS: list[Callable[[bytes, str], object]] = [
     read_shapes,
     read_rules,
     Statement.from_bytes,
-    Salts.from_bytes,
+    partial(Salts.from_bytes, version=3),
     parse_manifest,
 ]
 

@@ -27,7 +27,18 @@ from elspeth.evidence.verifier import _shapes
 from elspeth.evidence.verifier._examination import Documents
 from elspeth.evidence.verifier.procedure import Status
 from elspeth.evidence.verifier.proof import verify_proof
-from tests.evidence.bags import DOCUMENTS, REFERENCES, SCHEMA, faults, make_bag, records, reseal, to_lines, verify
+from tests.evidence.bags import (
+    DOCUMENTS,
+    REFERENCES,
+    SCHEMA,
+    faults,
+    make_bag,
+    make_older_bag,
+    records,
+    reseal,
+    to_lines,
+    verify,
+)
 
 Document = dict[str, Any]
 Files = dict[str, bytes]
@@ -208,10 +219,11 @@ def test_a_document_in_another_form_is_refused(case: str, signed: Files, signer:
 
 
 def test_a_name_twice_is_refused_in_bags_of_the_first_release_too(
-    signed: Files, signer: Signer, key: PublicKey
+    signer: Signer, key: PublicKey, tmp_path: Path
 ) -> None:
     text = b'{"oneOf":[],' + DOCUMENTS["export.schema.json"][1:]
-    first = reseal({**signed, bag.SCHEMA: text}, signer, version=1)
+    files = make_older_bag(tmp_path, to_lines(records(), salts=True))
+    first = reseal({**files, bag.SCHEMA: text}, signer, version=1)
     problem = "expected JSON without names that occur twice: 'oneOf' occurs twice"
     assert faults(verify(first, key)) == [(4, f"data/export.schema.json: {problem}")]
 

@@ -41,8 +41,7 @@ def test_a_proof_is_written_and_verified(capsys: Captured) -> None:
 
 def test_a_proof_of_a_record_without_a_salt_is_a_warning(capsys: Captured) -> None:
     signer = load_signer(f"keys/{PRIVATE_KEY}")
-    plain = to_lines(records(), salts=False)
-    write_bag(Path("plain"), [plain], run=run_facts(), documents=DOCUMENTS, signer=signer, secret=None)
+    write_bag(Path("plain"), [to_lines(records())], run=run_facts(), documents=DOCUMENTS, signer=signer, secret=None)
     assert main(["prove", "plain", "link", "a/y", "-o", "proof.json"]) == 0
     captured = capsys.readouterr()
     assert captured.err == (

@@ -1,20 +1,24 @@
-"""Statements, salts and manifests: malformed ones are refused."""
+"""Statements and manifests: malformed ones are refused."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.evidence.format.bag import SALT_ALGORITHM, Salts, Statement, manifest_text, parse_manifest
+from elspeth.evidence.format.bag import Statement, manifest_text, parse_manifest
 from elspeth.evidence.format.errors import EvidenceError
 from tests.evidence.bags import run_facts
-from tests.evidence.documents import Change, Document, change_copy, refusal
+from tests.evidence.documents import Change, change_copy, refusal
 
-KINDS = "'urn:elspeth:audit-trail-export:v1' or 'urn:elspeth:audit-trail-export:v2'"
-STATEMENT = Statement(subjects={"data/records.jsonl": "0" * 64}, run=run_facts(), counts={"run": 1}, root="1" * 64)
+KINDS = " or ".join(f"'urn:elspeth:audit-trail-export:v{version}'" for version in (1, 2, 3))
+STATEMENT = Statement(
+    subjects={"data/records.jsonl": "0" * 64}, run=run_facts(), counts={"run": 1}, root="1" * 64, salted=True
+)
+OLDER = run_facts(recorded_epoch=None)
 
 STATEMENTS: dict[str, tuple[Change, str]] = {
     "another type": (
@@ -53,6 +57,10 @@ STATEMENTS: dict[str, tuple[Change, str]] = {
         lambda statement: statement["predicate"].update(more=1),
         "document: predicate: expected no further member, got 'more'",
     ),
+    "salts that are not a boolean": (
+        lambda statement: statement["predicate"]["merkle_tree"].update(salted=1),
+        "document: predicate: merkle_tree: salted: expected true or false, got 1",
+    ),
     "completeness that is not a boolean": (
         lambda statement: statement["predicate"].update(complete=1),
         "document: predicate: complete: expected true or false, got 1",
@@ -67,24 +75,12 @@ def test_malformed_statements_are_refused(case: str) -> None:
     assert refusal(Statement.from_bytes, document) == message
 
 
-def test_a_statement_is_read_as_it_was_written() -> None:
-    assert Statement.from_bytes(STATEMENT.to_bytes(), "statement") == STATEMENT
-
-
-def test_a_secret_is_read_as_it_was_written() -> None:
-    salts = Salts(secret="secret")
-    assert Salts.from_bytes(salts.to_bytes(), "salts") == salts
-
-
 @pytest.mark.parametrize(
-    ("document", "message"),
-    [
-        ({"algorithm": "md5", "secret": "s"}, f"document: algorithm: expected {SALT_ALGORITHM!r}, got 'md5'"),
-        ({"algorithm": SALT_ALGORITHM, "secret": ""}, "document: secret: expected a secret, got an empty text"),
-    ],
+    "statement",
+    [STATEMENT, replace(STATEMENT, version=2, salted=False), replace(STATEMENT, version=1, salted=False, run=OLDER)],
 )
-def test_malformed_secrets_are_refused(document: Document, message: str) -> None:
-    assert refusal(Salts.from_bytes, document) == message
+def test_a_statement_is_read_as_it_was_written(statement: Statement) -> None:
+    assert Statement.from_bytes(statement.to_bytes(), "statement") == statement
 
 
 MANIFESTS = {

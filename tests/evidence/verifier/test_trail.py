@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.evidence.format.bag import Salts
+from elspeth.evidence.format.salts import KeySalts
 from elspeth.evidence.verifier._record_schema import read_shapes
 from elspeth.evidence.verifier._record_types import build_readers, read_rules
 from elspeth.evidence.verifier._trail import TrailChecker
@@ -17,7 +17,7 @@ from tests.evidence.bags import REFERENCES, SCHEMA, SECRET, records, to_lines
 
 RULES = read_rules(json.dumps(REFERENCES).encode(), "rules")
 SHAPES = read_shapes(json.dumps(SCHEMA).encode(), "schema")
-SALTS = Salts(secret=SECRET)
+SALTS = KeySalts(SECRET)
 
 values = st.sampled_from(["a", "b", "c", "0199c2e4a1b27c3d8e9f0a1b2c3d4e5f", "run-1", "open", "done", None, 0, 2, 10])
 
@@ -32,7 +32,8 @@ def nearly_right_lines(draw: st.DrawFn) -> list[bytes]:
     if draw(st.booleans()):
         at, to = draw(st.integers(0, len(some) - 1)), draw(st.integers(0, len(some) - 1))
         some[at:to] = draw(st.sampled_from([[], some[to:at], some[at:to] * 2, some[at:to][::-1]]))
-    return to_lines([record for record in some if None not in (record.get("row_id", ""), record.get("step_id", ""))])
+    some = [record for record in some if None not in (record.get("row_id", ""), record.get("step_id", ""))]
+    return to_lines(some, salts=True)
 
 
 def findings(lines: Sequence[bytes], batches: Iterator[int]) -> tuple[object, ...]:
@@ -72,7 +73,7 @@ def test_segments_do_not_show(lines: list[bytes], sizes: list[int]) -> None:
 
 
 def test_segments_save_work() -> None:
-    lines = to_lines(records())
+    lines = to_lines(records(), salts=True)
     trail = TrailChecker(RULES, SHAPES, SALTS)
     trail.check(1, lines[:1])
     assert trail.take(trail.segment_reader.read([line.decode() for line in lines[1:]]))

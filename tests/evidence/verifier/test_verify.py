@@ -23,10 +23,12 @@ from tests.evidence.bags import (
     add_salt,
     faults,
     make_bag,
+    make_older_bag,
     records,
     reseal,
     rewrite_manifests,
     run_facts,
+    salts_of,
     statement_identity,
     to_lines,
     verify,
@@ -65,7 +67,7 @@ def test_a_bag_of_either_algorithm_is_verified(any_signer: Signer, tmp_path: Pat
 
 
 def test_a_bag_without_salts_is_verified(signer: Signer, key: PublicKey, tmp_path: Path) -> None:
-    files = make_bag(tmp_path, to_lines(records(), salts=False), signer, secret=None)
+    files = make_bag(tmp_path, to_lines(records()), signer, secret=None)
     result = verify(files, key)
     assert (result.verdict, result.steps[3].detail) == (Verdict.VERIFIED, "13 records, no salts")
 
@@ -244,11 +246,11 @@ def line_3(change: Callable[[bytes], bytes]) -> list[bytes]:
 STEP_4_BYTES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "spaces": (
         lambda line: line.replace(b":10", b": 10"),
-        'is not canonical JSON: expected b\'10,"run_id":"run-1","sal\' at byte 162, got b\' 10,"run_id":"run-1","sa\'',
+        'is not canonical JSON: expected b\'10,"run_id":"run-1"}\' at byte 162, got b\' 10,"run_id":"run-1"}\'',
     ),
     "number": (
         lambda line: line.replace(b":10", b":10.0"),
-        'is not canonical JSON: expected b\',"run_id":"run-1","salt"\' at byte 164, got b\'.0,"run_id":"run-1","sal\'',
+        'is not canonical JSON: expected b\',"run_id":"run-1"}\' at byte 164, got b\'.0,"run_id":"run-1"}\'',
     ),
     "not UTF-8": (
         lambda line: line.replace("\u20ac".encode(), b"\xff"),
@@ -278,16 +280,21 @@ def test_step_4_a_line_that_is_not_canonical(case: str, tmp_path: Path, signer: 
 
 def test_step_4_a_salt_that_the_key_does_not_derive(tmp_path: Path, signer: Signer, key: PublicKey) -> None:
     right = add_salt(records()[1])["salt"]
-    lines = to_lines(records())
+    lines = to_lines(records(), salts=True)
     lines[1] = lines[1].replace(str(right).encode(), b"0" * 64)
     problem = f"salt: expected {right}, derived from the key, got '{'0' * 64}'"
-    assert faults(verify(make_bag(tmp_path, lines, signer), key)) == [(4, f"data/records.jsonl, line 2: {problem}")]
+    assert faults(verify(make_older_bag(tmp_path, lines, signer), key)) == [
+        (4, f"data/records.jsonl, line 2: {problem}")
+    ]
 
 
-def test_step_4_a_salt_without_a_secret(tmp_path: Path, signer: Signer, key: PublicKey) -> None:
-    files = make_bag(tmp_path, to_lines(records()), signer, secret=None)
+@pytest.mark.parametrize("secret", [SECRET, None])
+def test_step_4_a_salt_where_there_should_be_none(
+    tmp_path: Path, signer: Signer, key: PublicKey, secret: str | None
+) -> None:
+    files = make_bag(tmp_path, to_lines(records(), salts=True), signer, secret=secret)
     found = add_salt(records()[0])["salt"]
-    problem = f"salt: expected none, as there is no secret in the bag, got '{found}'"
+    problem = f"salt: expected none, as the records of this bag have no salts, got '{found}'"
     assert faults(verify(files, key)) == [(4, f"data/records.jsonl, line 1: {problem}")]
 
 
@@ -309,8 +316,9 @@ def test_step_6_names_the_line_that_was_altered(signed: Files, key: PublicKey) -
     altered = signed[bag.RECORDS].replace(b'"seconds":7,', b'"seconds":8,')
     found = faults(verify({**signed, bag.RECORDS: altered}, key))
     assert [step for step, _ in found] == [1, 3, 6]
+    salt = salts_of(5)[4]
     right, wrong = (
-        hashlib.sha256(b"\x00" + text.splitlines()[4]).hexdigest() for text in (signed[bag.RECORDS], altered)
+        hashlib.sha256(b"\x00" + salt + text.splitlines()[4]).hexdigest() for text in (signed[bag.RECORDS], altered)
     )
     expected = f"expected the line that was sealed, with the leaf hash {right} as in data/leaf-hashes.bin"
     assert found[2] == (6, f"data/records.jsonl, line 5: {expected}, got one with {wrong}")
@@ -370,7 +378,7 @@ def test_step_9_says_which_laws_were_not_asked_and_why(
     facts: RunFacts, said: str, signer: Signer, key: PublicKey, tmp_path: Path
 ) -> None:
     secret = None if facts.recorded_epoch is None else SECRET
-    lines = to_lines(changed(0, status=facts.run_status), salts=secret is not None)
+    lines = to_lines(changed(0, status=facts.run_status))
     result = verify(make_bag(tmp_path, lines, signer, run=facts, secret=secret), key)
     assert (result.verdict, result.steps[8].detail) == (Verdict.VERIFIED, said)
 

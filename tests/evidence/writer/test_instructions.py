@@ -14,8 +14,13 @@ import pytest
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import canonical
 from elspeth.evidence.format.signatures import PRIVATE_KEY, KeyType, Signer, generate_keys, load_signer
-from elspeth.evidence.writer._instructions import commands_for_files, commands_for_signature, commands_for_subjects
-from tests.evidence.bags import make_bag, records, reseal, rewrite_manifests, run_facts, to_lines
+from elspeth.evidence.writer._instructions import (
+    commands_for_files,
+    commands_for_root,
+    commands_for_signature,
+    commands_for_subjects,
+)
+from tests.evidence.bags import SECRET, make_bag, records, reseal, rewrite_manifests, run_facts, to_lines
 
 Files = dict[str, bytes]
 Completed = subprocess.CompletedProcess[str]
@@ -26,7 +31,8 @@ COMMON_TOOLS = DOCUMENTATION[DOCUMENTATION.index("## With common tools") : DOCUM
 
 def documented(key_type: KeyType) -> list[str]:
     """Return the documented commands for a type of key."""
-    *commands, for_ed25519 = re.findall(r"^\$ (.+)$", COMMON_TOOLS, flags=re.MULTILINE)
+    shown = "".join(re.findall(r"^```console\n(.*?)^```", COMMON_TOOLS, flags=re.MULTILINE | re.DOTALL))
+    *commands, for_ed25519 = [line.removeprefix("$ ") for line in shown.splitlines()]
     if key_type is KeyType.ECDSA:
         return commands
     return [for_ed25519 if command.startswith("openssl dgst") else command for command in commands]
@@ -39,7 +45,7 @@ def written_in(files: Files) -> list[str]:
 
 @pytest.mark.parametrize("key_type", list(KeyType))
 def test_the_documentation_shows_the_commands(key_type: KeyType) -> None:
-    parts = [commands_for_files(), commands_for_signature(key_type), commands_for_subjects()]
+    parts = [commands_for_files(), commands_for_signature(key_type), commands_for_subjects(), commands_for_root()]
     assert documented(key_type) == ["work=$(mktemp -d)", *(each for part in parts for each in part), 'rm -r "$work"']
 
 
@@ -69,7 +75,8 @@ def test_common_tools_verify_a_signed_bag(any_signer: Signer, tmp_path: Path) ->
     assert f"{any_signer.public_key.fingerprint}  -" in lines
     assert any("Verified" in line for line in lines)
     subjects = [name for name in sorted(files) if name.startswith(("data/", "VERIFY", "bag-info"))]
-    assert lines[-1 - len(subjects) :] == [*(f"{name}: OK" for name in subjects), '"complete":true']
+    last = [*(f"{name}: OK" for name in subjects), '"complete":true', "Merkle root: OK"]
+    assert lines[-len(last) :] == last
 
 
 def test_common_tools_verify_the_files_of_an_unsigned_bag(tmp_path: Path) -> None:
@@ -123,7 +130,7 @@ def test_common_tools_find_a_link(signed: Files, signer: Signer, tmp_path: Path)
 def test_common_tools_find_another_signer(signed: Files, signer: Signer, tmp_path: Path) -> None:
     generate_keys(tmp_path / "other")
     other = load_signer(str(tmp_path / "other" / PRIVATE_KEY))
-    files = reseal(cut(signed), other)
+    files = reseal(signed, other)
     assert run(documented(KeyType.ECDSA), files, tmp_path, signer).returncode != 0
     assert run(documented(KeyType.ECDSA), files, tmp_path, other).returncode == 0
 
@@ -139,3 +146,15 @@ def test_the_schema_is_compared_as_documented(tmp_path: Path) -> None:
     (tmp_path / "export.schema.json").write_text(schema)
     done = subprocess.run(["sh", "-ec", command], check=True, capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.split()[0] == hashlib.sha256(canonical(json.loads(schema))).hexdigest()
+
+
+@pytest.mark.parametrize("secret", [SECRET, None])
+@pytest.mark.parametrize("count", [1, 2, 1023, 1024, 1025, 3075])
+def test_the_program_derives_the_root_of_a_bag_of_any_size(tmp_path: Path, count: int, secret: str | None) -> None:
+    (tmp_path / "made").mkdir()
+    lines = [b'{"number":%d,"record_type":"thing"}' % number for number in range(count)]
+    files = make_bag(tmp_path / "made", lines, secret=secret)
+    commands = ["work=../made", f'cp {bag.STATEMENT} "$work/statement"', *commands_for_root()]
+    assert run(commands, files, tmp_path).stdout == "Merkle root: OK\n"
+    altered = {**files, bag.RECORDS: files[bag.RECORDS].replace(b"thing", b"think", 1)}
+    assert run(commands, altered, tmp_path).stderr == "the lines are not those that were sealed\n"

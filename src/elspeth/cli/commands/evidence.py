@@ -191,7 +191,7 @@ def prove(
         ("bag", signed),
     ]
     typer.echo(aligned(summary), err=is_streamed)
-    if "salt" not in jsonlib.loads(proof.line):
+    if proof.salt is None and "salt" not in jsonlib.loads(proof.line):
         typer.echo(_NO_SALTS, err=True)
 
 

@@ -1,23 +1,22 @@
-"""The files of a bag: names, manifests, statement, salts.
+"""The files of a bag: names, manifests, statement.
 
 A bag is a BagIt directory (RFC 8493).
 
 The statement is an in-toto Statement v1. Version 2 of its predicate also gives the epoch in which the run was recorded;
-with it the JSON documents of the bag are canonical, and an ECDSA signature has a low S. The first release wrote
-version 1, which is still read by the rules of its time.
+with it the JSON documents of the bag are canonical, and an ECDSA signature has a low S. In version 3 the salts belong
+to the leaves of the Merkle tree, not to the records. Earlier versions are still read by the rules of their time.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-import orjson
-
 from elspeth.evidence.format.canonical import Json, Members, canonical, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError, shown
+from elspeth.evidence.format.salts import LEAF_SALTS_SINCE
 
 __all__ = [
     "BAGIT",
@@ -32,14 +31,12 @@ __all__ = [
     "RECORDS",
     "REFERENCES",
     "SALTS",
-    "SALT_ALGORITHM",
     "SCHEMA",
     "STATEMENT",
     "TAG_MANIFEST",
     "TIMESTAMP",
+    "VERSION",
     "RunFacts",
-    "SaltDeriver",
-    "Salts",
     "Statement",
     "manifest_text",
     "parse_manifest",
@@ -69,24 +66,20 @@ SCHEMA = "data/export.schema.json"
 REFERENCES = "data/references.json"
 """The order of record types, their keys, references and lifecycles."""
 SALTS = "data/salts.json"
-"""The secret from which the salts of the records are derived."""
+"""The secret from which the salts are derived."""
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 """The DSSE payload type of a statement."""
 
 _STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-_VERSION = 2
+VERSION = 3
 """The version of the predicate that is written."""
-_PREDICATE_TYPES = {version: f"urn:elspeth:audit-trail-export:v{version}" for version in range(1, _VERSION + 1)}
+_PREDICATE_TYPES = {version: f"urn:elspeth:audit-trail-export:v{version}" for version in range(1, VERSION + 1)}
 """Predicate types by version. They are URNs because they must keep their meaning when no host answers any more."""
 SEALED_SINCE = 5
 """The first epoch whose runs are sealed when they end, and have a secret for salts."""
 _TREE = "rfc9162-sha256"
 """The algorithm that computes the Merkle root."""
-
-SALT_ALGORITHM = "hmac-sha256: record type, NUL, canonical JSON array of the key"
-_SHA256_BLOCK = 64
-"""Block size of SHA-256 in bytes (RFC 2104, section 2)."""
 
 _DOCUMENT = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MANIFEST_LINE = re.compile("([0-9a-f]{64})  ([A-Za-z0-9/._-]+)")
@@ -151,14 +144,16 @@ class Statement:
     """What is sealed about a run and its files.
 
     `subjects` maps file names to their SHA-256, `counts` maps record types to numbers of records, and `root` is the
-    Merkle root over the lines of the records. Hashes are in hexadecimal.
+    Merkle root over the lines of the records. `salted` tells whether each line is hashed with a salt before it. Hashes
+    are in hexadecimal.
     """
 
     subjects: Mapping[str, str]
     run: RunFacts
     counts: Mapping[str, int]
     root: str
-    version: int = _VERSION
+    salted: bool
+    version: int = VERSION
 
     @property
     def record_count(self) -> int:
@@ -185,6 +180,7 @@ class Statement:
         tree = predicate.members("merkle_tree")
         tree.expect("algorithm", _TREE)
         root = tree.sha256("root")
+        salted = tree.boolean("salted") if version >= LEAF_SALTS_SINCE else False
         tree.close()
         counts = predicate.counts("counts")
         predicate.expect("record_count", sum(counts.values()))
@@ -197,13 +193,16 @@ class Statement:
             recorded_epoch=predicate.optional_number("recorded_epoch") if version > 1 else None,
         )
         predicate.close()
-        return cls(subjects=subjects, run=run, counts=counts, root=root, version=version)
+        return cls(subjects=subjects, run=run, counts=counts, root=root, salted=salted, version=version)
 
     def to_bytes(self) -> bytes:
         """Return the statement in canonical JSON."""
         subject: list[Json] = [
             {"name": name, "digest": {"sha256": digest}} for name, digest in sorted(self.subjects.items())
         ]
+        tree: dict[str, Json] = {"algorithm": _TREE, "root": self.root}
+        if self.version >= LEAF_SALTS_SINCE:
+            tree["salted"] = self.salted
         predicate: dict[str, Json] = {
             "run_id": self.run.run_id,
             "run_status": self.run.run_status,
@@ -212,66 +211,12 @@ class Statement:
             "record_count": self.record_count,
             "counts": dict(self.counts),
             "withheld": list(self.run.withheld),
-            "merkle_tree": {"algorithm": _TREE, "root": self.root},
+            "merkle_tree": tree,
         }
         if self.version > 1:
             predicate["recorded_epoch"] = self.run.recorded_epoch
         kind = _PREDICATE_TYPES[self.version]
         return canonical({"_type": _STATEMENT_TYPE, "subject": subject, "predicateType": kind, "predicate": predicate})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Salts:
-    """The secret that a run's salts are derived from.
-
-    It is kept beside the records and never in one. Whoever is shown a single record and the hashes of its neighbours
-    can neither derive the neighbours' salts nor test guesses at their content.
-    """
-
-    secret: str
-
-    @classmethod
-    def from_bytes(cls, data: bytes, place: str) -> Salts:
-        """Read the bag's document.
-
-        Raises EvidenceError unless `to_bytes` could have written it.
-        """
-        members = Members(parse_canonical(data, place), place)
-        members.expect("algorithm", SALT_ALGORITHM)
-        secret = members.text("secret")
-        members.close()
-        if not secret:
-            raise EvidenceError(f"{place}: secret", "expected a secret, got an empty text")
-        return cls(secret=secret)
-
-    def to_bytes(self) -> bytes:
-        """Return the bag's document in canonical JSON."""
-        return canonical({"algorithm": SALT_ALGORITHM, "secret": self.secret})
-
-
-class SaltDeriver:
-    """Derives salts by HMAC-SHA256 (RFC 2104).
-
-    The key is hashed only once.
-    """
-
-    def __init__(self, salts: Salts) -> None:
-        key = salts.secret.encode()
-        key = (sha256(key).digest() if len(key) > _SHA256_BLOCK else key).ljust(_SHA256_BLOCK, b"\x00")
-        self._inner = sha256(bytes(byte ^ 0x36 for byte in key))
-        self._outer = sha256(bytes(byte ^ 0x5C for byte in key))
-
-    def salts(self, record_type: str, keys: Iterable[Sequence[str | int | None]]) -> list[str | None]:
-        """Return the salt for each key, in hexadecimal."""
-        prefix = self._inner.copy()
-        prefix.update(record_type.encode() + b"\x00")
-        found: list[str | None] = []
-        for key in keys:
-            inner, outer = prefix.copy(), self._outer.copy()
-            inner.update(orjson.dumps(key))  # canonical, because keys hold texts and integers only
-            outer.update(inner.digest())
-            found.append(outer.hexdigest())
-        return found
 
 
 def _version(reader: Members, place: str) -> int:

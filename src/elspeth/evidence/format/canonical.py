@@ -132,6 +132,13 @@ class Members:
             raise self._unexpected(name, "an array of SHA-256 in hexadecimal", values)
         return values
 
+    def optional_sha256(self, name: str) -> str | None:
+        """Take 64 hexadecimal digits or null."""
+        value = self.optional_text(name)
+        if value is not None and not _SHA256.fullmatch(value):
+            raise self._unexpected(name, "64 hexadecimal digits or null", value)
+        return value
+
     def number(self, name: str) -> int:
         """Take an integer."""
         value = self._take(name)

@@ -20,6 +20,7 @@ __all__ = [
     "consistency_proof",
     "inclusion_proof",
     "leaf_hash",
+    "leaf_hashes",
     "node_hash",
     "root_of_roots",
     "tree_root",
@@ -43,6 +44,20 @@ def leaf_hash(entry: bytes) -> bytes:
     RFC 9162, section 2.1.1.
     """
     return sha256(b"\x00" + entry).digest()
+
+
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """Return the hash of each entry.
+
+    Copying a hash that has taken the first byte is faster than joining the byte and the entry.
+    """
+    start = sha256(b"\x00").copy
+    found = []
+    for entry in entries:
+        leaf = start()
+        leaf.update(entry)
+        found.append(leaf.digest())
+    return found
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

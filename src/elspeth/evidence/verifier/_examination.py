@@ -16,7 +16,8 @@ from itertools import islice
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import Json, parse_canonical, parse_unambiguous
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.merkle import HASH_SIZE, leaf_hash, root_of_roots, tree_root
+from elspeth.evidence.format.merkle import HASH_SIZE, root_of_roots, tree_root
+from elspeth.evidence.format.salts import LeafHasher, Salts
 from elspeth.evidence.verifier._record_schema import read_shapes
 from elspeth.evidence.verifier._record_types import read_rules
 from elspeth.evidence.verifier._segments import Segment, SegmentReader
@@ -51,17 +52,30 @@ class Documents:
         """
         parse = document_parser(self.version)
         rules = read_rules(self.references, bag.REFERENCES, parse)
-        salts = None if self.salts is None else bag.Salts.from_bytes(self.salts, bag.SALTS)
-        return TrailChecker(rules, read_shapes(self.schema, bag.SCHEMA, parse), salts)
+        salts = self._salts()
+        return TrailChecker(
+            rules, read_shapes(self.schema, bag.SCHEMA, parse), None if salts is None else salts.of_keys
+        )
+
+    def leaf_hasher(self) -> LeafHasher:
+        """Return what computes the leaf hashes of the lines.
+
+        Raises EvidenceError for malformed documents.
+        """
+        return LeafHasher(self._salts())
+
+    def _salts(self) -> Salts | None:
+        return None if self.salts is None else Salts.from_bytes(self.salts, bag.SALTS, self.version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineBatch:
     """Consecutive lines, with the leaf hashes claimed for them.
 
-    `claimed` is None if the leaf hashes are not the statement's.
+    The first has the number `first`, from 0. `claimed` is None if the leaf hashes are not the statement's.
     """
 
+    first: int
     lines: list[bytes]
     claimed: list[bytes] | None
 
@@ -91,8 +105,10 @@ def read_batches(blocks: Iterable[bytes], leaves: Iterator[bytes] | None) -> Ite
 
     Raises EvidenceError as `batches_of_lines` does.
     """
+    first = 0
     for lines in batches_of_lines(blocks, bag.RECORDS):
-        yield LineBatch(lines=lines, claimed=None if leaves is None else list(islice(leaves, len(lines))))
+        yield LineBatch(first=first, lines=lines, claimed=None if leaves is None else list(islice(leaves, len(lines))))
+        first += len(lines)
 
 
 def examine(
@@ -114,7 +130,7 @@ def examine(
                 fault = error  # raised after the batches before it
                 break
             claimed = None if batch.claimed is None else b"".join(batch.claimed)
-            waiting.append((batch, executor.submit(_find, documents, b"\n".join(batch.lines), claimed)))
+            waiting.append((batch, executor.submit(_find, documents, batch.first, b"\n".join(batch.lines), claimed)))
             if len(waiting) > _AHEAD:
                 yield _result(*waiting.popleft())
         while waiting:
@@ -158,9 +174,10 @@ def _result(batch: LineBatch, future: Future[Findings]) -> tuple[LineBatch, Find
     return batch, future.result()
 
 
-def _find(documents: Documents, lines: bytes, claimed: bytes | None) -> Findings:
+def _find(documents: Documents, first: int, lines: bytes, claimed: bytes | None) -> Findings:
     """Examine a batch in a worker process."""
-    sealed = claimed is not None and b"".join(map(leaf_hash, lines.split(b"\n"))) == claimed
+    hasher = _leaf_hasher(documents)
+    sealed = claimed is not None and b"".join(hasher.hashes(first, lines.split(b"\n"))) == claimed
     try:
         texts = lines.decode().split("\n")
     except UnicodeDecodeError:
@@ -171,6 +188,11 @@ def _find(documents: Documents, lines: bytes, claimed: bytes | None) -> Findings
 @lru_cache(maxsize=1)
 def _segment_reader(documents: Documents) -> SegmentReader:
     return documents.checker().segment_reader
+
+
+@lru_cache(maxsize=1)
+def _leaf_hasher(documents: Documents) -> LeafHasher:
+    return documents.leaf_hasher()
 
 
 def _subtree_root(leaves: bytes) -> bytes:

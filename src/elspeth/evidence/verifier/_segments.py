@@ -15,8 +15,8 @@ from itertools import takewhile
 from operator import lt
 from typing import Any
 
-from elspeth.evidence.format.bag import SaltDeriver
 from elspeth.evidence.format.errors import shown
+from elspeth.evidence.format.salts import KeySalts
 from elspeth.evidence.verifier._key_map import Key, KeyMap, compact
 from elspeth.evidence.verifier._record_types import Columns, RecordReader
 from elspeth.evidence.verifier.accounting.accountant import Facts, Links
@@ -60,7 +60,7 @@ class Segment:
 class RecordBatch:
     """Consecutive records of one type, column by column."""
 
-    def __init__(self, reader: RecordReader, columns: Columns, salts: SaltDeriver | None, *, keyed: bool) -> None:
+    def __init__(self, reader: RecordReader, columns: Columns, salts: KeySalts | None, *, keyed: bool) -> None:
         self.reader = reader
         self.columns = columns
         self.order: Sequence[Any] = reader.order.of(columns)  # of one type, without null
@@ -192,7 +192,7 @@ class _Salt(_Rule):
 
     def problem(self, batch: RecordBatch, arrival: Arrival) -> Problem:  # noqa: ARG002
         salt = batch.salts[0]
-        expected = f"{salt}, derived from the key" if salt else "none, as there is no secret in the bag"
+        expected = f"{salt}, derived from the key" if salt else "none, as the records of this bag have no salts"
         return Problem(step=Step.LINES, field="salt", text=f"expected {expected}, got {shown(batch.columns[-1][0])}")
 
 
@@ -263,7 +263,7 @@ class SegmentReader:
     `keyed` names the types whose keys are needed.
     """
 
-    def __init__(self, readers: Mapping[str, RecordReader], salts: SaltDeriver | None, keyed: frozenset[str]) -> None:
+    def __init__(self, readers: Mapping[str, RecordReader], salts: KeySalts | None, keyed: frozenset[str]) -> None:
         self._readers = readers
         self._salts = salts
         self._keyed = keyed

@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from elspeth.evidence.format.bag import RECORDS, SaltDeriver, Salts
+from elspeth.evidence.format.bag import RECORDS
 from elspeth.evidence.format.canonical import Json, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.laws import LAWS, Law
+from elspeth.evidence.format.salts import KeySalts
 from elspeth.evidence.verifier._key_map import KeyMap
 from elspeth.evidence.verifier._record_types import RecordReader, RunRules, Values, build_readers
 from elspeth.evidence.verifier._segments import (
@@ -42,7 +43,7 @@ class TrailChecker:
     is remembered.
     """
 
-    def __init__(self, rules: RunRules, shapes: Mapping[str, Sequence[Shape]], salts: Salts | None) -> None:
+    def __init__(self, rules: RunRules, shapes: Mapping[str, Sequence[Shape]], salts: KeySalts | None) -> None:
         self.counts: Counter[str] = Counter()
         self.run_id: str | None = None
         self.run_status: str | None = None
@@ -60,9 +61,7 @@ class TrailChecker:
             for _, reference in self._readers[name].references:
                 self._needed[reference.record_type] = self._positions[name]
         self._keys = {name: KeyMap() for name in self._needed}
-        self.segment_reader = SegmentReader(
-            self._readers, None if salts is None else SaltDeriver(salts), frozenset(self._needed)
-        )
+        self.segment_reader = SegmentReader(self._readers, salts, frozenset(self._needed))
         """Reads segments that this checker can take, in any process."""
         self._reader = self._readers[self._run.name]
         self._last: Any = None

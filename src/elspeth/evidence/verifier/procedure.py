@@ -8,9 +8,10 @@ Nothing that the bag says is used before steps 1 to 3 have passed; if one of the
 3. Statement against files: the statement names exactly the payload files, with their SHA-256, a complete export, and
    epochs that fit the schema and the salts.
    The SHA-256 of the records is computed while they are read for the later steps.
-4. Lines: each is canonical JSON, valid for its epoch, of the same run, in order, with the salt that its key derives.
+4. Lines: each is canonical JSON, valid for its epoch, of the same run, in order; in older bags, with the salt that its
+   key derives.
 5. Counts: as many records, in all and of each type, as the statement says, about the run and status that it names.
-6. Merkle root: the lines are, one by one, the leaves of the tree whose root the statement gives.
+6. Merkle root: the lines, each with its salt, are one by one the leaves of the tree whose root the statement gives.
 7. References: what a record refers to is in the bag, before it.
 8. Lifecycles: every record of a completed run is finished. What a failed run left open is counted. A run that has not
    ended is incomplete.

@@ -15,6 +15,7 @@ from elspeth.evidence.format.canonical import Json, Members, canonical, parse_ca
 from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.limits import MAX_PROOF
 from elspeth.evidence.format.merkle import inclusion_proof, leaf_hash, verify_inclusion
+from elspeth.evidence.format.salts import LeafHasher, Salts
 from elspeth.evidence.format.signatures import Envelope, PublicKey
 from elspeth.evidence.verifier._examination import document_parser
 from elspeth.evidence.verifier._record_types import TypeRules, read_rules
@@ -24,10 +25,12 @@ from elspeth.evidence.verifier.verify import check_signature, leaf_hashes, read_
 from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError, Protected
 from elspeth.outputs.writing import hold
 
-__all__ = ["FORMAT", "Proof", "proof_policy", "prove", "verify_proof", "write_proof"]
+__all__ = ["FORMATS", "Proof", "proof_policy", "prove", "verify_proof", "write_proof"]
 
-FORMAT = "urn:elspeth:record-proof:v1"
-"""The version of a proof's form."""
+_VERSION = 2
+"""The version of the form that is written. Proofs of version 1 have no salt beside the record."""
+FORMATS = {version: f"urn:elspeth:record-proof:v{version}" for version in range(1, _VERSION + 1)}
+"""The forms of a proof by version."""
 
 KEY_SEPARATOR = "/"
 """Separates the columns of a key."""
@@ -40,10 +43,12 @@ _MAX_HASHES = 64
 class Proof:
     """A record's line, its inclusion proof, and the statement.
 
-    `index` counts all lines from 0. `envelope` is None for an unsigned bag.
+    `salt` is None if there is none, or if it is a field of the record. `index` counts all lines from 0. `envelope` is
+    None for an unsigned bag.
     """
 
     line: bytes
+    salt: bytes | None
     index: int
     hashes: tuple[bytes, ...]
     statement: Statement
@@ -56,7 +61,11 @@ class Proof:
         Raises EvidenceError unless `to_bytes` could have written it.
         """
         members = Members(parse_canonical(data.removesuffix(b"\n"), place), place)
-        members.expect("format", FORMAT)
+        form = members.text("format")
+        if form not in FORMATS.values():
+            expected = " or ".join(map(shown, FORMATS.values()))
+            raise EvidenceError(f"{place}: format", f"expected {expected}, got {shown(form)}: use a newer verifier")
+        salt = None if form == FORMATS[1] else members.optional_sha256("salt")
         line, index, hashes = members.text("record"), members.number("index"), members.sha256s("hashes")
         signed = members.optional_object("envelope")
         bare = members.optional_object("statement")
@@ -71,6 +80,7 @@ class Proof:
         statement = Statement.from_bytes(stated, f"{place}: statement")
         return cls(
             line=line.encode(),
+            salt=None if salt is None else bytes.fromhex(salt),
             index=index,
             hashes=tuple(map(bytes.fromhex, hashes)),
             statement=statement,
@@ -81,8 +91,9 @@ class Proof:
         """Return the proof in canonical JSON, on one line."""
         bare = None if self.envelope is not None else parse_canonical(self.statement.to_bytes(), "statement")
         members: dict[str, Json] = {
-            "format": FORMAT,
+            "format": FORMATS[_VERSION],
             "record": self.line.decode(),
+            "salt": None if self.salt is None else self.salt.hex(),
             "index": self.index,
             "hashes": [each.hex() for each in self.hashes],
             "envelope": None if self.envelope is None else self.envelope.to_json(),
@@ -106,7 +117,8 @@ def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[in
             raise EvidenceError(str(path), f"expected a record type of the bag ({counted}), got {shown(record_type)}")
         index, line = _find(files, rules, identity, progress or (lambda _: None))
         hashes = tuple(inclusion_proof(leaf_hashes(files), index, statement.record_count))
-    proof = Proof(line=line, index=index, hashes=hashes, statement=statement, envelope=envelope)
+        salt = _read_salt(files, statement, index)
+    proof = Proof(line=line, salt=salt, index=index, hashes=hashes, statement=statement, envelope=envelope)
     try:
         _check_inclusion(proof, str(path))
     except EvidenceError as error:
@@ -147,7 +159,7 @@ def _objection(path: Path) -> str | None:
             found = parse_canonical(file.read(MAX_PROOF).removesuffix(b"\n"), str(path))
     except (OSError, EvidenceError):
         found = {}
-    if found.get("format") == FORMAT:
+    if found.get("format") in FORMATS.values():
         return None
     return "is not a proof, which a new one may replace: name another file, or use --force"
 
@@ -191,8 +203,11 @@ def _read(path: Path) -> bytes:
 
 def _check_inclusion(proof: Proof, place: str) -> None:
     size, root = proof.statement.record_count, bytes.fromhex(proof.statement.root)
+    if (proof.salt is not None) != proof.statement.salted:
+        expected = "a salt" if proof.statement.salted else "no salt"
+        raise EvidenceError(place, f"expected {expected} beside the record, as the statement says")
     try:
-        verify_inclusion(leaf_hash(proof.line), proof.index, size, proof.hashes, root)
+        verify_inclusion(leaf_hash((proof.salt or b"") + proof.line), proof.index, size, proof.hashes, root)
     except EvidenceError as error:
         raise EvidenceError(place, f"the record is not in the tree of the statement: {error.problem}") from error
 
@@ -205,6 +220,13 @@ def _check_record(record: Mapping[str, Json], statement: Statement) -> str:
         expected = f"expected {shown(statement.run.run_id)} as in the statement"
         raise EvidenceError("record: run_id", f"{expected}, got {shown(record.get('run_id'))}")
     return kind
+
+
+def _read_salt(files: BagFiles, statement: Statement, index: int) -> bytes | None:
+    """Return the salt of a line, if it has one."""
+    if not statement.salted:
+        return None
+    return LeafHasher(Salts.from_bytes(files.read(bag.SALTS), bag.SALTS, statement.version)).salt(index)
 
 
 def _find(files: BagFiles, rules: TypeRules, identity: str, progress: Callable[[int], None]) -> tuple[int, bytes]:

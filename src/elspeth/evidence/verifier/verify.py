@@ -17,11 +17,12 @@ from cryptography.x509 import Certificate
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import PAYLOAD_TYPE, Statement
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
-from elspeth.evidence.format.merkle import HASH_SIZE, leaf_hash
+from elspeth.evidence.format.merkle import HASH_SIZE
+from elspeth.evidence.format.salts import LEAF_SALTS_SINCE, LeafHasher
 from elspeth.evidence.format.signatures import Envelope, PublicKey
 from elspeth.evidence.format.timestamp import verify_timestamp
 from elspeth.evidence.verifier._epochs import check_epochs
-from elspeth.evidence.verifier._examination import Documents, compute_root, examine, read_batches
+from elspeth.evidence.verifier._examination import Documents, LineBatch, compute_root, examine, read_batches
 from elspeth.evidence.verifier._trail import TrailChecker
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
 from elspeth.evidence.verifier.reader import BagFiles, open_bag
@@ -205,6 +206,11 @@ class _Procedure:
         if not statement.run.complete:
             problem = "expected true, got false: the export says that it is incomplete"
             raise EvidenceError(f"{self._statement_name}: complete", problem)
+        has_salts = bag.SALTS in self._files.sizes
+        if statement.version >= LEAF_SALTS_SINCE and statement.salted != has_salts:
+            expected = "true" if has_salts else "false"
+            problem = f"expected {expected}, as {bag.SALTS} is {'' if has_salts else 'not '}there"
+            raise EvidenceError(f"{self._statement_name}: salted", problem)
         schema = self._digests.get(bag.SCHEMA)
         epoch = f"epoch {statement.run.epoch}, whose schema has the SHA-256 {schema}"
         self._steps.passed(Step.STATEMENT, f"{len(names)} files; {epoch}")
@@ -270,11 +276,12 @@ class _Procedure:
         self, trail: TrailChecker, documents: Documents, blocks: Iterator[bytes], statement: Statement
     ) -> None:
         leaves = None if self._steps.failed(Step.ROOT) else leaf_hashes(self._files)
+        hasher = documents.leaf_hasher()
         number = 0
         for batch, findings in examine(read_batches(blocks, leaves), documents, self._executor):
             lines = batch.lines
             # A line with another leaf hash is checked first: its own fault says more than that it was altered.
-            altered = None if batch.claimed is None or findings.sealed else _altered(lines, batch.claimed)
+            altered = None if findings.sealed else _altered(batch, hasher)
             taken = 0 if altered is not None else trail.take(findings.segments)
             trail.check(number + 1 + taken, lines[taken:] if altered is None else lines[: altered[0] + 1])
             if altered is not None:
@@ -332,15 +339,17 @@ def _compare_files(listed: Mapping[str, str], found: Mapping[str, str | None], p
             raise EvidenceError(name, f"{expected}, got {found[name] or 'a file that cannot be read'}")
 
 
-def _altered(lines: list[bytes], claimed: list[bytes]) -> tuple[int, bytes, bytes | None] | None:
+def _altered(batch: LineBatch, hasher: LeafHasher) -> tuple[int, bytes, bytes | None] | None:
     """Return the first line that was altered, if any.
 
     It is given by its index, its leaf hash, and the one that was sealed.
     """
-    found = [leaf_hash(line) for line in lines]
-    if found == claimed:
+    if batch.claimed is None:
         return None
-    both = enumerate(zip_longest(found, claimed))
+    found = hasher.hashes(batch.first, batch.lines)
+    if found == batch.claimed:
+        return None
+    both = enumerate(zip_longest(found, batch.claimed))
     return next((at, leaf, sealed) for at, (leaf, sealed) in both if leaf != sealed)
 
 

@@ -10,7 +10,6 @@ from elspeth.evidence.format.bag import (
     ENVELOPE,
     MANIFEST,
     PAYLOAD_TYPE,
-    RECORDS,
     STATEMENT,
     TAG_MANIFEST,
     TIMESTAMP,
@@ -18,7 +17,13 @@ from elspeth.evidence.format.bag import (
 )
 from elspeth.evidence.format.signatures import KeyType, PublicKey, pae
 
-__all__ = ["commands_for_files", "commands_for_signature", "commands_for_subjects", "instructions_text"]
+__all__ = [
+    "commands_for_files",
+    "commands_for_root",
+    "commands_for_signature",
+    "commands_for_subjects",
+    "instructions_text",
+]
 
 _OPENSSL = {
     KeyType.ECDSA: 'openssl dgst -sha256 -verify "$key" -signature "$work/signature" "$work/signed"',
@@ -26,6 +31,30 @@ _OPENSSL = {
         'openssl pkeyutl -verify -pubin -inkey "$key" -rawin -in "$work/signed" -sigfile "$work/signature"'
     ),
 }
+
+_PROGRAM = """\
+python3 -c 'if True:
+    import json, sys
+    from hashlib import sha256, shake_256
+    tree = json.load(open(sys.argv[1]))["predicate"]["merkle_tree"]
+    secret = json.load(open("data/salts.json"))["secret"].encode() if tree["salted"] else b""
+    nodes, salts = [], b""
+    for number, line in enumerate(open("data/records.jsonl", "rb")):
+        block, place = divmod(number, 1024)
+        if tree["salted"] and place == 0:
+            salts = shake_256(b"elspeth leaf salts\\0" + block.to_bytes(8, "big") + secret).digest(1024 * 32)
+        salt = salts[32 * place : 32 * place + 32]
+        nodes.append(sha256(b"\\0" + salt + line.rstrip(b"\\n")).digest())
+    if b"".join(nodes) != open("data/leaf-hashes.bin", "rb").read():
+        sys.exit("the lines are not those that were sealed")
+    while len(nodes) > 1:
+        pairs = zip(nodes[0::2], nodes[1::2])
+        nodes = [sha256(b"\\1" + left + right).digest() for left, right in pairs] + nodes[len(nodes) & ~1 :]
+    if nodes[0].hex() != tree["root"]:
+        sys.exit("the Merkle root is not that of the statement")
+    print("Merkle root: OK")
+' "$work/statement"
+"""
 
 _START = """\
 Run the commands inside the bag, one after another, in one shell. Each must succeed. On macOS, `shasum -a 256 -c`
@@ -61,13 +90,18 @@ export without an envelope is incomplete by definition.
     cp {statement} "$work/statement"
 """
 
+_ROOT = """\
+The lines are those whose Merkle root (RFC 9162) the statement gives. This needs Python; it stands for no other check.
+
+{commands}
+"""
+
 _REST = """\
     rm -r "$work"
 
 These commands show that the bag is what the holder of the key sealed. They do not show that what was sealed is right or
 consistent: `elspeth verify` also checks that every record is valid and in order, that no record is missing to which
-another refers, and that {records} has the Merkle root in the statement. A signature cannot show that the holder of the
-key recorded the truth.
+another refers. A signature cannot show that the holder of the key recorded the truth.
 
 Read this file with care: it is part of what you check. The same commands are in the documentation of elspeth.
 """
@@ -115,6 +149,14 @@ def commands_for_subjects(statement: str = ENVELOPE) -> list[str]:
     ]
 
 
+def commands_for_root() -> list[str]:
+    """Return the lines of a program for the Merkle root.
+
+    It shares no code with this package.
+    """
+    return _PROGRAM.splitlines()
+
+
 def instructions_text(run: RunFacts, key: PublicKey | None) -> bytes:
     """Return the text for a bag.
 
@@ -128,7 +170,8 @@ def instructions_text(run: RunFacts, key: PublicKey | None) -> bytes:
         signature = _SIGNATURE.format(fingerprint=key.fingerprint, commands=commands)
     files = _FILES.format(commands=_indented(commands_for_files()))
     subjects = commands_for_subjects(STATEMENT if key is None else ENVELOPE)
-    rest = [_SUBJECTS.format(commands=_indented(subjects)), _REST.format(records=RECORDS)]
+    root = _ROOT.format(commands=_indented(commands_for_root()))
+    rest = [_SUBJECTS.format(commands=_indented(subjects)), root, _REST]
     return "\n".join([title, _START, files, signature, *rest]).encode()
 
 

@@ -19,10 +19,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from elspeth.evidence.format import bag
-from elspeth.evidence.format.bag import PAYLOAD_TYPE, RunFacts, Salts, Statement
+from elspeth.evidence.format.bag import PAYLOAD_TYPE, VERSION, RunFacts, Statement
 from elspeth.evidence.format.canonical import parse_canonical
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
+from elspeth.evidence.format.merkle import TreeHasher
+from elspeth.evidence.format.salts import LeafHasher, Salts
 from elspeth.evidence.format.signatures import Envelope, Signer
 from elspeth.evidence.writer._instructions import instructions_text
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected
@@ -78,9 +79,10 @@ def write_bag(
     """Write a bag as a directory or a zip archive.
 
     `batches` hold records in export order, each as canonical JSON without line feed. `documents` are further payload
-    files, among them `export.schema.json` and `references.json`. `secret` is what the salts in the records are derived
-    from, None if they have none. `date` is the day that the bag states, in UTC, None to state none. `progress` is
-    called with the number of records written, after each batch. `stamp` returns the time-stamp over the envelope.
+    files, among them `export.schema.json` and `references.json`. `secret` is what the salts of the leaves are derived
+    from, None for leaves without salts; two bags with different lines must not have the same one. `date` is the day
+    that the bag states, in UTC, None to state none. `progress` is called with the number of records written, after each
+    batch. `stamp` returns the time-stamp over the envelope.
 
     Raises OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON, and
     KeyFileError if the signer fails. Nothing is left then. A crash leaves an unfinished directory, which the next
@@ -89,9 +91,10 @@ def write_bag(
     path = target.path if isinstance(target, Output) else target
     if stamp is not None and signer is None:
         raise EvidenceError(str(path), "a time-stamp is over the envelope, which an unsigned bag does not have")
-    payload = _payload(path, documents, secret)
+    salts = None if secret is None else Salts(secret=secret, version=VERSION)
+    payload = _payload(path, documents, salts)
     with hold(target, bag_policy()) as output, output.temporary_directory() as directory:
-        writer = _BagWriter(directory)
+        writer = _BagWriter(directory, salts)
         writer.write(bag.BAGIT, bag.BAGIT_TEXT)
         counts, root = writer.write_records(batches, progress or (lambda _: None))
         for name, content in payload.items():
@@ -107,7 +110,7 @@ def write_bag(
     return BagSummary(path=path, record_count=sum(counts.values()), counts=counts, root=root, signed_by=signed_by)
 
 
-def _payload(target: Path, documents: Mapping[str, bytes], secret: str | None) -> dict[str, bytes]:
+def _payload(target: Path, documents: Mapping[str, bytes], salts: Salts | None) -> dict[str, bytes]:
     """Return the payload files beside the records.
 
     Raises EvidenceError for documents that no verifier would accept.
@@ -122,16 +125,17 @@ def _payload(target: Path, documents: Mapping[str, bytes], secret: str | None) -
     for name, content in payload.items():
         if name.endswith(".json"):
             parse_canonical(content, name)
-    if secret is not None:
-        payload[bag.SALTS] = Salts(secret=secret).to_bytes()
+    if salts is not None:
+        payload[bag.SALTS] = salts.to_bytes()
     return payload
 
 
 class _BagWriter:
     """Writes durable files of a bag, and remembers their hashes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, salts: Salts | None) -> None:
         self.payload_size = 0
+        self._salts = salts
         self._directory = directory
         self._digests: dict[str, str] = {}
         (directory / bag.PAYLOAD).mkdir()
@@ -150,12 +154,13 @@ class _BagWriter:
         """
         counts: Counter[bytes] = Counter()
         tree, records_hash, leaves_hash = TreeHasher(), sha256(), sha256()
+        hasher = LeafHasher(self._salts)
         records, leaves = self._directory / bag.RECORDS, self._directory / bag.LEAVES
         with _durable(records) as write_records, _durable(leaves) as write_leaves:
             for batch in filter(None, batches):
                 lines_of_batch = b"\n".join([*batch, b""])
                 counts.update(_types_of(batch, lines_of_batch, tree.size + 1))
-                batch_leaves = list(map(leaf_hash, batch))
+                batch_leaves = hasher.hashes(tree.size, batch)
                 tree.extend(batch_leaves)
                 for write, digest, data in (
                     (write_records, records_hash, lines_of_batch),
@@ -174,7 +179,8 @@ class _BagWriter:
         Returns the envelope if there is a signer.
         """
         subjects = {name: digest for name, digest in self._digests.items() if name != bag.BAGIT}
-        statement = Statement(subjects=subjects, run=run, counts=counts, root=root).to_bytes()
+        salted = self._salts is not None
+        statement = Statement(subjects=subjects, run=run, counts=counts, root=root, salted=salted).to_bytes()
         envelope = None if signer is None else Envelope.sign(statement, PAYLOAD_TYPE, signer).to_bytes()
         self.write(*((bag.STATEMENT, statement) if envelope is None else (bag.ENVELOPE, envelope)))
         payload = {name: digest for name, digest in self._digests.items() if name.startswith(bag.PAYLOAD)}

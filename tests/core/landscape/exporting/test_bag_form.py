@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,19 +58,41 @@ def test_a_bag_of_a_run_is_verified(
     assert (result.run_id, result.record_count) == (run_id, summary.record_count)
 
 
-def test_its_records_are_those_of_an_export_each_with_a_salt(landscape: LandscapeDB, tmp_path: Path) -> None:
-    run_id = recorded(landscape, failed_run())
+def record_with_secret(landscape: LandscapeDB, run: list[AuditRecord]) -> str:
+    """Record a run with a secret and a seal."""
+    run_id = recorded(landscape, run)
     with landscape.write_transaction() as connection:
         connection.execute(insert(run_secrets_table), {"run_id": run_id, "secret": "5" * 64})
-        seal_run(connection, run_id)
+        if isinstance(run[0], Run) and run[0].status.is_terminal:
+            seal_run(connection, run_id)
+    return run_id
+
+
+def test_its_records_are_those_of_an_export_and_its_leaves_have_salts(landscape: LandscapeDB, tmp_path: Path) -> None:
+    run_id = record_with_secret(landscape, failed_run())
     write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=None)
     lines = (tmp_path / "bag" / "data" / "records.jsonl").read_bytes().splitlines()
-    salted = [json.loads(line) for line in lines]
-    salts = [record.pop("salt") for record in salted]
-    assert salted == list(LandscapeExporter(landscape).export_run(run_id))
-    assert len(set(salts)) == len(salts)
-    assert "5" * 64 not in b"".join(lines).decode()
+    assert [json.loads(line) for line in lines] == list(LandscapeExporter(landscape).export_run(run_id))
+    leaves = (tmp_path / "bag" / "data" / "leaf-hashes.bin").read_bytes()
+    assert not any(sha256(b"\0" + line).digest() in leaves for line in lines)
+    assert not any(b"5" * 64 in file.read_bytes() for file in (tmp_path / "bag").rglob("*.*"))
     assert verify_bag(tmp_path / "bag", key=None).verdict is not Verdict.VERIFIED  # nobody signed it
+
+
+def salts_of_bag(landscape: LandscapeDB, run_id: str, path: Path) -> bytes:
+    write_bag_of_run(landscape, run_id, path, signer=None)
+    return (path / "data" / "salts.json").read_bytes()
+
+
+def test_bags_of_the_same_records_have_the_same_salts(landscape: LandscapeDB, tmp_path: Path) -> None:
+    run_id = record_with_secret(landscape, failed_run())
+    assert salts_of_bag(landscape, run_id, tmp_path / "1") == salts_of_bag(landscape, run_id, tmp_path / "2")
+
+
+def test_bags_of_a_run_that_has_not_ended_share_no_salts(landscape: LandscapeDB, tmp_path: Path) -> None:
+    """The next one may have other records at these numbers."""
+    run_id = record_with_secret(landscape, rich_run(status=RunStatus.RUNNING))
+    assert salts_of_bag(landscape, run_id, tmp_path / "1") != salts_of_bag(landscape, run_id, tmp_path / "2")
 
 
 @given(run=whole_runs())

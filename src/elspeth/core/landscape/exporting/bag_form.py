@@ -6,15 +6,16 @@ other files are checked by `elspeth verify`.
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 import orjson
@@ -27,18 +28,16 @@ from elspeth.core.landscape.exporting._text_form import parse_line
 from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
 from elspeth.core.landscape.lines.reading import (
-    LineTransform,
     can_read_in_parallel,
-    insert_key,
     read_chunks,
     read_lines,
     read_lines_in_parallel,
     split,
 )
 from elspeth.core.landscape.sealing.check import require_sealed_records
-from elspeth.core.landscape.sealing.seal import read_secret, sealed_epoch
+from elspeth.core.landscape.sealing.seal import read_seals, read_secret, sealed_epoch
 from elspeth.evidence.format import bag
-from elspeth.evidence.format.bag import RunFacts, SaltDeriver, Salts, Statement
+from elspeth.evidence.format.bag import RunFacts, Statement
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.evidence.verifier.reader import BagFiles, batches_of_lines, open_bag
@@ -65,7 +64,7 @@ _END_OF_TOKEN = {"columns": TOKEN.key, "record_type": TOKEN.name, "when": "is_te
 """What ends a token: a terminal outcome."""
 
 _SALT = re.compile(rb',"salt":"[0-9a-f]{64}"')
-"""A salt in a line; no text contains this, as its quotes would be escaped."""
+"""A salt in a line, as in bags of earlier versions; no text contains this, as its quotes would be escaped."""
 
 _FIRST_LINE = 1 << 20
 """How much of the first line is examined, in bytes."""
@@ -95,10 +94,9 @@ def write_bag_of_run(
     with db.snapshot() as connection:
         facts = _run_facts(connection, run_id, db.url)
         require_sealed_records(connection, run_id, db.url)
-        secret = read_secret(connection, run_id)
-        transform = split if secret is None else partial(_salted, secret=secret)
+        secret = _bag_secret(connection, run_id)
         # Close the query before the connection, even after a failure: PostgreSQL takes no other statement until then.
-        with closing(_batches(db, connection, run_id, transform, executor)) as batches:
+        with closing(_batches(db, connection, run_id, executor)) as batches:
             return write_bag(
                 path,
                 batches,
@@ -136,28 +134,31 @@ def _run_facts(connection: Connection, run_id: str, url: str) -> RunFacts:
 
 
 def _batches(
-    db: LandscapeDB,
-    connection: Connection,
-    run_id: str,
-    transform: LineTransform[list[bytes]],
-    executor: Executor | None,
+    db: LandscapeDB, connection: Connection, run_id: str, executor: Executor | None
 ) -> Generator[list[bytes], None, None]:
     """Yield the run's lines in export order, in batches."""
     if executor is not None and can_read_in_parallel(connection, run_id):
-        chunks = read_lines_in_parallel(db, connection, run_id, executor, transform)
+        chunks = read_lines_in_parallel(db, connection, run_id, executor, split)
     else:
-        chunks = read_lines(connection, run_id, transform)
+        chunks = read_lines(connection, run_id, split)
     for _, _, lines in chunks:
         yield lines
 
 
-def _salted(record_type: str, lines: bytes, secret: str) -> list[bytes]:
-    """Return the lines, each with its salt."""
-    found = split(record_type, lines)
-    key = RECORD_TYPES[record_type].key
-    records = map(orjson.loads, found)
-    salts = SaltDeriver(Salts(secret=secret)).salts(record_type, [[record[name] for name in key] for record in records])
-    return list(insert_key(record_type, "salt", found, (salt for salt in salts if salt is not None)))
+def _bag_secret(connection: Connection, run_id: str) -> str | None:
+    """Return the secret of a bag, if it has one.
+
+    Salts belong to numbers of lines. If two bags shared a secret, but had other records at the same number, a proof
+    from one would disclose a salt of the other. The seal and today's epoch determine the lines of a finished run; a
+    snapshot of an unfinished one gets a secret that no other has.
+    """
+    secret = read_secret(connection, run_id)
+    if secret is None:
+        return None
+    seal = next(iter(read_seals(connection, run_id)), None)
+    if seal is None:
+        return token_hex(32)
+    return hmac.digest(secret.encode(), f"bag of epoch {EPOCH}, seal {seal.root}".encode(), "sha256").hex()
 
 
 def _documents() -> dict[str, bytes]:
@@ -214,7 +215,7 @@ def is_bag(directory: Path) -> bool:
 def holds_salted_records(path: Path) -> bool:
     """Return whether the first line of a file is salted.
 
-    The records of bags are.
+    The records of earlier bags are.
     """
     with path.open("rb") as file:
         return _SALT.search(file.readline(_FIRST_LINE)) is not None

@@ -1,0 +1,148 @@
+"""Salts, which keep a leaf hash from revealing its record.
+
+An inclusion proof shows the leaf hash of a neighbour. Without a salt, anyone could hash guesses at the neighbour's
+content until one fits.
+
+Since version 3 of the statement a salt stands before the line that is hashed, and belongs to the number of the line:
+one call of SHAKE-256 (FIPS 202) gives those of a block of lines. In earlier versions it was a field of the record, an
+HMAC of the record's key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256, shake_256
+
+import orjson
+
+from elspeth.evidence.format.canonical import Members, canonical, parse_canonical
+from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.merkle import leaf_hashes
+
+__all__ = ["BLOCK_LINES", "LEAF_SALTS_SINCE", "SALT_SIZE", "KeySalts", "LeafHasher", "Salts", "salt_algorithm"]
+
+SALT_SIZE = 32
+"""Bytes of a salt."""
+
+BLOCK_LINES = 1024
+"""Lines whose salts come from one call."""
+
+_DOMAIN = b"elspeth leaf salts\x00"
+"""Keeps these calls of SHAKE-256 apart from any other use of the secret."""
+
+_NUMBER_SIZE = 8
+"""Bytes of a block's number, the most significant first."""
+
+_LEAF_SALTS = "shake-256: elspeth leaf salts, NUL, block of 1024 lines (8 bytes), secret"
+_KEY_SALTS = "hmac-sha256: record type, NUL, canonical JSON array of the key"
+
+LEAF_SALTS_SINCE = 3
+"""The first version of the statement whose salts belong to the leaves of the tree."""
+
+_SHA256_BLOCK = 64
+"""Block size of SHA-256 in bytes (RFC 2104, section 2)."""
+
+
+def salt_algorithm(version: int) -> str:
+    """Return the name of how a version derives salts."""
+    return _LEAF_SALTS if version >= LEAF_SALTS_SINCE else _KEY_SALTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Salts:
+    """The secret from which a bag's salts are derived.
+
+    It is kept beside the records and never in a proof. Whoever is shown a single record and the hashes of its
+    neighbours can neither derive the neighbours' salts nor test guesses at their content. `version` is that of the
+    statement.
+    """
+
+    secret: str
+    version: int
+
+    @classmethod
+    def from_bytes(cls, data: bytes, place: str, version: int) -> Salts:
+        """Read the bag's document.
+
+        Raises EvidenceError unless `to_bytes` could have written it.
+        """
+        members = Members(parse_canonical(data, place), place)
+        members.expect("algorithm", salt_algorithm(version))
+        secret = members.text("secret")
+        members.close()
+        if not secret:
+            raise EvidenceError(f"{place}: secret", "expected a secret, got an empty text")
+        return cls(secret=secret, version=version)
+
+    def to_bytes(self) -> bytes:
+        """Return the bag's document in canonical JSON."""
+        return canonical({"algorithm": salt_algorithm(self.version), "secret": self.secret})
+
+    @property
+    def of_keys(self) -> KeySalts | None:
+        """The salts of records, None if lines have them."""
+        return KeySalts(self.secret) if self.version < LEAF_SALTS_SINCE else None
+
+
+class LeafHasher:
+    """Computes the leaf hashes of a bag's lines.
+
+    A leaf hash is SHA-256 over a zero byte, the salt, and the line without its line feed. There is no salt without
+    `salts`, or where it is a field of the record.
+    """
+
+    def __init__(self, salts: Salts | None) -> None:
+        self._secret = None if salts is None or salts.of_keys is not None else salts.secret.encode()
+        self._number = -1
+        self._block: list[bytes] = []
+        """The salts of the block with that number, because lines are hashed in order."""
+
+    def hashes(self, first: int, lines: Sequence[bytes]) -> list[bytes]:
+        """Return the hashes of lines, the first with this number.
+
+        Numbers count from 0.
+        """
+        if self._secret is None:
+            return leaf_hashes(lines)
+        return leaf_hashes(map(bytes.__add__, self._salts(self._secret, first), lines))
+
+    def salt(self, number: int) -> bytes | None:
+        """Return the salt of a line, if it has one."""
+        return None if self._secret is None else next(self._salts(self._secret, number))
+
+    def _salts(self, secret: bytes, first: int) -> Iterator[bytes]:
+        number, start = divmod(first, BLOCK_LINES)
+        while True:
+            if number != self._number:
+                call = shake_256(_DOMAIN + number.to_bytes(_NUMBER_SIZE, "big") + secret)
+                data = call.digest(BLOCK_LINES * SALT_SIZE)
+                self._number = number
+                self._block = [data[at : at + SALT_SIZE] for at in range(0, len(data), SALT_SIZE)]
+            yield from self._block[start:]
+            number, start = number + 1, 0
+
+
+class KeySalts:
+    """Derives the salts in records by HMAC-SHA256 (RFC 2104).
+
+    Bags of versions 1 and 2 have them. The key is hashed only once.
+    """
+
+    def __init__(self, secret: str) -> None:
+        key = secret.encode()
+        key = (sha256(key).digest() if len(key) > _SHA256_BLOCK else key).ljust(_SHA256_BLOCK, b"\x00")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in key))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in key))
+
+    def salts(self, record_type: str, keys: Iterable[Sequence[str | int | None]]) -> list[str | None]:
+        """Return the salt for each key, in hexadecimal."""
+        prefix = self._inner.copy()
+        prefix.update(record_type.encode() + b"\x00")
+        found: list[str | None] = []
+        for key in keys:
+            inner, outer = prefix.copy(), self._outer.copy()
+            inner.update(orjson.dumps(key))  # canonical, because keys hold texts and integers only
+            outer.update(inner.digest())
+            found.append(outer.hexdigest())
+        return found
