@@ -184,6 +184,7 @@ ADDED = {
     "get_last_checkpoint",
     "get_waiting_states",
     "hold",
+    "record_completed_visit",
     "record_run_source",
     "record_visit",
     "unit_of_work",

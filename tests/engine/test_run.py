@@ -4,7 +4,9 @@ import hashlib
 import json
 import sqlite3
 from pathlib import Path
+from unittest.mock import patch
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +57,15 @@ def test_both_databases_record_the_same_run(tmp_path: Path, database_url: str) -
         "checkpoint": 2,
     }
     assert result.quarantined == 1
+
+
+def test_rows_and_reasons_are_written_and_hashed_once(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text(INPUT)
+    with patch.object(orjson, "dumps", wraps=orjson.dumps) as dumps:
+        run(tmp_path, csv_settings(tmp_path))
+    written = [call.args[0] for call in dumps.call_args_list if isinstance(call.args[0], dict)]
+    assert [each["id"] for each in written if each.keys() == {"id", "kind"}] == ["1", "2", "3"]
+    assert [each["result"] for each in written if each.keys() == {"condition", "result", "label"}] == [True, False]
 
 
 def test_every_step_of_a_row_is_recorded(tmp_path: Path) -> None:

@@ -55,10 +55,7 @@ class RowValidator:
         """
         if not self._fields:
             return row
-        problems = [f"field {name!r} is missing" for name in self.missing(row)]
-        if unexpected := len(self.unexpected(row)):
-            # Names of fields may be values, too: messages have only their number.
-            problems.append(f"fields that are not in the schema: {unexpected:,}")
+        problems = [] if row.keys() == self._names else self._wrong_names(row)
         coerced = dict(row)
         for field in self._fields:
             if field.name not in row or field.field_type == "any":
@@ -74,6 +71,13 @@ class RowValidator:
         if problems:
             raise SchemaViolationError("; ".join(problems))
         return coerced
+
+    def _wrong_names(self, row: RowData) -> list[str]:
+        problems = [f"field {name!r} is missing" for name in self.missing(row)]
+        if unexpected := len(self.unexpected(row)):
+            # Names of fields may be values, too: messages have only their number.
+            problems.append(f"fields that are not in the schema: {unexpected:,}")
+        return problems
 
 
 def _to_text(value: object) -> object:

@@ -6,9 +6,11 @@ import base64
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import Enum
+from typing import cast
 from uuid import UUID
 
 import orjson
@@ -19,6 +21,7 @@ from elspeth.contracts.errors import RecordableError
 __all__ = [
     "CANONICAL_VERSION",
     "CanonicalError",
+    "CanonicalText",
     "canonical_bytes",
     "canonical_json",
     "canonical_number",
@@ -35,7 +38,10 @@ _MAX_INTEGER = 2**53 - 1
 
 
 _REPR_MIN, _REPR_MAX = 1e-4, 1e16
-"""Between these sizes Python and ECMAScript write fractions alike."""
+"""Between these sizes Python, orjson and ECMAScript write fractions alike."""
+
+_PLAIN = frozenset({str, bool, type(None)})
+"""Types whose values orjson writes canonically."""
 
 
 class CanonicalError(RecordableError, ValueError):
@@ -43,6 +49,28 @@ class CanonicalError(RecordableError, ValueError):
 
     The message does not repeat the value.
     """
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalText:
+    """A value as canonical JSON, with its SHA-256.
+
+    Calls that record a value take it instead, so that nothing is written and hashed twice. `sha256` has 64 hex digits.
+    """
+
+    text: str
+    sha256: str
+
+    @classmethod
+    def of(cls, obj: object) -> CanonicalText:
+        """Write and hash a value, unless that is done already.
+
+        Raises CanonicalError if the value has no canonical JSON.
+        """
+        if isinstance(obj, CanonicalText):
+            return obj
+        content = canonical_bytes(obj)
+        return cls(content.decode(), hashlib.sha256(content).hexdigest())
 
 
 def canonical_json(obj: object) -> str:
@@ -105,14 +133,15 @@ def _prepared(value: object) -> object:
     Keys are sorted and floats already written.
     """
     kind = type(value)
-    if kind is str or value is None or kind is bool:
+    if kind in _PLAIN:
         return value
     if kind is int:
         return _checked_integer(value)  # type: ignore[arg-type]
     if kind is float:
-        return _fragment(value)  # type: ignore[arg-type]
-    if isinstance(value, Mapping):
-        return {key: _prepared(value[key]) for key in _sorted_keys(value)}
+        return _prepared_float(value)  # type: ignore[arg-type]
+    if kind is dict or isinstance(value, Mapping):
+        mapping = cast("Mapping[object, object]", value)
+        return {key: item if type(item := mapping[key]) in _PLAIN else _prepared(item) for key in _sorted_keys(mapping)}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray):
         return [_prepared(item) for item in value]
     return _prepared(_as_json(value))
@@ -143,22 +172,28 @@ def _sorted_keys(mapping: Mapping[object, object]) -> list[str]:
 
     RFC 8785, section 3.2.3.
     """
-    keys = []
-    for key in mapping:
-        if not isinstance(key, str):
-            message = f"a key is of type {type(key).__name__}: canonical JSON has text keys only"
-            raise CanonicalError(message)
-        keys.append(key if type(key) is str else str.__str__(key))
-    if all(map(str.isascii, keys)):
-        return sorted(keys)
-    return sorted(keys, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
+    keys = [key if type(key) is str else _as_key(key) for key in mapping]
+    if "".join(keys).isascii():
+        keys.sort()
+    else:
+        keys.sort(key=lambda key: key.encode("utf-16-be", "surrogatepass"))
+    return keys
 
 
-def _fragment(value: float) -> orjson.Fragment:
-    """Return a float as written JSON.
+def _as_key(key: object) -> str:
+    if not isinstance(key, str):
+        message = f"a key is of type {type(key).__name__}: canonical JSON has text keys only"
+        raise CanonicalError(message)
+    return str.__str__(key)
 
-    orjson's own text differs for zero, -0.0 and small numbers.
+
+def _prepared_float(value: float) -> float | orjson.Fragment:
+    """Return a float that orjson writes canonically, or its text.
+
+    orjson's own text differs for zero, -0.0, whole and small numbers.
     """
+    if _REPR_MIN <= abs(value) < _REPR_MAX and not value.is_integer():
+        return value
     return orjson.Fragment(canonical_number(value))
 
 

@@ -17,7 +17,7 @@ from elspeth.contracts.enums import RowOutcome
 from elspeth.contracts.plugins import CallingTransform
 from elspeth.contracts.routing import CONTINUE, DISCARD, QUARANTINE
 from elspeth.contracts.rows import InvalidRow, RowData
-from elspeth.core.canonical import CanonicalError
+from elspeth.core.canonical import CanonicalError, CanonicalText
 from elspeth.core.landscape.recording.base import make_recordable
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.settings.wiring import SOURCE, Place, sink_place
@@ -122,18 +122,22 @@ class RowProcessor:
 
     def _quarantine(self, index: int, item: InvalidRow) -> tuple[str, Onward]:
         """Record an invalid row, and send it to its sink."""
-        data = cast("RowData", make_recordable(item.data))
+        try:
+            data, content = item.data, CanonicalText.of(item.data)
+        except CanonicalError:
+            data = cast("RowData", make_recordable(item.data))
+            content = CanonicalText.of(data)
         destination = self._on_validation_failure
-        token = self._trail.create_row(index, data)
+        token = self._trail.create_row(index, data, content)
         self._trail.recorder.record_validation_error(
-            self._trail.run_id, self._source_id, data, item.error, self._schema_mode, destination
+            self._trail.run_id, self._source_id, content, item.error, self._schema_mode, destination
         )
         failure = Failure(message=item.error, kind="ValueError")
-        state_id = self._trail.fail(self._trail.arrive(token, SOURCE), failure)
+        state_id, error_hash = self._trail.fail(self._trail.arrive(token, SOURCE), failure), failure.hash()
         if destination == DISCARD:
-            return token.token_id, self._trail.end(token, RowOutcome.QUARANTINED, error_hash=failure.hash())
-        self._trail.route(state_id, SOURCE, [QUARANTINE], {"error": item.error})
-        token.error_hash = failure.hash()
+            return token.token_id, self._trail.end(token, RowOutcome.QUARANTINED, error_hash=error_hash)
+        self._trail.route(state_id, SOURCE, QUARANTINE, {"error": item.error})
+        token.error_hash = error_hash
         return token.token_id, [self._trail.depart(token, SOURCE, QUARANTINE)]
 
     def _steps(

@@ -139,8 +139,12 @@ class OpenSink:
 
     def write(self, row: RowData) -> None:
         """Stage one row, and count it if it is taken."""
-        with _blamed(self.name):
+        try:
             self.sink.write(row)
+        except (RowRejectedError, PluginError):
+            raise
+        except Exception as error:
+            raise blame("sink", self.name, error) from error
         self.rows += 1
 
     def state(self) -> JsonObject:

@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
@@ -89,16 +89,14 @@ class LiveToken:
 _ADAPTER: TypeAdapter[LiveToken] = TypeAdapter(LiveToken)
 
 
-@dataclass(frozen=True, slots=True)
-class Departure:
+class Departure(NamedTuple):
     """A token that leaves a node along an edge."""
 
     token: LiveToken
     wire: Wire
 
 
-@dataclass(frozen=True, slots=True)
-class LostBranch:
+class LostBranch(NamedTuple):
     """The news that the innermost branch will never arrive."""
 
     branches: tuple[Branch, ...]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
-from typing import cast
+from typing import NamedTuple, cast
 
 from elspeth.contracts.audit import NodeState, NodeStatePending
 from elspeth.contracts.enums import NodeStateStatus, RowOutcome
@@ -15,6 +15,7 @@ from elspeth.contracts.errors import ExecutionError
 from elspeth.contracts.plugins import JsonObject
 from elspeth.contracts.routing import DISCARD, ON_ERROR, RoutingSpec
 from elspeth.contracts.rows import RowData
+from elspeth.core.canonical import CanonicalText
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.settings.wiring import SOURCE, Place
@@ -27,8 +28,7 @@ from elspeth.engine.tokens import Branch, Departure, HashedRow, LiveToken, Onwar
 __all__ = ["TrailWriter", "Visit", "WaitingToken"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visit:
+class Visit(NamedTuple):
     """A visit of a token, recorded with its result."""
 
     token: LiveToken
@@ -56,7 +56,7 @@ class TrailWriter:
         self._recorder = recorder
         self._run_id = start.run_id
         self._edges = start.edges
-        self._nodes = pipeline.nodes
+        self._node_ids = {place: node.node_id for place, node in pipeline.nodes.items()}
         self._wires = {(wire.origin, wire.label): wire for wire in pipeline.wiring.wires}
         self._endings: Counter[Ending] = Counter(start.endings)
         self._visits = 0
@@ -84,9 +84,12 @@ class TrailWriter:
 
     # -- tokens ------------------------------------------------------------------------------------------------------
 
-    def create_row(self, index: int, data: RowData) -> LiveToken:
-        """Record a row of the source, and its token."""
-        row = self._recorder.create_row(self._run_id, self._nodes[SOURCE].node_id, index, data)
+    def create_row(self, index: int, data: RowData, content: CanonicalText | None = None) -> LiveToken:
+        """Record a row of the source, and its token.
+
+        `content` is the canonical JSON of the data, if it is known.
+        """
+        row = self._recorder.create_row(self._run_id, self._node_ids[SOURCE], index, content or data)
         token = self._recorder.create_token(row.row_id, run_id=self._run_id)
         return LiveToken(
             token_id=token.token_id, row_id=row.row_id, row_index=index, row=data, row_hash=row.source_data_hash
@@ -186,18 +189,30 @@ class TrailWriter:
 
     def arrive(self, token: LiveToken, place: Place, since: datetime | None = None) -> Visit:
         """Begin a visit, now or at an earlier time."""
-        visit = Visit(token=token, place=place, step_index=token.step_index, started_at=since or datetime.now(UTC))
+        visit = Visit(token, place, token.step_index, since or datetime.now(UTC))
         token.step_index += 1
         self._visits += 1
         return visit
 
-    def complete(self, visit: Visit, output_hash: str, reason: Mapping[str, object] | None = None) -> str:
+    def complete(
+        self, visit: Visit, output_hash: str, reason: Mapping[str, object] | CanonicalText | None = None
+    ) -> str:
         """Record a visit with an output; return its state's id."""
-        return self._record(visit, NodeStateStatus.COMPLETED, output_hash=output_hash, reason=reason).state_id
+        token, place, step_index, started_at = visit
+        return self._recorder.record_completed_visit(
+            token.token_id,
+            self._node_ids[place],
+            step_index,
+            run_id=self._run_id,
+            input_hash=token.row_hash,
+            output_hash=output_hash,
+            started_at=started_at,
+            success_reason=reason,
+        ).state_id
 
     def fail(self, visit: Visit, failure: Failure) -> str:
         """Record a visit that failed, and return its state's id."""
-        return self._record(visit, NodeStateStatus.FAILED, error=failure.as_error()).state_id
+        return self._record(visit, NodeStateStatus.FAILED, failure.as_error()).state_id
 
     def wait(self, visit: Visit) -> WaitingToken:
         """Record a visit whose result comes later."""
@@ -209,34 +224,26 @@ class TrailWriter:
 
         It reads all waiting visits to the node: call it once for all tokens.
         """
-        states = self._recorder.get_waiting_states(self._run_id, self._nodes[place].node_id) if tokens else {}
+        states = self._recorder.get_waiting_states(self._run_id, self._node_ids[place]) if tokens else {}
         return [WaitingToken(token=token, place=place, state=states[token.token_id]) for token in tokens]
 
-    def complete_waiting(self, waiting: WaitingToken, output_hash: str, reason: Mapping[str, object]) -> None:
+    def complete_waiting(
+        self, waiting: WaitingToken, output_hash: str, reason: Mapping[str, object] | CanonicalText
+    ) -> None:
         """Record the output of a visit that waited."""
         self._recorder.end_visit(
             waiting.state, NodeStateStatus.COMPLETED, output_hash=output_hash, success_reason=reason
         )
 
-    def _record(
-        self,
-        visit: Visit,
-        status: NodeStateStatus,
-        *,
-        output_hash: str | None = None,
-        reason: Mapping[str, object] | None = None,
-        error: ExecutionError | None = None,
-    ) -> NodeState:
+    def _record(self, visit: Visit, status: NodeStateStatus, error: ExecutionError | None = None) -> NodeState:
         return self._recorder.record_visit(
             visit.token.token_id,
-            self._nodes[visit.place].node_id,
+            self._node_ids[visit.place],
             visit.step_index,
             status,
             run_id=self._run_id,
             input_hash=visit.token.row_hash,
             started_at=visit.started_at,
-            output_hash=output_hash,
-            success_reason=reason,
             error=error,
         )
 
@@ -246,11 +253,18 @@ class TrailWriter:
         """Return the token's departure along the edge with a label."""
         return Departure(token, self._wires[place, label])
 
-    def route(self, state_id: str, place: Place, labels: Sequence[str], reason: Mapping[str, object]) -> None:
-        """Record a routing event for each label."""
-        node_id = self._nodes[place].node_id
-        specs = [RoutingSpec(self._edges[node_id, label], self._wires[place, label].mode) for label in labels]
-        self._recorder.record_routing_events(state_id, specs, reason, run_id=self._run_id)
+    def route(self, state_id: str, place: Place, label: str, reason: Mapping[str, object] | CanonicalText) -> None:
+        """Record that a visit sent its token along an edge."""
+        edge = self._edge(place, label)
+        self._recorder.record_routing_event(state_id, edge.edge_id, edge.mode, reason, run_id=self._run_id)
+
+    def route_copies(self, state_id: str, place: Place, labels: Iterable[str], reason: CanonicalText) -> None:
+        """Record that a visit sent a copy along each edge."""
+        edges = [self._edge(place, label) for label in labels]
+        self._recorder.record_routing_events(state_id, edges, reason, run_id=self._run_id)
+
+    def _edge(self, place: Place, label: str) -> RoutingSpec:
+        return RoutingSpec(self._edges[self._node_ids[place], label], self._wires[place, label].mode)
 
     def refuse(self, visit: Visit, failure: Failure) -> Onward:
         """Fail a visit, and divert its token."""
@@ -266,12 +280,13 @@ class TrailWriter:
         wire = self._wires.get((place, ON_ERROR))
         destination = DISCARD if wire is None else str(wire.target[-1])
         self._recorder.record_transform_error(
-            self._run_id, token.token_id, self._nodes[place].node_id, token.row, failure.as_details(), destination
+            self._run_id, token.token_id, self._node_ids[place], token.row, failure.as_details(), destination
         )
+        error_hash = failure.hash()
         if wire is None:
-            return self.end(token, RowOutcome.FAILED, error_hash=failure.hash())
-        self.route(state_id, place, [ON_ERROR], {"error": failure.message})
-        token.error_hash = failure.hash()
+            return self.end(token, RowOutcome.FAILED, error_hash=error_hash)
+        self.route(state_id, place, ON_ERROR, {"error": failure.message})
+        token.error_hash = error_hash
         return [Departure(token, wire)]
 
     def end(
@@ -312,11 +327,11 @@ class TrailWriter:
 
         `state` is called at the next commit, unless the item is dropped before.
         """
-        self._waiting.put((self._nodes[place].node_id, item), state)
+        self._waiting.put((self._node_ids[place], item), state)
 
     def drop_item(self, place: Place, item: str) -> None:
         """Note that an item no longer waits."""
-        self._waiting.drop((self._nodes[place].node_id, item))
+        self._waiting.drop((self._node_ids[place], item))
 
     def record_items(self) -> None:
         """Record what changed of waiting items, before a commit."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -22,7 +23,6 @@ _EXTRA = "__extra__"
 """The column for fields without a column. The source uses the same name for surplus cells."""
 
 _SPECIAL = re.compile('[",\r\n]')
-
 
 _MAX_CHARACTERS = 16_777_216  # of one record: limits the memory it takes
 _OTHER_DELIMITERS = ";\t|"
@@ -301,7 +301,9 @@ def _record(cells: list[str]) -> str:
     """
     if cells == [""]:
         return '""\n'  # an empty line is not a record
-    return ",".join(map(_quote, cells)) + "\n"
+    if _SPECIAL.search("".join(cells)):
+        cells = list(map(_quote, cells))
+    return ",".join(cells) + "\n"
 
 
 def _quote(cell: str) -> str:
@@ -313,4 +315,6 @@ def _render_cell(value: object) -> str:
         return value
     if value is None:
         return ""
+    if type(value) is int or (type(value) is float and isfinite(value)):
+        return repr(value)  # what JSON writes, too
     return encode_json(value)

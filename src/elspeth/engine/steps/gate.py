@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from elspeth.contracts.errors import describe_kind
 from elspeth.contracts.expressions import EvaluationError, Expression, route_label
 from elspeth.contracts.routing import FORK
+from elspeth.core.canonical import CanonicalText
 from elspeth.core.settings.model import GateSettings
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.errors import Failure
@@ -35,6 +36,7 @@ class GateStep(Step):
         self._place = place
         self._condition = condition
         self._routes = settings.routes
+        self._reasons: dict[tuple[type, str], CanonicalText] = {}
         self._joins = {branch: joins.get(branch) for branch in settings.fork_to or ()}
 
     def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the same on every edge
@@ -49,13 +51,26 @@ class GateStep(Step):
         if label not in self._routes:
             message = f"expected one of the labels {', '.join(self._routes)}, got {describe_kind(value)}"
             return self._trail.refuse(visit, self._failure(message, "RouteError", {}))
-        reason: dict[str, object] = {"condition": self._condition.source, "result": value, "label": label}
+        reason = self._reason(value, label)
         state_id = self._trail.complete(visit, token.row_hash, reason)
         if self._routes[label] == FORK:
-            self._trail.route(state_id, self._place, list(self._joins), reason)
+            self._trail.route_copies(state_id, self._place, self._joins, reason)
             return self._fork(visit)
-        self._trail.route(state_id, self._place, [label], reason)
+        self._trail.route(state_id, self._place, label, reason)
         return [self._trail.depart(token, self._place, label)]
+
+    def _reason(self, value: object, label: str) -> CanonicalText:
+        """Return the recorded reason, made once for each result.
+
+        There are few: results without a route are refused before.
+        """
+        key = (type(value), label)  # True is equal to 1, and -0.0 to 0.0
+        reason = self._reasons.get(key)
+        if reason is None:
+            reason = CanonicalText.of({"condition": self._condition.source, "result": value, "label": label})
+            if isinstance(value, str | int | float | None):  # of these, type and label tell the value
+                self._reasons[key] = reason
+        return reason
 
     def _fork(self, visit: Visit) -> Onward:
         children = zip(self._joins, self._trail.fork(visit, self._joins), strict=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from elspeth.contracts.enums import CallStatus
-from elspeth.contracts.plugins import CallingTransform, JsonObject, RowError, Transform
+from elspeth.contracts.plugins import CallingTransform, RowError, Transform
 from elspeth.contracts.routing import CONTINUE
 from elspeth.contracts.rows import RowData, RowValidator
-from elspeth.core.canonical import canonical_bytes, stable_hash
+from elspeth.core.canonical import CanonicalText, stable_hash
 from elspeth.core.landscape.queries.problems import DIFFERS_FROM
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.calls.exchange import Exchange
@@ -171,22 +171,21 @@ class CallStep(Step):
 
     def _record_calls(self, state_id: str, exchange: Exchange) -> None:
         for index, attempt in enumerate(exchange.attempts):
+            request = CanonicalText.of(attempt.request)
+            response = None if attempt.response is None else CanonicalText.of(attempt.response)
             self._trail.recorder.record_call(
                 state_id,
                 index,
                 self._plugin.call_type,
                 CallStatus.SUCCESS if attempt.error is None else CallStatus.ERROR,
-                attempt.request,
-                attempt.response,
+                request,
+                response,
                 attempt.error,
                 attempt.latency_ms,
                 run_id=self._trail.run_id,
-                request_ref=self._store(attempt.request),
-                response_ref=None if attempt.response is None else self._store(attempt.response),
+                request_ref=self._payloads.store(request.text.encode()),
+                response_ref=None if response is None else self._payloads.store(response.text.encode()),
             )
-
-    def _store(self, content: JsonObject) -> str:
-        return self._payloads.store(canonical_bytes(content))
 
 
 def _comparison(exchange: Exchange) -> dict[str, object]:

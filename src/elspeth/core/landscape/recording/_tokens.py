@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from elspeth.core.canonical import canonical_json, stable_hash
+from elspeth.core.canonical import CanonicalText
 from elspeth.core.landscape.recording.base import (
     RecorderPart,
+    describe,
     json_or_none,
-    make_recordable,
     make_storable,
     member_of,
     new_id,
@@ -30,7 +30,7 @@ class TokenRecording(RecorderPart):
         run_id: str,
         source_node_id: str,
         row_index: int,
-        data: Mapping[str, Any],
+        data: Mapping[str, Any] | CanonicalText,
         *,
         row_id: str | None = None,
         payload_ref: str | None = None,
@@ -40,13 +40,13 @@ class TokenRecording(RecorderPart):
 
         Only a quarantined row may hold what canonical JSON cannot express.
         """
-        content = make_recordable(data) if quarantined else data
+        content = describe(data) if quarantined else CanonicalText.of(data)
         row = Row(
             run_id=run_id,
             row_id=row_id or new_id(),
             source_node_id=source_node_id,
             row_index=row_index,
-            source_data_hash=stable_hash(content),
+            source_data_hash=content.sha256,
             source_data_ref=self._keep(content, payload_ref),
             created_at=now(),
         )
@@ -72,13 +72,13 @@ class TokenRecording(RecorderPart):
 
         `row_data` may be anything. Returns the id of the error.
         """
-        content = make_recordable(row_data)
+        content = describe(row_data)
         record = ValidationErrorRecord(
             run_id=run_id,
             error_id=new_id(),
             node_id=node_id,
-            row_hash=stable_hash(content),
-            row_data_json=canonical_json(content),
+            row_hash=content.sha256,
+            row_data_json=content.text,
             error=make_storable(error),
             schema_mode=schema_mode,
             destination=destination,

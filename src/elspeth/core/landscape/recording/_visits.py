@@ -8,8 +8,16 @@ from typing import Any
 
 from elspeth.contracts.errors import ExecutionError
 from elspeth.contracts.routing import RoutingSpec
-from elspeth.core.canonical import canonical_json, stable_hash
-from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, make_recordable, member_of, new_id, now
+from elspeth.core.canonical import CanonicalText
+from elspeth.core.landscape.recording.base import (
+    RecorderPart,
+    describe,
+    json_or_none,
+    make_recordable,
+    member_of,
+    new_id,
+    now,
+)
 from elspeth.core.landscape.records.mapping import reshape
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import records
@@ -74,6 +82,38 @@ class VisitRecording(RecorderPart):
         self._store.add(state)
         return state
 
+    def record_completed_visit(
+        self,
+        token_id: str,
+        node_id: str,
+        step_index: int,
+        *,
+        run_id: str,
+        input_hash: str,
+        output_hash: str,
+        started_at: datetime,
+        success_reason: Mapping[str, Any] | CanonicalText | None = None,
+    ) -> NodeStateCompleted:
+        """Record a complete visit that had an output."""
+        completed_at = now()
+        state = NodeStateCompleted(
+            run_id=run_id,
+            state_id=new_id(),
+            token_id=token_id,
+            node_id=node_id,
+            step_index=step_index,
+            attempt=0,
+            status=NodeStateStatus.COMPLETED,
+            input_hash=input_hash,
+            output_hash=output_hash,
+            duration_ms=_elapsed_ms(started_at, completed_at),
+            success_reason_json=json_or_none(success_reason),
+            started_at=started_at,
+            completed_at=completed_at,
+        )
+        self._store.add(state)
+        return state
+
     def end_visit(
         self,
         before: NodeStateOpen | NodeStatePending,
@@ -81,7 +121,7 @@ class VisitRecording(RecorderPart):
         *,
         output_hash: str | None = None,
         error: ExecutionError | Mapping[str, Any] | None = None,
-        success_reason: Mapping[str, Any] | None = None,
+        success_reason: Mapping[str, Any] | CanonicalText | None = None,
     ) -> NodeStatePending | NodeStateCompleted | NodeStateFailed:
         """Record the end of a visit, given its record."""
         shape, changes = resolve_ending(
@@ -113,7 +153,7 @@ class VisitRecording(RecorderPart):
         state_id: str,
         edge_id: str,
         mode: RoutingMode | str,
-        reason: Mapping[str, Any] | None = None,
+        reason: Mapping[str, Any] | CanonicalText | None = None,
         *,
         run_id: str | None = None,
         event_id: str | None = None,
@@ -122,6 +162,7 @@ class VisitRecording(RecorderPart):
         reason_ref: str | None = None,
     ) -> RoutingEvent:
         """Record that a visit sent its token along an edge."""
+        content = None if reason is None else CanonicalText.of(reason)
         event = RoutingEvent(
             run_id=run_id or self._store.require(records.NODE_STATE, state_id).run_id,
             event_id=event_id or new_id(),
@@ -130,8 +171,8 @@ class VisitRecording(RecorderPart):
             routing_group_id=routing_group_id or new_id(),
             ordinal=ordinal,
             mode=member_of(RoutingMode, mode, call="record_routing_event"),
-            reason_hash=None if reason is None else stable_hash(reason),
-            reason_ref=self._keep(reason, reason_ref),
+            reason_hash=None if content is None else content.sha256,
+            reason_ref=self._keep(content, reason_ref),
             created_at=now(),
         )
         self._store.add(event)
@@ -141,19 +182,19 @@ class VisitRecording(RecorderPart):
         self,
         state_id: str,
         routes: Sequence[RoutingSpec],
-        reason: Mapping[str, Any] | None = None,
+        reason: Mapping[str, Any] | CanonicalText | None = None,
         *,
         run_id: str | None = None,
     ) -> list[RoutingEvent]:
         """Record that a visit sent its token along several edges."""
-        group = new_id()
+        group, content = new_id(), None if reason is None else CanonicalText.of(reason)
         with self.unit_of_work():
             return [
                 self.record_routing_event(
                     state_id,
                     route.edge_id,
                     route.mode,
-                    reason,
+                    content,
                     run_id=run_id,
                     routing_group_id=group,
                     ordinal=ordinal,
@@ -167,8 +208,8 @@ class VisitRecording(RecorderPart):
         call_index: int,
         call_type: CallType | str,
         status: CallStatus | str,
-        request_data: Mapping[str, Any],
-        response_data: Mapping[str, Any] | None = None,
+        request_data: Mapping[str, Any] | CanonicalText,
+        response_data: Mapping[str, Any] | CanonicalText | None = None,
         error: Mapping[str, Any] | None = None,
         latency_ms: float | None = None,
         *,
@@ -200,9 +241,9 @@ class VisitRecording(RecorderPart):
         call_index: int,
         call_type: CallType | str,
         status: CallStatus | str,
-        request_data: Mapping[str, Any],
+        request_data: Mapping[str, Any] | CanonicalText,
         request_ref: str | None,
-        response_data: Mapping[str, Any] | None,
+        response_data: Mapping[str, Any] | CanonicalText | None,
         response_ref: str | None,
         error: Mapping[str, Any] | None,
         latency_ms: float | None,
@@ -211,6 +252,8 @@ class VisitRecording(RecorderPart):
 
         Content without a reference is kept in the payload store.
         """
+        request = CanonicalText.of(request_data)
+        response = None if response_data is None else CanonicalText.of(response_data)
         call = Call(
             run_id=run_id,
             call_id=new_id(),
@@ -219,10 +262,10 @@ class VisitRecording(RecorderPart):
             call_index=call_index,
             call_type=member_of(CallType, call_type, call="record_call"),
             status=member_of(CallStatus, status, call="record_call"),
-            request_hash=stable_hash(request_data),
-            request_ref=self._keep(request_data, request_ref),
-            response_hash=None if response_data is None else stable_hash(response_data),
-            response_ref=self._keep(response_data, response_ref),
+            request_hash=request.sha256,
+            request_ref=self._keep(request, request_ref),
+            response_hash=None if response is None else response.sha256,
+            response_ref=self._keep(response, response_ref),
             error_json=json_or_none(error),
             latency_ms=None if latency_ms is None else float(latency_ms),
             created_at=now(),
@@ -243,15 +286,15 @@ class VisitRecording(RecorderPart):
 
         Returns the id of the error.
         """
-        content = make_recordable(row_data)
+        content = describe(row_data)
         record = TransformErrorRecord(
             run_id=run_id,
             error_id=new_id(),
             token_id=token_id,
             transform_id=transform_id,
-            row_hash=stable_hash(content),
-            row_data_json=canonical_json(content),
-            error_details_json=canonical_json(make_recordable(error_details)),
+            row_hash=content.sha256,
+            row_data_json=content.text,
+            error_details_json=describe(error_details).text,
             destination=destination,
             created_at=now(),
         )
@@ -275,7 +318,7 @@ def resolve_ending(
     *,
     output_hash: str | None,
     error: ExecutionError | Mapping[str, Any] | None,
-    success_reason: Mapping[str, Any] | None,
+    success_reason: Mapping[str, Any] | CanonicalText | None,
     context_after: Mapping[str, Any] | None = None,
     duration_ms: float | None = None,
     call: str,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
-from elspeth.core.canonical import CanonicalError, canonical_bytes, canonical_json, stable_hash
+from elspeth.core.canonical import CanonicalError, CanonicalText, canonical_bytes, canonical_json
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.claim import Claim
 from elspeth.core.landscape.recording.ids import new_id
@@ -19,7 +19,16 @@ from elspeth.schema.checks import AuditIntegrityError
 if TYPE_CHECKING:
     from elspeth.evidence.format.signatures import Signer
 
-__all__ = ["RecorderPart", "json_or_none", "make_recordable", "make_storable", "member_of", "new_id", "now"]
+__all__ = [
+    "RecorderPart",
+    "describe",
+    "json_or_none",
+    "make_recordable",
+    "make_storable",
+    "member_of",
+    "new_id",
+    "now",
+]
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -56,7 +65,7 @@ class RecorderPart:
         """
         if reference is not None or self._payloads is None or content is None:
             return reference
-        return self._payloads.store(canonical_bytes(content))
+        return self._payloads.store(_json(content).encode())
 
 
 def now() -> datetime:
@@ -66,7 +75,11 @@ def now() -> datetime:
 
 def json_or_none(value: object) -> str | None:
     """Return the canonical JSON of the value; None for None."""
-    return None if value is None else canonical_json(value)
+    return None if value is None else _json(value)
+
+
+def _json(value: object) -> str:
+    return value.text if isinstance(value, CanonicalText) else canonical_json(value)
 
 
 def member_of(enum: type[E], value: E | str, *, call: str) -> E:
@@ -74,6 +87,8 @@ def member_of(enum: type[E], value: E | str, *, call: str) -> E:
 
     Raises AuditIntegrityError for anything else; `call` names the recorder's call.
     """
+    if isinstance(value, enum):
+        return value
     try:
         return enum(value)
     except ValueError as error:
@@ -86,14 +101,29 @@ def make_storable(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def describe(data: object) -> CanonicalText:
+    """Return the data's canonical JSON.
+
+    If it has none, return that of a description.
+    """
+    try:
+        return CanonicalText.of(data)
+    except CanonicalError as error:
+        return CanonicalText.of(_description(data, error))
+
+
 def make_recordable(data: Mapping[str, object] | Sequence[object] | object) -> object:
     """Return the data, or a description without canonical JSON."""
     try:
-        stable_hash(data)
+        canonical_bytes(data)
     except CanonicalError as error:
-        return {
-            "__repr__": make_storable(repr(data)),
-            "__type__": type(data).__name__,
-            "__canonical_error__": make_storable(str(error)),
-        }
+        return _description(data, error)
     return data
+
+
+def _description(data: object, error: CanonicalError) -> dict[str, object]:
+    return {
+        "__repr__": make_storable(repr(data)),
+        "__type__": type(data).__name__,
+        "__canonical_error__": make_storable(str(error)),
+    }
