@@ -309,8 +309,9 @@ SCHEMAS: Mapping[str, pa.Schema] = {
     "adopted_value": pa.schema(
         [
             _field("run_id", pa.string()),
-            _field("source_table", pa.string()),
             _field("source_key", pa.string()),
+            _field("source_table", pa.string()),
+            _field("token_id", pa.string(), nullable=True),
             _field("values_json", pa.string()),
             _field(
                 "contents_json",

@@ -1273,11 +1273,12 @@ class Checkpoint:
 
 _ADOPTEDVALUE = checks.Contract(
     table="adopted_values",
-    key=("run_id", "source_table", "source_key"),
+    key=("run_id", "source_key", "source_table"),
     fields=(
         ("run_id", checks.text(max_length=64)),
-        ("source_table", checks.text(max_length=64)),
         ("source_key", checks.text()),
+        ("source_table", checks.text(max_length=64)),
+        ("token_id", checks.optional(checks.text(max_length=64))),
         ("values_json", checks.JSON),
         ("contents_json", checks.optional(checks.JSON)),
         ("contents_hash", checks.optional(checks.text(max_length=64, pattern="^[0-9a-f]{64}$"))),
@@ -1293,12 +1294,14 @@ class AdoptedValue:
 
     run_id: str
     """The run that the record belongs to. Every key and every reference begins with it."""
-    source_table: str
-    """The table that held the row."""
     source_key: str
     """The primary key of the row, as a JSON array in the order of its columns. For a table without one, all its
     columns.
     """
+    source_table: str
+    """The table that held the row."""
+    token_id: str | None = None
+    """The token that the row names, which need not be a record. Null when it names none."""
     values_json: str
     """The values of the row that no other record holds as they were, as a JSON object by column. A value that JSON
     does not have is an object with its type and its text.

@@ -351,9 +351,9 @@ LINES: Mapping[str, LineForm] = {
         ),
     ),
     "adopted_value": LineForm(
-        keys=("contents_hash", "record_type", "run_id", "source_key", "source_table", "values_json"),
+        keys=("contents_hash", "record_type", "run_id", "source_key", "source_table", "token_id", "values_json"),
         patterns=(
-            rb'\{"contents_hash":(?:null|"[0-9a-f]{64}"),"record_type":"adopted_value","run_id":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"source_key":"(?:[^"\\\x00-\x1f]++|\\["\\bfnrt]|\\u00(?:0[1-9a-f]|1[0-9a-f]))*+","source_table":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"values_json":"(?:[^"\\\x00-\x1f]++|\\["bfnrt]|\\\\(?!u))*+"\}',
+            rb'\{"contents_hash":(?:null|"[0-9a-f]{64}"),"record_type":"adopted_value","run_id":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"source_key":"(?:[^"\\\x00-\x1f]++|\\["\\bfnrt]|\\u00(?:0[1-9a-f]|1[0-9a-f]))*+","source_table":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"token_id":(?:null|"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+")),"values_json":"(?:[^"\\\x00-\x1f]++|\\["bfnrt]|\\\\(?!u))*+"\}',
         ),
     ),
 }

@@ -1307,11 +1307,15 @@ ADOPTED_VALUE: RecordType[contracts.AdoptedValue] = RecordType(
             kind=Kind.TEXT,
         ),
         Column(
+            name="source_key",
+            kind=Kind.TEXT,
+        ),
+        Column(
             name="source_table",
             kind=Kind.TEXT,
         ),
         Column(
-            name="source_key",
+            name="token_id",
             kind=Kind.TEXT,
         ),
         Column(
@@ -1329,8 +1333,8 @@ ADOPTED_VALUE: RecordType[contracts.AdoptedValue] = RecordType(
             kind=Kind.TEXT,
         ),
     ),
-    key=("run_id", "source_table", "source_key"),
-    order=("run_id", "source_table", "source_key"),
+    key=("run_id", "source_key", "source_table"),
+    order=("run_id", "source_key", "source_table"),
     references=(Reference(columns=("run_id",), record_type="run"),),
     lifecycle=Lifecycle(),
 )

@@ -822,16 +822,22 @@ adopted_values_table = Table(
     "adopted_values",
     metadata,
     Column("run_id", _text(64), nullable=False),
-    Column("source_table", _text(64), nullable=False),
     Column("source_key", _text(), nullable=False),
+    Column("source_table", _text(64), nullable=False),
+    Column("token_id", _text(64), nullable=True),
     Column("values_json", _text(), nullable=False),
     Column("contents_json", _text(), nullable=True),
     Column("contents_hash", _text(64), nullable=True),
-    PrimaryKeyConstraint("run_id", "source_table", "source_key", name="pk_adopted_values"),
+    PrimaryKeyConstraint("run_id", "source_key", "source_table", name="pk_adopted_values"),
     ForeignKeyConstraint(
         ["run_id"],
         ["runs.run_id"],
         name="fk_adopted_values_run_id",
+    ),
+    Index(
+        "ix_adopted_values_token",
+        "run_id",
+        "token_id",
     ),
 )
 

@@ -445,8 +445,9 @@ SHAPES: tuple[Shape, ...] = (
         record_type="adopted_value",
         fields={
             "run_id": _text(64, None),
-            "source_table": _text(64, None),
             "source_key": _text(None, None),
+            "source_table": _text(64, None),
+            "token_id": st.none() | _text(64, None),
             "values_json": _JSON,
             "contents_json": st.none() | _JSON,
             "contents_hash": st.none() | _text(64, "^[0-9a-f]{64}$"),
@@ -503,7 +504,7 @@ _UNIQUE: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "validation_error": (("run_id", "error_id"),),
     "transform_error": (("run_id", "error_id"),),
     "checkpoint": (("run_id", "checkpoint_id"),),
-    "adopted_value": (("run_id", "source_table", "source_key"),),
+    "adopted_value": (("run_id", "source_key", "source_table"),),
 }
 """Columns whose values together are unique; in whole runs, even those of a partial index are so for all records."""
 
@@ -1570,6 +1571,7 @@ INVALID: Mapping[type[contracts.AuditRecord], tuple[InvalidCase, ...]] = {
             True,
             None,
         ),
+        InvalidCase("source_key_missing", {"source_key": None}, True, "NOT NULL"),
         InvalidCase("source_table_missing", {"source_table": None}, True, "NOT NULL"),
         InvalidCase(
             "source_table_too_long",
@@ -1577,7 +1579,12 @@ INVALID: Mapping[type[contracts.AuditRecord], tuple[InvalidCase, ...]] = {
             True,
             None,
         ),
-        InvalidCase("source_key_missing", {"source_key": None}, True, "NOT NULL"),
+        InvalidCase(
+            "token_id_too_long",
+            {"token_id": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
+            True,
+            None,
+        ),
         InvalidCase("values_json_missing", {"values_json": None}, True, "NOT NULL"),
         InvalidCase("values_json_not_json", {"values_json": '{"never": ended'}, False, None),
         InvalidCase("contents_hash_pattern", {"contents_hash": "not a match"}, True, None),

@@ -30,6 +30,7 @@ from elspeth.core.landscape.queries.story.model import (
     StepStory,
     TokenStory,
 )
+from elspeth_schema.contracts import AdoptedValue
 
 __all__ = ["Branch", "draw_tree", "story_text"]
 
@@ -83,6 +84,7 @@ def story_text(story: RowStory) -> str:
                 *(_token_branch(token, parents=True) for token in story.tokens),
                 *([] if story.tokens else [Branch("no token was recorded")]),
             ),
+            *map(_adopted_branch, story.adopted_values),
         )
     )
 
@@ -224,6 +226,11 @@ def _validation_error_branch(error: ValidationErrorRecord) -> Branch:
 def _transform_error_branch(error: TransformErrorRecord) -> Branch:
     details = "no details" if error.error_details_json is None else _shorten(error.error_details_json)
     return Branch(f"not processed at {error.transform_id}, sent to {error.destination}: {details}")
+
+
+def _adopted_branch(value: AdoptedValue) -> Branch:
+    contents = "" if value.contents_hash is None else f", contents {_hash(value.contents_hash)}"
+    return Branch(f"{value.source_table} {value.source_key} also had {_shorten(value.values_json)}{contents}")
 
 
 def _node(node: Node) -> str:

@@ -18,11 +18,14 @@ from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AdoptedValue, AuditRecord
 from elspeth_schema.predecessor import COLUMNS, VALUES
 from elspeth_schema.records import Column, RecordType
+from elspeth_schema.tables import adopted_values_table
 
 __all__ = ["Place", "merge_remainder", "remainder_of", "whole_row"]
 
 _CONTENTS = frozenset(COLUMNS["adopted_values"]["contents_json"])
 """Columns of the predecessor (table.column) that hold contents of rows, besides those that today's schema withholds."""
+
+_TOKEN_LENGTH = adopted_values_table.c.token_id.type.length  # type: ignore[attr-defined]  # of text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +127,22 @@ def remainder_of(table: OldTable, place: Place | None, row: OldRow, record: Audi
     text = canonical_json(contents) if contents else None
     return AdoptedValue(
         run_id=row.run_id,
-        source_table=table.name,
         source_key=table.key_of(row.values),
+        source_table=table.name,
+        token_id=_token_of(row),
         values_json=canonical_json({name: value for name, value in rest.items() if name not in secret}),
         contents_json=text,
         contents_hash=hashlib.sha256(text.encode()).hexdigest() if text is not None else None,
     )
+
+
+def _token_of(row: OldRow) -> str | None:
+    """Return the token that a row names.
+
+    SQLite may hold anything there; what cannot be a token's id is only among the values.
+    """
+    token = row.values.get("token_id")
+    return token if isinstance(token, str) and 0 < len(token) <= _TOKEN_LENGTH else None
 
 
 def _contents_of(table: OldTable, place: Place | None) -> frozenset[str]:

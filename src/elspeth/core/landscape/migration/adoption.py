@@ -276,7 +276,9 @@ class _Adopter:
                 (value.run_id, value.source_key): merge_remainder(value)
                 for some in chunks(iter(keys), 500)
                 for value in self._adopted(
-                    adopted_values_table.c.source_table == table.name, adopted_values_table.c.source_key.in_(some)
+                    adopted_values_table.c.run_id.in_(runs),
+                    adopted_values_table.c.source_key.in_(some),
+                    adopted_values_table.c.source_table == table.name,
                 )
             }
             for record, each, key in zip(records, values, keys, strict=True):

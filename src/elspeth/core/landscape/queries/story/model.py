@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 
 from elspeth.core.canonical import canonical_json
 from elspeth.core.landscape.records.mapping import mapper, record_type_of
 from elspeth_schema.contracts import (
+    AdoptedValue,
     Artifact,
     AuditRecord,
     Batch,
@@ -37,6 +39,7 @@ __all__ = [
     "RowStory",
     "StepStory",
     "TokenStory",
+    "records_in",
     "story_json",
 ]
 
@@ -137,6 +140,8 @@ class RowStory:
     """A source row and what happened to it.
 
     `validation_errors` are those of all rows with the same content, because an error names the content and not the row.
+    `adopted_values` are, by table and key, what a database of the predecessor held of the run, of the records in the
+    story and of its tokens, beyond what the records hold.
     """
 
     run_id: str
@@ -146,6 +151,19 @@ class RowStory:
     source_operations: tuple[OperationStory, ...]
     validation_errors: tuple[ValidationErrorRecord, ...]
     tokens: tuple[TokenStory, ...]
+    adopted_values: tuple[AdoptedValue, ...] = ()
+
+
+def records_in(value: object) -> Iterator[AuditRecord]:
+    """Yield all records in a story, some more than once."""
+    if isinstance(value, AuditRecord):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from records_in(item)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from records_in(getattr(value, field.name))
 
 
 def story_json(story: RowStory) -> str:

@@ -6,10 +6,11 @@ made from tokens, not on the number of tokens.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
+from elspeth.core.canonical import canonical_json
 from elspeth.core.landscape.database import LandscapeError
 from elspeth.core.landscape.queries.story.model import (
     BatchStory,
@@ -21,12 +22,15 @@ from elspeth.core.landscape.queries.story.model import (
     RowStory,
     StepStory,
     TokenStory,
+    records_in,
 )
 from elspeth.core.landscape.queries.story.trail import Trail, fetch_grouped, fetch_referred
-from elspeth.core.landscape.records.mapping import mapper
+from elspeth.core.landscape.records.mapping import mapper, record_type_of
 from elspeth_schema import records
 from elspeth_schema.contracts import (
+    AdoptedValue,
     Artifact,
+    AuditRecord,
     Batch,
     BatchMember,
     BatchOutput,
@@ -79,15 +83,45 @@ def _story(trail: Trail, row: Row, start: Sequence[Token]) -> RowStory:
     (run,) = trail.records(records.RUN, "run_id", [trail.run_id])
     source = fetch_referred(trail, records.NODE, [row], "source_node_id")[row.source_node_id]
     errors = trail.records(records.VALIDATION_ERROR, "row_hash", [row.source_data_hash])
-    return RowStory(
+    tokens = _with_descendants(trail, start)
+    story = RowStory(
         run_id=run.run_id,
         run_status=run.status,
         row=row,
         source=source,
         source_operations=_read_operations(trail, [source.node_id]).get(source.node_id, ()),
         validation_errors=tuple(sorted(errors, key=lambda error: (error.created_at, error.error_id))),
-        tokens=_token_stories(trail, _with_descendants(trail, start)),
+        tokens=_token_stories(trail, tokens),
     )
+    return replace(story, adopted_values=_read_adopted_values(trail, [run, *records_in(story)], tokens))
+
+
+def _read_adopted_values(
+    trail: Trail, known: Iterable[AuditRecord], token_ids: Collection[str]
+) -> tuple[AdoptedValue, ...]:
+    """Return what records do not hold of their old rows.
+
+    Rows that name one of the tokens and did not become records are among them.
+    """
+    wanted = {
+        (record_type_of(record).table.name, canonical_json(key)) for record in known for key in _source_keys(record)
+    }
+    found = trail.records(records.ADOPTED_VALUE, "source_key", {key for _, key in wanted})
+    kept = {key: value for value in found if (key := (value.source_table, value.source_key)) in wanted}
+    named = trail.records(records.ADOPTED_VALUE, "token_id", token_ids)
+    kept |= {(value.source_table, value.source_key): value for value in named}
+    return tuple(kept[key] for key in sorted(kept))
+
+
+def _source_keys(record: AuditRecord) -> Iterator[list[object]]:
+    """Yield the keys that a record may have had there.
+
+    The run was in none of them, or behind the others.
+    """
+    run, *others = (getattr(record, name) for name in record_type_of(record).key)
+    if others:
+        yield others
+    yield [*others, run]
 
 
 def _with_descendants(trail: Trail, start: Iterable[Token]) -> dict[str, Token]:
