@@ -12,6 +12,7 @@ import nox
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 LOCK = "requirements.lock"
+DEFAULT = ["tests", "lint", "typecheck", "drift", "schema_lint"]
 
 # The tests start Python a thousand times. Without compiled modules, which an image may forbid, they take twice as long.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -19,7 +20,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 nox.needs_version = ">=2026.4"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
-nox.options.sessions = ["tests", "lint", "typecheck", "drift", "schema_lint"]
+nox.options.sessions = DEFAULT
 
 
 def other_pythons() -> dict[str, str]:
@@ -62,14 +63,24 @@ def install(session: nox.Session, *groups: str, project: tuple[str, ...] = ()) -
 def tests(session: nox.Session) -> None:
     """Test an installed wheel; arguments go to pytest.
 
-    Everything runs on this Python, the smoke tests on the others.
+    All but the slow tests run on this Python, the smoke tests on the others.
     """
     install(session, "test", project=(".[postgres,parquet,timestamp,llm]",))
     if session.python is None:
-        session.run("pytest", "-n", "auto", *session.posargs)
+        session.run("pytest", "-n", "auto", "-m", "not slow and not thorough", *session.posargs)
     else:
         # If the arguments select no smoke test, pytest ends with 5.
         session.run("pytest", "-m", "smoke", *session.posargs, success_codes=[0, 5] if session.posargs else [0])
+
+
+@nox.session(reuse_venv=True)
+def slow(session: nox.Session) -> None:
+    """Run the tests that take long: kills, migrations, laws.
+
+    Arguments go to pytest.
+    """
+    install(session, "test", project=(".[postgres,parquet,timestamp,llm]",))
+    session.run("pytest", "-n", "auto", "-m", "slow and not thorough", *session.posargs)
 
 
 @nox.session(reuse_venv=True)
@@ -160,7 +171,7 @@ def release(session: nox.Session) -> None:
         session.error("name the version: nox -s release -- 0.2.0")
     version = session.posargs[0]
     refuse_unfinished(session, version)
-    session.run(sys.executable, "-m", "nox", external=True)
+    session.run(sys.executable, "-m", "nox", "-s", *DEFAULT, "slow", "thorough", external=True)
     install(session, "release")
     shutil.rmtree("dist", ignore_errors=True)
     session.run("python", "-m", "build")

@@ -1,6 +1,9 @@
 """Fixtures and settings of the whole test suite."""
 
+import pytest
 from hypothesis import settings
+
+from tests.fixtures.effort import is_slow
 
 pytest_plugins = (
     "tests.fixtures.databases",
@@ -15,3 +18,10 @@ pytest_plugins = (
 # A slow machine is not a counterexample. Other settings are Hypothesis's own, which differ in CI.
 settings.register_profile("elspeth", settings(), deadline=None)
 settings.load_profile("elspeth")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what the session `slow` runs."""
+    for item in items:
+        if is_slow(item.path):
+            item.add_marker(pytest.mark.slow)
