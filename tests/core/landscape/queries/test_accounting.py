@@ -5,14 +5,23 @@ Each law is tested in `test_accounting_laws`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.tables import analyze_grown_tables
+from elspeth.core.landscape.queries import accounting
 from elspeth.core.landscape.queries.accounting import account_for
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.evidence.format.laws import Law
+from elspeth_schema.tables import metadata
+from tests.engine.drawn import AskTransform
+from tests.engine.pipelines import run_graph
+from tests.fixtures.every_kind import every_kind_settings
 from tests.fixtures.records import record_graph
 
 
@@ -71,3 +80,29 @@ def test_progress_counts_queries(landscape: LandscapeDB, token_id: str) -> None:
     seen: list[tuple[int, int]] = []
     account_for(landscape, "run", progress=lambda done, total: seen.append((done, total)))
     assert (token_id, [done for done, _ in seen]) == ("token", list(range(1, seen[0][1] + 1)))
+
+
+def rows_touched(plan: dict[str, Any]) -> int:
+    """Return how many rows an executed plan handled."""
+    handled = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0) + plan.get("Rows Removed by Join Filter", 0)
+    return int(handled * plan["Actual Loops"]) + sum(map(rows_touched, plan.get("Plans", [])))
+
+
+@pytest.mark.postgres
+def test_no_law_compares_each_record_with_all_others(tmp_path: Path, postgresql_url: str) -> None:
+    settings = every_kind_settings(tmp_path)
+    lines = [json.dumps({"id": number, "v": number % 5, "items": [number]}) for number in range(100, 500)]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    settings["landscape"] = {"url": postgresql_url}
+    _, records = run_graph(tmp_path, settings, AskTransform)
+    (run,) = records["run"]
+    with LandscapeDB.from_url(postgresql_url) as db, db.connection() as connection:
+        analyze_grown_tables(connection, metadata.tables.values())
+        costly = {}
+        for number, query in enumerate(accounting._queries(run["run_id"], "postgresql"), start=1):
+            text = str(query.keys.limit(5).compile(connection, compile_kwargs={"literal_binds": True}))
+            explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {text}".replace("%", "%%")
+            (plan,) = connection.exec_driver_sql(explain).scalar_one()
+            if (touched := rows_touched(plan["Plan"])) > 6 * sum(map(len, records.values())):
+                costly[number, query.problem] = touched
+        assert costly == {}
