@@ -12,13 +12,13 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-__all__ = ["REPEATS", "Cost", "Ratio", "Timing", "best", "in_process", "machine"]
+__all__ = ["REPEATS", "Cost", "Ratio", "Timing", "alternate", "best", "in_process", "machine", "timed"]
 
 REPEATS = 3
 """Attempts, of which the best counts: other work can only make one slower."""
@@ -75,13 +75,20 @@ def best(job: Callable[[int], object], repeats: int = REPEATS) -> Timing:
 
     The job receives the number of the attempt.
     """
-    seconds, processor = [], []
-    for attempt in range(repeats):
-        start, used = time.perf_counter(), sum(os.times()[:4])
-        job(attempt)
-        seconds.append(time.perf_counter() - start)
-        processor.append(sum(os.times()[:4]) - used)
-    return Timing(seconds=min(seconds), processor=min(processor))
+    return _shortest([timed(lambda attempt=attempt: job(attempt)) for attempt in range(repeats)])  # type: ignore[misc]
+
+
+def alternate(*jobs: Callable[[int], Timing]) -> list[Timing]:
+    """Return the shortest time of each job, measured in turn."""
+    attempts = [[job(attempt) for job in jobs] for attempt in range(REPEATS)]
+    return [_shortest(timings) for timings in zip(*attempts, strict=True)]
+
+
+def timed(job: Callable[[], object]) -> Timing:
+    """Return the time of one attempt."""
+    start, used = time.perf_counter(), sum(os.times()[:4])
+    job()
+    return Timing(seconds=time.perf_counter() - start, processor=sum(os.times()[:4]) - used)
 
 
 def in_process(job: Callable[..., None], *arguments: object) -> Cost:
@@ -97,6 +104,11 @@ def machine(*, postgresql: str | None = None) -> str:
     if postgresql is not None:
         parts.append(f"PostgreSQL {postgresql}")
     return ", ".join(parts)
+
+
+def _shortest(timings: Sequence[Timing]) -> Timing:
+    seconds, processor = [each.seconds for each in timings], [each.processor for each in timings]
+    return Timing(seconds=min(seconds), processor=min(processor))
 
 
 def _measured(job: Callable[..., None], *arguments: object) -> Cost:

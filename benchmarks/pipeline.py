@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.measuring import REPEATS, Ratio, best
 from benchmarks.recording import RECORDS_PER_ROUTED_ROW, record_routed_rows
 
-__all__ = ["engine_ratio", "run_here", "run_pipeline", "write_pipeline"]
+__all__ = ["arguments", "engine_ratio", "run_here", "run_pipeline", "write_pipeline"]
 
 _SETTINGS = """\
 datasource:
@@ -57,7 +57,7 @@ def write_pipeline(directory: Path, rows: int) -> None:
 
 def run_pipeline(directory: Path) -> None:
     """Run the pipeline as a user does."""
-    command = [str(Path(sys.executable).with_name("elspeth")), *_arguments(directory)]
+    command = [str(Path(sys.executable).with_name("elspeth")), *arguments(directory)]
     subprocess.run(command, check=True, capture_output=True)  # noqa: S603 - the command is ours
 
 
@@ -69,10 +69,11 @@ def run_here(directory: Path) -> None:
     from elspeth.cli import main  # noqa: PLC0415  the job pays for its imports
 
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
-        code = main(_arguments(directory))
+        code = main(arguments(directory))
     if code:
         raise RuntimeError(said.getvalue())
 
 
-def _arguments(directory: Path) -> list[str]:
+def arguments(directory: Path) -> list[str]:
+    """Return the arguments that run the pipeline."""
     return ["run", "-s", str(directory / "settings.yaml"), "--execute"]

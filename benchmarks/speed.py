@@ -17,6 +17,7 @@ from pathlib import Path
 from sqlalchemy import URL, create_engine, text
 
 from benchmarks.databases import evidence_ratios, ratios
+from benchmarks.earlier import EARLIER, Size, comparisons, install_earlier
 from benchmarks.growth import Growth, growth
 from benchmarks.measuring import REPEATS, Ratio, machine
 from benchmarks.pipeline import engine_ratio
@@ -25,7 +26,7 @@ from benchmarks.startup import Start, starts
 from benchmarks.workers import Shared, shared_work
 from tests.fixtures.postgres import find_binaries, launch
 
-SUBJECTS = ("sqlite", "postgresql", "evidence", "engine", "start", "workers", "growth")
+SUBJECTS = ("sqlite", "postgresql", "evidence", "engine", "earlier", "start", "workers", "growth")
 
 _MIB = "MB over start"
 
@@ -60,7 +61,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-Found = Ratio | Growth | Start | Shared
+Found = Ratio | Size | Growth | Start | Shared
 
 
 def _measured(subject: str, rows: str, options: argparse.Namespace, place: Path) -> Iterable[Found]:
@@ -74,6 +75,11 @@ def _measured(subject: str, rows: str, options: argparse.Namespace, place: Path)
         return evidence_ratios(rows, records, place)
     if subject == "engine":
         return [engine_ratio(records, place)]
+    if subject == "earlier":
+        with _postgresql() as new_url:
+            print(f"the floor is {EARLIER}")
+            urls = {"SQLite": lambda name: f"sqlite:///{place}/{name}.db", "PostgreSQL": new_url}
+            return list(comparisons(install_earlier(place), urls, records, place))
     if subject == "start":
         return starts(place)
     if subject == "workers":
@@ -113,6 +119,9 @@ def _printed(each: Found) -> Found:
         speeds = f"floor {floor:>10,.0f}/s  work {taken:>10,.0f}/s"
         both = f"ratio {each.ratio:.2f}, of processor time {each.processor_ratio:.2f} (reach {each.reach:.2f})"
         line = f"{each.work:<44} {speeds}  {both}"
+    elif isinstance(each, Size):
+        sizes = f"before {each.before:>6.0f}    now {each.now:>6.0f} bytes per record"
+        line = f"{each.work:<44} {sizes}  ratio {each.ratio:.2f} (reach {each.reach:.2f})"
     elif isinstance(each, Growth):
         cost = f"{each.cost.memory:>5.0f} {_MIB}  {each.microseconds:>6.1f} us per record"
         line = f"{each.work:<20} {each.records:>10,} records  {cost}"
