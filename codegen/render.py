@@ -15,7 +15,7 @@ from pathlib import Path
 import jinja2
 from ruff.__main__ import find_ruff_bin
 
-from codegen import document, invalid, json_schema, line_patterns, linked_data, names, triggers
+from codegen import document, invalid, json_schema, line_patterns, linked_data, names, straight, triggers
 from codegen.history import EPOCHS, file_name
 from codegen.model import Column, EnumValue, Model, Table, Variant
 from codegen.snapshot import snapshot_of
@@ -113,6 +113,8 @@ def _template(path: str, template: str) -> _Output:
             shapes=_shapes(model),
             snapshot=snapshot,
             public_names=_public_names(model),
+            from_row=straight.from_row,
+            from_json=straight.from_json,
             guards={"sqlite": triggers.sqlite_guards(snapshot), "postgresql": triggers.postgresql_guards(snapshot)},
         )
         return _formatted(content, path) if path.endswith(".py") else content.rstrip() + "\n"
@@ -187,6 +189,7 @@ _ENVIRONMENT = jinja2.Environment(
     keep_trailing_newline=True,
 )
 _ENVIRONMENT.filters.update(names.FILTERS)
+_ENVIRONMENT.filters.update(straight.FILTERS)
 _ENVIRONMENT.filters.update(document.FILTERS)
 _ENVIRONMENT.filters["line_keys"] = line_patterns.line_keys
 _ENVIRONMENT.filters["line_patterns"] = line_patterns.line_patterns
@@ -195,6 +198,7 @@ _ENVIRONMENT.filters["invalid"] = lambda shape: invalid.invalid_cases(shape.tabl
 _OUTPUTS = (
     _template("elspeth_schema/__init__.py", "package.py.jinja"),
     _template("elspeth_schema/arrow.py", "arrow.py.jinja"),
+    _template("elspeth_schema/conversions.py", "conversions.py.jinja"),
     _template("elspeth_schema/enums.py", "enums.py.jinja"),
     _template("elspeth_schema/contracts.py", "contracts.py.jinja"),
     _template("elspeth_schema/lines.py", "lines.py.jinja"),

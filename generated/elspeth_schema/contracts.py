@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from elspeth.schema import checks
 from elspeth_schema.enums import (
@@ -158,7 +158,44 @@ class Run:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _RUN.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.started_at) is datetime and value.tzinfo is UTC)
+            and ((value := record.completed_at) is None or (type(value) is datetime and value.tzinfo is UTC))
+            and (type(value := record.config_hash) is str and len(value) == 64 and checks.is_lower_hex(value))
+            and (checks.is_json(value := record.settings_json))
+            and ((value := record.reproducibility_grade) is None or (type(value) is ReproducibilityGrade))
+            and (
+                type(value := record.canonical_version) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and ((value := record.source_schema_json) is None or (checks.is_json(value)))
+            and ((value := record.source_field_resolution_json) is None or (checks.is_json(value)))
+            and (type(value := record.status) is RunStatus)
+            and ((value := record.export_status) is None or (type(value) is ExportStatus))
+            and (
+                (value := record.export_error) is None
+                or (type(value) is str and value.isascii() and "\x00" not in value)
+            )
+            and ((value := record.exported_at) is None or (type(value) is datetime and value.tzinfo is UTC))
+            and (
+                (value := record.export_format) is None
+                or (type(value) is str and len(value) <= 32 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.export_sink) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and ((value := record.schema_contract_json) is None or (checks.is_json(value)))
+            and (
+                (value := record.schema_contract_hash) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+        ):
+            _RUN.check(self)  # which finds the words, or passes what is rare
 
 
 _SECRETRESOLUTION = checks.Contract(
@@ -205,7 +242,37 @@ class SecretResolution:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _SECRETRESOLUTION.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.resolution_id) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (type(value := record.timestamp) is float and -checks.MAX_INTEGER <= value <= checks.MAX_INTEGER)
+            and (
+                type(value := record.env_var_name) is str
+                and len(value) <= 256
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (type(value := record.source) is str and len(value) <= 32 and value.isascii() and "\x00" not in value)
+            and (
+                (value := record.vault_url) is None or (type(value) is str and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.secret_name) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and (type(value := record.fingerprint) is str and len(value) == 64 and checks.is_lower_hex(value))
+            and (
+                (value := record.resolution_latency_ms) is None
+                or (type(value) is float and 0 <= value <= checks.MAX_INTEGER)
+            )
+        ):
+            _SECRETRESOLUTION.check(self)  # which finds the words, or passes what is rare
 
 
 _NODE = checks.Contract(
@@ -281,7 +348,44 @@ class Node:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _NODE.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.node_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.plugin_name) is str
+                and len(value) <= 256
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (type(value := record.node_type) is NodeType)
+            and (
+                type(value := record.plugin_version) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and ((value := record.determinism) is None or (type(value) is Determinism))
+            and (type(value := record.config_hash) is str and len(value) == 64 and checks.is_lower_hex(value))
+            and (checks.is_json(value := record.config_json))
+            and (
+                (value := record.schema_hash) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.sequence_in_pipeline) is None
+                or (type(value) is int and 0 <= value <= checks.MAX_INTEGER)
+            )
+            and (type(value := record.registered_at) is datetime and value.tzinfo is UTC)
+            and (
+                (value := record.schema_mode) is None
+                or (type(value) is str and len(value) <= 32 and value.isascii() and "\x00" not in value)
+            )
+            and ((value := record.schema_fields_json) is None or (checks.is_json(value)))
+            and ((value := record.input_contract_json) is None or (checks.is_json(value)))
+            and ((value := record.output_contract_json) is None or (checks.is_json(value)))
+        ):
+            _NODE.check(self)  # which finds the words, or passes what is rare
 
 
 _EDGE = checks.Contract(
@@ -322,7 +426,24 @@ class Edge:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _EDGE.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.edge_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.from_node_id) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (
+                type(value := record.to_node_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value
+            )
+            and (type(value := record.label) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.default_mode) is RoutingMode)
+            and (type(value := record.created_at) is datetime and value.tzinfo is UTC)
+        ):
+            _EDGE.check(self)  # which finds the words, or passes what is rare
 
 
 _OPERATION = checks.Contract(
@@ -381,7 +502,43 @@ class Operation:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _OPERATION.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.operation_id) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (type(value := record.node_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.operation_type) is OperationType)
+            and (type(value := record.started_at) is datetime and value.tzinfo is UTC)
+            and ((value := record.completed_at) is None or (type(value) is datetime and value.tzinfo is UTC))
+            and (type(value := record.status) is OperationStatus)
+            and (
+                (value := record.input_data_ref) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.input_data_hash) is None
+                or (type(value) is str and len(value) == 64 and checks.is_lower_hex(value))
+            )
+            and (
+                (value := record.output_data_ref) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.output_data_hash) is None
+                or (type(value) is str and len(value) == 64 and checks.is_lower_hex(value))
+            )
+            and (
+                (value := record.error_message) is None
+                or (type(value) is str and value.isascii() and "\x00" not in value)
+            )
+            and ((value := record.duration_ms) is None or (type(value) is float and 0 <= value <= checks.MAX_INTEGER))
+        ):
+            _OPERATION.check(self)  # which finds the words, or passes what is rare
 
 
 _ROW = checks.Contract(
@@ -422,7 +579,25 @@ class Row:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _ROW.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.row_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.source_node_id) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (type(value := record.row_index) is int and 0 <= value <= checks.MAX_INTEGER)
+            and (type(value := record.source_data_hash) is str and len(value) == 64 and checks.is_lower_hex(value))
+            and (
+                (value := record.source_data_ref) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and (type(value := record.created_at) is datetime and value.tzinfo is UTC)
+        ):
+            _ROW.check(self)  # which finds the words, or passes what is rare
 
 
 _TOKEN = checks.Contract(
@@ -471,7 +646,33 @@ class Token:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _TOKEN.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.token_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.row_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                (value := record.fork_group_id) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.join_group_id) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.expand_group_id) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.branch_name) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.step_in_pipeline) is None or (type(value) is int and 0 <= value <= checks.MAX_INTEGER)
+            )
+            and (type(value := record.created_at) is datetime and value.tzinfo is UTC)
+        ):
+            _TOKEN.check(self)  # which finds the words, or passes what is rare
 
 
 _TOKENPARENT = checks.Contract(
@@ -505,7 +706,19 @@ class TokenParent:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _TOKENPARENT.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.token_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.parent_token_id) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (type(value := record.ordinal) is int and 0 <= value <= checks.MAX_INTEGER)
+        ):
+            _TOKENPARENT.check(self)  # which finds the words, or passes what is rare
 
 
 _NODESTATEOPEN = checks.Contract(
@@ -518,7 +731,7 @@ _NODESTATEOPEN = checks.Contract(
         ("node_id", checks.text(max_length=64)),
         ("step_index", checks.integer(minimum=0)),
         ("attempt", checks.integer(minimum=0)),
-        ("status", checks.Acceptor("open", NodeStateStatus.OPEN.__eq__)),
+        ("status", checks.constant(NodeStateStatus.OPEN)),
         ("input_hash", checks.text(max_length=64, pattern="^[0-9a-f]{64}$")),
         ("context_before_json", checks.optional(checks.JSON)),
         ("started_at", checks.TIMESTAMP),
@@ -553,7 +766,20 @@ class NodeStateOpen:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _NODESTATEOPEN.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.state_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.token_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.node_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.step_index) is int and 0 <= value <= checks.MAX_INTEGER)
+            and (type(value := record.attempt) is int and 0 <= value <= checks.MAX_INTEGER)
+            and record.status is NodeStateStatus.OPEN
+            and (type(value := record.input_hash) is str and len(value) == 64 and checks.is_lower_hex(value))
+            and ((value := record.context_before_json) is None or (checks.is_json(value)))
+            and (type(value := record.started_at) is datetime and value.tzinfo is UTC)
+        ):
+            _NODESTATEOPEN.check(self)  # which finds the words, or passes what is rare
 
 
 _NODESTATEPENDING = checks.Contract(
@@ -566,7 +792,7 @@ _NODESTATEPENDING = checks.Contract(
         ("node_id", checks.text(max_length=64)),
         ("step_index", checks.integer(minimum=0)),
         ("attempt", checks.integer(minimum=0)),
-        ("status", checks.Acceptor("pending", NodeStateStatus.PENDING.__eq__)),
+        ("status", checks.constant(NodeStateStatus.PENDING)),
         ("input_hash", checks.text(max_length=64, pattern="^[0-9a-f]{64}$")),
         ("context_before_json", checks.optional(checks.JSON)),
         ("context_after_json", checks.optional(checks.JSON)),
@@ -610,7 +836,23 @@ class NodeStatePending:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _NODESTATEPENDING.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.state_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.token_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.node_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.step_index) is int and 0 <= value <= checks.MAX_INTEGER)
+            and (type(value := record.attempt) is int and 0 <= value <= checks.MAX_INTEGER)
+            and record.status is NodeStateStatus.PENDING
+            and (type(value := record.input_hash) is str and len(value) == 64 and checks.is_lower_hex(value))
+            and ((value := record.context_before_json) is None or (checks.is_json(value)))
+            and ((value := record.context_after_json) is None or (checks.is_json(value)))
+            and (type(value := record.duration_ms) is float and 0 <= value <= checks.MAX_INTEGER)
+            and (type(value := record.started_at) is datetime and value.tzinfo is UTC)
+            and (type(value := record.completed_at) is datetime and value.tzinfo is UTC)
+        ):
+            _NODESTATEPENDING.check(self)  # which finds the words, or passes what is rare
 
 
 _NODESTATECOMPLETED = checks.Contract(
@@ -623,7 +865,7 @@ _NODESTATECOMPLETED = checks.Contract(
         ("node_id", checks.text(max_length=64)),
         ("step_index", checks.integer(minimum=0)),
         ("attempt", checks.integer(minimum=0)),
-        ("status", checks.Acceptor("completed", NodeStateStatus.COMPLETED.__eq__)),
+        ("status", checks.constant(NodeStateStatus.COMPLETED)),
         ("input_hash", checks.text(max_length=64, pattern="^[0-9a-f]{64}$")),
         ("output_hash", checks.text(max_length=64, pattern="^[0-9a-f]{64}$")),
         ("context_before_json", checks.optional(checks.JSON)),
@@ -675,7 +917,25 @@ class NodeStateCompleted:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _NODESTATECOMPLETED.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.state_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.token_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.node_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.step_index) is int and 0 <= value <= checks.MAX_INTEGER)
+            and (type(value := record.attempt) is int and 0 <= value <= checks.MAX_INTEGER)
+            and record.status is NodeStateStatus.COMPLETED
+            and (type(value := record.input_hash) is str and len(value) == 64 and checks.is_lower_hex(value))
+            and (type(value := record.output_hash) is str and len(value) == 64 and checks.is_lower_hex(value))
+            and ((value := record.context_before_json) is None or (checks.is_json(value)))
+            and ((value := record.context_after_json) is None or (checks.is_json(value)))
+            and (type(value := record.duration_ms) is float and 0 <= value <= checks.MAX_INTEGER)
+            and ((value := record.success_reason_json) is None or (checks.is_json(value)))
+            and (type(value := record.started_at) is datetime and value.tzinfo is UTC)
+            and (type(value := record.completed_at) is datetime and value.tzinfo is UTC)
+        ):
+            _NODESTATECOMPLETED.check(self)  # which finds the words, or passes what is rare
 
 
 _NODESTATEFAILED = checks.Contract(
@@ -688,7 +948,7 @@ _NODESTATEFAILED = checks.Contract(
         ("node_id", checks.text(max_length=64)),
         ("step_index", checks.integer(minimum=0)),
         ("attempt", checks.integer(minimum=0)),
-        ("status", checks.Acceptor("failed", NodeStateStatus.FAILED.__eq__)),
+        ("status", checks.constant(NodeStateStatus.FAILED)),
         ("input_hash", checks.text(max_length=64, pattern="^[0-9a-f]{64}$")),
         ("output_hash", checks.optional(checks.text(max_length=64, pattern="^[0-9a-f]{64}$"))),
         ("context_before_json", checks.optional(checks.JSON)),
@@ -742,7 +1002,28 @@ class NodeStateFailed:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _NODESTATEFAILED.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.state_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.token_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.node_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.step_index) is int and 0 <= value <= checks.MAX_INTEGER)
+            and (type(value := record.attempt) is int and 0 <= value <= checks.MAX_INTEGER)
+            and record.status is NodeStateStatus.FAILED
+            and (type(value := record.input_hash) is str and len(value) == 64 and checks.is_lower_hex(value))
+            and (
+                (value := record.output_hash) is None
+                or (type(value) is str and len(value) == 64 and checks.is_lower_hex(value))
+            )
+            and ((value := record.context_before_json) is None or (checks.is_json(value)))
+            and ((value := record.context_after_json) is None or (checks.is_json(value)))
+            and (type(value := record.duration_ms) is float and 0 <= value <= checks.MAX_INTEGER)
+            and ((value := record.error_json) is None or (checks.is_json(value)))
+            and (type(value := record.started_at) is datetime and value.tzinfo is UTC)
+            and (type(value := record.completed_at) is datetime and value.tzinfo is UTC)
+        ):
+            _NODESTATEFAILED.check(self)  # which finds the words, or passes what is rare
 
 
 _CALL = checks.Contract(
@@ -805,7 +1086,40 @@ class Call:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _CALL.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.call_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                (value := record.state_id) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.operation_id) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (type(value := record.call_index) is int and 0 <= value <= checks.MAX_INTEGER)
+            and (type(value := record.call_type) is CallType)
+            and (type(value := record.status) is CallStatus)
+            and (type(value := record.request_hash) is str and len(value) == 64 and checks.is_lower_hex(value))
+            and (
+                (value := record.request_ref) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.response_hash) is None
+                or (type(value) is str and len(value) == 64 and checks.is_lower_hex(value))
+            )
+            and (
+                (value := record.response_ref) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and ((value := record.error_json) is None or (checks.is_json(value)))
+            and ((value := record.latency_ms) is None or (type(value) is float and 0 <= value <= checks.MAX_INTEGER))
+            and (type(value := record.created_at) is datetime and value.tzinfo is UTC)
+            and (record.state_id, record.operation_id).count(None) == 1
+        ):
+            _CALL.check(self)  # which finds the words, or passes what is rare
 
 
 _ROUTINGEVENT = checks.Contract(
@@ -855,7 +1169,31 @@ class RoutingEvent:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _ROUTINGEVENT.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.event_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.state_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.edge_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.routing_group_id) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (type(value := record.ordinal) is int and 0 <= value <= checks.MAX_INTEGER)
+            and (type(value := record.mode) is RoutingMode)
+            and (
+                (value := record.reason_hash) is None
+                or (type(value) is str and len(value) == 64 and checks.is_lower_hex(value))
+            )
+            and (
+                (value := record.reason_ref) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and (type(value := record.created_at) is datetime and value.tzinfo is UTC)
+        ):
+            _ROUTINGEVENT.check(self)  # which finds the words, or passes what is rare
 
 
 _BATCH = checks.Contract(
@@ -907,7 +1245,31 @@ class Batch:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _BATCH.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.batch_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.aggregation_node_id) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (
+                (value := record.aggregation_state_id) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.trigger_reason) is None
+                or (type(value) is str and value.isascii() and "\x00" not in value)
+            )
+            and ((value := record.trigger_type) is None or (type(value) is TriggerType))
+            and (type(value := record.attempt) is int and 0 <= value <= checks.MAX_INTEGER)
+            and (type(value := record.status) is BatchStatus)
+            and (type(value := record.created_at) is datetime and value.tzinfo is UTC)
+            and ((value := record.completed_at) is None or (type(value) is datetime and value.tzinfo is UTC))
+        ):
+            _BATCH.check(self)  # which finds the words, or passes what is rare
 
 
 _BATCHMEMBER = checks.Contract(
@@ -937,7 +1299,14 @@ class BatchMember:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _BATCHMEMBER.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.batch_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.token_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.ordinal) is int and 0 <= value <= checks.MAX_INTEGER)
+        ):
+            _BATCHMEMBER.check(self)  # which finds the words, or passes what is rare
 
 
 _BATCHOUTPUT = checks.Contract(
@@ -970,7 +1339,27 @@ class BatchOutput:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _BATCHOUTPUT.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.batch_output_id) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (type(value := record.batch_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.output_type) is str
+                and len(value) <= 32
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (
+                type(value := record.output_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value
+            )
+        ):
+            _BATCHOUTPUT.check(self)  # which finds the words, or passes what is rare
 
 
 _ARTIFACT = checks.Contract(
@@ -1022,7 +1411,43 @@ class Artifact:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _ARTIFACT.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.artifact_id) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (
+                type(value := record.produced_by_state_id) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (
+                type(value := record.sink_node_id) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (
+                type(value := record.artifact_type) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (type(value := record.path_or_uri) is str and value.isascii() and "\x00" not in value)
+            and (type(value := record.content_hash) is str and len(value) == 64 and checks.is_lower_hex(value))
+            and (type(value := record.size_bytes) is int and 0 <= value <= checks.MAX_INTEGER)
+            and (
+                (value := record.idempotency_key) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and (type(value := record.created_at) is datetime and value.tzinfo is UTC)
+        ):
+            _ARTIFACT.check(self)  # which finds the words, or passes what is rare
 
 
 _TOKENOUTCOME = checks.Contract(
@@ -1088,7 +1513,44 @@ class TokenOutcome:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _TOKENOUTCOME.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.outcome_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value
+            )
+            and (type(value := record.token_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.outcome) is RowOutcome)
+            and (type(value := record.is_terminal) is bool)
+            and (type(value := record.recorded_at) is datetime and value.tzinfo is UTC)
+            and (
+                (value := record.sink_name) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.batch_id) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.fork_group_id) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.join_group_id) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.expand_group_id) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.error_hash) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and ((value := record.context_json) is None or (checks.is_json(value)))
+            and ((value := record.expected_branches_json) is None or (checks.is_json(value)))
+        ):
+            _TOKENOUTCOME.check(self)  # which finds the words, or passes what is rare
 
 
 _VALIDATIONERRORRECORD = checks.Contract(
@@ -1161,7 +1623,50 @@ class ValidationErrorRecord:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _VALIDATIONERRORRECORD.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.error_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                (value := record.node_id) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (type(value := record.row_hash) is str and len(value) == 64 and checks.is_lower_hex(value))
+            and ((value := record.row_data_json) is None or (checks.is_json(value)))
+            and (type(value := record.error) is str and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.schema_mode) is str
+                and len(value) <= 32
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (
+                (value := record.destination) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and (type(value := record.created_at) is datetime and value.tzinfo is UTC)
+            and (
+                (value := record.violation_type) is None
+                or (type(value) is str and len(value) <= 32 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.original_field_name) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.normalized_field_name) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.expected_type) is None
+                or (type(value) is str and len(value) <= 32 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.actual_type) is None
+                or (type(value) is str and len(value) <= 32 and value.isascii() and "\x00" not in value)
+            )
+        ):
+            _VALIDATIONERRORRECORD.check(self)  # which finds the words, or passes what is rare
 
 
 _TRANSFORMERRORRECORD = checks.Contract(
@@ -1208,7 +1713,29 @@ class TransformErrorRecord:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _TRANSFORMERRORRECORD.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.error_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.token_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.transform_id) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (type(value := record.row_hash) is str and len(value) == 64 and checks.is_lower_hex(value))
+            and ((value := record.row_data_json) is None or (checks.is_json(value)))
+            and ((value := record.error_details_json) is None or (checks.is_json(value)))
+            and (
+                type(value := record.destination) is str
+                and len(value) <= 256
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (type(value := record.created_at) is datetime and value.tzinfo is UTC)
+        ):
+            _TRANSFORMERRORRECORD.check(self)  # which finds the words, or passes what is rare
 
 
 _CHECKPOINT = checks.Contract(
@@ -1268,7 +1795,32 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _CHECKPOINT.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.checkpoint_id) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (type(value := record.token_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.node_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.sequence_number) is int and 0 <= value <= checks.MAX_INTEGER)
+            and ((value := record.aggregation_state_json) is None or (checks.is_json(value)))
+            and ((value := record.sink_state_json) is None or (checks.is_json(value)))
+            and (type(value := record.created_at) is datetime and value.tzinfo is UTC)
+            and (
+                (value := record.upstream_topology_hash) is None
+                or (type(value) is str and len(value) == 64 and checks.is_lower_hex(value))
+            )
+            and (
+                (value := record.checkpoint_node_config_hash) is None
+                or (type(value) is str and len(value) == 64 and checks.is_lower_hex(value))
+            )
+            and ((value := record.format_version) is None or (type(value) is int and 0 <= value <= checks.MAX_INTEGER))
+        ):
+            _CHECKPOINT.check(self)  # which finds the words, or passes what is rare
 
 
 _ADOPTEDVALUE = checks.Contract(
@@ -1313,7 +1865,28 @@ class AdoptedValue:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _ADOPTEDVALUE.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.source_key) is str and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.source_table) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (
+                (value := record.token_id) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and (checks.is_json(value := record.values_json))
+            and ((value := record.contents_json) is None or (checks.is_json(value)))
+            and (
+                (value := record.contents_hash) is None
+                or (type(value) is str and len(value) == 64 and checks.is_lower_hex(value))
+            )
+        ):
+            _ADOPTEDVALUE.check(self)  # which finds the words, or passes what is rare
 
 
 NodeState = NodeStateOpen | NodeStatePending | NodeStateCompleted | NodeStateFailed

@@ -20,7 +20,11 @@ __all__ = [
     "Acceptor",
     "AuditIntegrityError",
     "Contract",
+    "constant",
     "integer",
+    "is_json",
+    "is_lower_hex",
+    "matches",
     "member",
     "optional",
     "real",
@@ -173,13 +177,32 @@ def member(enum: type[StrEnum]) -> Acceptor:
     return Acceptor(f"one of {', '.join(enum)}", lambda value: type(value) is enum)
 
 
+def constant(only: StrEnum) -> Acceptor:
+    """Accept one member of an enum."""
+    return Acceptor(only.value, lambda value: value == only)
+
+
 def optional(acceptor: Acceptor) -> Acceptor:
     """Accept None, or what `acceptor` accepts."""
     accepts = acceptor.accepts
     return Acceptor(f"{acceptor.expected}, or nothing", lambda value: value is None or accepts(value))
 
 
-def _is_json(value: object) -> bool:
+def is_lower_hex(value: str) -> bool:
+    """Return whether a text is bytes in lower-case hex."""
+    try:
+        return bytes.fromhex(value).hex() == value
+    except ValueError:
+        return False
+
+
+def matches(pattern: str, value: str) -> bool:
+    """Return whether the whole text matches."""
+    return re.fullmatch(pattern, value) is not None
+
+
+def is_json(value: object) -> bool:
+    """Return whether the value is JSON text."""
     if type(value) is not str:
         return False
     try:
@@ -189,6 +212,6 @@ def _is_json(value: object) -> bool:
     return True
 
 
-JSON = Acceptor("JSON text", _is_json)
+JSON = Acceptor("JSON text", is_json)
 BOOLEAN = Acceptor("true or false", lambda value: type(value) is bool)
 TIMESTAMP = Acceptor("a datetime in UTC", lambda value: type(value) is datetime and value.tzinfo is UTC)

@@ -18,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.urls import describe_error, is_in_memory, sqlite_path
+from elspeth.core.landscape.database.writing import copy_on_insert
 from elspeth.outputs.writing import make_directory
 
 __all__ = [
@@ -108,6 +109,7 @@ def _postgresql_engine(url: URL) -> Engine:
     engine = create_engine(url, pool_pre_ping=True, connect_args=alive)
     prepare_connections(engine, _require_postgresql_durability)
     prepare_connections(engine, _load_odd_times_as_text)
+    copy_on_insert(engine)
     return engine
 
 

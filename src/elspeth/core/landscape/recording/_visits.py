@@ -332,19 +332,21 @@ def resolve_ending(
     if shape is None:
         expected = f"one of {', '.join(_ENDINGS)}"
         raise AuditIntegrityError(table="node_states", key=key, field="status", expected=expected, got=new_status)
-    moment = now()
-    optional = {
-        "context_after_json": json_or_none(context_after),
-        "output_hash": output_hash,
-        "error_json": json_or_none(make_recordable(error)),
-        "success_reason_json": json_or_none(success_reason),
-    }
-    changes: dict[str, Any] = {name: value for name, value in optional.items() if value is not None}
+    changes: dict[str, Any] = {}
+    if context_after is not None:
+        changes["context_after_json"] = json_or_none(context_after)
+    if output_hash is not None:
+        changes["output_hash"] = output_hash
+    if error is not None:
+        changes["error_json"] = json_or_none(make_recordable(error))
+    if success_reason is not None:
+        changes["success_reason_json"] = json_or_none(success_reason)
     for name in changes.keys() - shape.__dataclass_fields__.keys():
         expected = f"nothing while status is {new_status}"
         raise AuditIntegrityError(table="node_states", key=key, field=name, expected=expected, got=changes[name])
     if shape is NodeStateCompleted:
         changes.setdefault("output_hash", None)  # refused by the contract
+    moment = now()
     changes["status"] = new_status
     changes["completed_at"] = moment
     changes["duration_ms"] = float(duration_ms) if duration_ms is not None else _elapsed_ms(started_at, moment)

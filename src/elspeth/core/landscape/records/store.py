@@ -8,21 +8,26 @@ are sent to the database with one statement per table and kind of change. Reads 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from typing import TypeVar
+from datetime import datetime
+from functools import partial
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, Update, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.claim import Claim, claim_run
 from elspeth.core.landscape.database.tables import GROWN, analyze_grown_tables
+from elspeth.core.landscape.database.writing import insert_rows, stored_times, update_rows
 from elspeth.core.landscape.records.integrity import check_change, explain_refusal
-from elspeth.core.landscape.records.mapping import mapper, record_type_of
+from elspeth.core.landscape.records.mapping import mapper
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import tables
 from elspeth_schema.contracts import AuditRecord, RunStatus
+from elspeth_schema.conversions import ROWS, Row
 from elspeth_schema.records import RECORD_TYPES, RecordType
 
 __all__ = ["RecordStore"]
@@ -32,7 +37,15 @@ R = TypeVar("R", bound=AuditRecord)
 _RUN = "run"
 
 _Key = tuple[object, ...]
-_Rows = dict[_Key, dict[str, object]]
+_Rows = dict[_Key, Row]
+
+
+class _Waiting(NamedTuple):
+    """How a contract's records wait: type, row and key."""
+
+    record_type: RecordType[AuditRecord]
+    row_of: Callable[[Any, Callable[[datetime], object]], Row]
+    key_of: Callable[[Row], _Key]
 
 
 class RecordStore:
@@ -49,6 +62,7 @@ class RecordStore:
         self._failed = False
         self._transaction: ExitStack | None = None
         self._connection: Connection | None = None
+        self._time = stored_times(db.engine.dialect.name).of_moment
         self._inserts: dict[str, _Rows] = {}
         self._updates: dict[str, _Rows] = {}
         self._added = 0
@@ -136,31 +150,40 @@ class RecordStore:
         Raises AuditIntegrityError at once for a key that is used twice in the unit; for a record that the database
         refuses, the unit raises it when it sends the record.
         """
-        with self.unit():
-            for record in new:
-                record_type = record_type_of(record)
-                row = mapper(record_type).to_row(record)
-                key = tuple(row[name] for name in record_type.key)
-                waiting = self._inserts.setdefault(record_type.name, {})
-                if key in waiting:
-                    raise _key_error(record_type, key, "a key that is not yet used", key[-1])
-                waiting[key] = row
+        with self._lock:
+            if not self._depth:
+                with self.unit():
+                    self._add(new)
+                return
+            try:
+                self._add(new)
+            except BaseException:
+                self._failed = True
+                raise
+
+    def _add(self, new: Sequence[AuditRecord]) -> None:
+        for record in new:
+            record_type, row_of, key_of = _WAITING[type(record)]
+            row = row_of(record, self._time)
+            key = key_of(row)
+            if self._inserts.setdefault(record_type.name, {}).setdefault(key, row) is not row:
+                raise _key_error(record_type, key, "a key that is not yet used", key[-1])
 
     def change(self, before: AuditRecord, after: AuditRecord) -> None:
         """Replace a record.
 
         Raises AuditIntegrityError if the schema's lifecycle does not allow the change.
         """
-        record_type = record_type_of(after)
-        old, new = mapper(record_type).to_row(before), mapper(record_type).to_row(after)
-        check_change(record_type, old, new)
-        key = tuple(new[name] for name in record_type.key)
+        record_type, row_of, key_of = _WAITING[type(after)]
+        check_change(record_type, mapper(record_type).to_row(before), mapper(record_type).to_row(after))
+        row = row_of(after, self._time)
+        key = key_of(row)
         with self.unit():
             waiting = self._inserts.get(record_type.name, {})
             if key in waiting:
-                waiting[key] = new
+                waiting[key] = row
             else:
-                self._updates.setdefault(record_type.name, {})[key] = new
+                self._updates.setdefault(record_type.name, {})[key] = row
 
     def _flush(self) -> None:
         """Send waiting records to the database.
@@ -175,13 +198,10 @@ class RecordStore:
         try:
             for name, record_type in RECORD_TYPES.items():
                 if inserts := self._inserts.get(name):
-                    connection.execute(insert(record_type.table), list(inserts.values()))
+                    insert_rows(connection, record_type.table, list(inserts.values()))
                     self._added += len(inserts)
             for name, rows in self._updates.items():
-                record_type = RECORD_TYPES[name]
-                connection.execute(
-                    _update_statement(record_type), [_update_values(record_type, row) for row in rows.values()]
-                )
+                _update(connection, RECORD_TYPES[name], rows.values())
         except IntegrityError as error:
             # Refused records keep waiting, so that the unit cannot end as if they had been recorded.
             savepoint.rollback()
@@ -229,15 +249,13 @@ class RecordStore:
             stack.callback(connection.begin_nested().rollback)
             for name, record_type in RECORD_TYPES.items():
                 for row in self._inserts.get(name, {}).values():
-                    if problem := _try_row(connection, insert(record_type.table), row):
-                        return explain_refusal(connection, record_type, row, problem, new=True)
+                    if problem := _try(connection, partial(insert_rows, connection, record_type.table, [row])):
+                        return explain_refusal(connection, record_type, _named(record_type, row), problem, new=True)
             for name, rows in self._updates.items():
                 record_type = RECORD_TYPES[name]
                 for row in rows.values():
-                    if problem := _try_row(
-                        connection, _update_statement(record_type), _update_values(record_type, row)
-                    ):
-                        return explain_refusal(connection, record_type, row, problem, new=False)
+                    if problem := _try(connection, partial(_update, connection, record_type, [row])):
+                        return explain_refusal(connection, record_type, _named(record_type, row), problem, new=False)
         raise error
 
     def flushed_connection(self) -> Connection:
@@ -275,7 +293,7 @@ class RecordStore:
         with self._lock:
             for waiting in (self._inserts, self._updates):
                 if row := waiting.get(record_type.name, {}).get(key):
-                    return mapper(record_type).from_row(list(row.values()))
+                    return mapper(record_type).from_row(row)
             columns = record_type.table.c
             found = self.select(
                 record_type, *(columns[name] == part for name, part in zip(record_type.key, key, strict=True))
@@ -311,36 +329,46 @@ class RecordStore:
                 return [tuple(row) for row in connection.execute(statement)]
 
 
-def _changing(record_type: RecordType[AuditRecord]) -> list[str]:
-    return sorted(record_type.lifecycle.while_open | record_type.lifecycle.afterwards)
+def _update(connection: Connection, record_type: RecordType[AuditRecord], rows: Iterable[Row]) -> None:
+    """Write changed rows.
 
-
-def _update_statement(record_type: RecordType[AuditRecord]) -> Update:
-    """Return the statement that writes a changed row.
-
-    It sets every column that may change, so that one statement serves all rows.
+    Every column that may change is set, so that one statement serves all rows.
     """
-    columns = record_type.table.c
-    return (
-        update(record_type.table)
-        .where(*(columns[name] == bindparam(f"key_{name}") for name in record_type.key))
-        .values({name: bindparam(f"new_{name}") for name in _changing(record_type)})
-    )
+    names = [column.name for column in record_type.columns]
+    columns = sorted(record_type.lifecycle.while_open | record_type.lifecycle.afterwards)
+    places = [names.index(name) for name in (*columns, *record_type.key)]
+    values = [tuple(row[place] for place in places) for row in rows]
+    update_rows(connection, record_type.table, columns, record_type.key, values)
 
 
-def _update_values(record_type: RecordType[AuditRecord], row: Mapping[str, object]) -> dict[str, object]:
-    values = {f"key_{name}": row[name] for name in record_type.key}
-    return values | {f"new_{name}": row[name] for name in _changing(record_type)}
-
-
-def _try_row(connection: Connection, statement: Insert | Update, row: Mapping[str, object]) -> IntegrityError | None:
-    """Return the error if the database refuses the row."""
+def _try(connection: Connection, write: Callable[[], None]) -> IntegrityError | None:
+    """Return the error if the database refuses what is written."""
     try:
         with connection.begin_nested():
-            connection.execute(statement, row)
+            write()
     except IntegrityError as error:
         return error
     return None
+
+
+def _named(record_type: RecordType[AuditRecord], row: Row) -> dict[str, object]:
+    """Return the row by column, with Python's times."""
+    convert = mapper(record_type)
+    return convert.to_row(convert.from_row(row))
+
+
+def _key_of(record_type: RecordType[AuditRecord]) -> Callable[[Row], _Key]:
+    """Return the function that returns the key of a row."""
+    names = [column.name for column in record_type.columns]
+    first, *others = (names.index(name) for name in record_type.key)
+    return itemgetter(first, *others) if others else lambda row: (row[first],)
+
+
+_WAITING: Mapping[type[AuditRecord], _Waiting] = {
+    shape: _Waiting(record_type, ROWS[shape], _key_of(record_type))
+    for record_type in RECORD_TYPES.values()
+    for shape in record_type.shapes.values()
+}
 
 
 def _key_error(record_type: RecordType[AuditRecord], key: _Key, expected: str, got: object) -> AuditIntegrityError:

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from elspeth.schema import checks
 from elspeth_schema.enums import (
@@ -43,7 +43,12 @@ class Run:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _RUN.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.text) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+        ):
+            _RUN.check(self)  # which finds the words, or passes what is rare
 
 
 _SAMPLE = checks.Contract(
@@ -111,7 +116,29 @@ class Sample:
 
     def __post_init__(self) -> None:
         """Raise AuditIntegrityError if a value breaks the schema's rules."""
-        _SAMPLE.check(self)
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.name) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.position) is int and 0 <= value <= checks.MAX_INTEGER)
+            and ((value := record.text) is None or (type(value) is str and value.isascii() and "\x00" not in value))
+            and (type(value := record.digest) is str and len(value) <= 8 and checks.matches("^[0-9a-f]{1,8}$", value))
+            and ((value := record.digit) is None or (type(value) is str and checks.matches("^\\d$", value)))
+            and (checks.is_json(value := record.document))
+            and ((value := record.remark) is None or (checks.is_json(value)))
+            and ((value := record.percentage) is None or (type(value) is float and 0 <= value <= 100))
+            and (
+                (value := record.weight) is None
+                or (type(value) is float and -checks.MAX_INTEGER <= value <= checks.MAX_INTEGER)
+            )
+            and (type(value := record.good) is bool)
+            and ((value := record.checked) is None or (type(value) is bool))
+            and (type(value := record.taken_at) is datetime and value.tzinfo is UTC)
+            and ((value := record.sent_at) is None or (type(value) is datetime and value.tzinfo is UTC))
+            and (type(value := record.level) is Level)
+            and ((value := record.felt_level) is None or (type(value) is Level))
+        ):
+            _SAMPLE.check(self)  # which finds the words, or passes what is rare
 
 
 AuditRecord = Run | Sample
