@@ -296,7 +296,7 @@ def make_bag(
 ) -> dict[str, bytes]:
     """Write a bag, and return its files."""
     target = directory / f"bag-{sum(1 for _ in directory.iterdir())}"
-    write_bag(target, [lines], run=run or run_facts(), documents=documents, signer=signer, secret=secret)
+    write_bag(target, [lines], facts=run or run_facts(), documents=documents, signer=signer, secret=secret)
     return read_bag(target)
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "JsonOption",
     "NoDotenvOption",
     "OptionalDatabaseOption",
+    "OptionalRunArgument",
     "RunArgument",
     "SettingsOption",
     "TracebackOption",
@@ -57,14 +58,14 @@ _DATABASE = typer.Option(
     help="The audit database: an SQLAlchemy URL or the path of a SQLite file.",
 )
 
-RunArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN|latest",
-        callback=require_unicode,
-        help="The run: its id, the beginning of its id, or the run that began last.",
-    ),
-]
+_RUN = typer.Argument(
+    metavar="RUN|latest",
+    callback=require_unicode,
+    help="The run: its id, the beginning of its id, or the run that began last.",
+)
+
+RunArgument = Annotated[str, _RUN]
+OptionalRunArgument = Annotated[str | None, _RUN]
 DatabaseOption = Annotated[str, _DATABASE]
 OptionalDatabaseOption = Annotated[str | None, _DATABASE]
 SettingsOption = Annotated[Path, typer.Option("--settings", "-s", metavar="FILE", help="The settings file (YAML).")]

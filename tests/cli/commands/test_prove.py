@@ -23,7 +23,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     generate_keys(Path("keys"))
     signer = load_signer(f"keys/{PRIVATE_KEY}")
-    write_bag(Path("bag"), [to_lines(records())], run=run_facts(), documents=DOCUMENTS, signer=signer, secret=SECRET)
+    write_bag(Path("bag"), [to_lines(records())], facts=run_facts(), documents=DOCUMENTS, signer=signer, secret=SECRET)
 
 
 def test_a_proof_is_written_and_verified(capsys: Captured) -> None:
@@ -41,7 +41,7 @@ def test_a_proof_is_written_and_verified(capsys: Captured) -> None:
 
 def test_a_proof_of_a_record_without_a_salt_is_a_warning(capsys: Captured) -> None:
     signer = load_signer(f"keys/{PRIVATE_KEY}")
-    write_bag(Path("plain"), [to_lines(records())], run=run_facts(), documents=DOCUMENTS, signer=signer, secret=None)
+    write_bag(Path("plain"), [to_lines(records())], facts=run_facts(), documents=DOCUMENTS, signer=signer, secret=None)
     assert main(["prove", "plain", "link", "a/y", "-o", "proof.json"]) == 0
     captured = capsys.readouterr()
     assert captured.err == (

@@ -39,7 +39,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_bag(
             Path(name),
             [to_lines(records())],
-            run=run_facts(),
+            facts=run_facts(),
             documents=DOCUMENTS,
             signer=signer,
             secret=SECRET,

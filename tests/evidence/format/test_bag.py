@@ -14,9 +14,12 @@ from elspeth.evidence.format.errors import EvidenceError
 from tests.evidence.bags import run_facts
 from tests.evidence.documents import Change, change_copy, refusal
 
-KINDS = " or ".join(f"'urn:elspeth:audit-trail-export:v{version}'" for version in (1, 2, 3))
+KINDS = " or ".join(
+    f"'urn:elspeth:{kind}'"
+    for kind in (*(f"audit-trail-export:v{version}" for version in (1, 2, 3)), "database-as-found:v1")
+)
 STATEMENT = Statement(
-    subjects={"data/records.jsonl": "0" * 64}, run=run_facts(), counts={"run": 1}, root="1" * 64, salted=True
+    subjects={"data/records.jsonl": "0" * 64}, facts=run_facts(), counts={"run": 1}, root="1" * 64, salted=True
 )
 OLDER = run_facts(recorded_epoch=None)
 
@@ -77,7 +80,7 @@ def test_malformed_statements_are_refused(case: str) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    [STATEMENT, replace(STATEMENT, version=2, salted=False), replace(STATEMENT, version=1, salted=False, run=OLDER)],
+    [STATEMENT, replace(STATEMENT, version=2, salted=False), replace(STATEMENT, version=1, salted=False, facts=OLDER)],
 )
 def test_a_statement_is_read_as_it_was_written(statement: Statement) -> None:
     assert Statement.from_bytes(statement.to_bytes(), "statement") == statement

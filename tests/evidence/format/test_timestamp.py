@@ -336,7 +336,7 @@ def stamped(tmp_path: Path, signer: Signer, server: str, *, archive: bool = Fals
     write_bag(
         target,
         [to_lines(records())],
-        run=run_facts(),
+        facts=run_facts(),
         documents=DOCUMENTS,
         signer=signer,
         secret=SECRET,
@@ -372,7 +372,7 @@ def test_a_stamp_for_another_envelope_fails_step_2(
 
 def test_an_unsigned_bag_cannot_be_stamped(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError, match="a time-stamp is over the envelope, which an unsigned bag does not have"):
-        write_bag(tmp_path / "bag", [], run=run_facts(), documents={}, signer=None, secret=None, stamp=lambda _: b"")
+        write_bag(tmp_path / "bag", [], facts=run_facts(), documents={}, signer=None, secret=None, stamp=lambda _: b"")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -25,7 +25,7 @@ def written(target: Path, signer: Signer | None = None, *, archive: bool = False
     run = run_facts(run_id)
     day = date(2026, 2, 1)
     return write_bag(
-        target, [lines], run=run, documents=DOCUMENTS, signer=signer, secret=SECRET, archive=archive, date=day
+        target, [lines], facts=run, documents=DOCUMENTS, signer=signer, secret=SECRET, archive=archive, date=day
     )
 
 
@@ -95,7 +95,7 @@ def test_two_bags_at_once_are_both_whole_or_one_is_refused(tmp_path: Path, archi
             written(tmp_path / "bag", archive=archive)
 
     write_bag(
-        tmp_path / "bag", batches(), run=run_facts(), documents=DOCUMENTS, signer=None, secret=SECRET, archive=archive
+        tmp_path / "bag", batches(), facts=run_facts(), documents=DOCUMENTS, signer=None, secret=SECRET, archive=archive
     )
     assert [path.name for path in tmp_path.iterdir()] == ["bag"]
     assert verify_bag(tmp_path / "bag").verdict is Verdict.UNSIGNED
@@ -109,7 +109,13 @@ def test_what_appears_while_a_bag_is_written_stays(tmp_path: Path, archive: bool
 
     with pytest.raises(OutputRefusedError, match="exists already, and evidence is never overwritten"):
         write_bag(
-            tmp_path / "bag", batches(), run=run_facts(), documents=DOCUMENTS, signer=None, secret=None, archive=archive
+            tmp_path / "bag",
+            batches(),
+            facts=run_facts(),
+            documents=DOCUMENTS,
+            signer=None,
+            secret=None,
+            archive=archive,
         )
     assert [path.name for path in tmp_path.iterdir()] == ["bag"]
     assert (tmp_path / "bag").read_bytes() == b"precious"
@@ -122,7 +128,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
         raise RuntimeError(message)
 
     with pytest.raises(RuntimeError, match="the database went away"):
-        write_bag(tmp_path / "bag", failing(), run=run_facts(), documents=DOCUMENTS, signer=None, secret=None)
+        write_bag(tmp_path / "bag", failing(), facts=run_facts(), documents=DOCUMENTS, signer=None, secret=None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -142,7 +148,7 @@ def test_every_file_is_on_disk_before_the_bag_has_its_name(tmp_path: Path, monke
 def test_a_bag_without_what_verifiers_read_is_refused(tmp_path: Path, name: str) -> None:
     documents = {other: content for other, content in DOCUMENTS.items() if other != name}
     with pytest.raises(EvidenceError) as caught:
-        write_bag(tmp_path / "bag", [], run=run_facts(), documents=documents, signer=None, secret=None)
+        write_bag(tmp_path / "bag", [], facts=run_facts(), documents=documents, signer=None, secret=None)
     problem = f"expected the documents that verifiers read, got none at data/{name}"
     assert str(caught.value) == f"{tmp_path / 'bag'}: {problem}"
 
@@ -150,19 +156,19 @@ def test_a_bag_without_what_verifiers_read_is_refused(tmp_path: Path, name: str)
 def test_a_document_cannot_stand_for_the_records(tmp_path: Path) -> None:
     documents = {**DOCUMENTS, "records.jsonl": b""}
     with pytest.raises(EvidenceError, match=r"expected other names for documents than data/records.jsonl"):
-        write_bag(tmp_path / "bag", [], run=run_facts(), documents=documents, signer=None, secret=None)
+        write_bag(tmp_path / "bag", [], facts=run_facts(), documents=documents, signer=None, secret=None)
 
 
 @pytest.mark.parametrize("name", ["../up", "", "a/b", ".hidden", "a b"])
 def test_a_document_with_a_strange_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="expected a document name of ASCII letters"):
-        write_bag(tmp_path / "bag", [], run=run_facts(), documents={name: b""}, signer=None, secret=None)
+        write_bag(tmp_path / "bag", [], facts=run_facts(), documents={name: b""}, signer=None, secret=None)
 
 
 @pytest.mark.parametrize("line", [b"", b"{}", b'{"record_type":"x"\n}', b'{"record_type":"x'])
 def test_a_line_that_is_not_a_record_is_refused(tmp_path: Path, line: bytes) -> None:
     with pytest.raises(ValueError, match="line 1: expected a record in canonical JSON, on one line"):
-        write_bag(tmp_path / "bag", [[line]], run=run_facts(), documents=DOCUMENTS, signer=None, secret=None)
+        write_bag(tmp_path / "bag", [[line]], facts=run_facts(), documents=DOCUMENTS, signer=None, secret=None)
 
 
 def test_progress_is_told(tmp_path: Path) -> None:
@@ -170,7 +176,13 @@ def test_progress_is_told(tmp_path: Path) -> None:
     lines = [b'{"record_type":"x","n":%d}' % number for number in range(2500)]
     batches = (lines[:1000], lines[1000:2000], lines[2000:])
     summary = write_bag(
-        tmp_path / "bag", batches, run=run_facts(), documents=DOCUMENTS, signer=None, secret=None, progress=seen.append
+        tmp_path / "bag",
+        batches,
+        facts=run_facts(),
+        documents=DOCUMENTS,
+        signer=None,
+        secret=None,
+        progress=seen.append,
     )
     assert (seen, summary.counts) == ([1000, 2000, 2500], {"x": 2500})
 

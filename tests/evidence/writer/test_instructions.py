@@ -136,7 +136,7 @@ def test_common_tools_find_another_signer(signed: Files, signer: Signer, tmp_pat
 
 
 def test_common_tools_find_an_incomplete_export(signed: Files, signer: Signer, tmp_path: Path) -> None:
-    files = reseal(signed, signer, run=run_facts(complete=False))
+    files = reseal(signed, signer, facts=run_facts(complete=False))
     assert run(documented(KeyType.ECDSA), files, tmp_path, signer).returncode != 0
 
 

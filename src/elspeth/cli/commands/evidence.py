@@ -81,12 +81,19 @@ def verify(
 
 def _verify_export(path: Path, secret: bytes | None) -> Verification:
     from elspeth.core.landscape.exporting.forms import ExportError  # noqa: PLC0415  start time
+    from elspeth.core.landscape.exporting.found.reading import find_found_lines  # noqa: PLC0415
     from elspeth.core.landscape.exporting.reader import ExportKind, find_source  # noqa: PLC0415
     from elspeth.evidence.format.errors import EvidenceError  # noqa: PLC0415
     from elspeth.evidence.verifier.export import ExportRules, read_lines, verify_export  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415
     from elspeth_schema.contracts import RunStatus  # noqa: PLC0415
 
+    found = find_found_lines(path)
+    if found is not None:
+        from elspeth.evidence.verifier.found import verify_found_export  # noqa: PLC0415  start time
+
+        with record_display("verify") as progress:
+            return verify_found_export(found, signing_key=secret, progress=progress)
     source = find_source(path)
     if source.kind is ExportKind.BAG and secret is None:
         raise EvidenceError(str(path), f"is a part of a bag, which is verified as a whole: name {source.path}")
@@ -127,13 +134,13 @@ def _print_verification(verification: Verification, *, json: bool) -> None:
     from elspeth.evidence.verifier.procedure import Step  # noqa: PLC0415  start time
 
     steps = [(f"{each.step.value} {each.step.title}", each.status.value, each.detail) for each in verification.steps]
-    typer.echo(
-        aligned([*steps, (f"{Step.VERDICT.value} {Step.VERDICT.title}", verification.verdict.value, "")]), err=True
-    )
+    verdict = (f"{Step.VERDICT.value} {Step.VERDICT.title}", verification.verdict.value, verification.scope or "")
+    typer.echo(aligned([*steps, verdict]), err=True)
     if json:
         result = {
             "verdict": verification.verdict.value,
             "run_id": verification.run_id,
+            "scope": verification.scope,
             "statement": verification.statement,
             "records": verification.record_count,
             "steps": [

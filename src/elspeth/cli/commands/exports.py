@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,8 +19,10 @@ from elspeth.cli.options import (
     DatabaseOption,
     ForceOption,
     JsonOption,
-    RunArgument,
+    OptionalDatabaseOption,
+    OptionalRunArgument,
     WorkersOption,
+    require_unicode,
 )
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned, binary_stdout
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from elspeth.core.landscape.database import LandscapeDB
     from elspeth.core.landscape.exporting.reader import ExportSummary
     from elspeth.evidence.format.signatures import Signer
+    from elspeth.outputs.policy import Protected
 
 __all__ = ["export", "import_"]
 
@@ -60,9 +64,18 @@ _StampOption = Annotated[
 
 def export(
     *,
-    run: RunArgument,
-    database: DatabaseOption,
+    run: OptionalRunArgument = None,
+    database: OptionalDatabaseOption = None,
     output: _OutputOption,
+    as_found: Annotated[
+        str | None,
+        typer.Option(
+            "--as-found",
+            metavar="URL|PATH",
+            callback=require_unicode,
+            help="Export every record of any SQLite or PostgreSQL database, without RUN and --database.",
+        ),
+    ] = None,
     form: _FormatOption = None,
     hmac: _SignHmacOption = False,
     key: _KeyOption = None,
@@ -77,16 +90,60 @@ def export(
     force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Export all records of a run.
+    """Export all records of a run or a database.
 
     An earlier export of the same name is replaced, unless it is a bag.
     """
-    form = _choose_form(output, form)
     include_withheld = include_withheld or include_payloads
+    given = {
+        "RUN": run is not None,
+        "--database": database is not None,
+        "--include-withheld": include_withheld,
+        "--workers": workers > 1,
+    }
+    _check_subject(as_found, given)
+    form = _choose_form(output, form)
+    if as_found is not None and form in (ExportFormat.CSV, ExportFormat.PARQUET):
+        raise UsageError(f"--as-found: the form {form} is only for runs: give bag, jsonl or json")
     bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
     _check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
     _check_workers(workers, by_record=include_withheld or form in (ExportFormat.CSV, ExportFormat.PARQUET))
-    secret = signing_key() if hmac else None
+    options = _Options(
+        form=form,
+        signing_key=signing_key() if hmac else None,
+        signer=_load_signer(key, public),
+        archive=archive or guess_form(Path(output)) is ExportFormat.BAG,
+        stamp=_make_stamp(tsa),
+        protected=protected_files(database=as_found or database, keys=(key, public)),
+        force=force,
+    )
+    if as_found is not None:
+        _export_found(as_found, output, options, json=json)
+    elif run is not None and database is not None:
+        _export_run(run, database, output, options, include_withheld=include_withheld, workers=workers, json=json)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """Options that exports of runs and of databases share."""
+
+    form: ExportFormat
+    signing_key: bytes | None
+    signer: Signer | None
+    archive: bool
+    stamp: Callable[[bytes], bytes] | None
+    protected: Sequence[Protected]
+    force: bool
+
+    @property
+    def signed(self) -> bool:
+        """Whether the export is signed."""
+        return self.signing_key is not None or self.signer is not None
+
+
+def _export_run(
+    run: str, database: str, output: str, options: _Options, *, include_withheld: bool, workers: int, json: bool
+) -> None:
     from elspeth.core.landscape.exporting.files import write_export  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
 
@@ -98,20 +155,64 @@ def export(
                 db,
                 run_id,
                 target,
-                format=form,
-                signing_key=secret,
-                signer=_load_signer(key, public),
-                archive=archive or guess_form(Path(output)) is ExportFormat.BAG,
-                stamp=_make_stamp(tsa),
+                format=options.form,
+                signing_key=options.signing_key,
+                signer=options.signer,
+                archive=options.archive,
+                stamp=options.stamp,
                 include_payloads=include_withheld,
                 progress=progress,
                 executor=_usable_executor(executor, db, run_id),
-                protected=protected_files(database=database, keys=(key, public)),
-                force=force,
+                protected=options.protected,
+                force=options.force,
             )
     if not isinstance(target, Path):
         target.flush()
-    _print_export(run_id, output, form, records, signed=hmac or key is not None, json=json)
+    _print_export({"run": run_id}, {"run_id": run_id}, output, options, records, json=json)
+
+
+def _export_found(database: str, output: str, options: _Options, *, json: bool) -> None:
+    from elspeth.core.landscape.database.urls import parse_url  # noqa: PLC0415  start time
+    from elspeth.core.landscape.exporting.found.export import export_found  # noqa: PLC0415
+
+    target = binary_stdout() if output == STANDARD_OUTPUT else Path(output)
+    with record_display("export") as progress:
+        summary = export_found(
+            parse_url(database_url(database)),
+            target,
+            format=options.form,
+            signing_key=options.signing_key,
+            signer=options.signer,
+            archive=options.archive,
+            stamp=options.stamp,
+            progress=progress,
+            protected=options.protected,
+            force=options.force,
+        )
+    if not isinstance(target, Path):
+        target.flush()
+    held = f"{summary.name}, as found: {summary.tables:,} tables and views, {summary.rows:,} rows"
+    facts = {"database": summary.name, "tables": summary.tables, "rows": summary.rows}
+    _print_export({"database": held}, facts, output, options, summary.records, json=json)
+
+
+def _check_subject(as_found: str | None, given: Mapping[str, bool]) -> None:
+    """Raise UsageError unless one run or database is named.
+
+    `given` says of each option that is about a run whether it was given.
+    """
+    if as_found is not None:
+        wrong = [name for name, is_given in given.items() if is_given]
+        if wrong:
+            raise UsageError(
+                f"{', '.join(wrong)}: not with --as-found, which exports the whole database in one process"
+            )
+        return
+    missing = [name for name in ("RUN", "--database") if not given[name]]
+    if missing:
+        raise UsageError(
+            f"{' and '.join(missing)} missing: name a run and its database, or any database with --as-found"
+        )
 
 
 def _count_records(db: LandscapeDB, run_id: str) -> int | None:
@@ -189,16 +290,28 @@ def _make_stamp(url: str | None) -> Callable[[bytes], bytes] | None:
     return partial(request_timestamp, url=url)
 
 
-def _print_export(run_id: str, output: str, form: ExportFormat, records: int, *, signed: bool, json: bool) -> None:
-    """Print what was exported, to the stream without the export."""
-    is_streamed = output == STANDARD_OUTPUT
+def _print_export(
+    subject: Mapping[str, str],
+    facts: Mapping[str, object],
+    output: str,
+    options: _Options,
+    records: int,
+    *,
+    json: bool,
+) -> None:
+    """Print what was exported, to the stream without the export.
+
+    `subject` says it for people, `facts` for programs.
+    """
+    is_streamed, form = output == STANDARD_OUTPUT, options.form
     if json:
-        summary = {"run_id": run_id, "path": output, "format": form, "records": records, "signed": signed}
+        summary = {**facts, "path": output, "format": form, "records": records, "signed": options.signed}
         typer.echo(jsonlib.dumps(summary, indent=2), err=is_streamed)
         return
-    how = "signed" if signed else "not signed"
+    how = "signed" if options.signed else "not signed"
     where = "standard output" if is_streamed else output
-    typer.echo(aligned([("run", run_id), ("export", f"{where} ({form}, {records:,} records, {how})")]), err=is_streamed)
+    lines = [*subject.items(), ("export", f"{where} ({form}, {records:,} records, {how})")]
+    typer.echo(aligned(lines), err=is_streamed)
 
 
 def import_(

@@ -1,6 +1,6 @@
 """The files of a bag: names, manifests, statement.
 
-A bag is a BagIt directory (RFC 8493).
+A bag is a BagIt directory (RFC 8493). It holds the audit trail of a run, or a database as it was found.
 
 The statement is an in-toto Statement v1. Version 2 of its predicate also gives the epoch in which the run was recorded;
 with it the JSON documents of the bag are canonical, and an ECDSA signature has a low S. In version 3 the salts belong
@@ -16,6 +16,7 @@ from hashlib import sha256
 
 from elspeth.evidence.format.canonical import Json, Members, canonical, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError, shown
+from elspeth.evidence.format.found import PREDICATE_TYPE, DatabaseFacts
 from elspeth.evidence.format.salts import LEAF_SALTS_SINCE
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "INSTRUCTIONS",
     "LEAVES",
     "MANIFEST",
+    "NO_RUN",
     "PAYLOAD",
     "PAYLOAD_TYPE",
     "RECORDS",
@@ -76,10 +78,18 @@ VERSION = 3
 """The version of the predicate that is written."""
 _PREDICATE_TYPES = {version: f"urn:elspeth:audit-trail-export:v{version}" for version in range(1, VERSION + 1)}
 """Predicate types by version. They are URNs because they must keep their meaning when no host answers any more."""
+_FOUND_VERSION = 3
+"""The version of a run's statements whose rules hold for the first version of a database as found."""
 SEALED_SINCE = 5
 """The first epoch whose runs are sealed when they end, and have a secret for salts."""
 _TREE = "rfc9162-sha256"
 """The algorithm that computes the Merkle root."""
+
+NO_RUN = (
+    "is a database that was exported as found, which holds no run that could be imported or explained:"
+    " elspeth verify checks it"
+)
+"""The problem of an export as found where that of a run is needed."""
 
 _DOCUMENT = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MANIFEST_LINE = re.compile("([0-9a-f]{64})  ([A-Za-z0-9/._-]+)")
@@ -141,7 +151,7 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """What is sealed about a run and its files.
+    """What is sealed: a run or database, and files.
 
     `subjects` maps file names to their SHA-256, `counts` maps record types to numbers of records, and `root` is the
     Merkle root over the lines of the records. `salted` tells whether each line is hashed with a salt before it. Hashes
@@ -149,11 +159,21 @@ class Statement:
     """
 
     subjects: Mapping[str, str]
-    run: RunFacts
+    facts: RunFacts | DatabaseFacts
     counts: Mapping[str, int]
     root: str
     salted: bool
     version: int = VERSION
+
+    @property
+    def run(self) -> RunFacts:
+        """The facts about the run.
+
+        Raises EvidenceError if there is none, as in a database that was exported as found.
+        """
+        if isinstance(self.facts, RunFacts):
+            return self.facts
+        raise EvidenceError("statement", NO_RUN)
 
     @property
     def record_count(self) -> int:
@@ -173,7 +193,8 @@ class Statement:
         """
         reader = Members(parse_canonical(data, place), place)
         reader.expect("_type", _STATEMENT_TYPE)
-        version = _version(reader, place)
+        kind = reader.text("predicateType")
+        version = _version(kind, place)
         subjects = _subjects(reader.objects("subject"), place)
         predicate = reader.members("predicate")
         reader.close()
@@ -184,16 +205,13 @@ class Statement:
         tree.close()
         counts = predicate.counts("counts")
         predicate.expect("record_count", sum(counts.values()))
-        run = RunFacts(
-            run_id=predicate.text("run_id"),
-            run_status=predicate.text("run_status"),
-            epoch=predicate.number("epoch"),
-            withheld=predicate.texts("withheld"),
-            complete=predicate.boolean("complete"),
-            recorded_epoch=predicate.optional_number("recorded_epoch") if version > 1 else None,
-        )
+        if kind == PREDICATE_TYPE:
+            _require_complete(predicate, place)
+            facts: RunFacts | DatabaseFacts = DatabaseFacts.from_members(predicate)
+        else:
+            facts = _run_facts(predicate, version)
         predicate.close()
-        return cls(subjects=subjects, run=run, counts=counts, root=root, salted=salted, version=version)
+        return cls(subjects=subjects, facts=facts, counts=counts, root=root, salted=salted, version=version)
 
     def to_bytes(self) -> bytes:
         """Return the statement in canonical JSON."""
@@ -204,28 +222,54 @@ class Statement:
         if self.version >= LEAF_SALTS_SINCE:
             tree["salted"] = self.salted
         predicate: dict[str, Json] = {
-            "run_id": self.run.run_id,
-            "run_status": self.run.run_status,
-            "epoch": self.run.epoch,
-            "complete": self.run.complete,
             "record_count": self.record_count,
             "counts": dict(self.counts),
-            "withheld": list(self.run.withheld),
             "merkle_tree": tree,
         }
-        if self.version > 1:
-            predicate["recorded_epoch"] = self.run.recorded_epoch
-        kind = _PREDICATE_TYPES[self.version]
+        if isinstance(self.facts, DatabaseFacts):
+            kind = PREDICATE_TYPE
+            predicate |= {**self.facts.to_json(), "complete": True}
+        else:
+            kind = _PREDICATE_TYPES[self.version]
+            predicate |= _run_members(self.facts, self.version)
         return canonical({"_type": _STATEMENT_TYPE, "subject": subject, "predicateType": kind, "predicate": predicate})
 
 
-def _version(reader: Members, place: str) -> int:
-    kind = reader.text("predicateType")
+def _version(kind: str, place: str) -> int:
+    if kind == PREDICATE_TYPE:
+        return _FOUND_VERSION
     for version, known in _PREDICATE_TYPES.items():
         if kind == known:
             return version
-    expected = " or ".join(map(shown, _PREDICATE_TYPES.values()))
+    expected = " or ".join(map(shown, (*_PREDICATE_TYPES.values(), PREDICATE_TYPE)))
     raise EvidenceError(f"{place}: predicateType", f"expected {expected}, got {shown(kind)}: use a newer verifier")
+
+
+def _require_complete(predicate: Members, place: str) -> None:
+    if not predicate.boolean("complete"):
+        raise EvidenceError(f"{place}: complete", "expected true, got false: the export says that it is incomplete")
+
+
+def _run_facts(predicate: Members, version: int) -> RunFacts:
+    return RunFacts(
+        run_id=predicate.text("run_id"),
+        run_status=predicate.text("run_status"),
+        epoch=predicate.number("epoch"),
+        withheld=predicate.texts("withheld"),
+        complete=predicate.boolean("complete"),
+        recorded_epoch=predicate.optional_number("recorded_epoch") if version > 1 else None,
+    )
+
+
+def _run_members(run: RunFacts, version: int) -> dict[str, Json]:
+    members: dict[str, Json] = {
+        "run_id": run.run_id,
+        "run_status": run.run_status,
+        "epoch": run.epoch,
+        "complete": run.complete,
+        "withheld": list(run.withheld),
+    }
+    return members if version == 1 else {**members, "recorded_epoch": run.recorded_epoch}
 
 
 def _subjects(entries: Sequence[Members], place: str) -> dict[str, str]:

@@ -112,10 +112,13 @@ def read_batches(blocks: Iterable[bytes], leaves: Iterator[bytes] | None) -> Ite
 
 
 def examine(
-    batches: Iterator[LineBatch], documents: Documents, executor: Executor | None
+    batches: Iterator[LineBatch], documents: Documents | None, executor: Executor | None
 ) -> Iterator[tuple[LineBatch, Findings]]:
-    """Yield each batch with what the executor's processes find."""
-    if executor is None:
+    """Yield each batch with what the executor's processes find.
+
+    Without an executor, or documents that the lines must fit, nothing is found.
+    """
+    if executor is None or documents is None:
         yield from ((batch, _NO_FINDINGS) for batch in batches)
         return
     waiting: deque[tuple[LineBatch, Future[Findings]]] = deque()

@@ -11,6 +11,7 @@ import hmac
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -32,8 +33,10 @@ __all__ = [
     "ExportCheck",
     "ExportLine",
     "ExportRules",
+    "judge_signature",
     "looks_like_export",
     "read_lines",
+    "reading_line",
     "shown_json",
     "verify_export",
 ]
@@ -59,7 +62,7 @@ _TAIL = 30
 
 _SIGNATURE = re.compile("[0-9a-f]{64}")
 
-_RUN = re.compile(rb'\A(?:\[\n)?\{[^\n]{0,65536}?"record_type":"run"')
+_RUN = re.compile(rb'\A(?:\[\n)?\{[^\n]{0,65536}?"record_type":"(?:run|database)"')
 """The beginning of an export in text; no text contains it, as its quotes would be escaped."""
 
 _Line = tuple[str, bytes]
@@ -96,7 +99,14 @@ class ExportCheck:
     1. The run comes first, and all records are of that run.
     2. All records are signed, or none; with a key, every signature is right.
     3. The manifest says, field by field, what the records before it amount to, and nothing follows it.
+
+    Subclasses have other rules in the place of the first.
     """
+
+    first_type = _RUN_TYPE
+
+    stated_only: frozenset[str] = frozenset({"epoch", "withheld"})
+    """Fields of the manifest that no record shows."""
 
     def __init__(self, signing_key: bytes | None = None) -> None:
         self.counts: Counter[str] = Counter()
@@ -121,7 +131,7 @@ class ExportCheck:
         kind = record.get("record_type")
         if not isinstance(kind, str):
             raise StepError(Step.LINES, f"{place}: record_type", f"expected text, got {shown_json(kind)}")
-        self._check_run(place, record, kind)
+        self._check_content(place, record, kind)
         self._check_signature(place, record, line)
         self.counts[kind] += 1
         self._digest.update(line + b"\n")
@@ -136,9 +146,9 @@ class ExportCheck:
         """
         self._require_open(place)
         if not self.counts:
-            raise StepError(Step.LINES, place, "expected the run record first, got a manifest")
+            raise StepError(Step.LINES, place, f"expected the {self.first_type} record first, got a manifest")
         derived = {**self._derived(), **(expected or {})}
-        for name in sorted((manifest.keys() - {"signature"}) ^ {*derived, "epoch", "withheld"}):
+        for name in sorted((manifest.keys() - {"signature"}) ^ {*derived, *self.stated_only}):
             problem = "no field of this name, got one" if name in manifest else "this field, got none"
             raise StepError(Step.COUNTS, f"{place}: manifest: {name}", f"expected {problem}")
         for name, value in derived.items():
@@ -158,7 +168,8 @@ class ExportCheck:
         if self.is_complete:
             raise StepError(Step.STRUCTURE, place, "expected nothing after the manifest, got a record")
 
-    def _check_run(self, place: str, record: Mapping[str, Json], kind: str) -> None:
+    def _check_content(self, place: str, record: Mapping[str, Json], kind: str) -> None:
+        """Check what is not about signatures."""
         run_id = record.get("run_id")
         if not self.counts:
             if kind != _RUN_TYPE:
@@ -193,11 +204,14 @@ class ExportCheck:
             return None
         return f"one by the key given, got {signature}: the record was altered, or signed with another key"
 
+    def _described(self) -> dict[str, Json]:
+        """Return the manifest's fields about what was exported."""
+        return {"run_id": self.run_id, "run_status": self.run_status}
+
     def _derived(self) -> dict[str, Json]:
         return {
             "record_type": MANIFEST,
-            "run_id": self.run_id,
-            "run_status": self.run_status,
+            **self._described(),
             "record_count": self.count,
             "counts": dict(self.counts),
             "hash_algorithm": "sha256",
@@ -232,7 +246,7 @@ def verify_export(
         steps.passed(Step.STRUCTURE, "complete, with its manifest at the end")
         steps.passed(Step.LINES, f"{check.count:,} records in canonical JSON, of one run")
         steps.passed(Step.COUNTS, f"{check.count:,} records of {len(check.counts)} types, with the hash stated")
-    sound = _judge_signature(steps, check, signing_key)
+    sound = judge_signature(steps, check, signing_key)
     with steps.of(Step.LIFECYCLES):
         if check.is_complete:
             _check_ended(check, rules, first)
@@ -246,7 +260,7 @@ def verify_export(
 def looks_like_export(path: Path) -> bool:
     """Return whether an export other than a bag is there.
 
-    A directory needs a manifest; a file begins with a run record.
+    A directory needs a manifest; a file begins with the record of a run or a database.
     """
     if path.is_dir():
         return (path / MANIFEST_FILE).is_file() and not (path / bag.BAGIT).is_file()
@@ -286,11 +300,18 @@ def shown_json(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)} characters)"
 
 
-def _check_line(check: ExportCheck, rules: ExportRules, place: str, line: bytes) -> None:
+@contextmanager
+def reading_line(place: str) -> Iterator[None]:
+    """Turn errors of a line into faults of step 4."""
     try:
-        record = _parsed(line, place)
+        yield
     except EvidenceError as error:
         raise StepError(Step.LINES, place, error.problem) from error
+
+
+def _check_line(check: ExportCheck, rules: ExportRules, place: str, line: bytes) -> None:
+    with reading_line(place):
+        record = _parsed(line, place)
     if record.get("record_type") != MANIFEST:
         check.add(place, record, line)
         return
@@ -311,7 +332,7 @@ def _check_ended(check: ExportCheck, rules: ExportRules, place: str | None) -> N
         raise StepError(Step.LIFECYCLES, f"{place}: status", problem)
 
 
-def _judge_signature(steps: Steps, check: ExportCheck, signing_key: bytes | None) -> Verdict:
+def judge_signature(steps: Steps, check: ExportCheck, signing_key: bytes | None) -> Verdict:
     """Take step 2; return the verdict if all others pass."""
     if not check.is_complete:
         return Verdict.NOT_VERIFIED

@@ -17,6 +17,9 @@ Nothing that the bag says is used before steps 1 to 3 have passed; if one of the
    ended is incomplete.
 9. Accounting: the laws of `elspeth.evidence.format.laws` hold, so that no row, token, visit or outcome is missing.
 10. Verdict.
+
+A database that was exported as found has no references, lifecycles or laws to check, so steps 7 to 9 are not part of
+its verification. Steps 3 to 5 are about what such an export says: its tables, their rows and their forms.
 """
 
 from __future__ import annotations
@@ -105,7 +108,7 @@ class Verification:
     """The result of the procedure: its steps and the verdict.
 
     `statement` is the SHA-256 of the statement, which identifies a bag. It and `run_id` are None if no statement could
-    be read.
+    be read. `scope` says what evidence that is not about a run shows.
     """
 
     steps: tuple[StepResult, ...]
@@ -113,6 +116,7 @@ class Verification:
     run_id: str | None
     record_count: int
     statement: str | None = None
+    scope: str | None = None
 
     @property
     def faults(self) -> tuple[StepResult, ...]:
@@ -172,7 +176,13 @@ class Steps:
         return any(step in self._results and self._results[step].status is Status.FAILED for step in steps)
 
     def result(
-        self, sound: Verdict, *, run_id: str | None, record_count: int, statement: str | None = None
+        self,
+        sound: Verdict,
+        *,
+        run_id: str | None,
+        record_count: int,
+        statement: str | None = None,
+        scope: str | None = None,
     ) -> Verification:
         """Return the result.
 
@@ -187,7 +197,12 @@ class Steps:
         broken = any(result.status in {Status.FAILED, Status.NOT_REACHED} for result in results)
         verdict = Verdict.NOT_VERIFIED if broken else sound
         return Verification(
-            steps=results, verdict=verdict, run_id=run_id, record_count=record_count, statement=statement
+            steps=results,
+            verdict=verdict,
+            run_id=run_id,
+            record_count=record_count,
+            statement=statement,
+            scope=None if broken else scope,
         )
 
     def _end(self, step: Step, status: Status, detail: str) -> None:

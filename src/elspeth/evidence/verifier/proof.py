@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elspeth.evidence.format import bag
-from elspeth.evidence.format.bag import PAYLOAD_TYPE, Statement
+from elspeth.evidence.format.bag import PAYLOAD_TYPE, RunFacts, Statement
 from elspeth.evidence.format.canonical import Json, Members, canonical, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError, shown
+from elspeth.evidence.format.found import KEYS
 from elspeth.evidence.format.limits import MAX_PROOF
 from elspeth.evidence.format.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from elspeth.evidence.format.salts import LeafHasher, Salts
 from elspeth.evidence.format.signatures import Envelope, PublicKey
 from elspeth.evidence.verifier._examination import document_parser
-from elspeth.evidence.verifier._record_types import TypeRules, read_rules
+from elspeth.evidence.verifier._record_types import read_rules
 from elspeth.evidence.verifier.procedure import Step, Steps, Verification
 from elspeth.evidence.verifier.reader import BagFiles, batches_of_lines, open_bag
 from elspeth.evidence.verifier.verify import check_signature, leaf_hashes, read_statement
@@ -110,12 +111,11 @@ def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[in
     """
     with open_bag(path) as files:
         statement, envelope = read_statement(files)
-        parse = document_parser(statement.version)
-        rules = read_rules(files.read(bag.REFERENCES), bag.REFERENCES, parse).types.get(record_type)
-        if rules is None:
+        columns = _key_columns(files, statement).get(record_type)
+        if columns is None:
             counted = ", ".join(sorted(statement.counts))
             raise EvidenceError(str(path), f"expected a record type of the bag ({counted}), got {shown(record_type)}")
-        index, line = _find(files, rules, identity, progress or (lambda _: None))
+        index, line = _find(files, record_type, columns, identity, progress or (lambda _: None))
         hashes = tuple(inclusion_proof(leaf_hashes(files), index, statement.record_count))
         salt = _read_salt(files, statement, index)
     proof = Proof(line=line, salt=salt, index=index, hashes=hashes, statement=statement, envelope=envelope)
@@ -124,6 +124,14 @@ def prove(path: Path, record_type: str, identity: str, *, progress: Callable[[in
     except EvidenceError as error:
         raise EvidenceError(str(path), f"the bag is not sound, verify it: {error}") from error
     return proof
+
+
+def _key_columns(files: BagFiles, statement: Statement) -> Mapping[str, Sequence[str]]:
+    """Return the columns of each type's key but the run."""
+    if not isinstance(statement.facts, RunFacts):
+        return KEYS
+    rules = read_rules(files.read(bag.REFERENCES), bag.REFERENCES, document_parser(statement.version))
+    return {name: each.key[1:] or each.key for name, each in rules.types.items()}
 
 
 def proof_policy(protected: Sequence[Protected] = (), *, force: bool = False) -> OutputPolicy:
@@ -175,18 +183,22 @@ def verify_proof(path: Path, *, key: PublicKey | None = None) -> Verification:
     steps.passed(Step.STRUCTURE, f"a proof, {len(data):,} bytes")
     # 2. Envelope and signature.
     sound = check_signature(proof.envelope, proof.statement, key, steps, "envelope")
+    facts = proof.statement.facts
+    run_id = facts.run_id if isinstance(facts, RunFacts) else None
     # 4. The line.
     with steps.of(Step.LINES):
         record = parse_canonical(proof.line, "record")
         kind = _check_record(record, proof.statement)
-        steps.passed(Step.LINES, f"a {kind} record of run {shown(proof.statement.run.run_id)}")
+        of = f"run {shown(run_id)}" if isinstance(facts, RunFacts) else facts.title
+        steps.passed(Step.LINES, f"a {kind} record of {of}")
     # 6. Merkle root.
     with steps.of(Step.ROOT):
         _check_inclusion(proof, "hashes")
         steps.passed(Step.ROOT, f"line {proof.index + 1:,} of {proof.statement.record_count:,}")
     rest = (Step.STATEMENT, Step.COUNTS, Step.REFERENCES, Step.LIFECYCLES, Step.ACCOUNTING)
     steps.not_part(*rest, detail="needs the whole bag")
-    return steps.result(sound, run_id=proof.statement.run.run_id, record_count=1, statement=proof.statement.sha256)
+    scope = None if isinstance(facts, RunFacts) else f"states one record of {facts.title}"
+    return steps.result(sound, run_id=run_id, record_count=1, statement=proof.statement.sha256, scope=scope)
 
 
 def _read(path: Path) -> bytes:
@@ -216,8 +228,9 @@ def _check_record(record: Mapping[str, Json], statement: Statement) -> str:
     kind = record.get("record_type")
     if not isinstance(kind, str) or kind not in statement.counts:
         raise EvidenceError("record: record_type", f"expected a type that the statement counts, got {shown(kind)}")
-    if record.get("run_id") != statement.run.run_id:
-        expected = f"expected {shown(statement.run.run_id)} as in the statement"
+    run_id = statement.facts.run_id if isinstance(statement.facts, RunFacts) else None
+    if record.get("run_id") != run_id:
+        expected = f"expected {shown(run_id)} as in the statement"
         raise EvidenceError("record: run_id", f"{expected}, got {shown(record.get('run_id'))}")
     return kind
 
@@ -229,13 +242,14 @@ def _read_salt(files: BagFiles, statement: Statement, index: int) -> bytes | Non
     return LeafHasher(Salts.from_bytes(files.read(bag.SALTS), bag.SALTS, statement.version)).salt(index)
 
 
-def _find(files: BagFiles, rules: TypeRules, identity: str, progress: Callable[[int], None]) -> tuple[int, bytes]:
+def _find(
+    files: BagFiles, record_type: str, columns: Sequence[str], identity: str, progress: Callable[[int], None]
+) -> tuple[int, bytes]:
     """Return index and line of a record.
 
     Only lines that hold the type and the beginning of the key are parsed.
     """
-    columns = rules.key[1:] or rules.key
-    mark = b'"record_type":' + canonical(rules.name)
+    mark = b'"record_type":' + canonical(record_type)
     # As in the line, with its escapes.
     first = canonical(identity.split(KEY_SEPARATOR, maxsplit=1)[0])[1:-1]
     done = 0
@@ -249,4 +263,4 @@ def _find(files: BagFiles, rules: TypeRules, identity: str, progress: Callable[[
         done += len(lines)
         progress(done)
     shape = KEY_SEPARATOR.join(columns)
-    raise EvidenceError(str(files.path), f"expected a {rules.name} record with {shape} {shown(identity)}, got none")
+    raise EvidenceError(str(files.path), f"expected a {record_type} record with {shape} {shown(identity)}, got none")

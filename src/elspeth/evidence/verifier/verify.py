@@ -15,15 +15,24 @@ from pathlib import Path
 from cryptography.x509 import Certificate
 
 from elspeth.evidence.format import bag
-from elspeth.evidence.format.bag import PAYLOAD_TYPE, Statement
+from elspeth.evidence.format.bag import PAYLOAD_TYPE, RunFacts, Statement
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
+from elspeth.evidence.format.found import record_schema
 from elspeth.evidence.format.merkle import HASH_SIZE
-from elspeth.evidence.format.salts import LEAF_SALTS_SINCE, LeafHasher
+from elspeth.evidence.format.salts import LEAF_SALTS_SINCE, LeafHasher, Salts
 from elspeth.evidence.format.signatures import Envelope, PublicKey
 from elspeth.evidence.format.timestamp import verify_timestamp
 from elspeth.evidence.verifier._epochs import check_epochs
-from elspeth.evidence.verifier._examination import Documents, LineBatch, compute_root, examine, read_batches
+from elspeth.evidence.verifier._examination import (
+    Documents,
+    Findings,
+    LineBatch,
+    compute_root,
+    examine,
+    read_batches,
+)
 from elspeth.evidence.verifier._trail import TrailChecker
+from elspeth.evidence.verifier.found import FoundChecker, counted, pass_over
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
 from elspeth.evidence.verifier.reader import BagFiles, open_bag
 
@@ -159,8 +168,13 @@ class _Procedure:
         if not steps.failed(Step.STRUCTURE, Step.SIGNATURE, Step.STATEMENT):
             self._use(statement)
         # 10. Verdict.
+        facts = statement.facts
         return steps.result(
-            sound, run_id=statement.run.run_id, record_count=statement.record_count, statement=statement.sha256
+            sound,
+            run_id=facts.run_id if isinstance(facts, RunFacts) else None,
+            record_count=statement.record_count,
+            statement=statement.sha256,
+            scope=None if isinstance(facts, RunFacts) else facts.scope,
         )
 
     def _use(self, statement: Statement) -> None:
@@ -169,11 +183,11 @@ class _Procedure:
         with self._steps.of(Step.ROOT):
             self._check_root(statement)
         # 4, 7 to 9, and the second half of 6, line by line. The same reading yields what is left of 1 and 3.
-        trail = self._read_records(statement)
+        checker = self._read_records(statement)
         # 5. Counts.
-        if trail is not None:
+        if checker is not None:
             with self._steps.of(Step.COUNTS):
-                self._counts(statement, trail)
+                self._counts(statement, checker)
 
     def _structure(self) -> None:
         if self._files.read(bag.BAGIT) != bag.BAGIT_TEXT:
@@ -203,16 +217,20 @@ class _Procedure:
     def _statement(self, statement: Statement) -> None:
         names = self._files.sizes.keys() - _NOT_SUBJECTS
         self._compare(statement.subjects, names, self._statement_name)
-        if not statement.run.complete:
-            problem = "expected true, got false: the export says that it is incomplete"
-            raise EvidenceError(f"{self._statement_name}: complete", problem)
         has_salts = bag.SALTS in self._files.sizes
         if statement.version >= LEAF_SALTS_SINCE and statement.salted != has_salts:
             expected = "true" if has_salts else "false"
             problem = f"expected {expected}, as {bag.SALTS} is {'' if has_salts else 'not '}there"
             raise EvidenceError(f"{self._statement_name}: salted", problem)
+        facts = statement.facts
+        if not isinstance(facts, RunFacts):
+            self._steps.passed(Step.STATEMENT, f"{len(names)} files; a database as found, read at {facts.read_at}")
+            return
+        if not facts.complete:
+            problem = "expected true, got false: the export says that it is incomplete"
+            raise EvidenceError(f"{self._statement_name}: complete", problem)
         schema = self._digests.get(bag.SCHEMA)
-        epoch = f"epoch {statement.run.epoch}, whose schema has the SHA-256 {schema}"
+        epoch = f"epoch {facts.epoch}, whose schema has the SHA-256 {schema}"
         self._steps.passed(Step.STATEMENT, f"{len(names)} files; {epoch}")
 
     @property
@@ -238,10 +256,10 @@ class _Procedure:
         if root != statement.root:
             raise EvidenceError(bag.LEAVES, f"expected the root {statement.root} as in the statement, got {root}")
 
-    def _read_records(self, statement: Statement) -> TrailChecker | None:
+    def _read_records(self, statement: Statement) -> TrailChecker | FoundChecker | None:
         """Check every line. Returns None if one is at fault."""
         digest = sha256()
-        trail = None
+        checker: TrailChecker | FoundChecker | None = None
 
         def hashed() -> Iterator[bytes]:
             for block in self._files.blocks(bag.RECORDS):
@@ -250,11 +268,8 @@ class _Procedure:
 
         blocks = hashed()
         with self._steps.of(Step.LINES):
-            documents = self._documents(statement)
-            checker = documents.checker()
-            check_epochs(statement, documents, self._statement_name)
-            self._check_lines(checker, documents, blocks, statement)
-            trail = checker
+            is_run = isinstance(statement.facts, RunFacts)
+            checker = self._check_run(blocks, statement) if is_run else self._check_database(blocks, statement)
         # Steps 1 and 3 compare the hash of the whole file even if a line is at fault.
         with self._steps.of(Step.STRUCTURE):
             for _ in blocks:
@@ -262,43 +277,70 @@ class _Procedure:
             _compare_records(self._manifest, digest.hexdigest(), bag.MANIFEST)
         with self._steps.of(Step.STATEMENT):
             _compare_records(statement.subjects, digest.hexdigest(), self._statement_name)
-        return trail
+        return checker
 
-    def _documents(self, statement: Statement) -> Documents:
-        return Documents(
+    def _check_run(self, blocks: Iterator[bytes], statement: Statement) -> TrailChecker:
+        """Take the steps about the lines of a run."""
+        documents = Documents(
             schema=self._files.read(bag.SCHEMA),
             references=self._files.read(bag.REFERENCES),
-            salts=self._files.read(bag.SALTS) if bag.SALTS in self._files.sizes else None,
+            salts=self._salts(),
             version=statement.version,
         )
+        trail = documents.checker()
+        check_epochs(statement, documents, self._statement_name)
+        leaves = self._leaves()
+        examined = examine(read_batches(blocks, leaves), documents, self._executor)
+        self._check_lines(trail, examined, documents.leaf_hasher(), statement)
+        self._steps.passed(Step.REFERENCES, "all lead to records in the bag")
+        with self._steps.of(Step.LIFECYCLES):
+            self._steps.passed(Step.LIFECYCLES, trail.lifecycles())
+            self._steps.passed(Step.ACCOUNTING, trail.accounting(self._recorded_epoch(statement)))
+        return trail
+
+    def _check_database(self, blocks: Iterator[bytes], statement: Statement) -> FoundChecker:
+        """Take the steps about the lines of a database."""
+        if self._files.read(bag.SCHEMA) != record_schema():
+            raise StepError(Step.STATEMENT, bag.SCHEMA, "expected the schema of a database as found, got another")
+        salts, checker = self._salts(), FoundChecker()
+        hasher = LeafHasher(None if salts is None else Salts.from_bytes(salts, bag.SALTS, statement.version))
+        examined = examine(read_batches(blocks, self._leaves()), None, None)
+        self._check_lines(checker, examined, hasher, statement)
+        pass_over(self._steps)
+        return checker
+
+    def _salts(self) -> bytes | None:
+        return self._files.read(bag.SALTS) if bag.SALTS in self._files.sizes else None
+
+    def _leaves(self) -> Iterator[bytes] | None:
+        """Return the leaf hashes unless they are not the statement's."""
+        return None if self._steps.failed(Step.ROOT) else leaf_hashes(self._files)
 
     def _check_lines(
-        self, trail: TrailChecker, documents: Documents, blocks: Iterator[bytes], statement: Statement
+        self,
+        checker: TrailChecker | FoundChecker,
+        examined: Iterator[tuple[LineBatch, Findings]],
+        hasher: LeafHasher,
+        statement: Statement,
     ) -> None:
-        leaves = None if self._steps.failed(Step.ROOT) else leaf_hashes(self._files)
-        hasher = documents.leaf_hasher()
         number = 0
-        for batch, findings in examine(read_batches(blocks, leaves), documents, self._executor):
+        for batch, findings in examined:
             lines = batch.lines
             # A line with another leaf hash is checked first: its own fault says more than that it was altered.
             altered = None if findings.sealed else _altered(batch, hasher)
-            taken = 0 if altered is not None else trail.take(findings.segments)
-            trail.check(number + 1 + taken, lines[taken:] if altered is None else lines[: altered[0] + 1])
+            taken = 0 if altered is not None else checker.take(findings.segments)
+            checker.check(number + 1 + taken, lines[taken:] if altered is None else lines[: altered[0] + 1])
             if altered is not None:
                 raise _leaf_error(number + 1 + altered[0], *altered[1:])
             number += len(lines)
             self._progress(number)
-        if leaves is not None:
+        if not self._steps.failed(Step.ROOT):
             if number != statement.record_count:
                 problem = f"expected {statement.record_count:,} lines, as the statement counts, got the end"
                 raise StepError(Step.ROOT, f"{bag.RECORDS}, line {number + 1}", problem)
             self._steps.passed(Step.ROOT, statement.root)
         salts = "no salts" if bag.SALTS not in self._files.sizes else "salts derived"
         self._steps.passed(Step.LINES, f"{number:,} records, {salts}")
-        self._steps.passed(Step.REFERENCES, "all lead to records in the bag")
-        with self._steps.of(Step.LIFECYCLES):
-            self._steps.passed(Step.LIFECYCLES, trail.lifecycles())
-            self._steps.passed(Step.ACCOUNTING, trail.accounting(self._recorded_epoch(statement)))
 
     def _recorded_epoch(self, statement: Statement) -> int | None:
         """Return the epoch in which the run was sealed."""
@@ -307,21 +349,23 @@ class _Procedure:
         # The first release gave a secret to every run that it recorded, and to no other.
         return statement.run.epoch if bag.SALTS in self._files.sizes else None
 
-    def _counts(self, statement: Statement, trail: TrailChecker) -> None:
-        place = bag.RECORDS
-        for what, expected, got in (
-            ("run_id", statement.run.run_id, trail.run_id),
-            ("status of the run", statement.run.run_status, trail.run_status),
-            *(
-                (f"{name} records", statement.counts.get(name, 0), trail.counts[name])
-                for name in _names(statement, trail)
-            ),
-        ):
+    def _counts(self, statement: Statement, checker: TrailChecker | FoundChecker) -> None:
+        facts: list[tuple[str, object, object]]
+        if isinstance(checker, TrailChecker):
+            run = statement.run
+            facts = [("run_id", run.run_id, checker.run_id), ("status of the run", run.run_status, checker.run_status)]
+        else:
+            facts = [("database", statement.facts, checker.facts)]
+        for name in sorted(statement.counts.keys() | checker.counts.keys()):
+            facts.append((f"{name} records", statement.counts.get(name, 0), checker.counts[name]))
+        for what, expected, got in facts:
             if expected != got:
-                raise EvidenceError(
-                    place, f"{printable(what)}: expected {shown(expected)} as in the statement, got {shown(got)}"
-                )
-        self._steps.passed(Step.COUNTS, f"{trail.counts.total():,} records of {len(trail.counts)} types")
+                problem = f"expected {shown(expected)} as in the statement, got {shown(got)}"
+                raise EvidenceError(bag.RECORDS, f"{printable(what)}: {problem}")
+        what = f"{len(checker.counts)} types"
+        if isinstance(checker, FoundChecker):
+            what = counted(checker.counts)
+        self._steps.passed(Step.COUNTS, f"{checker.counts.total():,} records of {what}")
 
 
 def _compare_records(listed: Mapping[str, str], digest: str, place: str) -> None:
@@ -359,7 +403,3 @@ def _leaf_error(number: int, leaf: bytes, sealed: bytes | None) -> StepError:
         return StepError(Step.ROOT, place, "expected the end, as the statement counts no more lines, got one")
     expected = f"expected the line that was sealed, with the leaf hash {sealed.hex()} as in {bag.LEAVES}"
     return StepError(Step.ROOT, place, f"{expected}, got one with {leaf.hex()}")
-
-
-def _names(statement: Statement, trail: TrailChecker) -> list[str]:
-    return sorted(statement.counts.keys() | trail.counts.keys())

@@ -15,6 +15,7 @@ from elspeth.evidence.format.bag import (
     TIMESTAMP,
     RunFacts,
 )
+from elspeth.evidence.format.found import DatabaseFacts
 from elspeth.evidence.format.signatures import KeyType, PublicKey, pae
 
 __all__ = [
@@ -100,11 +101,14 @@ _REST = """\
     rm -r "$work"
 
 These commands show that the bag is what the holder of the key sealed. They do not show that what was sealed is right or
-consistent: `elspeth verify` also checks that every record is valid and in order, that no record is missing to which
-another refers. A signature cannot show that the holder of the key recorded the truth.
+consistent: `elspeth verify` also checks that every record is valid and in order, {more}.\
+ A signature cannot show that the holder of the key recorded the truth.
 
 Read this file with care: it is part of what you check. The same commands are in the documentation of elspeth.
 """
+
+_MORE_OF_RUN = "that no record is missing to which\nanother refers"
+_MORE_OF_DATABASE = "that rows are\nnumbered, and that every value is of the form of its column"
 
 
 def commands_for_files() -> list[str]:
@@ -157,12 +161,16 @@ def commands_for_root() -> list[str]:
     return _PROGRAM.splitlines()
 
 
-def instructions_text(run: RunFacts, key: PublicKey | None) -> bytes:
+def instructions_text(facts: RunFacts | DatabaseFacts, key: PublicKey | None) -> bytes:
     """Return the text for a bag.
 
     `key` is None if the bag is unsigned.
     """
-    title = f"How to check this bag, the audit trail of run {ascii(run.run_id)[1:-1]}, with common tools.\n"
+    if isinstance(facts, RunFacts):
+        content, more = f"the audit trail of run {ascii(facts.run_id)[1:-1]}", _MORE_OF_RUN
+    else:
+        content, more = facts.title, _MORE_OF_DATABASE
+    title = f"How to check this bag, {content}, with common tools.\n"
     if key is None:
         signature = _UNSIGNED.format(statement=STATEMENT)
     else:
@@ -171,7 +179,7 @@ def instructions_text(run: RunFacts, key: PublicKey | None) -> bytes:
     files = _FILES.format(commands=_indented(commands_for_files()))
     subjects = commands_for_subjects(STATEMENT if key is None else ENVELOPE)
     root = _ROOT.format(commands=_indented(commands_for_root()))
-    rest = [_SUBJECTS.format(commands=_indented(subjects)), root, _REST]
+    rest = [_SUBJECTS.format(commands=_indented(subjects)), root, _REST.format(more=more)]
     return "\n".join([title, _START, files, signature, *rest]).encode()
 
 

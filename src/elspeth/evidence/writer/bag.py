@@ -22,6 +22,7 @@ from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import PAYLOAD_TYPE, VERSION, RunFacts, Statement
 from elspeth.evidence.format.canonical import parse_canonical
 from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.found import DatabaseFacts
 from elspeth.evidence.format.merkle import TreeHasher
 from elspeth.evidence.format.salts import LeafHasher, Salts
 from elspeth.evidence.format.signatures import Envelope, Signer
@@ -34,7 +35,6 @@ __all__ = ["BagSummary", "bag_policy", "write_bag"]
 _TYPE_MARK = b'"record_type":"'
 """In canonical JSON this is always the field itself: inside a text, quotes are escaped."""
 
-_REQUIRED = frozenset({bag.SCHEMA, bag.REFERENCES})
 _OURS = frozenset({bag.RECORDS, bag.LEAVES, bag.SALTS})
 
 _BUFFER = 1 << 20
@@ -67,7 +67,7 @@ def write_bag(
     target: Path | Output,
     batches: Iterable[Sequence[bytes]],
     *,
-    run: RunFacts,
+    facts: RunFacts | DatabaseFacts,
     documents: Mapping[str, bytes],
     signer: Signer | None,
     secret: str | None,
@@ -79,10 +79,10 @@ def write_bag(
     """Write a bag as a directory or a zip archive.
 
     `batches` hold records in export order, each as canonical JSON without line feed. `documents` are further payload
-    files, among them `export.schema.json` and `references.json`. `secret` is what the salts of the leaves are derived
-    from, None for leaves without salts; two bags with different lines must not have the same one. `date` is the day
-    that the bag states, in UTC, None to state none. `progress` is called with the number of records written, after each
-    batch. `stamp` returns the time-stamp over the envelope.
+    files, among them `export.schema.json` and, for a run, `references.json`. `secret` is what the salts of the leaves
+    are derived from, None for leaves without salts; two bags with different lines must not have the same one. `date` is
+    the day that the bag states, in UTC, None to state none. `progress` is called with the number of records written,
+    after each batch. `stamp` returns the time-stamp over the envelope.
 
     Raises OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON, and
     KeyFileError if the signer fails. Nothing is left then. A crash leaves an unfinished directory, which the next
@@ -92,16 +92,16 @@ def write_bag(
     if stamp is not None and signer is None:
         raise EvidenceError(str(path), "a time-stamp is over the envelope, which an unsigned bag does not have")
     salts = None if secret is None else Salts(secret=secret, version=VERSION)
-    payload = _payload(path, documents, salts)
+    payload = _payload(path, facts, documents, salts)
     with hold(target, bag_policy()) as output, output.temporary_directory() as directory:
         writer = _BagWriter(directory, salts)
         writer.write(bag.BAGIT, bag.BAGIT_TEXT)
         counts, root = writer.write_records(batches, progress or (lambda _: None))
         for name, content in payload.items():
             writer.write(name, content)
-        writer.write(bag.BAG_INFO, _bag_info(run, writer.payload_size, len(payload) + 2, date))
-        writer.write(bag.INSTRUCTIONS, instructions_text(run, None if signer is None else signer.public_key))
-        envelope = writer.seal(run, counts, root, signer)
+        writer.write(bag.BAG_INFO, _bag_info(facts, writer.payload_size, len(payload) + 2, date))
+        writer.write(bag.INSTRUCTIONS, instructions_text(facts, None if signer is None else signer.public_key))
+        envelope = writer.seal(facts, counts, root, signer)
         if stamp is not None and envelope is not None:
             writer.write(bag.TIMESTAMP, stamp(envelope))
         writer.sync()
@@ -110,13 +110,16 @@ def write_bag(
     return BagSummary(path=path, record_count=sum(counts.values()), counts=counts, root=root, signed_by=signed_by)
 
 
-def _payload(target: Path, documents: Mapping[str, bytes], salts: Salts | None) -> dict[str, bytes]:
+def _payload(
+    target: Path, facts: RunFacts | DatabaseFacts, documents: Mapping[str, bytes], salts: Salts | None
+) -> dict[str, bytes]:
     """Return the payload files beside the records.
 
     Raises EvidenceError for documents that no verifier would accept.
     """
     payload = {bag.payload_name(name): content for name, content in documents.items()}
-    if missing := _REQUIRED - payload.keys():
+    required = {bag.SCHEMA, bag.REFERENCES} if isinstance(facts, RunFacts) else {bag.SCHEMA}
+    if missing := required - payload.keys():
         raise EvidenceError(
             str(target), f"expected the documents that verifiers read, got none at {', '.join(sorted(missing))}"
         )
@@ -173,14 +176,16 @@ class _BagWriter:
         self._wrote(bag.LEAVES, leaves_hash.hexdigest(), leaves.stat().st_size)
         return {name.decode(): count for name, count in counts.items()}, tree.root().hex()
 
-    def seal(self, run: RunFacts, counts: Mapping[str, int], root: str, signer: Signer | None) -> bytes | None:
+    def seal(
+        self, facts: RunFacts | DatabaseFacts, counts: Mapping[str, int], root: str, signer: Signer | None
+    ) -> bytes | None:
         """Write the statement over all files, and the manifests.
 
         Returns the envelope if there is a signer.
         """
         subjects = {name: digest for name, digest in self._digests.items() if name != bag.BAGIT}
         salted = self._salts is not None
-        statement = Statement(subjects=subjects, run=run, counts=counts, root=root, salted=salted).to_bytes()
+        statement = Statement(subjects=subjects, facts=facts, counts=counts, root=root, salted=salted).to_bytes()
         envelope = None if signer is None else Envelope.sign(statement, PAYLOAD_TYPE, signer).to_bytes()
         self.write(*((bag.STATEMENT, statement) if envelope is None else (bag.ENVELOPE, envelope)))
         payload = {name: digest for name, digest in self._digests.items() if name.startswith(bag.PAYLOAD)}
@@ -220,11 +225,15 @@ def _record_type(line: bytes, number: int) -> bytes:
     return line[start:end]
 
 
-def _bag_info(run: RunFacts, size: int, files: int, date: Date | None) -> bytes:
+def _bag_info(facts: RunFacts | DatabaseFacts, size: int, files: int, date: Date | None) -> bytes:
     """Return the metadata of a bag (RFC 8493, section 2.2.2)."""
+    if isinstance(facts, RunFacts):
+        description, identifier = f"Audit trail of one run, epoch {facts.epoch}", facts.run_id
+    else:
+        description, identifier = f"Database as found at {facts.read_at}", facts.name
     fields = {
-        "External-Description": f"Audit trail of one run, epoch {run.epoch}",
-        "External-Identifier": ascii(run.run_id)[1:-1],  # on one line, whatever it holds
+        "External-Description": description,
+        "External-Identifier": ascii(identifier)[1:-1],  # on one line, whatever it holds
         "Payload-Oxum": f"{size}.{files}",
     }
     if date is not None:

@@ -249,13 +249,15 @@ def _load_odd_times_as_text(connection: DBAPIConnection) -> None:
 
 
 @contextmanager
-def read_only_connection(url: URL) -> Iterator[Connection]:
+def read_only_connection(url: URL, *, recover: bool = True) -> Iterator[Connection]:
     """Open an existing database for reading only.
 
-    On PostgreSQL all reads see the same snapshot. Raises LandscapeError if the database cannot be opened or read.
+    On PostgreSQL all reads see the same snapshot. Without `recover`, a transaction that a crash cut short is not rolled
+    back, so that a SQLite database with one cannot be read. Raises LandscapeError if the database cannot be opened or
+    read.
     """
     try:
-        with _read_only_engine(url).connect() as connection:
+        with _read_only_engine(url, recover=recover).connect() as connection:
             yield connection
     except DBAPIError as error:
         message = f"audit database {mask_url(url)} cannot be opened: {describe_error(error, url)}"
@@ -281,7 +283,7 @@ def read_only_parameters(path: Path) -> dict[str, str]:
     return {"mode": "ro" if reads_log else "rw"}
 
 
-def _read_only_engine(url: URL) -> Engine:
+def _read_only_engine(url: URL, *, recover: bool) -> Engine:
     if url.get_backend_name() != "sqlite":
         options = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
         engine = create_engine(url, poolclass=NullPool, execution_options=options)
@@ -291,6 +293,8 @@ def _read_only_engine(url: URL) -> Engine:
     path = sqlite_path(url)
     _refuse_directory(path)
     parameters = read_only_parameters(path)
+    if not recover and parameters != _IMMUTABLE and Path(f"{path}-journal").exists():
+        parameters = {"mode": "ro"}
     file_url = url.set(database=path.as_uri(), query={**parameters, "uri": "true"})
     engine = create_engine(file_url, poolclass=NullPool, connect_args={"timeout": _READ_TIMEOUT_S})
     prepare_connections(engine, _refuse_writes)

@@ -100,7 +100,7 @@ def write_bag_of_run(
             return write_bag(
                 path,
                 batches,
-                run=facts,
+                facts=facts,
                 documents=_documents(),
                 signer=signer,
                 secret=secret,

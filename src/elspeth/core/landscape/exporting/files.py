@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,7 +18,8 @@ from elspeth.core.landscape.exporting._text_form import write_array, write_lines
 from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.format import ExportFormat
-from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportGroups
+from elspeth.core.landscape.exporting.forms import FOUND_FILE, MANIFEST_FILE, ExportGroups
+from elspeth.evidence.format.found import DATABASE
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected
 from elspeth.outputs.writing import Output, hold
@@ -32,6 +34,8 @@ _DIRECTORY_FORMS = (ExportFormat.CSV, ExportFormat.PARQUET)
 """The forms that are directories of files named `TYPE.FORM`."""
 
 _OUR_FILES = frozenset({MANIFEST_FILE, *(f"{name}.{form}" for name in RECORD_TYPES for form in _DIRECTORY_FORMS)})
+
+_NO_EXPORT = {False: "is not an export", True: "is not an export of a database as found"}
 
 _LONGEST = 1 << 24
 """How much of a file is read for its first record, in bytes; that holds the settings of a run."""
@@ -101,10 +105,13 @@ def _parquet_writer() -> Callable[[Path, ExportGroups], int]:
     return write_parquet
 
 
-def export_policy(form: ExportFormat, *, protected: Sequence[Protected] = (), force: bool = False) -> OutputPolicy:
+def export_policy(
+    form: ExportFormat, *, protected: Sequence[Protected] = (), force: bool = False, as_found: bool = False
+) -> OutputPolicy:
     """Return what an export of a form may replace.
 
-    That is an earlier export, or with `force` any file. A bag never replaces anything.
+    That is an earlier export of the same kind, a run or a database `as_found`, or with `force` any file. A bag never
+    replaces anything.
     """
     if form is ExportFormat.BAG:
         from elspeth.evidence.writer.bag import bag_policy  # noqa: PLC0415  loads cryptography
@@ -112,33 +119,34 @@ def export_policy(form: ExportFormat, *, protected: Sequence[Protected] = (), fo
         return bag_policy(protected)
     is_directory = form in _DIRECTORY_FORMS
     kind = Kind.DIRECTORY if is_directory else Kind.FILE
-    objection = _objection_to_directory if is_directory else _objection_to_file
+    objection = partial(_objection_to_directory if is_directory else _objection_to_file, as_found=as_found)
     # A directory may hold anything, so no option deletes it.
     return OutputPolicy(kind=kind, objection=objection, protected=protected, force=force and not is_directory)
 
 
-def _objection_to_file(path: Path) -> str | None:
+def _objection_to_file(path: Path, *, as_found: bool) -> str | None:
     try:
         line = _first_line(path)
     except OSError as error:
         return f"cannot be read, so nothing shows whether it is an export: {error.strerror}"
-    if _is_record(line, RUN.name):
+    if _is_record(line, DATABASE, "engine") if as_found else _is_record(line, RUN.name, "run_id"):
         return None
-    return "is not an export, which a new one may replace: name another file, or use --force"
+    return f"{_NO_EXPORT[as_found]}, which a new one may replace: name another file, or use --force"
 
 
-def _objection_to_directory(path: Path) -> str | None:
+def _objection_to_directory(path: Path, *, as_found: bool) -> str | None:
     entries = list(os.scandir(path))
-    is_ours = all(each.name in _OUR_FILES and each.is_file(follow_symlinks=False) for each in entries)
+    is_known = FOUND_FILE.fullmatch if as_found else _OUR_FILES.__contains__
+    is_ours = all(is_known(each.name) and each.is_file(follow_symlinks=False) for each in entries)
     try:
         line = _first_line(path / MANIFEST_FILE) if is_ours else b""
     except FileNotFoundError:
         line = b""
     except OSError as error:
         return f"cannot be read, so nothing shows whether it is an export: {error.strerror}"
-    if _is_record(line, MANIFEST):
+    if _is_record(line, MANIFEST, "kind" if as_found else "run_id"):
         return None
-    return "is not an export, which a new one may replace: name another directory"
+    return f"{_NO_EXPORT[as_found]}, which a new one may replace: name another directory"
 
 
 def _first_line(path: Path) -> bytes:
@@ -151,9 +159,10 @@ def _first_line(path: Path) -> bytes:
         return file.readline(_LONGEST).rstrip().removesuffix(b",") if line == b"[\n" else line
 
 
-def _is_record(line: bytes, record_type: str) -> bool:
+def _is_record(line: bytes, record_type: str, field: str) -> bool:
+    """Return whether a line is such a record."""
     try:
         record = orjson.loads(line)
     except orjson.JSONDecodeError:
         return False
-    return isinstance(record, dict) and record.get("record_type") == record_type and "run_id" in record
+    return isinstance(record, dict) and record.get("record_type") == record_type and field in record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import MANIFEST_FILE
 
 __all__ = [
+    "FOUND_FILE",
     "MANIFEST_FILE",
     "ExportError",
     "ExportGroups",
@@ -26,6 +28,9 @@ __all__ = [
     "read_directory",
     "read_manifest",
 ]
+
+FOUND_FILE = re.compile(rf"{re.escape(MANIFEST_FILE)}|tables\.jsonl|table-[1-9][0-9]*\.(?:csv|parquet)")
+"""The names of the files of a database as found."""
 
 _MAX_MANIFEST = 1 << 20
 """The largest manifest that is read, in bytes."""

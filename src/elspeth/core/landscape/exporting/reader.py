@@ -19,8 +19,10 @@ from elspeth.core.landscape.exporting._record_rules import (
 from elspeth.core.landscape.exporting._text_form import find_stated_epoch, read_text
 from elspeth.core.landscape.exporting.bag_form import holds_salted_records, is_bag, read_bag, read_bag_epoch
 from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError, StoredRecord, read_manifest
+from elspeth.core.landscape.exporting.found.reading import is_found_export
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.evidence.format import bag
+from elspeth.evidence.format.bag import NO_RUN
 from elspeth.evidence.format.canonical import Json
 from elspeth.evidence.verifier.export import MANIFEST, ExportCheck
 from elspeth.evidence.verifier.procedure import StepError
@@ -249,6 +251,8 @@ def find_source(path: Path) -> ExportSource:
     epoch than this version knows.
     """
     try:
+        if is_found_export(path):
+            raise ExportError(path, None, NO_RUN)
         path, kind = _kind_of(path)
         stated = _stated_epoch(path, kind)
     except OSError as error:

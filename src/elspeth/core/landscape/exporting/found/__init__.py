@@ -1,0 +1,1 @@
+"""Databases exported as found, known to this program or not."""
