@@ -34,7 +34,7 @@ from elspeth.core.landscape.lines.reading import (
     read_lines_in_parallel,
     split,
 )
-from elspeth.core.landscape.sealing.check import require_sealed_records
+from elspeth.core.landscape.sealing.check import sealed_lines_of_run
 from elspeth.core.landscape.sealing.seal import read_seals, read_secret, sealed_epoch
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import RunFacts, Statement
@@ -93,7 +93,6 @@ def write_bag_of_run(
 
     with db.snapshot() as connection:
         facts = _run_facts(connection, run_id, db.url)
-        require_sealed_records(connection, run_id, db.url)
         secret = _bag_secret(connection, run_id)
         # Close the query before the connection, even after a failure: PostgreSQL takes no other statement until then.
         with closing(_batches(db, connection, run_id, executor)) as batches:
@@ -136,13 +135,15 @@ def _run_facts(connection: Connection, run_id: str, url: str) -> RunFacts:
 def _batches(
     db: LandscapeDB, connection: Connection, run_id: str, executor: Executor | None
 ) -> Generator[list[bytes], None, None]:
-    """Yield the run's lines in export order, in batches."""
+    """Return the run's lines in export order, in batches.
+
+    At their end they raise AlteredRunError if they are not what was sealed.
+    """
     if executor is not None and can_read_in_parallel(connection, run_id):
-        chunks = read_lines_in_parallel(db, connection, run_id, executor, split)
+        lines = read_lines_in_parallel(db, connection, run_id, executor, split)
     else:
-        chunks = read_lines(connection, run_id, split)
-    for _, _, lines in chunks:
-        yield lines
+        lines = read_lines(connection, run_id, split)
+    return sealed_lines_of_run(connection, run_id, db.url, lines)
 
 
 def _bag_secret(connection: Connection, run_id: str) -> str | None:

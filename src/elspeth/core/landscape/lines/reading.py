@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from functools import cache
@@ -179,7 +179,9 @@ def split(record_type: str, lines: bytes) -> list[bytes]:  # noqa: ARG001 - a Li
     return lines[:-1].split(b"\n")
 
 
-def read_lines(connection: Connection, run_id: str, transform: LineTransform[T]) -> Iterator[TypedChunk[T]]:
+def read_lines(
+    connection: Connection, run_id: str, transform: LineTransform[T]
+) -> Generator[TypedChunk[T], None, None]:
     """Yield the transformed lines of a run in export order.
 
     Raises AuditIntegrityError for a record that breaks the schema.
@@ -191,7 +193,7 @@ def read_lines(connection: Connection, run_id: str, transform: LineTransform[T])
 
 def read_lines_in_parallel(
     db: LandscapeDB, connection: Connection, run_id: str, executor: Executor, transform: LineTransform[T]
-) -> Iterator[TypedChunk[T]]:
+) -> Generator[TypedChunk[T], None, None]:
     """Yield the same lines, read by the executor's processes.
 
     `can_read_in_parallel` must allow it for the run. The processes open the database by its URL. Raises what

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,24 +15,18 @@ from sqlalchemy import Connection, Select, exists, select
 from sqlalchemy.exc import OperationalError
 
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.lines.reading import TypedChunk
+from elspeth.core.landscape.sealing.comparison import UNREADABLE, SealComparison, SealFault, seal_fault
 from elspeth.core.landscape.sealing.seal import (
     SEAL_TYPE,
-    LocatedType,
     Seal,
-    leaf_prefix,
-    locate,
-    read_leaf_prefixes,
     read_seals,
-    scope_from_json,
-    sealed_lines,
+    sealed_chunks,
 )
 from elspeth.core.landscape.sealing.unfinished import UnfinishedRun, read_unfinished_runs
-from elspeth.core.landscape.sealing.withheld import check_withheld_content
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import RunStatus
-from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import run_secrets_table, runs_table, seals_table
 
 if TYPE_CHECKING:
@@ -46,37 +38,18 @@ __all__ = [
     "SealReport",
     "check_seal",
     "check_seals",
-    "require_sealed_records",
+    "sealed_lines_of_run",
 ]
-
-_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, LandscapeError)
-"""What reading a seal may raise if somebody has tampered with it."""
-
-_PROGRESS_EVERY = 1000
 
 _UNDECODABLE = "Could not decode to UTF-8"
 """The message of Python's SQLite driver for a text that is not UTF-8."""
 
 
+_UNREADABLE_SEAL = "was altered: it cannot be read"
+
+
 class AlteredRunError(LandscapeError):
     """A run is not what was sealed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SealFault:
-    """The first difference between a run and its seal.
-
-    `table` and `key` are empty if the fault is about the run as a whole.
-    """
-
-    run_id: str
-    table: str
-    key: str
-    problem: str
-
-    def __str__(self) -> str:
-        place = " ".join(part for part in (self.table, self.key) if part)
-        return f"run {self.run_id} is not what was sealed: {f'{place}: ' if place else ''}{self.problem}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +102,7 @@ def _check_seals(connection: Connection, key: PublicKey | None, progress: Callab
         signer, problem = _check_signature(seal, key)
         signers[signer] += 1
         advance = None if progress is None else partial(_advance, progress, checked)
-        fault = check_seal(connection, seal, advance) or (_seal_fault(seal.run_id, problem) if problem else None)
+        fault = check_seal(connection, seal, advance) or (seal_fault(seal.run_id, problem) if problem else None)
         if fault is None:
             unchanged += 1
             checked += seal.record_count
@@ -140,7 +113,7 @@ def _check_seals(connection: Connection, key: PublicKey | None, progress: Callab
     unsealed = tuple(_never_sealed_runs(connection))
     if key is not None:
         problem = "expected a seal, got none: it was imported, or is older than seals, or the seal was removed"
-        faults += [_seal_fault(run_id, problem) for run_id in unsealed]
+        faults += [seal_fault(run_id, problem) for run_id in unsealed]
     return SealReport(
         sealed=sealed,
         unchanged=unchanged,
@@ -183,104 +156,61 @@ def check_seal(connection: Connection, seal: Seal, progress: Callable[[int], Non
     None if the run is as it was sealed. `progress` is called with the number of records read so far.
     """
     try:
-        counts = Counter(json.loads(seal.counts_json))
-        datetime.fromisoformat(seal.sealed_at)
-        scope = [locate(sealed, seal.epoch) for sealed in scope_from_json(seal.scope_json)]
-    except _UNREADABLE:
-        return _seal_fault(seal.run_id, "was altered: it cannot be read")
-    found = _SealedRecords(connection, seal.run_id, progress)
+        found = SealComparison(connection, seal, progress)
+    except UNREADABLE:
+        return seal_fault(seal.run_id, _UNREADABLE_SEAL)
     try:
-        for located in scope:
-            found.read(located)
-        check_withheld_content(connection, seal.run_id)
+        for located in found.scope:
+            for lines in sealed_chunks(connection, located, seal.run_id):
+                found.take(located, lines)
+        return found.result()
     except AuditIntegrityError as error:
-        problem = f"is not the record that was sealed here: {error.field}: expected {error.expected}"
-        key = " ".join(f"{name}={value!r}" for name, value in error.key.items())
-        return found.fault or SealFault(run_id=seal.run_id, table=error.table, key=key, problem=problem)
-    if found.tree.root().hex() != seal.root:
-        problem = "the records are not those that were sealed"
-        return found.fault or SealFault(run_id=seal.run_id, table="", key="", problem=problem)
-    if (found.counts, found.tree.size) != (counts, seal.record_count):
-        return _seal_fault(seal.run_id, "was altered: it has other counts than the records that it is over")
-    return _added_type(connection, scope, seal.run_id)
+        return found.fault_of(error)
 
 
-def require_sealed_records(connection: Connection, run_id: str, url: str) -> None:
-    """Refuse a sealed run that no longer matches its seal.
+def sealed_lines_of_run(
+    connection: Connection, run_id: str, url: str, lines: Generator[TypedChunk[list[bytes]], None, None]
+) -> Generator[list[bytes], None, None]:
+    """Yield the lines of a run that was not altered.
 
-    `url` names the database in messages. Raises AlteredRunError if the run is not as it was sealed, or if its seal was
-    removed. Runs that were imported, or recorded before there were seals, pass; so do runs that have not ended, of
-    which evidence says so.
+    `lines` are those of all records in export order; nothing of them is read before this generator begins. Whether
+    they are what was sealed is known only after the last: whoever takes them must not use them before. `url` names the
+    database in messages.
+
+    Raises AlteredRunError if the run is not as it was sealed, or if its seal was removed. Runs that were imported, or
+    recorded before there were seals, pass; so do runs that have not ended, of which evidence says so.
     """
-    seals = read_seals(connection, run_id)
-    faults = (
-        (check_seal(connection, seals[0]),)
-        if seals
-        else (fault for fault in _removed_seals(connection) if fault.run_id == run_id)
-    )
-    fault = next(iter(faults), None)
+    with closing(lines):
+        seals = read_seals(connection, run_id)
+        if not seals:
+            _refuse(next((fault for fault in _removed_seals(connection) if fault.run_id == run_id), None), url)
+            for _, _, some in lines:
+                yield some
+            return
+        try:
+            found = SealComparison(connection, seals[0])
+        except UNREADABLE:
+            _refuse(seal_fault(run_id, _UNREADABLE_SEAL), url)
+            return
+        if not found.is_over_lines_of_today:
+            _refuse(check_seal(connection, seals[0]), url)
+            for _, _, some in lines:
+                yield some
+            return
+        try:
+            yield from found.follow(lines)
+            fault = found.result()
+        except AuditIntegrityError as error:
+            fault = found.fault_of(error)
+        _refuse(fault, url)
+
+
+def _refuse(fault: SealFault | None, url: str) -> None:
     if fault is not None:
         raise AlteredRunError(
             f"{fault}. Signed evidence of it would hide that, so nothing was written. For all that was altered, run:"
             f" elspeth landscape check -d {shlex.quote(url)}"
         )
-
-
-class _SealedRecords:
-    """The sealed records as they are now."""
-
-    def __init__(self, connection: Connection, run_id: str, progress: Callable[[int], None] | None) -> None:
-        self.tree = TreeHasher()
-        self.counts: Counter[str] = Counter()
-        self.fault: SealFault | None = None
-        self._connection = connection
-        self._run_id = run_id
-        self._progress = progress
-
-    def read(self, located: LocatedType) -> None:
-        """Read the records of one type.
-
-        Raises AuditIntegrityError for a record that breaks the schema, as no sealed record did.
-        """
-        name = located.sealed.record_type
-        prefixes = read_leaf_prefixes(self._connection, self._run_id, name)
-        for line in sealed_lines(self._connection, located, self._run_id):
-            leaf = leaf_hash(line)
-            self.tree.add(leaf)
-            self.counts[name] += 1
-            sealed = next(prefixes, None)
-            if sealed != leaf_prefix(leaf):
-                problem = "is not the record that was sealed here" if sealed else "was added after the seal"
-                self._blame(located, _format_key(located, line), problem)
-            if self._progress is not None and self.tree.size % _PROGRESS_EVERY == 0:
-                self._progress(self.tree.size)
-        if next(prefixes, None) is not None:
-            self._blame(located, "", "a record is missing at the end")
-
-    def _blame(self, located: LocatedType, key: str, problem: str) -> None:
-        table = located.record_type.table.name
-        self.fault = self.fault or SealFault(run_id=self._run_id, table=table, key=key, problem=problem)
-
-
-def _format_key(located: LocatedType, line: bytes) -> str:
-    record = json.loads(line)
-    sealed = {today: name for name, today in located.names.items()}
-    return " ".join(f"{name}={record[sealed[name]]!r}" for name in located.record_type.key)
-
-
-def _added_type(connection: Connection, scope: list[LocatedType], run_id: str) -> SealFault | None:
-    """Return a fault for a record outside the scope.
-
-    Such a type is newer than the seal, and a migration adds no records.
-    """
-    covered = {located.record_type.name for located in scope}
-    for name, record_type in RECORD_TYPES.items():
-        has_run = record_type.table.c.run_id == run_id
-        if name not in covered and connection.scalar(select(exists().where(has_run))):
-            return SealFault(
-                run_id=run_id, table=record_type.table.name, key="", problem="a record was added after the seal"
-            )
-    return None
 
 
 def _check_signature(seal: Seal, key: PublicKey | None) -> tuple[str | None, str]:
@@ -296,7 +226,7 @@ def _check_signature(seal: Seal, key: PublicKey | None) -> tuple[str | None, str
             envelope.verify(key, "envelope")
     except EvidenceError as error:
         return None, str(error)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None, "was altered: its signature cannot be read"
     fits = (envelope.payload_type, envelope.payload) == (SEAL_TYPE, _payload(seal))
     return envelope.keyid, "" if fits else "expected the seal that was signed, got another: it was altered"
@@ -305,7 +235,7 @@ def _check_signature(seal: Seal, key: PublicKey | None) -> tuple[str | None, str
 def _payload(seal: Seal) -> bytes | None:
     try:
         return seal.payload
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
 
 
@@ -316,7 +246,7 @@ def _removed_seals(connection: Connection) -> Iterator[SealFault]:
     """
     has_secret = exists().where(run_secrets_table.c.run_id == runs_table.c.run_id)
     for run_id in connection.scalars(_finished_without_seal().where(has_secret)):
-        yield _seal_fault(run_id, "expected a seal, as the run was recorded with one, got none: it was removed")
+        yield seal_fault(run_id, "expected a seal, as the run was recorded with one, got none: it was removed")
 
 
 def _concealed_ends(unfinished: list[UnfinishedRun]) -> Iterator[SealFault]:
@@ -337,7 +267,3 @@ def _finished_without_seal() -> Select[str]:
     sealed = exists().where(seals_table.c.run_id == runs_table.c.run_id)
     columns = runs_table.c
     return select(columns.run_id).where(columns.status.in_(finished), ~sealed).order_by(columns.run_id)
-
-
-def _seal_fault(run_id: str, problem: str) -> SealFault:
-    return SealFault(run_id=run_id, table=seals_table.name, key=f"run_id={run_id!r}", problem=problem)

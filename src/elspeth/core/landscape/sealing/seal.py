@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cache
+from itertools import chain
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.tables import map_tables
 from elspeth.core.landscape.lines.reading import read_chunks, read_records
 from elspeth.evidence.format.errors import KeyFileError
-from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
+from elspeth.evidence.format.merkle import TreeHasher, leaf_hashes
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import AuditRecord
@@ -40,31 +41,35 @@ if TYPE_CHECKING:
     from elspeth.evidence.format.signatures import Signer
 
 __all__ = [
+    "PREFIX_SIZE",
     "SEAL_TYPE",
     "LocatedType",
     "Seal",
     "SealedType",
     "create_secret",
-    "leaf_prefix",
+    "leaf_prefixes",
     "locate",
-    "read_leaf_prefixes",
     "read_seals",
     "read_secret",
     "scope_from_json",
     "seal_run",
+    "sealed_chunks",
     "sealed_epoch",
-    "sealed_lines",
     "sealed_record_count",
+    "seals_whole_lines",
 ]
 
 SEAL_TYPE = "application/vnd.elspeth.run-seal+json"
 """The payload type of a signed seal."""
 
-_PREFIX = 8
-"""Hex digits of a leaf hash that are kept to find an altered record; the root does not depend on them."""
+PREFIX_SIZE = 4
+"""Bytes of a leaf hash that are kept to find an altered record; the root does not depend on them."""
 
 _PART = 4096
 """Leaf hashes whose prefixes are kept in one row."""
+
+_FETCH = 1000
+"""Records of a chunk that are read one by one."""
 
 
 # -- scope -----------------------------------------------------------------------------------------------------------
@@ -150,19 +155,20 @@ def locate(sealed: SealedType, epoch: int) -> LocatedType:
     return LocatedType(sealed=sealed, record_type=record_type, names=names)
 
 
-def sealed_lines(connection: Connection, located: LocatedType, run_id: str) -> Generator[bytes, None, None]:
+def sealed_chunks(connection: Connection, located: LocatedType, run_id: str) -> Generator[list[bytes], None, None]:
     """Yield the sealed bytes of each record, in sealed order.
 
-    Raises AuditIntegrityError or CanonicalError for a record that breaks the schema, as no sealed record did.
+    They come in lists of about a thousand. Raises AuditIntegrityError or CanonicalError for a record that breaks the
+    schema, as no sealed record did.
     """
-    if _seals_whole_lines(located):
+    if seals_whole_lines(located):
         for _, lines in read_chunks(connection, located.record_type, run_id):
-            yield from lines[:-1].split(b"\n")
+            yield lines[:-1].split(b"\n")
     else:
-        yield from _projected_lines(connection, located, run_id)
+        yield from chunks(_projected_lines(connection, located, run_id), _FETCH)
 
 
-def _seals_whole_lines(located: LocatedType) -> bool:
+def seals_whole_lines(located: LocatedType) -> bool:
     """Return whether the sealed bytes are today's export lines.
 
     Then they can be read the fast way. A test holds that both ways give the same bytes.
@@ -242,11 +248,11 @@ def seal_run(
         prefixes = []
         try:
             # Close the lines whatever happens: PostgreSQL accepts no other statement while it sends them.
-            with closing(sealed_lines(connection, locate(sealed, EPOCH), run_id)) as lines:
-                for leaves in chunks(map(leaf_hash, lines), _PART):
+            with closing(sealed_chunks(connection, locate(sealed, EPOCH), run_id)) as lines:
+                for leaves in chunks(chain.from_iterable(map(leaf_hashes, lines)), _PART):
                     tree.extend(leaves)
                     counts[sealed.record_type] += len(leaves)
-                    prefixes.append("".join(map(leaf_prefix, leaves)))
+                    prefixes.append(leaf_prefixes(leaves).hex())
                     if progress is not None:
                         progress(tree.size, total)
         except AuditIntegrityError as error:
@@ -344,21 +350,6 @@ def read_seals(connection: Connection, run_id: str | None = None) -> list[Seal]:
     return [Seal(**{**row, "sealed_at": stored_time_text(row["sealed_at"])}) for row in found]
 
 
-def leaf_prefix(leaf: bytes) -> str:
-    """Return the beginning of a leaf hash that is kept."""
-    return leaf.hex()[:_PREFIX]
-
-
-def read_leaf_prefixes(connection: Connection, run_id: str, record_type: str) -> Iterator[str]:
-    """Return the leaf prefixes of a type, in sealed order.
-
-    All are fetched at once, 8 bytes each: PostgreSQL accepts no other statement while it sends the records.
-    """
-    columns = seal_leaves_table.c
-    statement = (
-        select(columns.leaves)
-        .where(columns.run_id == run_id, columns.record_type == record_type)
-        .order_by(columns.part)
-    )
-    parts = connection.execute(statement).scalars().all()
-    return (leaves[start : start + _PREFIX] for leaves in parts for start in range(0, len(leaves), _PREFIX))
+def leaf_prefixes(leaves: Iterable[bytes]) -> bytes:
+    """Return the beginnings of leaf hashes, 4 bytes each."""
+    return b"".join([leaf[:PREFIX_SIZE] for leaf in leaves])
