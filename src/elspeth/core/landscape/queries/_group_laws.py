@@ -1,4 +1,7 @@
-"""Queries for the laws about tokens made of others."""
+"""Queries for the laws about tokens made of others.
+
+Each part of a query names the run: what a part of an OR may need, PostgreSQL reads in one go, of all runs otherwise.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,7 @@ def _tokens_out_of_batches(run_id: str) -> Select[tuple[str, str]]:
     Members that came out of their batch again are not among them.
     """
     is_member = exists().where(
-        _members.run_id == _outputs.run_id,
+        _members.run_id == run_id,
         _members.batch_id == _outputs.batch_id,
         _members.token_id == _outputs.output_id,
     )
@@ -84,7 +87,7 @@ def _tokens_of_other_origins(run_id: str) -> Select[tuple[str]]:
     came = _tokens_out_of_batches(run_id).subquery()
     counted = select(came.c.output_id, func.count().label("times")).group_by(came.c.output_id).subquery()
     read = exists().where(
-        _states.run_id == _tokens.run_id,
+        _states.run_id == run_id,
         _states.token_id == _tokens.token_id,
         _states.node_id == _rows.source_node_id,
     )
@@ -189,7 +192,7 @@ def _links_of_others(run_id: str) -> Select[tuple[str]]:
         *(and_(_outcomes.outcome == outcome.value, _outcomes[column] == _tokens[column]) for outcome, column in _KINDS)
     )
     became = exists().where(
-        _outcomes.run_id == _links.run_id,
+        _outcomes.run_id == run_id,
         _outcomes.token_id == _links.parent_token_id,
         _outcomes.is_terminal == 1,
         ended,
@@ -217,16 +220,16 @@ def _query_kind(run_id: str, outcome: RowOutcome, column: str) -> Iterator[LawQu
     )
     groups = children.group_by(made).subquery()
     is_parent = exists().where(
-        _links.run_id == _outcomes.run_id,
+        _links.run_id == run_id,
         _links.parent_token_id == _outcomes.token_id,
-        _tokens.run_id == _links.run_id,
+        _tokens.run_id == run_id,
         _tokens.token_id == _links.token_id,
         made == told,
     )
     too_late = _outcomes.context_json.contains('"merged":false', autoescape=True)
     fits: ColumnElement[bool] = is_parent
     if outcome is RowOutcome.COALESCED:
-        is_any_parent = exists().where(_links.run_id == _outcomes.run_id, _links.parent_token_id == _outcomes.token_id)
+        is_any_parent = exists().where(_links.run_id == run_id, _links.parent_token_id == _outcomes.token_id)
         fits = or_(is_parent, and_(~is_any_parent, func.coalesce(too_late, False)))
         yield LawQuery(
             Law.GROUPS,
@@ -307,7 +310,7 @@ def query_batches(run_id: str) -> Iterator[LawQuery]:
         "expected tokens that were consumed to be members of the batch that they name, at its node, got not for",
         _consumed_elsewhere(run_id),
     )
-    exists_here = exists().where(_tokens.run_id == _outputs.run_id, _tokens.token_id == _outputs.output_id)
+    exists_here = exists().where(_tokens.run_id == run_id, _tokens.token_id == _outputs.output_id)
     yield LawQuery(
         Law.BATCHES,
         "expected tokens of the run to come out of batches, got others:",
@@ -318,13 +321,13 @@ def query_batches(run_id: str) -> Iterator[LawQuery]:
 def _members_of_other_ends(run_id: str) -> Select[tuple[str]]:
     """Select members whose end contradicts the end of their batch."""
     consumed = exists().where(
-        _outcomes.run_id == _members.run_id,
+        _outcomes.run_id == run_id,
         _outcomes.token_id == _members.token_id,
         _outcomes.batch_id == _members.batch_id,
         _outcomes.is_terminal == 1,
     )
     came_out = exists().where(
-        _outputs.run_id == _members.run_id,
+        _outputs.run_id == run_id,
         _outputs.batch_id == _members.batch_id,
         _outputs.output_type == _TOKEN,
         _outputs.output_id == _members.token_id,
@@ -340,14 +343,14 @@ def _members_of_other_ends(run_id: str) -> Select[tuple[str]]:
 def _consumed_elsewhere(run_id: str) -> Select[tuple[str]]:
     """Select consumed tokens that their batch does not have."""
     is_member = exists().where(
-        _members.run_id == _outcomes.run_id,
+        _members.run_id == run_id,
         _members.token_id == _outcomes.token_id,
         _members.batch_id == _outcomes.batch_id,
     )
     named = _outcomes.batch_id.is_not(None)
     is_consumed = _outcomes.outcome == RowOutcome.CONSUMED_IN_BATCH.value
     here = exists().where(
-        _batches.run_id == _outcomes.run_id,
+        _batches.run_id == run_id,
         _batches.batch_id == _outcomes.batch_id,
         _batches.aggregation_node_id == _visit(_outcomes.token_id, run_id, newest=True),
     )

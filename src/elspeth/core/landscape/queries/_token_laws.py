@@ -1,4 +1,7 @@
-"""Queries for the laws about rows and single tokens."""
+"""Queries for the laws about rows and single tokens.
+
+Each part of a query names the run: what a part of an OR may need, PostgreSQL reads in one go, of all runs otherwise.
+"""
 
 from __future__ import annotations
 
@@ -191,7 +194,7 @@ def query_routes(run_id: str) -> Iterator[LawQuery]:
         select(_states.state_id).where(
             _states.run_id == run_id,
             _states.status == NodeStateStatus.FAILED.value,
-            _visits_next(),
+            _visits_next(run_id),
             ~exists().where(of_state, _events.mode == RoutingMode.DIVERT.value),
         ),
     )
@@ -199,7 +202,7 @@ def query_routes(run_id: str) -> Iterator[LawQuery]:
 
 def _events_off_their_way(run_id: str) -> Select[tuple[str]]:
     """Select events whose edge does not join successive visits."""
-    lost = and_(_events.mode != RoutingMode.COPY.value, ~_visits_next(_edges.to_node_id))
+    lost = and_(_events.mode != RoutingMode.COPY.value, ~_visits_next(run_id, _edges.to_node_id))
     return (
         select(_events.event_id)
         .join(node_states_table, and_(_events.run_id == _states.run_id, _events.state_id == _states.state_id))
@@ -236,7 +239,7 @@ def _forks_with_other_copies(run_id: str) -> Select[tuple[str]]:
     )
 
 
-def _visits_next(node_id: ColumnElement[str] | None = None) -> ColumnElement[bool]:
+def _visits_next(run_id: str, node_id: ColumnElement[str] | None = None) -> ColumnElement[bool]:
     """Return the condition that a visit's token goes on.
 
     With a node, it goes on to that node. A visit that was attempted again does not count.
@@ -245,13 +248,13 @@ def _visits_next(node_id: ColumnElement[str] | None = None) -> ColumnElement[boo
     there = () if node_id is None else (after.c.node_id == node_id,)
     return and_(
         exists().where(
-            after.c.run_id == _states.run_id,
+            after.c.run_id == run_id,
             after.c.token_id == _states.token_id,
             after.c.step_index == _states.step_index + 1,
             *there,
         ),
         ~exists().where(
-            again.c.run_id == _states.run_id,
+            again.c.run_id == run_id,
             again.c.token_id == _states.token_id,
             again.c.step_index == _states.step_index,
             again.c.attempt > _states.attempt,

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from elspeth.contracts.audit import RowLineage
 from elspeth.core.landscape.recording.base import RecorderPart, member_of
+from elspeth.core.landscape.records.mapping import mapper
 from elspeth_schema import records
 from elspeth_schema.contracts import (
     Batch,
@@ -231,14 +232,19 @@ class PredecessorReads(RecorderPart):
 
     def find_call_by_request_hash(self, run_id: str, call_type: CallType | str, request_hash: str) -> Call | None:
         """Return the run's first call with that type and request."""
-        columns = calls_table.c
-        found = self._store.select(
-            records.CALL,
-            columns.run_id == run_id,
-            columns.call_type == member_of(CallType, call_type, call="find_call_by_request_hash"),
-            columns.request_hash == request_hash,
+        columns, convert = calls_table.c, mapper(records.CALL)
+        statement = (
+            convert.select()
+            .where(
+                columns.run_id == run_id,
+                columns.call_type == member_of(CallType, call_type, call="find_call_by_request_hash"),
+                columns.request_hash == request_hash,
+            )
+            # Ordered by the key, SQLite would read all calls of the run.
+            .order_by(columns.created_at, columns.call_id)
+            .limit(1)
         )
-        return min(found, key=lambda call: (call.created_at, call.call_id), default=None)
+        return next((convert.from_row(row) for row in self._store.rows(statement)), None)
 
     def get_call_response_data(self, call_id: str, *, run_id: str | None = None) -> dict[str, Any] | None:
         """Return the answer to a call; None if not kept."""
