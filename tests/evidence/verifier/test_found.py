@@ -51,7 +51,7 @@ def table_record(name: str, *columns: tuple[str, Form], kind: str = "table") -> 
         "definition": None,
         "columns": [{"name": each.name, "type": each.type, "form": each.form.value} for each in found],
         "key": [],
-        "order": "rowid",
+        "order": "rowid" if kind == "table" else None,
         "row_schema": row_schema(found),
     }
 

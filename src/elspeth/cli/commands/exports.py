@@ -103,8 +103,6 @@ def export(
     }
     _check_subject(as_found, given)
     form = _choose_form(output, form)
-    if as_found is not None and form in (ExportFormat.CSV, ExportFormat.PARQUET):
-        raise UsageError(f"--as-found: the form {form} is only for runs: give bag, jsonl or json")
     bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
     _check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
     _check_workers(workers, by_record=include_withheld or form in (ExportFormat.CSV, ExportFormat.PARQUET))

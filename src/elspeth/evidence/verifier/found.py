@@ -37,8 +37,6 @@ _MAX_INTEGER = 2**53 - 1
 _SMALLEST, _LARGEST = 1e-4, 1e16
 """Between these sizes orjson writes fractions as RFC 8785 does."""
 
-_KINDS_WITH_ROWS = frozenset({"table", "materialized view"})
-
 
 class FoundRecords:
     """The rules of the records, whatever form the export has.
@@ -85,10 +83,10 @@ class FoundRecords:
         if self._table is not None and name <= self._table:
             problem = f"expected a table after {shown(self._table)}, got {shown(name)}: repeated, or out of order"
             raise EvidenceError(f"{place}: table", problem)
-        kind = members.text("kind")
+        members.text("kind")
         members.optional_text("definition")
         members.texts("key")
-        members.optional_text("order")
+        has_rows = members.optional_text("order") is not None
         columns = [
             Column(name=each.text("name"), type=each.text("type"), form=_form(each.text("form"), place))
             for each in members.objects("columns")
@@ -99,7 +97,7 @@ class FoundRecords:
         if members.optional_object("row_schema") != row_schema(columns):
             raise EvidenceError(f"{place}: row_schema", "expected the JSON Schema that the columns make, got another")
         self._table, self._rows, self._forms = name, 0, forms
-        self._has_rows = kind in _KINDS_WITH_ROWS
+        self._has_rows = has_rows
 
     def _take_row(self, members: Members, place: str) -> None:
         name = members.text("schema"), members.text("table")

@@ -27,7 +27,7 @@ from elspeth.core.landscape.exporting.forms import (
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.schema.snapshots import Kind
 
-__all__ = ["HASH_REMARK", "read_csv", "write_csv"]
+__all__ = ["CSV_FIELD", "HASH_REMARK", "read_csv", "read_row_texts", "write_csv"]
 
 HASH_REMARK = (
     "; the first release wrote null and empty text alike, and a file with empty texts cannot be read:"
@@ -37,7 +37,7 @@ HASH_REMARK = (
 
 _SPECIAL = re.compile('[,"\r\n]')
 
-_FIELD = re.compile(r'(?:"((?:[^"]|"")*+)"|([^",\r\n]*+))(,|\r\n\Z)')
+CSV_FIELD = re.compile(r'(?:"((?:[^"]|"")*+)"|([^",\r\n]*+))(,|\r\n\Z)')
 """A field, quoted or not, and what ends it."""
 
 _MAX_LINE = 64 << 20
@@ -130,6 +130,14 @@ def _columns(path: Path, file: str, form: RecordForm, header: list[str]) -> dict
 
 def _rows(path: Path, file: str, opened: TextIO) -> Iterator[list[str | None]]:
     """Yield the fields of each row, None for null."""
+    return (_fields(path, file, text) for text in read_row_texts(path, file, opened))
+
+
+def read_row_texts(path: Path, file: str, opened: TextIO) -> Iterator[str]:
+    """Yield the text of each row, with its line end.
+
+    Raises ExportError for a row that is too long or cut off.
+    """
     text, quotes = "", 0
     # A line may end inside a quoted field.
     while line := opened.readline(_MAX_LINE):
@@ -138,7 +146,7 @@ def _rows(path: Path, file: str, opened: TextIO) -> Iterator[list[str | None]]:
         if len(text) > _MAX_LINE:
             raise ExportError(path, file, f"expected rows of at most {_MAX_LINE:,} characters, got a longer one")
         if quotes % 2 == 0:
-            yield _fields(path, file, text)
+            yield text
             text, quotes = "", 0
     if text:
         raise ExportError(path, file, "expected a quote that ends the last field: the file is truncated")
@@ -148,7 +156,7 @@ def _fields(path: Path, file: str, text: str) -> list[str | None]:
     fields: list[str | None] = []
     place, end = 0, ","
     while end == ",":
-        found = _FIELD.match(text, place)
+        found = CSV_FIELD.match(text, place)
         if found is None:
             raise ExportError(path, file, f"expected fields as RFC 4180 has them, got {text[place : place + 30]!r}")
         quoted, plain, end = found.groups()

@@ -140,6 +140,18 @@ def test_values_of_sqlite_are_those_that_are_stored(
     for got, expected in zip(found, stored, strict=True):
         assert all(same(got[column], value) for (column, _), value in zip(columns, expected, strict=True))
     assert verify_lines(path.parent / "found.jsonl").verdict is Verdict.UNSIGNED
+    check_directories(f"sqlite:///{path}", path.parent)
+
+
+def check_directories(url: str, directory: Path) -> None:
+    """Check the forms of several files against `found.jsonl`."""
+    lines = without_time((directory / "found.jsonl").read_bytes())[:-1]
+    for form in (ExportFormat.CSV, ExportFormat.PARQUET):
+        export_found(make_url(url), directory / form, format=form)
+        found = find_found_lines(directory / form)
+        assert found is not None
+        assert without_time(b"\n".join(line for _, line in found)) == lines
+        assert verify_lines(directory / form).verdict is Verdict.UNSIGNED
 
 
 def verify_lines(path: Path) -> Verification:
@@ -186,6 +198,7 @@ def test_every_kind_of_sqlite_table_is_listed_and_what_stores_rows_is_read(
     assert written_values(records, "sqlite_sequence") == [{"name": "counted", "seq": 1}]
     assert [each["_rowid_"] for each in values_of(records, "nothing_else")] == [1, 1, 1.0, 1]
     assert [type(each["_rowid_"]) for each in values_of(records, "nothing_else")] == [int, int, float, int]
+    check_directories(lite_url, tmp_path)
     assert tables["words_content"]["kind"] == "table"
     assert written_values(records, "words_content") == [{"id": 1, "c0": "one"}]
     assert verify_lines(tmp_path / "found.jsonl").verdict is Verdict.UNSIGNED
@@ -309,6 +322,7 @@ def test_the_server_takes_every_value_back_as_it_was(postgresql_url: str, tmp_pa
     expected[list(TYPED).index("bytea")] = b"\x00\xff"
     got = [found[0][str(number)] for number in range(len(TYPED))]
     assert list(zip(TYPED, got, strict=True)) == list(zip(TYPED, expected, strict=True))
+    check_directories(postgresql_url, tmp_path)
 
 
 def quoted_text(value: str) -> str:
@@ -364,7 +378,7 @@ def test_every_kind_of_postgresql_table_is_listed_and_what_stores_rows_is_read(
     assert written_values(records, "derived") == [{"a": "2", "b": 3}]
     assert written_values(records, "part") == [{"a": 1}]
     assert written_values(records, "kept") == [{"n": 4}]
-    assert verify_lines(tmp_path / "found.jsonl").verdict is Verdict.UNSIGNED
+    check_directories(postgresql_url, tmp_path)
 
 
 @pytest.mark.postgres
@@ -378,6 +392,7 @@ def test_names_in_postgresql_may_be_anything(postgresql_url: str, tmp_path: Path
     assert set(tables_of(records)) == set(HOSTILE)
     for name in HOSTILE:
         assert written_values(records, name) == [dict.fromkeys(HOSTILE, "x")]
+    check_directories(postgresql_url, tmp_path)
 
 
 @pytest.mark.postgres

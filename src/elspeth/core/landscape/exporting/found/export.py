@@ -7,6 +7,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,7 +19,8 @@ from elspeth.core.landscape.exporting._text_form import write_array, write_lines
 from elspeth.core.landscape.exporting.files import export_policy
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.found._dictionary import DATA_DICTIONARY
-from elspeth.core.landscape.exporting.found.lines import FoundExport, open_found
+from elspeth.core.landscape.exporting.found._directory import write_directory
+from elspeth.core.landscape.exporting.found.lines import FoundExport, bounded, open_found
 from elspeth.evidence.format.found import ROW, TABLE, record_schema
 from elspeth.outputs.policy import Protected
 from elspeth.outputs.writing import Output, hold
@@ -26,10 +29,6 @@ if TYPE_CHECKING:
     from elspeth.evidence.format.signatures import Signer
 
 __all__ = ["FoundSummary", "export_found"]
-
-_LINES = 1000
-_BYTES = 1 << 20
-"""How many lines and bytes a batch has, at most but for one line; bounds memory."""
 
 _SECRET_BYTES = 32
 
@@ -77,6 +76,10 @@ def export_found(
 
 
 def _write_files(output: Output, export: FoundExport, form: ExportFormat) -> None:
+    if form in (ExportFormat.CSV, ExportFormat.PARQUET):
+        with output.directory() as directory:
+            write_directory(directory, export, form)
+        return
     with output.file() as file:
         _write_text(file, export, form)
 
@@ -119,16 +122,9 @@ def _write_bag(
 
 def _batches(export: FoundExport) -> Generator[list[bytes], None, None]:
     """Yield the lines in batches, each of one record type."""
-    batch: list[bytes] = []
-    size, last = 0, None
-    for kind, (_, line) in export.lines():
-        if batch and (kind != last or len(batch) >= _LINES or size >= _BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(line)
-        size += len(line)
-        last = kind
-    yield batch
+    for _, group in groupby(export.lines(), key=itemgetter(0)):
+        for batch in bounded(line for _, line in group):
+            yield [line for _, line in batch]
 
 
 def _summary(export: FoundExport) -> FoundSummary:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -38,9 +38,13 @@ from elspeth.evidence.format.found import (
 from elspeth.evidence.format.limits import MAX_LINE
 from elspeth.evidence.verifier.export import MANIFEST
 
-__all__ = ["FoundExport", "Line", "open_found"]
+__all__ = ["FoundExport", "Line", "bounded", "open_found"]
 
 _PROGRESS_EVERY = 1000
+
+_LINES = 1000
+_BYTES = 1 << 20
+"""How many lines a batch has at most, and the size from which no line is added to it; both bound memory."""
 
 _CUT_SHORT = frozenset({sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY})
 _JOURNAL = (
@@ -52,8 +56,22 @@ _JOURNAL = (
 class Line(NamedTuple):
     """A record, and its canonical JSON without line feed."""
 
-    record: Mapping[str, Json]
+    record: Mapping[str, Any]
     line: bytes
+
+
+def bounded(lines: Iterable[Line]) -> Iterator[list[Line]]:
+    """Yield lines in lists of bounded length and size."""
+    batch: list[Line] = []
+    size = 0
+    for line in lines:
+        if batch and (len(batch) == _LINES or size >= _BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(line)
+        size += len(line.line)
+    if batch:
+        yield batch
 
 
 class FoundExport:
@@ -82,6 +100,11 @@ class FoundExport:
         self._progress = progress or (lambda _: None)
         self._digest = sha256()
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether records have HMAC signatures."""
+        return self._key is not None
+
     def database(self) -> Line:
         """Return the line of the database, which is the first."""
         database = self._database
@@ -103,6 +126,19 @@ class FoundExport:
         for number, row in enumerate(self._database.rows(table), start=1):
             values: dict[str, Json] = dict(zip(names, map(write_value, forms, row), strict=True))
             yield self._line(ROW, {**of, "number": number, "values": values})
+
+    def kinds(self, table: FoundTable) -> list[set[type]]:
+        """Return the types that occur in each column.
+
+        Nulls do not count. This reads the whole table.
+        """
+        self.place = f"table {table.name!r} of schema {table.schema!r}"
+        found: list[set[type]] = [set() for _ in table.columns]
+        for row in self._database.rows(table):
+            for kinds, value in zip(found, row, strict=True):
+                if value is not None:
+                    kinds.add(type(value))
+        return found
 
     def lines(self) -> Iterator[tuple[str, Line]]:
         """Yield all lines, each with its record type."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from elspeth.core.landscape.exporting.forms import MANIFEST_FILE
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import read_lines
 
@@ -13,6 +14,8 @@ __all__ = ["find_found_lines", "is_found_export"]
 
 _START = re.compile(rb'\A(?:\[\n)?\{[^\n]{0,65536}?"record_type":"database"')
 """The beginning of an export in text; no text contains it, as its quotes would be escaped."""
+
+_MANIFEST = re.compile(rb'\A\{[^\n]{0,65536}?"kind":"')
 
 _LONGEST = 1 << 20
 
@@ -22,20 +25,26 @@ def is_found_export(path: Path) -> bool:
 
     A bag is not looked into. Raises OSError if the path cannot be read.
     """
-    if path.is_dir():
+    is_directory = path.is_dir()
+    if is_directory and not (path / MANIFEST_FILE).is_file():
         return False
-    with path.open("rb") as file:
-        return _START.match(file.read(_LONGEST)) is not None
+    with (path / MANIFEST_FILE if is_directory else path).open("rb") as file:
+        return (_MANIFEST if is_directory else _START).match(file.read(_LONGEST)) is not None
 
 
 def find_found_lines(path: Path) -> Iterator[tuple[str, bytes]] | None:
     """Return the lines of a database as found.
 
-    Each has its place, the manifest is last. None if the path holds something else.
+    Each has its place, the manifest is last. The next line must not be asked for before a line was checked. None if the
+    path holds something else.
     """
     try:
         if not is_found_export(path):
             return None
     except OSError as error:
         raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
+    if path.is_dir():
+        from elspeth.core.landscape.exporting.found._directory import read_directory  # noqa: PLC0415  start time
+
+        return read_directory(path)
     return ((each.place, each.line) for each in read_lines(path))
