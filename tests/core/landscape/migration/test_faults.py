@@ -15,7 +15,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -33,35 +32,8 @@ from elspeth.core.landscape.migration.contents import Meter, read_contents_befor
 from elspeth.core.landscape.migration.migrate import migrate
 from elspeth_schema import EPOCH
 from tests.core.landscape.migration.reflection import reflected
+from tests.core.landscape.migration.statements import FaultError, before_each_statement, cut_at, plain, raise_at
 from tests.fixtures.legacy import LEGACY, OldDatabase, OldDatabaseMaker
-
-Statement = Callable[[int, Connection], None]
-"""What a test does before each statement, told its number and the connection."""
-
-
-@contextmanager
-def before_each_statement(act: Statement) -> Iterator[list[str]]:
-    """Call `act` before each statement; return the statements."""
-    seen: list[str] = []
-
-    def listen(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
-        act(len(seen) - 1, connection)
-
-    event.listen(Engine, "before_cursor_execute", listen)
-    try:
-        yield seen
-    finally:
-        event.remove(Engine, "before_cursor_execute", listen)
-
-
-def do_nothing(_number: int, _connection: Connection) -> None:
-    """Only count the statement."""
-
-
-class FaultError(Exception):
-    """The error that a test raises in a migration."""
-
 
 # -- SQLite ----------------------------------------------------------------------------------------------------------
 
@@ -168,14 +140,6 @@ def test_an_error_at_a_statement_leaves_the_bytes_of_a_sqlite_file(old_database_
     assert number > 250
 
 
-def raise_at(number: int) -> Statement:
-    def act(current: int, _connection: Connection) -> None:
-        if current == number:
-            raise FaultError
-
-    return act
-
-
 # -- PostgreSQL ------------------------------------------------------------------------------------------------------
 
 RELATIONS = """\
@@ -196,10 +160,6 @@ def test_until_the_commit_nobody_else_sees_a_change_on_postgresql(old_database_o
             migrate(database.url, no_backup=True)
         assert other.execute(RELATIONS).fetchall() != before
     assert len(statements) > 300
-
-
-def plain(url: str) -> str:
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def contents(database: OldDatabase) -> object:
@@ -231,16 +191,6 @@ def test_a_lost_connection_leaves_a_postgresql_database(old_database_of: OldData
             " terminating connection due to administrator command."
         )
         assert contents(database) == before
-
-
-def cut_at(number: int, url: str) -> Statement:
-    def act(current: int, connection: Connection) -> None:
-        if current == number:
-            driver: Any = connection.connection.driver_connection
-            with psycopg.connect(plain(url), autocommit=True) as other:
-                other.execute("SELECT pg_terminate_backend(%s, 5000)", (driver.info.backend_pid,))
-
-    return act
 
 
 # -- at the commit ---------------------------------------------------------------------------------------------------
