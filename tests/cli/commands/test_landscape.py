@@ -76,6 +76,8 @@ def test_status_lists_every_difference(capsys: Captured) -> None:
             "                to list its runs: elspeth landscape runs -d sqlite:///old.db\n"
             "                to export a run: elspeth export latest -d sqlite:///old.db --format bag -o OUTPUT\n"
             "                to explain a row: elspeth explain --run latest --row 0 -d sqlite:///old.db\n"
+            "                to export all as it is found:"
+            " elspeth export --as-found sqlite:///old.db --format bag -o OUTPUT\n"
         ),
         (
             f"audit database sqlite:///old.db is of epoch 4, this version records in epoch {EPOCH}."

@@ -18,7 +18,8 @@ from elspeth_schema import EPOCH
 from tests.fixtures.epochs import say_epoch
 from tests.fixtures.legacy import LEGACY
 
-READ = {"to list its runs", "to export a run", "to explain a row"}
+FOUND = {"to export all as it is found"}
+READ = FOUND | {"to list its runs", "to export a run", "to explain a row"}
 RECORD = {"to record a run", "to adopt runs of the predecessor"}
 
 SETTINGS = """\
@@ -76,9 +77,9 @@ STATES: dict[str, tuple[Callable[[], None], set[str]]] = {
         predecessor,
         {"to record beside its runs, adopt them"} | READ,
     ),
-    "newer": (newer, set()),
-    "foreign": (foreign, set()),
-    "diverged": (diverged, set()),
+    "newer": (newer, FOUND),
+    "foreign": (foreign, FOUND),
+    "diverged": (diverged, FOUND),
 }
 
 
@@ -100,19 +101,35 @@ CHOSEN = {
 }
 
 
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Return what `elspeth landscape status` prints."""
+    main(["landscape", "status", "-d", "audit.db", *arguments])
+    return capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("_ingredients")
 @pytest.mark.parametrize("name", STATES)
-def test_status_names_what_can_be_done_and_each_command_does_it(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_names_what_can_be_done(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     create, expected = STATES[name]
     create()
-    main(["landscape", "status", "-d", "audit.db", "--json"])
-    told = json.loads(capsys.readouterr().out)
-    assert (told["state"], {way["purpose"] for way in told["ways"]}) == (name.partition(",")[0], expected)
-    main(["landscape", "status", "-d", "audit.db"])
-    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    for way in told["ways"]:
+    status = json.loads(told(capsys, "--json"))
+    assert (status["state"], {way["purpose"] for way in status["ways"]}) == (name.partition(",")[0], expected)
+    lines = [line.strip() for line in told(capsys).splitlines()]
+    for way in status["ways"]:
         assert any(line.endswith(f"{way['purpose']}: {way['command']}") for line in lines)
-        before = Path("audit.db").read_bytes() if Path("audit.db").exists() else None
+
+
+@pytest.mark.usefixtures("_ingredients")
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in {"current", "foreign"} else pytest.mark.thorough) for name in STATES],
+)
+def test_each_command_that_status_names_does_its_work(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    create, _ = STATES[name]
+    create()
+    before = Path("audit.db").read_bytes() if Path("audit.db").exists() else None
+    for way in json.loads(told(capsys, "--json"))["ways"]:
+        shutil.rmtree("bag", ignore_errors=True)
         command = shlex.split(way["command"].partition("  (")[0])
         assert main([CHOSEN.get(word, word) for word in command[1:]]) == 0, way
         if before is None:

@@ -122,10 +122,11 @@ def stories(db: LandscapeDB) -> list[str]:
         return [story_json(row_story(DatabaseTrail(connection, run_id), index)) for run_id, index in rows]
 
 
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.thorough), 12])
 def test_each_row_that_a_release_left_has_the_same_story_before_and_after(
-    predecessor_files: Path, tmp_path: Path
+    predecessor_files: Path, tmp_path: Path, every: int
 ) -> None:
-    for path in [*releases(predecessor_files)][::6]:
+    for path in [*releases(predecessor_files)][::every]:
         old, new = f"sqlite:///{path}", f"sqlite:///{tmp_path / path.name}"
         with open_for_reading(old) as db:
             before = stories(db)
@@ -146,6 +147,7 @@ def db_shape(db: LandscapeDB) -> str:
         return str(connection.exec_driver_sql("SELECT shape FROM adoptions").scalar_one())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["epoch1-rich", "epoch4-rich"])
 def test_each_row_of_an_epoch_has_the_same_story_before_and_after(
     old_database_of: OldDatabaseMaker, engine_name: str, name: str

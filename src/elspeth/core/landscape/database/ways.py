@@ -48,3 +48,5 @@ def _ways(state: DatabaseState, url: str, quoted: str) -> Iterator[tuple[str, st
         yield "to list its runs", f"elspeth landscape runs -d {quoted}"
         yield "to export a run", f"elspeth export latest -d {quoted} --format bag -o OUTPUT"
         yield "to explain a row", f"elspeth explain --run latest --row 0 -d {quoted}"
+    if state.kind is not StateKind.EMPTY:
+        yield "to export all as it is found", f"elspeth export --as-found {quoted} --format bag -o OUTPUT"
