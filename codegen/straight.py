@@ -96,9 +96,9 @@ def line_to_row(column: Column) -> str:
     if column.withheld is not None:
         return "None"
     value = f'record["{column.name}"]'
-    if column.kind not in (Kind.BOOLEAN, Kind.TIMESTAMP, Kind.REAL, Kind.JSON):
+    function = {Kind.BOOLEAN: "int", Kind.TIMESTAMP: "time", Kind.REAL: "float"}
+    if column.kind not in function:
         return value
-    function = {Kind.BOOLEAN: "int", Kind.TIMESTAMP: "time", Kind.REAL: "float", Kind.JSON: "stored.json_text"}
     converted = f"{function[column.kind]}({value})"
     return f"None if {value} is None else {converted}" if column.nullable else converted
 

@@ -28,8 +28,7 @@ class Conversion(Generic[Shape_co]):
     """The functions that read the records of one type.
 
     They return None for a record that fits none of the type's shapes. `from_json` takes the values of an exported object
-    in column order. `line_to_row` makes a row of the object of a sound line, and raises ValueError if one of its texts
-    is not the JSON that it should be.
+    in column order, `line_to_row` the object of a line that keeps the schema's rules.
     """
 
     from_row: Callable[[Row], Shape_co | None]
@@ -169,20 +168,18 @@ def _row_of_run_line(record: Mapping[str, Any], time: Callable[[str], object]) -
         time(record["started_at"]),
         None if record["completed_at"] is None else time(record["completed_at"]),
         record["config_hash"],
-        stored.json_text(record["settings_json"]),
+        record["settings_json"],
         record["reproducibility_grade"],
         record["canonical_version"],
-        None if record["source_schema_json"] is None else stored.json_text(record["source_schema_json"]),
-        None
-        if record["source_field_resolution_json"] is None
-        else stored.json_text(record["source_field_resolution_json"]),
+        record["source_schema_json"],
+        record["source_field_resolution_json"],
         record["status"],
         record["export_status"],
         record["export_error"],
         None if record["exported_at"] is None else time(record["exported_at"]),
         record["export_format"],
         record["export_sink"],
-        None if record["schema_contract_json"] is None else stored.json_text(record["schema_contract_json"]),
+        record["schema_contract_json"],
         record["schema_contract_hash"],
     )
 
@@ -374,14 +371,14 @@ def _row_of_node_line(record: Mapping[str, Any], time: Callable[[str], object]) 
         record["plugin_version"],
         record["determinism"],
         record["config_hash"],
-        stored.json_text(record["config_json"]),
+        record["config_json"],
         record["schema_hash"],
         record["sequence_in_pipeline"],
         time(record["registered_at"]),
         record["schema_mode"],
-        None if record["schema_fields_json"] is None else stored.json_text(record["schema_fields_json"]),
-        None if record["input_contract_json"] is None else stored.json_text(record["input_contract_json"]),
-        None if record["output_contract_json"] is None else stored.json_text(record["output_contract_json"]),
+        record["schema_fields_json"],
+        record["input_contract_json"],
+        record["output_contract_json"],
     )
 
 
@@ -1040,11 +1037,11 @@ def _row_of_node_state_line(record: Mapping[str, Any], time: Callable[[str], obj
         record["status"],
         record["input_hash"],
         record["output_hash"],
-        None if record["context_before_json"] is None else stored.json_text(record["context_before_json"]),
-        None if record["context_after_json"] is None else stored.json_text(record["context_after_json"]),
+        record["context_before_json"],
+        record["context_after_json"],
         None if record["duration_ms"] is None else float(record["duration_ms"]),
-        None if record["error_json"] is None else stored.json_text(record["error_json"]),
-        None if record["success_reason_json"] is None else stored.json_text(record["success_reason_json"]),
+        record["error_json"],
+        record["success_reason_json"],
         time(record["started_at"]),
         None if record["completed_at"] is None else time(record["completed_at"]),
     )
@@ -1155,7 +1152,7 @@ def _row_of_call_line(record: Mapping[str, Any], time: Callable[[str], object]) 
         record["request_ref"],
         record["response_hash"],
         record["response_ref"],
-        None if record["error_json"] is None else stored.json_text(record["error_json"]),
+        record["error_json"],
         None if record["latency_ms"] is None else float(record["latency_ms"]),
         time(record["created_at"]),
     )
@@ -1636,8 +1633,8 @@ def _row_of_token_outcome_line(record: Mapping[str, Any], time: Callable[[str], 
         record["join_group_id"],
         record["expand_group_id"],
         record["error_hash"],
-        None if record["context_json"] is None else stored.json_text(record["context_json"]),
-        None if record["expected_branches_json"] is None else stored.json_text(record["expected_branches_json"]),
+        record["context_json"],
+        record["expected_branches_json"],
     )
 
 
@@ -1827,7 +1824,7 @@ def _row_of_transform_error_line(record: Mapping[str, Any], time: Callable[[str]
         record["transform_id"],
         record["row_hash"],
         None,
-        None if record["error_details_json"] is None else stored.json_text(record["error_details_json"]),
+        record["error_details_json"],
         record["destination"],
         time(record["created_at"]),
     )
@@ -1917,8 +1914,8 @@ def _row_of_checkpoint_line(record: Mapping[str, Any], time: Callable[[str], obj
         record["token_id"],
         record["node_id"],
         record["sequence_number"],
-        None if record["aggregation_state_json"] is None else stored.json_text(record["aggregation_state_json"]),
-        None if record["sink_state_json"] is None else stored.json_text(record["sink_state_json"]),
+        record["aggregation_state_json"],
+        record["sink_state_json"],
         time(record["created_at"]),
         record["upstream_topology_hash"],
         record["checkpoint_node_config_hash"],
@@ -1989,7 +1986,7 @@ def _row_of_adopted_value_line(record: Mapping[str, Any], time: Callable[[str], 
         record["source_key"],
         record["source_table"],
         record["token_id"],
-        stored.json_text(record["values_json"]),
+        record["values_json"],
         None,
         record["contents_hash"],
     )

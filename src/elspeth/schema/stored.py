@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
-__all__ = ["boolean", "exported_time", "json_text", "real", "time"]
+__all__ = ["boolean", "exported_time", "real", "time"]
 
 _BOOLEANS: Mapping[object, bool] = {0: False, 1: True}
 
@@ -55,12 +53,3 @@ def exported_time(value: Any) -> Any:
     except (ValueError, OverflowError):
         return value
     return moment if moment.isoformat(timespec="microseconds").replace("+00:00", "Z") == value else value
-
-
-def json_text(value: str) -> str:
-    """Return a JSON text.
-
-    Raises ValueError for any other text.
-    """
-    orjson.loads(value)
-    return value

@@ -37,6 +37,7 @@ from elspeth.schema.checks import (
 from elspeth.schema.snapshots import ColumnSnapshot, Kind, TableSnapshot
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.conversions import Row
 from elspeth_schema.records import RECORD_TYPES
 
 __all__ = [
@@ -81,8 +82,8 @@ class RecordForm:
     order: tuple[str, ...]
     withheld: frozenset[str]
 
-    def row(self, record: Mapping[str, object]) -> dict[str, object]:
-        """Return the database values of a record by column.
+    def row(self, record: Mapping[str, object]) -> Row:
+        """Return the values of a record in column order.
 
         What is withheld is null. Raises ValueError for a record that its epoch's columns cannot hold. Types, lengths
         and nulls are checked here; conditions, keys and references by the database.
@@ -90,7 +91,7 @@ class RecordForm:
         known = {column.name for column in self.columns}
         for name in sorted(record.keys() - known - {"record_type", "signature"}):
             raise ValueError(f"{name}: expected a field of this record type, got an unknown field")
-        return {column.name: _database_value(column, record) for column in self.columns}
+        return tuple(_database_value(column, record) for column in self.columns)
 
 
 @cache
@@ -131,7 +132,7 @@ class Checked(NamedTuple):
 
     record_type: str
     contract: AuditRecord | None
-    row: dict[str, object] | None
+    row: Row | None
 
 
 class SchemaRules:
@@ -172,9 +173,7 @@ class SchemaRules:
             raise UnfitRecordError(f"record_type: expected one of {', '.join(self._forms)}, got {shown_json(name)}")
         return found
 
-    def _check_contract(
-        self, form: RecordForm, record: Mapping[str, object]
-    ) -> tuple[AuditRecord | None, dict[str, object] | None]:
+    def _check_contract(self, form: RecordForm, record: Mapping[str, object]) -> tuple[AuditRecord | None, Row | None]:
         try:
             if self._epoch == EPOCH:
                 return mapper(RECORD_TYPES[form.name]).from_record(record), None

@@ -8,11 +8,10 @@ their one spelling, times that exist, JSON inside texts. All other lines are exa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
 from functools import cache
 from os import SEEK_END
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import orjson
 
@@ -20,16 +19,14 @@ from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord, ch
 from elspeth.core.landscape.lines.rendering import float_columns, format_float, line_pattern
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import MANIFEST, read_lines
+from elspeth.schema.checks import is_json
 from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES, Kind
 
-__all__ = ["find_stated_epoch", "parse_line", "read_sound_row", "read_text", "write_array", "write_lines"]
+__all__ = ["find_stated_epoch", "is_sound", "parse_line", "read_text", "write_array", "write_lines"]
 
 _TAIL = 1 << 16
 """How much of a file's end is read to find the manifest, in bytes; a manifest has about two thousand."""
-
-
-_Row = dict[str, object]
 
 
 def write_lines(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
@@ -76,10 +73,10 @@ def parse_line(path: Path, where: str, line: bytes, position: int, epoch: int) -
     Raises ExportError unless the line is exactly the canonical JSON of its record.
     """
     record = parse_object(path, where, line)
-    row = read_sound_row(record, line) if epoch == EPOCH else None
-    if row is None:
+    sound = epoch == EPOCH and is_sound(record, line)
+    if not sound:
         check_canonical(path, where, record, line)
-    return StoredRecord(where, record, line, row, position)
+    return StoredRecord(where, record, line, sound, position)
 
 
 def find_stated_epoch(path: Path) -> object:
@@ -94,54 +91,31 @@ def find_stated_epoch(path: Path) -> object:
     return manifest.get("epoch") if isinstance(manifest, dict) and manifest.get("record_type") == MANIFEST else None
 
 
-def read_sound_row(record: Mapping[str, object], line: bytes) -> _Row | None:
-    """Return the database values of a sound line.
+def is_sound(record: Mapping[str, object], line: bytes) -> bool:
+    """Return whether a line is known to be sound.
 
-    None if the line must be examined through its contract.
+    Any other must be examined through its contract.
     """
     name = record.get("record_type")
-    if not isinstance(name, str) or name not in RECORD_TYPES:
-        return None
-    return _reader(name)(record, line)
+    return isinstance(name, str) and name in RECORD_TYPES and _judge(name)(record, line)
 
 
 @cache
-def _reader(name: str) -> Callable[[Mapping[str, object], bytes], _Row | None]:
-    """Return the function that reads records of a type."""
-    record_type, matches = RECORD_TYPES[name], line_pattern(name).fullmatch
-    converted = [(each.name, _CONVERSIONS[each.kind]) for each in record_type.columns if each.kind in _CONVERSIONS]
-    withheld = dict.fromkeys(column.name for column in record_type.columns if column.withheld is not None)
-    floats = float_columns(record_type)
+def _judge(name: str) -> Callable[[Mapping[str, object], bytes], bool]:
+    """Return the function that knows sound records of a type."""
+    matches = line_pattern(name).fullmatch
+    exported = [each for each in RECORD_TYPES[name].columns if each.withheld is None]
+    documents = [each.name for each in exported if each.kind is Kind.JSON]
+    floats = float_columns(RECORD_TYPES[name])
 
-    def read(record: Mapping[str, object], line: bytes) -> _Row | None:
-        if matches(line + b"\n") is None:
-            return None
-        row: _Row = {**record, **withheld}
-        del row["record_type"]
-        try:
-            for column, convert in converted:
-                value = row[column]
-                if value is not None:
-                    row[column] = convert(value)
-        except ValueError:
-            return None
-        return row if all(_is_spelled(column, row[column], line) for column in floats) else None
+    def judge(record: Mapping[str, object], line: bytes) -> bool:
+        return (
+            matches(line + b"\n") is not None
+            and all(record[column] is None or is_json(record[column]) for column in documents)
+            and all(_is_spelled(column, record[column], line) for column in floats)
+        )
 
-    return read
-
-
-def _json(value: str) -> str:
-    orjson.loads(value)
-    return value
-
-
-_CONVERSIONS: Mapping[Kind, Callable[[Any], object]] = {
-    Kind.TIMESTAMP: datetime.fromisoformat,
-    Kind.REAL: float,
-    Kind.BOOLEAN: int,
-    Kind.JSON: _json,
-}
-"""Convert values of the right type to database values, or raise ValueError."""
+    return judge
 
 
 def _is_spelled(column: str, value: object, line: bytes) -> bool:
@@ -149,5 +123,6 @@ def _is_spelled(column: str, value: object, line: bytes) -> bool:
     if value is None:
         return True
     # No text contains this, as its quotes would be escaped.
-    _, _, rest = line.partition(f'"{column}":{format_float(value)}'.encode())
+    number = float(value) if isinstance(value, int) else value  # canonical JSON writes 1.0 as 1
+    _, _, rest = line.partition(f'"{column}":{format_float(number)}'.encode())
     return rest[:1] in (b",", b"}")

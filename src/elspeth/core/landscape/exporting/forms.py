@@ -65,14 +65,14 @@ class ExportError(LandscapeError):
 class StoredRecord(NamedTuple):
     """A record as a form holds it.
 
-    `line` is its canonical JSON, `row` its database values if it is known to be sound, `position` the byte at which its
-    line begins in forms that have lines.
+    `line` is its canonical JSON, `position` the byte at which its line begins in forms that have lines. `is_sound` says
+    that the record is known to keep the schema's rules.
     """
 
     where: str
     record: dict[str, object]
     line: bytes
-    row: dict[str, object] | None = None
+    is_sound: bool = False
     position: int | None = None
 
 

@@ -25,6 +25,7 @@ from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.landscape_db import fill_database
 from elspeth.core.landscape.database.tables import analyze_grown_tables, epoch_tables
 from elspeth.core.landscape.database.urls import describe_error, parse_url
+from elspeth.core.landscape.database.writing import insert_rows, stored_times
 from elspeth.core.landscape.exporting._record_rules import load_forms
 from elspeth.core.landscape.exporting.bag_form import read_recorded_epoch
 from elspeth.core.landscape.exporting.forms import ExportError
@@ -37,6 +38,7 @@ from elspeth.core.landscape.sealing.seal import create_secret, seal_run
 from elspeth.core.landscape.sealing.withheld import check_withheld_content
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import AuditRecord, RunStatus
+from elspeth_schema.conversions import ROWS
 from elspeth_schema.records import RECORD_TYPES, RecordType
 from elspeth_schema.tables import runs_table, schema_migrations_table
 
@@ -121,7 +123,8 @@ def _is_older(export: ExportReader) -> bool:
 
 def _insert_records(connection: Connection, export: ExportReader, progress: Callable[[int], None] | None) -> None:
     total = 0
-    for name, entries in groupby(export.rows(), key=attrgetter("record_type")):
+    times = stored_times(connection.dialect.name)
+    for name, entries in groupby(export.rows(times), key=attrgetter("record_type")):
         record_type = RECORD_TYPES[name]
         for chunk in chunks(entries, _ROWS):
             _insert(connection, export.source.path, record_type, chunk)
@@ -151,27 +154,28 @@ def _copy_run(source: Connection, target: Connection) -> None:
 
     Each is checked by its contract.
     """
+    of_moment = stored_times(target.dialect.name).of_moment
     for record_type in RECORD_TYPES.values():
         convert = mapper(record_type)
         found = source.execute(convert.select(), execution_options={"yield_per": _ROWS})
         for rows in found.partitions():
-            target.execute(insert(record_type.table), [convert.to_row(convert.from_row(row)) for row in rows])
+            records = map(convert.from_row, rows)
+            insert_rows(target, record_type.table, [ROWS[type(each)](each, of_moment) for each in records])
         analyze_grown_tables(target, [record_type.table])
 
 
 def _insert(connection: Connection, path: Path, record_type: RecordType[AuditRecord], entries: list[ExportRow]) -> None:
-    rows = [entry.row for entry in entries]
-    statement = insert(record_type.table)
     try:
         with connection.begin_nested():
-            connection.execute(statement, rows)
+            insert_rows(connection, record_type.table, [entry.row for entry in entries])
     except IntegrityError:
         # Insert again one by one, to find the record at fault.
-        for entry, row in zip(entries, rows, strict=True):
+        for entry in entries:
             try:
                 with connection.begin_nested():
-                    connection.execute(statement, row)
+                    insert_rows(connection, record_type.table, [entry.row])
             except IntegrityError as error:
+                row = mapper(record_type).named(entry.row)
                 problem = explain_refusal(connection, record_type, row, error, new=True)
                 raise ExportError(path, entry.where, str(problem)) from error
         raise
@@ -208,7 +212,8 @@ def _restore(url: URL, export: ExportReader, progress: Callable[[int], None] | N
     try:
         with engine.begin() as connection:
             _create_tables(connection, epoch)
-            for name, rows in groupby(export.rows(), key=attrgetter("record_type")):
+            times = stored_times(connection.dialect.name)
+            for name, rows in groupby(export.rows(times), key=attrgetter("record_type")):
                 table = load_forms(epoch)[name].table
                 for chunk in chunks(rows, _ROWS):
                     _insert_older(connection, export, table, chunk)
@@ -228,16 +233,16 @@ def _create_tables(connection: Connection, epoch: int) -> None:
 
 
 def _insert_older(connection: Connection, export: ExportReader, table: str, entries: list[ExportRow]) -> None:
-    statement = insert(epoch_tables(export.source.epoch).tables[table])
+    into = epoch_tables(export.source.epoch).tables[table]
     try:
         with connection.begin_nested():
-            connection.execute(statement, [entry.row for entry in entries])
+            insert_rows(connection, into, [entry.row for entry in entries])
     except IntegrityError:
         # Insert again one by one, to find the record at fault.
         for entry in entries:
             try:
                 with connection.begin_nested():
-                    connection.execute(statement, entry.row)
+                    insert_rows(connection, into, [entry.row])
             except IntegrityError as error:
                 said = describe_error(error, connection.engine.url)
                 problem = f"expected a record that is unique, sound, and refers to records before it: {said}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, cast
 
+from elspeth.core.landscape.database.writing import StoredTimes
 from elspeth.core.landscape.exporting._csv_form import HASH_REMARK, read_csv
 from elspeth.core.landscape.exporting._record_rules import (
     FIRST_EXPORTED,
@@ -29,6 +31,7 @@ from elspeth.evidence.verifier.procedure import StepError
 from elspeth.evidence.verifier.reader import looks_like_bag
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import AuditRecord
+from elspeth_schema.conversions import CONVERSIONS, ROWS, Row
 from elspeth_schema.records import RECORD_TYPES
 
 __all__ = [
@@ -131,14 +134,14 @@ class ExportEntry(NamedTuple):
 
 
 class ExportRow(NamedTuple):
-    """A record of an export: place, type and database values.
+    """A record of an export: place, type and row.
 
     What is withheld is null.
     """
 
     where: str
     record_type: str
-    row: Mapping[str, object]
+    row: Row
 
 
 class ExportReader:
@@ -185,17 +188,20 @@ class ExportReader:
             contract = checked.contract or mapper(RECORD_TYPES[checked.record_type]).from_record(stored.record)
             yield ExportEntry(stored.where, stored.record, contract)
 
-    def rows(self) -> Iterator[ExportRow]:
+    def rows(self, times: StoredTimes) -> Iterator[ExportRow]:
         """Yield every record in order as its table takes it.
 
         This takes a third of the time of an iteration.
         """
         for stored, checked in self._checked():
-            row = stored.row or checked.row
-            if row is None:
-                convert = mapper(RECORD_TYPES[checked.record_type])
-                row = convert.to_row(checked.contract or convert.from_record(stored.record))
-            yield ExportRow(stored.where, checked.record_type, row)
+            name, row = checked.record_type, checked.row
+            if row is not None:
+                row = tuple(times.of_moment(each) if isinstance(each, datetime) else each for each in row)
+            elif checked.contract is not None:
+                row = ROWS[type(checked.contract)](checked.contract, times.of_moment)
+            else:
+                row = CONVERSIONS[name].line_to_row(stored.record, times.of_text)
+            yield ExportRow(stored.where, name, row)
 
     def records(self) -> Iterator[StoredRecord]:
         """Yield every record in order as it is stored."""
@@ -221,7 +227,7 @@ class ExportReader:
                 self._check.close(stored.where, record, stored.line, self._rules.manifest_fields(record))
                 return None
             self._check.add(stored.where, record, stored.line)
-            return self._rules.check(record, sound=stored.row is not None)
+            return self._rules.check(record, sound=stored.is_sound)
         except StepError as error:
             is_hash = error.place.endswith("manifest: final_hash")
             remark = HASH_REMARK if is_hash and self.source.kind is ExportKind.CSV else ""

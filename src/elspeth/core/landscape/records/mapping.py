@@ -59,8 +59,8 @@ class RecordMapper(Generic[R]):
         return dict(zip(self._names, ROWS[type(record)](record, _unchanged), strict=True))
 
     def named(self, row: Sequence[object]) -> dict[str, object]:
-        """Return the values of a row by column name."""
-        return dict(zip(self._names, row, strict=True))
+        """Return a row by column name, with Python's times."""
+        return self.to_row(self.from_row(row))
 
     def from_row(self, row: Sequence[object]) -> R:
         """Return the contract of a row in column order.

@@ -250,12 +250,16 @@ class RecordStore:
             for name, record_type in RECORD_TYPES.items():
                 for row in self._inserts.get(name, {}).values():
                     if problem := _try(connection, partial(insert_rows, connection, record_type.table, [row])):
-                        return explain_refusal(connection, record_type, _named(record_type, row), problem, new=True)
+                        return explain_refusal(
+                            connection, record_type, mapper(record_type).named(row), problem, new=True
+                        )
             for name, rows in self._updates.items():
                 record_type = RECORD_TYPES[name]
                 for row in rows.values():
                     if problem := _try(connection, partial(_update, connection, record_type, [row])):
-                        return explain_refusal(connection, record_type, _named(record_type, row), problem, new=False)
+                        return explain_refusal(
+                            connection, record_type, mapper(record_type).named(row), problem, new=False
+                        )
         raise error
 
     def flushed_connection(self) -> Connection:
@@ -349,12 +353,6 @@ def _try(connection: Connection, write: Callable[[], None]) -> IntegrityError | 
     except IntegrityError as error:
         return error
     return None
-
-
-def _named(record_type: RecordType[AuditRecord], row: Row) -> dict[str, object]:
-    """Return the row by column, with Python's times."""
-    convert = mapper(record_type)
-    return convert.to_row(convert.from_row(row))
 
 
 def _key_of(record_type: RecordType[AuditRecord]) -> Callable[[Row], _Key]:

@@ -28,8 +28,7 @@ class Conversion(Generic[Shape_co]):
     """The functions that read the records of one type.
 
     They return None for a record that fits none of the type's shapes. `from_json` takes the values of an exported object
-    in column order. `line_to_row` makes a row of the object of a sound line, and raises ValueError if one of its texts
-    is not the JSON that it should be.
+    in column order, `line_to_row` the object of a line that keeps the schema's rules.
     """
 
     from_row: Callable[[Row], Shape_co | None]
@@ -189,7 +188,7 @@ def _row_of_sample_line(record: Mapping[str, Any], time: Callable[[str], object]
         record["text"],
         record["digest"],
         record["digit"],
-        stored.json_text(record["document"]),
+        record["document"],
         None,
         None if record["percentage"] is None else float(record["percentage"]),
         None if record["weight"] is None else float(record["weight"]),

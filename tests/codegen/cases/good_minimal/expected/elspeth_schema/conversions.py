@@ -28,8 +28,7 @@ class Conversion(Generic[Shape_co]):
     """The functions that read the records of one type.
 
     They return None for a record that fits none of the type's shapes. `from_json` takes the values of an exported object
-    in column order. `line_to_row` makes a row of the object of a sound line, and raises ValueError if one of its texts
-    is not the JSON that it should be.
+    in column order, `line_to_row` the object of a line that keeps the schema's rules.
     """
 
     from_row: Callable[[Row], Shape_co | None]
