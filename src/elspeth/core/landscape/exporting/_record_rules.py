@@ -13,10 +13,11 @@ Of each record of an export these are checked:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from operator import itemgetter
 from typing import NamedTuple, cast
 
 from elspeth.core.canonical import timestamp_text
@@ -73,13 +74,15 @@ class ColumnForm:
 class RecordForm:
     """The records of one type in one epoch's exports.
 
-    `order` names the columns that order them, `withheld` those that an export leaves out unless asked.
+    `order` names the columns that order them, and `key_of` returns their values; `withheld` names those that an export
+    leaves out unless asked.
     """
 
     name: str
     table: str
     columns: tuple[ColumnForm, ...]
     order: tuple[str, ...]
+    key_of: Callable[[Mapping[str, object]], tuple[object, ...]]
     withheld: frozenset[str]
 
     def row(self, record: Mapping[str, object]) -> Row:
@@ -188,7 +191,7 @@ class SchemaRules:
 
     def _check_key(self, form: RecordForm, record: Mapping[str, object]) -> None:
         # The contract has checked the types. Text is ordered by code point, in Python as in both databases.
-        key = cast("_Key", tuple(record[name] for name in form.order))
+        key = cast("_Key", form.key_of(record))
         if form is self._form and not self._last_key < key:
             names = ", ".join(form.order[1:] or form.order)
             last, this = (" ".join(map(repr, each[1:] or each)) for each in (self._last_key, key))
@@ -214,8 +217,13 @@ def _form(table: TableSnapshot) -> RecordForm:
         table=table.name,
         columns=tuple(_column(column) for column in table.columns),
         order=table.export_order,
+        key_of=_key_of(*table.export_order),
         withheld=frozenset(column.name for column in table.columns if column.withheld),
     )
+
+
+def _key_of(first: str, *others: str) -> Callable[[Mapping[str, object]], tuple[object, ...]]:
+    return itemgetter(first, *others) if others else lambda record: (record[first],)
 
 
 def _column(column: ColumnSnapshot) -> ColumnForm:

@@ -109,11 +109,12 @@ def _judge(name: str) -> Callable[[Mapping[str, object], bytes], bool]:
     floats = float_columns(RECORD_TYPES[name])
 
     def judge(record: Mapping[str, object], line: bytes) -> bool:
-        return (
-            matches(line + b"\n") is not None
-            and all(record[column] is None or is_json(record[column]) for column in documents)
-            and all(_is_spelled(column, record[column], line) for column in floats)
-        )
+        if matches(line + b"\n") is None:
+            return False
+        for column in documents:
+            if record[column] is not None and not is_json(record[column]):
+                return False
+        return all(_is_spelled(column, record[column], line) for column in floats) if floats else True
 
     return judge
 
