@@ -65,7 +65,7 @@ def tests(session: nox.Session) -> None:
 
     All but the slow tests run on this Python, the smoke tests on the others.
     """
-    install(session, "test", project=(".[postgres,parquet,timestamp,llm]",))
+    install(session, "test", project=(".[postgres,parquet,timestamp,llm,zstd]",))
     if session.python is None:
         session.run("pytest", "-n", "auto", "-m", "not slow and not thorough", *session.posargs)
     else:
@@ -89,7 +89,7 @@ def thorough(session: nox.Session) -> None:
 
     Arguments go to pytest.
     """
-    install(session, "test", project=(".[postgres,parquet,timestamp,llm]",))
+    install(session, "test", project=(".[postgres,parquet,timestamp,llm,zstd]",))
     selected = ("-m", "thorough or law")
     session.run("pytest", "-n", "auto", *selected, *session.posargs, env={"ELSPETH_TEST_THOROUGH": "1"})
 
@@ -100,7 +100,7 @@ def coverage(session: nox.Session) -> None:
 
     Fails below the floor in pyproject.toml. Arguments go to pytest.
     """
-    install(session, "test", project=("-e", ".[postgres,parquet,timestamp,llm]"))
+    install(session, "test", project=("-e", ".[postgres,parquet,timestamp,llm,zstd]"))
     session.run("pytest", "-n", "auto", "--cov", "--cov-report=term:skip-covered", *session.posargs)
 
 
@@ -115,7 +115,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(reuse_venv=True)
 def typecheck(session: nox.Session) -> None:
     """Check types strictly."""
-    install(session, "typecheck", project=("-e", ".[postgres,parquet,timestamp,llm]"))
+    install(session, "typecheck", project=("-e", ".[postgres,parquet,timestamp,llm,zstd]"))
     session.run("mypy")
 
 
@@ -156,7 +156,7 @@ def lock(session: nox.Session) -> None:
 @nox.session(reuse_venv=True)
 def bench(session: nox.Session) -> None:
     """Measure speed and memory; `-- --help` lists the options."""
-    install(session, "test", project=(".[postgres,parquet,timestamp,llm]",))
+    install(session, "test", project=(".[postgres,parquet,timestamp,llm,zstd]",))
     session.run("python", "-m", "benchmarks.speed", *session.posargs)
     session.run("python", "-m", "benchmarks.memory")
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from elspeth.engine.reporting import ExportFailedError, Observer, Phase
+from elspeth.evidence.format.compression import Compression, find_compression, open_decompressed
 from tests.engine.pipelines import Settings, build, csv_settings, execute, run, trail
 from tests.fixtures.ids import ID
 
@@ -40,6 +41,29 @@ def test_the_trail_is_written_where_its_sink_says(tmp_path: Path) -> None:
         "json",
         "trail",
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "compress", "kind"),
+    [
+        ("trail.jsonl", "gzip", Compression.GZIP),
+        ("trail.jsonl.zst", None, Compression.ZSTD),
+        ("trail.jsonl", None, None),
+    ],
+)
+def test_the_trail_is_compressed_as_the_settings_say(
+    tmp_path: Path, path: str, compress: str | None, kind: Compression | None
+) -> None:
+    settings = exporting(tmp_path)
+    settings["landscape"]["export"] = {"enabled": True, "path": str(tmp_path / path), "compress": compress}
+    del settings["sinks"]["trail"]
+    result, records = run(tmp_path, settings)
+    assert find_compression(tmp_path / path) is kind
+    with open_decompressed(tmp_path / path) as file:
+        *found, _ = file.read().splitlines()
+    assert len(found) == result.exported_records
+    (recorded,) = records["run"]
+    assert recorded["export_format"] == "jsonl"
 
 
 def test_a_signed_trail_is_signed_with_the_key_of_the_environment(tmp_path: Path) -> None:

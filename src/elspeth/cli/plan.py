@@ -13,7 +13,7 @@ from elspeth.core.secrets import mask_text, redact
 from elspeth.core.settings import load_settings
 from elspeth.core.settings.loading import read_dotenv
 from elspeth.core.settings.model import AggregationSettings, CoalesceSettings, LandscapeSettings
-from elspeth.core.settings.paths import export_form
+from elspeth.core.settings.paths import export_compression, export_form
 from elspeth.core.settings.wiring import SOURCE, Place, Wire
 from elspeth.engine.pipeline import Node, Pipeline, build_pipeline
 from elspeth.plugins.manager import PluginManager
@@ -197,8 +197,9 @@ def _landscape_lines(landscape: LandscapeSettings, pipeline: Pipeline) -> Iterat
     if export.enabled:
         sink = "" if export.sink is None else f"{export.sink}: "
         path = export.path or str(pipeline.settings.sinks[export.sink or ""].options["path"])
-        form = export_form(export, path)
-        yield "export", f"{sink}{form} {path}, {'signed' if export.sign else 'not signed'}"
+        form, compression = export_form(export, path), export_compression(export, path)
+        what = form if compression is None else f"{form}, {compression}"
+        yield "export", f"{sink}{what} {path}, {'signed' if export.sign else 'not signed'}"
 
 
 def _plugin(name: str, path: object) -> str:

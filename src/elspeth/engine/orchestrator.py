@@ -34,7 +34,7 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.seal import sealed_record_count
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.core.settings import Settings
-from elspeth.core.settings.paths import export_form, placeholder_values
+from elspeth.core.settings.paths import export_compression, export_form, placeholder_values
 from elspeth.engine.calls.external import ExternalCalls, open_external_calls
 from elspeth.engine.errors import AccountingError, RunInterruptedError
 from elspeth.engine.keys import RunKeys
@@ -250,6 +250,7 @@ class Orchestrator:
                 run_id,
                 output,
                 format=form,
+                compression=export_compression(export, str(output.path)),
                 signing_key=self._keys.signing_key,
                 signer=self._keys.bag_signer,
                 archive=guess_form(output.path) is ExportFormat.BAG,

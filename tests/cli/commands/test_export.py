@@ -131,8 +131,14 @@ def test_the_database_can_be_given_by_url(project: Path, capsys: Captured) -> No
 def test_the_result_can_be_printed_as_json(capsys: Captured) -> None:
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "export.json", "--format", "json", "--json")
     assert (code, err) == (0, "")
-    summary = {"run_id": "run-1", "path": "export.json", "format": "json", "records": 35, "signed": False}
-    assert json.loads(out) == summary
+    assert json.loads(out) == {
+        "run_id": "run-1",
+        "path": "export.json",
+        "format": "json",
+        "compress": None,
+        "records": 35,
+        "signed": False,
+    }
 
 
 @pytest.mark.usefixtures("project")

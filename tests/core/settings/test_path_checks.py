@@ -12,6 +12,7 @@ import yaml
 
 from elspeth.core.settings import SettingsError, load_settings
 from elspeth.core.settings.model import LandscapeSettings
+from elspeth.evidence.format import compression
 from elspeth.plugins.manager import PluginManager
 from elspeth.plugins.staging import StagedFile
 
@@ -342,6 +343,13 @@ def test_outputs_do_not_lie_in_each_other() -> None:
         ({"path": "notes.jsonl/trail"}, "notes.jsonl/trail: its directory cannot be made: "),
         ({"path": "bags/{date}/{run_id}", "format": "bag"}, None),
         ({"path": "trail.parquet"}, None),
+        ({"path": "trail.jsonl.zst"}, None),
+        ({"path": "trail.csv", "compress": "gzip"}, None),
+        ({"path": "trail.gz"}, "trail.gz: the name ends in .gz, as of one compressed file, and the form csv is none"),
+        (
+            {"path": "trail.json.gz", "compress": "zstd"},
+            "trail.json.gz: the name ends in .gz, as of the compression gzip, and the compression is zstd",
+        ),
     ],
 )
 def test_an_obstacle_to_the_export_is_a_problem(export: Tree, problem: str | None) -> None:
@@ -353,6 +361,25 @@ def test_an_obstacle_to_the_export_is_a_problem(export: Tree, problem: str | Non
     assert [each[: len(f"landscape.export.path: {problem}")] for each in found] == (
         [] if problem is None else [f"landscape.export.path: {problem}"]
     )
+
+
+@pytest.mark.parametrize(
+    ("export", "problem"),
+    [
+        ({"path": "{run_id}.zip", "compress": "gzip"}, "gzip: a bag is compressed as a zip file: give it a name that"),
+        ({"path": "trail.parquet", "compress": "zstd"}, "zstd: the files of the form parquet are always compressed"),
+        ({"path": "trail.json", "compress": "xz"}, "expected 'gzip' or 'zstd', got 'xz'"),
+        ({"path": "trail.json", "compress": "zstd"}, "zstd: needs no.such_module, which is not installed: in a check"),
+    ],
+)
+def test_an_export_that_cannot_be_compressed_so_is_a_problem(
+    export: Tree, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "_ZSTD_MODULE", "no.such_module")
+    tree = settings()
+    tree["landscape"]["export"] = {"enabled": True, **export}
+    (found,) = problems(tree)
+    assert found.startswith(f"landscape.export.compress: {problem}")
 
 
 def test_an_export_goes_to_one_place() -> None:

@@ -27,7 +27,14 @@ from elspeth.cli.options import (
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned, binary_stdout
 from elspeth.cli.workers import start_workers
-from elspeth.core.landscape.exporting.format import ExportFormat, guess_form, name_problem
+from elspeth.core.landscape.exporting.format import (
+    ExportFormat,
+    compression_problem,
+    guess_compression,
+    guess_form,
+    name_problem,
+)
+from elspeth.evidence.format.compression import Compression
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -48,6 +55,10 @@ _OutputOption = Annotated[
 _FormatOption = Annotated[
     ExportFormat | None,
     typer.Option("--format", help="What to write; by default what the name's suffix says (.zip: a bag), or jsonl."),
+]
+_CompressOption = Annotated[
+    Compression | None,
+    typer.Option("--compress", help="Compress jsonl, json or csv; by default what the name says (.gz, .zst), or not."),
 ]
 _SignHmacOption = Annotated[bool, typer.Option("--hmac", help="Sign every record with the key in ELSPETH_SIGNING_KEY.")]
 _KeyOption = Annotated[
@@ -77,6 +88,7 @@ def export(
         ),
     ] = None,
     form: _FormatOption = None,
+    compress: _CompressOption = None,
     hmac: _SignHmacOption = False,
     key: _KeyOption = None,
     public: _PublicOption = None,
@@ -102,12 +114,16 @@ def export(
         "--workers": workers > 1,
     }
     _check_subject(as_found, given)
-    form = _choose_form(output, form)
+    form = _choose_form(output, form, compress)
+    compress = _choose_compression(output, form, compress)
+    if as_found is not None and compress is not None and form is ExportFormat.CSV:
+        raise UsageError(f"--compress {compress}: not with --as-found in the form csv: give jsonl or json")
     bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
     _check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
     _check_workers(workers, by_record=include_withheld or form in (ExportFormat.CSV, ExportFormat.PARQUET))
     options = _Options(
         form=form,
+        compression=compress,
         signing_key=signing_key() if hmac else None,
         signer=_load_signer(key, public),
         archive=archive or guess_form(Path(output)) is ExportFormat.BAG,
@@ -126,6 +142,7 @@ class _Options:
     """Options that exports of runs and of databases share."""
 
     form: ExportFormat
+    compression: Compression | None
     signing_key: bytes | None
     signer: Signer | None
     archive: bool
@@ -154,6 +171,7 @@ def _export_run(
                 run_id,
                 target,
                 format=options.form,
+                compression=options.compression,
                 signing_key=options.signing_key,
                 signer=options.signer,
                 archive=options.archive,
@@ -179,6 +197,7 @@ def _export_found(database: str, output: str, options: _Options, *, json: bool) 
             parse_url(database_url(database)),
             target,
             format=options.form,
+            compression=options.compression,
             signing_key=options.signing_key,
             signer=options.signer,
             archive=options.archive,
@@ -221,21 +240,30 @@ def _count_records(db: LandscapeDB, run_id: str) -> int | None:
         return sealed_record_count(connection, run_id)
 
 
-def _choose_form(output: str, given: ExportFormat | None) -> ExportFormat:
+def _choose_form(output: str, given: ExportFormat | None, compression: Compression | None) -> ExportFormat:
     """Return the form to write.
 
-    Raises UsageError if the name and the option contradict each other or say nothing.
+    Raises UsageError if the name and the options contradict each other or say nothing.
     """
-    path, form = Path(output), given or ExportFormat.JSONL
+    form = given or guess_form(Path(output)) or ExportFormat.JSONL
     if output == STANDARD_OUTPUT:
         if form not in (ExportFormat.JSONL, ExportFormat.JSON):
             raise UsageError(f"-o -: the form {form} is several files: only with --format jsonl or json")
-        return form
-    if given is None and (named := guess_form(path)) is not None:
-        return named
-    if problem := name_problem(output, form, is_given=given is not None, option="--format"):
+    elif problem := name_problem(output, form, compression, is_given=given is not None, option="--format"):
         raise UsageError(f"-o {output}: {problem}")
     return form
+
+
+def _choose_compression(output: str, form: ExportFormat, given: Compression | None) -> Compression | None:
+    """Return how to compress the export.
+
+    Raises UsageError for a form that is not compressed so.
+    """
+    if given is None:
+        return guess_compression(Path(output))
+    if problem := compression_problem(form, given):
+        raise UsageError(f"--compress {given}: {problem}")
+    return given
 
 
 def _check_options(form: ExportFormat, bag_options: Mapping[str, bool], other_options: Mapping[str, bool]) -> None:
@@ -301,14 +329,16 @@ def _print_export(
 
     `subject` says it for people, `facts` for programs.
     """
-    is_streamed, form = output == STANDARD_OUTPUT, options.form
+    is_streamed, form, compression = output == STANDARD_OUTPUT, options.form, options.compression
     if json:
-        summary = {**facts, "path": output, "format": form, "records": records, "signed": options.signed}
+        what = {"path": output, "format": form, "compress": compression}
+        summary = {**facts, **what, "records": records, "signed": options.signed}
         typer.echo(jsonlib.dumps(summary, indent=2), err=is_streamed)
         return
     how = "signed" if options.signed else "not signed"
     where = "standard output" if is_streamed else output
-    lines = [*subject.items(), ("export", f"{where} ({form}, {records:,} records, {how})")]
+    kind = form if compression is None else f"{form}, {compression}"
+    lines = [*subject.items(), ("export", f"{where} ({kind}, {records:,} records, {how})")]
     typer.echo(aligned(lines), err=is_streamed)
 
 
@@ -326,13 +356,13 @@ def import_(
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.urls import parse_url  # noqa: PLC0415
     from elspeth.core.landscape.exporting.importer import import_into  # noqa: PLC0415
-    from elspeth.core.landscape.exporting.reader import ExportKind, find_source  # noqa: PLC0415
+    from elspeth.core.landscape.exporting.reader import ExportKind, find_place  # noqa: PLC0415
 
     url = database_url(database)
     with record_display("import") as progress:
         summary = import_into(url, path, signing_key=key, progress=progress)
     name = mask_url(parse_url(url))
-    is_bag = find_source(path).kind is ExportKind.BAG
+    is_bag = find_place(path).kind is ExportKind.BAG
     records = f"{summary.record_count:,}, signatures: {_signatures(summary, is_bag=is_bag)}"
     typer.echo(aligned([("run", summary.run_id), ("records", records), ("audit database", name)]))
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from elspeth.contracts.database_urls import database_server, sqlite_file
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
-from elspeth.core.landscape.exporting.format import name_problem
+from elspeth.core.landscape.exporting.format import compression_problem, name_problem
 from elspeth.core.settings.model import Parts
 from elspeth.core.settings.paths import (
     EXPORT,
     NamedFile,
     Objection,
+    export_compression,
     export_form,
     export_location,
     named_files,
@@ -137,7 +138,7 @@ def _server_problems(parts: Parts) -> Iterator[Problem]:
 
 
 def _name_problems(parts: Parts) -> Iterator[Problem]:
-    """Yield a name of the export that contradicts its form."""
+    """Yield what contradicts the form of the export."""
     export = parts.landscape.export if parts.landscape is not None else None
     if export is None or not export.enabled:
         return
@@ -146,9 +147,13 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
     if not isinstance(path, str):
         return
     is_given = "format" in export.model_fields_set
-    problem = name_problem(path, export_form(export, path), is_given=is_given, option="landscape.export.format")
+    form, compression = export_form(export, path), export_compression(export, path)
+    problem = name_problem(path, form, compression, is_given=is_given, option="landscape.export.format")
     if problem is not None:
         yield Problem(location=export_location(export), message=f"{path}: {problem}")
+    elif compression is not None and (problem := compression_problem(form, compression)) is not None:
+        named: Location = export_location(export) if export.compress is None else ("landscape", "export", "compress")
+        yield Problem(location=named, message=f"{compression}: {problem}")
 
 
 def _slash_problems(parts: Parts, named: Iterable[NamedFile]) -> Iterator[Problem]:

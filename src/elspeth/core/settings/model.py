@@ -127,6 +127,8 @@ class ExportSettings(_Section):
     path: Annotated[str, StringConstraints(min_length=1)] | None = None
     sink: _Name | None = None
     format: Literal["csv", "json", "jsonl", "parquet", "bag"] = "csv"
+    compress: Literal["gzip", "zstd"] | None = None
+    """How `jsonl`, `json` and `csv` are compressed; without it, what the name of the file says."""
     sign: bool = False
     key: str | None = None
     """The private key that seals a bag: a PEM file, or a signer URI of a KMS or HSM."""

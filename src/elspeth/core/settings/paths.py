@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from elspeth.contracts.database_urls import sqlite_file
-from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
+from elspeth.core.landscape.exporting.format import ExportFormat, guess_compression, guess_form
 from elspeth.core.settings.model import ExportSettings, LandscapeSettings, Parts, PluginSettings
 from elspeth.core.settings.problems import Location, did_you_mean
+from elspeth.evidence.format.compression import Compression
 from elspeth.outputs.policy import Extent, Kind, OutputPolicy, Protected
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "NamedFile",
     "Objection",
     "PlannedOutput",
+    "export_compression",
     "export_form",
     "export_location",
     "fill_placeholders",
@@ -117,6 +119,11 @@ def export_form(export: ExportSettings, path: str) -> ExportFormat:
     if "format" in export.model_fields_set:
         return ExportFormat(export.format)
     return guess_form(Path(path)) or ExportFormat(export.format)
+
+
+def export_compression(export: ExportSettings, path: str) -> Compression | None:
+    """Return how the export is compressed, or None."""
+    return guess_compression(Path(path)) if export.compress is None else Compression(export.compress)
 
 
 def protected_files(parts: Parts, settings_file: Path | None) -> list[Protected]:

@@ -1,6 +1,6 @@
-"""How much work a bag may make for its verifier.
+"""The work that evidence may make for its verifier.
 
-Every bound is several times what our bags need. Within the bounds the work grows with the size of the bag, no faster.
+Every bound is several times what ours need. Within the bounds the work grows with the size of the bag, no faster.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = [
     "MAX_TYPES",
     "MAX_UNPACKED",
     "MAX_VARIANTS",
+    "MAX_WINDOW_LOG",
 ]
 
 MAX_FILES = 1000
@@ -37,10 +38,16 @@ MAX_LINE = 64 << 20
 """Bytes of a line. Memory holds several copies of a record while it is checked."""
 
 MAX_FACTOR = 100
-"""How many times larger than its archive a bag may be. Records deflate by a factor of 3 to 10."""
+"""How many times larger than its archive a bag may be, or than its file a compressed export.
+
+Records deflate by a factor of 3 to 10.
+"""
 
 MAX_UNPACKED = 1 << 30
 """Bytes up to which `MAX_FACTOR` does not matter: reading them takes seconds."""
+
+MAX_WINDOW_LOG = 23
+"""Binary logarithm of the window of a Zstandard frame, in bytes: 8 MiB, as RFC 8878 (section 3.1.1.1.2) recommends."""
 
 MAX_TYPES = 100
 """Record types. Epoch 5 has 19."""

@@ -23,6 +23,7 @@ import orjson
 
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import Json, canonical, parse_canonical
+from elspeth.evidence.format.compression import find_compression, open_decompressed
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
 from elspeth.evidence.format.limits import MAX_LINE
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
@@ -260,11 +261,14 @@ def verify_export(
 def looks_like_export(path: Path) -> bool:
     """Return whether an export other than a bag is there.
 
-    A directory needs a manifest; a file begins with the record of a run or a database.
+    A directory needs a manifest; a file begins with the record of a run or a database, or is compressed, as nothing
+    else is.
     """
     if path.is_dir():
         return (path / MANIFEST_FILE).is_file() and not (path / bag.BAGIT).is_file()
     try:
+        if find_compression(path) is not None:
+            return True
         with path.open("rb") as file:
             return _RUN.match(file.read(_BLOCK)) is not None
     except OSError:
@@ -274,11 +278,12 @@ def looks_like_export(path: Path) -> bool:
 def read_lines(path: Path) -> Iterator[ExportLine]:
     """Yield the lines that hold records.
 
-    In a JSON array these are the lines of its elements. A line is never larger in memory than `MAX_LINE`. Raises
-    EvidenceError for a file that cannot be read, or is laid out otherwise.
+    In a JSON array these are the lines of its elements. The file may be compressed; positions are those of its content.
+    A line is never larger in memory than `MAX_LINE`. Raises EvidenceError for a file that cannot be read, or is laid
+    out otherwise.
     """
     try:
-        with path.open("rb") as file:
+        with open_decompressed(path) as file:
             lines = _complete_lines(file)
             first = next(lines, None)
             if first is None:

@@ -15,6 +15,7 @@ from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.lines import reading
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.evidence.format import bag
+from elspeth.evidence.format.compression import Compression
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import RunStatus
 from tests.fixtures.corruption import plant
@@ -63,6 +64,17 @@ def test_the_bytes_are_those_of_one_worker(
     one, many = tmp_path / "one", tmp_path / "many"
     count = write_export(ended, "run", one, format=form, signing_key=key)
     assert write_export(ended, "run", many, format=form, signing_key=key, executor=executor) == count
+    assert executor.jobs > 10
+    assert many.read_bytes() == one.read_bytes()
+
+
+@pytest.mark.parametrize("kind", Compression)
+def test_so_are_compressed_bytes(
+    ended: LandscapeDB, executor: InlineExecutor, tmp_path: Path, kind: Compression
+) -> None:
+    one, many = tmp_path / "one", tmp_path / "many"
+    write_export(ended, "run", one, format=ExportFormat.JSONL, compression=kind)
+    write_export(ended, "run", many, format=ExportFormat.JSONL, compression=kind, executor=executor)
     assert executor.jobs > 10
     assert many.read_bytes() == one.read_bytes()
 

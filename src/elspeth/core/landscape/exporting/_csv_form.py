@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -24,6 +25,8 @@ from elspeth.core.landscape.exporting.forms import (
     manifest_bytes,
     read_directory,
 )
+from elspeth.evidence.format.compression import SUFFIXES, Compression, compressing, open_decompressed
+from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.schema.snapshots import Kind
 
@@ -47,18 +50,19 @@ _JSON_KINDS = frozenset({Kind.INTEGER, Kind.REAL, Kind.BOOLEAN})
 """Kinds whose values are written as JSON."""
 
 
-def write_csv(directory: Path, groups: ExportGroups) -> int:
+def write_csv(directory: Path, groups: ExportGroups, compression: Compression | None = None) -> int:
     """Write a file for each record type, and the manifest.
 
-    The header holds the column names. Text stands as it is, null is an empty field, numbers and booleans are JSON.
-    Returns the number of records before the manifest.
+    The header holds the column names. Text stands as it is, null is an empty field, numbers and booleans are JSON. The
+    manifest is never compressed. Returns the number of records before the manifest.
     """
     total = 0
     for name, records in groups:
         if name == MANIFEST:
             (directory / MANIFEST_FILE).write_bytes(manifest_bytes(next(records)))
         else:
-            total += _write_file(directory / f"{name}.csv", records)
+            ending = "" if compression is None else SUFFIXES[compression]
+            total += _write_file(directory / f"{name}.csv{ending}", records, compression)
     return total
 
 
@@ -67,12 +71,16 @@ def read_csv(path: Path, epoch: int) -> Iterator[StoredRecord]:
 
     Raises ExportError for files that are not such an export.
     """
-    return read_directory(path, "csv", load_forms(epoch), _read_file)
+    return read_directory(path, "csv", load_forms(epoch), _read_file, [*SUFFIXES.values()])
 
 
-def _write_file(path: Path, records: Iterator[Mapping[str, object]]) -> int:
+def _write_file(path: Path, records: Iterator[Mapping[str, object]], compression: Compression | None) -> int:
     total = 0
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with (
+        path.open("wb") as content,
+        compressing(content, compression) as compressed,
+        TextIOWrapper(compressed, encoding="utf-8", newline="") as file,
+    ):
         for record in records:
             columns = {column: value for column, value in record.items() if column != "record_type"}
             if not total:
@@ -95,7 +103,10 @@ def _field(value: object) -> str:
 
 def _read_file(path: Path, file: str, form: RecordForm) -> Iterator[StoredRecord]:
     try:
-        with (path / file).open(encoding="utf-8", newline="\n") as opened:
+        with (
+            open_decompressed(path / file) as content,
+            TextIOWrapper(content, encoding="utf-8", newline="\n") as opened,
+        ):
             rows = _rows(path, file, opened)
             header = [field or "" for field in next(rows, [])]
             columns = _columns(path, file, form, header)
@@ -108,6 +119,8 @@ def _read_file(path: Path, file: str, form: RecordForm) -> Iterator[StoredRecord
                     for name, field in zip(header, row, strict=True)
                 }
                 yield make_stored_record(path, where, form, values)
+    except EvidenceError as error:
+        raise ExportError(path, file, error.problem) from error
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(path, file, f"expected a readable CSV file in UTF-8: {error}") from error
 

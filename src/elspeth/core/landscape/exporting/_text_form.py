@@ -17,6 +17,7 @@ import orjson
 
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord, check_canonical, parse_object
 from elspeth.core.landscape.lines.rendering import float_columns, format_float, line_pattern
+from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import MANIFEST, read_lines
 from elspeth.schema.checks import is_json
@@ -27,6 +28,9 @@ __all__ = ["find_stated_epoch", "is_sound", "parse_line", "read_text", "write_ar
 
 _TAIL = 1 << 16
 """How much of a file's end is read to find the manifest, in bytes; a manifest has about two thousand."""
+
+_BLOCK = 1 << 20
+"""How much of a compressed file's content is read at once, in bytes."""
 
 
 def write_lines(file: BinaryIO, chunks: Iterable[tuple[int, bytes]]) -> int:
@@ -79,16 +83,32 @@ def parse_line(path: Path, where: str, line: bytes, position: int, epoch: int) -
     return StoredRecord(where, record, line, sound, position)
 
 
-def find_stated_epoch(path: Path) -> object:
-    """Return the epoch in the last line, or None."""
-    with path.open("rb") as file:
-        file.seek(max(0, file.seek(0, SEEK_END) - _TAIL))
-        lines = file.read().removesuffix(b"\n").removesuffix(b"\n]").split(b"\n")
+def find_stated_epoch(path: Path, *, is_compressed: bool) -> object:
+    """Return the epoch in the last line, or None.
+
+    A compressed file is read to its end. Raises OSError.
+    """
+    try:
+        tail = _read_tail(path, is_compressed=is_compressed)
+    except EvidenceError:
+        return None  # whoever reads the lines is told why
+    lines = tail.removesuffix(b"\n").removesuffix(b"\n]").split(b"\n")
     try:
         manifest = orjson.loads(lines[-1])
     except orjson.JSONDecodeError:
         return None
     return manifest.get("epoch") if isinstance(manifest, dict) and manifest.get("record_type") == MANIFEST else None
+
+
+def _read_tail(path: Path, *, is_compressed: bool) -> bytes:
+    with open_decompressed(path) as file:
+        if not is_compressed:
+            file.seek(max(0, file.seek(0, SEEK_END) - _TAIL))
+            return file.read()
+        tail = b""
+        while block := file.read(_BLOCK):
+            tail = (tail + block)[-_TAIL:]
+        return tail
 
 
 def is_sound(record: Mapping[str, object], line: bytes) -> bool:

@@ -38,6 +38,7 @@ from elspeth.core.landscape.sealing.check import sealed_lines_of_run
 from elspeth.core.landscape.sealing.seal import read_seals, read_secret, sealed_epoch
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import RunFacts, Statement
+from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.evidence.verifier.reader import BagFiles, batches_of_lines, open_bag
@@ -216,10 +217,13 @@ def is_bag(directory: Path) -> bool:
 def holds_salted_records(path: Path) -> bool:
     """Return whether the first line of a file is salted.
 
-    The records of earlier bags are.
+    The records of earlier bags are. Raises OSError.
     """
-    with path.open("rb") as file:
-        return _SALT.search(file.readline(_FIRST_LINE)) is not None
+    try:
+        with open_decompressed(path) as file:
+            return _SALT.search(file.readline(_FIRST_LINE)) is not None
+    except EvidenceError:
+        return False  # whoever reads the lines is told why
 
 
 def read_bag_epoch(path: Path) -> int:

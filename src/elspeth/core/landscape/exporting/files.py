@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import orjson
 
-from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.urls import database_files
 from elspeth.core.landscape.exporting._csv_form import write_csv
 from elspeth.core.landscape.exporting._text_form import write_array, write_lines
 from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
-from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.exporting.format import ExportFormat, compression_problem
 from elspeth.core.landscape.exporting.forms import FOUND_FILE, MANIFEST_FILE, ExportGroups
+from elspeth.evidence.format.compression import SUFFIXES, Compression, compressing, open_decompressed
+from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.found import DATABASE
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected
@@ -28,12 +30,14 @@ from elspeth_schema.records import RECORD_TYPES, RUN
 if TYPE_CHECKING:
     from elspeth.evidence.format.signatures import Signer
 
-__all__ = ["ExportFormat", "export_policy", "write_export"]
+__all__ = ["ExportFormat", "export_policy", "require_compression", "write_export"]
 
 _DIRECTORY_FORMS = (ExportFormat.CSV, ExportFormat.PARQUET)
 """The forms that are directories of files named `TYPE.FORM`."""
 
-_OUR_FILES = frozenset({MANIFEST_FILE, *(f"{name}.{form}" for name in RECORD_TYPES for form in _DIRECTORY_FORMS)})
+_ENDINGS = (*_DIRECTORY_FORMS, *(f"{ExportFormat.CSV}{suffix}" for suffix in SUFFIXES.values()))
+
+_OUR_FILES = frozenset({MANIFEST_FILE, *(f"{name}.{ending}" for name in RECORD_TYPES for ending in _ENDINGS)})
 
 _NO_EXPORT = {False: "is not an export", True: "is not an export of a database as found"}
 
@@ -51,6 +55,7 @@ def write_export(
     signer: Signer | None = None,
     archive: bool = False,
     stamp: Callable[[bytes], bytes] | None = None,
+    compression: Compression | None = None,
     include_payloads: bool = False,
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
@@ -62,7 +67,8 @@ def write_export(
     The export includes the manifest, which is not counted, and is signed if there is a key. The target is a path, an
     output that is held already, or for jsonl and json a stream, in which an export that fails lacks its manifest.
 
-    `signer` signs a bag, `archive` makes it a zip file, `stamp` returns its time-stamp. `include_payloads` also writes
+    `signer` signs a bag, `archive` makes it a zip file, `stamp` returns its time-stamp. `compression` compresses
+    jsonl, json and csv. `include_payloads` also writes
     what the schema withholds. `progress` is called with the number of records so far. The processes of an `executor`
     read the lines of a run that has ended, for forms made of lines. `protected` lists what the export must not touch
     besides the database, and `force` lets it replace a file that is not an export.
@@ -73,36 +79,44 @@ def write_export(
     exporter = LandscapeExporter(
         db, signing_key, include_payloads=include_payloads, progress=progress, executor=executor
     )
+    require_compression(format, compression)
+    sign = signing_key is not None
     if not isinstance(target, Path | Output):
-        return _write_text(target, exporter, run_id, format, sign=signing_key is not None)
+        return _write_text(target, exporter.export_chunks(run_id, sign=sign), format, compression)
     policy = export_policy(format, protected=[*protected, *database_files(db.engine.url)], force=force)
     with hold(target, policy) as output:
-        if format is not ExportFormat.BAG:
-            return _write(output, exporter, run_id, format, sign=signing_key is not None)
-        bag = write_bag_of_run(
-            db, run_id, output, signer=signer, archive=archive, stamp=stamp, progress=progress, executor=executor
-        )
-        return bag.record_count
-
-
-def _write(output: Output, exporter: LandscapeExporter, run_id: str, form: ExportFormat, *, sign: bool) -> int:
-    if form in (ExportFormat.JSON, ExportFormat.JSONL):
+        if format is ExportFormat.BAG:
+            bag = write_bag_of_run(
+                db, run_id, output, signer=signer, archive=archive, stamp=stamp, progress=progress, executor=executor
+            )
+            return bag.record_count
+        if format in _DIRECTORY_FORMS:
+            with output.directory() as directory:
+                return _write_files(directory, exporter.export_run_by_type(run_id, sign=sign), format, compression)
         with output.file() as file:
-            return _write_text(file, exporter, run_id, form, sign=sign)
-    write_files = write_csv if form is ExportFormat.CSV else _parquet_writer()
-    with output.directory() as directory:
-        return write_files(directory, exporter.export_run_by_type(run_id, sign=sign))
+            return _write_text(file, exporter.export_chunks(run_id, sign=sign), format, compression)
 
 
-def _write_text(file: BinaryIO, exporter: LandscapeExporter, run_id: str, form: ExportFormat, *, sign: bool) -> int:
+def require_compression(form: ExportFormat, compression: Compression | None) -> None:
+    """Raise LandscapeError unless the form can be compressed so."""
+    if compression is not None and (problem := compression_problem(form, compression)):
+        raise LandscapeError(f"compression {compression}: {problem}")
+
+
+def _write_text(
+    file: BinaryIO, chunks: Iterable[tuple[int, bytes]], form: ExportFormat, compression: Compression | None
+) -> int:
     write = write_array if form is ExportFormat.JSON else write_lines
-    return write(file, exporter.export_chunks(run_id, sign=sign)) - 1
+    with compressing(file, compression) as compressed:
+        return write(compressed, chunks) - 1
 
 
-def _parquet_writer() -> Callable[[Path, ExportGroups], int]:
+def _write_files(directory: Path, groups: ExportGroups, form: ExportFormat, compression: Compression | None) -> int:
+    if form is ExportFormat.CSV:
+        return write_csv(directory, groups, compression)
     from elspeth.core.landscape.exporting._parquet_form import write_parquet  # noqa: PLC0415  pyarrow is an extra
 
-    return write_parquet
+    return write_parquet(directory, groups)
 
 
 def export_policy(
@@ -129,6 +143,8 @@ def _objection_to_file(path: Path, *, as_found: bool) -> str | None:
         line = _first_line(path)
     except OSError as error:
         return f"cannot be read, so nothing shows whether it is an export: {error.strerror}"
+    except EvidenceError as error:
+        return f"cannot be read, so nothing shows whether it is an export: {error.problem}"
     if _is_record(line, DATABASE, "engine") if as_found else _is_record(line, RUN.name, "run_id"):
         return None
     return f"{_NO_EXPORT[as_found]}, which a new one may replace: name another file, or use --force"
@@ -152,9 +168,10 @@ def _objection_to_directory(path: Path, *, as_found: bool) -> str | None:
 def _first_line(path: Path) -> bytes:
     """Return the first line that could hold a record.
 
-    In a JSON array that is the second line. Raises OSError if the file cannot be read.
+    In a JSON array that is the second line. Raises OSError if the file cannot be read, EvidenceError if it cannot be
+    decompressed.
     """
-    with path.open("rb") as file:
+    with open_decompressed(path) as file:
         line = file.readline(_LONGEST)
         return file.readline(_LONGEST).rstrip().removesuffix(b",") if line == b"[\n" else line
 

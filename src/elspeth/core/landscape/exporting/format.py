@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-__all__ = ["ExportFormat", "guess_form", "name_problem"]
+from elspeth.evidence.format.compression import SUFFIXES, Compression, missing_library
+
+__all__ = ["ExportFormat", "compression_problem", "guess_compression", "guess_form", "name_problem"]
 
 
 class ExportFormat(StrEnum):
@@ -18,7 +20,7 @@ class ExportFormat(StrEnum):
     """A file: a record per line."""
 
     CSV = "csv"
-    """A directory: a CSV file per record type. The one form that cannot be imported: null looks like empty text."""
+    """A directory: a CSV file per record type."""
 
     PARQUET = "parquet"
     """A directory: a Parquet file per record type."""
@@ -26,6 +28,8 @@ class ExportFormat(StrEnum):
     BAG = "bag"
     """A directory, or a zip archive of it: evidence that a stranger can check. It never replaces anything."""
 
+
+_COMPRESSIONS = {suffix: compression for compression, suffix in SUFFIXES.items()}
 
 _FORMS = {
     ".json": ExportFormat.JSON,
@@ -39,22 +43,57 @@ _FORMS = {
 def guess_form(path: Path) -> ExportFormat | None:
     """Return the form that a name's ending stands for.
 
-    None if it stands for none. `.zip` stands for a bag in a zip file.
+    None if it stands for none. `.zip` stands for a bag in a zip file. The ending of a compression is ignored.
     """
-    return _FORMS.get(path.suffix.lower())
+    return _FORMS.get(_uncompressed(path).suffix.lower())
 
 
-def name_problem(text: str, form: ExportFormat, *, is_given: bool, option: str) -> str | None:
-    """Return how the name contradicts the form, or None.
+def guess_compression(path: Path) -> Compression | None:
+    """Return the compression that a name stands for, or None."""
+    return _COMPRESSIONS.get(path.suffix.lower())
+
+
+def compression_problem(form: ExportFormat, compression: Compression) -> str | None:
+    """Return why a form cannot be compressed so, or None."""
+    if form is ExportFormat.BAG:
+        return "a bag is compressed as a zip file: give it a name that ends in .zip"
+    if form is ExportFormat.PARQUET:
+        return "the files of the form parquet are always compressed: leave this out"
+    return missing_library(compression)
+
+
+def name_problem(
+    text: str, form: ExportFormat, compression: Compression | None = None, *, is_given: bool, option: str
+) -> str | None:
+    """Return how the name contradicts form or compression, or None.
 
     `is_given` says whether somebody asked for the form, `option` where that is done.
     """
-    path = Path(text)
+    path = _uncompressed(Path(text))
     named = guess_form(path)
     if named is None and path.suffix and not is_given:
         return f"the suffix is not that of a form: give one with {option}"
     if text.endswith("/") and form in (ExportFormat.JSON, ExportFormat.JSONL):
         return f"names a directory, and the form {form} is a file: change one of them"
     if named in (None, form):
-        return None
+        return _compressed_name_problem(Path(text), form, compression)
     return f"the name ends in {path.suffix}, as of the form {named}, and the form is {form}: change one of them"
+
+
+def _compressed_name_problem(path: Path, form: ExportFormat, compression: Compression | None) -> str | None:
+    """Return how a compressed file's name contradicts, or None."""
+    named = guess_compression(path)
+    if named is None:
+        return None
+    if form not in (ExportFormat.JSON, ExportFormat.JSONL):
+        problem = f"as of one compressed file, and the form {form} is none: leave {path.suffix} out"
+    elif compression not in (None, named):
+        problem = f"as of the compression {named}, and the compression is {compression}: change one of them"
+    else:
+        return None
+    return f"the name ends in {path.suffix}, {problem}"
+
+
+def _uncompressed(path: Path) -> Path:
+    """Return the path without the ending of a compression."""
+    return path if guess_compression(path) is None else path.with_suffix("")

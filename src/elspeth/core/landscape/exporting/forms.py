@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,18 +87,23 @@ def read_directory(
     form: str,
     types: Mapping[str, RecordForm],
     read_file: Callable[[Path, str, RecordForm], Iterator[StoredRecord]],
+    endings: Sequence[str] = (),
 ) -> Iterator[StoredRecord]:
     """Yield the records of several files, the manifest last.
 
-    `form` is the suffix of the files. Raises ExportError for a file that does not belong to an export, and what
-    `read_file` raises.
+    `form` is the suffix of the files, after which there may be one of the `endings`. Raises ExportError for a file that
+    does not belong to an export, and what `read_file` raises.
     """
-    files = {f"{name}.{form}": each for name, each in types.items()}
+    files = {name: [f"{name}.{form}{ending}" for ending in ("", *endings)] for name in types}
+    known = {MANIFEST_FILE, *chain.from_iterable(files.values())}
     for entry in sorted(path.iterdir()):
-        if entry.name not in files and entry.name != MANIFEST_FILE:
+        if entry.name not in known:
             raise ExportError(path, entry.name, f"expected TYPE.{form} of a known record type, or {MANIFEST_FILE}")
-    for file, each in files.items():
-        if (path / file).exists():
+    for name, each in types.items():
+        found = [file for file in files[name] if (path / file).exists()]
+        if len(found) > 1:
+            raise ExportError(path, found[1], f"expected one file for each record type, got {found[0]}, too")
+        for file in found:
             yield from read_file(path, file, each)
     if (path / MANIFEST_FILE).exists():
         yield read_manifest(path)

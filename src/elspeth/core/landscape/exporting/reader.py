@@ -26,6 +26,7 @@ from elspeth.core.landscape.records.mapping import mapper
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import NO_RUN
 from elspeth.evidence.format.canonical import Json
+from elspeth.evidence.format.compression import Compression, find_compression, missing_library
 from elspeth.evidence.verifier.export import MANIFEST, ExportCheck
 from elspeth.evidence.verifier.procedure import StepError
 from elspeth.evidence.verifier.reader import looks_like_bag
@@ -37,10 +38,12 @@ from elspeth_schema.records import RECORD_TYPES
 __all__ = [
     "ExportEntry",
     "ExportKind",
+    "ExportPlace",
     "ExportReader",
     "ExportRow",
     "ExportSource",
     "ExportSummary",
+    "find_place",
     "find_source",
     "read_export",
 ]
@@ -56,29 +59,21 @@ class ExportKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportSource:
-    """An export: its place, its kind and its epoch.
+class ExportPlace:
+    """Where an export is, and of which kind.
 
-    `is_stated` says whether the export itself names the epoch; one that does not is read as one of today, and refused.
+    `is_compressed` says whether its files are compressed with gzip or zstd.
     """
 
     path: Path
     kind: ExportKind
-    epoch: int
-    is_stated: bool
-
-    @property
-    def is_current(self) -> bool:
-        """Whether it is of the epoch of this version."""
-        return self.epoch == EPOCH
+    is_compressed: bool
 
     @property
     def lines_file(self) -> Path | None:
-        """The file of its lines, None unless of today's epoch."""
-        if not self.is_current:
-            return None
+        """The file of its lines, None if there is none."""
         if self.kind is ExportKind.TEXT:
-            return self.path
+            return None if self.is_compressed else self.path
         return self.path / bag.RECORDS if self.kind is ExportKind.BAG and self.path.is_dir() else None
 
     def files(self) -> list[Path]:
@@ -89,6 +84,33 @@ class ExportSource:
             names = (bag.RECORDS, bag.ENVELOPE, bag.STATEMENT)
             return [self.path / name for name in names if (self.path / name).exists()]
         return sorted(self.path.iterdir())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSource:
+    """An export: its place and its epoch.
+
+    `is_stated` says whether the export itself names the epoch; one that does not is read as one of today, and refused.
+    """
+
+    place: ExportPlace
+    epoch: int
+    is_stated: bool
+
+    @property
+    def path(self) -> Path:
+        """The path of the export."""
+        return self.place.path
+
+    @property
+    def kind(self) -> ExportKind:
+        """The kind of the export."""
+        return self.place.kind
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it is of the epoch of this version."""
+        return self.epoch == EPOCH
 
     def records(self) -> Iterator[StoredRecord]:
         """Yield the records as stored, the manifest last.
@@ -250,28 +272,45 @@ def read_export(path: Path, *, signing_key: bytes | None = None) -> ExportReader
     return ExportReader(find_source(path), signing_key=signing_key)
 
 
-def find_source(path: Path) -> ExportSource:
-    """Return which export stands at the path.
+def find_place(path: Path) -> ExportPlace:
+    """Return the place and kind of the export there.
 
-    The file with the records of a bag stands for the bag. Raises ExportError if there is no export, or one of a later
-    epoch than this version knows.
+    The file with the records of a bag stands for the bag. Raises ExportError if there is no export, or one that only
+    a library that is missing can read.
     """
     try:
         if is_found_export(path):
             raise ExportError(path, None, NO_RUN)
         path, kind = _kind_of(path)
-        stated = _stated_epoch(path, kind)
+        found = _compressions(path, kind)
     except OSError as error:
         raise ExportError(path, None, f"cannot be read: {error.strerror}") from error
+    for compression in found:
+        if missing := missing_library(compression):
+            raise ExportError(path, None, f"is compressed with {compression}, which {missing}")
+    return ExportPlace(path=path, kind=kind, is_compressed=bool(found))
+
+
+def find_source(path: Path) -> ExportSource:
+    """Return the export at the path, and its epoch.
+
+    A compressed file is read to its end for that. Raises ExportError as `find_place` does, and for an export of a later
+    epoch than this version knows.
+    """
+    place = find_place(path)
+    try:
+        stated = _stated_epoch(place)
+    except OSError as error:
+        raise ExportError(place.path, None, f"cannot be read: {error.strerror}") from error
     epoch = stated if type(stated) is int and stated >= FIRST_EXPORTED else EPOCH
     if epoch > EPOCH:
         raise ExportError(
-            path,
+            place.path,
             None,
             f"this export is of epoch {epoch}, this version reads exports up to epoch {EPOCH}:"
             " use the version of elspeth that wrote it, or a later one",
         )
-    return ExportSource(path=path, kind=kind, epoch=epoch, is_stated=stated is not None)
+    return ExportSource(place=place, epoch=epoch, is_stated=stated is not None)
 
 
 def _kind_of(path: Path) -> tuple[Path, ExportKind]:
@@ -292,12 +331,20 @@ def _kind_of(path: Path) -> tuple[Path, ExportKind]:
     if MANIFEST_FILE not in names:
         problem = f"is not an export: expected a file, a bag, or a directory with {MANIFEST_FILE}"
         raise ExportError(path, None, problem)
-    is_csv = any(name.endswith(".csv") for name in names)
+    is_csv = any(".csv" in Path(name).suffixes for name in names)
     return path, ExportKind.CSV if is_csv else ExportKind.PARQUET
 
 
-def _stated_epoch(path: Path, kind: ExportKind) -> object:
+def _compressions(path: Path, kind: ExportKind) -> set[Compression]:
+    """Return the compressions of an export's files."""
+    files = {ExportKind.TEXT: [path], ExportKind.CSV: filter(Path.is_file, path.glob("*"))}.get(kind, [])
+    return {compression for file in files if (compression := find_compression(file)) is not None}
+
+
+def _stated_epoch(place: ExportPlace) -> object:
     """Return the epoch that the export names, or None."""
-    if kind is ExportKind.TEXT:
-        return find_stated_epoch(path)
-    return read_bag_epoch(path) if kind is ExportKind.BAG else read_manifest(path).record.get("epoch")
+    if place.kind is ExportKind.TEXT:
+        return find_stated_epoch(place.path, is_compressed=place.is_compressed)
+    if place.kind is ExportKind.BAG:
+        return read_bag_epoch(place.path)
+    return read_manifest(place.path).record.get("epoch")

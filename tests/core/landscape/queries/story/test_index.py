@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting import _text_form
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
@@ -24,6 +25,7 @@ from elspeth.core.landscape.queries.story._index import ExportIndex, is_index
 from elspeth.core.landscape.queries.story.model import RowStory
 from elspeth.core.landscape.queries.story.reader import row_story
 from elspeth.core.landscape.queries.story.trail import open_export
+from elspeth.evidence.format.compression import Compression
 from elspeth.outputs.policy import Kind, OutputPolicy
 from elspeth.outputs.writing import Output, hold
 from elspeth_schema.records import BATCH
@@ -33,6 +35,8 @@ from tests.fixtures.told_run import ROWS, record_told_run
 EXPORTS: dict[str, dict[str, Any]] = {form.value: {"format": form} for form in ExportFormat} | {
     "zip": {"format": ExportFormat.BAG, "archive": True},
     "signed": {"format": ExportFormat.JSON, "signing_key": b"key"},
+    "gzip": {"format": ExportFormat.JSONL, "compression": Compression.GZIP},
+    "zstd": {"format": ExportFormat.CSV, "compression": Compression.ZSTD},
 }
 
 
@@ -118,10 +122,29 @@ def test_the_records_file_of_a_bag_uses_the_index_of_the_bag(
 # -- where it is not kept ----------------------------------------------------------------------------------------------
 
 
-def test_a_small_export_has_no_index(export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_index_cache, "_SMALL_BYTES", export.stat().st_size)
+@pytest.mark.parametrize("kind", [None, *Compression])
+def test_a_small_export_has_no_index(
+    told: LandscapeDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Compression | None
+) -> None:
+    export = exported(told, tmp_path / "exports" / "trail", format=ExportFormat.JSONL, compression=kind)
+    size = export.stat().st_size * (1 if kind is None else 8)
+    monkeypatch.setattr(_index_cache, "_SMALL_BYTES", size)
     stories(export)
     assert list(export.parent.iterdir()) == [export]
+    monkeypatch.setattr(_index_cache, "_SMALL_BYTES", size - 1)
+    stories(export)
+    assert len(list(export.parent.iterdir())) == 2
+
+
+def test_an_indexed_question_decompresses_nothing(
+    told: LandscapeDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = exported(told, tmp_path / "exports" / "trail", format=ExportFormat.JSONL, compression=Compression.GZIP)
+    first = stories(export)
+    asked: list[Path] = []
+    monkeypatch.setattr(_text_form, "open_decompressed", asked.append)
+    assert stories(export) == first
+    assert asked == []
 
 
 def test_an_index_is_kept_only_on_request(export: Path) -> None:

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from sqlalchemy.engine import URL
 
+from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.urls import database_files
 from elspeth.core.landscape.exporting._text_form import write_array, write_lines
-from elspeth.core.landscape.exporting.files import export_policy
+from elspeth.core.landscape.exporting.files import export_policy, require_compression
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.found._dictionary import DATA_DICTIONARY
 from elspeth.core.landscape.exporting.found._directory import write_directory
 from elspeth.core.landscape.exporting.found.lines import FoundExport, bounded, open_found
+from elspeth.evidence.format.compression import Compression, compressing
 from elspeth.evidence.format.found import ROW, TABLE, record_schema
 from elspeth.outputs.policy import Protected
 from elspeth.outputs.writing import Output, hold
@@ -48,6 +50,7 @@ def export_found(
     target: Path | BinaryIO,
     *,
     format: ExportFormat,  # noqa: A002 - the word that users know
+    compression: Compression | None = None,
     signing_key: bytes | None = None,
     signer: Signer | None = None,
     archive: bool = False,
@@ -58,12 +61,16 @@ def export_found(
 ) -> FoundSummary:
     """Export every record of any database, which is not changed.
 
-    The options are those of `write_export`. Raises LandscapeError if the database cannot be read, OutputRefusedError
-    for a path that the export may not have, what `write_bag` raises, and OSError; the path then keeps its content.
+    The options are those of `write_export`, but csv is not compressed. Raises LandscapeError if the database cannot be
+    read, OutputRefusedError for a path that the export may not have, what `write_bag` raises, and OSError; the path
+    then keeps its content.
     """
+    require_compression(format, compression)
+    if compression is not None and format is ExportFormat.CSV:
+        raise LandscapeError(f"compression {compression}: not for csv of a database as found: use jsonl or json")
     if not isinstance(target, Path):
         with open_found(url, key=signing_key, progress=progress) as export:
-            _write_text(target, export, format)
+            _write_text(target, export, format, compression)
             return _summary(export)
     protected = [*protected, *database_files(url, "the database that is exported")]
     policy = export_policy(format, protected=protected, force=force, as_found=True)
@@ -71,26 +78,27 @@ def export_found(
         if format is ExportFormat.BAG:
             return _write_bag(url, output, signer, stamp, progress, archive=archive)
         with open_found(url, key=signing_key, progress=progress) as export:
-            _write_files(output, export, format)
+            _write_files(output, export, format, compression)
             return _summary(export)
 
 
-def _write_files(output: Output, export: FoundExport, form: ExportFormat) -> None:
+def _write_files(output: Output, export: FoundExport, form: ExportFormat, compression: Compression | None) -> None:
     if form in (ExportFormat.CSV, ExportFormat.PARQUET):
         with output.directory() as directory:
             write_directory(directory, export, form)
         return
     with output.file() as file:
-        _write_text(file, export, form)
+        _write_text(file, export, form, compression)
 
 
-def _write_text(file: BinaryIO, export: FoundExport, form: ExportFormat) -> None:
+def _write_text(file: BinaryIO, export: FoundExport, form: ExportFormat, compression: Compression | None) -> None:
     def chunks() -> Iterator[tuple[int, bytes]]:
         for batch in _batches(export):
             yield len(batch), b"\n".join([*batch, b""])
         yield 1, export.manifest().line + b"\n"
 
-    (write_array if form is ExportFormat.JSON else write_lines)(file, chunks())
+    with compressing(file, compression) as compressed:
+        (write_array if form is ExportFormat.JSON else write_lines)(compressed, chunks())
 
 
 def _write_bag(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from elspeth.core.landscape.exporting.forms import MANIFEST_FILE
+from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import read_lines
 
@@ -28,8 +29,18 @@ def is_found_export(path: Path) -> bool:
     is_directory = path.is_dir()
     if is_directory and not (path / MANIFEST_FILE).is_file():
         return False
-    with (path / MANIFEST_FILE if is_directory else path).open("rb") as file:
-        return (_MANIFEST if is_directory else _START).match(file.read(_LONGEST)) is not None
+    if is_directory:
+        with (path / MANIFEST_FILE).open("rb") as file:
+            return _MANIFEST.match(file.read(_LONGEST)) is not None
+    try:
+        with open_decompressed(path) as file:
+            # No more than needed: what comes later may be damaged, as whoever reads the lines is told.
+            start = file.readline(_LONGEST)
+            if start == b"[\n":
+                start += file.readline(_LONGEST)
+            return _START.match(start) is not None
+    except EvidenceError:
+        return False
 
 
 def find_found_lines(path: Path) -> Iterator[tuple[str, bytes]] | None:

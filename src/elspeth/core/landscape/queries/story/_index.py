@@ -92,7 +92,8 @@ class ExportIndex:
 
     def __init__(self, connection: sqlite3.Connection, lines_file: Path | None) -> None:
         self._connection = connection
-        self._lines: _Lines = _LinesInIndex(connection) if lines_file is None else _LinesInFile(lines_file)
+        (has_lines,) = connection.execute("SELECT EXISTS (SELECT 1 FROM block)").fetchone()
+        self._lines: _Lines = _LinesInIndex(connection) if has_lines or lines_file is None else _LinesInFile(lines_file)
 
     @property
     def run_id(self) -> str:

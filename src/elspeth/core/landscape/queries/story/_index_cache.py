@@ -21,7 +21,7 @@ import orjson
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError
 from elspeth.core.landscape.exporting.importer import open_migrated
-from elspeth.core.landscape.exporting.reader import ExportReader, ExportSource, find_source
+from elspeth.core.landscape.exporting.reader import ExportPlace, ExportReader, ExportSource, find_place, find_source
 from elspeth.core.landscape.lines.reading import read_lines, split
 from elspeth.core.landscape.queries.story._index import LOOKUPS, ExportIndex, IndexedLine, is_index
 from elspeth.evidence.format import bag
@@ -36,6 +36,9 @@ _FORMAT = 1
 
 _SMALL_BYTES = 4 << 20
 """Indexes of exports up to this size are not kept."""
+
+_FACTOR = 8
+"""How much larger the content of a compressed export is, roughly."""
 
 _TAIL_BYTES = 1 << 16
 """Size of the end of a file that is hashed; it contains the manifest."""
@@ -58,18 +61,18 @@ def open_index(
 
     Raises ExportError if the export is incomplete or was changed, LandscapeError if the index cannot be written.
     """
-    source = find_source(path)
-    with _report_unreadable(source):
-        identity = _identity(source)
-        size = sum(file.stat().st_size for file in source.files())
-    places = _candidates(source.path) if keep and size > _SMALL_BYTES else []
+    export = find_place(path)
+    with _report_unreadable(export):
+        identity = _identity(export)
+        size = sum(file.stat().st_size for file in export.files()) * (_FACTOR if export.is_compressed else 1)
+    places = _candidates(export.path) if keep and size > _SMALL_BYTES else []
     for place in places:
         if (found := _open_kept(place, identity)) is not None:
             with closing(found):
-                yield ExportIndex(found, source.lines_file)
+                yield ExportIndex(found, export.lines_file)
             return
-    with _build(source, identity, places, progress) as connection:
-        yield ExportIndex(connection, source.lines_file)
+    with _build(find_source(path), identity, places, progress) as connection:
+        yield ExportIndex(connection, export.lines_file)
 
 
 def _candidates(path: Path) -> list[Path]:
@@ -80,22 +83,22 @@ def _candidates(path: Path) -> list[Path]:
     return [path.with_name(f"{path.name}.index"), cache / "elspeth" / f"{name}.index"]
 
 
-def _identity(source: ExportSource) -> str:
+def _identity(export: ExportPlace) -> str:
     """Return a text that changes whenever the export does.
 
     It includes times and inode numbers, which nobody can choose for files on another machine: an index that came with
     an export is not trusted.
     """
-    stats = [(file.name, file.stat()) for file in source.files()]
+    stats = [(file.name, file.stat()) for file in export.files()]
     files = [[name, each.st_size, each.st_mtime_ns, each.st_ctime_ns, each.st_ino, each.st_dev] for name, each in stats]
-    return json.dumps([_FORMAT, EPOCH, LOOKUPS, _closing_hash(source), files])
+    return json.dumps([_FORMAT, EPOCH, LOOKUPS, _closing_hash(export), files])
 
 
-def _closing_hash(source: ExportSource) -> str:
+def _closing_hash(export: ExportPlace) -> str:
     """Return the SHA-256 over the export's manifest or statement."""
     names = {MANIFEST_FILE, bag.STATEMENT, bag.ENVELOPE}
     digest = sha256()
-    for path in [file for file in source.files() if file.name in names] or source.files():
+    for path in [file for file in export.files() if file.name in names] or export.files():
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, SEEK_END) - _TAIL_BYTES))
             digest.update(file.read())
@@ -154,8 +157,8 @@ def _fill(
         try:
             ExportIndex.fill(connection, _lines(export, progress), progress if source.is_current else None)
             ExportIndex.set_fact(connection, "run_id", export.summary.run_id)
-            with _report_unreadable(source):
-                if _identity(source) != identity:
+            with _report_unreadable(source.place):
+                if _identity(source.place) != identity:
                     raise ExportError(source.path, None, "was changed while it was read: try again")
             ExportIndex.set_fact(connection, _IDENTITY, identity)
         except sqlite3.Error as error:
@@ -166,7 +169,7 @@ def _fill(
 def _lines(export: ExportReader, progress: Callable[[int], None] | None) -> Iterator[IndexedLine]:
     """Yield the export's records as records of the current epoch."""
     if export.source.is_current:
-        is_file = export.source.lines_file is not None
+        is_file = export.source.place.lines_file is not None
         for stored in export.records():
             name = str(stored.record["record_type"])
             yield IndexedLine(name, stored.record, stored.line, stored.position if is_file else None)
@@ -178,9 +181,9 @@ def _lines(export: ExportReader, progress: Callable[[int], None] | None) -> Iter
 
 
 @contextmanager
-def _report_unreadable(source: ExportSource) -> Iterator[None]:
+def _report_unreadable(export: ExportPlace) -> Iterator[None]:
     """Raise ExportError if a file cannot be read."""
     try:
         yield
     except OSError as error:
-        raise ExportError(source.path, None, f"cannot be read: {error.strerror}") from error
+        raise ExportError(export.path, None, f"cannot be read: {error.strerror}") from error
