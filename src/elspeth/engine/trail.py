@@ -55,9 +55,13 @@ class TrailWriter:
     def __init__(self, recorder: LandscapeRecorder, start: Start, pipeline: Pipeline) -> None:
         self._recorder = recorder
         self._run_id = start.run_id
-        self._edges = start.edges
         self._node_ids = {place: node.node_id for place, node in pipeline.nodes.items()}
         self._wires = {(wire.origin, wire.label): wire for wire in pipeline.wiring.wires}
+        self._specs = {
+            way: RoutingSpec(edge_id, wire.mode)
+            for way, wire in self._wires.items()
+            if (edge_id := start.edges.get((self._node_ids[wire.origin], wire.label))) is not None
+        }
         self._endings: Counter[Ending] = Counter(start.endings)
         self._visits = 0
         self._waiting = _WaitingItems(start.held)
@@ -255,16 +259,13 @@ class TrailWriter:
 
     def route(self, state_id: str, place: Place, label: str, reason: Mapping[str, object] | CanonicalText) -> None:
         """Record that a visit sent its token along an edge."""
-        edge = self._edge(place, label)
+        edge = self._specs[place, label]
         self._recorder.record_routing_event(state_id, edge.edge_id, edge.mode, reason, run_id=self._run_id)
 
     def route_copies(self, state_id: str, place: Place, labels: Iterable[str], reason: CanonicalText) -> None:
         """Record that a visit sent a copy along each edge."""
-        edges = [self._edge(place, label) for label in labels]
+        edges = [self._specs[place, label] for label in labels]
         self._recorder.record_routing_events(state_id, edges, reason, run_id=self._run_id)
-
-    def _edge(self, place: Place, label: str) -> RoutingSpec:
-        return RoutingSpec(self._edges[self._node_ids[place], label], self._wires[place, label].mode)
 
     def refuse(self, visit: Visit, failure: Failure) -> Onward:
         """Fail a visit, and divert its token."""
