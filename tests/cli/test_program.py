@@ -71,6 +71,14 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == (f"elspeth {version('elspeth')}\n", "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is full")
+def test_a_version_that_cannot_be_printed_is_reported() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "elspeth", "--version"]
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "error: standard output: No space left on device\n")
+
+
 def test_without_arguments_the_commands_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert {"run", "validate", "plugins"} <= set(re.findall(r"^  (\w+)", "".join(capsys.readouterr()), re.MULTILINE))

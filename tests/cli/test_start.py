@@ -13,7 +13,7 @@ HEAVY = {
 }
 """Packages that take long to import, or that few pipelines need."""
 
-HEAVIER_THAN_A_VERSION = {"importlib.metadata", "orjson", "pydantic", "yaml"}
+HEAVIER_THAN_A_VERSION = {"importlib.metadata", "inspect", "orjson", "pydantic", "typer", "yaml"}
 
 PROGRAM = """
 import sys

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from contextvars import copy_context
 
+from elspeth import __version__
 from elspeth.cli.signals import Stopped, raise_signals
 from elspeth.cli.terminal import named_stdout, unfailing_stderr
 
@@ -20,11 +21,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     `argv` defaults to the arguments of the process. The code is one of `ExitCode`.
     """
+    arguments = sys.argv[1:] if argv is None else list(argv)
     try:
         with unfailing_stderr(), named_stdout(), raise_signals():
+            if arguments == ["--version"] and _print_version():
+                return 0
             from elspeth.cli.app import command  # noqa: PLC0415  loading it takes time, in which signals may come
 
-            arguments = None if argv is None else list(argv)
             # In its own context, so this command's options do not affect the next command.
             copy_context().run(command, args=arguments, prog_name="elspeth")
     except SystemExit as end:
@@ -34,6 +37,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"error: {stopped}\n")
         return stopped.exit_code
     return 0
+
+
+def _print_version() -> bool:
+    """Print the version; return False if that failed.
+
+    The library of the commands would take ten times as long to load. It is left to report a failure.
+    """
+    try:
+        print(f"elspeth {__version__}", flush=True)  # noqa: T201 - what the user asked for
+    except OSError:
+        return False
+    return True
 
 
 def run() -> None:
