@@ -344,6 +344,12 @@ def test_every_change_to_lines_is_found(signing_key: bytes | None) -> None:
                 assert verify_lines(each, signing_key).verdict is Verdict.NOT_VERIFIED
 
 
+@pytest.mark.parametrize("depth", [20, 500, 990, 1100, 100_000])
+def test_json_that_is_nested_deeply_is_a_fault(depth: int) -> None:
+    line = b'{"record_type":"database","x":' + b"[" * depth + b"]" * depth + b"}"
+    assert verify_lines([line]).verdict is Verdict.NOT_VERIFIED
+
+
 def test_an_empty_export_is_incomplete() -> None:
     assert verify_lines([]).verdict is Verdict.NOT_VERIFIED
     (fault,) = verify_lines(closed([])).faults

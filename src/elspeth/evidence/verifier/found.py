@@ -34,6 +34,9 @@ __all__ = ["FoundChecker", "FoundExportCheck", "counted", "pass_over", "verify_f
 
 _PROGRESS_EVERY = 10_000
 _MAX_INTEGER = 2**53 - 1
+_DEPTH = 12
+"""How deep records are nested: the JSON Schema of a row is the deepest part."""
+
 _SMALLEST, _LARGEST = 1e-4, 1e16
 """Between these sizes orjson writes fractions as RFC 8785 does."""
 
@@ -248,8 +251,11 @@ def _parsed(line: bytes, place: str) -> Mapping[str, Json]:
     return parse_canonical(line, place)
 
 
-def _is_plain(value: object) -> bool:
-    """Return whether orjson writes the value as RFC 8785 does."""
+def _is_plain(value: object, depth: int = _DEPTH) -> bool:
+    """Return whether orjson writes the value as RFC 8785 does.
+
+    What is nested deeper than any record needs a closer look.
+    """
     if value is None or isinstance(value, str | bool):
         return True
     if isinstance(value, int):
@@ -257,5 +263,5 @@ def _is_plain(value: object) -> bool:
     if isinstance(value, float):
         return _SMALLEST <= abs(value) < _LARGEST and not value.is_integer()
     if isinstance(value, dict):
-        return all(map(str.isascii, value)) and all(map(_is_plain, value.values()))
-    return isinstance(value, list) and all(map(_is_plain, value))
+        return depth > 0 and all(map(str.isascii, value)) and all(_is_plain(each, depth - 1) for each in value.values())
+    return isinstance(value, list) and depth > 0 and all(_is_plain(each, depth - 1) for each in value)

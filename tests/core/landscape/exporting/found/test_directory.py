@@ -102,6 +102,15 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "table-2.csv, row 4: expected 2 fields as they are",
     ),
     "quotes left out": (replace_text("table-2.csv", b'6,"1"', b"6,x"), "expected a number, true, false or NAME:VALUE"),
+    "nested JSON": (
+        replace_text("table-2.csv", b"4,", b"[" * 2000 + b","),
+        "expected a number, true, false or NAME:VALUE",
+    ),
+    "JSON of another type": (
+        replace_text("table-2.csv", b"4,", b"{},"),
+        "expected a number, true, false or NAME:VALUE",
+    ),
+    "a large number": (replace_text("table-2.csv", b"4,", b"9007199254740993,"), "values that canonical JSON can hold"),
     "a row": (replace_text("table-2.csv", b"4,\r\n", b""), "record_count: expected 11"),
     "rows exchanged": (replace_text("table-2.csv", b'4,\r\n5,""', b'5,""\r\n4,'), "final_hash"),
     "a field more": (replace_text("table-2.csv", b"4,\r\n", b"4,,\r\n"), "expected 2 fields as they are exported"),
@@ -136,6 +145,11 @@ def test_every_change_to_csv_is_found(case: str, url: str, tmp_path: Path) -> No
     assert message in " ".join(fault.detail for fault in result.faults)
 
 
+def as_json(table: pa.Table, value: bytes) -> pa.Table:
+    field = pa.field("id", pa.string(), metadata={"elspeth": "json"})
+    return table.set_column(0, field, pa.array([value.decode()] * table.num_rows))
+
+
 def test_every_change_to_parquet_is_found(url: str, tmp_path: Path) -> None:
     target = tmp_path / "found"
     export_found(make_url(url), target, format=ExportFormat.PARQUET)
@@ -151,6 +165,10 @@ def test_every_change_to_parquet_is_found(url: str, tmp_path: Path) -> None:
         table.set_column(0, "id", pa.array([9, 2, 3, 4, 5, 6])),
         table.set_column(0, "id", pa.array(["1", "2", "3", "4", "5", "6"])),
         table.set_column(0, "id", pa.array([{"a": 1}] * 6)),
+        as_json(table, b"9007199254740993"),
+        as_json(table, b"[" * 2000),
+        as_json(table, b"[" * 900 + b"]" * 900),
+        as_json(table, b"{}"),
         table.replace_schema_metadata({}).cast(pa.schema([("id", pa.int64()), ("signature", pa.string())])),
     ]
     for each in changed:

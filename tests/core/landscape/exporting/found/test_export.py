@@ -6,8 +6,10 @@ import json
 import math
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import jsonschema
@@ -15,11 +17,12 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import URL, create_engine, make_url
 
 from elspeth.core.landscape.database import LandscapeError
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.found._postgresql import PostgresqlDatabase
+from elspeth.core.landscape.exporting.found._sqlite import SqliteDatabase
 from elspeth.core.landscape.exporting.found.export import export_found
 from elspeth.core.landscape.exporting.found.reading import find_found_lines
 from elspeth.core.landscape.exporting.found.source import FoundTable, Row
@@ -27,8 +30,9 @@ from elspeth.evidence.format.found import Form, UndecodableText, Value, read_val
 from elspeth.evidence.verifier.found import verify_found_export
 from elspeth.evidence.verifier.procedure import Verdict, Verification
 from elspeth.evidence.verifier.verify import verify_bag
+from tests.fixtures.databases import create_database, drop_database
 from tests.fixtures.effort import THOROUGH, law
-from tests.fixtures.legacy import KEPT, LEGACY
+from tests.fixtures.legacy import EPOCHS, IMPOSSIBLE, KEPT, LEGACY, OldDatabaseMaker, record_rows_of
 from tests.fixtures.untouched import untouched
 
 Record = Mapping[str, object]
@@ -231,6 +235,51 @@ def test_what_stands_in_a_log_is_exported_and_the_log_stays(lite_url: str, tmp_p
             assert written_values(export_lines(lite_url, tmp_path / "out"), "t") == [{"a": 1}]
 
 
+def test_a_log_that_a_crash_left_is_exported_and_stays(lite_url: str, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "new.db")) as lite:
+        lite.executescript("PRAGMA journal_mode = wal; CREATE TABLE t (a); INSERT INTO t VALUES (1)")
+        for end in ("", "-wal"):
+            (tmp_path / f"x.db{end}").write_bytes((tmp_path / f"new.db{end}").read_bytes())
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("x.db*")}
+    (tmp_path / "out").mkdir()
+    assert written_values(export_lines(lite_url, tmp_path / "out"), "t") == [{"a": 1}]
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("x.db*") if path.name != "x.db-shm"} == before
+
+
+@pytest.mark.parametrize("form", [ExportFormat.JSONL, ExportFormat.CSV, ExportFormat.BAG])
+def test_a_file_that_changes_while_it_is_read_as_immutable_is_not_exported(
+    lite: sqlite3.Connection, lite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: ExportFormat
+) -> None:
+    lite.executescript("CREATE TABLE t (a); INSERT INTO t VALUES (1)")
+    monkeypatch.setattr("elspeth.core.landscape.database.connections._is_immutable", lambda _: True)
+    read = SqliteDatabase.rows
+
+    def watched(database: SqliteDatabase, table: FoundTable) -> Iterator[Row]:
+        lite.execute("INSERT INTO t VALUES (2)")
+        lite.commit()
+        return read(database, table)
+
+    monkeypatch.setattr(SqliteDatabase, "rows", watched)
+    with pytest.raises(LandscapeError, match="was changed while it was read"):
+        export_found(make_url(lite_url), tmp_path / "found", format=form)
+    assert not (tmp_path / "found").exists()
+
+
+def test_text_of_another_encoding_is_read(lite: sqlite3.Connection, lite_url: str, tmp_path: Path) -> None:
+    lite.executescript("PRAGMA encoding = 'UTF-16le'; CREATE TABLE t (a); INSERT INTO t VALUES ('\u2603\U0001f600')")
+    records = export_lines(lite_url, tmp_path)
+    assert records[0]["encoding"] == "UTF-16le"
+    assert written_values(records, "t") == [{"a": "\u2603\U0001f600"}]
+
+
+def test_a_name_that_is_not_utf8_is_refused(lite: sqlite3.Connection, lite_url: str, tmp_path: Path) -> None:
+    lite.executescript("CREATE TABLE t (abc); PRAGMA writable_schema = ON")
+    lite.execute("UPDATE sqlite_schema SET sql = CAST(x'435245415445205441424c4520742028ff29' AS TEXT)")
+    lite.commit()
+    with pytest.raises(LandscapeError, match=r"expected names in UTF-8, got b'\\xff': rename it"):
+        export_lines(lite_url, tmp_path)
+
+
 def test_a_transaction_that_a_crash_cut_short_is_left_alone(lite_url: str, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "new.db", isolation_level=None)) as lite:
         lite.executescript("CREATE TABLE t (a); INSERT INTO t VALUES (1); PRAGMA cache_size = 1")
@@ -381,6 +430,64 @@ def test_every_kind_of_postgresql_table_is_listed_and_what_stores_rows_is_read(
     check_directories(postgresql_url, tmp_path)
 
 
+SERVER_VALUES: dict[str, st.SearchStrategy[object]] = {
+    "bigint": st.integers(-(2**63), 2**63 - 1),
+    "double precision": st.floats(allow_nan=False),
+    "text": st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    "bytea": st.binary(),
+    "boolean": st.booleans(),
+    "numeric": st.decimals(allow_nan=False, allow_infinity=False, places=5),
+    "bigint[]": st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), max_size=3),
+    "text[]": st.lists(
+        st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), max_size=3
+    ),
+    "timestamptz": st.datetimes(timezones=st.just(UTC)),
+    "interval": st.timedeltas(timedelta(days=-9999), timedelta(days=9999)),
+    "uuid": st.uuids(),
+}
+
+
+@pytest.fixture(scope="module")
+def shared_url(postgresql_server: URL) -> Iterator[str]:
+    """Return the URL of a database for all examples."""
+    url = create_database(postgresql_server)
+    yield url.render_as_string(hide_password=False)
+    drop_database(postgresql_server, url)
+
+
+@pytest.mark.postgres
+@law(40)
+@given(st.lists(st.fixed_dictionaries({name: st.none() | each for name, each in SERVER_VALUES.items()}), max_size=4))
+def test_what_is_read_back_equals_what_the_server_holds(
+    shared_url: str, tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, object]]
+) -> None:
+    columns = {name: quoted(f"{name}.") for name in SERVER_VALUES}
+    execute(
+        shared_url,
+        "DROP TABLE IF EXISTS t",
+        "CREATE TABLE t (n int PRIMARY KEY, " + ", ".join(f"{column} {name}" for name, column in columns.items()) + ")",
+    )
+    marks = ", ".join(["%s", *(f"%s::{name}" for name in columns)])
+    plain = make_url(shared_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain) as session:
+        for number, row in enumerate(rows):
+            session.execute(f"INSERT INTO t VALUES ({marks})".encode(), [number, *(row[name] for name in columns)])  # noqa: S608
+    found = values_of(export_lines(shared_url, tmp_path_factory.mktemp("found")), "t")
+    same_as_stored = " AND ".join(f"{column} IS NOT DISTINCT FROM %s::{name}" for name, column in columns.items())
+    with psycopg.connect(plain) as session:
+        for got in found:
+            values = [got[f"{name}."] for name in columns]
+            query = f"SELECT {same_as_stored} FROM t WHERE n = %s".encode()  # noqa: S608
+            assert session.execute(query, [*values, got["n"]]).fetchall() == [(True,)]
+    assert len(found) == len(rows)
+
+
+@pytest.mark.postgres
+def test_columns_that_a_key_only_includes_are_not_of_the_key(postgresql_url: str, tmp_path: Path) -> None:
+    execute(postgresql_url, "CREATE TABLE t (c int, b int, a int, PRIMARY KEY (a, c) INCLUDE (b))")
+    assert tables_of(export_lines(postgresql_url, tmp_path))["t"]["key"] == ["a", "c"]
+
+
 @pytest.mark.postgres
 def test_names_in_postgresql_may_be_anything(postgresql_url: str, tmp_path: Path) -> None:
     columns = ", ".join(f"{quoted(name)} text DEFAULT 'x'" for name in HOSTILE)
@@ -513,6 +620,21 @@ def test_an_export_that_fails_leaves_what_was_there(
 
 
 # -- databases of ours, and of the predecessor -------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    "name", sorted({name for name in EPOCHS if (name, "postgresql") not in IMPOSSIBLE})[:: 1 if THOROUGH else 3]
+)
+def test_our_own_databases_are_exported_from_postgresql(
+    name: str, old_database_of: OldDatabaseMaker, tmp_path: Path
+) -> None:
+    database = old_database_of(name, "postgresql")
+    records = export_lines(database.url, tmp_path)
+    expected = {table: len(rows) for table, rows in record_rows_of(database).items()}
+    counts = Counter(str(each["table"]) for each in records if each["record_type"] == "row")
+    assert {table: counts[table] for table in expected} == expected
+    assert verify_lines(tmp_path / "found.jsonl").verdict is Verdict.UNSIGNED
 
 
 @pytest.mark.parametrize("name", KEPT)

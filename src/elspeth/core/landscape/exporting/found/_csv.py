@@ -98,6 +98,8 @@ def _plain(path: Path, where: str, text: str) -> Json:
         return {name: rest}
     try:
         value: Json = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise ExportError(path, where, f"expected a number, true, false or NAME:VALUE, got {text[:30]!r}") from error
+    except orjson.JSONDecodeError:
+        value = None
+    if not isinstance(value, bool | int | float):
+        raise ExportError(path, where, f"expected a number, true, false or NAME:VALUE, got {text[:30]!r}")
     return value

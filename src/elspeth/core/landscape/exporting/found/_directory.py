@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from elspeth.core.canonical import canonical_bytes
+from elspeth.core.canonical import CanonicalError, canonical_bytes
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import FOUND_FILE, MANIFEST_FILE, ExportError, read_manifest
 from elspeth.core.landscape.exporting.found._csv import read_csv_rows, write_csv_rows
@@ -53,6 +53,8 @@ def read_directory(path: Path) -> Iterator[tuple[str, bytes]]:
         yield from _lines(path)
     except ExportError as error:
         raise EvidenceError(error.where or str(path), error.problem) from error
+    except CanonicalError as error:
+        raise EvidenceError(str(path), f"expected values that canonical JSON can hold: {error}") from error
     except OSError as error:
         raise EvidenceError(str(error.filename or path), f"cannot be read: {error.strerror}") from error
 

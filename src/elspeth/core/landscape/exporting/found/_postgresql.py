@@ -51,7 +51,7 @@ ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
 
 _COLUMNS = """
 SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attcollation <> 0,
-       array_position(i.indkey::int2[], a.attnum)
+       array_position((i.indkey::int2[])[0:i.indnkeyatts - 1], a.attnum)
 FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
 WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum

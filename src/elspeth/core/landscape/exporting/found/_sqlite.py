@@ -62,9 +62,9 @@ class SqliteDatabase:
             yield from self._connection.execute(table.query)
 
     def _table(self, name: str, kind: str, *, has_rowid: bool) -> FoundTable:
-        definition = self._connection.execute(
+        (definition,) = self._connection.execute(
             "SELECT sql FROM main.sqlite_schema WHERE name = ? AND type IN ('table', 'view')", (name,)
-        ).fetchone()
+        ).fetchone() or (None,)
         # Columns of what is computed depend on modules and tables that may be missing.
         found = [] if kind in _COMPUTED else self._columns(name)
         columns = [each.column.name for each in found]
@@ -78,7 +78,7 @@ class SqliteDatabase:
             schema=_SCHEMA,
             name=name,
             kind="table" if is_read else "virtual table" if kind == "virtual" else kind,
-            definition=None if definition is None else definition[0],
+            definition=definition if isinstance(definition, str) else None,
             columns=tuple(each.column for each in found),
             key=tuple(key),
             order=order if is_read else None,
