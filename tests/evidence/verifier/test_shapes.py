@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from elspeth.evidence.format.canonical import canonical, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.verifier._line_patterns import TextBlock
 from elspeth.evidence.verifier._record_schema import read_shapes
 from elspeth.evidence.verifier._shapes import PatternBudget, Shape
 from tests.evidence.bags import SCHEMA, records, to_lines
@@ -67,8 +68,8 @@ def test_what_a_pattern_accepts_is_valid_and_has_the_values_of_the_record(case: 
     found = [
         values
         for shape in SHAPES[kind]
-        for fast in shape.fast_lines(columns, PatternBudget("schema"))
-        for values in fast([line])
+        for pattern in shape.line_patterns(columns, PatternBudget("schema"))
+        for values in pattern.read_lines([line])
         if values
     ]
     record = slowly(kind, line)
@@ -76,13 +77,38 @@ def test_what_a_pattern_accepts_is_valid_and_has_the_values_of_the_record(case: 
     assert all(list(each) == [as_text((record or {}).get(name)) for name in columns] for each in found)
 
 
+@given(st.lists(lines(), min_size=1, max_size=6))
+def test_a_block_has_the_values_of_its_lines(cases: list[tuple[str, str]]) -> None:
+    kind, some = cases[0][0], [line for _, line in cases]
+    for shape in SHAPES[kind]:
+        for pattern in shape.line_patterns(COLUMNS[kind], PatternBudget("schema")):
+            columns = pattern.read_block(TextBlock.of_texts(some))
+            if columns is not None:
+                assert list(zip(*columns, strict=True)) == [
+                    values and tuple(values) for values in pattern.read_lines(some)
+                ]
+
+
+@given(lines(), st.integers(0, 3), st.integers(0, 3), st.sampled_from(["", "{", "x", " ", '"', "null"]))
+def test_a_block_is_read_only_if_all_of_its_lines_are(case: tuple[str, str], size: int, at: int, junk: str) -> None:
+    kind, line = case
+    some = [line] * (size + 1)
+    for shape in SHAPES[kind]:
+        for pattern in shape.line_patterns(COLUMNS[kind], PatternBudget("schema")):
+            is_right = pattern.read_lines([line]) != [None]
+            assert (pattern.read_block(TextBlock.of_texts(some)) is not None) == is_right
+            with_junk = [*some[:at], f"{junk}{line}", f"{line}{junk}", *some[at:]]
+            found = pattern.read_block(TextBlock.of_texts(with_junk))
+            assert (found is not None) == (is_right and not junk)
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=0, max_value=2**53))
 def test_a_float_is_accepted_in_its_canonical_digits_only(number: float) -> None:
     line = b'{"n":%b,"record_type":"n"}'
     shape = number_shape()
-    [fast] = shape.fast_lines(["record_type"], PatternBudget("schema"))
+    [pattern] = shape.line_patterns(["record_type"], PatternBudget("schema"))
     spellings = {repr(number), f"{number:.20f}", f"{number:.3f}", rfc8785.dumps(number).decode()}
-    accepted = [text for text in spellings if fast([(line % text.encode()).decode()]) != [None]]
+    accepted = [text for text in spellings if pattern.read_lines([(line % text.encode()).decode()]) != [None]]
     assert all(rfc8785.dumps(float(text)).decode() == text for text in accepted)
 
 
@@ -97,9 +123,9 @@ def test_ordinary_lines_are_recognised() -> None:
     """Parsing them would be right, but slow."""
     recognised = [
         any(
-            fast([line.decode()]) != [None]
+            pattern.read_lines([line.decode()]) != [None]
             for shape in SHAPES[str(record["record_type"])]
-            for fast in shape.fast_lines([], PatternBudget("schema"))
+            for pattern in shape.line_patterns([], PatternBudget("schema"))
         )
         for record, line in zip(records(), to_lines(records()), strict=True)
     ]

@@ -10,7 +10,7 @@ HMAC of the record's key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256, shake_256
 
@@ -96,7 +96,7 @@ class LeafHasher:
         self._secret = None if salts is None or salts.of_keys is not None else salts.secret.encode()
         self._number = -1
         self._block: list[bytes] = []
-        """The salts of the block with that number, because lines are hashed in order."""
+        """What is hashed before the lines of the block with that number: a zero byte and the salt."""
 
     def hashes(self, first: int, lines: Sequence[bytes]) -> list[bytes]:
         """Return the hashes of lines, the first with this number.
@@ -105,22 +105,26 @@ class LeafHasher:
         """
         if self._secret is None:
             return leaf_hashes(lines)
-        return leaf_hashes(map(bytes.__add__, self._salts(self._secret, first), lines))
+        found: list[bytes] = []
+        while len(found) < len(lines):
+            starts = self._starts(self._secret, first + len(found), len(lines) - len(found))
+            some = lines[len(found) : len(found) + len(starts)]
+            found += [sha256(start + line).digest() for start, line in zip(starts, some, strict=True)]
+        return found
 
     def salt(self, number: int) -> bytes | None:
         """Return the salt of a line, if it has one."""
-        return None if self._secret is None else next(self._salts(self._secret, number))
+        return None if self._secret is None else self._starts(self._secret, number, 1)[0][1:]
 
-    def _salts(self, secret: bytes, first: int) -> Iterator[bytes]:
-        number, start = divmod(first, BLOCK_LINES)
-        while True:
-            if number != self._number:
-                call = shake_256(_DOMAIN + number.to_bytes(_NUMBER_SIZE, "big") + secret)
-                data = call.digest(BLOCK_LINES * SALT_SIZE)
-                self._number = number
-                self._block = [data[at : at + SALT_SIZE] for at in range(0, len(data), SALT_SIZE)]
-            yield from self._block[start:]
-            number, start = number + 1, 0
+    def _starts(self, secret: bytes, first: int, most: int) -> list[bytes]:
+        """Return what is hashed before lines of one block."""
+        number, place = divmod(first, BLOCK_LINES)
+        if number != self._number:
+            call = shake_256(_DOMAIN + number.to_bytes(_NUMBER_SIZE, "big") + secret)
+            salts = call.digest(BLOCK_LINES * SALT_SIZE)
+            self._number = number
+            self._block = [b"\x00" + salts[at : at + SALT_SIZE] for at in range(0, len(salts), SALT_SIZE)]
+        return self._block[place : place + most]
 
 
 class KeySalts:

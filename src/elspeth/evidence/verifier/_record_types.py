@@ -13,6 +13,7 @@ from elspeth.evidence.format.canonical import Json, Members, parse_unambiguous
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
 from elspeth.evidence.format.limits import MAX_COLUMNS, MAX_REFERENCES, MAX_TYPES
 from elspeth.evidence.verifier._key_map import Key, Part
+from elspeth.evidence.verifier._line_patterns import TextBlock
 from elspeth.evidence.verifier._shapes import PatternBudget, Shape, ValueRule
 from elspeth.evidence.verifier.accounting.accountant import FLAG, INTEGER, LEDGERS, OR_NULL, TIME, Facts, read_facts
 
@@ -143,7 +144,7 @@ class RecordReader:
         ledger = LEDGERS.get(rules.name)
         needed = () if ledger is None else tuple(ledger.columns)
         self._columns = tuple(dict.fromkeys((*rules.columns, *needed, _SALT)))
-        self._fast = [fast for shape in shapes for fast in shape.fast_lines(self._columns, budget)]
+        self._fast = [pattern for shape in shapes for pattern in shape.line_patterns(self._columns, budget)]
         self.order = self._picked(rules.order[1:] or rules.order)
         self.key = self._picked(rules.key)
         self.identity = self._picked(rules.key[1:] or rules.key)
@@ -161,13 +162,18 @@ class RecordReader:
             missing = [index for index, values in enumerate(found) if values is None] if number else range(len(lines))
             if not missing:
                 break
-            more = fast([lines[index] for index in missing] if number else lines)
+            more = fast.read_lines([lines[index] for index in missing] if number else lines)
             if number and any(more):
                 # Records of one shape tend to come together: it is tried first from now on.
                 self._fast = [fast, *(each for each in self._fast if each is not fast)]
             for index, values in zip(missing, more, strict=True):
                 found[index] = values
         return found
+
+    def read_block(self, block: TextBlock) -> Columns | None:
+        """Return the columns of a block of recognised lines."""
+        found = (pattern.read_block(block) for pattern in self._fast)
+        return next((columns for columns in found if columns is not None), None)
 
     def read_parsed(self, record: Mapping[str, Json], place: str) -> Values:
         """Return the values of a parsed record.

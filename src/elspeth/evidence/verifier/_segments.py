@@ -18,6 +18,7 @@ from typing import Any
 from elspeth.evidence.format.errors import shown
 from elspeth.evidence.format.salts import KeySalts
 from elspeth.evidence.verifier._key_map import Key, KeyMap, compact
+from elspeth.evidence.verifier._line_patterns import TextBlock
 from elspeth.evidence.verifier._record_types import Columns, RecordReader
 from elspeth.evidence.verifier.accounting.accountant import Facts, Links
 from elspeth.evidence.verifier.procedure import Step
@@ -280,14 +281,18 @@ class SegmentReader:
             reader = self._readers.get(named[1]) if named else None
             if reader is None:
                 break
-            values = [each for each in takewhile(lambda each: each is not None, reader.read_fast(lines[done:])) if each]
-            if not values:
-                break
-            batch = self.batch(reader, list(zip(*values, strict=True)))
+            columns = reader.read_block(TextBlock.of_texts(lines[done:]))
+            if columns is None:
+                recognised = takewhile(lambda each: each is not None, reader.read_fast(lines[done:]))
+                values = [each for each in recognised if each]
+                if not values:
+                    break
+                columns = list(zip(*values, strict=True))
+            batch = self.batch(reader, columns)
             if not is_sound_alone(batch):
                 break
             found.append(batch.segment())
-            done += len(values)
+            done += len(columns[0])
         return found
 
     def batch(self, reader: RecordReader, columns: Columns) -> RecordBatch:

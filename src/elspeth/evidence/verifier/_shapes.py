@@ -11,16 +11,15 @@ grows with its length and no faster, whatever the schema of a bag says.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import orjson
 
 from elspeth.evidence.format.canonical import Json, canonical
 from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.limits import MAX_PATTERNS
+from elspeth.evidence.verifier._line_patterns import LinePattern
 
-__all__ = ["TYPES", "FastLines", "PatternBudget", "Shape", "ValueRule"]
+__all__ = ["TYPES", "PatternBudget", "Shape", "ValueRule"]
 
 TYPES: Mapping[str, type | tuple[type, ...]] = {
     "string": str,
@@ -29,11 +28,6 @@ TYPES: Mapping[str, type | tuple[type, ...]] = {
     "boolean": bool,
     "null": type(None),
 }
-
-FastLines = Callable[[Sequence[str]], "list[Sequence[str | None] | None]"]
-"""Maps lines to the values of some columns, as text or None for null; None for lines that must be parsed."""
-
-_compile = re.compile
 
 _PLAIN = r"[^\"\\\x00-\x1f]"
 """A character that stands for itself in a JSON text. Lines were UTF-8, so there are no lone surrogates."""
@@ -47,11 +41,11 @@ _NATURAL = f"(?>0|{_DIGITS})"
 _WHOLE = f"(?>0|-?+{_DIGITS})"
 _LARGEST = 10**15 - 1
 
-_MAX_REPEAT = 2**16
-"""The largest repetition in a pattern."""
-
 _NEVER = "((?!))"
 """A group that takes part in no match."""
+
+_MAX_REPEAT = 2**16
+"""The largest repetition in a pattern."""
 
 
 class PatternBudget:
@@ -226,8 +220,8 @@ class Shape:
         """Return whether a record has the constants of this shape."""
         return all(name in record and _same(record[name], value) for name, value in self.constants.items())
 
-    def fast_lines(self, columns: Sequence[str], budget: PatternBudget) -> list[FastLines]:
-        """Return functions that recognise canonical lines of this shape.
+    def line_patterns(self, columns: Sequence[str], budget: PatternBudget) -> list[LinePattern]:
+        """Return patterns that recognise canonical lines of this shape.
 
         There is one for each choice of the fields that are not null, and none where a rule has no pattern.
         """
@@ -238,12 +232,12 @@ class Shape:
                 for rules in variants
                 for chosen in names
             ]
-        found = [self._fast_lines(rules, columns, budget) for rules in variants]
+        found = [self._line_pattern(rules, columns, budget) for rules in variants]
         return [each for each in found if each is not None]
 
-    def _fast_lines(
+    def _line_pattern(
         self, rules: Mapping[str, ValueRule], columns: Sequence[str], budget: PatternBudget
-    ) -> FastLines | None:
+    ) -> LinePattern | None:
         fields: list[str] = []
         groups: list[str] = []
         # Names are in the order of their UTF-16 code units (RFC 8785, section 3.2.3).
@@ -269,46 +263,7 @@ class Shape:
         fractions = [number for number, name in enumerate(groups, start=1) if name not in columns]
         escaped = [index for index, name in enumerate(columns) if name in rules and rules[name].may_have_escapes]
         pattern = "".join([r"\{", *fields, r"\}"])
-        return _matcher(pattern, [groups.index(name) + 1 for name in columns], fractions, escaped)
-
-
-def _matcher(pattern: str, picked: Sequence[int], fractions: Sequence[int], escaped: Sequence[int]) -> FastLines:
-    match = _compile(pattern).fullmatch
-
-    def fast(lines: Sequence[str]) -> list[Sequence[str | None] | None]:
-        found = list(map(match, lines))
-        for number in fractions:
-            found = [each if each is not None and _is_canonical_number(each[number]) else None for each in found]
-        values: list[Sequence[str | None] | None]
-        if len(picked) > 1:
-            values = [each and each.group(*picked) for each in found]
-        else:
-            values = [each and tuple(each[group] for group in picked) for each in found]
-        return [each and _unescaped(each, escaped) for each in values] if escaped else values
-
-    return fast
-
-
-def _unescaped(values: Sequence[str | None], escaped: Sequence[int]) -> Sequence[str | None]:
-    if not any("\\" in (values[index] or "") for index in escaped):
-        return values
-    changed = list(values)
-    for index in escaped:
-        if values[index] is not None:
-            changed[index] = orjson.loads(f'"{values[index]}"')
-    return changed
-
-
-def _is_canonical_number(text: str | None) -> bool:
-    """Return whether a number has its canonical digits.
-
-    RFC 8785, section 3.2.2.3.
-
-    Where Python and ECMAScript differ, Python writes an exponent or `.0`, which the text does not have.
-    """
-    if text is None or "." not in text:
-        return text != "-0"
-    return repr(float(text)) == text and not text.endswith(".0")
+        return LinePattern(pattern, [groups.index(name) + 1 for name in columns], fractions, escaped)
 
 
 def _narrowed(rule: ValueRule, *, null: bool) -> ValueRule:

@@ -18,7 +18,8 @@ from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.laws import LAWS, Law
 from elspeth.evidence.format.salts import KeySalts
 from elspeth.evidence.verifier._key_map import KeyMap
-from elspeth.evidence.verifier._record_types import RecordReader, RunRules, Values, build_readers
+from elspeth.evidence.verifier._line_patterns import TextBlock
+from elspeth.evidence.verifier._record_types import Columns, RecordReader, RunRules, Values, build_readers
 from elspeth.evidence.verifier._segments import (
     Arrival,
     Segment,
@@ -74,6 +75,8 @@ class TrailChecker:
 
         Raises StepError for the first line at fault.
         """
+        if self.counts and self._check_block(first, lines):
+            return
         texts = _decoded(lines)
         done = 0
         while done < len(texts):
@@ -153,6 +156,23 @@ class TrailChecker:
         line = self._first_lines.get(breach.record_type, 1) + breach.number
         return _place(line), f"{law}: {breach.problem}"
 
+    def _check_block(self, first: int, lines: Sequence[bytes]) -> bool:
+        """Check lines if all are of the present type.
+
+        Returns whether they were checked.
+        """
+        if not lines:
+            return False
+        try:
+            block = TextBlock.of_bytes(lines)
+        except UnicodeDecodeError:
+            return False
+        columns = self._reader.read_block(block)
+        if columns is None:
+            return False
+        self._check_columns(first, columns)
+        return True
+
     def _check_texts(self, first: int, texts: Sequence[str]) -> int:
         """Check lines until the type of their records changes.
 
@@ -214,10 +234,13 @@ class TrailChecker:
             return
         if not self.counts:
             self._begin(values[0])
-        batch = self.segment_reader.batch(self._reader, list(zip(*values, strict=True)))
+        self._check_columns(first, list(zip(*values, strict=True)))
+
+    def _check_columns(self, first: int, columns: Columns) -> None:
+        batch = self.segment_reader.batch(self._reader, columns)
         if is_sound_alone(batch) and self._take(batch.segment()):
             return
-        for number, each in enumerate(values, start=first):
+        for number, each in enumerate(zip(*columns, strict=True), start=first):
             single = self.segment_reader.batch(self._reader, [(value,) for value in each])
             arrival = self._arrival(single.segment())
             problem = find_problem(single, arrival)

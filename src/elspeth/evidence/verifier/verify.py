@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from hashlib import sha256
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from cryptography.x509 import Certificate
@@ -18,7 +18,7 @@ from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import PAYLOAD_TYPE, RunFacts, Statement
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
 from elspeth.evidence.format.found import record_schema
-from elspeth.evidence.format.merkle import HASH_SIZE
+from elspeth.evidence.format.merkle import HASH_SIZE, split_hashes
 from elspeth.evidence.format.salts import LEAF_SALTS_SINCE, LeafHasher, Salts
 from elspeth.evidence.format.signatures import Envelope, PublicKey
 from elspeth.evidence.format.timestamp import verify_timestamp
@@ -95,11 +95,16 @@ def leaf_hashes(files: BagFiles) -> Iterator[bytes]:
 
     Raises EvidenceError if they cannot be read.
     """
+    return chain.from_iterable(map(split_hashes, _hash_blocks(files)))
+
+
+def _hash_blocks(files: BagFiles) -> Iterator[bytes]:
+    """Yield whole leaf hashes in blocks."""
     rest = b""
     for block in files.blocks(bag.LEAVES):
         hashes = rest + block
         end = len(hashes) - len(hashes) % HASH_SIZE
-        yield from [hashes[start : start + HASH_SIZE] for start in range(0, end, HASH_SIZE)]
+        yield hashes[:end]
         rest = hashes[end:]
 
 
