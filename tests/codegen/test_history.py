@@ -88,7 +88,7 @@ def test_only_the_newest_epoch_is_amended() -> None:
     assert refusal(FIRST, amend=True) == "landscape.yaml: version: expected 2 (as the newest snapshot) or 3, got 1"
 
 
-def test_amending_writes_the_newest_snapshot_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_amending_writes_the_newest_snapshot_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     schema = copy_case(CASE, tmp_path)
     arguments = ["--schema", str(schema), "--output", str(tmp_path / "generated")]
     assert main(arguments) == 0

@@ -64,7 +64,7 @@ def test_a_run_stops_and_goes_on_when_there_is_room(
 
 
 @pytest.mark.thorough
-def test_a_run_that_stops_before_its_first_row_is_run_anew(library: Path, tmp_path: Path) -> None:
+def test_a_run_that_stops_before_its_first_row_is_run_again(library: Path, tmp_path: Path) -> None:
     job = Job(directory=tmp_path / "job", rows=ROWS)
     job.write()
     result = job.run(Shadow(preloaded=library, root=job.directory, full="*/out/*", room=100))

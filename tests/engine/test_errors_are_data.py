@@ -77,7 +77,7 @@ def test_a_quote_that_stays_open_ends_the_run_and_a_mended_file_lets_it_go_on(tm
     pipeline = build(tmp_path, csv_settings(tmp_path))
     with pytest.raises(PluginError) as caught:
         execute(pipeline)
-    limit = "1,000 lines: close it; if the record is longer, raise max_record_lines and run the pipeline anew"
+    limit = "1,000 lines: close it; if the record is longer, raise max_record_lines and run the pipeline again"
     assert str(caught.value) == f"{tmp_path / 'in.csv'}, line 1002: a quote opens here and is not closed within {limit}"
     records = trail(tmp_path)
     assert_sound(records, status="interrupted")

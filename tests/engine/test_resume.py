@@ -181,7 +181,7 @@ def test_other_settings_are_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_
         work(build(tmp_path, other), lambda each: each.resume(run_id))
     assert str(caught.value) == (
         f"run {run_id} began with other settings or plugins: gates[0].condition, retry.max_attempts; resume it with "
-        "those that it began with, or run the pipeline anew"
+        "those that it began with, or run the pipeline again"
     )
 
 
@@ -195,7 +195,7 @@ def test_other_versions_of_plugins_are_not_gone_on_with(
             work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
     assert str(caught.value) == (
         f"run {run_id} began with other settings or plugins: plugin csv was 1.1.0 and is 9.9.9; resume it with those "
-        "that it began with, or run the pipeline anew"
+        "that it began with, or run the pipeline again"
     )
     work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
     assert_sound(trail(tmp_path), status="completed", resumed=True)
@@ -286,7 +286,7 @@ def test_staged_rows_that_were_altered_are_not_gone_on_with(stopped: tuple[Pipel
     assert str(caught.value) == (
         f"{staging} is gone, with 24 bytes that the run wrote: put it back, or put "
         f"{tmp_path / 'out' / 'x.csv'} back if it was moved after it was published; else give the run up, and run the "
-        "pipeline anew"
+        "pipeline again"
     )
     staging.write_bytes(content)
     work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
@@ -453,7 +453,9 @@ def test_a_run_without_checkpoints_is_not_resumed(tmp_path: Path, monkeypatch: p
     run_id = begin_killed_run(build(tmp_path, chosen), tmp_path, 17)
     with pytest.raises(ResumeError) as caught:
         work(build(tmp_path, chosen), lambda each: each.resume(run_id))
-    assert str(caught.value) == (f"run {run_id} kept no checkpoints (checkpoint.enabled: false): run the pipeline anew")
+    assert str(caught.value) == (
+        f"run {run_id} kept no checkpoints (checkpoint.enabled: false): run the pipeline again"
+    )
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_a_quote_does_not_swallow_more_lines_than_a_record_may_have(tmp_path: Pa
     assert next(rows) == {"a": "1", "b": "x\n\ny"}
     with pytest.raises(PluginError) as caught:
         next(rows)
-    limit = "1,000 lines: close it; if the record is longer, raise max_record_lines and run the pipeline anew"
+    limit = "1,000 lines: close it; if the record is longer, raise max_record_lines and run the pipeline again"
     assert str(caught.value) == f"{path}, line 5: a quote opens here and is not closed within {limit}"
     options = CsvSourceOptions.model_validate({"path": str(path), "max_record_lines": 2})
     with pytest.raises(PluginError, match=r"line 2: a quote opens here and is not closed within 2 lines"):

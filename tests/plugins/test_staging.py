@@ -100,7 +100,7 @@ def test_a_directory_is_refused_as_a_final_path(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path}: expected the path of a file, got that of a directory"
 
 
-def test_a_staging_file_of_which_nothing_was_recorded_is_begun_anew(tmp_path: Path) -> None:
+def test_a_staging_file_of_which_nothing_was_recorded_is_begun_again(tmp_path: Path) -> None:
     first = StagedFile(tmp_path / "out.txt")
     first.open("run1")
     first.write(b"never recorded")

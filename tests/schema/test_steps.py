@@ -87,7 +87,7 @@ def test_triggers_and_what_only_exports_read_are_no_change() -> None:
     assert from_to(table("notes"), new) == Step(created=(), copies=())
 
 
-def test_tables_that_refer_to_a_changed_one_are_built_anew_with_it() -> None:
+def test_tables_that_refer_to_a_changed_one_are_rebuilt_with_it() -> None:
     def tables(*more: str) -> tuple[TableSnapshot, ...]:
         return (
             table("notes", *map(column, more)),

@@ -220,7 +220,7 @@ def load_start(db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline,
     _require_same_pipeline(recorder, pipeline, run_id)
     rows, checkpoint = count_rows(db, run_id), recorder.get_last_checkpoint(run_id)
     if rows and checkpoint is None:
-        raise ResumeError(f"run {run_id} kept no checkpoints (checkpoint.enabled: false): run the pipeline anew")
+        raise ResumeError(f"run {run_id} kept no checkpoints (checkpoint.enabled: false): run the pipeline again")
     operations = recorder.get_operations_for_run(run_id)
     done = {(each.operation_type, each.node_id) for each in operations if each.status is OperationStatus.COMPLETED}
     states = json.loads(checkpoint.sink_state_json or "{}") if checkpoint else {}
@@ -324,7 +324,7 @@ def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, run_
         more = f" and {len(changes) - _SHOWN_CHANGES} more" if len(changes) > _SHOWN_CHANGES else ""
         raise ResumeError(
             f"run {run_id} began with other settings or plugins: {', '.join(changes[:_SHOWN_CHANGES])}{more}; "
-            "resume it with those that it began with, or run the pipeline anew"
+            "resume it with those that it began with, or run the pipeline again"
         )
 
 

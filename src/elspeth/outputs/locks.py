@@ -18,7 +18,7 @@ __all__ = ["hidden_sibling", "lock_output", "still_names", "try_lock"]
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _LONGEST_NAME = 200
-"""The length, in bytes, up to which a name leaves room for what marks a hidden one; systems allow 255."""
+"""The longest name, in bytes, that leaves room for the parts of a hidden name; systems allow 255 bytes."""
 
 _FLAGS = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Reading is enough for a lock, and is possible where another user's process left the file."""

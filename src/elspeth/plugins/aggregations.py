@@ -74,7 +74,7 @@ class BatchReplicateOptions(TransformOptions):
 
 
 class BatchReplicateAggregation(Aggregation):
-    """Makes as many copies of a row as it says.
+    """Copies each row as many times as it says.
 
     The number is in a field of the row; the copies are numbered from 0 in `copy_index`. Needs `output_mode: transform`.
     The batch fails if a number of copies is not an integer from 0 to 10,000.

@@ -161,7 +161,7 @@ class _Lines:
         if len(self._record) == self._max_record_lines:
             limit = f"is not closed within {self._max_record_lines:,} lines"
             # A run can be resumed with a corrected file, but not with other settings.
-            advice = "close it; if the record is longer, raise max_record_lines and run the pipeline anew"
+            advice = "close it; if the record is longer, raise max_record_lines and run the pipeline again"
             raise self._open_quote_error(f"{limit}: {advice}")
         line = self._file.readline(_MAX_CHARACTERS + 1)
         if not line:

@@ -78,14 +78,14 @@ class StagedFile:
             if self._hash.hexdigest() != position["sha256"]:
                 raise PluginError(
                     f"{self._staging} is not what the run wrote: expected {self._size} bytes with SHA-256 "
-                    f"{position['sha256']}, got {self._hash.hexdigest()}; restore the file, or run the pipeline anew"
+                    f"{position['sha256']}, got {self._hash.hexdigest()}; restore the file, or run the pipeline again"
                 )
             self._file.truncate(self._size)
         except FileNotFoundError as error:
             raise PluginError(
                 f"{self._staging} is gone, with {self._size} bytes that the run wrote: put it back, or put "
                 f"{self._path} back if it was moved after it was published; else give the run up, and run the pipeline "
-                "anew"
+                "again"
             ) from error
         except OSError as error:
             raise self._file_error("opened again", error) from error

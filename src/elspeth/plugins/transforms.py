@@ -1,4 +1,4 @@
-"""The transforms that come with elspeth, but `llm`."""
+"""The transforms that come with elspeth, except `llm`."""
 
 from __future__ import annotations
 

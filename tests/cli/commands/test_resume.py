@@ -171,7 +171,7 @@ def test_other_settings_are_named_and_change_nothing(run_id: str, capsys: Captur
     assert (code, out) == (1, "")
     assert err == (
         f"error: run {run_id} began with other settings or plugins: aggregations[0].trigger.count; resume it with "
-        "those that it began with, or run the pipeline anew\n"
+        "those that it began with, or run the pipeline again\n"
     )
     assert read_status() == "interrupted"
 

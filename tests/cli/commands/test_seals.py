@@ -124,7 +124,7 @@ def test_unsigned_seals_fail_with_a_key(
     code, (_, *faults, verdict) = check(database, capsys, "--key", str(key_directory / PUBLIC_KEY))
     problem = f"expected a seal signed by the key {fingerprint}, got an unsigned one"
     assert faults == [
-        f"run {run} is not what was sealed: seals run_id='{run}': {problem}: it was made without a key, or made anew"
+        f"run {run} is not what was sealed: seals run_id='{run}': {problem}: it was made without a key, or replaced"
         for run in ("first", "second")
     ]
     assert (code, verdict) == (1, "0 of 2 sealed runs unchanged")

@@ -30,7 +30,7 @@ __all__ = ["app"]
 app = typer.Typer(help="Inspect and migrate an audit database.", no_args_is_help=True, rich_markup_mode=None)
 
 _POLL_INTERVAL_S = 1.0
-"""Seconds between two looks of `check --wait`."""
+"""Seconds between two checks of `check --wait`."""
 
 
 @app.command("status")

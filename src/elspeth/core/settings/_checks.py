@@ -135,7 +135,7 @@ def _condition_problems(parts: Parts) -> Iterator[Problem]:
 
 
 def _table_problems(parts: Parts) -> Iterator[Problem]:
-    """Yield a problem for each two sinks with one table."""
+    """Yield problems for pairs of sinks with the same table."""
     owners: dict[tuple[str, str], str] = {}
     for name, sink in parts.sinks.items():
         if sink is None or not {"url", "table"} <= sink.options.keys():

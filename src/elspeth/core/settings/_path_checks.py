@@ -1,6 +1,6 @@
 """Checks of the files that settings name.
 
-Each has one owner, nothing that must stay is written to, and all can be made.
+Each file has one owner, no output touches a file that must be kept, and every output can be created.
 """
 
 from __future__ import annotations

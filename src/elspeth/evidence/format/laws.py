@@ -61,7 +61,7 @@ LAWS: Mapping[Law, LawFacts] = {
     ),
     Law.ORIGINS: LawFacts(
         says=(
-            "Every token was sent by the source, made of others, or came out of a batch, and begins one step behind, "
+            "Every token was sent by the source, made from others, or came out of a batch, and begins one step behind, "
             "along an edge of the graph."
         )
     ),

@@ -209,7 +209,7 @@ class LlmTransform(CallingTransform):
 
 
 class AnswerTextError(RecordableError, ValueError):
-    """The text of the model is not as asked."""
+    """The model's text is not what was asked for."""
 
 
 def read_body(content: bytes) -> JsonObject:

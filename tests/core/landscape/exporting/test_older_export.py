@@ -120,7 +120,7 @@ def without_line(number: int) -> Callable[[bytes], bytes]:
 
 
 def resealed(change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-    """Make the manifest anew, as a forger would."""
+    """Compute the manifest again, as a forger would."""
 
     def changed(content: bytes) -> bytes:
         *lines, last = change(content).splitlines()

@@ -57,7 +57,7 @@ def test_an_empty_table_has_the_digest_nought() -> None:
 
 
 @pytest.mark.parametrize("epoch", range(1, EPOCH))
-def test_every_column_of_an_epoch_is_kept_but_those_that_are_filled_anew(epoch: int) -> None:
+def test_every_column_of_an_epoch_is_kept_but_those_that_are_filled(epoch: int) -> None:
     maps = {table.before: table for table in map_tables(epoch, EPOCH)}
     lost = {
         f"{name}.{column}"

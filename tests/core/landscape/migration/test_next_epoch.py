@@ -1,4 +1,4 @@
-"""The epoch after today's, with everything generated anew.
+"""The epoch after today's, with everything generated again.
 
 A database of today is migrated to it.
 """

@@ -46,7 +46,7 @@ def faults_of(database: LandscapeDB, key: PublicKey | None = None) -> list[str]:
     return [str(fault) for fault in report_of(database, key).faults]
 
 
-def make_anew(connection: Connection, run_id: str, signer: Signer | None = None) -> None:
+def seal_again(connection: Connection, run_id: str, signer: Signer | None = None) -> None:
     """Seal the run again, as the database's owner can."""
     for table in (seals_table, seal_leaves_table):
         connection.execute(delete(table).where(table.c.run_id == run_id))
@@ -61,18 +61,18 @@ def test_signed_seals_hold(landscape: LandscapeDB, signer: Signer, key: PublicKe
     assert report.signers == {key.fingerprint: 2}
 
 
-def test_whoever_edits_a_record_and_seals_anew_is_found_by_the_key_alone(
+def test_whoever_edits_a_record_and_seals_again_is_found_by_the_key_alone(
     landscape: LandscapeDB, signer: Signer, key: PublicKey
 ) -> None:
     finish(landscape, "a", signer)
     with landscape.write_transaction() as connection:
         drop_guards(connection)
         connection.exec_driver_sql("UPDATE runs SET canonical_version = 'v2'")
-        make_anew(connection, "a")
+        seal_again(connection, "a")
     assert faults_of(landscape) == []
     problem = f"expected a seal signed by the key {key.fingerprint}, got an unsigned one"
     assert faults_of(landscape, key) == [
-        f"run a is not what was sealed: seals run_id='a': {problem}: it was made without a key, or made anew"
+        f"run a is not what was sealed: seals run_id='a': {problem}: it was made without a key, or replaced"
     ]
 
 
@@ -94,7 +94,7 @@ def test_the_old_signature_does_not_fit_a_new_seal(landscape: LandscapeDB, signe
         (before,) = read_seals(connection)
         drop_guards(connection)
         connection.exec_driver_sql("UPDATE runs SET canonical_version = 'v2'")
-        make_anew(connection, "a")
+        seal_again(connection, "a")
         connection.execute(update(seals_table).values(envelope_json=before.envelope_json))
     problem = "expected the seal that was signed, got another: it was altered"
     expected = [f"run a is not what was sealed: seals run_id='a': {problem}"]

@@ -20,7 +20,7 @@ class ExportFormat(StrEnum):
     """A file: a record per line."""
 
     CSV = "csv"
-    """A directory: a CSV file per record type."""
+    """A directory: a CSV file per record type, for spreadsheets."""
 
     PARQUET = "parquet"
     """A directory: a Parquet file per record type."""

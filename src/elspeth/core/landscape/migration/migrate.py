@@ -220,7 +220,7 @@ def _probe(url: URL, tables: Iterable[str]) -> None:
 
 @contextmanager
 def _exclusive(url: URL, tables: Iterable[str]) -> Iterator[Connection]:
-    """Open a transaction that has the tables for itself.
+    """Open a transaction with exclusive access to the tables.
 
     It is committed at the end of the block; an exception in the block undoes all of it. Raises DBAPIError if others do
     not leave the tables in time, CommitFailedError if the commit failed.
@@ -259,7 +259,7 @@ def _begin_exclusive(connection: Connection) -> None:
 
 
 def _lock(connection: Connection, tables: Iterable[str]) -> None:
-    """Begin, after others have left the tables.
+    """Begin once other processes have released the tables.
 
     Waits for the end of another migration, then for a short time for everybody else.
     """

@@ -1,6 +1,7 @@
-"""Queries for the laws about tokens made of others.
+"""Queries for the laws about tokens made from others.
 
-Each part of a query names the run: what a part of an OR may need, PostgreSQL reads in one go, of all runs otherwise.
+Each part of a query names the run: PostgreSQL reads in advance what a part of an OR may need, of all runs unless it
+is told which.
 """
 
 from __future__ import annotations
@@ -43,12 +44,14 @@ def query_origins(run_id: str) -> Iterator[LawQuery]:
     """Yield queries for tokens without one origin, or off edges."""
     yield LawQuery(
         Law.ORIGINS,
-        "expected tokens to be sent by the source, made of others, or to come out of a batch, got otherwise for",
+        "expected tokens to be sent by the source, made from others, or to come out of a batch, which does not hold"
+        " for",
         _tokens_of_other_origins(run_id),
     )
     yield LawQuery(
         Law.ORIGINS,
-        "expected tokens to begin one step behind those that they were made of, along an edge, got otherwise for",
+        "expected tokens to begin one step behind those that they were made from, along an edge, which does not hold"
+        " for",
         _made_tokens_out_of_place(run_id),
     )
     came = _tokens_out_of_batches(run_id).subquery()
@@ -58,7 +61,7 @@ def query_origins(run_id: str) -> Iterator[LawQuery]:
     )
     yield LawQuery(
         Law.ORIGINS,
-        "expected tokens that came out of a batch to go on along an edge, got otherwise for",
+        "expected tokens that came out of a batch to go on along an edge, which does not hold for",
         select(came.c.output_id)
         .join(batches_table, and_(_batches.run_id == run_id, _batches.batch_id == came.c.batch_id))
         .where(~along),
@@ -168,14 +171,17 @@ def query_groups(run_id: str, dialect: str) -> Iterator[LawQuery]:
     several = sum((case((_tokens[column].is_not(None), 1), else_=0) for _, column in _KINDS), start=literal(0))
     yield LawQuery(
         Law.GROUPS,
-        "expected one parent of each child of a fork or expansion, and parents of each merged token only, got not for",
+        "expected one parent for each child of a fork or expansion, and parents for each merged token, which does not"
+        " hold for",
         select(_tokens.token_id).where(
             _tokens.run_id == run_id,
             or_(several > 1, and_(split, parents != 1), and_(_tokens.join_group_id.is_not(None), parents == 0)),
         ),
     )
     yield LawQuery(
-        Law.GROUPS, "expected parents of tokens that were made of others, got some of", _links_of_others(run_id)
+        Law.GROUPS,
+        "expected parents only of tokens that were made from others, got parents of",
+        _links_of_others(run_id),
     )
     for outcome, column in _KINDS:
         yield from _query_kind(run_id, outcome, column)
@@ -210,7 +216,7 @@ def _query_kind(run_id: str, outcome: RowOutcome, column: str) -> Iterator[LawQu
     of_kind = and_(_outcomes.outcome == outcome.value, _outcomes.is_terminal == 1)
     yield LawQuery(
         Law.GROUPS,
-        f"expected a group of what was {outcome.value}, and of nothing else, got otherwise for",
+        f"expected a group where a token was {outcome.value}, and nowhere else, which does not hold for",
         select(_outcomes.token_id).where(
             _outcomes.run_id == run_id, or_(and_(of_kind, told.is_(None)), and_(told.is_not(None), ~of_kind))
         ),
@@ -302,12 +308,14 @@ def query_batches(run_id: str) -> Iterator[LawQuery]:
     """
     yield LawQuery(
         Law.BATCHES,
-        "expected every member of a completed batch, and no other, to be consumed or to come out of it, got not for",
+        "expected every member of a completed batch, and no other, to be consumed or to come out of it, which does not"
+        " hold for",
         _members_of_other_ends(run_id),
     )
     yield LawQuery(
         Law.BATCHES,
-        "expected tokens that were consumed to be members of the batch that they name, at its node, got not for",
+        "expected tokens that were consumed to be members of the batch that they name, at its node, which does not hold"
+        " for",
         _consumed_elsewhere(run_id),
     )
     exists_here = exists().where(_tokens.run_id == run_id, _tokens.token_id == _outputs.output_id)

@@ -166,7 +166,7 @@ def query_routes(run_id: str) -> Iterator[LawQuery]:
     )
     yield LawQuery(
         Law.ROUTES,
-        "expected a visit to send its token one way, or copies along several, got otherwise for",
+        "expected a visit to send its token one way, or copies along several, which does not hold for",
         select(_events.state_id)
         .where(_events.run_id == run_id)
         .group_by(_events.state_id)
@@ -190,7 +190,7 @@ def query_routes(run_id: str) -> Iterator[LawQuery]:
     )
     yield LawQuery(
         Law.ROUTES,
-        "expected it to be recorded why a token went on after a failure, got nothing for",
+        "expected a record of why a token went on after a failure, got none for",
         select(_states.state_id).where(
             _states.run_id == run_id,
             _states.status == NodeStateStatus.FAILED.value,
@@ -274,7 +274,7 @@ def query_outcomes(run_id: str) -> Iterator[LawQuery]:
     either = union_all(select(kinds.c.wrong.label("token_id")).where(kinds.c.wrong.is_not(None)), several).subquery()
     yield LawQuery(
         Law.OUTCOMES,
-        "expected outcomes as the last visit of each token shows them, at the sink that they name, got others of",
+        "expected each outcome to be what the token's last visit shows, at the sink that it names, got another for",
         select(either.c.token_id),
     )
 

@@ -217,7 +217,7 @@ def _check_signature(seal: Seal, key: PublicKey | None) -> tuple[str | None, str
     """Return a seal's claimed fingerprint, and a problem or ''."""
     if seal.envelope_json is None:
         expected = "" if key is None else f"expected a seal signed by the key {key.fingerprint}"
-        return None, expected and f"{expected}, got an unsigned one: it was made without a key, or made anew"
+        return None, expected and f"{expected}, got an unsigned one: it was made without a key, or replaced"
     from elspeth.evidence.format.signatures import Envelope  # noqa: PLC0415  loads cryptography, which unsigned seals do not need
 
     try:

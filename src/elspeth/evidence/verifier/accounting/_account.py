@@ -55,7 +55,7 @@ NOWHERE = NODES - 1
 """The number of a node that is not in the bag, or beyond the largest number."""
 
 FORK, EXPAND, JOIN = 1, 2, 3
-"""How tokens are made of others."""
+"""The ways in which tokens are made from others."""
 
 OUTCOMES = (
     "completed",

@@ -85,7 +85,7 @@ class _Follower:
         self._relations = [column for column in columns if column]
         """What relates a token to others."""
         self._firsts: array[int] = array("I")
-        """By token that was made of others or came out of a batch, the place where it begins."""
+        """By token that was made from others or came out of a batch, the place where it begins."""
         self._group_ends: array[int] = array("I", [0]) * len(account.groups.kinds)
         """By group, the last place of its parents, plus 1."""
 
@@ -140,7 +140,7 @@ class _Follower:
         self._count_readings(row, readings)
         made, came_out = value_at(account.made, token), value_at(self._origins, token)
         if bool(readings) + bool(made) + bool(came_out) != 1:
-            problem = "expected it to be sent by the source, to be made of others, or to come out of a batch"
+            problem = "expected it to be sent by the source, to be made from others, or to come out of a batch"
             account.breach(Law.ORIGINS, "token", token, problem)
         if made or came_out:
             put_at(self._firsts, token, journey.first)

@@ -61,7 +61,7 @@ class _RowFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TokenFacts:
-    """Index, kind and group of tokens made of others."""
+    """Index, kind and group of tokens made from others."""
 
     made: Sequence[tuple[int, int, bytes]]
 

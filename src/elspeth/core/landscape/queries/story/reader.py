@@ -99,7 +99,7 @@ def _story(trail: Trail, row: Row, start: Sequence[Token]) -> RowStory:
 def _read_adopted_values(
     trail: Trail, known: Iterable[AuditRecord], token_ids: Collection[str]
 ) -> tuple[AdoptedValue, ...]:
-    """Return what records do not hold of their old rows.
+    """Return the parts of old rows that no record holds.
 
     Rows that name one of the tokens and did not become records are among them.
     """
