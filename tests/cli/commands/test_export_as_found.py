@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -76,6 +78,27 @@ def test_a_bag_is_signed_and_verified_with_a_key(capsys: Captured) -> None:
     code, out, _ = run(capsys, "prove", "bag", "row", "main/t/2", "-o", "proof.json")
     assert (code, "row main/t/2" in out) == (0, True)
     assert run(capsys, "verify", "proof.json", "--key", "keys/elspeth.pub.pem")[0] == 0
+
+
+@pytest.mark.usefixtures("project")
+def test_the_commands_in_the_documentation_work(capsys: Captured) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "export.md").read_text(encoding="utf-8")
+    commands = re.findall(
+        r"^\$ elspeth (.*)$", text.partition("## A database as found")[2].partition("\n## ")[0], re.MULTILINE
+    )
+    assert len(commands) == 2
+    assert run(capsys, "keys", "generate", "-o", "keys")[0] == 0
+    for command in commands:
+        assert run(capsys, *shlex.split(command))[0] == 0
+
+
+def test_the_lines_of_a_bag_are_not_verified_without_it(project: Path, capsys: Captured) -> None:
+    assert run(capsys, "export", "--as-found", "old.db", "-o", "bag", "--format", "bag")[0] == 0
+    code, _, err = run(capsys, "verify", "bag/data/records.jsonl")
+    assert code == 1
+    assert err == (
+        f"error: bag/data/records.jsonl: is a part of a bag, which is verified as a whole: name {project / 'bag'}\n"
+    )
 
 
 def test_the_instructions_in_a_bag_check_it(project: Path, capsys: Captured) -> None:

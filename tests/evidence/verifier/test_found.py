@@ -25,7 +25,7 @@ from elspeth.evidence.format.found import (
     record_schema,
     row_schema,
 )
-from elspeth.evidence.format.signatures import PublicKey, Signer
+from elspeth.evidence.format.signatures import PublicKey, Signer, load_public_key
 from elspeth.evidence.verifier import proof as proofs
 from elspeth.evidence.verifier.found import verify_found_export
 from elspeth.evidence.verifier.procedure import Status, Step, Verdict, Verification
@@ -274,6 +274,17 @@ def test_a_row_is_proved(found: Files, key: PublicKey, tmp_path: Path) -> None:
     assert result.verdict is Verdict.VERIFIED
     assert result.scope == "states one record of the sqlite database 'x.db' as found at 2026-01-31T23:59:59.999999Z"
     assert verify_bag(tmp_path / "bag", key=key).verdict is Verdict.VERIFIED
+
+
+KEPT = Path(__file__).parents[2] / "data" / "found_v1"
+"""A bag of the first version, with a proof and the public key."""
+
+
+def test_a_kept_bag_and_its_proof_are_verified() -> None:
+    kept_key = load_public_key(KEPT / "public.pem")
+    result = verify_bag(KEPT / "sqlite.zip", key=kept_key)
+    assert (result.verdict, result.faults) == (Verdict.VERIFIED, ())
+    assert proofs.verify_proof(KEPT / "proof.json", key=kept_key).verdict is Verdict.VERIFIED
 
 
 # -- exports that are not bags -----------------------------------------------------------------------------------------

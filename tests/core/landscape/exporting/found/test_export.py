@@ -265,6 +265,23 @@ def test_a_file_that_changes_while_it_is_read_as_immutable_is_not_exported(
     assert not (tmp_path / "found").exists()
 
 
+def test_a_sqlite_file_is_read_in_one_transaction(
+    lite: sqlite3.Connection, lite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lite.executescript("PRAGMA journal_mode = wal; CREATE TABLE a (n); CREATE TABLE b (n); INSERT INTO b VALUES (1)")
+    read = SqliteDatabase.rows
+
+    def watched(database: SqliteDatabase, table: FoundTable) -> Iterator[Row]:
+        if table.name == "a":
+            lite.execute("INSERT INTO b VALUES (2)")
+            lite.commit()
+        return read(database, table)
+
+    monkeypatch.setattr(SqliteDatabase, "rows", watched)
+    assert written_values(export_lines(lite_url, tmp_path), "b") == [{"n": 1}]
+    assert lite.execute("SELECT count(*) FROM b").fetchone() == (2,)
+
+
 def test_text_of_another_encoding_is_read(lite: sqlite3.Connection, lite_url: str, tmp_path: Path) -> None:
     lite.executescript("PRAGMA encoding = 'UTF-16le'; CREATE TABLE t (a); INSERT INTO t VALUES ('\u2603\U0001f600')")
     records = export_lines(lite_url, tmp_path)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from elspeth.core.landscape.exporting.forms import MANIFEST_FILE
+from elspeth.evidence.format import bag
 from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import read_lines
@@ -47,13 +48,16 @@ def find_found_lines(path: Path) -> Iterator[tuple[str, bytes]] | None:
     """Return the lines of a database as found.
 
     Each has its place, the manifest is last. The next line must not be asked for before a line was checked. None if the
-    path holds something else.
+    path holds something else. Raises EvidenceError if it cannot be read or is a part of a bag.
     """
     try:
         if not is_found_export(path):
             return None
     except OSError as error:
         raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
+    bag_of_path = path.absolute().parent.parent
+    if path.name == Path(bag.RECORDS).name and (bag_of_path / bag.BAGIT).is_file():
+        raise EvidenceError(str(path), f"is a part of a bag, which is verified as a whole: name {bag_of_path}")
     if path.is_dir():
         from elspeth.core.landscape.exporting.found._directory import read_directory  # noqa: PLC0415  start time
 
