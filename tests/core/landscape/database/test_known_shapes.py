@@ -18,12 +18,8 @@ from elspeth.core.landscape.database.state import DatabaseState, StateKind, desc
 from elspeth.schema.predecessor import Shape
 from elspeth.schema.snapshots import ColumnSnapshot
 from tests.fixtures.databases import create_database, drop_database
-from tests.fixtures.predecessor import SHAPES, create_filled
+from tests.fixtures.predecessor import EPOCHS_BY_DATE, SHAPES, create_filled
 from tests.fixtures.untouched import untouched
-
-EPOCHS_BY_DATE = {"2026-01-18 (16 tables, 137 columns)", "2026-01-19 (16 tables, 138 columns)",
-                  "2026-01-21 (17 tables, 151 columns)", "2026-02-13 (19 tables, 191 columns)"}  # fmt: skip
-"""Those that are epochs 1 to 4."""
 
 NEWEST = list(SHAPES.values())[-1]
 
