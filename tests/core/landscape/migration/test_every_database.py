@@ -1,4 +1,4 @@
-"""Every database of the predecessor is read, exported and taken over."""
+"""Every database of the predecessor comes through whole."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_each_database_comes_through_whole(
 def _require_exported(
     old: Path, bag: Path, rows: dict[str, list[dict[str, object]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Export a database as it is found, signed, and verify that."""
+    """Export a database as found, signed, and verify that."""
     keys = bag.with_name("keys")
     generate_keys(keys)
     key = ("-k", str(keys / PRIVATE_KEY))
