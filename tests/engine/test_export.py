@@ -48,11 +48,10 @@ def test_the_trail_is_written_where_its_sink_says(tmp_path: Path) -> None:
     [
         ("trail.jsonl", "gzip", Compression.GZIP),
         ("trail.jsonl.zst", None, Compression.ZSTD),
-        ("trail.jsonl", None, None),
     ],
 )
 def test_the_trail_is_compressed_as_the_settings_say(
-    tmp_path: Path, path: str, compress: str | None, kind: Compression | None
+    tmp_path: Path, path: str, compress: str | None, kind: Compression
 ) -> None:
     settings = exporting(tmp_path)
     settings["landscape"]["export"] = {"enabled": True, "path": str(tmp_path / path), "compress": compress}
