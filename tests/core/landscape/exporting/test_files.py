@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rfc8785
 
+from benchmarks.recording import RUN as RUN_ID
+from benchmarks.recording import record_rows
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
 from elspeth.core.landscape.exporting.files import export_policy, write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.evidence.format.compression import Compression
 from elspeth.outputs.policy import problem_with
 from elspeth.schema.checks import AuditIntegrityError
 from tests.fixtures.corruption import plant
@@ -202,3 +206,14 @@ def test_a_bag_replaces_nothing(tmp_path: Path, form: ExportFormat) -> None:
     path = export_to(tmp_path / "export", form)
     expected = "exists already, and evidence is never overwritten: name another path"
     assert problem_with(path, export_policy(ExportFormat.BAG, force=True)) == expected
+
+
+def test_a_compressed_export_takes_at_most_110_bytes_per_record(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'audit.db'}"
+    record_rows(url, 1000)
+    with LandscapeDB(url) as db:
+        for kind, key in product(Compression, (None, b"key")):
+            path = tmp_path / "trail"
+            count = write_export(db, RUN_ID, path, format=ExportFormat.JSONL, signing_key=key, compression=kind)
+            assert count > 1000
+            assert path.stat().st_size <= 110 * count
