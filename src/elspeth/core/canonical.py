@@ -119,7 +119,8 @@ def timestamp_text(moment: datetime) -> str:
 def stored_time_text(value: object) -> str:
     """Return a stored time in canonical form, others as text.
 
-    PostgreSQL returns times, SQLite text. Somebody may have stored what is no time, or one that Python does not have.
+    PostgreSQL returns times, SQLite text. A stored value that was altered may not be a time, or may be outside
+    Python's range.
     """
     try:
         return timestamp_text(value if isinstance(value, datetime) else datetime.fromisoformat(str(value)))

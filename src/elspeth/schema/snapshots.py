@@ -1,7 +1,7 @@
 """Snapshots: the tables and exports of one epoch as data.
 
 Snapshots are the only memory of past epochs. Codegen writes them; migrations and readers of old exports read them, and
-never the schema of today.
+never today's schema.
 """
 
 from __future__ import annotations

@@ -273,7 +273,7 @@ def adopt(
 ) -> None:
     """Take over the runs of a predecessor's database.
 
-    The old database is only read. Runs that were taken over before are passed by. Every value of the old database is
+    The old database is only read. Runs that were taken over before are skipped. Every value of the old database is
     found again before anything is committed.
     """
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time

@@ -1,6 +1,6 @@
 """The work that evidence may make for its verifier.
 
-Every bound is several times what ours need. Within the bounds the work grows with the size of the bag, no faster.
+Every bound is several times what ours need. Within the bounds the work is proportional to the size of the bag.
 """
 
 from __future__ import annotations

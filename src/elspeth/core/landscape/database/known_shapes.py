@@ -71,7 +71,7 @@ def nearest_shape(connection: Connection, names: frozenset[str]) -> Resemblance:
 def _distance(columns: Mapping[str, set[str]], shape: Shape) -> int:
     """Return how many tables and columns differ.
 
-    A table that only one of both has counts once.
+    A table that only one of the two has counts once.
     """
     expected = {table.name: {column.name for column in table.columns} for table in shape.tables}
     common = columns.keys() & expected.keys()

@@ -108,7 +108,7 @@ _REMEMBERED = 100
 def _remembered(connection: Connection, epoch: object, detect: Callable[[], DatabaseState]) -> DatabaseState:
     """Return the state, detected once per catalog and epoch.
 
-    A command looks several times, and reflection takes longer than most of its other work.
+    A command asks several times, and reflection takes longer than most of its other work.
     """
     key = (connection.dialect.name, epoch, catalog_digest(connection))
     if key not in _states:

@@ -1,9 +1,9 @@
 """Lines of an export as the database itself renders them.
 
-Of each record the database returns the line, with null for the floats, and then the floats: no database writes these
-as ECMAScript does. A value that is not of its column's kind makes a line that the type's pattern does not match, or an
-OperationalError. `tests/core/landscape/lines/test_rendering.py` holds that a line which its pattern matches is the one
-that the mapping makes of the record.
+For each record the database returns the line, with null in place of floats, and then the floats: no database writes
+these as ECMAScript does. A value that is not of its column's kind causes an OperationalError, or a line that the type's
+pattern does not match. `tests/core/landscape/lines/test_rendering.py` shows that a line that matches its pattern is the
+one that the mapping makes from the record.
 """
 
 from __future__ import annotations

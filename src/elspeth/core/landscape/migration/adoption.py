@@ -58,7 +58,7 @@ class Adoption:
 def adopt(source: str, target: str, *, report: Report | None = None) -> Adoption:
     """Take over all runs of a database into another.
 
-    The other may be new. Runs that were taken over before are passed by. The source is only read. Raises
+    The other may be new. Runs that were taken over before are skipped. The source is only read. Raises
     PredecessorDatabaseError or another SchemaCompatibilityError if the source is not a database of the predecessor, and
     LandscapeError if a run is already in the target and came from elsewhere, or if a value would be lost; then the
     target is as it was.

@@ -51,8 +51,8 @@ _LOCK_TIMEOUT_MS = 2_000
 class MigrationReport:
     """What a migration did, if there was anything to do.
 
-    `rows` counts rows by today's tables. `seals` is the check of the runs' seals after it: a run that differs from its
-    seal was changed earlier, for that the migration changed no value is proved separately.
+    `rows` counts rows by today's tables. `seals` is the check of the runs' seals after it. A run that differs from its
+    seal was changed earlier: a separate proof shows that the migration changed no value.
     """
 
     from_epoch: int

@@ -90,9 +90,9 @@ class SealedType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocatedType:
-    """A sealed type with its record type of today.
+    """A sealed type with today's record type.
 
-    `names` maps the sealed names of columns to those of today.
+    `names` maps the sealed names of columns to today's names.
     """
 
     sealed: SealedType
