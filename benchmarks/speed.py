@@ -21,12 +21,13 @@ from benchmarks.earlier import EARLIER, Size, comparisons, install_earlier
 from benchmarks.growth import Growth, growth
 from benchmarks.measuring import REPEATS, Ratio, machine
 from benchmarks.pipeline import engine_ratio
-from benchmarks.recording import record_rows
+from benchmarks.recording import RECORDS_PER_ROUTED_ROW, record_rows
+from benchmarks.sizes import Breakdown, sizes
 from benchmarks.startup import Start, starts
 from benchmarks.workers import Shared, shared_work
 from tests.fixtures.postgres import find_binaries, launch
 
-SUBJECTS = ("sqlite", "postgresql", "evidence", "engine", "earlier", "start", "workers", "growth")
+SUBJECTS = ("sqlite", "postgresql", "evidence", "engine", "earlier", "start", "workers", "growth", "bytes")
 
 _MIB = "MB over start"
 
@@ -61,7 +62,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-Found = Ratio | Size | Growth | Start | Shared
+Found = Ratio | Size | Growth | Start | Shared | Breakdown
 
 
 def _measured(subject: str, rows: str, options: argparse.Namespace, place: Path) -> Iterable[Found]:
@@ -84,6 +85,9 @@ def _measured(subject: str, rows: str, options: argparse.Namespace, place: Path)
         return starts(place)
     if subject == "workers":
         return shared_work(rows, records, place)
+    if subject == "bytes":
+        with _postgresql() as new_url:
+            return list(sizes(records // RECORDS_PER_ROUTED_ROW, place, new_url))
     return growth(options.growth, place)
 
 
@@ -128,11 +132,24 @@ def _printed(each: Found) -> Found:
     elif isinstance(each, Start):
         times = f"{each.taken.seconds * 1000:>5.0f} ms  floor {each.floor.seconds * 1000:>5.0f} ms"
         line = f"{each.command:<20} {times}  {each.taken.seconds / each.floor.seconds:.2f} times (reach 1.50)"
+    elif isinstance(each, Breakdown):
+        before, now = sum(each.before.values()), sum(each.now.values())
+        line = (
+            f"{each.work:<44} before {before:>6.1f}  now {now:>6.1f}  ratio {each.ratio:.3f} (reach {each.reach:.2f})"
+        )
+        line += "".join(_printed_parts(each))
     else:
         times = f"one worker {each.one.seconds:>6.2f} s  two {each.two.seconds:>6.2f} s"
         line = f"{each.work:<20} {times}  {each.one.seconds / each.two.seconds:.2f} times (reach 1.50)"
     print(f"  {line}", flush=True)
     return each
+
+
+def _printed_parts(size: Breakdown) -> Iterator[str]:
+    for name in sorted({*size.before, *size.now}, key=lambda name: -size.before.get(name, 0)):
+        before, now = size.before.get(name, 0), size.now.get(name, 0)
+        if before + now >= 1:
+            yield f"\n      {name:<40} before {before:>6.1f}  now {now:>6.1f}"
 
 
 if __name__ == "__main__":

@@ -11,18 +11,18 @@ from datetime import UTC, datetime
 
 from elspeth.core.landscape.database.errors import LandscapeError
 
-__all__ = ["ID_LENGTH", "IdMaker", "new_id"]
+__all__ = ["DIGITS", "ID_LENGTH", "IdMaker", "new_id"]
 
 ID_LENGTH = 13
 """Characters of a new id."""
 
-_DIGITS = "0123456789abcdfghjkmnpqrstuvwxyz"
+DIGITS = "0123456789abcdfghjkmnpqrstuvwxyz"
 """Digits of base 32, in the order of their code points.
 
 Without i, l and o, which look like digits, and without e, so that no spreadsheet takes an id for a number.
 """
 
-_PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
+_PAIRS = [high + low for high in DIGITS for low in DIGITS]
 
 _UNIT = 12
 """Time is counted in units of 2^12 ns, of which ids take every fourth: one every 16 microseconds."""
@@ -85,7 +85,7 @@ def new_id() -> str:
 
 
 def _encode(number: int, length: int) -> str:
-    return "".join(_DIGITS[number >> 5 * place & 31] for place in reversed(range(length)))
+    return "".join(DIGITS[number >> 5 * place & 31] for place in reversed(range(length)))
 
 
 def _renew() -> None:
