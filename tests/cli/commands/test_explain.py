@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,8 @@ from tests.fixtures import told_run
 from tests.fixtures.ids import ID
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.told_run import ROWS, ToldRun, record_told_run
+
+FIRST_RELEASE = Path(__file__).parents[2] / "data" / "first_release"
 
 
 @pytest.fixture
@@ -286,6 +289,16 @@ def test_the_records_of_a_bag_without_the_bag_are_not_an_export(
     with LandscapeDB(told_url) as db:
         write_export(db, told_run.RUN_ID, tmp_path / "bag", format=ExportFormat.BAG)
     alone = (tmp_path / "bag" / "data" / "records.jsonl").rename(tmp_path / "records.jsonl")
+    total = alone.read_bytes().count(b"\n")
+    problem = "expected the manifest, got the end: the export is incomplete"
+    assert fail_to_explain(capsys, "--row", 0, "--from", alone) == f"error: {alone}, after line {total}: {problem}\n"
+
+
+def test_nor_are_the_salted_records_of_an_earlier_bag(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    alone = tmp_path / "records.jsonl"
+    with zipfile.ZipFile(FIRST_RELEASE / "failed.zip") as bag:
+        (name,) = [each for each in bag.namelist() if each.endswith("data/records.jsonl")]
+        alone.write_bytes(bag.read(name))
     problem = "holds the records of a bag, which without its statement are not an export: name the bag"
     assert fail_to_explain(capsys, "--row", 0, "--from", alone) == f"error: {alone}: {problem}\n"
 
