@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,6 +62,25 @@ def test_the_age_of_a_payload_counts_from_its_last_use(store: FilesystemPayloadS
     store.store(CONTENT)
     assert not store.delete_unless_used(CONTENT_HASH, datetime(2001, 1, 1, tzinfo=UTC))
     assert store.exists(CONTENT_HASH)
+
+
+def test_a_payload_is_not_deleted_while_it_is_stored_again(
+    store: FilesystemPayloadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.store(CONTENT)
+    deletion = threading.Thread(target=store.delete_unless_used, args=(CONTENT_HASH, datetime.max.replace(tzinfo=UTC)))
+    retrieve = FilesystemPayloadStore.retrieve
+
+    def retrieve_while_deleting(self: FilesystemPayloadStore, content_hash: str) -> bytes:
+        deletion.start()
+        deletion.join(0.2)
+        assert deletion.is_alive()
+        return retrieve(self, content_hash)
+
+    monkeypatch.setattr(FilesystemPayloadStore, "retrieve", retrieve_while_deleting)
+    store.store(CONTENT)
+    deletion.join()
+    assert not store.exists(CONTENT_HASH)
 
 
 def test_another_store_on_the_same_directory_finds_it(store: FilesystemPayloadStore, base: Path) -> None:

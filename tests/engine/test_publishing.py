@@ -311,6 +311,25 @@ def test_a_run_that_was_killed_while_it_published_a_file_without_rows_goes_on(
         assert runs(tmp_path) == [(run_id, "interrupted")]
 
 
+def test_a_run_that_goes_on_finds_a_foreign_file_before_its_next_row(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path, checkpoint={"frequency": "every_row"})
+    (tmp_path / "in.csv").write_text("id,kind\n1,y\n2,y\n3,x\n")
+
+    def stop(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(build(tmp_path, settings), Observer(on_rows=stop))
+    ((run_id, _),) = runs(tmp_path)
+    before = trail(tmp_path)
+    (tmp_path / "out" / "x.csv").write_text("mine")
+    with pytest.raises(OutputRefusedError, match=r"x\.csv: is not an output that the audit database names"):
+        resumed(tmp_path, settings, run_id)
+    assert [len(before[name]) for name in ("row", "token")] == [1, 1]
+    after = trail(tmp_path)
+    assert (after["row"], after["token"]) == (before["row"], before["token"])
+
+
 @pytest.mark.parametrize(
     ("path", "problem"),
     [

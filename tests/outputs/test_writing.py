@@ -279,6 +279,14 @@ def test_leftovers_of_a_killed_process_are_removed_by_the_next(tmp_path: Path, w
     assert list_names(tmp_path) == ["export"]
 
 
+def test_a_link_with_the_name_of_a_leftover_is_removed_and_not_followed(tmp_path: Path) -> None:
+    write_directory(tmp_path / "precious", b"content")
+    (tmp_path / ".export.0123456789abcdef.unfinished").symlink_to("precious")
+    write_file(tmp_path / "export", b"new")
+    assert list_names(tmp_path) == ["export", "precious"]
+    assert read_tree(tmp_path / "precious") != {}
+
+
 def test_a_second_writer_is_refused_while_the_first_writes(tmp_path: Path) -> None:
     with start_writer(tmp_path / "export", "file", "made.write(b'first'); input()") as process:
         with pytest.raises(OutputRefusedError) as refused:

@@ -169,6 +169,31 @@ def test_a_new_owner_sees_what_the_old_one_was_committing(sqlite_url: str) -> No
 
 
 @pytest.mark.postgres
+def test_a_new_owner_waits_for_a_recorder_without_a_claim(postgresql_url: str) -> None:
+    seen: list[list[str]] = []
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+    def take_up() -> None:
+        with claim_run(other, "run"):
+            seen.append(nodes(postgresql_url))
+
+    with LandscapeDB(postgresql_url) as db, LandscapeDB(postgresql_url) as other:
+        recorder = LandscapeRecorder(db)
+        recorder.begin_run({}, CANONICAL_VERSION, run_id="run")
+        thread = threading.Thread(target=take_up)
+        with recorder.unit_of_work():
+            register(recorder, "sent")
+            assert recorder.get_nodes("run") != []
+            thread.start()
+            with db.connection() as connection:
+                while not connection.exec_driver_sql(waiting).scalar() and thread.is_alive():
+                    thread.join(0.01)
+            assert seen == []
+        thread.join()
+    assert seen == [["sent"]]
+
+
+@pytest.mark.postgres
 def test_a_session_with_a_claim_may_be_idle(postgresql_url: str) -> None:
     with LandscapeDB(postgresql_url) as db, claim_run(db, "run") as claim, claim.write_transaction() as connection:
         assert connection.exec_driver_sql("SHOW idle_session_timeout").scalar() == "0"
@@ -199,6 +224,13 @@ def test_a_lock_file_that_a_crash_left_claims_nothing(sqlite_url: str, tmp_path:
     with LandscapeDB(sqlite_url) as db, claim_run(db, "run"):
         pass
     assert list(tmp_path.glob("*.lock")) == []
+
+
+def test_a_lock_file_that_cannot_be_opened_counts_as_a_claim(sqlite_url: str, tmp_path: Path) -> None:
+    LandscapeDB(sqlite_url).close()
+    (tmp_path / "landscape.db.run.lock").symlink_to("elsewhere")
+    with read_only_connection(make_url(sqlite_url)) as connection:
+        assert claimed_runs(connection, ["run", "another"]) == {"run"}
 
 
 def test_which_runs_a_process_records(db: LandscapeDB, database_url: str) -> None:
