@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 
 from elspeth.contracts.plugins import PluginError, Source, SourceOptions
 from elspeth.contracts.rows import InvalidRow, RowData
-from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.engine import orchestrator as orchestrator_module
 from elspeth.engine.errors import ResumeError
@@ -309,6 +309,24 @@ def test_a_run_that_was_killed_while_it_published_a_file_without_rows_goes_on(
             resumed(tmp_path, settings, run_id)
         assert (tmp_path / "out" / "x.json").read_text() == content
         assert runs(tmp_path) == [(run_id, "interrupted")]
+
+
+def test_a_run_whose_end_cannot_be_recorded_keeps_an_output_to_confirm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = csv_settings(tmp_path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise LandscapeError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LandscapeRecorder, "finalize_run", fail)
+        with pytest.raises(LandscapeError, match="the disk is full"):
+            execute(build(tmp_path, settings))
+    ended = [each["status"] for each in trail(tmp_path)["operation"] if each["operation_type"] == "sink_write"]
+    assert sorted(ended) == ["completed", "failed"]
+    ((run_id, _),) = runs(tmp_path)
+    assert resumed(tmp_path, settings, run_id).rows == 2
 
 
 def test_a_run_that_goes_on_finds_a_foreign_file_before_its_next_row(tmp_path: Path) -> None:
