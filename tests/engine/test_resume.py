@@ -37,6 +37,7 @@ from tests.engine.drawn import ROWS, SINKS, graphs
 from tests.engine.killing import Killed, Killer, begin_killed_run, run_with_kills, unfinished_run, work
 from tests.engine.pipelines import (
     GivenSource,
+    MarkTransform,
     Settings,
     assert_sound,
     build,
@@ -350,6 +351,48 @@ def test_rows_that_wait_keep_their_order_through_several_stops(tmp_path: Path, m
             killer.end_locks()
     attempt()
     assert [row["id"] for row in written(tmp_path, "out")] == list(range(6))
+
+
+def test_a_branch_that_was_lost_before_a_stop_is_not_waited_for_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups_of(monkeypatch, 1)
+    chosen = graph_settings(
+        tmp_path,
+        [{"id": number} for number in range(4)],
+        gates=[
+            {
+                "name": "split",
+                "condition": "row['id'] >= 0",
+                "routes": {"true": "fork", "false": "continue"},
+                "fork_to": ["a", "b", "c"],
+            }
+        ],
+        row_plugins=[{"plugin": "mark", "branch": "b", "options": {"field": "b", "fail": [0, 1, 2, 3]}}],
+        aggregations=[
+            {
+                "name": "pairs",
+                "plugin": "batch_replicate",
+                "branch": "c",
+                "options": {"copies_field": "none"},
+                "output_mode": "passthrough",
+                "trigger": {"count": 2},
+            }
+        ],
+        coalesce=[
+            {"name": "meet", "branches": ["a", "b", "c"], "policy": "best_effort", "timeout_seconds": 1_000_000},
+        ],
+    )
+    with monkeypatch.context() as patch:
+        killer = Killer(patch, 1_000, before=True)
+        patch.setattr(GivenSource, "read", partialmethod(_read_and_stop, 1))
+        with pytest.raises(Killed):
+            work(build(tmp_path, chosen, GivenSource, MarkTransform), lambda each: each.run())
+        killer.end_locks()
+    run_id = unfinished_run(tmp_path)
+    assert run_id is not None
+    work(build(tmp_path, chosen, GivenSource, MarkTransform), lambda each: each.resume(run_id))
+    assert [row["id"] for row in written(tmp_path, "out")] == [0, 1, 2, 3]
 
 
 def _read_and_stop(source: GivenSource, rows: int) -> Iterator[RowData]:
