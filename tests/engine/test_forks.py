@@ -187,6 +187,14 @@ def test_forks_nest(tmp_path: Path) -> None:
     assert (result.failed, counted(records)) == (0, {"forked": 2, "coalesced": 4, "completed": 1})
 
 
+def test_a_fork_of_which_one_copy_goes_to_a_sink_loses_no_branch_around_it(tmp_path: Path) -> None:
+    settings = nested(tmp_path, [{"id": 1}], inner_fails=[])
+    settings["sinks"]["aside"] = settings["sinks"]["out"] | {"options": {"path": str(tmp_path / "aside.jsonl")}}
+    settings["gates"][-1]["fork_to"].append("aside")
+    result, _ = run_graph(tmp_path, settings)
+    assert (written(tmp_path, "out"), result.failed) == ([{"id": 1, "p": "by p", "q": "by q"}], 0)
+
+
 def test_a_join_that_fails_is_a_branch_lost_to_the_join_around_it(tmp_path: Path) -> None:
     result, records = run_graph(tmp_path, nested(tmp_path, [{"id": 1}], inner_fails=[1]))
     assert written(tmp_path, "out") == []
