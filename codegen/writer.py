@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["drift", "write"]
+__all__ = ["drift", "drift_of_page", "write", "write_page"]
 
 
 def write(files: Mapping[str, str], directory: Path) -> list[str]:
@@ -45,14 +45,31 @@ def drift(files: Mapping[str, str], directory: Path) -> list[str]:
         if path not in on_disk:
             differences.append(f"missing: {shown}")
             continue
-        current = (directory / path).read_bytes()
-        if current != text.encode():
-            # Unlike splitlines, split shows a lone carriage return as a difference.
-            old, new = current.decode(errors="backslashreplace").split("\n"), text.split("\n")
-            diff = difflib.unified_diff(old, new, f"on disk: {shown}", f"expected: {shown}", lineterm="", n=1)
-            differences.append("\n".join([f"changed: {shown}", *diff]))
+        differences += _changes((directory / path).read_bytes(), text, shown)
     differences += [f"orphaned: {directory.name}/{path}" for path in sorted(on_disk.difference(files))]
     return differences
+
+
+def write_page(page: Path, text: str) -> list[str]:
+    """Write a page that is generated in part."""
+    if page.read_bytes() == text.encode():
+        return []
+    page.write_bytes(text.encode())
+    return [f"wrote {page.parent.name}/{page.name}"]
+
+
+def drift_of_page(page: Path, text: str) -> list[str]:
+    """Describe how a page differs from this text."""
+    return _changes(page.read_bytes(), text, f"{page.parent.name}/{page.name}")
+
+
+def _changes(current: bytes, text: str, shown: str) -> list[str]:
+    if current == text.encode():
+        return []
+    # Unlike splitlines, split shows a lone carriage return as a difference.
+    old, new = current.decode(errors="backslashreplace").split("\n"), text.split("\n")
+    diff = difflib.unified_diff(old, new, f"on disk: {shown}", f"expected: {shown}", lineterm="", n=1)
+    return ["\n".join([f"changed: {shown}", *diff])]
 
 
 def _on_disk(directory: Path) -> set[str]:

@@ -241,6 +241,28 @@ def test_rows_of_a_database_without_runs_are_kept_once(tmp_path: Path, database_
     assert adopt(f"sqlite:///{old}", database_url).rows == counts | {"runs": 0, "artifacts": 0}
 
 
+def digests(url: str) -> dict[str, object]:
+    """Return what an adoption says of each old table."""
+    with LandscapeDB(url, create_tables=False) as db, db.connection() as connection:
+        found: dict[str, object] = json.loads(connection.execute(select(adoptions_table.c.tables_json)).scalar_one())
+        return found
+
+
+def test_adopting_again_into_a_new_database_shows_what_was_changed_meanwhile(tmp_path: Path) -> None:
+    old, urls = tmp_path / "old.db", [f"sqlite:///{tmp_path / name}.db" for name in ("first", "same", "changed")]
+    (shape,) = (each for name, each in SHAPES.items() if name.startswith("2026-01-12 (9"))
+    create_filled(f"sqlite:///{old}", shape)
+    adopt(f"sqlite:///{old}", urls[0])
+    adopt(f"sqlite:///{old}", urls[1])
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("UPDATE node_states SET duration_ms = 7 WHERE rowid = 1")
+        connection.commit()
+    adopt(f"sqlite:///{old}", urls[2])
+    first, same, changed = map(digests, urls)
+    assert first == same
+    assert [name for name in first if first[name] != changed[name]] == ["node_states"]
+
+
 # -- refusals --------------------------------------------------------------------------------------------------------
 
 

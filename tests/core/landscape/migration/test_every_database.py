@@ -58,7 +58,9 @@ def test_each_database_comes_through_whole(
     else:
         shutil.copy(predecessor_files / f"{name}.db", old)
     state, rows = read_state(make_url(f"sqlite:///{old}")), rows_of(old)
-    assert state.kind is (StateKind.OLDER if name in EPOCHS_BY_DATE else StateKind.PREDECESSOR)
+    # Filled databases have no checks, as epoch 4 has.
+    is_epoch = name in EPOCHS_BY_DATE and not any(table.checks for table in SHAPES[name].tables)
+    assert state.kind is (StateKind.OLDER if is_epoch else StateKind.PREDECESSOR)
     shape = SHAPES[state.shape or name]
     assert columns_of(shape) == columns_of(SHAPES.get(name, shape))
     with untouched(old):
