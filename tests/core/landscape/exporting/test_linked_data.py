@@ -161,3 +161,15 @@ def test_the_classes_are_those_of_prov() -> None:
     assert kinds["Token"] == str(PROV.Entity)
     assert kinds["NodeState"] == str(PROV.Activity)
     assert kinds["TokenParent"] == str(PROV.Derivation)
+
+
+def test_a_reference_to_a_key_that_no_iri_can_hold_is_left_out(directory: Path) -> None:
+    lines = [json.loads(line) for line in (directory / "trail.jsonl").read_text().splitlines()][:-1]
+    edge = next(each for each in lines if each["record_type"] == "edge")
+    spaced = {**edge, "from_node_id": "a node"}
+    context = json.loads(files("elspeth_schema").joinpath("context.jsonld").read_text(encoding="utf-8"))["@context"]
+    document = json.dumps({"@context": [{"@base": BASE}, context], "@graph": [spaced]})
+    graph = Graph().parse(data=document, format="json-ld")
+    objects = {str(each) for each in graph.objects(iri("edge", edge["edge_id"]))}
+    assert f"{BASE}node/{edge['to_node_id']}" in objects
+    assert not any("a node" in each or "a%20node" in each for each in objects)
