@@ -52,6 +52,15 @@ _OutputOption = Annotated[
         "--output", "-o", metavar="PATH", help="The file, the directory for csv and parquet, or - for standard output."
     ),
 ]
+_AsFoundOption = Annotated[
+    str | None,
+    typer.Option(
+        "--as-found",
+        metavar="URL|PATH",
+        callback=require_unicode,
+        help="Export every record of any SQLite or PostgreSQL database, without RUN and --database.",
+    ),
+]
 _FormatOption = Annotated[
     ExportFormat | None,
     typer.Option("--format", help="What to write; by default what the name's suffix says (.zip: a bag), or jsonl."),
@@ -68,8 +77,13 @@ _KeyOption = Annotated[
 _PublicOption = Annotated[
     Path | None, typer.Option("--public", metavar="PUBLIC.pem", help="The public key that a signer URI needs.")
 ]
+_ArchiveOption = Annotated[bool, typer.Option("--zip", help="Write a bag as one zip file.")]
 _StampOption = Annotated[
     str | None, typer.Option("--tsa", metavar="URL", help="Time-stamp a signed bag at this server (RFC 3161).")
+]
+
+_WithheldOption = Annotated[
+    bool, typer.Option("--include-withheld", help="Export withheld columns too: the content of invalid rows.")
 ]
 
 
@@ -78,25 +92,15 @@ def export(
     run: OptionalRunArgument = None,
     database: OptionalDatabaseOption = None,
     output: _OutputOption,
-    as_found: Annotated[
-        str | None,
-        typer.Option(
-            "--as-found",
-            metavar="URL|PATH",
-            callback=require_unicode,
-            help="Export every record of any SQLite or PostgreSQL database, without RUN and --database.",
-        ),
-    ] = None,
+    as_found: _AsFoundOption = None,
     form: _FormatOption = None,
     compress: _CompressOption = None,
     hmac: _SignHmacOption = False,
     key: _KeyOption = None,
     public: _PublicOption = None,
-    archive: Annotated[bool, typer.Option("--zip", help="Write a bag as one zip file.")] = False,
+    archive: _ArchiveOption = False,
     tsa: _StampOption = None,
-    include_withheld: Annotated[
-        bool, typer.Option("--include-withheld", help="Export withheld columns too: the content of invalid rows.")
-    ] = False,
+    include_withheld: _WithheldOption = False,
     include_payloads: Annotated[bool, typer.Option("--include-payloads", hidden=True)] = False,
     workers: WorkersOption = 1,
     force: ForceOption = False,
@@ -115,9 +119,7 @@ def export(
     }
     _check_subject(as_found, given)
     form = _choose_form(output, form, compress)
-    compress = _choose_compression(output, form, compress)
-    if as_found is not None and compress is not None and form is ExportFormat.CSV:
-        raise UsageError(f"--compress {compress}: not with --as-found in the form csv: give jsonl or json")
+    compress = _choose_compression(output, form, compress, as_found=as_found is not None)
     bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
     _check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
     _check_workers(workers, by_record=include_withheld or form in (ExportFormat.CSV, ExportFormat.PARQUET))
@@ -254,16 +256,19 @@ def _choose_form(output: str, given: ExportFormat | None, compression: Compressi
     return form
 
 
-def _choose_compression(output: str, form: ExportFormat, given: Compression | None) -> Compression | None:
+def _choose_compression(
+    output: str, form: ExportFormat, given: Compression | None, *, as_found: bool
+) -> Compression | None:
     """Return how to compress the export.
 
-    Raises UsageError for a form that is not compressed so.
+    Raises UsageError for a form that cannot be compressed in this way.
     """
-    if given is None:
-        return guess_compression(Path(output))
-    if problem := compression_problem(form, given):
+    if given is not None and (problem := compression_problem(form, given)):
         raise UsageError(f"--compress {given}: {problem}")
-    return given
+    compression = given or guess_compression(Path(output))
+    if as_found and compression is not None and form is ExportFormat.CSV:
+        raise UsageError(f"--compress {compression}: not with --as-found in the form csv: give jsonl or json")
+    return compression
 
 
 def _check_options(form: ExportFormat, bag_options: Mapping[str, bool], other_options: Mapping[str, bool]) -> None:
