@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks.earlier import Size
 from benchmarks.floors import hash_lines, read_rows, write_rows
 from benchmarks.measuring import REPEATS, Ratio, Timing, best
 from benchmarks.recording import RUN, record_rows
@@ -12,10 +13,14 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.importer import import_into
+from elspeth.evidence.format.compression import Compression
 from elspeth.evidence.format.signatures import generate_keys, load_public_key, load_signer
 from elspeth.evidence.verifier.verify import verify_bag
 
-__all__ = ["evidence_ratios", "ratios"]
+__all__ = ["evidence_ratios", "export_sizes", "ratios"]
+
+_COMPRESSED_BYTES = 110
+"""What a record of a compressed export may take."""
 
 _KEY = b"k" * 32
 
@@ -66,3 +71,21 @@ def evidence_ratios(source: str, records: int, directory: Path) -> list[Ratio]:
         Ratio(work="export to bag, SQLite", records=records, floor=reading, taken=exporting, reach=0.22),
         Ratio(work="verify a bag", records=records, floor=hashing, taken=verifying, reach=0.25),
     ]
+
+
+def export_sizes(source: str, directory: Path) -> Iterator[Size]:
+    """Compare the bytes of compressed exports with plain ones."""
+
+    def size(compression: Compression | None, key: bytes | None) -> tuple[int, int]:
+        path = directory / "compressed.jsonl"
+        with LandscapeDB.from_url(source, create_tables=False) as db:
+            count = write_export(db, RUN, path, format=ExportFormat.JSONL, compression=compression, signing_key=key)
+        return count, path.stat().st_size
+
+    for signed, key in (("", None), (" with HMAC", _KEY)):
+        count, plain = size(None, key)
+        for compression in Compression:
+            _, packed = size(compression, key)
+            work = f"export to jsonl{signed}, {compression}"
+            before, now = plain / count, packed / count
+            yield Size(work=work, records=count, before=before, now=now, reach=_COMPRESSED_BYTES / before)

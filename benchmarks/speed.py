@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, create_engine, text
 
-from benchmarks.databases import evidence_ratios, ratios
+from benchmarks.databases import evidence_ratios, export_sizes, ratios
 from benchmarks.earlier import EARLIER, Size, comparisons, install_earlier
 from benchmarks.growth import Growth, growth
 from benchmarks.measuring import REPEATS, Ratio, machine
@@ -73,7 +73,7 @@ def _measured(subject: str, rows: str, options: argparse.Namespace, place: Path)
         with _postgresql() as new_url:
             return ratios("PostgreSQL", new_url, records, rows, place)
     if subject == "evidence":
-        return evidence_ratios(rows, records, place)
+        return [*evidence_ratios(rows, records, place), *export_sizes(rows, place)]
     if subject == "engine":
         return [engine_ratio(records, place)]
     if subject == "earlier":
