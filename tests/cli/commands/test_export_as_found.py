@@ -202,5 +202,5 @@ def test_what_is_no_database_is_refused(project: Path, capsys: Captured, url: st
     (project / "text.txt").write_text("not a database " * 100)
     code, out, err = run(capsys, "export", "--as-found", url, "-o", "x.jsonl")
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert err.startswith("error: ")
+    assert err.startswith("error: database ")
     assert sorted(path.name for path in project.iterdir() if not path.name.startswith(".")) == ["old.db", "text.txt"]

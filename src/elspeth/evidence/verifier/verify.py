@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from hashlib import sha256
-from itertools import chain, zip_longest
+from itertools import chain
 from pathlib import Path
 
 from cryptography.x509 import Certificate
@@ -22,6 +22,7 @@ from elspeth.evidence.format.merkle import HASH_SIZE, split_hashes
 from elspeth.evidence.format.salts import LEAF_SALTS_SINCE, LeafHasher, Salts
 from elspeth.evidence.format.signatures import Envelope, PublicKey
 from elspeth.evidence.format.timestamp import verify_timestamp
+from elspeth.evidence.verifier._comparisons import compare_files, compare_records, find_altered, leaf_error
 from elspeth.evidence.verifier._epochs import check_epochs
 from elspeth.evidence.verifier._examination import (
     Documents,
@@ -250,7 +251,7 @@ class _Procedure:
         found = {name: self._digests.get(name) for name in names}
         if bag.RECORDS in found:
             found[bag.RECORDS] = listed.get(bag.RECORDS)
-        _compare_files(listed, found, place)
+        compare_files(listed, found, place)
 
     def _check_root(self, statement: Statement) -> None:
         size = self._files.sizes.get(bag.LEAVES, 0)
@@ -279,9 +280,9 @@ class _Procedure:
         with self._steps.of(Step.STRUCTURE):
             for _ in blocks:
                 pass
-            _compare_records(self._manifest, digest.hexdigest(), bag.MANIFEST)
+            compare_records(self._manifest, digest.hexdigest(), bag.MANIFEST)
         with self._steps.of(Step.STATEMENT):
-            _compare_records(statement.subjects, digest.hexdigest(), self._statement_name)
+            compare_records(statement.subjects, digest.hexdigest(), self._statement_name)
         return checker
 
     def _check_run(self, blocks: Iterator[bytes], statement: Statement) -> TrailChecker:
@@ -332,11 +333,11 @@ class _Procedure:
         for batch, findings in examined:
             lines = batch.lines
             # A line with another leaf hash is checked first: its own fault says more than that it was altered.
-            altered = None if findings.sealed else _altered(batch, hasher)
+            altered = None if findings.sealed else find_altered(batch, hasher)
             taken = 0 if altered is not None else checker.take(findings.segments)
             checker.check(number + 1 + taken, lines[taken:] if altered is None else lines[: altered[0] + 1])
             if altered is not None:
-                raise _leaf_error(number + 1 + altered[0], *altered[1:])
+                raise leaf_error(number + 1 + altered[0], *altered[1:])
             number += len(lines)
             self._progress(number)
         if not self._steps.failed(Step.ROOT):
@@ -371,40 +372,3 @@ class _Procedure:
         if isinstance(checker, FoundChecker):
             what = counted(checker.counts)
         self._steps.passed(Step.COUNTS, f"{checker.counts.total():,} records of {what}")
-
-
-def _compare_records(listed: Mapping[str, str], digest: str, place: str) -> None:
-    _compare_files({bag.RECORDS: listed[bag.RECORDS]}, {bag.RECORDS: digest}, place)
-
-
-def _compare_files(listed: Mapping[str, str], found: Mapping[str, str | None], place: str) -> None:
-    for name in sorted(listed.keys() | found.keys()):
-        if name not in found:
-            raise EvidenceError(printable(name), f"expected this file, which {place} lists, got none")
-        if name not in listed:
-            raise EvidenceError(printable(name), f"expected no such file, as {place} does not list it, got one")
-        if found[name] != listed[name]:
-            expected = f"expected the SHA-256 {listed[name]} as in {place}"
-            raise EvidenceError(name, f"{expected}, got {found[name] or 'a file that cannot be read'}")
-
-
-def _altered(batch: LineBatch, hasher: LeafHasher) -> tuple[int, bytes, bytes | None] | None:
-    """Return the first line that was altered, if any.
-
-    It is given by its index, its leaf hash, and the one that was sealed.
-    """
-    if batch.claimed is None:
-        return None
-    found = hasher.hashes(batch.first, batch.lines)
-    if found == batch.claimed:
-        return None
-    both = enumerate(zip_longest(found, batch.claimed))
-    return next((at, leaf, sealed) for at, (leaf, sealed) in both if leaf != sealed)
-
-
-def _leaf_error(number: int, leaf: bytes, sealed: bytes | None) -> StepError:
-    place = f"{bag.RECORDS}, line {number}"
-    if sealed is None:
-        return StepError(Step.ROOT, place, "expected the end, as the statement counts no more lines, got one")
-    expected = f"expected the line that was sealed, with the leaf hash {sealed.hex()} as in {bag.LEAVES}"
-    return StepError(Step.ROOT, place, f"{expected}, got one with {leaf.hex()}")

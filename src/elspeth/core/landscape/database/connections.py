@@ -126,9 +126,9 @@ def _immutable_engine(url: URL, path: Path) -> Engine:
     return engine
 
 
-def _refuse_directory(path: Path) -> None:
+def _refuse_directory(path: Path, what: str = "audit database") -> None:
     if path.is_dir():
-        message = f"audit database {path} is a directory, expected a file"
+        message = f"{what} {path} is a directory, expected a file"
         raise LandscapeError(message)
 
 
@@ -249,18 +249,18 @@ def _load_odd_times_as_text(connection: DBAPIConnection) -> None:
 
 
 @contextmanager
-def read_only_connection(url: URL, *, recover: bool = True) -> Iterator[Connection]:
+def read_only_connection(url: URL, *, recover: bool = True, what: str = "audit database") -> Iterator[Connection]:
     """Open an existing database for reading only.
 
     On PostgreSQL all reads see the same snapshot. Without `recover`, a transaction that a crash cut short is not rolled
-    back, so that a SQLite database with one cannot be read. Raises LandscapeError if the database cannot be opened or
-    read.
+    back, so that a SQLite database with one cannot be read. `what` names the database in messages. Raises
+    LandscapeError if the database cannot be opened or read.
     """
     try:
-        with _read_only_engine(url, recover=recover).connect() as connection:
+        with _read_only_engine(url, what, recover=recover).connect() as connection:
             yield connection
     except DBAPIError as error:
-        message = f"audit database {mask_url(url)} cannot be opened: {describe_error(error, url)}"
+        message = f"{what} {mask_url(url)} cannot be opened: {describe_error(error, url)}"
         raise LandscapeError(message) from error
 
 
@@ -283,7 +283,7 @@ def read_only_parameters(path: Path) -> dict[str, str]:
     return {"mode": "ro" if reads_log else "rw"}
 
 
-def _read_only_engine(url: URL, *, recover: bool) -> Engine:
+def _read_only_engine(url: URL, what: str, *, recover: bool) -> Engine:
     if url.get_backend_name() != "sqlite":
         options = {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
         engine = create_engine(url, poolclass=NullPool, execution_options=options)
@@ -291,7 +291,7 @@ def _read_only_engine(url: URL, *, recover: bool) -> Engine:
         prepare_connections(engine, _load_odd_times_as_text)
         return engine
     path = sqlite_path(url)
-    _refuse_directory(path)
+    _refuse_directory(path, what)
     parameters = read_only_parameters(path)
     if not recover and parameters != _IMMUTABLE and Path(f"{path}-journal").exists():
         parameters = {"mode": "ro"}
@@ -300,7 +300,7 @@ def _read_only_engine(url: URL, *, recover: bool) -> Engine:
     prepare_connections(engine, _refuse_writes)
     event.listen(engine, "handle_error", _report_damage)
     if parameters == _IMMUTABLE:
-        _refuse_if_changed(engine, path)
+        _refuse_if_changed(engine, path, what)
     return engine
 
 
@@ -321,7 +321,7 @@ def _is_immutable(path: Path) -> bool:
         return False
 
 
-def _refuse_if_changed(engine: Engine, path: Path) -> None:
+def _refuse_if_changed(engine: Engine, path: Path, what: str = "audit database") -> None:
     """Refuse reads from a file that changes meanwhile.
 
     Raises LandscapeError at the end of a transaction.
@@ -337,7 +337,7 @@ def _refuse_if_changed(engine: Engine, path: Path) -> None:
 
     def compare(_: Connection) -> None:
         if read_version() != before:
-            message = f"audit database {path} was changed while it was read. Read it again when nobody writes to it."
+            message = f"{what} {path} was changed while it was read. Read it again when nobody writes to it."
             raise LandscapeError(message)
 
     event.listen(engine, "commit", compare)

@@ -195,7 +195,7 @@ def open_found(
 
     Nothing is written to it. Raises LandscapeError if it cannot be opened or read.
     """
-    with read_only_connection(url, recover=False) as connection, connection.begin() as transaction:
+    with read_only_connection(url, recover=False, what="database") as connection, connection.begin() as transaction:
         error_type, open_database = _driver(url)
         export = None
         try:
