@@ -8,12 +8,10 @@ are sent to the database with one statement per table and kind of change. Reads 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from datetime import datetime
 from functools import partial
-from operator import itemgetter
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -21,13 +19,14 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.claim import Claim, claim_run
 from elspeth.core.landscape.database.tables import GROWN, analyze_grown_tables
-from elspeth.core.landscape.database.writing import insert_rows, stored_times, update_rows
+from elspeth.core.landscape.database.writing import insert_rows, stored_times
 from elspeth.core.landscape.records.integrity import check_change, explain_refusal
 from elspeth.core.landscape.records.mapping import mapper
+from elspeth.core.landscape.records.rows import ROW_FORMS, update_records
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import tables
 from elspeth_schema.contracts import AuditRecord, RunStatus
-from elspeth_schema.conversions import ROWS, Row
+from elspeth_schema.conversions import Row
 from elspeth_schema.records import RECORD_TYPES, RecordType
 
 __all__ = ["RecordStore"]
@@ -38,14 +37,6 @@ _RUN = "run"
 
 _Key = tuple[object, ...]
 _Rows = dict[_Key, Row]
-
-
-class _Waiting(NamedTuple):
-    """How a contract's records wait: type, row and key."""
-
-    record_type: RecordType[AuditRecord]
-    row_of: Callable[[Any, Callable[[datetime], object]], Row]
-    key_of: Callable[[Row], _Key]
 
 
 class RecordStore:
@@ -163,10 +154,13 @@ class RecordStore:
 
     def _add(self, new: Sequence[AuditRecord]) -> None:
         for record in new:
-            record_type, row_of, key_of = _WAITING[type(record)]
+            record_type, row_of, key_of = ROW_FORMS[type(record)]
             row = row_of(record, self._time)
             key = key_of(row)
-            if self._inserts.setdefault(record_type.name, {}).setdefault(key, row) is not row:
+            waiting = self._inserts.get(record_type.name)
+            if waiting is None:
+                waiting = self._inserts[record_type.name] = {}
+            if waiting.setdefault(key, row) is not row:
                 raise _key_error(record_type, key, "a key that is not yet used", key[-1])
 
     def change(self, before: AuditRecord, after: AuditRecord) -> None:
@@ -174,7 +168,7 @@ class RecordStore:
 
         Raises AuditIntegrityError if the schema's lifecycle does not allow the change.
         """
-        record_type, row_of, key_of = _WAITING[type(after)]
+        record_type, row_of, key_of = ROW_FORMS[type(after)]
         check_change(record_type, mapper(record_type).to_row(before), mapper(record_type).to_row(after))
         row = row_of(after, self._time)
         key = key_of(row)
@@ -201,7 +195,7 @@ class RecordStore:
                     insert_rows(connection, record_type.table, list(inserts.values()))
                     self._added += len(inserts)
             for name, rows in self._updates.items():
-                _update(connection, RECORD_TYPES[name], rows.values())
+                update_records(connection, RECORD_TYPES[name], rows.values())
         except IntegrityError as error:
             # Refused records keep waiting, so that the unit cannot end as if they had been recorded.
             savepoint.rollback()
@@ -219,11 +213,11 @@ class RecordStore:
         PostgreSQL the open runs are locked, so that they cannot end before the transaction does.
         """
         waiting = {
-            str(key[0]): name
+            str(run_id): name
             for rows_by_type in (self._updates, self._inserts)
             for name, rows in rows_by_type.items()
             if name != _RUN
-            for key in rows
+            for run_id in {key[0] for key in rows}
         }
         new = {str(run_id) for (run_id,) in self._inserts.get(_RUN, {})}
         unknown = waiting.keys() - self._open_runs - new
@@ -256,7 +250,7 @@ class RecordStore:
             for name, rows in self._updates.items():
                 record_type = RECORD_TYPES[name]
                 for row in rows.values():
-                    if problem := _try(connection, partial(_update, connection, record_type, [row])):
+                    if problem := _try(connection, partial(update_records, connection, record_type, [row])):
                         return explain_refusal(
                             connection, record_type, mapper(record_type).named(row), problem, new=False
                         )
@@ -333,18 +327,6 @@ class RecordStore:
                 return [tuple(row) for row in connection.execute(statement)]
 
 
-def _update(connection: Connection, record_type: RecordType[AuditRecord], rows: Iterable[Row]) -> None:
-    """Write changed rows.
-
-    Every column that may change is set, so that one statement serves all rows.
-    """
-    names = [column.name for column in record_type.columns]
-    columns = sorted(record_type.lifecycle.while_open | record_type.lifecycle.afterwards)
-    places = [names.index(name) for name in (*columns, *record_type.key)]
-    values = [tuple(row[place] for place in places) for row in rows]
-    update_rows(connection, record_type.table, columns, record_type.key, values)
-
-
 def _try(connection: Connection, write: Callable[[], None]) -> IntegrityError | None:
     """Return the error if the database refuses what is written."""
     try:
@@ -353,20 +335,6 @@ def _try(connection: Connection, write: Callable[[], None]) -> IntegrityError | 
     except IntegrityError as error:
         return error
     return None
-
-
-def _key_of(record_type: RecordType[AuditRecord]) -> Callable[[Row], _Key]:
-    """Return the function that returns the key of a row."""
-    names = [column.name for column in record_type.columns]
-    first, *others = (names.index(name) for name in record_type.key)
-    return itemgetter(first, *others) if others else lambda row: (row[first],)
-
-
-_WAITING: Mapping[type[AuditRecord], _Waiting] = {
-    shape: _Waiting(record_type, ROWS[shape], _key_of(record_type))
-    for record_type in RECORD_TYPES.values()
-    for shape in record_type.shapes.values()
-}
 
 
 def _key_error(record_type: RecordType[AuditRecord], key: _Key, expected: str, got: object) -> AuditIntegrityError:
