@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date as Date  # noqa: N812 - the argument is called date
 from hashlib import sha256
+from itertools import repeat
 from pathlib import Path
 
 from elspeth.evidence.format import bag
@@ -211,7 +212,8 @@ def _types_of(batch: Sequence[bytes], joined: bytes, first: int) -> Mapping[byte
     """
     name = _record_type(batch[0], first)
     # Records of a type come together, so that nearly always a whole batch is of one type.
-    if joined.count(_TYPE_MARK + name + b'"') == len(batch) == joined.count(b"\n"):
+    one_type = joined.count(_TYPE_MARK + name + b'"') == len(batch)
+    if one_type and not any(map(bytes.__contains__, batch, repeat(b"\n"))):
         return {name: len(batch)}
     return Counter(_record_type(line, number) for number, line in enumerate(batch, start=first))
 
