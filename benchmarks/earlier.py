@@ -132,7 +132,7 @@ def install_earlier(directory: Path) -> Installation:
         files.extractall(tree, filter="data")
     venv.create(place, with_pip=True)
     python = place / "bin" / "python"
-    install = [str(python), "-m", "pip", "install", "--quiet", "-c", str(tree / "requirements.lock")]
+    install = [str(python), "-m", "pip", "install", "-qq", "-c", str(tree / "requirements.lock")]
     subprocess.run([*install, f"{tree}[postgres]"], check=True)  # noqa: S603 - ours
     return Installation(python=python, tree=tree)
 
