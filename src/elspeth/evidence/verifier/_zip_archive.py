@@ -241,7 +241,7 @@ def _check_local(file: BinaryIO, entry: _Entry, place: str) -> int:
 def _large_values(extra: bytes, name: bytes) -> tuple[int, ...]:
     """Return the values of the extra field for large sizes.
 
-    Raises EvidenceError for other fields, but for those with times and owners.
+    Raises EvidenceError for other fields, except those with times and owners.
     """
     found: dict[int, bytes] = {}
     position = 0

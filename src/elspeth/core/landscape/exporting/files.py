@@ -98,7 +98,7 @@ def write_export(
 
 
 def require_compression(form: ExportFormat, compression: Compression | None) -> None:
-    """Raise LandscapeError unless the form can be compressed so."""
+    """Raise LandscapeError unless the form takes the compression."""
     if compression is not None and (problem := compression_problem(form, compression)):
         raise LandscapeError(f"compression {compression}: {problem}")
 

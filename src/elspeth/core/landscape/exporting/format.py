@@ -54,7 +54,7 @@ def guess_compression(path: Path) -> Compression | None:
 
 
 def compression_problem(form: ExportFormat, compression: Compression) -> str | None:
-    """Return why a form cannot be compressed so, or None."""
+    """Return why a form refuses a compression, or None."""
     if form is ExportFormat.BAG:
         return "a bag is compressed as a zip file: give it a name that ends in .zip"
     if form is ExportFormat.PARQUET:

@@ -1,7 +1,7 @@
 """Rows of a database as found, as CSV (RFC 4180).
 
-Text is always quoted, and nothing else is: null is an empty field, numbers and booleans are JSON, and what JSON has not
-is `NAME:VALUE`, as in `blob:AAEC`. With signatures, the last column is theirs.
+Text is always quoted, and nothing else is: null is an empty field, numbers and booleans are JSON, and values that JSON
+lacks are `NAME:VALUE`, as in `blob:AAEC`. With signatures, the last column is theirs.
 """
 
 from __future__ import annotations
