@@ -90,7 +90,7 @@ class ExportPlace:
 class ExportSource:
     """An export: its place and its epoch.
 
-    `is_stated` says whether the export itself names the epoch; one that does not is read as one of today, and refused.
+    `is_stated` says whether the export itself names its epoch; one that does not is read as today's, and refused.
     """
 
     place: ExportPlace

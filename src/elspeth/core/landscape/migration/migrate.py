@@ -223,7 +223,7 @@ def _exclusive(url: URL, tables: Iterable[str]) -> Iterator[Connection]:
     """Open a transaction with exclusive access to the tables.
 
     It is committed at the end of the block; an exception in the block undoes all of it. Raises DBAPIError if others do
-    not leave the tables in time, CommitFailedError if the commit failed.
+    not release the tables in time, CommitFailedError if the commit failed.
     """
     with _engine(url).connect() as connection:
         _lock(connection, tables)

@@ -1,7 +1,8 @@
 """Conversion of records between table rows, contracts and exports.
 
 A row holds database values in column order, a contract Python values by field, an exported record JSON values by column
-name. Generated code converts records, one expression per column; here are the errors for those that no shape has.
+name. Generated code converts records, one expression per column; this module makes the errors for values that fit no
+shape.
 """
 
 from __future__ import annotations

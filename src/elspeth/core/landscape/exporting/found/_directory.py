@@ -46,7 +46,7 @@ def read_directory(path: Path) -> Iterator[tuple[str, bytes]]:
 
     Each has its place.
 
-    The next line must not be asked for before a line was checked. Raises EvidenceError for files that are not such an
+    Check each line before asking for the next. Raises EvidenceError for files that are not such an
     export.
     """
     try:

@@ -20,7 +20,7 @@ _SCHEMA = "main"
 _COMPUTED = frozenset({"view", "virtual"})
 
 _ROWID_NAMES = ("rowid", "_rowid_", "oid")
-"""The names of the rowid, each unless a column has it."""
+"""The names of the rowid; a column of the same name hides it."""
 
 _HIDDEN = 1
 """Marks a hidden column of a virtual table in `table_xinfo`."""

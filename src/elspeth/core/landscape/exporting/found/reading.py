@@ -25,7 +25,7 @@ _LONGEST = 1 << 20
 def is_found_export(path: Path) -> bool:
     """Return whether a database as found is there.
 
-    A bag is not looked into. Raises OSError if the path cannot be read.
+    Bags are not examined. Raises OSError if the path cannot be read.
     """
     is_directory = path.is_dir()
     if is_directory and not (path / MANIFEST_FILE).is_file():
@@ -35,7 +35,7 @@ def is_found_export(path: Path) -> bool:
             return _MANIFEST.match(file.read(_LONGEST)) is not None
     try:
         with open_decompressed(path) as file:
-            # No more than needed: what comes later may be damaged, as whoever reads the lines is told.
+            # Read no more than needed: damage further on is reported to whoever reads the lines.
             start = file.readline(_LONGEST)
             if start == b"[\n":
                 start += file.readline(_LONGEST)
@@ -47,7 +47,7 @@ def is_found_export(path: Path) -> bool:
 def find_found_lines(path: Path) -> Iterator[tuple[str, bytes]] | None:
     """Return the lines of a database as found.
 
-    Each has its place, the manifest is last. The next line must not be asked for before a line was checked. None if the
+    Each has its place, the manifest is last. Check each line before asking for the next. None if the
     path holds something else. Raises EvidenceError if it cannot be read or is a part of a bag.
     """
     try:

@@ -1,6 +1,6 @@
-"""What is read of a database as found.
+"""The tables and views of a database as found.
 
-What stores rows is read. What computes them is only listed: views, virtual tables, partitioned and foreign tables.
+Tables that store rows are read. What computes rows is only listed: views, and virtual, partitioned and foreign tables.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["BY_ALL_COLUMNS", "BY_KEY", "BY_ROWID", "FoundDatabase", "FoundTable"
 Row = Sequence[Value]
 
 BY_KEY, BY_ROWID, BY_ALL_COLUMNS = "primary key", "rowid", "all columns"
-"""What the rows of a table are in the order of. Rows that tie in all columns are equal."""
+"""What orders the rows of a table. Rows with the same values in all columns are equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
