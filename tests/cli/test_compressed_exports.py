@@ -285,6 +285,21 @@ def test_a_bomb_exhausts_neither_memory_nor_disk(
     assert sorted(each.name for each in Path.cwd().iterdir()) == ["audit.db", "bomb"]
 
 
+def test_the_files_of_csv_share_one_bound(elspeth: Elspeth, monkeypatch: pytest.MonkeyPatch) -> None:
+    elspeth("export", "told", "-d", "audit.db", "-o", "trail", "--format", "csv", "--compress", "gzip")
+    packed = [path.read_bytes() for path in Path("trail").glob("*.gz")]
+    sizes = [len(gzip.decompress(content)) for content in packed]
+    monkeypatch.setattr(compression, "MAX_FACTOR", 0)
+    monkeypatch.setattr(compression, "MAX_UNPACKED", sum(sizes))
+    assert elspeth("import", "trail", "-d", "new.db")[0] == 0
+    assert max(sizes) < sum(sizes) - 1
+    monkeypatch.setattr(compression, "MAX_UNPACKED", sum(sizes) - 1)
+    code, out, err = elspeth("import", "trail", "-d", "other.db")
+    assert (code, out) == (1, "")
+    assert err.endswith(f"expected at most {sum(sizes) - 1:,} bytes when decompressed, got more\n")
+    assert not Path("other.db").exists()
+
+
 def test_one_type_stands_in_one_file(elspeth: Elspeth) -> None:
     elspeth("export", "told", "-d", "audit.db", "-o", "trail.csv")
     content = Path("trail.csv", "row.csv").read_bytes()

@@ -7,7 +7,6 @@ is read in constant memory, and refused when it turns out to be much larger than
 
 from __future__ import annotations
 
-import os
 import sys
 import zlib
 from collections.abc import Iterator
@@ -25,7 +24,15 @@ from elspeth.evidence.format.limits import MAX_FACTOR, MAX_UNPACKED, MAX_WINDOW_
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["SUFFIXES", "Compression", "compressing", "find_compression", "missing_library", "open_decompressed"]
+__all__ = [
+    "SUFFIXES",
+    "Allowance",
+    "Compression",
+    "compressing",
+    "find_compression",
+    "missing_library",
+    "open_decompressed",
+]
 
 _ZSTD_MODULE = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
 
@@ -84,18 +91,37 @@ def find_compression(path: Path) -> Compression | None:
     return next((each for each, mark in _MARKS.items() if start.startswith(mark)), None)
 
 
-def open_decompressed(path: Path) -> BinaryIO:
+class Allowance:
+    """How much may be decompressed from files of some size.
+
+    Sizes are in bytes.
+    """
+
+    def __init__(self, compressed_size: int) -> None:
+        self.most = max(MAX_UNPACKED, MAX_FACTOR * compressed_size)
+        self._left = self.most
+
+    def take(self, size: int, place: str) -> None:
+        """Take a part of it, or raise EvidenceError."""
+        self._left -= size
+        if self._left < 0:
+            raise EvidenceError(place, f"expected at most {self.most:,} bytes when decompressed, got more")
+
+
+def open_decompressed(path: Path, allowance: Allowance | None = None) -> BinaryIO:
     """Open a file for reading, compressed or not.
 
-    Raises OSError, and EvidenceError if the library for its compression is missing. Reading raises EvidenceError for a
-    compressed file that is damaged, truncated, followed by more bytes, or too large when decompressed.
+    Files of one export share an `allowance`. Raises OSError, and EvidenceError if the library for its compression is
+    missing. Reading raises EvidenceError for a compressed file that is damaged, truncated, followed by more bytes, or
+    too large when decompressed.
     """
     compression = find_compression(path)
     if compression is None:
         return path.open("rb")
     if missing := missing_library(compression):
         raise EvidenceError(str(path), f"is compressed with {compression}, which {missing}")
-    return BufferedReader(_DecompressedFile(path, compression), _BUFFER)
+    shared = allowance or Allowance(path.stat().st_size)
+    return BufferedReader(_DecompressedFile(path, compression, shared), _BUFFER)
 
 
 @contextmanager
@@ -152,13 +178,12 @@ class _CompressedFile(BufferedIOBase):
 class _DecompressedFile(RawIOBase):
     """Decompresses a file, within the bounds."""
 
-    def __init__(self, path: Path, compression: Compression) -> None:
+    def __init__(self, path: Path, compression: Compression, allowance: Allowance) -> None:
         self._path = path
         self._unit = _UNITS[compression]
         self._decompressor, self._error = _decompressor(compression)
         self._file = path.open("rb")
-        self._most = max(MAX_UNPACKED, MAX_FACTOR * os.fstat(self._file.fileno()).st_size)
-        self._size = 0
+        self._allowance = allowance
 
     def readable(self) -> bool:
         return True
@@ -167,9 +192,7 @@ class _DecompressedFile(RawIOBase):
         view = memoryview(buffer)
         found = self._read(len(view))
         view[: len(found)] = found
-        self._size += len(found)
-        if self._size > self._most:
-            raise EvidenceError(str(self._path), f"expected at most {self._most:,} bytes when decompressed, got more")
+        self._allowance.take(len(found), str(self._path))
         return len(found)
 
     def close(self) -> None:

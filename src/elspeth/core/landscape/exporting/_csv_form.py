@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
@@ -25,7 +26,7 @@ from elspeth.core.landscape.exporting.forms import (
     manifest_bytes,
     read_directory,
 )
-from elspeth.evidence.format.compression import SUFFIXES, Compression, compressing, open_decompressed
+from elspeth.evidence.format.compression import SUFFIXES, Allowance, Compression, compressing, open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.schema.snapshots import Kind
@@ -71,7 +72,9 @@ def read_csv(path: Path, epoch: int) -> Iterator[StoredRecord]:
 
     Raises ExportError for files that are not such an export.
     """
-    return read_directory(path, "csv", load_forms(epoch), _read_file, [*SUFFIXES.values()])
+    allowance = Allowance(sum(file.stat().st_size for file in path.iterdir() if file.is_file()))
+    read_file = partial(_read_file, allowance=allowance)
+    return read_directory(path, "csv", load_forms(epoch), read_file, [*SUFFIXES.values()])
 
 
 def _write_file(path: Path, records: Iterator[Mapping[str, object]], compression: Compression | None) -> int:
@@ -101,10 +104,10 @@ def _field(value: object) -> str:
     return f'"{doubled}"'
 
 
-def _read_file(path: Path, file: str, form: RecordForm) -> Iterator[StoredRecord]:
+def _read_file(path: Path, file: str, form: RecordForm, allowance: Allowance) -> Iterator[StoredRecord]:
     try:
         with (
-            open_decompressed(path / file) as content,
+            open_decompressed(path / file, allowance) as content,
             TextIOWrapper(content, encoding="utf-8", newline="\n") as opened,
         ):
             rows = _rows(path, file, opened)
