@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -370,6 +372,22 @@ def test_adopt_takes_over_the_runs_of_the_predecessor(
     assert main(["landscape", "adopt", str(old), "-d", str(new)]) == 0
     assert capsys.readouterr().out == (f"every run of sqlite:///{old} was taken over before: there is nothing to do.\n")
     assert main(["landscape", "check", "-d", str(new)]) == 0
+
+
+def test_adopt_tells_that_an_adopted_run_was_changed(
+    predecessor_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = Path(shutil.copy(predecessor_files / RELEASED, tmp_path / "old.db")), tmp_path / "new.db"
+    assert main(["landscape", "adopt", str(old), "-d", str(new)]) == 0
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("DELETE FROM artifacts")
+        connection.commit()
+    capsys.readouterr()
+    assert main(["landscape", "adopt", str(old), "-d", str(new)]) == 1
+    told = capsys.readouterr()
+    assert told.out == f"every run of sqlite:///{old} was taken over before: there is nothing to do.\n"
+    begin = re.escape(f"sqlite:///{old} was changed since: table artifacts of runs that were taken over at ")
+    assert re.fullmatch(rf"{begin}\S+: \d rows then, 0 now\n", told.err), told.err
 
 
 def test_adopt_as_json(predecessor_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -286,7 +286,8 @@ def adopt(
     name = mask_url(parse_url(old))
     if json:
         tables = {table: {"rows": rows, "records": done.records.get(table, 0)} for table, rows in done.rows.items()}
-        typer.echo(jsonlib.dumps({"source": name, "runs": list(done.runs), "tables": tables}, indent=2))
+        data = {"source": name, "runs": list(done.runs), "tables": tables, "changed": list(done.changed)}
+        typer.echo(jsonlib.dumps(data, indent=2))
     elif not done.rows:
         typer.echo(f"every run of {name} was taken over before: there is nothing to do.")
     else:
@@ -296,6 +297,10 @@ def adopt(
             if rows:
                 lines.append((f"rows of {table}", f"{rows:,}{f', {kept:,} of them kept as found' if kept else ''}"))
         typer.echo(aligned(lines))
+    for change in done.changed:
+        typer.echo(printable(f"{name} was changed since: {change}"), err=True)
+    if done.changed:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command("runs")

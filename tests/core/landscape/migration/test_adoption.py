@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -103,7 +104,8 @@ def test_every_value_of_every_shape_is_found_again(tmp_path: Path, name: str) ->
         recorder = LandscapeRecorder(db)
         recorder.begin_run({}, "v1", run_id="another")
         recorder.complete_run("another", RunStatus.COMPLETED)
-    assert adopt(f"sqlite:///{old}", new).runs == ()
+    again = adopt(f"sqlite:///{old}", new)
+    assert (again.runs, again.changed) == ((), ())
     assert hashlib.sha256(old.read_bytes()).hexdigest() == before
 
 
@@ -246,6 +248,27 @@ def digests(url: str) -> dict[str, object]:
     with LandscapeDB(url, create_tables=False) as db, db.connection() as connection:
         found: dict[str, object] = json.loads(connection.execute(select(adoptions_table.c.tables_json)).scalar_one())
         return found
+
+
+def test_runs_that_were_changed_after_their_adoption_are_told(tmp_path: Path, database_url: str) -> None:
+    old = tmp_path / "old.db"
+    (shape,) = (each for name, each in SHAPES.items() if name.startswith("2026-01-12 (9"))
+    create_filled(f"sqlite:///{old}", shape)
+    adopt(f"sqlite:///{old}", database_url)
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("UPDATE node_states SET duration_ms = 7 WHERE rowid = 1")
+        connection.execute("DELETE FROM artifacts WHERE rowid = 1")
+        connection.execute("CREATE TABLE more AS SELECT * FROM runs WHERE rowid = 1")
+        connection.execute("UPDATE more SET run_id = 'another'")
+        connection.execute("INSERT INTO runs SELECT * FROM more")
+        connection.execute("DROP TABLE more")
+        connection.commit()
+    done = adopt(f"sqlite:///{old}", database_url)
+    assert done.runs == ("another",)
+    assert [re.sub(r" at \S+:", ":", change) for change in done.changed] == [
+        "table artifacts of runs that were taken over: 4 rows then, 3 now",
+        "table node_states of runs that were taken over: 4 rows then, 4 now, with other values",
+    ]
 
 
 def test_adopting_again_into_a_new_database_shows_what_was_changed_meanwhile(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from elspeth.contracts.database_urls import mask_url
-from elspeth.core.canonical import canonical_bytes, canonical_json
+from elspeth.core.canonical import canonical_bytes, canonical_json, timestamp_text
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
@@ -47,12 +47,14 @@ _ROWS = 1000
 class Adoption:
     """What was taken over.
 
-    `rows` counts the rows of each old table, `records` those of them that became records.
+    `rows` counts the rows of each old table, `records` those of them that became records. `changed` says of runs that
+    were taken over before what the old database no longer holds as it did then, one sentence per table.
     """
 
     runs: tuple[str, ...]
     rows: Mapping[str, int]
     records: Mapping[str, int]
+    changed: tuple[str, ...] = ()
 
 
 def adopt(source: str, target: str, *, report: Report | None = None) -> Adoption:
@@ -81,8 +83,9 @@ def _adopt_runs(source: Connection, target: Connection, shape: Shape, location: 
     """
     runs, tables = _new_runs(source, target), old_tables(shape.tables)
     loose = _rows_of_no_run(source, tables)
+    changed = tuple(_changes_since(source, target, tables))
     if not runs and _are_kept(loose, target):
-        return Adoption(runs=(), rows={}, records={})
+        return Adoption(runs=(), rows={}, records={}, changed=changed)
     meter.expect(2 * sum(table.count(source) for table in tables.values()))
     adopter = _Adopter(source, target, tables, frozenset(runs), meter)
     found = adopter.take_over()
@@ -104,7 +107,7 @@ def _adopt_runs(source: Connection, target: Connection, shape: Shape, location: 
         if run_id in adopter.runs and RunStatus(status).is_terminal:
             seal_run(target, run_id)
     rows = {name: content.rows for name, content in found.items()}
-    return Adoption(runs=tuple(runs), rows=rows, records=dict(adopter.records))
+    return Adoption(runs=tuple(runs), rows=rows, records=dict(adopter.records), changed=changed)
 
 
 def _rows_of_no_run(source: Connection, tables: Mapping[str, OldTable]) -> str:
@@ -120,6 +123,34 @@ def _are_kept(loose: str, target: Connection) -> bool:
     """Return whether an earlier adoption kept these rows."""
     kept = select(adoptions_table.c.adoption_id).where(adoptions_table.c.values_json == loose)
     return loose == "{}" or target.execute(kept).first() is not None
+
+
+def _changes_since(source: Connection, target: Connection, tables: Mapping[str, OldTable]) -> Iterator[str]:
+    """Yield what changed in runs that were taken over before.
+
+    The rows of no run are those of that time: others may have come.
+    """
+    present = set(source.exec_driver_sql("SELECT run_id FROM runs").scalars())
+    for adoption in target.execute(select(adoptions_table).order_by(adoptions_table.c.adopted_at)).all():
+        runs, kept = set(json.loads(adoption.runs_json)), json.loads(adoption.values_json)
+        if not runs or not runs <= present:
+            continue  # of another database
+        for name, then in json.loads(adoption.tables_json).items():
+            if name not in tables:
+                continue
+            content = ContentSum()
+            for values in kept.get(name, ()):
+                content.add(canonical_bytes(values))
+            for row in tables[name].rows(source):
+                if row.run_id in runs:
+                    content.add(canonical_bytes(row.values))
+            now = content.content
+            if (now.rows, now.digest) != (then["rows"], then["digest"]):
+                yield (
+                    f"table {name} of runs that were taken over at {timestamp_text(adoption.adopted_at)}:"
+                    f" {then['rows']} rows then, {now.rows} now"
+                    f"{', with other values' if now.rows == then['rows'] else ''}"
+                )
 
 
 def _adopted_runs(target: Connection) -> set[str]:
