@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -19,10 +20,11 @@ from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.importer import import_export
 from elspeth.core.landscape.migration.adoption import adopt
+from elspeth.core.landscape.migration.migrate import migrate
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.core.landscape.sealing.check import AlteredRunError
-from elspeth.core.landscape.sealing.seal import seal_run
+from elspeth.core.landscape.sealing.seal import read_seals, seal_run
 from elspeth.evidence.format.signatures import PublicKey, Signer
 from elspeth.evidence.verifier.procedure import Step, Verdict
 from elspeth.evidence.verifier.verify import verify_bag
@@ -32,7 +34,9 @@ from elspeth_schema.tables import run_secrets_table
 from elspeth_strategies import whole_runs
 from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.fixtures.effort import law
+from tests.fixtures.executors import InlineExecutor
 from tests.fixtures.landscapes import in_memory
+from tests.fixtures.legacy import LEGACY
 from tests.fixtures.predecessor import releases
 from tests.fixtures.records import record_everything
 from tests.fixtures.rich_run import recorded, rich_run
@@ -147,12 +151,17 @@ EDITS = {
     ),
     "outcomes and the seal removed": ("DELETE FROM token_outcomes", "DELETE FROM seals", "DELETE FROM seal_leaves"),
     "one value changed": ("UPDATE nodes SET plugin_version = '9'",),
+    "one value of the run changed": ("UPDATE runs SET canonical_version = '9'",),
+    "one value of a row changed": ("UPDATE rows SET source_data_hash = 'f' WHERE row_index = 1",),
+    "outcomes removed": ("DELETE FROM token_outcomes",),
+    "the seal broken": ("UPDATE seals SET scope_json = '['",),
 }
 
 
+@pytest.mark.parametrize("executor", [None, InlineExecutor()])
 @pytest.mark.parametrize("edit", EDITS)
 def test_no_bag_is_written_of_a_run_that_is_not_what_was_sealed(
-    landscape: LandscapeDB, tmp_path: Path, signer: Signer, edit: str
+    landscape: LandscapeDB, tmp_path: Path, signer: Signer, edit: str, executor: InlineExecutor | None
 ) -> None:
     recorder = LandscapeRecorder(landscape)
     record_everything(recorder, "run", rows=3)
@@ -165,9 +174,31 @@ def test_no_bag_is_written_of_a_run_that_is_not_what_was_sealed(
     with pytest.raises(
         AlteredRunError, match=r"run run is not what was sealed: .* elspeth landscape check -d "
     ) as error:
-        write_bag_of_run(landscape, "run", tmp_path / "after", signer=signer)
+        write_bag_of_run(landscape, "run", tmp_path / "after", signer=signer, executor=executor)
     assert landscape.url in str(error.value)
-    assert not (tmp_path / "after").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name != "database"] == ["before"]
+
+
+def test_a_run_that_was_sealed_in_an_earlier_epoch_is_compared_with_its_seal(tmp_path: Path, signer: Signer) -> None:
+    """Such a seal does not cover all of today's types."""
+    path = tmp_path / "audit.db"
+    shutil.copy(LEGACY / "epoch5-rich.db", path)
+    migrate(f"sqlite:///{path}")
+    with LandscapeDB(f"sqlite:///{path}", create_tables=False) as db:
+        with db.snapshot() as connection:
+            runs = [seal.run_id for seal in read_seals(connection)]
+        for number, run_id in enumerate(runs):
+            write_bag_of_run(db, run_id, tmp_path / str(number), signer=signer)
+            result = verify_bag(tmp_path / str(number), key=signer.public_key)
+            # The runs have a record of every kind, but are not the trail of rows.
+            assert {fault.step for fault in result.faults} <= {Step.ACCOUNTING}
+        assert runs
+        with db.write_transaction() as connection:
+            drop_guards(connection)
+            connection.exec_driver_sql("UPDATE rows SET source_data_hash = 'f'")
+        for run_id in runs:
+            with pytest.raises(AlteredRunError, match=r"rows .* is not the record that was sealed here"):
+                write_bag_of_run(db, run_id, tmp_path / "after", signer=signer)
 
 
 FIRST_RELEASE = Path(__file__).parents[3] / "data" / "first_release"
