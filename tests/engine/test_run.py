@@ -20,7 +20,18 @@ from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.reporting import Observer, Phase, Progress
 from elspeth.plugins.csv import CsvSink
-from tests.engine.pipelines import assert_sound, build, csv_settings, execute, groups_of, outcomes, run, trail
+from tests.engine.pipelines import (
+    assert_sound,
+    build,
+    csv_settings,
+    execute,
+    graph_settings,
+    groups_of,
+    outcomes,
+    run,
+    run_graph,
+    trail,
+)
 from tests.fixtures.effort import law
 from tests.fixtures.ids import ID
 
@@ -57,6 +68,16 @@ def test_both_databases_record_the_same_run(tmp_path: Path, database_url: str) -
         "checkpoint": 2,
     }
     assert result.quarantined == 1
+
+
+def test_the_reason_of_a_route_names_the_result_in_its_own_type(tmp_path: Path) -> None:
+    results = [1, "1", True, "true", 1]
+    gate = {"name": "split", "condition": "row['v']", "routes": {"1": "continue", "true": "continue"}}
+    settings = graph_settings(tmp_path, [{"v": result} for result in results], gates=[gate])
+    _, records = run_graph(tmp_path, settings)
+    reasons = [state["success_reason_json"] for state in records["node_state"] if state["success_reason_json"]]
+    recorded = [json.loads(reason)["result"] for reason in reasons if "condition" in reason]
+    assert sorted(map(repr, recorded)) == sorted(map(repr, results))
 
 
 def test_rows_and_reasons_are_written_and_hashed_once(tmp_path: Path) -> None:
