@@ -113,6 +113,14 @@ def test_nothing_is_recorded_in_a_run_that_ends_in_the_same_unit(recorder: Lands
                 recorder.create_row(run_id, node.node_id, index, {})
             recorder.complete_run(run_id, "completed")
 
+    def end_and_go_on() -> None:
+        with recorder.unit_of_work():
+            recorder.create_row(run_id, node.node_id, 0, {})
+            recorder.complete_run(run_id, "completed")
+            recorder.create_row(run_id, node.node_id, 1, {})
+
+    with pytest.raises(AuditIntegrityError, match="expected a run that has not ended, got 'completed'"):
+        end_and_go_on()
     with pytest.raises(AuditIntegrityError):
         end_after(1)
     assert recorder.get_rows(run_id) == []
