@@ -121,7 +121,7 @@ def require_told(state: DatabaseState, shape: Shape, done: tuple[Damage, ...]) -
         assert state.kind is (StateKind.DIVERGED if told else StateKind.PREDECESSOR)
 
 
-@law(100)
+@law(60)
 @given(drawn=damaged_shapes())
 def test_damage_to_a_known_shape_is_told_with_what_and_where(drawn: tuple[Shape, tuple[Damage, ...]]) -> None:
     shape, done = drawn

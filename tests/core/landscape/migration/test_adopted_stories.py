@@ -28,6 +28,8 @@ from tests.fixtures.predecessor import SHAPES, create_filled, releases
 
 NEWEST = list(SHAPES.values())[-1]
 
+THOROUGH_ON_POSTGRESQL = [pytest.mark.thorough, pytest.mark.postgres]
+
 
 def create_newest(path: Path) -> None:
     """Create a filled database of the newest shape.
@@ -87,8 +89,11 @@ def require_told(story: RowStory, old: Mapping[str, list[dict[str, object]]], to
                     assert withheld or value is None or wanted in cells, (table.name, name, value)
 
 
-def test_a_story_tells_every_value_that_the_old_database_has_of_a_token(tmp_path: Path, database_url: str) -> None:
-    old = tmp_path / "old.db"
+@pytest.mark.parametrize("engine", ["sqlite", pytest.param("postgresql", marks=THOROUGH_ON_POSTGRESQL)])
+def test_a_story_tells_every_value_that_the_old_database_has_of_a_token(
+    tmp_path: Path, engine: str, request: pytest.FixtureRequest
+) -> None:
+    old, database_url = tmp_path / "old.db", request.getfixturevalue(f"{engine}_url")
     create_newest(old)
     adopt(f"sqlite:///{old}", database_url)
     rows = rows_of(old)
@@ -103,6 +108,7 @@ def test_a_story_tells_every_value_that_the_old_database_has_of_a_token(tmp_path
                 assert f"{value.source_table} {value.source_key} also had " in text
 
 
+@pytest.mark.thorough
 def test_an_export_tells_the_same_of_adopted_values(tmp_path: Path) -> None:
     old, new, trail = (tmp_path / name for name in ("old.db", "new.db", "trail.jsonl"))
     create_newest(old)

@@ -31,7 +31,10 @@ from tests.fixtures.legacy import rows_of
 from tests.fixtures.predecessor import RUNS, SHAPES, create_filled, releases
 from tests.fixtures.untouched import untouched
 
-NEWEST = list(SHAPES.values())[-1]
+OLDEST, *_, NEWEST = SHAPES.values()
+
+SMALL = SHAPES["2026-05-13 (21 tables, 217 columns)"]
+"""The first with a table that has no place among our records."""
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -216,13 +219,13 @@ def delete_runs(path: Path, condition: str) -> None:
 
 def test_rows_of_a_run_that_does_not_exist_are_kept_with_the_adoption(tmp_path: Path, database_url: str) -> None:
     old = tmp_path / "old.db"
-    counts = create_filled(f"sqlite:///{old}", NEWEST)
+    counts = create_filled(f"sqlite:///{old}", SMALL)
     delete_runs(old, "run_id = 'run-1'")
     done = adopt(f"sqlite:///{old}", database_url)
     assert (done.runs, done.rows) == (("run-0",), counts | {"runs": 1})
     source = rows_of(old)
     with LandscapeDB(database_url, create_tables=False) as db:
-        require_every_value(source, db, NEWEST)
+        require_every_value(source, db, SMALL)
         with db.connection() as connection:
             loose = json.loads(connection.execute(select(adoptions_table.c.values_json)).scalar_one())
     dangling = {name: [row for row in rows if row.get("run_id") == "run-1"] for name, rows in source.items()}
@@ -233,7 +236,7 @@ def test_rows_of_a_run_that_does_not_exist_are_kept_with_the_adoption(tmp_path: 
 
 def test_rows_of_a_database_without_runs_are_kept_once(tmp_path: Path, database_url: str) -> None:
     old = tmp_path / "old.db"
-    counts = create_filled(f"sqlite:///{old}", NEWEST)
+    counts = create_filled(f"sqlite:///{old}", OLDEST)
     delete_runs(old, "TRUE")
     assert adopt(f"sqlite:///{old}", database_url).rows == counts | {"runs": 0}
     assert adopt(f"sqlite:///{old}", database_url).rows == {}
@@ -252,8 +255,7 @@ def digests(url: str) -> dict[str, object]:
 
 def test_runs_that_were_changed_after_their_adoption_are_told(tmp_path: Path, database_url: str) -> None:
     old = tmp_path / "old.db"
-    (shape,) = (each for name, each in SHAPES.items() if name.startswith("2026-01-12 (9"))
-    create_filled(f"sqlite:///{old}", shape)
+    create_filled(f"sqlite:///{old}", OLDEST)
     adopt(f"sqlite:///{old}", database_url)
     with closing(sqlite3.connect(old)) as connection:
         connection.execute("UPDATE node_states SET duration_ms = 7 WHERE rowid = 1")
@@ -273,8 +275,7 @@ def test_runs_that_were_changed_after_their_adoption_are_told(tmp_path: Path, da
 
 def test_adopting_again_into_a_new_database_shows_what_was_changed_meanwhile(tmp_path: Path) -> None:
     old, urls = tmp_path / "old.db", [f"sqlite:///{tmp_path / name}.db" for name in ("first", "same", "changed")]
-    (shape,) = (each for name, each in SHAPES.items() if name.startswith("2026-01-12 (9"))
-    create_filled(f"sqlite:///{old}", shape)
+    create_filled(f"sqlite:///{old}", OLDEST)
     adopt(f"sqlite:///{old}", urls[0])
     adopt(f"sqlite:///{old}", urls[1])
     with closing(sqlite3.connect(old)) as connection:
