@@ -81,7 +81,7 @@ def test_differing_answers_are_listed_by_row(database_url: str, capsys: Captured
     assert (listed["run_id"], listed["verified_run_id"]) == (second["run_id"], first["run_id"])
     told = [(each["row_index"], each["recorded_hash"] is None, each["failed"]) for each in listed["differences"]]
     assert told == [(1, False, True), (2, False, False), (3, True, False), (4, False, True)]
-    code, out, err = run_command(capsys, "differences", second["run_id"][:31], "-d", database_url)
+    code, out, err = run_command(capsys, "differences", second["run_id"][:-1], "-d", database_url)
     heading, *lines = out.splitlines()
     assert heading.split("  ")[0] == "row"
     assert [line.split()[0] for line in lines] == ["1", "2", "3", "4"]
