@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 
 import pytest
 
@@ -11,6 +12,7 @@ from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.recording import ids
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.sealing.check import check_seals
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import (
     Determinism,
@@ -23,6 +25,7 @@ from elspeth_schema.contracts import (
     RunStatus,
 )
 from tests.fixtures.ids import ID
+from tests.fixtures.landscapes import NewLandscape
 from tests.fixtures.records import DYNAMIC, HASH, NODES, TYPED, record_graph
 
 
@@ -99,6 +102,28 @@ def test_nothing_is_recorded_in_a_run_that_has_ended(recorder: LandscapeRecorder
         recorder.create_row(run_id, node.node_id, 0, {})
     assert recorder.get_operations_for_run(run_id) == [operation]
     recorder.set_export_status(run_id, ExportStatus.PENDING)
+
+
+@pytest.mark.postgres
+def test_a_run_does_not_end_while_another_recorder_changes_a_record_of_it(on_postgresql: NewLandscape) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with on_postgresql() as landscape:
+        first, second = LandscapeRecorder(landscape), LandscapeRecorder(landscape)
+        run_id = begun(first)
+        node = first.register_node(run_id, "csv", NodeType.SOURCE, "1", {}, schema_config=DYNAMIC)
+        operation = first.begin_operation(run_id, node.node_id, OperationType.SOURCE_LOAD)
+        ending = threading.Thread(target=second.complete_run, args=(run_id, "failed"))
+        with first.unit_of_work():
+            first.complete_operation(operation.operation_id, OperationStatus.FAILED, run_id=run_id, error="late")
+            assert first.get_operations_for_run(run_id) != [operation]
+            ending.start()
+            with landscape.connection() as connection:
+                while not connection.exec_driver_sql(waiting).scalar() and ending.is_alive():
+                    ending.join(0.01)
+            assert ending.is_alive()
+        ending.join()
+        with landscape.connection() as connection:
+            assert check_seals(connection).faults == ()
 
 
 def test_nothing_is_recorded_in_a_run_that_ends_in_the_same_unit(recorder: LandscapeRecorder) -> None:
