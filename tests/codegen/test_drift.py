@@ -100,7 +100,7 @@ def test_generating_mends_all_of_it_and_says_so(generated: Path, capsys: Said) -
 
 def test_what_python_leaves_behind_is_no_orphan(generated: Path) -> None:
     cache = generated / "elspeth_schema" / "__pycache__"
-    cache.mkdir()
+    cache.mkdir(exist_ok=True)
     (cache / "tables.cpython-311.pyc").touch()
     assert run("--check", output=generated) == 0
 
