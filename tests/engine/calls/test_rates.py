@@ -1,8 +1,11 @@
 """Rate limits of calls."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from pyrate_limiter import RateItem
 
 from elspeth.contracts.plugins import PluginError
 from elspeth.core.settings.model import RateLimitSettings
@@ -71,6 +74,28 @@ def test_a_limit_with_a_file_holds_for_all_who_use_the_file(tmp_path: Path) -> N
     for user in users:
         user.close()
     assert made == [0, 0, 1, 1, 2, 2, 2]
+
+
+def test_no_other_process_counts_while_a_call_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rates.db"
+    limits = RateLimits(RateLimitSettings(default_requests_per_second=2, persistence_path=str(path)))
+    limit = limits.get("delphi")
+    assert limit is not None
+    put = limit._bucket.put
+    refused = []
+
+    def put_while_another_tries(item: RateItem) -> object:
+        with closing(sqlite3.connect(path, timeout=0)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                refused.append(str(error))
+        return put(item)
+
+    monkeypatch.setattr(limit._bucket, "put", put_while_another_tries)
+    limit.acquire(FakeTime().pause)
+    limits.close()
+    assert refused == ["database is locked"]
 
 
 def test_old_calls_are_forgotten(tmp_path: Path) -> None:

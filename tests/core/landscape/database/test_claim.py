@@ -22,6 +22,7 @@ from elspeth.core.landscape.database import claim as claim_module
 from elspeth.core.landscape.database.claim import ClaimLostError, RunClaimedError, claim_run, claimed_runs
 from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from tests.fixtures.landscapes import wait_until_blocked
 
 DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
 
@@ -171,7 +172,6 @@ def test_a_new_owner_sees_what_the_old_one_was_committing(sqlite_url: str) -> No
 @pytest.mark.postgres
 def test_a_new_owner_waits_for_a_recorder_without_a_claim(postgresql_url: str) -> None:
     seen: list[list[str]] = []
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
     def take_up() -> None:
         with claim_run(other, "run"):
@@ -185,9 +185,7 @@ def test_a_new_owner_waits_for_a_recorder_without_a_claim(postgresql_url: str) -
             register(recorder, "sent")
             assert recorder.get_nodes("run") != []
             thread.start()
-            with db.connection() as connection:
-                while not connection.exec_driver_sql(waiting).scalar() and thread.is_alive():
-                    thread.join(0.01)
+            wait_until_blocked(db, thread)
             assert seen == []
         thread.join()
     assert seen == [["sent"]]

@@ -25,7 +25,7 @@ from elspeth_schema.contracts import (
     RunStatus,
 )
 from tests.fixtures.ids import ID
-from tests.fixtures.landscapes import NewLandscape
+from tests.fixtures.landscapes import NewLandscape, wait_until_blocked
 from tests.fixtures.records import DYNAMIC, HASH, NODES, TYPED, record_graph
 
 
@@ -106,7 +106,6 @@ def test_nothing_is_recorded_in_a_run_that_has_ended(recorder: LandscapeRecorder
 
 @pytest.mark.postgres
 def test_a_run_does_not_end_while_another_recorder_changes_a_record_of_it(on_postgresql: NewLandscape) -> None:
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     with on_postgresql() as landscape:
         first, second = LandscapeRecorder(landscape), LandscapeRecorder(landscape)
         run_id = begun(first)
@@ -117,9 +116,7 @@ def test_a_run_does_not_end_while_another_recorder_changes_a_record_of_it(on_pos
             first.complete_operation(operation.operation_id, OperationStatus.FAILED, run_id=run_id, error="late")
             assert first.get_operations_for_run(run_id) != [operation]
             ending.start()
-            with landscape.connection() as connection:
-                while not connection.exec_driver_sql(waiting).scalar() and ending.is_alive():
-                    ending.join(0.01)
+            wait_until_blocked(landscape, ending)
             assert ending.is_alive()
         ending.join()
         with landscape.connection() as connection:

@@ -17,7 +17,15 @@ from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import SealReport, check_seals
 from elspeth.core.landscape.sealing.seal import read_seals, seal_run
-from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, generate_keys, load_signer
+from elspeth.evidence.format.signatures import (
+    PRIVATE_KEY,
+    PUBLIC_KEY,
+    Envelope,
+    PublicKey,
+    Signer,
+    generate_keys,
+    load_signer,
+)
 from elspeth.evidence.writer._instructions import commands_for_signature
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import ExportStatus, NodeType, OperationStatus, OperationType, RunStatus
@@ -86,6 +94,17 @@ def test_a_signature_that_was_removed_is_found_by_the_key(
     report = report_of(landscape)
     assert (report.faults, report.signers) == ((), {None: 1})
     assert report_of(landscape, key).verdict == "0 of 1 sealed runs unchanged"
+
+
+def test_a_signature_for_another_purpose_does_not_fit(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
+    finish(landscape, "a", signer)
+    with landscape.write_transaction() as connection:
+        (seal,) = read_seals(connection)
+        envelope = Envelope.sign(seal.payload, "application/json", signer).to_bytes().decode()
+        drop_guards(connection)
+        connection.execute(update(seals_table).values(envelope_json=envelope))
+    problem = "expected the seal that was signed, got another: it was altered"
+    assert faults_of(landscape, key) == [f"run a is not what was sealed: seals run_id='a': {problem}"]
 
 
 def test_the_old_signature_does_not_fit_a_new_seal(landscape: LandscapeDB, signer: Signer, key: PublicKey) -> None:
