@@ -70,7 +70,8 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", "-n", "auto", "-m", "not slow and not thorough", *session.posargs)
     else:
         # If the arguments select no smoke test, pytest ends with 5.
-        session.run("pytest", "-m", "smoke", *session.posargs, success_codes=[0, 5] if session.posargs else [0])
+        success = [0, 5] if session.posargs else [0]
+        session.run("pytest", "-n", "auto", "-m", "smoke", *session.posargs, success_codes=success)
 
 
 @nox.session(reuse_venv=True)

@@ -32,10 +32,12 @@ def test_nothing_is_installed_by_a_name_that_others_could_take() -> None:
 
 
 def test_one_function_says_how_to_install_an_extra() -> None:
-    """Only the verifier, which shares no code, repeats it."""
+    """Only the package of evidence, which shares no code, repeats it."""
     sources = set((ROOT / "src").rglob("*.py"))
-    function, verifier = (
-        ROOT / "src" / "elspeth" / name for name in ("contracts/environment.py", "evidence/format/timestamp.py")
+    function = ROOT / "src" / "elspeth" / "contracts" / "environment.py"
+    timestamp, compression = (
+        ROOT / "src" / "elspeth" / "evidence" / "format" / f"{name}.py" for name in ("timestamp", "compression")
     )
-    assert packages_to_install(*(sources - {function, verifier})) == set()
-    assert install_command("timestamp") in verifier.read_text()
+    assert packages_to_install(*(sources - {function, timestamp, compression})) == set()
+    assert install_command("timestamp") in timestamp.read_text()
+    assert install_command("zstd") in compression.read_text()

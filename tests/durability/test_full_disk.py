@@ -19,8 +19,6 @@ from tests.fixtures.legacy import LEGACY
 
 ROWS = 1100  # three groups
 
-FORMATS = ("jsonl", "json", "csv", "parquet", "bag")
-
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Job:
@@ -91,7 +89,9 @@ def test_a_database_that_cannot_be_created_leaves_an_empty_one(library: Path, tm
     assert inspect_job(job)[1].bad == []
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    "form", ["jsonl", *(pytest.param(form, marks=pytest.mark.thorough) for form in ("json", "csv", "parquet")), "bag"]
+)
 def test_an_export_leaves_what_was_there(library: Path, finished: Job, tmp_path: Path, form: str) -> None:
     directory = tmp_path / "exports"
     directory.mkdir()

@@ -63,12 +63,14 @@ def exported_form(record: AuditRecord) -> dict[str, object]:
     return convert.to_record(list(convert.to_row(record).values()))
 
 
+@law(100)
 @given(run=whole_runs())
 def test_each_line_is_the_canonical_json_of_its_record(run: Run) -> None:
     for line in export_of(run):
         assert line == rfc8785.dumps(json.loads(line))
 
 
+@law(100)
 @given(run=whole_runs())
 def test_each_line_is_valid_under_the_generated_json_schema(run: Run) -> None:
     for line in export_of(run):

@@ -54,6 +54,7 @@ def next_exports(tmp_path_factory: pytest.TempPathFactory, synthetic_epochs: Syn
     return directory, json.loads(synthetic_epochs.run(EPOCH + 1, WRITE, str(directory)))
 
 
+@pytest.mark.thorough
 def test_exports_of_today_are_read_two_epochs_later(
     current_exports: Path, synthetic_epochs: SyntheticEpochs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

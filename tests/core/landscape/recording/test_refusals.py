@@ -10,11 +10,11 @@ from enum import StrEnum
 from typing import cast
 
 import pytest
+from sqlalchemy import select
 
 from elspeth.contracts.routing import RoutingSpec
 from elspeth.core.canonical import CanonicalError
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import (
@@ -34,6 +34,7 @@ from elspeth_schema.contracts import (
     RunStatus,
     TriggerType,
 )
+from elspeth_schema.tables import metadata
 from tests.fixtures.ids import ID
 from tests.fixtures.landscapes import NewLandscape
 from tests.fixtures.records import DYNAMIC, EVENTFUL, HASH, Recorded, record_everything, record_graph
@@ -53,9 +54,12 @@ class Eventful:
     recorder: LandscapeRecorder
     recorded: Recorded
 
-    def trail(self) -> list[bytes]:
-        exporter = LandscapeExporter(self.landscape)
-        return [line for run_id in ("run", "other") for line in exporter.export_lines(run_id)]
+    def contents(self) -> dict[str, list[str]]:
+        """Return the rows of every table, in order of their text."""
+        with self.landscape.connection() as connection:
+            return {
+                name: sorted(map(repr, connection.execute(select(table)))) for name, table in metadata.tables.items()
+            }
 
 
 @pytest.fixture(scope="module")
@@ -638,11 +642,11 @@ CASES: dict[str, tuple[Call, str]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_an_illegal_call_is_refused_and_leaves_nothing(eventful: Eventful, case: str) -> None:
     call, message = CASES[case]
-    before = eventful.trail()
+    before = eventful.contents()
     with pytest.raises(AuditIntegrityError) as caught:
         call(eventful.recorder)
     assert without_ids(str(caught.value)) == message
-    assert eventful.trail() == before
+    assert eventful.contents() == before
 
 
 def test_an_operation_is_not_completed_to_open(eventful: Eventful) -> None:
@@ -657,14 +661,14 @@ def test_an_operation_is_not_completed_to_open(eventful: Eventful) -> None:
 def test_an_operation_is_not_completed_twice(eventful: Eventful) -> None:
     operation_id = eventful.recorder.begin_operation("run", "sink", OperationType.SINK_WRITE).operation_id
     eventful.recorder.complete_operation(operation_id, "failed", duration_ms=1)
-    before = eventful.trail()
+    before = eventful.contents()
     with pytest.raises(AuditIntegrityError) as caught:
         eventful.recorder.complete_operation(operation_id, "failed", duration_ms=1)
     assert without_ids(str(caught.value)) == (
         "operations run_id='run' operation_id='ID': completed_at:"
         " expected TIME, unchanged while status is failed, got TIME"
     )
-    assert eventful.trail() == before
+    assert eventful.contents() == before
 
 
 # -- values that an enum does not have ---------------------------------------------------------------------------------
@@ -721,11 +725,11 @@ ENUM_CASES: list[tuple[str, type[StrEnum], Call]] = [
 def test_a_value_that_an_enum_does_not_have_is_refused(
     eventful: Eventful, name: str, enum: type[StrEnum], call: Call
 ) -> None:
-    before = eventful.trail()
+    before = eventful.contents()
     with pytest.raises(AuditIntegrityError) as caught:
         call(eventful.recorder)
     assert str(caught.value) == f"{name}: {enum.__name__}: expected one of {', '.join(enum)}, got 'wrong'"
-    assert eventful.trail() == before
+    assert eventful.contents() == before
 
 
 # -- data without canonical JSON ---------------------------------------------------------------------------------------
@@ -747,8 +751,8 @@ NAN_CASES: dict[str, Call] = {
 
 @pytest.mark.parametrize("case", NAN_CASES)
 def test_data_that_json_cannot_express_is_refused(eventful: Eventful, case: str) -> None:
-    before = eventful.trail()
+    before = eventful.contents()
     with pytest.raises(CanonicalError) as caught:
         NAN_CASES[case](eventful.recorder)
     assert str(caught.value) == "a number is not finite, which JSON does not have"
-    assert eventful.trail() == before
+    assert eventful.contents() == before
