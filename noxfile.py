@@ -71,7 +71,7 @@ def tests(session: nox.Session) -> None:
     else:
         # If the arguments select no smoke test, pytest ends with 5.
         success = [0, 5] if session.posargs else [0]
-        session.run("pytest", "-n", "auto", "-m", "smoke", *session.posargs, success_codes=success)
+        session.run("pytest", *session.posargs, "-m", "smoke", success_codes=success)
 
 
 @nox.session(reuse_venv=True)

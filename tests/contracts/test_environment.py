@@ -32,7 +32,7 @@ def test_nothing_is_installed_by_a_name_that_others_could_take() -> None:
 
 
 def test_one_function_says_how_to_install_an_extra() -> None:
-    """Only the package of evidence, which shares no code, repeats it."""
+    """Only the room of evidence repeats it."""
     sources = set((ROOT / "src").rglob("*.py"))
     function = ROOT / "src" / "elspeth" / "contracts" / "environment.py"
     timestamp, compression = (

@@ -55,7 +55,7 @@ class Eventful:
     recorded: Recorded
 
     def contents(self) -> dict[str, list[str]]:
-        """Return the rows of every table, in order of their text."""
+        """Return the sorted rows of every table."""
         with self.landscape.connection() as connection:
             return {
                 name: sorted(map(repr, connection.execute(select(table)))) for name, table in metadata.tables.items()
