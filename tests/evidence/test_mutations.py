@@ -82,6 +82,7 @@ def test_every_byte_that_is_flipped_is_found(signed: Files, key: PublicKey, half
     check_all(mutations(), key, "bytes")
 
 
+@pytest.mark.thorough
 def test_every_byte_that_is_flipped_is_found_when_the_manifests_fit(signed: Files, key: PublicKey) -> None:
     def mutations() -> Iterator[Files]:
         for name in sorted(signed.keys() - {bag.MANIFEST, bag.TAG_MANIFEST}):

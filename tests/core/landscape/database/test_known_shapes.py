@@ -27,6 +27,7 @@ def state_of(path: Path) -> DatabaseState:
     return read_state(make_url(f"sqlite:///{path}"))
 
 
+@pytest.mark.thorough
 def test_every_database_of_the_predecessor_is_recognised_and_left_alone(predecessor_files: Path) -> None:
     found: dict[str, str | None] = {}
     for path in sorted(predecessor_files.glob("*.db")):

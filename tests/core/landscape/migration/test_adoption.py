@@ -138,6 +138,7 @@ def test_what_today_does_not_allow_is_kept_as_it_was(tmp_path: Path) -> None:
         require_every_value(rows_of(old), db, NEWEST)
 
 
+@pytest.mark.thorough
 def test_databases_that_releases_left_are_taken_over_as_records(predecessor_files: Path, tmp_path: Path) -> None:
     for path in releases(predecessor_files):
         new = f"sqlite:///{tmp_path / path.name}"
