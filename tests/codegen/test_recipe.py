@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 SELECTED = (
     "tests/fixtures/test_kept.py",
-    "tests/core/landscape/database/test_epochs.py",
+    "tests/core/landscape/database/test_tables.py",
     "tests/core/landscape/migration/test_snapshots.py",
     "tests/core/landscape/database/test_state.py",
     "tests/core/landscape/exporting/test_csv_form.py",
