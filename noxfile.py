@@ -12,6 +12,7 @@ import nox
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 LOCK = "requirements.lock"
+PROJECT = ".[postgres,parquet,timestamp,llm,zstd]"  # with all extras that tests use
 DEFAULT = ["tests", "lint", "typecheck", "drift", "schema_lint"]
 
 # The tests start Python a thousand times. Without compiled modules, which an image may forbid, they take twice as long.
@@ -65,7 +66,7 @@ def tests(session: nox.Session) -> None:
 
     All but the slow tests run on this Python, the smoke tests on the others.
     """
-    install(session, "test", project=(".[postgres,parquet,timestamp,llm,zstd]",))
+    install(session, "test", project=(PROJECT,))
     if session.python is None:
         session.run("pytest", "-n", "auto", "-m", "not slow and not thorough", *session.posargs)
     else:
@@ -90,7 +91,7 @@ def thorough(session: nox.Session) -> None:
 
     Arguments go to pytest.
     """
-    install(session, "test", project=(".[postgres,parquet,timestamp,llm,zstd]",))
+    install(session, "test", project=(PROJECT,))
     selected = ("-m", "thorough or law")
     session.run("pytest", "-n", "auto", *selected, *session.posargs, env={"ELSPETH_TEST_THOROUGH": "1"})
 
@@ -101,7 +102,7 @@ def coverage(session: nox.Session) -> None:
 
     Fails below the floor in pyproject.toml. Arguments go to pytest.
     """
-    install(session, "test", project=("-e", ".[postgres,parquet,timestamp,llm,zstd]"))
+    install(session, "test", project=("-e", PROJECT))
     session.run("pytest", "-n", "auto", "--cov", "--cov-report=term:skip-covered", *session.posargs)
 
 
@@ -116,7 +117,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(reuse_venv=True)
 def typecheck(session: nox.Session) -> None:
     """Check types strictly."""
-    install(session, "typecheck", project=("-e", ".[postgres,parquet,timestamp,llm,zstd]"))
+    install(session, "typecheck", project=("-e", PROJECT))
     session.run("mypy")
 
 
@@ -157,7 +158,7 @@ def lock(session: nox.Session) -> None:
 @nox.session(reuse_venv=True)
 def bench(session: nox.Session) -> None:
     """Measure speed and memory; `-- --help` lists the options."""
-    install(session, "test", project=(".[postgres,parquet,timestamp,llm,zstd]",))
+    install(session, "test", project=(PROJECT,))
     session.run("python", "-m", "benchmarks.speed", *session.posargs)
     session.run("python", "-m", "benchmarks.memory")
 

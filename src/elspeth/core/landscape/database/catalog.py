@@ -25,7 +25,7 @@ WHERE relnamespace = current_schema()::regnamespace ORDER BY relname, conname"""
         """\
 SELECT relname, indisvalid, pg_get_indexdef(indexrelid)
 FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
-WHERE relnamespace = current_schema()::regnamespace ORDER BY relname""",
+WHERE relnamespace = current_schema()::regnamespace ORDER BY relname, pg_get_indexdef(indexrelid)""",
         """\
 SELECT relname, tgname, tgenabled, tgtype, tgqual IS NULL, tgattr::text, prosrc
 FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid JOIN pg_proc ON pg_proc.oid = tgfoid

@@ -100,9 +100,9 @@ def detect_state(connection: Connection) -> DatabaseState:
     return _remembered(connection, epoch, lambda: _detect_versioned(connection, names, epoch))
 
 
-_States = dict[tuple[str, object, bytes], DatabaseState]
-_states: _States = {}
+_states: dict[tuple[str, object, bytes], DatabaseState] = {}
 _REMEMBERED = 100
+"""How many states are remembered; bounds memory."""
 
 
 def _remembered(connection: Connection, epoch: object, detect: Callable[[], DatabaseState]) -> DatabaseState:

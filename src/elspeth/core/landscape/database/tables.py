@@ -22,7 +22,6 @@ from sqlalchemy import (
     Column,
     Connection,
     DateTime,
-    Dialect,
     Double,
     Float,
     ForeignKeyConstraint,
@@ -240,29 +239,26 @@ def lock_tables(connection: Connection) -> None:
 
 def create_tables(connection: Connection) -> None:
     """Create tables, indexes and triggers within the caller's transaction."""
-    for statement in _creating_statements(connection.dialect):
+    for statement in _creating_statements(f"{connection.dialect.name}+{connection.dialect.driver}"):
         connection.exec_driver_sql(statement)
     create_triggers(connection)
     connection.execute(migration_insert(from_epoch=0, tables={}))
 
 
-_creating: dict[str, tuple[str, ...]] = {}
-
-
-def _creating_statements(dialect: Dialect) -> tuple[str, ...]:
+@cache
+def _creating_statements(driver: str) -> tuple[str, ...]:
     """Return the statements that create tables and indexes.
 
-    They are compiled once per process.
+    `driver` is SQLAlchemy's name of dialect and driver. They are compiled once per process.
     """
-    if dialect.name not in _creating:
-        statements: list[str] = []
+    statements: list[str] = []
 
-        def collect(element: ExecutableDDLElement, *_: object) -> None:
-            statements.append(str(element.compile(dialect=dialect)))
+    def collect(element: ExecutableDDLElement, *_: object) -> None:
+        statements.append(str(element.compile(dialect=engine.dialect)))
 
-        metadata.create_all(create_mock_engine(f"{dialect.name}+{dialect.driver}://", collect), checkfirst=False)
-        _creating[dialect.name] = tuple(statements)
-    return _creating[dialect.name]
+    engine = create_mock_engine(f"{driver}://", collect)
+    metadata.create_all(engine, checkfirst=False)
+    return tuple(statements)
 
 
 def create_triggers(connection: Connection) -> None:

@@ -68,10 +68,10 @@ def write_export(
     output that is held already, or for jsonl and json a stream, in which an export that fails lacks its manifest.
 
     `signer` signs a bag, `archive` makes it a zip file, `stamp` returns its time-stamp. `compression` compresses
-    jsonl, json and csv. `include_payloads` also writes
-    what the schema withholds. `progress` is called with the number of records so far. The processes of an `executor`
-    read the lines of a run that has ended, for forms made of lines. `protected` lists what the export must not touch
-    besides the database, and `force` lets it replace a file that is not an export.
+    jsonl, json and csv. `include_payloads` also writes what the schema withholds. `progress` is called with the number
+    of records so far. The processes of an `executor` read the lines of a run that has ended, for forms made of lines.
+    `protected` lists what the export must not touch besides the database, and `force` lets it replace a file that is
+    not an export.
 
     Raises what the exporter raises, OutputRefusedError for a path that the export may not have, LandscapeError if the
     form's library is missing, what `write_bag` raises, and OSError; the path then keeps its content.

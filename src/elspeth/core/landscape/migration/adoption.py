@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, insert, select
@@ -98,7 +98,7 @@ def _adopt_runs(source: Connection, target: Connection, shape: Shape, location: 
             location=location,
             shape=shape.name,
             runs_json=canonical_json(runs),
-            tables_json=canonical_json({n: {"rows": c.rows, "digest": c.digest} for n, c in found.items()}),
+            tables_json=canonical_json({name: asdict(content) for name, content in found.items()}),
             values_json=loose,
         )
     )
@@ -135,21 +135,21 @@ def _changes_since(source: Connection, target: Connection, tables: Mapping[str, 
         runs, kept = set(json.loads(adoption.runs_json)), json.loads(adoption.values_json)
         if not runs or not runs <= present:
             continue  # of another database
-        for name, then in json.loads(adoption.tables_json).items():
+        for name, content_then in json.loads(adoption.tables_json).items():
             if name not in tables:
                 continue
-            content = ContentSum()
+            then, content = TableContent(**content_then), ContentSum()
             for values in kept.get(name, ()):
                 content.add(canonical_bytes(values))
             for row in tables[name].rows(source):
                 if row.run_id in runs:
                     content.add(canonical_bytes(row.values))
             now = content.content
-            if (now.rows, now.digest) != (then["rows"], then["digest"]):
+            if now != then:
                 yield (
                     f"table {name} of runs that were taken over at {timestamp_text(adoption.adopted_at)}:"
-                    f" {then['rows']} rows then, {now.rows} now"
-                    f"{', with other values' if now.rows == then['rows'] else ''}"
+                    f" {then.rows} rows then, {now.rows} now"
+                    f"{', with other values' if now.rows == then.rows else ''}"
                 )
 
 
