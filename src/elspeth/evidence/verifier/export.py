@@ -51,10 +51,6 @@ _RUN_TYPE = "run"
 _BLOCK = 1 << 20
 _PROGRESS_EVERY = 10_000
 
-_MAX_INTEGER = 2**53 - 1
-_PLAIN = frozenset({str, bool, type(None)})
-"""Types whose JSON has one spelling only."""
-
 _LONGEST = 200
 """The length to which a message cuts a value, in characters."""
 
@@ -316,7 +312,7 @@ def reading_line(place: str) -> Iterator[None]:
 
 def _check_line(check: ExportCheck, rules: ExportRules, place: str, line: bytes) -> None:
     with reading_line(place):
-        record = _parsed(line, place)
+        record = parse_canonical(line, place)
     if record.get("record_type") != MANIFEST:
         check.add(place, record, line)
         return
@@ -350,30 +346,6 @@ def judge_signature(steps: Steps, check: ExportCheck, signing_key: bytes | None)
         return Verdict.SIGNATURE_UNCHECKED
     steps.open(Step.SIGNATURE, "an export without signatures, which anybody could have written")
     return Verdict.UNSIGNED
-
-
-def _parsed(line: bytes, place: str) -> Mapping[str, Json]:
-    """Return the members of a canonical JSON object.
-
-    Raises EvidenceError for any other bytes.
-    """
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return parse_canonical(line, place)
-    # Quick check: without floats, large integers and names beyond ASCII, sorted JSON is canonical.
-    if (
-        isinstance(record, dict)
-        and all(_is_plain(value) for value in record.values())
-        and all(map(str.isascii, record))
-        and orjson.dumps(record, option=orjson.OPT_SORT_KEYS) == line
-    ):
-        return record
-    return parse_canonical(line, place)
-
-
-def _is_plain(value: object) -> bool:
-    return type(value) in _PLAIN or (type(value) is int and -_MAX_INTEGER <= value <= _MAX_INTEGER)
 
 
 def _complete_lines(file: BinaryIO) -> Iterator[ExportLine]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import orjson
-
 from elspeth.evidence.format.bag import RECORDS
 from elspeth.evidence.format.canonical import Json, Members, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
@@ -33,12 +31,6 @@ from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verifica
 __all__ = ["FoundChecker", "FoundExportCheck", "counted", "pass_over", "verify_found_export"]
 
 _PROGRESS_EVERY = 10_000
-_MAX_INTEGER = 2**53 - 1
-_DEPTH = 12
-"""How deep records are nested: the JSON Schema of a row is the deepest part."""
-
-_SMALLEST, _LARGEST = 1e-4, 1e16
-"""Between these sizes orjson writes fractions as RFC 8785 does."""
 
 
 class FoundRecords:
@@ -153,7 +145,7 @@ class FoundChecker:
         for number, line in enumerate(lines, start=first):
             place = f"{RECORDS}, line {number}"
             try:
-                self._records.take(_parsed(line, place), place)
+                self._records.take(parse_canonical(line, place), place)
             except EvidenceError as error:
                 raise StepError(Step.LINES, error.place, error.problem) from error
 
@@ -200,7 +192,7 @@ def verify_found_export(
     with steps.of(Step.STRUCTURE):
         for number, (place, line) in enumerate(lines, start=1):
             with reading_line(place):
-                record = _parsed(line, place)
+                record = parse_canonical(line, place)
             if record.get("record_type") == MANIFEST:
                 check.close(place, record, line)
             else:
@@ -234,34 +226,3 @@ def _form(text: str, place: str) -> Form:
         return Form(text)
     except ValueError as error:
         raise EvidenceError(f"{place}: columns", f"expected a form of {', '.join(Form)}, got {shown(text)}") from error
-
-
-def _parsed(line: bytes, place: str) -> Mapping[str, Json]:
-    """Return the members of a canonical JSON object.
-
-    Raises EvidenceError for any other bytes.
-    """
-    try:
-        record = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return parse_canonical(line, place)
-    # Quick check: sorted JSON of values that have one spelling is canonical.
-    if isinstance(record, dict) and _is_plain(record) and orjson.dumps(record, option=orjson.OPT_SORT_KEYS) == line:
-        return record
-    return parse_canonical(line, place)
-
-
-def _is_plain(value: object, depth: int = _DEPTH) -> bool:
-    """Return whether orjson writes the value as RFC 8785 does.
-
-    What is nested deeper than any record needs a closer look.
-    """
-    if value is None or isinstance(value, str | bool):
-        return True
-    if isinstance(value, int):
-        return -_MAX_INTEGER <= value <= _MAX_INTEGER
-    if isinstance(value, float):
-        return _SMALLEST <= abs(value) < _LARGEST and not value.is_integer()
-    if isinstance(value, dict):
-        return depth > 0 and all(map(str.isascii, value)) and all(_is_plain(each, depth - 1) for each in value.values())
-    return isinstance(value, list) and depth > 0 and all(_is_plain(each, depth - 1) for each in value)
