@@ -6,19 +6,20 @@ database's own work. Its connections execute the statements all the same, so tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, Connection, Engine, Table, event
+from sqlalchemy.exc import IntegrityError
 
 if TYPE_CHECKING:
     from psycopg import Cursor
     from sqlalchemy.engine.interfaces import DBAPICursor, ExecutionContext
 
-__all__ = ["StoredTimes", "copy_on_insert", "insert_rows", "stored_times", "update_rows"]
+__all__ = ["StoredTimes", "copy_on_insert", "insert_rows", "insert_sound_rows", "stored_times", "update_rows"]
 
 _Row = tuple[object, ...]
 
@@ -46,9 +47,30 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[_Row]) -> N
 
     Raises IntegrityError if the database refuses one of them.
     """
+    if not rows:
+        return
     dialect = connection.dialect.name
     statement = _copy(table) if dialect == "postgresql" and len(rows) > 1 else _insert(table, dialect)
     connection.exec_driver_sql(statement, list(rows))
+
+
+def insert_sound_rows(
+    connection: Connection, table: Table, rows: Sequence[_Row]
+) -> Iterator[tuple[int, IntegrityError]]:
+    """Insert rows, and yield the place of each refused one.
+
+    With it comes the database's error. All rows are tried at once; if that fails, one by one.
+    """
+    try:
+        with connection.begin_nested():
+            insert_rows(connection, table, rows)
+    except IntegrityError:
+        for place, row in enumerate(rows):
+            try:
+                with connection.begin_nested():
+                    insert_rows(connection, table, [row])
+            except IntegrityError as error:
+                yield place, error
 
 
 def update_rows(

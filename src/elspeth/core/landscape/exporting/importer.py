@@ -6,7 +6,7 @@ records become records of today by the same steps and backfills as those of an o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import groupby
@@ -14,7 +14,7 @@ from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sqlalchemy import URL, Connection, exists, insert, select
+from sqlalchemy import URL, Connection, Table, exists, insert, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from elspeth.contracts.database_urls import mask_url
@@ -25,11 +25,11 @@ from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.landscape_db import fill_database
 from elspeth.core.landscape.database.tables import analyze_grown_tables, epoch_tables
 from elspeth.core.landscape.database.urls import describe_error, parse_url
-from elspeth.core.landscape.database.writing import insert_rows, stored_times
+from elspeth.core.landscape.database.writing import insert_rows, insert_sound_rows, stored_times
 from elspeth.core.landscape.exporting._record_rules import load_forms
 from elspeth.core.landscape.exporting.bag_form import read_recorded_epoch
 from elspeth.core.landscape.exporting.forms import ExportError
-from elspeth.core.landscape.exporting.reader import ExportKind, ExportReader, ExportRow, ExportSummary, read_export
+from elspeth.core.landscape.exporting.reader import ExportKind, ExportReader, ExportSummary, read_export
 from elspeth.core.landscape.migration.contents import Meter
 from elspeth.core.landscape.migration.migrate import migrate_exclusively
 from elspeth.core.landscape.records.integrity import explain_refusal
@@ -37,9 +37,9 @@ from elspeth.core.landscape.records.mapping import mapper
 from elspeth.core.landscape.sealing.seal import create_secret, seal_run
 from elspeth.core.landscape.sealing.withheld import check_withheld_content
 from elspeth_schema import EPOCH
-from elspeth_schema.contracts import AuditRecord, RunStatus
-from elspeth_schema.conversions import ROWS
-from elspeth_schema.records import RECORD_TYPES, RecordType
+from elspeth_schema.contracts import RunStatus
+from elspeth_schema.conversions import ROWS, Row
+from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import runs_table, schema_migrations_table
 
 __all__ = ["import_export", "import_into", "open_migrated"]
@@ -122,16 +122,36 @@ def _is_older(export: ExportReader) -> bool:
 
 
 def _insert_records(connection: Connection, export: ExportReader, progress: Callable[[int], None] | None) -> None:
+    def explain(name: str, row: Row, error: IntegrityError) -> str:
+        record_type = RECORD_TYPES[name]
+        return str(explain_refusal(connection, record_type, mapper(record_type).named(row), error, new=True))
+
+    tables = {name: record_type.table for name, record_type in RECORD_TYPES.items()}
+    _insert_rows(connection, export, tables, explain, progress)
+
+
+def _insert_rows(
+    connection: Connection,
+    export: ExportReader,
+    tables: Mapping[str, Table],
+    explain: Callable[[str, Row, IntegrityError], str],
+    progress: Callable[[int], None] | None,
+) -> None:
+    """Insert the export's rows into the tables of its record types.
+
+    Raises ExportError, in the words of `explain`, for one that the database refuses.
+    """
     total = 0
     times = stored_times(connection.dialect.name)
     for name, entries in groupby(export.rows(times), key=attrgetter("record_type")):
-        record_type = RECORD_TYPES[name]
         for chunk in chunks(entries, _ROWS):
-            _insert(connection, export.source.path, record_type, chunk)
+            for place, error in insert_sound_rows(connection, tables[name], [entry.row for entry in chunk]):
+                entry = chunk[place]
+                raise ExportError(export.source.path, entry.where, explain(name, entry.row, error)) from error
             total += len(chunk)
             if progress is not None:
                 progress(total)
-        analyze_grown_tables(connection, [record_type.table])
+        analyze_grown_tables(connection, [tables[name]])
 
 
 def _seal(connection: Connection, run_id: str, *, is_older: bool) -> None:
@@ -164,23 +184,6 @@ def _copy_run(source: Connection, target: Connection) -> None:
         analyze_grown_tables(target, [record_type.table])
 
 
-def _insert(connection: Connection, path: Path, record_type: RecordType[AuditRecord], entries: list[ExportRow]) -> None:
-    try:
-        with connection.begin_nested():
-            insert_rows(connection, record_type.table, [entry.row for entry in entries])
-    except IntegrityError:
-        # Insert again one by one, to find the record at fault.
-        for entry in entries:
-            try:
-                with connection.begin_nested():
-                    insert_rows(connection, record_type.table, [entry.row])
-            except IntegrityError as error:
-                row = mapper(record_type).named(entry.row)
-                problem = explain_refusal(connection, record_type, row, error, new=True)
-                raise ExportError(path, entry.where, str(problem)) from error
-        raise
-
-
 @contextmanager
 def open_migrated(export: ExportReader, progress: Callable[[int], None] | None = None) -> Iterator[LandscapeDB]:
     """Yield a migrated database with an older export's run.
@@ -207,19 +210,18 @@ def open_migrated(export: ExportReader, progress: Callable[[int], None] | None =
 
 def _restore(url: URL, export: ExportReader, progress: Callable[[int], None] | None) -> None:
     """Create a database of the export's epoch with its run."""
-    epoch, total = export.source.epoch, 0
+
+    def explain(_name: str, _row: Row, error: IntegrityError) -> str:
+        return f"expected a record that is unique, sound, and refers to records before it: {describe_error(error, url)}"
+
+    epoch = export.source.epoch
+    metadata = epoch_tables(epoch)
+    tables = {name: metadata.tables[form.table] for name, form in load_forms(epoch).items()}
     engine = durable_engine(url, create=True)
     try:
         with engine.begin() as connection:
             _create_tables(connection, epoch)
-            times = stored_times(connection.dialect.name)
-            for name, rows in groupby(export.rows(times), key=attrgetter("record_type")):
-                table = load_forms(epoch)[name].table
-                for chunk in chunks(rows, _ROWS):
-                    _insert_older(connection, export, table, chunk)
-                    total += len(chunk)
-                    if progress is not None:
-                        progress(total)
+            _insert_rows(connection, export, tables, explain, progress)
     finally:
         engine.dispose()
 
@@ -230,21 +232,3 @@ def _create_tables(connection: Connection, epoch: int) -> None:
     metadata.create_all(connection)
     step = {"to_epoch": epoch, "from_epoch": 0, "migrated_at": datetime.now(UTC), "tool": "import", "tables_json": "{}"}
     connection.execute(insert(metadata.tables[schema_migrations_table.name]).values(step))
-
-
-def _insert_older(connection: Connection, export: ExportReader, table: str, entries: list[ExportRow]) -> None:
-    into = epoch_tables(export.source.epoch).tables[table]
-    try:
-        with connection.begin_nested():
-            insert_rows(connection, into, [entry.row for entry in entries])
-    except IntegrityError:
-        # Insert again one by one, to find the record at fault.
-        for entry in entries:
-            try:
-                with connection.begin_nested():
-                    insert_rows(connection, into, [entry.row])
-            except IntegrityError as error:
-                said = describe_error(error, connection.engine.url)
-                problem = f"expected a record that is unique, sound, and refers to records before it: {said}"
-                raise ExportError(export.source.path, entry.where, problem) from error
-        raise

@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.exc import IntegrityError
 
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.canonical import canonical_bytes, canonical_json, timestamp_text
@@ -27,6 +26,7 @@ from elspeth.core.landscape.database.shapes import table_names
 from elspeth.core.landscape.database.state import DatabaseState, StateKind, describe_state, detect_state
 from elspeth.core.landscape.database.tables import tool
 from elspeth.core.landscape.database.urls import parse_url
+from elspeth.core.landscape.database.writing import insert_rows, insert_sound_rows, stored_times
 from elspeth.core.landscape.migration._old_rows import OldRow, OldTable, Plain, old_tables
 from elspeth.core.landscape.migration._places import Place, merge_remainder, remainder_of, whole_row
 from elspeth.core.landscape.migration.contents import ContentSum, Meter, Report, TableContent
@@ -34,6 +34,7 @@ from elspeth.core.landscape.records.mapping import mapper
 from elspeth.core.landscape.sealing.seal import seal_run
 from elspeth.schema.predecessor import Shape
 from elspeth_schema.contracts import AdoptedValue, AuditRecord, RunStatus
+from elspeth_schema.conversions import ROWS, Row
 from elspeth_schema.records import ADOPTED_VALUE, RECORD_TYPES, RUN
 from elspeth_schema.tables import adopted_values_table, adoptions_table, runs_table
 
@@ -190,6 +191,7 @@ class _Adopter:
         self.runs = runs
         self.records: defaultdict[str, int] = defaultdict(int)
         self._source, self._target, self._tables, self._meter = source, target, tables, meter
+        self._of_moment = stored_times(target.dialect.name).of_moment
         self._places = {
             record_type.table.name: Place.of(record_type, tables[record_type.table.name])
             for record_type in RECORD_TYPES.values()
@@ -248,7 +250,7 @@ class _Adopter:
             if (value := remainder_of(table, place, row, record))
         ]
         if kept:
-            self._target.execute(insert(adopted_values_table), [mapper(ADOPTED_VALUE).to_row(each) for each in kept])
+            insert_rows(self._target, adopted_values_table, [self._row_of(each) for each in kept])
 
     def _record(self, place: Place | None, row: OldRow) -> AuditRecord | None:
         record = place.record_of(row) if place is not None else None
@@ -277,24 +279,16 @@ class _Adopter:
 
         None takes the place of one that the database refuses.
         """
-        statement, convert = insert(place.record_type.table), place.convert
-        rows = [convert.to_row(record) for record in records if record is not None]
-        if not rows:
-            return
-        try:
-            with self._target.begin_nested():
-                self._target.execute(statement, rows)
-        except IntegrityError:
-            for position, record in enumerate(records):
-                if record is None:
-                    continue
-                try:
-                    with self._target.begin_nested():
-                        self._target.execute(statement, convert.to_row(record))
-                except IntegrityError:
-                    self._lose(place, [getattr(record, name) for name in place.record_type.key])
-                    records[position] = None
+        sound = [position for position, record in enumerate(records) if record is not None]
+        rows = [self._row_of(record) for record in records if record is not None]
+        for place_of_row, _ in insert_sound_rows(self._target, place.record_type.table, rows):
+            position = sound[place_of_row]
+            self._lose(place, [getattr(records[position], name) for name in place.record_type.key])
+            records[position] = None
         self.records[place.record_type.table.name] += sum(record is not None for record in records)
+
+    def _row_of(self, record: AuditRecord) -> Row:
+        return ROWS[type(record)](record, self._of_moment)
 
     def _rebuilt(self, table: OldTable, place: Place, runs: Sequence[str]) -> Iterator[Mapping[str, Plain]]:
         statement = place.convert.select().where(place.record_type.table.c.run_id.in_(runs))
