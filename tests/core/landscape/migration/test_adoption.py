@@ -274,6 +274,16 @@ def test_runs_that_were_changed_after_their_adoption_are_told(tmp_path: Path, da
     ]
 
 
+def test_a_run_that_was_deleted_after_its_adoption_is_told(tmp_path: Path, database_url: str) -> None:
+    old = tmp_path / "old.db"
+    create_filled(f"sqlite:///{old}", OLDEST)
+    first, *_ = adopt(f"sqlite:///{old}", database_url).runs
+    delete_runs(old, f"run_id = '{first}'")
+    changed = [re.sub(r" at \S+( are|:)", r"\1", change) for change in adopt(f"sqlite:///{old}", database_url).changed]
+    assert changed[0] == f"1 of 2 runs that were taken over are gone, among them {first}"
+    assert "table runs of runs that were taken over: 2 rows then, 1 now" in changed
+
+
 def test_adopting_again_into_a_new_database_shows_what_was_changed_meanwhile(tmp_path: Path) -> None:
     old, urls = tmp_path / "old.db", [f"sqlite:///{tmp_path / name}.db" for name in ("first", "same", "changed")]
     create_filled(f"sqlite:///{old}", OLDEST)

@@ -134,8 +134,11 @@ def _changes_since(source: Connection, target: Connection, tables: Mapping[str, 
     present = set(source.exec_driver_sql("SELECT run_id FROM runs").scalars())
     for adoption in target.execute(select(adoptions_table).order_by(adoptions_table.c.adopted_at)).all():
         runs, kept = set(json.loads(adoption.runs_json)), json.loads(adoption.values_json)
-        if not runs or not runs <= present:
+        if not runs & present:
             continue  # of another database
+        moment = timestamp_text(adoption.adopted_at)
+        if gone := sorted(runs - present):
+            yield f"{len(gone)} of {len(runs)} runs that were taken over at {moment} are gone, among them {gone[0]}"
         for name, content_then in json.loads(adoption.tables_json).items():
             if name not in tables:
                 continue
@@ -148,8 +151,7 @@ def _changes_since(source: Connection, target: Connection, tables: Mapping[str, 
             now = content.content
             if now != then:
                 yield (
-                    f"table {name} of runs that were taken over at {timestamp_text(adoption.adopted_at)}:"
-                    f" {then.rows} rows then, {now.rows} now"
+                    f"table {name} of runs that were taken over at {moment}: {then.rows} rows then, {now.rows} now"
                     f"{', with other values' if now.rows == then.rows else ''}"
                 )
 
