@@ -38,7 +38,7 @@ def nested(depth: int) -> dict[str, Json]:
 
 
 def canonical_again(data: bytes) -> bytes | None:
-    """Return the canonical JSON of a text, or None if it has none."""
+    """Return the canonical JSON of a text, if any."""
     try:
         return canonical(orjson.loads(data))
     except ValueError:

@@ -54,7 +54,7 @@ class Eventful:
     recorded: Recorded
 
     def contents(self) -> dict[str, list[str]]:
-        """Return the sorted rows of every table, as the driver reads them."""
+        """Return the sorted rows of every table."""
         with self.landscape.connection() as connection:
             return {
                 name: sorted(map(repr, connection.exec_driver_sql(f"SELECT * FROM {name}")))  # noqa: S608

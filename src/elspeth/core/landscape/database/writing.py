@@ -57,7 +57,7 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[_Row]) -> N
 def insert_sound_rows(
     connection: Connection, table: Table, rows: Sequence[_Row]
 ) -> Iterator[tuple[int, IntegrityError]]:
-    """Insert rows, and yield the place of each refused one.
+    """Insert rows; yield the place of each refused one.
 
     With it comes the database's error. All rows are tried at once; if that fails, one by one.
     """

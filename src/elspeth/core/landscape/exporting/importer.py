@@ -137,7 +137,7 @@ def _insert_rows(
     explain: Callable[[str, Row, IntegrityError], str],
     progress: Callable[[int], None] | None,
 ) -> None:
-    """Insert the export's rows into the tables of its record types.
+    """Insert the export's rows by record type.
 
     Raises ExportError, in the words of `explain`, for one that the database refuses.
     """
