@@ -1,5 +1,7 @@
 """Fixtures and settings of the whole test suite."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 
@@ -18,6 +20,16 @@ pytest_plugins = (
 # A slow machine is not a counterexample. Other settings are Hypothesis's own, which differ in CI.
 settings.register_profile("elspeth", settings(), deadline=None)
 settings.load_profile("elspeth")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import only modules with smoke tests for `-m smoke`.
+
+    Importing all would take longer than these tests.
+    """
+    if config.getoption("markexpr") != "smoke" or not collection_path.match("test_*.py"):
+        return None
+    return "pytest.mark.smoke" not in collection_path.read_text(encoding="utf-8") or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
