@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 
 from tests.fixtures.effort import is_slow
+from tests.fixtures.memory import keep_files_in_memory
 
 pytest_plugins = (
     "tests.fixtures.databases",
@@ -16,6 +17,8 @@ pytest_plugins = (
     "tests.fixtures.postgres",
     "tests.fixtures.synthetic_epochs",
 )
+
+keep_files_in_memory()
 
 # A slow machine is not a counterexample. Other settings are Hypothesis's own, which differ in CI.
 settings.register_profile("elspeth", settings(), deadline=None)
