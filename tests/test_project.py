@@ -212,6 +212,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "signals": set(),
         "terminal": set(),
         "workers": set(),
+        "logs": set(),
         "progress": set(),
         "failures": {"signals", "terminal"},
         "options": {"failures"},
@@ -223,7 +224,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             *("access", "execution", "failures", "options", "plan", "progress", "story_text", "terminal", "workers"),
         },
         "app": {"commands", "failures", "progress"},
-        "program": {"app", "signals", "terminal"},
+        "program": {"app", "logs", "signals", "terminal"},
     },
 }
 """Package -> its rooms, which are folders or modules -> the other rooms that each may import."""

@@ -10,10 +10,9 @@ from sqlalchemy import make_url
 
 _CUT = """
 import sys, psycopg
-from elspeth.cli import main
-main(["plugins", "list"])
+from elspeth.cli.logs import hidden_logs
 try:
-    with psycopg.connect(sys.argv[1]) as connection, connection.pipeline():
+    with hidden_logs(), psycopg.connect(sys.argv[1]) as connection, connection.pipeline():
         connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         connection.execute("SELECT 1").fetchall()
 except psycopg.Error as error:

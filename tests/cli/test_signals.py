@@ -1,5 +1,7 @@
 """Signals stop runs at safe points, other commands at once."""
 
+import errno
+import logging
 import os
 import pty
 import random
@@ -10,11 +12,15 @@ import sqlite3
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from typer.core import TyperGroup
 
 from elspeth.cli import main
 from elspeth.cli.commands import exports, landscape
@@ -24,6 +30,7 @@ from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.plugins.csv import CsvSource
+from elspeth.plugins.manager import PluginManager
 from tests.cli.processes import run_with_signal, start_command
 from tests.engine.pipelines import groups_of
 from tests.fixtures.ids import ID
@@ -114,9 +121,125 @@ def test_a_second_hangup_is_ignored() -> None:
         signal.raise_signal(signal.SIGHUP)
         assert request()
     with raise_signals():
-        with pytest.raises(Stopped):
+        with pytest.raises(Stopped) as stopped:
             signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)
+    assert stopped.value.exit_code == 129
+
+
+class Doomed:
+    """An object, on whose end something happens."""
+
+    def __init__(self, at_end: Callable[[], object]) -> None:
+        self._at_end = at_end
+
+    def __del__(self) -> None:
+        """Call what was given."""
+        self._at_end()
+
+
+def drop_in_a_destructor(raise_it: Callable[[], object]) -> None:
+    Doomed(raise_it)
+
+
+def drop_in_a_weak_reference(raise_it: Callable[[], object]) -> None:
+    thing = Doomed(bool)
+    _reference = weakref.ref(thing, lambda _: raise_it())
+    del thing
+
+
+def drop_in_a_library(raise_it: Callable[[], None]) -> None:
+    """Raise in a function that SQLite calls."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.create_function("raise_it", 0, raise_it)
+        with suppress(sqlite3.OperationalError):
+            connection.execute("SELECT raise_it()")
+
+
+def drop_in_code_that_catches_everything(raise_it: Callable[[], object]) -> None:
+    with suppress(BaseException):
+        raise_it()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize(
+    "drop",
+    [drop_in_a_destructor, drop_in_a_weak_reference, drop_in_a_library, drop_in_code_that_catches_everything],
+)
+def test_a_stop_that_was_dropped_is_raised_again(
+    number: signal.Signals, drop: Callable[[Callable[[], None]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        drop(lambda: signal.raise_signal(number))
+        time.sleep(10)
+
+    with raise_signals(), pytest.raises(Stopped) as stopped:
+        work()
+    assert stopped.value.exit_code == 128 + number
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_second_signal_of_a_run_is_raised_again_if_dropped() -> None:
+    def work() -> None:
+        signal.raise_signal(signal.SIGINT)
+        drop_in_a_destructor(lambda: signal.raise_signal(signal.SIGTERM))
+        time.sleep(10)
+
+    with raise_signals(), note_signals() as request, pytest.raises(Stopped) as stopped:
+        work()
+    assert (request.signal, stopped.value.signal) == (signal.SIGINT, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_no_library_logs_that_a_command_is_stopped(
+    number: signal.Signals, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    close: Callable[[DefaultDialect, DBAPIConnection], None] = DefaultDialect.do_close
+
+    def interrupted(dialect: DefaultDialect, connection: DBAPIConnection) -> None:
+        close(dialect, connection)
+        signal.raise_signal(number)
+
+    LandscapeDB.from_url(database_url).close()
+    with monkeypatch.context() as patch:
+        patch.setattr(logging.getLogger(), "handlers", [])  # those of pytest: a command has none
+        patch.setattr(DefaultDialect, "do_close", interrupted)
+        code = main(["landscape", "check", "-d", database_url])
+    said = "interrupted" if number == signal.SIGINT else f"stopped by {number.name}"
+    assert code == 128 + number
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {said}"
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "file"), "error: file: No space left on device\n"),
+        (RuntimeError("release unlocked lock"), ""),
+    ],
+)
+def test_a_stop_that_causes_another_error_decides_the_exit_code(
+    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            raise error
+
+    monkeypatch.setattr(PluginManager, "installed", fail)
+    assert main(["plugins", "list"]) == 143
+    assert capsys.readouterr() == ("", f"{message}error: stopped by SIGTERM\n")
+
+
+def test_a_stop_that_the_command_library_takes_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(TyperGroup, "_main_shell_completion", interrupted)
+    assert main(["plugins", "list"]) == 143
+    assert capsys.readouterr() == ("", "error: stopped by SIGTERM\n")
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -147,20 +270,28 @@ def test_a_run_asked_to_stop_keeps_its_records(
     assert sorted(path.name for path in job.glob("*.csv")) == ["in.csv"]
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_process_stopped_at_any_moment_says_how_to_go_on(job: Path, number: signal.Signals) -> None:
-    write_rows(2000)
-    moment = random.uniform(0.2, 1.5)  # noqa: S311  not secret
-    done = run_with_signal(number, moment, "run", "-s", "settings.yaml", "-x", "--no-dotenv", directory=job)
-    assert done.returncode in (0, 128 + number), done.stderr
+MOMENTS: list[object] = [
+    pytest.param(number, attempt, marks=[] if number == signal.SIGTERM and attempt < 2 else pytest.mark.thorough)
+    for number in SIGNALS
+    for attempt in range(20 if number == signal.SIGTERM else 5)
+]
+
+
+@pytest.mark.parametrize(("number", "attempt"), MOMENTS)
+@pytest.mark.usefixtures("job")
+def test_a_process_stopped_at_any_moment_says_how_to_go_on(number: signal.Signals, attempt: int) -> None:
+    write_rows(1000)
+    moment = random.uniform(0.2, 1.1)  # noqa: S311  not secret
+    run = ("run", "-s", "settings.yaml", "-x", "--no-dotenv")
+    done = run_with_signal(number, moment, *run, directory=Path.cwd())
+    assert done.returncode in (0, 128 + number), (attempt, moment, done.stderr)
     assert "Traceback" not in done.stderr
     if not Path("out.csv").exists():
         assert "error: " in done.stderr
-        if Path("audit.db").exists() and (run := re.search(f"resume {ID} -s settings.yaml", done.stderr)):
-            resumed = main([*run[0].split(), "--execute", "--no-dotenv"])
+        if Path("audit.db").exists() and (advice := re.search(f"resume {ID} -s settings.yaml", done.stderr)):
+            assert main([*advice[0].split(), "--execute", "--no-dotenv"]) == 0
         else:
-            resumed = main(["run", "-s", "settings.yaml", "--execute", "--no-dotenv"])
-        assert resumed == 0
+            assert main([*run]) == 0
     assert Path("out.csv").read_text() == Path("in.csv").read_text()
 
 
@@ -226,7 +357,7 @@ def test_other_commands_leave_nothing_when_stopped(
 
 @pytest.mark.usefixtures("job")
 def test_a_run_whose_terminal_closes_can_go_on() -> None:
-    write_rows(4000)
+    write_rows(1500)
     ours, theirs = pty.openpty()
     program = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from elspeth.cli import run; run()"
     command = [sys.executable, "-c", program, "run", "-s", "settings.yaml", "-x", "--no-dotenv"]

@@ -14,7 +14,7 @@ from enum import IntEnum
 
 import typer
 
-from elspeth.cli.signals import Stopped
+from elspeth.cli.signals import find_stop
 from elspeth.cli.terminal import is_broken_pipe, printable, redirect_to_null
 
 __all__ = [
@@ -74,9 +74,6 @@ EXIT_CODES: Mapping[str, ExitCode] = {
 WITHHELD_ERRORS = logging.getLogger("elspeth.withheld")
 """The logger of exceptions whose messages are not recorded."""
 
-# Without a handler Python prints what psycopg logs of errors after a connection is cut; the first one is raised anyway.
-logging.getLogger("psycopg").addHandler(logging.NullHandler())
-
 _PRINTER = "elspeth.traceback_printer"
 
 _Place = tuple[tuple[str, int], ...]
@@ -95,8 +92,8 @@ def report_failures(ctx: typer.Context | None = None) -> Iterator[None]:
         if sys.stdout is not None:  # None if it was closed before Python started
             sys.stdout.flush()
     except BaseException as error:
-        code = _exit_code_of(error)
-        if code is None:
+        stop, code = find_stop(error), _exit_code_of(error)
+        if code is None and stop is None:
             raise
         if isinstance(error, BrokenPipeError) and is_broken_pipe(sys.stdout):
             # The reader, such as `head`, has what it wants.
@@ -104,8 +101,14 @@ def report_failures(ctx: typer.Context | None = None) -> Iterator[None]:
             raise typer.Exit(ExitCode.BROKEN_PIPE) from error
         if _PRINTER in meta:
             meta[_PRINTER].show(error)
-        print_error(error)
-        raise typer.Exit(code) from error
+        if code is not None:
+            print_error(error)
+        if stop is not None:
+            # An unexpected error that comes from a stop is no defect: it may interrupt a library anywhere.
+            code = stop.exit_code
+            if stop is not error:
+                print_error(stop)
+        raise typer.Exit(code or ExitCode.FAILED) from error
     finally:
         if _PRINTER in meta:
             meta[_PRINTER].close()
@@ -120,12 +123,13 @@ def print_error(error: BaseException) -> None:
     lines = message.split("\n") if hasattr(error, "problems") else [message]
     for line in (*lines, *getattr(error, "__notes__", ())):
         typer.echo(printable(line), err=True)
+    stop = find_stop(error)
+    if stop is not None:
+        stop.is_reported = True
 
 
 def _exit_code_of(error: BaseException) -> int | None:
     """Return an error's exit code, None for a defect."""
-    if isinstance(error, Stopped):
-        return error.exit_code
     names = (f"{each.__module__}.{each.__qualname__}" for each in type(error).__mro__)
     return next((EXIT_CODES[name] for name in names if name in EXIT_CODES), None)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextvars import copy_context
 
 from elspeth import __version__
-from elspeth.cli.signals import Stopped, raise_signals
+from elspeth.cli.signals import Stopped, find_stop, raise_signals
 from elspeth.cli.terminal import named_stdout, unfailing_stderr
 
 __all__ = ["main", "run"]
@@ -26,16 +26,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         with unfailing_stderr(), named_stdout(), raise_signals():
             if arguments == ["--version"] and _print_version():
                 return 0
-            from elspeth.cli.app import command  # noqa: PLC0415  loading it takes time, in which signals may come
+            # Loading these takes time, in which signals may come.
+            from elspeth.cli.app import command  # noqa: PLC0415
+            from elspeth.cli.logs import hidden_logs  # noqa: PLC0415
 
-            # In its own context, so this command's options do not affect the next command.
-            copy_context().run(command, args=arguments, prog_name="elspeth")
-    except SystemExit as end:
-        return int(end.code) if isinstance(end.code, int) else int(end.code is not None)
-    except Stopped as stopped:
-        # The command had not begun, or had already ended.
-        sys.stderr.write(f"error: {stopped}\n")
-        return stopped.exit_code
+            with hidden_logs():
+                # In its own context, so this command's options do not affect the next command.
+                copy_context().run(command, args=arguments, prog_name="elspeth")
+    except (SystemExit, Stopped) as end:
+        stop = find_stop(end)
+        if stop is not None and not stop.is_reported:
+            # The command had not begun, or had already ended.
+            stop.is_reported = True
+            sys.stderr.write(f"error: {stop}\n")
+            return stop.exit_code
+        code = end.code if isinstance(end, SystemExit) else None
+        return int(code) if isinstance(code, int) else int(code is not None)
     return 0
 
 

@@ -1,6 +1,10 @@
 """SIGINT, SIGTERM and SIGHUP: they end a command.
 
 During a run the first one only asks it to stop at a safe point.
+
+A signal that ends a command is raised as an exception wherever the program happens to be. Python drops an exception
+that is raised in a `__del__` or in a callback of a weak reference or a C library. An exception that was dropped before
+the command reported it is raised again.
 """
 
 from __future__ import annotations
@@ -12,23 +16,37 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
 from types import FrameType
+from typing import ClassVar
 
-__all__ = ["StopRequest", "Stopped", "note_signals", "raise_signals"]
+__all__ = ["StopRequest", "Stopped", "find_stop", "note_signals", "raise_signals"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _Handler = Callable[[int, FrameType | None], None]
 
+_REPEAT_AFTER_S = 0.02
+"""Long enough for most callbacks to return; if not, the exception is dropped and raised once more."""
+
 
 class Stopped(KeyboardInterrupt):
     """A signal asks the process to end at once.
 
-    It is a KeyboardInterrupt because libraries clean up after that.
+    It is a KeyboardInterrupt because libraries clean up after that. Whoever reports it to the user sets `is_reported`.
     """
 
     def __init__(self, number: int) -> None:
         self.signal = signal.Signals(number)
+        self.is_reported = False
+        self._handler = _RaisingHandler.in_charge
         super().__init__("interrupted" if self.signal is signal.SIGINT else f"stopped by {self.signal.name}")
+
+    def __del__(self) -> None:
+        """Repeat the signal if nobody has reported it."""
+        if self._handler is not None and not self.is_reported and self._handler is _RaisingHandler.in_charge:
+            # Raised in here, the exception would be dropped again.
+            timer = threading.Timer(_REPEAT_AFTER_S, self._handler.repeat, [self.signal])
+            timer.daemon = True
+            timer.start()
 
     @property
     def exit_code(self) -> int:
@@ -52,30 +70,61 @@ class StopRequest:
         return 0 if self.signal is None else _exit_code(self.signal)
 
 
-@contextmanager
-def raise_signals() -> Iterator[None]:
-    """Raise `Stopped` for every signal while the block lasts.
+def find_stop(error: BaseException) -> Stopped | None:
+    """Return the stop that an exception is, or came from."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        if isinstance(each, Stopped):
+            return each
+        seen.add(id(each))
+        each = each.__cause__ or each.__context__
+    return None
+
+
+class _RaisingHandler:
+    """Raises every signal as `Stopped`.
 
     Only the first SIGHUP counts: a terminal that closes sends several, and the second would cut short the cleaning up
     after the first.
     """
-    received = False
 
-    def stop(number: int, _: FrameType | None) -> None:
-        nonlocal received
-        if not received or number != signal.SIGHUP:
-            received = True
+    in_charge: ClassVar[_RaisingHandler | None] = None
+
+    def __init__(self) -> None:
+        self._received = False
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        """Raise the signal."""
+        if not self._received or number != signal.SIGHUP:
+            self._received = True
             raise Stopped(number)
 
-    with _handle(stop):
-        yield
+    def repeat(self, number: signal.Signals) -> None:
+        """Send the main thread a signal that came to nothing."""
+        main = threading.main_thread().ident
+        if _RaisingHandler.in_charge is self and main is not None:
+            self._received = False
+            signal.pthread_kill(main, number)
+
+
+@contextmanager
+def raise_signals() -> Iterator[None]:
+    """Raise `Stopped` for every signal while the block lasts."""
+    handler, before = _RaisingHandler(), _RaisingHandler.in_charge
+    with _handle(handler), _without_dropped_stops():
+        _RaisingHandler.in_charge = handler
+        try:
+            yield
+        finally:
+            _RaisingHandler.in_charge = before
 
 
 @contextmanager
 def note_signals() -> Iterator[StopRequest]:
     """Note the first signal; raise `Stopped` for the next one.
 
-    Further SIGHUPs are ignored, as by `raise_signals`.
+    Further SIGHUPs are ignored, as by `_RaisingHandler`.
     """
     request = StopRequest()
     # A handler may interrupt code that holds a lock or writes to a stream; putting into this queue is safe.
@@ -96,6 +145,22 @@ def note_signals() -> Iterator[StopRequest]:
         finally:
             messages.put("")
             thread.join()
+
+
+@contextmanager
+def _without_dropped_stops() -> Iterator[None]:
+    """Keep Python from printing stops that it drops."""
+    before = sys.unraisablehook
+
+    def ignore_stops(unraisable: sys.UnraisableHookArgs) -> None:
+        if not isinstance(unraisable.exc_value, Stopped):
+            before(unraisable)
+
+    sys.unraisablehook = ignore_stops
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _exit_code(number: int) -> int:
