@@ -156,6 +156,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "database_urls": {"environment"},
         "routing": {"enums"},
         "rows": {"errors", "schema"},
+        "error_fields": {"rows"},
         "expressions": {"errors", "schema"},
         "plugins": {"enums", "errors", "routing", "rows", "schema"},
     },
@@ -198,7 +199,10 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "publishing": {"errors", "pipeline", "start"},
         "steps": {"errors", "pipeline", "tokens", "trail", "calls", "publishing"},
         "processor": {"errors", "pipeline", "tokens", "trail", "calls", "publishing", "steps"},
-        "loading": {"errors", "pipeline", "reporting", "start", "trail", "calls", "publishing", "processor"},
+        "limits": {"errors", "pipeline", "reporting", "trail"},
+        "loading": {
+            *("errors", "pipeline", "reporting", "start", "trail", "calls", "publishing", "processor", "limits"),
+        },
         "orchestrator": {
             *("errors", "pipeline", "keys", "reporting", "start", "calls", "publishing", "processor", "loading"),
         },

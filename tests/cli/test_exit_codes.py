@@ -30,7 +30,12 @@ payload_store: {base_path: payloads}
 CASES = [
     ("run --execute", 0, "run -s settings.yaml --execute"),
     ("run --execute", 1, "run -s all-invalid.yaml --execute"),
+    ("run --execute", 1, "run -s limited.yaml --execute"),
     ("run --execute", 2, "run -s malformed.yaml --execute"),
+    ("run --execute", 3, "run -s some-invalid.yaml --execute --exit-code"),
+    ("run --execute", 0, "run -s some-invalid.yaml --execute"),
+    ("run --execute", 1, "run -s all-invalid.yaml --execute --exit-code"),
+    ("run --execute", 0, "run -s settings.yaml --execute --exit-code"),
     ("run --execute", 2, "run -s settings.yaml --execute --dry-run"),
     ("resume", 0, "resume latest -s stopped.yaml --dry-run"),
     ("resume", 1, "resume latest -s stopped.yaml"),
@@ -124,6 +129,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         monkeypatch.chdir(directory)
         Path("settings.yaml").write_text(SETTINGS % "in.csv")
         Path("all-invalid.yaml").write_text(SETTINGS % "invalid.csv")
+        Path("some-invalid.yaml").write_text(SETTINGS % "mixed.csv")
+        Path("limited.yaml").write_text(f"{SETTINGS % 'mixed.csv'}fail_if: {{quarantined: 10%}}")
         Path("elsewhere.yaml").write_text(SETTINGS.replace("audit.db", "elsewhere.db") % "in.csv")
         Path("stopped.yaml").write_text(
             SETTINGS.replace("audit.db", "stopped.db").replace("out.csv", "s.csv") % "in.csv"
@@ -131,6 +138,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Path("malformed.yaml").write_text("datasource: {")
         Path("in.csv").write_text("id\n1\n2\n")
         Path("invalid.csv").write_text("id\nx\n")
+        Path("mixed.csv").write_text("id\n1\nx\n")
         Path("foreign.db").write_text("no database\n" * 100)
         shutil.copy(LEGACY / "epoch4-rich.db", "old.db")
         commands = [

@@ -193,7 +193,8 @@ def test_an_invalid_row_is_recorded_and_set_aside(tmp_path: Path, destination: s
     (quarantined,) = [outcome for outcome in records["token_outcome"] if outcome["outcome"] == "quarantined"]
     assert quarantined["error_hash"] == hashlib.sha256(failed["error_json"].encode()).hexdigest()
     if destination != "discard":
-        assert json.loads((tmp_path / "out" / "invalid.json").read_text()) == [{"id": "bad", "kind": "y"}]
+        (row,) = json.loads((tmp_path / "out" / "invalid.json").read_text())
+        assert {name: row[name] for name in ("id", "kind", "error_row")} == {"id": "bad", "kind": "y", "error_row": 1}
         (event,) = [event for event in records["routing_event"] if event["mode"] == "divert"]
         assert event["state_id"] == failed["state_id"]
 

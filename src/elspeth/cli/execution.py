@@ -61,10 +61,12 @@ def execute_pipeline(
     *,
     force: bool,
     json: bool,
+    tells_failures: bool,
 ) -> int:
     """Do the work and print its summary.
 
-    Returns the exit code. `settings` is the settings file as messages name it.
+    Returns the exit code, which tells whether rows failed if `tells_failures`. `settings` is the settings file as
+    messages name it.
     """
     failure: ExportFailedError | None = None
     with _audit_database(pipeline.settings.landscape) as db:
@@ -82,10 +84,15 @@ def execute_pipeline(
     typer.echo(jsonlib.dumps(_summary_data(result, url), indent=2) if json else aligned(_summary_lines(result, url)))
     for problem in result.problems:
         typer.echo(printable(f"error: {problem}"), err=True)
-    if failure is None:
-        return ExitCode.FAILED if result.problems else ExitCode.DONE
-    print_error(failure)
-    return request.exit_code if request() else ExitCode.FAILED
+    if failure is not None:
+        print_error(failure)
+        return request.exit_code if request() else ExitCode.FAILED
+    if result.problems:
+        return ExitCode.FAILED
+    if not tells_failures or not result.rows_with_failures:
+        return ExitCode.DONE
+    typer.echo(f"{result.rows_with_failures:,} of {result.rows:,} rows failed or were quarantined", err=True)
+    return ExitCode.ROWS_FAILED
 
 
 @contextmanager

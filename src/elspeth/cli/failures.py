@@ -38,6 +38,7 @@ class ExitCode(IntEnum):
     DONE = 0
     FAILED = 1
     USAGE = 2
+    ROWS_FAILED = 3
     HANGUP = 129
     INTERRUPTED = 130
     BROKEN_PIPE = 141
@@ -61,6 +62,7 @@ EXIT_CODES: Mapping[str, ExitCode] = {
     "elspeth.engine.errors.AccountingError": ExitCode.FAILED,
     "elspeth.engine.reporting.ExportFailedError": ExitCode.FAILED,
     "elspeth.engine.errors.ResumeError": ExitCode.FAILED,
+    "elspeth.engine.errors.TooManyFailuresError": ExitCode.FAILED,
     "elspeth.evidence.format.errors.EvidenceError": ExitCode.FAILED,
     "elspeth.evidence.format.errors.KeyFileError": ExitCode.USAGE,
     "elspeth.plugins.manager.PluginRegistrationError": ExitCode.USAGE,

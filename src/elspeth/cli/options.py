@@ -19,6 +19,7 @@ __all__ = [
     "CheckHmacOption",
     "DatabaseOption",
     "DryRunOption",
+    "ExitCodeOption",
     "ForceOption",
     "JsonOption",
     "NoDotenvOption",
@@ -71,6 +72,10 @@ OptionalDatabaseOption = Annotated[str | None, _DATABASE]
 SettingsOption = Annotated[Path, typer.Option("--settings", "-s", metavar="FILE", help="The settings file (YAML).")]
 NoDotenvOption = Annotated[bool, typer.Option("--no-dotenv", help="Do not read .env in the working directory.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and end with exit code 0.")]
+ExitCodeOption = Annotated[
+    bool,
+    typer.Option("--exit-code", help="End with 3 instead of 0 if the run is complete, but rows failed."),
+]
 ForceOption = Annotated[
     bool,
     typer.Option(

@@ -147,11 +147,14 @@ RowData = dict[str, object]
 class InvalidRow:
     """A source row that does not satisfy the schema.
 
-    `data` is what could be read of it; it is withheld from exports. `error` is exported, and repeats no values.
+    `data` is what could be read of it; it is withheld from exports. `error` is exported, and repeats no values. `file`
+    and `line`, from 1, say where the row begins; they are None where that is not known.
     """
 
     data: RowData
     error: str
+    file: str | None = None
+    line: int | None = None
 
 
 class _UnsupportedTypeError(RecordableError, ValueError):

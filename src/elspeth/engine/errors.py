@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from elspeth.contracts.errors import ExecutionError, RecordableError, recordable_message
@@ -10,7 +10,15 @@ from elspeth.contracts.plugins import PluginError, RowError
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.base import make_recordable
 
-__all__ = ["AccountingError", "AnswerError", "Failure", "ResumeError", "RunInterruptedError", "blame"]
+__all__ = [
+    "AccountingError",
+    "AnswerError",
+    "Failure",
+    "ResumeError",
+    "RunInterruptedError",
+    "TooManyFailuresError",
+    "blame",
+]
 
 
 class AccountingError(RecordableError):
@@ -29,6 +37,16 @@ class RunInterruptedError(RecordableError):
 
     The rows so far are recorded, and no output is published.
     """
+
+
+class TooManyFailuresError(RecordableError):
+    """More rows failed than the settings allow.
+
+    The run fails, and publishes nothing. `exceeded` says which limits are exceeded.
+    """
+
+    def __init__(self, run_id: str, exceeded: Sequence[str]) -> None:
+        super().__init__(f"run {run_id} has too many failures: {'; '.join(exceeded)}")
 
 
 class ResumeError(RecordableError):

@@ -18,7 +18,8 @@ from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.engine.calls.external import ExternalCalls
-from elspeth.engine.errors import ResumeError, RunInterruptedError, blame
+from elspeth.engine.errors import ResumeError, RunInterruptedError, TooManyFailuresError, blame
+from elspeth.engine.limits import FailureLimits
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.processor import Clock, RowProcessor
 from elspeth.engine.publishing import SinkSet
@@ -46,6 +47,7 @@ class RowLoader:
         self._start = start
         self._observer = observer
         self._trail = TrailWriter(recorder, start, pipeline)
+        self._limits = FailureLimits(pipeline)
         self._operation_id: str | None = None
         self._rows = start.rows
         self._endings = start.endings
@@ -90,6 +92,7 @@ class RowLoader:
             return
         processor = RowProcessor(self._trail, self._pipeline, sinks, external=external, clock=clock)
         processor.restore(self._pipeline, self._start.held)
+        self._limits.restore(self._db, self._start.run_id)
         self._observer.begin(Phase.ROWS)
         with _reading(self._pipeline.source) as items:
             remaining = skip_recorded_rows(items, self._db, self._start.run_id, self._start.rows)
@@ -97,6 +100,8 @@ class RowLoader:
                 waiting = deque(rows)
                 while waiting:
                     self._load_group(processor, sinks, waiting)
+                    if (problem := self._exceeded_limit()) is not None:
+                        raise TooManyFailuresError(self._start.run_id, [problem])
                     if self._observer.wants_stop():
                         raise RunInterruptedError(self.interruption)
         with self._recorder.unit_of_work():
@@ -120,7 +125,7 @@ class RowLoader:
         """
         group = self._group(processor)
         with self._recorder.unit_of_work():
-            while waiting and not group.is_full() and not (group.rows and self._observer.wants_stop()):
+            while waiting and not (group.rows and self._group_ends(group)):
                 token_id = processor.process(self._rows + group.rows, waiting.popleft())
                 group.rows += 1
             processor.settle()
@@ -137,6 +142,19 @@ class RowLoader:
                     endings=self._endings,
                 )
             )
+
+    def _group_ends(self, group: _Group) -> bool:
+        return group.is_full() or self._observer.wants_stop() or self._exceeded_limit() is not None
+
+    def _exceeded_limit(self) -> str | None:
+        return self._limits.find_certain(self._trail)
+
+    def require_limits(self) -> None:
+        """Compare all failures with the limits of the settings.
+
+        Raises TooManyFailuresError.
+        """
+        self._limits.require(self._db, self._start.run_id, self._rows, self._endings)
 
     def _group(self, processor: RowProcessor) -> _Group:
         settings, limit = self._settings, GROUP_ROWS

@@ -36,13 +36,21 @@ from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.core.settings import Settings
 from elspeth.core.settings.paths import export_compression, export_form, placeholder_values
 from elspeth.engine.calls.external import ExternalCalls, open_external_calls
-from elspeth.engine.errors import AccountingError, RunInterruptedError
+from elspeth.engine.errors import AccountingError, RunInterruptedError, TooManyFailuresError
 from elspeth.engine.keys import RunKeys
 from elspeth.engine.loading import RowLoader
 from elspeth.engine.pipeline import Pipeline, fill_sink_paths
 from elspeth.engine.processor import Clock
 from elspeth.engine.publishing import RunOutputs, SinkSet
-from elspeth.engine.reporting import ExportFailedError, Observer, Phase, RunResult, count_by_sink, summarize
+from elspeth.engine.reporting import (
+    ExportFailedError,
+    Observer,
+    Phase,
+    RunResult,
+    count_by_sink,
+    find_reasons,
+    summarize,
+)
 from elspeth.engine.start import Start, begin_run, get_resumable_run, load_start, resolve_replayed_run
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.outputs.writing import Output
@@ -135,10 +143,14 @@ class Orchestrator:
             loader.load(sinks, external, self._clock)
             self._prove_every_row_ended(start.run_id, loader)
             sinks.require_complete(count_by_sink(loader.endings))
+            loader.require_limits()
             self._observer.begin(Phase.PUBLISH)
             sinks.publish(self._observer.tell)
             self._complete(start.run_id, loader, sinks)
         except BaseException as error:
+            if isinstance(error, TooManyFailuresError):
+                for reason in find_reasons(self._db, self._pipeline, start.run_id):
+                    error.add_note(str(reason))
             self._record_stop(start, loader, sinks, claim, error)
             raise
         summary = summarize(
@@ -215,7 +227,8 @@ class Orchestrator:
         """
         settings = self._pipeline.settings
         is_defect = isinstance(error, _DEFECTS) and not start.rows
-        return settings.landscape.enabled and settings.checkpoint.enabled and not is_defect
+        is_final = is_defect or isinstance(error, TooManyFailuresError)
+        return settings.landscape.enabled and settings.checkpoint.enabled and not is_final
 
     # -- the export after a run --------------------------------------------------------------------------------------
 

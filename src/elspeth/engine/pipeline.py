@@ -46,7 +46,7 @@ class Pipeline:
     """A graph, with the plugins and conditions at its nodes.
 
     `nodes` come in the order in which rows can meet them, sinks last. `conditions` are those of gates, and of the
-    triggers of aggregations that have one.
+    triggers of aggregations that have one. `error_sinks` are the sinks whose rows get the error fields.
     """
 
     settings: Settings
@@ -57,6 +57,7 @@ class Pipeline:
     aggregations: Mapping[Place, Aggregation]
     conditions: Mapping[Place, Expression]
     sinks: Mapping[str, Sink]
+    error_sinks: frozenset[str] = frozenset()
 
     @property
     def source_node(self) -> Node:
@@ -97,7 +98,8 @@ def build_pipeline(settings: Settings, plugins: PluginManager) -> Pipeline:
     wiring = wire(settings)
     for name in {str(each.target[1]) for each in wiring.wires if each.mode is RoutingMode.DIVERT}:
         sinks[name].expect_failed_rows()
-    nodes = dict(_nodes(settings, source, transforms, aggregations, sinks))
+    error_sinks = frozenset(_error_sinks(settings, wiring, sinks))
+    nodes = dict(_nodes(settings, source, transforms, aggregations, sinks, error_sinks=error_sinks))
     order = [place for place in wiring.places() if place[0] != "sinks"] + [sink_place(name) for name in sinks]
     return Pipeline(
         settings=settings,
@@ -108,7 +110,24 @@ def build_pipeline(settings: Settings, plugins: PluginManager) -> Pipeline:
         aggregations=aggregations,
         conditions=dict(_conditions(settings)),
         sinks=sinks,
+        error_sinks=error_sinks,
     )
+
+
+def _error_sinks(settings: Settings, wiring: Wiring, sinks: Mapping[str, Sink]) -> Iterator[str]:
+    """Yield the sinks whose rows get the error fields.
+
+    By default these are files that only failed rows go to, unless their schema allows no further fields: a table may
+    lack the columns, and where other rows go, nobody expects them.
+    """
+    for name, sink in sinks.items():
+        wanted = settings.sinks[name].error_fields
+        if wanted is None:
+            modes = {wire.mode for wire in wiring.wires if wire.target == sink_place(name)}
+            is_file = hasattr(sink.options, "path")
+            wanted = is_file and modes == {RoutingMode.DIVERT} and sink.options.schema_config.allows_extra_fields
+        if wanted:
+            yield name
 
 
 def fill_sink_paths(pipeline: Pipeline, values: Mapping[str, str]) -> Pipeline:
@@ -129,6 +148,8 @@ def _nodes(
     transforms: Mapping[Place, Transform],
     aggregations: Mapping[Place, Aggregation],
     sinks: Mapping[str, Sink],
+    *,
+    error_sinks: frozenset[str],
 ) -> Iterator[tuple[Place, Node]]:
     yield SOURCE, _plugin_node(NodeType.SOURCE, source.name, source, settings.datasource.model_dump())
     for index, (place, transform) in enumerate(transforms.items()):
@@ -142,7 +163,9 @@ def _nodes(
     for index, join in enumerate(settings.coalesce):
         yield ("coalesce", index), _config_node(NodeType.COALESCE, "coalesce", join)
     for name, sink in sinks.items():
-        config = {"name": name, **settings.sinks[name].model_dump()}
+        config = {"name": name, **settings.sinks[name].model_dump(exclude={"error_fields"})}
+        if name in error_sinks:
+            config["error_fields"] = True
         yield sink_place(name), _plugin_node(NodeType.SINK, name, sink, config)
 
 

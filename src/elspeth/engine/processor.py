@@ -32,7 +32,7 @@ from elspeth.engine.steps.coalesce import CoalesceStep
 from elspeth.engine.steps.gate import GateStep
 from elspeth.engine.steps.sink import SinkStep
 from elspeth.engine.steps.transform import CallStep, TransformStep
-from elspeth.engine.tokens import Departure, LostBranch, Onward
+from elspeth.engine.tokens import Departure, Diversion, LostBranch, Onward
 from elspeth.engine.trail import TrailWriter
 
 __all__ = ["Clock", "RowProcessor", "Walks"]
@@ -60,7 +60,7 @@ class RowProcessor:
     ) -> None:
         self._trail = trail
         self._clock = clock
-        self._source_id = pipeline.source_node.node_id
+        self._source_id, self._source_name = pipeline.source_node.node_id, pipeline.source_node.name
         self._schema_mode = pipeline.source_node.schema.mode or "dynamic"
         self._on_validation_failure = pipeline.source.options.on_validation_failure
         steps = dict(self._steps(pipeline, sinks, external))
@@ -138,6 +138,7 @@ class RowProcessor:
             return token.token_id, self._trail.end(token, RowOutcome.QUARANTINED, error_hash=error_hash)
         self._trail.route(state_id, SOURCE, QUARANTINE, {"error": item.error})
         token.error_hash = error_hash
+        token.diversion = Diversion(reason=item.error, step=self._source_name, file=item.file, line=item.line)
         return token.token_id, [self._trail.depart(token, SOURCE, QUARANTINE)]
 
     def _steps(
@@ -160,7 +161,8 @@ class RowProcessor:
             yield place, CoalesceStep(trail, place, join, self._clock)
         for name in pipeline.sinks:
             is_output = name == settings.output_sink
-            yield sink_place(name), SinkStep(trail, name, sinks[name], is_output=is_output)
+            source = self._source_name if name in pipeline.error_sinks else None
+            yield sink_place(name), SinkStep(trail, name, sinks[name], is_output=is_output, error_source=source)
 
 
 class Walks:

@@ -12,6 +12,7 @@ from elspeth.contracts.errors import RecordableError
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.problems import (
     FailedRows,
+    FailureReason,
     count_differing_answers,
     failed_rows,
     first_differing_rows,
@@ -29,6 +30,7 @@ __all__ = [
     "RunResult",
     "count_by_outcome",
     "count_by_sink",
+    "find_reasons",
     "summarize",
 ]
 
@@ -117,6 +119,9 @@ class Reason:
     count: int
     row: int
 
+    def __str__(self) -> str:
+        return f"{self.count:,} at {self.node}: {self.kind}: {self.message} (first in row {self.row})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
@@ -204,7 +209,6 @@ def summarize(
     by_sink, by_outcome = count_by_sink(endings), count_by_outcome(endings)
     failed, quarantined = by_outcome[RowOutcome.FAILED], by_outcome[RowOutcome.QUARANTINED]
     found = failed_rows(db, run_id) if failed or quarantined else FailedRows()
-    nodes = {node.node_id: f"{node.node_type} {node.name}" for node in pipeline.nodes.values()}
     refused = {name: found.visits_by_node.get(pipeline.sink_node(name).node_id, 0) for name in pipeline.sinks}
     return RunResult(
         run_id=run_id,
@@ -214,17 +218,21 @@ def summarize(
         failed=failed,
         quarantined=quarantined,
         rows_with_failures=found.count,
-        reasons=[
-            Reason(
-                node=nodes[each.node_id],
-                kind=each.kind,
-                message=each.message,
-                count=each.count,
-                row=each.row_index,
-            )
-            for each in found.reasons
-        ],
+        reasons=_name_nodes(found.reasons, pipeline),
         refused_by_sink={name: count for name, count in refused.items() if count and not by_sink[name]},
         differences=count_differing_answers(db, run_id) if compared else None,
         differing_rows=tuple(first_differing_rows(db, run_id, _DIFFERING_ROWS)) if compared else (),
     )
+
+
+def find_reasons(db: LandscapeDB, pipeline: Pipeline, run_id: str) -> list[Reason]:
+    """Return the most frequent reasons why rows failed."""
+    return _name_nodes(failed_rows(db, run_id).reasons, pipeline)
+
+
+def _name_nodes(reasons: Sequence[FailureReason], pipeline: Pipeline) -> list[Reason]:
+    nodes = {node.node_id: f"{node.node_type} {node.name}" for node in pipeline.nodes.values()}
+    return [
+        Reason(node=nodes[each.node_id], kind=each.kind, message=each.message, count=each.count, row=each.row_index)
+        for each in reasons
+    ]

@@ -19,6 +19,7 @@ from elspeth.engine.errors import AnswerError
 __all__ = [
     "Branch",
     "Departure",
+    "Diversion",
     "HashedRow",
     "LiveToken",
     "LostBranch",
@@ -57,13 +58,26 @@ class Branch:
     join: Place | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diversion:
+    """Why a token left its way, and at which step.
+
+    `file` and `line` are its place in the source, None where it is not known.
+    """
+
+    reason: str
+    step: str
+    file: str | None = None
+    line: int | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class LiveToken:
     """A token in memory, with its row data.
 
     Steps replace `row` and never change it in place, so that what is recorded as one node's output is the next node's
     input. `row_index` is the index of the source row, `step_index` that of the token's next visit. The innermost branch
-    comes last. `error_hash` is the hash of the error that diverted the token.
+    comes last. `diversion` says why the token was diverted, if it was; `error_hash` is the hash of that error.
     """
 
     token_id: str
@@ -74,6 +88,7 @@ class LiveToken:
     step_index: Annotated[int, Field(alias="step")] = 0  # waiting items of earlier releases call it "step"
     branches: tuple[Branch, ...] = ()
     error_hash: str | None = None
+    diversion: Annotated[Diversion | None, Field(exclude=True)] = None  # a diverted token does not wait
 
     def state(self) -> JsonObject:
         """Return the token as JSON, kept while it waits."""

@@ -23,7 +23,7 @@ from elspeth.engine.errors import Failure
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.reporting import Ending
 from elspeth.engine.start import Start
-from elspeth.engine.tokens import Branch, Departure, HashedRow, LiveToken, Onward, lose_branch
+from elspeth.engine.tokens import Branch, Departure, Diversion, HashedRow, LiveToken, Onward, lose_branch
 
 __all__ = ["TrailWriter", "Visit", "WaitingToken"]
 
@@ -56,6 +56,7 @@ class TrailWriter:
         self._recorder = recorder
         self._run_id = start.run_id
         self._node_ids = {place: node.node_id for place, node in pipeline.nodes.items()}
+        self._names = {place: node.name for place, node in pipeline.nodes.items()}
         self._wires = {(wire.origin, wire.label): wire for wire in pipeline.wiring.wires}
         self._specs = {
             way: RoutingSpec(edge_id, wire.mode)
@@ -63,6 +64,7 @@ class TrailWriter:
             if (edge_id := start.edges.get((self._node_ids[wire.origin], wire.label))) is not None
         }
         self._endings: Counter[Ending] = Counter(start.endings)
+        self._failed_visits: Counter[Place] = Counter()
         self._visits = 0
         self._waiting = _WaitingItems(start.held)
 
@@ -85,6 +87,11 @@ class TrailWriter:
     def visits(self) -> int:
         """Count the visits of this process."""
         return self._visits
+
+    @property
+    def failed_visits(self) -> Mapping[Place, int]:
+        """Count the visits of this process that failed."""
+        return self._failed_visits
 
     # -- tokens ------------------------------------------------------------------------------------------------------
 
@@ -216,6 +223,7 @@ class TrailWriter:
 
     def fail(self, visit: Visit, failure: Failure) -> str:
         """Record a visit that failed, and return its state's id."""
+        self._failed_visits[visit.place] += 1
         return self._record(visit, NodeStateStatus.FAILED, failure.as_error()).state_id
 
     def wait(self, visit: Visit) -> WaitingToken:
@@ -273,6 +281,7 @@ class TrailWriter:
 
     def refuse_waiting(self, waiting: WaitingToken, failure: Failure) -> Onward:
         """Fail a waiting visit, and divert its token."""
+        self._failed_visits[waiting.place] += 1
         self._recorder.end_visit(waiting.state, NodeStateStatus.FAILED, error=failure.as_error())
         return self.divert(waiting.token, waiting.state.state_id, waiting.place, failure)
 
@@ -288,6 +297,7 @@ class TrailWriter:
             return self.end(token, RowOutcome.FAILED, error_hash=error_hash)
         self.route(state_id, place, ON_ERROR, {"error": failure.message})
         token.error_hash = error_hash
+        token.diversion = Diversion(reason=failure.message, step=self._names[place])
         return [Departure(token, wire)]
 
     def end(

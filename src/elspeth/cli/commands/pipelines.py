@@ -13,6 +13,7 @@ import typer
 from elspeth.cli.failures import UsageError
 from elspeth.cli.options import (
     DryRunOption,
+    ExitCodeOption,
     ForceOption,
     JsonOption,
     NoDotenvOption,
@@ -69,6 +70,7 @@ def run(
     ] = False,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
+    exit_code: ExitCodeOption = False,
     no_dotenv: NoDotenvOption = False,
     traceback: TracebackOption = False,  # noqa: ARG001  its callback handles it
     json: JsonOption = False,
@@ -81,7 +83,10 @@ def run(
     pipeline, keys = load_with_keys(settings, no_dotenv=no_dotenv, check_outputs=True, force=force)
     if execute:
         pipeline.source.check()
-        raise typer.Exit(execute_pipeline(pipeline, keys, settings, lambda work: work.run(), force=force, json=json))
+        code = execute_pipeline(
+            pipeline, keys, settings, lambda work: work.run(), force=force, json=json, tells_failures=exit_code
+        )
+        raise typer.Exit(code)
     typer.echo(jsonlib.dumps(plan_as_data(pipeline), indent=2) if json else plan_as_text(pipeline))
     end_preview("Nothing was run: add --execute (-x) to run this pipeline.", dry_run=dry_run)
 
@@ -96,6 +101,7 @@ def resume(
     dry_run: DryRunOption = False,
     abandon: Annotated[bool, typer.Option("--abandon", help="Give the run up: record it as failed.")] = False,
     force: ForceOption = False,
+    exit_code: ExitCodeOption = False,
     no_dotenv: NoDotenvOption = False,
     traceback: TracebackOption = False,  # noqa: ARG001  its callback handles it
     json: JsonOption = False,
@@ -121,9 +127,10 @@ def resume(
             abandon_run(db, keys, run_id)
         state = get_stopped_run(db, run_id)
     if execute:
-        raise typer.Exit(
-            execute_pipeline(pipeline, keys, settings, lambda work: work.resume(run_id), force=force, json=json)
+        code = execute_pipeline(
+            pipeline, keys, settings, lambda work: work.resume(run_id), force=force, json=json, tells_failures=exit_code
         )
+        raise typer.Exit(code)
     typer.echo(jsonlib.dumps(asdict(state), indent=2) if json else aligned(_state_lines(state)))
     if state.status.is_terminal and not abandon:
         end_preview("Nothing can be resumed: the run has ended.", dry_run=False)

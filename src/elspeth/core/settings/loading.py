@@ -6,13 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_origin
+from types import UnionType
+from typing import get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from elspeth.contracts.environment import PREFIX, VARIABLES
 from elspeth.contracts.plugins import PluginCatalogue
 from elspeth.core.settings._checks import cross_section_problems, mode_problems
+from elspeth.core.settings._failure_checks import failure_problems, limit_problems
 from elspeth.core.settings._graph_checks import wiring_problems
 from elspeth.core.settings._path_checks import path_problems
 from elspeth.core.settings._yaml_file import PlainValue, read_settings_file, text_problems
@@ -29,6 +31,8 @@ _TEST_PREFIX = f"{PREFIX}TEST_"  # for the project's own tests
 
 
 def _is_section(annotation: object) -> bool:
+    if get_origin(annotation) is UnionType:
+        return any(map(_is_section, get_args(annotation)))
     return get_origin(annotation) in (dict, list) or (
         isinstance(annotation, type) and issubclass(annotation, BaseModel)
     )
@@ -62,9 +66,11 @@ def load_settings(
         problems += structural_problems(error, Settings)
     parts = Parts.from_tree(tree)
     problems += cross_section_problems(parts, plugins)
+    problems += failure_problems(parts)
     problems += path_problems(parts, path, plugins, objection=objection, force=force)
     if settings is not None and not problems:  # a misspelt route makes its target look unreachable
         problems += wiring_problems(settings)
+        problems += limit_problems(settings)
     problems += mode_problems(tree, parts)
     if settings is None or problems:
         raise SettingsError(str(path), _first_per_place(problems))

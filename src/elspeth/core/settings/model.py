@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
@@ -9,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     FiniteFloat,
@@ -20,6 +22,7 @@ from pydantic import (
 )
 
 from elspeth.contracts.database_urls import database_url_problem
+from elspeth.contracts.errors import short_repr
 from elspeth.core.settings._yaml_file import PlainValue
 
 __all__ = [
@@ -28,8 +31,10 @@ __all__ = [
     "CoalesceSettings",
     "ConcurrencySettings",
     "ExportSettings",
+    "FailIfSettings",
     "GateSettings",
     "LandscapeSettings",
+    "Limit",
     "Parts",
     "PayloadStoreSettings",
     "PluginSettings",
@@ -38,11 +43,13 @@ __all__ = [
     "SealSettings",
     "ServiceRateSettings",
     "Settings",
+    "SinkSettings",
     "TransformSettings",
     "TriggerSettings",
 ]
 
 _MAX_DAYS = 365_000  # Python has no dates further back
+_PERCENTAGE = re.compile(r"(100|[0-9]{1,2}(\.[0-9]{1,6})?)%")
 
 # Names become labels of edges and parts of node ids, which the audit tables hold in 64 characters.
 _PositiveFloat = Annotated[FiniteFloat, Field(gt=0)]
@@ -74,6 +81,16 @@ class TransformSettings(PluginSettings):
     """
 
     branch: _Name | None = None
+
+
+class SinkSettings(PluginSettings):
+    """A sink.
+
+    With `error_fields`, each row that failed elsewhere gets fields that say why. None means: in a file that only such
+    rows go to, if its schema allows further fields.
+    """
+
+    error_fields: bool | None = None
 
 
 class GateSettings(_Section):
@@ -171,6 +188,29 @@ class RetrySettings(_Section):
     exponential_base: Annotated[FiniteFloat, Field(gt=1.0)] = 2.0
 
 
+def _limit(value: object) -> object:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    if is_count or (isinstance(value, str) and _PERCENTAGE.fullmatch(value)):
+        return value
+    raise ValueError(f"expected a number of rows, such as 10, or a part of them, such as '1%', got {short_repr(value)}")
+
+
+Limit = Annotated[int | str, BeforeValidator(_limit)]
+"""A number of rows, or a percentage of them."""
+
+
+class FailIfSettings(_Section):
+    """How many failures a run may have at most.
+
+    The run fails if there are more. `quarantined` and `failed` are about all rows of the source. `steps` has limits for
+    single steps by name, about the rows that reach them.
+    """
+
+    quarantined: Limit | None = None
+    failed: Limit | None = None
+    steps: dict[_Name, Limit] = {}
+
+
 class CheckpointSettings(_Section):
     """How often a run commits what happened to rows.
 
@@ -213,7 +253,7 @@ class Settings(_Section):
     """One pipeline and its audit trail."""
 
     datasource: PluginSettings
-    sinks: dict[_Name, PluginSettings] = Field(min_length=1)
+    sinks: dict[_Name, SinkSettings] = Field(min_length=1)
     output_sink: _Name
     row_plugins: list[TransformSettings] = []
     gates: list[GateSettings] = []
@@ -223,6 +263,7 @@ class Settings(_Section):
     concurrency: ConcurrencySettings = ConcurrencySettings()
     retry: RetrySettings = RetrySettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
+    fail_if: FailIfSettings | None = None
     rate_limit: RateLimitSettings = RateLimitSettings()
     payload_store: PayloadStoreSettings = PayloadStoreSettings()
     run_mode: Literal["live", "replay", "verify"] = "live"
@@ -252,7 +293,7 @@ class Parts:
     """
 
     datasource: PluginSettings | None
-    sinks: Mapping[str, PluginSettings | None]
+    sinks: Mapping[str, SinkSettings | None]
     row_plugins: Mapping[int, TransformSettings]
     gates: Mapping[int, GateSettings]
     aggregations: Mapping[int, AggregationSettings]
@@ -270,9 +311,7 @@ class Parts:
         sinks, output_sink = tree.get("sinks"), tree.get("output_sink")
         return cls(
             datasource=_valid(PluginSettings, tree.get("datasource")),
-            sinks={name: _valid(PluginSettings, item) for name, item in sinks.items()}
-            if isinstance(sinks, dict)
-            else {},
+            sinks={name: _valid(SinkSettings, item) for name, item in sinks.items()} if isinstance(sinks, dict) else {},
             row_plugins=_valid_items(TransformSettings, tree.get("row_plugins")),
             gates=_valid_items(GateSettings, tree.get("gates")),
             aggregations=_valid_items(AggregationSettings, tree.get("aggregations")),

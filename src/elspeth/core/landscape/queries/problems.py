@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Subquery, and_, func, literal, select, union_all
+from sqlalchemy import Connection, Subquery, and_, case, func, literal, select, union_all
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth_schema.contracts import NodeStateStatus, RowOutcome
@@ -28,7 +29,9 @@ __all__ = [
     "DifferingAnswer",
     "FailedRows",
     "FailureReason",
+    "VisitCount",
     "count_differing_answers",
+    "count_visits",
     "differing_answers",
     "failed_rows",
     "first_differing_rows",
@@ -86,6 +89,25 @@ def failed_rows(db: LandscapeDB, run_id: str) -> FailedRows:
     """Return the rows that failed or were quarantined, and why."""
     with db.snapshot() as connection:
         return _find_reasons(connection, run_id, _count_failed_rows(connection, run_id))
+
+
+class VisitCount(NamedTuple):
+    """Numbers of visits to a node, and of failed ones."""
+
+    visits: int
+    failed: int
+
+
+def count_visits(db: LandscapeDB, run_id: str, node_ids: Collection[str]) -> dict[str, VisitCount]:
+    """Count the visits to each node that has any."""
+    failed = case((_states.status == NodeStateStatus.FAILED.value, 1), else_=0)
+    statement = (
+        select(_states.node_id, func.count(), func.sum(failed))
+        .where(_states.run_id == run_id, _states.node_id.in_(node_ids))
+        .group_by(_states.node_id)
+    )
+    with db.connection() as connection:
+        return {node_id: VisitCount(visits, int(number)) for node_id, visits, number in connection.execute(statement)}
 
 
 def _count_failed_rows(connection: Connection, run_id: str) -> int:
