@@ -13,9 +13,9 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.importer import import_into
-from elspeth.evidence.format.compression import Compression
 from elspeth.evidence.format.signatures import generate_keys, load_public_key, load_signer
 from elspeth.evidence.verifier.verify import verify_bag
+from elspeth.outputs.compression import Compression
 
 __all__ = ["evidence_ratios", "export_sizes", "ratios"]
 

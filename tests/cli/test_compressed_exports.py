@@ -18,7 +18,8 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.evidence.format import compression
-from elspeth.evidence.format.compression import Compression, find_compression, open_decompressed
+from elspeth.evidence.format.compression import open_decompressed
+from elspeth.outputs.compression import Compression, compressing, find_compression
 from tests.fixtures.told_run import record_told_run
 
 Captured = pytest.CaptureFixture[str]
@@ -181,7 +182,7 @@ def test_without_its_library_nothing_is_written_with_zstd_or_read(
     elspeth: Elspeth, told: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(told / "zstd", "there.jsonl.zst")
-    monkeypatch.setattr(compression, "_ZSTD_MODULE", "no.such_module")
+    monkeypatch.setattr("elspeth.outputs.compression._ZSTD_MODULE", "no.such_module")
     needed = "needs no.such_module, which is not installed: in a checkout of elspeth, pip install '.[zstd]'"
     written = ("export", "told", "-d", "audit.db", "-o")
     assert elspeth(*written, "trail", "--compress", "zstd") == (2, "", f"error: --compress zstd: {needed}\n")
@@ -273,7 +274,7 @@ def test_a_bomb_exhausts_neither_memory_nor_disk(
     elspeth: Elspeth, told: Path, monkeypatch: pytest.MonkeyPatch, kind: Compression
 ) -> None:
     lines = (told / "plain.jsonl").read_bytes()
-    with Path("bomb").open("wb") as content, compression.compressing(content, kind) as file:
+    with Path("bomb").open("wb") as content, compressing(content, kind) as file:
         file.write(lines)
         for _ in range(50):
             file.write(b"\n" * len(lines))

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from elspeth.engine.reporting import ExportFailedError, Observer, Phase
-from elspeth.evidence.format.compression import Compression, find_compression, open_decompressed
+from elspeth.evidence.format.compression import open_decompressed
+from elspeth.outputs.compression import Compression, find_compression
 from tests.engine.pipelines import Settings, build, csv_settings, execute, run, trail
 from tests.fixtures.ids import ID
 

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from elspeth.contracts.plugins import PluginError
 from elspeth.contracts.rows import InvalidRow, RowData
-from elspeth.plugins import csv as csv_source
+from elspeth.plugins import _csv_lines
 from elspeth.plugins.csv import CsvSource, CsvSourceOptions
+
+AS_UTF_16 = "expected text in UTF-8; if that is what it is, set encoding: utf-16"
 
 
 def source(path: Path, schema: object = None) -> CsvSource:
@@ -23,6 +25,10 @@ def read(tmp_path: Path, content: bytes, schema: object = None) -> list[RowData 
     path = tmp_path / "in.csv"
     path.write_bytes(content)
     return list(source(path, schema).read())
+
+
+def invalid(tmp_path: Path, line: int, data: RowData, problem: str) -> InvalidRow:
+    return InvalidRow(data=data, error=f"line {line}: {problem}", file=str(tmp_path / "in.csv"), line=line)
 
 
 def fail(tmp_path: Path, content: bytes, schema: object = None) -> str:
@@ -49,18 +55,18 @@ def test_a_row_that_is_not_valid_does_not_stop_the_next(tmp_path: Path) -> None:
     content = b'id,name\n1,Ada\n2\n3,Bob,x,y\n4,"open" quote\n5,\xff\xfe\n6,nul\x00\n7,Eve\n'
     assert read(tmp_path, content) == [
         {"id": "1", "name": "Ada"},
-        InvalidRow(data={"id": "2"}, error="line 3: expected 2 fields, got 1"),
-        InvalidRow(data={"id": "3", "name": "Bob", "__extra__": ["x", "y"]}, error="line 4: expected 2 fields, got 4"),
-        InvalidRow(data={"__raw__": '4,"open" quote\n'}, error="line 5: ',' expected after '\"'"),
-        InvalidRow(data={"id": "5", "name": "\\xff\\xfe"}, error="line 6: bytes that are not UTF-8"),
-        InvalidRow(data={"id": "6", "name": "nul\\x00"}, error="line 7: NUL characters"),
+        invalid(tmp_path, 3, {"id": "2"}, "expected 2 fields, got 1"),
+        invalid(tmp_path, 4, {"id": "3", "name": "Bob", "__extra__": ["x", "y"]}, "expected 2 fields, got 4"),
+        invalid(tmp_path, 5, {"__raw__": '4,"open" quote\n'}, "',' expected after '\"'"),
+        invalid(tmp_path, 6, {"id": "5", "name": "\\xff\\xfe"}, "bytes that are not UTF-8"),
+        invalid(tmp_path, 7, {"id": "6", "name": "nul\\x00"}, "NUL characters"),
         {"id": "7", "name": "Eve"},
     ]
 
 
 def test_a_row_over_several_lines_is_named_by_its_first(tmp_path: Path) -> None:
-    assert read(tmp_path, b'a,b\n1,2\n"x\ny\nz"\n')[1] == InvalidRow(
-        data={"a": "x\ny\nz"}, error="line 3: expected 2 fields, got 1"
+    assert read(tmp_path, b'a,b\n1,2\n"x\ny\nz"\n')[1] == invalid(
+        tmp_path, 3, {"a": "x\ny\nz"}, "expected 2 fields, got 1"
     )
 
 
@@ -105,11 +111,8 @@ def test_a_record_may_have_as_many_lines_as_the_options_say(tmp_path: Path) -> N
 def test_values_that_do_not_fit_the_schema_keep_the_row_as_it_was_read(tmp_path: Path) -> None:
     rows = read(tmp_path, b"id,n\nx,1\n2,y\n", {"mode": "strict", "fields": ["id: int", "n: float"]})
     assert rows == [
-        InvalidRow(
-            data={"id": "x", "n": "1"},
-            error="line 2: field 'id': expected an integer, got text of 1 character",
-        ),
-        InvalidRow(data={"id": "2", "n": "y"}, error="line 3: field 'n': expected a number, got text of 1 character"),
+        invalid(tmp_path, 2, {"id": "x", "n": "1"}, "field 'id': expected an integer, got text of 1 character"),
+        invalid(tmp_path, 3, {"id": "2", "n": "y"}, "field 'n': expected a number, got text of 1 character"),
     ]
 
 
@@ -121,9 +124,9 @@ def test_values_that_do_not_fit_the_schema_keep_the_row_as_it_was_read(tmp_path:
         (b"a,a,,b,b\n", "in.csv, header: field 3 has no name; the name 'a' occurs twice; the name 'b' occurs twice"),
         (b"a\xff\n", "in.csv, header: bytes that are not UTF-8"),
         (b"i\0d\0\n\0", "in.csv, header: NUL characters, as in UTF-16"),
-        (b"\xff\xfei\0d\0", "in.csv begins like UTF-16: expected text in UTF-8"),
-        (b"\xfe\xff\0i\0d", "in.csv begins like UTF-16: expected text in UTF-8"),
-        (b"\x1f\x8b\x08\0", "in.csv begins like gzip: expected text in UTF-8"),
+        (b"\xff\xfei\0d\0", f"in.csv begins like UTF-16: {AS_UTF_16}"),
+        (b"\xfe\xff\0i\0d", f"in.csv begins like UTF-16: {AS_UTF_16}"),
+        (b"\x1f\x8b\x08\0", "in.csv is truncated: its compressed data have no end"),
         (b"PK\x03\x04", "in.csv begins like a zip archive, as spreadsheets are: expected text in UTF-8"),
         (b'"a" b,c\n', "in.csv, line 1: ',' expected after '\"'"),
     ],
@@ -142,23 +145,23 @@ def test_a_header_that_does_not_fit_the_schema_is_an_error_of_the_file(tmp_path:
 def test_a_header_with_another_delimiter_or_with_spaces_is_named(tmp_path: Path) -> None:
     schema = {"mode": "free", "fields": ["id: int", "amount: float"]}
     assert fail(tmp_path, b"id;amount;name\n1;2;x\n", schema) == (
-        "in.csv, header: the schema requires a field 'id'; the schema requires a field 'amount'; "
-        "the only field is 'id;amount;name': is the delimiter ';'? expected ','"
+        "in.csv, header: the only field is 'id;amount;name': is the delimiter ';'? expected ','; "
+        "the schema requires a field 'id'; the schema requires a field 'amount'"
     )
     assert fail(tmp_path, b"id, amount \n1,2\n", schema) == (
-        "in.csv, header: the schema requires a field 'amount', and ' amount ' has spaces around it"
+        "in.csv, header: the schema requires a field 'amount', and ' amount ' has spaces around it: see header_names"
     )
 
 
 def test_a_line_too_long_to_hold_is_an_error_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_source, "_MAX_CHARACTERS", 10)
+    monkeypatch.setattr(_csv_lines, "MAX_CHARACTERS", 10)
     assert fail(tmp_path, b"a\n1\n" + b"x" * 11 + b"\n") == "in.csv, line 3: longer than 10 characters"
 
 
 def test_a_record_too_long_to_hold_is_an_error_that_names_its_quote(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csv_source, "_MAX_CHARACTERS", 10)
+    monkeypatch.setattr(_csv_lines, "MAX_CHARACTERS", 10)
     message = fail(tmp_path, b'a\n"12345\n67890"\n')
     assert message == "in.csv, line 2: a quote opens here and is not closed within 10 characters"
 

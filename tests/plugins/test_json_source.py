@@ -18,7 +18,12 @@ DIGITS = f'{{"a": {"7" * 5_000}}}'
 def read(plugin: type[JsonlSource], path: Path, content: bytes, schema: object = None) -> list[RowData | InvalidRow]:
     path.write_bytes(content)
     options = {"path": str(path)} | ({} if schema is None else {"schema": schema})
-    return list(plugin(JsonSourceOptions.model_validate(options)).read())
+    return list(plugin(plugin.options_model.model_validate(options)).read())
+
+
+def invalid(tmp_path: Path, line: int, data: RowData, problem: str, element: int) -> InvalidRow:
+    error = f"element {element}, line {line}: {problem}"
+    return InvalidRow(data=data, error=error, file=str(tmp_path / "in"), line=line)
 
 
 @pytest.mark.parametrize(
@@ -80,29 +85,27 @@ def test_an_element_that_does_not_fit_is_invalid(tmp_path: Path) -> None:
     schema = {"mode": "strict", "fields": ["a: int"]}
     assert read(JsonSource, tmp_path / "in", b'[{"a": "7"}, 5, {"b": 1}]', schema) == [
         {"a": 7},
-        InvalidRow(data={"__raw__": 5}, error="element 1, line 1: expected an object, got an integer"),
-        InvalidRow(
-            data={"b": 1}, error="element 2, line 1: field 'a' is missing; fields that are not in the schema: 1"
-        ),
+        invalid(tmp_path, 1, {"__raw__": 5}, "expected an object, got an integer", 1),
+        invalid(tmp_path, 1, {"b": 1}, "field 'a' is missing; fields that are not in the schema: 1", 2),
     ]
 
 
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        (b"[", "element 0: expected an element at line 1, column 2"),
-        (b'[{"a": 1}', "element 1: expected ',' or ']' after an element at line 1, column 10"),
-        (b'[\n{"a": 1}\n {"a": 2}]', "element 1: expected ',' or ']' after an element at line 3, column 2"),
-        (b'[{"a": 1}] x', "element 1: expected nothing after the array at line 1, column 12"),
-        (b'[{"a": 1},\n\n{"a":\n }]', "element 1: not JSON: Expecting value at line 4, column 2"),
-        (b"[" * 100_000, "element 0: nested too deeply at line 1, column 2"),
+        (b"[", ", element 0: expected an element at line 1, column 2"),
+        (b'[{"a": 1}', ", element 1: expected ',' or ']' after an element at line 1, column 10"),
+        (b'[\n{"a": 1}\n {"a": 2}]', ", element 1: expected ',' or ']' after an element at line 3, column 2"),
+        (b'[{"a": 1}] x', ": expected nothing after the array at line 1, column 12"),
+        (b'[{"a": 1},\n\n{"a":\n }]', ", element 1: not JSON: Expecting value at line 4, column 2"),
+        (b"[" * 100_000, ", element 0: nested too deeply at line 1, column 2"),
     ],
     ids=["open", "cut", "comma", "after", "syntax", "depth"],
 )
 def test_an_array_that_is_broken_is_an_error_of_the_file(tmp_path: Path, content: bytes, error: str) -> None:
     with pytest.raises(PluginError) as caught:
         read(JsonSource, tmp_path / "in", content)
-    assert str(caught.value) == f"{tmp_path / 'in'}, {error}"
+    assert str(caught.value) == f"{tmp_path / 'in'}{error}"
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 65_536])
@@ -126,7 +129,7 @@ def test_an_element_that_rows_cannot_hold_is_invalid_and_reading_goes_on(
     assert read(JsonSource, tmp_path / "in", content.encode()) == [
         {"a": 1},
         {"a": 2},
-        InvalidRow(data={"__raw__": text}, error=f"element 2, line 2: {problem}"),
+        invalid(tmp_path, 2, {"__raw__": text}, problem, 2),
         {"a": 3},
     ]
 
@@ -158,7 +161,7 @@ def test_one_object_over_several_lines_is_refused(tmp_path: Path, content: str) 
         read(JsonSource, tmp_path / "in", content.encode())
     assert str(caught.value) == (
         f"{tmp_path / 'in'}: the file is one object over several lines: "
-        "expected an array of objects, or an object on each line"
+        "expected an array of objects, or an object on each line; record_path names a list inside one object"
     )
     with pytest.raises(PluginError) as caught:
         read(JsonlSource, tmp_path / "in", content.encode())

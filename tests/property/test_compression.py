@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,8 +14,7 @@ from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.importer import import_export
 from elspeth.core.landscape.exporting.reader import find_source
 from elspeth.core.landscape.records.store import RecordStore
-from elspeth.evidence.format import compression
-from elspeth.evidence.format.compression import SUFFIXES, Compression
+from elspeth.outputs.compression import SUFFIXES, Compression, load_zstd
 from elspeth_schema.contracts import AuditRecord
 from elspeth_strategies import whole_runs
 from tests.fixtures.effort import law
@@ -30,7 +28,7 @@ def decompressed(file: bytes, kind: Compression) -> bytes:
     """Decompress with a library, without any code of ours."""
     if kind is Compression.GZIP:
         return gzip.decompress(file)
-    found: bytes = import_module(compression._ZSTD_MODULE).decompress(file)
+    found: bytes = load_zstd().decompress(file)
     return found
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from elspeth.cli.terminal import aligned, printable
 from elspeth.contracts.enums import NodeType, RoutingMode
+from elspeth.contracts.input_paths import path_texts
 from elspeth.core.secrets import mask_text, redact
 from elspeth.core.settings import load_settings
 from elspeth.core.settings.loading import read_dotenv
@@ -203,4 +204,4 @@ def _landscape_lines(landscape: LandscapeSettings, pipeline: Pipeline) -> Iterat
 
 
 def _plugin(name: str, path: object) -> str:
-    return name if path is None else f"{name} {path}"
+    return " ".join([name, ", ".join(path_texts(path))]).rstrip()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import isfinite
-from pathlib import Path
 from typing import TextIO, cast
 
-from pydantic import PositiveInt
-
-from elspeth.contracts.errors import short_repr
-from elspeth.contracts.plugins import FilePath, JsonObject, PluginError, RowRejectedError, Source, SourceOptions
-from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, SchemaViolationError
-from elspeth.plugins.files import FileSink, FileSinkOptions, TextFile
+from elspeth.contracts.plugins import JsonObject, RowRejectedError
+from elspeth.contracts.rows import InvalidRow, RowData, SchemaViolationError
+from elspeth.plugins._csv_dialect import CsvSourceOptions, NumberReader
+from elspeth.plugins._csv_header import check_names, read_header, suspect_delimiter
+from elspeth.plugins._csv_lines import CsvLines
+from elspeth.plugins.files import FileSink, FileSinkOptions
+from elspeth.plugins.input_files import InputFile, TextSource
 from elspeth.plugins.json_text import encode_json
 
 __all__ = ["CsvSink", "CsvSource", "CsvSourceOptions"]
@@ -24,65 +24,48 @@ _EXTRA = "__extra__"
 
 _SPECIAL = re.compile('[",\r\n]')
 
-_MAX_CHARACTERS = 16_777_216  # of one record: limits the memory it takes
-_OTHER_DELIMITERS = ";\t|"
-_CELL = re.compile(r'(?:"(?:[^"]|"")*+"|[^",\r\n][^,\r\n]*+|)(?:,|\r\n|\r|\n)')
 
+class CsvSource(TextSource):
+    """Rows of CSV files with a header line.
 
-class CsvSourceOptions(SourceOptions):
-    """Options of the CSV source.
-
-    `max_record_lines` limits the lines of one record: a quoted cell may have line breaks.
-    """
-
-    path: FilePath
-    max_record_lines: PositiveInt = 1_000
-
-
-class CsvSource(Source):
-    """Rows of a UTF-8 CSV file with a header line.
-
-    Blank lines are skipped. A row with too few or too many fields, wrong quoting, bytes that are not UTF-8, NUL
-    characters, or values that do not fit the schema is an invalid row, and reading goes on after it. A header that does
-    not fit the schema, a quote that is not closed within `max_record_lines`, or a record too long to hold in memory is
-    an error of the file.
+    Blank lines are skipped. A row with too few or too many fields, wrong quoting, bytes that do not fit the encoding,
+    NUL characters, or values that do not fit the schema is an invalid row, and reading goes on after it. A header that
+    does not fit the schema, a quote that is not closed within `max_record_lines`, or a record too long to hold in
+    memory is an error of the file.
     """
 
     name = "csv"
-    plugin_version = "1.1.0"
+    plugin_version = "1.2.0"
     options_model = CsvSourceOptions
+    options: CsvSourceOptions
 
     def __init__(self, options: CsvSourceOptions) -> None:
         super().__init__(options)
-        self._file = TextFile(Path(options.path))
-        self._max_record_lines = options.max_record_lines
-        self._validator = RowValidator(options.schema_config)
+        self._nulls = frozenset(options.null_values)
+        is_plain = options.decimal == "." and options.thousands is None
+        self._numbers = None if is_plain else NumberReader(options)
 
-    def check(self) -> None:
-        """Raise PluginError if the file cannot be opened."""
-        self._file.check()
+    def _begin(self, files: Sequence[InputFile]) -> None:
+        """Check every header before the first row."""
+        first: list[str] | None = None
+        for file in files if len(files) > 1 else ():
+            if file.is_regular:
+                with file.opened(newline=self.newline) as text:
+                    lines = CsvLines(text, file, self.options)
+                    names = read_header(lines, lines.records(), self._validator, self._added)
+                first = first or names
+                if self.options.schema_config.is_dynamic:
+                    check_names(names, first, file.name, files[0].name)
 
-    def read(self) -> Iterator[RowData | InvalidRow]:
-        """Yield every row in order.
-
-        Raises PluginError with the file, and the line if it is known.
-        """
-        csv.field_size_limit(_MAX_CHARACTERS)
-        with self._file.opened(newline="") as file:
-            yield from self._rows(_Lines(file, self._file.path, self._max_record_lines))
-
-    def fraction_read(self) -> float | None:
-        """Return the fraction of the file that has been read."""
-        return self._file.fraction_read()
-
-    def _rows(self, lines: _Lines) -> Iterator[RowData | InvalidRow]:
-        reader = csv.reader(lines, strict=True)
-        header = self._header(lines, reader)
-        width = len(header)
+    def _rows(self, text: TextIO, file: InputFile) -> Iterator[RowData | InvalidRow]:
+        lines = CsvLines(text, file, self.options)
+        records = lines.records()
+        header = read_header(lines, records, self._validator, self._added)
+        width, nulls = len(header), self._nulls
         while True:
             lines.begin_record()
             try:
-                cells = next(reader)
+                cells: list[str] = next(records)
             except StopIteration:
                 return
             except csv.Error as error:
@@ -92,135 +75,25 @@ class CsvSource(Source):
             if not cells:
                 continue
             row: RowData = dict(zip(header, cells, strict=False))
+            if nulls:
+                row = {name: None if cell in nulls else cell for name, cell in row.items()}
+            if self._added:
+                self._add_place(row, file, lines.first)
             if lines.flaw is not None:
                 yield lines.invalid(row, lines.flaw)
             elif len(cells) != width:
                 if len(cells) > width:
                     row["__extra__"] = cells[width:]
-                yield lines.invalid(row, f"expected {width} fields, got {len(cells)}")
+                hint = suspect_delimiter(cells, self.options)
+                yield lines.invalid(row, f"expected {width} fields, got {len(cells)}{hint}")
             else:
-                try:
-                    yield self._validator.validate(row)
-                except SchemaViolationError as error:
-                    yield lines.invalid(row, str(error))
+                yield self._validated(row, lines)
 
-    def _header(self, lines: _Lines, reader: Iterator[list[str]]) -> list[str]:
+    def _validated(self, row: RowData, lines: CsvLines) -> RowData | InvalidRow:
         try:
-            header = next(reader, [])
-        except csv.Error as error:
-            lines.refuse_open_quote()
-            raise PluginError(f"{self._file.path}, line 1: {error}") from error
-        problems = [f"{lines.flaw}, as in UTF-16" if "NUL" in lines.flaw else lines.flaw] if lines.flaw else []
-        if not header:
-            problems.append("expected a header line with the names of the fields")
-        if "" in header:
-            problems.append(f"field {header.index('') + 1} has no name")
-        problems += [f"the name {name!r} occurs twice" for name in sorted({n for n in header if header.count(n) > 1})]
-        missing = self._validator.missing(header)
-        problems += [f"the schema requires a field {name!r}{_padding_hint(name, header)}" for name in missing]
-        problems += [f"the schema does not allow the field {name!r}" for name in self._validator.unexpected(header)]
-        if missing:
-            problems += _delimiter_hints(header)
-        if problems:
-            raise PluginError(f"{self._file.path}, header: {'; '.join(problems)}")
-        return header
-
-
-def _padding_hint(name: str, header: list[str]) -> str:
-    """Return a hint if the header pads a name."""
-    found = next((each for each in header if each.strip() == name), None)
-    return "" if found is None else f", and {found!r} has spaces around it"
-
-
-def _delimiter_hints(header: list[str]) -> Iterator[str]:
-    """Yield a hint if the header looks like one cell."""
-    if len(header) == 1:
-        for delimiter in _OTHER_DELIMITERS:
-            if delimiter in header[0]:
-                yield f"the only field is {short_repr(header[0])}: is the delimiter {delimiter!r}? expected ','"
-
-
-class _Lines:
-    """The lines of a file, and flaws of the record."""
-
-    def __init__(self, file: TextIO, path: Path, max_record_lines: int) -> None:
-        self._file = file
-        self._path = path
-        self._max_record_lines = max_record_lines
-        self._number = 0
-        self._first = 1
-        self._record: list[str] = []
-        self._characters = 0
-        self._is_at_end = False
-        self.flaw: str | None = None
-
-    def __iter__(self) -> Iterator[str]:
-        return self
-
-    def __next__(self) -> str:
-        if len(self._record) == self._max_record_lines:
-            limit = f"is not closed within {self._max_record_lines:,} lines"
-            # A run can be resumed with a corrected file, but not with other settings.
-            advice = "close it; if the record is longer, raise max_record_lines and run the pipeline again"
-            raise self._open_quote_error(f"{limit}: {advice}")
-        line = self._file.readline(_MAX_CHARACTERS + 1)
-        if not line:
-            self._is_at_end = True
-            raise StopIteration
-        self._number += 1
-        self._characters += len(line)
-        if len(line) > _MAX_CHARACTERS:
-            raise PluginError(f"{self._path}, line {self._number}: longer than {_MAX_CHARACTERS} characters")
-        if self._characters > _MAX_CHARACTERS:
-            raise self._open_quote_error(f"is not closed within {_MAX_CHARACTERS:,} characters")
-        if not line.isascii():
-            line = self._replace_undecodable(line)
-        if "\0" in line:
-            self.flaw = "NUL characters"
-            line = line.replace("\0", "\\x00")
-        self._record.append(line)
-        return line
-
-    def begin_record(self) -> None:
-        """Forget the previous record."""
-        self._record.clear()
-        self._characters = 0
-        self._first = self._number + 1
-        self.flaw = None
-
-    def text(self) -> str:
-        """Return the lines of the record as one text."""
-        return "".join(self._record)
-
-    def invalid(self, row: RowData, problem: str) -> InvalidRow:
-        """Return the record as an invalid row, with its line."""
-        return InvalidRow(data=row, error=f"line {self._first}: {problem}")
-
-    def refuse_open_quote(self) -> None:
-        """Raise PluginError if an open quote reaches the file's end."""
-        if self._is_at_end:
-            raise self._open_quote_error("is never closed")
-
-    def _open_quote_error(self, problem: str) -> PluginError:
-        """Return the error of a quote that would swallow rows."""
-        text, position = self.text(), 0
-        while cell := _CELL.match(text, position):
-            position = cell.end()
-        line = self._first
-        for each in self._record:
-            position -= len(each)
-            if position < 0:
-                break
-            line += 1
-        return PluginError(f"{self._path}, line {line}: a quote opens here and {problem}")
-
-    def _replace_undecodable(self, line: str) -> str:
-        try:
-            line.encode()
-        except UnicodeEncodeError:
-            self.flaw = "bytes that are not UTF-8"
-            return line.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        return line
+            return self._validator.validate(row if self._numbers is None else self._numbers.normalize(row))
+        except SchemaViolationError as error:
+            return lines.invalid(row, str(error))
 
 
 class CsvSink(FileSink):

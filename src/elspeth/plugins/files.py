@@ -1,14 +1,9 @@
-"""Files that plugins read as text or write as output."""
+"""Files that plugins write as output."""
 
 from __future__ import annotations
 
-import io
-import os
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, cast
 
 from elspeth.contracts.errors import recordable_message
 from elspeth.contracts.plugins import (
@@ -23,18 +18,7 @@ from elspeth.contracts.plugins import (
 from elspeth.contracts.rows import RowData, RowValidator
 from elspeth.plugins.staging import StagedFile
 
-__all__ = ["FileSink", "FileSinkOptions", "TextFile", "check_file"]
-
-_BEGINNINGS: Mapping[bytes, str] = {
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-    b"\x1f\x8b": "gzip",
-    b"PK\x03\x04": "a zip archive, as spreadsheets are",
-    b"BZh91AY&SY": "bzip2",
-    b"\xfd7zXZ\x00": "xz",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"PAR1\x15": "Parquet",
-}
+__all__ = ["FileSink", "FileSinkOptions", "check_file"]
 
 
 class FileSinkOptions(PluginOptions):
@@ -127,54 +111,6 @@ class FileSink(Sink):
     def discard(self) -> None:
         """Remove the staging file."""
         self._file.discard()
-
-
-class TextFile:
-    """A UTF-8 file that is read once.
-
-    PluginError names the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file: TextIO | None = None
-        self._size = 0
-
-    def check(self) -> None:
-        """Raise PluginError if the file cannot be opened."""
-        check_file(self.path)
-
-    @contextmanager
-    def opened(self, *, newline: str) -> Iterator[TextIO]:
-        """Open the file for the time of the block.
-
-        A byte that is not UTF-8 is read as a lone surrogate.
-        """
-        try:
-            with self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline) as self._file:
-                self._size = os.fstat(self._file.fileno()).st_size
-                self._refuse_other_forms(self._file)
-                yield self._file
-        except OSError as error:
-            raise PluginError(f"{self.path} cannot be read: {error.strerror}") from error
-
-    def fraction_read(self) -> float | None:
-        """Return the fraction of the file that has been read.
-
-        None before it is opened, and for an empty file.
-        """
-        if self._file is None:
-            return None
-        if self._file.closed:
-            return 1.0
-        return self._file.buffer.tell() / self._size if self._size else None
-
-    def _refuse_other_forms(self, file: TextIO) -> None:
-        """Raise PluginError for a file that is not text."""
-        begins = cast("io.BufferedReader", file.buffer).peek(max(map(len, _BEGINNINGS)))
-        for beginning, form in _BEGINNINGS.items():
-            if begins.startswith(beginning):
-                raise PluginError(f"{self.path} begins like {form}: expected text in UTF-8")
 
 
 def check_file(path: Path) -> None:

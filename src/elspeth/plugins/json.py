@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TextIO
+from typing import Annotated, Literal, Self, TextIO
 
-from elspeth.contracts.errors import describe_kind
-from elspeth.contracts.plugins import FilePath, JsonObject, PluginError, Source, SourceOptions
-from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, SchemaViolationError
-from elspeth.plugins.files import FileSink, FileSinkOptions, TextFile
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from elspeth.contracts.errors import describe_kind, short_repr
+from elspeth.contracts.plugins import JsonObject, PluginError
+from elspeth.contracts.rows import InvalidRow, RowData, SchemaViolationError
+from elspeth.plugins._look_ahead import LookAhead
+from elspeth.plugins._undecoded import escape_undecoded
+from elspeth.plugins.files import FileSink, FileSinkOptions
+from elspeth.plugins.input_files import InputFile, TextSource, TextSourceOptions
 from elspeth.plugins.json_text import (
     MAX_CHARACTERS,
     ArrayReader,
@@ -28,145 +32,143 @@ _LINES_OF_A_VALUE = 3  # enough to recognise a value over several lines
 _FIRST_CHARACTERS = 65_536  # read of each of them
 
 
-class JsonSourceOptions(SourceOptions):
-    """Options of the JSON sources."""
+def _read_record_path(value: object) -> tuple[object, ...]:
+    names = value.split(".") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names or "" in names:
+        raise ValueError(f"expected names joined by points, as data.items, got {short_repr(value)}")
+    return tuple(names)
 
-    path: FilePath
+
+RecordPath = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_read_record_path),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+"""The names that lead to a list inside an object."""
 
 
-class JsonlSource(Source):
-    """Rows of a UTF-8 file with an object per line.
+class JsonlSource(TextSource):
+    """Rows of files with a JSON object per line.
 
-    Blank lines are skipped. A line that is not JSON, not an object, not UTF-8, longer than 16 million characters, or
-    that does not fit the schema is an invalid row, and reading goes on after it. A file that is one value over several
-    lines is an error of the file.
+    Blank lines are skipped. A line that is not JSON, not an object, not of the encoding, longer than 16 million
+    characters, or that does not fit the schema is an invalid row, and reading goes on after it. A file that is one
+    value over several lines is an error of the file.
     """
 
     name = "jsonl"
     plugin_version = "1.1.0"
-    options_model = JsonSourceOptions
+    newline = "\n"
 
-    def __init__(self, options: JsonSourceOptions) -> None:
-        super().__init__(options)
-        self._file = TextFile(Path(options.path))
-        self._validator = RowValidator(options.schema_config)
+    def _rows(self, text: TextIO, file: InputFile) -> Iterator[RowData | InvalidRow]:
+        yield from self._rows_of_lines(LookAhead(text), file)
 
-    def check(self) -> None:
-        """Raise PluginError if the file cannot be opened."""
-        self._file.check()
-
-    def read(self) -> Iterator[RowData | InvalidRow]:
-        """Yield every row in order.
-
-        Raises PluginError with the file, and the place in it if it is known.
-        """
-        with self._file.opened(newline="\n") as file:
-            yield from self._rows(file)
-
-    def fraction_read(self) -> float | None:
-        """Return the fraction of the file that has been read."""
-        return self._file.fraction_read()
-
-    def _rows(self, file: TextIO) -> Iterator[RowData | InvalidRow]:
-        self._refuse_values_over_lines(file)
+    def _rows_of_lines(self, text: LookAhead, file: InputFile) -> Iterator[RowData | InvalidRow]:
+        self._refuse_values_over_lines(text, file)
         number = 0
-        while line := file.readline(MAX_CHARACTERS + 1):
+        while line := text.readline(MAX_CHARACTERS + 1):
             number += 1
             if len(line) > MAX_CHARACTERS and not line.endswith("\n"):
-                _skip_line(file)
-                yield InvalidRow(
-                    data={"__raw__": line[:_KEPT_CHARACTERS]},
-                    error=f"line {number}: longer than {MAX_CHARACTERS} characters, of which the first are kept",
-                )
+                text.skip_line()
+                problem = f"longer than {MAX_CHARACTERS} characters, of which the first are kept"
+                yield file.invalid({"__raw__": line[:_KEPT_CHARACTERS]}, problem, number)
             elif not line.isspace():
-                yield self._read_line(line, f"line {number}")
+                yield self._read_line(line, file, number)
 
-    def _refuse_values_over_lines(self, file: TextIO) -> None:
+    def _refuse_values_over_lines(self, text: LookAhead, file: InputFile) -> None:
         """Raise PluginError for a value over several lines.
 
-        A nested line of it might pass for a row. Afterwards the file is at its beginning again.
+        A nested line of it might pass for a row.
         """
-        lines: dict[int, str] = {}
-        number = 0
-        while len(lines) < _FIRST_LINES and (line := file.readline(_FIRST_CHARACTERS)):
-            number += 1
-            if len(line) == _FIRST_CHARACTERS:
-                break
-            if not line.isspace():
-                lines[number] = line
-        file.seek(0)
+        lines = text.first_lines(_FIRST_LINES, _FIRST_CHARACTERS)
         texts = list(lines.values())
         for index, number in enumerate(lines):
             if spans_lines(texts[index : index + _LINES_OF_A_VALUE]):
                 is_array = texts[index].lstrip().startswith("[")
                 found = f"{'array' if is_array else 'object'} over several lines"
                 where = f", line {number}: an {found} begins here" if index else f": the file is one {found}"
-                raise PluginError(f"{self._file.path}{where}: expected {self._expected(is_array=is_array)}")
+                raise PluginError(f"{file.name}{where}: expected {self._expected(is_array=is_array)}")
 
     def _expected(self, *, is_array: bool) -> str:
         return "an object on each line" + ("; the plugin json reads arrays" if is_array else "")
 
-    def _read_line(self, line: str, place: str) -> RowData | InvalidRow:
-        text = line.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        if text != line:
-            return InvalidRow(data={"__raw__": text.rstrip("\r\n")}, error=f"{place}: bytes that are not UTF-8")
+    def _read_line(self, line: str, file: InputFile, number: int) -> RowData | InvalidRow:
+        line = line.rstrip("\r\n")
+        if (escaped := escape_undecoded(line)) is not None:
+            return file.invalid({"__raw__": escaped}, f"bytes that are not {file.encoding}", number)
         try:
-            return self._make_row(decode_json(line.rstrip("\r\n")), place)
+            return self._make_row(decode_json(line), file, number)
         except JsonTextError as error:
-            return InvalidRow(data={"__raw__": line.rstrip("\r\n")}, error=f"{place}: {error}")
+            return file.invalid({"__raw__": line}, str(error), number)
 
-    def _make_row(self, value: object, place: str) -> RowData | InvalidRow:
+    def _make_row(self, value: object, file: InputFile, line: int, element: int | None = None) -> RowData | InvalidRow:
         """Return the value as a valid or an invalid row."""
         if isinstance(value, Unreadable):
-            return InvalidRow(data={"__raw__": value.text}, error=f"{place}: {value.problem}")
+            return file.invalid({"__raw__": value.text}, value.problem, line, element)
         if not isinstance(value, dict):
-            return InvalidRow(data={"__raw__": value}, error=f"{place}: expected an object, got {describe_kind(value)}")
+            return file.invalid({"__raw__": value}, f"expected an object, got {describe_kind(value)}", line, element)
+        taken = [name for name in self._added if name in value]
+        if taken:
+            return file.invalid(value, f"the field {taken[0]!r} is also to be added", line, element)
+        if self._added:
+            self._add_place(value, file, line)
         try:
             return self._validator.validate(value)
         except SchemaViolationError as error:
-            return InvalidRow(data=value, error=f"{place}: {error}")
+            return file.invalid(value, str(error), line, element)
+
+
+class JsonSourceOptions(TextSourceOptions):
+    """Options of the JSON source."""
+
+    format: Literal["json", "jsonl"] | None = Field(
+        default=None,
+        description="`json`: a list, or an object that contains one; `jsonl`: an object on each line. By default what "
+        "the file begins with decides.",
+    )
+    record_path: RecordPath | None = Field(
+        default=None,
+        description="The list of rows in an object: its name, or the names that lead to it, as `data.items`. A list of "
+        "names where a name contains a point.",
+    )
+
+    @model_validator(mode="after")
+    def _record_path_is_in_an_object(self) -> Self:
+        if self.format == "jsonl" and self.record_path is not None:
+            raise ValueError("record_path: expected only with format: json, in which a file is one object")
+        return self
 
 
 class JsonSource(JsonlSource):
-    """Rows of a UTF-8 JSON array, or of JSON lines.
+    """Rows of JSON arrays, or of JSON lines.
 
-    An element that is not an object, that holds what rows cannot hold, or that does not fit the schema is an invalid
-    row. Text in an array that is not JSON is an error of the file: nothing after it can be read.
+    An array may be the whole file or, with `record_path`, be inside an object. An element that is not an object, that
+    holds what rows cannot hold, or that does not fit the schema is an invalid row. Text in an array that is not JSON is
+    an error of the file: nothing after it can be read.
     """
 
     name = "json"
     plugin_version = "1.1.0"
+    options_model = JsonSourceOptions
+    options: JsonSourceOptions
 
-    def _rows(self, file: TextIO) -> Iterator[RowData | InvalidRow]:
-        if _first_character(file) != "[":
-            yield from super()._rows(file)
+    def _rows(self, text: TextIO, file: InputFile) -> Iterator[RowData | InvalidRow]:
+        ahead, path = LookAhead(text), self.options.record_path or ()
+        is_lines = self.options.format == "jsonl" or (self.options.format is None and not path and ahead.first() != "[")
+        if is_lines:
+            yield from self._rows_of_lines(ahead, file)
             return
-        number = 0
+        number, elements = 0, ArrayReader(ahead, path)
         try:
-            for number, each in enumerate(ArrayReader(file), start=1):
-                yield self._make_row(each.value, f"element {number - 1}, line {each.line}")
+            for number, each in enumerate(elements, start=1):
+                yield self._make_row(each.value, file, each.line, number - 1)
         except JsonTextError as error:
-            raise PluginError(f"{self._file.path}, element {number}: {error}") from error
+            place = f", element {number}" if elements.is_in_array else ""
+            raise PluginError(f"{file.name}{place}: {error}") from error
 
-    def _expected(self, *, is_array: bool) -> str:  # noqa: ARG002  an array is read
-        return "an array of objects, or an object on each line"
-
-
-def _first_character(file: TextIO) -> str:
-    """Return the first character that is not white space.
-
-    Afterwards the file is at its beginning again.
-    """
-    character = " "
-    while character.isspace():
-        character = file.read(1)
-    file.seek(0)
-    return character
-
-
-def _skip_line(file: TextIO) -> None:
-    while (rest := file.readline(MAX_CHARACTERS)) and not rest.endswith("\n"):
-        pass
+    def _expected(self, *, is_array: bool) -> str:
+        if is_array or self.options.format == "jsonl":
+            return "an object on each line"
+        return "an array of objects, or an object on each line; record_path names a list inside one object"
 
 
 class JsonSink(FileSink):

@@ -13,6 +13,8 @@ from typing import TextIO
 
 from elspeth.contracts.errors import RecordableError
 from elspeth.contracts.plugins import RowRejectedError
+from elspeth.plugins._look_ahead import LookAhead
+from elspeth.plugins._undecoded import escape_undecoded
 
 __all__ = [
     "MAX_CHARACTERS",
@@ -143,11 +145,16 @@ class Element:
 class ArrayReader:
     """The elements of one JSON array in a file.
 
-    Memory holds one element, not the file. JsonTextError names the line and column after which nothing can be read.
+    The array is the whole file, or the value at the `path` of names in an object. Memory holds one element, or one
+    value beside the array, not the file. `is_in_array` says whether elements are being read. JsonTextError names the
+    line and column after which nothing can be read.
     """
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: LookAhead | TextIO, path: Sequence[str] = ()) -> None:
         self._file = file
+        self._path = path
+        self._has_undecoded = False
+        self.is_in_array = False
         self._text = ""
         self._position = 0
         self._line = 1  # the line of position `_counted`
@@ -155,16 +162,62 @@ class ArrayReader:
         self._before_text = 0  # characters of that line before `_text`
 
     def __iter__(self) -> Iterator[Element]:
-        self._expect("[", "expected an array")
+        yield from self._value_at(0)
+        if self._peek():
+            raise self._error(f"expected nothing after the {'object' if self._path else 'array'}")
+
+    def _value_at(self, depth: int) -> Iterator[Element]:
+        """Yield the elements at the rest of the path."""
+        if depth == len(self._path):
+            yield from self._array()
+            return
+        name, is_found = self._path[depth], False
+        for found in self._names(".".join(self._path[:depth])):
+            if found != name:
+                self._element()
+            elif is_found:
+                raise self._error(f"the name {name!r} of record_path occurs twice")
+            else:
+                is_found = True
+                yield from self._value_at(depth + 1)
+        if not is_found:
+            raise self._error(f"record_path {'.'.join(self._path)}: the object has no {name!r}, and ends")
+
+    def _array(self) -> Iterator[Element]:
+        where = f" at record_path {'.'.join(self._path)}" if self._path else ""
+        self._expect("[", f"expected an array{where}")
+        self.is_in_array = True
         if self._peek() == "]":
             self._position += 1
-        else:
-            while True:
-                yield self._element()
-                if self._expect(",]", "expected ',' or ']' after an element") == "]":
-                    break
-        if self._peek():
-            raise self._error("expected nothing after the array")
+            self.is_in_array = False
+            return
+        while True:
+            yield self._element()
+            if self._expect(",]", "expected ',' or ']' after an element") == "]":
+                break
+        self.is_in_array = False
+
+    def _names(self, place: str) -> Iterator[str]:
+        """Yield the names in an object.
+
+        Each value must be read before the next name.
+        """
+        of = f" as {place} of record_path" if place else ", in which record_path is"
+        self._expect("{", f"expected an object{of}")
+        if self._peek() == "}":
+            self._position += 1
+            return
+        while True:
+            if self._peek() != '"':
+                raise self._error("expected a name in double quotes")
+            yield self._name()
+            if self._expect(",}", "expected ',' or '}' after a value") == "}":
+                return
+
+    def _name(self) -> str:
+        name = str(self._element().value)
+        self._expect(":", "expected ':' after a name")
+        return name
 
     def _expect(self, characters: str, problem: str) -> str:
         found = self._peek()
@@ -203,6 +256,8 @@ class ArrayReader:
                 raise self._error("nested too deeply") from error
             if end == len(self._text) and self._read_more():
                 continue  # a number may continue in the next chunk
+            if self._has_undecoded and (escaped := escape_undecoded(self._text[self._position : end])) is not None:
+                value = Unreadable(text=escaped, problem="bytes that do not fit the encoding")
             line = self._locate(self._position)[0]
             self._position = end
             return Element(line=line, value=value)
@@ -229,6 +284,7 @@ class ArrayReader:
         chunk = self._file.read(max(_CHUNK, len(rest)))
         if not chunk:
             return False
+        self._has_undecoded = self._has_undecoded or escape_undecoded(chunk) is not None
         _, column = self._locate(self._position)
         self._text, self._position = rest + chunk, 0
         self._counted, self._before_text = 0, column - 1

@@ -12,7 +12,6 @@ import yaml
 
 from elspeth.core.settings import SettingsError, load_settings
 from elspeth.core.settings.model import LandscapeSettings
-from elspeth.evidence.format import compression
 from elspeth.plugins.manager import PluginManager
 from elspeth.plugins.staging import StagedFile
 
@@ -306,6 +305,34 @@ def test_a_database_that_is_a_source_is_not_an_output() -> None:
     assert problems(tree) == []
 
 
+@pytest.mark.parametrize(
+    ("source", "sink", "problem"),
+    [
+        (["a.csv", "in.csv"], "./in.csv", "the file './in.csv' is also that of datasource: give each its own"),
+        ("out/*.csv", "out/x.csv", "'out/x.csv' names a file that 'out/*.csv' of datasource names, too: give each"),
+        (["a.csv", "**/x.*"], "out/x.csv", "'out/x.csv' names a file that '**/x.*' of datasource names, too"),
+        ("in/*.csv", "link/x.csv", "'link/x.csv' names a file that 'in/*.csv' of datasource names, too: give each"),
+        ("in/*.csv", "out/x.csv", None),
+        ("-", "-", None),
+    ],
+)
+def test_no_sink_writes_what_a_source_would_read(source: object, sink: str, problem: str | None) -> None:
+    Path("in").mkdir()
+    Path("link").symlink_to("in")
+    tree = settings(sink)
+    tree["datasource"]["options"]["path"] = source
+    found = problems(tree)
+    assert [each.startswith(f"sinks.out.options.path: {problem}") for each in found] == [True] * (problem is not None)
+
+
+def test_a_source_does_not_name_a_file_twice() -> None:
+    tree = settings()
+    tree["datasource"]["options"]["path"] = ["a.csv", "b.csv", "./a.csv"]
+    assert problems(tree) == [
+        "datasource.options.path[2]: the file './a.csv' is also that of datasource: give each its own"
+    ]
+
+
 def test_the_file_of_a_sink_is_no_directory() -> None:
     expected = "sinks.out.options.path: out/rows/: names a directory, and the output is a file: leave the slash out"
     assert problems(settings("out/rows/")) == [expected]
@@ -375,7 +402,7 @@ def test_an_obstacle_to_the_export_is_a_problem(export: Tree, problem: str | Non
 def test_an_export_that_cannot_be_compressed_so_is_a_problem(
     export: Tree, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compression, "_ZSTD_MODULE", "no.such_module")
+    monkeypatch.setattr("elspeth.outputs.compression._ZSTD_MODULE", "no.such_module")
     tree = settings()
     tree["landscape"]["export"] = {"enabled": True, **export}
     (found,) = problems(tree)

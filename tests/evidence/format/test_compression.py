@@ -7,7 +7,6 @@ import io
 import zlib
 from base64 import b64decode
 from hashlib import shake_256
-from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,14 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.evidence.format import compression
-from elspeth.evidence.format.compression import (
-    Compression,
-    compressing,
-    find_compression,
-    missing_library,
-    open_decompressed,
-)
+from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
+from elspeth.outputs.compression import MARKS, Compression, compressing, find_compression, load_zstd, missing_library
 from tests.fixtures.effort import law
 
 EVERY = pytest.mark.parametrize("kind", Compression)
@@ -49,7 +43,7 @@ def compressed(kind: Compression, *pieces: bytes) -> bytes:
 def decompressed_by_others(kind: Compression, content: bytes) -> bytes:
     if kind is Compression.GZIP:
         return gzip.decompress(content)
-    found: bytes = import_module(compression._ZSTD_MODULE).decompress(content)
+    found: bytes = load_zstd().decompress(content)
     return found
 
 
@@ -113,7 +107,7 @@ def test_a_gzip_member_states_no_time_and_no_name() -> None:
 @EVERY
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path, kind: Compression) -> None:
     whole = compressed(kind, bytes(range(32)))
-    for size in range(len(compression._MARKS[kind]), len(whole)):
+    for size in range(len(MARKS[kind]), len(whole)):
         problem = problem_of(tmp_path / "trail", whole[:size])
         assert problem.endswith("got the end of the file: the file is truncated")
 
@@ -123,7 +117,7 @@ def test_a_damaged_file_never_gives_other_content(tmp_path: Path, kind: Compress
     content = bytes(range(40)) * 2
     whole = compressed(kind, content)
     refused = 0
-    for place in range(len(compression._MARKS[kind]), len(whole)):
+    for place in range(len(MARKS[kind]), len(whole)):
         try:
             found = read(tmp_path / "trail", whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
         except EvidenceError as error:
@@ -182,7 +176,7 @@ def test_a_file_may_grow_by_the_factor(tmp_path: Path, kind: Compression, monkey
 
 
 def test_a_frame_that_needs_a_large_window_is_refused(tmp_path: Path) -> None:
-    zstd = import_module(compression._ZSTD_MODULE)
+    zstd = load_zstd()
     for window, is_read in ((23, True), (24, False)):
         compressor = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: window})
         whole = compressor.compress(CONTENT) + compressor.flush()
@@ -204,7 +198,7 @@ def test_a_block_that_fails_leaves_a_truncated_file(tmp_path: Path, kind: Compre
 
 
 def test_without_its_library_zstd_is_refused_and_gzip_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compression, "_ZSTD_MODULE", "no.such_module")
+    monkeypatch.setattr("elspeth.outputs.compression._ZSTD_MODULE", "no.such_module")
     needed = "needs no.such_module, which is not installed: in a checkout of elspeth, pip install '.[zstd]'"
     assert missing_library(Compression.ZSTD) == needed
     assert missing_library(Compression.GZIP) is None

@@ -34,7 +34,7 @@ from elspeth.core.landscape.exporting.format import (
     guess_form,
     name_problem,
 )
-from elspeth.evidence.format.compression import Compression
+from elspeth.outputs.compression import Compression
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

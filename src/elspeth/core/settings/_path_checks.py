@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 from elspeth.contracts.database_urls import database_server, sqlite_file
+from elspeth.contracts.input_paths import matches_pattern
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.core.landscape.exporting.format import compression_problem, name_problem
 from elspeth.core.settings.model import Parts
@@ -106,6 +107,13 @@ def _overlaps(named: list[NamedFile]) -> Iterator[Problem]:
     for first, second in combinations(named, 2):
         if first.is_database and second.is_database:
             continue
+        if first.is_pattern or second.is_pattern:
+            if _is_matched(first, second):
+                message = (
+                    f"{second.text!r} names a file that {first.text!r} of {first.owner} names, too: give each its own"
+                )
+                yield Problem(location=second.location, message=message)
+            continue
         if _is_same(first, second):
             message = f"the file {second.text!r} is also that of {first.owner}: give each its own"
         elif is_within(second.path, first.path):
@@ -115,6 +123,16 @@ def _overlaps(named: list[NamedFile]) -> Iterator[Problem]:
         else:
             continue
         yield Problem(location=second.location, message=message)
+
+
+def _is_matched(first: NamedFile, second: NamedFile) -> bool:
+    """Return whether one is a pattern that matches the other."""
+    return any(
+        pattern.is_pattern
+        and not other.is_pattern
+        and any(matches_pattern(path, pattern.text) for path in (other.path, real_path(other.path)))
+        for pattern, other in ((first, second), (second, first))
+    )
 
 
 def _is_same(first: NamedFile, second: NamedFile) -> bool:

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from elspeth.contracts.database_urls import sqlite_file
+from elspeth.contracts.input_paths import STANDARD_INPUT, is_pattern, path_texts
 from elspeth.core.landscape.exporting.format import ExportFormat, guess_compression, guess_form
 from elspeth.core.settings.model import ExportSettings, LandscapeSettings, Parts, PluginSettings
 from elspeth.core.settings.problems import Location, did_you_mean
-from elspeth.evidence.format.compression import Compression
+from elspeth.outputs.compression import Compression
 from elspeth.outputs.policy import Extent, Kind, OutputPolicy, Protected
 
 __all__ = [
@@ -80,7 +81,7 @@ Objection = Callable[[LandscapeSettings, Path], str | None]
 class NamedFile:
     """A file that settings name at a location.
 
-    `text` is the path as written. Sinks may share a database.
+    `text` is the path as written, or the pattern of several files. Sinks may share a database.
     """
 
     owner: str
@@ -88,6 +89,7 @@ class NamedFile:
     text: str
     path: Path
     is_database: bool = False
+    is_pattern: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,11 +169,21 @@ def _files_of_plugin(
     owner: str, location: Location, plugin: PluginSettings, values: Mapping[str, str] | None
 ) -> Iterator[NamedFile]:
     path, url = plugin.options.get("path"), plugin.options.get("url")
-    if isinstance(path, str):
+    if values is None and path is not None:
+        yield from _files_of_source(owner, (*location, "options", "path"), path)
+    elif isinstance(path, str):
         yield from _file_at(owner, (*location, "options", "path"), path, values)
     elif isinstance(url, str) and (database := sqlite_file(url)) is not None:
         location = (*location, "options", "url")
         yield NamedFile(owner=owner, location=location, text=str(database), path=database, is_database=True)
+
+
+def _files_of_source(owner: str, location: Location, path: object) -> Iterator[NamedFile]:
+    """Yield what the paths of a source name."""
+    for index, text in enumerate(path_texts(path)):
+        place = location if isinstance(path, str) else (*location, index)
+        if text and text != STANDARD_INPUT:
+            yield NamedFile(owner=owner, location=place, text=text, path=Path(text), is_pattern=is_pattern(text))
 
 
 def _file_at(owner: str, location: Location, text: str, values: Mapping[str, str] | None) -> Iterator[NamedFile]:

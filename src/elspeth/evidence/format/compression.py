@@ -1,49 +1,25 @@
 """Exports compressed with gzip (RFC 1952) or Zstandard (RFC 8878).
 
-Everything that opens an export for reading or writing does it here. An enemy may have made a compressed file. It must
+Everything that opens an export for reading does it here. An enemy may have made a compressed file. It must
 be a single gzip member or Zstandard frame and nothing else, because programs differ in what they read of several. It
 is read in constant memory, and refused when it turns out to be much larger than the file.
 """
 
 from __future__ import annotations
 
-import sys
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import StrEnum
-from importlib import import_module
-from io import BufferedIOBase, BufferedReader, RawIOBase
+from io import BufferedReader, RawIOBase
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.limits import MAX_FACTOR, MAX_UNPACKED, MAX_WINDOW_LOG
+from elspeth.outputs.compression import GZIP_CONTAINER, Compression, find_compression, load_zstd, missing_library
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import WriteableBuffer
 
-__all__ = [
-    "SUFFIXES",
-    "Allowance",
-    "Compression",
-    "compressing",
-    "find_compression",
-    "missing_library",
-    "open_decompressed",
-]
-
-_ZSTD_MODULE = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
-
-_LEVEL = 1
-"""The level of both compressions.
-
-Records are mostly ids and hashes, of which higher levels save a tenth at most, for several times the time.
-"""
-
-_GZIP_CONTAINER = 31
-"""What makes zlib read and write gzip: the largest window, plus 16."""
+__all__ = ["Allowance", "open_decompressed"]
 
 _BLOCK = 1 << 17
 """Compressed bytes that are read at once."""
@@ -52,43 +28,7 @@ _BUFFER = 1 << 20
 """Decompressed bytes that are held at once."""
 
 
-class Compression(StrEnum):
-    """How an export is compressed."""
-
-    GZIP = "gzip"
-    ZSTD = "zstd"
-
-
-SUFFIXES = {Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}
-"""How the names of compressed files end, by habit: readers go by content."""
-
-_MARKS = {Compression.GZIP: b"\x1f\x8b", Compression.ZSTD: b"\x28\xb5\x2f\xfd"}
 _UNITS = {Compression.GZIP: "gzip member", Compression.ZSTD: "zstd frame"}
-
-
-def missing_library(compression: Compression) -> str | None:
-    """Return how to install what a compression needs.
-
-    None if it is installed. Python has gzip, and from 3.14 on zstd.
-    """
-    if compression is not Compression.ZSTD:
-        return None
-    try:
-        _zstd()
-    except ModuleNotFoundError:
-        command = "in a checkout of elspeth, pip install '.[zstd]'"
-        return f"needs {_ZSTD_MODULE}, which is not installed: {command}"
-    return None
-
-
-def find_compression(path: Path) -> Compression | None:
-    """Return how a file is compressed, by its first bytes.
-
-    Raises OSError if it cannot be read.
-    """
-    with path.open("rb") as file:
-        start = file.read(max(map(len, _MARKS.values())))
-    return next((each for each, mark in _MARKS.items() if start.startswith(mark)), None)
 
 
 class Allowance:
@@ -124,27 +64,6 @@ def open_decompressed(path: Path, allowance: Allowance | None = None) -> BinaryI
     return BufferedReader(_DecompressedFile(path, compression, shared), _BUFFER)
 
 
-@contextmanager
-def compressing(file: BinaryIO, compression: Compression | None) -> Iterator[BinaryIO]:
-    """Yield a file whose content is compressed into another one.
-
-    The same content gives the same bytes. Without a compression it is the other file itself. If the block fails, the
-    compressed content lacks its end, which every reader reports.
-    """
-    if compression is None:
-        yield file
-        return
-    compressor = _compressor(compression)
-    yield cast("BinaryIO", _CompressedFile(file, compressor))
-    file.write(compressor.flush())
-
-
-class _Compressor(Protocol):
-    def compress(self, data: ReadableBuffer, /) -> bytes: ...
-
-    def flush(self) -> bytes: ...
-
-
 class _Decompressor(Protocol):
     """The interface of bz2, lzma and zstd in Python."""
 
@@ -158,21 +77,6 @@ class _Decompressor(Protocol):
     def unused_data(self) -> bytes: ...
 
     def decompress(self, data: bytes, max_length: int) -> bytes: ...
-
-
-class _CompressedFile(BufferedIOBase):
-    """Compresses what is written. Closing it closes nothing else."""
-
-    def __init__(self, file: BinaryIO, compressor: _Compressor) -> None:
-        self._file = file
-        self._compressor = compressor
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: ReadableBuffer, /) -> int:
-        self._file.write(self._compressor.compress(data))
-        return memoryview(data).nbytes
 
 
 class _DecompressedFile(RawIOBase):
@@ -223,7 +127,7 @@ class _GzipDecompressor:
     """Gives zlib the interface of the other decompressors."""
 
     def __init__(self) -> None:
-        self._zlib = zlib.decompressobj(_GZIP_CONTAINER)
+        self._zlib = zlib.decompressobj(GZIP_CONTAINER)
 
     @property
     def eof(self) -> bool:
@@ -241,24 +145,11 @@ class _GzipDecompressor:
         return self._zlib.decompress(self._zlib.unconsumed_tail + data, max_length)
 
 
-def _zstd() -> ModuleType:
-    return import_module(_ZSTD_MODULE)
-
-
-def _compressor(compression: Compression) -> _Compressor:
-    if compression is Compression.GZIP:
-        return zlib.compressobj(_LEVEL, wbits=_GZIP_CONTAINER)
-    zstd = _zstd()
-    option = zstd.CompressionParameter
-    made: _Compressor = zstd.ZstdCompressor(options={option.compression_level: _LEVEL, option.checksum_flag: 1})
-    return made
-
-
 def _decompressor(compression: Compression) -> tuple[_Decompressor, type[Exception]]:
     """Return a decompressor, and what it raises."""
     if compression is Compression.GZIP:
         return _GzipDecompressor(), zlib.error
-    zstd = _zstd()
+    zstd = load_zstd()
     made: _Decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: MAX_WINDOW_LOG})
     error: type[Exception] = zstd.ZstdError
     return made, error

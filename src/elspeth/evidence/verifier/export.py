@@ -23,10 +23,11 @@ import orjson
 
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import Json, canonical, parse_canonical
-from elspeth.evidence.format.compression import find_compression, open_decompressed
+from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
 from elspeth.evidence.format.limits import MAX_LINE
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
+from elspeth.outputs.compression import find_compression
 
 __all__ = [
     "MANIFEST",

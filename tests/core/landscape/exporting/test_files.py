@@ -17,7 +17,7 @@ from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotF
 from elspeth.core.landscape.exporting.files import export_policy, write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.evidence.format.compression import Compression
+from elspeth.outputs.compression import Compression
 from elspeth.outputs.policy import problem_with
 from elspeth.schema.checks import AuditIntegrityError
 from tests.fixtures.corruption import plant

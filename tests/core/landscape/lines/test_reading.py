@@ -15,7 +15,7 @@ from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.lines import reading
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.evidence.format import bag
-from elspeth.evidence.format.compression import Compression
+from elspeth.outputs.compression import Compression
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import RunStatus
 from tests.fixtures.corruption import plant

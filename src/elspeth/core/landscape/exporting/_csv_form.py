@@ -26,9 +26,10 @@ from elspeth.core.landscape.exporting.forms import (
     manifest_bytes,
     read_directory,
 )
-from elspeth.evidence.format.compression import SUFFIXES, Allowance, Compression, compressing, open_decompressed
+from elspeth.evidence.format.compression import Allowance, open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import MANIFEST
+from elspeth.outputs.compression import SUFFIXES, Compression, compressing
 from elspeth.schema.snapshots import Kind
 
 __all__ = ["CSV_FIELD", "HASH_REMARK", "read_csv", "read_row_texts", "write_csv"]

@@ -19,10 +19,11 @@ from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.format import ExportFormat, compression_problem
 from elspeth.core.landscape.exporting.forms import FOUND_FILE, MANIFEST_FILE, ExportGroups
-from elspeth.evidence.format.compression import SUFFIXES, Compression, compressing, open_decompressed
+from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.found import DATABASE
 from elspeth.evidence.verifier.export import MANIFEST
+from elspeth.outputs.compression import SUFFIXES, Compression, compressing
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected
 from elspeth.outputs.writing import Output, hold
 from elspeth_schema.records import RECORD_TYPES, RUN

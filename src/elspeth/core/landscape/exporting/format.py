@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-from elspeth.evidence.format.compression import SUFFIXES, Compression, missing_library
+from elspeth.outputs.compression import SUFFIXES, Compression, missing_library
 
 __all__ = ["ExportFormat", "compression_problem", "guess_compression", "guess_form", "name_problem"]
 

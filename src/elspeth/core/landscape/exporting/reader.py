@@ -26,10 +26,10 @@ from elspeth.core.landscape.records.mapping import mapper
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import NO_RUN
 from elspeth.evidence.format.canonical import Json
-from elspeth.evidence.format.compression import Compression, find_compression, missing_library
 from elspeth.evidence.verifier.export import MANIFEST, ExportCheck
 from elspeth.evidence.verifier.procedure import StepError
 from elspeth.evidence.verifier.reader import looks_like_bag
+from elspeth.outputs.compression import Compression, find_compression, missing_library
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.conversions import CONVERSIONS, ROWS, Row

@@ -25,7 +25,7 @@ from elspeth.core.landscape.queries.story._index import ExportIndex, is_index
 from elspeth.core.landscape.queries.story.model import RowStory
 from elspeth.core.landscape.queries.story.reader import row_story
 from elspeth.core.landscape.queries.story.trail import open_export
-from elspeth.evidence.format.compression import Compression
+from elspeth.outputs.compression import Compression
 from elspeth.outputs.policy import Kind, OutputPolicy
 from elspeth.outputs.writing import Output, hold
 from elspeth_schema.records import BATCH

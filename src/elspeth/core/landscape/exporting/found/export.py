@@ -22,8 +22,8 @@ from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.found._dictionary import DATA_DICTIONARY
 from elspeth.core.landscape.exporting.found._directory import write_directory
 from elspeth.core.landscape.exporting.found.lines import FoundExport, bounded, open_found
-from elspeth.evidence.format.compression import Compression, compressing
 from elspeth.evidence.format.found import ROW, TABLE, record_schema
+from elspeth.outputs.compression import Compression, compressing
 from elspeth.outputs.policy import Protected
 from elspeth.outputs.writing import Output, hold
 

@@ -1,0 +1,299 @@
+"""Files that sources read as text.
+
+There may be several, compressed or not, or standard input in place of files.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import sys
+import zlib
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Annotated, BinaryIO, ClassVar, TextIO, cast
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from elspeth.contracts.errors import short_repr
+from elspeth.contracts.input_paths import STANDARD_INPUT, file_problems, find_files, is_pattern
+from elspeth.contracts.plugins import FilePath, PluginError, Source, SourceOptions
+from elspeth.contracts.rows import InvalidRow, RowData, RowValidator
+from elspeth.outputs.compression import Compression, compression_of, load_zstd, missing_library
+from elspeth.plugins._undecoded import KEEP_UNDECODED
+
+__all__ = [
+    "InputFile",
+    "InputPaths",
+    "TextSource",
+    "TextSourceOptions",
+]
+
+_BEGINNINGS: Mapping[bytes, str] = {
+    b"PK\x03\x04": "a zip archive, as spreadsheets are",
+    b"BZh91AY&SY": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"PAR1\x15": "Parquet",
+}
+"""How files that are not text begin. After decompression, too: a file may have been compressed twice."""
+
+_ORDER_MARKS: Mapping[bytes, str] = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, with which it begins
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+_STANDARD_INPUT = "standard input"
+_PEEKED = 16  # bytes: more than any of these marks has
+
+
+def _read_paths(value: object) -> tuple[object, ...]:
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f"expected a path, or a list of paths, got {short_repr(value)}")
+    if STANDARD_INPUT in value and len(value) > 1:
+        raise ValueError(f"{STANDARD_INPUT!r} is standard input: expected no other path beside it")
+    return tuple(value)
+
+
+InputPaths = Annotated[
+    tuple[FilePath, ...],
+    BeforeValidator(_read_paths),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+"""Paths of files, or patterns of them."""
+
+
+def _check_encoding(name: str) -> str:
+    try:
+        decoder = io.TextIOWrapper(io.BytesIO("a,1".encode(name)), encoding=name)  # refuses codecs of bytes
+        is_text = decoder.read() == "a,1"
+    except (LookupError, UnicodeError):
+        is_text = False
+    if not is_text:
+        raise ValueError(f"unknown encoding {name!r}: expected one of Python's, such as utf-8, cp1252 or utf-16")
+    return name
+
+
+Encoding = Annotated[str, AfterValidator(_check_encoding)]
+"""The name of an encoding of text, as Python knows it."""
+
+
+class TextSourceOptions(SourceOptions):
+    """Options of the sources that read text."""
+
+    path: InputPaths = Field(
+        description="The file, or a list of files. A path with `*`, `?` or `[` is a pattern, of which the files are "
+        "read in the order of their names; `-` is standard input. Files compressed with gzip or Zstandard are "
+        "decompressed."
+    )
+    encoding: Encoding = Field(default="utf-8", description="The encoding of the text.")
+    file_field: str | None = Field(default=None, min_length=1, description="A field to add, with the path of the file.")
+    line_field: str | None = Field(
+        default=None, min_length=1, description="A field to add, with the number of the row's first line."
+    )
+
+
+class InputFile:
+    """A file that is read once.
+
+    Without a path it is standard input. `name` is its path in messages and records. `is_only` says that the source
+    names one file, so that messages about rows need not. `size` is that of a regular file in bytes, else 0.
+    """
+
+    def __init__(self, path: Path | None, encoding: str, *, is_only: bool) -> None:
+        self._path = path
+        self._encoding = encoding
+        self._raw: BinaryIO | None = None
+        self._damage: tuple[type[Exception], ...] = (gzip.BadGzipFile, zlib.error)
+        self.is_only = is_only
+        self.name = _STANDARD_INPUT if path is None else str(path)
+        self.encoding = codecs.lookup(encoding).name.removesuffix("-sig").upper()
+        self.is_regular = path is not None and path.is_file()
+        self.size = path.stat().st_size if path is not None and self.is_regular else 0
+
+    @property
+    def bytes_read(self) -> int:
+        """Return the bytes read of a regular file, else 0."""
+        if self._raw is None or not self.is_regular:
+            return 0
+        return self.size if self._raw.closed else self._raw.tell()
+
+    def problem(self) -> str | None:
+        """Return why the file cannot be read, or None.
+
+        A pipe is not opened: that would wait for its writer.
+        """
+        if self._path is None:
+            return _problem_with_standard_input()
+        try:
+            if not self._path.is_fifo():
+                self._path.open("rb").close()
+        except OSError as error:
+            return f"{self.name} cannot be read: {error.strerror}"
+        return None
+
+    @contextmanager
+    def opened(self, *, newline: str) -> Iterator[TextIO]:
+        """Open the file as text while the block lasts.
+
+        Bytes that do not fit the encoding are read as lone surrogates. Raises PluginError, also for errors of reading
+        inside the block.
+        """
+        try:
+            with self._open_raw() as self._raw:
+                content = self._decompressed(self._raw)
+                text = io.TextIOWrapper(content, self._decoder(content.peek(_PEEKED)), KEEP_UNDECODED, newline)
+                try:
+                    yield text
+                finally:
+                    text.detach()  # which leaves standard input open
+        except EOFError as error:
+            raise PluginError(f"{self.name} is truncated: its compressed data have no end") from error
+        except self._damage as error:
+            raise PluginError(f"{self.name} is damaged: it cannot be decompressed any further") from error
+        except OSError as error:
+            raise PluginError(f"{self.name} cannot be read: {error.strerror}") from error
+
+    def _open_raw(self) -> AbstractContextManager[BinaryIO]:
+        if self._path is not None:
+            return self._path.open("rb")
+        if problem := _problem_with_standard_input():
+            raise PluginError(problem)
+        return nullcontext(sys.stdin.buffer)
+
+    def _decompressed(self, raw: BinaryIO) -> io.BufferedReader:
+        """Return the content of the file, which must be text."""
+        content = cast("io.BufferedReader", raw)
+        compression = compression_of(content.peek(_PEEKED))
+        if compression is not None and (missing := missing_library(compression)):
+            raise PluginError(f"{self.name} is compressed with {compression}, which {missing}")
+        if compression is Compression.GZIP:
+            return cast("io.BufferedReader", gzip.GzipFile(fileobj=raw))
+        if compression is Compression.ZSTD:
+            zstd = load_zstd()
+            self._damage = (zstd.ZstdError,)
+            return cast("io.BufferedReader", zstd.ZstdFile(raw))
+        return content
+
+    def _decoder(self, begins: bytes) -> str:
+        """Return the decoder of a file that begins like this.
+
+        Raises PluginError if the file is no text, or begins with the mark of another encoding.
+        """
+        form = next((form for beginning, form in _BEGINNINGS.items() if begins.startswith(beginning)), None)
+        if form is not None:
+            raise PluginError(f"{self.name} begins like {form}: expected text in {self.encoding}")
+        marked = next((name for mark, name in _ORDER_MARKS.items() if begins.startswith(mark)), None)
+        if marked is None:
+            return self._encoding
+        if not self.encoding.startswith(marked.upper()):
+            hint = f"if that is what it is, set encoding: {marked}"
+            raise PluginError(f"{self.name} begins like {marked.upper()}: expected text in {self.encoding}; {hint}")
+        return "utf-8-sig" if marked == "utf-8" else marked
+
+    def place(self, line: int, element: int | None = None) -> str:
+        """Return the place of a row in its messages."""
+        parts = [] if self.is_only else [self.name]
+        parts += [] if element is None else [f"element {element}"]
+        return ", ".join([*parts, f"line {line}"])
+
+    def invalid(self, data: RowData, problem: str, line: int, element: int | None = None) -> InvalidRow:
+        """Return an invalid row that begins at a line."""
+        return InvalidRow(data=data, error=f"{self.place(line, element)}: {problem}", file=self.name, line=line)
+
+
+def _problem_with_standard_input() -> str | None:
+    if sys.stdin is None or sys.stdin.closed:
+        return f"{_STANDARD_INPUT} is closed: expected rows from a pipe or a file"
+    return f"{_STANDARD_INPUT} is a terminal: expected rows from a pipe or a file" if sys.stdin.isatty() else None
+
+
+class TextSource(Source):
+    """A source whose rows come from files of text.
+
+    Subclasses say how the text of a file becomes rows.
+    """
+
+    options_model = TextSourceOptions
+    newline: ClassVar[str] = ""
+    """Which line ends are translated: see `open`."""
+
+    def __init__(self, options: TextSourceOptions) -> None:
+        super().__init__(options)
+        self._paths = options.path
+        self._encoding = options.encoding
+        self._file_field, self._line_field = options.file_field, options.line_field
+        self._added = [name for name in (options.file_field, options.line_field) if name is not None]
+        self._validator = RowValidator(options.schema_config)
+        self._file: InputFile | None = None
+        self._size = self._size_before = 0
+
+    def check(self) -> None:
+        """Raise PluginError for files that cannot be opened."""
+        self._find_files()
+
+    def read(self) -> Iterator[RowData | InvalidRow]:
+        """Yield every row of every file, in order.
+
+        Raises PluginError with the file, and the place in it if it is known.
+        """
+        files = self._find_files()
+        self._begin(files)
+        self._size, self._size_before = sum(file.size for file in files), 0
+        for file in files:
+            self._file = file
+            with file.opened(newline=self.newline) as text:
+                yield from self._rows(text, file)
+            self._file, self._size_before = None, self._size_before + file.size
+
+    def fraction_read(self) -> float | None:
+        """Return the fraction of the files that has been read.
+
+        None if it is not known, as of standard input.
+        """
+        done = self._size_before + (self._file.bytes_read if self._file is not None else 0)
+        return done / self._size if self._size else None
+
+    def _begin(self, files: Sequence[InputFile]) -> None:
+        """Check the files before the first row.
+
+        Raises PluginError if one of them cannot be read as the others.
+        """
+
+    @abstractmethod
+    def _rows(self, text: TextIO, file: InputFile) -> Iterator[RowData | InvalidRow]:
+        """Yield the rows of one file."""
+
+    def _find_files(self) -> list[InputFile]:
+        """Return the files to read.
+
+        Raises PluginError with everything that is wrong with them.
+        """
+        problems, paths = list[str](), list[Path | None]()
+        if self._paths == (STANDARD_INPUT,):
+            paths.append(None)
+        else:
+            problems += file_problems(self._paths)
+            paths += [path for text in self._paths for path in find_files(text)]
+        is_only = len(self._paths) == 1 and not is_pattern(self._paths[0])
+        files = [InputFile(path, self._encoding, is_only=is_only) for path in paths]
+        problems += [problem for file in files if (problem := file.problem())]
+        if problems:
+            raise PluginError("; ".join(problems))
+        return files
+
+    def _add_place(self, row: RowData, file: InputFile, line: int) -> None:
+        """Add the fields that name the file and line."""
+        if self._file_field is not None:
+            row[self._file_field] = file.name
+        if self._line_field is not None:
+            row[self._line_field] = line

@@ -1,0 +1,65 @@
+"""Paths of sources: patterns, their order, and files named twice."""
+
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.input_paths import file_problems, find_files, is_pattern, matches_pattern
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in/sub").mkdir(parents=True)
+    for name in ("in/b.csv", "in/a.csv", "in/B.csv", "in/a10.csv", "in/a9.csv", "in/sub/c.csv", "in/.hidden.csv"):
+        Path(name).touch()
+    Path("in/x.csv").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("in/a.csv", "in/a.csv"),
+        ("in/gone.csv", "in/gone.csv"),
+        ("in/*.csv", "in/B.csv in/a.csv in/a10.csv in/a9.csv in/b.csv"),
+        ("in/a?.csv", "in/a9.csv"),
+        ("in/[ab].csv", "in/a.csv in/b.csv"),
+        ("in/**/[a-c].csv", "in/a.csv in/b.csv in/sub/c.csv"),
+        ("in/.*.csv", "in/.hidden.csv"),
+        ("in/*.txt", ""),
+    ],
+)
+def test_the_files_of_a_pattern_are_sorted_by_code_point(pattern: str, found: str) -> None:
+    assert [str(path) for path in find_files(pattern)] == found.split()
+    for path in find_files(pattern):
+        assert matches_pattern(path, pattern)
+        assert matches_pattern(path.absolute(), f"./{pattern}")
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern"),
+    [
+        ("in/a.txt", "in/*.csv"),
+        ("a.csv", "in/*.csv"),
+        ("in/sub/c.csv", "in/*.csv"),
+        ("in/.a.csv", "in/*.csv"),
+        ("in/.sub/a.csv", "in/**/*.csv"),
+        ("in/A.csv", "in/a*.csv"),
+        ("in", "in/**/a"),
+    ],
+)
+def test_other_files_do_not_match(path: str, pattern: str) -> None:
+    assert is_pattern(pattern)
+    assert not matches_pattern(Path(path), pattern)
+
+
+def test_every_problem_of_the_files_is_named() -> None:
+    Path("in/link.csv").symlink_to("a9.csv")
+    Path("in/[1].csv").touch()
+    assert file_problems(["in/a.csv", "in/[ab].csv", "in/a9.csv", "in/link.csv", "in/*.txt", "in/[1].csv"]) == [
+        "in/a.csv is named twice, first as in/a.csv: its rows would be read twice",
+        "in/link.csv is named twice, first as in/a9.csv: its rows would be read twice",
+        "no file matches 'in/*.txt'",
+        "no file matches 'in/[1].csv'; to name the file of exactly that name, write 'in/[[]1].csv'",
+    ]
+    assert file_problems(["in/[[]1].csv", "in/a.csv", "in/gone.csv"]) == []
