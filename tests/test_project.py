@@ -156,9 +156,11 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "schema": set(),
         "database_urls": {"environment"},
         "routing": {"enums"},
-        "rows": {"errors", "schema"},
+        "values": {"errors"},
+        "coercion": {"errors", "schema", "values"},
+        "rows": {"coercion", "errors", "schema", "values"},
         "error_fields": {"rows"},
-        "expressions": {"errors", "schema"},
+        "expressions": {"errors", "schema", "values"},
         "plugins": {"enums", "errors", "routing", "rows", "schema"},
     },
     "elspeth.plugins": {

@@ -4,19 +4,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.contracts.schema import SUPPORTED_TYPES, FieldDefinition, SchemaConfig
+from elspeth.contracts.schema import SUPPORTED_TYPES, FieldDefinition, SchemaConfig, parse_type
 
+TYPES = [*sorted(SUPPORTED_TYPES - {"decimal(N)"}), "decimal(0)", "decimal(18)"]
 FIELDS = st.lists(
     st.builds(
         FieldDefinition,
         name=st.from_regex(r"[a-z_]{1,8}", fullmatch=True),
-        field_type=st.sampled_from(sorted(SUPPORTED_TYPES)),
+        field_type=st.sampled_from(TYPES),
         required=st.booleans(),
     ),
     min_size=1,
     unique_by=lambda field: field.name,
 ).map(tuple)
-NAME_AND_TYPE = "expected 'name: type' with the type one of any, bool, float, int, str"
+NAME_AND_TYPE = (
+    "expected 'name: type' with the type one of any, bool, date, datetime, decimal(N), duration, float, int, str"
+)
 DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
 SCHEMAS = st.just(DYNAMIC) | st.builds(
     SchemaConfig, mode=st.sampled_from(["strict", "free"]), fields=FIELDS, is_dynamic=st.just(False)
@@ -70,6 +73,10 @@ def test_an_unquoted_field_in_yaml_is_a_mapping_and_understood() -> None:
             f"field 'id: integer' is not understood: {NAME_AND_TYPE}",
         ),
         (
+            {"mode": "free", "fields": ["paid: decimal"]},
+            f"field 'paid: decimal' is not understood: {NAME_AND_TYPE} with N, the decimal places, from 0 to 18",
+        ),
+        (
             {"mode": "free", "fields": [7]},
             f"field 7 is not understood: {NAME_AND_TYPE}",
         ),
@@ -80,3 +87,14 @@ def test_a_malformed_schema_is_refused(config: dict[str, object], message: str) 
     with pytest.raises(ValueError) as caught:  # noqa: PT011  the whole message is compared
         SchemaConfig.from_dict(config)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("text", TYPES)
+def test_a_type_is_read_as_a_schema_names_it(text: str) -> None:
+    assert parse_type(text) == text
+
+
+@pytest.mark.parametrize("text", ["decimal", "decimal(19)", "decimal(-1)", "decimal(2)?", "text", "", "int\n"])
+def test_what_is_no_type_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not known: expected one of any, bool, date, datetime, decimal"):
+        parse_type(text)

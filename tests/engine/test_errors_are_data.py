@@ -7,8 +7,8 @@ import csv
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -198,16 +198,16 @@ FORK = {
 }
 
 
-class TimeTransform(Transform):
-    """A transform that adds a value that JSON cannot hold."""
+class IdTransform(Transform):
+    """A transform that adds what no row can hold."""
 
-    name = "time"
+    name = "id"
     plugin_version = "1"
     options_model = TransformOptions
 
     def process(self, row: RowData) -> RowData:
-        """Add a time to the row."""
-        return {**row, "at": datetime(2026, 1, 1, tzinfo=UTC)}
+        """Add a UUID to the row."""
+        return {**row, "uuid": UUID(int=1)}
 
 
 @pytest.mark.parametrize(
@@ -220,11 +220,11 @@ class TimeTransform(Transform):
 def test_a_row_that_json_cannot_hold_fails_where_it_would_have_to_wait(
     tmp_path: Path, parts: dict[str, object], failures: int
 ) -> None:
-    settings = graph_settings(tmp_path, [{"id": 1}], row_plugins=[{"plugin": "time"}], **parts)
-    result, records = run_graph(tmp_path, settings, TimeTransform)
+    settings = graph_settings(tmp_path, [{"id": 1}], row_plugins=[{"plugin": "id"}], **parts)
+    result, records = run_graph(tmp_path, settings, IdTransform)
     assert result.failed == failures
     details = [each["error_details_json"] for each in records["transform_error"]]
-    expected = '{"exception":"Object of type datetime is not JSON serializable","type":"AnswerError"}'
+    expected = '{"exception":"Object of type UUID is not JSON serializable","type":"AnswerError"}'
     assert details == [expected] * failures
 
 

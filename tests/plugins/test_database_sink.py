@@ -18,7 +18,7 @@ from elspeth.contracts.plugins import PluginError, RowRejectedError, Sink
 from elspeth.contracts.rows import RowData
 from elspeth.plugins.manager import PluginManager
 from tests.fixtures.effort import examples_of
-from tests.plugins.typed_rows import EXPECTED, ROWS, write
+from tests.plugins.typed_rows import EXPECTED, FIELDS, ROWS, TEXTS, TYPED, write
 
 PLUGINS = PluginManager.installed()
 
@@ -262,6 +262,40 @@ def test_a_table_is_made_and_filled_once_per_run(options: dict[str, Any], tmp_pa
         {"run_id": "run2", "table_name": "customers", "row_count": 1},
     ]
     assert list((tmp_path / "staging").iterdir()) == []
+
+
+@pytest.mark.parametrize("declared", [[], FIELDS], ids=["inferred", "declared"])
+def test_decimals_dates_times_and_durations_get_columns_of_their_types(target: Target, declared: list[str]) -> None:
+    """SQLite has no such types, and holds their canonical text."""
+    options = {"schema": {"mode": "strict", "fields": declared}} if declared else {}
+    write(target.sink(**options), [TYPED])
+    [row] = target.execute("SELECT paid, day, at, took FROM target")
+    assert tuple(row) == tuple((TEXTS if target.is_sqlite else TYPED).values())
+    if not target.is_sqlite:
+        types = target.execute(
+            "SELECT data_type, numeric_precision, numeric_scale FROM information_schema.columns "
+            "WHERE table_name = 'target' ORDER BY ordinal_position"
+        )
+        assert [tuple(each) for each in types] == [
+            ("numeric", 38, 2),
+            ("date", None, None),
+            ("timestamp with time zone", None, None),
+            ("interval", None, None),
+        ]
+
+
+def test_decimals_dates_times_and_durations_fit_columns_of_text_and_of_other_types(target: Target) -> None:
+    target.execute("CREATE TABLE target (paid TEXT, day TEXT, at TIMESTAMP, took TEXT)")
+    write(target.sink(), [TYPED])
+    [row] = target.execute("SELECT paid, day, CAST(at AS TEXT), took FROM target")
+    assert tuple(row) == ("12.30", "2026-03-01", "2026-03-01 12:30:00.000005", "PT23H59M")
+
+
+def test_the_table_holds_the_values_that_the_schema_makes(target: Target) -> None:
+    schema = {"mode": "strict", "fields": ["id: int", "paid: decimal(2)"]}
+    write(target.sink(schema=schema), [{"id": "7", "paid": "1.5"}])
+    [(number, paid)] = target.execute("SELECT id, paid FROM target")
+    assert (number, str(paid)) == (7, "1.50")
 
 
 def test_tables_of_one_name_in_two_databases_do_not_share_their_staging(

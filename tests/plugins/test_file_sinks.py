@@ -13,7 +13,8 @@ from elspeth.contracts.plugins import RowRejectedError
 from elspeth.contracts.rows import RowData
 from elspeth.plugins.csv import CsvSink
 from elspeth.plugins.files import FileSink, FileSinkOptions
-from elspeth.plugins.json import JsonSink
+from elspeth.plugins.json import JsonlSink, JsonSink
+from tests.plugins.typed_rows import TEXTS, TYPED
 
 
 def open_sink(plugin: type[FileSink], path: Path, schema: object = None) -> FileSink:
@@ -48,6 +49,13 @@ def test_csv_columns_of_the_schema_come_first(tmp_path: Path) -> None:
 def test_csv_cells_are_text_of_json_values(tmp_path: Path) -> None:
     row: RowData = {"int": 1, "float": 2.5, "true": True, "none": None, "list": [1, "é"], "text": "x"}
     assert written(CsvSink, tmp_path, [row]) == 'int,float,true,none,list,text\n1,2.5,true,,"[1, ""é""]",x\n'
+
+
+@pytest.mark.parametrize("plugin", [CsvSink, JsonSink, JsonlSink], ids=lambda plugin: plugin.name)
+def test_decimals_dates_times_and_durations_are_their_canonical_text(tmp_path: Path, plugin: type[FileSink]) -> None:
+    assert written(plugin, tmp_path, [TYPED]) == written(plugin, tmp_path, [TEXTS])
+    nested: RowData = {"list": [TYPED]}
+    assert written(plugin, tmp_path, [nested]) == written(plugin, tmp_path, [{"list": [TEXTS]}])
 
 
 @pytest.mark.parametrize(

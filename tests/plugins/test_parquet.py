@@ -1,5 +1,6 @@
 """Parquet files as source and sink."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ from pyarrow import parquet
 from elspeth.contracts.plugins import PluginError
 from elspeth.contracts.rows import InvalidRow
 from elspeth.plugins.manager import PluginManager
-from tests.plugins.typed_rows import EXPECTED, ROWS, write
+from tests.plugins.typed_rows import EXPECTED, FIELDS, ROWS, TYPED, write
 
 PLUGINS = PluginManager.installed()
 
@@ -22,6 +23,31 @@ def test_a_parquet_file_is_read_back_by_the_source(tmp_path: Path) -> None:
     assert list(source.read()) == EXPECTED
     assert source.fraction_read() == 1.0
     assert sorted(each.name for each in path.parent.iterdir()) == ["rows.parquet"]
+
+
+@pytest.mark.parametrize("declared", [[], [f"{field}?" for field in FIELDS]], ids=["inferred", "declared"])
+def test_decimals_dates_times_and_durations_keep_their_types(tmp_path: Path, declared: list[str]) -> None:
+    options = {"schema": {"mode": "strict", "fields": declared}} if declared else {}
+    path = tmp_path / "rows.parquet"
+    write(PLUGINS.sink("parquet", {"path": str(path), **options}), [TYPED, dict.fromkeys(TYPED)])
+    table = parquet.read_table(path)
+    assert [str(each) for each in table.schema.types] == [
+        "decimal128(38, 2)",
+        "date32[day]",
+        "timestamp[us, tz=UTC]",
+        "duration[us]",
+    ]
+    assert table.to_pylist() == [TYPED, dict.fromkeys(TYPED)]
+    optional = {"mode": "strict", "fields": [f"{field}?" for field in FIELDS]}
+    read = PLUGINS.source("parquet", {"path": str(path), "schema": optional}).read()
+    assert list(read) == [TYPED, dict.fromkeys(TYPED)]
+
+
+def test_a_parquet_file_holds_the_values_that_its_schema_makes(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    schema = {"mode": "strict", "fields": ["id: int", "paid: decimal(2)"]}
+    write(PLUGINS.sink("parquet", {"path": str(path), "schema": schema}), [{"id": "7", "paid": "1.5"}])
+    assert parquet.read_table(path).to_pylist() == [{"id": 7, "paid": Decimal("1.50")}]
 
 
 def test_a_parquet_file_without_rows_has_the_columns_of_its_schema(tmp_path: Path) -> None:

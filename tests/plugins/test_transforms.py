@@ -1,6 +1,7 @@
 """The transforms and aggregations: results and errors of rows."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 import pytest
 from pydantic import ValidationError
@@ -109,6 +110,17 @@ def test_statistics_of_a_batch() -> None:
 def test_statistics_do_not_depend_on_the_order_of_rows() -> None:
     rows: list[RowData] = [{"v": value} for value in (1e16, 1.0, -1e16, 0.1)]
     assert batch("batch_stats", rows, value_field="v") == batch("batch_stats", rows[::-1], value_field="v")
+
+
+def test_the_sum_of_decimals_is_exact_and_a_decimal() -> None:
+    rows: list[RowData] = [{"v": Decimal("0.10")}, {"v": 0.2}, {"v": 1}]
+    [stats] = batch("batch_stats", rows, value_field="v")  # type: ignore[misc]  # not an error
+    assert repr(stats) == "{'count': 3, 'sum': Decimal('1.30'), 'mean': Decimal('0.433333333333333333')}"
+    too_large = batch("batch_stats", [{"v": Decimal("6e19")}] * 2, value_field="v")
+    assert too_large == RowError(
+        message="field 'v': expected a decimal of at most 20 digits before the point, got a larger one",
+        details={"field": "v"},
+    )
 
 
 def test_groups_come_in_the_order_in_which_they_occur() -> None:

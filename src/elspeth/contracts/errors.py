@@ -8,6 +8,7 @@ plugin can repeat a value: it is recorded by its type and the place in the code,
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import logging
 import math
@@ -15,6 +16,7 @@ import os
 import re
 import traceback
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, NotRequired, TypedDict
 
 from elspeth.schema.checks import AuditIntegrityError
@@ -32,6 +34,13 @@ __all__ = [
 ]
 
 _MAX_REPR = 60  # characters
+
+_KINDS: Mapping[type, str] = {
+    Decimal: "a decimal",
+    dt.date: "a date",
+    dt.datetime: "a date and time",
+    dt.timedelta: "a duration",
+}
 
 
 _withheld = logging.getLogger("elspeth.withheld")
@@ -171,7 +180,7 @@ def describe_kind(value: object) -> str:
         case list() | tuple():
             return f"a list of {_count(len(value), 'item')}"
         case _:
-            return f"a value of type {type(value).__name__}"
+            return _KINDS.get(type(value), f"a value of type {type(value).__name__}")
 
 
 def _count(number: int, noun: str) -> str:

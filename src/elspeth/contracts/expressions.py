@@ -18,6 +18,7 @@ from typing import Any, TypeGuard
 
 from elspeth.contracts.errors import RecordableError
 from elspeth.contracts.schema import MAX_INTEGER
+from elspeth.contracts.values import TypedValue, canonical_text
 
 __all__ = ["EvaluationError", "Expression", "ExpressionError", "compile_expression", "route_label"]
 
@@ -96,7 +97,7 @@ def route_label(value: object) -> str:
     """Return the label of the route that a value selects."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return canonical_text(value) if isinstance(value, TypedValue) else str(value)
 
 
 def _check_size(tree: ast.expr) -> None:

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-import math
-import re
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from elspeth.contracts.errors import RecordableError, describe_kind
-from elspeth.contracts.schema import MAX_INTEGER, FieldType, SchemaConfig
+from elspeth.contracts.coercion import coercion_to
+from elspeth.contracts.errors import RecordableError
+from elspeth.contracts.schema import SchemaConfig
+from elspeth.contracts.values import MisfitError
 
 __all__ = ["InvalidRow", "RowData", "RowValidator", "SchemaViolationError", "convert_row", "convert_value"]
-
-_INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_NOT_ZERO = re.compile(r"[^eE]*[1-9]")
-_TRUE = frozenset({"true", "t", "yes", "y", "on", "1"})
-_FALSE = frozenset({"false", "f", "no", "n", "off", "0"})
 
 
 class SchemaViolationError(RecordableError, ValueError):
@@ -36,6 +29,11 @@ class RowValidator:
 
     def __init__(self, schema: SchemaConfig) -> None:
         self._fields = schema.fields or ()
+        self._coercions = [
+            (field.name, field.required, field.field_type == "str", coercion_to(field.field_type))
+            for field in self._fields
+            if field.field_type != "any"
+        ]
         self._names = frozenset(field.name for field in self._fields)
         self._allows_extra = schema.allows_extra_fields
 
@@ -57,17 +55,17 @@ class RowValidator:
             return row
         problems = [] if row.keys() == self._names else self._wrong_names(row)
         coerced = dict(row)
-        for field in self._fields:
-            if field.name not in row or field.field_type == "any":
+        for name, required, is_text, coerce in self._coercions:
+            if name not in row:
                 continue
-            value = row[field.name]
-            if not field.required and (value is None or (value == "" and field.field_type != "str")):
-                coerced[field.name] = None
+            value = row[name]
+            if not required and (value is None or (value == "" and not is_text)):
+                coerced[name] = None
                 continue
             try:
-                coerced[field.name] = _COERCIONS[field.field_type](value)
-            except SchemaViolationError as problem:
-                problems.append(f"field {field.name!r}: {problem}")
+                coerced[name] = coerce(value)
+            except MisfitError as problem:
+                problems.append(f"field {name!r}: {problem}")
         if problems:
             raise SchemaViolationError("; ".join(problems))
         return coerced
@@ -80,67 +78,11 @@ class RowValidator:
         return problems
 
 
-def _to_text(value: object) -> object:
-    if isinstance(value, str):
-        return value
-    raise _misfit_error("text", value)
-
-
-def _to_integer(value: object) -> object:
-    if isinstance(value, str) and _INTEGER.fullmatch(value.strip()):
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _misfit_error("an integer", value)
-    if abs(value) > MAX_INTEGER:
-        raise SchemaViolationError(f"expected an integer from -{MAX_INTEGER} to {MAX_INTEGER}, got one beyond")
-    return value
-
-
-def _to_float(value: object) -> object:
-    is_text = isinstance(value, str) and _NUMBER.fullmatch(value.strip()) is not None
-    if not is_text and (isinstance(value, str | bool) or not isinstance(value, int | float)):
-        raise _misfit_error("a number", value)
-    try:
-        number = float(value)  # type: ignore[arg-type]  # checked above
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise (
-            _misfit_error("a finite number", value)
-            if isinstance(value, float)
-            else SchemaViolationError(
-                f"expected a number from -{sys.float_info.max:.3g} to {sys.float_info.max:.3g}, got one beyond"
-            )
-        )
-    if is_text and number == 0 and _NOT_ZERO.match(str(value)):
-        raise SchemaViolationError("expected zero or a number that a float can tell from zero, got a smaller one")
-    return number
-
-
-def _to_boolean(value: object) -> object:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and (text := value.strip().lower()) in _TRUE | _FALSE:
-        return text in _TRUE
-    if isinstance(value, int) and value in {0, 1}:
-        return value == 1
-    raise _misfit_error("true or false", value)
-
-
-def _misfit_error(expected: str, value: object) -> SchemaViolationError:
-    return SchemaViolationError(f"expected {expected}, got {describe_kind(value)}")
-
-
-_COERCIONS: Mapping[FieldType, Callable[[object], object]] = {
-    "str": _to_text,
-    "int": _to_integer,
-    "float": _to_float,
-    "bool": _to_boolean,
-}
-
-
 RowData = dict[str, object]
-"""One row: field name to value. Values are what JSON can hold."""
+"""One row: field name to value.
+
+Values are what JSON can hold, and decimals, dates, times with a zone, and durations where a schema or a step made them.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,8 +144,9 @@ def _escape_undecoded(text: object) -> str:
 def convert_value(value: object) -> object:
     """Convert a value to one that JSON can hold.
 
-    Times and dates become ISO 8601 text, decimals and UUIDs their text (a float would change them), bytes become base64
-    text. Raises ValueError for a value of any other type.
+    Times and dates become ISO 8601 text, durations seconds, decimals and UUIDs their text (a float would change them),
+    bytes base64 text: a schema that declares such a type makes values of it. Raises ValueError for a value of any other
+    type.
     """
     match value:
         case None | bool() | int() | float() | str():

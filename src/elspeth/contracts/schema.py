@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, TypeAlias
 
 __all__ = [
     "FIELD_PATTERN",
@@ -15,18 +15,26 @@ __all__ = [
     "FieldType",
     "SchemaConfig",
     "SchemaMode",
+    "decimal_places",
+    "parse_type",
 ]
 
-FieldType = Literal["str", "int", "float", "bool", "any"]
+FieldType: TypeAlias = str
+"""One of `SUPPORTED_TYPES`; a decimal with its places, such as `decimal(2)`."""
+
 SchemaMode = Literal["strict", "free"]
 
-SUPPORTED_TYPES = frozenset({"str", "int", "float", "bool", "any"})
-FIELD_PATTERN = re.compile(r"^(\w+):\s*(str|int|float|bool|any)(\?)?$")
+SUPPORTED_TYPES = frozenset({"str", "int", "float", "bool", "any", "date", "datetime", "duration", "decimal(N)"})
+FIELD_PATTERN = re.compile(
+    r"^(\w+):\s*(str|int|float|bool|any|datetime|date|duration|decimal\((?:1[0-8]|[0-9])\))(\?)?$"
+)
+_DECIMAL = re.compile(r"decimal\(([0-9]+)\)")
 
 MAX_INTEGER = 2**53 - 1
 """The largest integer that a row may hold: beyond it, JSON numbers are not exact (RFC 8259, section 6)."""
 
 _JSON_TYPES: Mapping[FieldType, str] = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_JSON_FORMATS: Mapping[FieldType, str] = {"date": "date", "datetime": "date-time", "duration": "duration"}
 
 # Settings use two vocabularies: of each pair, the first is recorded.
 _MODES: Mapping[str, SchemaMode | None] = {
@@ -55,9 +63,11 @@ class FieldDefinition:
         """
         match = FIELD_PATTERN.match(spec.strip())
         if match is None:
-            raise ValueError(f"field {spec!r} is not understood: expected 'name: type' with the type one of {_types()}")
+            raise ValueError(
+                f"field {spec!r} is not understood: expected 'name: type' with the type one of {_types()}{_hint(spec)}"
+            )
         name, field_type, optional = match.groups()
-        return cls(name=name, field_type=cast(FieldType, field_type), required=optional is None)
+        return cls(name=name, field_type=field_type, required=optional is None)
 
     def to_dict(self) -> dict[str, str | bool]:
         """Return the field as the audit trail records it."""
@@ -66,12 +76,17 @@ class FieldDefinition:
     def json_schema(self) -> dict[str, object]:
         """Return the JSON Schema of the field's values.
 
-        An optional field may be null.
+        They are as canonical JSON has them: decimals, dates, times and durations are text. An optional field may be
+        null.
         """
         if self.field_type == "any":
             return {}
-        kind = _JSON_TYPES[self.field_type]
-        return {"type": kind if self.required else [kind, "null"]}
+        kind, more = _JSON_TYPES.get(self.field_type, "string"), {}
+        if self.field_type in _JSON_FORMATS:
+            more = {"format": _JSON_FORMATS[self.field_type]}
+        elif (places := decimal_places(self.field_type)) is not None:
+            more = {"pattern": "^-?[0-9]+" + (f"\\.[0-9]{{{places}}}$" if places else "$")}
+        return {"type": kind if self.required else [kind, "null"], **more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,5 +175,26 @@ def _parse_field(spec: object) -> FieldDefinition:
             raise ValueError(f"field {spec!r} is not understood: expected 'name: type' with the type one of {_types()}")
 
 
+def parse_type(text: str) -> FieldType:
+    """Read a type as a schema names it.
+
+    Raises ValueError for any other text.
+    """
+    match = FIELD_PATTERN.fullmatch(f"x: {text}")
+    if match is None or match[3]:
+        raise ValueError(f"type {text!r} is not known: expected one of {_types()}{_hint(text)}")
+    return match[2]
+
+
+def decimal_places(field_type: FieldType) -> int | None:
+    """Return the decimal places of a type, None for others."""
+    match = _DECIMAL.fullmatch(field_type)
+    return None if match is None else int(match[1])
+
+
 def _types() -> str:
     return ", ".join(sorted(SUPPORTED_TYPES))
+
+
+def _hint(spec: str) -> str:
+    return " with N, the decimal places, from 0 to 18" if "decimal" in spec else ""

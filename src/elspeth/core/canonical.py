@@ -7,7 +7,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import cast
@@ -17,6 +17,7 @@ import orjson
 import rfc8785
 
 from elspeth.contracts.errors import RecordableError
+from elspeth.contracts.values import canonical_text, timestamp_text
 
 __all__ = [
     "CANONICAL_VERSION",
@@ -84,8 +85,8 @@ def canonical_json(obj: object) -> str:
 def canonical_bytes(obj: object) -> bytes:
     """Return the canonical JSON of a value in UTF-8.
 
-    Besides JSON's own types: times become UTC text with microseconds; dates, decimals and UUIDs their text; enum
-    members their value; tuples arrays; bytes an object with the one key `__bytes__` (base64).
+    Besides JSON's own types: times become UTC text with microseconds; dates, decimals, durations and UUIDs their text;
+    enum members their value; tuples arrays; bytes an object with the one key `__bytes__` (base64).
 
     Raises CanonicalError if the value has no canonical JSON.
     """
@@ -105,15 +106,6 @@ def stable_hash(obj: object, version: str = CANONICAL_VERSION) -> str:
         message = f"unknown canonical version {version!r}, expected {CANONICAL_VERSION!r}"
         raise CanonicalError(message)
     return hashlib.sha256(canonical_bytes(obj)).hexdigest()
-
-
-def timestamp_text(moment: datetime) -> str:
-    """Return the time in UTC as `YYYY-MM-DDTHH:MM:SS.ffffffZ`.
-
-    A time without a zone is taken as UTC.
-    """
-    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return aware.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def stored_time_text(value: object) -> str:
@@ -154,11 +146,14 @@ def _as_json(value: object) -> object:
         return value.value
     if isinstance(value, str):
         return str.__str__(value)
-    if isinstance(value, datetime):
-        return timestamp_text(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Decimal | UUID):
+    if isinstance(value, date | timedelta):
+        return canonical_text(value)
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            message = "a decimal is not finite"
+            raise CanonicalError(message)
+        return canonical_text(value)
+    if isinstance(value, UUID):
         return str(value)
     if isinstance(value, bytes | bytearray):
         return {"__bytes__": base64.b64encode(value).decode()}

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
-from pydantic import Field, TypeAdapter
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter
 
 from elspeth.contracts.plugins import JsonObject
 from elspeth.contracts.rows import RowData
+from elspeth.contracts.values import ATOMS, TypedValue, decode_row, encode_row
 from elspeth.core.canonical import stable_hash
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.errors import AnswerError
@@ -30,7 +31,8 @@ __all__ = [
     "require_json",
 ]
 
-_ATOMS = frozenset({str, int, float, bool, type(None)})
+_KeptRow = Annotated[RowData, BeforeValidator(decode_row), PlainSerializer(encode_row)]
+"""Row data that keeps its types while the token waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,7 @@ class LiveToken:
     token_id: str
     row_id: str
     row_index: int
-    row: RowData
+    row: _KeptRow
     row_hash: str
     step_index: Annotated[int, Field(alias="step")] = 0  # waiting items of earlier releases call it "step"
     branches: tuple[Branch, ...] = ()
@@ -131,24 +133,29 @@ def lose_branch(branches: tuple[Branch, ...]) -> Onward:
 
 def copy_row(row: RowData) -> RowData:
     """Copy row data, for plugins that may change it."""
-    if all(type(value) in _ATOMS for value in row.values()):
+    if all(type(value) in ATOMS for value in row.values()):
         return dict(row)
     return copy.deepcopy(row)
 
 
 def require_json(row: RowData) -> None:
-    """Raise AnswerError for row data that JSON cannot hold.
+    """Raise AnswerError for row data that cannot be kept.
 
     A row that waits must be there when another process resumes the run.
     """
-    if not all(type(value) in _ATOMS for value in row.values()):
+    if not all(type(value) in ATOMS for value in row.values()):
         try:
-            json.dumps(row)
+            json.dumps(encode_row(row))
         except (TypeError, ValueError, RecursionError) as error:
             raise AnswerError(str(error)) from error  # the message names a type, no value
 
 
 def changed_fields(before: RowData, after: RowData) -> list[str]:
     """Return the sorted names of fields added, removed or changed."""
-    changed = [name for name in after if name not in before or before[name] != after[name]]
+    changed = [name for name in after if name not in before or _differ(before[name], after[name])]
     return sorted(changed + [name for name in before if name not in after])
+
+
+def _differ(before: object, after: object) -> bool:
+    """Return whether values differ, in value or kind."""
+    return before != after or (isinstance(before, TypedValue) != isinstance(after, TypedValue))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 
+from elspeth.contracts.coercion import to_any_decimal
 from elspeth.contracts.errors import describe_kind
 from elspeth.contracts.plugins import Aggregation, RowError, TransformOptions
 from elspeth.contracts.rows import RowData
+from elspeth.contracts.values import DECIMALS, MisfitError, bounded_decimal
 
 __all__ = ["BatchReplicateAggregation", "BatchReplicateOptions", "BatchStatsAggregation", "BatchStatsOptions"]
+
+_Number = int | float | Decimal
 
 _MAX_COPIES = 10_000  # of one row: limits the memory that a mistyped number takes
 
@@ -28,11 +33,12 @@ class BatchStatsAggregation(Aggregation):
     """Count, sum and mean of a field, for each group.
 
     Groups come in the order in which they first occur; several need `output_mode: transform`. The batch fails if a
-    value is not a number: a schema that declares the field as a number makes that the error of one row instead.
+    value is not a number: a schema that declares the field as a number makes that the error of one row instead. If one
+    value is a decimal, sum and mean are: the sum is exact, and the mean has at most 18 places.
     """
 
     name = "batch_stats"
-    plugin_version = "1.0.0"
+    plugin_version = "1.1.0"
     options_model = BatchStatsOptions
 
     def __init__(self, options: BatchStatsOptions) -> None:
@@ -43,23 +49,40 @@ class BatchStatsAggregation(Aggregation):
 
     def process(self, rows: list[RowData]) -> list[RowData] | RowError:
         """Return one row with the numbers for each group."""
-        groups: dict[str, tuple[object, list[int | float]]] = {}
+        groups: dict[str, tuple[object, list[_Number]]] = {}
         for number, row in enumerate(rows):
             value = row.get(self._value_field)
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if isinstance(value, bool) or not isinstance(value, _Number):
                 message = f"row {number} of the batch: field {self._value_field!r}: expected a number"
                 return RowError(message=f"{message}, got {describe_kind(value)}", details={"field": self._value_field})
             group = None if self._group_by is None else row.get(self._group_by)
             groups.setdefault(repr(group), (group, []))[1].append(value)
-        return [self._stats(group, values) for group, values in groups.values()]
+        try:
+            return [self._stats(group, values) for group, values in groups.values()]
+        except MisfitError as error:
+            return RowError(message=f"field {self._value_field!r}: {error}", details={"field": self._value_field})
 
-    def _stats(self, group: object, values: list[int | float]) -> RowData:
-        # fsum rounds once, so the order of the rows does not matter.
-        exact = all(isinstance(value, int) for value in values)
-        total = sum(values) if exact else math.fsum(values)
+    def _stats(self, group: object, values: list[_Number]) -> RowData:
+        total, mean = _sum_and_mean(values)
         stats: RowData = {} if self._group_by is None else {self._group_by: group}
         stats |= {"count": len(values), "sum": total}
-        return stats | {"mean": total / len(values)} if self._compute_mean else stats
+        return stats | {"mean": mean} if self._compute_mean else stats
+
+
+def _sum_and_mean(values: list[_Number]) -> tuple[_Number, _Number]:
+    """Return sum and mean of numbers.
+
+    Neither depends on the order of the numbers: decimals are added exactly, and fsum rounds once. Raises MisfitError if
+    decimals become too large.
+    """
+    if any(isinstance(value, Decimal) for value in values):
+        exact = Decimal(0)
+        for value in values:
+            exact = DECIMALS.add(exact, to_any_decimal(value))
+        return bounded_decimal(exact), bounded_decimal(DECIMALS.divide(exact, Decimal(len(values))))
+    numbers = [value for value in values if not isinstance(value, Decimal)]
+    total = sum(numbers) if all(isinstance(number, int) for number in numbers) else math.fsum(numbers)
+    return total, total / len(numbers)
 
 
 class BatchReplicateOptions(TransformOptions):

@@ -10,6 +10,7 @@ from typing import TextIO, cast
 
 from elspeth.contracts.plugins import JsonObject, RowRejectedError
 from elspeth.contracts.rows import InvalidRow, RowData, SchemaViolationError
+from elspeth.contracts.values import TypedValue, canonical_text
 from elspeth.plugins._csv_dialect import CsvSourceOptions, NumberReader
 from elspeth.plugins._csv_header import check_names, read_header, suspect_delimiter
 from elspeth.plugins._csv_lines import CsvLines
@@ -100,9 +101,9 @@ class CsvSink(FileSink):
     """Rows as a UTF-8 CSV file with a header line.
 
     The columns are the fields of the schema, then those of the first row. A later row may lack some of them (its cells
-    are empty), but has no others. None is an empty cell, booleans are true and false, lists and mappings are JSON.
-    Rows that failed differ in their fields. A file that takes such rows has a last column `__extra__`, with the fields
-    that have no column as a JSON object.
+    are empty), but has no others. None is an empty cell, booleans are true and false; decimals, dates, times and
+    durations are their canonical text; lists and mappings are JSON. Rows that failed differ in their fields. A file
+    that takes such rows has a last column `__extra__`, with the fields that have no column as a JSON object.
     """
 
     name = "csv"
@@ -190,4 +191,6 @@ def _render_cell(value: object) -> str:
         return ""
     if type(value) is int or (type(value) is float and isfinite(value)):
         return repr(value)  # what JSON writes, too
+    if isinstance(value, TypedValue):
+        return canonical_text(value)
     return encode_json(value)

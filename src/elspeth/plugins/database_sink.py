@@ -5,19 +5,23 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import StringConstraints
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    Column,
     Connection,
+    Date,
+    DateTime,
     Engine,
     Float,
+    Interval,
     MetaData,
+    Numeric,
     String,
     Table,
     Text,
@@ -27,7 +31,9 @@ from sqlalchemy import (
     make_url,
     select,
 )
+from sqlalchemy import Column as TableColumn
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.types import TypeEngine
 
 from elspeth.contracts.database_urls import mask_url
 from elspeth.contracts.errors import recordable_message
@@ -41,10 +47,11 @@ from elspeth.contracts.plugins import (
     StagedOutput,
 )
 from elspeth.contracts.rows import RowData, RowValidator
+from elspeth.contracts.values import TypedValue, canonical_text
 from elspeth.plugins._target_columns import TargetColumns
 from elspeth.plugins.databases import DatabaseUrl, describe_database_error, make_parent_directory
 from elspeth.plugins.json_text import encode_json
-from elspeth.plugins.staging import ColumnType, RowSpool, column_types
+from elspeth.plugins.staging import Column, ColumnType, RowSpool, column_types
 
 __all__ = ["PUBLICATIONS", "DatabaseSink", "DatabaseSinkOptions"]
 
@@ -55,13 +62,19 @@ _AUDIT_TABLES = ("token_outcomes", "runs", "nodes", "rows", "tokens")
 """Tables that audit databases of all epochs have, and hardly any other database."""
 
 _CHUNK_ROWS = 1_000
-_TYPES: Mapping[ColumnType, type[BigInteger | Float[float] | Boolean | Text]] = {
-    ColumnType.INTEGER: BigInteger,
-    ColumnType.REAL: Float,
-    ColumnType.BOOLEAN: Boolean,
-    ColumnType.TEXT: Text,
-    ColumnType.JSON: Text,
+_DECIMAL_DIGITS = 38
+_TYPES: Mapping[ColumnType, TypeEngine[Any]] = {
+    ColumnType.INTEGER: BigInteger(),
+    ColumnType.REAL: Float(),
+    ColumnType.BOOLEAN: Boolean(),
+    ColumnType.TEXT: Text(),
+    ColumnType.JSON: Text(),
+    ColumnType.DATE: Date(),
+    ColumnType.DATETIME: DateTime(timezone=True),
+    ColumnType.DURATION: Interval(),
 }
+_WITHOUT_OWN_TYPES = frozenset({"sqlite"})
+"""Databases that have no decimals, dates, times or durations: columns that we make there hold their canonical text."""
 
 
 class DatabaseSinkOptions(PluginOptions):
@@ -84,7 +97,7 @@ class DatabaseSink(Sink):
     """
 
     name = "database"
-    plugin_version = "1.1.0"
+    plugin_version = "1.2.0"
     options_model = DatabaseSinkOptions
 
     def __init__(self, options: DatabaseSinkOptions) -> None:
@@ -128,7 +141,7 @@ class DatabaseSink(Sink):
         if columns is None:
             raise PluginError(f"{self._place} is not open")
         try:
-            self._validator.validate(row)
+            row = self._validator.validate(row)
             columns.check(row)
             self._spool.append(row)
         except ValueError as error:
@@ -244,7 +257,10 @@ class DatabaseSink(Sink):
         if shape:
             table = self._open_table(connection, shape)
             for chunk in _chunks(self._spool.read()):
-                rows = [{name: _convert_cell(row.get(name), column) for name, column in shape.items()} for row in chunk]
+                rows = [
+                    {name: _convert_cell(row.get(name), column, table.c[name].type) for name, column in shape.items()}
+                    for row in chunk
+                ]
                 connection.execute(insert(table), rows)
         connection.execute(
             insert(publications),
@@ -257,12 +273,14 @@ class DatabaseSink(Sink):
             },
         )
 
-    def _open_table(self, connection: Connection, shape: Mapping[str, ColumnType]) -> Table:
+    def _open_table(self, connection: Connection, shape: Mapping[str, Column]) -> Table:
         """Return the table, made if it does not exist."""
         metadata = MetaData()
         if inspect(connection).has_table(self._table):
             return Table(self._table, metadata, autoload_with=connection)
-        table = Table(self._table, metadata, *(Column(name, _TYPES[column]()) for name, column in shape.items()))
+        dialect = connection.dialect.name
+        columns = (TableColumn(name, _column_type(column, dialect)) for name, column in shape.items())
+        table = Table(self._table, metadata, *columns)
         table.create(connection)
         return table
 
@@ -271,11 +289,11 @@ def _publications_table() -> Table:
     return Table(
         PUBLICATIONS,
         MetaData(),
-        Column("run_id", String(64), primary_key=True),
-        Column("table_name", String(63), primary_key=True),
-        Column("content_hash", String(64), nullable=False),
-        Column("row_count", BigInteger, nullable=False),
-        Column("published_at", String(32), nullable=False),
+        TableColumn("run_id", String(64), primary_key=True),
+        TableColumn("table_name", String(63), primary_key=True),
+        TableColumn("content_hash", String(64), nullable=False),
+        TableColumn("row_count", BigInteger, nullable=False),
+        TableColumn("published_at", String(32), nullable=False),
     )
 
 
@@ -284,5 +302,30 @@ def _chunks(rows: Iterator[RowData]) -> Iterator[list[RowData]]:
         yield chunk
 
 
-def _convert_cell(value: object, column: ColumnType) -> object:
-    return encode_json(value) if column is ColumnType.JSON and value is not None else value
+def _column_type(column: Column, dialect: str) -> TypeEngine[Any]:
+    """Return the type of a column that is made."""
+    is_typed = column.type in {ColumnType.DECIMAL, ColumnType.DATE, ColumnType.DATETIME, ColumnType.DURATION}
+    if is_typed and dialect in _WITHOUT_OWN_TYPES:
+        return Text()
+    return Numeric(_DECIMAL_DIGITS, column.places) if column.type is ColumnType.DECIMAL else _TYPES[column.type]
+
+
+def _convert_cell(value: object, column: Column, target: TypeEngine[Any]) -> object:
+    """Return a value as the driver takes it.
+
+    A decimal, date, time or duration stays what it is in a column of that type, and is text in any other.
+    """
+    if value is None:
+        return None
+    if column.type is ColumnType.JSON:
+        return encode_json(value)
+    if isinstance(value, TypedValue) and not _holds(target, value):
+        return canonical_text(value)
+    if isinstance(value, dt.datetime) and not getattr(target, "timezone", False):
+        return value.replace(tzinfo=None)  # in UTC: a server would convert it to its own zone
+    return value
+
+
+def _holds(target: TypeEngine[Any], value: TypedValue) -> bool:
+    kinds = {Decimal: Numeric, dt.datetime: DateTime, dt.date: Date, dt.timedelta: Interval}
+    return isinstance(target, kinds[type(value)]) and not isinstance(target, Float)

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from elspeth.contracts.errors import RecordableError
 from elspeth.contracts.plugins import RowRejectedError
+from elspeth.contracts.values import TypedValue, canonical_text
 from elspeth.plugins._look_ahead import LookAhead
 from elspeth.plugins._undecoded import escape_undecoded
 
@@ -86,14 +87,21 @@ def decode_json(text: str) -> object:
 def encode_json(value: object) -> str:
     """Return a value as JSON, keys in their order.
 
-    Raises RowRejectedError if JSON cannot represent it.
+    Decimals, dates, times and durations become their canonical text. Raises RowRejectedError if JSON cannot represent
+    the value.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, default=_text_of)
     except TypeError as error:
         raise RowRejectedError(str(error)) from error  # the message names a type only
     except ValueError as error:
         raise RowRejectedError("a number is not finite, which JSON does not have") from error
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, TypedValue):
+        return canonical_text(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def _decoding_error(error: ValueError) -> JsonTextError:

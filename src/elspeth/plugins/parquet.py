@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -26,11 +27,11 @@ from elspeth.contracts.plugins import (
 from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, convert_row, convert_value
 from elspeth.plugins.files import FileSinkOptions, check_file
 from elspeth.plugins.json_text import encode_json
-from elspeth.plugins.staging import ColumnType, RowSpool, StagedFile, column_types
+from elspeth.plugins.staging import Column, ColumnType, RowSpool, StagedFile, column_types
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-    from pyarrow import RecordBatch, Scalar
+    from pyarrow import DataType, RecordBatch, Scalar
 
 __all__ = ["ParquetSink", "ParquetSinkOptions", "ParquetSource", "ParquetSourceOptions"]
 
@@ -40,6 +41,7 @@ _MICROSECONDS = len("0001-01-01T00:00:00.000000")
 
 
 _GROUP_ROWS = 10_000
+_DECIMAL_DIGITS = 38  # of the widest decimals that Parquet's readers know
 
 
 class ParquetSourceOptions(SourceOptions):
@@ -158,12 +160,12 @@ class ParquetSinkOptions(FileSinkOptions):
 class ParquetSink(Sink):
     """Rows as a Parquet file; needs the extra `parquet`.
 
-    Rows wait on disk as JSON lines and become Parquet at the end, when the type of every column is known. Lists,
-    mappings and columns with values of several types hold JSON text.
+    Rows wait on disk as JSON lines and become Parquet at the end, when the type of every column is known. Values
+    are those that the schema makes of them. Lists, mappings and columns with values of several types hold JSON text.
     """
 
     name = "parquet"
-    plugin_version = "1.0.0"
+    plugin_version = "1.1.0"
     options_model = ParquetSinkOptions
 
     def __init__(self, options: ParquetSinkOptions) -> None:
@@ -191,8 +193,7 @@ class ParquetSink(Sink):
         try:
             if not row and not self._has_columns:
                 raise RowRejectedError("the row has no fields, so that nothing would be written of it")
-            self._validator.validate(row)
-            self._spool.append(row)
+            self._spool.append(self._validator.validate(row))
         except ValueError as error:
             raise RowRejectedError(recordable_message(error)) from error
         self._has_columns = True
@@ -220,14 +221,7 @@ class ParquetSink(Sink):
         self._spool.finish()
         shape = column_types(self._spool.read(), self._fields)
         pyarrow, parquet = _require_pyarrow(self.name)
-        types = {
-            ColumnType.INTEGER: pyarrow.int64(),
-            ColumnType.REAL: pyarrow.float64(),
-            ColumnType.BOOLEAN: pyarrow.bool_(),
-            ColumnType.TEXT: pyarrow.string(),
-            ColumnType.JSON: pyarrow.string(),
-        }
-        schema = pyarrow.schema([(name, types[column]) for name, column in shape.items()])
+        schema = pyarrow.schema([(name, _arrow_type(pyarrow, column)) for name, column in shape.items()])
         with parquet.ParquetWriter(_Output(self._file), schema) as writer:
             for group in _groups(self._spool.read()):
                 columns: dict[str, list[object]] = {
@@ -288,12 +282,37 @@ def _groups(rows: Iterator[RowData]) -> Iterator[list[RowData]]:
         yield group
 
 
-def _convert_cell(value: object, column: ColumnType) -> object:
+def _arrow_type(pyarrow: ModuleType, column: Column) -> DataType:
+    """Return Arrow's type for a column."""
+    found: DataType
+    match column.type:
+        case ColumnType.INTEGER:
+            found = pyarrow.int64()
+        case ColumnType.REAL:
+            found = pyarrow.float64()
+        case ColumnType.BOOLEAN:
+            found = pyarrow.bool_()
+        case ColumnType.DECIMAL:
+            found = pyarrow.decimal128(_DECIMAL_DIGITS, column.places)
+        case ColumnType.DATE:
+            found = pyarrow.date32()
+        case ColumnType.DATETIME:
+            found = pyarrow.timestamp("us", tz="UTC")
+        case ColumnType.DURATION:
+            found = pyarrow.duration("us")
+        case ColumnType.TEXT | ColumnType.JSON:
+            found = pyarrow.string()
+    return found
+
+
+def _convert_cell(value: object, column: Column) -> object:
     if value is None:
         return None
-    if column is ColumnType.JSON:
+    if column.type is ColumnType.JSON:
         return encode_json(value)
-    return float(value) if column is ColumnType.REAL and isinstance(value, int) else value
+    if isinstance(value, int) and column.type in {ColumnType.REAL, ColumnType.DECIMAL}:
+        return float(value) if column.type is ColumnType.REAL else Decimal(value)
+    return value
 
 
 def _check_pyarrow() -> None:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from elspeth.contracts.plugins import JsonObject, PluginError, StagedOutput
 from elspeth.contracts.rows import RowData
-from elspeth.contracts.schema import FieldDefinition
+from elspeth.contracts.schema import FieldDefinition, decimal_places
+from elspeth.contracts.values import decode_row, encode_row
 from elspeth.outputs.locks import hidden_sibling, still_names, try_lock
 from elspeth.outputs.policy import FileState, Kind, OutputPolicy, file_state, problem_with, real_path
 from elspeth.outputs.writing import make_directory, mode_of, publish_file, sync_directory
 from elspeth.plugins.json_text import encode_json
 
-__all__ = ["ColumnType", "RowSpool", "StagedFile", "column_types"]
+__all__ = ["Column", "ColumnType", "RowSpool", "StagedFile", "column_types"]
 
 _BLOCK = 1 << 20
 
@@ -267,7 +271,7 @@ class RowSpool:
 
         Raises ValueError if JSON cannot represent it.
         """
-        self._file.write(encode_json(row).encode() + b"\n")
+        self._file.write(encode_json(encode_row(row)).encode() + b"\n")
         self.rows += 1
 
     def sync(self) -> None:
@@ -295,7 +299,7 @@ class RowSpool:
         """Yield the rows, in order."""
         with self._file.staging.open("rb") as file:
             for line in file:
-                yield json.loads(line)
+                yield decode_row(json.loads(line))
 
     def close(self) -> str | None:
         """Close the file, leave it, and return its path."""
@@ -320,34 +324,83 @@ class ColumnType(StrEnum):
     REAL = "real"
     BOOLEAN = "boolean"
     TEXT = "text"
+    DECIMAL = "decimal"
+    DATE = "date"
+    DATETIME = "datetime"
+    DURATION = "duration"
     JSON = "json"
 
 
-_OF_FIELD = {"int": ColumnType.INTEGER, "float": ColumnType.REAL, "bool": ColumnType.BOOLEAN, "str": ColumnType.TEXT}
-_OF_VALUE = {int: ColumnType.INTEGER, float: ColumnType.REAL, bool: ColumnType.BOOLEAN, str: ColumnType.TEXT}
-_NUMBERS = {ColumnType.INTEGER, ColumnType.REAL}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column's type; decimals have that many places."""
+
+    type: ColumnType
+    places: int = 0
 
 
-def column_types(rows: Iterable[RowData], declared: Iterable[FieldDefinition]) -> dict[str, ColumnType]:
+_OF_FIELD = {
+    "int": ColumnType.INTEGER,
+    "float": ColumnType.REAL,
+    "bool": ColumnType.BOOLEAN,
+    "str": ColumnType.TEXT,
+    "date": ColumnType.DATE,
+    "datetime": ColumnType.DATETIME,
+    "duration": ColumnType.DURATION,
+}
+_OF_VALUE = {
+    int: ColumnType.INTEGER,
+    float: ColumnType.REAL,
+    bool: ColumnType.BOOLEAN,
+    str: ColumnType.TEXT,
+    dt.date: ColumnType.DATE,
+    dt.datetime: ColumnType.DATETIME,
+    dt.timedelta: ColumnType.DURATION,
+}
+_COMMON = {
+    frozenset({ColumnType.INTEGER, ColumnType.REAL}): ColumnType.REAL,
+    frozenset({ColumnType.INTEGER, ColumnType.DECIMAL}): ColumnType.DECIMAL,
+}
+"""The types of columns that hold values of two types; other pairs are JSON."""
+
+
+def column_types(rows: Iterable[RowData], declared: Iterable[FieldDefinition]) -> dict[str, Column]:
     """Return the type of each column that the rows need.
 
     The declared fields come first, then the others in the order in which they occur. A column without any value is
     text.
     """
-    fixed = {field.name: _OF_FIELD.get(field.field_type) for field in declared}
-    found: dict[str, ColumnType | None] = dict(fixed)
+    fixed = {field.name: _declared_column(field) for field in declared}
+    found: dict[str, Column | None] = dict(fixed)
     for row in rows:
         for name, value in row.items():
             if fixed.get(name) is None:
-                found[name] = _common_type(found.get(name), value)
-    return {name: column or ColumnType.TEXT for name, column in found.items()}
+                found[name] = _common_column(found.get(name), value)
+    return {name: column or Column(type=ColumnType.TEXT) for name, column in found.items()}
 
 
-def _common_type(known: ColumnType | None, value: object) -> ColumnType | None:
-    """Return the type that holds the value and those before."""
+def _declared_column(field: FieldDefinition) -> Column | None:
+    """Return the column of a field, None for any type."""
+    places = decimal_places(field.field_type)
+    if places is not None:
+        return Column(type=ColumnType.DECIMAL, places=places)
+    column_type = _OF_FIELD.get(field.field_type)
+    return None if column_type is None else Column(type=column_type)
+
+
+def _common_column(known: Column | None, value: object) -> Column | None:
+    """Return the column that holds the value and those before."""
     if value is None:
         return known
-    new = _OF_VALUE.get(type(value), ColumnType.JSON)
-    if known is None or known is new:
+    new = _column_of(value)
+    if known is None:
         return new
-    return ColumnType.REAL if {known, new} == _NUMBERS else ColumnType.JSON
+    places = max(known.places, new.places)
+    common = known.type if known.type is new.type else _COMMON.get(frozenset({known.type, new.type}), ColumnType.JSON)
+    return known if (common, places) == (known.type, known.places) else replace(new, type=common, places=places)
+
+
+def _column_of(value: object) -> Column:
+    if isinstance(value, Decimal):
+        return Column(type=ColumnType.DECIMAL, places=max(0, -cast("int", value.as_tuple().exponent)))
+    return Column(type=_OF_VALUE.get(type(value), ColumnType.JSON))

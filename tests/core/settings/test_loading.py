@@ -240,7 +240,8 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
         "sinks.out.options.pth: unknown key: expected one of schema, path; did you mean 'path'?",
         (
             "sinks.stray.options.schema: field 'id: integer' is not understood: "
-            "expected 'name: type' with the type one of any, bool, float, int, str"
+            "expected 'name: type' with the type one of any, bool, date, datetime, decimal(N), duration, "
+            "float, int, str"
         ),
         "output_sink: unknown sink 'outt': expected one of out, stray; did you mean 'out'?",
         "gates[0].routes.no: unknown sink 'nowhere': expected one of continue, fork, out, stray",

@@ -416,7 +416,8 @@ def test_no_body_raises_anything_but_a_call_error(body: bytes) -> None:
             [
                 (
                     "field 'score: number' is not understood: "
-                    "expected 'name: type' with the type one of any, bool, float, int, str"
+                    "expected 'name: type' with the type one of any, bool, date, datetime, decimal(N), duration, "
+                    "float, int, str"
                 )
             ],
         ),

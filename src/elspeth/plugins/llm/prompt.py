@@ -17,6 +17,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from elspeth.contracts.errors import RecordableError, describe_kind, short_repr
 from elspeth.contracts.rows import RowData
+from elspeth.contracts.values import plain_row
 
 __all__ = ["MAX_PROMPT", "Prompt", "PromptError", "TemplateError"]
 
@@ -73,7 +74,7 @@ class Prompt:
         """
         pieces, length = [], 0
         try:
-            for piece in self._template.generate(row=row):
+            for piece in self._template.generate(row=plain_row(row)):
                 length += len(piece)
                 if length > MAX_PROMPT:
                     raise PromptError(f"the prompt is longer than {MAX_PROMPT} characters")
