@@ -136,6 +136,16 @@ def drift(session: nox.Session) -> None:
 
 
 @nox.session(reuse_venv=True)
+def docgen(session: nox.Session) -> None:
+    """Write the reference pages; `-- --check` compares instead.
+
+    The tests compare them, too.
+    """
+    install(session, "codegen", project=("-e", PROJECT))
+    session.run("python", "-m", "docgen", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
 def schema_lint(session: nox.Session) -> None:
     """Check the schema against the rules of LinkML."""
     install(session, "schema-lint")

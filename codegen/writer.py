@@ -51,8 +51,8 @@ def drift(files: Mapping[str, str], directory: Path) -> list[str]:
 
 
 def write_page(page: Path, text: str) -> list[str]:
-    """Write a page that is generated in part."""
-    if page.read_bytes() == text.encode():
+    """Write a generated page, if it differs."""
+    if page.exists() and page.read_bytes() == text.encode():
         return []
     page.write_bytes(text.encode())
     return [f"wrote {page.parent.name}/{page.name}"]
@@ -60,7 +60,8 @@ def write_page(page: Path, text: str) -> list[str]:
 
 def drift_of_page(page: Path, text: str) -> list[str]:
     """Describe how a page differs from this text."""
-    return _changes(page.read_bytes(), text, f"{page.parent.name}/{page.name}")
+    current = page.read_bytes() if page.exists() else b""
+    return _changes(current, text, f"{page.parent.name}/{page.name}")
 
 
 def _changes(current: bytes, text: str, shown: str) -> list[str]:

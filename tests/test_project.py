@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 import elspeth
 import elspeth_schema
 from codegen.render import GENERATED_BY
+from docgen.pages import pages
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "src" / "elspeth"
@@ -71,7 +72,7 @@ def project_package(module: str) -> str | None:
     """
     top = module.split(".", maxsplit=1)[0]
     package = ".".join(module.split(".")[:2]) if top == "elspeth" else top
-    return package if package in {*MAY_IMPORT, "codegen", "tests"} else None
+    return package if package in {*MAY_IMPORT, "codegen", "docgen", "tests"} else None
 
 
 @pytest.mark.parametrize("package", sorted(MAY_IMPORT))
@@ -115,6 +116,13 @@ def test_generated_files_and_only_they_say_so(project_files: list[str]) -> None:
     files = [name for name in project_files if not name.startswith("tests/") and (ROOT / name).is_file()]
     marked = [name for name in files if GENERATED_BY.encode() in b"".join((ROOT / name).read_bytes().splitlines()[:3])]
     assert marked == [name for name in files if name.startswith("generated/")]
+
+
+def test_the_reference_pages_are_those_of_the_models() -> None:
+    """If it fails, run `python -m docgen`, which writes them."""
+    made = pages()
+    stale = [name for name, text in made.items() if (ROOT / "docs" / name).read_text(encoding="utf-8") != text]
+    assert stale == [], "run: python -m docgen"
 
 
 def test_git_knows_which_files_are_generated(project_files: list[str]) -> None:
@@ -161,7 +169,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "rows": {"coercion", "errors", "schema", "values"},
         "error_fields": {"rows"},
         "expressions": {"errors", "schema", "values"},
-        "plugins": {"enums", "errors", "routing", "rows", "schema"},
+        "schema_option": {"schema"},
+        "plugins": {"enums", "errors", "routing", "rows", "schema_option"},
     },
     "elspeth.plugins": {
         "_look_ahead": set(),
@@ -309,7 +318,7 @@ def docstrings(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def test_the_first_line_of_a_docstring_has_at_most_ten_words() -> None:
-    tops = [ROOT / name for name in ("benchmarks", "codegen", "examples", "src", "tests")]
+    tops = [ROOT / name for name in ("benchmarks", "codegen", "docgen", "examples", "src", "tests")]
     files = [ROOT / "noxfile.py", *(path for top in tops for path in top.rglob("*.py"))]
     expected_output = ROOT / "tests" / "codegen" / "cases"
     found = [

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from elspeth import __version__
-from elspeth.cli.commands import evidence, explain, exports, landscape, pipelines, plugins
+from elspeth.cli.commands import evidence, explain, exports, landscape, pipelines, plugins, settings
 from elspeth.cli.failures import report_failures
 from elspeth.cli.progress import progress_wanted
 from elspeth.contracts.environment import NO_PROGRESS
@@ -54,6 +54,7 @@ app.command("import")(exports.import_)
 app.command("verify")(evidence.verify)
 app.command("prove")(evidence.prove)
 app.add_typer(evidence.keys, name="keys")
+app.add_typer(settings.app, name="settings")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(landscape.app, name="landscape")
 

@@ -15,15 +15,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Protocol, final
+from typing import Annotated, ClassVar, Protocol, cast, final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
 from elspeth.contracts.enums import CallType, Determinism
 from elspeth.contracts.errors import RecordableError
 from elspeth.contracts.routing import DISCARD
 from elspeth.contracts.rows import InvalidRow, RowData
-from elspeth.contracts.schema import SchemaConfig
+from elspeth.contracts.schema_option import DYNAMIC, RowSchema
 
 __all__ = [
     "Aggregation",
@@ -127,26 +128,17 @@ FilePath = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_PATH_L
 """The path of an output, which the audit trail can hold."""
 
 
-def _read_schema(value: object) -> SchemaConfig:
-    if isinstance(value, SchemaConfig):
-        return value
-    if not isinstance(value, Mapping):
-        raise ValueError(f"expected a mapping such as {{fields: dynamic}}, got {value!r}")  # noqa: TRY004
-    return SchemaConfig.from_dict(value)
-
-
-_Schema = Annotated[
-    SchemaConfig, BeforeValidator(_read_schema), PlainSerializer(lambda schema: schema.to_dict(), return_type=dict)
-]
-_DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
-
-
 class PluginOptions(BaseModel):
     """Options of every plugin; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_config: _Schema = Field(default=_DYNAMIC, alias="schema")
+    schema_config: RowSchema = Field(
+        default=DYNAMIC,
+        alias="schema",
+        description="The fields of rows and their types. Values are coerced; rows that do not fit fail.",
+        json_schema_extra={"default": cast("JsonDict", DYNAMIC.to_dict())},
+    )
 
 
 class SourceOptions(PluginOptions):
@@ -155,7 +147,9 @@ class SourceOptions(PluginOptions):
     Rows that fail validation go to the sink `on_validation_failure`, or are recorded only.
     """
 
-    on_validation_failure: str = DISCARD
+    on_validation_failure: str = Field(
+        default=DISCARD, description="The sink for invalid rows, or `discard`: they are only recorded."
+    )
 
 
 class TransformOptions(PluginOptions):
@@ -165,7 +159,7 @@ class TransformOptions(PluginOptions):
     `on_error`, or are recorded only.
     """
 
-    on_error: str = DISCARD
+    on_error: str = Field(default=DISCARD, description="The sink for rows that fail, or `discard`.")
 
 
 class Plugin(ABC):

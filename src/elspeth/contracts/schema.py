@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 __all__ = [
     "FIELD_PATTERN",
     "MAX_INTEGER",
+    "SCHEMA_MODES",
     "SUPPORTED_TYPES",
     "FieldDefinition",
     "FieldType",
@@ -45,6 +46,9 @@ _MODES: Mapping[str, SchemaMode | None] = {
     "dynamic": None,
     "observed": None,
 }
+
+SCHEMA_MODES = tuple(_MODES)
+"""The modes that settings may name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
+from pydantic import Field
+
 from elspeth.contracts.coercion import to_any_decimal
 from elspeth.contracts.errors import describe_kind
 from elspeth.contracts.plugins import Aggregation, RowError, TransformOptions
@@ -19,14 +21,11 @@ _MAX_COPIES = 10_000  # of one row: limits the memory that a mistyped number tak
 
 
 class BatchStatsOptions(TransformOptions):
-    """Options of the aggregation `batch_stats`.
+    """Options of the aggregation `batch_stats`."""
 
-    `value_field` holds the numbers; the values of `group_by` make groups.
-    """
-
-    value_field: str
-    group_by: str | None = None
-    compute_mean: bool = True
+    value_field: str = Field(description="The field that holds the numbers.")
+    group_by: str | None = Field(default=None, description="The field whose values make groups; without it, one group.")
+    compute_mean: bool = Field(default=True, description="Whether to compute the mean beside count and sum.")
 
 
 class BatchStatsAggregation(Aggregation):
@@ -86,14 +85,13 @@ def _sum_and_mean(values: list[_Number]) -> tuple[_Number, _Number]:
 
 
 class BatchReplicateOptions(TransformOptions):
-    """Options of the aggregation `batch_replicate`.
+    """Options of the aggregation `batch_replicate`."""
 
-    `copies_field` says how many copies a row gets; rows without it get `default_copies`.
-    """
-
-    copies_field: str = "copies"
-    default_copies: int = 1
-    include_copy_index: bool = True
+    copies_field: str = Field(default="copies", description="The field that says how many copies a row gets.")
+    default_copies: int = Field(default=1, description="The number of copies of a row without that field.")
+    include_copy_index: bool = Field(
+        default=True, description="Whether `copy_index` gets the number of the copy, from 0."
+    )
 
 
 class BatchReplicateAggregation(Aggregation):

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -78,14 +78,15 @@ _WITHOUT_OWN_TYPES = frozenset({"sqlite"})
 
 
 class DatabaseSinkOptions(PluginOptions):
-    """Options of the database sink.
+    """Options of the database sink."""
 
-    Rows wait on disk in `staging_directory` until all can be inserted.
-    """
-
-    url: DatabaseUrl
-    table: Annotated[str, StringConstraints(min_length=1, max_length=63)]
-    staging_directory: FilePath = ".elspeth/staging"
+    url: DatabaseUrl = Field(description="The database, as an SQLAlchemy URL.")
+    table: Annotated[str, StringConstraints(min_length=1, max_length=63)] = Field(
+        description="The table, which is created if it does not exist."
+    )
+    staging_directory: FilePath = Field(
+        default=".elspeth/staging", description="Where rows wait on disk until all can be inserted."
+    )
 
 
 class DatabaseSink(Sink):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from sqlalchemy import URL, Connection, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -30,13 +30,10 @@ _FETCHED_ROWS = 1_000
 
 
 class SqlSourceOptions(SourceOptions):
-    """Options of the SQL source.
+    """Options of the SQL source."""
 
-    The query should have an ORDER BY: the order of rows is recorded.
-    """
-
-    url: DatabaseUrl
-    query: str
+    url: DatabaseUrl = Field(description="The database, as an SQLAlchemy URL.")
+    query: str = Field(description="A SELECT. It needs an ORDER BY: the order of rows is recorded.")
 
 
 class SqlSource(Source):

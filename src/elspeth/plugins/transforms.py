@@ -42,13 +42,14 @@ def _check_expressions(computed: dict[str, str]) -> dict[str, str]:
 
 
 class FieldMapperOptions(TransformOptions):
-    """Options of the transform `field_mapper`.
+    """Options of the transform `field_mapper`."""
 
-    `mappings` has new names by old names, `computed` has expressions by field.
-    """
-
-    mappings: Annotated[dict[str, str], AfterValidator(_check_distinct)] = Field(default={})
-    computed: Annotated[dict[str, str], AfterValidator(_check_expressions)] = Field(default={})
+    mappings: Annotated[dict[str, str], AfterValidator(_check_distinct)] = Field(
+        default={}, description="The new names of fields by their old names."
+    )
+    computed: Annotated[dict[str, str], AfterValidator(_check_expressions)] = Field(
+        default={}, description="Fields to compute: the name of each with its expression."
+    )
 
 
 class FieldMapperTransform(Transform):
@@ -85,14 +86,13 @@ class FieldMapperTransform(Transform):
 
 
 class JsonExplodeOptions(TransformOptions):
-    """Options of the transform `json_explode`.
+    """Options of the transform `json_explode`."""
 
-    `array_field` holds the list; `output_field` gets one item in each of the new rows.
-    """
-
-    array_field: str
-    output_field: str = "item"
-    include_index: bool = True
+    array_field: str = Field(description="The field that holds the list, as a list or as JSON text.")
+    output_field: str = Field(default="item", description="The field that gets one item in each of the new rows.")
+    include_index: bool = Field(
+        default=True, description="Whether the field with `_index` appended gets the position of the item, from 0."
+    )
 
 
 class JsonExplodeTransform(Transform):
@@ -150,13 +150,14 @@ def _check_patterns(patterns: list[str]) -> list[str]:
 
 
 class KeywordFilterOptions(TransformOptions):
-    """Options of the transform `keyword_filter`.
+    """Options of the transform `keyword_filter`."""
 
-    `fields` are searched for `blocked_patterns`, which are regular expressions.
-    """
-
-    fields: Annotated[list[str], Field(min_length=1)] | Literal["all"]
-    blocked_patterns: Annotated[list[str], Field(min_length=1), AfterValidator(_check_patterns)]
+    fields: Annotated[list[str], Field(min_length=1)] | Literal["all"] = Field(
+        description="The fields to search, or `all`."
+    )
+    blocked_patterns: Annotated[list[str], Field(min_length=1), AfterValidator(_check_patterns)] = Field(
+        description="Regular expressions; a row in which one of them matches fails."
+    )
 
 
 class KeywordFilterTransform(Transform):

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     FiniteFloat,
     PositiveInt,
@@ -24,6 +23,7 @@ from elspeth.contracts.errors import RecordableError, describe_kind
 from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject, PluginError, RowError, TransformOptions
 from elspeth.contracts.rows import RowData, RowValidator, SchemaViolationError
 from elspeth.contracts.schema import SchemaConfig
+from elspeth.contracts.schema_option import RowFields
 
 if TYPE_CHECKING:
     from elspeth.plugins.llm.prompt import Prompt
@@ -80,33 +80,39 @@ def _check_template(source: str) -> str:
     return source
 
 
-def _read_fields(value: object) -> SchemaConfig | None:
-    if value is None or isinstance(value, SchemaConfig):
-        return value
-    return SchemaConfig.from_dict({"mode": "strict", "fields": value})
-
-
 _Template = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_TEMPLATE), AfterValidator(_check_template)]
 _Text = Annotated[str, StringConstraints(min_length=1)]
 
 
 class LlmOptions(TransformOptions):
-    """Options of the transform `llm`.
+    """Options of the transform `llm`."""
 
-    `base_url` is the address up to `/chat/completions`; templates see the `row`.
-    """
-
-    base_url: Annotated[str, AfterValidator(_check_url)]
-    model: _Text
-    api_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = None
-    prompt: _Template
-    system: _Template | None = None
-    temperature: Annotated[FiniteFloat, Field(ge=0)] | None = None
-    max_tokens: PositiveInt | None = None
-    timeout_seconds: Annotated[FiniteFloat, Field(gt=0, le=_DAY)] = 60.0
-    response_field: _Text | None = None
-    response_schema: Annotated[SchemaConfig | None, BeforeValidator(_read_fields)] = None
-    service: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    base_url: Annotated[str, AfterValidator(_check_url)] = Field(
+        description="The address of the endpoint, up to `/chat/completions`."
+    )
+    model: _Text = Field(description="The name of the model.")
+    api_key: Annotated[SecretStr, AfterValidator(_check_key)] | None = Field(
+        default=None, description="Sent as a bearer token; only its fingerprint is recorded."
+    )
+    prompt: _Template = Field(description="The template of the user's message, which sees the `row`.")
+    system: _Template | None = Field(default=None, description="The template of the system's message.")
+    temperature: Annotated[FiniteFloat, Field(ge=0)] | None = Field(default=None, description="Passed on if given.")
+    max_tokens: PositiveInt | None = Field(default=None, description="Passed on if given.")
+    timeout_seconds: Annotated[FiniteFloat, Field(gt=0, le=_DAY)] = Field(
+        default=60.0, description="For connecting, for each wait, and for the whole answer."
+    )
+    response_field: _Text | None = Field(
+        default=None,
+        description="The field for the text of the answer: `llm_response`, unless there is a `response_schema`.",
+    )
+    response_schema: RowFields = Field(
+        default=None,
+        description="Fields to request as JSON, such as `['sentiment: str', 'score: float']`, which become fields of "
+        "the row.",
+    )
+    service: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = Field(
+        default=None, description="The name of the endpoint in `rate_limit`; without it, the name of the host."
+    )
 
     @model_validator(mode="after")
     def _response_field_is_free(self) -> Self:

@@ -1,0 +1,41 @@
+"""Command line of docgen: write or check the reference pages."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from codegen.writer import drift_of_page, write_page
+from docgen.pages import pages
+
+__all__ = ["main"]
+
+_DOCS = Path(__file__).parent.parent / "docs"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run docgen and return its exit code.
+
+    1 means that pages differ from the models.
+    """
+    parser = argparse.ArgumentParser(prog="python -m docgen", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if the pages differ from the models")
+    options = parser.parse_args(argv)
+    made = {_DOCS / name: text for name, text in pages().items()}
+    if not options.check:
+        for line in [line for page, text in made.items() for line in write_page(page, text)]:
+            print(line)
+        return 0
+    differences = [line for page, text in made.items() for line in drift_of_page(page, text)]
+    if differences:
+        print("\n".join(differences), file=sys.stderr)
+        print("Reference pages differ from the models. Run: python -m docgen", file=sys.stderr)
+        return 1
+    print(f"{len(made)} reference pages agree with the models.")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

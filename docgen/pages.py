@@ -1,0 +1,155 @@
+"""The reference pages as text."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from docgen.types import default_text, reference, type_text
+from elspeth.contracts.environment import VARIABLES
+from elspeth.contracts.plugins import Plugin, PluginKind
+from elspeth.contracts.schema import SUPPORTED_TYPES
+from elspeth.core.settings.json_schema import JsonSchema, settings_schema
+from elspeth.plugins.manager import BUILTIN, PluginManager
+
+__all__ = ["EXAMPLES", "PAGES", "pages"]
+
+_HERE = Path(__file__).parent
+
+EXAMPLES = _HERE / "examples"
+"""An example of each plugin in KIND/NAME.yaml, and of sections of settings in settings/SECTION.yaml."""
+
+PAGES: Mapping[PluginKind, str] = {
+    PluginKind.SOURCE: "plugins/sources.md",
+    PluginKind.TRANSFORM: "plugins/transforms.md",
+    PluginKind.AGGREGATION: "plugins/aggregations.md",
+    PluginKind.SINK: "plugins/sinks.md",
+}
+"""The page about the plugins of each kind."""
+
+_NOTE = "<!-- Made by `nox -s docgen` from the models in src/ and the texts in docgen/: edit those. -->\n"
+_HEAD = "| key | type | default | meaning |\n|---|---|---|---|\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Section:
+    """A section of settings: its path, such as `landscape.export`."""
+
+    path: str
+    name: str
+    schema: JsonSchema
+
+    @property
+    def link(self) -> str:
+        """Return a link to the heading of the section."""
+        anchor = re.sub(r"[^\w -]", "", self.path.lower()).replace(" ", "-")
+        return f"[`{self.path}`](#{anchor})"
+
+
+def pages() -> dict[str, str]:
+    """Return the pages by their paths below docs/.
+
+    The pages describe the plugins that come with elspeth, whatever else is installed.
+    """
+    plugins = PluginManager((), BUILTIN)
+    schema = settings_schema(plugins)
+    by_kind = {kind: [plugin for plugin in plugins.all() if plugin.kind == kind] for kind in PluginKind}
+    described = {page: _plugins_page(kind, by_kind[kind], schema) for kind, page in PAGES.items()}
+    return {"settings.md": _settings_page(schema), **described}
+
+
+def _settings_page(schema: JsonSchema) -> str:
+    definitions = schema["definitions"]
+    sections = list({each.name: each for each in _sections(schema, definitions, "")}.values())
+    links = {each.name: each.link for each in sections}
+    parts = [_NOTE, _text("settings"), _table(schema, links), _example("settings", "pipeline")]
+    for each in sections:
+        parts += [f"## `{each.path}`\n", _prose(each.schema.get("description", "")), _table(each.schema, links)]
+        parts.append(_example("settings", each.path))
+    types = ", ".join(f"`{name}`" for name in sorted(SUPPORTED_TYPES))
+    parts.append(f"{_text('schema')}The types of fields are {types}.\n")
+    parts += [_text("environment"), "| variable | meaning |\n|---|---|\n" + "".join(map(_variable_line, VARIABLES))]
+    parts.append(_text("keys"))
+    return "\n".join(filter(None, parts))
+
+
+def _sections(schema: JsonSchema, definitions: Mapping[str, JsonSchema], path: str) -> Iterator[_Section]:
+    """Yield the sections below one, each before its own."""
+    for key, part in schema.get("properties", {}).items():
+        for suffix, name in _references(part):
+            section = definitions[name]
+            if "properties" in section:
+                place = f"{path}.{key}".removeprefix(".") + suffix
+                yield _Section(path=place, name=name, schema=section)
+                yield from _sections(section, definitions, place)
+
+
+def _references(part: JsonSchema) -> Iterator[tuple[str, str]]:
+    """Yield each definition in a schema, with its path."""
+    if (name := reference(part)) is not None:
+        yield "", name
+    for each in part.get("anyOf", []):
+        yield from _references(each)
+    for key, step in (("items", "[]"), ("additionalProperties", ".NAME")):
+        if isinstance(part.get(key), dict):
+            for suffix, name in _references(part[key]):
+                yield step + suffix, name
+
+
+def _plugins_page(kind: PluginKind, plugins: list[type[Plugin]], schema: JsonSchema) -> str:
+    models = _options(kind, schema)
+    first, *others = models.values()
+    shared = {
+        key: part
+        for key, part in first["properties"].items()
+        if all(other["properties"].get(key) == part for other in others)
+    }
+    common: JsonSchema = {"properties": shared}
+    parts = [_NOTE, _text(kind), _table(common, {})]
+    for plugin in plugins:
+        own = {key: part for key, part in models[plugin.name]["properties"].items() if key not in shared}
+        parts += [f"## `{plugin.name}`\n", _prose(inspect.cleandoc(plugin.__doc__ or ""))]
+        parts += [_table({**models[plugin.name], "properties": own}, {}), _example(kind, plugin.name)]
+    return "\n".join(filter(None, parts))
+
+
+def _options(kind: PluginKind, schema: JsonSchema) -> dict[str, JsonSchema]:
+    """Return the schemas of the options by plugin."""
+    definitions = schema["definitions"]
+    section = next(part for name, part in definitions.items() if name.endswith(f".{kind}"))
+    return {
+        case["if"]["properties"]["plugin"]["const"]: definitions[reference(case["then"]["properties"]["options"])]
+        for case in section["allOf"]
+    }
+
+
+def _table(schema: JsonSchema, links: Mapping[str, str]) -> str:
+    """Return a table of the keys of a section."""
+    required = schema.get("required", [])
+    lines = []
+    for key, part in schema["properties"].items():
+        default = "required" if key in required else default_text(part)
+        cells = (f"`{key}`", type_text(part, links), default, _prose(part.get("description", "")))
+        lines.append("| " + " | ".join(cell.strip().replace("|", "\\|") for cell in cells) + " |\n")
+    return _HEAD + "".join(lines) if lines else ""
+
+
+def _prose(text: str) -> str:
+    """Return a docstring with a paragraph on each line."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n")) + "\n" if text else ""
+
+
+def _variable_line(name: str) -> str:
+    return f"| `{name}` | {VARIABLES[name]} |\n"
+
+
+def _text(name: str) -> str:
+    return (_HERE / "texts" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def _example(kind: str, name: str) -> str:
+    path = EXAMPLES / kind / f"{name}.yaml"
+    return f"```yaml\n{path.read_text(encoding='utf-8')}```\n" if path.exists() else ""

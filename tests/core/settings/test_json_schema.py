@@ -1,0 +1,106 @@
+"""The JSON Schema of settings agrees with the models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft7Validator
+
+from docgen.pages import EXAMPLES
+from elspeth.core.settings._yaml_file import read_settings_file
+from elspeth.core.settings.json_schema import settings_schema
+from elspeth.plugins.manager import BUILTIN, PluginManager
+
+ROOT = Path(__file__).parent.parent.parent.parent
+SCHEMA = settings_schema(PluginManager((), BUILTIN))
+VALIDATOR = Draft7Validator(SCHEMA)
+FILES = [*(ROOT / "examples").glob("*/settings.yaml"), EXAMPLES / "settings" / "pipeline.yaml"]
+OTHER_PLUGINS = {"plugin_package"}  # examples that need other plugins
+
+
+def messages(tree: object) -> list[str]:
+    return [f"{error.json_path}: {error.message}" for error in VALIDATOR.iter_errors(tree)]
+
+
+def pipeline(**changes: object) -> dict[str, Any]:
+    """Return a small pipeline with some keys replaced."""
+    return {
+        "datasource": {"plugin": "csv", "options": {"path": "in.csv"}},
+        "sinks": {"out": {"plugin": "jsonl", "options": {"path": "out.jsonl"}}},
+        "output_sink": "out",
+        **changes,
+    }
+
+
+def test_it_is_a_json_schema() -> None:
+    Draft7Validator.check_schema(SCHEMA)
+    assert json.loads(json.dumps(SCHEMA)) == SCHEMA
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+def test_examples_satisfy_it(path: Path) -> None:
+    found = messages(read_settings_file(path))
+    assert found == [] or path.parent.name in OTHER_PLUGINS
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"concurrency": {"max_workers": "${WORKERS}"}},
+        {"run_mode": "${MODE:-live}"},
+        {"landscape": {"enabled": "${AUDIT:-true}"}},
+        {"datasource": {"plugin": "null"}},
+        {
+            "datasource": {
+                "plugin": "csv",
+                "options": {"path": "a", "schema": {"mode": "free", "fields": [{"a": "int"}]}},
+            }
+        },
+    ],
+    ids=str,
+)
+def test_it_accepts(change: dict[str, object]) -> None:
+    assert messages(pipeline(**change)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"concurency": {}}, "$: Additional properties are not allowed ('concurency' was unexpected)"),
+        (
+            {"datasource": {"plugin": "csv", "options": {"path": "a", "pth": "b"}}},
+            "$.datasource.options: Additional properties are not allowed ('pth' was unexpected)",
+        ),
+        ({"datasource": {"plugin": "csv", "options": {}}}, "$.datasource.options: 'path' is a required property"),
+        ({"datasource": {"plugin": "csv"}}, "$.datasource: 'options' is a required property"),
+        (
+            {"datasource": {"plugin": "database", "options": {}}},
+            "$.datasource.plugin: 'database' is not valid under any of the given schemas",
+        ),
+        (
+            {"concurrency": {"max_workers": 0}},
+            "$.concurrency.max_workers: 0 is not valid under any of the given schemas",
+        ),
+        ({"datasource": None}, "$.datasource: None is not of type 'object'"),
+    ],
+    ids=str,
+)
+def test_it_refuses(change: dict[str, object], message: str) -> None:
+    assert messages(pipeline(**change)) == [message]
+
+
+def walk(part: object, visit: Callable[[dict[str, Any]], None]) -> None:
+    if isinstance(part, dict):
+        visit(part)
+    for each in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        walk(each, visit)
+
+
+def test_every_definition_is_used() -> None:
+    used: set[str] = set()
+    walk(SCHEMA, lambda part: used.add(part["$ref"]) if isinstance(part.get("$ref"), str) else None)
+    assert used == {f"#/definitions/{name}" for name in SCHEMA["definitions"]}

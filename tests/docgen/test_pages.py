@@ -1,0 +1,108 @@
+"""The reference pages name every key; their examples are valid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from docgen.__main__ import main
+from docgen.pages import EXAMPLES, PAGES
+from elspeth.contracts.environment import VARIABLES
+from elspeth.contracts.plugins import Plugin, PluginKind
+from elspeth.contracts.schema import SCHEMA_MODES, SUPPORTED_TYPES
+from elspeth.core.settings import Settings, load_settings
+from elspeth.plugins.manager import BUILTIN, PluginManager
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+SETTINGS_PAGE = (DOCS / "settings.md").read_text(encoding="utf-8")
+PLUGINS = PluginManager((), BUILTIN)
+
+
+def parts(page: str) -> Mapping[str, str]:
+    """Return the text below each heading.
+
+    The beginning of the page stands at ''.
+    """
+    beginning, *rest = re.split(r"^## (.+)\n", page, flags=re.MULTILINE)
+    return {"": beginning, **dict(zip(rest[::2], rest[1::2], strict=True))}
+
+
+def listed_keys(text: str) -> set[str]:
+    """Return the first column of tables."""
+    return set(re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE))
+
+
+def models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    """Yield the models in a type and their fields."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from models_in(field.annotation)
+    for part in get_args(annotation):
+        yield from models_in(part)
+
+
+def keys_of(model: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in model.model_fields.items()}
+
+
+def test_the_page_of_settings_has_every_key_of_every_section() -> None:
+    tables = [listed_keys(text) for text in parts(SETTINGS_PAGE).values()]
+    sections = set(models_in(Settings))
+    assert len(sections) > 10
+    assert [section.__name__ for section in sections if keys_of(section) not in tables] == []
+
+
+def test_the_page_of_settings_has_every_variable_and_type() -> None:
+    text = parts(SETTINGS_PAGE)
+    assert listed_keys(text["Environment variables"]) == set(VARIABLES)
+    assert set(re.findall(r"`([\w()]+)`", text["Row schemas"])) >= {*SCHEMA_MODES, *SUPPORTED_TYPES}
+
+
+@pytest.mark.parametrize("plugin", PLUGINS.all(), ids=lambda plugin: f"{plugin.kind}-{plugin.name}")
+def test_the_page_of_plugins_has_every_option(plugin: type[Plugin]) -> None:
+    text = parts((DOCS / PAGES[plugin.kind]).read_text(encoding="utf-8"))
+    shared, own = listed_keys(text[""]), listed_keys(text[f"`{plugin.name}`"])
+    assert shared | own == keys_of(plugin.options_model)
+
+
+@pytest.mark.parametrize("plugin", PLUGINS.all(), ids=lambda plugin: f"{plugin.kind}-{plugin.name}")
+def test_every_plugin_has_an_example_that_is_valid(plugin: type[Plugin]) -> None:
+    text = (EXAMPLES / plugin.kind / f"{plugin.name}.yaml").read_text(encoding="utf-8")
+    example = yaml.safe_load(text)
+    assert example["plugin"] == plugin.name
+    plugin(plugin.options_model.model_validate(example.get("options", {})))
+    assert f"```yaml\n{text}```" in (DOCS / PAGES[plugin.kind]).read_text(encoding="utf-8")
+
+
+def test_examples_are_of_plugins_and_sections_that_exist() -> None:
+    places = {path.relative_to(EXAMPLES).with_suffix("").as_posix() for path in EXAMPLES.rglob("*.yaml")}
+    plugins = {f"{kind}/{name}" for kind in PluginKind for name in PLUGINS.names(kind)}
+    shown = {f"settings/{heading.strip('`')}" for heading in parts(SETTINGS_PAGE)} | {"settings/pipeline"}
+    assert places - plugins - shown == set()
+
+
+def test_the_example_of_settings_is_valid() -> None:
+    load_settings(EXAMPLES / "settings" / "pipeline.yaml", environ={}, plugins=PLUGINS)
+
+
+def test_docgen_says_which_page_differs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("docgen.__main__._DOCS", tmp_path)
+    (tmp_path / "plugins").mkdir()
+    assert main([]) == 0
+    assert main(["--check"]) == 0
+    page = tmp_path / "settings.md"
+    page.write_text(page.read_text().replace("`max_workers`", "`workers`"))
+    capsys.readouterr()
+    assert main(["--check"]) == 1
+    output = capsys.readouterr().err
+    assert "-| `workers` |" in output
+    assert output.endswith("Reference pages differ from the models. Run: python -m docgen\n")
