@@ -39,17 +39,17 @@ def ratios(name: str, new_url: Callable[[str], str], records: int, rows: str, di
     writing = best(lambda attempt: write_rows(rows, targets[attempt]))
     recorded = [new_url(f"recorded{attempt}") for attempt in range(REPEATS)]
     recording = best(lambda attempt: record_rows(recorded[attempt], records))
-    measured("record in units of work", writing, recording, 0.25 if name == "SQLite" else 0.15)
+    measured("record in units of work", writing, recording, 0.55 if name == "SQLite" else 0.40)
     source, path = targets[0], directory / f"{name}.jsonl"
     reading = best(lambda _: read_rows(source))
     with LandscapeDB.from_url(source, create_tables=False) as db:
         plain = best(lambda _: write_export(db, RUN, path, format=ExportFormat.JSONL))
-        measured("export to jsonl", reading, plain, 0.35)
+        measured("export to jsonl", reading, plain, 0.40)
         hmac = best(lambda _: write_export(db, RUN, directory / "hmac", format=ExportFormat.JSONL, signing_key=_KEY))
-        measured("export to jsonl, HMAC per record", reading, hmac, 0.22)
+        measured("export to jsonl, HMAC per record", reading, hmac, 0.30)
     imported = [new_url(f"imported{attempt}") for attempt in range(REPEATS)]
     importing = best(lambda attempt: import_into(imported[attempt], path))
-    measured("import from jsonl", writing, importing, 0.30)
+    measured("import from jsonl", writing, importing, 0.50 if name == "SQLite" else 0.35)
     return found
 
 
