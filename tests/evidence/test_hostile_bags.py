@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import rfc8785
 
 from elspeth.core.landscape.exporting.bag_form import references_document
 from elspeth.evidence.format import bag
@@ -204,7 +203,7 @@ TEXTS: dict[str, tuple[bytes, str]] = {
     "spaces": (DOCUMENTS["export.schema.json"] + b"\n", "is not canonical JSON: expected"),
     "a document without end": (b"[" * 100_000, "expected JSON"),
     "400,000 alternatives": (
-        rfc8785.dumps({"oneOf": [{"$ref": "#/$defs/A"}] * 400_000}),
+        b'{"oneOf":[' + b",".join([b'{"$ref":"#/$defs/A"}'] * 400_000) + b"]}",
         f"expected at most {MAX_DOCUMENT:,} bytes, got 8,",
     ),
 }
