@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +13,23 @@ from urllib.parse import quote
 import typer
 
 from elspeth.cli.failures import UsageError
-from elspeth.cli.progress import migration_display
+from elspeth.cli.progress import migration_display, record_display
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.database import LandscapeDB
+    from elspeth.core.landscape.queries.exported import RecordedRun
     from elspeth.outputs.policy import Protected
+    from elspeth_schema.contracts import AuditRecord
+    from elspeth_schema.records import RecordType
 
-__all__ = ["checking_key", "database_url", "open_landscape", "protected_files", "signing_key"]
+__all__ = [
+    "checking_key",
+    "database_url",
+    "open_landscape",
+    "open_run",
+    "protected_files",
+    "signing_key",
+]
 
 _LIKE_A_URL = re.compile(r"(?:sqlite|postgres(?:ql)?)(?:\+\w*)?:")
 
@@ -33,6 +43,40 @@ def database_url(database: str) -> str:
     if _LIKE_A_URL.match(database):
         return database
     return database if "://" in database else f"sqlite:///{quote(database, safe='/ +@:')}"
+
+
+@contextmanager
+def open_run(
+    run: str,
+    *,
+    database: str | None,
+    export: Path | None,
+    record_types: Collection[RecordType[AuditRecord]],
+) -> Iterator[RecordedRun]:
+    """Open a run in a database or export for reading.
+
+    Of an export, the records of these types are read.
+
+    Raises UsageError unless one of the two is given, RunNotFoundError if it does not hold the run.
+    """
+    if (database is None) == (export is None):
+        raise UsageError("give -d or --from: either the audit database or an export")
+    from elspeth.core.landscape.exporting.exporter import RunNotFoundError  # noqa: PLC0415  start time
+    from elspeth.core.landscape.queries.exported import RecordedRun, open_exported  # noqa: PLC0415
+    from elspeth.core.landscape.queries.runs import matches_run, resolve_run  # noqa: PLC0415
+
+    if export is None:
+        with open_landscape(database or "") as db:
+            run_id = resolve_run(db, run)
+            with db.snapshot() as connection:
+                yield RecordedRun(connection, run_id)
+        return
+    with ExitStack() as stack:
+        with record_display("read") as progress:
+            found = stack.enter_context(open_exported(export, record_types, progress))
+        if not matches_run(run, found.run_id):
+            raise RunNotFoundError(f"export {export} holds run {found.run_id!r}, not {run!r}")
+        yield found
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from elspeth import __version__
-from elspeth.cli.commands import evidence, explain, exports, landscape, pipelines, plugins, settings
+from elspeth.cli.commands import evidence, explain, exports, landscape, pipelines, plugins, rows, settings
 from elspeth.cli.failures import report_failures
 from elspeth.cli.progress import progress_wanted
 from elspeth.contracts.environment import NO_PROGRESS
@@ -48,6 +48,7 @@ app.command("resume")(pipelines.resume)
 app.command("purge")(pipelines.purge)
 app.command("validate")(pipelines.validate)
 app.command("explain")(explain.explain)
+app.command("rows")(rows.rows)
 app.command("differences")(explain.differences)
 app.command("export")(exports.export)
 app.command("import")(exports.import_)

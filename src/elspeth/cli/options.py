@@ -21,11 +21,13 @@ __all__ = [
     "DryRunOption",
     "ExitCodeOption",
     "ForceOption",
+    "FromOption",
     "JsonOption",
     "NoDotenvOption",
     "OptionalDatabaseOption",
     "OptionalRunArgument",
     "RunArgument",
+    "RunOption",
     "SettingsOption",
     "TracebackOption",
     "WorkersOption",
@@ -67,8 +69,19 @@ _RUN = typer.Argument(
 
 RunArgument = Annotated[str, _RUN]
 OptionalRunArgument = Annotated[str | None, _RUN]
+RunOption = Annotated[
+    str,
+    typer.Option(
+        metavar="RUN|latest",
+        callback=require_unicode,
+        help="The run: its id, the beginning of its id, or the run that began last.",
+    ),
+]
 DatabaseOption = Annotated[str, _DATABASE]
 OptionalDatabaseOption = Annotated[str | None, _DATABASE]
+FromOption = Annotated[
+    Path | None, typer.Option("--from", metavar="PATH", help="An export to read instead of the database.")
+]
 SettingsOption = Annotated[Path, typer.Option("--settings", "-s", metavar="FILE", help="The settings file (YAML).")]
 NoDotenvOption = Annotated[bool, typer.Option("--no-dotenv", help="Do not read .env in the working directory.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and end with exit code 0.")]

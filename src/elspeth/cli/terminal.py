@@ -6,12 +6,15 @@ Text looks the same on a terminal, in a pipe and in a log.
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import select
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import BinaryIO, TextIO, cast
+
+from elspeth.core.chunks import chunks
 
 __all__ = [
     "aligned",
@@ -19,12 +22,15 @@ __all__ = [
     "is_broken_pipe",
     "named_stdout",
     "one_line",
+    "print_json_list",
+    "print_table",
     "printable",
     "redirect_to_null",
     "unfailing_stderr",
 ]
 
 _MAX_LENGTH = 200
+_PAGE = 500  # rows of a table that are aligned together
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> str:
@@ -37,6 +43,31 @@ def aligned(rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
     )
+
+
+def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
+    """Print rows below a heading, and return their number.
+
+    Columns are aligned within a page, so that memory holds one page only. Nothing is printed if there is no row.
+    """
+    count = 0
+    for page in chunks(rows, _PAGE):
+        print(aligned(page if count else [heading, *page]))  # noqa: T201 - what the user asked for
+        count += len(page)
+    return count
+
+
+def print_json_list(head: Mapping[str, object], name: str, items: Iterable[object]) -> int:
+    """Print a JSON object whose last member is a list.
+
+    The members in `head` come first. Each item has a line, and only one is in memory. Returns the number of items.
+    """
+    print("{" + "".join(f'"{key}": {json.dumps(value)}, ' for key, value in head.items()) + f'"{name}": [', end="")  # noqa: T201
+    count = 0
+    for count, item in enumerate(items, start=1):
+        print("" if count == 1 else ",", json.dumps(item), sep="\n", end="")  # noqa: T201
+    print("\n]}" if count else "]}")  # noqa: T201
+    return count
 
 
 def one_line(text: str) -> str:

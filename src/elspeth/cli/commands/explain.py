@@ -11,7 +11,15 @@ import typer
 
 from elspeth.cli.access import open_landscape
 from elspeth.cli.failures import UsageError
-from elspeth.cli.options import DatabaseOption, JsonOption, OptionalDatabaseOption, RunArgument, require_unicode
+from elspeth.cli.options import (
+    DatabaseOption,
+    FromOption,
+    JsonOption,
+    OptionalDatabaseOption,
+    RunArgument,
+    RunOption,
+    require_unicode,
+)
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned
 
@@ -30,14 +38,7 @@ _DIFFERENCE_COLUMNS = ("row", "token", "node", "recorded answer", "row failed")
 
 def explain(
     *,
-    run: Annotated[
-        str,
-        typer.Option(
-            metavar="RUN|latest",
-            callback=require_unicode,
-            help="The run: its id, the beginning of its id, or the run that began last.",
-        ),
-    ] = "latest",
+    run: RunOption = "latest",
     row: Annotated[
         int | None, typer.Option(min=0, max=_MAX_ROW, metavar="N", help="The row's position in the source, from 0.")
     ] = None,
@@ -46,9 +47,7 @@ def explain(
         typer.Option(metavar="ID", callback=require_unicode, help="A token, explained with those made from it."),
     ] = None,
     database: OptionalDatabaseOption = None,
-    export: Annotated[
-        Path | None, typer.Option("--from", metavar="PATH", help="An export to read instead of the database.")
-    ] = None,
+    export: FromOption = None,
     index: Annotated[
         bool,
         typer.Option("--index/--no-index", help="Keep an index beside a large export, for the next question."),

@@ -35,6 +35,7 @@ __all__ = [
     "differing_answers",
     "failed_rows",
     "first_differing_rows",
+    "generalize_message",
 ]
 
 DIFFERS_FROM = "differs_from"
@@ -157,11 +158,15 @@ def _find_reasons(connection: Connection, run_id: str, rows: int) -> FailedRows:
 
 
 def _reason_key(node_id: str, error_json: str | None) -> _Key:
-    """Return the node, type and message without positions and lengths."""
+    """Return the node, type and general message of an error."""
     error = json.loads(error_json or "{}")
-    message = _POSITION.sub("", error.get("exception", ""))
-    message = _PLACE.sub("at line N, column N", _COUNTED.sub(r"N \1s", message))
-    return node_id, error.get("type", ""), message
+    return node_id, error.get("type", ""), generalize_message(error.get("exception", ""))
+
+
+def generalize_message(message: str) -> str:
+    """Return a message without positions, and N for numbers."""
+    message = _POSITION.sub("", message)
+    return _PLACE.sub("at line N, column N", _COUNTED.sub(r"N \1s", message))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,136 @@
+"""How the tokens of a run ended, and why."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, select
+
+from elspeth.core.landscape.queries.problems import generalize_message
+from elspeth_schema.contracts import NodeStateStatus, RowOutcome
+from elspeth_schema.records import NODE, NODE_STATE, ROW, RUN, TOKEN, TOKEN_OUTCOME
+from elspeth_schema.tables import node_states_table, nodes_table, rows_table, token_outcomes_table, tokens_table
+
+__all__ = ["ENDING_RECORDS", "EndedToken", "ended_tokens", "step_names"]
+
+ENDING_RECORDS = (RUN, NODE, ROW, TOKEN, NODE_STATE, TOKEN_OUTCOME)
+"""The record types that `ended_tokens` reads."""
+
+_BAD = (RowOutcome.FAILED.value, RowOutcome.QUARANTINED.value)
+
+_nodes, _rows, _tokens = nodes_table.c, rows_table.c, tokens_table.c
+_states, _outcomes = node_states_table.c, token_outcomes_table.c
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedToken:
+    """How one token ended.
+
+    `row` is the index of its source row, `sink` the sink that took it. Of a token that failed or was quarantined,
+    `step` is the step that refused it, `kind` the type of the error and `reason` its message; they are None for others.
+    """
+
+    row: int
+    token_id: str
+    outcome: str
+    sink: str | None
+    step: str | None
+    kind: str | None
+    reason: str | None
+
+    def has_reason(self, text: str) -> bool:
+        """Return whether the reason contains a text.
+
+        The text may be from a summary, in which N stands for numbers.
+        """
+        whole = f"{self.kind}: {self.reason}"
+        return self.reason is not None and (text in whole or text in f"{self.kind}: {generalize_message(self.reason)}")
+
+
+def step_names(connection: Connection, run_id: str) -> dict[str, str]:
+    """Return the names of steps by node id.
+
+    A node id is the type of the node, its name and a digest; one of another form is its own name.
+    """
+    statement = select(_nodes.node_id, _nodes.node_type).where(_nodes.run_id == run_id)
+    return {node_id: _step_name(node_id, node_type) for node_id, node_type in connection.execute(statement)}
+
+
+def _step_name(node_id: str, node_type: str) -> str:
+    match = re.fullmatch(rf"{node_type}_(.+)_[0-9a-f]{{8}}", node_id, re.DOTALL)
+    return match[1] if match else node_id
+
+
+def ended_tokens(
+    connection: Connection,
+    run_id: str,
+    *,
+    outcomes: Collection[RowOutcome] = (),
+    sink: str | None = None,
+    step: str | None = None,
+    reason: str | None = None,
+) -> Iterator[EndedToken]:
+    """Yield how tokens ended, in the order of source rows.
+
+    They are those with one of the outcomes, if any are given, that the sink took, that the step refused, and whose
+    reason contains the text. Memory does not grow with their number.
+    """
+    names = step_names(connection, run_id)
+    statement = _select(run_id, outcomes, sink).execution_options(yield_per=1000)
+    last: EndedToken | None = None
+    with connection.execute(statement) as found:
+        for row, token_id, outcome, sink_name, node_id, error_json in found:
+            if last is not None and last.token_id != token_id:
+                yield from _wanted(last, step, reason)
+            error = json.loads(error_json or "{}")
+            last = EndedToken(  # if a sink refused what had failed before, that is the last word
+                row=row,
+                token_id=token_id,
+                outcome=outcome,
+                sink=sink_name,
+                step=None if node_id is None else names.get(node_id, node_id),
+                kind=error.get("type"),
+                reason=error.get("exception"),
+            )
+    if last is not None:
+        yield from _wanted(last, step, reason)
+
+
+def _wanted(token: EndedToken, step: str | None, reason: str | None) -> Iterator[EndedToken]:
+    if (step is None or token.step == step) and (reason is None or token.has_reason(reason)):
+        yield token
+
+
+def _select(run_id: str, outcomes: Collection[RowOutcome], sink: str | None) -> Select[*tuple[Any, ...]]:
+    refused = and_(
+        _states.run_id == _outcomes.run_id,
+        _states.token_id == _outcomes.token_id,
+        _states.status == NodeStateStatus.FAILED.value,
+        _outcomes.outcome.in_(_BAD),
+    )
+    statement = (
+        select(
+            _rows.row_index,
+            _tokens.token_id,
+            _outcomes.outcome,
+            _outcomes.sink_name,
+            _states.node_id,
+            _states.error_json,
+        )
+        .join_from(
+            token_outcomes_table,
+            tokens_table,
+            and_(_tokens.run_id == _outcomes.run_id, _tokens.token_id == _outcomes.token_id),
+        )
+        .join(rows_table, and_(_rows.run_id == _tokens.run_id, _rows.row_id == _tokens.row_id))
+        .outerjoin(node_states_table, refused)
+        .where(_outcomes.run_id == run_id, _outcomes.is_terminal == 1)
+        .order_by(_rows.row_index, _tokens.token_id, _states.step_index, _states.attempt)
+    )
+    if outcomes:
+        statement = statement.where(_outcomes.outcome.in_([each.value for each in outcomes]))
+    return statement if sink is None else statement.where(_outcomes.sink_name == sink)
