@@ -181,7 +181,7 @@ def test_an_invalid_row_names_its_file_and_line(plugin: type[TextSource], conten
         Path(name).write_text(content)
     found = [(row.error, row.file, row.line) for row in read("*.in", plugin) if isinstance(row, InvalidRow)]
     problem = "expected 2 fields, got 1" if plugin is CsvSource else "expected an object, got an integer"
-    assert found == [(f"{name}, {place}: {problem}", name, 3) for name in ("1.in", "2.in")]
+    assert found == [(f"{place} of {name}: {problem}", name, 3) for name in ("1.in", "2.in")]
     [alone] = [row for row in read("1.in", plugin) if isinstance(row, InvalidRow)]
     assert (alone.error, alone.file, alone.line) == (f"{place}: {problem}", "1.in", 3)
 

@@ -135,13 +135,14 @@ def test_an_element_that_rows_cannot_hold_is_invalid_and_reading_goes_on(
 
 
 @pytest.mark.parametrize("chunk", range(1, 9))
+@pytest.mark.parametrize("number", ["1234567", "-0.0", "12.5e+10"])
 def test_a_number_is_one_element_wherever_a_chunk_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str, chunk: int
 ) -> None:
     monkeypatch.setattr(json_text, "_CHUNK", chunk)
-    [found, row] = read(JsonSource, tmp_path / "in", b'[1234567, {"a": 1}]')
+    [found, row] = read(JsonSource, tmp_path / "in", f'[{number}, {{"a": 1}}]'.encode())
     assert isinstance(found, InvalidRow)
-    assert (found.data, row) == ({"__raw__": 1234567}, {"a": 1})
+    assert (repr(found.data), row) == (repr({"__raw__": json.loads(number)}), {"a": 1})
 
 
 OBJECTS = [

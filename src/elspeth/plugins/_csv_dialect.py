@@ -109,7 +109,7 @@ def check_characters(options: PluginOptions, *names: str) -> None:
     for name in names:
         character = getattr(options, name)
         if character is not None and (first := seen.setdefault(character[:1], name)) != name:
-            raise ValueError(f"{first} and {name} are both {character!r}: expected different characters")
+            raise ValueError(f"{first} and {name} both begin with {character[:1]!r}: expected different characters")
 
 
 def _numeric_fields(schema: SchemaConfig) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from elspeth.contracts.errors import short_repr
@@ -94,10 +95,10 @@ def _clean(name: str, how: HeaderNames) -> str:
 
 def _number(names: list[str]) -> list[str]:
     """Name empty fields by their column, repeated ones by count."""
-    numbered: list[str] = []
+    numbered, seen = [], Counter[str]()
     for column, name in enumerate(names, start=1):
-        count = names[: column - 1].count(name) + 1
-        numbered.append(f"field_{column}" if not name else name if count == 1 else f"{name}_{count}")
+        seen[name] += 1
+        numbered.append(f"field_{column}" if not name else name if seen[name] == 1 else f"{name}_{seen[name]}")
     return numbered
 
 

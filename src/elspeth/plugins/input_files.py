@@ -202,9 +202,8 @@ class InputFile:
 
     def place(self, line: int, element: int | None = None) -> str:
         """Return the place of a row in its messages."""
-        parts = [] if self.is_only else [self.name]
-        parts += [] if element is None else [f"element {element}"]
-        return ", ".join([*parts, f"line {line}"])
+        where = f"line {line}" if self.is_only else f"line {line} of {self.name}"
+        return where if element is None else f"element {element}, {where}"
 
     def invalid(self, data: RowData, problem: str, line: int, element: int | None = None) -> InvalidRow:
         """Return an invalid row that begins at a line."""

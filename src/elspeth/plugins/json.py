@@ -34,7 +34,7 @@ _FIRST_CHARACTERS = 65_536  # read of each of them
 
 def _read_record_path(value: object) -> tuple[object, ...]:
     names = value.split(".") if isinstance(value, str) else value
-    if not isinstance(names, list | tuple) or not names or "" in names:
+    if not isinstance(names, list | tuple) or not names or (isinstance(value, str) and "" in names):
         raise ValueError(f"expected names joined by points, as data.items, got {short_repr(value)}")
     return tuple(names)
 

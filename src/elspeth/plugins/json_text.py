@@ -30,6 +30,7 @@ __all__ = [
 
 MAX_CHARACTERS = 16_777_216  # of one row: limits the memory it takes
 _CHUNK = 65_536
+_LONGEST_TAIL = len("e+")  # characters that a number may end in before its digits: `1e+` reads as 1
 _SPACE = " \t\n\r"
 _NOT_ZERO = re.compile("[^eE]*[1-9]")
 
@@ -161,6 +162,7 @@ class ArrayReader:
     def __init__(self, file: LookAhead | TextIO, path: Sequence[str] = ()) -> None:
         self._file = file
         self._path = path
+        self._shown_path = ".".join(path)
         self._has_undecoded = False
         self.is_in_array = False
         self._text = ""
@@ -180,19 +182,21 @@ class ArrayReader:
             yield from self._array()
             return
         name, is_found = self._path[depth], False
-        for found in self._names(".".join(self._path[:depth])):
+        at = f" at {'.'.join(self._path[:depth])}" if depth else ""
+        self._expect("{", f"expected an object{at} for record_path {self._shown_path}")
+        for found in self._names():
             if found != name:
                 self._element()
             elif is_found:
-                raise self._error(f"the name {name!r} of record_path occurs twice")
+                raise self._error(f"the name {name!r} of record_path {self._shown_path} occurs twice")
             else:
                 is_found = True
                 yield from self._value_at(depth + 1)
         if not is_found:
-            raise self._error(f"record_path {'.'.join(self._path)}: the object has no {name!r}, and ends")
+            raise self._error(f"the object{at} has no {name!r} for record_path {self._shown_path}: it ends")
 
     def _array(self) -> Iterator[Element]:
-        where = f" at record_path {'.'.join(self._path)}" if self._path else ""
+        where = f" at record_path {self._shown_path}" if self._path else ""
         self._expect("[", f"expected an array{where}")
         self.is_in_array = True
         if self._peek() == "]":
@@ -205,13 +209,11 @@ class ArrayReader:
                 break
         self.is_in_array = False
 
-    def _names(self, place: str) -> Iterator[str]:
+    def _names(self) -> Iterator[str]:
         """Yield the names in an object.
 
         Each value must be read before the next name.
         """
-        of = f" as {place} of record_path" if place else ", in which record_path is"
-        self._expect("{", f"expected an object{of}")
         if self._peek() == "}":
             self._position += 1
             return
@@ -262,8 +264,8 @@ class ArrayReader:
                 continue
             except RecursionError as error:
                 raise self._error("nested too deeply") from error
-            if end == len(self._text) and self._read_more():
-                continue  # a number may continue in the next chunk
+            if len(self._text) - end <= _LONGEST_TAIL and self._read_more():
+                continue  # a number may go on in the next chunk
             if self._has_undecoded and (escaped := escape_undecoded(self._text[self._position : end])) is not None:
                 value = Unreadable(text=escaped, problem="bytes that do not fit the encoding")
             line = self._locate(self._position)[0]

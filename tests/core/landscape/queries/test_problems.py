@@ -66,6 +66,7 @@ def test_a_row_that_fails_on_several_branches_counts_once(landscape: LandscapeDB
         (("line 2: expected 3 fields, got 1", "line 1,007: expected 3 fields, got 1"), "expected N fields, got 1"),
         (("element 4, line 9: no object", "element 5, line 10: no object"), "no object"),
         (("row 7 of the batch: null", "row 8 of the batch: null"), "null"),
+        (("line 7 of in/a.csv: null", "element 2, line 8 of in/b.json: null"), "null"),
         (("text of 11 characters", "text of 1 character"), "text of N characters"),
         (("comma: at line 1, column 7", "comma: at line 2, column 4"), "comma: at line N, column N"),
         (("raised at mine line 7", "raised at mine line 7"), "raised at mine line 7"),

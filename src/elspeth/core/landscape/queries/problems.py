@@ -49,7 +49,7 @@ _SHOWN = 5
 _MAX_REASONS = 10_000
 """Number of reasons counted, which bounds memory; further ones count as `other reasons` of their node and kind."""
 
-_POSITION = re.compile(r"\A(?:(?:line|row|element) [\d,]+(?: of the batch)?(?:, |: ))+")
+_POSITION = re.compile(r"\A(?:(?:line|row|element) [\d,]+(?: of .+?)?(?:, |: ))+")
 _COUNTED = re.compile(r"\b[\d,]+ (character|field|item|row)s?\b")
 _PLACE = re.compile(r"\bat line [\d,]+, column [\d,]+")
 
