@@ -159,6 +159,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "enums": set(),
         "environment": set(),
         "errors": set(),
+        "events": set(),
         "input_paths": set(),
         "known_secret": set(),
         "schema": set(),
@@ -234,8 +235,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "signals": set(),
         "terminal": set(),
         "workers": set(),
-        "logs": set(),
-        "progress": set(),
+        "logs": {"signals", "terminal"},
+        "progress": {"logs"},
         "failures": {"signals", "terminal"},
         "options": {"failures"},
         "access": {"failures", "progress"},
@@ -245,7 +246,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "commands": {
             *("access", "execution", "failures", "options", "plan", "progress", "story_text", "terminal", "workers"),
         },
-        "app": {"commands", "failures", "progress"},
+        "app": {"commands", "failures", "logs", "progress"},
         "program": {"app", "logs", "signals", "terminal"},
     },
 }

@@ -14,8 +14,9 @@ from typer.core import TyperGroup
 from elspeth import __version__
 from elspeth.cli.commands import evidence, explain, exports, landscape, pipelines, plugins, rows, settings
 from elspeth.cli.failures import report_failures
+from elspeth.cli.logs import LogFormat, LogLevel, shown_log
 from elspeth.cli.progress import progress_wanted
-from elspeth.contracts.environment import NO_PROGRESS
+from elspeth.contracts.environment import LOG_FORMAT, LOG_LEVEL, NO_PROGRESS
 
 __all__ = ["app", "command"]
 
@@ -72,8 +73,9 @@ def _switch_progress(off: bool) -> None:  # noqa: FBT001  typer passes the optio
 
 @app.callback()
 def _root(
+    ctx: typer.Context,
     *,
-    no_progress: Annotated[
+    no_progress: Annotated[  # noqa: ARG001  its callback handles it
         bool,
         typer.Option(
             "--no-progress",
@@ -82,11 +84,28 @@ def _root(
             help="Show no progress: neither bars on a terminal, nor elsewhere a line every 30 seconds.",
         ),
     ] = False,
-    version: Annotated[
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option(
+            "--log-level",
+            envvar=LOG_LEVEL,
+            help="Write a log to standard error, from this level. With debug it has tracebacks of plugins, which may "
+            "show values of rows.",
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option(
+            "--log-format", envvar=LOG_FORMAT, help="Write the log as text, or as a JSON object on each line."
+        ),
+    ] = None,
+    version: Annotated[  # noqa: ARG001  its callback handles it
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Accept the program's own options, which their callbacks handle."""
+    """Begin the log; callbacks handle the other options."""
+    if log_level is not None or log_format is not None:
+        ctx.with_resource(shown_log(log_level or LogLevel.INFO, log_format or LogFormat.TEXT))
 
 
 command = typer.main.get_command(app)

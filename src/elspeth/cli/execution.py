@@ -137,7 +137,8 @@ def run_display(request: StopRequest) -> Iterator[Observer]:
         def on_rows(progress: Progress) -> None:
             fraction = progress.fraction
             elapsed = display.stages[-1].elapsed
-            display.update(fraction or 0.0, None if fraction is None else 1.0, row_details(progress, elapsed))
+            total = None if fraction is None else 1.0
+            display.update(fraction or 0.0, total, row_details(progress, elapsed), row_facts(progress))
 
         def on_progress(done: int, total: int | None) -> None:
             of = "" if total is None else f" of {total:,}"
@@ -158,6 +159,19 @@ def row_details(progress: Progress, elapsed: float) -> list[str]:
     outcomes = count_by_outcome(progress.endings)
     parts += [f"{bad} {outcomes[bad]:,}" for bad in (RowOutcome.FAILED, RowOutcome.QUARANTINED) if outcomes[bad]]
     return parts + [f"{sink} {count:,}" for sink, count in sorted(count_by_sink(progress.endings).items())]
+
+
+def row_facts(progress: Progress) -> dict[str, object]:
+    """Return facts about the rows for programs."""
+    outcomes = count_by_outcome(progress.endings)
+    return {
+        "rows": progress.rows,
+        "rows_before": progress.rows_before,
+        "fraction": progress.fraction,
+        "failed": outcomes[RowOutcome.FAILED],
+        "quarantined": outcomes[RowOutcome.QUARANTINED],
+        "rows_by_sink": count_by_sink(progress.endings),
+    }
 
 
 def _summary_data(result: RunResult, database_url: str) -> dict[str, object]:

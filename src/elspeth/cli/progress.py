@@ -1,19 +1,24 @@
 """Progress on standard error.
 
-It is drawn as bars on a terminal, and printed as occasional lines elsewhere.
+It is drawn as bars on a terminal, and printed as occasional lines elsewhere. If the command has a log, the lines are
+events there.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from elspeth.cli.logs import log_is_shown
+from elspeth.contracts.events import log_event
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -50,8 +55,8 @@ _WIDE = 60
 class Stage:
     """A stage of a command's work.
 
-    It begins when it is created. `total` is in the unit of `done`, None if unknown. `details` are further facts, the
-    most important first.
+    It begins when it is created. `total` is in the unit of `done`, None if unknown. `details` are further facts for
+    people, the most important first, and `facts` are those for programs.
     """
 
     name: str
@@ -59,6 +64,7 @@ class Stage:
     clock: Callable[[], float] = time.monotonic
     done: float = 0.0
     details: Sequence[str] = ()
+    facts: Mapping[str, object] = field(default_factory=dict)
     _began: float = field(init=False)
     _ended: float | None = field(init=False, default=None)
     _first: tuple[float, float] | None = field(init=False, default=None)
@@ -66,7 +72,13 @@ class Stage:
     def __post_init__(self) -> None:
         self._began = self.clock()
 
-    def update(self, done: float, total: float | None = None, details: Sequence[str] = ()) -> None:
+    def update(
+        self,
+        done: float,
+        total: float | None = None,
+        details: Sequence[str] = (),
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
         """Record how much is done.
 
         Work before the first update does not count for the speed.
@@ -74,6 +86,7 @@ class Stage:
         if self._first is None:
             self._first = (self.clock(), done)
         self.done, self.total, self.details = done, self.total if total is None else total, details
+        self.facts = {"done": done, "total": self.total} if facts is None else facts
 
     def end(self) -> None:
         """Stop the clock."""
@@ -194,9 +207,15 @@ class Display:
         if is_first:
             self._show(self)
 
-    def update(self, done: float, total: float | None = None, details: Sequence[str] = ()) -> None:
+    def update(
+        self,
+        done: float,
+        total: float | None = None,
+        details: Sequence[str] = (),
+        facts: Mapping[str, object] | None = None,
+    ) -> None:
         """Record how much of the current stage is done."""
-        self.stages[-1].update(done, total, details)
+        self.stages[-1].update(done, total, details, facts)
 
     def end(self) -> None:
         """End the current stage."""
@@ -210,8 +229,13 @@ def progress_display() -> Iterator[Display]:
     with ExitStack() as stack:
 
         def show(display: Display) -> None:
-            if progress_wanted.get():
-                stack.enter_context(_draw_bars(display) if sys.stderr.isatty() else _print_lines(display))
+            if not progress_wanted.get():
+                return
+            if log_is_shown.get():
+                stack.enter_context(_tell_often(display, _log_stage))
+            else:
+                is_terminal = sys.stderr.isatty()
+                stack.enter_context(_draw_bars(display) if is_terminal else _tell_often(display, _print_stage))
 
         display = Display(show)
         yield display
@@ -252,17 +276,28 @@ def _draw_bars(display: Display) -> Live:
     return Live(Bars(display.stages), console=Console(stderr=True), refresh_per_second=_REFRESHES_PER_SECOND)
 
 
+def _print_stage(stage: Stage) -> None:
+    sys.stderr.write(f"{stage.as_line()}\n")
+    sys.stderr.flush()
+
+
+def _log_stage(stage: Stage) -> None:
+    remaining = None if stage.remaining is None else round(stage.remaining, 1)
+    times = {"elapsed_s": round(stage.elapsed, 1), "remaining_s": remaining}
+    log_event(logging.INFO, "progress", stage.as_line(), phase=stage.name, **stage.facts, **times)
+
+
 @contextmanager
-def _print_lines(display: Display) -> Iterator[None]:
-    """Print a line about the current stage at each interval."""
+def _tell_often(display: Display, tell: Callable[[Stage], None]) -> Iterator[None]:
+    """Tell of the current stage at each interval."""
     is_over = threading.Event()
 
-    def print_lines() -> None:
+    def tell_often() -> None:
         while not is_over.wait(_LINE_INTERVAL_S):
-            sys.stderr.write(f"{display.stages[-1].as_line()}\n")
-            sys.stderr.flush()
+            tell(display.stages[-1])
 
-    thread = threading.Thread(target=print_lines, name="progress", daemon=True)
+    # In the context of the command, which knows the run.
+    thread = threading.Thread(target=copy_context().run, args=(tell_often,), name="progress", daemon=True)
     thread.start()
     try:
         yield

@@ -9,6 +9,8 @@ __all__ = [
     "ALLOW_RAW_SECRETS",
     "FINGERPRINT_KEY",
     "LEAST_KEY",
+    "LOG_FORMAT",
+    "LOG_LEVEL",
     "NO_PROGRESS",
     "PREFIX",
     "SIGNING_KEY",
@@ -25,12 +27,16 @@ SIGNING_KEY = "ELSPETH_SIGNING_KEY"
 FINGERPRINT_KEY = "ELSPETH_FINGERPRINT_KEY"
 ALLOW_RAW_SECRETS = "ELSPETH_ALLOW_RAW_SECRETS"
 NO_PROGRESS = "ELSPETH_NO_PROGRESS"
+LOG_LEVEL = "ELSPETH_LOG_LEVEL"
+LOG_FORMAT = "ELSPETH_LOG_FORMAT"
 
 VARIABLES: Mapping[str, str] = {
     SIGNING_KEY: "the key of HMAC signatures: `export --hmac`, `verify --hmac`, `landscape.export.sign`",
     FINGERPRINT_KEY: "the key of the fingerprints that are recorded in place of secrets",
     ALLOW_RAW_SECRETS: "`true`: record `[redacted]` in place of secrets, without a fingerprint",
     NO_PROGRESS: "`1`: show no progress, as `--no-progress` does",
+    LOG_LEVEL: "`debug`, `info`, `warning` or `error`: write a log, as `--log-level` does",
+    LOG_FORMAT: "`text` or `json`: the form of the log, as `--log-format` says",
 }
 """Each variable with what it is for."""
 

@@ -13,6 +13,7 @@ before it stays.
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -23,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from elspeth.contracts.enums import ExportStatus, RunStatus
 from elspeth.contracts.errors import AuditIntegrityError, recordable_message
+from elspeth.contracts.events import events_of_run, log_event
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.claim import Claim, RunClaimedError
 from elspeth.core.landscape.exporting.files import write_export
@@ -49,6 +51,7 @@ from elspeth.engine.reporting import (
     RunResult,
     count_by_sink,
     find_reasons,
+    log_completion,
     summarize,
 )
 from elspeth.engine.start import Start, begin_run, get_resumable_run, load_start, resolve_replayed_run
@@ -103,11 +106,13 @@ class Orchestrator:
         run_id, started_at = new_id(), now()
         outputs = self._name_outputs(run_id, started_at)
         with (
+            events_of_run(run_id),
             outputs.hold(judged=True),
             open_external_calls(self._pipeline, self._db) as external,
             self._recorder.claimed(run_id) as claim,
         ):
             start = begin_run(self._recorder, self._pipeline, self._keys, run_id=run_id, started_at=started_at)
+            log_event(logging.INFO, "run_began", f"run {run_id} began", database=self._db.url)
             return self._carry_out(start, outputs, external, claim)
 
     def resume(self, run_id: str) -> RunResult:
@@ -119,11 +124,14 @@ class Orchestrator:
         self._pipeline = resolve_replayed_run(self._db, self._pipeline, self._recorder.get_run(run_id))
         outputs = self._name_outputs(run_id, get_resumable_run(self._db, self._recorder, run_id).started_at)
         with (
+            events_of_run(run_id),
             open_external_calls(self._pipeline, self._db) as external,
             self._recorder.claimed(run_id) as claim,
             outputs.hold(judged=False),
         ):
             start = load_start(self._db, self._recorder, self._pipeline, run_id)
+            message = f"run {run_id} was resumed after {start.rows:,} rows"
+            log_event(logging.INFO, "run_resumed", message, rows=start.rows, database=self._db.url)
             return self._carry_out(start, outputs, external, claim)
 
     def _name_outputs(self, run_id: str, started_at: datetime) -> RunOutputs:
@@ -161,6 +169,7 @@ class Orchestrator:
             endings=loader.endings,
             compared=external is not None and self._pipeline.settings.run_mode == "verify",
         )
+        log_completion(summary)
         return self._export(summary, outputs.export)
 
     def _prove_every_row_ended(self, run_id: str, loader: RowLoader) -> None:
@@ -191,6 +200,9 @@ class Orchestrator:
             error.add_note(f"Rows that were recorded as written are kept in {place}.")
         message = recordable_message(error) if isinstance(error, Exception) else ""
         run_id, reason = start.run_id, f"{type(error).__name__}: {message}"
+        # A person asked for an interruption; anything else is an error.
+        level = logging.WARNING if isinstance(error, RunInterruptedError | KeyboardInterrupt) else logging.ERROR
+        log_event(level, "run_stopped", f"run {run_id} stopped: {reason}", rows=loader.rows, reason=reason)
         rows, can_go_on = loader.rows, self._can_go_on(start, error)
         try:
             claim.renew()
@@ -243,7 +255,11 @@ class Orchestrator:
         try:
             records = self._write_export(result.run_id, output)
         except _EXPORT_FAILURES as error:
+            message = f"{type(error).__name__}: {recordable_message(error)}"
+            log_event(logging.ERROR, "export_failed", f"the export failed: {message}", path=str(output.path))
             raise ExportFailedError(result, error) from error
+        message = f"{records:,} records were exported to {output.path}"
+        log_event(logging.INFO, "run_exported", message, path=str(output.path), records=records)
         return replace(result, export_path=str(output.path), exported_records=records)
 
     def _write_export(self, run_id: str, output: Output) -> int:

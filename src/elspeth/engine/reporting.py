@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from enum import StrEnum
 
 from elspeth.contracts.enums import RowOutcome
 from elspeth.contracts.errors import RecordableError
+from elspeth.contracts.events import log_event
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.problems import (
     FailedRows,
@@ -31,6 +33,7 @@ __all__ = [
     "count_by_outcome",
     "count_by_sink",
     "find_reasons",
+    "log_completion",
     "summarize",
 ]
 
@@ -82,7 +85,8 @@ class Observer:
     is_stopped: Callable[[], bool] | None = None
 
     def begin(self, phase: Phase) -> None:
-        """Tell that a phase begins."""
+        """Tell and log that a phase begins."""
+        log_event(logging.INFO, "phase_began", f"{phase} began", phase=phase.value)
         if self.on_phase is not None:
             self.on_phase(phase)
 
@@ -236,3 +240,17 @@ def _name_nodes(reasons: Sequence[FailureReason], pipeline: Pipeline) -> list[Re
         Reason(node=nodes[each.node_id], kind=each.kind, message=each.message, count=each.count, row=each.row_index)
         for each in reasons
     ]
+
+
+def log_completion(result: RunResult) -> None:
+    """Log that a run is complete; its problems are warnings."""
+    log_event(
+        logging.WARNING if result.problems else logging.INFO,
+        "run_completed",
+        "; ".join([f"run {result.run_id} is complete: {_counted(result.rows, 'row')}", *result.problems]),
+        rows=result.rows,
+        rows_by_sink=dict(result.rows_by_sink),
+        failed=result.failed,
+        quarantined=result.quarantined,
+        problems=result.problems,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import NamedTuple, cast
 from elspeth.contracts.audit import NodeState, NodeStatePending
 from elspeth.contracts.enums import NodeStateStatus, RowOutcome
 from elspeth.contracts.errors import ExecutionError
+from elspeth.contracts.events import log_event
 from elspeth.contracts.plugins import JsonObject
 from elspeth.contracts.routing import DISCARD, ON_ERROR, RoutingSpec
 from elspeth.contracts.rows import RowData
@@ -65,6 +67,7 @@ class TrailWriter:
         }
         self._endings: Counter[Ending] = Counter(start.endings)
         self._failed_visits: Counter[Place] = Counter()
+        self._failures: set[tuple[Place, str]] = set()
         self._visits = 0
         self._waiting = _WaitingItems(start.held)
 
@@ -223,8 +226,20 @@ class TrailWriter:
 
     def fail(self, visit: Visit, failure: Failure) -> str:
         """Record a visit that failed, and return its state's id."""
-        self._failed_visits[visit.place] += 1
+        self._note_failure(visit.place, visit.token, failure)
         return self._record(visit, NodeStateStatus.FAILED, failure.as_error()).state_id
+
+    def _note_failure(self, place: Place, token: LiveToken, failure: Failure) -> None:
+        """Count a failed visit, and log it.
+
+        The first failure of its kind at a node is worth a warning.
+        """
+        self._failed_visits[place] += 1
+        step, what = self._names[place], (place, failure.kind)
+        level = logging.DEBUG if what in self._failures else logging.WARNING
+        self._failures.add(what)
+        message = f"row {token.row_index} failed at {step}: {failure.kind}: {failure.message}"
+        log_event(level, "row_failed", message, step=step, kind=failure.kind, row=token.row_index)
 
     def wait(self, visit: Visit) -> WaitingToken:
         """Record a visit whose result comes later."""
@@ -281,7 +296,7 @@ class TrailWriter:
 
     def refuse_waiting(self, waiting: WaitingToken, failure: Failure) -> Onward:
         """Fail a waiting visit, and divert its token."""
-        self._failed_visits[waiting.place] += 1
+        self._note_failure(waiting.place, waiting.token, failure)
         self._recorder.end_visit(waiting.state, NodeStateStatus.FAILED, error=failure.as_error())
         return self.divert(waiting.token, waiting.state.state_id, waiting.place, failure)
 
