@@ -1,5 +1,6 @@
 """Runs that are resumed end like others, wherever they stopped."""
 
+import math
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from sqlalchemy import URL, make_url
 from elspeth.contracts.enums import NodeType
 from elspeth.contracts.environment import FINGERPRINT_KEY
 from elspeth.contracts.plugins import PluginError, Transform, TransformOptions
-from elspeth.contracts.rows import RowData
+from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import CANONICAL_VERSION
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
@@ -171,6 +172,32 @@ def test_a_source_that_changed_is_not_gone_on_with(stopped: tuple[Pipeline, str]
     (tmp_path / "in.csv").write_text(INPUT)
     work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
     assert_sound(trail(tmp_path), status="completed", resumed=True)
+
+
+class UnspeakableSource(GivenSource):
+    """A source with a value that JSON does not have."""
+
+    name = "unspeakable"
+
+    def read(self) -> Iterator[RowData | InvalidRow]:
+        """Yield the rows."""
+        for number, row in enumerate(super().read()):
+            yield {"ratio": math.nan} if number == 1 else row
+
+
+def test_a_source_with_a_value_that_json_does_not_have_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups_of(monkeypatch, 2)
+    chosen = graph_settings(tmp_path, [{"id": number} for number in range(6)])
+    chosen["datasource"]["plugin"] = UnspeakableSource.name
+    run_id = begin_killed_run(build(tmp_path, chosen, UnspeakableSource), tmp_path, 9)
+    assert len(trail(tmp_path)["row"]) == 4
+    work(build(tmp_path, chosen, UnspeakableSource), lambda each: each.resume(run_id))
+    records = trail(tmp_path)
+    assert_sound(records, status="completed", resumed=True)
+    assert [outcome for outcome, _ in outcomes(records)] == ["completed", "quarantined", *["completed"] * 4]
+    assert written(tmp_path, "out") == [{"id": number} for number in (0, 2, 3, 4, 5)]
 
 
 def test_other_settings_are_not_gone_on_with(stopped: tuple[Pipeline, str], tmp_path: Path) -> None:

@@ -67,6 +67,21 @@ def test_other_implementations_accept_the_bag(tmp_path: Path, signer: Signer, ru
     assert verify_bag(tmp_path / "bag", key=signer.public_key).verdict is Verdict.VERIFIED
 
 
+def test_an_archive_does_not_depend_on_how_the_file_system_lists_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, archives = Path.rglob, []
+    for number, backwards in enumerate((False, True)):
+
+        def files(directory: Path, pattern: str, *, backwards: bool = backwards) -> list[Path]:
+            return sorted(listed(directory, pattern), reverse=backwards)
+
+        monkeypatch.setattr(Path, "rglob", files)
+        written(tmp_path / f"{number}.zip", archive=True)
+        archives.append((tmp_path / f"{number}.zip").read_bytes())
+    assert archives[0] == archives[1]
+
+
 def test_an_archive_is_the_same_bytes_whenever_it_is_written(tmp_path: Path, key: PublicKey) -> None:
     written(tmp_path / "one.zip", archive=True)
     written(tmp_path / "two.zip", archive=True)

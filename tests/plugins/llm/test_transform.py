@@ -193,6 +193,20 @@ def test_a_text_that_does_not_satisfy_the_schema_fails_the_row(text: str, messag
     assert result_of(text, response_schema=SCHEMA) == RowError(message=message)
 
 
+def nested(levels: int) -> str:
+    """Return a JSON object with a number that deep."""
+    return '{"rest": ' + "[" * (levels - 1) + "1" + "]" * (levels - 1) + "}"
+
+
+def test_the_deepest_nesting_that_is_allowed_is_accepted() -> None:
+    assert isinstance(result_of(nested(64), response_schema=["rest: any"]), dict)
+    assert isinstance(result_of(nested(65), response_schema=["rest: any"]), RowError)
+    body = completion("Hello.")
+    assert read_body(json.dumps({**body, **json.loads(nested(64))}).encode())["choices"] == body["choices"]
+    with pytest.raises(CallError, match="nested deeper than 64 levels"):
+        read_body(json.dumps({**body, **json.loads(nested(65))}).encode())
+
+
 @pytest.mark.parametrize("options", [{"response_field": "word"}, {"response_schema": ["word: str"]}])
 def test_a_field_is_not_overwritten(options: dict[str, object]) -> None:
     expected = RowError(message="field 'word' exists already", details={"field": "word"})

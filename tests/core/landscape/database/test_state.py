@@ -413,6 +413,23 @@ def test_looking_leaves_a_log_that_a_crash_left_as_it_is(sqlite_url: str, tmp_pa
     assert (tmp_path / "crashed-landscape.db-wal").read_bytes() == log
 
 
+@pytest.mark.parametrize("has_log", [False, True])
+def test_a_transaction_that_a_crash_cut_short_is_rolled_back(tmp_path: Path, has_log: bool) -> None:
+    """A power cut can leave a log beside the journal."""
+    path, crashed = tmp_path / "other.db", tmp_path / "crashed.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE notes (text TEXT)")
+        connection.execute("PRAGMA cache_size = 1")
+        connection.execute("BEGIN")
+        connection.executemany("INSERT INTO notes VALUES (?)", [("x" * 1000,)] * 100)
+        connection.execute("CREATE TABLE unfinished (text TEXT)")
+        for suffix in ("", "-journal"):
+            shutil.copy(f"{path}{suffix}", f"{crashed}{suffix}")
+    if has_log:
+        (tmp_path / "crashed.db-wal").touch()
+    assert verdict(f"sqlite:///{crashed}") == (StateKind.FOREIGN, None, ("notes",))
+
+
 # -- not a database at all --------------------------------------------------------------------------------------------
 
 

@@ -280,6 +280,32 @@ def test_a_backup_of_something_else(
     assert sqlite_example.path.read_bytes() == before
 
 
+def test_a_backup_that_is_damaged_where_no_row_shows_it(
+    sqlite_example: OldDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy: Callable[[Path, Path], None] = module.copy_database
+
+    def damaging(database: Path, target: Path) -> None:
+        copy(database, target)
+        index = "CREATE INDEX empty ON calls (call_index)"
+        change(
+            f"sqlite:///{target}",
+            f"{index} WHERE call_index < 0",
+            "PRAGMA writable_schema = ON",
+            f"UPDATE sqlite_master SET sql = '{index}' WHERE name = 'empty'",  # noqa: S608
+        )
+
+    monkeypatch.setattr(module, "copy_database", damaging)
+    path = tmp_path / "saved"
+    with pytest.raises(LandscapeError) as caught:
+        migrate(sqlite_example.url, backup=path)
+    assert str(caught.value) == (
+        f"audit database {sqlite_example.url} was not migrated and not changed: backup {path} does not hold what the"
+        " database holds (integrity check: row 1 missing from index empty; tables that differ: none); another process"
+        f" may have written meanwhile. The backup {path} was written."
+    )
+
+
 def test_no_room(sqlite_example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage(NamedTuple):
         free: int = 1_000_000

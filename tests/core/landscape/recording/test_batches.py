@@ -146,3 +146,12 @@ def test_what_a_run_replaces_or_forgets_still_waits_in_another_run(recorder: Lan
     recorder.hold("run", [replaced], gone=[("aggregation", "first")])
     assert recorder.get_held("run") == [replaced]
     assert recorder.get_held("other") == [first, second]
+
+
+def test_waiting_items_come_back_in_the_order_of_their_positions(recorder: LandscapeRecorder) -> None:
+    record_graph(recorder)
+    items = [HeldItem(node_id="aggregation", item=item, position=at, state={}) for at, item in enumerate("cab")]
+    recorder.hold("run", items[1:])
+    recorder.hold("run", items[:1])
+    recorder.hold("run", items[1:2])
+    assert recorder.get_held("run") == items

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, delete, make_url, update
+from sqlalchemy import Connection, delete, insert, make_url, update
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.connections import read_only_connection
@@ -170,6 +170,22 @@ def test_a_signed_seal_that_was_written_over(
         connection.exec_driver_sql(f"UPDATE seals SET {column} = {place}", (value,))  # noqa: S608
     (fault,) = report_of(landscape, key).faults
     assert fault.run_id == "a"
+
+
+def test_a_record_of_a_type_that_is_newer_than_the_seal_is_found(landscape: LandscapeDB) -> None:
+    finish(landscape, "a", None)
+    newer = RECORD_TYPES["adopted_value"].table
+    with landscape.write_transaction() as connection:
+        drop_guards(connection)
+        (seal,) = read_seals(connection)
+        scope = [each for each in json.loads(seal.scope_json) if each["table"] != newer.name]
+        connection.execute(update(seals_table).values(scope_json=json.dumps(scope)))
+    assert faults_of(landscape) == []
+    with landscape.write_transaction() as connection:
+        row = {"run_id": "a", "source_key": "[1]", "source_table": "rows", "values_json": "{}"}
+        connection.execute(insert(newer), row)
+    problem = "adopted_values: a record was added after the seal"
+    assert faults_of(landscape) == [f"run a is not what was sealed: {problem}"]
 
 
 def test_a_seal_that_was_removed_is_found_without_a_key(landscape: LandscapeDB) -> None:

@@ -73,8 +73,19 @@ TYPED = {
 }
 
 
+SESSION_SETTINGS = (
+    "TimeZone = 'Asia/Tokyo'",
+    "DateStyle = 'SQL, DMY'",
+    "IntervalStyle = 'iso_8601'",
+    "extra_float_digits = -10",
+    "bytea_output = 'escape'",
+)
+"""Defaults under which the server would write the same values in other words."""
+
+
 @pytest.mark.postgres
 def test_the_server_takes_every_value_back_as_it_was(postgresql_url: str, tmp_path: Path) -> None:
+    name = make_url(postgresql_url).database
     columns = ", ".join(f'"{number}" {name}' for number, name in enumerate(TYPED))
     execute(
         postgresql_url,
@@ -85,6 +96,7 @@ def test_the_server_takes_every_value_back_as_it_was(postgresql_url: str, tmp_pa
         f"CREATE TABLE t ({columns}); "
         f"INSERT INTO t VALUES ({', '.join(quoted_text(value) for value in TYPED.values())})",
         "SET TimeZone = 'Asia/Tokyo'; INSERT INTO t VALUES (NULL)",
+        *(f"ALTER DATABASE {name} SET {setting}" for setting in SESSION_SETTINGS),
     )
     records = export_lines(postgresql_url, tmp_path)
     found = values_of(records, "t")
