@@ -18,6 +18,8 @@ import elspeth
 import elspeth_schema
 from codegen.render import GENERATED_BY
 from docgen.pages import pages
+from elspeth.cli.app import command
+from elspeth.cli.examples import EXAMPLES, leaves
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "src" / "elspeth"
@@ -123,6 +125,12 @@ def test_the_reference_pages_are_those_of_the_models() -> None:
     made = pages()
     stale = [name for name, text in made.items() if (ROOT / "docs" / name).read_text(encoding="utf-8") != text]
     assert stale == [], "run: python -m docgen"
+
+
+def test_every_command_has_an_example_in_its_help() -> None:
+    commands = {name for name, _ in leaves(command)}
+    assert commands - EXAMPLES.keys() == set(), "add an example to src/elspeth/cli/examples.py"
+    assert EXAMPLES.keys() - commands == set(), "remove the example from src/elspeth/cli/examples.py"
 
 
 def test_git_knows_which_files_are_generated(project_files: list[str]) -> None:
@@ -238,7 +246,9 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "logs": {"signals", "terminal"},
         "progress": {"logs"},
         "failures": {"signals", "terminal"},
-        "options": {"failures"},
+        "completion": {"access"},
+        "examples": set(),
+        "options": {"completion", "failures"},
         "access": {"failures", "progress"},
         "story_text": {"terminal"},
         "plan": {"terminal"},
@@ -246,7 +256,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "commands": {
             *("access", "execution", "failures", "options", "plan", "progress", "story_text", "terminal", "workers"),
         },
-        "app": {"commands", "failures", "logs", "progress"},
+        "app": {"commands", "examples", "failures", "logs", "progress"},
         "program": {"app", "logs", "signals", "terminal"},
     },
 }

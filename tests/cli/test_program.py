@@ -15,6 +15,7 @@ import pytest
 
 from elspeth.cli import main
 from elspeth.engine.orchestrator import Orchestrator
+from elspeth.plugins.csv import CsvSource
 from elspeth.plugins.manager import PluginManager, PluginRegistrationError
 from tests.fixtures.ids import ID
 
@@ -210,15 +211,15 @@ def test_plugins_are_listed_as_a_table_and_as_json(capsys: pytest.CaptureFixture
     assert main(["plugins", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["type", "name", "version", "description"]
-    assert "source       csv              1.1.0    Rows of a UTF-8 CSV file with a header line." in lines
+    assert f"source       csv              {CsvSource.plugin_version}    {CsvSource.description()}" in lines
     assert main(["plugins", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert len(listed) == len(lines) - 1
     assert listed[0] == {
         "type": "source",
         "name": "csv",
-        "version": "1.1.0",
-        "description": "Rows of a UTF-8 CSV file with a header line.",
+        "version": CsvSource.plugin_version,
+        "description": "Rows of CSV files with a header line.",
     }
 
 

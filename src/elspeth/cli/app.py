@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from elspeth import __version__
 from elspeth.cli.commands import evidence, explain, exports, landscape, pipelines, plugins, rows, settings
+from elspeth.cli.examples import show_examples
 from elspeth.cli.failures import report_failures
 from elspeth.cli.logs import LogFormat, LogLevel, shown_log
 from elspeth.cli.progress import progress_wanted
@@ -40,7 +41,6 @@ app = typer.Typer(
     name="elspeth",
     help="Run pipelines that record every decision, and inspect what was recorded.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -109,3 +109,4 @@ def _root(
 
 
 command = typer.main.get_command(app)
+show_examples(command)

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from elspeth.cli.completion import complete_run
 from elspeth.cli.failures import ExitCode, UsageError, show_tracebacks
 
 __all__ = [
@@ -63,6 +64,7 @@ _DATABASE = typer.Option(
 
 _RUN = typer.Argument(
     metavar="RUN|latest",
+    autocompletion=complete_run,
     callback=require_unicode,
     help="The run: its id, the beginning of its id, or the run that began last.",
 )
@@ -73,6 +75,7 @@ RunOption = Annotated[
     str,
     typer.Option(
         metavar="RUN|latest",
+        autocompletion=complete_run,
         callback=require_unicode,
         help="The run: its id, the beginning of its id, or the run that began last.",
     ),

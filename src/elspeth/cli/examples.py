@@ -1,0 +1,74 @@
+"""The examples that `--help` shows below each command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+__all__ = ["EXAMPLES", "leaves", "show_examples"]
+
+EXAMPLES: Mapping[str, Sequence[str]] = {
+    "run": (
+        "elspeth run -s settings.yaml --dry-run",
+        "elspeth run -s settings.yaml --execute",
+    ),
+    "resume": (
+        "elspeth resume latest -s settings.yaml --dry-run",
+        "elspeth resume latest -s settings.yaml --execute",
+        "elspeth resume 0v8 -s settings.yaml --abandon",
+    ),
+    "purge": ("elspeth purge -s settings.yaml --dry-run",),
+    "validate": (
+        "elspeth validate -s settings.yaml",
+        "elspeth validate -s settings.yaml --graph mermaid > graph.mmd",
+    ),
+    "explain": (
+        "elspeth explain --row 2 -d runs/audit.db",
+        "elspeth explain --row 2 --from evidence.zip --json",
+    ),
+    "rows": (
+        "elspeth rows -d runs/audit.db --outcome failed --outcome quarantined",
+        "elspeth rows --from evidence.zip --reason 'expected an integer' --json",
+    ),
+    "differences": ("elspeth differences latest -d runs/audit.db",),
+    "export": (
+        "elspeth export latest -d runs/audit.db -o trail.jsonl",
+        "elspeth export latest -d runs/audit.db -o evidence.zip --key keys/elspeth.key.pem",
+        "elspeth export --as-found old.db -o old --format bag --key keys/elspeth.key.pem",
+    ),
+    "import": ("elspeth import trail.jsonl -d restored.db",),
+    "verify": (
+        "elspeth verify evidence.zip --key keys/elspeth.pub.pem",
+        "elspeth verify trail.jsonl --hmac",
+    ),
+    "prove": ("elspeth prove evidence.zip row cfnd2h3gm88w3 -o proof.json",),
+    "keys generate": ("elspeth keys generate -o keys",),
+    "settings schema": ("elspeth settings schema > elspeth.schema.json",),
+    "plugins list": ("elspeth plugins list --json",),
+    "landscape status": ("elspeth landscape status -d runs/audit.db",),
+    "landscape check": ("elspeth landscape check -d runs/audit.db --key keys/elspeth.pub.pem",),
+    "landscape migrate": (
+        "elspeth landscape migrate -d runs/audit.db --dry-run",
+        "elspeth landscape migrate -d runs/audit.db",
+    ),
+    "landscape adopt": ("elspeth landscape adopt old.db -d runs/audit.db",),
+    "landscape runs": ("elspeth landscape runs -d runs/audit.db --json",),
+}
+"""The examples of each command."""
+
+
+def show_examples(program: Any) -> None:  # noqa: ANN401  its type is private to typer
+    """Make the help of each command end with its examples."""
+    for name, command in leaves(program):
+        if name in EXAMPLES:
+            # \b keeps the lines as they are.
+            command.epilog = "\n".join(["\b", "Examples:", *(f"  $ {line}" for line in EXAMPLES[name])])
+
+
+def leaves(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:  # noqa: ANN401  as above
+    """Yield each command that is no group, by name."""
+    if not hasattr(command, "commands"):
+        yield name, command
+        return
+    for part, below in command.commands.items():
+        yield from leaves(below, f"{name} {part}".strip())
