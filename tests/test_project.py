@@ -177,7 +177,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "coercion": {"errors", "schema", "values"},
         "rows": {"coercion", "errors", "schema", "values"},
         "error_fields": {"rows"},
-        "expressions": {"errors", "schema", "values"},
+        "expressions": {"coercion", "errors", "schema", "values"},
         "schema_option": {"schema"},
         "plugins": {"enums", "errors", "routing", "rows", "schema_option"},
     },

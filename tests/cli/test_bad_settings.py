@@ -25,7 +25,8 @@ SECTIONS = (
 )
 RETRY = "max_attempts, initial_delay_seconds, max_delay_seconds, exponential_base"
 GET = "expected row.get('field') or row.get('field', default)"
-ALLOWED = "expected row['f'], row.get('f', d), comparisons, and/or/not, + - * / %, in, literals, x if c else y"
+ALLOWED = "expected row['f'], row.get('f', d), comparisons, and/or/not, + - * / %, in, literals, x if c else y, "
+ALLOWED += "functions such as len(row['f'])"
 
 TABLE: dict[str, tuple[bytes | None, list[str]]] = {
     "missing file": (None, ["cannot be read: No such file or directory"]),
@@ -74,7 +75,7 @@ TABLE: dict[str, tuple[bytes | None, list[str]]] = {
         ["gates[0].condition: the condition is not a valid expression at column 10: invalid syntax"],
     ),
     "condition with a call": (
-        GOOD.replace("row['n'] == '1'", "len(row['n']) == 1").encode(),
+        GOOD.replace("row['n'] == '1'", "row['n'].title() == 1").encode(),
         [
             f"gates[0].condition: the condition has a call at column 1: {GET}",
         ],

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.contracts.expressions import EvaluationError, ExpressionError, compile_expression, route_label
+from elspeth.contracts.expressions.functions import FUNCTIONS
 
 ROW: dict[str, object] = {
     "name": "Ada",
@@ -99,7 +100,27 @@ HOSTILE = [
     "other['name']",
     "row[0]",
     "row[row['name']]",
-    "row['tags'][0]",
+    "row['tags'][row['age']]",
+    "row['tags'][0:1]",
+    "row['tags'][True]",
+    "row['tags'][1.5]",
+    "'text'[0]",
+    "'text'.get('a')",
+    "[1][0]",
+    "row['a'].get(1)",
+    "row['a'].get('b', 1, 2)",
+    "row['a'].b",
+    "len(row)",
+    "len()",
+    "len('a', 'b')",
+    "len(*row['a'])",
+    "len(x=row['a'])",
+    "len",
+    "row['len']('a')",
+    "len.__call__('a')",
+    "min(" + ", ".join(["1"] * 101) + ")",
+    "date('2026-02-30')",
+    "decimal('1.234', 2)",
     "row['name':'age']",
     "().__class__.__bases__[0].__subclasses__()",
     "(lambda: 1)()",
@@ -164,13 +185,30 @@ def test_everything_else_is_refused_when_it_is_compiled(source: str) -> None:
         compile_expression(source)
 
 
-ALLOWED = "expected row['f'], row.get('f', d), comparisons, and/or/not, + - * / %, in, literals, x if c else y"
+ALLOWED = "expected row['f'], row.get('f', d), comparisons, and/or/not, + - * / %, in, literals, x if c else y, "
+ALLOWED += "functions such as len(row['f'])"
 
 
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("row['a'].upper()", "has a call at column 1: expected row.get('field') or row.get('field', default)"),
+        ("row['a'].upper()", "has a method at column 1: functions are written as upper(row['a'])"),
+        ("row['a'].startswith('x')", "has a method at column 1: functions are written as startswith(row['a'], ...)"),
+        ("row['a'].title()", "has a call at column 1: expected row.get('field') or row.get('field', default)"),
+        (
+            "1 + lenn(row['a'])",
+            (
+                f"calls 'lenn' at column 5, which is no function: expected one of {', '.join(FUNCTIONS)}; "
+                "did you mean 'len'?"
+            ),
+        ),
+        ("round()", "calls 'round' at column 1: expected from 1 to 2 arguments"),
+        ("len('a', 'b')", "calls 'len' at column 1: expected 1 argument"),
+        (
+            "row['day'] < date('2026-02-30')",
+            "has no value at column 14: date('2026-02-30'): expected a date, got a day that the calendar does not have",
+        ),
+        ("row['a'][row['b']]", "has a subscript at column 1: expected a literal name or index in it"),
         (
             "row['n'] > 1 and row.n",
             f"has an attribute at column 18, which is not allowed: {ALLOWED}",
@@ -260,6 +298,8 @@ def test_comparing_values_nested_too_deeply_is_an_evaluation_error() -> None:
         ("'x' if row['a'] > 1 else 'y'", False),
         ("row.get('a', False)", False),
         ("row['a'] % 2", False),
+        ("startswith(row['a'], 'x') and contains(row['a'], 'y')", True),
+        ("len(row['a'])", False),
     ],
 )
 def test_it_is_known_without_a_row_whether_a_condition_is_boolean(source: str, is_boolean: bool) -> None:
@@ -267,7 +307,8 @@ def test_it_is_known_without_a_row_whether_a_condition_is_boolean(source: str, i
 
 
 def test_the_fields_that_a_condition_reads_are_known() -> None:
-    assert compile_expression("row['a'] > 1 and row.get('b', row['c']) in ['d']").fields == {"a", "b", "c"}
+    source = "row['a']['x'] > 1 and row.get('b', row['c']).get('y') in ['d'] and startswith('e', row['f'])"
+    assert compile_expression(source).fields == {"a", "b", "c", "f"}
 
 
 @pytest.mark.parametrize(

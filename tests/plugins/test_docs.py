@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from elspeth.contracts.expressions.functions import FUNCTIONS
 from elspeth.contracts.plugins import PluginKind
 from elspeth.plugins.manager import PluginManager
 
@@ -17,6 +18,10 @@ def test_the_documentation_names_every_plugin() -> None:
     plugins = PluginManager.installed()
     named = set(re.findall(r"`(\w+)`", PIPELINES))
     assert {name for kind in PluginKind for name in plugins.names(kind)} - named == set()
+
+
+def test_the_documentation_names_every_function_of_expressions() -> None:
+    assert set(FUNCTIONS) - set(re.findall(r"`(\w+)\(", PIPELINES)) == set()
 
 
 def test_the_code_of_the_page_about_plugins_runs() -> None:

@@ -177,7 +177,11 @@ def test_a_batch_is_refused_with_a_reason(plugin: str, value: object, message: s
         (
             "field_mapper",
             {"computed": {"x": "len(row)"}},
-            "the expression for 'x' has a call at column 1: expected row.get('field') or row.get('field', default)",
+            (
+                "the expression for 'x' has the name 'row' at column 5, which is not allowed: expected row['f'], "
+                "row.get('f', d), comparisons, and/or/not, + - * / %, in, literals, x if c else y, functions such as "
+                "len(row['f'])"
+            ),
         ),
         (
             "keyword_filter",

@@ -244,10 +244,7 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
         "gates[1].name: the name 'split' is taken by gates[0]: give each its own",
         "gates[0].routes: the condition is true or false: expected the labels 'true' and 'false', got 'yes', 'no'",
         "gates[1].condition: the condition is not a valid expression: invalid syntax",
-        (
-            "gates[2].condition: the condition has a call at column 1: "
-            "expected row.get('field') or row.get('field', default)"
-        ),
+        ("gates[2].condition: the condition has a method at column 1: functions are written as upper(row['kind'])"),
         "landscape.url: expected a URL that begins with 'postgresql', got 'sqlite'",
         "landscape.export.path: is required when the export is enabled: where it is written to",
     ]
