@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -55,7 +56,10 @@ CASES = [
     ("purge", 1, "purge -s settings.yaml"),
     ("validate", 0, "validate -s settings.yaml"),
     ("validate", 2, "validate -s malformed.yaml"),
+    ("validate", 2, "validate -s settings.yaml --graph mermaid"),
     ("plugins list", 0, "plugins list"),
+    ("plugins list", 2, "plugins list --unknown"),
+    ("settings schema", 0, "settings schema"),
     ("export", 0, "export latest -d audit.db -o new.jsonl"),
     ("export", 1, "export missing -d audit.db -o new.jsonl"),
     ("export", 2, "export latest -d audit.db"),
@@ -81,13 +85,27 @@ CASES = [
     ("landscape adopt", 0, "landscape adopt old.db -d adopted.db"),
     ("landscape adopt", 1, "landscape adopt audit.db -d adopted.db"),
     ("landscape migrate", 0, "landscape migrate -d old.db --dry-run"),
-    ("landscape migrate", 0, "landscape migrate -d old.db --sql"),
+    ("landscape migrate", 2, "landscape migrate -d old.db --sql"),
     ("landscape migrate", 0, "landscape migrate -d old.db"),
     ("landscape migrate", 1, "landscape migrate -d foreign.db"),
     ("landscape runs", 0, "landscape runs -d audit.db"),
     ("landscape runs", 1, "landscape runs -d missing.db"),
 ]
 """A row of the table, an exit code, and a command that ends with it; carried out in this order."""
+
+RESULTS_WITH_1 = {
+    "run -s all-invalid.yaml --execute",
+    "run -s all-invalid.yaml --execute --exit-code",
+    "run -s settings.yaml",
+    "resume latest -s stopped.yaml",
+    "resume latest -s settings.yaml",
+    "resume latest -s settings.yaml --dry-run",
+    "purge -s settings.yaml",
+    "verify bag",
+    "landscape status -d old.db",
+    "landscape check -d old.db",
+}
+"""Commands that end with 1 because of what they print."""
 
 
 def read_table(heading: str) -> list[list[str]]:
@@ -158,13 +176,21 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case[2]} -> {case[1]}" for case in CASES])
-def test_each_command_ends_with_the_code_that_the_table_says(
+def test_each_command_ends_with_its_code_and_one_json_document(
     directory: Path, case: tuple[str, int, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     row, code, command = case
     monkeypatch.chdir(directory)
-    assert main(command.split()) == code, row
-    errors = capsys.readouterr().err
+    assert main([*command.split(), "--json"]) == code, row
+    output, errors = capsys.readouterr()
     assert "Traceback" not in errors
+    document = json.loads(output)
     if code:
         assert errors
+    if "error" in document:
+        assert list(document) == ["error"]
+        assert list(document["error"]) == ["exit_code", "type", "message", "problems", "notes"]
+        assert document["error"]["exit_code"] == code
+        assert document["error"]["message"] in errors
+    is_error = code == 2 or (code == 1 and command not in RESULTS_WITH_1)
+    assert ("error" in document) is is_error

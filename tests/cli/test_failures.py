@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import re
 import sqlite3
@@ -32,6 +33,8 @@ output_sink: out
 sinks: {out: {plugin: csv, options: {path: out.csv}}}
 landscape: {url: "sqlite:///audit.db"}
 """
+
+EXIT_CODES_PAGE = Path(__file__).parents[2] / "docs" / "exit-codes.md"
 
 RUN = ["run", "-s", "settings.yaml", "-x", "--no-dotenv"]
 
@@ -229,3 +232,31 @@ def test_a_cause_is_printed_with_its_effect(capsys: pytest.CaptureFixture[str]) 
             printer.show(error)
     errors = capsys.readouterr().err
     assert (errors.count("KeyError: 'a'"), errors.count("ValueError: b")) == (1, 1)
+
+
+@pytest.mark.usefixtures("own_directory")
+def test_the_document_shows_the_json_form_of_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("settings.yaml").write_text(SETTINGS.replace("output_sink: out\n", ""))
+    assert main([*RUN, "--json"]) == 2
+    shown = re.search(r"```json\n(.+?)```", EXIT_CODES_PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert shown is not None
+    assert json.loads(capsys.readouterr().out) == json.loads(shown[1])
+
+
+@pytest.mark.usefixtures("own_directory")
+def test_an_error_in_json_leaves_a_streamed_output_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    with LandscapeDB("sqlite:///audit.db"):
+        pass
+    assert main(["export", "latest", "-d", "audit.db", "-o", "-", "--json"]) == 1
+    output, errors = capsys.readouterr()
+    message, document = errors.split("\n", maxsplit=1)
+    assert output == ""
+    assert f"error: {json.loads(document)['error']['message']}" == message
+
+
+@pytest.mark.usefixtures("own_directory")
+def test_only_the_command_that_asks_for_json_gets_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*ARGUMENTS, "--json"]) == 1
+    assert capsys.readouterr().out.startswith("{")
+    assert main(ARGUMENTS) == 1
+    assert capsys.readouterr().out == ""

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from elspeth import __version__
 from elspeth.cli.commands import evidence, explain, exports, landscape, pipelines, plugins, rows, settings
 from elspeth.cli.examples import show_examples
-from elspeth.cli.failures import report_failures
+from elspeth.cli.failures import expect_json, report_failures
 from elspeth.cli.logs import LogFormat, LogLevel, shown_log
 from elspeth.cli.progress import progress_wanted
 from elspeth.contracts.environment import LOG_FORMAT, LOG_LEVEL, NO_PROGRESS
@@ -25,10 +25,11 @@ __all__ = ["app", "command"]
 class _Program(TyperGroup):
     """A group of commands whose failures are reported."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  as in the base class
+    def make_context(self, info_name: Any, args: Any, *more: Any, **kwargs: Any) -> Any:  # noqa: ANN401  as in the base class
         """Parse the program's own options; `--help` and `--version` end here."""
+        expect_json(args)
         with report_failures():
-            return super().make_context(*args, **kwargs)
+            return super().make_context(info_name, args, *more, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  as in the base class, whose context has a private type
         """Invoke the command that the context names."""

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import typer
 
-from elspeth.cli.failures import ExitCode, print_error
+from elspeth.cli.failures import ExitCode, print_error, report_error
 from elspeth.cli.plan import load_pipeline
 from elspeth.cli.progress import migration_display, progress_display
 from elspeth.cli.signals import StopRequest, note_signals
@@ -78,10 +78,13 @@ def execute_pipeline(
                 failure, result = error, error.result
             except RunInterruptedError as error:
                 # The message says how to go on; the exit code says which signal stopped the run.
-                print_error(error)
+                report_error(error, request.exit_code)
                 raise typer.Exit(request.exit_code) from error
         url = db.url if pipeline.settings.landscape.enabled else "none (landscape.enabled: false)"
-    typer.echo(jsonlib.dumps(_summary_data(result, url), indent=2) if json else aligned(_summary_lines(result, url)))
+    if json:
+        typer.echo(jsonlib.dumps(_summary_data(result, url, failure), indent=2))
+    else:
+        typer.echo(aligned(_summary_lines(result, url)))
     for problem in result.problems:
         typer.echo(printable(f"error: {problem}"), err=True)
     if failure is not None:
@@ -174,8 +177,9 @@ def row_facts(progress: Progress) -> dict[str, object]:
     }
 
 
-def _summary_data(result: RunResult, database_url: str) -> dict[str, object]:
-    return {**asdict(result), "problems": result.problems, "database": database_url}
+def _summary_data(result: RunResult, database_url: str, failure: ExportFailedError | None) -> dict[str, object]:
+    problems = [*result.problems, *([] if failure is None else [str(failure)])]
+    return {**asdict(result), "problems": problems, "database": database_url}
 
 
 def _summary_lines(result: RunResult, database_url: str) -> Iterator[tuple[str, str]]:

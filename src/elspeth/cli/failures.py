@@ -1,15 +1,18 @@
 """How commands fail: exit codes, messages, and tracebacks of plugins.
 
+With `--json`, standard output has exactly one JSON document: the result, or else the error.
 The group of commands in `app` reports every error through this module, so commands do not catch errors to report them.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import IntEnum
 
 import typer
@@ -23,9 +26,12 @@ __all__ = [
     "ExitCode",
     "TracebackPrinter",
     "UsageError",
+    "expect_json",
     "print_error",
+    "report_error",
     "report_failures",
     "show_tracebacks",
+    "use_stderr_for_json",
 ]
 
 
@@ -78,7 +84,20 @@ WITHHELD_ERRORS = logging.getLogger("elspeth.withheld")
 
 _PRINTER = "elspeth.traceback_printer"
 
+_wants_json = ContextVar("_wants_json", default=False)
+_json_on_stderr = ContextVar("_json_on_stderr", default=False)
+
 _Place = tuple[tuple[str, int], ...]
+
+
+def expect_json(arguments: Sequence[str]) -> None:
+    """Note whether the command's arguments ask for JSON."""
+    _wants_json.set("--json" in arguments)
+
+
+def use_stderr_for_json() -> None:
+    """Note that standard output has something else than JSON."""
+    _json_on_stderr.set(True)
 
 
 @contextmanager
@@ -96,6 +115,7 @@ def report_failures(ctx: typer.Context | None = None) -> Iterator[None]:
     except BaseException as error:
         stop, code = find_stop(error), _exit_code_of(error)
         if code is None and stop is None:
+            _print_usage_document(error)
             raise
         if isinstance(error, BrokenPipeError) and is_broken_pipe(sys.stdout):
             # The reader, such as `head`, has what it wants.
@@ -110,10 +130,41 @@ def report_failures(ctx: typer.Context | None = None) -> Iterator[None]:
             code = stop.exit_code
             if stop is not error:
                 print_error(stop)
-        raise typer.Exit(code or ExitCode.FAILED) from error
+        code = code or ExitCode.FAILED
+        _print_error_document(stop or error, code)
+        raise typer.Exit(code) from error
     finally:
         if _PRINTER in meta:
             meta[_PRINTER].close()
+
+
+def report_error(error: BaseException, code: int) -> None:
+    """Print an error, as JSON too if wanted.
+
+    For a command that ends with this exit code and has no other result.
+    """
+    print_error(error)
+    _print_error_document(error, code)
+
+
+def _print_usage_document(error: BaseException) -> None:
+    """Print an error of typer, which prints its text itself."""
+    if hasattr(error, "format_message"):
+        _print_error_document(error, ExitCode.USAGE)
+
+
+def _print_error_document(error: BaseException, code: int) -> None:
+    if not _wants_json.get():
+        return
+    problems = getattr(error, "problems", ())
+    document = {
+        "exit_code": code,
+        "type": type(error).__name__,
+        "message": _message_of(error).partition("\n")[0] if problems else _message_of(error),
+        "problems": [{"path": each.path, "message": each.message} for each in problems],
+        "notes": list(getattr(error, "__notes__", ())),
+    }
+    typer.echo(json.dumps({"error": document}, indent=2), err=_json_on_stderr.get())
 
 
 def print_error(error: BaseException) -> None:
@@ -137,6 +188,8 @@ def _exit_code_of(error: BaseException) -> int | None:
 
 
 def _message_of(error: BaseException) -> str:
+    if hasattr(error, "format_message"):  # an error of typer
+        return str(error.format_message())
     cause = getattr(error, "orig", None)
     if isinstance(cause, BaseException):
         from elspeth.contracts.errors import recordable_message  # noqa: PLC0415  start time

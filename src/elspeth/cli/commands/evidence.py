@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.access import checking_key, protected_files
-from elspeth.cli.failures import ExitCode, UsageError
+from elspeth.cli.failures import ExitCode, UsageError, use_stderr_for_json
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
     CheckHmacOption,
@@ -167,6 +167,7 @@ def prove(
         str, typer.Option("--output", "-o", metavar="PATH", help="The file to write, or - for standard output.")
     ],
     force: ForceOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Prove that a record is in a bag.
 
@@ -178,6 +179,8 @@ def prove(
     if output.endswith("/"):
         raise UsageError(f"-o {output}: names a directory, and a proof is a file: leave the slash out")
     is_streamed = output == STANDARD_OUTPUT
+    if is_streamed:
+        use_stderr_for_json()
     policy = proofs.proof_policy(protected_files(bag=bag), force=force)
     if not is_streamed:
         check_output(Path(output), policy)  # before a bag of gigabytes is read
@@ -189,16 +192,29 @@ def prove(
         stream.flush()
     else:
         size = proofs.write_proof(proof, Path(output), policy)
-    place = f"line {proof.index + 1:,} of {proof.statement.record_count:,}"
-    signed = "unsigned" if proof.envelope is None else f"signed by {proof.envelope.keyid}"
-    where = "standard output" if is_streamed else output
-    summary = [
-        ("record", f"{record_type} {identity}, {place}"),
-        ("proof", f"{where} ({size:,} bytes)"),
-        ("bag", signed),
-    ]
-    typer.echo(aligned(summary), err=is_streamed)
-    if proof.salt is None and "salt" not in jsonlib.loads(proof.line):
+    signer = None if proof.envelope is None else proof.envelope.keyid
+    is_salted = proof.salt is not None or "salt" in jsonlib.loads(proof.line)
+    if json:
+        facts = {
+            "record_type": record_type,
+            "identity": identity,
+            "line": proof.index + 1,
+            "records": proof.statement.record_count,
+            "path": output,
+            "bytes": size,
+            "signed_by": signer,
+            "salted": is_salted,
+        }
+        typer.echo(jsonlib.dumps(facts, indent=2), err=is_streamed)
+    else:
+        place = f"line {proof.index + 1:,} of {proof.statement.record_count:,}"
+        summary = [
+            ("record", f"{record_type} {identity}, {place}"),
+            ("proof", f"{'standard output' if is_streamed else output} ({size:,} bytes)"),
+            ("bag", "unsigned" if signer is None else f"signed by {signer}"),
+        ]
+        typer.echo(aligned(summary), err=is_streamed)
+    if not is_salted:
         typer.echo(_NO_SALTS, err=True)
 
 
@@ -214,6 +230,7 @@ def generate(
     key_type: Annotated[
         KeyType, typer.Option("--type", help="The type of key; ecdsa is P-256, which every KMS and HSM has.")
     ] = KeyType.ECDSA,
+    json: JsonOption = False,
 ) -> None:
     """Generate a pair of keys.
 
@@ -221,13 +238,15 @@ def generate(
     """
     from elspeth.evidence.format import signatures  # noqa: PLC0415  start time
 
-    public = signatures.generate_keys(output, key_type)
-    typer.echo(
-        aligned(
-            [
-                ("private key", f"{output / signatures.PRIVATE_KEY} (keep it secret)"),
-                ("public key", f"{output / signatures.PUBLIC_KEY} (give it to those who verify)"),
-                ("fingerprint", public.fingerprint),
-            ]
-        )
-    )
+    fingerprint = signatures.generate_keys(output, key_type).fingerprint
+    private, public = str(output / signatures.PRIVATE_KEY), str(output / signatures.PUBLIC_KEY)
+    if json:
+        facts = {"private_key": private, "public_key": public, "fingerprint": fingerprint}
+        typer.echo(jsonlib.dumps(facts, indent=2))
+        return
+    lines = [
+        ("private key", f"{private} (keep it secret)"),
+        ("public key", f"{public} (give it to those who verify)"),
+        ("fingerprint", fingerprint),
+    ]
+    typer.echo(aligned(lines))

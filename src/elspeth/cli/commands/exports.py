@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from elspeth.cli.access import checking_key, database_url, open_landscape, protected_files, signing_key
-from elspeth.cli.failures import UsageError
+from elspeth.cli.failures import UsageError, use_stderr_for_json
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
     CheckHmacOption,
@@ -164,7 +164,7 @@ def _export_run(
     from elspeth.core.landscape.exporting.files import write_export  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
 
-    target = binary_stdout() if output == STANDARD_OUTPUT else Path(output)
+    target = _open_target(output)
     with open_landscape(database) as db, start_workers(workers) as executor:
         run_id = resolve_run(db, run)
         with record_display("export", _count_records(db, run_id)) as progress:
@@ -193,7 +193,7 @@ def _export_found(database: str, output: str, options: _Options, *, json: bool) 
     from elspeth.core.landscape.database.urls import parse_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.exporting.found.export import export_found  # noqa: PLC0415
 
-    target = binary_stdout() if output == STANDARD_OUTPUT else Path(output)
+    target = _open_target(output)
     with record_display("export") as progress:
         summary = export_found(
             parse_url(database_url(database)),
@@ -213,6 +213,13 @@ def _export_found(database: str, output: str, options: _Options, *, json: bool) 
     held = f"{summary.name}, as found: {summary.tables:,} tables and views, {summary.rows:,} rows"
     facts = {"database": summary.name, "tables": summary.tables, "rows": summary.rows}
     _print_export({"database": held}, facts, output, options, summary.records, json=json)
+
+
+def _open_target(output: str) -> BinaryIO | Path:
+    if output != STANDARD_OUTPUT:
+        return Path(output)
+    use_stderr_for_json()
+    return binary_stdout()
 
 
 def _check_subject(as_found: str | None, given: Mapping[str, bool]) -> None:
@@ -352,6 +359,7 @@ def import_(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="An export: a file, a directory or a bag.")],
     database: DatabaseOption,
     hmac: CheckHmacOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Import an exported run into a database without runs.
 
@@ -368,6 +376,11 @@ def import_(
         summary = import_into(url, path, signing_key=key, progress=progress)
     name = mask_url(parse_url(url))
     is_bag = find_place(path).kind is ExportKind.BAG
+    if json:
+        facts = {"run_id": summary.run_id, "records": summary.record_count, "database": name}
+        checked = summary.signatures_checked and not is_bag
+        typer.echo(jsonlib.dumps({**facts, "signed": summary.signed, "signatures_checked": checked}, indent=2))
+        return
     records = f"{summary.record_count:,}, signatures: {_signatures(summary, is_bag=is_bag)}"
     typer.echo(aligned([("run", summary.run_id), ("records", records), ("audit database", name)]))
 

@@ -122,6 +122,7 @@ def check(
         Path | None,
         typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key that must have signed every seal."),
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Check the epoch and the seals of a database.
 
@@ -147,17 +148,27 @@ def check(
             typer.echo(message, err=True)
             break
         time.sleep(min(_POLL_INTERVAL_S, max(0.0, deadline - time.monotonic())))
-    is_unchanged = True
+    report: SealReport | None = None
     # Records can only be edited once their triggers are dropped. The database has diverged then, and its seals show
     # which records were changed.
     if seals and epoch == EPOCH:
-        is_unchanged = _check_seals(url, key)
-    if kind is not StateKind.CURRENT or not is_unchanged:
+        report = _check_seals(url, key)
+    if json:
+        facts = {"database": mask_url(url), "state": kind, "epoch": epoch, "expected_epoch": EPOCH}
+        typer.echo(jsonlib.dumps({**facts, "message": message, "seals": _seals_data(report)}, indent=2))
+    if kind is not StateKind.CURRENT or (report is not None and report.faults):
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _check_seals(url: URL, key: Path | None) -> bool:
-    """Return whether sealed runs are unchanged, and print the findings.
+def _seals_data(report: SealReport | None) -> dict[str, object] | None:
+    if report is None:
+        return None
+    signers = [{"key": key, "seals": number} for key, number in report.signers.items()]
+    return {**asdict(report), "verdict": report.verdict, "faults": list(map(str, report.faults)), "signers": signers}
+
+
+def _check_seals(url: URL, key: Path | None) -> SealReport:
+    """Check the seals of all runs, and print the findings.
 
     With a public key every finished run must have a seal signed by it. Raises KeyFileError for an unusable key file.
     """
@@ -183,7 +194,7 @@ def _check_seals(url: URL, key: Path | None) -> bool:
         named = "; ".join(f"{run_id}: {status}" for run_id, status in report.unfinished.items())
         remark = "they have no seal yet, so nothing shows whether their records were changed"
         typer.echo(printable(f"{len(report.unfinished):,} runs have not ended ({named}): {remark}"), err=True)
-    return not report.faults
+    return report
 
 
 def _unchecked_seals(report: SealReport) -> Iterator[str]:
@@ -212,12 +223,14 @@ def migrate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Migrate a private copy, show the result, and change nothing.")
     ] = False,
+    json: JsonOption = False,
 ) -> None:
     """Migrate an older database to this version's epoch.
 
     It is backed up first, and migrated completely or not at all.
     """
     require_only_one({"--backup": backup is not None, "--no-backup": no_backup, "--sql": sql, "--dry-run": dry_run})
+    require_only_one({"--sql": sql, "--json": json})
     url = database_url(database)
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.urls import parse_url  # noqa: PLC0415
@@ -236,26 +249,41 @@ def migrate(
             done = rehearse(url, report)
         else:
             done = migration.migrate(url, backup=backup, no_backup=no_backup, report=report)
-    if not done.migrated:
+    if json:
+        typer.echo(jsonlib.dumps(_migration_data(done, name, dry_run=dry_run), indent=2))
+    elif not done.migrated:
         typer.echo(f"audit database {name} is of epoch {EPOCH} already: there is nothing to migrate.")
-        return
-    what = "would migrate" if dry_run else "migrated"
-    _print_migration(done, [("audit database", name), (what, f"from epoch {done.from_epoch} to {EPOCH}")])
+    else:
+        what = "would migrate" if dry_run else "migrated"
+        heading = [("audit database", name), (what, f"from epoch {done.from_epoch} to {EPOCH}")]
+        typer.echo(aligned([*heading, *_migration_lines(done)]))
+    _report_altered_runs(done)
 
 
-def _print_migration(done: MigrationReport, heading: list[tuple[str, str]]) -> None:
-    """Print what was migrated.
-
-    Ends with exit code 1 if sealed runs were altered before.
-    """
-    lines = [
-        *heading,
-        ("backup", "none" if done.backup is None else str(done.backup)),
-        *((f"rows of {table}", f"{rows:,}") for table, rows in done.rows.items()),
-    ]
+def _migration_lines(done: MigrationReport) -> Iterator[tuple[str, str]]:
+    yield "backup", "none" if done.backup is None else str(done.backup)
+    for table, rows in done.rows.items():
+        yield f"rows of {table}", f"{rows:,}"
     if done.seals is not None:
-        lines.append(("seals", done.seals.verdict))
-    typer.echo(aligned(lines))
+        yield "seals", done.seals.verdict
+
+
+def _migration_data(done: MigrationReport, name: str, *, dry_run: bool) -> dict[str, object]:
+    from elspeth_schema import EPOCH  # noqa: PLC0415  start time
+
+    return {
+        "database": name,
+        "migrated": done.migrated and not dry_run,
+        "from_epoch": done.from_epoch,
+        "to_epoch": EPOCH,
+        "backup": None if done.backup is None else str(done.backup),
+        "rows": done.rows,
+        "seals": _seals_data(done.seals),
+    }
+
+
+def _report_altered_runs(done: MigrationReport) -> None:
+    """End with 1 if sealed runs were altered before."""
     if done.seals is not None and done.seals.faults:
         for fault in done.seals.faults:
             typer.echo(printable(f"{fault} (before the migration, which changed no value)"), err=True)

@@ -45,20 +45,28 @@ def validate(
     ] = None,
     force: ForceOption = False,
     no_dotenv: NoDotenvOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Check a settings file and show its plan.
 
     Nothing is written.
     """
-    from elspeth.cli.plan import load_pipeline, plan_as_mermaid, plan_as_text  # noqa: PLC0415  start time
+    require_only_one({"--graph": graph is not None, "--json": json})
+    from elspeth.cli.plan import load_pipeline, plan_as_data, plan_as_mermaid, plan_as_text  # noqa: PLC0415  start time
     from elspeth.contracts.plugins import PluginError  # noqa: PLC0415
 
     pipeline = load_pipeline(settings, no_dotenv=no_dotenv, check_outputs=True, force=force).pipeline
-    typer.echo(plan_as_text(pipeline) if graph is None else plan_as_mermaid(pipeline))
+    if not json:
+        typer.echo(plan_as_text(pipeline) if graph is None else plan_as_mermaid(pipeline))
+    warnings = []
     try:
         pipeline.source.check()
     except PluginError as error:  # an error of the run, but the input may appear before that
+        warnings.append(str(error))
         typer.echo(printable(f"warning: {error}"), err=True)
+    if json:
+        result = {"settings": str(settings), "valid": True, "warnings": warnings, "plan": plan_as_data(pipeline)}
+        typer.echo(jsonlib.dumps(result, indent=2))
     typer.echo(printable(f"{settings}: valid"), err=True)
 
 

@@ -6,6 +6,8 @@ import json as jsonlib
 
 import typer
 
+from elspeth.cli.options import JsonOption
+
 __all__ = ["app"]
 
 app = typer.Typer(help="Describe settings files.", no_args_is_help=True, rich_markup_mode=None)
@@ -17,7 +19,7 @@ def _settings() -> None:
 
 
 @app.command("schema")
-def print_schema() -> None:
+def print_schema(*, json: JsonOption = False) -> None:  # noqa: ARG001  it is JSON in any case
     """Print the JSON Schema of settings files, for editors.
 
     It has the options of all installed plugins.

@@ -84,13 +84,13 @@ class TransformSettings(PluginSettings):
 
 
 class SinkSettings(PluginSettings):
-    """A sink.
+    """A sink."""
 
-    With `error_fields`, each row that failed elsewhere gets fields that say why. None means: in a file that only such
-    rows go to, if its schema allows further fields.
-    """
-
-    error_fields: bool | None = None
+    error_fields: bool | None = Field(
+        default=None,
+        description="Whether each row gets fields that say why it failed elsewhere. If not given: in a file that only"
+        " failed rows go to, whose schema allows further fields.",
+    )
 
 
 class GateSettings(_Section):
@@ -202,13 +202,14 @@ Limit = Annotated[int | str, BeforeValidator(_limit)]
 class FailIfSettings(_Section):
     """How many failures a run may have at most.
 
-    The run fails if there are more. `quarantined` and `failed` are about all rows of the source. `steps` has limits for
-    single steps by name, about the rows that reach them.
+    The run fails if there are more. A limit is a number such as 10, or a percentage such as '1%'.
     """
 
-    quarantined: Limit | None = None
-    failed: Limit | None = None
-    steps: dict[_Name, Limit] = {}
+    quarantined: Limit | None = Field(default=None, description="Rows that the source refused, of all its rows.")
+    failed: Limit | None = Field(default=None, description="Tokens that failed, of all rows of the source.")
+    steps: dict[_Name, Limit] = Field(
+        default={}, description="Rows that failed at a step, by its name, of the rows that reached it."
+    )
 
 
 class CheckpointSettings(_Section):
