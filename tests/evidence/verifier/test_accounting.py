@@ -12,6 +12,7 @@ import rfc8785
 from elspeth.core.landscape.exporting.bag_form import references_document
 from elspeth.evidence.format.laws import Law
 from elspeth.evidence.verifier._examination import Documents
+from elspeth.evidence.verifier.accounting import _tokens
 from elspeth.evidence.verifier.procedure import Step, StepError
 from elspeth_schema.records import RECORD_TYPES
 from tests.engine.pipelines import Records
@@ -56,3 +57,12 @@ def laws_of_lines(lines: Sequence[bytes], size: int = 10_000) -> set[Law]:
 @pytest.mark.parametrize("case", EXAMPLES)
 def test_the_verifier_names_the_laws_that_are_broken(trail: Records, case: str) -> None:
     assert laws_of_lines(lines_of(broken(trail, case))) == EXAMPLES[case][1]
+
+
+@pytest.mark.parametrize(("fewer", "breaks"), [(0, False), (1, True)])
+def test_more_sinks_than_the_verifier_can_count_are_refused(
+    trail: Records, monkeypatch: pytest.MonkeyPatch, fewer: int, breaks: bool
+) -> None:
+    sinks = {outcome["sink_name"] for outcome in trail["token_outcome"]} - {None}
+    monkeypatch.setattr(_tokens, "_MAX_SINKS", len(sinks) - fewer)
+    assert (Law.OUTCOMES in laws_of_lines(lines_of(trail))) is breaks
