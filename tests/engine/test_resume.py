@@ -222,7 +222,7 @@ def test_other_versions_of_plugins_are_not_gone_on_with(
         with pytest.raises(ResumeError) as caught:
             work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
     assert str(caught.value) == (
-        f"run {run_id} began with other settings or plugins: plugin csv was 1.1.0 and is 9.9.9; resume it with those "
+        f"run {run_id} began with other settings or plugins: plugin csv was 1.2.0 and is 9.9.9; resume it with those "
         "that it began with, or run the pipeline again"
     )
     work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from elspeth.contracts.plugins import RowRejectedError
 from elspeth.contracts.rows import RowData
-from elspeth.plugins.csv import CsvSink
-from elspeth.plugins.files import FileSink, FileSinkOptions
+from elspeth.plugins.csv import CsvSink, CsvSinkOptions
+from elspeth.plugins.files import FileSink
 from elspeth.plugins.json import JsonlSink, JsonSink
 from tests.plugins.typed_rows import TEXTS, TYPED
 
 
 def open_sink(plugin: type[FileSink], path: Path, schema: object = None) -> FileSink:
     options = {"path": str(path)} | ({} if schema is None else {"schema": schema})
-    sink = plugin(FileSinkOptions.model_validate(options))
+    sink = plugin(plugin.options_model.model_validate(options))
     sink.open("run1")
     return sink
 
@@ -157,14 +157,14 @@ def test_a_json_file_reads_back_as_what_was_written(
 
 
 def test_a_csv_file_of_failed_rows_has_a_column_for_what_has_none(tmp_path: Path) -> None:
-    sink = CsvSink(FileSinkOptions.model_validate({"path": str(tmp_path / "out.csv")}))
+    sink = CsvSink(CsvSinkOptions.model_validate({"path": str(tmp_path / "out.csv")}))
     sink.expect_failed_rows()
     sink.open("run")
     sink.write({"a": 1, "__extra__": ["x"]})
     sink.sync()
     position = sink.position()
     sink.close()
-    sink = CsvSink(FileSinkOptions.model_validate({"path": str(tmp_path / "out.csv")}))
+    sink = CsvSink(CsvSinkOptions.model_validate({"path": str(tmp_path / "out.csv")}))
     sink.expect_failed_rows()
     sink.reopen("run", position)
     sink.write({"b": 2, "__extra__": ["y"]})
@@ -181,7 +181,7 @@ def test_a_csv_file_of_failed_rows_has_a_column_for_what_has_none(tmp_path: Path
 
 
 def test_a_csv_file_of_failed_rows_can_begin_with_one_that_has_no_fields(tmp_path: Path) -> None:
-    sink = CsvSink(FileSinkOptions.model_validate({"path": str(tmp_path / "out.csv")}))
+    sink = CsvSink(CsvSinkOptions.model_validate({"path": str(tmp_path / "out.csv")}))
     sink.expect_failed_rows()
     sink.open("run")
     sink.write({})

@@ -28,6 +28,7 @@ __all__ = [
     "compressing",
     "compression_of",
     "find_compression",
+    "guess_compression",
     "load_zstd",
     "missing_library",
 ]
@@ -55,6 +56,11 @@ SUFFIXES = {Compression.GZIP: ".gz", Compression.ZSTD: ".zst"}
 """How the names of compressed files end, by habit: readers go by content."""
 
 MARKS = {Compression.GZIP: b"\x1f\x8b", Compression.ZSTD: b"\x28\xb5\x2f\xfd"}
+
+
+def guess_compression(path: Path) -> Compression | None:
+    """Return the compression that a name stands for, or None."""
+    return next((each for each, suffix in SUFFIXES.items() if path.suffix.lower() == suffix), None)
 
 
 def missing_library(compression: Compression) -> str | None:

@@ -10,14 +10,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, NonNegativeInt, Pos
 from elspeth.contracts.errors import describe_kind, short_repr
 from elspeth.contracts.plugins import PluginOptions
 from elspeth.contracts.rows import RowData, SchemaViolationError
-from elspeth.contracts.schema import SchemaConfig
-from elspeth.plugins.input_files import TextSourceOptions
+from elspeth.contracts.schema import SchemaConfig, decimal_places
+from elspeth.plugins.files import FileSinkOptions
+from elspeth.plugins.input_files import Encoding, TextSourceOptions
 
-__all__ = ["CsvDialectOptions", "CsvSourceOptions", "HeaderNames", "NumberReader", "check_characters"]
+__all__ = ["CsvDialectOptions", "CsvSinkOptions", "CsvSourceOptions", "HeaderNames", "NumberReader"]
 
 HeaderNames = Literal["exact", "strip", "lower", "upper", "snake"]
-
-_NUMERIC = frozenset({"int", "float"})
 
 
 def _check_character(text: str) -> str:
@@ -47,6 +46,20 @@ class CsvDialectOptions(PluginOptions):
         "`null`: there is none.",
     )
     decimal: Literal[".", ","] = Field(default=".", description="The decimal character of numbers.")
+
+
+class CsvSinkOptions(CsvDialectOptions, FileSinkOptions):
+    """Options of the CSV sink."""
+
+    null_value: str = Field(default="", description="The field that means null.")
+    encoding: Encoding = Field(
+        default="utf-8", description="The encoding of the file; `utf-8-sig` has a byte order mark, as Excel expects it."
+    )
+
+    @model_validator(mode="after")
+    def _check_dialect(self) -> Self:
+        _check_characters(self, "delimiter", "quote")
+        return self
 
 
 class CsvSourceOptions(CsvDialectOptions, TextSourceOptions):
@@ -86,7 +99,7 @@ class CsvSourceOptions(CsvDialectOptions, TextSourceOptions):
 
     @model_validator(mode="after")
     def _check_dialect(self) -> Self:
-        check_characters(self, "delimiter", "quote", "escape", "comment")
+        _check_characters(self, "delimiter", "quote", "escape", "comment")
         if self.thousands is not None and (self.thousands == self.decimal or self.thousands in "+-0123456789eE"):
             raise ValueError(f"thousands: {self.thousands!r} cannot be told from other characters of a number")
         if (self.decimal, self.thousands) != (".", None) and not _numeric_fields(self.schema_config):
@@ -103,7 +116,7 @@ class CsvSourceOptions(CsvDialectOptions, TextSourceOptions):
         return self
 
 
-def check_characters(options: PluginOptions, *names: str) -> None:
+def _check_characters(options: PluginOptions, *names: str) -> None:
     """Raise ValueError if two characters are the same."""
     seen: dict[str, str] = {}
     for name in names:
@@ -114,7 +127,8 @@ def check_characters(options: PluginOptions, *names: str) -> None:
 
 def _numeric_fields(schema: SchemaConfig) -> list[str]:
     """Return the fields that the schema declares as numbers."""
-    return [field.name for field in schema.fields or () if field.field_type in _NUMERIC]
+    types = {field.name: field.field_type for field in schema.fields or ()}
+    return [name for name, found in types.items() if found in {"int", "float"} or decimal_places(found) is not None]
 
 
 class NumberReader:

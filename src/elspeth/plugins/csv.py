@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator, Sequence
-from math import isfinite
 from typing import TextIO, cast
 
 from elspeth.contracts.plugins import JsonObject, RowRejectedError
 from elspeth.contracts.rows import InvalidRow, RowData, SchemaViolationError
-from elspeth.contracts.values import TypedValue, canonical_text
-from elspeth.plugins._csv_dialect import CsvSourceOptions, NumberReader
+from elspeth.plugins._csv_dialect import CsvSinkOptions, CsvSourceOptions, NumberReader
+from elspeth.plugins._csv_format import CsvFormat
 from elspeth.plugins._csv_header import check_names, read_header, suspect_delimiter
 from elspeth.plugins._csv_lines import CsvLines
-from elspeth.plugins.files import FileSink, FileSinkOptions
+from elspeth.plugins.files import FileSink
 from elspeth.plugins.input_files import InputFile, TextSource
-from elspeth.plugins.json_text import encode_json
 
-__all__ = ["CsvSink", "CsvSource", "CsvSourceOptions"]
+__all__ = ["CsvSink", "CsvSinkOptions", "CsvSource", "CsvSourceOptions"]
 
 _EXTRA = "__extra__"
 """The column for fields without a column. The source uses the same name for surplus cells."""
-
-_SPECIAL = re.compile('[",\r\n]')
 
 
 class CsvSource(TextSource):
@@ -98,19 +93,24 @@ class CsvSource(TextSource):
 
 
 class CsvSink(FileSink):
-    """Rows as a UTF-8 CSV file with a header line.
+    """Rows as a CSV file with a header line.
 
-    The columns are the fields of the schema, then those of the first row. A later row may lack some of them (its cells
-    are empty), but has no others. None is an empty cell, booleans are true and false; decimals, dates, times and
-    durations are their canonical text; lists and mappings are JSON. Rows that failed differ in their fields. A file
-    that takes such rows has a last column `__extra__`, with the fields that have no column as a JSON object.
+    The columns are the fields of the schema, then those of the first row. A later row may lack some of them (they are
+    null), but has no others. Null is an empty cell unless the options say otherwise; booleans are true and false;
+    decimals, dates, times and durations are their canonical text; lists and mappings are JSON. Rows that failed differ
+    in their fields. A file that takes such rows has a last column `__extra__`, with the fields that have no column as a
+    JSON object.
     """
 
     name = "csv"
     plugin_version = "1.1.0"
+    options_model = CsvSinkOptions
 
-    def __init__(self, options: FileSinkOptions) -> None:
+    def __init__(self, options: CsvSinkOptions) -> None:
         super().__init__(options)
+        self._format = CsvFormat(options)
+        self._encoding = options.encoding
+        self._mark = len("".encode(options.encoding))  # bytes of the byte order mark that each text begins with
         self._declared = [field.name for field in options.schema_config.fields or ()]
         self._columns: list[str] | None = None
         self._known: frozenset[str] = frozenset()
@@ -125,10 +125,11 @@ class CsvSink(FileSink):
         columns, before = self._columns, ""
         if columns is None:
             columns = self._columns_of(row)
-            before = _record(columns)
+            before = self._format.record(columns)
         elif not self._known.issuperset(row):
             row = self._fit(row)
-        content = (before + _record([_render_cell(row.get(name)) for name in columns])).encode()
+        cells = [self._format.cell(row.get(name)) for name in columns]
+        content = self._encode(before + self._format.record(cells))
         if self._columns is None:
             self._columns, self._known = columns, frozenset(columns)
         return content
@@ -165,32 +166,17 @@ class CsvSink(FileSink):
 
     def ending(self) -> bytes:
         """Return the header if no row was written, else nothing."""
-        return _record(self._declared).encode() if self._columns is None and self._declared else b""
+        return self._encode(self._format.record(self._declared)) if self._columns is None and self._declared else b""
 
+    def _encode(self, text: str) -> bytes:
+        """Return the bytes of a text, first with a mark.
 
-def _record(cells: list[str]) -> str:
-    """Return one record (RFC 4180, section 2).
-
-    Python's own writer leaves a lone carriage return unquoted, so that readers take it for a line break.
-    """
-    if cells == [""]:
-        return '""\n'  # an empty line is not a record
-    if _SPECIAL.search("".join(cells)):
-        cells = list(map(_quote, cells))
-    return ",".join(cells) + "\n"
-
-
-def _quote(cell: str) -> str:
-    return '"' + cell.replace('"', '""') + '"' if _SPECIAL.search(cell) else cell
-
-
-def _render_cell(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if type(value) is int or (type(value) is float and isfinite(value)):
-        return repr(value)  # what JSON writes, too
-    if isinstance(value, TypedValue):
-        return canonical_text(value)
-    return encode_json(value)
+        Raises RowRejectedError if the encoding does not have all characters.
+        """
+        try:
+            content = text.encode(self._encoding)
+        except UnicodeEncodeError as error:
+            raise RowRejectedError(
+                f"a field has a character that the encoding {self._encoding} does not have"
+            ) from error
+        return content if self._columns is None else content[self._mark :]

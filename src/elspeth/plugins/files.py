@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
 
 from elspeth.contracts.errors import recordable_message
 from elspeth.contracts.plugins import (
@@ -16,18 +19,44 @@ from elspeth.contracts.plugins import (
     StagedOutput,
 )
 from elspeth.contracts.rows import RowData, RowValidator
+from elspeth.outputs.compression import Compression, guess_compression, missing_library
+from elspeth.plugins._compressed_file import CompressedFile
 from elspeth.plugins.staging import StagedFile
 
-__all__ = ["FileSink", "FileSinkOptions", "check_file"]
+__all__ = ["FileSink", "FileSinkOptions", "OutputOptions", "check_file"]
 
 
-class FileSinkOptions(PluginOptions):
+class OutputOptions(PluginOptions):
     """Options of sinks that write one file.
 
     Rows that do not satisfy the schema are refused.
     """
 
-    path: FilePath
+    path: FilePath = Field(
+        description="The file, which appears when the run is complete. `{run_id}` and `{date}` stand for the run's."
+    )
+
+
+class FileSinkOptions(OutputOptions):
+    """Options of sinks whose file may be compressed."""
+
+    compression: Literal["none", "gzip", "zstd"] | None = Field(
+        default=None,
+        description="How the file is compressed. By default its name decides: `.gz` is gzip, `.zst` is Zstandard.",
+    )
+
+    @model_validator(mode="after")
+    def _library_is_installed(self) -> Self:
+        compression = self.chosen_compression()
+        if compression is not None and (missing := missing_library(compression)):
+            raise ValueError(f"the compression {compression} {missing}")
+        return self
+
+    def chosen_compression(self) -> Compression | None:
+        """Return how the file is compressed, or None."""
+        if self.compression is None:
+            return guess_compression(Path(self.path))
+        return None if self.compression == "none" else Compression(self.compression)
 
 
 class FileSink(Sink):
@@ -41,7 +70,8 @@ class FileSink(Sink):
     def __init__(self, options: FileSinkOptions) -> None:
         super().__init__(options)
         self._validator = RowValidator(options.schema_config)
-        self._file = StagedFile(Path(options.path))
+        path, compression = Path(options.path), options.chosen_compression()
+        self._file = StagedFile(path) if compression is None else CompressedFile(path, compression)
 
     @abstractmethod
     def render(self, row: RowData) -> bytes:

@@ -26,6 +26,7 @@ from elspeth.outputs.compression import Compression, compression_of, load_zstd, 
 from elspeth.plugins._undecoded import KEEP_UNDECODED
 
 __all__ = [
+    "Encoding",
     "InputFile",
     "InputPaths",
     "TextSource",

@@ -24,7 +24,7 @@ from elspeth.plugins.json_text import (
     spans_lines,
 )
 
-__all__ = ["JsonSink", "JsonSource", "JsonSourceOptions", "JsonlSink", "JsonlSource"]
+__all__ = ["JsonSink", "JsonSinkOptions", "JsonSource", "JsonSourceOptions", "JsonlSink", "JsonlSource"]
 
 _KEPT_CHARACTERS = 1_000  # kept of a line that is too long
 _FIRST_LINES = 16  # searched for values over several lines
@@ -171,19 +171,34 @@ class JsonSource(JsonlSource):
         return "an array of objects, or an object on each line; record_path names a list inside one object"
 
 
+class JsonSinkOptions(FileSinkOptions):
+    """Options of the JSON sink."""
+
+    format: Literal["json", "jsonl"] = Field(
+        default="json", description="`json`: one array; `jsonl`: an object on each line, as of the plugin `jsonl`."
+    )
+
+
 class JsonSink(FileSink):
-    """Rows as a UTF-8 JSON array, an object per line."""
+    """Rows as a UTF-8 JSON array, an object per line.
+
+    With `format: jsonl` the lines alone.
+    """
 
     name = "json"
     plugin_version = "1.0.0"
+    options_model = JsonSinkOptions
 
-    def __init__(self, options: FileSinkOptions) -> None:
+    def __init__(self, options: JsonSinkOptions) -> None:
         super().__init__(options)
+        self._is_lines = options.format == "jsonl"
         self._is_empty = True
 
     def render(self, row: RowData) -> bytes:
         """Return the row as an element of the array."""
         content = encode_json(row).encode()
+        if self._is_lines:
+            return content + b"\n"
         before = b"[\n" if self._is_empty else b",\n"
         self._is_empty = False
         return before + content
@@ -198,6 +213,8 @@ class JsonSink(FileSink):
 
     def ending(self) -> bytes:
         """Return the end of the array."""
+        if self._is_lines:
+            return b""
         return b"[]\n" if self._is_empty else b"\n]\n"
 
 

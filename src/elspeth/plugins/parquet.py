@@ -25,7 +25,7 @@ from elspeth.contracts.plugins import (
     StagedOutput,
 )
 from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, convert_row, convert_value
-from elspeth.plugins.files import FileSinkOptions, check_file
+from elspeth.plugins.files import OutputOptions, check_file
 from elspeth.plugins.json_text import encode_json
 from elspeth.plugins.staging import Column, ColumnType, RowSpool, StagedFile, column_types
 
@@ -148,7 +148,7 @@ def _render_nanoseconds(scalar: Scalar) -> str:
     return text if rest == 0 else f"{text[:_MICROSECONDS]}{rest:03d}{text[_MICROSECONDS:]}"
 
 
-class ParquetSinkOptions(FileSinkOptions):
+class ParquetSinkOptions(OutputOptions):
     """Options of the Parquet sink."""
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from elspeth.contracts.plugins import PluginKind, PluginOptions, SourceOptions, 
 from elspeth.core.settings import Settings, SettingsError, load_settings
 from elspeth.core.settings._yaml_file import read_settings_file
 from elspeth.core.settings.loading import read_dotenv
-from elspeth.plugins.files import FileSinkOptions
+from elspeth.plugins.csv import CsvSinkOptions
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -30,7 +30,7 @@ class Catalogue:
             (PluginKind.TRANSFORM, "passthrough"): TransformOptions,
             (PluginKind.TRANSFORM, "explode"): TransformOptions,
             (PluginKind.AGGREGATION, "stats"): TransformOptions,
-            (PluginKind.SINK, "csv"): FileSinkOptions,
+            (PluginKind.SINK, "csv"): CsvSinkOptions,
             (PluginKind.SINK, "null"): PluginOptions,
             (PluginKind.SINK, "table"): TableSinkOptions,
         }
@@ -233,7 +233,10 @@ def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> N
     assert found[2:] == [
         "datasource.plugin: unknown source plugin 'cvs': expected one of csv, null; did you mean 'csv'?",
         "sinks.out.options.path: is required but missing",
-        "sinks.out.options.pth: unknown key: expected one of schema, path; did you mean 'path'?",
+        (
+            "sinks.out.options.pth: unknown key: expected one of schema, path, compression, "
+            "delimiter, quote, decimal, null_value, encoding; did you mean 'path'?"
+        ),
         (
             "sinks.stray.options.schema: field 'id: integer' is not understood: "
             "expected 'name: type' with the type one of any, bool, date, datetime, decimal(N), duration, "

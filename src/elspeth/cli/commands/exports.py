@@ -30,11 +30,10 @@ from elspeth.cli.workers import start_workers
 from elspeth.core.landscape.exporting.format import (
     ExportFormat,
     compression_problem,
-    guess_compression,
     guess_form,
     name_problem,
 )
-from elspeth.outputs.compression import Compression
+from elspeth.outputs.compression import Compression, guess_compression
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

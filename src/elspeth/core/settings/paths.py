@@ -10,10 +10,10 @@ from pathlib import Path
 
 from elspeth.contracts.database_urls import sqlite_file
 from elspeth.contracts.input_paths import STANDARD_INPUT, is_pattern, path_texts
-from elspeth.core.landscape.exporting.format import ExportFormat, guess_compression, guess_form
+from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
 from elspeth.core.settings.model import ExportSettings, LandscapeSettings, Parts, PluginSettings
 from elspeth.core.settings.problems import Location, did_you_mean
-from elspeth.outputs.compression import Compression
+from elspeth.outputs.compression import Compression, guess_compression
 from elspeth.outputs.policy import Extent, Kind, OutputPolicy, Protected
 
 __all__ = [

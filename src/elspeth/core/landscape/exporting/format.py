@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-from elspeth.outputs.compression import SUFFIXES, Compression, missing_library
+from elspeth.outputs.compression import Compression, guess_compression, missing_library
 
-__all__ = ["ExportFormat", "compression_problem", "guess_compression", "guess_form", "name_problem"]
+__all__ = ["ExportFormat", "compression_problem", "guess_form", "name_problem"]
 
 
 class ExportFormat(StrEnum):
@@ -29,8 +29,6 @@ class ExportFormat(StrEnum):
     """A directory, or a zip archive of it: evidence that a stranger can check. It never replaces anything."""
 
 
-_COMPRESSIONS = {suffix: compression for compression, suffix in SUFFIXES.items()}
-
 _FORMS = {
     ".json": ExportFormat.JSON,
     ".jsonl": ExportFormat.JSONL,
@@ -46,11 +44,6 @@ def guess_form(path: Path) -> ExportFormat | None:
     None if it stands for none. `.zip` stands for a bag in a zip file. The ending of a compression is ignored.
     """
     return _FORMS.get(_uncompressed(path).suffix.lower())
-
-
-def guess_compression(path: Path) -> Compression | None:
-    """Return the compression that a name stands for, or None."""
-    return _COMPRESSIONS.get(path.suffix.lower())
 
 
 def compression_problem(form: ExportFormat, compression: Compression) -> str | None:
