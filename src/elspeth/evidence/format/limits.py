@@ -14,9 +14,13 @@ __all__ = [
     "MAX_FIELDS",
     "MAX_FILES",
     "MAX_LINE",
+    "MAX_NOTE",
+    "MAX_NOTE_SIGNATURES",
     "MAX_PATTERN",
     "MAX_PATTERNS",
+    "MAX_POLICY_NAMES",
     "MAX_PROOF",
+    "MAX_PROOF_HASHES",
     "MAX_REFERENCES",
     "MAX_SHAPES",
     "MAX_TYPES",
@@ -33,6 +37,18 @@ MAX_DOCUMENT = 1 << 20
 
 MAX_PROOF = 8 << 20
 """Bytes of a proof. It takes some kilobytes beside the record."""
+
+MAX_NOTE = 256 << 10
+"""Bytes of a signed note. Sixteen signatures of post-quantum keys, which must be accepted, take 100 kB."""
+
+MAX_NOTE_SIGNATURES = 100
+"""Signatures of a note. A log has one, and each of its witnesses one."""
+
+MAX_POLICY_NAMES = 1000
+"""Logs, witnesses and groups of a policy; 32 of each must be possible."""
+
+MAX_PROOF_HASHES = 63
+"""Hashes of a proof about a log: no tree of up to 2^63 leaves is deeper."""
 
 MAX_LINE = 64 << 20
 """Bytes of a line. Memory holds several copies of a record while it is checked."""
