@@ -43,9 +43,15 @@ class _Section:
     schema: JsonSchema
 
     @property
+    def heading(self) -> str:
+        """Return the heading of the section."""
+        is_also_wired = self.name.startswith("Positional") and self.path != "row_plugins[]"
+        return f"`{self.path}` by position" if is_also_wired else f"`{self.path}`"
+
+    @property
     def link(self) -> str:
         """Return a link to the heading of the section."""
-        anchor = re.sub(r"[^\w -]", "", self.path.lower()).replace(" ", "-")
+        anchor = re.sub(r"[^\w -]", "", self.heading.lower()).replace(" ", "-")
         return f"[`{self.path}`](#{anchor})"
 
 
@@ -63,11 +69,14 @@ def pages() -> dict[str, str]:
 
 def _settings_page(schema: JsonSchema) -> str:
     definitions = schema["definitions"]
-    sections = list({each.name: each for each in _sections(schema, definitions, "")}.values())
+    found = [each for form in ("then", "else") for each in _sections(schema[form], definitions, "")]
+    sections = list({each.name: each for each in reversed(found)}.values())[::-1]
     links = {each.name: each.link for each in sections}
-    parts = [_NOTE, _text("settings"), _table(schema, links), _example("settings", "pipeline")]
+    parts = [_NOTE, _text("settings")]
+    for heading, form, example in (("wired by names", "then", "wired"), ("by position", "else", "pipeline")):
+        parts += [f"## All keys, steps {heading}\n", _table(schema[form], links), _example("settings", example)]
     for each in sections:
-        parts += [f"## `{each.path}`\n", _prose(each.schema.get("description", "")), _table(each.schema, links)]
+        parts += [f"## {each.heading}\n", _prose(each.schema.get("description", "")), _table(each.schema, links)]
         parts.append(_example("settings", each.path))
     types = ", ".join(f"`{name}`" for name in sorted(SUPPORTED_TYPES))
     parts.append(f"{_text('schema')}The types of fields are {types}.\n")

@@ -38,8 +38,9 @@ def type_text(schema: JsonSchema, sections: Mapping[str, str]) -> str:
         return _either([f"`{_plain(value)}`" for value in schema["enum"]])
     if "const" in schema:
         return f"`{_plain(schema['const'])}`"
-    if "anyOf" in schema:
-        choices = [each for each in schema["anyOf"] if reference(each) != VARIABLE]
+    if "anyOf" in schema or "oneOf" in schema:
+        found = schema["anyOf"] if "anyOf" in schema else schema["oneOf"]
+        choices = [each for each in found if reference(each) != VARIABLE]
         texts = [type_text(each, sections) for each in choices if each.get("type") != "null"]
         return _either(list(dict.fromkeys(texts)))
     match schema.get("type"):

@@ -20,7 +20,7 @@ landscape: {url: "sqlite:///runs/audit.db"}
 """
 
 SECTIONS = (
-    "datasource, sinks, output_sink, row_plugins, gates, aggregations, coalesce, landscape, concurrency, retry, "
+    "datasource, output_sink, row_plugins, gates, aggregations, coalesce, sinks, landscape, concurrency, retry, "
     "checkpoint, fail_if, rate_limit, payload_store, run_mode, replay_source_run_id"
 )
 RETRY = "max_attempts, initial_delay_seconds, max_delay_seconds, exponential_base"
@@ -40,8 +40,8 @@ TABLE: dict[str, tuple[bytes | None, list[str]]] = {
     "missing sections": (
         b"gates: []\n",
         [
-            "datasource: is required but missing",
             "sinks: is required but missing",
+            "datasource: is required but missing",
             "output_sink: is required but missing",
         ],
     ),

@@ -16,7 +16,8 @@ from docgen.pages import EXAMPLES, PAGES
 from elspeth.contracts.environment import VARIABLES
 from elspeth.contracts.plugins import Plugin, PluginKind
 from elspeth.contracts.schema import SCHEMA_MODES, SUPPORTED_TYPES
-from elspeth.core.settings import Settings, load_settings
+from elspeth.core.settings import load_settings
+from elspeth.core.settings.model import PositionalSettings, WiredSettings
 from elspeth.plugins.manager import BUILTIN, PluginManager
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -54,7 +55,7 @@ def keys_of(model: type[BaseModel]) -> set[str]:
 
 def test_the_page_of_settings_has_every_key_of_every_section() -> None:
     tables = [listed_keys(text) for text in parts(SETTINGS_PAGE).values()]
-    sections = set(models_in(Settings))
+    sections = {section for form in (PositionalSettings, WiredSettings) for section in models_in(form)}
     assert len(sections) > 10
     assert [section.__name__ for section in sections if keys_of(section) not in tables] == []
 
@@ -84,12 +85,14 @@ def test_every_plugin_has_an_example_that_is_valid(plugin: type[Plugin]) -> None
 def test_examples_are_of_plugins_and_sections_that_exist() -> None:
     places = {path.relative_to(EXAMPLES).with_suffix("").as_posix() for path in EXAMPLES.rglob("*.yaml")}
     plugins = {f"{kind}/{name}" for kind in PluginKind for name in PLUGINS.names(kind)}
-    shown = {f"settings/{heading.strip('`')}" for heading in parts(SETTINGS_PAGE)} | {"settings/pipeline"}
+    shown = {f"settings/{heading.strip('`')}" for heading in parts(SETTINGS_PAGE)}
+    shown |= {"settings/pipeline", "settings/wired"}
     assert places - plugins - shown == set()
 
 
-def test_the_example_of_settings_is_valid() -> None:
-    load_settings(EXAMPLES / "settings" / "pipeline.yaml", environ={}, plugins=PLUGINS)
+@pytest.mark.parametrize("name", ["pipeline", "wired"])
+def test_the_examples_of_settings_are_valid(name: str) -> None:
+    load_settings(EXAMPLES / "settings" / f"{name}.yaml", environ={}, plugins=PLUGINS)
 
 
 def test_docgen_says_which_page_differs(

@@ -237,3 +237,18 @@ def run_graph(directory: Path, settings: Settings, *plugins: type[Plugin]) -> tu
 def written(directory: Path, sink: str) -> list[RowData]:
     """Read the rows that a sink wrote."""
     return [json.loads(line) for line in (directory / f"{sink}.jsonl").read_text().splitlines()]
+
+
+def wired_settings(directory: Path, sources: Mapping[str, list[RowData]], *sinks: str, **sections: object) -> Settings:
+    """Return wired settings with these sources, sinks and sections.
+
+    Every source writes to the connection `rows`, and every sink writes JSON lines.
+    """
+    return {
+        "sources": {
+            name: {"plugin": "given", "on_success": "rows", "options": {"rows": rows}} for name, rows in sources.items()
+        },
+        "sinks": {name: {"plugin": "jsonl", "options": {"path": str(directory / f"{name}.jsonl")}} for name in sinks},
+        "landscape": {"url": f"sqlite:///{directory / 'audit.db'}"},
+        **sections,
+    }

@@ -10,6 +10,7 @@ import pytest
 
 from elspeth.core.settings import SettingsError
 from elspeth.engine.keys import load_run_keys
+from elspeth.engine.pipeline import Pipeline
 from tests.engine.pipelines import Settings, build, csv_settings, run
 
 
@@ -37,11 +38,16 @@ def test_node_ids_tell_nothing_of_secrets(tmp_path: Path) -> None:
     assert len(ids) == 1
 
 
+def source_id(pipeline: Pipeline) -> str:
+    (place,) = pipeline.sources
+    return pipeline.nodes[place].node_id
+
+
 def test_other_options_make_another_node(tmp_path: Path) -> None:
     settings = csv_settings(tmp_path)
-    first = build(tmp_path, settings).source_node.node_id
+    first = source_id(build(tmp_path, settings))
     settings["datasource"]["options"]["path"] = "other.csv"
-    assert build(tmp_path, settings).source_node.node_id != first
+    assert source_id(build(tmp_path, settings)) != first
 
 
 def test_everything_that_the_environment_must_provide_is_named_at_once(tmp_path: Path) -> None:

@@ -127,6 +127,8 @@ def zipped(name: str) -> bytes:
         (zipped("bag/bag-info.txt"), "a bag"),
         (b"# ours\n'sinks': {}\ndatasource: {plugin: csv}\n", "a settings file"),
         (b'{"datasource": {"plugin": "csv"}, "sinks": {}}', "a settings file"),
+        (b"sources: {}\nsinks: {}\n", "a settings file"),
+        (b"source: {}\nsinks: {}\n", "a settings file"),
     ],
 )
 def test_force_does_not_replace_what_is_worth_more_than_an_output(tmp_path: Path, content: bytes, what: str) -> None:

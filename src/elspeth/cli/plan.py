@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from elspeth.cli.terminal import aligned, printable
 from elspeth.contracts.enums import NodeType, RoutingMode
 from elspeth.contracts.input_paths import path_texts
+from elspeth.contracts.routing import CONTINUE, FORK
 from elspeth.core.secrets import mask_text, redact
 from elspeth.core.settings import load_settings
 from elspeth.core.settings.loading import read_dotenv
-from elspeth.core.settings.model import AggregationSettings, CoalesceSettings, LandscapeSettings
+from elspeth.core.settings.model import LandscapeSettings, PositionalSettings
 from elspeth.core.settings.paths import export_compression, export_form
-from elspeth.core.settings.wiring import SOURCE, Place, Wire
+from elspeth.core.settings.steps import AggregationSettings, CoalesceSettings, GateSettings
+from elspeth.core.settings.wiring import Place, Wire, sink_place
 from elspeth.engine.pipeline import Node, Pipeline, build_pipeline
 from elspeth.plugins.manager import PluginManager
 
-__all__ = ["LoadedPipeline", "load_pipeline", "plan_as_data", "plan_as_mermaid", "plan_as_text"]
+__all__ = ["LoadedPipeline", "load_pipeline", "plan_as_data", "plan_as_mermaid", "plan_as_text", "wire_label"]
 
 _SHAPES: Mapping[NodeType, tuple[str, str]] = {
     NodeType.SOURCE: ("([", "])"),
@@ -99,7 +101,8 @@ def plan_as_mermaid(pipeline: Pipeline) -> str:
         lines.append(f'    {ids[place]}{opening}"{_escape_label(f"{node.node_type} {node.name}")}"{closing}')
     for wire in pipeline.wiring.wires:
         arrow = "-.->" if wire.mode is RoutingMode.DIVERT else "-->"
-        label = "" if wire.is_onward and wire.label == "continue" else f'|"{_escape_label(_wire_label(wire))}"|'
+        text = wire_label(pipeline, wire)
+        label = f'|"{_escape_label(text)}"|' if text else ""
         lines.append(f"    {ids[wire.origin]} {arrow}{label} {ids[wire.target]}")
     return mask_text("\n".join(lines), redact)
 
@@ -117,10 +120,13 @@ def _plan_lines(pipeline: Pipeline) -> Iterator[tuple[str, str]]:
     for place, node in pipeline.nodes.items():
         if node.node_type is not NodeType.SINK:
             yield from _node_lines(pipeline, place, node)
-    yield "output", f"to sink {settings.output_sink}"
+    if isinstance(settings, PositionalSettings):
+        yield "output", f"to sink {settings.output_sink}"
     for name in pipeline.sinks:
         sink = settings.sinks[name]
         yield "sink", f"{name}: {_plugin(sink.plugin, sink.options.get('path'))}"
+        for wire in pipeline.wiring.leaving(sink_place(name)):
+            yield "", f"rows that it refuses: {_target(pipeline, wire)}"
     yield from _landscape_lines(settings.landscape, pipeline)
 
 
@@ -130,25 +136,22 @@ def _node_lines(pipeline: Pipeline, place: Place, node: Node) -> Iterator[tuple[
     wires = pipeline.wiring.leaving(place)
     match node.node_type:
         case NodeType.SOURCE:
-            yield "source", _plugin(settings.datasource.plugin, settings.datasource.options.get("path"))
+            source = settings.source_parts[place]
+            yield "source", f"{_name(node, place)}{_plugin(source.plugin, source.options.get('path'))}"
+            yield from _onward_lines(pipeline, place)
             yield from _error_lines(pipeline, wires, "invalid rows")
         case NodeType.TRANSFORM:
-            yield "transform", node.plugin_name + _branch(settings.row_plugins[index].branch)
+            yield "transform", f"{_name(node, place)}{node.plugin_name}{_branch(settings.transform_parts[place])}"
+            yield from _onward_lines(pipeline, place)
             yield from _error_lines(pipeline, wires, "rows that fail")
         case NodeType.AGGREGATION:
             aggregation = settings.aggregations[index]
-            yield "aggregation", f"{node.name}: {node.plugin_name}{_branch(aggregation.branch)}"
+            yield "aggregation", f"{node.name}: {node.plugin_name}{_branch(aggregation)}"
+            yield from _onward_lines(pipeline, place)
             yield "", f"batches: {_trigger(aggregation)}; output {aggregation.output_mode}"
             yield from _error_lines(pipeline, wires, "rows that fail")
         case NodeType.GATE:
-            gate = settings.gates[index]
-            yield "gate", f"{node.name}: {gate.condition}{_branch(gate.branch)}"
-            for label, destination in gate.routes.items():
-                words = {"continue": "continue", "fork": f"fork to {', '.join(gate.fork_to or ())}"}
-                yield "", f"{label}: {words.get(destination, f'to sink {destination}')}"
-            for wire in wires:
-                if wire.mode is RoutingMode.COPY:
-                    yield "", f"branch {wire.label}: {_target(pipeline, wire)}"
+            yield from _gate_lines(pipeline, settings.gates[index], wires)
         case NodeType.COALESCE:
             join = settings.coalesce[index]
             yield "coalesce", f"{node.name}: {', '.join(join.branches)}"
@@ -156,7 +159,29 @@ def _node_lines(pipeline: Pipeline, place: Place, node: Node) -> Iterator[tuple[
             yield "", f"merged: {_target(pipeline, wires[0])}"
 
 
-def _error_lines(pipeline: Pipeline, wires: list[Wire], what: str) -> Iterator[tuple[str, str]]:
+def _gate_lines(pipeline: Pipeline, gate: GateSettings, wires: Sequence[Wire]) -> Iterator[tuple[str, str]]:
+    yield "gate", f"{gate.name}: {gate.condition}{_branch(gate)}"
+    targets = {wire.label: _target(pipeline, wire) for wire in wires}
+    for label, destination in gate.routes.items():
+        words = {CONTINUE: CONTINUE, FORK: f"fork to {', '.join(gate.fork_to or ())}"}
+        yield "", f"{label}: {words.get(destination) or targets[label]}"
+    for wire in wires:
+        if wire.mode is RoutingMode.COPY:
+            yield "", f"branch {wire.label}: {targets[wire.label]}"
+
+
+def _name(node: Node, place: Place) -> str:
+    """Return the name, unless it follows from the position."""
+    return f"{node.name}: " if place[0] in {"source", "sources", "transforms"} else ""
+
+
+def _onward_lines(pipeline: Pipeline, place: Place) -> Iterator[tuple[str, str]]:
+    """Yield where rows go next, unless that follows from positions."""
+    if not isinstance(pipeline.settings, PositionalSettings):
+        yield "", f"rows: {_target(pipeline, pipeline.wiring.leaving(place)[0])}"
+
+
+def _error_lines(pipeline: Pipeline, wires: Sequence[Wire], what: str) -> Iterator[tuple[str, str]]:
     diverted = next((wire for wire in wires if wire.mode is RoutingMode.DIVERT), None)
     yield "", f"{what}: recorded and discarded" if diverted is None else f"{what}: {_target(pipeline, diverted)}"
 
@@ -166,7 +191,8 @@ def _target(pipeline: Pipeline, wire: Wire) -> str:
     return f"to {node.node_type} {node.name}"
 
 
-def _branch(branch: str | None) -> str:
+def _branch(part: object) -> str:
+    branch = getattr(part, "branch", None)
     return "" if branch is None else f" (on branch {branch})"
 
 
@@ -186,10 +212,12 @@ def _policy(join: CoalesceSettings) -> str:
     return policy if join.timeout_seconds is None else f"{policy} within {join.timeout_seconds:g} seconds"
 
 
-def _wire_label(wire: Wire) -> str:
+def wire_label(pipeline: Pipeline, wire: Wire) -> str:
+    """Return an edge's label in diagrams, empty without a choice."""
+    node_type = pipeline.nodes[wire.origin].node_type
     if wire.mode is RoutingMode.DIVERT:
-        return "invalid" if wire.origin == SOURCE else "error"
-    return wire.label
+        return "invalid" if node_type is NodeType.SOURCE else "error"
+    return wire.label if node_type is NodeType.GATE else ""
 
 
 def _landscape_lines(landscape: LandscapeSettings, pipeline: Pipeline) -> Iterator[tuple[str, str]]:

@@ -11,12 +11,14 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import cast
 
 from elspeth.contracts.enums import OperationStatus, OperationType
 from elspeth.contracts.plugins import Source
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.settings.wiring import Place
 from elspeth.engine.calls.external import ExternalCalls
 from elspeth.engine.errors import ResumeError, RunInterruptedError, TooManyFailuresError, blame
 from elspeth.engine.limits import FailureLimits
@@ -49,6 +51,8 @@ class RowLoader:
         self._trail = TrailWriter(recorder, start, pipeline)
         self._limits = FailureLimits(pipeline)
         self._operation_id: str | None = None
+        self._source: Place | None = None
+        self._remaining = deque(place for place in pipeline.sources if place not in start.loaded)
         self._rows = start.rows
         self._endings = start.endings
         self._checkpoints = start.checkpoints
@@ -70,10 +74,12 @@ class RowLoader:
         return f"run {self._start.run_id} was interrupted after {self._rows:,} rows"
 
     def begin(self) -> None:
-        """Begin the load operation, unless the source is loaded."""
-        if not self._start.is_loaded:
-            run_id, node_id = self._start.run_id, self._pipeline.source_node.node_id
-            operation = self._recorder.begin_operation(run_id, node_id, OperationType.SOURCE_LOAD)
+        """Begin the load operation of the next source, if any."""
+        self._operation_id = self._source = None
+        if self._remaining:
+            self._source = self._remaining.popleft()
+            node_id = self._pipeline.nodes[self._source].node_id
+            operation = self._recorder.begin_operation(self._start.run_id, node_id, OperationType.SOURCE_LOAD)
             self._operation_id = operation.operation_id
 
     def record_failure(self, reason: str) -> None:
@@ -94,30 +100,43 @@ class RowLoader:
         processor.restore(self._pipeline, self._start.held)
         self._limits.restore(self._db, self._start.run_id)
         self._observer.begin(Phase.ROWS)
-        with _reading(self._pipeline.source) as items:
-            remaining = skip_recorded_rows(items, self._db, self._start.run_id, self._start.rows)
-            for rows in _in_groups(remaining, self._pipeline.source):
+        while self._source is not None:
+            self._load_source(self._source, processor, sinks)
+        self._endings = self._trail.endings
+
+    def _load_source(self, place: Place, processor: RowProcessor, sinks: SinkSet) -> None:
+        """Take the rows of one source through the pipeline.
+
+        A crash before the last commit leaves its load operation open; after it, that of the next source.
+        """
+        source, before = self._pipeline.sources[place], self._rows
+        recorded = self._start.rows_by_source.get(place, 0)
+        with _reading(source) as items:
+            remaining = skip_recorded_rows(items, self._db, self._start, self._pipeline, place)
+            for rows in _in_groups(remaining, source):
                 waiting = deque(rows)
                 while waiting:
-                    self._load_group(processor, sinks, waiting)
+                    self._load_group(place, processor, sinks, waiting)
                     if (problem := self._exceeded_limit()) is not None:
                         raise TooManyFailuresError(self._start.run_id, [problem])
                     if self._observer.wants_stop():
                         raise RunInterruptedError(self.interruption)
         with self._recorder.unit_of_work():
-            processor.end()
+            if not self._remaining:
+                processor.end()
             sinks.sync()
-            self._record_checkpoint(sinks, None)
+            self._record_checkpoint(place, sinks, None)
             self._recorder.complete_operation(
-                self._operation_id,
+                cast("str", self._operation_id),
                 OperationStatus.COMPLETED,
                 run_id=self._start.run_id,
-                output_data={"rows": self._rows},
+                output_data={"rows": recorded + self._rows - before},
             )
-        self._operation_id = None
-        self._endings = self._trail.endings
+            self.begin()
 
-    def _load_group(self, processor: RowProcessor, sinks: SinkSet, waiting: deque[RowData | InvalidRow]) -> None:
+    def _load_group(
+        self, place: Place, processor: RowProcessor, sinks: SinkSet, waiting: deque[RowData | InvalidRow]
+    ) -> None:
         """Process and commit rows, fewer if they take long.
 
         A crash before the commit leaves staged rows that no record names; after it, rows that are recorded and durable.
@@ -126,11 +145,11 @@ class RowLoader:
         group = self._group(processor)
         with self._recorder.unit_of_work():
             while waiting and not (group.rows and self._group_ends(group)):
-                token_id = processor.process(self._rows + group.rows, waiting.popleft())
+                token_id = processor.process(place, self._rows + group.rows, waiting.popleft())
                 group.rows += 1
             processor.settle()
             sinks.sync()
-            self._record_checkpoint(sinks, token_id)
+            self._record_checkpoint(place, sinks, token_id)
         self._rows += group.rows
         self._endings = self._trail.endings
         if self._observer.on_rows is not None:
@@ -138,7 +157,7 @@ class RowLoader:
                 Progress(
                     rows=self._rows,
                     rows_before=self._start.rows,
-                    fraction=self._pipeline.source.fraction_read(),
+                    fraction=self._fraction_read(place),
                     endings=self._endings,
                 )
             )
@@ -156,6 +175,17 @@ class RowLoader:
         """
         self._limits.require(self._db, self._start.run_id, self._rows, self._endings)
 
+    def _fraction_read(self, place: Place) -> float | None:
+        """Return the part of all sources that has been read.
+
+        They count as if they were of one size.
+        """
+        fraction = self._pipeline.sources[place].fraction_read()
+        if fraction is None:
+            return None
+        count = len(self._pipeline.sources)
+        return (count - len(self._remaining) - 1 + fraction) / count
+
     def _group(self, processor: RowProcessor) -> _Group:
         settings, limit = self._settings, GROUP_ROWS
         if settings.frequency == "every_row":
@@ -172,10 +202,10 @@ class RowLoader:
             began=time.monotonic(),
         )
 
-    def _record_checkpoint(self, sinks: SinkSet, token_id: str | None) -> None:
+    def _record_checkpoint(self, place: Place, sinks: SinkSet, token_id: str | None) -> None:
         """Record how far the sinks have come, and what waits.
 
-        `token_id` is that of the last row, or None at the end of the source.
+        `token_id` is that of the last row, or None at the end of the source at `place`.
         """
         self._last_token_id = token_id or self._last_token_id
         if not self._settings.enabled or self._last_token_id is None:
@@ -184,7 +214,7 @@ class RowLoader:
         self._recorder.create_checkpoint(
             self._start.run_id,
             self._last_token_id,
-            self._pipeline.source_node.node_id,
+            self._pipeline.nodes[place].node_id,
             self._checkpoints,
             sink_state=sinks.state(),
         )

@@ -13,14 +13,19 @@ from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import stable_hash
 from elspeth.core.secrets import without_secrets
 from elspeth.core.settings import Settings
-from elspeth.core.settings.model import CoalesceSettings, GateSettings
+from elspeth.core.settings.graph import wire
+from elspeth.core.settings.model import PositionalSettings
 from elspeth.core.settings.paths import fill_placeholders, has_placeholders
-from elspeth.core.settings.wiring import SOURCE, Place, Wiring, sink_place, wire
+from elspeth.core.settings.steps import CoalesceSettings, GateSettings, SinkSettings
+from elspeth.core.settings.wiring import Place, Wiring, sink_place
 from elspeth.plugins.manager import PluginManager
 
 __all__ = ["Node", "Pipeline", "build_pipeline", "fill_sink_paths"]
 
 _MAX_NODE_ID = 64
+_ONLY_SOURCE: Place = ("datasource",)
+"""The source of settings in the positional form, which has no name but that of its plugin."""
+
 _DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
 
 
@@ -45,24 +50,20 @@ class Node:
 class Pipeline:
     """A graph, with the plugins and conditions at its nodes.
 
-    `nodes` come in the order in which rows can meet them, sinks last. `conditions` are those of gates, and of the
-    triggers of aggregations that have one. `error_sinks` are the sinks whose rows get the error fields.
+    `nodes` come in the order in which rows can meet them, sinks last. `sources` come in the order in which they are
+    read. `conditions` are those of gates, and of the triggers of aggregations that have one. `error_sinks` are the
+    sinks whose rows get the error fields.
     """
 
     settings: Settings
     wiring: Wiring
     nodes: Mapping[Place, Node]
-    source: Source
+    sources: Mapping[Place, Source]
     transforms: Mapping[Place, Transform]
     aggregations: Mapping[Place, Aggregation]
     conditions: Mapping[Place, Expression]
     sinks: Mapping[str, Sink]
     error_sinks: frozenset[str] = frozenset()
-
-    @property
-    def source_node(self) -> Node:
-        """Return the node of the source."""
-        return self.nodes[SOURCE]
 
     def sink_node(self, name: str) -> Node:
         """Return the node of a sink."""
@@ -81,10 +82,9 @@ def build_pipeline(settings: Settings, plugins: PluginManager) -> Pipeline:
     No file is opened and no system is called.
     """
     export = settings.landscape.export
-    source = plugins.source(settings.datasource.plugin, settings.datasource.options)
-    transforms: dict[Place, Transform] = {
-        ("row_plugins", index): plugins.transform(each.plugin, each.options)
-        for index, each in enumerate(settings.row_plugins)
+    sources = {place: plugins.source(each.plugin, each.options) for place, each in settings.source_parts.items()}
+    transforms = {
+        place: plugins.transform(each.plugin, each.options) for place, each in settings.transform_parts.items()
     }
     aggregations: dict[Place, Aggregation] = {
         ("aggregations", index): plugins.aggregation(each.plugin, each.options)
@@ -99,13 +99,13 @@ def build_pipeline(settings: Settings, plugins: PluginManager) -> Pipeline:
     for name in {str(each.target[1]) for each in wiring.wires if each.mode is RoutingMode.DIVERT}:
         sinks[name].expect_failed_rows()
     error_sinks = frozenset(_error_sinks(settings, wiring, sinks))
-    nodes = dict(_nodes(settings, source, transforms, aggregations, sinks, error_sinks=error_sinks))
+    nodes = dict(_nodes(settings, sources, transforms, aggregations, sinks, error_sinks=error_sinks))
     order = [place for place in wiring.places() if place[0] != "sinks"] + [sink_place(name) for name in sinks]
     return Pipeline(
         settings=settings,
         wiring=wiring,
         nodes={place: nodes[place] for place in order},
-        source=source,
+        sources=sources,
         transforms=transforms,
         aggregations=aggregations,
         conditions=dict(_conditions(settings)),
@@ -144,29 +144,45 @@ def _fill_path(sink: Sink, values: Mapping[str, str]) -> Sink:
 
 def _nodes(
     settings: Settings,
-    source: Source,
+    sources: Mapping[Place, Source],
     transforms: Mapping[Place, Transform],
     aggregations: Mapping[Place, Aggregation],
     sinks: Mapping[str, Sink],
     *,
     error_sinks: frozenset[str],
 ) -> Iterator[tuple[Place, Node]]:
-    yield SOURCE, _plugin_node(NodeType.SOURCE, source.name, source, settings.datasource.model_dump())
+    for place, source in sources.items():
+        config = settings.source_parts[place].model_dump()
+        name = source.name
+        if place != _ONLY_SOURCE:
+            name = str(place[-1])
+            config["name"] = name
+        yield place, _plugin_node(NodeType.SOURCE, name, source, config)
     for index, (place, transform) in enumerate(transforms.items()):
-        config = {"position": index, **settings.row_plugins[index].model_dump(exclude_none=True)}
-        yield place, _plugin_node(NodeType.TRANSFORM, f"{transform.name}_{index}", transform, config)
+        part = settings.transform_parts[place]
+        config = part.model_dump(exclude_none=True)
+        if isinstance(settings, PositionalSettings):
+            config["position"] = index
+        yield place, _plugin_node(NodeType.TRANSFORM, part.name or f"{transform.name}_{index}", transform, config)
     for index, (place, aggregation) in enumerate(aggregations.items()):
-        part = settings.aggregations[index]
-        yield place, _plugin_node(NodeType.AGGREGATION, part.name, aggregation, part.model_dump(exclude_none=True))
+        batching = settings.aggregations[index]
+        config = batching.model_dump(exclude_none=True)
+        yield place, _plugin_node(NodeType.AGGREGATION, batching.name, aggregation, config)
     for index, gate in enumerate(settings.gates):
         yield ("gates", index), _config_node(NodeType.GATE, "config_gate", gate)
     for index, join in enumerate(settings.coalesce):
         yield ("coalesce", index), _config_node(NodeType.COALESCE, "coalesce", join)
     for name, sink in sinks.items():
-        config = {"name": name, **settings.sinks[name].model_dump(exclude={"error_fields"})}
-        if name in error_sinks:
-            config["error_fields"] = True
+        config = _sink_config(name, settings.sinks[name], has_error_fields=name in error_sinks)
         yield sink_place(name), _plugin_node(NodeType.SINK, name, sink, config)
+
+
+def _sink_config(name: str, sink: SinkSettings, *, has_error_fields: bool) -> dict[str, object]:
+    """Return what is recorded of a sink."""
+    config: dict[str, object] = {"name": name, "plugin": sink.plugin, "options": sink.options}
+    if sink.on_write_failure is not None:
+        config["on_write_failure"] = sink.on_write_failure
+    return config | ({"error_fields": True} if has_error_fields else {})
 
 
 def _conditions(settings: Settings) -> Iterator[tuple[Place, Expression]]:

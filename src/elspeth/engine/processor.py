@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
 from typing import cast
 
 from elspeth.contracts.enums import RowOutcome
@@ -20,7 +21,7 @@ from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.canonical import CanonicalError, CanonicalText
 from elspeth.core.landscape.recording.base import make_recordable
 from elspeth.core.landscape.recording.batches import HeldItem
-from elspeth.core.settings.wiring import SOURCE, Place, sink_place
+from elspeth.core.settings.wiring import Place, sink_place
 from elspeth.engine.calls.exchange import Exchange
 from elspeth.engine.calls.external import ExternalCalls
 from elspeth.engine.errors import Failure
@@ -43,6 +44,16 @@ Clock = Callable[[], float]
 _ROWS_PER_WORKER = 4  # rows under way for each concurrent call, so that a slow answer leaves no worker idle
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SourceFacts:
+    """What is recorded of the invalid rows of a source."""
+
+    node_id: str
+    name: str
+    schema_mode: str
+    on_validation_failure: str
+
+
 class RowProcessor:
     """Takes rows through a pipeline.
 
@@ -60,9 +71,15 @@ class RowProcessor:
     ) -> None:
         self._trail = trail
         self._clock = clock
-        self._source_id, self._source_name = pipeline.source_node.node_id, pipeline.source_node.name
-        self._schema_mode = pipeline.source_node.schema.mode or "dynamic"
-        self._on_validation_failure = pipeline.source.options.on_validation_failure
+        self._sources = {
+            place: _SourceFacts(
+                node_id=pipeline.nodes[place].node_id,
+                name=pipeline.nodes[place].name,
+                schema_mode=pipeline.nodes[place].schema.mode or "dynamic",
+                on_validation_failure=source.options.on_validation_failure,
+            )
+            for place, source in pipeline.sources.items()
+        }
         steps = dict(self._steps(pipeline, sinks, external))
         found = {place: steps[place] for place in pipeline.nodes if place in steps}
         self._collecting = {place: step for place, step in found.items() if isinstance(step, CollectingStep)}
@@ -80,19 +97,19 @@ class RowProcessor:
             node_id = pipeline.nodes[place].node_id
             step.restore([each for each in items if each.node_id == node_id])
 
-    def process(self, index: int, item: RowData | InvalidRow) -> str:
-        """Process a source row, and return its token's id.
+    def process(self, source: Place, index: int, item: RowData | InvalidRow) -> str:
+        """Process a source's row, and return its token's id.
 
-        `index` counts the rows of the source from 0.
+        `index` counts the rows of all sources from 0.
         """
         self._release_due()
         if isinstance(item, InvalidRow):
-            token_id, onward = self._quarantine(index, item)
+            token_id, onward = self._quarantine(source, index, item)
         else:
             try:
-                token_id, onward = self._admit(index, item)
+                token_id, onward = self._admit(source, index, item)
             except CanonicalError as error:
-                token_id, onward = self._quarantine(index, InvalidRow(data=item, error=str(error)))
+                token_id, onward = self._quarantine(source, index, InvalidRow(data=item, error=str(error)))
         self._walks.begin(onward)
         self._walks.advance()
         return token_id
@@ -115,36 +132,37 @@ class RowProcessor:
                 self._walks.begin(onward)
                 self._walks.advance()
 
-    def _admit(self, index: int, row: RowData) -> tuple[str, Onward]:
-        token = self._trail.create_row(index, row)
-        self._trail.complete(self._trail.arrive(token, SOURCE), token.row_hash)
-        return token.token_id, [self._trail.depart(token, SOURCE, CONTINUE)]
+    def _admit(self, source: Place, index: int, row: RowData) -> tuple[str, Onward]:
+        token = self._trail.create_row(source, index, row)
+        self._trail.complete(self._trail.arrive(token, source), token.row_hash)
+        return token.token_id, [self._trail.depart(token, source, CONTINUE)]
 
-    def _quarantine(self, index: int, item: InvalidRow) -> tuple[str, Onward]:
+    def _quarantine(self, source: Place, index: int, item: InvalidRow) -> tuple[str, Onward]:
         """Record an invalid row, and send it to its sink."""
         try:
             data, content = item.data, CanonicalText.of(item.data)
         except CanonicalError:
             data = cast("RowData", make_recordable(item.data))
             content = CanonicalText.of(data)
-        destination = self._on_validation_failure
-        token = self._trail.create_row(index, data, content)
+        facts = self._sources[source]
+        destination = facts.on_validation_failure
+        token = self._trail.create_row(source, index, data, content)
         self._trail.recorder.record_validation_error(
-            self._trail.run_id, self._source_id, content, item.error, self._schema_mode, destination
+            self._trail.run_id, facts.node_id, content, item.error, facts.schema_mode, destination
         )
         failure = Failure(message=item.error, kind="ValueError")
-        state_id, error_hash = self._trail.fail(self._trail.arrive(token, SOURCE), failure), failure.hash()
+        state_id, error_hash = self._trail.fail(self._trail.arrive(token, source), failure), failure.hash()
         if destination == DISCARD:
             return token.token_id, self._trail.end(token, RowOutcome.QUARANTINED, error_hash=error_hash)
-        self._trail.route(state_id, SOURCE, QUARANTINE, {"error": item.error})
+        self._trail.route(state_id, source, QUARANTINE, {"error": item.error})
         token.error_hash = error_hash
-        token.diversion = Diversion(reason=item.error, step=self._source_name, file=item.file, line=item.line)
-        return token.token_id, [self._trail.depart(token, SOURCE, QUARANTINE)]
+        token.diversion = Diversion(reason=item.error, step=facts.name, file=item.file, line=item.line)
+        return token.token_id, [self._trail.depart(token, source, QUARANTINE)]
 
     def _steps(
         self, pipeline: Pipeline, sinks: SinkSet, external: ExternalCalls | None
     ) -> Iterator[tuple[Place, Step]]:
-        """Yield a step for each place but the source."""
+        """Yield a step for each place but those of sources."""
         trail, settings = self._trail, pipeline.settings
         for place, transform in pipeline.transforms.items():
             if isinstance(transform, CallingTransform) and external is not None:
@@ -160,9 +178,8 @@ class RowProcessor:
             place = ("coalesce", index)
             yield place, CoalesceStep(trail, place, join, self._clock)
         for name in pipeline.sinks:
-            is_output = name == settings.output_sink
-            source = self._source_name if name in pipeline.error_sinks else None
-            yield sink_place(name), SinkStep(trail, name, sinks[name], is_output=is_output, error_source=source)
+            has_error_fields = name in pipeline.error_sinks
+            yield sink_place(name), SinkStep(trail, name, sinks[name], has_error_fields=has_error_fields)
 
 
 class Walks:

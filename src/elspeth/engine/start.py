@@ -10,18 +10,19 @@ from itertools import islice
 from typing import cast
 
 from elspeth.contracts.audit import Artifact, Operation, Run
-from elspeth.contracts.enums import OperationStatus, OperationType, RunStatus
+from elspeth.contracts.enums import NodeType, OperationStatus, OperationType, RunStatus
 from elspeth.contracts.plugins import JsonObject, StagedOutput
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.canonical import CANONICAL_VERSION, canonical_json, stable_hash
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.queries.recorded import count_endings, count_rows, row_hashes
+from elspeth.core.landscape.queries.recorded import count_endings, count_rows, count_rows_by_source, row_hashes
 from elspeth.core.landscape.queries.runs import matches_run, resolve_run
 from elspeth.core.landscape.recording.base import make_recordable
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.unfinished import read_unfinished_runs
 from elspeth.core.secrets import mask_secrets, without_secrets
+from elspeth.core.settings.wiring import Place
 from elspeth.engine.errors import ResumeError
 from elspeth.engine.keys import RunKeys
 from elspeth.engine.pipeline import Pipeline
@@ -62,19 +63,21 @@ class SinkProgress:
 class Start:
     """What is recorded of a run when a process begins.
 
-    `edges` holds edge ids by the node that they leave and their label. `rows` counts the rows taken from the source,
-    and `is_loaded` says that it has no more. `checkpoints` is the number of the newest checkpoint, `last_token_id` its
-    token.
+    `edges` holds edge ids by the node that they leave and their label. `rows` counts the rows taken from all sources,
+    `rows_by_source` those of each. The sources `loaded` have no more rows, and `is_loaded` says that no source has.
+    `checkpoints` is the number of the newest checkpoint, `last_token_id` its token.
     """
 
     run_id: str
     edges: Mapping[tuple[str, str], str]
     rows: int = 0
+    rows_by_source: Mapping[Place, int] = field(default_factory=dict)
     endings: Mapping[Ending, int] = field(default_factory=dict)
     sinks: Mapping[str, SinkProgress] = field(default_factory=dict)
     held: Sequence[HeldItem] = ()
     checkpoints: int = 0
     last_token_id: str | None = None
+    loaded: frozenset[Place] = frozenset()
     is_loaded: bool = False
 
 
@@ -105,7 +108,7 @@ def begin_run(
             CANONICAL_VERSION,
             run_id=run_id,
             started_at=started_at,
-            source_schema=pipeline.source_node.schema.json_schema(),
+            source_schema=_source_schema(pipeline),
         )
         resolutions: list[dict[str, object]] = [
             {
@@ -136,6 +139,12 @@ def begin_run(
             for edge in pipeline.edges()
         }
     return Start(run_id=run_id, edges=edges)
+
+
+def _source_schema(pipeline: Pipeline) -> dict[str, object]:
+    """Return the JSON Schema of the rows of all sources."""
+    schemas = [pipeline.nodes[place].schema.json_schema() for place in pipeline.sources]
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
 def resolve_replayed_run(db: LandscapeDB, pipeline: Pipeline, resumed: Run | None = None) -> Pipeline:
@@ -218,22 +227,27 @@ def load_start(db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline,
     """
     get_resumable_run(db, recorder, run_id)
     _require_same_pipeline(recorder, pipeline, run_id)
-    rows, checkpoint = count_rows(db, run_id), recorder.get_last_checkpoint(run_id)
+    places = {pipeline.nodes[place].node_id: place for place in pipeline.sources}
+    rows_by_source = {places[node_id]: rows for node_id, rows in count_rows_by_source(db, run_id).items()}
+    rows, checkpoint = sum(rows_by_source.values()), recorder.get_last_checkpoint(run_id)
     if rows and checkpoint is None:
         raise ResumeError(f"run {run_id} kept no checkpoints (checkpoint.enabled: false): run the pipeline again")
     operations = recorder.get_operations_for_run(run_id)
     done = {(each.operation_type, each.node_id) for each in operations if each.status is OperationStatus.COMPLETED}
+    loaded = frozenset(place for node_id, place in places.items() if (OperationType.SOURCE_LOAD, node_id) in done)
     states = json.loads(checkpoint.sink_state_json or "{}") if checkpoint else {}
     start = Start(
         run_id=run_id,
         edges=recorder.get_edge_map(run_id),
         rows=rows,
+        rows_by_source=rows_by_source,
         endings=count_endings(db, run_id),
         sinks=dict(_sinks(pipeline, states, recorder.get_artifacts(run_id), done)),
         held=recorder.get_held(run_id),
         checkpoints=checkpoint.sequence_number if checkpoint else 0,
         last_token_id=checkpoint.token_id if checkpoint else None,
-        is_loaded=(OperationType.SOURCE_LOAD, pipeline.source_node.node_id) in done,
+        loaded=loaded,
+        is_loaded=len(loaded) == len(places),
     )
     with recorder.unit_of_work():
         _close_operations(recorder, operations, _PROCESS_ENDED)
@@ -280,27 +294,31 @@ def _staged_output(artifact: Artifact) -> StagedOutput:
 
 
 def skip_recorded_rows(
-    items: Iterator[RowData | InvalidRow], db: LandscapeDB, run_id: str, rows: int
+    items: Iterator[RowData | InvalidRow], db: LandscapeDB, start: Start, pipeline: Pipeline, source: Place
 ) -> Iterator[RowData | InvalidRow]:
     """Yield the rows of a source after the recorded ones.
 
     Raises ResumeError unless the source begins with the recorded rows.
     """
-    recorded = row_hashes(db, run_id)
-    for index, expected in enumerate(islice(recorded, rows)):
+    rows, node = start.rows_by_source.get(source, 0), pipeline.nodes[source]
+    name = "the source" if len(pipeline.sources) == 1 else f"the source {node.name!r}"
+    recorded = row_hashes(db, start.run_id, node.node_id) if rows else iter(())
+    for index, expected in islice(recorded, rows):
         item = next(items, None)
         if item is None:
-            raise ResumeError(_changed(run_id, f"it ends before row {index}, of {rows} that are recorded"))
+            raise ResumeError(
+                _changed(name, start.run_id, f"it ends before row {index}, of {start.rows} that are recorded")
+            )
         data = item.data if isinstance(item, InvalidRow) else item
         found = stable_hash(make_recordable(data))
         if found != expected:
-            raise ResumeError(_changed(run_id, f"row {index} has the hash {found}, recorded is {expected}"))
+            raise ResumeError(_changed(name, start.run_id, f"row {index} has the hash {found}, recorded is {expected}"))
     yield from items
 
 
-def _changed(run_id: str, how: str) -> str:
+def _changed(source: str, run_id: str, how: str) -> str:
     return (
-        f"the source is not what run {run_id} read: {how}; put back what it was to resume the run, "
+        f"{source} is not what run {run_id} read: {how}; put back what it was to resume the run, "
         "or give the run up with --abandon"
     )
 
@@ -314,7 +332,11 @@ def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, run_
     now = json.loads(canonical_json(without_secrets(pipeline.settings.model_dump(mode="json"))))
     versions = {node.node_id: node.plugin_version for node in pipeline.nodes.values()}
     changes = list(_differences("", before, now))
-    for node in recorder.get_nodes(run_id):
+    nodes = recorder.get_nodes(run_id)
+    sources = [node.node_id for node in pipeline.nodes.values() if node.node_type is NodeType.SOURCE]
+    if [node.node_id for node in nodes if node.node_id in sources] != sources and not changes:
+        changes.append("the order of the sources")
+    for node in nodes:
         version = versions.get(node.node_id)
         if version is None and not changes:  # another version of elspeth may have named it otherwise
             changes.append(f"node {node.node_id}")

@@ -78,8 +78,9 @@ class LiveToken:
     """A token in memory, with its row data.
 
     Steps replace `row` and never change it in place, so that what is recorded as one node's output is the next node's
-    input. `row_index` is the index of the source row, `step_index` that of the token's next visit. The innermost branch
-    comes last. `diversion` says why the token was diverted, if it was; `error_hash` is the hash of that error.
+    input. `row_index` is the index of the source row, `source` the name of its source, and `step_index` the index of
+    the token's next visit. The innermost branch comes last. `diversion` says why the token was diverted, if it was;
+    `error_hash` is the hash of that error.
     """
 
     token_id: str
@@ -90,6 +91,7 @@ class LiveToken:
     step_index: Annotated[int, Field(alias="step")] = 0  # waiting items of earlier releases call it "step"
     branches: tuple[Branch, ...] = ()
     error_hash: str | None = None
+    source: str | None = None  # waiting items of earlier releases lack it
     diversion: Annotated[Diversion | None, Field(exclude=True)] = None  # a diverted token does not wait
 
     def state(self) -> JsonObject:

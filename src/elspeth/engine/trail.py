@@ -20,7 +20,7 @@ from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import CanonicalText
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.core.settings.wiring import SOURCE, Place
+from elspeth.core.settings.wiring import Place
 from elspeth.engine.errors import Failure
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.reporting import Ending
@@ -98,15 +98,20 @@ class TrailWriter:
 
     # -- tokens ------------------------------------------------------------------------------------------------------
 
-    def create_row(self, index: int, data: RowData, content: CanonicalText | None = None) -> LiveToken:
-        """Record a row of the source, and its token.
+    def create_row(self, source: Place, index: int, data: RowData, content: CanonicalText | None = None) -> LiveToken:
+        """Record a row of a source, and its token.
 
         `content` is the canonical JSON of the data, if it is known.
         """
-        row = self._recorder.create_row(self._run_id, self._node_ids[SOURCE], index, content or data)
+        row = self._recorder.create_row(self._run_id, self._node_ids[source], index, content or data)
         token = self._recorder.create_token(row.row_id, run_id=self._run_id)
         return LiveToken(
-            token_id=token.token_id, row_id=row.row_id, row_index=index, row=data, row_hash=row.source_data_hash
+            token_id=token.token_id,
+            row_id=row.row_id,
+            row_index=index,
+            row=data,
+            row_hash=row.source_data_hash,
+            source=self._names[source],
         )
 
     def create_output(self, members: Sequence[LiveToken], output: HashedRow) -> LiveToken:
@@ -123,6 +128,7 @@ class TrailWriter:
             row=output.row,
             row_hash=output.row_hash,
             step_index=max(member.step_index for member in members),
+            source=last.source,
         )
 
     def fork(self, visit: Visit, joins: Mapping[str, Place | None]) -> list[LiveToken]:
@@ -144,7 +150,10 @@ class TrailWriter:
             replace(
                 token,
                 token_id=child.token_id,
-                branches=(*token.branches, Branch(name=name, group=child.fork_group_id or "", join=join)),
+                # Nobody waits for a branch that is not joined: what becomes of it does not matter to those around it.
+                branches=()
+                if join is None
+                else (*token.branches, Branch(name=name, group=child.fork_group_id or "", join=join)),
             )
             for (name, join), child in zip(joins.items(), children, strict=True)
         ]
@@ -196,6 +205,7 @@ class TrailWriter:
             row_hash=output.row_hash,
             step_index=step_index,
             branches=branches,
+            source=first.source,
         )
         return token, merged.join_group_id
 

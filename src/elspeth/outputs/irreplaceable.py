@@ -34,8 +34,9 @@ _PKCS12 = re.compile(rb"\x30.{1,5}\x02\x01\x03\x30.{1,5}\x06\x09\x2a\x86\x48\x86
 _START_BYTES = 16 * 1024
 """How much of a file is searched for a key in PEM; the largest file that is taken for a key in DER."""
 
-_SETTINGS_SECTIONS = frozenset({"datasource", "sinks"})
-"""Keys that every settings file has at its top; the others may come from the environment."""
+_SINKS = "sinks"
+_SOURCES = frozenset({"datasource", "source", "sources"})
+"""Every settings file has sinks and one of these keys at its top; the others may come from the environment."""
 
 _MAX_SETTINGS_BYTES = 1 << 20
 
@@ -108,7 +109,7 @@ def _is_der_key(content: bytes) -> bool:
 
 def _is_settings(content: bytes) -> bool:
     """Return whether the content is that of a settings file."""
-    if not all(name.encode() in content for name in _SETTINGS_SECTIONS):
+    if _SINKS.encode() not in content or not any(name.encode() in content for name in _SOURCES):
         return False
     import yaml  # noqa: PLC0415  start time, and few files come this far
 
@@ -116,4 +117,4 @@ def _is_settings(content: bytes) -> bool:
         loaded = yaml.safe_load(content.decode())
     except (yaml.YAMLError, ValueError, RecursionError):
         return False
-    return isinstance(loaded, dict) and loaded.keys() >= _SETTINGS_SECTIONS
+    return isinstance(loaded, dict) and _SINKS in loaded and not _SOURCES.isdisjoint(loaded)

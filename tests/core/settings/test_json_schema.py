@@ -18,7 +18,8 @@ from elspeth.plugins.manager import BUILTIN, PluginManager
 ROOT = Path(__file__).parent.parent.parent.parent
 SCHEMA = settings_schema(PluginManager((), BUILTIN))
 VALIDATOR = Draft7Validator(SCHEMA)
-FILES = [*(ROOT / "examples").glob("*/settings.yaml"), EXAMPLES / "settings" / "pipeline.yaml"]
+SHOWN = [EXAMPLES / "settings" / f"{name}.yaml" for name in ("pipeline", "wired")]
+FILES = [*(ROOT / "examples").glob("*/settings.yaml"), *SHOWN]
 OTHER_PLUGINS = {"plugin_package"}  # examples that need other plugins
 
 
@@ -41,7 +42,7 @@ def test_it_is_a_json_schema() -> None:
     assert json.loads(json.dumps(SCHEMA)) == SCHEMA
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_examples_satisfy_it(path: Path) -> None:
     found = messages(read_settings_file(path))
     assert found == [] or path.parent.name in OTHER_PLUGINS

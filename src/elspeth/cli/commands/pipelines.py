@@ -59,11 +59,12 @@ def validate(
     if not json:
         typer.echo(plan_as_text(pipeline) if graph is None else plan_as_mermaid(pipeline))
     warnings = []
-    try:
-        pipeline.source.check()
-    except PluginError as error:  # an error of the run, but the input may appear before that
-        warnings.append(str(error))
-        typer.echo(printable(f"warning: {error}"), err=True)
+    for source in pipeline.sources.values():
+        try:
+            source.check()
+        except PluginError as error:  # an error of the run, but the input may appear before that
+            warnings.append(str(error))
+            typer.echo(printable(f"warning: {error}"), err=True)
     if json:
         result = {"settings": str(settings), "valid": True, "warnings": warnings, "plan": plan_as_data(pipeline)}
         typer.echo(jsonlib.dumps(result, indent=2))
@@ -90,7 +91,8 @@ def run(
 
     pipeline, keys = load_with_keys(settings, no_dotenv=no_dotenv, check_outputs=True, force=force)
     if execute:
-        pipeline.source.check()
+        for source in pipeline.sources.values():
+            source.check()
         code = execute_pipeline(
             pipeline, keys, settings, lambda work: work.run(), force=force, json=json, tells_failures=exit_code
         )

@@ -11,10 +11,20 @@ from elspeth.contracts.environment import missing_package
 from elspeth.contracts.expressions import ExpressionError, compile_expression
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.contracts.routing import CONTINUE, DISCARD, FORK
-from elspeth.core.settings._graph_checks import branch_problems, coalesce_problems
+from elspeth.core.settings._branch_checks import branch_problems, coalesce_problems
+from elspeth.core.settings._connection_checks import connection_problems
 from elspeth.core.settings._yaml_file import PlainValue
-from elspeth.core.settings.model import AggregationSettings, CoalesceSettings, GateSettings, Parts, PluginSettings
+from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.problems import Location, Problem, did_you_mean, structural_problems
+from elspeth.core.settings.steps import (
+    AggregationSettings,
+    CoalesceSettings,
+    GateSettings,
+    PluginSettings,
+    TransformSettings,
+    WiredAggregationSettings,
+    WiredTransformSettings,
+)
 
 __all__ = ["cross_section_problems", "mode_problems"]
 
@@ -22,7 +32,7 @@ _RESERVED_SINK_NAMES = (CONTINUE, DISCARD, FORK)
 _BOOLEAN_LABELS = {"true", "false"}
 
 
-def cross_section_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[Problem]:
+def cross_section_problems(tree: Mapping[str, PlainValue], parts: Parts, plugins: PluginCatalogue) -> Iterator[Problem]:
     """Yield the problems between sections that are valid by themselves."""
     yield from _plugin_problems(parts, plugins)
     for name in parts.sinks:
@@ -30,21 +40,24 @@ def cross_section_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[P
             yield Problem(location=("sinks", name), message=f"the name {name!r} is reserved: give the sink another one")
     for location, destination, keywords in _destinations(parts):
         yield from _destination_problems(parts, location, destination, keywords)
-    yield from _name_problems("gates", parts.gates)
-    yield from _name_problems("aggregations", parts.aggregations)
-    yield from _name_problems("coalesce", parts.coalesce)
+    if not parts.is_wired:
+        yield from _name_problems("gates", parts.gates)
+        yield from _name_problems("aggregations", parts.aggregations)
+        yield from _name_problems("coalesce", parts.coalesce)
     yield from _condition_problems(parts)
-    yield from branch_problems(parts, plugins)
+    yield from branch_problems(parts)
     yield from coalesce_problems(parts)
+    if parts.is_wired:
+        yield from connection_problems(tree, parts)
     yield from _table_problems(parts)
     yield from _landscape_problems(parts)
 
 
 def _plugin_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[Problem]:
-    if parts.datasource is not None:
-        yield from _options_problems(("datasource",), PluginKind.SOURCE, parts.datasource, plugins)
-    for index, transform in parts.row_plugins.items():
-        yield from _options_problems(("row_plugins", index), PluginKind.TRANSFORM, transform, plugins)
+    for place, source in parts.sources.items():
+        yield from _options_problems(place, PluginKind.SOURCE, source, plugins)
+    for place, transform in parts.transforms.items():
+        yield from _options_problems(place, PluginKind.TRANSFORM, transform, plugins)
     for index, aggregation in parts.aggregations.items():
         yield from _options_problems(("aggregations", index), PluginKind.AGGREGATION, aggregation, plugins)
     for name, sink in parts.sinks.items():
@@ -74,19 +87,31 @@ def _destinations(parts: Parts) -> Iterator[tuple[Location, str, tuple[str, ...]
     """
     if parts.output_sink is not None:
         yield ("output_sink",), parts.output_sink, ()
-    if parts.datasource is not None:
-        destination = parts.datasource.options.get("on_validation_failure")
-        if isinstance(destination, str):
-            yield ("datasource", "options", "on_validation_failure"), destination, (DISCARD,)
-    failing = [(("row_plugins", index), each.options) for index, each in parts.row_plugins.items()]
-    failing += [(("aggregations", index), each.options) for index, each in parts.aggregations.items()]
-    for place, options in failing:
-        destination = options.get("on_error")
-        if isinstance(destination, str):
-            yield (*place, "options", "on_error"), destination, (DISCARD,)
+    yield from _failure_destinations(parts)
+    if parts.is_wired:
+        return  # routes lead to connections there
     for index, gate in parts.gates.items():
         for label, destination in gate.routes.items():
             yield ("gates", index, "routes", label), destination, (CONTINUE, FORK)
+
+
+def _failure_destinations(parts: Parts) -> Iterator[tuple[Location, str, tuple[str, ...]]]:
+    """Yield each place that names a sink of failed rows."""
+    for place, source in parts.sources.items():
+        destination = source.options.get("on_validation_failure")
+        if isinstance(destination, str):
+            yield (*place, "options", "on_validation_failure"), destination, (DISCARD,)
+    failing: dict[Location, TransformSettings | AggregationSettings] = {**parts.transforms}
+    failing |= {("aggregations", index): each for index, each in parts.aggregations.items()}
+    for place, step in failing.items():
+        destination = step.options.get("on_error")
+        if isinstance(destination, str):
+            yield (*place, "options", "on_error"), destination, (DISCARD,)
+        if isinstance(step, WiredTransformSettings | WiredAggregationSettings) and step.on_error is not None:
+            yield (*place, "on_error"), step.on_error, (DISCARD,)
+    for name, sink in parts.sinks.items():
+        if sink is not None and sink.on_write_failure is not None:
+            yield ("sinks", name, "on_write_failure"), sink.on_write_failure, (DISCARD,)
 
 
 def _destination_problems(

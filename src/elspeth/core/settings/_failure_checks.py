@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from elspeth.contracts.error_fields import ERROR_FIELDS
 from elspeth.contracts.schema import SchemaConfig
-from elspeth.core.settings.model import Parts, Settings, SinkSettings
+from elspeth.core.settings.model import PositionalSettings, Settings
+from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.problems import Problem, did_you_mean
+from elspeth.core.settings.steps import SinkSettings
 
 __all__ = ["failure_problems", "limit_problems"]
 
@@ -48,9 +50,11 @@ def limit_problems(settings: Settings) -> Iterator[Problem]:
 
 
 def _step_names(settings: Settings) -> Iterator[str]:
-    """Yield the names of source, steps and sinks."""
-    yield settings.datasource.plugin
-    yield from (f"{each.plugin}_{index}" for index, each in enumerate(settings.row_plugins))
+    """Yield the names of sources, steps and sinks."""
+    for place, source in settings.source_parts.items():
+        yield source.plugin if isinstance(settings, PositionalSettings) else str(place[-1])
+    for index, transform in enumerate(settings.transform_parts.values()):
+        yield transform.name or f"{transform.plugin}_{index}"
     yield from (each.name for each in settings.aggregations)
     yield from (each.name for each in settings.gates)
     yield from (each.name for each in settings.coalesce)

@@ -15,7 +15,7 @@ from elspeth.contracts.database_urls import database_server, sqlite_file
 from elspeth.contracts.input_paths import matches_pattern
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.core.landscape.exporting.format import compression_problem, name_problem
-from elspeth.core.settings.model import Parts
+from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import (
     EXPORT,
     NamedFile,
@@ -69,7 +69,7 @@ def path_problems(
     yield from _placeholder_problems(parts)
     yield from _overlaps(named)
     for each in named:
-        if each.owner != "datasource" and (protector := protection_of(each.path, protected)) is not None:
+        if not each.is_input and (protector := protection_of(each.path, protected)) is not None:
             message = f"{each.path}: is {protector.what}, which no output may touch: name another path"
             yield Problem(location=each.location, message=message)
     yield from _server_problems(parts)
@@ -105,7 +105,7 @@ def _overlaps(named: list[NamedFile]) -> Iterator[Problem]:
     The later one would replace what the earlier one wrote, or what is still being read.
     """
     for first, second in combinations(named, 2):
-        if first.is_database and second.is_database:
+        if (first.is_database and second.is_database) or _are_other_sources(first, second):
             continue
         if first.is_pattern or second.is_pattern:
             if _is_matched(first, second):
@@ -133,6 +133,11 @@ def _is_matched(first: NamedFile, second: NamedFile) -> bool:
         and any(matches_pattern(path, pattern.text) for path in (other.path, real_path(other.path)))
         for pattern, other in ((first, second), (second, first))
     )
+
+
+def _are_other_sources(first: NamedFile, second: NamedFile) -> bool:
+    """Return whether two sources read the files."""
+    return first.is_input and second.is_input and first.owner != second.owner
 
 
 def _is_same(first: NamedFile, second: NamedFile) -> bool:
@@ -200,7 +205,7 @@ def _uses_store(parts: Parts, plugins: PluginCatalogue) -> bool:
     """
     known = plugins.names(PluginKind.TRANSFORM)
     return parts.keeps_rows or any(
-        each.plugin in known and plugins.calls(each.plugin) for each in parts.row_plugins.values()
+        each.plugin in known and plugins.calls(each.plugin) for each in parts.transforms.values()
     )
 
 
@@ -236,9 +241,7 @@ def _database_problems(parts: Parts, named: Iterable[NamedFile]) -> Iterator[Pro
     These are the databases of sinks, of rate limits and of the audit trail.
     """
     places: list[tuple[Location, Path, Callable[[Path], str | None]]] = [
-        (each.location, each.path, _database_objection)
-        for each in named
-        if each.is_database and each.owner != "datasource"
+        (each.location, each.path, _database_objection) for each in named if each.is_database and not each.is_input
     ]
     if parts.landscape is not None and parts.landscape.enabled and (audit := sqlite_file(parts.landscape.url)):
         # What is wrong with an existing audit database is reported by the run.

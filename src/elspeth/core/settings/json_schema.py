@@ -13,7 +13,8 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core.core_schema import ModelSchema
 
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
-from elspeth.core.settings.model import Settings
+from elspeth.core.settings.model import PositionalSettings, WiredSettings
+from elspeth.core.settings.parts import WIRED_SECTIONS
 
 __all__ = ["PLUGIN_PLACES", "VARIABLE", "JsonSchema", "settings_schema"]
 
@@ -62,10 +63,11 @@ def settings_schema(plugins: PluginCatalogue) -> JsonSchema:
     """Return the JSON Schema of settings files.
 
     It refuses unknown keys and options. Numbers, truth values and texts of which only some are allowed may also come
-    from the environment.
+    from the environment. The branch `then` is about settings in the wired form, `else` about those in the positional
+    one.
     """
     options = {(kind, name): plugins.options_model(kind, name) for kind in PluginKind for name in plugins.names(kind)}
-    models: list[type[BaseModel]] = list(dict.fromkeys([Settings, *options.values()]))
+    models: list[type[BaseModel]] = list(dict.fromkeys([PositionalSettings, WiredSettings, *options.values()]))
     references, document = models_json_schema(
         [(model, "validation") for model in models], ref_template=_PREFIX + "{model}", schema_generator=_Generator
     )
@@ -73,13 +75,24 @@ def settings_schema(plugins: PluginCatalogue) -> JsonSchema:
     by_kind: dict[PluginKind, dict[str, JsonSchema]] = {kind: {} for kind in PluginKind}
     for (kind, name), model in options.items():
         by_kind[kind][name] = references[model, "validation"]
-    root = definitions.pop(_referenced(references[Settings, "validation"]))
-    for key, kind in PLUGIN_PLACES.items():
-        if key in root["properties"]:
-            root["properties"][key] = _with_plugins(root["properties"][key], kind, by_kind[kind], definitions)
+    forms = []
+    for form in (WiredSettings, PositionalSettings):
+        root = definitions.pop(_referenced(references[form, "validation"]))
+        for key, kind in PLUGIN_PLACES.items():
+            if key in root["properties"]:
+                root["properties"][key] = _with_plugins(root["properties"][key], kind, by_kind[kind], definitions)
+        forms.append(root)
     definitions[VARIABLE] = _VARIABLE
-    used = sorted(_used(root, definitions, set()))
-    return {"$schema": _DRAFT, **root, "definitions": {name: definitions[name] for name in used}}
+    used = sorted(_used(forms, definitions, set()))
+    is_wired = {"anyOf": [{"required": [key]} for key in sorted(WIRED_SECTIONS)]}
+    return {
+        "$schema": _DRAFT,
+        "type": "object",
+        "if": is_wired,
+        "then": forms[0],
+        "else": forms[1],
+        "definitions": {name: definitions[name] for name in used},
+    }
 
 
 def _with_variables(schema: JsonSchema) -> JsonSchema:

@@ -15,12 +15,13 @@ from elspeth.contracts.environment import PREFIX, VARIABLES
 from elspeth.contracts.plugins import PluginCatalogue
 from elspeth.core.settings._checks import cross_section_problems, mode_problems
 from elspeth.core.settings._failure_checks import failure_problems, limit_problems
-from elspeth.core.settings._graph_checks import wiring_problems
+from elspeth.core.settings._flow_checks import flow_problems
 from elspeth.core.settings._path_checks import path_problems
 from elspeth.core.settings._yaml_file import PlainValue, read_settings_file, text_problems
-from elspeth.core.settings.model import Parts, Settings
+from elspeth.core.settings.model import Settings
+from elspeth.core.settings.parts import Parts, form_of
 from elspeth.core.settings.paths import Objection
-from elspeth.core.settings.problems import Location, Problem, SettingsError, did_you_mean, structural_problems
+from elspeth.core.settings.problems import Location, Problem, SettingsError, did_you_mean, keys_of, structural_problems
 
 __all__ = ["load_settings", "read_dotenv"]
 
@@ -38,7 +39,9 @@ def _is_section(annotation: object) -> bool:
     )
 
 
-_KEYS = {name: _is_section(field.annotation) for name, field in Settings.model_fields.items()}
+def _keys_of(form: type[Settings]) -> dict[str, bool]:
+    """Return the top keys, and whether each is a section."""
+    return {name: _is_section(form.model_fields[name].annotation) for name in keys_of(form)}
 
 
 def load_settings(
@@ -57,19 +60,19 @@ def load_settings(
     Raises SettingsError with all problems.
     """
     tree = read_settings_file(path)
-    applied = _apply_environment(tree, environ, _KEYS)
+    applied = _apply_environment(tree, environ, _keys_of(form_of(tree)))
     tree, problems = applied.tree, [*applied.problems, *text_problems(applied.tree)]
-    settings = None
+    form, settings = form_of(tree), None
     try:
-        settings = Settings.model_validate(tree, context=applied.variables)
+        settings = form.model_validate(tree, context=applied.variables)
     except ValidationError as error:
-        problems += structural_problems(error, Settings)
+        problems += structural_problems(error, form)
     parts = Parts.from_tree(tree)
-    problems += cross_section_problems(parts, plugins)
+    problems += cross_section_problems(tree, parts, plugins)
     problems += failure_problems(parts)
     problems += path_problems(parts, path, plugins, objection=objection, force=force)
     if settings is not None and not problems:  # a misspelt route makes its target look unreachable
-        problems += wiring_problems(settings)
+        problems += flow_problems(settings, plugins)
         problems += limit_problems(settings)
     problems += mode_problems(tree, parts)
     if settings is None or problems:

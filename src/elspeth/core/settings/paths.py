@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from elspeth.contracts.database_urls import sqlite_file
 from elspeth.contracts.input_paths import STANDARD_INPUT, is_pattern, path_texts
 from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
-from elspeth.core.settings.model import ExportSettings, LandscapeSettings, Parts, PluginSettings
-from elspeth.core.settings.problems import Location, did_you_mean
+from elspeth.core.settings.model import ExportSettings, LandscapeSettings
+from elspeth.core.settings.parts import Parts
+from elspeth.core.settings.problems import Location, Problem, did_you_mean
+from elspeth.core.settings.steps import PluginSettings
 from elspeth.outputs.compression import Compression, guess_compression
 from elspeth.outputs.policy import Extent, Kind, OutputPolicy, Protected
 
@@ -81,7 +83,8 @@ Objection = Callable[[LandscapeSettings, Path], str | None]
 class NamedFile:
     """A file that settings name at a location.
 
-    `text` is the path as written, or the pattern of several files. Sinks may share a database.
+    `text` is the path as written, or the pattern of several files. Sinks may share a database. `is_input` says that a
+    source reads it.
     """
 
     owner: str
@@ -90,6 +93,7 @@ class NamedFile:
     path: Path
     is_database: bool = False
     is_pattern: bool = False
+    is_input: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,11 +153,13 @@ def protected_files(parts: Parts, settings_file: Path | None) -> list[Protected]
 def named_files(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedFile]:
     """Yield each file that is read or written.
 
-    These are the files of the source, the sinks, the export and the rate limits. Placeholders get these `values`. Texts
-    that cannot be paths are left out, because other checks report them.
+    These are the files of sources, sinks, the export and the rate limits. Placeholders get these `values`. Texts that
+    cannot be paths are left out, because other checks report them.
     """
-    if parts.datasource is not None:
-        yield from _files_of_plugin("datasource", ("datasource",), parts.datasource, None)
+    for place, source in parts.sources.items():
+        owner = Problem(location=place, message="").path
+        for each in _files_of_plugin(owner, place, source, None):
+            yield replace(each, is_input=True)
     for name, sink in parts.sinks.items():
         if sink is not None:
             yield from _files_of_plugin(f"sinks.{name}", ("sinks", name), sink, values)
@@ -206,6 +212,8 @@ def planned_outputs(
         return
     for each in named_files(parts, values):
         name = str(each.location[1])
+        if each.is_input:
+            continue
         if each.owner == EXPORT or name == parts.export_sink:
             yield _planned_export(each, landscape.export, protected, force=force)
         elif each.owner.startswith("sinks.") and not each.is_database:

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from elspeth.contracts.errors import short_repr
 from elspeth.core.secrets import is_secret_key, mask_text, redact
 
-__all__ = ["Location", "Problem", "SettingsError", "did_you_mean", "structural_problems"]
+__all__ = ["Location", "Problem", "SettingsError", "did_you_mean", "keys_of", "nearest", "structural_problems"]
 
 Location = tuple[str | int, ...]
 _PYDANTIC_PHRASES = re.compile(r"^Input should be |^\w+ should have |,? (unable to|after validation, not) .*")
@@ -58,13 +58,20 @@ class SettingsError(Exception):
 def structural_problems(error: ValidationError, model: type[BaseModel], *, prefix: Location = ()) -> Iterable[Problem]:
     """Yield pydantic's errors about a model as problems with paths."""
     for details in error.errors(include_url=False):
-        yield Problem(location=prefix + details["loc"], message=_message(details, model))
+        # The names of choices within a model end in brackets; they are no keys.
+        location = tuple(part for part in details["loc"] if not str(part).endswith("[]"))
+        yield Problem(location=prefix + location, message=_message(details, model))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a hint at the nearest known word, or nothing."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(word, known)
+    return "" if near is None else f"; did you mean {near!r}?"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word most like this one."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
 
 
 def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
@@ -102,7 +109,13 @@ def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
     for part in location:
         annotation = _element(annotation, part)
     found = _model_in(annotation)
-    return [] if found is None else [field.alias or name for name, field in found.model_fields.items()]
+    return [] if found is None else [found.model_fields[name].alias or name for name in keys_of(found)]
+
+
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """Return a section's keys, those of its base last."""
+    own = [name for name in model.__annotations__ if name in model.model_fields]
+    return list(dict.fromkeys([*own, *model.model_fields]))
 
 
 def _element(annotation: object, part: str | int) -> object:

@@ -12,7 +12,7 @@ from elspeth.contracts.routing import CONTINUE
 from elspeth.contracts.rows import RowData, RowValidator, SchemaViolationError
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.batches import HeldItem
-from elspeth.core.settings.model import AggregationSettings
+from elspeth.core.settings.steps import AggregationSettings
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.errors import AnswerError, Failure
 from elspeth.engine.pipeline import Pipeline
@@ -60,6 +60,7 @@ class AggregationStep(CollectingStep):
         self._condition: Expression | None = pipeline.conditions.get(place)
         self._trigger = settings.trigger
         self._mode = OutputMode(settings.output_mode)
+        self._expected_count = settings.expected_output_count
         self._recorder = trail.recorder
         self._run_id = trail.run_id
         self._clock = clock
@@ -176,10 +177,12 @@ class AggregationStep(CollectingStep):
         if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
             kind = type(result).__name__
             raise AnswerError(f"aggregation {name!r} must return a list of rows or a RowError, got {kind}")
+        message = f"aggregation {name!r} made {len(result)} rows of {members}"
         expected = {OutputMode.SINGLE: 1, OutputMode.PASSTHROUGH: members}.get(self._mode, len(result))
         if len(result) != expected:
-            message = f"aggregation {name!r} made {len(result)} rows of {members}"
             raise AnswerError(f"{message}: output_mode {self._mode.value!r} expects {expected}")
+        if self._expected_count not in {None, len(result)}:
+            raise AnswerError(f"{message}: expected_output_count expects {self._expected_count}")
         return result
 
     def _refuse(self, batch: _OpenBatch, failure: Failure) -> Onward:

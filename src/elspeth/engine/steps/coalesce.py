@@ -12,7 +12,7 @@ from elspeth.contracts.plugins import JsonObject
 from elspeth.contracts.routing import CONTINUE
 from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.recording.batches import HeldItem
-from elspeth.core.settings.model import CoalesceSettings
+from elspeth.core.settings.steps import CoalesceSettings
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.errors import AnswerError, Failure
 from elspeth.engine.steps import CollectingStep
@@ -217,7 +217,10 @@ class CoalesceStep(CollectingStep):
     def _merge(self, meeting: _Meeting) -> Onward:
         """Merge what arrived, and send the merged token on."""
         arrived = self._in_order(meeting)
-        row, reason = self._merged_row(arrived)
+        try:
+            row, reason = self._merged_row(arrived)
+        except AnswerError as error:
+            return self._refuse(meeting, Failure.of(error))
         token, meeting.join_group = self._trail.merge(
             list(arrived.values()), HashedRow.of(row), reason, branches=meeting.outer
         )
@@ -228,7 +231,10 @@ class CoalesceStep(CollectingStep):
         return {name: meeting.arrived[name] for name in self._settings.branches if name in meeting.arrived}
 
     def _merged_row(self, arrived: Mapping[str, WaitingToken]) -> tuple[RowData, dict[str, object]]:
-        """Return the merged row, and how it was made."""
+        """Return the merged row, and how it was made.
+
+        Raises AnswerError for a field that must not have several values.
+        """
         settings, rows = self._settings, {name: each.token.row for name, each in arrived.items()}
         reason: dict[str, object] = {
             "action": "merged",
@@ -240,18 +246,20 @@ class CoalesceStep(CollectingStep):
             return dict(rows), reason
         if settings.merge == "select" and settings.select_branch is not None:
             return rows[settings.select_branch], reason | {"selected": settings.select_branch}
-        merged: RowData = {}
-        overridden: dict[str, str] = {}
-        for name, row in rows.items():
-            overridden |= {key: name for key, value in row.items() if key in merged and merged[key] != value}
-            merged |= row
+        merged, overridden = _union(rows, keeps_first=settings.union_collision_policy == "first_wins")
+        if overridden and settings.union_collision_policy == "fail":
+            raise AnswerError(f"branches have different values for {', '.join(map(repr, overridden))}")
         return merged, reason | ({"overridden": overridden} if overridden else {})
 
     def _give_up(self, meeting: _Meeting) -> Onward:
         """Fail what arrived, and lose the branch around this fork."""
         missing = [name for name in self._settings.branches if name not in meeting.arrived]
         message = f"the policy {self._settings.policy!r} cannot be met: branch {', '.join(missing)} did not arrive"
-        meeting.refusal = Failure(message=message, kind="CoalesceError")
+        return self._refuse(meeting, Failure(message=message, kind="CoalesceError"))
+
+    def _refuse(self, meeting: _Meeting, refusal: Failure) -> Onward:
+        """Fail what arrived, and what will arrive later."""
+        meeting.refusal = refusal
         onward: list[Departure | LostBranch] = []
         for waiting in self._in_order(meeting).values():
             onward += self._trail.refuse_waiting(waiting, meeting.refusal)
@@ -265,3 +273,17 @@ class CoalesceStep(CollectingStep):
         self._trail.complete_waiting(waiting, waiting.token.row_hash, reason)
         late = {"merged": False, "reason": "arrived after the merge"}
         return self._trail.end(waiting.token, RowOutcome.COALESCED, join_group_id=meeting.join_group, context=late)
+
+
+def _union(rows: Mapping[str, RowData], *, keeps_first: bool) -> tuple[RowData, dict[str, str]]:
+    """Return all fields, and whose value decided where they differ."""
+    merged: RowData = {}
+    owners: dict[str, str] = {}
+    overridden: dict[str, str] = {}
+    for name, row in rows.items():
+        for key, value in row.items():
+            if key in merged and merged[key] != value:
+                overridden[key] = owners[key] if keeps_first else name
+            if key not in merged or not keeps_first:
+                merged[key], owners[key] = value, name
+    return merged, overridden

@@ -8,7 +8,7 @@ from elspeth.contracts.errors import describe_kind
 from elspeth.contracts.expressions import EvaluationError, Expression, route_label
 from elspeth.contracts.routing import FORK
 from elspeth.core.canonical import CanonicalText
-from elspeth.core.settings.model import GateSettings
+from elspeth.core.settings.steps import GateSettings
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.errors import Failure
 from elspeth.engine.steps import Step

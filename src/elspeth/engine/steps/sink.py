@@ -21,27 +21,24 @@ __all__ = ["SinkStep"]
 class SinkStep(Step):
     """Hands rows to a sink, which stages them.
 
-    With `error_source`, the name of the source, every row gets the error fields.
+    With `has_error_fields`, every row gets the error fields.
     """
 
     is_ordered = True
 
-    def __init__(
-        self, trail: TrailWriter, name: str, sink: OpenSink, *, is_output: bool, error_source: str | None = None
-    ) -> None:
+    def __init__(self, trail: TrailWriter, name: str, sink: OpenSink, *, has_error_fields: bool) -> None:
         self._trail = trail
         self._name = name
         self._place = sink_place(name)
         self._sink = sink
-        self._is_output = is_output
-        self._error_source = error_source
+        self._has_error_fields = has_error_fields
 
     def take(self, token: LiveToken, along: Wire) -> Onward:
         """End a token, with an outcome that depends on `along`."""
         visit = self._trail.arrive(token, self._place)
         row, row_hash = token.row, token.row_hash
-        if self._error_source is not None:
-            row = self._with_error_fields(token, self._error_source)
+        if self._has_error_fields:
+            row = self._with_error_fields(token)
             row_hash = stable_hash(row)
         try:
             self._sink.write(row)
@@ -50,14 +47,14 @@ class SinkStep(Step):
         self._sink.last_state_id = self._trail.complete(visit, row_hash)
         return self._trail.end(token, self._outcome(along), sink_name=self._name, error_hash=token.error_hash)
 
-    def _with_error_fields(self, token: LiveToken, source: str) -> RowData:
+    def _with_error_fields(self, token: LiveToken) -> RowData:
         """Return the row with error fields, which may be null."""
         why = token.diversion
         if why is None:
             return add_error_fields(token.row, (None,) * len(ERROR_FIELDS))
-        return add_error_fields(token.row, (why.reason, why.step, why.file or source, why.line, token.row_index))
+        return add_error_fields(token.row, (why.reason, why.step, why.file or token.source, why.line, token.row_index))
 
     def _outcome(self, along: Wire) -> RowOutcome:
         if along.mode is RoutingMode.DIVERT:
             return RowOutcome.QUARANTINED if along.label == QUARANTINE else RowOutcome.FAILED
-        return RowOutcome.COMPLETED if along.is_onward and self._is_output else RowOutcome.ROUTED
+        return RowOutcome.COMPLETED if along.completes else RowOutcome.ROUTED

@@ -23,4 +23,6 @@ def test_each_row_has_one_hash_however_many_are_read_at_once(
         recorder.create_row("other", "source", 0, {"id": "other"})
         for index in reversed(range(rows)):
             recorder.create_row("run", "source", index, {"id": index})
-    assert list(row_hashes(landscape, "run")) == [stable_hash({"id": index}) for index in range(rows)]
+    assert list(row_hashes(landscape, "run", "source")) == [
+        (index, stable_hash({"id": index})) for index in range(rows)
+    ]

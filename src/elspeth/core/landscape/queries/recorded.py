@@ -32,6 +32,7 @@ __all__ = [
     "calls_of_rows",
     "count_endings",
     "count_rows",
+    "count_rows_by_source",
     "objection_by_url",
     "objection_in",
     "objection_without_database",
@@ -70,24 +71,32 @@ def count_endings(db: LandscapeDB, run_id: str) -> dict[tuple[RowOutcome, str | 
         return {(RowOutcome(outcome), sink): count for outcome, sink, count in connection.execute(statement)}
 
 
-def row_hashes(db: LandscapeDB, run_id: str) -> Iterator[str]:
-    """Yield the hash of each recorded source row, in order.
+def count_rows_by_source(db: LandscapeDB, run_id: str) -> dict[str, int]:
+    """Return the number of recorded rows by source node."""
+    statement = select(_rows.source_node_id, func.count()).where(_rows.run_id == run_id).group_by(_rows.source_node_id)
+    with db.connection() as connection:
+        return {str(node_id): rows for node_id, rows in connection.execute(statement)}
+
+
+def row_hashes(db: LandscapeDB, run_id: str, source_node_id: str) -> Iterator[tuple[int, str]]:
+    """Yield the index and hash of a source's rows.
 
     Reads a chunk at a time.
     """
-    start = 0
+    last = -1
     while True:
         statement = (
-            select(_rows.source_data_hash)
-            .where(_rows.run_id == run_id, _rows.row_index >= start, _rows.row_index < start + _CHUNK)
+            select(_rows.row_index, _rows.source_data_hash)
+            .where(_rows.run_id == run_id, _rows.row_index > last, _rows.source_node_id == source_node_id)
             .order_by(_rows.row_index)
+            .limit(_CHUNK)
         )
         with db.connection() as connection:
-            found = list(connection.execute(statement).scalars())
+            found = [(int(index), str(digest)) for index, digest in connection.execute(statement)]
         if not found:
             return
         yield from found
-        start += _CHUNK
+        last = found[-1][0]
 
 
 def calls_of_rows(db: LandscapeDB, run_id: str, rows: range) -> list[tuple[int, Call]]:

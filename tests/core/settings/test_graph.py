@@ -9,7 +9,7 @@ import yaml
 
 from elspeth.contracts.enums import RoutingMode
 from elspeth.core.settings import Settings, SettingsError, load_settings
-from elspeth.core.settings.wiring import wire
+from elspeth.core.settings.graph import wire
 from elspeth.plugins.manager import PluginManager
 
 PLUGINS = PluginManager.installed()
@@ -154,8 +154,8 @@ SECOND_FORK = {"name": "again", "condition": "True", "routes": {"true": "fork", 
             {"row_plugins__1": {"plugin": "json_explode", "options": {"array_field": "x"}, "branch": "a"}},
             [
                 (
-                    "row_plugins[1].branch: 'json_explode' may make several rows of one, but rows of this branch are "
-                    "joined again, each with those of its own fork"
+                    "row_plugins[1].branch: 'json_explode' may make several rows of one, but rows of the branch 'a' "
+                    "are joined again, each with those of its own fork"
                 ),
             ],
         ),
@@ -167,8 +167,8 @@ SECOND_FORK = {"name": "again", "condition": "True", "routes": {"true": "fork", 
             },
             [
                 (
-                    "aggregations[0].output_mode: expected 'passthrough', got 'single': rows of this branch are joined "
-                    "again, each with those of its own fork"
+                    "aggregations[0].output_mode: expected 'passthrough', got 'single': rows of the branch 'a' are "
+                    "joined again, each with those of its own fork"
                 ),
             ],
         ),
@@ -234,7 +234,7 @@ def test_a_nested_fork_that_meets_twice_cannot_be_joined(tmp_path: Path) -> None
         load(tmp_path, settings)
     assert [str(problem) for problem in caught.value.problems] == [
         (
-            "gates[2].fork_to: meets again at 2 coalesce steps, but rows of this branch are joined again, "
+            "gates[2].fork_to: meets again at 2 coalesce steps, but rows of the branch 'a' are joined again, "
             "each with those of its own fork: expected at most one"
         ),
     ]
