@@ -31,7 +31,7 @@ from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.processor import RowProcessor
 from elspeth.engine.publishing import SinkSet
-from elspeth.plugins.csv import CsvSource
+from elspeth.plugins.csv import CsvSink, CsvSource
 from elspeth.plugins.database_sink import PUBLICATIONS
 from elspeth.plugins.staging import StagedFile
 from tests.engine.drawn import ROWS, SINKS, graphs
@@ -338,6 +338,23 @@ def test_an_output_that_is_neither_staged_nor_in_place_is_not_guessed(
     assert_sound(trail(tmp_path), status="completed", resumed=True)
 
 
+def test_a_staged_output_that_becomes_another_than_was_recorded_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another version of a plugin may end a file otherwise."""
+    (tmp_path / "in.csv").write_text(INPUT)
+    with monkeypatch.context() as patch:
+        patch.setattr(StagedFile, "publish", raise_killed)
+        run_id = begin_killed_run(build(tmp_path, csv_settings(tmp_path)), tmp_path, 1_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(CsvSink, "ending", lambda _: b"the end\n")
+        with pytest.raises(ResumeError, match=r"which is not there, and what is staged makes [0-9a-f]{64}; find out"):
+            work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
+    assert not (tmp_path / "out" / "x.csv").exists()
+    work(build(tmp_path, csv_settings(tmp_path)), lambda each: each.resume(run_id))
+    assert_sound(trail(tmp_path), status="completed", resumed=True)
+
+
 def test_rows_that_come_at_the_very_end_are_not_lost_when_the_run_stops_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -378,6 +395,22 @@ def test_rows_that_wait_keep_their_order_through_several_stops(tmp_path: Path, m
             killer.end_locks()
     attempt()
     assert [row["id"] for row in written(tmp_path, "out")] == list(range(6))
+
+
+def test_rows_that_wait_keep_the_types_of_their_schema_through_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups_of(monkeypatch, 1)
+    options = {"value_field": "id", "schema": {"mode": "free", "fields": ["id: int"]}}
+    batch = {"name": "sum", "plugin": "batch_stats", "trigger": {"count": 4}, "output_mode": "single"}
+    rows: list[RowData] = [{"id": str(number)} for number in range(4)]
+    chosen = graph_settings(tmp_path, rows, aggregations=[{**batch, "options": options}])
+    with monkeypatch.context() as patch:
+        patch.setattr(GivenSource, "read", partialmethod(_read_and_stop, 2))
+        run_id = begin_killed_run(build(tmp_path, chosen, GivenSource), tmp_path, 1_000)
+    work(build(tmp_path, chosen, GivenSource), lambda each: each.resume(run_id))
+    assert_sound(trail(tmp_path), status="completed", resumed=True)
+    assert written(tmp_path, "out") == [{"count": 4, "sum": 6, "mean": 1.5}]
 
 
 def test_a_branch_that_was_lost_before_a_stop_is_not_waited_for_after_it(

@@ -153,6 +153,13 @@ def test_the_environment_overrides_keys_at_any_depth(tmp_path: Path) -> None:
     assert settings.gates[0].name == "renamed"
 
 
+def test_an_override_reaches_a_key_with_capitals(tmp_path: Path) -> None:
+    capitals = VALID.replace("out:", "Out:").replace("output_sink: out", "output_sink: Out")
+    settings = load(tmp_path, capitals, ELSPETH_SINKS__OUT__OPTIONS__PATH="elsewhere.csv")
+    paths = {name: sink.options["path"] for name, sink in settings.sinks.items()}
+    assert paths == {"Out": "elsewhere.csv", "other": "other.csv"}
+
+
 def test_an_override_beyond_the_end_of_a_list_is_a_problem(tmp_path: Path) -> None:
     assert problems(tmp_path, VALID, ELSPETH_GATES__1__NAME="second", ELSPETH_GATES__2="third") == [
         "the environment sets ELSPETH_GATES__1__NAME: the settings have nothing at that place that could hold it",

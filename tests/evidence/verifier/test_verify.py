@@ -141,6 +141,18 @@ def test_step_3_an_export_that_says_it_is_incomplete(signer: Signer, key: Public
     assert faults(verify(files, key)) == [(3, f"statement.dsse.json: complete: {problem}")]
 
 
+@pytest.mark.parametrize("secret", [SECRET, None])
+def test_step_3_a_statement_that_is_wrong_about_salts(
+    signer: Signer, key: PublicKey, tmp_path: Path, secret: str | None
+) -> None:
+    files = make_bag(tmp_path, to_lines(records()), signer, secret=secret)
+    result = verify(reseal(files, signer, salted=secret is None), key)
+    problem = (
+        "expected true, as data/salts.json is there" if secret else "expected false, as data/salts.json is not there"
+    )
+    assert faults(result) == [(3, f"statement.dsse.json: salted: {problem}")]
+
+
 EPOCHS: dict[str, tuple[RunFacts, str]] = {
     "another epoch than the schema's": (
         run_facts(epoch=6),

@@ -217,6 +217,19 @@ def test_a_lock_file_is_no_way_to_change_another_file(sqlite_url: str, tmp_path:
     assert victim.read_text() == "something"
 
 
+@pytest.mark.postgres
+def test_the_session_of_a_claim_may_be_idle_for_any_time(postgresql_url: str) -> None:
+    with create_engine(postgresql_url, poolclass=NullPool).begin() as connection:
+        name = make_url(postgresql_url).database
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET idle_session_timeout = '1min'")
+    limit = "SHOW idle_session_timeout"
+    with LandscapeDB(postgresql_url) as database:
+        with database.connection() as connection:
+            assert connection.exec_driver_sql(limit).scalar() == "1min"
+        with claim_run(database, "run") as claim, claim.write_transaction() as connection:
+            assert connection.exec_driver_sql(limit).scalar() == "0"
+
+
 def test_a_lock_file_that_a_crash_left_claims_nothing(sqlite_url: str, tmp_path: Path) -> None:
     (tmp_path / "landscape.db.run.lock").touch()
     with LandscapeDB(sqlite_url) as db, claim_run(db, "run"):

@@ -10,6 +10,8 @@ import pytest
 
 from elspeth.core.canonical import canonical_json
 from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.exporting.forms import ExportError
+from elspeth.core.landscape.exporting.reader import read_export
 from elspeth_schema.records import RECORD_TYPES
 from tests.fixtures.every_type import with_every_type
 from tests.fixtures.rich_run import export_to, rich_run
@@ -67,3 +69,12 @@ def test_lines_end_as_rfc_4180_says(tmp_path: Path) -> None:
     assert content == (
         b"run_id,token_id,parent_token_id,ordinal\r\nrun-1,token-2,token-1,0\r\nrun-1,token-3,token-1,1\r\n"
     )
+
+
+def test_a_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    directory = export_to(tmp_path / "csv", ExportFormat.CSV, rich_run())
+    header, *lines = (directory / "run.csv").read_text(encoding="utf-8").splitlines()
+    doubled = [f"run_id,{header}", *(f"other,{line}" for line in lines)]
+    (directory / "run.csv").write_text("".join(f"{line}\r\n" for line in doubled), encoding="utf-8", newline="")
+    with pytest.raises(ExportError, match=r"csv, run\.csv: expected each column once in the header$"):
+        list(read_export(directory))

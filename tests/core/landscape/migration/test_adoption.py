@@ -202,6 +202,23 @@ def test_every_name_that_the_schema_gives_a_column_of_the_predecessor_is_one() -
     assert named - known == set()
 
 
+@pytest.mark.parametrize("text", ["2026-05-01T00:00:00.5", "2026-05-01", "20260501T000000"])
+def test_a_time_in_another_spelling_is_kept_as_it_was_found(tmp_path: Path, text: str) -> None:
+    old, new = tmp_path / "old.db", f"sqlite:///{tmp_path / 'new.db'}"
+    create_filled(f"sqlite:///{old}", SMALL)
+    with closing(sqlite3.connect(old)) as connection:
+        changed = connection.execute("UPDATE rows SET created_at = ?", (text,)).rowcount
+        connection.commit()
+    adopt(f"sqlite:///{old}", new)
+    with LandscapeDB(new, create_tables=False) as db, db.connection() as connection:
+        of_rows = adopted_values_table.c.source_table == "rows"
+        found = [
+            json.loads(each) for each in connection.scalars(select(adopted_values_table.c.values_json).where(of_rows))
+        ]
+    assert [each["created_at"] for each in found] == [text] * changed
+    assert changed
+
+
 def test_rows_of_no_run_are_kept_with_the_adoption(tmp_path: Path) -> None:
     old, new = f"sqlite:///{tmp_path / 'old.db'}", f"sqlite:///{tmp_path / 'new.db'}"
     create_filled(old, NEWEST)

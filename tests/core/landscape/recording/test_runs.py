@@ -257,6 +257,17 @@ def test_the_error_of_a_failed_export_is_kept_until_it_succeeds(recorder: Landsc
     assert (completed.export_status, completed.export_error) == (ExportStatus.COMPLETED, None)
 
 
+def test_an_export_that_fails_leaves_the_time_of_the_one_before(recorder: LandscapeRecorder) -> None:
+    run_id = begun(recorder)
+    recorder.set_export_status(run_id, ExportStatus.COMPLETED)
+    completed = recorder.get_run(run_id)
+    recorder.set_export_status(run_id, ExportStatus.FAILED, error="disk full")
+    failed = recorder.get_run(run_id)
+    assert completed is not None
+    assert failed is not None
+    assert failed.exported_at == completed.exported_at is not None
+
+
 # -- secrets ---------------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import URL, make_url
 
+from elspeth.contracts.database_urls import mask_url
 from elspeth.core.landscape.database import LandscapeError
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.found._postgresql import PostgresqlDatabase
@@ -259,6 +260,24 @@ def test_rows_that_a_policy_hides_are_not_left_out_in_silence(postgresql_url: st
     finally:
         execute(postgresql_url, "DROP OWNED BY elspeth_reader", "DROP ROLE elspeth_reader")
     assert not (tmp_path / "found.jsonl").exists()
+
+
+@pytest.mark.postgres
+def test_a_password_that_the_server_repeats_is_not_shown(
+    postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(postgresql_url, "CREATE TABLE a (n int)")
+    url = make_url(postgresql_url)
+    url = url.set(password=url.password or "do-not-tell")
+
+    def refused(_: PostgresqlDatabase, table: FoundTable) -> Iterator[Row]:
+        raise psycopg.OperationalError(f"reading {table.name} with the password {url.password} was refused")
+
+    monkeypatch.setattr(PostgresqlDatabase, "rows", refused)
+    with pytest.raises(LandscapeError) as caught:
+        export_found(url, tmp_path / "found.jsonl", format=ExportFormat.JSONL)
+    problem = "cannot be read (table 'a' of schema 'public'): reading a with the password *** was refused"
+    assert str(caught.value) == f"database {mask_url(url)} {problem}"
 
 
 @pytest.mark.postgres
