@@ -30,6 +30,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "elspeth rows -d runs/audit.db --outcome failed --outcome quarantined",
         "elspeth rows --from evidence.zip --reason 'expected an integer' --json",
     ),
+    "outputs": (
+        "elspeth outputs latest -d runs/audit.db --check",
+        "elspeth outputs --file out/orders.csv -d runs/audit.db",
+    ),
     "differences": ("elspeth differences latest -d runs/audit.db",),
     "export": (
         "elspeth export latest -d runs/audit.db -o trail.jsonl",

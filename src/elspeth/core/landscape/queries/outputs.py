@@ -1,0 +1,164 @@
+"""The published outputs of runs, compared with files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from sqlalchemy import Connection, select
+
+from elspeth.core.canonical import stable_hash, timestamp_text
+from elspeth.core.landscape.queries.endings import step_names
+from elspeth.core.landscape.queries.recorded import output_summary
+from elspeth.core.landscape.records.mapping import mapper
+from elspeth.core.settings.paths import fill_placeholders, placeholder_problem, placeholder_values
+from elspeth_schema.contracts import Artifact, Operation, OperationStatus, OperationType
+from elspeth_schema.records import ARTIFACT, NODE, OPERATION, RUN
+from elspeth_schema.tables import artifacts_table, nodes_table, operations_table, runs_table
+
+__all__ = ["OUTPUT_RECORDS", "FileState", "RecordedOutput", "check_output", "find_writers", "recorded_outputs"]
+
+OUTPUT_RECORDS = (RUN, NODE, ARTIFACT, OPERATION)
+"""The record types that these queries read."""
+
+_DATABASE = "database"
+"""The type of artifacts that are no files."""
+
+_artifacts, _operations, _nodes, _runs = artifacts_table.c, operations_table.c, nodes_table.c, runs_table.c
+
+
+class FileState(StrEnum):
+    """How a file compares with the output that was recorded."""
+
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    MISSING = "missing"
+    NOT_CHECKED = "not checked"
+    """Not a file, but the table of a database."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedOutput:
+    """What a sink of a run published.
+
+    An output without rows has neither hash nor size of its own: its `summary_hash` is the hash of what its operation
+    recorded, which the file alone can tell.
+    """
+
+    run_id: str
+    sink: str
+    kind: str
+    path: str
+    content_hash: str | None
+    size_bytes: int | None
+    recorded_at: str
+    summary_hash: str | None
+
+
+def recorded_outputs(connection: Connection, run_id: str) -> list[RecordedOutput]:
+    """Return the outputs of a run, by sink."""
+    names = step_names(connection, run_id)
+    statement = mapper(ARTIFACT).select().where(_artifacts.run_id == run_id)
+    artifacts = [mapper(ARTIFACT).from_row(tuple(row)) for row in connection.execute(statement)]
+    found = [_of_artifact(each, names) for each in artifacts]
+    found += _without_rows(connection, run_id, names, {each.sink_node_id for each in artifacts})
+    return sorted(found, key=lambda each: (each.sink, each.path))
+
+
+def _of_artifact(artifact: Artifact, names: dict[str, str]) -> RecordedOutput:
+    return RecordedOutput(
+        run_id=artifact.run_id,
+        sink=names.get(artifact.sink_node_id, artifact.sink_node_id),
+        kind=artifact.artifact_type,
+        path=artifact.path_or_uri,
+        content_hash=artifact.content_hash,
+        size_bytes=artifact.size_bytes,
+        recorded_at=timestamp_text(artifact.created_at),
+        summary_hash=None,
+    )
+
+
+def _without_rows(
+    connection: Connection, run_id: str, names: dict[str, str], others: set[str]
+) -> Iterator[RecordedOutput]:
+    """Yield the files without rows, which have no artifact.
+
+    An artifact names the visit of a row. The path is that of the sink's options.
+    """
+    statement = (
+        mapper(OPERATION)
+        .select()
+        .where(
+            _operations.run_id == run_id,
+            _operations.operation_type == OperationType.SINK_WRITE.value,
+            _operations.status == OperationStatus.COMPLETED.value,
+        )
+    )
+    started_at = connection.execute(select(_runs.started_at).where(_runs.run_id == run_id)).scalar_one()
+    values = placeholder_values(run_id, started_at)
+    for row in connection.execute(statement).all():
+        operation: Operation = mapper(OPERATION).from_row(tuple(row))
+        if operation.node_id in others or operation.completed_at is None:
+            continue
+        where = (_nodes.run_id == run_id, _nodes.node_id == operation.node_id)
+        config = json.loads(connection.execute(select(_nodes.config_json).where(*where)).scalar_one())
+        path = config.get("options", {}).get("path")
+        if isinstance(path, str) and placeholder_problem(path) is None:
+            yield RecordedOutput(
+                run_id=run_id,
+                sink=names.get(operation.node_id, operation.node_id),
+                kind=str(config.get("plugin")),
+                path=fill_placeholders(path, values),
+                content_hash=None,
+                size_bytes=None,
+                recorded_at=timestamp_text(operation.completed_at),
+                summary_hash=operation.output_data_hash,
+            )
+
+
+def check_output(output: RecordedOutput) -> FileState:
+    """Compare an output with the file at its path.
+
+    A relative path begins in the working directory. Raises OSError if the file cannot be read.
+    """
+    if output.kind == _DATABASE:
+        return FileState.NOT_CHECKED
+    path = Path(output.path)
+    try:
+        size, content_hash = path.stat().st_size, _hash_file(path)
+    except (FileNotFoundError, IsADirectoryError):
+        return FileState.MISSING
+    if output.content_hash is None:
+        summary = output_summary(rows=0, path=output.path, content_hash=content_hash, size_bytes=size)
+        is_same = output.summary_hash == stable_hash(summary)
+    else:
+        is_same = (content_hash, size) == (output.content_hash, output.size_bytes)
+    return FileState.UNCHANGED if is_same else FileState.CHANGED
+
+
+def find_writers(connection: Connection, file: Path) -> list[RecordedOutput]:
+    """Return the outputs that equal a file, oldest first.
+
+    The name of the file does not matter, unless the output had no rows. Raises OSError if the file cannot be read.
+    """
+    size, content_hash = file.stat().st_size, _hash_file(file)
+    same = select(_artifacts.run_id).where(_artifacts.content_hash == content_hash, _artifacts.size_bytes == size)
+    summary = output_summary(rows=0, path=str(file), content_hash=content_hash, size_bytes=size)
+    empty = select(_operations.run_id).where(_operations.output_data_hash == stable_hash(summary))
+    hashes = {content_hash, stable_hash(summary)}
+    found = [
+        output
+        for run_id in sorted({*connection.scalars(same), *connection.scalars(empty)})
+        for output in recorded_outputs(connection, run_id)
+        if (output.content_hash or output.summary_hash) in hashes
+    ]
+    return sorted(found, key=lambda each: (each.recorded_at, each.run_id, each.sink))
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
