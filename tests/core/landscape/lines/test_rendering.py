@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.lines import reading
 from elspeth.core.landscape.lines.reading import read_chunks, read_records
 from elspeth.core.landscape.lines.rendering import KeyRange, format_float, line_pattern, render_lines
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
@@ -143,3 +144,13 @@ def test_floats_are_spelled_as_rfc_8785_does(bits: str, text: str) -> None:
     """Compare with examples of RFC 8785, Appendix B."""
     (value,) = struct.unpack(">d", bytes.fromhex(bits))
     assert format_float(value) == text
+
+
+@EVERY_TYPE
+def test_sound_records_are_read_without_contracts(
+    full: LandscapeDB, record_type: RecordType[AuditRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with full.connection() as connection:
+        expected = plain_way(connection, record_type)
+        monkeypatch.setattr(reading, "read_records", lambda *_, **__: pytest.fail("the database renders these"))
+        assert fast_way(connection, record_type) == expected
