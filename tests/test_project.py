@@ -250,7 +250,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "failures": {"signals", "terminal"},
         "completion": {"access"},
         "examples": set(),
-        "options": {"completion", "failures"},
+        "options": {"access", "completion", "failures"},
         "access": {"failures", "progress"},
         "story_text": {"terminal"},
         "plan": {"terminal"},

@@ -14,6 +14,7 @@ import typer
 
 from elspeth.cli.failures import UsageError
 from elspeth.cli.progress import migration_display, record_display
+from elspeth.contracts.environment import DATABASE, DEFAULT_SETTINGS, SETTINGS
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.database import LandscapeDB
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "checking_key",
     "database_url",
+    "default_database",
     "open_landscape",
     "open_run",
     "protected_files",
@@ -55,18 +57,19 @@ def open_run(
 ) -> Iterator[RecordedRun]:
     """Open a run in a database or export for reading.
 
-    Of an export, the records of these types are read.
+    Without either it is the database of the environment or the settings. Of an export, the records of these types are
+    read.
 
-    Raises UsageError unless one of the two is given, RunNotFoundError if it does not hold the run.
+    Raises UsageError if both are given, or there is no database; RunNotFoundError if it does not hold the run.
     """
-    if (database is None) == (export is None):
+    if database is not None and export is not None:
         raise UsageError("give -d or --from: either the audit database or an export")
     from elspeth.core.landscape.exporting.exporter import RunNotFoundError  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.exported import RecordedRun, open_exported  # noqa: PLC0415
     from elspeth.core.landscape.queries.runs import matches_run, resolve_run  # noqa: PLC0415
 
     if export is None:
-        with open_landscape(database or "") as db:
+        with open_landscape(database or default_database()) as db:
             run_id = resolve_run(db, run)
             with db.snapshot() as connection:
                 yield RecordedRun(connection, run_id)
@@ -77,6 +80,31 @@ def open_run(
         if not matches_run(run, found.run_id):
             raise RunNotFoundError(f"export {export} holds run {found.run_id!r}, not {run!r}")
         yield found
+
+
+def default_database() -> str:
+    """Return the database of the environment, or of the settings.
+
+    Raises UsageError if neither names one, SettingsError for invalid settings.
+    """
+    if url := os.environ.get(DATABASE):
+        return url
+    from elspeth.core.settings.loading import load_landscape, read_dotenv  # noqa: PLC0415  start time
+
+    environ = {**read_dotenv(Path(".env")), **os.environ}
+    if url := environ.get(DATABASE):
+        return url
+    named = environ.get(SETTINGS)
+    path = DEFAULT_SETTINGS if named is None else Path(named)
+    if named is None and not path.exists():
+        raise UsageError(
+            f"no audit database: name it with -d or {DATABASE}, or its settings with {SETTINGS};"
+            f" there is no {path} here"
+        )
+    landscape = load_landscape(path, environ)
+    if not landscape.enabled:
+        raise UsageError(f"{path} keeps no audit database (landscape.enabled: false): give one with -d")
+    return landscape.url
 
 
 @contextmanager

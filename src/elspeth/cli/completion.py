@@ -15,15 +15,13 @@ __all__ = ["complete_run"]
 def complete_run(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Return the runs in the command's database, newest first.
 
-    Each comes with what shells show beside it. The option `--database` must stand before the run.
+    Each comes with what shells show beside it. The option `--database`, if it is needed, must stand before the run.
     """
-    from elspeth.cli.access import database_url  # noqa: PLC0415  start time
+    from elspeth.cli.access import database_url, default_database  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.runs import LATEST, list_runs  # noqa: PLC0415
 
     found = [(LATEST, "the run that began last")]
-    database = context.params.get("database")
-    if database:
-        with suppress(Exception):
-            runs = reversed(list_runs(database_url(database)))
-            found += [(run.run_id, f"{run.status}, {run.rows} rows, began {run.started_at}") for run in runs]
+    with suppress(Exception):
+        runs = reversed(list_runs(database_url(context.params.get("database") or default_database())))
+        found += [(run.run_id, f"{run.status}, {run.rows} rows, began {run.started_at}") for run in runs]
     return [(name, shown) for name, shown in found if name.startswith(incomplete)]

@@ -6,13 +6,12 @@ import json as jsonlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import typer
 
 from elspeth.cli.failures import ExitCode, print_error, report_error
-from elspeth.cli.plan import load_pipeline
+from elspeth.cli.plan import GivenSettings, load_pipeline
 from elspeth.cli.progress import migration_display, progress_display
 from elspeth.cli.signals import StopRequest, note_signals
 from elspeth.cli.terminal import aligned, one_line, printable
@@ -43,20 +42,20 @@ _MAX_ROWS = 10
 
 
 def load_with_keys(
-    path: Path, *, no_dotenv: bool, check_outputs: bool = False, force: bool = False
+    given: GivenSettings, *, check_outputs: bool = False, force: bool = False
 ) -> tuple[Pipeline, RunKeys]:
     """Load a pipeline and the keys that its run needs.
 
     Raises what `load_pipeline` and `load_run_keys` raise.
     """
-    loaded = load_pipeline(path, no_dotenv=no_dotenv, check_outputs=check_outputs, force=force)
-    return loaded.pipeline, load_run_keys(loaded.pipeline.settings, loaded.environ, source=str(path))
+    loaded = load_pipeline(given, check_outputs=check_outputs, force=force)
+    return loaded.pipeline, load_run_keys(loaded.pipeline.settings, loaded.environ, source=str(given.path))
 
 
 def execute_pipeline(
     pipeline: Pipeline,
     keys: RunKeys,
-    settings: Path,
+    settings: GivenSettings,
     work: Callable[[Orchestrator], RunResult],
     *,
     force: bool,
@@ -65,15 +64,17 @@ def execute_pipeline(
 ) -> int:
     """Do the work and print its summary.
 
-    Returns the exit code, which tells whether rows failed if `tells_failures`. `settings` is the settings file as
-    messages name it.
+    Returns the exit code, which tells whether rows failed if `tells_failures`. `settings` are named in
+    the advice how to go on.
     """
     failure: ExportFailedError | None = None
     with _audit_database(pipeline.settings.landscape) as db:
         with note_signals() as request:
             try:
                 with run_display(request) as observer:
-                    result = work(Orchestrator(db, pipeline, keys, observer, settings_name=str(settings), force=force))
+                    result = work(
+                        Orchestrator(db, pipeline, keys, observer, settings_options=str(settings), force=force)
+                    )
             except ExportFailedError as error:
                 failure, result = error, error.result
             except RunInterruptedError as error:

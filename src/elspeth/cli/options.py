@@ -12,8 +12,10 @@ from typing import Annotated
 
 import typer
 
+from elspeth.cli.access import default_database
 from elspeth.cli.completion import complete_run
 from elspeth.cli.failures import ExitCode, UsageError, show_tracebacks
+from elspeth.contracts.environment import DEFAULT_SETTINGS, SETTINGS
 
 __all__ = [
     "STANDARD_OUTPUT",
@@ -24,11 +26,13 @@ __all__ = [
     "ForceOption",
     "FromOption",
     "JsonOption",
+    "LimitOption",
     "NoDotenvOption",
     "OptionalDatabaseOption",
     "OptionalRunArgument",
     "RunArgument",
     "RunOption",
+    "SetOption",
     "SettingsOption",
     "TracebackOption",
     "WorkersOption",
@@ -54,13 +58,15 @@ def require_unicode(param: typer.CallbackParam, value: str | None) -> str | None
     return value
 
 
-_DATABASE = typer.Option(
-    "--database",
-    "-d",
-    metavar="URL|PATH",
-    callback=require_unicode,
-    help="The audit database: an SQLAlchemy URL or the path of a SQLite file.",
-)
+def _database_or_default(ctx: typer.Context, param: typer.CallbackParam, value: str) -> str:
+    """Return the given database, or that of the settings."""
+    source = ctx.get_parameter_source(param.name or "")
+    if source is not None and source.name == "DEFAULT" and not ctx.resilient_parsing:
+        return default_database()
+    return require_unicode(param, value) or ""
+
+
+_DATABASE_HELP = "The audit database, if not that of the settings: an SQLAlchemy URL or the path of a SQLite file."
 
 _RUN = typer.Argument(
     metavar="RUN|latest",
@@ -80,12 +86,55 @@ RunOption = Annotated[
         help="The run: its id, the beginning of its id, or the run that began last.",
     ),
 ]
-DatabaseOption = Annotated[str, _DATABASE]
-OptionalDatabaseOption = Annotated[str | None, _DATABASE]
+DatabaseOption = Annotated[
+    str,
+    typer.Option(
+        "--database",
+        "-d",
+        metavar="URL|PATH",
+        default_factory=str,
+        show_default=False,
+        callback=_database_or_default,
+        help=_DATABASE_HELP,
+    ),
+]
+OptionalDatabaseOption = Annotated[
+    str | None, typer.Option("--database", "-d", metavar="URL|PATH", callback=require_unicode, help=_DATABASE_HELP)
+]
 FromOption = Annotated[
     Path | None, typer.Option("--from", metavar="PATH", help="An export to read instead of the database.")
 ]
-SettingsOption = Annotated[Path, typer.Option("--settings", "-s", metavar="FILE", help="The settings file (YAML).")]
+
+
+def _require_default_settings(path: Path) -> Path:
+    """Return the path; raise UsageError if none was given."""
+    if path == DEFAULT_SETTINGS and not path.exists():
+        raise UsageError(f"there is no {path} here: name the settings file with -s, or in {SETTINGS}")
+    return path
+
+
+SettingsOption = Annotated[
+    Path,
+    typer.Option(
+        "--settings",
+        "-s",
+        metavar="FILE",
+        envvar=SETTINGS,
+        callback=_require_default_settings,
+        help="The settings file (YAML).",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set a key of the settings, such as landscape.url, to a YAML value. Can be given several times.",
+    ),
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, metavar="N", help="Read only the first N rows of each source.")
+]
 NoDotenvOption = Annotated[bool, typer.Option("--no-dotenv", help="Do not read .env in the working directory.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and end with exit code 0.")]
 ExitCodeOption = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,15 @@ from elspeth.core.settings.wiring import Place, Wire, sink_place
 from elspeth.engine.pipeline import Node, Pipeline, build_pipeline
 from elspeth.plugins.manager import PluginManager
 
-__all__ = ["LoadedPipeline", "load_pipeline", "plan_as_data", "plan_as_mermaid", "plan_as_text", "wire_label"]
+__all__ = [
+    "GivenSettings",
+    "LoadedPipeline",
+    "load_pipeline",
+    "plan_as_data",
+    "plan_as_mermaid",
+    "plan_as_text",
+    "wire_label",
+]
 
 _SHAPES: Mapping[NodeType, tuple[str, str]] = {
     NodeType.SOURCE: ("([", "])"),
@@ -32,6 +41,25 @@ _SHAPES: Mapping[NodeType, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GivenSettings:
+    """The settings that a command was given.
+
+    `overrides` are keys with values that go before the file `path`. `limit` is the number of rows to read at most.
+    """
+
+    path: Path
+    overrides: Sequence[str] = ()
+    limit: int | None = None
+    no_dotenv: bool = False
+
+    def __str__(self) -> str:
+        """Return the options that give the same settings again."""
+        limit = [] if self.limit is None else ["--limit", str(self.limit)]
+        sets = [part for each in self.overrides for part in ("--set", each)]
+        return shlex.join(["-s", str(self.path), *sets, *limit])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedPipeline:
     """A pipeline and the environment of its settings."""
 
@@ -39,7 +67,7 @@ class LoadedPipeline:
     environ: Mapping[str, str]
 
 
-def load_pipeline(path: Path, *, no_dotenv: bool, check_outputs: bool = False, force: bool = False) -> LoadedPipeline:
+def load_pipeline(given: GivenSettings, *, check_outputs: bool = False, force: bool = False) -> LoadedPipeline:
     """Load a settings file and build its pipeline; write nothing.
 
     Variables of the process take precedence over those in `.env`. `check_outputs` reports files in the way of outputs
@@ -47,10 +75,13 @@ def load_pipeline(path: Path, *, no_dotenv: bool, check_outputs: bool = False, f
 
     Raises SettingsError or PluginRegistrationError.
     """
-    environ = {**({} if no_dotenv else read_dotenv(Path(".env"))), **os.environ}
+    environ = {**({} if given.no_dotenv else read_dotenv(Path(".env"))), **os.environ}
     plugins = PluginManager.installed()
     objection = _objection if check_outputs else None
-    settings = load_settings(path, environ=environ, plugins=plugins, objection=objection, force=force)
+    overrides = [*given.overrides, *([] if given.limit is None else [f"limit={given.limit}"])]
+    settings = load_settings(
+        given.path, environ=environ, plugins=plugins, objection=objection, force=force, overrides=overrides
+    )
     return LoadedPipeline(pipeline=build_pipeline(settings, plugins), environ=environ)
 
 
@@ -138,6 +169,8 @@ def _node_lines(pipeline: Pipeline, place: Place, node: Node) -> Iterator[tuple[
         case NodeType.SOURCE:
             source = settings.source_parts[place]
             yield "source", f"{_name(node, place)}{_plugin(source.plugin, source.options.get('path'))}"
+            if settings.limit is not None:
+                yield "", f"at most {settings.limit:,} rows"
             yield from _onward_lines(pipeline, place)
             yield from _error_lines(pipeline, wires, "invalid rows")
         case NodeType.TRANSFORM:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 
 __all__ = [
     "ALLOW_RAW_SECRETS",
+    "DATABASE",
+    "DEFAULT_SETTINGS",
     "FINGERPRINT_KEY",
     "LEAST_KEY",
     "LOG_FORMAT",
     "LOG_LEVEL",
     "NO_PROGRESS",
     "PREFIX",
+    "SETTINGS",
     "SIGNING_KEY",
     "VARIABLES",
     "install_command",
@@ -26,6 +30,11 @@ PREFIX = "ELSPETH_"
 SIGNING_KEY = "ELSPETH_SIGNING_KEY"
 FINGERPRINT_KEY = "ELSPETH_FINGERPRINT_KEY"
 ALLOW_RAW_SECRETS = "ELSPETH_ALLOW_RAW_SECRETS"
+SETTINGS = "ELSPETH_SETTINGS"
+DATABASE = "ELSPETH_DATABASE"
+
+DEFAULT_SETTINGS = Path("elspeth.yaml")
+"""The settings file where neither an option nor the environment names one."""
 NO_PROGRESS = "ELSPETH_NO_PROGRESS"
 LOG_LEVEL = "ELSPETH_LOG_LEVEL"
 LOG_FORMAT = "ELSPETH_LOG_FORMAT"
@@ -34,6 +43,9 @@ VARIABLES: Mapping[str, str] = {
     SIGNING_KEY: "the key of HMAC signatures: `export --hmac`, `verify --hmac`, `landscape.export.sign`",
     FINGERPRINT_KEY: "the key of the fingerprints that are recorded in place of secrets",
     ALLOW_RAW_SECRETS: "`true`: record `[redacted]` in place of secrets, without a fingerprint",
+    SETTINGS: "the settings file, where a command is given none with `-s`; without either it is `elspeth.yaml`",
+    DATABASE: "the audit database, where a command is given none with `-d`; without either it is that of the settings. "
+    "`run` and `resume` always use that of the settings",
     NO_PROGRESS: "`1`: show no progress, as `--no-progress` does",
     LOG_LEVEL: "`debug`, `info`, `warning` or `error`: write a log, as `--log-level` does",
     LOG_FORMAT: "`text` or `json`: the form of the log, as `--log-format` says",

@@ -54,6 +54,7 @@ class RowLoader:
         self._source: Place | None = None
         self._remaining = deque(place for place in pipeline.sources if place not in start.loaded)
         self._rows = start.rows
+        self._source_rows = 0
         self._endings = start.endings
         self._checkpoints = start.checkpoints
         self._last_token_id = start.last_token_id
@@ -109,10 +110,11 @@ class RowLoader:
 
         A crash before the last commit leaves its load operation open; after it, that of the next source.
         """
-        source, before = self._pipeline.sources[place], self._rows
-        recorded = self._start.rows_by_source.get(place, 0)
+        source = self._pipeline.sources[place]
+        self._source_rows = self._start.rows_by_source.get(place, 0)
         with _reading(source) as items:
-            remaining = skip_recorded_rows(items, self._db, self._start, self._pipeline, place)
+            limited = islice(items, self._pipeline.settings.limit)
+            remaining = skip_recorded_rows(limited, self._db, self._start, self._pipeline, place)
             for rows in _in_groups(remaining, source):
                 waiting = deque(rows)
                 while waiting:
@@ -130,7 +132,7 @@ class RowLoader:
                 cast("str", self._operation_id),
                 OperationStatus.COMPLETED,
                 run_id=self._start.run_id,
-                output_data={"rows": recorded + self._rows - before},
+                output_data={"rows": self._source_rows},
             )
             self.begin()
 
@@ -151,6 +153,7 @@ class RowLoader:
             sinks.sync()
             self._record_checkpoint(place, sinks, token_id)
         self._rows += group.rows
+        self._source_rows += group.rows
         self._endings = self._trail.endings
         if self._observer.on_rows is not None:
             self._observer.on_rows(
@@ -180,7 +183,9 @@ class RowLoader:
 
         They count as if they were of one size.
         """
-        fraction = self._pipeline.sources[place].fraction_read()
+        fraction, limit = self._pipeline.sources[place].fraction_read(), self._pipeline.settings.limit
+        if limit is not None:
+            fraction = max(fraction or 0.0, self._source_rows / limit)
         if fraction is None:
             return None
         count = len(self._pipeline.sources)

@@ -70,8 +70,8 @@ _EXPORT_FAILURES = (
 class Orchestrator:
     """Carries out one run, a new or a stopped one.
 
-    `settings_name` names the settings file in messages. With `force`, outputs replace files that are not earlier
-    outputs.
+    `settings_options` are the options of the command line that give these settings. With `force`, outputs replace files
+    that are not earlier outputs.
     """
 
     def __init__(
@@ -81,13 +81,13 @@ class Orchestrator:
         keys: RunKeys,
         observer: Observer | None = None,
         *,
-        settings_name: str = "SETTINGS",
+        settings_options: str = "-s SETTINGS",
         force: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
         self._db = db
         self._force = force
-        self._settings_name = settings_name
+        self._settings_options = settings_options
         self._recorder = LandscapeRecorder(
             db, payload_store=_payload_store(pipeline.settings), seal_signer=keys.seal_signer
         )
@@ -224,7 +224,7 @@ class Orchestrator:
         else:
             error.add_note(f"Run {run_id} is recorded as {'interrupted' if can_go_on else 'failed'}.")
         if can_go_on and rows:
-            error.add_note(f"To go on from row {rows:,}: elspeth resume {run_id} -s {self._settings_name} --execute")
+            error.add_note(f"To go on from row {rows:,}: elspeth resume {run_id} {self._settings_options} --execute")
 
     def _require_running(self, run_id: str) -> None:
         """Raise RunClaimedError if another process stopped or ended the run."""

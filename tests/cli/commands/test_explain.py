@@ -24,6 +24,7 @@ from elspeth.core.landscape.records.store import RecordStore
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema.contracts import AuditRecord, Row
 from elspeth_strategies import whole_runs
+from tests.cli.messages import NO_DATABASE
 from tests.fixtures import told_run
 from tests.fixtures.ids import ID
 from tests.fixtures.landscapes import in_memory
@@ -398,7 +399,7 @@ def test_an_unreadable_export_is_reported(capsys: pytest.CaptureFixture[str], tm
             ["-d", "x.db", "--row", "1", "--token", "t"],
             "give --row or --token: either the row's position or a token's id",
         ),
-        (["--row", "1"], "give -d or --from: either the audit database or an export"),
+        (["--row", "1"], NO_DATABASE),
         (["--row", "1", "-d", "x.db", "--from", "y"], "give -d or --from: either the audit database or an export"),
     ],
 )

@@ -15,6 +15,7 @@ import pytest
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.format import ExportFormat
+from tests.cli.messages import NO_DATABASE
 from tests.fixtures.rich_run import recorded, rich_run
 from tests.fixtures.untouched import untouched
 
@@ -175,9 +176,9 @@ def test_an_export_as_found_replaces_its_own_kind_only(capsys: Captured) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "RUN and --database missing: name a run and its database, or any database with --as-found"),
-        (("latest",), "--database missing: name a run and its database, or any database with --as-found"),
-        (("-d", "old.db"), "RUN missing: name a run and its database, or any database with --as-found"),
+        ((), "RUN missing: name a run, or any database with --as-found"),
+        (("latest",), NO_DATABASE),
+        (("-d", "old.db"), "RUN missing: name a run, or any database with --as-found"),
         (
             ("latest", "--as-found", "old.db", "-d", "old.db", "--include-withheld", "--workers", "2"),
             (

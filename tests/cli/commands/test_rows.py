@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from elspeth.cli import main, terminal
+from tests.cli.messages import NO_DATABASE
 
 SETTINGS = """
 datasource:
@@ -128,7 +129,7 @@ def test_a_long_table_is_aligned_page_by_page(
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        ([], 2, "give -d or --from: either the audit database or an export"),
+        ([], 2, NO_DATABASE),
         (["-d", "audit.db", "--from", "bag"], 2, "give -d or --from: either the audit database or an export"),
         (["-d", "audit.db", "--run", "zzz"], 1, "audit database sqlite:///audit.db holds no run 'zzz'"),
     ],

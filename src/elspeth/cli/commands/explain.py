@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.cli.access import open_landscape
+from elspeth.cli.access import default_database, open_landscape
 from elspeth.cli.failures import UsageError
 from elspeth.cli.options import (
     DatabaseOption,
@@ -60,7 +60,7 @@ def explain(
     """
     if (row is None) == (token is None):
         raise UsageError("give --row or --token: either the row's position or a token's id")
-    if (database is None) == (export is None):
+    if database is not None and export is not None:
         raise UsageError("give -d or --from: either the audit database or an export")
     from elspeth.cli.story_text import story_text  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.story.model import story_json  # noqa: PLC0415
@@ -68,7 +68,7 @@ def explain(
     if export is not None:
         story = _story_from_export(export, run, row, token, keep=index)
     else:
-        story = _story_from_database(database or "", run, row, token)
+        story = _story_from_database(database or default_database(), run, row, token)
     typer.echo(story_json(story) if json else story_text(story))
 
 

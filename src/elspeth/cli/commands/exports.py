@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from elspeth.cli.access import checking_key, database_url, open_landscape, protected_files, signing_key
+from elspeth.cli.access import (
+    checking_key,
+    database_url,
+    default_database,
+    open_landscape,
+    protected_files,
+    signing_key,
+)
 from elspeth.cli.failures import UsageError, use_stderr_for_json
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
@@ -117,6 +124,8 @@ def export(
         "--workers": workers > 1,
     }
     _check_subject(as_found, given)
+    if as_found is None and database is None:
+        database = default_database()
     form = _choose_form(output, form, compress)
     compress = _choose_compression(output, form, compress, as_found=as_found is not None)
     bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
@@ -233,11 +242,8 @@ def _check_subject(as_found: str | None, given: Mapping[str, bool]) -> None:
                 f"{', '.join(wrong)}: not with --as-found, which exports the whole database in one process"
             )
         return
-    missing = [name for name in ("RUN", "--database") if not given[name]]
-    if missing:
-        raise UsageError(
-            f"{' and '.join(missing)} missing: name a run and its database, or any database with --as-found"
-        )
+    if not given["RUN"]:
+        raise UsageError("RUN missing: name a run, or any database with --as-found")
 
 
 def _count_records(db: LandscapeDB, run_id: str) -> int | None:

@@ -16,14 +16,17 @@ from elspeth.cli.options import (
     ExitCodeOption,
     ForceOption,
     JsonOption,
+    LimitOption,
     NoDotenvOption,
     RunArgument,
+    SetOption,
     SettingsOption,
     TracebackOption,
     end_preview,
     require_only_one,
 )
 from elspeth.cli.terminal import aligned, printable
+from elspeth.contracts.environment import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
     from elspeth.engine.start import StoppedRun
@@ -39,7 +42,9 @@ class _GraphFormat(StrEnum):
 
 def validate(
     *,
-    settings: SettingsOption,
+    settings: SettingsOption = DEFAULT_SETTINGS,
+    set_: SetOption = None,
+    limit: LimitOption = None,
     graph: Annotated[
         _GraphFormat | None, typer.Option("--graph", help="Print the graph as a diagram instead of the plan.")
     ] = None,
@@ -52,10 +57,17 @@ def validate(
     Nothing is written.
     """
     require_only_one({"--graph": graph is not None, "--json": json})
-    from elspeth.cli.plan import load_pipeline, plan_as_data, plan_as_mermaid, plan_as_text  # noqa: PLC0415  start time
+    from elspeth.cli.plan import (  # noqa: PLC0415  start time
+        GivenSettings,
+        load_pipeline,
+        plan_as_data,
+        plan_as_mermaid,
+        plan_as_text,
+    )
     from elspeth.contracts.plugins import PluginError  # noqa: PLC0415
 
-    pipeline = load_pipeline(settings, no_dotenv=no_dotenv, check_outputs=True, force=force).pipeline
+    given = GivenSettings(path=settings, overrides=set_ or (), limit=limit, no_dotenv=no_dotenv)
+    pipeline = load_pipeline(given, check_outputs=True, force=force).pipeline
     if not json:
         typer.echo(plan_as_text(pipeline) if graph is None else plan_as_mermaid(pipeline))
     warnings = []
@@ -73,7 +85,9 @@ def validate(
 
 def run(
     *,
-    settings: SettingsOption,
+    settings: SettingsOption = DEFAULT_SETTINGS,
+    set_: SetOption = None,
+    limit: LimitOption = None,
     execute: Annotated[
         bool, typer.Option("--execute", "-x", help="Run the pipeline; without this, only show the plan.")
     ] = False,
@@ -87,14 +101,15 @@ def run(
     """Run a pipeline and record what happens to every row."""
     require_only_one({"--execute": execute, "--dry-run": dry_run})
     from elspeth.cli.execution import execute_pipeline, load_with_keys  # noqa: PLC0415  start time
-    from elspeth.cli.plan import plan_as_data, plan_as_text  # noqa: PLC0415
+    from elspeth.cli.plan import GivenSettings, plan_as_data, plan_as_text  # noqa: PLC0415
 
-    pipeline, keys = load_with_keys(settings, no_dotenv=no_dotenv, check_outputs=True, force=force)
+    given = GivenSettings(path=settings, overrides=set_ or (), limit=limit, no_dotenv=no_dotenv)
+    pipeline, keys = load_with_keys(given, check_outputs=True, force=force)
     if execute:
         for source in pipeline.sources.values():
             source.check()
         code = execute_pipeline(
-            pipeline, keys, settings, lambda work: work.run(), force=force, json=json, tells_failures=exit_code
+            pipeline, keys, given, lambda work: work.run(), force=force, json=json, tells_failures=exit_code
         )
         raise typer.Exit(code)
     typer.echo(jsonlib.dumps(plan_as_data(pipeline), indent=2) if json else plan_as_text(pipeline))
@@ -104,7 +119,9 @@ def run(
 def resume(
     *,
     run: RunArgument,
-    settings: SettingsOption,
+    settings: SettingsOption = DEFAULT_SETTINGS,
+    set_: SetOption = None,
+    limit: LimitOption = None,
     execute: Annotated[
         bool, typer.Option("--execute", "-x", help="Resume the run; without this, only show its state.")
     ] = False,
@@ -124,11 +141,13 @@ def resume(
     from dataclasses import asdict  # noqa: PLC0415  start time
 
     from elspeth.cli.execution import execute_pipeline, load_with_keys  # noqa: PLC0415
+    from elspeth.cli.plan import GivenSettings  # noqa: PLC0415
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
     from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
     from elspeth.engine.start import abandon_run, get_stopped_run  # noqa: PLC0415
 
-    pipeline, keys = load_with_keys(settings, no_dotenv=no_dotenv)
+    given = GivenSettings(path=settings, overrides=set_ or (), limit=limit, no_dotenv=no_dotenv)
+    pipeline, keys = load_with_keys(given)
     if not pipeline.settings.landscape.enabled:
         raise UsageError("the settings keep no audit database (landscape.enabled: false): there is no run to resume")
     with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:
@@ -138,7 +157,7 @@ def resume(
         state = get_stopped_run(db, run_id)
     if execute:
         code = execute_pipeline(
-            pipeline, keys, settings, lambda work: work.resume(run_id), force=force, json=json, tells_failures=exit_code
+            pipeline, keys, given, lambda work: work.resume(run_id), force=force, json=json, tells_failures=exit_code
         )
         raise typer.Exit(code)
     typer.echo(jsonlib.dumps(asdict(state), indent=2) if json else aligned(_state_lines(state)))
@@ -159,7 +178,8 @@ def _state_lines(state: StoppedRun) -> Iterator[tuple[str, str]]:
 
 def purge(
     *,
-    settings: SettingsOption,
+    settings: SettingsOption = DEFAULT_SETTINGS,
+    set_: SetOption = None,
     execute: Annotated[
         bool, typer.Option("--execute", "-x", help="Delete the payloads; without this, only count them.")
     ] = False,
@@ -175,11 +195,13 @@ def purge(
     from datetime import UTC, datetime  # noqa: PLC0415  start time
 
     from elspeth.cli.execution import load_with_keys  # noqa: PLC0415
+    from elspeth.cli.plan import GivenSettings  # noqa: PLC0415
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
     from elspeth.core.landscape.recording import reproducibility  # noqa: PLC0415
     from elspeth.core.payload_store import FilesystemPayloadStore  # noqa: PLC0415
 
-    pipeline, _ = load_with_keys(settings, no_dotenv=no_dotenv)
+    given = GivenSettings(path=settings, overrides=set_ or (), no_dotenv=no_dotenv)
+    pipeline, _ = load_with_keys(given)
     store = pipeline.settings.payload_store
     payloads = FilesystemPayloadStore(Path(store.base_path))
     with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:

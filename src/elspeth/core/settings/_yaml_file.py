@@ -13,7 +13,7 @@ import yaml
 from elspeth.contracts.schema import MAX_INTEGER
 from elspeth.core.settings.problems import Location, Problem, SettingsError
 
-__all__ = ["PlainValue", "read_settings_file", "text_problems"]
+__all__ = ["PlainValue", "read_settings_file", "read_value", "text_problems"]
 
 PlainValue = dict[str, "PlainValue"] | list["PlainValue"] | str | int | float | bool | None
 
@@ -52,6 +52,23 @@ def read_settings_file(path: Path) -> dict[str, PlainValue]:
     if plain.problems:
         raise SettingsError(str(path), list(plain.problems))
     return tree
+
+
+def read_value(text: str) -> PlainValue:
+    """Return the YAML value in a text.
+
+    Raises ValueError if it is not a value of settings.
+    """
+    try:
+        document = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  a subclass of the safe loader
+    except (yaml.YAMLError, RecursionError) as error:
+        problem = getattr(error, "problem", None) or "nested too deeply"
+        raise ValueError(f"is not valid YAML: {problem}") from error
+    plain = _PlainReader()
+    value = plain.value(document, ())
+    for each in plain.problems:
+        raise ValueError(each.message)
+    return value
 
 
 def text_problems(tree: PlainValue, location: Location = ()) -> Iterator[Problem]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import get_args, get_origin
@@ -17,17 +17,19 @@ from elspeth.core.settings._checks import cross_section_problems, mode_problems
 from elspeth.core.settings._failure_checks import failure_problems, limit_problems
 from elspeth.core.settings._flow_checks import flow_problems
 from elspeth.core.settings._path_checks import path_problems
-from elspeth.core.settings._yaml_file import PlainValue, read_settings_file, text_problems
-from elspeth.core.settings.model import Settings
+from elspeth.core.settings._yaml_file import PlainValue, read_settings_file, read_value, text_problems
+from elspeth.core.settings.model import LandscapeSettings, Settings
 from elspeth.core.settings.parts import Parts, form_of
 from elspeth.core.settings.paths import Objection
 from elspeth.core.settings.problems import Location, Problem, SettingsError, did_you_mean, keys_of, structural_problems
 
-__all__ = ["load_settings", "read_dotenv"]
+__all__ = ["load_landscape", "load_settings", "read_dotenv"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 _QUOTED = re.compile(r"""(?:"([^"]*)"|'([^']*)')\s*(?:#.*)?""")
+_LANDSCAPE = "landscape"
+_NO_PLACE = "the settings have nothing at that place that could hold it"
 _TEST_PREFIX = f"{PREFIX}TEST_"  # for the project's own tests
 
 
@@ -51,16 +53,18 @@ def load_settings(
     plugins: PluginCatalogue,
     objection: Objection | None = None,
     force: bool = False,
+    overrides: Sequence[str] = (),
 ) -> Settings:
     """Return valid settings that the engine can run.
 
-    Writes nothing. With an `objection` to ask, whatever is in the way of outputs is a problem, too; with `force`, only
-    what must never be replaced is.
+    Writes nothing. `overrides` are keys with values, like `sinks.out.options.path=new.csv`; they go before the file
+    and the environment. With an `objection` to ask, whatever is in the way of outputs is a problem, too; with `force`,
+    only what must never be replaced is.
 
     Raises SettingsError with all problems.
     """
     tree = read_settings_file(path)
-    applied = _apply_environment(tree, environ, _keys_of(form_of(tree)))
+    applied = _apply_environment(tree, environ, _keys_of(form_of(tree)), overrides)
     tree, problems = applied.tree, [*applied.problems, *text_problems(applied.tree)]
     form, settings = form_of(tree), None
     try:
@@ -78,6 +82,25 @@ def load_settings(
     if settings is None or problems:
         raise SettingsError(str(path), _first_per_place(problems))
     return settings
+
+
+def load_landscape(path: Path, environ: Mapping[str, str]) -> LandscapeSettings:
+    """Return where the settings keep the audit trail.
+
+    The other sections need not be valid. Raises SettingsError.
+    """
+    tree = read_settings_file(path)
+    applied = _apply_environment(tree, environ, _keys_of(form_of(tree)), ())
+    problems = [each for each in applied.problems if each.location[:1] == (_LANDSCAPE,)]
+    landscape = None
+    try:
+        landscape = LandscapeSettings.model_validate(applied.tree.get(_LANDSCAPE) or {})
+    except ValidationError as error:
+        found = structural_problems(error, LandscapeSettings)
+        problems += [replace(each, location=(_LANDSCAPE, *each.location)) for each in found]
+    if landscape is None or problems:
+        raise SettingsError(str(path), _first_per_place(problems))
+    return landscape
 
 
 def _first_per_place(problems: list[Problem]) -> list[Problem]:
@@ -136,19 +159,37 @@ class _Applied:
     problems: list[Problem]
 
 
-def _apply_environment(tree: dict[str, PlainValue], environ: Mapping[str, str], keys: Mapping[str, bool]) -> _Applied:
-    """Apply the environment to a tree of settings.
+def _apply_environment(
+    tree: dict[str, PlainValue], environ: Mapping[str, str], keys: Mapping[str, bool], overrides: Sequence[str]
+) -> _Applied:
+    """Apply the environment to a tree of settings, then overrides.
 
     Variables override keys of the tree, and replace ``${VAR}`` in its texts. `keys` are the top-level keys; the value
     is true for a section.
     """
     variables: set[str] = set()
-    problems = _apply_overrides(tree, environ, keys, variables)
+    problems = _apply_variables(tree, environ, keys, variables)
+    for override in overrides:
+        if (problem := _override(tree, override)) is not None:
+            problems.append(Problem(location=(), message=f"--set {override}: {problem}"))
     expanded, unset = _expand_variables(tree, environ, variables)
     return _Applied(tree=expanded, variables=frozenset(variables), problems=[*problems, *unset])
 
 
-def _apply_overrides(
+def _override(tree: dict[str, PlainValue], override: str) -> str | None:
+    """Set a key of the tree, and return any problem."""
+    name, equals, text = override.partition("=")
+    path = name.split(".")
+    if not equals or not all(path):
+        return "expected KEY=VALUE, with dots in KEY, as in landscape.url=sqlite:///audit.db"
+    try:
+        value = read_value(text)
+    except ValueError as error:
+        return f"the value {error}"
+    return None if _assign(tree, path, value) else _NO_PLACE
+
+
+def _apply_variables(
     tree: dict[str, PlainValue], environ: Mapping[str, str], keys: Mapping[str, bool], applied: set[str]
 ) -> list[Problem]:
     """Set every ``ELSPETH_KEY`` and ``ELSPETH_SECTION__KEY`` in the tree.
@@ -165,7 +206,7 @@ def _apply_overrides(
         elif keys[key] and not rest:
             problem = f"{key!r} is a section: name a key in it, as in {name}__KEY"
         elif not _assign(tree, [key, *rest], environ[name]):
-            problem = "the settings have nothing at that place that could hold it"
+            problem = _NO_PLACE
         else:
             applied.add(name)
             continue
@@ -180,7 +221,7 @@ def _unknown(name: str, keys: Mapping[str, bool]) -> str:
     return f"expected one of {', '.join(PREFIX + each for each in known)}, or {PREFIX}SECTION__KEY{hint}"
 
 
-def _assign(tree: PlainValue, path: list[str], value: str) -> bool:
+def _assign(tree: PlainValue, path: list[str], value: PlainValue) -> bool:
     """Set the value at a path; make mappings as needed.
 
     Returns False if another value is in the way.
@@ -188,7 +229,7 @@ def _assign(tree: PlainValue, path: list[str], value: str) -> bool:
     head, *rest = path
     match tree:
         case dict():
-            key = next((key for key in tree if key.lower() == head), head)
+            key = head if head in tree else next((key for key in tree if key.lower() == head), head)
             if not rest:
                 tree[key] = value
                 return True

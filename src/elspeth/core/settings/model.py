@@ -201,6 +201,8 @@ class Settings(Section):
     payload_store: PayloadStoreSettings = PayloadStoreSettings()
     run_mode: Literal["live", "replay", "verify"] = "live"
     replay_source_run_id: str | None = None
+    limit: PositiveInt | None = None
+    """The number of rows after which a source is not read any further. The others are in no record."""
     _variables: frozenset[str] = PrivateAttr(default=frozenset())
 
     @property
