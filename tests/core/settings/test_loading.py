@@ -235,14 +235,14 @@ landscape:
 def test_all_problems_are_reported_at_once_with_their_paths(tmp_path: Path) -> None:
     found = problems(tmp_path, ALL_AT_ONCE)
     assert found[0].startswith("concurrency.max_workers: expected a valid integer, got 'none'")
-    assert found[1].startswith("landscpe: unknown key: expected one of datasource, output_sink, row_plugins,")
+    assert found[1].startswith("landscpe: unknown key: expected one of sinks, datasource, output_sink,")
     assert found[1].endswith("; did you mean 'landscape'?")
     assert found[2:] == [
         "datasource.plugin: unknown source plugin 'cvs': expected one of csv, null; did you mean 'csv'?",
         "sinks.out.options.path: is required but missing",
         (
-            "sinks.out.options.pth: unknown key: expected one of path, compression, "
-            "delimiter, quote, decimal, null_value, encoding, schema; did you mean 'path'?"
+            "sinks.out.options.pth: unknown key: expected one of path, schema, compression, "
+            "delimiter, quote, decimal, null_value, encoding; did you mean 'path'?"
         ),
         (
             "sinks.stray.options.schema: field 'id: integer' is not understood: "

@@ -113,9 +113,8 @@ def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:
-    """Return a section's keys, those of its base last."""
-    own = [name for name in model.__annotations__ if name in model.model_fields]
-    return list(dict.fromkeys([*own, *model.model_fields]))
+    """Return a section's keys, required ones first."""
+    return sorted(model.model_fields, key=lambda name: not model.model_fields[name].is_required())
 
 
 def _element(annotation: object, part: str | int) -> object:
