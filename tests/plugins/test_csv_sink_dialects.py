@@ -1,4 +1,4 @@
-"""The dialects that the CSV sink writes."""
+"""The CSV sink: the dialects that it writes."""
 
 from pathlib import Path
 
