@@ -1,4 +1,4 @@
-"""Write the same rows each time, for the large run."""  # noqa: INP001  a script
+"""Write the same rows each time, for the large run."""
 
 import sys
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 It answers like OpenAI's API. The first request about a radio is refused as one too many, and a review without a comment
 gets no answer.
-"""  # noqa: INP001  a script
+"""
 
 import json
 import sys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 
 import pytest
@@ -14,12 +15,16 @@ COMMANDS = dict(leaves(command))
 LINES = [pytest.param(name, line, id=line) for name, lines in EXAMPLES.items() for line in lines]
 
 
+def note(notes: list[str], command: str, /, **_: object) -> None:
+    notes.append(command)
+
+
 @pytest.fixture
 def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Note the commands that are called instead."""
     notes: list[str] = []
     for name, leaf in COMMANDS.items():
-        monkeypatch.setattr(leaf, "callback", lambda name=name, **_: notes.append(name))
+        monkeypatch.setattr(leaf, "callback", functools.partial(note, notes, name))
     return notes
 
 

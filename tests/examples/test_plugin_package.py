@@ -45,10 +45,19 @@ def test_the_plugin_does_what_is_expected(tmp_path: Path, monkeypatch: pytest.Mo
     assert run_example("plugin_package", tmp_path) == expected
 
 
+def test_its_tests_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib", f"--rootdir={PACKAGE}", "-c/dev/null"]
+    assert pytest.main([*options, str(PACKAGE / "tests")]) == 0
+    assert " passed" in capsys.readouterr().out
+
+
 def test_the_docs_show_the_package_as_it_is() -> None:
     sources = "\n".join(
         (PACKAGE / name).read_text(encoding="utf-8")
-        for name in ("pyproject.toml", "src/elspeth_iban/__init__.py", "src/elspeth_iban/transform.py")
+        for name in (
+            *("pyproject.toml", "src/elspeth_iban/__init__.py", "src/elspeth_iban/transform.py"),
+            "tests/test_transform.py",
+        )
     )
     blocks = re.findall(r"```(?:python|toml)\n(.*?)```", DOCS, flags=re.DOTALL)
     shown = [line for block in blocks if "iban" in block.lower() for line in block.splitlines()]

@@ -49,6 +49,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "keys generate": ("elspeth keys generate -o keys",),
     "settings schema": ("elspeth settings schema > elspeth.schema.json",),
     "plugins list": ("elspeth plugins list --json",),
+    "plugins new": (
+        "elspeth plugins new strip_text",
+        "elspeth plugins new mailbox --kind source --output plugins/mailbox",
+    ),
     "landscape status": ("elspeth landscape status -d runs/audit.db",),
     "landscape check": ("elspeth landscape check -d runs/audit.db --key keys/elspeth.pub.pem",),
     "landscape migrate": (

@@ -1,0 +1,153 @@
+"""The contracts of transforms and aggregations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import ClassVar, cast
+
+from elspeth.contracts.enums import Determinism
+from elspeth.contracts.plugins import Aggregation, CallingTransform, JsonObject, RowError, Transform
+from elspeth.contracts.rows import RowData
+from elspeth.core.canonical import stable_hash
+from elspeth.testing.plugins import PluginContract, repeated_values, require_rows
+
+__all__ = ["AggregationContract", "CallingTransformContract", "TransformContract"]
+
+
+class _StepContract(PluginContract):
+    """Tests that transforms and aggregations pass.
+
+    An input is a row or a batch.
+    """
+
+    def _results(self, directory: Path, inputs: Sequence[object]) -> list[object]:
+        """Return what a new plugin makes of the inputs."""
+        raise NotImplementedError
+
+    def _accepted(self) -> Sequence[object]:
+        raise NotImplementedError
+
+    def _refused(self) -> Sequence[object]:
+        raise NotImplementedError
+
+    def test_what_it_refuses_gets_an_error_that_repeats_no_value(self, tmp_path: Path) -> None:
+        """Errors are exported, the content of rows is not."""
+        for each, result in zip(self._refused(), self._results(tmp_path, self._refused()), strict=True):
+            assert isinstance(result, RowError), f"expected a RowError for {each!r}, got {result!r}"
+            assert result.message, "the message must not be empty"
+            stable_hash(dict(result.details))
+            rows = each if isinstance(each, list | tuple) else [each]
+            known = repr(self.options(tmp_path))
+            repeated = [value for value in repeated_values(rows, result.message, result.details) if value not in known]
+            assert repeated == [], f"the error repeats values of the row: {result}"
+
+    def test_the_same_input_has_the_same_result_after_a_resume(self, tmp_path: Path) -> None:
+        """A resumed run makes its plugins again, midway."""
+        if self.plugin.determinism not in {Determinism.DETERMINISTIC, Determinism.EXTERNAL_CALL}:
+            return
+        inputs = [*self._accepted(), *self._refused()]
+        first = self._results(tmp_path, inputs)
+        assert [self._results(tmp_path, [each])[0] for each in inputs] == first
+        assert self._results(tmp_path, inputs[::-1])[::-1] == first
+
+
+class TransformContract(_StepContract):
+    """Tests that a transform passes.
+
+    `rows` has rows that it accepts, `refused` rows for which it returns a `RowError`.
+    """
+
+    plugin: ClassVar[type[Transform]]
+    rows: ClassVar[Sequence[RowData]]
+    refused: ClassVar[Sequence[RowData]] = ()
+
+    def _results(self, directory: Path, inputs: Sequence[object]) -> list[object]:
+        transform = cast(Transform, self.make(self.options(directory)))
+        return [self.process(transform, cast(RowData, deepcopy(row))) for row in inputs]
+
+    def _accepted(self) -> Sequence[object]:
+        return self.rows
+
+    def _refused(self) -> Sequence[object]:
+        return self.refused
+
+    def process(self, transform: Transform, row: RowData) -> RowData | list[RowData] | RowError:
+        """Return what the transform makes of a row."""
+        return transform.process(row)
+
+    def test_rows_that_it_accepts_become_rows(self, tmp_path: Path) -> None:
+        """One row each, or several with `expands = True`."""
+        assert self.rows, "give at least one row that the transform accepts"
+        for row, result in zip(self.rows, self._results(tmp_path, self.rows), strict=True):
+            assert not isinstance(result, RowError), f"the row {row!r} was refused: {result}"
+            if isinstance(result, list):
+                assert self.plugin.expands, "a list of rows needs `expands = True`"
+                assert result, "a row cannot become no rows: return a RowError that says why it ends"
+            require_rows(result if isinstance(result, list) else [result])
+
+
+class CallingTransformContract(TransformContract):
+    """Tests that a transform passes that calls a system outside.
+
+    `answer` stands for that system: nothing is sent.
+    """
+
+    plugin: ClassVar[type[CallingTransform]]
+
+    def answer(self, request: JsonObject) -> JsonObject:
+        """Return what the system answers to a request."""
+        raise NotImplementedError
+
+    def process(self, transform: Transform, row: RowData) -> RowData | list[RowData] | RowError:
+        """Return what becomes of a row with its answer."""
+        calling = cast(CallingTransform, transform)
+        request = calling.request(deepcopy(row))
+        return request if isinstance(request, RowError) else calling.result(row, self.answer(request))
+
+    def test_it_names_the_service_that_it_calls(self, tmp_path: Path) -> None:
+        """Settings limit calls by this name."""
+        assert self._new(tmp_path).service
+
+    def test_requests_and_answers_can_be_recorded(self, tmp_path: Path) -> None:
+        """Both are kept as JSON, the answer by its request."""
+        transform, other = self._new(tmp_path), self._new(tmp_path)
+        for row in self.rows:
+            request = transform.request(deepcopy(row))
+            assert not isinstance(request, RowError), f"the row {row!r} was refused: {request}"
+            assert stable_hash(dict(request)) == stable_hash(dict(cast(JsonObject, other.request(deepcopy(row)))))
+            answer = self.answer(request)
+            stable_hash(dict(answer))
+            stable_hash(dict(transform.comparable(answer)))
+
+    def _new(self, directory: Path) -> CallingTransform:
+        return cast(CallingTransform, self.make(self.options(directory)))
+
+
+class AggregationContract(_StepContract):
+    """Tests that an aggregation passes.
+
+    `batches` has batches that it accepts, `refused` batches for which it returns a `RowError`.
+    """
+
+    plugin: ClassVar[type[Aggregation]]
+    batches: ClassVar[Sequence[Sequence[RowData]]]
+    refused: ClassVar[Sequence[Sequence[RowData]]] = ()
+
+    def _results(self, directory: Path, inputs: Sequence[object]) -> list[object]:
+        aggregation = cast(Aggregation, self.make(self.options(directory)))
+        return [aggregation.process(list(deepcopy(cast(Sequence[RowData], batch)))) for batch in inputs]
+
+    def _accepted(self) -> Sequence[object]:
+        return self.batches
+
+    def _refused(self) -> Sequence[object]:
+        return self.refused
+
+    def test_batches_that_it_accepts_become_rows(self, tmp_path: Path) -> None:
+        """A list of rows for each batch."""
+        assert self.batches, "give at least one batch that the aggregation accepts"
+        for batch, result in zip(self.batches, self._results(tmp_path, self.batches), strict=True):
+            assert isinstance(result, list), f"expected a list for the batch {batch!r}, got {result!r}"
+            require_rows(result)

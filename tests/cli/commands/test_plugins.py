@@ -1,0 +1,56 @@
+"""`elspeth plugins new`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+from elspeth.cli.commands.plugins import _Kind
+from elspeth.contracts.plugins import PluginKind
+
+Captured = pytest.CaptureFixture[str]
+FILES = """\
+elspeth-strip-text/README.md
+elspeth-strip-text/pyproject.toml
+elspeth-strip-text/src/elspeth_strip_text/__init__.py
+elspeth-strip-text/src/elspeth_strip_text/plugin.py
+elspeth-strip-text/src/elspeth_strip_text/py.typed
+elspeth-strip-text/tests/test_plugin.py
+"""
+
+
+def test_kinds_are_those_of_plugins() -> None:
+    assert list(map(str, _Kind)) == list(map(str, PluginKind))
+
+
+def test_a_package_is_made_and_its_files_are_listed(own_directory: Path, capsys: Captured) -> None:
+    assert main(["plugins", "new", "strip_text"]) == 0
+    output = capsys.readouterr()
+    assert output.out == FILES
+    assert output.err == "Install it with: pip install -e elspeth-strip-text; then run pytest there.\n"
+    made = [str(path.relative_to(own_directory)) for path in own_directory.rglob("*") if path.is_file()]
+    assert sorted(made) == sorted(FILES.split())
+
+
+def test_the_files_are_listed_as_json(own_directory: Path, capsys: Captured) -> None:
+    assert main(["plugins", "new", "strip_text", "--kind", "sink", "-o", "own/place", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["kind"] == "sink"
+    assert listed["name"] == "strip_text"
+    assert all((own_directory / path).is_file() for path in listed["files"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["No"], "NAME: expected lower-case letters, digits and underscores, beginning with a letter, got 'No'"),
+        (["csv", "--kind", "sink"], "NAME: there is a sink 'csv' already: choose another name"),
+        (["own", "-o", "taken"], "taken exists already: name another directory with --output"),
+    ],
+)
+def test_refusals(own_directory: Path, capsys: Captured, arguments: list[str], message: str) -> None:
+    (own_directory / "taken").mkdir()
+    assert main(["plugins", "new", *arguments]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert [path.name for path in own_directory.rglob("*")] == ["taken"]

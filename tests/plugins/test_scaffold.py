@@ -1,0 +1,82 @@
+"""New packages of plugins."""
+
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.plugins import PluginKind
+from elspeth.plugins import manager as manager_module
+from elspeth.plugins.manager import PluginManager
+from elspeth.plugins.scaffold import package_files, plugin_name_problem, write_package
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(params=PluginKind)
+def package(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[PluginKind, Path]:
+    """Make a package, as if it were installed."""
+    kind: PluginKind = request.param
+    directory = tmp_path / "package"
+    write_package(package_files(kind, "own"), directory)
+    groups = tomllib.loads((directory / "pyproject.toml").read_text())["project"]["entry-points"]
+    found = [EntryPoint(name, value, group) for group, points in groups.items() for name, value in points.items()]
+    monkeypatch.syspath_prepend(str(directory / "src"))
+    monkeypatch.setattr(
+        manager_module, "entry_points", lambda *, group: [each for each in found if group == each.group]
+    )
+    for name in [name for name in sys.modules if name.startswith("elspeth_own")]:
+        monkeypatch.delitem(sys.modules, name)
+    return kind, directory
+
+
+def test_the_plugin_is_found_and_described(package: tuple[PluginKind, Path]) -> None:
+    kind, _ = package
+    plugins = PluginManager.installed()
+    assert "own" in plugins.names(kind)
+    (plugin,) = [each for each in plugins.all() if each.name == "own"]
+    assert plugin.description() != ""
+    own = {key: field for key, field in plugin.options_model.model_fields.items() if key not in {"on_error", "path"}}
+    assert [key for key, field in own.items() if not field.description] == []
+
+
+def test_its_tests_pass(package: tuple[PluginKind, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    kind, directory = package
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--import-mode=importlib", "--override-ini=addopts="]
+    code = pytest.main([*options, f"--rootdir={directory}", f"-c{directory / 'pyproject.toml'}", str(directory)])
+    output = capsys.readouterr().out
+    assert code == 0, output
+    assert " passed" in output
+    assert kind in PluginKind
+
+
+@pytest.mark.thorough
+def test_its_code_satisfies_the_linter_and_the_type_checker(package: tuple[PluginKind, Path]) -> None:
+    kind, directory = package
+    for tool in (
+        ["ruff", "check", "--isolated", "--line-length=120"],
+        ["ruff", "format", "--isolated", "--line-length=120", "--check"],
+    ):
+        subprocess.run([sys.executable, "-m", *tool, "."], check=True, cwd=directory)
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", "src", "tests"], check=False, cwd=directory
+    )
+    assert checked.returncode == 0, kind
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "9lives", "with-dash", "../up", "a" * 42, "naïve", "a b"])
+def test_a_name_that_python_or_settings_could_not_hold_is_refused(name: str) -> None:
+    problem = plugin_name_problem(name)
+    expected = "expected lower-case letters, digits and underscores, beginning with a letter, got "
+    assert problem == f"{expected}{name!r}"
+
+
+def test_nothing_is_ever_replaced(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(FileExistsError):
+        write_package(package_files(PluginKind.SINK, "own"), tmp_path / "mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert list((tmp_path / "mine").iterdir()) == []

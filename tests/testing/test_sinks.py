@@ -1,0 +1,117 @@
+"""Sinks that break their contract fail tests of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from elspeth.contracts.plugins import (
+    JsonObject,
+    StagedOutput,
+)
+from elspeth.contracts.rows import RowData
+from elspeth.plugins.files import FileSinkOptions
+from elspeth.plugins.json import JsonlSink
+from elspeth.testing import (
+    SinkContract,
+)
+from tests.testing.breaking import failing
+
+
+class WritingContract(SinkContract):
+    plugin = JsonlSink
+    rows = ({"id": 1}, {"id": 2}, {"id": 3})
+    rejected = ({"id": "seven"},)
+
+    def options(self, directory: Path) -> Mapping[str, object]:
+        return {"path": str(directory / "out"), "schema": {"mode": "free", "fields": ["id: int"]}}
+
+
+class Lines(JsonlSink):
+    """Rows as JSON Lines."""
+
+    options: FileSinkOptions
+
+
+class Early(Lines):
+    """Shows rows before they are published."""
+
+    def write(self, row: RowData) -> None:
+        super().write(row)
+        Path(self.options.path).write_text("early")
+
+
+class Misdescribed(Lines):
+    """Describes another output."""
+
+    def finish(self) -> StagedOutput | None:
+        output = super().finish()
+        return output and replace(output, content_hash="0" * 64)
+
+
+class Forgetful(Lines):
+    """Begins anew instead of going on."""
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:  # noqa: ARG002
+        Path(self.options.path).with_name(".out.run-1.partial").unlink(missing_ok=True)
+        self.open(staging_name)
+
+
+class Leaving(Lines):
+    """Leaves what is discarded."""
+
+    def discard(self) -> None:
+        self.close()
+
+
+class Confirming(Lines):
+    """Confirms everything."""
+
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:  # noqa: ARG002
+        return True
+
+
+class Greedy(Lines):
+    """Takes every row."""
+
+    def write(self, row: RowData) -> None:
+        super().write({**row, "id": 7})
+
+
+@pytest.mark.parametrize(
+    ("plugin", "expected"),
+    [
+        (Lines, []),
+        (
+            Early,
+            [
+                "a_rejected_row_leaves_nothing",
+                "it_goes_on_in_another_process",
+                "nothing_is_seen_before_it_is_published",
+                "the_finished_output_is_described_as_it_is",
+                "what_is_discarded_leaves_nothing",
+            ],
+        ),
+        (Misdescribed, ["it_confirms_what_was_published", "the_finished_output_is_described_as_it_is"]),
+        (
+            Forgetful,
+            [
+                "it_confirms_what_was_published",
+                "it_goes_on_in_another_process",
+                "it_refuses_to_go_on_from_what_is_not_there",
+            ],
+        ),
+        (Leaving, ["it_refuses_to_go_on_from_what_is_not_there", "what_is_discarded_leaves_nothing"]),
+        (Confirming, ["it_confirms_what_was_published"]),
+        (Greedy, ["a_rejected_row_leaves_nothing"]),
+    ],
+    ids=lambda each: each.__name__ if isinstance(each, type) else "",
+)
+def test_of_a_sink_exactly_the_tests_of_what_it_breaks_fail(
+    plugin: type[Lines], expected: list[str], tmp_path: Path
+) -> None:
+    contract = type("Contract", (WritingContract,), {"plugin": plugin})
+    assert failing(contract, tmp_path) == expected

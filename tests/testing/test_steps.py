@@ -1,0 +1,200 @@
+"""Plugins that break their contracts fail tests of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from pydantic import ConfigDict
+
+from elspeth.contracts.plugins import (
+    Aggregation,
+    JsonObject,
+    PluginOptions,
+    RowError,
+    Transform,
+    TransformOptions,
+)
+from elspeth.contracts.rows import RowData
+from elspeth.plugins.llm.transform import LlmTransform
+from elspeth.testing import (
+    AggregationContract,
+    CallingTransformContract,
+    TransformContract,
+)
+from tests.testing.breaking import failing
+
+# -- every plugin ----------------------------------------------------------------------------------------------------
+
+
+class Sound(Transform):
+    """A transform that keeps its contract."""
+
+    name = "sound"
+    plugin_version = "1.0.0"
+    options_model: ClassVar[type[PluginOptions]] = TransformOptions
+
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+        return RowError(message="field 'no' is there", details={"field": "no"}) if "no" in row else row
+
+
+class SoundContract(TransformContract):
+    plugin: ClassVar[type[Transform]] = Sound
+    rows = ({"id": 1}, {"id": 2})
+    refused = ({"no": "forbidden value"},)
+
+
+class LaxOptions(TransformOptions):
+    """Options that accept any other."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class WritingOptions(TransformOptions):
+    """The file that is written too early."""
+
+    path: str
+
+
+class WritingTransform(Sound):
+    """Writes a file when it is made."""
+
+    options_model: ClassVar[type[PluginOptions]] = WritingOptions
+
+    def __init__(self, options: WritingOptions) -> None:
+        super().__init__(options)
+        Path(options.path).touch()
+
+
+# -- transforms ------------------------------------------------------------------------------------------------------
+
+
+class Counting(Sound):
+    """Numbers the rows."""
+
+    count = 0
+
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+        self.count += 1
+        return super().process({**row, "count": self.count})
+
+
+class Repeating(Sound):
+    """Repeats a value in its error."""
+
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+        return RowError(message=f"got {row['no']}") if "no" in row else row
+
+
+class Hiding(Sound):
+    """Repeats a value in the details of its error."""
+
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+        return RowError(message="no", details={"got": [row["no"]]}) if "no" in row else row
+
+
+class Raising(Sound):
+    """Raises instead of returning an error."""
+
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+        if "no" in row:
+            raise ValueError
+        return row
+
+
+class Expanding(Sound):
+    """Makes two rows without saying so."""
+
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+        return super().process(row) if "no" in row else [row, row]
+
+
+class Unrecordable(Sound):
+    """Makes a row with a value that rows cannot hold."""
+
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+        return super().process(row) if "no" in row else {**row, "size": {1}}
+
+
+INPUT = "the_same_input_has_the_same_result_after_a_resume"
+ERRORS = "what_it_refuses_gets_an_error_that_repeats_no_value"
+ROWS = "rows_that_it_accepts_become_rows"
+
+
+@pytest.mark.parametrize(
+    ("plugin", "expected"),
+    [
+        (Sound, []),
+        (type("Nameless", (Sound,), {"name": ""}), ["it_has_a_name_a_version_and_a_description"]),
+        (type("Undescribed", (Sound,), {"__doc__": None}), ["it_has_a_name_a_version_and_a_description"]),
+        (type("Lax", (Sound,), {"options_model": LaxOptions, "__doc__": "Lax."}), ["its_options_refuse_unknown_ones"]),
+        (Counting, [INPUT]),
+        (Repeating, [ERRORS]),
+        (Hiding, [ERRORS]),
+        (Raising, [INPUT, ERRORS]),
+        (Expanding, [ROWS]),
+        (Unrecordable, [ROWS]),
+    ],
+    ids=lambda each: each.__name__ if isinstance(each, type) else "",
+)
+def test_of_a_transform_exactly_the_tests_of_what_it_breaks_fail(
+    plugin: type[Transform], expected: list[str], tmp_path: Path
+) -> None:
+    contract = type("Contract", (SoundContract,), {"plugin": plugin})
+    assert failing(contract, tmp_path) == expected
+
+
+def test_a_plugin_that_writes_when_it_is_made_fails(tmp_path: Path) -> None:
+    class Contract(SoundContract):
+        plugin = WritingTransform
+
+        def options(self, directory: Path) -> Mapping[str, object]:
+            return {"path": str(directory / "early")}
+
+    assert failing(Contract, tmp_path) == ["making_it_writes_nothing"]
+
+
+def test_a_request_that_varies_cannot_be_replayed(tmp_path: Path) -> None:
+    class Varying(LlmTransform):
+        """Numbers its requests."""
+
+        made = iter(range(1_000))
+
+        def request(self, row: RowData) -> JsonObject | RowError:  # noqa: ARG002
+            return {"number": next(self.made)}
+
+    class Contract(CallingTransformContract):
+        plugin = Varying
+        rows = ({"id": 1},)
+
+        def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
+            return {"base_url": "http://127.0.0.1:1", "model": "m", "prompt": "p"}
+
+        def answer(self, request: JsonObject) -> JsonObject:  # noqa: ARG002
+            return {"status": 200, "body": {"choices": [{"message": {"content": "text"}}]}}
+
+    assert failing(Contract, tmp_path) == ["requests_and_answers_can_be_recorded"]
+
+
+def test_an_aggregation_that_remembers_batches_fails(tmp_path: Path) -> None:
+    class Remembering(Aggregation):
+        """Returns all rows so far."""
+
+        name = "remembering"
+        plugin_version = "1.0.0"
+
+        def __init__(self, options: PluginOptions) -> None:
+            super().__init__(options)
+            self.all: list[RowData] = []
+
+        def process(self, rows: list[RowData]) -> list[RowData] | RowError:
+            self.all += rows
+            return list(self.all)
+
+    class Contract(AggregationContract):
+        plugin = Remembering
+        batches = ([{"id": 1}], [{"id": 2}])
+
+    assert failing(Contract, tmp_path) == [INPUT]
