@@ -86,13 +86,13 @@ def test_without_arguments_the_commands_are_shown(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    "arguments", [["rum"], ["run"], ["run", "--settings"], ["run", "-s", "x", "--frce"], ["plugins", "lst"]]
+    "arguments", [["rum"], ["run", "one"], ["run", "--settings"], ["run", "-s", "x", "--frce"], ["plugins", "lst"]]
 )
 def test_wrong_usage_ends_with_2_and_a_message(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     output, errors = capsys.readouterr()
     assert output == ""
-    assert "Error" in errors
+    assert "error: " in errors.lower()
 
 
 def test_run_and_dry_run_contradict_each_other(settings: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,9 +139,10 @@ def test_the_example_runs_and_runs_again(project: Path, settings: str, capsys: p
         assert errors == ""
         assert re.fullmatch(
             rf"run                    {ID}\n"
+            r"took                   \d+\.\d s, [\d,]+ rows/s\n"
             r"rows in                10\n"
-            r"to sink non_corporate  6\n"
-            r"to sink corporate      4\n"
+            r"to sink non_corporate  6 in examples/audit_export/output/non_corporate\.csv, 205 bytes, SHA-256 \w{12}\n"
+            r"to sink corporate      4 in examples/audit_export/output/corporate\.csv, 183 bytes, SHA-256 \w{12}\n"
             r"failed                 0\n"
             r"quarantined            0\n"
             r"audit database         sqlite:///examples/audit_export/runs/audit\.db\n"
@@ -162,6 +163,12 @@ def test_the_summary_for_programs_is_json(settings: str, capsys: pytest.CaptureF
     assert main(["run", "-s", settings, "-x", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert re.fullmatch(ID, summary.pop("run_id"))
+    assert summary.pop("rows_per_second") == pytest.approx(10 / summary.pop("seconds"), rel=0.1)
+    outputs = {each.pop("sink"): each for each in summary.pop("outputs")}
+    assert {sink: (Path(each["path"]).name, each["size_bytes"]) for sink, each in outputs.items()} == {
+        "non_corporate": ("non_corporate.csv", 205),
+        "corporate": ("corporate.csv", 183),
+    }
     assert summary == {
         "rows": 10,
         "rows_by_sink": {"non_corporate": 6, "corporate": 4},
@@ -175,6 +182,10 @@ def test_the_summary_for_programs_is_json(settings: str, capsys: pytest.CaptureF
         "exported_records": 85,
         "differences": None,
         "differing_rows": [],
+        "calls": 0,
+        "retries": 0,
+        "rows_before": 0,
+        "usage": {},
         "problems": [],
         "database": "sqlite:///examples/audit_export/runs/audit.db",
     }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from elspeth.cli import main
+from tests.fixtures.llm_server import answers, llm_server, says
 
 pytestmark = pytest.mark.usefixtures("own_directory")
 
@@ -33,11 +36,13 @@ def test_the_summary_says_how_many_rows_failed_and_why(capsys: pytest.CaptureFix
     assert main(RUN) == 0
     output, errors = capsys.readouterr()
     assert errors == ""
-    run, *lines = output.splitlines()
+    run, took, *lines = output.splitlines()
     assert run.startswith("run ")
+    assert re.fullmatch(r"took                \d+\.\d s, [\d,]+ rows/s", took)
+    content_hash = hashlib.sha256(Path("out.csv").read_bytes()).hexdigest()
     assert lines == [
         "rows in             4",
-        "to sink out         2",
+        f"to sink out         2 in out.csv, 7 bytes, SHA-256 {content_hash[:12]}",
         "failed              0",
         "quarantined         2",
         "rows with failures  2 of 4",
@@ -64,3 +69,34 @@ def test_a_run_in_which_no_row_got_through_ends_with_1(capsys: pytest.CaptureFix
     ]
     assert main(["landscape", "runs", "-d", "audit.db"]) == 0
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[1:]] == ["completed", "completed"]
+
+
+def test_the_summary_for_programs_has_the_hashes_of_outputs(capsys: pytest.CaptureFixture[str]) -> None:
+    write("1\n2\n")
+    assert main([*RUN, "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    content_hash = hashlib.sha256(Path("out.csv").read_bytes()).hexdigest()
+    assert summary["outputs"] == [{"sink": "out", "path": "out.csv", "content_hash": content_hash, "size_bytes": 7}]
+    assert summary["seconds"] > 0
+    assert summary["rows_per_second"] == pytest.approx(2 / summary["seconds"], rel=0.1)
+
+
+def test_a_file_without_rows_has_no_hash_in_the_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    write("")
+    assert main(RUN) == 0
+    assert "\nto sink out     0 in out.csv\n" in capsys.readouterr().out
+
+
+def test_the_summary_counts_calls_and_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+    write("1\n2\n")
+    with llm_server(answers(503), says("one"), says("two")) as server:
+        llm = f"{{plugin: llm, options: {{base_url: '{server.url}', model: stub, prompt: 'x'}}}}"
+        waits = "retry: {initial_delay_seconds: 0.001}\nconcurrency: {max_workers: 1}\n"
+        Path("settings.yaml").write_text(f"{SETTINGS}row_plugins: [{llm}]\n{waits}")
+        assert main([*RUN, "--json"]) == 0
+        live = json.loads(capsys.readouterr().out)
+    assert (live["calls"], live["retries"]) == (3, 1)
+    assert live["usage"] == {"prompt_tokens": 14, "completion_tokens": 4}
+    assert main([*RUN, "--set", "run_mode=replay", "--set", "replay_source_run_id=latest"]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"^calls +3, 1 of them repeated$", output, re.MULTILINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,7 +13,7 @@ import typer
 
 from elspeth.cli.failures import ExitCode, print_error, report_error
 from elspeth.cli.plan import GivenSettings, load_pipeline
-from elspeth.cli.progress import migration_display, progress_display
+from elspeth.cli.progress import duration, migration_display, progress_display
 from elspeth.cli.signals import StopRequest, note_signals
 from elspeth.cli.terminal import aligned, one_line, printable
 from elspeth.contracts.database_urls import mask_url
@@ -29,6 +30,7 @@ from elspeth.engine.reporting import (
     Observer,
     Phase,
     Progress,
+    PublishedOutput,
     RunResult,
     count_by_outcome,
     count_by_sink,
@@ -36,6 +38,11 @@ from elspeth.engine.reporting import (
 from elspeth_schema import EPOCH
 
 __all__ = ["execute_pipeline", "load_with_keys", "row_details", "run_display"]
+
+_SHOWN_DIGITS = 12
+"""Digits of a hash in the summary; JSON has the whole hash."""
+
+_MINUTE_S = 60
 
 _MAX_ROWS = 10
 """Row numbers that the summary lists at most."""
@@ -68,6 +75,7 @@ def execute_pipeline(
     the advice how to go on.
     """
     failure: ExportFailedError | None = None
+    began = time.monotonic()
     with _audit_database(pipeline.settings.landscape) as db:
         with note_signals() as request:
             try:
@@ -82,10 +90,11 @@ def execute_pipeline(
                 report_error(error, request.exit_code)
                 raise typer.Exit(request.exit_code) from error
         url = db.url if pipeline.settings.landscape.enabled else "none (landscape.enabled: false)"
+    seconds = time.monotonic() - began
     if json:
-        typer.echo(jsonlib.dumps(_summary_data(result, url, failure), indent=2))
+        typer.echo(jsonlib.dumps(_summary_data(result, url, failure, seconds), indent=2))
     else:
-        typer.echo(aligned(_summary_lines(result, url)))
+        typer.echo(aligned(_summary_lines(result, url, seconds)))
     for problem in result.problems:
         typer.echo(printable(f"error: {problem}"), err=True)
     if failure is not None:
@@ -178,16 +187,27 @@ def row_facts(progress: Progress) -> dict[str, object]:
     }
 
 
-def _summary_data(result: RunResult, database_url: str, failure: ExportFailedError | None) -> dict[str, object]:
+def _summary_data(
+    result: RunResult, database_url: str, failure: ExportFailedError | None, seconds: float
+) -> dict[str, object]:
     problems = [*result.problems, *([] if failure is None else [str(failure)])]
-    return {**asdict(result), "problems": problems, "database": database_url}
+    data = {**asdict(result), "problems": problems, "database": database_url}
+    return {**data, "seconds": round(seconds, 3), "rows_per_second": round(_speed(result, seconds), 3)}
 
 
-def _summary_lines(result: RunResult, database_url: str) -> Iterator[tuple[str, str]]:
+def _speed(result: RunResult, seconds: float) -> float:
+    """Return the rows per second of this attempt."""
+    return (result.rows - result.rows_before) / seconds if seconds > 0 else 0.0
+
+
+def _summary_lines(result: RunResult, database_url: str, seconds: float) -> Iterator[tuple[str, str]]:
+    outputs = {each.sink: each for each in result.outputs}
     yield "run", result.run_id
+    took = duration(seconds) if seconds >= _MINUTE_S else f"{seconds:.1f} s"
+    yield "took", f"{took}, {_speed(result, seconds):,.0f} rows/s"
     yield "rows in", f"{result.rows:,}"
     for sink, count in result.rows_by_sink.items():
-        yield f"to sink {sink}", f"{count:,}"
+        yield f"to sink {sink}", f"{count:,}{_describe_output(outputs.get(sink))}"
     yield "failed", f"{result.failed:,}"
     yield "quarantined", f"{result.quarantined:,}"
     if result.rows_with_failures:
@@ -195,11 +215,23 @@ def _summary_lines(result: RunResult, database_url: str) -> Iterator[tuple[str, 
     for number, reason in enumerate(result.reasons):
         why = one_line(f"{reason.kind}: {reason.message}")
         yield "" if number else "reasons", f"{reason.count:,} at {reason.node}: {why} (first in row {reason.row})"
+    if result.calls:
+        costs = "".join(f", {count:,} {name.replace('_', ' ')}" for name, count in result.usage.items())
+        yield "calls", f"{result.calls:,}, {result.retries:,} of them repeated{costs}"
     yield "audit database", database_url
     if result.differences is not None:
         yield "answers that differ", f"{result.differences:,}{_row_numbers(result.differing_rows)}"
     if result.export_path is not None:
         yield "export", f"{result.export_path} ({result.exported_records:,} records)"
+
+
+def _describe_output(output: PublishedOutput | None) -> str:
+    """Return the place of an output, with size and hash."""
+    if output is None:
+        return ""
+    known = output.size_bytes is not None and output.content_hash is not None
+    what = f", {output.size_bytes:,} bytes, SHA-256 {output.content_hash:.{_SHOWN_DIGITS}}" if known else ""
+    return f" in {output.path}{what}"
 
 
 def _row_numbers(rows: Sequence[int]) -> str:

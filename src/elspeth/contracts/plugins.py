@@ -275,6 +275,13 @@ class CallingTransform(Transform):
         """
         return response
 
+    def usage(self, response: JsonObject) -> Mapping[str, int]:  # noqa: ARG002  for plugins that know
+        """Return what an answer cost, such as tokens.
+
+        The numbers of all answers are added up in the summary of a run.
+        """
+        return {}
+
     def close(self) -> None:
         """Close connections: no more calls will be made."""
 

@@ -166,8 +166,9 @@ class Orchestrator:
             self._pipeline,
             start.run_id,
             rows=loader.rows,
+            rows_before=start.rows,
             endings=loader.endings,
-            compared=external is not None and self._pipeline.settings.run_mode == "verify",
+            usage=None if external is None else external.usage,
         )
         log_completion(summary)
         return self._export(summary, outputs.export)

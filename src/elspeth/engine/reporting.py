@@ -12,6 +12,7 @@ from elspeth.contracts.enums import RowOutcome
 from elspeth.contracts.errors import RecordableError
 from elspeth.contracts.events import log_event
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.queries.outputs import recorded_outputs
 from elspeth.core.landscape.queries.problems import (
     FailedRows,
     FailureReason,
@@ -19,6 +20,7 @@ from elspeth.core.landscape.queries.problems import (
     failed_rows,
     first_differing_rows,
 )
+from elspeth.core.landscape.queries.recorded import CallCount, count_calls
 from elspeth.engine.errors import RunInterruptedError
 from elspeth.engine.pipeline import Pipeline
 
@@ -28,6 +30,7 @@ __all__ = [
     "Observer",
     "Phase",
     "Progress",
+    "PublishedOutput",
     "Reason",
     "RunResult",
     "count_by_outcome",
@@ -128,6 +131,19 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedOutput:
+    """What a sink published.
+
+    A file without rows has neither hash nor size in the records.
+    """
+
+    sink: str
+    path: str
+    content_hash: str | None
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """The summary of a completed run.
 
@@ -136,7 +152,9 @@ class RunResult:
     frequent ones. `refused_by_sink` holds the sinks that took no row, with the number of rows that they refused.
     `exported_records` is None if no export was asked for. `differences` counts the answers of external systems that
     were not those of a recorded run, None if they were not compared; `differing_rows` are the first rows of the source
-    that got one.
+    that got one. `calls` counts the attempts to call external systems, `retries` those that were not the first.
+    `rows_before` were recorded before this process began, and `usage` is what this process' calls cost, as far as the
+    answers say.
     """
 
     run_id: str
@@ -152,6 +170,11 @@ class RunResult:
     exported_records: int | None = None
     differences: int | None = None
     differing_rows: tuple[int, ...] = ()
+    outputs: Sequence[PublishedOutput] = ()
+    calls: int = 0
+    retries: int = 0
+    rows_before: int = field(default=0, compare=False)
+    usage: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     @property
     def problems(self) -> list[str]:
@@ -204,12 +227,24 @@ def count_by_outcome(endings: Mapping[Ending, int]) -> Counter[RowOutcome]:
 
 
 def summarize(
-    db: LandscapeDB, pipeline: Pipeline, run_id: str, *, rows: int, endings: Mapping[Ending, int], compared: bool
+    db: LandscapeDB,
+    pipeline: Pipeline,
+    run_id: str,
+    *,
+    rows: int,
+    rows_before: int,
+    endings: Mapping[Ending, int],
+    usage: Mapping[str, int] | None,
 ) -> RunResult:
     """Summarize a completed run.
 
-    Its records are read only if tokens failed, or answers were `compared` with those of a recorded run.
+    `usage` is None if the pipeline makes no calls. The records of rows are read only if tokens failed, those of calls
+    only if there may be some.
     """
+    compared = usage is not None and pipeline.settings.run_mode == "verify"
+    with db.connection() as connection:
+        outputs = recorded_outputs(connection, run_id)
+        calls = CallCount() if usage is None else count_calls(connection, run_id)
     by_sink, by_outcome = count_by_sink(endings), count_by_outcome(endings)
     failed, quarantined = by_outcome[RowOutcome.FAILED], by_outcome[RowOutcome.QUARANTINED]
     found = failed_rows(db, run_id) if failed or quarantined else FailedRows()
@@ -226,6 +261,14 @@ def summarize(
         refused_by_sink={name: count for name, count in refused.items() if count and not by_sink[name]},
         differences=count_differing_answers(db, run_id) if compared else None,
         differing_rows=tuple(first_differing_rows(db, run_id, _DIFFERING_ROWS)) if compared else (),
+        outputs=[
+            PublishedOutput(sink=each.sink, path=each.path, content_hash=each.content_hash, size_bytes=each.size_bytes)
+            for each in outputs
+        ],
+        calls=calls.calls,
+        retries=calls.retries,
+        rows_before=rows_before,
+        usage=dict(usage or {}),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -101,13 +102,15 @@ def test_without_execute_the_state_of_the_run_is_shown(run_id: str, capsys: Capt
 def test_execute_completes_the_run(run_id: str, capsys: Captured) -> None:
     code, out, err = run_resume(capsys, "latest", "--execute")
     assert (code, err) == (0, "")
-    assert out == (
-        f"run             {run_id}\n"
-        "rows in         9\n"
-        "to sink out     9\n"
-        "failed          0\n"
-        "quarantined     0\n"
-        "audit database  sqlite:///audit.db\n"
+    assert re.fullmatch(
+        rf"run             {run_id}\n"
+        r"took            \d+\.\d s, [\d,]+ rows/s\n"
+        r"rows in         9\n"
+        r"to sink out     9 in out\.csv, 50 bytes, SHA-256 [0-9a-f]{12}\n"
+        r"failed          0\n"
+        r"quarantined     0\n"
+        r"audit database  sqlite:///audit\.db\n",
+        out,
     )
     assert Path("out.csv").read_text() == "id,copy_index\n" + "".join(f"{number},0\n" for number in range(9))
     assert read_status() == "completed"
@@ -119,6 +122,9 @@ def test_the_summary_of_a_resumed_run_is_that_of_the_whole_run(run_id: str, caps
     assert (code, err) == (0, "")
     summary = json.loads(out)
     assert (summary["run_id"], summary["rows"], summary["rows_by_sink"]) == (run_id, 9, {"out": 9})
+    assert summary["rows_before"] == 8
+    assert summary["rows_per_second"] == pytest.approx(1 / summary["seconds"], rel=0.1)
+    assert [each["path"] for each in summary["outputs"]] == ["out.csv"]
 
 
 def test_a_run_that_stops_again_repeats_the_message(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from elspeth.contracts.plugins import CallingTransform
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.payload_store import FilesystemPayloadStore, PayloadStore
 from elspeth.core.settings import Settings
-from elspeth.engine.calls.exchange import Caller
+from elspeth.engine.calls.exchange import Caller, Exchange
 from elspeth.engine.calls.live import LiveCaller
 from elspeth.engine.calls.recorded import ReplayCaller, VerifyCaller
 from elspeth.engine.pipeline import Pipeline
@@ -21,10 +22,21 @@ __all__ = ["ExternalCalls", "open_external_calls"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExternalCalls:
-    """What makes calls, and where requests and answers are kept."""
+    """What makes calls, and where requests and answers are kept.
+
+    `usage` adds up what answers say that they cost. Recorded answers cost nothing.
+    """
 
     caller: Caller
     payloads: PayloadStore
+    is_live: bool = True
+    usage: Counter[str] = field(default_factory=Counter)
+
+    def note_usage(self, plugin: CallingTransform, exchange: Exchange) -> None:
+        """Add what a call cost in all its attempts."""
+        for attempt in exchange.attempts:
+            if self.is_live and attempt.response is not None:
+                self.usage.update(plugin.usage(attempt.response))
 
 
 @contextmanager
@@ -40,7 +52,7 @@ def open_external_calls(pipeline: Pipeline, db: LandscapeDB) -> Iterator[Externa
     payloads = FilesystemPayloadStore(Path(pipeline.settings.payload_store.base_path))
     caller = _caller(pipeline.settings, db, payloads)
     try:
-        yield ExternalCalls(caller=caller, payloads=payloads)
+        yield ExternalCalls(caller=caller, payloads=payloads, is_live=pipeline.settings.run_mode != "replay")
     finally:
         caller.close()
         for plugin in plugins:

@@ -106,8 +106,7 @@ class CallStep(Step):
         self._trail = trail
         self._place = place
         self._plugin = plugin
-        self._caller = external.caller
-        self._payloads = external.payloads
+        self._external = external
         self._validator = RowValidator(plugin.options.schema_config)
         self._questions: dict[str, _Question] = {}
 
@@ -121,7 +120,7 @@ class CallStep(Step):
             if isinstance(request, RowError):
                 call = Failure.of(request)
             else:
-                call = self._caller.start(self._plugin, request, row_index=token.row_index)
+                call = self._external.caller.start(self._plugin, request, row_index=token.row_index)
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one row must not end the run
             call = Failure.of(error)
         self._questions[token.token_id] = _Question(row=row, since=since, call=call)
@@ -138,6 +137,7 @@ class CallStep(Step):
         if isinstance(question.call, Failure):
             return self._trail.refuse(visit, question.call)
         exchange = question.call.result()
+        self._external.note_usage(self._plugin, exchange)
         outcome = self._outcome(question.row, exchange)
         if isinstance(outcome, Failure):
             state_id = self._trail.fail(visit, outcome)
@@ -183,8 +183,8 @@ class CallStep(Step):
                 attempt.error,
                 attempt.latency_ms,
                 run_id=self._trail.run_id,
-                request_ref=self._payloads.store(request.text.encode()),
-                response_ref=None if response is None else self._payloads.store(response.text.encode()),
+                request_ref=self._external.payloads.store(request.text.encode()),
+                response_ref=None if response is None else self._external.payloads.store(response.text.encode()),
             )
 
 

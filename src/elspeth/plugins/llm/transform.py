@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, NoReturn, Self
 from urllib.parse import urlsplit
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["AnswerTextError", "LlmOptions", "LlmTransform", "content_of", "fields_of", "read_body", "response_format"]
 
 _MAX_DEPTH = 64  # of arrays and objects: answers are recorded as canonical JSON by a recursive function
+_TOKEN_COUNTS = ("prompt_tokens", "completion_tokens")
 _DEFAULT_RESPONSE_FIELD = "llm_response"
 _DAY = 86_400.0  # seconds; timeouts of sockets are limited
 _MAX_TEMPLATE = 100_000  # characters
@@ -208,6 +210,13 @@ class LlmTransform(CallingTransform):
         """
         made = self.result({}, response)
         return {"error": made.message} if isinstance(made, RowError) else made
+
+    def usage(self, response: JsonObject) -> Mapping[str, int]:
+        """Return the tokens of prompt and answer, if counted."""
+        match response:
+            case {"body": {"usage": dict(counts)}}:
+                return {name: counts[name] for name in _TOKEN_COUNTS if type(counts.get(name)) is int}
+        return {}
 
     def close(self) -> None:
         """Close the connections."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Table, func, select
 
@@ -29,7 +30,9 @@ from elspeth_schema.tables import (
 )
 
 __all__ = [
+    "CallCount",
     "calls_of_rows",
+    "count_calls",
     "count_endings",
     "count_rows",
     "count_rows_by_source",
@@ -51,6 +54,21 @@ _UNKNOWN = f"is not an output that the audit database names: {_WHAT_TO_DO}"
 
 _rows, _outcomes = rows_table.c, token_outcomes_table.c
 _artifacts, _operations = artifacts_table.c, operations_table.c
+
+
+class CallCount(NamedTuple):
+    """How many calls were attempted, and how many again."""
+
+    calls: int = 0
+    retries: int = 0
+
+
+def count_calls(connection: Connection, run_id: str) -> CallCount:
+    """Count the recorded calls of a run."""
+    columns = calls_table.c
+    again = func.count().filter(columns.call_index > 0)
+    found = connection.execute(select(func.count(), again).where(columns.run_id == run_id)).one()
+    return CallCount(*found)
 
 
 def count_rows(db: LandscapeDB, run_id: str) -> int:
