@@ -75,6 +75,10 @@ CASES = [
     ("outputs", 0, "outputs -d audit.db --check"),
     ("outputs", 1, "outputs -d audit.db --file settings.yaml"),
     ("outputs", 2, "outputs latest -d audit.db --file settings.yaml"),
+    ("diff", 0, "diff latest export.jsonl -d audit.db"),
+    ("diff", 1, "diff earlier.jsonl latest -d audit.db"),
+    ("diff", 1, "diff export.jsonl missing -d audit.db"),
+    ("diff", 2, "diff export.jsonl missing"),
     ("explain", 0, "explain --row 0 -d audit.db"),
     ("explain", 1, "explain --row 7 -d audit.db"),
     ("explain", 2, "explain -d audit.db"),
@@ -105,6 +109,7 @@ RESULTS_WITH_1 = {
     "resume latest -s settings.yaml --dry-run",
     "purge -s settings.yaml",
     "outputs -d audit.db --file settings.yaml",
+    "diff earlier.jsonl latest -d audit.db",
     "verify bag",
     "landscape status -d old.db",
     "landscape check -d old.db",
@@ -167,6 +172,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Path("foreign.db").write_text("no database\n" * 100)
         shutil.copy(LEGACY / "epoch4-rich.db", "old.db")
         commands = [
+            "run -s some-invalid.yaml -x",
+            "export latest -d audit.db -o earlier.jsonl",
             "run -s settings.yaml -x",
             "export latest -d audit.db -o export.jsonl",
             "export latest -d audit.db -o bag --format bag",

@@ -12,7 +12,18 @@ import typer
 from typer.core import TyperGroup
 
 from elspeth import __version__
-from elspeth.cli.commands import evidence, explain, exports, landscape, outputs, pipelines, plugins, rows, settings
+from elspeth.cli.commands import (
+    diff,
+    evidence,
+    explain,
+    exports,
+    landscape,
+    outputs,
+    pipelines,
+    plugins,
+    rows,
+    settings,
+)
 from elspeth.cli.examples import show_examples
 from elspeth.cli.failures import expect_json, report_failures
 from elspeth.cli.logs import LogFormat, LogLevel, shown_log
@@ -52,6 +63,7 @@ app.command("validate")(pipelines.validate)
 app.command("explain")(explain.explain)
 app.command("rows")(rows.rows)
 app.command("outputs")(outputs.outputs)
+app.command("diff")(diff.diff)
 app.command("differences")(explain.differences)
 app.command("export")(exports.export)
 app.command("import")(exports.import_)

@@ -34,6 +34,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "elspeth outputs latest -d runs/audit.db --check",
         "elspeth outputs --file out/orders.csv -d runs/audit.db",
     ),
+    "diff": (
+        "elspeth diff 0v8 latest -d runs/audit.db",
+        "elspeth diff evidence-1.zip evidence-2.zip --json",
+    ),
     "differences": ("elspeth differences latest -d runs/audit.db",),
     "export": (
         "elspeth export latest -d runs/audit.db -o trail.jsonl",

@@ -14,6 +14,7 @@ from elspeth.contracts.enums import NodeType, OperationStatus, OperationType, Ru
 from elspeth.contracts.plugins import JsonObject, StagedOutput
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.canonical import CANONICAL_VERSION, canonical_json, stable_hash
+from elspeth.core.differences import find_differences
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.recorded import count_endings, count_rows, count_rows_by_source, row_hashes
 from elspeth.core.landscape.queries.runs import matches_run, resolve_run
@@ -331,7 +332,7 @@ def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, run_
     before = without_secrets(json.loads(_get_run(recorder, run_id).settings_json))
     now = json.loads(canonical_json(without_secrets(pipeline.settings.model_dump(mode="json"))))
     versions = {node.node_id: node.plugin_version for node in pipeline.nodes.values()}
-    changes = list(_differences("", before, now))
+    changes = [each.path for each in find_differences(before, now)]
     nodes = recorder.get_nodes(run_id)
     sources = [node.node_id for node in pipeline.nodes.values() if node.node_type is NodeType.SOURCE]
     if [node.node_id for node in nodes if node.node_id in sources] != sources and not changes:
@@ -348,15 +349,3 @@ def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, run_
             f"run {run_id} began with other settings or plugins: {', '.join(changes[:_SHOWN_CHANGES])}{more}; "
             "resume it with those that it began with, or run the pipeline again"
         )
-
-
-def _differences(place: str, before: object, now: object) -> Iterator[str]:
-    """Yield the places at which two settings trees differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted(before.keys() | now.keys()):
-            yield from _differences(f"{place}.{key}".lstrip("."), before.get(key), now.get(key))
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for index, (old, new) in enumerate(zip(before, now, strict=True)):
-            yield from _differences(f"{place}[{index}]", old, new)
-    elif before != now:
-        yield place

@@ -1,0 +1,126 @@
+"""`elspeth diff` compares runs in databases and exports."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elspeth.cli import main
+
+SETTINGS = """
+datasource:
+  plugin: csv
+  options: {path: in.csv, schema: {mode: free, fields: ["id: int"]}, on_validation_failure: discard}
+row_plugins: [{plugin: keyword_filter, options: {fields: [word], blocked_patterns: [%s]}}]
+gates:
+  - {name: size, condition: "row['id'] > %d", routes: {"true": big, "false": continue}}
+output_sink: out
+sinks:
+  out: {plugin: jsonl, options: {path: out.jsonl}}
+  big: {plugin: jsonl, options: {path: big.jsonl}}
+landscape: {url: "sqlite:///audit.db"}
+"""
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run a pipeline three times, last with other settings."""
+    directory = tmp_path_factory.mktemp("diff")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        Path("in.csv").write_text("id,word\n1,a\nx,b\n5,c\n2,spam\n")
+        for name, word, limit in [("one", "spam", 3), ("same", "spam", 3), ("two", "ham", 9)]:
+            Path("settings.yaml").write_text(SETTINGS % (word, limit))
+            if name == "two":
+                Path("in.csv").write_text("id,word\n1,a\nx,b\n5,c\n2,spam\n7,e\n")
+            assert main(["run", "-s", "settings.yaml", "-x", "--no-dotenv"]) == 0
+            assert main(["export", "latest", "-d", "audit.db", "-o", f"{name}.jsonl"]) == 0
+        assert main(["export", "latest", "-d", "audit.db", "-o", "two.zip"]) == 0
+        shutil.copy("audit.db", "other.db")
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def ids(directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    """Change to the directory; return the runs' ids."""
+    monkeypatch.chdir(directory)
+    capsys.readouterr()
+    names = ("one", "same", "two")
+    return {name: json.loads(Path(f"{name}.jsonl").read_text().partition("\n")[0])["run_id"] for name in names}
+
+
+def compared(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 1) -> dict[str, Any]:
+    assert main(["diff", *arguments, "--json"]) == code
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_runs_of_the_same_settings_and_rows_do_not_differ(
+    capsys: pytest.CaptureFixture[str], ids: dict[str, str]
+) -> None:
+    assert main(["diff", ids["one"], ids["same"], "-d", "audit.db"]) == 0
+    first, second = ids["one"], ids["same"]
+    assert capsys.readouterr() == (
+        f"first   {first}\nsecond  {second}\n",
+        f"runs {first} and {second}: 0 rows differ\n",
+    )
+
+
+def test_the_differences_of_two_runs_are_listed(capsys: pytest.CaptureFixture[str], ids: dict[str, str]) -> None:
+    assert main(["diff", ids["one"], ids["two"], "-d", "audit.db"]) == 1
+    output, errors = capsys.readouterr()
+    assert [" ".join(line.split()) for line in output.splitlines()[2:]] == [
+        "settings gates[0].condition: row['id'] > 3 -> row['id'] > 9",
+        "row_plugins[0].options.blocked_patterns[0]: spam -> ham",
+        "counts completed to out: 1 -> 4",
+        "failed: 1 -> 0",
+        "routed to big: 1 -> 0",
+        "row differs first second",
+        "2 outcomes, route routed to big, size true completed to out, size false",
+        "3 outcomes, route, failed_at failed, failed at keyword_filter_0 completed to out, size false",
+        "4 presence none completed to out, size false",
+    ]
+    assert errors == f"runs {ids['one']} and {ids['two']}: 3 rows differ\n"
+
+
+def test_databases_exports_and_bags_give_the_same_answer(
+    capsys: pytest.CaptureFixture[str], ids: dict[str, str]
+) -> None:
+    expected = compared(capsys, ids["one"], "latest", "-d", "audit.db")
+    assert [row["row"] for row in expected["rows"]] == [2, 3, 4]
+    assert expected["rows"][1]["first"] == {
+        "outcomes": [["failed", None]],
+        "route": [],
+        "failed_at": ["keyword_filter_0"],
+    }
+    assert (expected["first"], expected["second"]) == (ids["one"], ids["two"])
+    assert compared(capsys, "one.jsonl", "two.jsonl") == expected
+    assert compared(capsys, "one.jsonl", "two.zip") == expected
+    assert compared(capsys, "one.jsonl", ids["two"], "-d", "audit.db") == expected
+    assert compared(capsys, ids["one"], ids["two"], "-d", "audit.db", "-d", "other.db") == expected
+
+
+def test_the_list_of_rows_can_be_limited(capsys: pytest.CaptureFixture[str], ids: dict[str, str]) -> None:
+    assert [row["row"] for row in compared(capsys, "one.jsonl", "two.jsonl", "--limit", "2")["rows"]] == [2, 3]
+    assert main(["diff", "one.jsonl", "two.jsonl", "--limit", "2"]) == 1
+    assert capsys.readouterr().err == f"runs {ids['one']} and {ids['two']}: 2 or more rows differ\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (["one", "two"], 2, "one: there is no such export; give -d to name a run in a database"),
+        (["a", "b", *(["-d", "audit.db"] * 3)], 2, "-d: give one database, or one for each of the two runs"),
+        (["one.jsonl", "zzz", "-d", "audit.db"], 1, "audit database sqlite:///audit.db holds no run 'zzz'"),
+    ],
+    ids=["no database", "three databases", "no such run"],
+)
+def test_a_run_that_cannot_be_read_is_an_error(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, error: str
+) -> None:
+    assert main(["diff", *arguments]) == code
+    assert capsys.readouterr() == ("", f"error: {error}\n")
