@@ -25,6 +25,7 @@ from typer.core import TyperGroup
 from elspeth.cli import main
 from elspeth.cli.commands import exports, landscape
 from elspeth.cli.signals import Stopped, note_signals, raise_signals
+from elspeth.cli.workers import start_workers
 from elspeth.contracts.enums import RunStatus
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
@@ -371,6 +372,12 @@ def test_a_run_whose_terminal_closes_can_go_on() -> None:
     assert status == "interrupted"
     assert main(["resume", run_id, "-s", "settings.yaml", "-x", "--no-dotenv"]) == 0
     assert Path("out.csv").read_text() == Path("in.csv").read_text()
+
+
+def test_signals_are_for_the_command_and_not_for_its_workers() -> None:
+    with start_workers(2) as executor:
+        assert executor is not None
+        assert set(executor.map(signal.getsignal, SIGNALS)) == {signal.SIG_IGN}
 
 
 def test_several_stopped_processes_print_one_message(recorded: Path) -> None:

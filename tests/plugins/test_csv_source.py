@@ -166,6 +166,11 @@ def test_a_record_too_long_to_hold_is_an_error_that_names_its_quote(
     assert message == "in.csv, line 2: a quote opens here and is not closed within 10 characters"
 
 
+def test_a_file_may_be_longer_than_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_csv_lines, "MAX_CHARACTERS", 10)
+    assert read(tmp_path, b"a\n" + b"12345678\n" * 5) == [{"a": "12345678"}] * 5
+
+
 @pytest.mark.parametrize(("name", "reason"), [("missing.csv", "No such file or directory"), (".", "Is a directory")])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(PluginError) as caught:

@@ -373,6 +373,14 @@ def test_standard_output_may_be_a_stream_of_text(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("project")
+def test_a_summary_in_json_does_not_get_into_an_export_on_standard_output(capsys: Captured) -> None:
+    code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "-", "--json")
+    assert out.encode() == export_to(Path("expected"), ExportFormat.JSONL).read_bytes()
+    summary = {"run_id": "run-1", "path": "-", "format": "jsonl", "compress": None, "records": 35, "signed": False}
+    assert (code, json.loads(err)) == (0, summary)
+
+
+@pytest.mark.usefixtures("project")
 def test_a_file_is_exported_when_standard_output_is_a_stream_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)
