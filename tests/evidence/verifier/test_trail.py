@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,6 +85,16 @@ def test_the_size_of_batches_does_not_show(lines: list[bytes], sizes: list[int])
     one_by_one = findings(lines, iter([1] * len(lines)))
     assert findings(lines, iter([len(lines)])) == one_by_one
     assert findings(lines, iter([*sizes, *[1] * len(lines)])) == one_by_one
+
+
+@pytest.mark.parametrize("index", range(1, len(records())))
+def test_a_line_at_fault_is_named_by_its_number(index: int) -> None:
+    lines = to_lines(records(), salts=True)
+    lines.insert(index + 1, lines[index])
+    for first_batch in (index + 2, len(lines)):
+        step, message = findings(lines, iter([first_batch]))
+        assert (step, message) == findings(lines, iter([1] * len(lines)))
+        assert f"records.jsonl, line {index + 2}: " in str(message)
 
 
 def test_a_second_reference_of_a_column_does_not_hide_the_one_that_laws_need() -> None:

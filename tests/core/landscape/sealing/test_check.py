@@ -35,7 +35,7 @@ from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.fixtures.corruption import edit_unseen
 from tests.fixtures.every_type import with_every_type
 from tests.fixtures.landscapes import NewLandscape
-from tests.fixtures.records import DYNAMIC
+from tests.fixtures.records import DYNAMIC, record_graph
 from tests.fixtures.rich_run import recorded, rich_run
 
 
@@ -67,6 +67,20 @@ def test_signed_seals_hold(landscape: LandscapeDB, signer: Signer, key: PublicKe
     report = report_of(landscape, key)
     assert (report.faults, report.verdict) == ((), "2 of 2 sealed runs unchanged")
     assert report.signers == {key.fingerprint: 2}
+
+
+def test_progress_goes_on_within_a_run_and_over_all_runs(landscape: LandscapeDB) -> None:
+    for run_id in ("a", "b"):
+        recorder = LandscapeRecorder(landscape)
+        record_graph(recorder, run_id)
+        recorder.complete_run(run_id, RunStatus.FAILED)
+    reported: list[int] = []
+    with landscape.snapshot() as connection:
+        check_seals(connection, progress=reported.append)
+        total = sum(seal.record_count for seal in read_seals(connection))
+    assert reported == sorted(reported)
+    assert reported[-1] == total
+    assert len({count for count in reported if count > total // 2}) > 1
 
 
 def test_whoever_edits_a_record_and_seals_again_is_found_by_the_key_alone(
