@@ -326,6 +326,9 @@ class RowOutcome(StrEnum):
     EXPANDED = "expanded"
     """Was turned into several child tokens; expand_group_id is theirs."""
 
+    DROPPED = "dropped"
+    """A transform ended it on purpose, as a filter does; the success reason of its last visit says why."""
+
     BUFFERED = "buffered"
     """Waits in the batch in batch_id. Not terminal; a terminal outcome follows."""
 
@@ -373,5 +376,6 @@ _FINAL_ROWOUTCOME = frozenset(
         RowOutcome.CONSUMED_IN_BATCH,
         RowOutcome.COALESCED,
         RowOutcome.EXPANDED,
+        RowOutcome.DROPPED,
     }
 )

@@ -686,7 +686,7 @@ token_outcomes_table = Table(
         name="fk_token_outcomes_batch_id",
     ),
     CheckConstraint(
-        "outcome IN ('completed', 'routed', 'forked', 'failed', 'quarantined', 'consumed_in_batch', 'coalesced', 'expanded', 'buffered')",
+        "outcome IN ('completed', 'routed', 'forked', 'failed', 'quarantined', 'consumed_in_batch', 'coalesced', 'expanded', 'dropped', 'buffered')",
         name="ck_token_outcomes_outcome",
     ),
     CheckConstraint(

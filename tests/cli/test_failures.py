@@ -24,7 +24,7 @@ from elspeth.core.landscape.database.errors import OlderDatabaseError
 from elspeth.core.landscape.queries import runs
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError
 from elspeth.plugins.csv import CsvSink
-from elspeth.plugins.transforms import PassthroughTransform
+from elspeth.plugins.transforms.field_mapper import PassthroughTransform
 
 SETTINGS = """
 datasource: {plugin: csv, options: {path: in.csv}}

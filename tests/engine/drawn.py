@@ -99,6 +99,16 @@ def call_transforms(branch: str | None = None) -> st.SearchStrategy[dict[str, An
     return options.map(lambda each: {"plugin": "ask", "options": each, **place})
 
 
+def dropping_transforms(branch: str | None = None) -> st.SearchStrategy[dict[str, Any]]:
+    """Draw a transform that drops rows."""
+    place = {} if branch is None else {"branch": branch}
+    parts = [
+        {"plugin": "filter", "options": {"condition": "row.get('v', 0) != 1", "on_error": "bad"}},
+        {"plugin": "dedupe", "options": {"key": ["id"], "on_error": "bad"}},
+    ]
+    return st.sampled_from([{**part, **place} for part in parts])
+
+
 EXPLODE: dict[str, Any] = {"plugin": "json_explode", "options": {"array_field": "items", "on_error": "bad"}}
 
 
@@ -150,7 +160,7 @@ CONDITIONS = ["row.get('id', 0) > 2", "row.get('v', 0) == 1", "row['v'] > 0", "T
 @st.composite
 def graphs(draw: st.DrawFn, directory: Path, rows: list[RowData]) -> Settings:
     """Draw settings in which every sink can be reached."""
-    kinds = mark_transforms() | call_transforms() | st.just(EXPLODE)
+    kinds = mark_transforms() | call_transforms() | dropping_transforms() | st.just(EXPLODE)
     transforms = draw(st.lists(kinds, max_size=3, unique_by=lambda each: each["plugin"]))
     gates: list[dict[str, Any]] = [
         {
@@ -166,7 +176,7 @@ def graphs(draw: st.DrawFn, directory: Path, rows: list[RowData]) -> Settings:
         },
     ]
     for branch in draw(st.lists(st.sampled_from(["a", "b", "c", "s2"]), unique=True)):
-        transforms.append(draw(mark_transforms(branch) | call_transforms(branch)))
+        transforms.append(draw(mark_transforms(branch) | call_transforms(branch) | dropping_transforms(branch)))
     if draw(st.booleans()):
         condition = draw(st.sampled_from(CONDITIONS))
         routes = {"true": "s1", "false": "continue"}

@@ -6,14 +6,14 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from elspeth.contracts.plugins import PluginKind, RowError
+from elspeth.contracts.plugins import PluginKind, RowDrop, RowError
 from elspeth.contracts.rows import RowData
 from elspeth.plugins.manager import PluginManager
 
 PLUGINS = PluginManager.installed()
 
 
-def process(plugin: str, row: RowData, **options: object) -> RowData | list[RowData] | RowError:
+def process(plugin: str, row: RowData, **options: object) -> RowData | list[RowData] | RowError | RowDrop:
     return PLUGINS.transform(plugin, options).process(row)
 
 

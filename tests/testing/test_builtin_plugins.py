@@ -20,12 +20,15 @@ from elspeth.plugins.json import JsonlSink, JsonlSource, JsonSink, JsonSource
 from elspeth.plugins.llm.transform import LlmTransform
 from elspeth.plugins.null import NullSink, NullSource
 from elspeth.plugins.parquet import ParquetSink, ParquetSource
-from elspeth.plugins.transforms import (
-    FieldMapperTransform,
-    JsonExplodeTransform,
-    KeywordFilterTransform,
-    PassthroughTransform,
-)
+from elspeth.plugins.transforms.cast import CastTransform
+from elspeth.plugins.transforms.choice import DropTransform, RenameTransform, SelectTransform
+from elspeth.plugins.transforms.dedupe import DedupeTransform
+from elspeth.plugins.transforms.expressions import FilterTransform, ValueTransform
+from elspeth.plugins.transforms.field_mapper import FieldMapperTransform, PassthroughTransform
+from elspeth.plugins.transforms.json_explode import JsonExplodeTransform
+from elspeth.plugins.transforms.keyword_filter import KeywordFilterTransform
+from elspeth.plugins.transforms.lookup import LookupTransform
+from elspeth.plugins.transforms.shape import FlattenTransform, TruncateTransform
 from elspeth.testing import (
     AggregationContract,
     CallingTransformContract,
@@ -135,6 +138,81 @@ class TestKeywordFilter(TransformContract):
 
     def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
         return {"fields": ["text"], "blocked_patterns": ["secret"]}
+
+
+class StepContract(TransformContract):
+    """A transform whose options do not depend on the directory."""
+
+    given: Mapping[str, object]
+    rows = ROWS
+
+    def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
+        return self.given
+
+
+class TestCast(StepContract):
+    plugin = CastTransform
+    given = {"fields": {"id": "decimal(1)", "name": "str"}}  # noqa: RUF012
+    refused = (MISFIT, {"id": 7777.77, "name": None}, {"name": "Eve Stone"})
+
+
+class TestSelect(StepContract):
+    plugin = SelectTransform
+    given = {"fields": ["name"]}  # noqa: RUF012
+    refused = ({"id": 7777},)
+
+
+class TestDrop(StepContract):
+    plugin = DropTransform
+    given = {"fields": ["name"]}  # noqa: RUF012
+    refused = ({"id": 7777},)
+
+
+class TestRename(StepContract):
+    plugin = RenameTransform
+    given = {"fields": {"name": "label"}}  # noqa: RUF012
+    refused = ({"id": 7777}, {"name": "Eve Stone", "label": "7777"})
+
+
+class TestFilter(StepContract):
+    plugin = FilterTransform
+    given = {"condition": "row['id'] > 1"}  # noqa: RUF012
+    refused = (MISFIT, {"name": "Eve Stone"})
+
+
+class TestValueTransform(StepContract):
+    plugin = ValueTransform
+    given = {"fields": {"next": "row['id'] + 1", "shown": "upper(row['name'])"}}  # noqa: RUF012
+    refused = (MISFIT, {"id": 7777, "name": ["Eve Stone"]})
+
+
+class TestDedupe(StepContract):
+    plugin = DedupeTransform
+    given = {"key": ["name"]}  # noqa: RUF012
+    refused = ({"id": 7777},)
+
+
+class TestFlatten(StepContract):
+    plugin = FlattenTransform
+    given: Mapping[str, object] = {}
+    refused = ({"a": {"b": "Eve Stone"}, "a.b": 7777},)
+
+
+class TestTruncate(StepContract):
+    plugin = TruncateTransform
+    given = {"fields": {"name": 5}}  # noqa: RUF012
+    refused = ({"name": 7777}, {"id": 7777})
+
+
+class TestLookup(StepContract):
+    plugin = LookupTransform
+    refused = (MISFIT, {"id": 1, "label": "Eve Stone"}, {"name": "Eve Stone"})
+
+    def options(self, directory: Path) -> Mapping[str, object]:
+        (directory / "table.csv").write_text("id,label\n1,one\n2,two\n")
+        schema = {"mode": "strict", "fields": ["id: int", "label: str"]}
+        table = {"plugin": "csv", "options": {"path": str(directory / "table.csv"), "schema": schema}}
+        return {"table": table, "match": {"id": "id"}, "add": {"label": "label"}}
 
 
 class TestPassthrough(TransformContract):

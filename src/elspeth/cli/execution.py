@@ -208,6 +208,8 @@ def _summary_lines(result: RunResult, database_url: str, seconds: float) -> Iter
     yield "rows in", f"{result.rows:,}"
     for sink, count in result.rows_by_sink.items():
         yield f"to sink {sink}", f"{count:,}{_describe_output(outputs.get(sink))}"
+    if result.dropped:
+        yield "dropped", f"{result.dropped:,}"
     yield "failed", f"{result.failed:,}"
     yield "quarantined", f"{result.quarantined:,}"
     if result.rows_with_failures:

@@ -30,6 +30,7 @@ __all__ = [
     "Aggregation",
     "CallError",
     "CallingTransform",
+    "DistinctTransform",
     "FilePath",
     "JsonObject",
     "Plugin",
@@ -37,6 +38,7 @@ __all__ = [
     "PluginError",
     "PluginKind",
     "PluginOptions",
+    "RowDrop",
     "RowError",
     "RowRejectedError",
     "Sink",
@@ -107,6 +109,18 @@ class RowError:
     """
 
     message: str
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowDrop:
+    """The answer that ends a row on purpose.
+
+    The row is no failure, and goes nowhere. `reason` and `details` are recorded with its last visit. Both are exported:
+    they name fields and conditions, and repeat no values.
+    """
+
+    reason: str
     details: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -221,14 +235,53 @@ class Transform(Plugin):
     expands: ClassVar[bool] = False
     """Whether `process` may return several rows."""
 
+    is_row_local: ClassVar[bool] = True
+    """Whether what becomes of a row depends on this row alone."""
+
     options: TransformOptions
 
+    def check(self) -> None:
+        """Check before a run that there is what `prepare` reads.
+
+        Raises PluginError if there is not.
+        """
+
+    def prepare(self) -> JsonObject:
+        """Read what the transform needs besides rows, and describe it.
+
+        Called once before the first row of a run, and again when the run is resumed. What it returns is recorded with
+        the node, and must be the same then. Raises PluginError if something cannot be read.
+        """
+        return {}
+
     @abstractmethod
-    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
         """Return what becomes of one row, which may be changed.
 
         An exception is recorded as an error of the row, too.
         """
+
+
+class DistinctTransform(Transform):
+    """The base class of transforms that drop repeated rows.
+
+    The plugin says what the key of a row is. The engine remembers the keys, also when the run is resumed, and drops the
+    rows that come later in the order of the source.
+    """
+
+    is_row_local = False
+
+    @abstractmethod
+    def key(self, row: RowData) -> object | RowError:
+        """Return what tells the row from others.
+
+        Rows with the same canonical JSON of it are the same. An exception is recorded as an error of the row.
+        """
+
+    @final
+    def process(self, row: RowData) -> RowData:
+        """Return the row, which is the first of its key."""
+        return row
 
 
 class CallingTransform(Transform):

@@ -69,6 +69,11 @@ class Pipeline:
         """Return the node of a sink."""
         return self.nodes[sink_place(name)]
 
+    def reading(self) -> Iterator[Source | Transform]:
+        """Yield the plugins that read something outside."""
+        yield from self.sources.values()
+        yield from self.transforms.values()
+
     def edges(self) -> Iterator[EdgeInfo]:
         """Yield every edge of the graph."""
         for each in self.wiring.wires:

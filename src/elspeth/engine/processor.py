@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from elspeth.contracts.enums import RowOutcome
-from elspeth.contracts.plugins import CallingTransform
+from elspeth.contracts.plugins import CallingTransform, DistinctTransform
 from elspeth.contracts.routing import CONTINUE, DISCARD, QUARANTINE
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.canonical import CanonicalError, CanonicalText
@@ -30,6 +30,7 @@ from elspeth.engine.publishing import SinkSet
 from elspeth.engine.steps import CollectingStep, Step
 from elspeth.engine.steps.aggregation import AggregationStep
 from elspeth.engine.steps.coalesce import CoalesceStep
+from elspeth.engine.steps.distinct import DistinctStep
 from elspeth.engine.steps.gate import GateStep
 from elspeth.engine.steps.sink import SinkStep
 from elspeth.engine.steps.transform import CallStep, TransformStep
@@ -167,6 +168,8 @@ class RowProcessor:
         for place, transform in pipeline.transforms.items():
             if isinstance(transform, CallingTransform) and external is not None:
                 yield place, CallStep(trail, place, transform, external)
+            elif isinstance(transform, DistinctTransform):
+                yield place, DistinctStep(trail, place, transform)
             else:
                 yield place, TransformStep(trail, place, transform)
         for place, aggregation in zip(pipeline.aggregations, settings.aggregations, strict=True):

@@ -148,13 +148,13 @@ class RunResult:
     """The summary of a completed run.
 
     `rows` counts rows of the source, and `rows_with_failures` those of which a token failed or was quarantined; the
-    other counts are of tokens. `arrived` are the tokens that reached a sink otherwise. `reasons` holds the most
-    frequent ones. `refused_by_sink` holds the sinks that took no row, with the number of rows that they refused.
-    `exported_records` is None if no export was asked for. `differences` counts the answers of external systems that
-    were not those of a recorded run, None if they were not compared; `differing_rows` are the first rows of the source
-    that got one. `calls` counts the attempts to call external systems, `retries` those that were not the first.
-    `rows_before` were recorded before this process began, and `usage` is what this process' calls cost, as far as the
-    answers say.
+    other counts are of tokens. `arrived` are the tokens that reached a sink otherwise, `dropped` those that a transform
+    ended on purpose. `reasons` holds the most frequent ones. `refused_by_sink` holds the sinks that took no row, with
+    the number of rows that they refused. `exported_records` is None if no export was asked for. `differences` counts
+    the answers of external systems that were not those of a recorded run, None if they were not compared;
+    `differing_rows` are the first rows of the source that got one. `calls` counts the attempts to call external
+    systems, `retries` those that were not the first. `rows_before` were recorded before this process began, and `usage`
+    is what this process' calls cost, as far as the answers say.
     """
 
     run_id: str
@@ -163,6 +163,7 @@ class RunResult:
     arrived: int
     failed: int
     quarantined: int
+    dropped: int = 0
     rows_with_failures: int = 0
     reasons: Sequence[Reason] = ()
     refused_by_sink: Mapping[str, int] = field(default_factory=dict)
@@ -256,6 +257,7 @@ def summarize(
         arrived=by_outcome[RowOutcome.COMPLETED] + by_outcome[RowOutcome.ROUTED],
         failed=failed,
         quarantined=quarantined,
+        dropped=by_outcome[RowOutcome.DROPPED],
         rows_with_failures=found.count,
         reasons=_name_nodes(found.reasons, pipeline),
         refused_by_sink={name: count for name, count in refused.items() if count and not by_sink[name]},

@@ -19,12 +19,13 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.recorded import count_endings, count_rows, count_rows_by_source, row_hashes
 from elspeth.core.landscape.queries.runs import matches_run, resolve_run
 from elspeth.core.landscape.recording.base import make_recordable
-from elspeth.core.landscape.recording.batches import HeldItem
+from elspeth.core.landscape.recording.batches import FIRST_ROW, HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.unfinished import read_unfinished_runs
 from elspeth.core.secrets import mask_secrets, without_secrets
 from elspeth.core.settings.wiring import Place
 from elspeth.engine.errors import ResumeError
+from elspeth.engine.inputs import read_inputs, require_same_inputs
 from elspeth.engine.keys import RunKeys
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.reporting import Ending
@@ -102,7 +103,11 @@ class StoppedRun:
 def begin_run(
     recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, *, run_id: str, started_at: datetime
 ) -> Start:
-    """Record a new run and its graph, in one transaction."""
+    """Record a new run and its graph, in one transaction.
+
+    Raises PluginError, before anything is recorded, if a transform cannot read what it needs.
+    """
+    inputs = read_inputs(pipeline)
     with recorder.unit_of_work():
         recorder.begin_run(
             mask_secrets(pipeline.settings.model_dump(mode="json"), keys.mask),
@@ -121,13 +126,13 @@ def begin_run(
             for variable in keys.variables
         ]
         recorder.record_secret_resolutions(run_id, resolutions)
-        for sequence, node in enumerate(pipeline.nodes.values()):
+        for sequence, (place, node) in enumerate(pipeline.nodes.items()):
             recorder.register_node(
                 run_id,
                 node.plugin_name,
                 node.node_type,
                 node.plugin_version,
-                mask_secrets(node.config, keys.mask),
+                mask_secrets({**node.config, **inputs.get(place, {})}, keys.mask),
                 node_id=node.node_id,
                 sequence=sequence,
                 determinism=node.determinism,
@@ -176,7 +181,9 @@ def get_stopped_run(db: LandscapeDB, run_id: str) -> StoppedRun:
         run_id=run_id,
         status=_get_run(recorder, run_id).status,
         rows=count_rows(db, run_id),
-        waiting=len(recorder.get_held(run_id)),
+        waiting=sum(
+            FIRST_ROW not in each.state for each in recorder.get_held(run_id)
+        ),  # a remembered key does not wait
         reasons=tuple(dict.fromkeys(reasons)),
     )
 
@@ -228,6 +235,7 @@ def load_start(db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline,
     """
     get_resumable_run(db, recorder, run_id)
     _require_same_pipeline(recorder, pipeline, run_id)
+    require_same_inputs(recorder, pipeline, run_id)
     places = {pipeline.nodes[place].node_id: place for place in pipeline.sources}
     rows_by_source = {places[node_id]: rows for node_id, rows in count_rows_by_source(db, run_id).items()}
     rows, checkpoint = sum(rows_by_source.values()), recorder.get_last_checkpoint(run_id)

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import count
 from typing import NamedTuple, cast
 
 from elspeth.contracts.audit import NodeState, NodeStatePending
@@ -26,6 +25,7 @@ from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.reporting import Ending
 from elspeth.engine.start import Start
 from elspeth.engine.tokens import Branch, Departure, Diversion, HashedRow, LiveToken, Onward, lose_branch
+from elspeth.engine.waiting import WaitingItems
 
 __all__ = ["TrailWriter", "Visit", "WaitingToken"]
 
@@ -69,7 +69,8 @@ class TrailWriter:
         self._failed_visits: Counter[Place] = Counter()
         self._failures: set[tuple[Place, str]] = set()
         self._visits = 0
-        self._waiting = _WaitingItems(start.held)
+        self._waiting = WaitingItems(start.held)
+        self._keeps_items = pipeline.settings.checkpoint.enabled
 
     @property
     def recorder(self) -> LandscapeRecorder:
@@ -310,6 +311,11 @@ class TrailWriter:
         self._recorder.end_visit(waiting.state, NodeStateStatus.FAILED, error=failure.as_error())
         return self.divert(waiting.token, waiting.state.state_id, waiting.place, failure)
 
+    def drop(self, visit: Visit, reason: Mapping[str, object]) -> Onward:
+        """Complete a visit that ends its token on purpose."""
+        self.complete(visit, visit.token.row_hash, reason)
+        return self.end(visit.token, RowOutcome.DROPPED)
+
     def divert(self, token: LiveToken, state_id: str, place: Place, failure: Failure) -> Onward:
         """Send a token to its error sink, or end it."""
         wire = self._wires.get((place, ON_ERROR))
@@ -369,52 +375,14 @@ class TrailWriter:
         """Note that an item no longer waits."""
         self._waiting.drop((self._node_ids[place], item))
 
+    def remember(self, place: Place, item: str, position: int, state: JsonObject) -> None:
+        """Note what a resumed run must know.
+
+        Nothing is kept in memory after the next commit. `position` orders the items of one place.
+        """
+        if self._keeps_items:
+            self._waiting.remember(HeldItem(node_id=self._node_ids[place], item=item, position=position, state=state))
+
     def record_items(self) -> None:
         """Record what changed of waiting items, before a commit."""
         self._waiting.record(self._recorder, self._run_id)
-
-
-_Key = tuple[str, str]
-"""The node's id, and the name of a waiting item."""
-
-
-class _WaitingItems:
-    """The waiting items of a run.
-
-    Those that come and go between two commits never reach the database.
-    """
-
-    def __init__(self, items: Iterable[HeldItem]) -> None:
-        self._positions: dict[_Key, int] = {(each.node_id, each.item): each.position for each in items}
-        self._next = count(max(self._positions.values(), default=-1) + 1)
-        self._changed: dict[_Key, Callable[[], JsonObject]] = {}
-        self._recorded: set[_Key] = set(self._positions)
-        self._gone: set[_Key] = set()
-
-    def put(self, key: _Key, state: Callable[[], JsonObject]) -> None:
-        """Note a new or changed item."""
-        if key not in self._positions:
-            self._positions[key] = next(self._next)
-        self._changed[key] = state
-
-    def drop(self, key: _Key) -> None:
-        """Note that an item no longer waits."""
-        if self._positions.pop(key, None) is None:
-            return
-        self._changed.pop(key, None)
-        if key in self._recorded:
-            self._recorded.remove(key)
-            self._gone.add(key)
-
-    def record(self, recorder: LandscapeRecorder, run_id: str) -> None:
-        """Record what changed since the last commit."""
-        if not self._changed and not self._gone:
-            return
-        items = [
-            HeldItem(node_id=key[0], item=key[1], position=self._positions[key], state=state())
-            for key, state in self._changed.items()
-        ]
-        recorder.hold(run_id, items, self._gone)
-        self._recorded.update(self._changed)
-        self._changed.clear()
-        self._gone.clear()

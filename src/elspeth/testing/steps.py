@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import ClassVar, cast
 
 from elspeth.contracts.enums import Determinism
-from elspeth.contracts.plugins import Aggregation, CallingTransform, JsonObject, RowError, Transform
+from elspeth.contracts.plugins import (
+    Aggregation,
+    CallingTransform,
+    DistinctTransform,
+    JsonObject,
+    RowDrop,
+    RowError,
+    Transform,
+)
 from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import stable_hash
 from elspeth.testing.plugins import PluginContract, repeated_values, require_rows
@@ -56,7 +64,7 @@ class _StepContract(PluginContract):
 class TransformContract(_StepContract):
     """Tests that a transform passes.
 
-    `rows` has rows that it accepts, `refused` rows for which it returns a `RowError`.
+    `rows` has rows that it accepts or drops, `refused` rows for which it returns a `RowError`.
     """
 
     plugin: ClassVar[type[Transform]]
@@ -73,18 +81,30 @@ class TransformContract(_StepContract):
     def _refused(self) -> Sequence[object]:
         return self.refused
 
-    def process(self, transform: Transform, row: RowData) -> RowData | list[RowData] | RowError:
-        """Return what the transform makes of a row."""
+    def process(self, transform: Transform, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
+        """Return what the transform makes of a row.
+
+        A row is the first of its key.
+        """
+        if isinstance(transform, DistinctTransform):
+            key = transform.key(deepcopy(row))
+            stable_hash(None if isinstance(key, RowError) else key)
+            return key if isinstance(key, RowError) else row
         return transform.process(row)
 
     def test_rows_that_it_accepts_become_rows(self, tmp_path: Path) -> None:
-        """One row each, or several with `expands = True`."""
+        """One row each, several, or a `RowDrop`."""
         assert self.rows, "give at least one row that the transform accepts"
         for row, result in zip(self.rows, self._results(tmp_path, self.rows), strict=True):
             assert not isinstance(result, RowError), f"the row {row!r} was refused: {result}"
+            if isinstance(result, RowDrop):
+                repeated = repeated_values([row], result.reason, result.details)
+                assert result.reason, "the reason must not be empty"
+                assert [value for value in repeated if value not in repr(self.options(tmp_path))] == []
+                continue
             if isinstance(result, list):
                 assert self.plugin.expands, "a list of rows needs `expands = True`"
-                assert result, "a row cannot become no rows: return a RowError that says why it ends"
+                assert result, "a row cannot become no rows: return a RowDrop or RowError that says why it ends"
             require_rows(result if isinstance(result, list) else [result])
 
 
@@ -100,7 +120,7 @@ class CallingTransformContract(TransformContract):
         """Return what the system answers to a request."""
         raise NotImplementedError
 
-    def process(self, transform: Transform, row: RowData) -> RowData | list[RowData] | RowError:
+    def process(self, transform: Transform, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
         """Return what becomes of a row with its answer."""
         calling = cast(CallingTransform, transform)
         request = calling.request(deepcopy(row))

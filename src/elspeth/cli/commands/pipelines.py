@@ -71,9 +71,9 @@ def validate(
     if not json:
         typer.echo(plan_as_text(pipeline) if graph is None else plan_as_mermaid(pipeline))
     warnings = []
-    for source in pipeline.sources.values():
+    for plugin in pipeline.reading():
         try:
-            source.check()
+            plugin.check()
         except PluginError as error:  # an error of the run, but the input may appear before that
             warnings.append(str(error))
             typer.echo(printable(f"warning: {error}"), err=True)
@@ -106,8 +106,8 @@ def run(
     given = GivenSettings(path=settings, overrides=set_ or (), limit=limit, no_dotenv=no_dotenv)
     pipeline, keys = load_with_keys(given, check_outputs=True, force=force)
     if execute:
-        for source in pipeline.sources.values():
-            source.check()
+        for plugin in pipeline.reading():
+            plugin.check()
         code = execute_pipeline(
             pipeline, keys, given, lambda work: work.run(), force=force, json=json, tells_failures=exit_code
         )

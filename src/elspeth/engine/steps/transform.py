@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from elspeth.contracts.enums import CallStatus
-from elspeth.contracts.plugins import CallingTransform, RowError, Transform
+from elspeth.contracts.plugins import CallingTransform, RowDrop, RowError, Transform
 from elspeth.contracts.routing import CONTINUE
 from elspeth.contracts.rows import RowData, RowValidator
 from elspeth.core.canonical import CanonicalText, stable_hash
@@ -39,12 +39,16 @@ class TransformStep(Step):
         self._validator = RowValidator(plugin.options.schema_config)
 
     def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the same on every edge
-        """Send on the row, or a child for each row."""
+        """Send on what the plugin makes of the row."""
         visit = self._trail.arrive(token, self._place)
         try:
             result = self._plugin.process(copy_row(self._validator.validate(token.row)))
             if isinstance(result, RowError):
                 return self._trail.refuse(visit, Failure.of(result))
+            if isinstance(result, RowDrop):
+                return self._trail.drop(
+                    visit, {**result.details, "action": self._plugin.name, "dropped": result.reason}
+                )
             outputs = [HashedRow.of(row) for row in self._rows(result)]
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one row must not end the run
             return self._trail.refuse(visit, Failure.of(error))
@@ -64,7 +68,9 @@ class TransformStep(Step):
         if not self._plugin.expands:
             raise AnswerError(f"transform {name!r} must return one row: it does not declare that it expands rows")
         if not result:
-            raise AnswerError(f"transform {name!r} returned no rows: a row that ends here needs a RowError saying why")
+            raise AnswerError(
+                f"transform {name!r} returned no rows: a row that ends here needs a RowDrop or RowError saying why"
+            )
         return result
 
     def _pass_on(self, visit: Visit, output: HashedRow) -> Onward:

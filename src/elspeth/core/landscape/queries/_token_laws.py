@@ -52,6 +52,7 @@ _batches = batches_table.c
 _ENDS_AT = {
     RowOutcome.FORKED: NodeType.GATE,
     RowOutcome.EXPANDED: NodeType.TRANSFORM,
+    RowOutcome.DROPPED: NodeType.TRANSFORM,
     RowOutcome.COALESCED: NodeType.COALESCE,
     RowOutcome.CONSUMED_IN_BATCH: NodeType.AGGREGATION,
 }

@@ -17,6 +17,10 @@ from elspeth_schema.tables import held_items_table
 __all__ = ["BatchRecording", "HeldItem"]
 
 
+FIRST_ROW = "first_row"
+"""The index of the row that came first with a key, in the state of a remembered key and in reasons of drops."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldItem:
     """A waiting item: its node, name, order and JSON state."""

@@ -66,6 +66,7 @@ OUTCOMES = (
     "expanded",
     "coalesced",
     "consumed_in_batch",
+    "dropped",
 )
 """Terminal outcomes. Their codes count from 1."""
 

@@ -44,6 +44,7 @@ _CODES = {name: code for code, name in enumerate(OUTCOMES, start=1)}
 _ENDS_AT = {
     _CODES["forked"]: "gate",
     _CODES["expanded"]: "transform",
+    _CODES["dropped"]: "transform",
     _CODES["coalesced"]: "coalesce",
     _CODES["consumed_in_batch"]: "aggregation",
 }

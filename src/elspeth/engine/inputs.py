@@ -1,0 +1,51 @@
+"""What transforms read besides rows, such as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from elspeth.contracts.plugins import JsonObject
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.settings.wiring import Place
+from elspeth.engine.errors import ResumeError, blame
+from elspeth.engine.pipeline import Pipeline
+
+__all__ = ["read_inputs", "require_same_inputs"]
+
+_INPUT = "input"
+"""The key in a node's recorded configuration that describes what it read."""
+
+
+def read_inputs(pipeline: Pipeline) -> Mapping[Place, JsonObject]:
+    """Let transforms read what they need; return what is recorded.
+
+    Raises PluginError if one of them cannot.
+    """
+    inputs: dict[Place, JsonObject] = {}
+    for place, transform in pipeline.transforms.items():
+        try:
+            found = transform.prepare()
+        except Exception as error:
+            raise blame("transform", transform.name, error) from error
+        if found:
+            inputs[place] = {_INPUT: found}
+    return inputs
+
+
+def require_same_inputs(recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> None:
+    """Let transforms read what they need again.
+
+    Raises ResumeError if it is not what the run began with.
+    """
+    inputs = read_inputs(pipeline)
+    if not inputs:
+        return
+    recorded = {node.node_id: json.loads(node.config_json).get(_INPUT) for node in recorder.get_nodes(run_id)}
+    for place, found in inputs.items():
+        node_id = pipeline.nodes[place].node_id
+        if recorded.get(node_id) != found[_INPUT]:
+            raise ResumeError(
+                f"run {run_id} began with another input of node {node_id}: recorded is {recorded.get(node_id)}, found "
+                f"{found[_INPUT]}; put back what it was to resume the run, or abandon it"
+            )

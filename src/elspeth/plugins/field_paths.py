@@ -1,0 +1,73 @@
+"""Places inside rows: `line.taxes.0.rate`.
+
+A name with dots is a field of that name, if the row has one. Otherwise the parts lead into objects by their names and
+into lists by numbers from 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from elspeth.contracts.plugins import RowError
+from elspeth.contracts.rows import RowData
+
+__all__ = ["FieldPath", "missing_field_error"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPath:
+    """A place inside rows, as settings name it."""
+
+    text: str
+
+    @property
+    def last(self) -> str:
+        """Return the last part of the name."""
+        return self.text.rpartition(".")[2]
+
+    def find(self, row: RowData) -> Slot | None:
+        """Return the place in a row, if it has one."""
+        if self.text in row or "." not in self.text:
+            return Slot(row, self.text) if self.text in row else None
+        *way, last = self.text.split(".")
+        container: object = row
+        for part in way:
+            slot = _slot(container, part)
+            if slot is None:
+                return None
+            container = slot.value
+        return _slot(container, last)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place in a row: a container and a key."""
+
+    container: dict[str, object] | list[object]
+    key: str | int
+
+    @property
+    def value(self) -> object:
+        """Return what is there."""
+        return self.container[self.key]  # type: ignore[index]  # a key of the container
+
+    def replace(self, value: object) -> None:
+        """Put a value in the place."""
+        self.container[self.key] = value  # type: ignore[index]
+
+    def remove(self) -> None:
+        """Remove the place."""
+        del self.container[self.key]  # type: ignore[arg-type]
+
+
+def _slot(container: object, part: str) -> Slot | None:
+    if isinstance(container, dict):
+        return Slot(container, part) if part in container else None
+    if isinstance(container, list) and part.isascii() and part.isdigit() and int(part) < len(container):
+        return Slot(container, int(part))
+    return None
+
+
+def missing_field_error(name: str) -> RowError:
+    """Return the error of a row that lacks a field."""
+    return RowError(message=f"field {name!r} is missing", details={"field": name})

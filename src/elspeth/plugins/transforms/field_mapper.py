@@ -1,0 +1,76 @@
+"""The transforms `field_mapper` and `passthrough`."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from elspeth.contracts.expressions import EvaluationError, compile_expression
+from elspeth.contracts.plugins import RowError, Transform, TransformOptions
+from elspeth.contracts.rows import RowData
+from elspeth.plugins.transforms.choice import NewNames, rename_fields
+from elspeth.plugins.transforms.expressions import Expressions, evaluation_error
+
+__all__ = ["FieldMapperOptions", "FieldMapperTransform", "PassthroughTransform"]
+
+
+class FieldMapperOptions(TransformOptions):
+    """Options of the transform `field_mapper`."""
+
+    mappings: NewNames = Field(
+        default={},
+        description="The new names of fields by their old names, which may lead into objects and lists: `line.amount`.",
+    )
+    mapping: NewNames = Field(default={}, description="Another name of `mappings`.")
+    computed: Expressions = Field(default={}, description="Fields to compute: the name of each with its expression.")
+    select_only: bool = Field(default=False, description="Whether only the renamed and computed fields are kept.")
+
+    @model_validator(mode="after")
+    def _one_name_is_used(self) -> Self:
+        if self.mapping and self.mappings:
+            raise ValueError("mapping is another name of mappings: give one of them")
+        return self
+
+
+class FieldMapperTransform(Transform):
+    """Renames fields, then computes fields from the renamed row.
+
+    A row fails if it lacks a field that is renamed, if it already has another field of the new name, or if an
+    expression has no value for it. All expressions see the same row: none sees what another computes. They see all its
+    fields, also with `select_only`.
+    """
+
+    name = "field_mapper"
+    plugin_version = "1.1.0"
+    options_model = FieldMapperOptions
+
+    def __init__(self, options: FieldMapperOptions) -> None:
+        super().__init__(options)
+        self._names = options.mappings or options.mapping
+        self._kept = frozenset(self._names.values()) if options.select_only else None
+        self._computed = {name: compile_expression(source) for name, source in options.computed.items()}
+
+    def process(self, row: RowData) -> RowData | RowError:
+        """Return the row with fields renamed in place, others computed."""
+        renamed = rename_fields(row, self._names)
+        if isinstance(renamed, RowError):
+            return renamed
+        try:
+            computed = {name: expression.evaluate(renamed) for name, expression in self._computed.items()}
+        except EvaluationError as error:
+            return evaluation_error(error)
+        if self._kept is not None:
+            renamed = {name: renamed[name] for name in renamed if name in self._kept}
+        return renamed | computed
+
+
+class PassthroughTransform(Transform):
+    """Hands on each row unchanged; a schema coerces its fields."""
+
+    name = "passthrough"
+    plugin_version = "1.0.0"
+
+    def process(self, row: RowData) -> RowData:
+        """Return the row."""
+        return row
