@@ -1,0 +1,116 @@
+"""What docs/operating.md shows works."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+from elspeth.cli.failures import ExitCode
+from elspeth.plugins.csv import CsvSink
+
+PAGE = Path(__file__).parent.parent / "docs" / "operating.md"
+
+SETTINGS = """
+datasource: {plugin: csv, options: {path: in.csv}}
+output_sink: out
+sinks: {out: {plugin: csv, options: {path: out.csv}}}
+landscape: {url: "sqlite:///audit.db"}
+"""
+
+
+def blocks(language: str) -> list[str]:
+    """Return the code blocks of the page in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make the job of the page."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("ELSPETH_")]:
+        monkeypatch.delenv(name)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    program = programs / "elspeth"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m elspeth "$@"\n')
+    (script,) = blocks("sh")
+    Path("job.sh").write_text(script)
+    for each in (program, Path("job.sh")):
+        each.chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    Path("elspeth.yaml").write_text(SETTINGS)
+    Path("in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(600)))
+    return tmp_path
+
+
+def records_of(lines: Iterator[str] | list[str]) -> Iterator[dict[str, object]]:
+    for line in lines:
+        record: dict[str, object] = json.loads(line)
+        yield record
+
+
+def test_a_job_that_is_stopped_goes_on_when_it_is_started_again(job: Path) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([job / "job.sh"], cwd="/", stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for record in records_of(iter(process.stderr.readline, "")):
+            if record.get("phase") == "rows":
+                process.send_signal(signal.SIGTERM)
+                break
+        told = list(records_of(process.stderr.readlines()))
+        assert process.stdout.read().count("exit_code") == 1
+    assert process.returncode == ExitCode.TERMINATED
+    assert [each["event"] for each in told if each["event"] != "message"][-1] == "run_stopped"
+    assert "is recorded as interrupted" in " ".join(str(each["message"]) for each in told)
+    assert not (job / "out.csv").exists()
+
+    done = subprocess.run([job / "job.sh"], cwd="/", capture_output=True, text=True, check=True)
+    events = [each["event"] for each in records_of(done.stderr.splitlines())]
+    assert (events[0], events[-1]) == ("run_resumed", "run_completed")
+    assert json.loads(done.stdout)["rows"] == 600
+    assert (job / "out.csv").read_text() == (job / "in.csv").read_text()
+
+
+@pytest.mark.usefixtures("job")
+def test_every_command_of_the_page_works(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_: CsvSink) -> None:
+        raise OSError("the disk is gone")
+
+    Path("in.csv").write_text("id\n1\n2\n")
+    assert main(["run", "--execute"]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(CsvSink, "publish", fail)
+        assert main(["run", "--execute"]) == 1
+    commands = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
+    assert len(commands) > 5
+    capsys.readouterr()
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        assert (program, main(arguments)) == ("elspeth", 0), (command, capsys.readouterr())
+    assert main(["landscape", "runs", "--json"]) == 0
+    assert "failed" in capsys.readouterr().out
+
+
+def test_the_schedules_of_the_page_run_its_job() -> None:
+    (unit,), (crontab,), (container,) = blocks("ini"), blocks("crontab"), blocks("dockerfile")
+    script = "/srv/orders/job.sh"
+    assert f"\nExecStart={script}\n" in unit
+    assert crontab.split()[5] == script
+    assert f'ENTRYPOINT ["{script}"]\n' in container
+
+
+def test_the_page_has_every_exit_code() -> None:
+    section = PAGE.read_text(encoding="utf-8").split("## What each exit code asks of you")[1]
+    told = {int(code) for codes in re.findall(r"^\| ([\d, ]+) \|", section, re.MULTILINE) for code in codes.split(",")}
+    assert told == {*ExitCode, 128 + signal.SIGKILL}
