@@ -67,6 +67,25 @@ def pages() -> dict[str, str]:
     return {"settings.md": _settings_page(schema), **described}
 
 
+def gaps() -> list[str]:
+    """Return what the pages lack: descriptions and examples.
+
+    Each comes with what to do.
+    """
+    plugins = PluginManager((), BUILTIN)
+    examples = [Path(plugin.kind, f"{plugin.name}.yaml") for plugin in plugins.all()]
+    lacking = [f"docgen/examples/{path}: write an example" for path in examples if not (EXAMPLES / path).exists()]
+    for page, text in pages().items():
+        heading = ""
+        for line in text.splitlines():
+            heading = line if line.startswith("#") else heading
+            if line.startswith("| `") and line.endswith("|  |"):
+                lacking.append(
+                    f"docs/{page}, {heading}: {line.split(' | ')[0].strip('| ')} has no meaning: describe it"
+                )
+    return lacking
+
+
 def _settings_page(schema: JsonSchema) -> str:
     definitions = schema["definitions"]
     found = [each for form in ("then", "else") for each in _sections(schema[form], definitions, "")]
@@ -74,9 +93,17 @@ def _settings_page(schema: JsonSchema) -> str:
     links = {each.name: each.link for each in sections}
     parts = [_NOTE, _text("settings")]
     for heading, form, example in (("wired by names", "then", "wired"), ("by position", "else", "pipeline")):
-        parts += [f"## All keys, steps {heading}\n", _table(schema[form], links), _example("settings", example)]
+        parts += [
+            f"## All keys, steps {heading}\n",
+            _table(schema[form], links, definitions),
+            _example("settings", example),
+        ]
     for each in sections:
-        parts += [f"## {each.heading}\n", _prose(each.schema.get("description", "")), _table(each.schema, links)]
+        parts += [
+            f"## {each.heading}\n",
+            _prose(each.schema.get("description", "")),
+            _table(each.schema, links, definitions),
+        ]
         parts.append(_example("settings", each.path))
     types = ", ".join(f"`{name}`" for name in sorted(SUPPORTED_TYPES))
     parts.append(f"{_text('schema')}The types of fields are {types}.\n")
@@ -116,12 +143,13 @@ def _plugins_page(kind: PluginKind, plugins: list[type[Plugin]], schema: JsonSch
         for key, part in first["properties"].items()
         if all(other["properties"].get(key) == part for other in others)
     }
-    common: JsonSchema = {"properties": shared}
-    parts = [_NOTE, _text(kind), _table(common, {})]
+    definitions = schema["definitions"]
+    parts = [_NOTE, _text(kind), _table({"properties": shared}, {}, definitions)]
     for plugin in plugins:
-        own = {key: part for key, part in models[plugin.name]["properties"].items() if key not in shared}
+        model = models[plugin.name]
+        own = {key: part for key, part in model["properties"].items() if key not in shared}
         parts += [f"## `{plugin.name}`\n", _prose(inspect.cleandoc(plugin.__doc__ or ""))]
-        parts += [_table({**models[plugin.name], "properties": own}, {}), _example(kind, plugin.name)]
+        parts += [_table({**model, "properties": own}, {}, definitions), _example(kind, plugin.name)]
     return "\n".join(filter(None, parts))
 
 
@@ -135,15 +163,23 @@ def _options(kind: PluginKind, schema: JsonSchema) -> dict[str, JsonSchema]:
     }
 
 
-def _table(schema: JsonSchema, links: Mapping[str, str]) -> str:
+def _table(schema: JsonSchema, links: Mapping[str, str], definitions: Mapping[str, JsonSchema]) -> str:
     """Return a table of the keys of a section."""
     required = schema.get("required", [])
     lines = []
     for key, part in schema["properties"].items():
         default = "required" if key in required else default_text(part)
-        cells = (f"`{key}`", type_text(part, links), default, _prose(part.get("description", "")))
+        cells = (f"`{key}`", type_text(part, links), default, _prose(_meaning(part, definitions)))
         lines.append("| " + " | ".join(cell.strip().replace("|", "\\|") for cell in cells) + " |\n")
     return _HEAD + "".join(lines) if lines else ""
+
+
+def _meaning(part: JsonSchema, definitions: Mapping[str, JsonSchema]) -> str:
+    """Return the description of a key or its section."""
+    described: str = part.get("description", "")
+    for _, name in _references(part):
+        described = described or definitions[name].get("description", "").partition("\n\n")[0]
+    return described
 
 
 def _prose(text: str) -> str:

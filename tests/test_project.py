@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 import elspeth
 import elspeth_schema
 from codegen.render import GENERATED_BY
-from docgen.pages import pages
+from docgen.pages import gaps, pages
 from elspeth.cli.app import command
 from elspeth.cli.examples import EXAMPLES, leaves
 
@@ -126,6 +126,7 @@ def test_the_reference_pages_are_those_of_the_models() -> None:
     made = pages()
     stale = [name for name, text in made.items() if (ROOT / "docs" / name).read_text(encoding="utf-8") != text]
     assert stale == [], "run: python -m docgen"
+    assert gaps() == []
 
 
 def test_every_command_has_an_example_in_its_help() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from elspeth.contracts.environment import install_command, missing_package
 from elspeth.contracts.errors import recordable_message
@@ -47,7 +47,7 @@ _DECIMAL_DIGITS = 38  # of the widest decimals that Parquet's readers know
 class ParquetSourceOptions(SourceOptions):
     """Options of the Parquet source."""
 
-    path: FilePath
+    path: FilePath = Field(description="The file.")
 
     @model_validator(mode="after")
     def _pyarrow_is_installed(self) -> Self:

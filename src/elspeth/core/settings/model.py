@@ -75,35 +75,49 @@ class ExportSettings(Section):
     It goes to `path`, or to the path of the sink that `sink` names.
     """
 
-    enabled: bool = False
-    path: Annotated[str, StringConstraints(min_length=1)] | None = None
-    sink: Name | None = None
-    format: Literal["csv", "json", "jsonl", "parquet", "bag"] = "csv"
-    compress: Literal["gzip", "zstd"] | None = None
-    """How `jsonl`, `json` and `csv` are compressed; without it, what the name of the file says."""
-    sign: bool = False
-    key: str | None = None
-    """The private key that seals a bag: a PEM file, or a signer URI of a KMS or HSM."""
-    public: str | None = None
-    """The PEM file of its public half, which a signer URI needs."""
+    enabled: bool = Field(default=False, description="Whether every run is exported.")
+    path: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+        default=None, description="Where the export goes. May contain `{run_id}` and `{date}`."
+    )
+    sink: Name | None = Field(
+        default=None, description="A sink whose path is used instead. Settings of earlier versions have it."
+    )
+    format: Literal["csv", "json", "jsonl", "parquet", "bag"] = Field(
+        default="csv", description="The form of the export. If not given, what the suffix of the path says comes first."
+    )
+    compress: Literal["gzip", "zstd"] | None = Field(
+        default=None,
+        description="How `jsonl`, `json` and `csv` are compressed. If not given, as the name of the file says.",
+    )
+    sign: bool = Field(
+        default=False, description="Whether records are signed with `ELSPETH_SIGNING_KEY`, and a bag with `key`."
+    )
+    key: str | None = Field(
+        default=None, description="The private key that signs a bag: a PEM file, or a signer URI of a KMS or HSM."
+    )
+    public: str | None = Field(default=None, description="The PEM file of its public half, which a signer URI needs.")
 
 
 class SealSettings(Section):
     """What signs the seals of finished runs, if anything."""
 
-    key: str | None = None
-    """The private key: a PEM file, or a signer URI of a KMS or HSM."""
-    public: str | None = None
-    """The PEM file of its public half, which a signer URI needs."""
+    key: str | None = Field(default=None, description="The private key: a PEM file, or a signer URI of a KMS or HSM.")
+    public: str | None = Field(default=None, description="The PEM file of its public half, which a signer URI needs.")
 
 
 class LandscapeSettings(Section):
-    """The audit database. `url` is a SQLAlchemy URL."""
+    """The audit database."""
 
-    enabled: bool = True
-    backend: Literal["sqlite", "postgresql"] = "sqlite"
-    url: Annotated[str, AfterValidator(_database_url)] = "sqlite:///./runs/audit.db"
-    auto_migrate: bool = False
+    enabled: bool = Field(default=True, description="Whether runs are recorded.")
+    backend: Literal["sqlite", "postgresql"] = Field(
+        default="sqlite", description="The kind of database that `url` must name. If not given, either is accepted."
+    )
+    url: Annotated[str, AfterValidator(_database_url)] = Field(
+        default="sqlite:///./runs/audit.db", description="The database, as an SQLAlchemy URL."
+    )
+    auto_migrate: bool = Field(
+        default=False, description="Whether a run migrates a database of an earlier epoch, instead of refusing it."
+    )
     seal: SealSettings = SealSettings()
     export: ExportSettings = ExportSettings()
 
@@ -111,16 +125,20 @@ class LandscapeSettings(Section):
 class ConcurrencySettings(Section):
     """How many external calls may be under way at once."""
 
-    max_workers: PositiveInt = 4
+    max_workers: PositiveInt = Field(default=4, description="The calls that may be under way at once.")
 
 
 class RetrySettings(Section):
     """How external calls are repeated."""
 
-    max_attempts: PositiveInt = 3
-    initial_delay_seconds: PositiveNumber = 1.0
-    max_delay_seconds: PositiveNumber = 60.0
-    exponential_base: Annotated[FiniteFloat, Field(gt=1.0)] = 2.0
+    max_attempts: PositiveInt = Field(default=3, description="How often a call is made before its row fails.")
+    initial_delay_seconds: PositiveNumber = Field(default=1.0, description="The delay before the second attempt.")
+    max_delay_seconds: PositiveNumber = Field(
+        default=60.0, description="The longest delay, also if the server asks for a longer one."
+    )
+    exponential_base: Annotated[FiniteFloat, Field(gt=1.0)] = Field(
+        default=2.0, description="How many times as long as the one before each further delay is."
+    )
 
 
 def _limit(value: object) -> object:
@@ -154,41 +172,62 @@ class CheckpointSettings(Section):
     has after some seconds.
     """
 
-    enabled: bool = True
-    frequency: Literal["every_row", "every_n", "aggregation_only"] | None = None
-    checkpoint_interval: PositiveInt | None = None
-    aggregation_boundaries: bool = True
+    enabled: bool = Field(
+        default=True, description="Whether a run can be resumed. Without checkpoints a run that stops has failed."
+    )
+    frequency: Literal["every_row", "every_n", "aggregation_only"] | None = Field(
+        default=None,
+        description="When a group of rows is committed. If not given, and with `aggregation_only`: after 500 rows or "
+        "two seconds.",
+    )
+    checkpoint_interval: PositiveInt | None = Field(
+        default=None, description="The number of rows in a group, with `frequency: every_n`."
+    )
+    aggregation_boundaries: bool = Field(
+        default=True, description="Whether a group also ends after each batch, where a `frequency` is given."
+    )
 
 
 class ServiceRateSettings(Section):
     """The rate limit of one external service."""
 
-    requests_per_second: PositiveInt | None = None
-    requests_per_minute: PositiveInt | None = None
+    requests_per_second: PositiveInt | None = Field(default=None, description="Calls in any second.")
+    requests_per_minute: PositiveInt | None = Field(default=None, description="Calls in any minute.")
 
 
 class RateLimitSettings(Section):
     """Rate limits of external calls."""
 
-    enabled: bool = True
-    default_requests_per_second: PositiveInt | None = None
-    default_requests_per_minute: PositiveInt | None = None
-    persistence_path: str | None = None
-    services: dict[Name, ServiceRateSettings] = {}
+    enabled: bool = Field(default=True, description="Whether calls are limited.")
+    default_requests_per_second: PositiveInt | None = Field(
+        default=None, description="Calls of each service in any second, unless `services` has its own rates."
+    )
+    default_requests_per_minute: PositiveInt | None = Field(
+        default=None, description="Calls of each service in any minute, unless `services` has its own rates."
+    )
+    persistence_path: str | None = Field(
+        default=None, description="An SQLite file, through which processes share the limits."
+    )
+    services: dict[Name, ServiceRateSettings] = Field(default={}, description="Rates of services by their names.")
 
 
 class PayloadStoreSettings(Section):
-    """Where payloads are kept, and for how many days."""
+    """Where contents are kept, and for how many days.
 
-    backend: Literal["filesystem"] = "filesystem"
-    base_path: str = ".elspeth/payloads"
-    retention_days: Annotated[int, Field(gt=0, le=_MAX_DAYS)] = 90
+    With this section the contents of all source rows are kept, without it only those that a run needs.
+    """
+
+    backend: Literal["filesystem"] = Field(default="filesystem", description="What the store is made of.")
+    base_path: str = Field(default=".elspeth/payloads", description="The directory of the store.")
+    retention_days: Annotated[int, Field(gt=0, le=_MAX_DAYS)] = Field(
+        default=90, description="After how many days without use `elspeth purge` deletes a content."
+    )
 
 
 class Settings(Section):
     """One pipeline and its audit trail, in either form."""
 
-    sinks: dict[Name, SinkSettings] = Field(min_length=1)
+    sinks: dict[Name, SinkSettings] = Field(min_length=1, description="The sinks by their names.")
     gates: Sequence[GateSettings] = []
     aggregations: Sequence[AggregationSettings] = []
     coalesce: Sequence[CoalesceSettings] = []
@@ -199,10 +238,18 @@ class Settings(Section):
     fail_if: FailIfSettings | None = None
     rate_limit: RateLimitSettings = RateLimitSettings()
     payload_store: PayloadStoreSettings = PayloadStoreSettings()
-    run_mode: Literal["live", "replay", "verify"] = "live"
-    replay_source_run_id: str | None = None
-    limit: PositiveInt | None = None
-    """The number of rows after which a source is not read any further. The others are in no record."""
+    run_mode: Literal["live", "replay", "verify"] = Field(
+        default="live",
+        description="Who answers external calls: the external system, a recorded run, or the system, whose answers are "
+        "then compared with the recorded ones.",
+    )
+    replay_source_run_id: str | None = Field(
+        default=None, description="The recorded run: its id, the beginning of its id, or `latest`."
+    )
+    limit: PositiveInt | None = Field(
+        default=None,
+        description="The number of rows after which a source is not read any further. The others are in no record.",
+    )
     _variables: frozenset[str] = PrivateAttr(default=frozenset())
 
     @property
@@ -229,12 +276,16 @@ class Settings(Section):
 class PositionalSettings(Settings):
     """A pipeline whose steps follow by kind and position."""
 
-    datasource: PluginSettings
-    output_sink: Name
-    row_plugins: list[PositionalTransformSettings] = []
-    gates: list[PositionalGateSettings] = []
-    aggregations: list[PositionalAggregationSettings] = []
-    coalesce: list[PositionalCoalesceSettings] = []
+    datasource: PluginSettings = Field(description="The source, at the beginning of the main line.")
+    output_sink: Name = Field(description="The sink at the end of the main line.")
+    row_plugins: list[PositionalTransformSettings] = Field(default=[], description="The transforms.")
+    gates: list[PositionalGateSettings] = Field(default=[], description="The gates, after the aggregations.")
+    aggregations: list[PositionalAggregationSettings] = Field(
+        default=[], description="The aggregations, after the transforms."
+    )
+    coalesce: list[PositionalCoalesceSettings] = Field(
+        default=[], description="Where branches meet. Rows go on behind the gate that forked them."
+    )
 
     @property
     def source_parts(self) -> Mapping[Location, PluginSettings]:
@@ -253,13 +304,17 @@ class WiredSettings(Settings):
     The order of steps means nothing; that of `sources` is the order in which they are read.
     """
 
-    source: WiredSourceSettings | None = None
-    sources: dict[Name, WiredSourceSettings] = {}
-    queues: dict[Name, QueueSettings] = {}
-    transforms: list[WiredTransformSettings] = []
-    gates: list[WiredGateSettings] = []
-    aggregations: list[WiredAggregationSettings] = []
-    coalesce: list[WiredCoalesceSettings] = []
+    source: WiredSourceSettings | None = Field(default=None, description="The only source.")
+    sources: dict[Name, WiredSourceSettings] = Field(
+        default={}, description="The sources by their names, in the order in which they are read."
+    )
+    queues: dict[Name, QueueSettings] = Field(
+        default={}, description="The connections that several steps write to, by their names."
+    )
+    transforms: list[WiredTransformSettings] = Field(default=[], description="The transforms, in any order.")
+    gates: list[WiredGateSettings] = Field(default=[], description="The gates, in any order.")
+    aggregations: list[WiredAggregationSettings] = Field(default=[], description="The aggregations, in any order.")
+    coalesce: list[WiredCoalesceSettings] = Field(default=[], description="Where branches of a fork meet.")
 
     @property
     def source_parts(self) -> Mapping[Location, WiredSourceSettings]:

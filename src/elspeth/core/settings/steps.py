@@ -59,10 +59,10 @@ class Section(BaseModel):
 
 
 class PluginSettings(Section):
-    """A plugin with options for its own model."""
+    """A plugin and its options."""
 
-    plugin: Name
-    options: dict[str, JsonValue] = {}
+    plugin: Name = Field(description="The name of the plugin.")
+    options: dict[str, JsonValue] = Field(default={}, description="The options of the plugin.")
 
 
 class SinkSettings(PluginSettings):
@@ -81,7 +81,9 @@ class SinkSettings(PluginSettings):
 class TransformSettings(PluginSettings):
     """A transform."""
 
-    name: Name | None = None
+    name: Name | None = Field(
+        default=None, description="The name of the step. If not given, it is made of plugin and place."
+    )
 
     @property
     def error_sink(self) -> str | None:
@@ -92,32 +94,47 @@ class TransformSettings(PluginSettings):
 class GateSettings(Section):
     """A condition, with a route for each of its values."""
 
-    name: Name
-    condition: str
-    routes: dict[Name, Name] = Field(min_length=1)
-    fork_to: list[Name] | None = None
+    name: Name = Field(description="The name of the step.")
+    condition: str = Field(description="An expression over the row.")
+    routes: dict[Name, Name] = Field(
+        min_length=1,
+        description="Where rows go, by the value of the condition: a sink, `fork`, or, according to the form of the "
+        "settings, a connection or `continue`.",
+    )
+    fork_to: list[Name] | None = Field(
+        default=None, description="The branches to which the route `fork` sends a copy of the row each."
+    )
 
 
 class TriggerSettings(Section):
     """When an aggregation emits, besides the end of the source."""
 
-    count: PositiveInt | None = None
-    timeout_seconds: PositiveNumber | None = None
-    condition: str | None = None
+    count: PositiveInt | None = Field(default=None, description="The number of rows that make a batch.")
+    timeout_seconds: PositiveNumber | None = Field(
+        default=None, description="How long after its first row a batch is complete. Checked before each row."
+    )
+    condition: str | None = Field(
+        default=None,
+        description="An expression over the newest row, which also sees `batch_count` and `batch_age_seconds`.",
+    )
 
 
 class AggregationSettings(Section):
     """Rows collected into batches for one plugin."""
 
-    name: Name
-    plugin: Name
+    name: Name = Field(description="The name of the step.")
+    plugin: Name = Field(description="The name of the plugin.")
     trigger: Annotated[TriggerSettings, BeforeValidator(lambda value: {} if value is None else value)] = (
         TriggerSettings()
     )
-    output_mode: Literal["single", "passthrough", "transform"] = "single"
-    expected_output_count: PositiveInt | None = None
-    """How many rows the plugin must make of a batch; without it, as many as the output mode allows."""
-    options: dict[str, JsonValue] = {}
+    output_mode: Literal["single", "passthrough", "transform"] = Field(
+        default="single", description="What a batch becomes: one row, a row for each member, or any number of rows."
+    )
+    expected_output_count: PositiveInt | None = Field(
+        default=None,
+        description="How many rows the plugin must make of a batch. If not given, as many as the output mode allows.",
+    )
+    options: dict[str, JsonValue] = Field(default={}, description="The options of the plugin.")
 
     @property
     def error_sink(self) -> str | None:
@@ -128,54 +145,73 @@ class AggregationSettings(Section):
 class CoalesceSettings(Section):
     """Where the branches of a fork meet again."""
 
-    name: Name
+    name: Name = Field(description="The name of the step.")
     branches: list[Name] | dict[Name, Name]
-    policy: Literal["require_all", "quorum", "best_effort", "first"] = "require_all"
-    quorum_count: PositiveInt | None = None
-    timeout_seconds: PositiveNumber | None = None
-    merge: Literal["union", "nested", "select"] = "union"
-    select_branch: Name | None = None
-    union_collision_policy: Literal["last_wins", "first_wins", "fail"] | None = None
-    """Whose value a union takes for a field that several branches have; without it, that of the last."""
+    policy: Literal["require_all", "quorum", "best_effort", "first"] = Field(
+        default="require_all", description="When rows are merged: which branches must have arrived."
+    )
+    quorum_count: PositiveInt | None = Field(
+        default=None, description="The number of branches that `policy: quorum` needs."
+    )
+    timeout_seconds: PositiveNumber | None = Field(
+        default=None, description="How long to wait for further branches; then what has arrived decides."
+    )
+    merge: Literal["union", "nested", "select"] = Field(
+        default="union",
+        description="What the merged row is: the fields of all branches, a field for each branch, or the row of one.",
+    )
+    select_branch: Name | None = Field(default=None, description="The branch whose row `merge: select` takes.")
+    union_collision_policy: Literal["last_wins", "first_wins", "fail"] | None = Field(
+        default=None,
+        description="Whose value a union takes for a field that several branches have. If not given, that of the last.",
+    )
 
 
 class PositionalTransformSettings(TransformSettings):
     """A transform on the main line or a branch."""
 
-    branch: Name | None = None
+    branch: Name | None = Field(
+        default=None, description="The branch of a fork on which it stands. If not given, it stands on the main line."
+    )
 
 
 class PositionalGateSettings(GateSettings):
     """A gate on the main line or a branch."""
 
-    branch: Name | None = None
+    branch: Name | None = Field(
+        default=None, description="The branch of a fork on which it stands. If not given, it stands on the main line."
+    )
 
 
 class PositionalAggregationSettings(AggregationSettings):
     """An aggregation on the main line or a branch."""
 
-    branch: Name | None = None
+    branch: Name | None = Field(
+        default=None, description="The branch of a fork on which it stands. If not given, it stands on the main line."
+    )
 
 
 class PositionalCoalesceSettings(CoalesceSettings):
     """A coalesce; rows go on behind the gate that forked."""
 
-    branches: list[Name] = Field(min_length=2)
+    branches: list[Name] = Field(min_length=2, description="The branches that meet here.")
 
 
 class WiredSourceSettings(PluginSettings):
     """A source, and where its rows go."""
 
-    on_success: Name
+    on_success: Name = Field(description="The connection or sink that takes its rows.")
 
 
 class WiredTransformSettings(TransformSettings):
     """A transform between two connections."""
 
-    name: Name
-    input: Name
-    on_success: Name
-    on_error: Name | None = None
+    name: Name = Field(description="The name of the step.")
+    input: Name = Field(description="The connection that it reads.")
+    on_success: Name = Field(description="The connection or sink that takes its rows.")
+    on_error: Name | None = Field(
+        default=None, description="The sink for rows that fail, or `discard`. If not given, the option of the plugin."
+    )
 
     @property
     def error_sink(self) -> str | None:
@@ -186,16 +222,20 @@ class WiredTransformSettings(TransformSettings):
 class WiredGateSettings(GateSettings):
     """A gate behind a connection."""
 
-    input: Name
+    input: Name = Field(description="The connection that it reads.")
 
 
 class WiredAggregationSettings(AggregationSettings):
     """An aggregation between two connections."""
 
-    input: Name
-    on_success: Name
-    on_error: Name | None = None
-    output_mode: Literal["single", "passthrough", "transform"] = "transform"
+    input: Name = Field(description="The connection that it reads.")
+    on_success: Name = Field(description="The connection or sink that takes its rows.")
+    on_error: Name | None = Field(
+        default=None, description="The sink for rows that fail, or `discard`. If not given, the option of the plugin."
+    )
+    output_mode: Literal["single", "passthrough", "transform"] = Field(
+        default="transform", description="What a batch becomes: one row, a row for each member, or any number of rows."
+    )
 
     @property
     def error_sink(self) -> str | None:
@@ -214,8 +254,8 @@ class WiredCoalesceSettings(CoalesceSettings):
         Annotated[list[Name], Field(min_length=2), Tag("list[]")]
         | Annotated[dict[Name, Name], Field(min_length=2), Tag("dict[]")],
         Discriminator(lambda value: "dict[]" if isinstance(value, dict) else "list[]"),
-    ]
-    on_success: Name | None = None
+    ] = Field(description="The branches that meet here, each with the connection on which it arrives.")
+    on_success: Name | None = Field(default=None, description="The connection or sink that takes the merged rows.")
 
     @property
     def arrivals(self) -> Mapping[str, str]:
@@ -226,7 +266,7 @@ class WiredCoalesceSettings(CoalesceSettings):
 class QueueSettings(Section):
     """A connection that several steps write to."""
 
-    description: str | None = None
+    description: str | None = Field(default=None, description="What the queue is for. Nothing depends on it.")
 
 
 def _error_sink(options: Mapping[str, object]) -> str | None:
