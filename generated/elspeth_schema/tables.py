@@ -39,6 +39,7 @@ __all__ = [
     "operations_table",
     "routing_events_table",
     "rows_table",
+    "run_log_table",
     "run_secrets_table",
     "runs_table",
     "schema_migrations_table",
@@ -907,4 +908,12 @@ adoptions_table = Table(
     Column("tables_json", Text, nullable=False),
     Column("values_json", Text, nullable=False),
     PrimaryKeyConstraint("adoption_id", name="pk_adoptions"),
+)
+
+run_log_table = Table(
+    "run_log",
+    metadata,
+    Column("position", BigInteger, nullable=False),
+    Column("entry_json", Text, nullable=False),
+    PrimaryKeyConstraint("position", name="pk_run_log"),
 )

@@ -111,6 +111,10 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = {
         "CREATE TRIGGER guard_adoptions_update BEFORE UPDATE ON adoptions BEGIN SELECT RAISE(ABORT, 'adoptions: a recorded value cannot be changed'); END",
         "DROP TRIGGER IF EXISTS guard_adoptions_delete",
         "CREATE TRIGGER guard_adoptions_delete BEFORE DELETE ON adoptions BEGIN SELECT RAISE(ABORT, 'adoptions: a record cannot be deleted'); END",
+        "DROP TRIGGER IF EXISTS guard_run_log_update",
+        "CREATE TRIGGER guard_run_log_update BEFORE UPDATE ON run_log BEGIN SELECT RAISE(ABORT, 'run_log: a recorded value cannot be changed'); END",
+        "DROP TRIGGER IF EXISTS guard_run_log_delete",
+        "CREATE TRIGGER guard_run_log_delete BEFORE DELETE ON run_log BEGIN SELECT RAISE(ABORT, 'run_log: a record cannot be deleted'); END",
     ),
     "postgresql": (
         "CREATE OR REPLACE FUNCTION guard_truncate() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ': a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END$$",
@@ -289,6 +293,13 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = {
         "DROP TRIGGER IF EXISTS guard_adoptions_truncate ON adoptions",
         "CREATE TRIGGER guard_adoptions_truncate BEFORE TRUNCATE ON adoptions FOR EACH STATEMENT EXECUTE FUNCTION guard_truncate()",
         "ALTER TABLE adoptions ENABLE ALWAYS TRIGGER guard_adoptions_truncate",
+        "CREATE OR REPLACE FUNCTION guard_run_log() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN IF TG_OP = 'DELETE' THEN RAISE EXCEPTION USING MESSAGE = 'run_log: a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END IF; RAISE EXCEPTION USING MESSAGE = 'run_log: a recorded value cannot be changed', ERRCODE = 'integrity_constraint_violation'; END$$",
+        "DROP TRIGGER IF EXISTS guard_run_log_row ON run_log",
+        "CREATE TRIGGER guard_run_log_row BEFORE UPDATE OR DELETE ON run_log FOR EACH ROW EXECUTE FUNCTION guard_run_log()",
+        "ALTER TABLE run_log ENABLE ALWAYS TRIGGER guard_run_log_row",
+        "DROP TRIGGER IF EXISTS guard_run_log_truncate ON run_log",
+        "CREATE TRIGGER guard_run_log_truncate BEFORE TRUNCATE ON run_log FOR EACH STATEMENT EXECUTE FUNCTION guard_truncate()",
+        "ALTER TABLE run_log ENABLE ALWAYS TRIGGER guard_run_log_truncate",
     ),
 }
 """The statements that create the triggers, in order; they replace triggers that exist already."""
@@ -345,6 +356,8 @@ KEPT: Mapping[str, Mapping[str, str]] = {
         "guard_seal_leaves_delete": "CREATE TRIGGER guard_seal_leaves_delete BEFORE DELETE ON seal_leaves BEGIN SELECT RAISE(ABORT, 'seal_leaves: a record cannot be deleted'); END",
         "guard_adoptions_update": "CREATE TRIGGER guard_adoptions_update BEFORE UPDATE ON adoptions BEGIN SELECT RAISE(ABORT, 'adoptions: a recorded value cannot be changed'); END",
         "guard_adoptions_delete": "CREATE TRIGGER guard_adoptions_delete BEFORE DELETE ON adoptions BEGIN SELECT RAISE(ABORT, 'adoptions: a record cannot be deleted'); END",
+        "guard_run_log_update": "CREATE TRIGGER guard_run_log_update BEFORE UPDATE ON run_log BEGIN SELECT RAISE(ABORT, 'run_log: a recorded value cannot be changed'); END",
+        "guard_run_log_delete": "CREATE TRIGGER guard_run_log_delete BEFORE DELETE ON run_log BEGIN SELECT RAISE(ABORT, 'run_log: a record cannot be deleted'); END",
     },
     "postgresql": {
         "guard_runs_row": "BEGIN IF TG_OP = 'DELETE' THEN RAISE EXCEPTION USING MESSAGE = 'runs: a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END IF; IF NEW.run_id IS DISTINCT FROM OLD.run_id OR NEW.started_at IS DISTINCT FROM OLD.started_at OR NEW.config_hash IS DISTINCT FROM OLD.config_hash OR NEW.settings_json IS DISTINCT FROM OLD.settings_json OR NEW.canonical_version IS DISTINCT FROM OLD.canonical_version OR (OLD.status IN ('completed', 'failed') AND (NEW.status IS DISTINCT FROM OLD.status OR NEW.completed_at IS DISTINCT FROM OLD.completed_at OR NEW.source_schema_json IS DISTINCT FROM OLD.source_schema_json OR NEW.source_field_resolution_json IS DISTINCT FROM OLD.source_field_resolution_json OR NEW.schema_contract_json IS DISTINCT FROM OLD.schema_contract_json OR NEW.schema_contract_hash IS DISTINCT FROM OLD.schema_contract_hash)) THEN RAISE EXCEPTION USING MESSAGE = 'runs: a recorded value cannot be changed', ERRCODE = 'integrity_constraint_violation'; END IF; RETURN NEW; END",
@@ -397,6 +410,8 @@ KEPT: Mapping[str, Mapping[str, str]] = {
         "guard_seal_leaves_truncate": "BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ': a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END",
         "guard_adoptions_row": "BEGIN IF TG_OP = 'DELETE' THEN RAISE EXCEPTION USING MESSAGE = 'adoptions: a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END IF; RAISE EXCEPTION USING MESSAGE = 'adoptions: a recorded value cannot be changed', ERRCODE = 'integrity_constraint_violation'; END",
         "guard_adoptions_truncate": "BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ': a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END",
+        "guard_run_log_row": "BEGIN IF TG_OP = 'DELETE' THEN RAISE EXCEPTION USING MESSAGE = 'run_log: a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END IF; RAISE EXCEPTION USING MESSAGE = 'run_log: a recorded value cannot be changed', ERRCODE = 'integrity_constraint_violation'; END",
+        "guard_run_log_truncate": "BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ': a record cannot be deleted', ERRCODE = 'integrity_constraint_violation'; END",
     },
 }
 """By trigger, the text that its database stores: the statement on SQLite, the function's body on PostgreSQL."""

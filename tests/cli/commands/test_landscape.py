@@ -164,6 +164,7 @@ def test_check_of_a_current_database(capsys: Captured) -> None:
         (
             f"audit database sqlite:///new.db is of epoch {EPOCH}, as this version expects.\n"
             "0 of 0 sealed runs unchanged\n"
+            "0 runs in the log of runs, 1 entries\n"
         ),
     )
 

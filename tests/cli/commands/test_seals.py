@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from elspeth.cli import main
 from elspeth.contracts.schema import SchemaConfig
@@ -18,6 +19,7 @@ from elspeth.evidence.format.signatures import (
 )
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import NodeType, RunStatus
+from elspeth_schema.tables import metadata
 from tests.core.landscape.sealing.test_seal import drop_guards
 
 UNSIGNED = "2 seals are unsigned: anyone who can write to the database can replace them"
@@ -56,18 +58,19 @@ def check(database: Path, capsys: pytest.CaptureFixture[str], *options: str) -> 
 
 
 def test_sealed_runs_that_are_unchanged(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, (state, verdict, remark) = check(database, capsys)
+    code, (state, verdict, remark, log) = check(database, capsys)
     assert code == 0
     assert state == f"audit database sqlite:///{database} is of epoch {EPOCH}, as this version expects."
     assert verdict == "2 of 2 sealed runs unchanged"
     assert remark == UNSIGNED
+    assert log == "2 runs in the log of runs, 5 entries"
 
 
 def test_an_edit_is_found_by_run_table_and_key(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with LandscapeDB(f"sqlite:///{database}") as landscape, landscape.write_transaction() as connection:
         drop_guards(connection)
         connection.exec_driver_sql("UPDATE rows SET row_index = 7 WHERE run_id = 'second'")
-    code, (state, fault, verdict, _) = check(database, capsys)
+    code, (state, fault, verdict, _, _) = check(database, capsys)
     assert code == 1
     assert "trigger guard_runs_update is missing" in state
     assert fault == (
@@ -85,8 +88,9 @@ def test_signed_seals_are_checked_with_the_key(
     signed: Path, key_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fingerprint = load_public_key(key_directory / PUBLIC_KEY).fingerprint
-    code, (_, verdict, whose) = check(signed, capsys, "--key", str(key_directory / PUBLIC_KEY))
+    code, (_, verdict, whose, log) = check(signed, capsys, "--key", str(key_directory / PUBLIC_KEY))
     assert (code, verdict) == (0, "2 of 2 sealed runs unchanged")
+    assert log == "2 runs in the log of runs, 5 entries"
     assert whose == f"every finished run has a seal signed by the key {fingerprint}"
 
 
@@ -112,7 +116,7 @@ def test_signed_seals_without_a_key_are_reported_as_unchecked(
     signed: Path, key_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fingerprint = load_public_key(key_directory / PUBLIC_KEY).fingerprint
-    code, (_, _, remark) = check(signed, capsys)
+    code, (_, _, remark, _) = check(signed, capsys)
     assert code == 0
     assert remark == f"2 seals claim to be signed by the key {fingerprint}: not checked, as no --key was given"
 
@@ -121,7 +125,7 @@ def test_unsigned_seals_fail_with_a_key(
     database: Path, key_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fingerprint = load_public_key(key_directory / PUBLIC_KEY).fingerprint
-    code, (_, *faults, verdict) = check(database, capsys, "--key", str(key_directory / PUBLIC_KEY))
+    code, (_, *faults, verdict, _) = check(database, capsys, "--key", str(key_directory / PUBLIC_KEY))
     problem = f"expected a seal signed by the key {fingerprint}, got an unsigned one"
     assert faults == [
         f"run {run} is not what was sealed: seals run_id='{run}': {problem}: it was made without a key, or replaced"
@@ -143,3 +147,16 @@ def test_a_key_and_no_seals_contradict_each_other(
     code, lines = check(database, capsys, "--no-seals", "--key", str(key_directory / PUBLIC_KEY))
     assert code == 2
     assert lines == ["error: --key and --no-seals contradict each other: give one of them"]
+
+
+def test_a_run_that_was_removed_is_named(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with LandscapeDB(f"sqlite:///{database}") as landscape, landscape.write_transaction() as connection:
+        drop_guards(connection)
+        for table in reversed(metadata.sorted_tables):
+            if "run_id" in table.c:
+                connection.execute(delete(table).where(table.c.run_id == "second"))
+    code, lines = check(database, capsys)
+    assert code == 1
+    problem = "is in the log at entry 3, with the status 'completed', but not in the database: it was removed"
+    assert f"log of runs: run second: {problem}" in lines
+    assert lines[-1] == "2 runs in the log of runs, 5 entries, 1 faults"

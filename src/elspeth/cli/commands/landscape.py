@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from elspeth.core.landscape.database.tables import Migration
     from elspeth.core.landscape.migration.migrate import MigrationReport
     from elspeth.core.landscape.sealing.check import SealReport
+    from elspeth.core.landscape.sealing.log_check import LogReport
 
 __all__ = ["app"]
 
@@ -124,9 +125,10 @@ def check(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Check the epoch and the seals of a database.
+    """Check the epoch, the seals and the log of runs.
 
-    The exit code is 0 if it is of this version's epoch and its sealed runs are unchanged.
+    The exit code is 0 if the database is of this version's epoch, its sealed runs are unchanged, and the log of runs
+    names the runs that are there and no others.
     """
     require_only_one({"--key": key is not None, "--no-seals": not seals})
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
@@ -149,14 +151,17 @@ def check(
             break
         time.sleep(min(_POLL_INTERVAL_S, max(0.0, deadline - time.monotonic())))
     report: SealReport | None = None
+    log: LogReport | None = None
     # Records can only be edited once their triggers are dropped. The database has diverged then, and its seals show
     # which records were changed.
     if seals and epoch == EPOCH:
-        report = _check_seals(url, key)
+        report, log = _check_seals(url, key)
     if json:
         facts = {"database": mask_url(url), "state": kind, "epoch": epoch, "expected_epoch": EPOCH}
-        typer.echo(jsonlib.dumps({**facts, "message": message, "seals": _seals_data(report)}, indent=2))
-    if kind is not StateKind.CURRENT or (report is not None and report.faults):
+        checked = {"seals": _seals_data(report), "log": _log_data(log)}
+        typer.echo(jsonlib.dumps({**facts, "message": message, **checked}, indent=2))
+    faults = [*(report.faults if report else ()), *(log.faults if log else ())]
+    if kind is not StateKind.CURRENT or faults:
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -167,13 +172,20 @@ def _seals_data(report: SealReport | None) -> dict[str, object] | None:
     return {**asdict(report), "verdict": report.verdict, "faults": list(map(str, report.faults)), "signers": signers}
 
 
-def _check_seals(url: URL, key: Path | None) -> SealReport:
-    """Check the seals of all runs, and print the findings.
+def _log_data(log: LogReport | None) -> dict[str, object] | None:
+    if log is None:
+        return None
+    return {"size": log.size, "runs": log.runs, "verdict": log.verdict, "faults": list(map(str, log.faults))}
+
+
+def _check_seals(url: URL, key: Path | None) -> tuple[SealReport, LogReport]:
+    """Check seals and the log, and print the findings.
 
     With a public key every finished run must have a seal signed by it. Raises KeyFileError for an unusable key file.
     """
     from elspeth.core.landscape.database.connections import read_only_connection  # noqa: PLC0415  start time
     from elspeth.core.landscape.sealing.check import check_seals  # noqa: PLC0415
+    from elspeth.core.landscape.sealing.log_check import check_log  # noqa: PLC0415
 
     public_key = None
     if key is not None:
@@ -182,7 +194,8 @@ def _check_seals(url: URL, key: Path | None) -> SealReport:
         public_key = load_public_key(key)
     with read_only_connection(url) as connection, record_display("check seals") as progress:
         report = check_seals(connection, key=public_key, progress=progress)
-    for fault in report.faults:
+        log = check_log(connection)
+    for fault in (*report.faults, *log.faults):
         typer.echo(printable(str(fault)), err=True)
     typer.echo(report.verdict, err=True)
     if public_key is None:
@@ -194,7 +207,8 @@ def _check_seals(url: URL, key: Path | None) -> SealReport:
         named = "; ".join(f"{run_id}: {status}" for run_id, status in report.unfinished.items())
         remark = "they have no seal yet, so nothing shows whether their records were changed"
         typer.echo(printable(f"{len(report.unfinished):,} runs have not ended ({named}): {remark}"), err=True)
-    return report
+    typer.echo(log.verdict, err=True)
+    return report, log
 
 
 def _unchecked_seals(report: SealReport) -> Iterator[str]:

@@ -44,6 +44,7 @@ from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.types import TypeEngine
 
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.run_log import begin_log
 from elspeth.schema.snapshots import Snapshot, TableSnapshot, parse_snapshot
 from elspeth.schema.steps import Step, step_between
 from elspeth_schema import EPOCH, triggers
@@ -243,6 +244,7 @@ def create_tables(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
     create_triggers(connection)
     connection.execute(migration_insert(from_epoch=0, tables={}))
+    begin_log(connection)
 
 
 @cache

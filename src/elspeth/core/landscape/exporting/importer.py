@@ -23,6 +23,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.connections import durable_engine
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.landscape_db import fill_database
+from elspeth.core.landscape.database.run_log import Happening, append_entry, ensure_log
 from elspeth.core.landscape.database.tables import analyze_grown_tables, epoch_tables
 from elspeth.core.landscape.database.urls import describe_error, parse_url
 from elspeth.core.landscape.database.writing import insert_rows, insert_sound_rows, stored_times
@@ -102,6 +103,7 @@ def _import_first(
 def _import(
     connection: Connection, path: Path, signing_key: bytes | None, progress: Callable[[int], None] | None
 ) -> ExportSummary:
+    ensure_log(connection)
     export = read_export(path, signing_key=signing_key)
     if export.source.is_current:
         _insert_records(connection, export, progress)
@@ -155,18 +157,20 @@ def _insert_rows(
 
 
 def _seal(connection: Connection, run_id: str, *, is_older: bool) -> None:
-    """Seal an imported run that has ended.
+    """Seal an imported run that has ended, and log it.
 
     It gets a secret of its own, for the salts of its bags, unless it is older than seals: whoever verifies a bag with
     salts asks for every law, which older runs did not keep. Raises AuditIntegrityError for optional content that does
     not have its hash.
     """
     status = connection.execute(select(runs_table.c.status).where(runs_table.c.run_id == run_id)).scalar_one()
+    root = None
     if RunStatus(status).is_terminal:
         if not is_older:
             create_secret(connection, run_id)
         check_withheld_content(connection, run_id)
-        seal_run(connection, run_id)
+        root = seal_run(connection, run_id).root
+    append_entry(connection, Happening.IMPORTED, root=root, run_id=run_id, status=status)
 
 
 def _copy_run(source: Connection, target: Connection) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, MetaData, Table, text
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.run_log import log_migration
 from elspeth.core.landscape.database.shapes import TRIGGER_PREFIX, read_triggers
 from elspeth.core.landscape.database.state import StateKind, detect_state
 from elspeth.core.landscape.database.tables import TableMap, epoch_tables, load_snapshot, load_step, migration_insert
@@ -81,6 +82,7 @@ def upgrade(
         },
     )
     connection.execute(record)
+    log_migration(connection, from_epoch)
     state = detect_state(connection)
     if state.kind is not StateKind.CURRENT:
         raise LandscapeError(f"the migration would not end in epoch {EPOCH}: {'; '.join(state.differences)}")

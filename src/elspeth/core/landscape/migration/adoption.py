@@ -22,6 +22,7 @@ from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.known_shapes import nearest_shape
 from elspeth.core.landscape.database.landscape_db import fill_database
+from elspeth.core.landscape.database.run_log import Happening, append_entry, ensure_log
 from elspeth.core.landscape.database.shapes import table_names
 from elspeth.core.landscape.database.state import DatabaseState, StateKind, describe_state, detect_state
 from elspeth.core.landscape.database.tables import tool
@@ -82,6 +83,7 @@ def _adopt_runs(source: Connection, target: Connection, shape: Shape, location: 
     Raises LandscapeError if the target has a run of the same key from elsewhere, or if a row could not be put together
     again; then the caller is to roll back.
     """
+    ensure_log(target)
     runs, tables = _new_runs(source, target), old_tables(shape.tables)
     loose = _rows_of_no_run(source, tables)
     changed = tuple(_changes_since(source, target, tables))
@@ -104,9 +106,11 @@ def _adopt_runs(source: Connection, target: Connection, shape: Shape, location: 
         )
     )
     _require_all_found(found, adopter.found_again(adoption_id))
-    for run_id, status in target.execute(select(runs_table.c.run_id, runs_table.c.status)).all():
-        if run_id in adopter.runs and RunStatus(status).is_terminal:
-            seal_run(target, run_id)
+    statuses = dict(target.execute(select(runs_table.c.run_id, runs_table.c.status)).all())
+    roots = {run_id: seal_run(target, run_id).root for run_id in runs if RunStatus(statuses[run_id]).is_terminal}
+    for run_id in runs:
+        root = roots.get(run_id)
+        append_entry(target, Happening.ADOPTED, root=root, run_id=run_id, status=statuses[run_id])
     rows = {name: content.rows for name, content in found.items()}
     return Adoption(runs=tuple(runs), rows=rows, records=dict(adopter.records), changed=changed)
 

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import delete
 
 from elspeth.contracts.schema import SchemaConfig
-from elspeth.core.canonical import canonical_json, stable_hash
+from elspeth.core.canonical import canonical_json, stable_hash, timestamp_text
+from elspeth.core.landscape.database.run_log import Happening, append_entry, ensure_log
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, make_storable, member_of, new_id, now
 from elspeth.core.landscape.recording.reproducibility import grade_of
 from elspeth.core.landscape.sealing.seal import create_secret, seal_run
@@ -62,8 +63,17 @@ class RunRecording(RecorderPart):
             source_schema_json=json_or_none(source_schema),
         )
         with self.unit_of_work():
+            ensure_log(self._store.flushed_connection())
             self._store.add(run)
-            create_secret(self._store.flushed_connection(), run.run_id)
+            connection = self._store.flushed_connection()
+            create_secret(connection, run.run_id)
+            append_entry(
+                connection,
+                Happening.BEGUN,
+                config_hash=run.config_hash,
+                run_id=run.run_id,
+                started_at=timestamp_text(run.started_at),
+            )
         return run
 
     def complete_run(
@@ -93,10 +103,12 @@ class RunRecording(RecorderPart):
             reproducibility_grade=_grade(reproducibility_grade) or before.reproducibility_grade,
         )
         with self.unit_of_work():
+            ensure_log(self._store.flushed_connection())
             self._store.change(before, run)
             connection = self._store.flushed_connection()
             connection.execute(delete(held_items_table).where(held_items_table.c.run_id == run_id))
-            seal_run(connection, run_id, self._seal_signer, progress)
+            seal = seal_run(connection, run_id, self._seal_signer, progress)
+            append_entry(connection, Happening.ENDED, root=seal.root, run_id=run_id, status=new_status.value)
         return run
 
     def finalize_run(

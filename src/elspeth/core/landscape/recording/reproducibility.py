@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from elspeth.core.canonical import timestamp_text
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.run_log import Happening, append_entry, ensure_log
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth_schema import records
@@ -97,6 +99,16 @@ def purge(db: LandscapeDB, payloads: FilesystemPayloadStore, plan: PurgePlan) ->
     The records keep the hashes, so that content kept elsewhere can still be proved. A crash leaves runs graded as less
     reproducible than they are, never as more.
     """
+    if plan.payloads:
+        with db.write_transaction() as connection:
+            ensure_log(connection)
+            append_entry(
+                connection,
+                Happening.PURGED,
+                cutoff=timestamp_text(plan.cutoff),
+                payloads=len(plan.payloads),
+                size_bytes=plan.size_bytes,
+            )
     for run_id in plan.runs:
         update_grade_after_purge(db, run_id)
     for content_hash in plan.payloads:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection, Select, exists, select
 from sqlalchemy.exc import OperationalError
@@ -39,7 +39,10 @@ __all__ = [
     "check_seal",
     "check_seals",
     "sealed_lines_of_run",
+    "with_undecodable_text",
 ]
+
+T = TypeVar("T")
 
 _UNDECODABLE = "Could not decode to UTF-8"
 """The message of Python's SQLite driver for a text that is not UTF-8."""
@@ -83,13 +86,21 @@ def check_seals(
     With a key, each finished run must have a seal that was signed by it. `progress` is called with the number of
     records checked so far.
     """
+    return with_undecodable_text(connection, lambda connection: _check_seals(connection, key, progress))
+
+
+def with_undecodable_text(connection: Connection, check: Callable[[Connection], T]) -> T:
+    """Run a check that may meet undecodable text.
+
+    It is run again, with such text as hex, if that happens.
+    """
     try:
-        return _check_seals(connection, key, progress)
+        return check(connection)
     except (OperationalError, sqlite3.OperationalError) as error:
         if _UNDECODABLE not in str(error):
             raise
     with _undecodable_text_as_hex(connection):
-        return _check_seals(connection, key, progress)
+        return check(connection)
 
 
 def _check_seals(connection: Connection, key: PublicKey | None, progress: Callable[[int], None] | None) -> SealReport:

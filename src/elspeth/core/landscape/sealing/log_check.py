@@ -1,0 +1,288 @@
+"""Checking the log against runs, seals and kept checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, String, cast, select
+
+from elspeth.core.canonical import canonical_json, stored_time_text
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.run_log import Happening, log_origin, log_size, read_log, read_one_state
+from elspeth.core.landscape.sealing.check import with_undecodable_text
+from elspeth.evidence.format.errors import shown
+from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
+from elspeth_schema.contracts import RunStatus
+from elspeth_schema.tables import runs_table, seals_table
+
+if TYPE_CHECKING:
+    from elspeth.evidence.format.checkpoints import Checkpoint
+
+__all__ = ["KeptCheckpoint", "LogFault", "LogReport", "check_log", "compare_with_kept"]
+
+_PLACE = "log of runs"
+
+_ENTRIES: Mapping[Happening, frozenset[str]] = {
+    Happening.CREATED: frozenset({"epoch", "log"}),
+    Happening.LOST: frozenset({"epoch", "from_epoch", "log", "runs"}),
+    Happening.FOUND: frozenset({"run_id", "status", "root"}),
+    Happening.BEGUN: frozenset({"run_id", "config_hash", "started_at"}),
+    Happening.ENDED: frozenset({"run_id", "status", "root"}),
+    Happening.IMPORTED: frozenset({"run_id", "status", "root"}),
+    Happening.ADOPTED: frozenset({"run_id", "status", "root"}),
+    Happening.PURGED: frozenset({"cutoff", "payloads", "size_bytes"}),
+}
+"""The members of entries, besides `entry` and `time`.
+
+A migration has those of LOST if the log begins with it.
+"""
+
+_LATER_MIGRATION = frozenset({"epoch", "from_epoch"})
+_TERMINAL = frozenset(status.value for status in RunStatus if status.is_terminal)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFault:
+    """What does not fit together, and where."""
+
+    place: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.problem}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogReport:
+    """The result of checking the log: its size and faults.
+
+    `runs` counts the runs in it.
+    """
+
+    size: int
+    runs: int
+    faults: tuple[LogFault, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Say how much is in the log, and is wrong."""
+        wrong = f", {len(self.faults)} faults" if self.faults else ""
+        return f"{self.runs:,} runs in the log of runs, {self.size:,} entries{wrong}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptCheckpoint:
+    """A checkpoint that somebody kept, and where it is.
+
+    `entry` is an entry that was proved to be in it, with its position.
+    """
+
+    place: str
+    checkpoint: Checkpoint
+    entry: tuple[int, bytes] | None = None
+
+
+@dataclass(slots=True)
+class _LoggedRun:
+    """What the log says about a run."""
+
+    position: int
+    begun: tuple[str, str] | None = None
+    """The hash of its settings and the time of its start."""
+    status: str | None = None
+    root: str | None = None
+
+
+def check_log(connection: Connection) -> LogReport:
+    """Check log, runs and seals against each other.
+
+    Every run must be in the log, as it is recorded, with the root of its seal; and every run of the log must be there.
+    """
+    return with_undecodable_text(connection, _check_log)
+
+
+def _check_log(connection: Connection) -> LogReport:
+    read_one_state(connection)
+    history = _History()
+    for position, entry in read_log(connection):
+        history.take(position, entry)
+    faults = [*history.faults, *_differences(connection, history)]
+    return LogReport(size=history.size, runs=len(history.runs), faults=tuple(faults))
+
+
+@dataclass(slots=True)
+class _History:
+    """The entries read so far."""
+
+    size: int = 0
+    runs: dict[str, _LoggedRun] = field(default_factory=dict)
+    faults: list[LogFault] = field(default_factory=list)
+
+    def take(self, position: int, text: str) -> None:
+        """Read the next entry."""
+        if position != self.size:
+            self._fault(f"entry {self.size}", f"expected it before entry {position}, got none: it was removed")
+        self.size = position + 1
+        try:
+            problem = self._take(position, _parse(text, position))
+        except (ValueError, TypeError, AttributeError, KeyError):
+            problem = f"expected an entry in canonical JSON, got {shown(text)}: it was altered"
+        if problem is not None:
+            self._fault(f"entry {position}", problem)
+
+    def _take(self, position: int, entry: dict[str, object]) -> str | None:
+        """Take an entry, and return what is wrong with it."""
+        happening = Happening(str(entry["entry"]))
+        if happening is Happening.LOST:
+            return "the log was removed when runs had been recorded: it was begun anew here"
+        if "run_id" not in entry:
+            return None
+        run_id = str(entry["run_id"])
+        known = self.runs.get(run_id)
+        if happening is Happening.ENDED:
+            if known is None or known.status in _TERMINAL:
+                return f"run {shown(run_id)} ended, but {'had not begun' if known is None else 'had ended before'}"
+            known.status, known.root = _optional(entry["status"]), _optional(entry["root"])
+            return None
+        if known is not None:
+            return f"run {shown(run_id)} is in the log already, at entry {known.position}"
+        if happening is Happening.BEGUN:
+            begun = (str(entry["config_hash"]), str(entry["started_at"]))
+            self.runs[run_id] = _LoggedRun(position=position, begun=begun)
+        else:
+            status, root = _optional(entry["status"]), _optional(entry["root"])
+            self.runs[run_id] = _LoggedRun(position=position, status=status, root=root)
+        return None
+
+    def _fault(self, place: str, problem: str) -> None:
+        self.faults.append(LogFault(place=f"{_PLACE}: {place}", problem=problem))
+
+
+def _parse(text: str, position: int) -> dict[str, object]:
+    """Return the members of an entry.
+
+    Raises ValueError, TypeError, AttributeError or KeyError for anything else than an entry that may be there.
+    """
+    entry: dict[str, object] = json.loads(text)
+    happening = Happening(str(entry["entry"]))
+    members = frozenset(entry) - {"entry", "time"}
+    if happening is Happening.MIGRATED:
+        expected = _ENTRIES[Happening.LOST] if position == 0 else _LATER_MIGRATION
+    else:
+        expected = _ENTRIES[happening]
+    if canonical_json(entry) != text or members != expected or ("log" in members) != (position == 0):
+        raise ValueError(text)
+    return entry
+
+
+def _optional(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _differences(connection: Connection, history: _History) -> Iterator[LogFault]:
+    """Yield what differs between the log and the runs."""
+    if not history.size:
+        yield LogFault(place=_PLACE, problem=_empty_log(connection))
+        return
+    rest = dict(history.runs)
+    runs, seals = runs_table.c, seals_table.c
+    columns = (runs.run_id, runs.status, runs.config_hash, cast(runs.started_at, String), seals.root)
+    joined = runs_table.outerjoin(seals_table, runs.run_id == seals.run_id)
+    for run_id, status, config_hash, started_at, root in connection.execute(
+        select(*columns).select_from(joined).order_by(runs.run_id)
+    ):
+        logged = rest.pop(run_id, None)
+        problem = _difference(logged, str(status), (str(config_hash), _time_text(started_at)), root)
+        if problem is not None:
+            yield LogFault(place=f"{_PLACE}: run {run_id}", problem=problem)
+    for run_id, logged in rest.items():
+        ended = "" if logged.status is None else f", with the status {shown(logged.status)}"
+        problem = f"is in the log at entry {logged.position}{ended}, but not in the database: it was removed"
+        yield LogFault(place=f"{_PLACE}: run {shown(run_id)[1:-1]}", problem=problem)
+
+
+def _empty_log(connection: Connection) -> str:
+    has_run = connection.execute(select(runs_table.c.run_id).limit(1)).first() is not None
+    reason = "it begins with the next run, or was removed" if has_run else "it was removed"
+    return f"expected an entry, got none: {reason}"
+
+
+def _difference(logged: _LoggedRun | None, status: str, begun: tuple[str, str | None], root: str | None) -> str | None:
+    """Return how a run differs from the log."""
+    if logged is None:
+        return "is in the database, but not in the log: it was added, or the log was cut or put back"
+    if logged.begun is not None and logged.begun != begun:
+        return f"began otherwise than entry {logged.position} says: its settings or the time of its start were changed"
+    is_ended, was_ended = status in _TERMINAL, logged.status in _TERMINAL
+    if was_ended and not is_ended:
+        return f"has the status {shown(status)}, but ended as {logged.status} by the log: its end was taken back"
+    if is_ended and not was_ended:
+        return f"has the status {shown(status)}, but did not end by the log: its end was added, or the log was cut"
+    if is_ended and status != logged.status:
+        return f"expected the status {logged.status} of the log, got {shown(status)}"
+    if root != logged.root:
+        return f"expected a seal with the root {logged.root} of the log, got {root}: it was exchanged"
+    return None
+
+
+def _time_text(value: object) -> str | None:
+    try:
+        return stored_time_text(value)
+    except (ValueError, TypeError):
+        return None
+
+
+# -- kept checkpoints --------------------------------------------------------------------------------------------------
+
+
+def compare_with_kept(connection: Connection, kept: Sequence[KeptCheckpoint]) -> Iterator[LogFault]:
+    """Yield the kept checkpoints that the log contradicts."""
+    read_one_state(connection)
+    try:
+        origin, size = log_origin(connection), log_size(connection)
+    except LandscapeError as error:
+        yield LogFault(place=_PLACE, problem=str(error))
+        return
+    roots, entries = _derive(connection, kept)
+    for each in kept:
+        checkpoint = each.checkpoint
+        problem = None
+        if checkpoint.origin != origin:
+            problem = (
+                f"is about the log {shown(checkpoint.origin)}, and this database has the log {origin}: it is another"
+                " database, or its log was removed and begun anew"
+            )
+        elif checkpoint.size > size:
+            problem = (
+                f"the log had {checkpoint.size:,} entries then, and has {size:,} now: the database was put back to an"
+                " older state, or runs were removed"
+            )
+        elif each.entry is not None and entries[each.entry[0]] != each.entry[1]:
+            expected, got = shown(each.entry[1].decode(errors="replace")), shown(entries[each.entry[0]].decode())
+            problem = f"expected the entry {expected} at position {each.entry[0]}, got {got}"
+        elif roots[checkpoint.size] != checkpoint.root:
+            problem = (
+                f"the first {checkpoint.size:,} entries are not those of then: runs were changed, exchanged or removed,"
+                " or the database was put back to an older state and used since"
+            )
+        if problem is not None:
+            yield LogFault(place=each.place, problem=problem)
+
+
+def _derive(connection: Connection, kept: Sequence[KeptCheckpoint]) -> tuple[Mapping[int, bytes], Mapping[int, bytes]]:
+    """Return roots by size, and entries by position."""
+    sizes = {each.checkpoint.size for each in kept}
+    positions = {each.entry[0] for each in kept if each.entry is not None}
+    tree, entries = TreeHasher(), dict[int, bytes]()
+    roots = {0: tree.root()} if 0 in sizes else {}
+    for number, (_, text) in enumerate(read_log(connection)):
+        entry = text.encode()
+        tree.add(leaf_hash(entry))
+        if number + 1 in sizes:
+            roots[number + 1] = tree.root()
+        if number in positions:
+            entries[number] = entry
+    return roots, entries

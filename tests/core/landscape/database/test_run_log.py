@@ -1,0 +1,116 @@
+"""What the log of runs says, without gaps."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.run_log import log_origin, log_size, read_log
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.recording.reproducibility import plan_purge, purge
+from elspeth.core.payload_store import FilesystemPayloadStore
+from elspeth.schema.checks import AuditIntegrityError
+from elspeth_schema import EPOCH
+from elspeth_schema.contracts import RunStatus
+from elspeth_schema.tables import run_log_table
+from tests.core.landscape.sealing.test_seal import drop_guards
+
+
+def entries_of(database: LandscapeDB) -> list[dict[str, object]]:
+    with database.snapshot() as connection:
+        found = list(read_log(connection))
+    assert [position for position, _ in found] == list(range(len(found)))
+    return [json.loads(entry) for _, entry in found]
+
+
+def happenings(database: LandscapeDB) -> list[tuple[object, object]]:
+    return [(entry["entry"], entry.get("run_id")) for entry in entries_of(database)]
+
+
+def test_a_new_database_begins_its_log_with_a_random_name(landscape: LandscapeDB) -> None:
+    (first,) = entries_of(landscape)
+    assert {**first, "log": "", "time": ""} == {"entry": "created", "epoch": EPOCH, "log": "", "time": ""}
+    with landscape.snapshot() as connection:
+        assert log_origin(connection) == f"elspeth.local/{first['log']}"
+        assert log_size(connection) == 1
+
+
+def test_two_databases_have_logs_of_different_names() -> None:
+    with LandscapeDB.in_memory() as one, LandscapeDB.in_memory() as other:
+        assert entries_of(one)[0]["log"] != entries_of(other)[0]["log"]
+
+
+def test_a_run_is_logged_when_it_begins_and_when_it_ends(landscape: LandscapeDB) -> None:
+    recorder = LandscapeRecorder(landscape)
+    run = recorder.begin_run({"name": "x"}, "v1", run_id="a")
+    recorder.begin_run({}, "v1", run_id="b")
+    recorder.complete_run("a", RunStatus.FAILED)
+    _, begun, other, ended = entries_of(landscape)
+    assert (begun["entry"], begun["run_id"], begun["config_hash"]) == ("begun", "a", run.config_hash)
+    assert (other["entry"], other["run_id"]) == ("begun", "b")
+    with landscape.snapshot() as connection:
+        root = connection.exec_driver_sql("SELECT root FROM seals").scalar_one()
+    assert {**ended, "time": ""} == {"entry": "ended", "root": root, "run_id": "a", "status": "failed", "time": ""}
+
+
+def test_a_run_that_is_refused_is_not_logged(landscape: LandscapeDB) -> None:
+    recorder = LandscapeRecorder(landscape)
+    recorder.begin_run({}, "v1", run_id="a")
+    with pytest.raises(AuditIntegrityError):
+        recorder.begin_run({}, "v1", run_id="a")
+    assert happenings(landscape) == [("created", None), ("begun", "a")]
+
+
+def test_payloads_are_logged_before_they_are_purged(landscape: LandscapeDB, tmp_path: Path) -> None:
+    payloads = FilesystemPayloadStore(tmp_path)
+    payloads.store(b"old")
+    later = datetime.now(UTC) + timedelta(days=2)
+    purge(landscape, payloads, plan_purge(landscape, payloads, days=1, now=later))
+    _, purged = entries_of(landscape)
+    assert (purged["entry"], purged["payloads"], purged["size_bytes"]) == ("purged", 1, 3)
+    purge(landscape, payloads, plan_purge(landscape, payloads, days=1, now=later))
+    assert len(entries_of(landscape)) == 2  # nothing was left to purge
+
+
+@pytest.mark.parametrize("statement", ["UPDATE run_log SET entry_json = '{}'", "DELETE FROM run_log"])
+def test_entries_are_guarded(landscape: LandscapeDB, statement: str) -> None:
+    with pytest.raises(IntegrityError, match="run_log: a record"), landscape.write_transaction() as connection:
+        connection.exec_driver_sql(statement)
+
+
+def test_a_log_that_was_removed_is_begun_anew_and_says_so(landscape: LandscapeDB) -> None:
+    LandscapeRecorder(landscape).begin_run({}, "v1", run_id="a")
+    with landscape.write_transaction() as connection:
+        drop_guards(connection)
+        connection.execute(delete(run_log_table))
+    with landscape.snapshot() as connection, pytest.raises(LandscapeError, match="the log of runs is empty"):
+        log_origin(connection)
+    LandscapeRecorder(landscape).begin_run({}, "v1", run_id="b")
+    assert happenings(landscape) == [("lost", None), ("found", "a"), ("begun", "b")]
+
+
+def test_runs_that_begin_and_end_at_once_leave_no_gap(landscape: LandscapeDB) -> None:
+    def work(name: str) -> None:
+        for number in range(5):
+            recorder = LandscapeRecorder(landscape)
+            recorder.begin_run({}, "v1", run_id=f"{name}-{number}")
+            recorder.complete_run(f"{name}-{number}", RunStatus.COMPLETED)
+
+    if landscape.engine.dialect.name == "sqlite":
+        work("a")  # in memory there is one connection
+        work("b")
+    else:
+        threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(entries_of(landscape)) == 1 + 2 * 2 * 5
