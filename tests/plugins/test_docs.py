@@ -5,12 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import yaml
+
 from elspeth.contracts.expressions.functions import FUNCTIONS
 from elspeth.contracts.plugins import PluginKind
+from elspeth.contracts.rows import InvalidRow
 from elspeth.plugins.manager import PluginManager
 
 ROOT = Path(__file__).parent.parent.parent
 PIPELINES = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
+FILES = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
 PLUGINS = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 
 
@@ -22,6 +27,34 @@ def test_the_documentation_names_every_plugin() -> None:
 
 def test_the_documentation_names_every_function_of_expressions() -> None:
     assert set(FUNCTIONS) - set(re.findall(r"`(\w+)\(", PIPELINES)) == set()
+
+
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", FILES, re.MULTILINE | re.DOTALL)
+PATHS, PLACES, GERMAN, LIST, SPREADSHEET = EXAMPLES
+
+
+@pytest.mark.parametrize("text", [*PATHS.splitlines(), PLACES, GERMAN, LIST])
+def test_the_page_about_files_shows_options_of_sources(text: str) -> None:
+    plugin = "json" if "json" in text else "csv"
+    assert PluginManager.installed().source(plugin, yaml.safe_load(text)).name == plugin
+
+
+def test_the_examples_of_the_page_about_files_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plugins = PluginManager.installed()
+    Path("umsatz.csv").write_bytes("Größe (cm);Betrag\n1;1.500,25\n2;1.5\n".encode("cp1252"))
+    [row, bad] = plugins.source("csv", yaml.safe_load(GERMAN)).read()
+    assert row == {"größe_cm": "1", "betrag": 1500.25}
+    assert isinstance(bad, InvalidRow)
+    [document] = re.findall(r"# (\{.*\})$", LIST, re.MULTILINE)
+    Path("answer.json").write_text(document)
+    assert list(plugins.source("json", yaml.safe_load(LIST)).read()) == [{"id": 1}, {"id": 2}]
+    sink = plugins.sink("csv", yaml.safe_load(SPREADSHEET))
+    sink.open("run")
+    sink.write({"größe": 1.5})
+    sink.finish()
+    sink.publish()
+    assert Path("out/umsatz.csv").read_bytes() == "größe\n1,5\n".encode("utf-8-sig")
 
 
 def test_the_code_of_the_page_about_plugins_runs() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from pydantic import ValidationError
 
 from elspeth.contracts.plugins import PluginError
 from elspeth.contracts.rows import InvalidRow
@@ -108,7 +109,33 @@ def test_a_value_that_python_cannot_hold_makes_one_invalid_row(tmp_path: Path, h
     path = tmp_path / "in.parquet"
     parquet.write_table(pa.table({"id": [1, 2, 3], "x": hostile}), path)
     first, bad, last = PLUGINS.source("parquet", {"path": str(path)}).read()
-    assert bad == InvalidRow(data={"id": 2}, error="row 1: column 'x': the value cannot be read")
+    assert bad == InvalidRow(data={"id": 2}, error="row 1: column 'x': the value cannot be read", file=str(path))
     assert isinstance(first, dict)
     assert isinstance(last, dict)
     assert (first["id"], last["id"]) == (1, 3)
+
+
+def test_several_files_are_read_in_their_order(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        parquet.write_table(pa.table({"id": [1, 2], "x": pa.array([0, 2**60], type=pa.duration("s"))}), tmp_path / name)
+    (tmp_path / "c").write_text("no Parquet")
+    source = PLUGINS.source("parquet", {"path": [f"{tmp_path}/?"], "file_field": "file"})
+    source.check()
+    rows = source.read()
+    found = [next(rows) for _ in range(4)]
+    with pytest.raises(PluginError, match="c cannot be read: "):
+        next(rows)
+    assert [each.error if isinstance(each, InvalidRow) else each["file"] for each in found] == [
+        str(tmp_path / "a"),
+        f"row 1 of {tmp_path / 'a'}: column 'x': the value cannot be read",
+        str(tmp_path / "b"),
+        f"row 1 of {tmp_path / 'b'}: column 'x': the value cannot be read",
+    ]
+    assert source.fraction_read() == pytest.approx(2 / 3)
+    with pytest.raises(PluginError, match="the column 'x' is also to be added as file_field"):
+        list(PLUGINS.source("parquet", {"path": f"{tmp_path}/a", "file_field": "x"}).read())
+
+
+def test_standard_input_is_no_parquet_file() -> None:
+    with pytest.raises(ValidationError, match="Parquet is read from its end, which standard input does not allow"):
+        PLUGINS.source("parquet", {"path": "-"})

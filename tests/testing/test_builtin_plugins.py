@@ -19,7 +19,8 @@ from elspeth.plugins.databases import SqlSource
 from elspeth.plugins.json import JsonlSink, JsonlSource, JsonSink, JsonSource
 from elspeth.plugins.llm.transform import LlmTransform
 from elspeth.plugins.null import NullSink, NullSource
-from elspeth.plugins.parquet import ParquetSink, ParquetSource
+from elspeth.plugins.parquet import ParquetSink
+from elspeth.plugins.parquet_source import ParquetSource
 from elspeth.plugins.transforms.cast import CastTransform
 from elspeth.plugins.transforms.choice import DropTransform, RenameTransform, SelectTransform
 from elspeth.plugins.transforms.dedupe import DedupeTransform

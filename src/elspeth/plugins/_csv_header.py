@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from elspeth.contracts.errors import short_repr
 from elspeth.contracts.plugins import PluginError
@@ -46,17 +46,22 @@ def read_header(
     return names
 
 
-def check_names(names: Sequence[str], first: Sequence[str], file: str, first_file: str) -> None:
-    """Raise PluginError unless a file has the first one's fields."""
-    lacking = [repr(name) for name in first if name not in names]
-    surplus = [repr(name) for name in names if name not in first]
-    problems = [f"lacks {', '.join(lacking)}"] if lacking else []
-    problems += [f"has {', '.join(surplus)} besides"] if surplus else []
-    if problems:
-        raise PluginError(
-            f"{file}, header: expected the fields of {first_file}, but it {' and '.join(problems)}; "
-            "if that is right, declare the fields in the schema, those that may be missing with '?'"
-        )
+def check_names(headers: Mapping[str, Sequence[str]]) -> None:
+    """Raise PluginError unless all files have the same fields.
+
+    `headers` are the names of the fields by file.
+    """
+    [(first_file, first), *others] = headers.items() or [("", ())]
+    for file, names in others:
+        lacking = [repr(name) for name in first if name not in names]
+        surplus = [repr(name) for name in names if name not in first]
+        problems = [f"lacks {', '.join(lacking)}"] if lacking else []
+        problems += [f"has {', '.join(surplus)} besides"] if surplus else []
+        if problems:
+            raise PluginError(
+                f"{file}, header: expected the fields of {first_file}, but it {' and '.join(problems)}; "
+                "if that is right, declare the fields in the schema, those that may be missing with '?'"
+            )
 
 
 def suspect_delimiter(cells: Sequence[str], options: CsvSourceOptions) -> str:

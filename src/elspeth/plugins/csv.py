@@ -43,15 +43,14 @@ class CsvSource(TextSource):
 
     def _begin(self, files: Sequence[InputFile]) -> None:
         """Check every header before the first row."""
-        first: list[str] | None = None
-        for file in files if len(files) > 1 else ():
+        headers: dict[str, list[str]] = {}
+        for file in files:
             if file.is_regular:
                 with file.opened(newline=self.newline) as text:
                     lines = CsvLines(text, file, self.options)
-                    names = read_header(lines, lines.records(), self._validator, self._added)
-                first = first or names
-                if self.options.schema_config.is_dynamic:
-                    check_names(names, first, file.name, files[0].name)
+                    headers[file.name] = read_header(lines, lines.records(), self._validator, self._added)
+        if self.options.schema_config.is_dynamic:
+            check_names(headers)
 
     def _rows(self, text: TextIO, file: InputFile) -> Iterator[RowData | InvalidRow]:
         lines = CsvLines(text, file, self.options)

@@ -12,7 +12,6 @@ from elspeth.contracts.errors import recordable_message
 from elspeth.contracts.plugins import (
     FilePath,
     JsonObject,
-    PluginError,
     PluginOptions,
     RowRejectedError,
     Sink,
@@ -23,7 +22,7 @@ from elspeth.outputs.compression import Compression, guess_compression, missing_
 from elspeth.plugins._compressed_file import CompressedFile
 from elspeth.plugins.staging import StagedFile
 
-__all__ = ["FileSink", "FileSinkOptions", "OutputOptions", "check_file"]
+__all__ = ["FileSink", "FileSinkOptions", "OutputOptions"]
 
 
 class OutputOptions(PluginOptions):
@@ -141,15 +140,3 @@ class FileSink(Sink):
     def discard(self) -> None:
         """Remove the staging file."""
         self._file.discard()
-
-
-def check_file(path: Path) -> None:
-    """Raise PluginError for a file that cannot be opened.
-
-    A pipe is not opened: that would wait for its writer.
-    """
-    try:
-        if not path.is_fifo():
-            path.open("rb").close()
-    except OSError as error:
-        raise PluginError(f"{path} cannot be read: {error.strerror}") from error

@@ -27,10 +27,13 @@ from elspeth.plugins._undecoded import KEEP_UNDECODED
 
 __all__ = [
     "Encoding",
+    "FileSourceOptions",
     "InputFile",
     "InputPaths",
     "TextSource",
     "TextSourceOptions",
+    "find_readable_files",
+    "names_one_file",
 ]
 
 _BEGINNINGS: Mapping[bytes, str] = {
@@ -88,16 +91,21 @@ Encoding = Annotated[str, AfterValidator(_check_encoding)]
 """The name of an encoding of text, as Python knows it."""
 
 
-class TextSourceOptions(SourceOptions):
-    """Options of the sources that read text."""
+class FileSourceOptions(SourceOptions):
+    """Options of the sources that read files."""
 
     path: InputPaths = Field(
         description="The file, or a list of files. A path with `*`, `?` or `[` is a pattern, of which the files are "
         "read in the order of their names; `-` is standard input. Files compressed with gzip or Zstandard are "
         "decompressed."
     )
-    encoding: Encoding = Field(default="utf-8", description="The encoding of the text.")
     file_field: str | None = Field(default=None, min_length=1, description="A field to add, with the path of the file.")
+
+
+class TextSourceOptions(FileSourceOptions):
+    """Options of the sources that read text."""
+
+    encoding: Encoding = Field(default="utf-8", description="The encoding of the text.")
     line_field: str | None = Field(
         default=None, min_length=1, description="A field to add, with the number of the row's first line."
     )
@@ -128,20 +136,6 @@ class InputFile:
             return 0
         return self.size if self._raw.closed else self._raw.tell()
 
-    def problem(self) -> str | None:
-        """Return why the file cannot be read, or None.
-
-        A pipe is not opened: that would wait for its writer.
-        """
-        if self._path is None:
-            return _problem_with_standard_input()
-        try:
-            if not self._path.is_fifo():
-                self._path.open("rb").close()
-        except OSError as error:
-            return f"{self.name} cannot be read: {error.strerror}"
-        return None
-
     @contextmanager
     def opened(self, *, newline: str) -> Iterator[TextIO]:
         """Open the file as text while the block lasts.
@@ -167,8 +161,7 @@ class InputFile:
     def _open_raw(self) -> AbstractContextManager[BinaryIO]:
         if self._path is not None:
             return self._path.open("rb")
-        if problem := _problem_with_standard_input():
-            raise PluginError(problem)
+        _check_standard_input()
         return nullcontext(sys.stdin.buffer)
 
     def _decompressed(self, raw: BinaryIO) -> io.BufferedReader:
@@ -211,10 +204,35 @@ class InputFile:
         return InvalidRow(data=data, error=f"{self.place(line, element)}: {problem}", file=self.name, line=line)
 
 
-def _problem_with_standard_input() -> str | None:
-    if sys.stdin is None or sys.stdin.closed:
-        return f"{_STANDARD_INPUT} is closed: expected rows from a pipe or a file"
-    return f"{_STANDARD_INPUT} is a terminal: expected rows from a pipe or a file" if sys.stdin.isatty() else None
+def _check_standard_input() -> None:
+    """Raise PluginError if nothing can come from it."""
+    is_closed = sys.stdin is None or sys.stdin.closed
+    if is_closed or sys.stdin.isatty():
+        what = "closed" if is_closed else "a terminal"
+        raise PluginError(f"{_STANDARD_INPUT} is {what}: expected rows from a pipe or a file")
+
+
+def names_one_file(paths: Sequence[str]) -> bool:
+    """Return whether the paths cannot stand for several files."""
+    return len(paths) == 1 and not is_pattern(paths[0])
+
+
+def find_readable_files(paths: Sequence[str]) -> list[Path]:
+    """Return the files of paths and patterns, in order.
+
+    Raises PluginError with everything that is wrong with them. A pipe is not opened: that would wait for its writer.
+    """
+    problems = file_problems(paths)
+    files = [path for text in paths for path in find_files(text)]
+    for path in files:
+        try:
+            if not path.is_fifo():
+                path.open("rb").close()
+        except OSError as error:
+            problems.append(f"{path} cannot be read: {error.strerror}")
+    if problems:
+        raise PluginError("; ".join(problems))
+    return files
 
 
 class TextSource(Source):
@@ -238,8 +256,8 @@ class TextSource(Source):
         self._size = self._size_before = 0
 
     def check(self) -> None:
-        """Raise PluginError for files that cannot be opened."""
-        self._find_files()
+        """Raise PluginError for files that cannot be read."""
+        self._begin(self._find_files())
 
     def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield every row of every file, in order.
@@ -278,18 +296,11 @@ class TextSource(Source):
 
         Raises PluginError with everything that is wrong with them.
         """
-        problems, paths = list[str](), list[Path | None]()
         if self._paths == (STANDARD_INPUT,):
-            paths.append(None)
-        else:
-            problems += file_problems(self._paths)
-            paths += [path for text in self._paths for path in find_files(text)]
-        is_only = len(self._paths) == 1 and not is_pattern(self._paths[0])
-        files = [InputFile(path, self._encoding, is_only=is_only) for path in paths]
-        problems += [problem for file in files if (problem := file.problem())]
-        if problems:
-            raise PluginError("; ".join(problems))
-        return files
+            _check_standard_input()
+            return [InputFile(None, self._encoding, is_only=True)]
+        is_only = names_one_file(self._paths)
+        return [InputFile(path, self._encoding, is_only=is_only) for path in find_readable_files(self._paths)]
 
     def _add_place(self, row: RowData, file: InputFile, line: int) -> None:
         """Add the fields that name the file and line."""

@@ -22,7 +22,7 @@ BUILTIN: Mapping[PluginKind, Mapping[str, str]] = {
         "json": "elspeth.plugins.json.JsonSource",
         "jsonl": "elspeth.plugins.json.JsonlSource",
         "null": "elspeth.plugins.null.NullSource",
-        "parquet": "elspeth.plugins.parquet.ParquetSource",
+        "parquet": "elspeth.plugins.parquet_source.ParquetSource",
         "sql": "elspeth.plugins.databases.SqlSource",
     },
     PluginKind.TRANSFORM: {

@@ -1,151 +1,33 @@
-"""Parquet files as source and sink."""
+"""Parquet files as sink; the source is in `parquet_source`."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from elspeth.contracts.environment import install_command, missing_package
 from elspeth.contracts.errors import recordable_message
-from elspeth.contracts.plugins import (
-    FilePath,
-    JsonObject,
-    PluginError,
-    RowRejectedError,
-    Sink,
-    Source,
-    SourceOptions,
-    StagedOutput,
-)
-from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, convert_row, convert_value
-from elspeth.plugins.files import OutputOptions, check_file
+from elspeth.contracts.plugins import JsonObject, RowRejectedError, Sink, StagedOutput
+from elspeth.contracts.rows import RowData, RowValidator
+from elspeth.plugins._pyarrow import check_pyarrow, require_pyarrow
+from elspeth.plugins.files import OutputOptions
 from elspeth.plugins.json_text import encode_json
 from elspeth.plugins.staging import Column, ColumnType, RowSpool, StagedFile, column_types
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-    from pyarrow import DataType, RecordBatch, Scalar
+    from pyarrow import DataType
 
-__all__ = ["ParquetSink", "ParquetSinkOptions", "ParquetSource", "ParquetSourceOptions"]
-
-_BATCH_ROWS = 1_000
-_UNREADABLE = object()
-_MICROSECONDS = len("0001-01-01T00:00:00.000000")
-
+__all__ = ["ParquetSink", "ParquetSinkOptions"]
 
 _GROUP_ROWS = 10_000
 _DECIMAL_DIGITS = 38  # of the widest decimals that Parquet's readers know
-
-
-class ParquetSourceOptions(SourceOptions):
-    """Options of the Parquet source."""
-
-    path: FilePath = Field(description="The file.")
-
-    @model_validator(mode="after")
-    def _pyarrow_is_installed(self) -> Self:
-        _check_pyarrow()
-        return self
-
-
-class ParquetSource(Source):
-    """Rows of a Parquet file; needs the extra `parquet`.
-
-    Times, dates and decimals become text, bytes base64 text. A row that does not fit the schema, or has a value that
-    Python's types do not hold, is an invalid row.
-    """
-
-    name = "parquet"
-    plugin_version = "1.1.0"
-    options_model = ParquetSourceOptions
-
-    def __init__(self, options: ParquetSourceOptions) -> None:
-        super().__init__(options)
-        self._path = Path(options.path)
-        self._validator = RowValidator(options.schema_config)
-        self._read_rows = 0
-        self._rows = 0
-
-    def check(self) -> None:
-        """Raise PluginError if the file cannot be opened."""
-        check_file(self._path)
-
-    def read(self) -> Iterator[RowData | InvalidRow]:
-        """Yield every row in order.
-
-        Raises PluginError with the file.
-        """
-        pyarrow, parquet = _require_pyarrow("parquet")
-        message_of: Callable[[Exception], str] = str  # errors are about the file, until values are read
-        try:
-            with self._path.open("rb") as raw, parquet.ParquetFile(raw) as file:
-                self._rows = file.metadata.num_rows
-                names = file.schema_arrow.names
-                repeated = sorted({name for name in names if names.count(name) > 1})
-                if repeated:
-                    raise PluginError(f"{self._path}: two columns are named {repeated[0]!r}")
-                message_of = recordable_message
-                for batch in file.iter_batches(_BATCH_ROWS):
-                    for values in _read_rows_of(batch):
-                        self._read_rows += 1
-                        yield self._row(values, f"row {self._read_rows - 1}")
-        except (OSError, pyarrow.ArrowException) as error:
-            reason = getattr(error, "strerror", None) or message_of(error)
-            raise PluginError(f"{self._path} cannot be read: {reason}") from error
-
-    def _row(self, values: Mapping[str, object], place: str) -> RowData | InvalidRow:
-        unreadable = next((name for name, value in values.items() if value is _UNREADABLE), None)
-        if unreadable is None:
-            return convert_row(values, self._validator, place)
-        data = {name: convert_value(value) for name, value in values.items() if value is not _UNREADABLE}
-        return InvalidRow(data=data, error=f"{place}: column {unreadable!r}: the value cannot be read")
-
-    def fraction_read(self) -> float | None:
-        """Return the fraction of the rows that have been read."""
-        return self._read_rows / self._rows if self._rows else None
-
-
-def _read_rows_of(batch: RecordBatch) -> Iterable[Mapping[str, object]]:
-    """Return the rows of a batch.
-
-    They are read value by value if Python cannot hold one of the values.
-    """
-    try:
-        rows: Iterable[Mapping[str, object]] = batch.to_pylist()
-    except (ValueError, OverflowError):
-        return (
-            {name: _as_python(batch[name][index]) for name in batch.schema.names} for index in range(batch.num_rows)
-        )
-    return rows
-
-
-def _as_python(scalar: Scalar) -> object:
-    """Return a value as Python's, or a marker if impossible."""
-    try:
-        if getattr(scalar.type, "unit", "") == "ns" and scalar.is_valid and str(scalar.type).startswith("timestamp"):
-            return _render_nanoseconds(scalar)
-        return scalar.as_py()
-    except (ValueError, OverflowError):
-        return _UNREADABLE
-
-
-def _render_nanoseconds(scalar: Scalar) -> str:
-    """Return a time as text.
-
-    Python's own times have microseconds only.
-    """
-    pyarrow, _ = _require_pyarrow("parquet")
-    microseconds, rest = divmod(scalar.value, 1_000)
-    moment = pyarrow.scalar(microseconds, pyarrow.timestamp("us", tz=scalar.type.tz)).as_py()
-    text: str = moment.isoformat() if rest == 0 else moment.isoformat(timespec="microseconds")
-    return text if rest == 0 else f"{text[:_MICROSECONDS]}{rest:03d}{text[_MICROSECONDS:]}"
 
 
 class ParquetSinkOptions(OutputOptions):
@@ -153,7 +35,7 @@ class ParquetSinkOptions(OutputOptions):
 
     @model_validator(mode="after")
     def _pyarrow_is_installed(self) -> Self:
-        _check_pyarrow()
+        check_pyarrow()
         return self
 
 
@@ -181,7 +63,7 @@ class ParquetSink(Sink):
 
         Raises PluginError, also if pyarrow is not installed.
         """
-        _require_pyarrow(self.name)
+        require_pyarrow(self.name)
         self._file.open(staging_name)
         self._spool.open(staging_name)
 
@@ -211,7 +93,7 @@ class ParquetSink(Sink):
 
         The Parquet file itself is written at the end, from all rows.
         """
-        _require_pyarrow(self.name)
+        require_pyarrow(self.name)
         self._file.open(staging_name)
         self._spool.reopen(staging_name, position)
         self._has_columns = self._has_columns or any(self._spool.read())
@@ -220,7 +102,7 @@ class ParquetSink(Sink):
         """Write the Parquet file from the rows."""
         self._spool.finish()
         shape = column_types(self._spool.read(), self._fields)
-        pyarrow, parquet = _require_pyarrow(self.name)
+        pyarrow, parquet = require_pyarrow(self.name)
         schema = pyarrow.schema([(name, _arrow_type(pyarrow, column)) for name, column in shape.items()])
         with parquet.ParquetWriter(_Output(self._file), schema) as writer:
             for group in _groups(self._spool.read()):
@@ -313,26 +195,3 @@ def _convert_cell(value: object, column: Column) -> object:
     if isinstance(value, int) and column.type in {ColumnType.REAL, ColumnType.DECIMAL}:
         return float(value) if column.type is ColumnType.REAL else Decimal(value)
     return value
-
-
-def _check_pyarrow() -> None:
-    """Raise ValueError if pyarrow is not installed.
-
-    For the check of settings, which does not import it.
-    """
-    problem = missing_package("pyarrow", "parquet")
-    if problem is not None:
-        raise ValueError(problem)
-
-
-def _require_pyarrow(plugin: str) -> tuple[ModuleType, ModuleType]:
-    """Return pyarrow and its Parquet module.
-
-    Raises PluginError, with how to install them.
-    """
-    try:
-        import pyarrow  # noqa: ICN001, PLC0415  an extra
-        from pyarrow import parquet  # noqa: PLC0415
-    except ImportError as error:
-        raise PluginError(f"plugin {plugin!r} needs pyarrow: {install_command('parquet')}") from error
-    return pyarrow, parquet

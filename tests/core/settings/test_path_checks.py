@@ -325,6 +325,15 @@ def test_no_sink_writes_what_a_source_would_read(source: object, sink: str, prob
     assert [each.startswith(f"sinks.out.options.path: {problem}") for each in found] == [True] * (problem is not None)
 
 
+def test_only_one_source_reads_standard_input() -> None:
+    tree = settings()
+    source = tree.pop("datasource") | {"on_success": "rows"}
+    source["options"]["path"] = "-"
+    tree["sources"] = {"first": source, "second": source}
+    expected = "standard input can be read only once, and sources.first reads it: name a file"
+    assert f"sources.second.options.path: {expected}" in problems(tree)
+
+
 def test_a_source_does_not_name_a_file_twice() -> None:
     tree = settings()
     tree["datasource"]["options"]["path"] = ["a.csv", "b.csv", "./a.csv"]

@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 from elspeth.contracts.database_urls import database_server, sqlite_file
-from elspeth.contracts.input_paths import matches_pattern
+from elspeth.contracts.input_paths import STANDARD_INPUT, matches_pattern
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.core.landscape.exporting.format import compression_problem, name_problem
 from elspeth.core.settings.parts import Parts
@@ -68,6 +68,7 @@ def path_problems(
     named = list(named_files(parts, values))
     yield from _placeholder_problems(parts)
     yield from _overlaps(named)
+    yield from _standard_input_problems(parts)
     for each in named:
         if not each.is_input and (protector := protection_of(each.path, protected)) is not None:
             message = f"{each.path}: is {protector.what}, which no output may touch: name another path"
@@ -123,6 +124,15 @@ def _overlaps(named: list[NamedFile]) -> Iterator[Problem]:
         else:
             continue
         yield Problem(location=second.location, message=message)
+
+
+def _standard_input_problems(parts: Parts) -> Iterator[Problem]:
+    """Yield sources that find standard input read already."""
+    readers = [place for place, source in parts.sources.items() if source.options.get("path") == STANDARD_INPUT]
+    for place in readers[1:]:
+        first = Problem(location=readers[0], message="").path
+        message = f"standard input can be read only once, and {first} reads it: name a file"
+        yield Problem(location=(*place, "options", "path"), message=message)
 
 
 def _is_matched(first: NamedFile, second: NamedFile) -> bool:

@@ -177,7 +177,7 @@ def _files_of_plugin(
     path, url = plugin.options.get("path"), plugin.options.get("url")
     if values is None and path is not None:
         yield from _files_of_source(owner, (*location, "options", "path"), path)
-    elif isinstance(path, str):
+    elif values is not None and isinstance(path, str):
         yield from _file_at(owner, (*location, "options", "path"), path, values)
     elif isinstance(url, str) and (database := sqlite_file(url)) is not None:
         location = (*location, "options", "url")
@@ -192,9 +192,9 @@ def _files_of_source(owner: str, location: Location, path: object) -> Iterator[N
             yield NamedFile(owner=owner, location=place, text=text, path=Path(text), is_pattern=is_pattern(text))
 
 
-def _file_at(owner: str, location: Location, text: str, values: Mapping[str, str] | None) -> Iterator[NamedFile]:
-    if text and (values is None or placeholder_problem(text) is None):
-        path = Path(text if values is None else fill_placeholders(text, values))
+def _file_at(owner: str, location: Location, text: str, values: Mapping[str, str]) -> Iterator[NamedFile]:
+    if text and placeholder_problem(text) is None:
+        path = Path(fill_placeholders(text, values))
         yield NamedFile(owner=owner, location=location, text=text, path=path)
 
 
