@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,8 @@ CASES = [
     ("validate", 2, "validate -s settings.yaml --graph mermaid"),
     ("plugins list", 0, "plugins list"),
     ("plugins list", 2, "plugins list --unknown"),
+    ("plugins new", 0, "plugins new mine -o mine"),
+    ("plugins new", 2, "plugins new mine -o mine"),
     ("settings schema", 0, "settings schema"),
     ("export", 0, "export latest -d audit.db -o new.jsonl"),
     ("export", 1, "export missing -d audit.db -o new.jsonl"),
@@ -140,6 +143,21 @@ def test_the_document_has_every_command() -> None:
     }
     assert documented == commands
     assert {name.split(" --")[0] for name, _, _ in CASES} == commands
+
+
+def test_every_command_takes_the_option_for_json() -> None:
+    commands = [
+        command
+        for each in [app, *(group.typer_instance for group in app.registered_groups)]
+        if each is not None
+        for command in each.registered_commands
+    ]
+    lacking = [
+        command.name
+        for command in commands
+        if command.callback is None or "json" not in signature(command.callback).parameters
+    ]
+    assert lacking == []
 
 
 def fail(_: CsvSink) -> None:

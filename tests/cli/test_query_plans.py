@@ -148,6 +148,10 @@ def work_with_all_commands(directory: Path, url: str, monkeypatch: pytest.Monkey
         ["export", "latest", "-d", url, "-o", "trail.jsonl"],
         ["export", "latest", "-d", url, "-o", "bag", "--format", "bag"],
         ["export", "latest", "-d", url, "-o", "parquet", "--format", "parquet"],
+        ["rows", "-d", url, "--outcome", "completed", "--sink", "out"],
+        ["outputs", "-d", url, "--check"],
+        ["outputs", "-d", url, "--file", "out.csv"],
+        ["diff", "latest", "latest", "-d", url],
         ["landscape", "runs", "-d", url],
     ):
         assert main(arguments) == 0, arguments

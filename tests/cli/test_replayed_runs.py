@@ -81,6 +81,12 @@ def test_differing_answers_are_listed_by_row(database_url: str, capsys: Captured
     assert (listed["run_id"], listed["verified_run_id"]) == (second["run_id"], first["run_id"])
     told = [(each["row_index"], each["recorded_hash"] is None, each["failed"]) for each in listed["differences"]]
     assert told == [(1, False, True), (2, False, False), (3, True, False), (4, False, True)]
+    run_command(capsys, "export", "latest", "-d", database_url, "-o", "trail.jsonl")
+    assert run_command(capsys, "differences", "--from", "trail.jsonl", "--json") == (0, out, "")
+    code, out, _ = run_command(capsys, "diff", first["run_id"], "trail.jsonl", "-d", database_url, "--json")
+    found = {row["row"]: row["differs"] for row in json.loads(out)["rows"]}
+    failing = ["outcomes", "failed_at", "answers"]
+    assert (code, found) == (1, {1: failing, 2: ["answers"], 3: failing, 4: failing})
     code, out, err = run_command(capsys, "differences", second["run_id"][:-1], "-d", database_url)
     heading, *lines = out.splitlines()
     assert heading.split("  ")[0] == "row"

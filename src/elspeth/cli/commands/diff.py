@@ -80,17 +80,12 @@ def diff(
 
 
 def _open(name: str, database: str | None) -> AbstractContextManager[RecordedRun]:
-    """Open an export, or a run in the database.
-
-    Raises UsageError if there is neither an export of that name nor a database.
-    """
+    """Open the export of this name, else a run."""
     from elspeth.core.landscape.queries.comparison import COMPARED_RECORDS  # noqa: PLC0415  start time
 
     path = Path(name)
     if path.exists():
         return open_run("latest", database=None, export=path, record_types=COMPARED_RECORDS)
-    if database is None:
-        raise UsageError(f"{name}: there is no such export; give -d to name a run in a database")
     return open_run(name, database=database, export=None, record_types=COMPARED_RECORDS)
 
 

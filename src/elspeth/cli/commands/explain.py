@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.cli.access import default_database, open_landscape
+from elspeth.cli.access import default_database, open_landscape, open_run
 from elspeth.cli.failures import UsageError
 from elspeth.cli.options import (
-    DatabaseOption,
     FromOption,
     JsonOption,
     OptionalDatabaseOption,
@@ -99,23 +98,26 @@ def _read_story(trail: Trail, row: int | None, token: str | None) -> RowStory:
     return row_story(trail, row) if row is not None else token_story(trail, token or "")
 
 
-def differences(*, run: RunArgument = "latest", database: DatabaseOption, json: JsonOption = False) -> None:
+def differences(
+    *,
+    run: RunArgument = "latest",
+    database: OptionalDatabaseOption = None,
+    export: FromOption = None,
+    json: JsonOption = False,
+) -> None:
     """List the answers that differ from the recorded ones.
 
     The run must have had the run_mode verify.
     """
     from elspeth.core.landscape.database.errors import LandscapeError  # noqa: PLC0415  start time
-    from elspeth.core.landscape.queries.problems import differing_answers  # noqa: PLC0415
-    from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
-    from elspeth.core.landscape.recording.recorder import LandscapeRecorder  # noqa: PLC0415
+    from elspeth.core.landscape.queries.problems import ANSWER_RECORDS, differing_answers  # noqa: PLC0415
+    from elspeth.core.landscape.queries.runs import recorded_settings  # noqa: PLC0415
 
-    with open_landscape(database) as db:
-        run_id = resolve_run(db, run)
-        recorded = LandscapeRecorder(db).get_run(run_id)
-        settings = {} if recorded is None else jsonlib.loads(recorded.settings_json)
+    with open_run(run, database=database, export=export, record_types=ANSWER_RECORDS) as (connection, run_id):
+        settings = recorded_settings(connection, run_id)
         if settings.get("run_mode") != "verify":
             raise LandscapeError(f"run {run_id} compared no answers: its run_mode was not verify")
-        found = list(differing_answers(db, run_id))
+        found = list(differing_answers(connection, run_id))
     verified = settings.get("replay_source_run_id")
     if json:
         answers = [asdict(each) for each in found]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from sqlalchemy import Connection, Select, and_, func, literal, null, select, un
 from elspeth.core.differences import Difference, find_differences
 from elspeth.core.landscape.queries.endings import step_names
 from elspeth.core.landscape.queries.exported import RecordedRun
+from elspeth.core.landscape.queries.runs import recorded_settings
 from elspeth_schema.contracts import NodeStateStatus
 from elspeth_schema.records import CALL, EDGE, NODE, NODE_STATE, ROUTING_EVENT, ROW, RUN, TOKEN, TOKEN_OUTCOME
 from elspeth_schema.tables import (
@@ -23,7 +23,6 @@ from elspeth_schema.tables import (
     nodes_table,
     routing_events_table,
     rows_table,
-    runs_table,
     token_outcomes_table,
     tokens_table,
 )
@@ -43,7 +42,7 @@ __all__ = [
 COMPARED_RECORDS = (RUN, NODE, EDGE, ROW, TOKEN, NODE_STATE, TOKEN_OUTCOME, ROUTING_EVENT, CALL)
 """The record types that a comparison reads."""
 
-_runs, _nodes, _edges, _rows = runs_table.c, nodes_table.c, edges_table.c, rows_table.c
+_nodes, _edges, _rows = nodes_table.c, edges_table.c, rows_table.c
 _tokens, _states, _outcomes = tokens_table.c, node_states_table.c, token_outcomes_table.c
 _events, _calls = routing_events_table.c, calls_table.c
 
@@ -53,11 +52,7 @@ _events, _calls = routing_events_table.c, calls_table.c
 
 def compare_settings(first: RecordedRun, second: RecordedRun) -> list[Difference]:
     """Return where the recorded settings differ."""
-    before, after = (
-        json.loads(connection.execute(select(_runs.settings_json).where(_runs.run_id == run_id)).scalar_one())
-        for connection, run_id in (first, second)
-    )
-    return list(find_differences(before, after))
+    return list(find_differences(recorded_settings(*first), recorded_settings(*second)))
 
 
 def compare_steps(first: RecordedRun, second: RecordedRun) -> list[Difference]:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Subquery, and_, case, func, literal, select, 
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth_schema.contracts import NodeStateStatus, RowOutcome
+from elspeth_schema.records import NODE_STATE, ROW, RUN, TOKEN, TRANSFORM_ERROR
 from elspeth_schema.tables import (
     node_states_table,
     rows_table,
@@ -25,6 +26,7 @@ from elspeth_schema.tables import (
 )
 
 __all__ = [
+    "ANSWER_RECORDS",
     "DIFFERS_FROM",
     "DifferingAnswer",
     "FailedRows",
@@ -37,6 +39,9 @@ __all__ = [
     "first_differing_rows",
     "generalize_message",
 ]
+
+ANSWER_RECORDS = (RUN, ROW, TOKEN, NODE_STATE, TRANSFORM_ERROR)
+"""The record types that `differing_answers` reads."""
 
 DIFFERS_FROM = "differs_from"
 """Key of the recorded answer's hash in the reason or error of a visit; null if none was recorded."""
@@ -189,7 +194,7 @@ def count_differing_answers(db: LandscapeDB, run_id: str) -> int:
         return connection.execute(select(func.count()).select_from(_differing_visits(run_id))).scalar_one()
 
 
-def differing_answers(db: LandscapeDB, run_id: str) -> Iterator[DifferingAnswer]:
+def differing_answers(connection: Connection, run_id: str) -> Iterator[DifferingAnswer]:
     """Yield the answers that differ, in the order of rows."""
     visits, tokens, rows = _differing_visits(run_id), tokens_table.c, rows_table.c
     statement = (
@@ -198,15 +203,14 @@ def differing_answers(db: LandscapeDB, run_id: str) -> Iterator[DifferingAnswer]
         .join(rows_table, (rows.run_id == run_id) & (rows.row_id == tokens.row_id))
         .order_by(rows.row_index, visits.c.node_id, visits.c.token_id)
     )
-    with db.connection() as connection:
-        for row_index, token_id, node_id, said, failed in connection.execute(statement):
-            yield DifferingAnswer(
-                row_index=row_index,
-                token_id=token_id,
-                node_id=node_id,
-                recorded_hash=json.loads(said).get(DIFFERS_FROM),
-                failed=bool(failed),
-            )
+    for row_index, token_id, node_id, said, failed in connection.execute(statement):
+        yield DifferingAnswer(
+            row_index=row_index,
+            token_id=token_id,
+            node_id=node_id,
+            recorded_hash=json.loads(said).get(DIFFERS_FROM),
+            failed=bool(failed),
+        )
 
 
 def first_differing_rows(db: LandscapeDB, run_id: str, count: int) -> list[int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, String, cast, func, null, select
+from sqlalchemy import Connection, Row, String, cast, func, null, select
 
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.canonical import stored_time_text
@@ -22,7 +23,7 @@ from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.tables import runs_table
 
-__all__ = ["LATEST", "AmbiguousRunError", "ListedRun", "list_runs", "matches_run", "resolve_run"]
+__all__ = ["LATEST", "AmbiguousRunError", "ListedRun", "list_runs", "matches_run", "recorded_settings", "resolve_run"]
 
 LATEST = "latest"
 """Stands for the run that began last."""
@@ -57,6 +58,13 @@ def resolve_run(db: LandscapeDB, name: str) -> str:
     if len(found) == 1 or name in {run.run_id for run in found}:
         return str(found[0].run_id) if len(found) == 1 else name
     raise AmbiguousRunError(f"audit database {db.url} holds {len(found)} runs {name!r}...: {_describe_runs(found)}")
+
+
+def recorded_settings(connection: Connection, run_id: str) -> dict[str, object]:
+    """Return the settings that a run recorded."""
+    statement = select(runs_table.c.settings_json).where(runs_table.c.run_id == run_id)
+    settings: dict[str, object] = json.loads(connection.execute(statement).scalar_one())
+    return settings
 
 
 def matches_run(name: str, run_id: str) -> bool:
