@@ -128,6 +128,8 @@ def test_variables_are_expanded_with_defaults(tmp_path: Path) -> None:
     text = VALID.replace("out.csv", '"${DIR:-output}/${NAME}.csv"')
     assert load(tmp_path, text, NAME="result").sinks["out"].options == {"path": "output/result.csv"}
     assert load(tmp_path, text, NAME="result", DIR="").sinks["out"].options == {"path": "/result.csv"}
+    text = VALID.replace("out.csv", '"result${SUFFIX:-}.csv"')
+    assert load(tmp_path, text).sinks["out"].options == {"path": "result.csv"}
 
 
 def test_an_unset_variable_without_default_is_a_problem(tmp_path: Path) -> None:

@@ -131,6 +131,7 @@ def server(authority: Authority) -> Iterator[str]:
         "/": authority.stamp,
         "/empty": lambda _: b"",
         "/other": lambda _: authority.stamp(other_query()),
+        "/replayed": lambda _: authority.stamp(other_query(ENVELOPE)),
     }
 
     class Handler(BaseHTTPRequestHandler):
@@ -155,8 +156,9 @@ def server(authority: Authority) -> Iterator[str]:
         thread.join()
 
 
-def other_query() -> bytes:
-    return TimestampRequestBuilder().data(b"something else").hash_algorithm(HashAlgorithm.SHA256).build().as_bytes()
+def other_query(envelope: bytes = b"something else") -> bytes:
+    """Return a query with a nonce of its own."""
+    return TimestampRequestBuilder().data(envelope).hash_algorithm(HashAlgorithm.SHA256).build().as_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -293,6 +295,7 @@ def test_every_byte_of_the_signed_part_matters(authority: Authority, response: b
     [
         ("gone", "expected a time-stamp, got none: Not Found"),
         ("other", "expected a time-stamp of this envelope, got one of something else"),
+        ("replayed", "expected a time-stamp of this envelope, got one of something else"),
     ],
 )
 def test_an_authority_that_does_not_stamp(server: str, path: str, problem: str) -> None:
