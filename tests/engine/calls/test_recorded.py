@@ -20,6 +20,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth.core.payload_store import FilesystemPayloadStore, PayloadStore
 from elspeth.core.settings.model import RateLimitSettings, RetrySettings
+from elspeth.engine.calls import recorded as recorded_module
 from elspeth.engine.calls.exchange import Attempt, Difference, Exchange
 from elspeth.engine.calls.live import LiveCaller
 from elspeth.engine.calls.recorded import ReplayCaller, VerifyCaller
@@ -112,6 +113,16 @@ def test_what_was_asked_again_is_answered_in_the_recorded_order(db: LandscapeDB,
     found = [answers(caller, 0), answers(caller, 0, {"asked": 2}), answers(caller, 0)]
     assert [each.response for each in found] == [said("north"), said("east"), said("south")]
     assert failure(answers(caller, 0))["exception"] == "run asking has no recorded answer to this request"
+
+
+def test_an_answer_is_found_when_more_windows_were_asked_for_than_are_kept(
+    db: LandscapeDB, payloads: PayloadStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded_module, "_WINDOW_ROWS", 1)
+    monkeypatch.setattr(recorded_module, "_WINDOWS", 2)
+    record_run_with_calls(db, payloads, [(index, ASKED, [said(index)]) for index in range(4)])
+    caller, order = ReplayCaller(db, payloads, RUN_ID), (0, 1, 2, 0, 3, 2)
+    assert [answers(caller, index).response for index in order] == [said(index) for index in order]
 
 
 @law(25)

@@ -240,6 +240,25 @@ def test_a_rewritten_export_is_indexed_again(told: LandscapeDB, export: Path, ma
     assert len(list(export.parent.iterdir())) == 2
 
 
+@pytest.mark.parametrize(
+    ("form", "file"),
+    [
+        (ExportFormat.BAG, "data/records.jsonl"),
+        (ExportFormat.BAG, "statement.json"),
+        (ExportFormat.CSV, "row.csv"),
+        (ExportFormat.CSV, "manifest.json"),
+    ],
+)
+def test_an_export_is_indexed_again_if_one_of_its_files_was_written(
+    told: LandscapeDB, tmp_path: Path, making: list[None], form: ExportFormat, file: str
+) -> None:
+    path = exported(told, tmp_path / "exports" / "export", format=form)
+    first = stories(path)
+    os.utime(path / file, ns=(0, 0))
+    assert stories(path) == first
+    assert len(making) == 2
+
+
 @pytest.mark.parametrize("hashed_bytes", [1 << 16, 64], ids=["near the end", "far from the end"])
 def test_an_edit_of_the_same_size_and_time_is_found(
     export: Path, making: list[None], monkeypatch: pytest.MonkeyPatch, hashed_bytes: int
