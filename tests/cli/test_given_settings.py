@@ -112,6 +112,7 @@ def test_a_limited_run_takes_the_first_rows_and_says_so(capsys: pytest.CaptureFi
     assert main(["run", "--limit", "4", "--dry-run"]) == 0
     assert "at most 4 rows" in capsys.readouterr().out
     assert main([*RUN, "--limit", "4"]) == 0
+    assert re.search(r"^rows in +4 \(limited to 4 of each source\)$", capsys.readouterr().out, re.MULTILINE)
     assert Path("out.csv").read_text() == "id\n0\n1\n2\n3\n"
     assert recorded_settings()["limit"] == 4
     assert main([*RUN, "--limit", "10"]) == 0

@@ -185,6 +185,8 @@ def test_the_summary_for_programs_is_json(settings: str, capsys: pytest.CaptureF
         "calls": 0,
         "retries": 0,
         "rows_before": 0,
+        "limit": None,
+        "dropped": 0,
         "usage": {},
         "problems": [],
         "database": "sqlite:///examples/audit_export/runs/audit.db",

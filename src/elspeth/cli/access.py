@@ -94,7 +94,7 @@ def default_database() -> str:
     environ = {**read_dotenv(Path(".env")), **os.environ}
     if url := environ.get(DATABASE):
         return url
-    named = environ.get(SETTINGS)
+    named = os.environ.get(SETTINGS)  # like the option for settings, which does not read .env
     path = DEFAULT_SETTINGS if named is None else Path(named)
     if named is None and not path.exists():
         raise UsageError(

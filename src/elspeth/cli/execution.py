@@ -89,12 +89,13 @@ def execute_pipeline(
                 # The message says how to go on; the exit code says which signal stopped the run.
                 report_error(error, request.exit_code)
                 raise typer.Exit(request.exit_code) from error
+        limit = pipeline.settings.limit
         url = db.url if pipeline.settings.landscape.enabled else "none (landscape.enabled: false)"
     seconds = time.monotonic() - began
     if json:
-        typer.echo(jsonlib.dumps(_summary_data(result, url, failure, seconds), indent=2))
+        typer.echo(jsonlib.dumps(_summary_data(result, url, failure, seconds, limit), indent=2))
     else:
-        typer.echo(aligned(_summary_lines(result, url, seconds)))
+        typer.echo(aligned(_summary_lines(result, url, seconds, limit)))
     for problem in result.problems:
         typer.echo(printable(f"error: {problem}"), err=True)
     if failure is not None:
@@ -188,11 +189,11 @@ def row_facts(progress: Progress) -> dict[str, object]:
 
 
 def _summary_data(
-    result: RunResult, database_url: str, failure: ExportFailedError | None, seconds: float
+    result: RunResult, database_url: str, failure: ExportFailedError | None, seconds: float, limit: int | None
 ) -> dict[str, object]:
     problems = [*result.problems, *([] if failure is None else [str(failure)])]
     data = {**asdict(result), "problems": problems, "database": database_url}
-    return {**data, "seconds": round(seconds, 3), "rows_per_second": round(_speed(result, seconds), 3)}
+    return {**data, "limit": limit, "seconds": round(seconds, 3), "rows_per_second": round(_speed(result, seconds), 3)}
 
 
 def _speed(result: RunResult, seconds: float) -> float:
@@ -200,12 +201,14 @@ def _speed(result: RunResult, seconds: float) -> float:
     return (result.rows - result.rows_before) / seconds if seconds > 0 else 0.0
 
 
-def _summary_lines(result: RunResult, database_url: str, seconds: float) -> Iterator[tuple[str, str]]:
+def _summary_lines(
+    result: RunResult, database_url: str, seconds: float, limit: int | None
+) -> Iterator[tuple[str, str]]:
     outputs = {each.sink: each for each in result.outputs}
     yield "run", result.run_id
     took = duration(seconds) if seconds >= _MINUTE_S else f"{seconds:.1f} s"
     yield "took", f"{took}, {_speed(result, seconds):,.0f} rows/s"
-    yield "rows in", f"{result.rows:,}"
+    yield "rows in", f"{result.rows:,}" + ("" if limit is None else f" (limited to {limit:,} of each source)")
     for sink, count in result.rows_by_sink.items():
         yield f"to sink {sink}", f"{count:,}{_describe_output(outputs.get(sink))}"
     if result.dropped:
