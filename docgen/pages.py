@@ -49,6 +49,11 @@ class _Section:
         return f"`{self.path}` by position" if is_also_wired else f"`{self.path}`"
 
     @property
+    def title(self) -> str:
+        """Return the heading as plain text, which names the example."""
+        return self.heading.replace("`", "")
+
+    @property
     def link(self) -> str:
         """Return a link to the heading of the section."""
         anchor = re.sub(r"[^\w -]", "", self.heading.lower()).replace(" ", "-")
@@ -74,6 +79,8 @@ def gaps() -> list[str]:
     """
     plugins = PluginManager((), BUILTIN)
     examples = [Path(plugin.kind, f"{plugin.name}.yaml") for plugin in plugins.all()]
+    sections = [each for each in _all_sections(settings_schema(plugins)) if "." not in each.path.removesuffix(".NAME")]
+    examples += [Path("settings", f"{each.title}.yaml") for each in sections]
     lacking = [f"docgen/examples/{path}: write an example" for path in examples if not (EXAMPLES / path).exists()]
     for page, text in pages().items():
         heading = ""
@@ -88,8 +95,7 @@ def gaps() -> list[str]:
 
 def _settings_page(schema: JsonSchema) -> str:
     definitions = schema["definitions"]
-    found = [each for form in ("then", "else") for each in _sections(schema[form], definitions, "")]
-    sections = list({each.name: each for each in reversed(found)}.values())[::-1]
+    sections = _all_sections(schema)
     links = {each.name: each.link for each in sections}
     parts = [_NOTE, _text("settings")]
     for heading, form, example in (("wired by names", "then", "wired"), ("by position", "else", "pipeline")):
@@ -104,12 +110,18 @@ def _settings_page(schema: JsonSchema) -> str:
             _prose(each.schema.get("description", "")),
             _table(each.schema, links, definitions),
         ]
-        parts.append(_example("settings", each.path))
+        parts.append(_example("settings", each.title))
     types = ", ".join(f"`{name}`" for name in sorted(SUPPORTED_TYPES))
     parts.append(f"{_text('schema')}The types of fields are {types}.\n")
     parts += [_text("environment"), "| variable | meaning |\n|---|---|\n" + "".join(map(_variable_line, VARIABLES))]
     parts.append(_text("keys"))
     return "\n".join(filter(None, parts))
+
+
+def _all_sections(schema: JsonSchema) -> list[_Section]:
+    """Return the sections of both forms, each once."""
+    found = [each for form in ("then", "else") for each in _sections(schema[form], schema["definitions"], "")]
+    return list({each.name: each for each in reversed(found)}.values())[::-1]
 
 
 def _sections(schema: JsonSchema, definitions: Mapping[str, JsonSchema], path: str) -> Iterator[_Section]:

@@ -9,20 +9,24 @@ from typing import get_args
 
 import pytest
 import yaml
+from jsonschema import Draft7Validator
 from pydantic import BaseModel
 
 from docgen.__main__ import main
-from docgen.pages import EXAMPLES, PAGES
+from docgen.pages import EXAMPLES, PAGES, gaps
 from elspeth.contracts.environment import VARIABLES
 from elspeth.contracts.plugins import Plugin, PluginKind
 from elspeth.contracts.schema import SCHEMA_MODES, SUPPORTED_TYPES
 from elspeth.core.settings import load_settings
-from elspeth.core.settings.model import PositionalSettings, WiredSettings
+from elspeth.core.settings._yaml_file import PlainValue, read_settings_file
+from elspeth.core.settings.json_schema import settings_schema
+from elspeth.core.settings.model import PositionalSettings, Settings, WiredSettings
 from elspeth.plugins.manager import BUILTIN, PluginManager
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
 SETTINGS_PAGE = (DOCS / "settings.md").read_text(encoding="utf-8")
 PLUGINS = PluginManager((), BUILTIN)
+SCHEMA = Draft7Validator(settings_schema(PLUGINS))
 
 
 def parts(page: str) -> Mapping[str, str]:
@@ -85,14 +89,49 @@ def test_every_plugin_has_an_example_that_is_valid(plugin: type[Plugin]) -> None
 def test_examples_are_of_plugins_and_sections_that_exist() -> None:
     places = {path.relative_to(EXAMPLES).with_suffix("").as_posix() for path in EXAMPLES.rglob("*.yaml")}
     plugins = {f"{kind}/{name}" for kind in PluginKind for name in PLUGINS.names(kind)}
-    shown = {f"settings/{heading.strip('`')}" for heading in parts(SETTINGS_PAGE)}
+    shown = {f"settings/{heading.replace('`', '')}" for heading in parts(SETTINGS_PAGE)}
     shown |= {"settings/pipeline", "settings/wired"}
     assert places - plugins - shown == set()
 
 
-@pytest.mark.parametrize("name", ["pipeline", "wired"])
+WHOLE = ("pipeline", "wired")
+FORMS: Mapping[str, type[Settings]] = {"pipeline": PositionalSettings, "wired": WiredSettings}
+
+
+@pytest.mark.parametrize("name", WHOLE)
 def test_the_examples_of_settings_are_valid(name: str) -> None:
     load_settings(EXAMPLES / "settings" / f"{name}.yaml", environ={}, plugins=PLUGINS)
+
+
+def sections() -> set[str]:
+    """Return the names of the sections on the page."""
+    headings = {heading for heading in parts(SETTINGS_PAGE) if heading.startswith("`")}
+    return {heading.replace("`", "") for heading in headings}
+
+
+def test_what_the_pages_lack_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert gaps() == []
+    monkeypatch.setattr("docgen.pages.EXAMPLES", tmp_path)
+    assert {
+        "docgen/examples/sink/csv.yaml: write an example",
+        "docgen/examples/settings/retry.yaml: write an example",
+    } <= {*gaps()}
+    monkeypatch.setattr("docgen.pages.pages", lambda: {"settings.md": "## `retry`\n\n| `delay` | number |  |  |\n"})
+    assert gaps()[-1] == "docs/settings.md, ## `retry`: `delay` has no meaning: describe it"
+
+
+def example_tree(name: str) -> dict[str, PlainValue]:
+    return read_settings_file(EXAMPLES / "settings" / f"{name}.yaml")
+
+
+@pytest.mark.parametrize("name", sorted(sections() & {path.stem for path in (EXAMPLES / "settings").iterdir()}))
+def test_the_example_of_a_section_is_valid_in_its_form(name: str) -> None:
+    """It replaces that section of a whole example."""
+    trees = {whole: {**example_tree(whole), **example_tree(name)} for whole in WHOLE}
+    fitting = [whole for whole, tree in trees.items() if SCHEMA.is_valid(tree)]
+    assert fitting != []
+    for whole in fitting:
+        FORMS[whole].model_validate(trees[whole])
 
 
 def test_docgen_says_which_page_differs(

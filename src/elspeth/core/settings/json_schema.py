@@ -75,19 +75,27 @@ def settings_schema(plugins: PluginCatalogue) -> JsonSchema:
     by_kind: dict[PluginKind, dict[str, JsonSchema]] = {kind: {} for kind in PluginKind}
     for (kind, name), model in options.items():
         by_kind[kind][name] = references[model, "validation"]
-    forms = []
-    for form in (WiredSettings, PositionalSettings):
-        root = definitions.pop(_referenced(references[form, "validation"]))
+    forms: list[JsonSchema] = []
+    for model in (WiredSettings, PositionalSettings):
+        root = definitions.pop(_referenced(references[model, "validation"]))
         for key, kind in PLUGIN_PLACES.items():
             if key in root["properties"]:
                 root["properties"][key] = _with_plugins(root["properties"][key], kind, by_kind[kind], definitions)
         forms.append(root)
     definitions[VARIABLE] = _VARIABLE
     used = sorted(_used(forms, definitions, set()))
+    # Without them, editors would offer no keys of the wired form in a file that has none yet.
+    offered: JsonSchema = {}
+    for form in forms:
+        offered |= {
+            key: {"description": part["description"]} if "description" in part else {}
+            for key, part in form["properties"].items()
+        }
     is_wired = {"anyOf": [{"required": [key]} for key in sorted(WIRED_SECTIONS)]}
     return {
         "$schema": _DRAFT,
         "type": "object",
+        "properties": offered,
         "if": is_wired,
         "then": forms[0],
         "else": forms[1],
