@@ -42,6 +42,16 @@ def test_columns_that_were_filled_are_known_by_their_last_names(monkeypatch: pyt
     assert filled_columns(4, 4) == {}
 
 
+def test_filled_columns_of_a_table_outlast_changes_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_epochs(
+        monkeypatch,
+        snapshot(1, table("notes"), table("others")),
+        snapshot(2, table("notes", column("a", backfill="'x'")), table("others")),
+        snapshot(3, table("notes", column("a")), table("others", column("b"))),
+    )
+    assert filled_columns(1, 3) == {"notes": {"a"}, "others": frozenset()}
+
+
 NUMBER = column("a", "bigint", bounds=(0, 9), backfill="?")
 SHORT = column("a", "string(3)", backfill="?")
 INSTANT = column("a", "timestamp", backfill="?")
