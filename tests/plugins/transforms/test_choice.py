@@ -55,6 +55,10 @@ def test_fields_are_renamed_in_their_places_and_taken_out_of_objects(plugin: str
 def test_only_what_is_renamed_or_computed_is_kept_if_asked() -> None:
     options = {"mappings": {"a": "A"}, "computed": {"two": "row['A'] + row['e.f']"}, "select_only": True}
     assert process("field_mapper", copy(), **options) == {"A": 1, "two": 6}
+    names = {"e.f": "z", "b.c": "b"}  # the object `b` is not kept
+    assert ordered(process("field_mapper", copy(), mapping=names, select_only=True)) == [("z", 5), ("b", 2)]
+    missing = process("field_mapper", copy(), mapping={"b.x": "x"}, select_only=True)
+    assert missing == RowError(message="field 'b.x' is missing", details={"field": "b.x"})
 
 
 def test_options_that_cannot_work_are_refused() -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "RenameTransform",
     "SelectOptions",
     "SelectTransform",
+    "choose_fields",
     "rename_fields",
 ]
 
@@ -36,6 +37,20 @@ NewNames = Annotated[dict[str, str], AfterValidator(_check_distinct)]
 _Names = Annotated[list[str], Field(min_length=1)]
 _OnMissing = Literal["error", "ignore"]
 _ON_MISSING = "What becomes of a row that lacks one of the fields: it fails, or goes on without it."
+
+
+def choose_fields(row: RowData, names: dict[str, str]) -> RowData | RowError:
+    """Return the fields with these old names, under the new ones.
+
+    Fails if one is missing.
+    """
+    chosen: RowData = {}
+    for old, new in names.items():
+        slot = FieldPath(old).find(row)
+        if slot is None:
+            return missing_field_error(old)
+        chosen[new] = slot.value
+    return chosen
 
 
 def rename_fields(row: RowData, names: dict[str, str]) -> RowData | RowError:

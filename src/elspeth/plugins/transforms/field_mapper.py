@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from elspeth.contracts.expressions import EvaluationError, compile_expression
 from elspeth.contracts.plugins import RowError, Transform, TransformOptions
 from elspeth.contracts.rows import RowData
-from elspeth.plugins.transforms.choice import NewNames, rename_fields
+from elspeth.plugins.transforms.choice import NewNames, choose_fields, rename_fields
 from elspeth.plugins.transforms.expressions import Expressions, evaluation_error
 
 __all__ = ["FieldMapperOptions", "FieldMapperTransform", "PassthroughTransform"]
@@ -37,8 +37,9 @@ class FieldMapperTransform(Transform):
     """Renames fields, then computes fields from the renamed row.
 
     A row fails if it lacks a field that is renamed, if it already has another field of the new name, or if an
-    expression has no value for it. All expressions see the same row: none sees what another computes. They see all its
-    fields, also with `select_only`.
+    expression has no value for it. All expressions see the same row: none sees what another computes. With
+    `select_only` the row has the renamed fields in the order of the settings, then the computed ones; expressions see
+    the other fields, too.
     """
 
     name = "field_mapper"
@@ -48,21 +49,19 @@ class FieldMapperTransform(Transform):
     def __init__(self, options: FieldMapperOptions) -> None:
         super().__init__(options)
         self._names = options.mappings or options.mapping
-        self._kept = frozenset(self._names.values()) if options.select_only else None
+        self._selects_only = options.select_only
         self._computed = {name: compile_expression(source) for name, source in options.computed.items()}
 
     def process(self, row: RowData) -> RowData | RowError:
         """Return the row with fields renamed in place, others computed."""
-        renamed = rename_fields(row, self._names)
+        renamed = choose_fields(row, self._names) if self._selects_only else rename_fields(row, self._names)
         if isinstance(renamed, RowError):
             return renamed
+        seen = row | renamed if self._selects_only else renamed
         try:
-            computed = {name: expression.evaluate(renamed) for name, expression in self._computed.items()}
+            return renamed | {name: expression.evaluate(seen) for name, expression in self._computed.items()}
         except EvaluationError as error:
             return evaluation_error(error)
-        if self._kept is not None:
-            renamed = {name: renamed[name] for name in renamed if name in self._kept}
-        return renamed | computed
 
 
 class PassthroughTransform(Transform):

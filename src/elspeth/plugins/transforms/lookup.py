@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from elspeth.contracts.enums import Determinism
 from elspeth.contracts.plugins import (
     JsonObject,
     PluginError,
@@ -83,6 +84,7 @@ class LookupTransform(Transform):
 
     name = "lookup"
     plugin_version = "1.0.0"
+    determinism = Determinism.IO_READ
     options_model = LookupOptions
 
     def __init__(self, options: LookupOptions) -> None:
