@@ -21,4 +21,5 @@ def test_a_token_that_the_first_release_kept_is_restored() -> None:
         token_id="t", row_id="r", row_index=4, row={"id": 1}, row_hash="h", step_index=2, branches=(branch,)
     )
     assert LiveToken.restore(STATE) == token
-    assert token.state() == STATE | {"branches": ({"name": "a", "group": "g", "join": ("coalesce", 0)},)}
+    branches = ({"name": "a", "group": "g", "join": ("coalesce", 0)},)
+    assert token.state() == STATE | {"branches": branches, "source": None}

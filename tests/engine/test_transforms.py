@@ -83,7 +83,10 @@ def test_a_row_that_a_transform_refuses_goes_where_the_settings_say(tmp_path: Pa
     options = {"field": "m", "fail": [1], "crash": [3], "on_error": destination}
     plugins = [{"plugin": "mark", "options": options}]
     sinks = ["bad"] if destination == "bad" else []
-    result, records = run_graph(tmp_path, graph_settings(tmp_path, ROWS, *sinks, row_plugins=plugins))
+    settings = graph_settings(tmp_path, ROWS, *sinks, row_plugins=plugins)
+    for name in sinks:
+        settings["sinks"][name]["error_fields"] = False
+    result, records = run_graph(tmp_path, settings)
     assert [row["id"] for row in written(tmp_path, "out")] == [2]
     if destination == "bad":
         assert written(tmp_path, "bad") == [ROWS[0], ROWS[2]]
@@ -145,7 +148,11 @@ class OneOnly(Misbehaving):
     ("plugin", "number", "message"),
     [
         (Misbehaving, 1, "transform 'misbehaving' must return a row, a list of rows or a RowError, got NoneType"),
-        (Misbehaving, 2, "transform 'misbehaving' returned no rows: a row that ends here needs a RowError saying why"),
+        (
+            Misbehaving,
+            2,
+            "transform 'misbehaving' returned no rows: a row that ends here needs a RowDrop or RowError saying why",
+        ),
         (
             Misbehaving,
             3,
@@ -166,6 +173,7 @@ def test_an_answer_that_no_transform_may_give_is_an_error_of_the_row(
     settings = graph_settings(
         tmp_path, [row], "bad", row_plugins=[{"plugin": plugin.name, "options": {"on_error": "bad"}}]
     )
+    settings["sinks"]["bad"]["error_fields"] = False
     _, records = run_graph(tmp_path, settings, plugin)
     (error,) = records["transform_error"]
     assert json.loads(error["error_details_json"])["exception"] == message

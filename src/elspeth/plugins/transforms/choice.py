@@ -40,7 +40,7 @@ _ON_MISSING = "What becomes of a row that lacks one of the fields: it fails, or 
 
 
 def choose_fields(row: RowData, names: dict[str, str]) -> RowData | RowError:
-    """Return the fields with these old names, under the new ones.
+    """Return fields under new names.
 
     Fails if one is missing.
     """
