@@ -66,6 +66,12 @@ BROKEN = {
         "in begins like UTF-16: expected text in UTF-8; if that is what it is, set encoding: utf-16",
     ),
     "UTF-16 without a mark": Broken("csv", "id\n1\n".encode("utf-16-le"), "in, header: NUL characters, as in UTF-16"),
+    "UTF-16 of unknown order": Broken(
+        "json",
+        "[]".encode("utf-16-be"),
+        "in has no byte order mark, as UTF-16 has: expected encoding utf-16-le or utf-16-be",
+        {"encoding": "utf-16"},
+    ),
     "UTF-8 as cp1252": Broken(
         "csv",
         b"\xef\xbb\xbfid\n1\n",

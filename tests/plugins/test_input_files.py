@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from elspeth.contracts.plugins import PluginError
@@ -15,6 +17,7 @@ from elspeth.outputs.compression import load_zstd
 from elspeth.plugins.csv import CsvSource
 from elspeth.plugins.input_files import TextSource
 from elspeth.plugins.json import JsonlSource, JsonSource
+from tests.fixtures.effort import law
 
 ROWS = b"id,name\n1,Ada\n2,Zo\xc3\xab\n"
 READ: list[RowData] = [{"id": "1", "name": "Ada"}, {"id": "2", "name": "Zoë"}]
@@ -98,7 +101,40 @@ def test_the_mark_of_another_encoding_is_named(mark: str, expected: str) -> None
     )
 
 
-@pytest.mark.parametrize("encoding", ["utf-9", "rot13", "base64", "undefined", ""])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_an_unknown_order_of_bytes_is_an_error_of_the_file(encoding: str) -> None:
+    Path("in.csv").write_bytes(ROWS.decode().encode(f"{encoding}-le"))
+    assert fail("in.csv", encoding=encoding) == (
+        f"in.csv has no byte order mark, as {encoding.upper()} has: expected encoding {encoding}-le or {encoding}-be"
+    )
+    Path("in.csv").write_bytes(b"")
+    assert fail("in.csv", encoding=encoding).startswith("in.csv, header: expected a header line")
+
+
+@law(200)
+@given(
+    content=st.binary(max_size=60),
+    encoding=st.sampled_from(["utf-8", "utf-16", "utf-16-le", "utf-32", "utf-7", "shift_jis", "gb18030", "iso2022_jp"]),
+    plugin=st.sampled_from([CsvSource, JsonSource, JsonlSource]),
+)
+def test_any_bytes_give_rows_or_one_clear_error(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, encoding: str, plugin: type[TextSource]
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "in"
+    path.write_bytes(content)
+    rows: list[RowData | InvalidRow] = []
+    message = str(path)
+    try:
+        rows = read(str(path), plugin, encoding=encoding)
+    except PluginError as error:
+        message = str(error)
+    assert str(path) in message
+    for row in rows:
+        text = repr(row if isinstance(row, dict) else row.data)
+        assert text.encode().decode() == text
+
+
+@pytest.mark.parametrize("encoding", ["utf-9", "rot13", "base64", "undefined", "idna", ""])
 def test_an_encoding_that_is_none_of_text_is_refused(encoding: str) -> None:
     with pytest.raises(ValidationError, match=r"unknown encoding .*: expected one of Python's, such as utf-8"):
         source("in.csv", encoding=encoding)
@@ -121,7 +157,7 @@ def test_a_compressed_file_is_recognised_by_its_content(name: str, compress: Cal
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstd])
 def test_what_stands_before_the_damage_is_read(compress: Callable[[bytes], bytes]) -> None:
-    whole = compress(ROWS + b"".join(b"%d,x%d\n" % (number, number**7) for number in range(30_000)))
+    whole = compress(ROWS + b"".join(b"%d,x%d\n" % (number, number**7) for number in range(8_000)))
     for content, problem in [
         (whole[:-20], "in.csv.gz is truncated: its compressed data have no end"),
         (whole[: len(whole) // 2] + bytes(100) + whole[len(whole) // 2 + 100 :], "in.csv.gz is damaged: "),
@@ -147,7 +183,7 @@ def test_a_file_compressed_twice_is_named() -> None:
 
 
 def test_progress_counts_the_bytes_of_all_files_as_they_are() -> None:
-    content = b"a\n" + b"".join(b"%d\n" % (number**7) for number in range(50_000))
+    content = b"a\n" + b"".join(b"%d\n" % (number**7) for number in range(10_000))
     Path("1.csv").write_bytes(gzip.compress(content))
     Path("2.csv").write_bytes(content)
     files = source("*.csv")

@@ -54,6 +54,9 @@ _ORDER_MARKS: Mapping[bytes, str] = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 
+_MARKED = ("UTF-16", "UTF-32")
+"""Encodings whose order of bytes is known from a mark at the beginning."""
+
 _STANDARD_INPUT = "standard input"
 _PEEKED = 16  # bytes: more than any of these marks has
 
@@ -78,8 +81,9 @@ InputPaths = Annotated[
 
 def _check_encoding(name: str) -> str:
     try:
-        decoder = io.TextIOWrapper(io.BytesIO("a,1".encode(name)), encoding=name)  # refuses codecs of bytes
-        is_text = decoder.read() == "a,1"
+        content = "a,1".encode(name)
+        is_text = io.TextIOWrapper(io.BytesIO(content), name).read() == "a,1"  # refuses codecs of bytes
+        io.TextIOWrapper(io.BytesIO(content + bytes(range(256))), name, KEEP_UNDECODED).read()  # `idna` always raises
     except (LookupError, UnicodeError):
         is_text = False
     if not is_text:
@@ -187,6 +191,9 @@ class InputFile:
         if form is not None:
             raise PluginError(f"{self.name} begins like {form}: expected text in {self.encoding}")
         marked = next((name for mark, name in _ORDER_MARKS.items() if begins.startswith(mark)), None)
+        if marked is None and begins and self.encoding in _MARKED:
+            hint = f"expected encoding {self.encoding.lower()}-le or {self.encoding.lower()}-be"
+            raise PluginError(f"{self.name} has no byte order mark, as {self.encoding} has: {hint}")
         if marked is None:
             return self._encoding
         if not self.encoding.startswith(marked.upper()):
