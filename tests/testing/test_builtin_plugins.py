@@ -18,6 +18,7 @@ from elspeth.plugins.database_sink import DatabaseSink
 from elspeth.plugins.databases import SqlSource
 from elspeth.plugins.json import JsonlSink, JsonlSource, JsonSink, JsonSource
 from elspeth.plugins.llm.transform import LlmTransform
+from elspeth.plugins.manager import BUILTIN, PluginManager
 from elspeth.plugins.null import NullSink, NullSource
 from elspeth.plugins.parquet import ParquetSink
 from elspeth.plugins.parquet_source import ParquetSource
@@ -33,6 +34,8 @@ from elspeth.plugins.transforms.shape import FlattenTransform, TruncateTransform
 from elspeth.testing import (
     AggregationContract,
     CallingTransformContract,
+    DistinctTransformContract,
+    PluginContract,
     SinkContract,
     SourceContract,
     TransformContract,
@@ -187,10 +190,20 @@ class TestValueTransform(StepContract):
     refused = (MISFIT, {"id": 7777, "name": ["Eve Stone"]})
 
 
-class TestDedupe(StepContract):
+class TestDedupe(DistinctTransformContract):
     plugin = DedupeTransform
-    given = {"key": ["name"]}  # noqa: RUF012
+    rows = ROWS
+    repeated = ({"id": 7777, "name": "Zoë Miller"},)
     refused = ({"id": 7777},)
+
+    def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
+        return {"key": ["name"]}
+
+
+class TestDedupeByAllFields(DistinctTransformContract):
+    plugin = DedupeTransform
+    rows = (*ROWS, {"id": 7777, "name": "Zoë Miller"})
+    repeated = ({"name": "Zoë Miller", "id": 1},)
 
 
 class TestFlatten(StepContract):
@@ -304,3 +317,9 @@ class TestNullSink(SinkContract):
 
     def published(self, directory: Path) -> object:  # noqa: ARG002
         return None
+
+
+def test_every_plugin_is_tried() -> None:
+    contracts = [each for each in globals().values() if isinstance(each, type) and issubclass(each, PluginContract)]
+    tried = {contract.plugin for contract in contracts if contract.__name__.startswith("Test")}
+    assert set(PluginManager((), BUILTIN).all()) - tried == set()

@@ -11,8 +11,10 @@ from pydantic import ConfigDict
 
 from elspeth.contracts.plugins import (
     Aggregation,
+    DistinctTransform,
     JsonObject,
     PluginOptions,
+    RowDrop,
     RowError,
     Transform,
     TransformOptions,
@@ -22,6 +24,7 @@ from elspeth.plugins.llm.transform import LlmTransform
 from elspeth.testing import (
     AggregationContract,
     CallingTransformContract,
+    DistinctTransformContract,
     TransformContract,
 )
 from tests.testing.breaking import failing
@@ -36,7 +39,7 @@ class Sound(Transform):
     plugin_version = "1.0.0"
     options_model: ClassVar[type[PluginOptions]] = TransformOptions
 
-    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
         return RowError(message="field 'no' is there", details={"field": "no"}) if "no" in row else row
 
 
@@ -76,7 +79,7 @@ class Counting(Sound):
 
     count = 0
 
-    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
         self.count += 1
         return super().process({**row, "count": self.count})
 
@@ -84,21 +87,21 @@ class Counting(Sound):
 class Repeating(Sound):
     """Repeats a value in its error."""
 
-    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
         return RowError(message=f"got {row['no']}") if "no" in row else row
 
 
 class Hiding(Sound):
     """Repeats a value in the details of its error."""
 
-    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
         return RowError(message="no", details={"got": [row["no"]]}) if "no" in row else row
 
 
 class Raising(Sound):
     """Raises instead of returning an error."""
 
-    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
         if "no" in row:
             raise ValueError
         return row
@@ -107,14 +110,14 @@ class Raising(Sound):
 class Expanding(Sound):
     """Makes two rows without saying so."""
 
-    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
         return super().process(row) if "no" in row else [row, row]
 
 
 class Unrecordable(Sound):
     """Makes a row with a value that rows cannot hold."""
 
-    def process(self, row: RowData) -> RowData | list[RowData] | RowError:
+    def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
         return super().process(row) if "no" in row else {**row, "size": {1}}
 
 
@@ -176,6 +179,52 @@ def test_a_request_that_varies_cannot_be_replayed(tmp_path: Path) -> None:
             return {"status": 200, "body": {"choices": [{"message": {"content": "text"}}]}}
 
     assert failing(Contract, tmp_path) == ["requests_and_answers_can_be_recorded"]
+
+
+def test_keys_must_tell_rows_apart(tmp_path: Path) -> None:
+    class Alike(DistinctTransform):
+        """Takes all rows for one."""
+
+        name = "alike"
+        plugin_version = "1.0.0"
+
+        def key(self, row: RowData) -> object | RowError:  # noqa: ARG002
+            return 1
+
+    class Contract(DistinctTransformContract):
+        plugin = Alike
+        rows = ({"id": 1}, {"id": 2})
+
+    assert failing(Contract, tmp_path) == ["its_keys_tell_rows_apart"]
+
+
+def test_what_is_read_besides_rows_must_be_the_same_again(tmp_path: Path) -> None:
+    class Unsteady(Sound):
+        """Reads something else each time."""
+
+        times = iter(range(1_000))
+
+        def prepare(self) -> JsonObject:
+            return {"read": next(self.times)}
+
+    class Contract(SoundContract):
+        plugin = Unsteady
+
+    assert failing(Contract, tmp_path) == ["what_it_reads_besides_rows_is_described_the_same"]
+
+
+def test_a_drop_must_have_a_reason_without_values(tmp_path: Path) -> None:
+    class Telling(Sound):
+        """Drops rows, and says which."""
+
+        def process(self, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
+            return RowDrop(reason=f"{row['name']} is not wanted") if "name" in row else super().process(row)
+
+    class Contract(SoundContract):
+        plugin = Telling
+        rows = ({"name": "Eve Stone"}, {"id": 2})
+
+    assert failing(Contract, tmp_path) == [ROWS]
 
 
 def test_an_aggregation_that_remembers_batches_fails(tmp_path: Path) -> None:

@@ -14,11 +14,17 @@ tried with. Each test of the contract is then one of its own tests::
 from elspeth.testing.plugins import PluginContract
 from elspeth.testing.sinks import SinkContract
 from elspeth.testing.sources import SourceContract
-from elspeth.testing.steps import AggregationContract, CallingTransformContract, TransformContract
+from elspeth.testing.steps import (
+    AggregationContract,
+    CallingTransformContract,
+    DistinctTransformContract,
+    TransformContract,
+)
 
 __all__ = [
     "AggregationContract",
     "CallingTransformContract",
+    "DistinctTransformContract",
     "PluginContract",
     "SinkContract",
     "SourceContract",

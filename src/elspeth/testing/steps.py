@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import ClassVar, cast
@@ -21,7 +21,7 @@ from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import stable_hash
 from elspeth.testing.plugins import PluginContract, repeated_values, require_rows
 
-__all__ = ["AggregationContract", "CallingTransformContract", "TransformContract"]
+__all__ = ["AggregationContract", "CallingTransformContract", "DistinctTransformContract", "TransformContract"]
 
 
 class _StepContract(PluginContract):
@@ -44,12 +44,18 @@ class _StepContract(PluginContract):
         """Errors are exported, the content of rows is not."""
         for each, result in zip(self._refused(), self._results(tmp_path, self._refused()), strict=True):
             assert isinstance(result, RowError), f"expected a RowError for {each!r}, got {result!r}"
-            assert result.message, "the message must not be empty"
-            stable_hash(dict(result.details))
             rows = each if isinstance(each, list | tuple) else [each]
-            known = repr(self.options(tmp_path))
-            repeated = [value for value in repeated_values(rows, result.message, result.details) if value not in known]
-            assert repeated == [], f"the error repeats values of the row: {result}"
+            self._require_message(tmp_path, rows, result.message, result.details)
+
+    def _require_message(
+        self, directory: Path, rows: Sequence[object], message: str, details: Mapping[str, object]
+    ) -> None:
+        """Require a message that can be recorded and exported."""
+        assert message, "the message must not be empty"
+        stable_hash(dict(details))
+        known = repr(self.options(directory))
+        repeated = [value for value in repeated_values(rows, message, details) if value not in known]
+        assert repeated == [], f"values of the row are repeated: {message!r} {details!r}"
 
     def test_the_same_input_has_the_same_result_after_a_resume(self, tmp_path: Path) -> None:
         """A resumed run makes its plugins again, midway."""
@@ -73,6 +79,8 @@ class TransformContract(_StepContract):
 
     def _results(self, directory: Path, inputs: Sequence[object]) -> list[object]:
         transform = cast(Transform, self.make(self.options(directory)))
+        transform.check()
+        transform.prepare()
         return [self.process(transform, cast(RowData, deepcopy(row))) for row in inputs]
 
     def _accepted(self) -> Sequence[object]:
@@ -82,15 +90,14 @@ class TransformContract(_StepContract):
         return self.refused
 
     def process(self, transform: Transform, row: RowData) -> RowData | list[RowData] | RowError | RowDrop:
-        """Return what the transform makes of a row.
-
-        A row is the first of its key.
-        """
-        if isinstance(transform, DistinctTransform):
-            key = transform.key(deepcopy(row))
-            stable_hash(None if isinstance(key, RowError) else key)
-            return key if isinstance(key, RowError) else row
+        """Return what the transform makes of a row."""
         return transform.process(row)
+
+    def test_what_it_reads_besides_rows_is_described_the_same(self, tmp_path: Path) -> None:
+        """A resumed run compares the descriptions."""
+        options = self.options(tmp_path)
+        first, second = (cast(Transform, self.make(options)).prepare() for _ in range(2))
+        assert stable_hash(dict(first)) == stable_hash(dict(second))
 
     def test_rows_that_it_accepts_become_rows(self, tmp_path: Path) -> None:
         """One row each, several, or a `RowDrop`."""
@@ -98,14 +105,34 @@ class TransformContract(_StepContract):
         for row, result in zip(self.rows, self._results(tmp_path, self.rows), strict=True):
             assert not isinstance(result, RowError), f"the row {row!r} was refused: {result}"
             if isinstance(result, RowDrop):
-                repeated = repeated_values([row], result.reason, result.details)
-                assert result.reason, "the reason must not be empty"
-                assert [value for value in repeated if value not in repr(self.options(tmp_path))] == []
+                self._require_message(tmp_path, [row], result.reason, result.details)
                 continue
             if isinstance(result, list):
                 assert self.plugin.expands, "a list of rows needs `expands = True`"
                 assert result, "a row cannot become no rows: return a RowDrop or RowError that says why it ends"
             require_rows(result if isinstance(result, list) else [result])
+
+
+class DistinctTransformContract(TransformContract):
+    """Tests that a transform passes that drops repeated rows.
+
+    `rows` has rows with different keys, `repeated` rows with the key of the first of them.
+    """
+
+    plugin: ClassVar[type[DistinctTransform]]
+    repeated: ClassVar[Sequence[RowData]] = ()
+
+    def process(self, transform: Transform, row: RowData) -> RowData | RowError:
+        """Return the key of a row."""
+        key = cast(DistinctTransform, transform).key(row)
+        return key if isinstance(key, RowError) else {"key": key}
+
+    def test_its_keys_tell_rows_apart(self, tmp_path: Path) -> None:
+        """Keys are compared by their canonical JSON."""
+        keys = [stable_hash(cast(RowData, result)) for result in self._results(tmp_path, self.rows)]
+        assert len(set(keys)) == len(keys), "rows with different keys have the same one"
+        again = {stable_hash(cast(RowData, result)) for result in self._results(tmp_path, self.repeated)}
+        assert again <= {keys[0]}, "rows with the same key have different ones"
 
 
 class CallingTransformContract(TransformContract):
