@@ -15,7 +15,17 @@ from elspeth.engine.errors import RunInterruptedError, TooManyFailuresError
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.reporting import Observer, Progress, RunResult
-from tests.engine.pipelines import PLUGINS, Settings, build, execute, graph_settings, groups_of, trail
+from tests.engine.pipelines import (
+    PLUGINS,
+    Settings,
+    build,
+    execute,
+    graph_settings,
+    groups_of,
+    trail,
+    wired_settings,
+    written,
+)
 
 EXPECTED = "expected a number of rows, such as 10, or a part of them, such as '1%'"
 
@@ -98,6 +108,33 @@ def test_a_percentage_is_compared_at_the_end(tmp_path: Path) -> None:
     with pytest.raises(TooManyFailuresError, match="allows 50%, got 91 of 100 failed"):
         run(tmp_path, given)
     assert len(trail(tmp_path)["row"]) == 100
+
+
+def wired(directory: Path, steps: dict[str, Any]) -> Settings:
+    """Return wired settings in which two rows fail.
+
+    They are of two sources, and go to the sink `bad`.
+    """
+    check = {"name": "check", "plugin": "mark", "input": "rows", "on_success": "out", "on_error": "bad"}
+    return wired_settings(
+        directory,
+        {"north": [{"id": 1}, {"id": 2}], "south": [{"id": 3}]},
+        *("out", "bad"),
+        queues={"rows": {}},
+        transforms=[check | {"options": {"field": "ok", "fail": [2, 3]}}],
+        fail_if={"steps": steps},
+    )
+
+
+def test_limits_name_the_steps_of_wired_settings(tmp_path: Path) -> None:
+    with pytest.raises(TooManyFailuresError, match=r"steps\.check allows 50%, got 2 of 3 failed"):
+        run(tmp_path, wired(tmp_path, {"check": "50%", "north": 0}))
+
+
+def test_rows_of_several_sources_name_their_source(tmp_path: Path) -> None:
+    run(tmp_path, wired(tmp_path, {"check": "70%"}))
+    found = [(row["error_row"], row["error_source"], row["error_step"]) for row in written(tmp_path, "bad")]
+    assert found == [(1, "north", "check"), (2, "south", "check")]
 
 
 def test_a_resumed_run_counts_the_failures_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,8 @@ def execute_pipeline(
         return ExitCode.FAILED
     if not tells_failures or not result.rows_with_failures:
         return ExitCode.DONE
-    typer.echo(f"{result.rows_with_failures:,} of {result.rows:,} rows failed or were quarantined", err=True)
+    failed = f"{result.rows_with_failures:,} of {result.rows:,} rows failed or were quarantined"
+    typer.echo(f"{failed}: elspeth rows --run {result.run_id} lists them", err=True)
     return ExitCode.ROWS_FAILED
 
 

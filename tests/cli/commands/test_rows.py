@@ -142,6 +142,13 @@ def test_a_run_that_cannot_be_read_is_an_error(
     assert capsys.readouterr() == ("", f"error: {error}\n")
 
 
+def test_a_name_that_no_step_has_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rows", "-d", "audit.db", "--sink", "bat", "--json"]) == 0
+    output, errors = capsys.readouterr()
+    assert json.loads(output)["rows"] == []
+    assert errors == "--sink: the run has no step 'bat'; did you mean 'bad'?\n"
+
+
 def test_an_export_holds_one_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rows", "--from", "trail.jsonl", "--run", "zzz"]) == 1
     assert capsys.readouterr().err.startswith("error: export trail.jsonl holds run ")

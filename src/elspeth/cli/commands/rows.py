@@ -10,10 +10,12 @@ import typer
 
 from elspeth.cli.access import open_run
 from elspeth.cli.options import FromOption, JsonOption, OptionalDatabaseOption, RunOption
-from elspeth.cli.terminal import one_line, print_json_list, print_table
+from elspeth.cli.terminal import one_line, print_json_list, print_table, printable
 from elspeth_schema.enums import RowOutcome
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from elspeth.core.landscape.queries.endings import EndedToken
 
 __all__ = ["rows"]
@@ -27,7 +29,10 @@ def rows(
     database: OptionalDatabaseOption = None,
     export: FromOption = None,
     outcome: Annotated[
-        list[RowOutcome] | None, typer.Option(help="Only rows with this outcome; can be given several times.")
+        list[RowOutcome] | None,
+        typer.Option(
+            metavar="OUTCOME", help="Only rows with this outcome, such as failed; can be given several times."
+        ),
     ] = None,
     sink: Annotated[str | None, typer.Option(metavar="NAME", help="Only rows that this sink took.")] = None,
     step: Annotated[str | None, typer.Option(metavar="NAME", help="Only rows that failed at this step.")] = None,
@@ -41,16 +46,28 @@ def rows(
 
     A row that was forked or expanded has a line for each of its tokens.
     """
-    from elspeth.core.landscape.queries.endings import ENDING_RECORDS, ended_tokens  # noqa: PLC0415  start time
+    from elspeth.core.landscape.queries.endings import ENDING_RECORDS, ended_tokens, step_names  # noqa: PLC0415  start time
 
     with open_run(run, database=database, export=export, record_types=ENDING_RECORDS) as (connection, run_id):
         found = ended_tokens(connection, run_id, outcomes=outcome or (), sink=sink, step=step, reason=reason)
         listed = islice(found, limit)
         if json:
-            print_json_list({"run_id": run_id}, "rows", map(asdict, listed))
-            return
-        count = print_table(_HEADING, map(_cells, listed))
-    typer.echo(f"run {run_id}: {count:,} row{'' if count == 1 else 's'} listed", err=True)
+            count = print_json_list({"run_id": run_id}, "rows", map(asdict, listed))
+        else:
+            count = print_table(_HEADING, map(_cells, listed))
+            typer.echo(f"run {run_id}: {count:,} row{'' if count == 1 else 's'} listed", err=True)
+        if not count:
+            _report_unknown_names(set(step_names(connection, run_id).values()), {"--sink": sink, "--step": step})
+
+
+def _report_unknown_names(known: set[str], given: Mapping[str, str | None]) -> None:
+    """Say which names belong to no step of the run."""
+    from elspeth.core.settings.problems import did_you_mean  # noqa: PLC0415  start time
+
+    for option, name in given.items():
+        if name is not None and name not in known:
+            message = f"{option}: the run has no step {name!r}{did_you_mean(name, sorted(known))}"
+            typer.echo(printable(message), err=True)
 
 
 def _cells(token: EndedToken) -> tuple[str, ...]:
