@@ -8,14 +8,22 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from elspeth.contracts.rows import RowData
 from elspeth.core.canonical import stable_hash
-from elspeth.engine.reporting import RunResult
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.settings.conversion import convert_settings
+from elspeth.core.settings.model import PositionalSettings
+from elspeth.engine.errors import RunInterruptedError
+from elspeth.engine.keys import load_run_keys
+from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.reporting import Observer, RunResult
 from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
-from tests.engine.pipelines import Records, Settings, groups_of, run_graph, written
+from tests.engine.drawn_wired import wired_graphs
+from tests.engine.pipelines import PLUGINS, Records, Settings, build, execute, groups_of, run_graph, trail, written
 from tests.engine.planted import VALUES, found_in
 from tests.fixtures.effort import law
 
@@ -65,12 +73,20 @@ def check_run(directory: Path, chosen: Settings, rows: list[RowData]) -> None:
     recorded: dict[str, Counter[str]] = {name: Counter() for name in ("out", *SINKS)}
     for state in records.get("node_state", []):
         if state["node_id"] in nodes and state["status"] == "completed":
-            recorded[ends[state["token_id"]]["sink_name"]][state["input_hash"]] += 1
-            if "id" in (row := by_hash(directory, state["input_hash"])):
+            recorded[ends[state["token_id"]]["sink_name"]][state["output_hash"]] += 1
+            if "id" in (row := by_hash(directory, state["output_hash"])):
                 assert row["id"] in {rows[index]["id"] for index in lineage.sources(state["token_id"])}
     for name, counts in recorded.items():
         assert Counter(map(stable_hash, written(directory, name))) == counts
         assert result.rows_by_sink[name] == counts.total()
+
+
+def routed(ends: Counter[tuple[str, str | None]]) -> Counter[tuple[str, str | None]]:
+    """Count completed tokens as routed."""
+    counted: Counter[tuple[str, str | None]] = Counter()
+    for (outcome, sink), count in ends.items():
+        counted["routed" if outcome == "completed" else outcome, sink] += count
+    return counted
 
 
 def by_hash(directory: Path, row_hash: str) -> RowData:
@@ -154,3 +170,90 @@ def test_no_value_of_a_row_is_in_the_trail_whatever_the_graph(
     chosen["datasource"] = {"plugin": "jsonl", "options": {"path": str(directory / "in.jsonl")}}
     _, records = run_drawn(directory, chosen)
     assert found_in({"trail": json.dumps(records, ensure_ascii=False).encode()}) == []
+
+
+@law(6)
+@given(data=st.data(), rows=ROWS)
+def test_converted_settings_are_the_same_pipeline(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData]
+) -> None:
+    directory = tmp_path_factory.mktemp("run")
+    chosen = data.draw(graphs(directory, rows))
+    _, records = run_drawn(directory, chosen)
+    found = routed(ends_of(records)), files_of(directory), visits_of(records)
+    settings = build(directory, chosen, *PLUGINS, AskTransform).settings
+    assert isinstance(settings, PositionalSettings)
+    converted = convert_settings(yaml.safe_dump(chosen), chosen, settings)
+    _, records = run_drawn(directory, yaml.safe_load(converted.text))
+    assert (routed(ends_of(records)), files_of(directory), visits_of(records)) == found
+
+
+def visits_of(records: Records) -> list[list[tuple[object, ...]]]:
+    """Return what each token met, in their order."""
+    found: dict[str, list[tuple[object, ...]]] = {token["token_id"]: [] for token in records.get("token", [])}
+    for state in sorted(records.get("node_state", []), key=lambda state: (state["token_id"], state["step_index"])):
+        name = state["node_id"].rpartition("_")[0]
+        found[state["token_id"]].append((state["step_index"], name, state["status"], state["output_hash"]))
+    return [found[token_id] for token_id in sorted(found)]
+
+
+# -- steps that are wired by names -----------------------------------------------------------------------------------
+
+
+@law(10)
+@given(data=st.data(), rows=ROWS, more=ROWS)
+def test_rows_of_several_sources_are_conserved_and_every_output_leads_to_them(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData], more: list[RowData]
+) -> None:
+    directory = tmp_path_factory.mktemp("run")
+    check_run(directory, data.draw(wired_graphs(directory, {"first": rows, "second": more})), rows + more)
+
+
+@law(6)
+@given(data=st.data(), rows=ROWS, more=ROWS, size=st.integers(1, 4), workers=st.integers(1, 5))
+def test_outputs_of_wired_steps_do_not_depend_on_groups_workers_or_the_order_of_sections(  # noqa: PLR0917  drawn
+    tmp_path_factory: pytest.TempPathFactory,
+    data: st.DataObject,
+    rows: list[RowData],
+    more: list[RowData],
+    size: int,
+    workers: int,
+) -> None:
+    directory = tmp_path_factory.mktemp("run")
+    chosen = data.draw(wired_graphs(directory, {"first": rows, "second": more}))
+    shuffled = dict(chosen)
+    for section in ("transforms", "gates", "aggregations", "coalesce"):
+        shuffled[section] = data.draw(st.permutations(chosen[section]))
+    found = []
+    for settings, group_size, max_workers in ((chosen, 500, 1), (shuffled, size, workers)):
+        with pytest.MonkeyPatch.context() as patch:
+            groups_of(patch, group_size)
+            concurrency = {"concurrency": {"max_workers": max_workers}}
+            result, records = run_drawn(directory, settings | concurrency)
+        found.append((ends_of(records), files_of(directory), result.rows_by_sink, result.failed))
+    assert found[0] == found[1]
+
+
+@law(3)
+@given(data=st.data(), rows=ROWS, more=ROWS, after=st.integers(0, 12))
+def test_a_wired_run_that_stops_anywhere_and_is_resumed_ends_as_if_it_had_not(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData], more: list[RowData], after: int
+) -> None:
+    assume(rows or more)  # a run without rows is not resumed
+    directory = tmp_path_factory.mktemp("run")
+    chosen = data.draw(wired_graphs(directory, {"first": rows, "second": more}))
+    _, records = run_drawn(directory, chosen)
+    found = ends_of(records), files_of(directory)
+    with pytest.MonkeyPatch.context() as patch:
+        groups_of(patch, 1)
+        patch.chdir(directory)
+        countdown = iter(range(after, -1, -1))
+        pipeline = build(directory, chosen, *PLUGINS, AskTransform)
+        try:
+            execute(pipeline, Observer(is_stopped=lambda: not next(countdown, 0)))
+        except RunInterruptedError:
+            run_id = trail(directory)["run"][0]["run_id"]
+            keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
+            with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
+                Orchestrator(db, build(directory, chosen, *PLUGINS, AskTransform), keys).resume(run_id)
+    assert (ends_of(trail(directory)), files_of(directory)) == found

@@ -51,6 +51,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "prove": ("elspeth prove evidence.zip row cfnd2h3gm88w3 -o proof.json",),
     "keys generate": ("elspeth keys generate -o keys",),
+    "settings convert": ("elspeth settings convert -s settings.yaml -o wired.yaml",),
     "settings schema": ("elspeth settings schema > elspeth.schema.json",),
     "plugins list": ("elspeth plugins list --json",),
     "plugins new": (

@@ -16,3 +16,38 @@ def test_schema_prints_the_json_schema_of_settings(own_directory: Path, capsys: 
     assert json.loads(output.out) == settings_schema(PluginManager.installed())
     assert output.err == ""
     assert list(own_directory.iterdir()) == []
+
+
+POSITIONAL = """\
+datasource: {plugin: "null"}  # nothing yet
+# the only one
+output_sink: out
+sinks: {out: {plugin: "null"}}
+"""
+
+
+def test_convert_writes_settings_whose_steps_are_wired(own_directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("old.yaml").write_text(POSITIONAL)
+    assert main(["settings", "convert", "-s", "old.yaml", "-o", "new.yaml"]) == 0
+    assert capsys.readouterr() == (
+        "",
+        "new.yaml: written; 1 line of comments in rewritten sections were left out\n",
+    )
+    text = Path("new.yaml").read_text()
+    assert main(["settings", "convert", "-s", "old.yaml"]) == 0
+    assert capsys.readouterr() == (text, "")
+    assert main(["validate", "-s", "new.yaml"]) == 0
+    assert "rows: to sink out" in capsys.readouterr().out
+    assert sorted(path.name for path in own_directory.iterdir()) == ["new.yaml", "old.yaml"]
+
+
+@pytest.mark.usefixtures("own_directory")
+def test_convert_replaces_no_file_and_converts_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("old.yaml").write_text(POSITIONAL)
+    assert main(["settings", "convert", "-s", "old.yaml", "-o", "old.yaml"]) == 2
+    assert "error: old.yaml: exists already: name a new file\n" in capsys.readouterr().err
+    assert Path("old.yaml").read_text() == POSITIONAL
+    assert main(["settings", "convert", "-s", "old.yaml", "-o", "new.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["settings", "convert", "-s", "new.yaml"]) == 2
+    assert "new.yaml: its steps are wired by names already: there is nothing to convert" in capsys.readouterr().err

@@ -44,19 +44,19 @@ class PositionalGraph:
 
     def wires(self) -> Iterator[Wire]:
         """Yield the edges that rows take unless they fail."""
-        yield self._onward(("datasource",), CONTINUE, self._beginning(None))
+        yield self._wire(("datasource",), CONTINUE, self._beginning(None), None)
         for place, part in self._parts_on_lines():
             if isinstance(part, PositionalGateSettings):
                 yield from self._of_gate(place, part)
             else:
-                yield self._onward(place, CONTINUE, self._following(place))
+                yield self._wire(place, CONTINUE, self._following(place), part.branch)
         for index, join in enumerate(self._settings.coalesce):
             fork = next(
                 ("gates", number)
                 for number, gate in enumerate(self._settings.gates)
                 if join.branches[0] in (gate.fork_to or ())
             )
-            yield self._onward(("coalesce", index), CONTINUE, self._following(fork))
+            yield self._wire(("coalesce", index), CONTINUE, self._following(fork), self._line_of[fork])
 
     def _parts_on_lines(self) -> Iterator[tuple[Place, _PartOnLine]]:
         """Yield everything on lines, in order."""
@@ -72,11 +72,11 @@ class PositionalGraph:
     def _of_gate(self, place: Place, gate: PositionalGateSettings) -> Iterator[Wire]:
         for label, destination in gate.routes.items():
             if destination == CONTINUE:
-                yield self._onward(place, label, self._following(place))
+                yield self._wire(place, label, self._following(place), gate.branch)
             elif destination != FORK:
                 yield Wire(origin=place, label=label, target=sink_place(destination), mode=RoutingMode.MOVE)
         for branch in gate.fork_to or ():
-            yield Wire(origin=place, label=branch, target=self._beginning(branch), mode=RoutingMode.COPY)
+            yield self._wire(place, branch, self._beginning(branch), branch, RoutingMode.COPY)
 
     def _beginning(self, branch: str | None) -> Place:
         line = self._lines.get(branch)
@@ -93,6 +93,18 @@ class PositionalGraph:
             return sink_place(self._settings.output_sink)
         return self.joins.get(branch, sink_place(branch))
 
-    def _onward(self, place: Place, label: str, target: Place) -> Wire:
-        completes = target == sink_place(self._settings.output_sink)
-        return Wire(origin=place, label=label, target=target, mode=RoutingMode.MOVE, completes=completes)
+    def _wire(
+        self, place: Place, label: str, target: Place, branch: str | None, mode: RoutingMode = RoutingMode.MOVE
+    ) -> Wire:
+        """Return an edge along a line.
+
+        One into a coalesce has the name of the branch.
+        """
+        return Wire(
+            origin=place,
+            label=label,
+            target=target,
+            mode=mode,
+            completes=mode is RoutingMode.MOVE and target == sink_place(self._settings.output_sink),
+            connection=branch if target[0] == "coalesce" else None,
+        )

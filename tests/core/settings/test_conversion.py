@@ -1,0 +1,105 @@
+"""Settings in the positional form, rewritten in the wired one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from elspeth.core.settings import load_settings
+from elspeth.core.settings._yaml_file import read_settings_file
+from elspeth.core.settings.conversion import Conversion, convert_settings
+from elspeth.core.settings.model import PositionalSettings
+from elspeth.plugins.manager import PluginManager
+
+PLUGINS = PluginManager.installed()
+
+HEAD = """\
+# Reads orders.
+
+datasource:  # every day
+  plugin: jsonl
+  # put there by the shop
+  options: {path: "${ORDERS:-in.jsonl}"}
+gates:
+  - name: split
+    condition: "True"
+    routes: {"true": fork, "false": continue}
+    fork_to: [a, b, copy]
+row_plugins:
+  - {plugin: passthrough, branch: a, name: out}
+  - {plugin: passthrough}
+  - {plugin: passthrough}
+coalesce:
+  - {name: split, branches: [a, b], policy: first}
+aggregations:
+  - {name: sums, plugin: batch_stats, options: {value_field: v}}
+# Where results go:
+"""
+TAIL = """\
+sinks:
+  # the last one
+  out: {plugin: "null"}  # nothing
+  copy: {plugin: "null"}
+"""
+WIRED = """\
+# Reads orders.
+
+sources:
+  jsonl:
+    plugin: jsonl
+    on_success: passthrough_1
+    options: {path: '${ORDERS:-in.jsonl}'}
+
+transforms:
+- {name: out, plugin: passthrough, input: a, on_success: a_done}
+- {name: passthrough_1, plugin: passthrough, input: passthrough_1, on_success: passthrough_2}
+- {name: passthrough_2, plugin: passthrough, input: passthrough_2, on_success: sums}
+
+gates:
+- name: split
+  input: split
+  condition: 'True'
+  routes: {'true': fork, 'false': out}
+  fork_to: [a, b, copy]
+
+aggregations:
+- name: sums
+  plugin: batch_stats
+  input: sums
+  on_success: split
+  options: {value_field: v}
+  output_mode: single
+
+coalesce:
+- name: split_2
+  branches: {a: a_done, b: b}
+  policy: first
+  on_success: out
+
+"""
+
+
+def converted(directory: Path, text: str) -> Conversion:
+    path = directory / "settings.yaml"
+    path.write_text(text)
+    settings = load_settings(path, environ={}, plugins=PLUGINS)
+    assert isinstance(settings, PositionalSettings)
+    result = convert_settings(text, read_settings_file(path), settings)
+    path.write_text(result.text)
+    load_settings(path, environ={}, plugins=PLUGINS)
+    return result
+
+
+def test_sections_that_stay_the_same_keep_their_text(tmp_path: Path) -> None:
+    result = converted(tmp_path, f"{HEAD}{TAIL}output_sink: out\n")
+    assert result == Conversion(text=f"{WIRED}# Where results go:\n{TAIL}", lost_comments=1)
+
+
+def test_anchors_and_flow_style_are_written_out(tmp_path: Path) -> None:
+    for text in (
+        '# gone\ndatasource: &a {plugin: "null"}\nsinks: {out: *a}\noutput_sink: out\n',
+        '{"datasource": {"plugin": "null"}, "sinks": {"out": {"plugin": "null"}}, "output_sink": "out"}',
+    ):
+        result = converted(tmp_path, text)
+        expected = "sources: 'null': {plugin: 'null', on_success: out} sinks: out: {plugin: 'null'}"
+        assert " ".join(result.text.split()) == expected
+        assert result.lost_comments == text.count("#")
