@@ -48,3 +48,9 @@ def test_the_graph_is_right_before_it_is_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", DOCUMENT["bad"], ids=lambda bad: str(bad["set"]))
 def test_each_mistake_has_its_message(tmp_path: Path, bad: dict[str, Any]) -> None:
     assert problems(tmp_path, changed(bad["set"])) == bad.get("messages", [bad.get("message")])
+
+
+def test_the_graph_of_the_guide_is_right(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "pipelines.md").read_text(encoding="utf-8")
+    (shown,) = [block for block in guide.split("```") if block.startswith("yaml\nsources:")]
+    assert problems(tmp_path, yaml.safe_load(shown.removeprefix("yaml"))) == []
