@@ -125,6 +125,6 @@ def test_the_settings_before_their_faults_are_valid(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("settings.yaml").write_text(GOOD)
-    Path("in.csv").touch()
+    Path("in.csv").write_text("id\n")
     assert main(["validate", "-s", "settings.yaml"]) == 0
     assert capsys.readouterr().err == "settings.yaml: valid\n"
