@@ -39,18 +39,31 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("ELSPETH_")]:
         monkeypatch.delenv(name)
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    program = programs / "elspeth"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m elspeth "$@"\n')
     (script,) = blocks("sh")
     Path("job.sh").write_text(script)
-    for each in (program, Path("job.sh")):
-        each.chmod(0o755)
-    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    Path("job.sh").chmod(0o755)
     Path("elspeth.yaml").write_text(SETTINGS)
     Path("in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(600)))
     return tmp_path
+
+
+def commands_of_job(directory: Path, *, can_go_on: bool) -> list[list[str]]:
+    """Run the job with a program that notes its arguments.
+
+    `can_go_on` is whether that finds a run to resume.
+    """
+    programs, calls = directory / "bin", directory / "calls"
+    programs.mkdir(exist_ok=True)
+    calls.unlink(missing_ok=True)
+    program = programs / "elspeth"
+    verdict = f'case "$*" in *--dry-run*) exit {int(not can_go_on)};; esac'
+    program.write_text(f'#!/bin/sh\necho "$(pwd) $*" >>{shlex.quote(str(calls))}\n{verdict}\n')
+    program.chmod(0o755)
+    path = os.pathsep.join([str(programs), os.environ["PATH"]])
+    subprocess.run([directory / "job.sh"], cwd="/", env={**os.environ, "PATH": path}, check=True)
+    noted = [line.split() for line in calls.read_text().splitlines()]
+    assert {where for where, *_ in noted} == {str(directory)}
+    return [arguments for _, *arguments in noted]
 
 
 def records_of(lines: Iterator[str] | list[str]) -> Iterator[dict[str, object]]:
@@ -59,9 +72,13 @@ def records_of(lines: Iterator[str] | list[str]) -> Iterator[dict[str, object]]:
         yield record
 
 
-def test_a_job_that_is_stopped_goes_on_when_it_is_started_again(job: Path) -> None:
-    pipe = subprocess.PIPE
-    with subprocess.Popen([job / "job.sh"], cwd="/", stdout=pipe, stderr=pipe, text=True) as process:
+def test_a_job_that_is_stopped_goes_on_when_it_is_started_again(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    question, begin = commands_of_job(job, can_go_on=False)
+    assert main(question) != 0
+    capsys.readouterr()
+    with subprocess.Popen(
+        [sys.executable, "-m", "elspeth", *begin], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         for record in records_of(iter(process.stderr.readline, "")):
@@ -69,16 +86,20 @@ def test_a_job_that_is_stopped_goes_on_when_it_is_started_again(job: Path) -> No
                 process.send_signal(signal.SIGTERM)
                 break
         told = list(records_of(process.stderr.readlines()))
-        assert process.stdout.read().count("exit_code") == 1
+        assert json.loads(process.stdout.read())["error"]["exit_code"] == ExitCode.TERMINATED
     assert process.returncode == ExitCode.TERMINATED
     assert [each["event"] for each in told if each["event"] != "message"][-1] == "run_stopped"
     assert "is recorded as interrupted" in " ".join(str(each["message"]) for each in told)
     assert not (job / "out.csv").exists()
 
-    done = subprocess.run([job / "job.sh"], cwd="/", capture_output=True, text=True, check=True)
-    events = [each["event"] for each in records_of(done.stderr.splitlines())]
+    question, go_on = commands_of_job(job, can_go_on=True)
+    assert main(question) == 0
+    capsys.readouterr()
+    assert main(go_on) == 0
+    output, errors = capsys.readouterr()
+    events = [each["event"] for each in records_of(errors.splitlines())]
     assert (events[0], events[-1]) == ("run_resumed", "run_completed")
-    assert json.loads(done.stdout)["rows"] == 600
+    assert json.loads(output)["rows"] == 600
     assert (job / "out.csv").read_text() == (job / "in.csv").read_text()
 
 

@@ -162,12 +162,14 @@ def test_without_an_option_the_database_is_that_of_the_settings(
     job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def ask() -> list[str]:
+        """Ask one question of each kind of option."""
         capsys.readouterr()
-        assert [main(command) for command in QUESTIONS] == [0] * len(QUESTIONS)
+        assert main(["landscape", "runs"]) == main(["rows"]) == 0
         output, errors = capsys.readouterr()
         return [output.replace(f"{job}/", ""), errors.replace(f"{job}/", "")]
 
     assert main(RUN) == 0
+    assert [main(command) for command in QUESTIONS] == [0] * len(QUESTIONS)
     by_settings = ask()
     Path("elspeth.yaml").unlink()
     for command in QUESTIONS:

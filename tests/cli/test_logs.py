@@ -6,7 +6,6 @@ import json
 import logging
 import re
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -23,7 +22,6 @@ from elspeth.cli.signals import Stopped
 from elspeth.contracts.events import event_of, events_of_run, log_event
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.plugins.csv import CsvSink, CsvSource
-from tests.cli.processes import COMMAND
 from tests.fixtures.ids import ID
 
 SETTINGS = """
@@ -65,15 +63,11 @@ def records_of(errors: str) -> list[dict[str, object]]:
 # -- a run -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_process_without_a_terminal_logs_its_run_as_json(job: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", COMMAND, "--log-format", "json", *RUN, "--json"],
-        cwd=job,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    told = records_of(done.stderr)
+@pytest.mark.usefixtures("job")
+def test_a_run_is_logged_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--log-format", "json", *RUN, "--json"]) == 0
+    output, errors = capsys.readouterr()
+    told = records_of(errors)
     run_id = str(told[0]["run_id"])
     assert re.fullmatch(ID, run_id)
     assert all(re.fullmatch(TIME, str(each.pop("time"))) for each in told)
@@ -117,7 +111,7 @@ def test_a_process_without_a_terminal_logs_its_run_as_json(job: Path) -> None:
             **export,
         },
     ]
-    assert json.loads(done.stdout)["run_id"] == run_id
+    assert json.loads(output)["run_id"] == run_id
 
 
 @pytest.mark.usefixtures("job")
