@@ -13,6 +13,7 @@ from elspeth.cli import main
 from elspeth.contracts.plugins import PluginError
 from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.queries.endings import ended_tokens
 from elspeth.engine.errors import ResumeError
 from elspeth.engine.start import get_stopped_run
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, generate_keys
@@ -43,6 +44,16 @@ def test_a_dropped_row_is_neither_written_nor_failed_and_the_trail_says_why(tmp_
     assert (result.dropped, result.failed, result.arrived, result.problems) == (2, 0, 2, [])
     reason = {"action": "filter", "dropped": "the condition is not true", "condition": "row['id'] % 2 == 0"}
     assert reasons(records) == [reason, reason]
+    with LandscapeDB.from_url(f"sqlite:///{tmp_path / 'audit.db'}") as db, db.snapshot() as connection:
+        found = list(ended_tokens(connection, result.run_id))
+        filtered = list(ended_tokens(connection, result.run_id, step="filter_0", reason="condition is not"))
+    assert [(each.row, each.step, each.kind, each.reason) for each in found] == [
+        (0, None, None, None),
+        (1, "filter_0", "RowDrop", "the condition is not true"),
+        (2, None, None, None),
+        (3, "filter_0", "RowDrop", "the condition is not true"),
+    ]
+    assert filtered == [found[1], found[3]]
 
 
 def test_a_branch_on_which_the_row_is_dropped_is_lost(tmp_path: Path) -> None:

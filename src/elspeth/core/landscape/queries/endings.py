@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, select
+from sqlalchemy import Connection, Select, and_, or_, select
 
+from elspeth.contracts.plugins import RowDrop
 from elspeth.core.landscape.queries.problems import generalize_message
 from elspeth_schema.contracts import NodeStateStatus, RowOutcome
 from elspeth_schema.records import NODE, NODE_STATE, ROW, RUN, TOKEN, TOKEN_OUTCOME
@@ -31,7 +32,8 @@ class EndedToken:
     """How one token ended.
 
     `row` is the index of its source row, `sink` the sink that took it. Of a token that failed or was quarantined,
-    `step` is the step that refused it, `kind` the type of the error and `reason` its message; they are None for others.
+    `step` is the step that refused it, `kind` the type of the error and `reason` its message. Of one that was dropped,
+    they are the step that did that, `RowDrop` and the reason. They are None for others.
     """
 
     row: int
@@ -83,21 +85,30 @@ def ended_tokens(
     statement = _select(run_id, outcomes, sink).execution_options(yield_per=1000)
     last: EndedToken | None = None
     with connection.execute(statement) as found:
-        for row, token_id, outcome, sink_name, node_id, error_json in found:
+        for row, token_id, outcome, sink_name, node_id, error_json, success_json in found:
             if last is not None and last.token_id != token_id:
                 yield from _wanted(last, step, reason)
-            error = json.loads(error_json or "{}")
-            last = EndedToken(  # if a sink refused what had failed before, that is the last word
+            kind, why = _reason(error_json, success_json)
+            last = EndedToken(  # the last visit has the last word: a sink may refuse what had failed before
                 row=row,
                 token_id=token_id,
                 outcome=outcome,
                 sink=sink_name,
                 step=None if node_id is None else names.get(node_id, node_id),
-                kind=error.get("type"),
-                reason=error.get("exception"),
+                kind=kind,
+                reason=why,
             )
     if last is not None:
         yield from _wanted(last, step, reason)
+
+
+def _reason(error_json: str | None, success_json: str | None) -> tuple[str | None, str | None]:
+    """Return the kind and reason of a failure or a drop."""
+    if error_json is not None:
+        error = json.loads(error_json)
+        return error.get("type"), error.get("exception")
+    dropped = json.loads(success_json or "{}").get("dropped")
+    return (None, None) if dropped is None else (RowDrop.__name__, dropped)
 
 
 def _wanted(token: EndedToken, step: str | None, reason: str | None) -> Iterator[EndedToken]:
@@ -106,11 +117,16 @@ def _wanted(token: EndedToken, step: str | None, reason: str | None) -> Iterator
 
 
 def _select(run_id: str, outcomes: Collection[RowOutcome], sink: str | None) -> Select[*tuple[Any, ...]]:
-    refused = and_(
+    decisive = and_(
         _states.run_id == _outcomes.run_id,
         _states.token_id == _outcomes.token_id,
-        _states.status == NodeStateStatus.FAILED.value,
-        _outcomes.outcome.in_(_BAD),
+        or_(
+            and_(_outcomes.outcome.in_(_BAD), _states.status == NodeStateStatus.FAILED.value),
+            and_(
+                _outcomes.outcome == RowOutcome.DROPPED.value,
+                _states.status == NodeStateStatus.COMPLETED.value,
+            ),
+        ),
     )
     statement = (
         select(
@@ -120,6 +136,7 @@ def _select(run_id: str, outcomes: Collection[RowOutcome], sink: str | None) -> 
             _outcomes.sink_name,
             _states.node_id,
             _states.error_json,
+            _states.success_reason_json,
         )
         .join_from(
             token_outcomes_table,
@@ -127,7 +144,7 @@ def _select(run_id: str, outcomes: Collection[RowOutcome], sink: str | None) -> 
             and_(_tokens.run_id == _outcomes.run_id, _tokens.token_id == _outcomes.token_id),
         )
         .join(rows_table, and_(_rows.run_id == _tokens.run_id, _rows.row_id == _tokens.row_id))
-        .outerjoin(node_states_table, refused)
+        .outerjoin(node_states_table, decisive)
         .where(_outcomes.run_id == run_id, _outcomes.is_terminal == 1)
         .order_by(_rows.row_index, _tokens.token_id, _states.step_index, _states.attempt)
     )
