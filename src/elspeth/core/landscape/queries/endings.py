@@ -103,7 +103,7 @@ def ended_tokens(
 
 
 def _reason(error_json: str | None, success_json: str | None) -> tuple[str | None, str | None]:
-    """Return the kind and reason of a failure or a drop."""
+    """Return the kind and reason of an end."""
     if error_json is not None:
         error = json.loads(error_json)
         return error.get("type"), error.get("exception")
