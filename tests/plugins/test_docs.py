@@ -60,12 +60,20 @@ def test_the_examples_of_the_page_about_files_work(tmp_path: Path, monkeypatch: 
 def test_the_code_of_the_page_about_plugins_runs() -> None:
     """All of its code runs, in its order."""
     blocks = re.findall(r"^```python\n(.*?)^```", PLUGINS, re.MULTILINE | re.DOTALL)
-    code = "\n".join(["value = 'x' * 11", *blocks, "print(elspeth_plugins()[0].name, LinesSink.name)"])
+    end = [
+        "import io, sys",
+        "sys.stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(b'a\\n\\nb')))",
+        "source = LinesSource(LinesSource.options_model.model_validate({'path': '-', 'line_field': 'line'}))",
+        "print(elspeth_plugins()[0].name, LinesSink.name, *source.read())",
+    ]
+    code = "\n".join(["value = 'x' * 11", *blocks, *end])
     package = ROOT / "examples" / "plugin_package" / "src"
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": str(package)}, check=False, capture_output=True, text=True
     )
-    assert (done.stdout, done.stderr) == ("iban lines\n", "")
+    invalid = InvalidRow(data={"text": "\n"}, error="line 2: expected text", file="standard input", line=2)
+    rows = f"{{'text': 'a', 'line': 1}} {invalid} {{'text': 'b', 'line': 3}}"
+    assert (done.stdout, done.stderr) == (f"iban lines {rows}\n", "")
 
 
 def test_the_page_about_plugins_imports_what_it_names() -> None:

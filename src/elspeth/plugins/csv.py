@@ -41,7 +41,7 @@ class CsvSource(TextSource):
         is_plain = options.decimal == "." and options.thousands is None
         self._numbers = None if is_plain else NumberReader(options)
 
-    def _begin(self, files: Sequence[InputFile]) -> None:
+    def check_files(self, files: Sequence[InputFile]) -> None:
         """Check every header before the first row."""
         headers: dict[str, list[str]] = {}
         for file in files:
@@ -52,7 +52,8 @@ class CsvSource(TextSource):
         if self.options.schema_config.is_dynamic:
             check_names(headers)
 
-    def _rows(self, text: TextIO, file: InputFile) -> Iterator[RowData | InvalidRow]:
+    def rows(self, text: TextIO, file: InputFile) -> Iterator[RowData | InvalidRow]:
+        """Yield the rows after the header."""
         lines = CsvLines(text, file, self.options)
         records = lines.records()
         header = read_header(lines, records, self._validator, self._added)

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from elspeth.contracts.errors import short_repr
 from elspeth.contracts.input_paths import STANDARD_INPUT, file_problems, find_files, is_pattern
 from elspeth.contracts.plugins import FilePath, PluginError, Source, SourceOptions
-from elspeth.contracts.rows import InvalidRow, RowData, RowValidator
+from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, SchemaViolationError
 from elspeth.outputs.compression import Compression, compression_of, load_zstd, missing_library
 from elspeth.plugins._undecoded import KEEP_UNDECODED
 
@@ -264,7 +264,7 @@ class TextSource(Source):
 
     def check(self) -> None:
         """Raise PluginError for files that cannot be read."""
-        self._begin(self._find_files())
+        self.check_files(self._find_files())
 
     def read(self) -> Iterator[RowData | InvalidRow]:
         """Yield every row of every file, in order.
@@ -272,12 +272,12 @@ class TextSource(Source):
         Raises PluginError with the file, and the place in it if it is known.
         """
         files = self._find_files()
-        self._begin(files)
+        self.check_files(files)
         self._size, self._size_before = sum(file.size for file in files), 0
         for file in files:
             self._file = file
             with file.opened(newline=self.newline) as text:
-                yield from self._rows(text, file)
+                yield from self.rows(text, file)
             self._file, self._size_before = None, self._size_before + file.size
 
     def fraction_read(self) -> float | None:
@@ -288,14 +288,29 @@ class TextSource(Source):
         done = self._size_before + (self._file.bytes_read if self._file is not None else 0)
         return done / self._size if self._size else None
 
-    def _begin(self, files: Sequence[InputFile]) -> None:
+    def accept(self, row: RowData, file: InputFile, line: int, element: int | None = None) -> RowData | InvalidRow:
+        """Return the row, with its place if that is wanted.
+
+        It is coerced by the schema; an invalid row if it does not fit.
+        """
+        taken = [name for name in self._added if name in row]
+        if taken:
+            return file.invalid(row, f"the field {taken[0]!r} is also to be added", line, element)
+        if self._added:
+            self._add_place(row, file, line)
+        try:
+            return self._validator.validate(row)
+        except SchemaViolationError as error:
+            return file.invalid(row, str(error), line, element)
+
+    def check_files(self, files: Sequence[InputFile]) -> None:
         """Check the files before the first row.
 
         Raises PluginError if one of them cannot be read as the others.
         """
 
     @abstractmethod
-    def _rows(self, text: TextIO, file: InputFile) -> Iterator[RowData | InvalidRow]:
+    def rows(self, text: TextIO, file: InputFile) -> Iterator[RowData | InvalidRow]:
         """Yield the rows of one file."""
 
     def _find_files(self) -> list[InputFile]:

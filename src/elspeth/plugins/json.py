@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from elspeth.contracts.errors import describe_kind, short_repr
 from elspeth.contracts.plugins import JsonObject, PluginError
-from elspeth.contracts.rows import InvalidRow, RowData, SchemaViolationError
+from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.plugins._look_ahead import LookAhead
 from elspeth.plugins._undecoded import escape_undecoded
 from elspeth.plugins.files import FileSink, FileSinkOptions
@@ -59,7 +59,8 @@ class JsonlSource(TextSource):
     plugin_version = "1.1.0"
     newline = "\n"
 
-    def _rows(self, text: TextIO, file: InputFile) -> Iterator[RowData | InvalidRow]:
+    def rows(self, text: TextIO, file: InputFile) -> Iterator[RowData | InvalidRow]:
+        """Yield the rows of the lines."""
         yield from self._rows_of_lines(LookAhead(text), file)
 
     def _rows_of_lines(self, text: LookAhead, file: InputFile) -> Iterator[RowData | InvalidRow]:
@@ -106,15 +107,7 @@ class JsonlSource(TextSource):
             return file.invalid({"__raw__": value.text}, value.problem, line, element)
         if not isinstance(value, dict):
             return file.invalid({"__raw__": value}, f"expected an object, got {describe_kind(value)}", line, element)
-        taken = [name for name in self._added if name in value]
-        if taken:
-            return file.invalid(value, f"the field {taken[0]!r} is also to be added", line, element)
-        if self._added:
-            self._add_place(value, file, line)
-        try:
-            return self._validator.validate(value)
-        except SchemaViolationError as error:
-            return file.invalid(value, str(error), line, element)
+        return self.accept(value, file, line, element)
 
 
 class JsonSourceOptions(TextSourceOptions):
@@ -151,7 +144,8 @@ class JsonSource(JsonlSource):
     options_model = JsonSourceOptions
     options: JsonSourceOptions
 
-    def _rows(self, text: TextIO, file: InputFile) -> Iterator[RowData | InvalidRow]:
+    def rows(self, text: TextIO, file: InputFile) -> Iterator[RowData | InvalidRow]:
+        """Yield the rows of the array, or of the lines."""
         ahead, path = LookAhead(text), self.options.record_path or ()
         is_lines = self.options.format == "jsonl" or (self.options.format is None and not path and ahead.first() != "[")
         if is_lines:
