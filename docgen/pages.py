@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from docgen.types import default_text, reference, type_text
@@ -60,13 +61,16 @@ class _Section:
         return f"[`{self.path}`](#{anchor})"
 
 
-def pages() -> dict[str, str]:
-    """Return the pages by their paths below docs/.
-
-    The pages describe the plugins that come with elspeth, whatever else is installed.
-    """
+@cache
+def _builtin() -> tuple[PluginManager, JsonSchema]:
+    """Return the plugins of elspeth, without installed ones."""
     plugins = PluginManager((), BUILTIN)
-    schema = settings_schema(plugins)
+    return plugins, settings_schema(plugins)
+
+
+def pages() -> dict[str, str]:
+    """Return the pages by their paths below docs/."""
+    plugins, schema = _builtin()
     by_kind = {kind: [plugin for plugin in plugins.all() if plugin.kind == kind] for kind in PluginKind}
     described = {page: _plugins_page(kind, by_kind[kind], schema) for kind, page in PAGES.items()}
     return {"settings.md": _settings_page(schema), **described}
@@ -77,9 +81,9 @@ def gaps() -> list[str]:
 
     Each comes with what to do.
     """
-    plugins = PluginManager((), BUILTIN)
+    plugins, schema = _builtin()
     examples = [Path(plugin.kind, f"{plugin.name}.yaml") for plugin in plugins.all()]
-    sections = [each for each in _all_sections(settings_schema(plugins)) if "." not in each.path.removesuffix(".NAME")]
+    sections = [each for each in _all_sections(schema) if "." not in each.path.removesuffix(".NAME")]
     examples += [Path("settings", f"{each.title}.yaml") for each in sections]
     lacking = [f"docgen/examples/{path}: write an example" for path in examples if not (EXAMPLES / path).exists()]
     for page, text in pages().items():
@@ -87,9 +91,8 @@ def gaps() -> list[str]:
         for line in text.splitlines():
             heading = line if line.startswith("#") else heading
             if line.startswith("| `") and line.endswith("|  |"):
-                lacking.append(
-                    f"docs/{page}, {heading}: {line.split(' | ')[0].strip('| ')} has no meaning: describe it"
-                )
+                key = line.split(" | ")[0].strip("| ")
+                lacking.append(f"docs/{page}, {heading}: {key} has no meaning: describe it")
     return lacking
 
 

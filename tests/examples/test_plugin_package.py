@@ -46,7 +46,8 @@ def test_the_plugin_does_what_is_expected(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_its_tests_pass(capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["-q", "-p", "no:cacheprovider", "--import-mode=importlib", f"--rootdir={PACKAGE}", "-c/dev/null"]
+    options = ["-q", "-pno:cacheprovider", "-pno:unraisableexception", "--import-mode=importlib"]
+    options += [f"--rootdir={PACKAGE}", "-c/dev/null"]
     assert pytest.main([*options, str(PACKAGE / "tests")]) == 0
     assert " passed" in capsys.readouterr().out
 

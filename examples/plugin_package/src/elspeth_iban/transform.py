@@ -1,5 +1,7 @@
 """Bank account numbers checked and put in one form."""
 
+from pydantic import Field
+
 from elspeth.contracts.plugins import RowError, Transform, TransformOptions
 from elspeth.contracts.rows import RowData
 
@@ -11,10 +13,10 @@ SHORTEST, LONGEST = 15, 34  # ISO 13616
 class IbanOptions(TransformOptions):
     """Options of the transform `iban`.
 
-    `field` holds the number. `schema` and `on_error` come with the base class.
+    `schema` and `on_error` come with the base class.
     """
 
-    field: str = "iban"
+    field: str = Field(default="iban", description="The field that holds the number.")
 
 
 class IbanTransform(Transform):
