@@ -248,6 +248,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "format": set(),
         "writer": {"format"},
         "verifier": {"format"},
+        "witness": {"format"},
     },
     "elspeth.cli": {
         "signals": set(),

@@ -12,10 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from elspeth.evidence.format.bag import Statement, parse_manifest
+from elspeth.evidence.format.checkpoints import LogProof
 from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.notes import Note
+from elspeth.evidence.format.policy import Policy
 from elspeth.evidence.format.salts import Salts
 from elspeth.evidence.verifier._record_schema import read_shapes
 from elspeth.evidence.verifier._record_types import read_rules
+from elspeth.evidence.witness.requests import AddCheckpoint
 from tests.evidence.bags import REFERENCES, SCHEMA
 from tests.evidence.documents import Document
 
@@ -25,6 +29,10 @@ READERS: list[Callable[[bytes, str], object]] = [
     Statement.from_bytes,
     partial(Salts.from_bytes, version=3),
     parse_manifest,
+    Note.parse,
+    LogProof.parse,
+    Policy.parse,
+    AddCheckpoint.parse,
 ]
 
 names = st.sampled_from(["$defs", "oneOf", "order", "types", "subject", "predicate", "secret"])

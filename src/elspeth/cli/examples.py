@@ -48,6 +48,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "verify": (
         "elspeth verify evidence.zip --key keys/elspeth.pub.pem",
         "elspeth verify trail.jsonl --hmac",
+        "elspeth verify run.tlog-proof --policy policy",
     ),
     "prove": ("elspeth prove evidence.zip row cfnd2h3gm88w3 -o proof.json",),
     "keys generate": ("elspeth keys generate -o keys",),
@@ -66,6 +67,20 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "landscape adopt": ("elspeth landscape adopt old.db -d runs/audit.db",),
     "landscape runs": ("elspeth landscape runs -d runs/audit.db --json",),
+    "landscape log checkpoint": (
+        "elspeth landscape log checkpoint -d runs/audit.db --key log/elspeth.key.pem -o 1.checkpoint",
+        "elspeth landscape log checkpoint -d runs/audit.db --key log/elspeth.key.pem --policy policy -o 2.checkpoint",
+    ),
+    "landscape log check": ("elspeth landscape log check -d runs/audit.db --against kept --key log/elspeth.pub.pem",),
+    "landscape log prove": (
+        "elspeth landscape log prove latest -d runs/audit.db --checkpoint 2.checkpoint -o run.tlog-proof",
+    ),
+    "landscape log cosign": (
+        "elspeth landscape log cosign 1.checkpoint --key w.pem --name w.org --policy logs --state w -o c.checkpoint",
+    ),
+    "landscape log witness": (
+        "elspeth landscape log witness --listen 127.0.0.1:80 --key w.pem --name w.example --policy logs --state w",
+    ),
 }
 """The examples of each command."""
 

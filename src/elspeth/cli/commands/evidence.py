@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.access import checking_key, protected_files
+from elspeth.cli.commands.run_log import verify_log_proof
 from elspeth.cli.failures import ExitCode, UsageError, use_stderr_for_json
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
@@ -16,6 +17,7 @@ from elspeth.cli.options import (
     ForceOption,
     JsonOption,
     WorkersOption,
+    require_only_one,
     require_unicode,
 )
 from elspeth.cli.progress import record_display
@@ -51,6 +53,10 @@ def verify(
         Path | None,
         typer.Option("--tsa-ca", metavar="CA.pem", help="The certificates that the time-stamp must lead to."),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", metavar="POLICY", help="The logs and witnesses to trust, for a proof about a log."),
+    ] = None,
     hmac: CheckHmacOption = False,
     workers: WorkersOption = 1,
     json: JsonOption = False,
@@ -59,6 +65,12 @@ def verify(
 
     The exit code is 0 only if every step passed and a signature was checked.
     """
+    if policy is not None:
+        require_only_one(
+            {"--policy": True, "--key": key is not None, "--hmac": hmac, "--tsa-ca": authority is not None}
+        )
+        verify_log_proof(path, policy, json=json)
+        return
     secret = checking_key() if hmac else None
     if secret is not None and key is not None:
         raise UsageError("--hmac and --key check different kinds of signature: give one of them")

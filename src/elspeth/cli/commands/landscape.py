@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.access import database_url
+from elspeth.cli.commands import run_log
 from elspeth.cli.failures import ExitCode
 from elspeth.cli.options import DatabaseOption, JsonOption, require_only_one
 from elspeth.cli.progress import migration_display, record_display
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(help="Inspect and migrate an audit database.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(run_log.app, name="log")
 
 _POLL_INTERVAL_S = 1.0
 """Seconds between two checks of `check --wait`."""

@@ -255,7 +255,7 @@ class NoteSigner:
 
 def check_key_name(name: str, place: str) -> None:
     """Raise EvidenceError for a name that no key may have."""
-    if not name or "+" in name or any(each.isspace() for each in name) or not name.isprintable():
+    if not name or "+" in name or any(each.isspace() for each in name):
         raise EvidenceError(place, f"expected the name of a key, without spaces and plus signs, got {shown(name)}")
 
 

@@ -1,0 +1,68 @@
+"""Checkpoints of the log of runs, and proofs about it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from elspeth.core.canonical import canonical_bytes
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.run_log import log_origin, read_log, read_one_state
+from elspeth.evidence.format.checkpoints import Checkpoint
+from elspeth.evidence.format.merkle import consistency_proof, inclusion_proof, leaf_hashes, tree_root
+
+__all__ = ["LogState", "read_log_state"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogState:
+    """The log of runs at one moment."""
+
+    origin: str
+    entries: tuple[bytes, ...]
+
+    def at(self, size: int) -> LogState:
+        """Return the log as it was with fewer entries."""
+        return LogState(origin=self.origin, entries=self.entries[:size])
+
+    def checkpoint(self) -> Checkpoint:
+        """Return the checkpoint of the log."""
+        root = tree_root(leaf_hashes(self.entries))
+        return Checkpoint(origin=self.origin, size=len(self.entries), root=root)
+
+    def consistency(self, first: int, second: int) -> list[bytes]:
+        """Return the proof that the log only grew.
+
+        There is nothing to prove about an empty log, or the same one.
+        """
+        if first in {0, second}:
+            return []
+        return consistency_proof(leaf_hashes(self.entries[:second]), first, second)
+
+    def inclusion(self, index: int, size: int) -> list[bytes]:
+        """Return the proof that an entry is in the log."""
+        return inclusion_proof(leaf_hashes(self.entries[:size]), index, size)
+
+    def find_run(self, run_id: str, size: int) -> int:
+        """Return the position of the last entry about a run.
+
+        Only the first `size` entries are searched. Raises LandscapeError if none is about the run.
+        """
+        quoted = canonical_bytes(run_id)
+        for index in range(size - 1, -1, -1):
+            entry = self.entries[index]
+            if quoted in entry and json.loads(entry).get("run_id") == run_id:
+                return index
+        raise LandscapeError(f"run {run_id} is not in the first {size:,} entries of the log of runs")
+
+
+def read_log_state(connection: Connection) -> LogState:
+    """Read the log.
+
+    Raises LandscapeError for a log that is empty or does not name itself.
+    """
+    read_one_state(connection)
+    origin = log_origin(connection)
+    return LogState(origin=origin, entries=tuple(entry.encode() for _, entry in read_log(connection)))

@@ -1,0 +1,1 @@
+"""Witnesses, which cosign the checkpoints of logs (c2sp.org/tlog-witness)."""

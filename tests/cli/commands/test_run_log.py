@@ -1,0 +1,275 @@
+"""Commands on the log of runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete
+
+from elspeth.cli import main
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.evidence.format.checkpoints import Checkpoint, LogProof
+from elspeth.evidence.format.notes import Note, NoteKeyType, NoteSigner
+from elspeth.evidence.format.policy import load_policy
+from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, KeyType, generate_keys, load_signer
+from elspeth.evidence.witness.server import WitnessServer
+from elspeth.evidence.witness.witness import Witness
+from elspeth_schema.contracts import RunStatus
+from elspeth_schema.tables import run_log_table
+from tests.core.landscape.sealing.test_log_check import remove_run
+from tests.core.landscape.sealing.test_seal import drop_guards
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make Ed25519 keys of a log and of a witness."""
+    directory = tmp_path_factory.mktemp("keys")
+    for owner in ("log", "witness"):
+        generate_keys(directory / owner, KeyType.ED25519)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record two runs in a database, which no test changes."""
+    path = tmp_path_factory.mktemp("recorded") / "audit.db"
+    finish(path, "first", "second")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work beside a copy of the database."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(recorded, "audit.db")
+
+
+def finish(path: Path, *run_ids: str) -> None:
+    with LandscapeDB(f"sqlite:///{path}") as database:
+        recorder = LandscapeRecorder(database)
+        for run_id in run_ids:
+            recorder.begin_run({}, "v1", run_id=run_id)
+            recorder.complete_run(run_id, RunStatus.COMPLETED)
+
+
+def log(capsys: Captured, *arguments: str | Path) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(["landscape", "log", *map(str, arguments)])
+    return (code, *capsys.readouterr())
+
+
+def key_of(keys: Path, owner: str) -> tuple[str, Path]:
+    return "--key", keys / owner / PRIVATE_KEY
+
+
+def keep(capsys: Captured, keys: Path, name: str, *more: str | Path) -> str:
+    """Write a checkpoint, and return the log's line for policies."""
+    code, _, errors = log(capsys, "checkpoint", "-d", "audit.db", *key_of(keys, "log"), "-o", name, *more)
+    assert code == 0, errors
+    return errors.rpartition("for policies  ")[2]
+
+
+def write_policy(capsys: Captured, keys: Path, url: str = "") -> None:
+    """Write the policies of all sides."""
+    line = keep(capsys, keys, "policy.checkpoint")
+    Path("logs").write_text(f"{line}quorum none\n")
+    signer = NoteSigner(name="witness.example", signer=load_signer(str(keys / "witness" / PRIVATE_KEY)))
+    witness = signer.verifier_key(NoteKeyType.COSIGNATURE)
+    Path("policy").write_text(f"{line}witness W {witness} {url}\nquorum W\n")
+
+
+def cosign(capsys: Captured, keys: Path, request: str, output: str) -> tuple[int, str, str]:
+    return log(
+        capsys,
+        *("cosign", request, *key_of(keys, "witness"), "--name", "witness.example"),
+        *("--policy", "logs", "--state", "state", "-o", output),
+    )
+
+
+def test_a_checkpoint_is_printed(capsys: Captured, keys: Path) -> None:
+    code, output, errors = log(capsys, "checkpoint", "-d", "audit.db", *key_of(keys, "log"))
+    found = Checkpoint.parse(Note.parse(output.encode(), "note").text, "note")
+    assert (code, found.size) == (0, 5)
+    assert errors.splitlines()[0].split() == ["log", found.origin]
+    assert errors.splitlines()[1].split() == ["entries", "5"]
+    assert errors.splitlines()[2].startswith(f"for policies  log {found.origin}+")
+
+
+def test_kept_checkpoints_hold_while_the_log_grows(capsys: Captured, keys: Path, tmp_path: Path) -> None:
+    Path("kept").mkdir()
+    keep(capsys, keys, "kept/1.checkpoint")
+    finish(tmp_path / "audit.db", "third")
+    keep(capsys, keys, "kept/2.checkpoint")
+    public = keys / "log" / PUBLIC_KEY
+    assert log(capsys, "check", "-d", "audit.db", "--against", "kept", "--key", public) == (
+        0,
+        "",
+        "2 of 2 kept checkpoints hold\n3 runs in the log of runs, 7 entries\n",
+    )
+    code, _, errors = log(capsys, "check", "-d", "audit.db", "--against", "kept/1.checkpoint")
+    assert (code, errors.splitlines()[-1]) == (0, "nobody checked who signed what was kept: give --key for that")
+
+
+def test_a_database_that_was_put_back_is_found(capsys: Captured, keys: Path, tmp_path: Path) -> None:
+    shutil.copy("audit.db", "backup.db")
+    finish(tmp_path / "audit.db", "third")
+    keep(capsys, keys, "1.checkpoint")
+    shutil.copy("backup.db", "audit.db")
+    code, output, errors = log(capsys, "check", "-d", "audit.db", "--against", "1.checkpoint")
+    assert (code, output) == (1, "")
+    problem = "the database was put back to an older state, or runs were removed"
+    assert errors.splitlines()[:2] == [
+        f"1.checkpoint: the log had 7 entries then, and has 5 now: {problem}",
+        "0 of 1 kept checkpoints hold",
+    ]
+
+
+def test_a_run_that_was_removed_is_found_with_its_proof(capsys: Captured, keys: Path) -> None:
+    assert log(capsys, "prove", "second", "-d", "audit.db", *key_of(keys, "log"), "-o", "second.tlog-proof")[0] == 0
+    with LandscapeDB("sqlite:///audit.db") as database, database.write_transaction() as connection:
+        drop_guards(connection)
+        remove_run(connection, "second")
+        connection.execute(delete(run_log_table).where(run_log_table.c.position > 2))
+    code, _, errors = log(capsys, "check", "-d", "audit.db", "--against", ".")
+    assert code == 1
+    assert errors.startswith("second.tlog-proof: the log had 5 entries then, and has 3 now")
+
+
+def test_a_proof_is_verified_without_the_database(capsys: Captured, keys: Path, tmp_path: Path) -> None:
+    write_policy(capsys, keys)
+    keep(capsys, keys, "1.checkpoint")
+    assert cosign(capsys, keys, "1.checkpoint", "cosigned.checkpoint")[0] == 0
+    finish(tmp_path / "audit.db", "third")
+    code, _, errors = log(
+        capsys, "prove", "second", "-d", "audit.db", "--checkpoint", "cosigned.checkpoint", "-o", "second.tlog-proof"
+    )
+    assert (code, errors.splitlines()[:2]) == (0, ["run    second", "entry  4 of 5"])
+    Path("audit.db").unlink()
+    assert main(["verify", "second.tlog-proof", "--policy", "policy", "--json"]) == 0
+    output, errors = capsys.readouterr()
+    found = json.loads(output)
+    assert (found["verdict"], found["index"], found["size"], list(found["cosignatures"])) == ("VERIFIED", 4, 5, ["W"])
+    assert json.loads(found["entry"])["run_id"] == "second"
+    assert errors.splitlines()[-1].split() == ["verdict", "VERIFIED"]
+
+
+def test_a_proof_that_does_not_hold_is_not_verified(capsys: Captured, keys: Path) -> None:
+    write_policy(capsys, keys)
+    log(capsys, "prove", "second", "-d", "audit.db", *key_of(keys, "log"), "-o", "x.tlog-proof")
+    assert main(["verify", "x.tlog-proof", "--policy", "policy"]) == 1
+    assert capsys.readouterr().err.endswith("expected cosignatures of the quorum 'W', got none\n")
+    proof = LogProof.parse(Path("x.tlog-proof").read_bytes(), "proof")
+    altered = LogProof(
+        entry=proof.entry.replace(b"second", b"secunt"), index=proof.index, hashes=proof.hashes, note=proof.note
+    )
+    Path("x.tlog-proof").write_bytes(altered.to_bytes())
+    assert main(["verify", "x.tlog-proof", "--policy", "logs"]) == 1
+    assert "x.tlog-proof: inclusion proof: expected the root" in capsys.readouterr().err
+
+
+def test_a_witness_without_a_network_cosigns_what_extends_the_log(capsys: Captured, keys: Path, tmp_path: Path) -> None:
+    write_policy(capsys, keys)
+    keep(capsys, keys, "1.checkpoint")
+    assert cosign(capsys, keys, "1.checkpoint", "1c.checkpoint")[0] == 0
+    finish(tmp_path / "audit.db", "third")
+    keep(capsys, keys, "2.checkpoint")
+    code, _, errors = cosign(capsys, keys, "2.checkpoint", "2c.checkpoint")
+    hint = "ask with --since and the checkpoint of 5 entries"
+    assert (code, errors) == (
+        1,
+        f"error: 2.checkpoint: was not cosigned: the last checkpoint has the size 5; {hint}\n",
+    )
+    assert not Path("2c.checkpoint").exists()
+    keep(capsys, keys, "request", "--since", "1c.checkpoint")
+    assert cosign(capsys, keys, "request", "2c.checkpoint")[0] == 0
+    accepted = load_policy(Path("policy")).accept(Note.parse(Path("2c.checkpoint").read_bytes(), "note"), "note")
+    assert (accepted.checkpoint.size, list(accepted.cosignatures)) == (7, ["W"])
+
+
+@pytest.fixture
+def witness_url(keys: Path, tmp_path: Path, capsys: Captured) -> Iterator[str]:
+    """Serve a witness, and write the policies."""
+    write_policy(capsys, keys)
+    signer = NoteSigner(name="witness.example", signer=load_signer(str(keys / "witness" / PRIVATE_KEY)))
+    found = Witness(signer=signer, logs=load_policy(Path("logs")), directory=tmp_path / "state")
+    with WitnessServer(("127.0.0.1", 0), found, lambda _: None) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        Path("policy").write_text(Path("policy").read_text().replace(" \n", f" {url}\n"))
+        try:
+            yield url
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.usefixtures("witness_url")
+def test_a_checkpoint_is_cosigned_by_a_witness(capsys: Captured, keys: Path, tmp_path: Path) -> None:
+    keep(capsys, keys, "1.checkpoint", "--policy", "policy")
+    finish(tmp_path / "audit.db", "third")
+    keep(capsys, keys, "2.checkpoint", "--policy", "policy")
+    assert len(Note.parse(Path("2.checkpoint").read_bytes(), "note").signatures) == 2
+
+
+def test_a_witness_refuses_a_database_that_was_put_back(
+    capsys: Captured, keys: Path, tmp_path: Path, witness_url: str
+) -> None:
+    shutil.copy("audit.db", "backup.db")
+    finish(tmp_path / "audit.db", "third")
+    keep(capsys, keys, "1.checkpoint", "--policy", "policy")
+    shutil.copy("backup.db", "audit.db")
+    arguments = ("checkpoint", "-d", "audit.db", *key_of(keys, "log"), "--policy", "policy", "-o", "2.checkpoint")
+    assert log(capsys, *arguments) == (
+        1,
+        "",
+        (
+            f"witness {witness_url}: it knows 7 entries of the log, which has 5: the database was put back to an older"
+            " state, or runs were removed\n"
+            "error: checkpoint: expected cosignatures of the quorum 'W', got none\n"
+        ),
+    )
+    finish(tmp_path / "audit.db", "fourth", "fifth")
+    code, _, errors = log(capsys, *arguments)
+    assert code == 1
+    assert "it knows another history of the log: runs were changed, exchanged or removed" in errors
+    assert not Path("2.checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (("check", "-d", "audit.db", "--against", "missing"), 1, "error: missing: cannot be read: No such file or"),
+        (("check", "-d", "audit.db", "--against", "audit.db"), 1, "error: audit.db: expected a signed note"),
+        (("check", "-d", "audit.db", "--against", "empty"), 2, "error: --against empty: holds no file that ends with"),
+        (("checkpoint", "-d", "none.db", "--key", "KEY"), 1, "error: audit database sqlite:///none.db"),
+        (("checkpoint", "-d", "audit.db", "--key", "ECDSA"), 2, "error: key of elspeth.local/"),
+        (("checkpoint", "-d", "audit.db", "--key", "KEY", "-o", "audit.db"), 1, "error: audit.db: "),
+        (("checkpoint", "-d", "audit.db", "--key", "KEY", "-o", "taken"), 1, "error: taken: exists already"),
+        (("prove", "first", "-d", "audit.db", "-o", "x"), 2, "error: give --key, to sign a new checkpoint, or"),
+        (("prove", "nobody", "-d", "audit.db", "--key", "KEY", "-o", "x"), 1, "error: audit database sqlite:///audit"),
+        (
+            ("witness", "--listen", "8099", "--key", "KEY", "--name", "w", "--policy", "p", "--state", "s"),
+            2,
+            "error: --listen 8099: expected an address and a port, such as 127.0.0.1:8099",
+        ),
+    ],
+)
+def test_wrong_use_is_refused_with_one_message(  # noqa: PLR0917  fixtures
+    capsys: Captured, keys: Path, key_directory: Path, arguments: tuple[str, ...], code: int, error: str
+) -> None:
+    Path("empty").mkdir()
+    Path("taken").write_text("kept")
+    names = {"KEY": str(keys / "log" / PRIVATE_KEY), "ECDSA": str(key_directory / PRIVATE_KEY)}
+    found, output, errors = log(capsys, *(names.get(each, each) for each in arguments))
+    assert (found, output, errors[: len(error)]) == (code, "", error)
+    assert "Traceback" not in errors
+    assert Path("taken").read_text() == "kept"
