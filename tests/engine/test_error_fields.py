@@ -16,7 +16,7 @@ from elspeth.contracts.plugins import Source, SourceOptions
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.canonical import stable_hash
 from elspeth.core.settings.problems import SettingsError
-from tests.engine.pipelines import MarkTransform, Settings, build, execute, run, trail
+from tests.engine.pipelines import MarkTransform, Settings, build, execute, run
 
 ERRORS = ("error_reason", "error_step", "error_source", "error_line", "error_row")
 REFUSED = {"error_reason": "refused", "error_step": "mark_0", "error_source": "lines", "error_line": None}
@@ -46,6 +46,9 @@ class LinesSource(Source):
         yield {"id": 4, "error_line": 9}
 
 
+PLUGINS = (LinesSource, MarkTransform)
+
+
 def settings(directory: Path, bad: dict[str, Any], **sections: object) -> Settings:
     """Return settings in which all but one row fail."""
     return {
@@ -68,7 +71,7 @@ def lines(path: Path) -> list[RowData]:
 
 
 def test_failed_rows_in_a_file_say_why_and_where_they_failed(tmp_path: Path) -> None:
-    _, records = run(tmp_path, settings(tmp_path, sink(tmp_path, "jsonl")), LinesSource, MarkTransform)
+    _, records = run(tmp_path, settings(tmp_path, sink(tmp_path, "jsonl")), *PLUGINS)
     rows = lines(tmp_path / "bad.jsonl")
     renamed = {f"{name}_": value for name, value in (REFUSED | {"error_row": 3}).items()}
     assert rows == [{"id": "x"} | INVALID, {"id": 3} | REFUSED | {"error_row": 2}, {"id": 4, "error_line": 9} | renamed]
@@ -81,62 +84,64 @@ def test_failed_rows_in_a_file_say_why_and_where_they_failed(tmp_path: Path) -> 
     assert [each["output_hash"] for each in visits] == [stable_hash(row) for row in rows]
 
 
-@pytest.mark.parametrize(("plugin", "nothing"), [("csv", ""), ("parquet", None)])
-def test_every_kind_of_file_has_columns_for_the_error_fields(tmp_path: Path, plugin: str, nothing: str | None) -> None:
-    run(tmp_path, settings(tmp_path, sink(tmp_path, plugin)), LinesSource, MarkTransform)
-    path = tmp_path / f"bad.{plugin}"
-    if plugin == "csv":
-        rows: list[dict[str, Any]] = list(csv.DictReader(path.read_text().splitlines()))
-    else:
-        rows = pq.read_table(path).to_pylist()
-    assert [row["error_reason"] for row in rows[:2]] == [INVALID["error_reason"], "refused"]
-    assert [str(row["error_line"] or "none") for row in rows] == ["3", "none", "9"]
-    assert [str(row["error_row"] or "none") for row in rows] == ["1", "2", "none"]
-    assert rows[1]["error_line"] == nothing
+def test_csv_and_parquet_files_have_columns_for_the_error_fields(tmp_path: Path) -> None:
+    given = settings(tmp_path, sink(tmp_path, "csv"))
+    given["sinks"]["worse"] = sink(tmp_path, "parquet")
+    given["row_plugins"][0]["options"]["on_error"] = "worse"
+    run(tmp_path, given, *PLUGINS)
+    (invalid,) = csv.DictReader((tmp_path / "bad.csv").read_text().splitlines())
+    assert invalid == {"id": "x", **{name: str(value) for name, value in INVALID.items()}, "__extra__": ""}
+    refused = pq.read_table(tmp_path / "bad.parquet").to_pylist()
+    assert [(row["error_reason"], row["error_reason_"]) for row in refused] == [("refused", None), (None, "refused")]
+    assert [(row["error_line"], row["error_row"], row["error_row_"]) for row in refused] == [
+        (None, 2, None),
+        (9, None, 3),
+    ]
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "sections", "has_fields"),
     [
-        {"error_fields": False},
-        {"options": {"schema": {"mode": "strict", "fields": ["id: any", "error_line: any?"]}}},
+        ({}, {}, True),
+        ({"error_fields": False}, {}, False),
+        ({"options": {"schema": {"mode": "strict", "fields": ["id: any"]}}}, {}, False),
+        ({"options": {"schema": {"mode": "free", "fields": ["id: any"]}}}, {}, True),
+        ({}, {"output_sink": "bad"}, False),
+        ({"error_fields": True}, {"output_sink": "bad"}, True),
     ],
-    ids=["switched off", "strict schema"],
+    ids=["file", "switched off", "strict schema", "free schema", "with other rows", "with other rows, asked for"],
 )
-def test_a_sink_that_does_not_ask_for_error_fields_gets_the_rows_alone(tmp_path: Path, bad: dict[str, Any]) -> None:
-    run(tmp_path, settings(tmp_path, sink(tmp_path, "jsonl", **bad)), LinesSource, MarkTransform)
-    assert lines(tmp_path / "bad.jsonl") == [{"id": "x"}, {"id": 3}, {"id": 4, "error_line": 9}]
+def test_which_sinks_get_error_fields(
+    tmp_path: Path, bad: dict[str, Any], sections: dict[str, Any], has_fields: bool
+) -> None:
+    sinks = {"sinks": {"bad": sink(tmp_path, "jsonl", **bad)}} if sections else {}
+    pipeline = build(tmp_path, settings(tmp_path, sink(tmp_path, "jsonl", **bad), **sections, **sinks), *PLUGINS)
+    assert pipeline.error_sinks == ({"bad"} if has_fields else set())
 
 
-def test_a_sink_with_other_rows_gets_error_fields_only_if_asked(tmp_path: Path) -> None:
-    bad = sink(tmp_path, "jsonl")
-    run(tmp_path, settings(tmp_path, bad, output_sink="bad", sinks={"bad": bad}), LinesSource, MarkTransform)
-    assert lines(tmp_path / "bad.jsonl")[0] == {"id": 1, "ok": True}
-    bad["error_fields"] = True
-    run(tmp_path, settings(tmp_path, bad, output_sink="bad", sinks={"bad": bad}), LinesSource, MarkTransform)
+def test_other_rows_in_the_same_sink_have_empty_error_fields(tmp_path: Path) -> None:
+    bad = sink(tmp_path, "jsonl", error_fields=True)
+    run(tmp_path, settings(tmp_path, bad, output_sink="bad", sinks={"bad": bad}), *PLUGINS)
     rows = lines(tmp_path / "bad.jsonl")
     assert rows[0] == {"id": 1, "ok": True} | dict.fromkeys(ERRORS)
     assert rows[1] == {"id": "x"} | INVALID
 
 
 def test_a_table_gets_error_fields_only_if_asked(tmp_path: Path, database_url: str) -> None:
-    names = []
-    for table, wanted in [("plain", {}), ("full", {"error_fields": True})]:
-        options = {"url": database_url, "table": table}
-        bad = {"plugin": "database", "options": options, **wanted}
-        execute(build(tmp_path, settings(tmp_path, bad), LinesSource, MarkTransform), force=True)
-        engine = sa.create_engine(database_url)
-        names.append([column["name"] for column in sa.inspect(engine).get_columns(table)])
-        engine.dispose()
-    assert names[0] == ["id", "error_line"]
-    assert names[1][:6] == ["id", *ERRORS]
+    bad = {"plugin": "database", "options": {"url": database_url, "table": "bad"}}
+    assert build(tmp_path, settings(tmp_path, bad), *PLUGINS).error_sinks == set()
+    execute(build(tmp_path, settings(tmp_path, bad | {"error_fields": True}), *PLUGINS))
+    engine = sa.create_engine(database_url)
+    names = [column["name"] for column in sa.inspect(engine).get_columns("bad")]
+    engine.dispose()
+    assert names[:6] == ["id", *ERRORS]
 
 
 def test_a_schema_that_refuses_the_error_fields_is_a_problem(tmp_path: Path) -> None:
     schema = {"mode": "strict", "fields": ["id: any", "error_line: any", "error_row: int"]}
     bad = sink(tmp_path, "jsonl", error_fields=True, options={"schema": schema})
     with pytest.raises(SettingsError) as raised:
-        build(tmp_path, settings(tmp_path, bad), LinesSource, MarkTransform)
+        build(tmp_path, settings(tmp_path, bad), *PLUGINS)
     assert [str(each) for each in raised.value.problems] == [
         (
             "sinks.bad.error_fields: the schema of the sink allows no field 'error_reason', 'error_step',"
@@ -146,12 +151,8 @@ def test_a_schema_that_refuses_the_error_fields_is_a_problem(tmp_path: Path) -> 
 
 
 def test_error_fields_do_not_change_the_ids_of_other_nodes(tmp_path: Path) -> None:
-    ids = []
-    for wanted in (False, True):
-        directory = tmp_path / str(wanted)
-        directory.mkdir()
-        bad = {"plugin": "null", "error_fields": wanted}
-        settings_ = settings(directory, bad) | {"sinks": {"out": {"plugin": "null"}, "bad": bad}}
-        execute(build(directory, settings_, LinesSource, MarkTransform))
-        ids.append({node["node_id"] for node in trail(directory)["node"]})
-    assert len(ids[0] ^ ids[1]) == 2
+    plain, full = (
+        {node.node_id for node in build(tmp_path, settings(tmp_path, bad), *PLUGINS).nodes.values()}
+        for bad in ({"plugin": "null"}, {"plugin": "null", "error_fields": True})
+    )
+    assert {name.rpartition("_")[0] for name in plain ^ full} == {"sink_bad"}

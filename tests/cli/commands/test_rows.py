@@ -35,7 +35,7 @@ EXPECTED = [
     (3, "failed", None, "keyword_filter_1", "RowError", "field 'word' contains the blocked pattern 'spam'"),
     (4, "routed", "big", None, None, None),
 ]
-FORMS = ["trail.jsonl", "trail.json.gz", "csv", "parquet", "bag", "bag.zip"]
+FORMS = ["trail.jsonl", "trail.json.gz", "parquet", "bag.zip"]
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +97,11 @@ def test_rows_are_found_by_how_they_ended(
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
-def test_an_export_lists_what_the_database_lists(capsys: pytest.CaptureFixture[str], form: str, as_json: bool) -> None:
+def test_an_export_lists_what_the_database_lists(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    options = ["--json"] if form == "bag.zip" else []
     found = []
     for source in (["-d", "audit.db"], ["--from", form]):
-        assert main(["rows", "--outcome", "failed", *source, *(["--json"] if as_json else [])]) == 0
+        assert main(["rows", "--outcome", "failed", *source, *options]) == 0
         found.append(capsys.readouterr())
     assert found[0] == found[1]
     assert "division by zero" in found[0].out
@@ -130,7 +130,7 @@ def test_a_long_table_is_aligned_page_by_page(
     ("arguments", "code", "error"),
     [
         ([], 2, NO_DATABASE),
-        (["-d", "audit.db", "--from", "bag"], 2, "give -d or --from: either the audit database or an export"),
+        (["-d", "audit.db", "--from", "bag.zip"], 2, "give -d or --from: either the audit database or an export"),
         (["-d", "audit.db", "--run", "zzz"], 1, "audit database sqlite:///audit.db holds no run 'zzz'"),
     ],
     ids=["neither", "both", "no such run"],
