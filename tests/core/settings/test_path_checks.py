@@ -134,6 +134,14 @@ def test_no_database_sink_writes_into_the_audit_database_on_a_server(sink: str, 
     assert problems(tree) == ([expected] if is_refused else [])
 
 
+def test_no_sink_writes_the_table_of_a_lookup() -> None:
+    table = {"plugin": "csv", "options": {"path": ["rates.csv", "out/rows.csv"]}}
+    tree = settings()
+    tree["row_plugins"] = [{"plugin": "lookup", "options": {"table": table, "match": {"a": "b"}, "add": {"c": "d"}}}]
+    expected = "the file 'out/rows.csv' is also that of row_plugins[0]: give each its own"
+    assert problems(tree) == [f"sinks.out.options.path: {expected}"]
+
+
 @pytest.mark.parametrize(
     ("path", "problem"),
     [

@@ -101,4 +101,7 @@ def test_options_that_cannot_work_are_refused() -> None:
     assert problem_of("lookup", table={"plugin": "cvs"}, **given) == (
         "unknown source plugin 'cvs': expected one of csv, json, jsonl, null, parquet, sql"
     )
+    assert problem_of("lookup", table={"plugin": "csv", "options": {"path": "-"}}, **given) == (
+        "a table is read again when a run is resumed: expected a file, got standard input"
+    )
     assert problem_of("lookup", table={"plugin": "csv"}, **given).startswith("options of 'csv': path: Field required")

@@ -14,7 +14,6 @@ from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
 from elspeth.core.settings.model import ExportSettings, LandscapeSettings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.problems import Location, Problem, did_you_mean
-from elspeth.core.settings.steps import PluginSettings
 from elspeth.outputs.compression import Compression, guess_compression
 from elspeth.outputs.policy import Extent, Kind, OutputPolicy, Protected
 
@@ -153,16 +152,19 @@ def protected_files(parts: Parts, settings_file: Path | None) -> list[Protected]
 def named_files(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedFile]:
     """Yield each file that is read or written.
 
-    These are the files of sources, sinks, the export and the rate limits. Placeholders get these `values`. Texts that
-    cannot be paths are left out, because other checks report them.
+    These are the files of sources, of the tables of transforms, of sinks, the export and the rate limits. Placeholders
+    get these `values`. Texts that cannot be paths are left out, because other checks report them.
     """
     for place, source in parts.sources.items():
         owner = Problem(location=place, message="").path
-        for each in _files_of_plugin(owner, place, source, None):
-            yield replace(each, is_input=True)
+        yield from _inputs(owner, place, source.options)
+    for place, transform in parts.transforms.items():
+        owner, table = Problem(location=place, message="").path, transform.options.get("table")
+        if isinstance(table, dict) and isinstance(options := table.get("options"), dict):
+            yield from _inputs(owner, (*place, "options", "table"), options)
     for name, sink in parts.sinks.items():
         if sink is not None:
-            yield from _files_of_plugin(f"sinks.{name}", ("sinks", name), sink, values)
+            yield from _files_of_plugin(f"sinks.{name}", ("sinks", name), sink.options, values)
     export = parts.landscape.export if parts.landscape is not None else None
     if export is not None and export.enabled and export.path is not None and export.sink is None:
         yield from _file_at(EXPORT, export_location(export), export.path, values)
@@ -171,10 +173,16 @@ def named_files(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedFile]:
         yield NamedFile(owner="rate_limit", location=location, text=text, path=Path(text), is_database=True)
 
 
+def _inputs(owner: str, location: Location, options: Mapping[str, object]) -> Iterator[NamedFile]:
+    """Yield the files that a source reads."""
+    for each in _files_of_plugin(owner, location, options, None):
+        yield replace(each, is_input=True)
+
+
 def _files_of_plugin(
-    owner: str, location: Location, plugin: PluginSettings, values: Mapping[str, str] | None
+    owner: str, location: Location, options: Mapping[str, object], values: Mapping[str, str] | None
 ) -> Iterator[NamedFile]:
-    path, url = plugin.options.get("path"), plugin.options.get("url")
+    path, url = options.get("path"), options.get("url")
     if values is None and path is not None:
         yield from _files_of_source(owner, (*location, "options", "path"), path)
     elif values is not None and isinstance(path, str):

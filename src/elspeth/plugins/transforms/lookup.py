@@ -10,6 +10,7 @@ import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from elspeth.contracts.enums import Determinism
+from elspeth.contracts.input_paths import STANDARD_INPUT, path_texts
 from elspeth.contracts.plugins import (
     JsonObject,
     PluginError,
@@ -49,6 +50,8 @@ class LookupTable(BaseModel):
         except ValidationError as error:
             problems = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
             raise ValueError(f"options of {self.plugin!r}: {problems}") from error
+        if STANDARD_INPUT in path_texts(self.options.get("path")):
+            raise ValueError("a table is read again when a run is resumed: expected a file, got standard input")
         return self
 
     def source(self) -> Source:
