@@ -116,6 +116,8 @@ def assert_sound(records: Records, *, status: str, resumed: bool = False) -> Non
     expected = {"completed"} if status == "completed" and not resumed else {"completed", "failed"}
     assert {operation["status"] for operation in records["operation"]} <= expected
     published = {operation["node_id"] for operation in records["operation"] if operation["status"] == "completed"}
+    sinks = [artifact["sink_node_id"] for artifact in records.get("artifact", [])]
+    assert len(set(sinks)) == len(sinks)
     for artifact in records.get("artifact", []):
         if artifact["sink_node_id"] in published and artifact["artifact_type"] != "database":
             content = Path(artifact["path_or_uri"]).read_bytes()

@@ -301,6 +301,19 @@ def test_a_run_that_was_deleted_after_its_adoption_is_told(tmp_path: Path, datab
     assert "table runs of runs that were taken over: 2 rows then, 1 now" in changed
 
 
+def test_runs_of_two_databases_are_no_changes_of_each_other(tmp_path: Path) -> None:
+    one, two, new = tmp_path / "one.db", tmp_path / "two.db", f"sqlite:///{tmp_path / 'new.db'}"
+    for path in (one, two):
+        create_filled(f"sqlite:///{path}", OLDEST)
+    with closing(sqlite3.connect(two)) as connection:
+        for table in OLDEST.tables:
+            if any(column.name == "run_id" for column in table.columns):
+                connection.execute(f"UPDATE {table.name} SET run_id = 'other-' || run_id")  # noqa: S608
+        connection.commit()
+    assert [len(adopt(f"sqlite:///{path}", new).runs) for path in (one, two)] == [RUNS, RUNS]
+    assert [adopt(f"sqlite:///{path}", new).changed for path in (one, two)] == [(), ()]
+
+
 def test_adopting_again_into_a_new_database_shows_what_was_changed_meanwhile(tmp_path: Path) -> None:
     old, urls = tmp_path / "old.db", [f"sqlite:///{tmp_path / name}.db" for name in ("first", "same", "changed")]
     create_filled(f"sqlite:///{old}", OLDEST)

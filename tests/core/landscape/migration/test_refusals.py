@@ -319,6 +319,23 @@ def test_no_room(sqlite_example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -
     )
 
 
+def test_no_room_for_what_is_still_in_the_log(sqlite_example: OldDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage(NamedTuple):
+        free: int = 1_500_000
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage())
+    with closing(sqlite3.connect(sqlite_example.path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        for _ in range(200):
+            connection.execute("UPDATE rows SET row_index = row_index")
+        log = Path(f"{sqlite_example.path}-wal").stat().st_size
+        needed = f"{3 * (sqlite_example.path.stat().st_size + log) / 1e6:,.0f}"
+        assert refusal(sqlite_example, no_backup=True) == (
+            f"it needs about {needed} MB in {sqlite_example.path.parent}, 2 MB are free."
+        )
+
+
 # -- a file that cannot be written -----------------------------------------------------------------------------------
 
 
