@@ -37,6 +37,9 @@ MAX_INTEGER = 2**53 - 1
 _JSON_TYPES: Mapping[FieldType, str] = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 _JSON_FORMATS: Mapping[FieldType, str] = {"date": "date", "datetime": "date-time", "duration": "duration"}
 
+_NEEDS = frozenset({"guaranteed_fields", "required_fields", "required_input_fields"})
+"""Keys by which the predecessor's later releases say what rows must have."""
+
 # Settings use two vocabularies: of each pair, the first is recorded.
 _MODES: Mapping[str, SchemaMode | None] = {
     "strict": "strict",
@@ -112,7 +115,8 @@ class SchemaConfig:
         """
         unknown = sorted(set(map(str, config)) - {"mode", "fields"})
         if unknown:
-            raise ValueError(f"unknown key {unknown[0]!r}: expected 'mode' and 'fields'")
+            hint = "; name them in 'fields', with mode 'flexible', as in 'id: any'" if unknown[0] in _NEEDS else ""
+            raise ValueError(f"unknown key {unknown[0]!r}: expected 'mode' and 'fields'{hint}")
         fields, mode = config.get("fields"), config.get("mode")
         if mode is None:
             if fields == "dynamic":

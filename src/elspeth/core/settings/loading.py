@@ -66,6 +66,8 @@ def load_settings(
     tree = read_settings_file(path)
     applied = _apply_environment(tree, environ, _keys_of(form_of(tree)), overrides)
     tree, problems = applied.tree, [*applied.problems, *text_problems(applied.tree)]
+    if "replay_from" in tree:  # what later releases of the predecessor call it
+        tree.setdefault("replay_source_run_id", tree.pop("replay_from"))
     form, settings = form_of(tree), None
     try:
         settings = form.model_validate(tree, context=applied.variables)

@@ -21,6 +21,21 @@ Location = tuple[str | int, ...]
 _PYDANTIC_PHRASES = re.compile(r"^Input should be |^\w+ should have |,? (unable to|after validation, not) .*")
 
 
+_JOURNAL = (
+    "there is no journal beside the audit database: export: {enabled: true, path: trail.jsonl} writes its records"
+)
+_INSTEAD: Mapping[str, str] = {
+    "collision_policy": "a sink replaces only earlier outputs of its pipeline, and {run_id} in its path gives each run"
+    " a file of its own",
+    "depends_on": "pipelines do not run each other: run those before this one, as in a script that stops at a failure",
+    "dump_to_jsonl": _JOURNAL,
+    "dump_to_jsonl_path": _JOURNAL,
+    "signing_mode": "sign: true signs each record with the key in ELSPETH_SIGNING_KEY, a bag with `key`",
+    "telemetry": "--log-format json writes what happens as events to standard error",
+}
+"""Keys of the predecessor's later releases -> what serves instead here."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One thing to correct.
@@ -80,6 +95,8 @@ def _message(details: ErrorDetails, model: type[BaseModel]) -> str:
         case "missing":
             return "is required but missing"
         case "extra_forbidden":
+            if (advice := _INSTEAD.get(str(location[-1]))) is not None:
+                return f"is a key of other versions, unknown here: {advice}"
             known = _keys_at(model, location[:-1])
             return f"unknown key: expected one of {', '.join(known)}{did_you_mean(str(location[-1]), known)}"
         case "value_error":
