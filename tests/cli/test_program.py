@@ -251,12 +251,12 @@ def test_a_broken_plugin_package_is_named(
 def test_a_run_that_fails_ends_with_1_and_says_what_was_recorded(
     project: Path, settings: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (project / EXAMPLE / "input.csv").write_bytes(b"")
+    (project / EXAMPLE / "input.csv").write_text('id,name,category,amount\n1,"x\n')
     assert main(["run", "-s", settings, "-x"]) == 1
     output, errors = capsys.readouterr()
     assert output == ""
     assert re.fullmatch(
-        r"error: examples/audit_export/input\.csv, header: expected a header line with the names of the fields\n"
+        r"error: examples/audit_export/input\.csv, line 2: a quote opens here and is never closed\n"
         rf"Run {ID} is recorded as failed\.\n",
         errors,
     )
