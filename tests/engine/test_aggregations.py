@@ -160,7 +160,10 @@ def test_a_batch_that_cannot_be_processed_is_an_error_of_its_rows(
     rows: list[RowData] = [{"id": number, "fault": fault} for number in (1, 2)]
     part = {"name": "f", "plugin": "faulty", "options": {"on_error": destination}}
     sinks = ["bad"] if destination == "bad" else []
-    result, records = run_graph(tmp_path, graph_settings(tmp_path, rows, *sinks, aggregations=[part]), Faulty)
+    settings = graph_settings(tmp_path, rows, *sinks, aggregations=[part])
+    for name in sinks:
+        settings["sinks"][name]["error_fields"] = False
+    result, records = run_graph(tmp_path, settings, Faulty)
     assert (result.failed, written(tmp_path, "out")) == (2, [])
     if destination == "bad":
         assert written(tmp_path, "bad") == rows
