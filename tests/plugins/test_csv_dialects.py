@@ -1,5 +1,7 @@
 """Dialects of CSV: delimiters, quotes, numbers, nulls and headers."""
 
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,14 @@ def test_a_number_of_another_language_is_not_guessed(tmp_path: Path, cell: str) 
     assert isinstance(bad, InvalidRow)
     assert bad.data == {"n": cell, "i": "1", "t": "x"}
     assert bad.error.startswith("line 2: field 'n': expected a number such as 1.234,5, got text of ")
+
+
+def test_decimals_are_numbers_of_the_language_too(tmp_path: Path) -> None:
+    schema = {"mode": "strict", "fields": ["d: decimal(2)", "day: date"]}
+    options = {"delimiter": ";", "decimal": ",", "thousands": ".", "schema": schema}
+    row, bad = read(tmp_path, "d;day\n-1.234,50;2026-03-01\n1.5;2026-03-01\n", **options)
+    assert row == {"d": Decimal("-1234.50"), "day": date(2026, 3, 1)}
+    assert problems_of([bad]) == ["line 3: field 'd': expected a number such as 1.234,5, got text of 3 characters"]
 
 
 def test_an_invalid_row_keeps_its_numbers_as_they_were_read(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The CSV sink: the dialects that it writes."""
 
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,12 @@ ROW: RowData = {"a": 1.5, "b": None, "c": "x;y", "d": True, "e": [1.5]}
 )
 def test_a_dialect_is_written(tmp_path: Path, options: dict[str, object], text: str) -> None:
     assert written(tmp_path / "out", [ROW], **options).decode() == text
+
+
+def test_decimals_have_the_decimal_character_and_dates_do_not(tmp_path: Path) -> None:
+    rows: list[RowData] = [{"paid": Decimal("-1234.50"), "day": date(2026, 3, 1), "text": "1.5"}]
+    text = written(tmp_path / "out", rows, delimiter=";", decimal=",").decode()
+    assert text == "paid;day;text\n-1234,50;2026-03-01;1.5\n"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252", "latin-1"])
