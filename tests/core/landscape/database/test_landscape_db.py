@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, NullPool, create_engine, inspect, select, text
+from sqlalchemy import URL, Connection, NullPool, create_engine, inspect, select, text
 from sqlalchemy.engine import make_url
 
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError, SchemaCompatibilityError
 from elspeth.core.landscape.database import connections as engines
+from elspeth.core.landscape.database.state import DatabaseState, read_state
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import EPOCH
@@ -307,3 +308,19 @@ def test_an_error_about_a_record_read_from_a_snapshot_names_the_database(databas
 def test_a_private_copy_is_named_as_its_original(sqlite_url: str) -> None:
     with LandscapeDB(sqlite_url, known_as="sqlite:///original.db") as landscape:
         assert forbidden_record(landscape).startswith("audit database sqlite:///original.db: rows row_id='r': ")
+
+
+def test_a_database_that_another_process_creates_meanwhile_is_used(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = "elspeth.core.landscape.database.landscape_db.read_state"
+
+    def read_and_let_another_create(url: URL) -> DatabaseState:
+        state = read_state(url)
+        monkeypatch.setattr(place, read_state)
+        LandscapeDB(database_url).close()
+        return state
+
+    monkeypatch.setattr(place, read_and_let_another_create)
+    with LandscapeDB(database_url) as database:
+        assert LandscapeRecorder(database).list_runs() == []

@@ -138,6 +138,17 @@ def test_runs_whose_answers_may_be_gone_are_called_attributable_only(
         assert kept(payloads) == []
 
 
+def test_a_purge_that_finds_nothing_lowers_no_grade(db: LandscapeDB, tmp_path: Path) -> None:
+    with db:
+        empty = FilesystemPayloadStore(tmp_path / "empty")
+        plan = plan_purge(db, empty, days=90, now=datetime.now(UTC) + timedelta(days=91))
+        assert (plan.payloads, plan.runs) == ((), ())
+        purge(db, empty, plan)
+        run = LandscapeRecorder(db).get_run("asking")
+        assert run is not None
+        assert run.reproducibility_grade is ReproducibilityGrade.REPLAY_REPRODUCIBLE
+
+
 def test_a_purge_that_breaks_off_leaves_no_grade_too_high(
     db: LandscapeDB, payloads: FilesystemPayloadStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
