@@ -1,6 +1,7 @@
 """The plan of a pipeline with every kind of node."""
 
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -110,3 +111,23 @@ def test_the_graph_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str
 def test_an_unknown_graph_format_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "-s", "settings.yaml", "--graph", "dot"]) == 2
     assert "'dot' is not" in capsys.readouterr().err
+
+
+def test_the_graph_is_drawn_as_a_picture_with_the_names_of_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "-s", "settings.yaml", "--graph", "svg"]) == 0
+    output = capsys.readouterr()
+    assert output.err == "settings.yaml: valid\n"
+    drawn = ET.fromstring(output.out)  # noqa: S314  our own output
+    texts = [each.text for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[:9] == [
+        "source jsonl",
+        "transform passthrough_0",
+        "aggregation sums",
+        'gate split <"it">',
+        "transform passthrough_1",
+        "coalesce meet",
+        "sink out",
+        "sink copy",
+        "sink bad",
+    ]
+    assert texts[9:] == ["invalid", "error", "false", "a", "b", "copy"]

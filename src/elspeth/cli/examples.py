@@ -21,6 +21,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "validate": (
         "elspeth validate -s settings.yaml",
         "elspeth validate -s settings.yaml --graph mermaid > graph.mmd",
+        "elspeth validate -s settings.yaml --graph svg > graph.svg",
     ),
     "explain": (
         "elspeth explain --row 2 -d runs/audit.db",

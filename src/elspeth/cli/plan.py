@@ -28,6 +28,7 @@ __all__ = [
     "load_pipeline",
     "plan_as_data",
     "plan_as_mermaid",
+    "plan_as_svg",
     "plan_as_text",
     "wire_label",
 ]
@@ -136,6 +137,33 @@ def plan_as_mermaid(pipeline: Pipeline) -> str:
         label = f'|"{_escape_label(text)}"|' if text else ""
         lines.append(f"    {ids[wire.origin]} {arrow}{label} {ids[wire.target]}")
     return mask_text("\n".join(lines), redact)
+
+
+def plan_as_svg(pipeline: Pipeline) -> str:
+    """Return the graph as an SVG document.
+
+    Dotted arrows are the routes of rows that fail.
+    """
+    from elspeth.core.diagrams import DiagramEdge, DiagramNode, draw_svg  # noqa: PLC0415  start time
+
+    def shown(text: str) -> str:
+        return printable(mask_text(text, redact))
+
+    keys = {place: node.node_id for place, node in pipeline.nodes.items()}
+    nodes = [
+        DiagramNode(key=node.node_id, text=shown(f"{node.node_type} {node.name}"), kind=node.node_type)
+        for node in pipeline.nodes.values()
+    ]
+    edges = [
+        DiagramEdge(
+            origin=keys[wire.origin],
+            target=keys[wire.target],
+            text=shown(wire_label(pipeline, wire)),
+            is_dotted=wire.mode is RoutingMode.DIVERT,
+        )
+        for wire in pipeline.wiring.wires
+    ]
+    return draw_svg(nodes, edges, title="The graph of the pipeline")
 
 
 def _escape_label(text: str) -> str:

@@ -38,6 +38,7 @@ class _GraphFormat(StrEnum):
     """Formats of the graph."""
 
     MERMAID = "mermaid"
+    SVG = "svg"
 
 
 def validate(
@@ -62,6 +63,7 @@ def validate(
         load_pipeline,
         plan_as_data,
         plan_as_mermaid,
+        plan_as_svg,
         plan_as_text,
     )
     from elspeth.contracts.plugins import PluginError  # noqa: PLC0415
@@ -69,7 +71,8 @@ def validate(
     given = GivenSettings(path=settings, overrides=set_ or (), limit=limit, no_dotenv=no_dotenv)
     pipeline = load_pipeline(given, check_outputs=True, force=force).pipeline
     if not json:
-        typer.echo(plan_as_text(pipeline) if graph is None else plan_as_mermaid(pipeline))
+        forms = {None: plan_as_text, _GraphFormat.MERMAID: plan_as_mermaid, _GraphFormat.SVG: plan_as_svg}
+        typer.echo(forms[graph](pipeline).removesuffix("\n"))
     warnings = []
     for plugin in pipeline.reading():
         try:
