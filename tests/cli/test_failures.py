@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import re
+import signal
 import sqlite3
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -18,6 +19,7 @@ from sqlalchemy.exc import DatabaseError, NoSuchModuleError
 
 from elspeth.cli import main
 from elspeth.cli.failures import EXIT_CODES, WITHHELD_ERRORS, TracebackPrinter
+from elspeth.cli.signals import Stopped
 from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.errors import OlderDatabaseError
@@ -260,3 +262,22 @@ def test_only_the_command_that_asks_for_json_gets_it(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.startswith("{")
     assert main(ARGUMENTS) == 1
     assert capsys.readouterr().out == ""
+
+
+def test_a_command_that_a_signal_stops_says_so_in_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(_: str) -> None:
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(runs, "list_runs", stop)
+    assert main([*ARGUMENTS, "--json"]) == 143
+    output, errors = capsys.readouterr()
+    assert errors == "error: stopped by SIGTERM\n"
+    assert json.loads(output)["error"] == {
+        "exit_code": 143,
+        "type": "Stopped",
+        "message": "stopped by SIGTERM",
+        "problems": [],
+        "notes": [],
+    }

@@ -84,7 +84,9 @@ def test_a_run_beyond_its_limits_publishes_nothing_and_says_why(tmp_path: Path, 
         " fail_if.steps.mark_0 allows 19%, got 2 of 10 failed; fail_if.steps.known allows 12%, got 1 of 8 failed"
     )
     assert "2 at transform mark_0: RowError: refused (first in row 7)" in raised.value.__notes__
-    assert raised.value.__notes__[-1] == f"Run {run_id} is recorded as failed."
+    kept, recorded = raised.value.__notes__[-2:]
+    assert Path(kept.removeprefix("Rows that were recorded as written are kept in ").removesuffix(".")).exists()
+    assert recorded == f"Run {run_id} is recorded as failed."
     assert not (tmp_path / "out.jsonl").exists()
     errors = {each["error_message"] for each in records["operation"]}
     assert f"TooManyFailuresError: {raised.value}" in errors
