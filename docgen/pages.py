@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from docgen.types import default_text, reference, type_text
 from elspeth.contracts.environment import VARIABLES
 from elspeth.contracts.plugins import Plugin, PluginKind
 from elspeth.contracts.schema import SUPPORTED_TYPES
 from elspeth.core.settings.json_schema import JsonSchema, settings_schema
+from elspeth.core.settings.schema_text import default_text, reference, type_text
 from elspeth.plugins.manager import BUILTIN, PluginManager
 
 __all__ = ["EXAMPLES", "PAGES", "pages"]

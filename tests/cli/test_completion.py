@@ -52,6 +52,8 @@ def database(own_directory: Path) -> Path:
         ("elspeth export -d audit.db run", ["run-2", "run-1"]),
         ("elspeth explain -d audit.db --run run-1", ["run-1"]),
         ("elspeth export -d missing.db ", ["latest"]),
+        ("elspeth plugins show batch_", ["batch_replicate", "batch_stats"]),
+        ("elspeth plugins show --kind sink j", ["json", "jsonl"]),
         ("elspeth export -d postgresql+psycopg://nobody@127.0.0.1:1/none ", ["latest"]),
     ],
 )

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import typer
 
-__all__ = ["complete_run"]
+__all__ = ["complete_plugin", "complete_run"]
 
 
 def complete_run(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -25,3 +25,16 @@ def complete_run(context: typer.Context, incomplete: str) -> list[tuple[str, str
         runs = reversed(list_runs(database_url(context.params.get("database") or default_database())))
         found += [(run.run_id, f"{run.status}, {run.rows} rows, began {run.started_at}") for run in runs]
     return [(name, shown) for name, shown in found if name.startswith(incomplete)]
+
+
+def complete_plugin(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Return the plugins of the command's kind, or of all."""
+    from elspeth.plugins.manager import PluginManager  # noqa: PLC0415  start time
+
+    found: dict[str, str] = {}
+    with suppress(Exception):
+        kind = context.params.get("kind")
+        for plugin in PluginManager.installed().all():
+            if plugin.name.startswith(incomplete) and (kind is None or plugin.kind.value == kind):
+                found.setdefault(plugin.name, plugin.description())
+    return list(found.items())

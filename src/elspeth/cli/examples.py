@@ -56,6 +56,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "settings convert": ("elspeth settings convert -s settings.yaml -o wired.yaml",),
     "settings schema": ("elspeth settings schema > elspeth.schema.json",),
     "plugins list": ("elspeth plugins list --json",),
+    "plugins show": (
+        "elspeth plugins show csv",
+        "elspeth plugins show csv --kind sink --json",
+    ),
     "plugins new": (
         "elspeth plugins new strip_text",
         "elspeth plugins new mailbox --kind source --output plugins/mailbox",

@@ -1,4 +1,4 @@
-"""`elspeth plugins new`."""
+"""`elspeth plugins show` and `elspeth plugins new`."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 from elspeth.cli import main
 from elspeth.cli.commands.plugins import _Kind
 from elspeth.contracts.plugins import PluginKind
+from elspeth.plugins.aggregations import BatchStatsAggregation
 
 Captured = pytest.CaptureFixture[str]
 FILES = """\
@@ -54,3 +55,36 @@ def test_refusals(own_directory: Path, capsys: Captured, arguments: list[str], m
     assert main(["plugins", "new", *arguments]) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
     assert [path.name for path in own_directory.rglob("*")] == ["taken"]
+
+
+def test_a_plugin_is_shown_with_its_options(capsys: Captured) -> None:
+    assert main(["plugins", "show", "batch_stats"]) == 0
+    heading, text, *_, table = capsys.readouterr().out.split("\n\n")
+    assert heading == f"aggregation batch_stats {BatchStatsAggregation.plugin_version}"
+    assert text == BatchStatsAggregation.description()
+    lines = [" ".join(line.split()) for line in table.splitlines()]
+    assert lines[0] == "option type default meaning"
+    assert "value_field text required The field that holds the numbers." in lines
+    assert "on_error text discard The sink for rows that fail, or discard." in lines
+
+
+def test_all_plugins_of_a_name_are_shown_unless_a_kind_is_given(capsys: Captured) -> None:
+    assert main(["plugins", "show", "csv", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [each["type"] for each in shown] == ["source", "sink"]
+    assert main(["plugins", "show", "csv", "--json", "--kind", "sink"]) == 0
+    (sink,) = json.loads(capsys.readouterr().out)
+    assert sink == shown[1]
+    assert sink["options"]["required"] == ["path"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cvs"], "there is no plugin 'cvs'; did you mean 'csv'?; `elspeth plugins list` shows all"),
+        (["sql", "--kind", "sink"], "there is no sink 'sql'; `elspeth plugins list` shows all"),
+    ],
+)
+def test_a_plugin_that_does_not_exist(capsys: Captured, arguments: list[str], message: str) -> None:
+    assert main(["plugins", "show", *arguments]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"

@@ -1,17 +1,23 @@
-"""Commands on plugins: `plugins list` and `plugins new`."""
+"""Commands on plugins: `plugins list`, `show` and `new`."""
 
 from __future__ import annotations
 
+import inspect
 import json as jsonlib
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from elspeth.cli.completion import complete_plugin
 from elspeth.cli.failures import UsageError
 from elspeth.cli.options import JsonOption, require_unicode
 from elspeth.cli.terminal import aligned, printable
+
+if TYPE_CHECKING:
+    from elspeth.contracts.plugins import Plugin
+    from elspeth.core.settings.json_schema import JsonSchema
 
 __all__ = ["app"]
 
@@ -33,12 +39,66 @@ def list_plugins(*, json: JsonOption = False) -> None:
     from elspeth.plugins.manager import PluginManager  # noqa: PLC0415  start time
 
     plugins = PluginManager.installed().all()
-    columns = ("type", "name", "version", "description")
-    rows = [(plugin.kind.value, plugin.name, plugin.plugin_version, plugin.description()) for plugin in plugins]
+    rows = [_description(plugin) for plugin in plugins]
     if json:
-        typer.echo(jsonlib.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
+        typer.echo(jsonlib.dumps(rows, indent=2))
     else:
-        typer.echo(aligned([columns, *rows]))
+        typer.echo(aligned([tuple(rows[0]), *(tuple(map(str, row.values())) for row in rows)]))
+
+
+@app.command("show")
+def show_plugin(
+    *,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=complete_plugin,
+            callback=require_unicode,
+            help="The plugin's name, as settings give it.",
+        ),
+    ],
+    kind: Annotated[_Kind | None, typer.Option("--kind", help="What the plugin is, if several have the name.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what a plugin does, and its options."""
+    from elspeth.core.settings.json_schema import options_schema  # noqa: PLC0415  start time
+    from elspeth.core.settings.problems import did_you_mean  # noqa: PLC0415
+    from elspeth.plugins.manager import PluginManager  # noqa: PLC0415
+
+    plugins = [plugin for plugin in PluginManager.installed().all() if kind is None or plugin.kind.value == kind.value]
+    found = [(plugin, options_schema(plugin.options_model)) for plugin in plugins if plugin.name == name]
+    if not found:
+        hint = did_you_mean(name, {plugin.name for plugin in plugins})
+        raise UsageError(f"there is no {kind or 'plugin'} {name!r}{hint}; `elspeth plugins list` shows all")
+    if json:
+        typer.echo(jsonlib.dumps([_description(plugin) | {"options": options} for plugin, options in found], indent=2))
+    else:
+        typer.echo("\n\n".join(_shown(plugin, options) for plugin, options in found))
+
+
+def _description(plugin: type[Plugin]) -> dict[str, object]:
+    """Return a plugin as lists of plugins show it."""
+    return {
+        "type": plugin.kind.value,
+        "name": plugin.name,
+        "version": plugin.plugin_version,
+        "description": plugin.description(),
+    }
+
+
+def _shown(plugin: type[Plugin], options: JsonSchema) -> str:
+    """Return what a plugin does, with a table of options."""
+    from elspeth.core.settings.schema_text import default_text, type_text  # noqa: PLC0415  start time
+
+    required = options.get("required", [])
+    rows = [("option", "type", "default", "meaning")]
+    for key, part in options["properties"].items():
+        default = "required" if key in required else default_text(part)
+        meaning = " ".join(part.get("description", "").split())
+        rows.append((key, *(text.replace("`", "") for text in (type_text(part, {}), default, meaning))))
+    heading = f"{plugin.kind} {plugin.name} {plugin.plugin_version}"
+    return "\n\n".join([heading, inspect.cleandoc(plugin.__doc__ or ""), aligned(rows)])
 
 
 @app.command("new")

@@ -16,7 +16,7 @@ from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.core.settings.model import PositionalSettings, WiredSettings
 from elspeth.core.settings.parts import WIRED_SECTIONS
 
-__all__ = ["PLUGIN_PLACES", "VARIABLE", "JsonSchema", "settings_schema"]
+__all__ = ["PLUGIN_PLACES", "VARIABLE", "JsonSchema", "options_schema", "settings_schema"]
 
 JsonSchema: TypeAlias = dict[str, Any]
 """A JSON Schema, or a part of one."""
@@ -101,6 +101,11 @@ def settings_schema(plugins: PluginCatalogue) -> JsonSchema:
         "else": forms[1],
         "definitions": {name: definitions[name] for name in used},
     }
+
+
+def options_schema(model: type[BaseModel]) -> JsonSchema:
+    """Return the JSON Schema of a plugin's options."""
+    return model.model_json_schema(schema_generator=_Generator)
 
 
 def _with_variables(schema: JsonSchema) -> JsonSchema:
