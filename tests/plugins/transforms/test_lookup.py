@@ -44,7 +44,7 @@ def test_a_row_gets_the_fields_of_the_row_of_the_table_with_its_key(tmp_path: Pa
     [
         ("error", RowError(message="the table has no row for it", details={"fields": ["line.currency"]})),
         ("drop", RowDrop(reason="the table has no row for it", details={"fields": ["line.currency"]})),
-        ("null", {"line": {"currency": "USD"}, "rate": None}),
+        ("keep", {"line": {"currency": "USD"}, "rate": None}),
     ],
 )
 def test_a_row_without_a_row_of_the_table_does_what_the_settings_say(

@@ -69,10 +69,10 @@ class LookupOptions(TransformOptions):
     add: Annotated[dict[str, str], Field(min_length=1)] = Field(
         description="The columns of the table to add, by the names of the fields that they become."
     )
-    on_missing: Literal["error", "null", "drop"] = Field(
+    on_missing: Literal["error", "keep", "drop"] = Field(
         default="error",
-        description="What becomes of a row that the table has no row for: it fails, gets null in each field, or is "
-        "dropped.",
+        description="What becomes of a row that the table has no row for: it fails, goes on with null in each "
+        "field, or is dropped.",
     )
 
 
@@ -149,7 +149,7 @@ class LookupTransform(Transform):
         """Return what becomes of a row without a match."""
         fields: Mapping[str, object] = {"fields": [path.text for path in self._paths]}
         match self._on_missing:
-            case "null":
+            case "keep":
                 return row | dict.fromkeys(self._add)
             case "drop":
                 return RowDrop(reason="the table has no row for it", details=fields)
