@@ -65,6 +65,7 @@ CASES = [
     ("plugins new", 0, "plugins new mine -o mine"),
     ("plugins new", 2, "plugins new mine -o mine"),
     ("settings schema", 0, "settings schema"),
+    ("settings convert", 0, "settings convert -s settings.yaml"),
     ("settings convert", 0, "settings convert -s settings.yaml -o converted.yaml"),
     ("settings convert", 1, "settings convert -s settings.yaml -o missing/converted.yaml"),
     ("settings convert", 2, "settings convert -s settings.yaml -o converted.yaml"),

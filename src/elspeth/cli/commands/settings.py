@@ -53,7 +53,8 @@ def convert(
         raise UsageError(f"{settings}: its steps are wired by names already: there is nothing to convert")
     converted = convert_settings(settings.read_text(encoding="utf-8-sig"), read_settings_file(settings), loaded)
     if output == STANDARD_OUTPUT:
-        typer.echo(converted.text, nl=False)
+        told = {"text": converted.text, "lost_comments": converted.lost_comments}
+        typer.echo(f"{jsonlib.dumps(told, indent=2)}\n" if json else converted.text, nl=False)
         return
     try:
         with Path(output).open("x", encoding="utf-8") as file:
