@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jsonschema import Draft7Validator
 
 from docgen.pages import EXAMPLES
@@ -46,6 +47,16 @@ def test_it_is_a_json_schema() -> None:
 def test_examples_satisfy_it(path: Path) -> None:
     found = messages(read_settings_file(path))
     assert found == [] or path.parent.name in OTHER_PLUGINS
+
+
+LATER = yaml.safe_load((ROOT / "tests" / "data" / "later_settings.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_settings_of_the_later_releases_satisfy_it(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(yaml.safe_dump(LATER[name]["settings"]))
+    assert messages(read_settings_file(path)) == []
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def _allow_variables(part: Any) -> Any:  # noqa: ANN401  JSON
         return [_allow_variables(each) for each in part]
     if not isinstance(part, dict):
         return part
-    if "$ref" in part and isinstance(part.get("default"), dict):
+    if not part.keys().isdisjoint({"$ref", "anyOf"}) and isinstance(part.get("default"), dict):
         part = {key: value for key, value in part.items() if key != "default"}  # they stand in the section
     if "properties" in part:
         part = {**part, "properties": {key: _allow_variables(each) for key, each in part["properties"].items()}}

@@ -124,9 +124,10 @@ class AggregationSettings(Section):
 
     name: Name = Field(description="The name of the step.")
     plugin: Name = Field(description="The name of the plugin.")
-    trigger: Annotated[TriggerSettings, BeforeValidator(lambda value: {} if value is None else value)] = (
-        TriggerSettings()
-    )
+    trigger: Annotated[
+        TriggerSettings,
+        BeforeValidator(lambda value: {} if value is None else value, json_schema_input_type=TriggerSettings | None),
+    ] = TriggerSettings()
     output_mode: Literal["single", "passthrough", "transform"] = Field(
         default="single", description="What a batch becomes: one row, a row for each member, or any number of rows."
     )
