@@ -3,6 +3,7 @@
 import math
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import chdir, closing
 from functools import partialmethod
@@ -453,6 +454,32 @@ def test_a_branch_that_was_lost_before_a_stop_is_not_waited_for_after_it(
     assert run_id is not None
     work(build(tmp_path, chosen, GivenSource, MarkTransform), lambda each: each.resume(run_id))
     assert [row["id"] for row in written(tmp_path, "out")] == [0, 1, 2, 3]
+
+
+def test_a_branch_that_comes_late_after_a_stop_shares_the_refusal_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups_of(monkeypatch, 1)
+    split = {"name": "split", "condition": "row['id'] >= 0", "fork_to": ["a", "b", "c"]}
+    late = {"name": "all", "plugin": "batch_replicate", "branch": "c", "trigger": {"count": 4}}
+    chosen = graph_settings(
+        tmp_path,
+        [{"id": number} for number in range(4)],
+        gates=[{**split, "routes": {"true": "fork", "false": "continue"}}],
+        row_plugins=[{"plugin": "mark", "branch": "b", "options": {"field": "b", "fail": [0, 1, 2, 3]}}],
+        aggregations=[{**late, "options": {"copies_field": "none"}, "output_mode": "passthrough"}],
+        coalesce=[{"name": "meet", "branches": ["a", "b", "c"], "policy": "require_all", "timeout_seconds": 1}],
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(GivenSource, "read", partialmethod(_read_and_stop, 2))
+        run_id = begin_killed_run(build(tmp_path, chosen, GivenSource, MarkTransform), tmp_path, 1_000)
+    work(build(tmp_path, chosen, GivenSource, MarkTransform), lambda each: each.resume(run_id))
+    records = trail(tmp_path)
+    assert_sound(records, status="completed", resumed=True)
+    assert Counter(each["outcome"] for each in records["token_outcome"] if each["is_terminal"]) == {
+        "forked": 4,
+        "failed": 12,
+    }
 
 
 def _read_and_stop(source: GivenSource, rows: int) -> Iterator[RowData]:

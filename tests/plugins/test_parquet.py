@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from elspeth.contracts.plugins import PluginError
 from elspeth.contracts.rows import InvalidRow
 from elspeth.plugins.manager import PluginManager
+from elspeth.plugins.parquet import ParquetSink, ParquetSinkOptions
 from tests.plugins.typed_rows import EXPECTED, FIELDS, ROWS, TYPED, write
 
 PLUGINS = PluginManager.installed()
@@ -139,3 +140,17 @@ def test_several_files_are_read_in_their_order(tmp_path: Path) -> None:
 def test_standard_input_is_no_parquet_file() -> None:
     with pytest.raises(ValidationError, match="Parquet is read from its end, which standard input does not allow"):
         PLUGINS.source("parquet", {"path": "-"})
+
+
+def test_what_a_process_left_that_died_after_publishing_is_removed(tmp_path: Path) -> None:
+    options = ParquetSinkOptions.model_validate({"path": str(tmp_path / "out.parquet")})
+    sink = ParquetSink(options)
+    sink.open("run")
+    sink.write({"id": 1})
+    output = sink.finish()
+    assert output is not None
+    sink._file.publish()
+    sink.close()
+    assert len(list(tmp_path.iterdir())) == 2
+    assert ParquetSink(options).confirm("run", output)
+    assert list(tmp_path.iterdir()) == [tmp_path / "out.parquet"]
