@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codegen.writer import drift_of_page, write_page
-from docgen.pages import pages
+from docgen.pages import gaps, pages
 
 __all__ = ["main"]
 
@@ -18,20 +18,25 @@ _DOCS = Path(__file__).parent.parent / "docs"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run docgen and return its exit code.
 
-    1 means that pages differ from the models.
+    1 means that pages differ from the models, or lack a meaning or an example.
     """
     parser = argparse.ArgumentParser(prog="python -m docgen", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the pages differ from the models")
     options = parser.parse_args(argv)
     made = {_DOCS / name: text for name, text in pages().items()}
+    lacking = gaps()
+    if lacking:
+        print("\n".join(lacking), file=sys.stderr)
     if not options.check:
         for line in [line for page, text in made.items() for line in write_page(page, text)]:
             print(line)
-        return 0
+        return int(bool(lacking))
     differences = [line for page, text in made.items() for line in drift_of_page(page, text)]
     if differences:
         print("\n".join(differences), file=sys.stderr)
         print("Reference pages differ from the models. Run: python -m docgen", file=sys.stderr)
+        return 1
+    if lacking:
         return 1
     print(f"{len(made)} reference pages agree with the models.")
     return 0

@@ -134,6 +134,19 @@ def test_the_example_of_a_section_is_valid_in_its_form(name: str) -> None:
         FORMS[whole].model_validate(trees[whole])
 
 
+@pytest.mark.parametrize("arguments", [[], ["--check"]])
+def test_docgen_says_what_the_pages_lack(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("docgen.__main__._DOCS", tmp_path)
+    (tmp_path / "plugins").mkdir()
+    assert main([]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr("docgen.__main__.gaps", lambda: ["docgen/examples/sink/csv.yaml: write an example"])
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == "docgen/examples/sink/csv.yaml: write an example\n"
+
+
 def test_docgen_says_which_page_differs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
