@@ -73,6 +73,29 @@ def test_a_float_in_another_spelling_is_looked_at_closely(spelling: str) -> None
         assert not is_sound({**usual, column: float(spelling)}, other)
 
 
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2026-01-31T24:00:00.000000Z",
+        "2026-01-31T25:00:00.000000Z",
+        "2026-01-31T23:60:00.000000Z",
+        "2026-01-31T23:59:60.000000Z",
+        "2026-01-31T23:59:59.00000Z",
+        "2026-02-30T00:00:00.000000Z",
+        "2026-04-31T00:00:00.000000Z",
+        "2026-13-01T00:00:00.000000Z",
+        "0000-01-01T00:00:00.000000Z",
+    ],
+)
+def test_a_time_that_does_not_exist_is_looked_at_closely(moment: str) -> None:
+    run = next(each for each in rich_run() if record_type_of(each).name == "run")
+    convert = mapper(record_type_of(run))
+    record = convert.to_record(list(convert.to_row(run).values()))
+    assert is_sound(record, canonical_bytes(record))
+    other = {**record, "started_at": moment}
+    assert not is_sound(other, canonical_bytes(other))
+
+
 def test_a_float_of_many_digits_is_sound() -> None:
     assert with_a_float()
     for record, column in with_a_float():
