@@ -59,13 +59,13 @@ class _Sketch:
         )
         return after
 
-    def fork(self, before: str) -> str:
+    def fork(self, before: str, *, is_inner: bool = False) -> str:
         """Add a fork and a coalesce; other rows leave."""
         branches = [self.fresh() for _ in "abc"]
         routes = {"true": "fork", "false": "s1"}
         gate = {"name": self.fresh(), "input": before, "condition": self._condition(), "routes": routes}
         self.sections["gates"].append(gate | {"fork_to": self._draw(st.permutations([*branches, "s2"]))})
-        arrivals = {branch: self.branch(branch) for branch in branches}
+        arrivals = {branch: self.branch(branch, is_inner=is_inner) for branch in branches}
         merge = self._draw(st.sampled_from(MERGES))
         if "select_branch" in merge:
             merge = merge | {"select_branch": branches[1]}
@@ -74,8 +74,10 @@ class _Sketch:
         self.sections["coalesce"].append(join | self._draw(st.sampled_from(POLICIES)) | merge)
         return after
 
-    def branch(self, connection: str) -> str:
+    def branch(self, connection: str, *, is_inner: bool) -> str:
         """Add steps to a branch, which keep rows single."""
+        if not is_inner and self._draw(st.integers(0, 3)) == 0:
+            return self.fork(connection, is_inner=True)
         if self._draw(st.booleans()):
             connection = self.step(connection, self._draw(mark_transforms() | call_transforms()))
         if self._draw(st.booleans()):

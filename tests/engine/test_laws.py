@@ -172,7 +172,7 @@ def test_no_value_of_a_row_is_in_the_trail_whatever_the_graph(
     assert found_in({"trail": json.dumps(records, ensure_ascii=False).encode()}) == []
 
 
-@law(6)
+@law(4)
 @given(data=st.data(), rows=ROWS)
 def test_converted_settings_are_the_same_pipeline(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData]
@@ -200,7 +200,7 @@ def visits_of(records: Records) -> list[list[tuple[object, ...]]]:
 # -- steps that are wired by names -----------------------------------------------------------------------------------
 
 
-@law(10)
+@law(6)
 @given(data=st.data(), rows=ROWS, more=ROWS)
 def test_rows_of_several_sources_are_conserved_and_every_output_leads_to_them(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData], more: list[RowData]
@@ -209,7 +209,7 @@ def test_rows_of_several_sources_are_conserved_and_every_output_leads_to_them(
     check_run(directory, data.draw(wired_graphs(directory, {"first": rows, "second": more})), rows + more)
 
 
-@law(6)
+@law(4)
 @given(data=st.data(), rows=ROWS, more=ROWS, size=st.integers(1, 4), workers=st.integers(1, 5))
 def test_outputs_of_wired_steps_do_not_depend_on_groups_workers_or_the_order_of_sections(  # noqa: PLR0917  drawn
     tmp_path_factory: pytest.TempPathFactory,
@@ -234,7 +234,7 @@ def test_outputs_of_wired_steps_do_not_depend_on_groups_workers_or_the_order_of_
     assert found[0] == found[1]
 
 
-@law(3)
+@law(2)
 @given(data=st.data(), rows=ROWS, more=ROWS, after=st.integers(0, 12))
 def test_a_wired_run_that_stops_anywhere_and_is_resumed_ends_as_if_it_had_not(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData], more: list[RowData], after: int

@@ -26,6 +26,8 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
             target = target[part]
         if value is None:
             del target[last]
+        elif isinstance(target, list) and last == len(target):
+            target.append(value)
         else:
             target[last] = value
     return graph

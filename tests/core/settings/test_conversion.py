@@ -103,3 +103,12 @@ def test_anchors_and_flow_style_are_written_out(tmp_path: Path) -> None:
         expected = "sources: 'null': {plugin: 'null', on_success: out} sinks: out: {plugin: 'null'}"
         assert " ".join(result.text.split()) == expected
         assert result.lost_comments == text.count("#")
+
+
+def test_a_branch_with_steps_before_its_sink_gets_another_name(tmp_path: Path) -> None:
+    gate = '{name: g, condition: "True", routes: {"true": fork, "false": continue}, fork_to: [copy]}'
+    steps = "row_plugins: [{plugin: passthrough, branch: copy}]\n"
+    text = f'datasource: {{plugin: "null"}}\ngates: [{gate}]\n{steps}output_sink: out\n{TAIL}'
+    result = converted(tmp_path, text)
+    assert "fork_to: [copy_branch]" in result.text
+    assert "input: copy_branch, on_success: copy}" in result.text

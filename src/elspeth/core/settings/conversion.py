@@ -139,10 +139,12 @@ class _Converter:
             if each.target[0] == "sinks":
                 continue
             key = (each.target, each.connection)
-            if each.mode is RoutingMode.COPY:
-                name = each.label
-            elif key in self._connections:
+            if key in self._connections:
                 name = self._connections[key]
+            elif each.mode is RoutingMode.COPY:
+                # A branch with the name of its sink, and with steps before that, needs another name.
+                is_sink = each.label in self._settings.sinks
+                name = _unique(f"{each.label}_branch", self._taken) if is_sink else each.label
             else:
                 name = self._names[each.target] if each.connection is None else f"{each.connection}_done"
                 name = _unique(f"to_{name}" if name in self._taken else name, self._taken)
@@ -180,7 +182,13 @@ class _Converter:
         onward: _Tree = {
             label: ways[label] if settings[label] == CONTINUE else destination for label, destination in routes.items()
         }
-        return {**_ordered(raw, name=self._names[place], input=self._connections[place, None]), "routes": onward}
+        branches = self._settings.gates[index].fork_to
+        forks: _Tree = {} if branches is None else {"fork_to": [ways[branch] for branch in branches]}
+        return {
+            **_ordered(raw, name=self._names[place], input=self._connections[place, None]),
+            "routes": onward,
+            **forks,
+        }
 
     def _coalesce(self, index: int) -> _Tree:
         place, raw = ("coalesce", index), self._raw("coalesce", index)
