@@ -172,7 +172,7 @@ def test_no_value_of_a_row_is_in_the_trail_whatever_the_graph(
     assert found_in({"trail": json.dumps(records, ensure_ascii=False).encode()}) == []
 
 
-@law(4)
+@law(3)
 @given(data=st.data(), rows=ROWS)
 def test_converted_settings_are_the_same_pipeline(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData]
@@ -200,7 +200,7 @@ def visits_of(records: Records) -> list[list[tuple[object, ...]]]:
 # -- steps that are wired by names -----------------------------------------------------------------------------------
 
 
-@law(6)
+@law(4)
 @given(data=st.data(), rows=ROWS, more=ROWS)
 def test_rows_of_several_sources_are_conserved_and_every_output_leads_to_them(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, rows: list[RowData], more: list[RowData]
@@ -209,7 +209,7 @@ def test_rows_of_several_sources_are_conserved_and_every_output_leads_to_them(
     check_run(directory, data.draw(wired_graphs(directory, {"first": rows, "second": more})), rows + more)
 
 
-@law(4)
+@law(3)
 @given(data=st.data(), rows=ROWS, more=ROWS, size=st.integers(1, 4), workers=st.integers(1, 5))
 def test_outputs_of_wired_steps_do_not_depend_on_groups_workers_or_the_order_of_sections(  # noqa: PLR0917  drawn
     tmp_path_factory: pytest.TempPathFactory,
