@@ -136,13 +136,13 @@ def drift(session: nox.Session) -> None:
 
 
 @nox.session(reuse_venv=True)
-def docgen(session: nox.Session) -> None:
+def reference(session: nox.Session) -> None:
     """Write the reference pages; `-- --check` compares instead.
 
     The tests compare them, too.
     """
     install(session, "codegen", project=("-e", PROJECT))
-    session.run("python", "-m", "docgen", *session.posargs)
+    session.run("python", "-m", "codegen.reference", *session.posargs)
 
 
 @nox.session(reuse_venv=True)

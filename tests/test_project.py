@@ -16,8 +16,8 @@ from packaging.requirements import Requirement
 
 import elspeth
 import elspeth_schema
+from codegen.reference.pages import gaps, pages
 from codegen.render import GENERATED_BY
-from docgen.pages import gaps, pages
 from elspeth.cli.app import command
 from elspeth.cli.examples import EXAMPLES, leaves
 
@@ -75,7 +75,7 @@ def project_package(module: str) -> str | None:
     """
     top = module.split(".", maxsplit=1)[0]
     package = ".".join(module.split(".")[:2]) if top == "elspeth" else top
-    return package if package in {*MAY_IMPORT, "codegen", "docgen", "tests"} else None
+    return package if package in {*MAY_IMPORT, "codegen", "tests"} else None
 
 
 @pytest.mark.parametrize("package", sorted(MAY_IMPORT))
@@ -122,10 +122,10 @@ def test_generated_files_and_only_they_say_so(project_files: list[str]) -> None:
 
 
 def test_the_reference_pages_are_those_of_the_models() -> None:
-    """If it fails, run `python -m docgen`, which writes them."""
+    """If it fails, run `python -m codegen.reference`, which writes them."""
     made = pages()
     stale = [name for name, text in made.items() if (ROOT / "docs" / name).read_text(encoding="utf-8") != text]
-    assert stale == [], "run: python -m docgen"
+    assert stale == [], "run: python -m codegen.reference"
     assert gaps() == []
 
 
@@ -351,7 +351,7 @@ def docstrings(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def test_the_first_line_of_a_docstring_has_at_most_ten_words() -> None:
-    tops = [ROOT / name for name in ("benchmarks", "codegen", "docgen", "examples", "src", "tests")]
+    tops = [ROOT / name for name in ("benchmarks", "codegen", "examples", "src", "tests")]
     files = [ROOT / "noxfile.py", *(path for top in tops for path in top.rglob("*.py"))]
     expected_output = ROOT / "tests" / "codegen" / "cases"
     found = [

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
-from docgen.pages import EXAMPLES
+from codegen.reference.pages import EXAMPLES
 from elspeth.core.settings._yaml_file import read_settings_file
 from elspeth.core.settings.json_schema import settings_schema
 from elspeth.plugins.manager import BUILTIN, PluginManager

@@ -31,7 +31,7 @@ PAGES: Mapping[PluginKind, str] = {
 }
 """The page about the plugins of each kind."""
 
-_NOTE = "<!-- Made by `nox -s docgen` from the models in src/ and the texts in docgen/: edit those. -->\n"
+_NOTE = "<!-- Made by `nox -s reference` from the models in src/ and the texts in codegen/reference/: edit those. -->\n"
 _HEAD = "| key | type | default | meaning |\n|---|---|---|---|\n"
 
 
@@ -85,7 +85,9 @@ def gaps() -> list[str]:
     examples = [Path(plugin.kind, f"{plugin.name}.yaml") for plugin in plugins.all()]
     sections = [each for each in _all_sections(schema) if "." not in each.path.removesuffix(".NAME")]
     examples += [Path("settings", f"{each.title}.yaml") for each in sections]
-    lacking = [f"docgen/examples/{path}: write an example" for path in examples if not (EXAMPLES / path).exists()]
+    lacking = [
+        f"codegen/reference/examples/{path}: write an example" for path in examples if not (EXAMPLES / path).exists()
+    ]
     for page, text in pages().items():
         heading = ""
         for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""Command line of docgen: write or check the reference pages."""
+"""Command line: write or check the reference pages."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from codegen.reference.pages import gaps, pages
 from codegen.writer import drift_of_page, write_page
-from docgen.pages import gaps, pages
 
 __all__ = ["main"]
 
-_DOCS = Path(__file__).parent.parent / "docs"
+_DOCS = Path(__file__).parents[2] / "docs"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run docgen and return its exit code.
+    """Run the command and return its exit code.
 
     1 means that pages differ from the models, or lack a meaning or an example.
     """
-    parser = argparse.ArgumentParser(prog="python -m docgen", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m codegen.reference", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the pages differ from the models")
     options = parser.parse_args(argv)
     made = {_DOCS / name: text for name, text in pages().items()}
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     differences = [line for page, text in made.items() for line in drift_of_page(page, text)]
     if differences:
         print("\n".join(differences), file=sys.stderr)
-        print("Reference pages differ from the models. Run: python -m docgen", file=sys.stderr)
+        print("Reference pages differ from the models. Run: python -m codegen.reference", file=sys.stderr)
         return 1
     if lacking:
         return 1

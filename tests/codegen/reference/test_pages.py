@@ -12,8 +12,8 @@ import yaml
 from jsonschema import Draft7Validator
 from pydantic import BaseModel
 
-from docgen.__main__ import main
-from docgen.pages import EXAMPLES, PAGES, gaps
+from codegen.reference.__main__ import main
+from codegen.reference.pages import EXAMPLES, PAGES, gaps
 from elspeth.contracts.environment import VARIABLES
 from elspeth.contracts.plugins import Plugin, PluginKind
 from elspeth.contracts.schema import SCHEMA_MODES, SUPPORTED_TYPES
@@ -23,7 +23,7 @@ from elspeth.core.settings.json_schema import settings_schema
 from elspeth.core.settings.model import PositionalSettings, Settings, WiredSettings
 from elspeth.plugins.manager import BUILTIN, PluginManager
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 SETTINGS_PAGE = (DOCS / "settings.md").read_text(encoding="utf-8")
 PLUGINS = PluginManager((), BUILTIN)
 SCHEMA = Draft7Validator(settings_schema(PLUGINS))
@@ -111,12 +111,14 @@ def sections() -> set[str]:
 
 def test_what_the_pages_lack_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert gaps() == []
-    monkeypatch.setattr("docgen.pages.EXAMPLES", tmp_path)
+    monkeypatch.setattr("codegen.reference.pages.EXAMPLES", tmp_path)
     assert {
-        "docgen/examples/sink/csv.yaml: write an example",
-        "docgen/examples/settings/retry.yaml: write an example",
+        "codegen/reference/examples/sink/csv.yaml: write an example",
+        "codegen/reference/examples/settings/retry.yaml: write an example",
     } <= {*gaps()}
-    monkeypatch.setattr("docgen.pages.pages", lambda: {"settings.md": "## `retry`\n\n| `delay` | number |  |  |\n"})
+    monkeypatch.setattr(
+        "codegen.reference.pages.pages", lambda: {"settings.md": "## `retry`\n\n| `delay` | number |  |  |\n"}
+    )
     assert gaps()[-1] == "docs/settings.md, ## `retry`: `delay` has no meaning: describe it"
 
 
@@ -135,22 +137,23 @@ def test_the_example_of_a_section_is_valid_in_its_form(name: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--check"]])
-def test_docgen_says_what_the_pages_lack(
+def test_the_command_says_what_the_pages_lack(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("docgen.__main__._DOCS", tmp_path)
+    monkeypatch.setattr("codegen.reference.__main__._DOCS", tmp_path)
     (tmp_path / "plugins").mkdir()
     assert main([]) == 0
     capsys.readouterr()
-    monkeypatch.setattr("docgen.__main__.gaps", lambda: ["docgen/examples/sink/csv.yaml: write an example"])
+    gap = "codegen/reference/examples/sink/csv.yaml: write an example"
+    monkeypatch.setattr("codegen.reference.__main__.gaps", lambda: [gap])
     assert main(arguments) == 1
-    assert capsys.readouterr().err == "docgen/examples/sink/csv.yaml: write an example\n"
+    assert capsys.readouterr().err == f"{gap}\n"
 
 
-def test_docgen_says_which_page_differs(
+def test_the_command_says_which_page_differs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("docgen.__main__._DOCS", tmp_path)
+    monkeypatch.setattr("codegen.reference.__main__._DOCS", tmp_path)
     (tmp_path / "plugins").mkdir()
     assert main([]) == 0
     assert main(["--check"]) == 0
@@ -160,4 +163,4 @@ def test_docgen_says_which_page_differs(
     assert main(["--check"]) == 1
     output = capsys.readouterr().err
     assert "-| `workers` |" in output
-    assert output.endswith("Reference pages differ from the models. Run: python -m docgen\n")
+    assert output.endswith("Reference pages differ from the models. Run: python -m codegen.reference\n")
