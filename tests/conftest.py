@@ -1,5 +1,6 @@
 """Fixtures and settings of the whole test suite."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.getoption("markexpr") != "smoke" or not collection_path.match("test_*.py"):
         return None
     return "pytest.mark.smoke" not in collection_path.read_text(encoding="utf-8") or None
+
+
+def pytest_collection_finish() -> None:
+    """Leave the tests themselves out of garbage collections.
+
+    They are a million objects, which each full collection would look at.
+    """
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
