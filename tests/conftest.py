@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.fixtures.effort import is_slow
+from tests.fixtures.effort import ESSENTIAL, SLOW, is_below
 from tests.fixtures.memory import keep_files_in_memory
 
 pytest_plugins = (
@@ -46,7 +46,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what the session `slow` runs."""
+    """Mark what the session `slow` runs, and what CI runs of it."""
     for item in items:
-        if is_slow(item.path):
+        if is_below(item.path, SLOW):
             item.add_marker(pytest.mark.slow)
+        if is_below(item.path, ESSENTIAL):
+            item.add_marker(pytest.mark.essential)
