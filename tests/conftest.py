@@ -46,7 +46,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what the session `slow` runs, and what CI runs of it."""
+    """Mark the slow tests, and the essential ones."""
     for item in items:
         if is_below(item.path, SLOW):
             item.add_marker(pytest.mark.slow)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from elspeth.cli import main, terminal
+from elspeth_schema import EPOCH
 from tests.cli.messages import NO_DATABASE
+from tests.fixtures.legacy import LEGACY
 
 SETTINGS = """
 datasource:
@@ -160,3 +163,17 @@ def test_an_altered_export_lists_nothing(capsys: pytest.CaptureFixture[str]) -> 
     output, errors = capsys.readouterr()
     assert output == ""
     assert errors.startswith("error: altered.jsonl")
+
+
+def test_runs_of_other_programs_are_read_whatever_they_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = str(shutil.copy(LEGACY / f"epoch{EPOCH}-rich.db", tmp_path / "old.db"))
+    export = str(LEGACY / f"epoch{EPOCH}-exports" / "signed.jsonl")
+    run_id = json.loads(Path(export).read_text().partition("\n")[0])["run_id"]
+    assert main(["rows", "-d", database, "--run", run_id]) == 0
+    listed = capsys.readouterr()
+    assert main(["rows", "--from", export]) == 0
+    assert capsys.readouterr() == listed
+    assert main(["diff", run_id, export, "-d", database]) == 0
+    assert main(["outputs", run_id, "-d", database]) == 0

@@ -71,5 +71,6 @@ def _report_unknown_names(known: set[str], given: Mapping[str, str | None]) -> N
 
 
 def _cells(token: EndedToken) -> tuple[str, ...]:
-    reason = "" if token.reason is None else one_line(f"{token.kind}: {token.reason}")
+    kind = "" if token.kind is None else f"{token.kind}: "
+    reason = "" if token.reason is None else one_line(f"{kind}{token.reason}")
     return str(token.row), token.token_id, token.outcome, token.sink or "", token.step or "", reason

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, and_, or_, select
 
 from elspeth.contracts.plugins import RowDrop
-from elspeth.core.landscape.queries.problems import generalize_message
+from elspeth.core.landscape.queries.problems import generalize_message, read_error
 from elspeth_schema.contracts import NodeStateStatus, RowOutcome
 from elspeth_schema.records import NODE, NODE_STATE, ROW, RUN, TOKEN, TOKEN_OUTCOME
 from elspeth_schema.tables import node_states_table, nodes_table, rows_table, token_outcomes_table, tokens_table
@@ -49,8 +49,10 @@ class EndedToken:
 
         The text may be from a summary, in which N stands for numbers.
         """
-        whole = f"{self.kind}: {self.reason}"
-        return self.reason is not None and (text in whole or text in f"{self.kind}: {generalize_message(self.reason)}")
+        if self.reason is None:
+            return False
+        kind = "" if self.kind is None else f"{self.kind}: "
+        return text in f"{kind}{self.reason}" or text in f"{kind}{generalize_message(self.reason)}"
 
 
 def step_names(connection: Connection, run_id: str) -> dict[str, str]:
@@ -105,10 +107,10 @@ def ended_tokens(
 def _reason(error_json: str | None, success_json: str | None) -> tuple[str | None, str | None]:
     """Return the kind and reason of an end."""
     if error_json is not None:
-        error = json.loads(error_json)
-        return error.get("type"), error.get("exception")
-    dropped = json.loads(success_json or "{}").get("dropped")
-    return (None, None) if dropped is None else (RowDrop.__name__, dropped)
+        return read_error(error_json)
+    success = json.loads(success_json or "{}")
+    dropped = success.get("dropped") if isinstance(success, dict) else None
+    return (None, None) if dropped is None else (RowDrop.__name__, str(dropped))
 
 
 def _wanted(token: EndedToken, step: str | None, reason: str | None) -> Iterator[EndedToken]:

@@ -105,19 +105,27 @@ def _without_rows(
         if operation.node_id in others or operation.completed_at is None:
             continue
         where = (_nodes.run_id == run_id, _nodes.node_id == operation.node_id)
-        config = json.loads(connection.execute(select(_nodes.config_json).where(*where)).scalar_one())
-        path = config.get("options", {}).get("path")
-        if isinstance(path, str) and placeholder_problem(path) is None:
+        plugin = select(_nodes.plugin_name, _nodes.config_json).where(*where)
+        name, config = connection.execute(plugin).one()
+        path = _path_in(json.loads(config))
+        if path is not None and placeholder_problem(path) is None:
             yield RecordedOutput(
                 run_id=run_id,
                 sink=names.get(operation.node_id, operation.node_id),
-                kind=str(config.get("plugin")),
+                kind=name,
                 path=fill_placeholders(path, values),
                 content_hash=None,
                 size_bytes=None,
                 recorded_at=timestamp_text(operation.completed_at),
                 summary_hash=operation.output_data_hash,
             )
+
+
+def _path_in(config: object) -> str | None:
+    """Return the path in the configuration of a sink."""
+    options = config.get("options") if isinstance(config, dict) else None
+    path = options.get("path") if isinstance(options, dict) else None
+    return path if isinstance(path, str) else None
 
 
 def check_output(output: RecordedOutput) -> FileState:

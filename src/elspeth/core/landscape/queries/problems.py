@@ -38,6 +38,7 @@ __all__ = [
     "failed_rows",
     "first_differing_rows",
     "generalize_message",
+    "read_error",
 ]
 
 ANSWER_RECORDS = (RUN, ROW, TOKEN, NODE_STATE, TRANSFORM_ERROR)
@@ -164,8 +165,20 @@ def _find_reasons(connection: Connection, run_id: str, rows: int) -> FailedRows:
 
 def _reason_key(node_id: str, error_json: str | None) -> _Key:
     """Return the node, type and general message of an error."""
-    error = json.loads(error_json or "{}")
-    return node_id, error.get("type", ""), generalize_message(error.get("exception", ""))
+    kind, message = read_error(error_json)
+    return node_id, kind or "", generalize_message(message or "")
+
+
+def read_error(error_json: str | None) -> tuple[str | None, str | None]:
+    """Return the type and the message of a recorded error.
+
+    What is recorded by other programs may be any JSON: what is no message in an object is shown as it is.
+    """
+    error = json.loads(error_json) if error_json else {}
+    if not isinstance(error, dict):
+        return None, error_json
+    kind, message = error.get("type"), error.get("exception", error.get("reason"))
+    return None if kind is None else str(kind), None if message is None else str(message)
 
 
 def generalize_message(message: str) -> str:

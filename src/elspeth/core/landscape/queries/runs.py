@@ -61,10 +61,13 @@ def resolve_run(db: LandscapeDB, name: str) -> str:
 
 
 def recorded_settings(connection: Connection, run_id: str) -> dict[str, object]:
-    """Return the settings that a run recorded."""
+    """Return the settings that a run recorded.
+
+    Those of other programs may be any JSON: what is no object comes below an empty key.
+    """
     statement = select(runs_table.c.settings_json).where(runs_table.c.run_id == run_id)
-    settings: dict[str, object] = json.loads(connection.execute(statement).scalar_one())
-    return settings
+    settings: object = json.loads(connection.execute(statement).scalar_one())
+    return settings if isinstance(settings, dict) else {"": settings}
 
 
 def matches_run(name: str, run_id: str) -> bool:
