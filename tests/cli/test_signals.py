@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from sqlalchemy.engine.default import DefaultDialect
@@ -239,6 +240,23 @@ def test_a_stop_that_the_command_library_takes_is_reported(
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(TyperGroup, "_main_shell_completion", interrupted)
+    assert main(["plugins", "list"]) == 143
+    assert capsys.readouterr() == ("", "error: stopped by SIGTERM\n")
+
+
+def test_a_stop_that_is_lost_while_modules_are_loaded_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Loading(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            if name != "command":
+                raise AttributeError(name)
+            with suppress(Stopped):
+                signal.raise_signal(signal.SIGTERM)
+            message = "Error building a validator: Stopped"
+            raise RuntimeError(message)
+
+    monkeypatch.setitem(sys.modules, "elspeth.cli.app", Loading("app"))
     assert main(["plugins", "list"]) == 143
     assert capsys.readouterr() == ("", "error: stopped by SIGTERM\n")
 

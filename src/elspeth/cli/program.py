@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextvars import copy_context
 
 from elspeth import __version__
-from elspeth.cli.signals import Stopped, find_stop, raise_signals
+from elspeth.cli.signals import RaisingHandler, Stopped, find_stop, raise_signals
 from elspeth.cli.terminal import named_stdout, unfailing_stderr
 
 __all__ = ["main", "run"]
@@ -22,8 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     `argv` defaults to the arguments of the process. The code is one of `ExitCode`.
     """
     arguments = sys.argv[1:] if argv is None else list(argv)
+    signals: RaisingHandler | None = None
     try:
-        with unfailing_stderr(), named_stdout(), raise_signals():
+        with unfailing_stderr(), named_stdout(), raise_signals() as signals:
             if arguments == ["--version"] and _print_version():
                 return 0
             # Loading these takes time, in which signals may come.
@@ -36,13 +37,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SystemExit, Stopped) as end:
         stop = find_stop(end)
         if stop is not None and not stop.is_reported:
-            # The command had not begun, or had already ended.
-            stop.is_reported = True
-            sys.stderr.write(f"error: {stop}\n")
-            return stop.exit_code
+            return _report_stop(stop)
         code = end.code if isinstance(end, SystemExit) else None
         return int(code) if isinstance(code, int) else int(code is not None)
+    except Exception:
+        # While pydantic builds a class, it makes another error of a stop, which has no trace of it but the text.
+        stop = signals.lost_stop() if signals is not None else None
+        if stop is None:
+            raise
+        return _report_stop(stop)
     return 0
+
+
+def _report_stop(stop: Stopped) -> int:
+    """Report a stop, and return its exit code."""
+    stop.is_reported = True
+    sys.stderr.write(f"error: {stop}\n")
+    return stop.exit_code
 
 
 def _print_version() -> bool:

@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import ClassVar
 
-__all__ = ["StopRequest", "Stopped", "find_stop", "note_signals", "raise_signals"]
+__all__ = ["RaisingHandler", "StopRequest", "Stopped", "find_stop", "note_signals", "raise_signals"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -37,12 +37,12 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         self.signal = signal.Signals(number)
         self.is_reported = False
-        self._handler = _RaisingHandler.in_charge
+        self._handler = RaisingHandler.in_charge
         super().__init__("interrupted" if self.signal is signal.SIGINT else f"stopped by {self.signal.name}")
 
     def __del__(self) -> None:
         """Repeat the signal if nobody has reported it."""
-        if self._handler is not None and not self.is_reported and self._handler is _RaisingHandler.in_charge:
+        if self._handler is not None and not self.is_reported and self._handler is RaisingHandler.in_charge:
             # Raised in here, the exception would be dropped again.
             timer = threading.Timer(_REPEAT_AFTER_S, self._handler.repeat, [self.signal])
             timer.daemon = True
@@ -82,49 +82,55 @@ def find_stop(error: BaseException) -> Stopped | None:
     return None
 
 
-class _RaisingHandler:
+class RaisingHandler:
     """Raises every signal as `Stopped`.
 
     Only the first SIGHUP counts: a terminal that closes sends several, and the second would cut short the cleaning up
     after the first.
     """
 
-    in_charge: ClassVar[_RaisingHandler | None] = None
+    in_charge: ClassVar[RaisingHandler | None] = None
 
     def __init__(self) -> None:
+        self.raised: int | None = None
         self._received = False
 
     def __call__(self, number: int, _: FrameType | None) -> None:
         """Raise the signal."""
         if not self._received or number != signal.SIGHUP:
             self._received = True
+            self.raised = number
             raise Stopped(number)
+
+    def lost_stop(self) -> Stopped | None:
+        """Return a stop for the last signal, if any."""
+        return None if self.raised is None else Stopped(self.raised)
 
     def repeat(self, number: signal.Signals) -> None:
         """Send the main thread a signal that came to nothing."""
         main = threading.main_thread().ident
-        if _RaisingHandler.in_charge is self and main is not None:
+        if RaisingHandler.in_charge is self and main is not None:
             self._received = False
             signal.pthread_kill(main, number)
 
 
 @contextmanager
-def raise_signals() -> Iterator[None]:
+def raise_signals() -> Iterator[RaisingHandler]:
     """Raise `Stopped` for every signal while the block lasts."""
-    handler, before = _RaisingHandler(), _RaisingHandler.in_charge
+    handler, before = RaisingHandler(), RaisingHandler.in_charge
     with _handle(handler), _without_dropped_stops():
-        _RaisingHandler.in_charge = handler
+        RaisingHandler.in_charge = handler
         try:
-            yield
+            yield handler
         finally:
-            _RaisingHandler.in_charge = before
+            RaisingHandler.in_charge = before
 
 
 @contextmanager
 def note_signals() -> Iterator[StopRequest]:
     """Note the first signal; raise `Stopped` for the next one.
 
-    Further SIGHUPs are ignored, as by `_RaisingHandler`.
+    Further SIGHUPs are ignored, as by `RaisingHandler`.
     """
     request = StopRequest()
     # A handler may interrupt code that holds a lock or writes to a stream; putting into this queue is safe.
