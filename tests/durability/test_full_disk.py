@@ -130,4 +130,4 @@ def test_a_migration_leaves_the_database_as_it_was(library: Path, tmp_path: Path
     assert len(list(directory.iterdir())) == 1 + ("was written" in problem)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert elspeth("landscape", "migrate", "-d", str(path)).returncode == 0
+    assert elspeth("landscape", "migrate", "-d", str(path), "--backup", f"{path}.second").returncode == 0
