@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -171,11 +171,18 @@ class ExportReader:
 
     The manifest is not among them. Raises ExportError at the first record that is not as it was exported. Only an
     iteration that reaches the end has verified the export: what it yielded before is provisional. Memory does not grow
-    with the export.
+    with the export. `on_record` is called with each record when it has been checked, the manifest last.
     """
 
-    def __init__(self, source: ExportSource, *, signing_key: bytes | None) -> None:
+    def __init__(
+        self,
+        source: ExportSource,
+        *,
+        signing_key: bytes | None,
+        on_record: Callable[[StoredRecord], None] | None = None,
+    ) -> None:
         self.source = source
+        self._on_record = on_record
         self._has_key = signing_key is not None
         self._check = ExportCheck(signing_key)
         self._rules = SchemaRules(source.epoch)
@@ -234,6 +241,8 @@ class ExportReader:
         for stored in self.source.records():
             last = f"after {stored.where}"
             checked = self._checked_record(stored)
+            if self._on_record is not None:
+                self._on_record(stored)
             if checked is not None:
                 yield stored, checked
         try:

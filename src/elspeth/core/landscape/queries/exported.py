@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, create_engine
 
 from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database.writing import insert_rows, stored_times
+from elspeth.core.landscape.exporting.forms import StoredRecord
 from elspeth.core.landscape.exporting.importer import open_migrated
 from elspeth.core.landscape.exporting.reader import ExportReader, find_source
 from elspeth_schema.contracts import AuditRecord
@@ -35,17 +36,20 @@ class RecordedRun(NamedTuple):
 
 @contextmanager
 def open_exported(
-    path: Path, record_types: Collection[RecordType[AuditRecord]], progress: Callable[[int], None] | None = None
+    path: Path,
+    record_types: Collection[RecordType[AuditRecord]],
+    progress: Callable[[int], None] | None = None,
+    on_record: Callable[[StoredRecord], None] | None = None,
 ) -> Iterator[RecordedRun]:
     """Read an export into tables of a temporary database.
 
     It has the records of the given types, whatever the form and the epoch of the export, which is verified on the way;
     an older one is migrated as a whole. The files are removed when the block ends. `progress` is called with the number
-    of records read so far.
+    of records read so far, `on_record` with each record as it is stored, the manifest last.
 
     Raises ExportError if the export is incomplete or was changed.
     """
-    export = ExportReader(find_source(path), signing_key=None)
+    export = ExportReader(find_source(path), signing_key=None, on_record=on_record)
     if not export.source.is_current:
         with open_migrated(export, progress) as database, database.snapshot() as connection:
             yield RecordedRun(connection, export.summary.run_id)

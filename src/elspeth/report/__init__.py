@@ -1,0 +1,1 @@
+"""Reports of runs, each one HTML page."""

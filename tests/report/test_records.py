@@ -1,0 +1,85 @@
+"""The records of a run, from databases and exports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, func, select
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
+from elspeth.core.landscape.exporting.files import write_export
+from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.exporting.forms import ExportError
+from elspeth.report.records import RunRecords, open_database_records, open_export_records
+from elspeth_schema.records import RECORD_TYPES
+from tests.fixtures.landscapes import NewLandscape
+from tests.fixtures.rich_run import recorded, rich_run
+
+LEGACY = Path(__file__).parent.parent / "data" / "legacy"
+
+
+@pytest.fixture
+def landscape(new_landscape: NewLandscape) -> Iterator[LandscapeDB]:
+    with new_landscape() as database:
+        recorded(database, rich_run())
+        yield database
+
+
+def lines_of(records: RunRecords) -> list[bytes]:
+    return [line for batch in records.lines() for line in batch]
+
+
+def counts_of(connection: Connection) -> dict[str, int]:
+    """Count the records in the tables by type."""
+    return {
+        name: connection.execute(select(func.count()).select_from(each.table)).scalar_one()
+        for name, each in RECORD_TYPES.items()
+    }
+
+
+def test_a_database_and_its_exports_give_the_same_lines_and_tables(landscape: LandscapeDB, tmp_path: Path) -> None:
+    *expected, _ = LandscapeExporter(landscape).export_lines("run-1")
+    with open_database_records(landscape, "latest") as records:
+        counts, withheld = counts_of(records.connection), records.withheld
+        assert lines_of(records) == expected
+        assert lines_of(records) == expected, "they can be read again"
+    for form in ExportFormat:
+        path = tmp_path / form.value
+        write_export(landscape, "run-1", path, format=form)
+        seen: list[int] = []
+        with open_export_records(path, progress=seen.append) as records:
+            assert records.run_id == "run-1"
+            assert records.withheld == withheld
+            assert lines_of(records) == lines_of(records) == expected
+            assert counts_of(records.connection) == counts
+        assert seen[-1] == len(expected)
+
+
+def test_nothing_is_withheld_from_lines_with_the_content(landscape: LandscapeDB, tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    write_export(landscape, "run-1", path, format=ExportFormat.JSONL, include_payloads=True)
+    with open_export_records(path) as records:
+        assert records.withheld == ()
+        assert lines_of(records) == path.read_bytes().splitlines()[:-1]
+
+
+def test_the_lines_of_an_older_export_are_its_own_and_its_tables_are_of_today() -> None:
+    path = LEGACY / "epoch5-exports" / "trail.jsonl"
+    with open_export_records(path) as records:
+        assert lines_of(records) == path.read_bytes().splitlines()[:-1]
+        assert counts_of(records.connection)["run"] == 1
+
+
+def test_what_cannot_be_shown_is_refused(landscape: LandscapeDB, tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    write_export(landscape, "run-1", path, format=ExportFormat.JSONL)
+    with pytest.raises(RunNotFoundError, match="holds run 'run-1', not 'other'"), open_export_records(path, "other"):
+        pass
+    path.write_bytes(path.read_bytes().replace(b'"row_index":1', b'"row_index":7', 1))
+    with pytest.raises(ExportError), open_export_records(path):
+        pass
+    with pytest.raises(RunNotFoundError), open_database_records(landscape, "other"):
+        pass
