@@ -10,6 +10,7 @@ from tests.fixtures.effort import ESSENTIAL, SLOW, is_below
 from tests.fixtures.memory import keep_files_in_memory
 
 pytest_plugins = (
+    "tests.fixtures.browser",
     "tests.fixtures.databases",
     "tests.fixtures.keys",
     "tests.fixtures.landscapes",
