@@ -37,7 +37,7 @@ RUN = ["run", "-s", "settings.yaml", "-x", "--no-dotenv"]
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
-library = logging.getLogger("some.library")
+library = logging.getLogger("somebodys_package")
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_a_log_has_warnings_of_libraries_without_what_they_quote(
             "level": "error",
             "event": "message",
             "message": "closing a connection failed\nbadly",
-            "logger": "some.library",
+            "logger": "somebodys_package",
         }
     else:
         assert re.fullmatch(rf"{TIME} error   closing a connection failed\\nbadly", line)
