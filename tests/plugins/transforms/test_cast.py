@@ -53,6 +53,12 @@ def test_an_optional_field_may_be_missing() -> None:
     ("row", "options", "message"),
     [
         ({}, {"fields": {"x": "int"}}, "field 'x' is missing"),
+        ({"x": []}, {"fields": {"x": "int?"}}, "field 'x': expected an integer, got a list of 0 items"),
+        (
+            {"x": {}},
+            {"fields": {"x": "date?"}},
+            "field 'x': expected a date such as 2026-03-01, got an object with 0 fields",
+        ),
         (
             {"x": "1.234", "y": "z"},
             {"fields": {"x": "decimal(2)", "y": "int"}},

@@ -113,7 +113,7 @@ class CastTransform(Transform):
                 if not is_optional:
                     return missing_field_error(path.text)
                 continue
-            if is_optional and slot.value in {None, ""}:
+            if is_optional and (slot.value is None or slot.value == ""):
                 slot.replace(None)
                 continue
             try:
