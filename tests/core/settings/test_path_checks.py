@@ -333,10 +333,11 @@ def test_no_sink_writes_what_a_source_would_read(source: object, sink: str, prob
     assert [each.startswith(f"sinks.out.options.path: {problem}") for each in found] == [True] * (problem is not None)
 
 
-def test_only_one_source_reads_standard_input() -> None:
+@pytest.mark.parametrize("path", ["-", ["-"]])
+def test_only_one_source_reads_standard_input(path: object) -> None:
     tree = settings()
     source = tree.pop("datasource") | {"on_success": "rows"}
-    source["options"]["path"] = "-"
+    source["options"]["path"] = path
     tree["sources"] = {"first": source, "second": source}
     expected = "standard input can be read only once, and sources.first reads it: name a file"
     assert f"sources.second.options.path: {expected}" in problems(tree)

@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 from elspeth.contracts.database_urls import database_server, sqlite_file
-from elspeth.contracts.input_paths import STANDARD_INPUT, matches_pattern
+from elspeth.contracts.input_paths import STANDARD_INPUT, matches_pattern, path_texts
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.core.landscape.exporting.format import compression_problem, name_problem
 from elspeth.core.settings.parts import Parts
@@ -128,7 +128,9 @@ def _overlaps(named: list[NamedFile]) -> Iterator[Problem]:
 
 def _standard_input_problems(parts: Parts) -> Iterator[Problem]:
     """Yield sources that find standard input read already."""
-    readers = [place for place, source in parts.sources.items() if source.options.get("path") == STANDARD_INPUT]
+    readers = [
+        place for place, source in parts.sources.items() if STANDARD_INPUT in path_texts(source.options.get("path"))
+    ]
     for place in readers[1:]:
         first = Problem(location=readers[0], message="").path
         message = f"standard input can be read only once, and {first} reads it: name a file"
