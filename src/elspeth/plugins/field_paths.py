@@ -6,12 +6,13 @@ into lists by numbers from 0.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from elspeth.contracts.plugins import RowError
 from elspeth.contracts.rows import RowData
 
-__all__ = ["FieldPath", "missing_field_error"]
+__all__ = ["FieldPath", "missing_field_error", "read_fields", "taken_field_error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,26 @@ def _slot(container: object, part: str) -> Slot | None:
     return None
 
 
+def read_fields(paths: Sequence[FieldPath], row: RowData) -> list[object] | RowError:
+    """Return what is at the places, or the error of the first gap."""
+    values: list[object] = []
+    for path in paths:
+        slot = path.find(row)
+        if slot is None:
+            return missing_field_error(path.text)
+        values.append(slot.value)
+    return values
+
+
 def missing_field_error(name: str) -> RowError:
     """Return the error of a row that lacks a field."""
     return RowError(message=f"field {name!r} is missing", details={"field": name})
+
+
+def taken_field_error(names: Iterable[str | None], row: RowData) -> RowError | None:
+    """Return the error of a row that has one of the new fields.
+
+    None if it has none of them.
+    """
+    taken = next((name for name in names if name in row), None)
+    return None if taken is None else RowError(message=f"field {taken!r} exists already", details={"field": taken})

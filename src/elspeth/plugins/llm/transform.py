@@ -25,6 +25,7 @@ from elspeth.contracts.plugins import CallError, CallingTransform, JsonObject, P
 from elspeth.contracts.rows import RowData, RowValidator, SchemaViolationError
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.contracts.schema_option import RowFields
+from elspeth.plugins.field_paths import taken_field_error
 
 if TYPE_CHECKING:
     from elspeth.plugins.llm.prompt import Prompt
@@ -198,10 +199,7 @@ class LlmTransform(CallingTransform):
             return RowError(message=str(error))
         if self._response_field is not None:
             fields[self._response_field] = text
-        taken = [name for name in fields if name in row]
-        if taken:
-            return RowError(message=f"field {taken[0]!r} exists already", details={"field": taken[0]})
-        return row | fields
+        return taken_field_error(fields, row) or row | fields
 
     def comparable(self, response: JsonObject) -> JsonObject:
         """Return the fields that a row would get.

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from elspeth.contracts.plugins import RowError, Transform, TransformOptions
 from elspeth.contracts.rows import RowData
-from elspeth.plugins.field_paths import FieldPath, missing_field_error
+from elspeth.plugins.field_paths import FieldPath, missing_field_error, taken_field_error
 
 __all__ = [
     "DropOptions",
@@ -66,10 +66,9 @@ def rename_fields(row: RowData, names: dict[str, str]) -> RowData | RowError:
                 return missing_field_error(old)
             inside[new] = slot.value
             slot.remove()
-    kept = row.keys() - names.keys()
-    taken = [name for name in names.values() if name in kept]
-    if taken:
-        return RowError(message=f"field {taken[0]!r} exists already", details={"field": taken[0]})
+    kept = {name: value for name, value in row.items() if name not in names}
+    if (error := taken_field_error(names.values(), kept)) is not None:
+        return error
     return {names.get(name, name): value for name, value in row.items()} | inside
 
 

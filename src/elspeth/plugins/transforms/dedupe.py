@@ -8,7 +8,7 @@ from pydantic import Field
 
 from elspeth.contracts.plugins import DistinctTransform, RowError, TransformOptions
 from elspeth.contracts.rows import RowData
-from elspeth.plugins.field_paths import FieldPath, missing_field_error
+from elspeth.plugins.field_paths import FieldPath, read_fields
 
 __all__ = ["DedupeOptions", "DedupeTransform"]
 
@@ -42,12 +42,4 @@ class DedupeTransform(DistinctTransform):
 
     def key(self, row: RowData) -> object | RowError:
         """Return the values of the key, or an error."""
-        if self._paths is None:
-            return row
-        values: list[object] = []
-        for path in self._paths:
-            slot = path.find(row)
-            if slot is None:
-                return missing_field_error(path.text)
-            values.append(slot.value)
-        return values
+        return row if self._paths is None else read_fields(self._paths, row)

@@ -9,7 +9,7 @@ from pydantic import Field
 from elspeth.contracts.errors import describe_kind
 from elspeth.contracts.plugins import RowDrop, RowError, Transform, TransformOptions
 from elspeth.contracts.rows import RowData
-from elspeth.plugins.field_paths import FieldPath, missing_field_error
+from elspeth.plugins.field_paths import FieldPath, missing_field_error, taken_field_error
 from elspeth.plugins.json_text import JsonTextError, decode_json
 
 __all__ = ["JsonExplodeOptions", "JsonExplodeTransform"]
@@ -67,9 +67,9 @@ class JsonExplodeTransform(Transform):
                 return self._field_error(f"cannot be read: {error}")
         if not isinstance(items, list):
             return self._field_error(f"expected a list, got {describe_kind(items)}")
-        taken = [name for name in (self._output_field, self._index_field) if name in row]
-        if taken and (items or self._on_empty == "keep"):
-            return RowError(message=f"field {taken[0]!r} exists already", details={"field": taken[0]})
+        taken = taken_field_error((self._output_field, self._index_field), row)
+        if taken is not None and (items or self._on_empty == "keep"):
+            return taken
         return [self._with_item(row, item, index) for index, item in enumerate(items)] or self._without_items(row)
 
     def _without_items(self, row: RowData) -> RowData | RowError | RowDrop:

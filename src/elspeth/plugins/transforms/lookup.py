@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Literal
 
 import rfc8785
@@ -23,7 +23,7 @@ from elspeth.contracts.plugins import (
 )
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.contracts.values import plain, plain_row
-from elspeth.plugins.field_paths import FieldPath, missing_field_error
+from elspeth.plugins.field_paths import FieldPath, read_fields, taken_field_error
 from elspeth.plugins.manager import BUILTIN, PluginManager
 
 __all__ = ["LookupOptions", "LookupTable", "LookupTransform"]
@@ -135,14 +135,12 @@ class LookupTransform(Transform):
         """Return the row with the fields of the table."""
         if self._rows is None:
             self.prepare()
-        slots = [path.find(row) for path in self._paths]
-        for path, slot in zip(self._paths, slots, strict=True):
-            if slot is None:
-                return missing_field_error(path.text)
-        taken = next((name for name in self._add if name in row), None)
-        if taken is not None:
-            return RowError(message=f"field {taken!r} exists already", details={"field": taken})
-        found = (self._rows or {}).get(_key(slot.value for slot in slots if slot is not None))
+        values = read_fields(self._paths, row)
+        if isinstance(values, RowError):
+            return values
+        if (error := taken_field_error(self._add, row)) is not None:
+            return error
+        found = (self._rows or {}).get(_key(values))
         return self._without(row) if found is None else row | found
 
     def _without(self, row: RowData) -> RowData | RowError | RowDrop:
@@ -157,5 +155,5 @@ class LookupTransform(Transform):
                 return RowError(message="the table has no row for it", details=fields)
 
 
-def _key(values: Iterator[object]) -> bytes:
+def _key(values: Iterable[object]) -> bytes:
     return rfc8785.dumps([plain(value) for value in values])  # type: ignore[misc]  # in JSON's types
