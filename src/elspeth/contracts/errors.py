@@ -29,6 +29,7 @@ __all__ = [
     "TransformReason",
     "describe_kind",
     "driver_message",
+    "format_count",
     "recordable_message",
     "short_repr",
 ]
@@ -174,15 +175,15 @@ def describe_kind(value: object) -> str:
         case "":
             return "empty text"
         case str():
-            return f"text of {_count(len(value), 'character')}"
+            return f"text of {format_count(len(value), 'character')}"
         case Mapping():
-            return f"an object with {_count(len(value), 'field')}"
+            return f"an object with {format_count(len(value), 'field')}"
         case list() | tuple():
-            return f"a list of {_count(len(value), 'item')}"
+            return f"a list of {format_count(len(value), 'item')}"
         case _:
             return _KINDS.get(type(value), f"a value of type {type(value).__name__}")
 
 
-def _count(number: int, noun: str) -> str:
+def format_count(number: int, noun: str) -> str:
     """Return a number with its noun."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -10,6 +10,7 @@ from elspeth.contracts.expressions import Expression, compile_expression
 from elspeth.contracts.plugins import Aggregation, Plugin, Sink, Source, Transform
 from elspeth.contracts.routing import EdgeInfo
 from elspeth.contracts.schema import SchemaConfig
+from elspeth.contracts.schema_option import DYNAMIC
 from elspeth.core.canonical import stable_hash
 from elspeth.core.secrets import without_secrets
 from elspeth.core.settings import Settings
@@ -25,8 +26,6 @@ __all__ = ["Node", "Pipeline", "build_pipeline", "fill_sink_paths"]
 _MAX_NODE_ID = 64
 _ONLY_SOURCE: Place = ("datasource",)
 """The source of settings in the positional form, which has no name but that of its plugin."""
-
-_DYNAMIC = SchemaConfig(mode=None, fields=None, is_dynamic=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +219,7 @@ def _config_node(node_type: NodeType, plugin_name: str, part: GateSettings | Coa
         plugin_name=plugin_name,
         plugin_version="1.0.0",
         determinism=Determinism.DETERMINISTIC,
-        schema=_DYNAMIC,
+        schema=DYNAMIC,
         config=config,
     )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from elspeth.contracts.enums import RowOutcome
-from elspeth.contracts.errors import RecordableError
+from elspeth.contracts.errors import RecordableError, format_count
 from elspeth.contracts.events import log_event
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.outputs import recorded_outputs
@@ -182,11 +182,11 @@ class RunResult:
         """Return why a complete run did not serve its purpose."""
         found = []
         if self.rows_with_failures and not self.arrived:
-            how_many = f"{self.rows_with_failures:,} of {_counted(self.rows, 'row')}"
+            how_many = f"{self.rows_with_failures:,} of {format_count(self.rows, 'row')}"
             were = "was" if self.rows_with_failures == 1 else "were"
             found.append(f"no row got through: {how_many} failed or {were} quarantined")
         found += [
-            f"sink {name!r} took no row: it refused {_counted(count, 'row')}"
+            f"sink {name!r} took no row: it refused {format_count(count, 'row')}"
             for name, count in self.refused_by_sink.items()
         ]
         if self.differences:
@@ -204,10 +204,6 @@ class ExportFailedError(RecordableError):
         problem = str(reason) or "interrupted"
         super().__init__(f"run {result.run_id} is complete, but cannot be exported: {problem}")
         self.result = result
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def count_by_sink(endings: Mapping[Ending, int]) -> Counter[str]:
@@ -292,7 +288,7 @@ def log_completion(result: RunResult) -> None:
     log_event(
         logging.WARNING if result.problems else logging.INFO,
         "run_completed",
-        "; ".join([f"run {result.run_id} is complete: {_counted(result.rows, 'row')}", *result.problems]),
+        "; ".join([f"run {result.run_id} is complete: {format_count(result.rows, 'row')}", *result.problems]),
         rows=result.rows,
         rows_by_sink=dict(result.rows_by_sink),
         failed=result.failed,

@@ -31,7 +31,7 @@ def test_convert_writes_settings_whose_steps_are_wired(own_directory: Path, caps
     assert main(["settings", "convert", "-s", "old.yaml", "-o", "new.yaml"]) == 0
     assert capsys.readouterr() == (
         "",
-        "new.yaml: written; 1 line of comments in rewritten sections were left out\n",
+        "new.yaml: written; 1 line of comments in rewritten sections was left out\n",
     )
     text = Path("new.yaml").read_text()
     assert main(["settings", "convert", "-s", "old.yaml"]) == 0

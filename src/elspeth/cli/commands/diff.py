@@ -50,6 +50,7 @@ def diff(
 
     The exit code is 0 if every row had the same outcomes, route and answers in both.
     """
+    from elspeth.contracts.errors import format_count  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries import comparison  # noqa: PLC0415  start time
 
     databases: Sequence[str | None] = database or [None]
@@ -73,8 +74,12 @@ def diff(
             lines += [*_lines("settings", settings), *_lines("steps", steps), *_count_lines(counts)]
             typer.echo(aligned(lines))
             number = print_table(_HEADING, map(_cells, rows))
-        more = " or more" if number == limit else ""
-        typer.echo(f"runs {one.run_id} and {other.run_id}: {number:,}{more} rows differ", err=True)
+        found = (
+            f"{number:,} or more rows differ"
+            if number == limit
+            else f"{format_count(number, 'row')} differ{'s' if number == 1 else ''}"
+        )
+        typer.echo(f"runs {one.run_id} and {other.run_id}: {found}", err=True)
     if number:
         raise typer.Exit(ExitCode.FAILED)
 

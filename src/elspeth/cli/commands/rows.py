@@ -46,6 +46,7 @@ def rows(
 
     A row that was forked or expanded has a line for each of its tokens.
     """
+    from elspeth.contracts.errors import format_count  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.endings import ENDING_RECORDS, ended_tokens, step_names  # noqa: PLC0415  start time
 
     with open_run(run, database=database, export=export, record_types=ENDING_RECORDS) as (connection, run_id):
@@ -55,7 +56,7 @@ def rows(
             count = print_json_list({"run_id": run_id}, "rows", map(asdict, listed))
         else:
             count = print_table(_HEADING, map(_cells, listed))
-            typer.echo(f"run {run_id}: {count:,} row{'' if count == 1 else 's'} listed", err=True)
+            typer.echo(f"run {run_id}: {format_count(count, 'row')} listed", err=True)
         if not count:
             _report_unknown_names(set(step_names(connection, run_id).values()), {"--sink": sink, "--step": step})
 

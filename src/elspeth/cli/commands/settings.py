@@ -67,5 +67,9 @@ def convert(
 
 
 def _lost(comments: int) -> str:
-    lines = "line" if comments == 1 else "lines"
-    return f"; {comments} {lines} of comments in rewritten sections were left out" if comments else ""
+    if not comments:
+        return ""
+    from elspeth.contracts.errors import format_count  # noqa: PLC0415  start time
+
+    were = "was" if comments == 1 else "were"
+    return f"; {format_count(comments, 'line')} of comments in rewritten sections {were} left out"

@@ -8,7 +8,7 @@ from elspeth.contracts.enums import RoutingMode
 from elspeth.contracts.routing import CONTINUE, DISCARD, FORK
 from elspeth.core.settings._connections import Connections, Use
 from elspeth.core.settings.parts import Parts
-from elspeth.core.settings.problems import Location, Problem, did_you_mean, nearest
+from elspeth.core.settings.problems import Location, Problem, did_you_mean, location_text, nearest
 from elspeth.core.settings.wiring import Place
 
 __all__ = ["connection_problems"]
@@ -77,7 +77,7 @@ def _reading_problems(connections: Connections) -> Iterator[Problem]:
         elif use.connection in _RESERVED:
             message = f"the name {use.connection!r} is reserved: give the connection another one"
         elif other.place != use.place:
-            where = Problem(location=other.place, message="").path
+            where = location_text(other.place)
             message = f"the connection {use.connection!r} is read by {where} already: "
             message += "a row goes one way, and a gate with the route 'fork' copies it"
         elif other is not use:
@@ -120,7 +120,7 @@ def _end_problems(
         name = nearest(use.connection, sorted(loose)) or only
         message = f"no step writes to the connection {use.connection!r}"
         if name is not None:
-            where = Problem(location=loose[name].location, message="").path
+            where = location_text(loose[name].location)
             message += f", and none reads that of {where}; did you mean {name!r}?"
             unread = [each for each in unread if each.connection != name]
             yield Problem(location=use.location, message=message)
@@ -144,7 +144,7 @@ def _writer_problems(connections: Connections) -> Iterator[Problem]:
             continue
         other = first.setdefault(use.connection, use.place)
         if other != use.place and use.connection not in connections.queues:
-            where = Problem(location=other, message="").path
+            where = location_text(other)
             message = (
                 f"{where} writes to the connection {use.connection!r}, too: "
                 f"a connection of several steps needs an entry in queues, as in queues: {{{use.connection}: {{}}}}"

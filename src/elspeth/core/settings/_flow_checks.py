@@ -14,7 +14,7 @@ from elspeth.contracts.plugins import PluginCatalogue
 from elspeth.core.settings._branch_checks import place_of_branch
 from elspeth.core.settings.graph import wire
 from elspeth.core.settings.model import PositionalSettings, Settings
-from elspeth.core.settings.problems import Problem
+from elspeth.core.settings.problems import Problem, location_text
 from elspeth.core.settings.steps import WiredCoalesceSettings
 from elspeth.core.settings.wiring import Place, Wiring, sink_place
 
@@ -27,17 +27,13 @@ def flow_problems(settings: Settings, plugins: PluginCatalogue) -> Iterator[Prob
     try:
         order = wiring.places()
     except CycleError as error:
-        way = " -> ".join(_path(place) for place in reversed(error.args[1]))
+        way = " -> ".join(location_text(place) for place in reversed(error.args[1]))
         yield Problem(location=error.args[1][0], message=f"rows would go in a circle: {way}")
         return
     unreachable = list(_unreachable(settings, wiring))
     yield from unreachable
     if not unreachable:
         yield from _Branches(settings, wiring, plugins).problems(order)
-
-
-def _path(place: Place) -> str:
-    return Problem(location=place, message="").path
 
 
 def _unreachable(settings: Settings, wiring: Wiring) -> Iterator[Problem]:

@@ -29,7 +29,7 @@ from elspeth.core.settings.paths import (
     planned_outputs,
     protected_files,
 )
-from elspeth.core.settings.problems import Location, Problem
+from elspeth.core.settings.problems import Location, Problem, location_text
 from elspeth.outputs.policy import (
     Extent,
     Kind,
@@ -132,8 +132,7 @@ def _standard_input_problems(parts: Parts) -> Iterator[Problem]:
         place for place, source in parts.sources.items() if STANDARD_INPUT in path_texts(source.options.get("path"))
     ]
     for place in readers[1:]:
-        first = Problem(location=readers[0], message="").path
-        message = f"standard input can be read only once, and {first} reads it: name a file"
+        message = f"standard input can be read only once, and {location_text(readers[0])} reads it: name a file"
         yield Problem(location=(*place, "options", "path"), message=message)
 
 

@@ -13,7 +13,7 @@ from elspeth.contracts.input_paths import STANDARD_INPUT, is_pattern, path_texts
 from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
 from elspeth.core.settings.model import ExportSettings, LandscapeSettings
 from elspeth.core.settings.parts import Parts
-from elspeth.core.settings.problems import Location, Problem, did_you_mean
+from elspeth.core.settings.problems import Location, did_you_mean, location_text
 from elspeth.outputs.compression import Compression, guess_compression
 from elspeth.outputs.policy import Extent, Kind, OutputPolicy, Protected
 
@@ -156,10 +156,9 @@ def named_files(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedFile]:
     get these `values`. Texts that cannot be paths are left out, because other checks report them.
     """
     for place, source in parts.sources.items():
-        owner = Problem(location=place, message="").path
-        yield from _inputs(owner, place, source.options)
+        yield from _inputs(location_text(place), place, source.options)
     for place, transform in parts.transforms.items():
-        owner, table = Problem(location=place, message="").path, transform.options.get("table")
+        owner, table = location_text(place), transform.options.get("table")
         if isinstance(table, dict) and isinstance(options := table.get("options"), dict):
             yield from _inputs(owner, (*place, "options", "table"), options)
     for name, sink in parts.sinks.items():

@@ -12,10 +12,19 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from elspeth.contracts.errors import short_repr
+from elspeth.contracts.errors import format_count, short_repr
 from elspeth.core.secrets import is_secret_key, mask_text, redact
 
-__all__ = ["Location", "Problem", "SettingsError", "did_you_mean", "keys_of", "nearest", "structural_problems"]
+__all__ = [
+    "Location",
+    "Problem",
+    "SettingsError",
+    "did_you_mean",
+    "keys_of",
+    "location_text",
+    "nearest",
+    "structural_problems",
+]
 
 Location = tuple[str | int, ...]
 _PYDANTIC_PHRASES = re.compile(r"^Input should be |^\w+ should have |,? (unable to|after validation, not) .*")
@@ -48,22 +57,26 @@ class Problem:
 
     @property
     def path(self) -> str:
-        """Return the location as users write it: ``gates[0].routes.true``."""
-        text = ""
-        for part in self.location:
-            text += f"[{part}]" if isinstance(part, int) else f".{part}"
-        return text.removeprefix(".")
+        """Return the location as users write it."""
+        return location_text(self.location)
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.location else self.message
+
+
+def location_text(location: Location) -> str:
+    """Return a location as users write it: ``gates[0].routes.true``."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
 
 
 class SettingsError(Exception):
     """A settings file cannot be used, for all these `problems`."""
 
     def __init__(self, source: str, problems: Sequence[Problem]) -> None:
-        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
-        lines = [f"{source}: {count}", *(f"  {problem}" for problem in problems)]
+        lines = [f"{source}: {format_count(len(problems), 'problem')}", *(f"  {problem}" for problem in problems)]
         # A line break in a name must not look like the next problem.
         super().__init__("\n".join(line.replace("\n", "\\n") for line in lines))
         self.source = source
