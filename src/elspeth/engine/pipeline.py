@@ -155,23 +155,20 @@ def _nodes(
     *,
     error_sinks: frozenset[str],
 ) -> Iterator[tuple[Place, Node]]:
+    names = settings.node_names
     for place, source in sources.items():
         config = settings.source_parts[place].model_dump()
-        name = source.name
         if place != _ONLY_SOURCE:
-            name = str(place[-1])
-            config["name"] = name
-        yield place, _plugin_node(NodeType.SOURCE, name, source, config)
+            config["name"] = names[place]
+        yield place, _plugin_node(NodeType.SOURCE, names[place], source, config)
     for index, (place, transform) in enumerate(transforms.items()):
-        part = settings.transform_parts[place]
-        config = part.model_dump(exclude_none=True)
+        config = settings.transform_parts[place].model_dump(exclude_none=True)
         if isinstance(settings, PositionalSettings):
             config["position"] = index
-        yield place, _plugin_node(NodeType.TRANSFORM, part.name or f"{transform.name}_{index}", transform, config)
+        yield place, _plugin_node(NodeType.TRANSFORM, names[place], transform, config)
     for index, (place, aggregation) in enumerate(aggregations.items()):
-        batching = settings.aggregations[index]
-        config = batching.model_dump(exclude_none=True)
-        yield place, _plugin_node(NodeType.AGGREGATION, batching.name, aggregation, config)
+        config = settings.aggregations[index].model_dump(exclude_none=True)
+        yield place, _plugin_node(NodeType.AGGREGATION, names[place], aggregation, config)
     for index, gate in enumerate(settings.gates):
         yield ("gates", index), _config_node(NodeType.GATE, "config_gate", gate)
     for index, join in enumerate(settings.coalesce):

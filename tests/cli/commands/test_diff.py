@@ -64,7 +64,7 @@ def test_a_run_does_not_differ_from_its_export(capsys: pytest.CaptureFixture[str
     first = second = ids["one"]
     assert capsys.readouterr() == (
         f"first   {first}\nsecond  {second}\n",
-        f"runs {first} and {second}: 0 rows differ\n",
+        f"runs {first} and {second}: 0 differing rows\n",
     )
 
 
@@ -82,7 +82,7 @@ def test_the_differences_of_two_runs_are_listed(capsys: pytest.CaptureFixture[st
         "3 outcomes, route, failed_at failed, failed at keyword_filter_0 completed to out, size false",
         "4 presence none completed to out, size false",
     ]
-    assert errors == f"runs {ids['one']} and {ids['two']}: 3 rows differ\n"
+    assert errors == f"runs {ids['one']} and {ids['two']}: 3 differing rows\n"
 
 
 def test_databases_exports_and_bags_give_the_same_answer(
@@ -104,7 +104,7 @@ def test_databases_exports_and_bags_give_the_same_answer(
 def test_the_list_of_rows_can_be_limited(capsys: pytest.CaptureFixture[str], ids: dict[str, str]) -> None:
     assert [row["row"] for row in compared(capsys, "one.jsonl", "two.jsonl", "--limit", "2")["rows"]] == [2, 3]
     assert main(["diff", "one.jsonl", "two.jsonl", "--limit", "2"]) == 1
-    assert capsys.readouterr().err == f"runs {ids['one']} and {ids['two']}: 2 or more rows differ\n"
+    assert capsys.readouterr().err == f"runs {ids['one']} and {ids['two']}: 2 differing rows or more\n"
 
 
 @pytest.mark.parametrize(

@@ -74,12 +74,8 @@ def diff(
             lines += [*_lines("settings", settings), *_lines("steps", steps), *_count_lines(counts)]
             typer.echo(aligned(lines))
             number = print_table(_HEADING, map(_cells, rows))
-        found = (
-            f"{number:,} or more rows differ"
-            if number == limit
-            else f"{format_count(number, 'row')} differ{'s' if number == 1 else ''}"
-        )
-        typer.echo(f"runs {one.run_id} and {other.run_id}: {found}", err=True)
+        found, more = format_count(number, "differing row"), " or more" if number == limit else ""
+        typer.echo(f"runs {one.run_id} and {other.run_id}: {found}{more}", err=True)
     if number:
         raise typer.Exit(ExitCode.FAILED)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from elspeth.contracts.error_fields import ERROR_FIELDS
 from elspeth.contracts.schema import SchemaConfig
-from elspeth.core.settings.model import PositionalSettings, Settings
+from elspeth.core.settings.model import Settings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.problems import Problem, did_you_mean
 from elspeth.core.settings.steps import SinkSettings
@@ -42,20 +42,8 @@ def limit_problems(settings: Settings) -> Iterator[Problem]:
     """Yield a problem for each limit of an unknown step."""
     if settings.fail_if is None:
         return
-    known = list(dict.fromkeys(_step_names(settings)))
+    known = list(dict.fromkeys(settings.node_names.values()))
     for name in settings.fail_if.steps:
         if name not in known:
             message = f"unknown step {name!r}: expected one of {', '.join(known)}{did_you_mean(name, known)}"
             yield Problem(location=("fail_if", "steps", name), message=message)
-
-
-def _step_names(settings: Settings) -> Iterator[str]:
-    """Yield the names of sources, steps and sinks."""
-    for place, source in settings.source_parts.items():
-        yield source.plugin if isinstance(settings, PositionalSettings) else str(place[-1])
-    for index, transform in enumerate(settings.transform_parts.values()):
-        yield transform.name or f"{transform.plugin}_{index}"
-    yield from (each.name for each in settings.aggregations)
-    yield from (each.name for each in settings.gates)
-    yield from (each.name for each in settings.coalesce)
-    yield from settings.sinks

@@ -21,6 +21,7 @@ from elspeth.core.settings.wiring import Place, Wire
 __all__ = ["Conversion", "convert_settings"]
 
 _REPLACED = ("datasource", "output_sink", "row_plugins", "aggregations", "gates", "coalesce")
+_ENDS = ("datasource", "sinks")
 _SHARING = (yaml.AnchorToken, yaml.AliasToken)
 _WIDTH = 120
 
@@ -102,8 +103,9 @@ class _Converter:
         branches = {branch for gate in settings.gates for branch in gate.fork_to or ()}
         self._taken = {*settings.sinks, *branches, CONTINUE, DISCARD, FORK}
         self._names: dict[Place, str] = {}
-        for place, name in self._wanted_names():
-            self._names[place] = _unique(name, set(self._names.values()))
+        for place, name in settings.node_names.items():
+            if place[0] not in _ENDS:
+                self._names[place] = _unique(name, set(self._names.values()))
         self._connections: dict[tuple[Place, str | None], str] = {}
         self._writers: dict[str, set[Place]] = {}
         self._connect()
@@ -125,13 +127,6 @@ class _Converter:
             "coalesce": [self._coalesce(index) for index in range(len(self._settings.coalesce))],
         }
         return {key: value for key, value in found.items() if value}
-
-    def _wanted_names(self) -> Iterator[tuple[Place, str]]:
-        for index, transform in enumerate(self._settings.row_plugins):
-            yield ("row_plugins", index), transform.name or f"{transform.plugin}_{index}"
-        for section in ("gates", "aggregations", "coalesce"):
-            for index, step in enumerate(getattr(self._settings, section)):
-                yield (section, index), step.name
 
     def _connect(self) -> None:
         """Name the connection of each edge between two steps."""

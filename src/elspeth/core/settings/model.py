@@ -267,6 +267,20 @@ class Settings(Section):
         """Return the transforms by their places."""
         raise NotImplementedError
 
+    @property
+    def node_names(self) -> Mapping[Location, str]:
+        """Return the names of sources, steps and sinks by place."""
+        names: dict[Location, str] = {
+            place: each.plugin if place == ("datasource",) else str(place[-1])
+            for place, each in self.source_parts.items()
+        }
+        for index, (place, transform) in enumerate(self.transform_parts.items()):
+            names[place] = transform.name or f"{transform.plugin}_{index}"
+        names |= {("aggregations", index): each.name for index, each in enumerate(self.aggregations)}
+        names |= {("gates", index): each.name for index, each in enumerate(self.gates)}
+        names |= {("coalesce", index): each.name for index, each in enumerate(self.coalesce)}
+        return names | {("sinks", name): name for name in self.sinks}
+
     def model_post_init(self, context: object) -> None:
         """Store the variables, which are the context of the validation."""
         if isinstance(context, frozenset):

@@ -78,17 +78,21 @@ class SinkSettings(PluginSettings):
     )
 
 
-class TransformSettings(PluginSettings):
+class StepSettings(PluginSettings):
+    """A plugin in the midst of the graph, where rows may fail."""
+
+    @property
+    def error_sink(self) -> str | None:
+        """Return the sink that takes rows that fail, if any."""
+        return _error_sink(self.options.get("on_error"))
+
+
+class TransformSettings(StepSettings):
     """A transform."""
 
     name: Name | None = Field(
         default=None, description="The name of the step. If not given, it is made of plugin and place."
     )
-
-    @property
-    def error_sink(self) -> str | None:
-        """Return the sink that takes rows that fail, if any."""
-        return _error_sink(self.options)
 
 
 class GateSettings(Section):
@@ -119,11 +123,10 @@ class TriggerSettings(Section):
     )
 
 
-class AggregationSettings(Section):
+class AggregationSettings(StepSettings):
     """Rows collected into batches for one plugin."""
 
     name: Name = Field(description="The name of the step.")
-    plugin: Name = Field(description="The name of the plugin.")
     trigger: Annotated[
         TriggerSettings,
         BeforeValidator(lambda value: {} if value is None else value, json_schema_input_type=TriggerSettings | None),
@@ -135,12 +138,6 @@ class AggregationSettings(Section):
         default=None,
         description="How many rows the plugin must make of a batch. If not given, as many as the output mode allows.",
     )
-    options: dict[str, JsonValue] = Field(default={}, description="The options of the plugin.")
-
-    @property
-    def error_sink(self) -> str | None:
-        """Return the sink that takes rows that fail, if any."""
-        return _error_sink(self.options)
 
 
 class CoalesceSettings(Section):
@@ -168,28 +165,24 @@ class CoalesceSettings(Section):
     )
 
 
-class PositionalTransformSettings(TransformSettings):
+class _OnLine(Section):
+    """A step on the main line or a branch."""
+
+    branch: Name | None = Field(
+        default=None, description="The branch of a fork on which it stands. If not given, it stands on the main line."
+    )
+
+
+class PositionalTransformSettings(_OnLine, TransformSettings):
     """A transform on the main line or a branch."""
 
-    branch: Name | None = Field(
-        default=None, description="The branch of a fork on which it stands. If not given, it stands on the main line."
-    )
 
-
-class PositionalGateSettings(GateSettings):
+class PositionalGateSettings(_OnLine, GateSettings):
     """A gate on the main line or a branch."""
 
-    branch: Name | None = Field(
-        default=None, description="The branch of a fork on which it stands. If not given, it stands on the main line."
-    )
 
-
-class PositionalAggregationSettings(AggregationSettings):
+class PositionalAggregationSettings(_OnLine, AggregationSettings):
     """An aggregation on the main line or a branch."""
-
-    branch: Name | None = Field(
-        default=None, description="The branch of a fork on which it stands. If not given, it stands on the main line."
-    )
 
 
 class PositionalCoalesceSettings(CoalesceSettings):
@@ -204,10 +197,9 @@ class WiredSourceSettings(PluginSettings):
     on_success: Name = Field(description="The connection or sink that takes its rows.")
 
 
-class WiredTransformSettings(TransformSettings):
-    """A transform between two connections."""
+class _BetweenConnections(StepSettings):
+    """A step that names what it reads and what it writes to."""
 
-    name: Name = Field(description="The name of the step.")
     input: Name = Field(description="The connection that it reads.")
     on_success: Name = Field(description="The connection or sink that takes its rows.")
     on_error: Name | None = Field(
@@ -217,7 +209,13 @@ class WiredTransformSettings(TransformSettings):
     @property
     def error_sink(self) -> str | None:
         """Return the sink that takes rows that fail, if any."""
-        return _error_sink({"on_error": self.on_error} if self.on_error is not None else self.options)
+        return super().error_sink if self.on_error is None else _error_sink(self.on_error)
+
+
+class WiredTransformSettings(_BetweenConnections, TransformSettings):
+    """A transform between two connections."""
+
+    name: Name = Field(description="The name of the step.")
 
 
 class WiredGateSettings(GateSettings):
@@ -226,22 +224,12 @@ class WiredGateSettings(GateSettings):
     input: Name = Field(description="The connection that it reads.")
 
 
-class WiredAggregationSettings(AggregationSettings):
+class WiredAggregationSettings(_BetweenConnections, AggregationSettings):
     """An aggregation between two connections."""
 
-    input: Name = Field(description="The connection that it reads.")
-    on_success: Name = Field(description="The connection or sink that takes its rows.")
-    on_error: Name | None = Field(
-        default=None, description="The sink for rows that fail, or `discard`. If not given, the option of the plugin."
-    )
     output_mode: Literal["single", "passthrough", "transform"] = Field(
         default="transform", description="What a batch becomes: one row, a row for each member, or any number of rows."
     )
-
-    @property
-    def error_sink(self) -> str | None:
-        """Return the sink that takes rows that fail, if any."""
-        return _error_sink({"on_error": self.on_error} if self.on_error is not None else self.options)
 
 
 class WiredCoalesceSettings(CoalesceSettings):
@@ -270,7 +258,6 @@ class QueueSettings(Section):
     description: str | None = Field(default=None, description="What the queue is for. Nothing depends on it.")
 
 
-def _error_sink(options: Mapping[str, object]) -> str | None:
-    """Return the sink in the option `on_error`, if any."""
-    destination = options.get("on_error")
+def _error_sink(destination: object) -> str | None:
+    """Return the sink that takes rows that fail, if any."""
     return destination if isinstance(destination, str) and destination != DISCARD else None
