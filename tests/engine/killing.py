@@ -18,7 +18,7 @@ from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.reporting import RunResult
 from elspeth.plugins.database_sink import DatabaseSink
-from elspeth.plugins.staging import RowSpool, StagedFile
+from elspeth.plugins.staging import StagedFile
 from tests.engine.drawn import AskTransform
 from tests.engine.pipelines import PLUGINS, Settings, Ticks, build
 
@@ -29,7 +29,7 @@ MOMENTS: tuple[tuple[type, str], ...] = (
     (StagedFile, "sync"),
     (StagedFile, "publish"),
     (DatabaseSink, "_insert"),
-    (RowSpool, "discard"),
+    (StagedFile, "discard"),
 )
 """Where something becomes durable or visible."""
 

@@ -149,7 +149,7 @@ def test_what_a_process_left_that_died_after_publishing_is_removed(tmp_path: Pat
     sink.write({"id": 1})
     output = sink.finish()
     assert output is not None
-    sink._file.publish()
+    sink._file._file.publish()
     sink.close()
     assert len(list(tmp_path.iterdir())) == 2
     assert ParquetSink(options).confirm("run", output)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,9 +48,10 @@ from elspeth.contracts.plugins import (
 from elspeth.contracts.rows import RowData, RowValidator
 from elspeth.contracts.values import TypedValue, canonical_text
 from elspeth.plugins._target_columns import TargetColumns
+from elspeth.plugins.column_types import Column, ColumnType, column_types
 from elspeth.plugins.databases import DatabaseUrl, describe_database_error, make_parent_directory
 from elspeth.plugins.json_text import encode_json
-from elspeth.plugins.staging import Column, ColumnType, RowSpool, column_types
+from elspeth.plugins.row_spool import RowSpool, in_groups
 
 __all__ = ["PUBLICATIONS", "DatabaseSink", "DatabaseSinkOptions"]
 
@@ -257,7 +257,7 @@ class DatabaseSink(Sink):
         shape = column_types(self._spool.read(), self._schema.fields or ())
         if shape:
             table = self._open_table(connection, shape)
-            for chunk in _chunks(self._spool.read()):
+            for chunk in in_groups(self._spool.read(), _CHUNK_ROWS):
                 rows = [
                     {name: _convert_cell(row.get(name), column, table.c[name].type) for name, column in shape.items()}
                     for row in chunk
@@ -296,11 +296,6 @@ def _publications_table() -> Table:
         TableColumn("row_count", BigInteger, nullable=False),
         TableColumn("published_at", String(32), nullable=False),
     )
-
-
-def _chunks(rows: Iterator[RowData]) -> Iterator[list[RowData]]:
-    while chunk := list(islice(rows, _CHUNK_ROWS)):
-        yield chunk
 
 
 def _column_type(column: Column, dialect: str) -> TypeEngine[Any]:

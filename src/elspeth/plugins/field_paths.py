@@ -70,7 +70,7 @@ def _slot(container: object, part: str) -> Slot | None:
 
 
 def read_fields(paths: Sequence[FieldPath], row: RowData) -> list[object] | RowError:
-    """Return what is at the places, or the error of the first gap."""
+    """Return what is at the places, or an error."""
     values: list[object] = []
     for path in paths:
         slot = path.find(row)
@@ -86,7 +86,7 @@ def missing_field_error(name: str) -> RowError:
 
 
 def taken_field_error(names: Iterable[str | None], row: RowData) -> RowError | None:
-    """Return the error of a row that has one of the new fields.
+    """Return the error if a new field exists already.
 
     None if it has none of them.
     """

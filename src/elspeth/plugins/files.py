@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import partial
 from pathlib import Path
-from typing import Literal, Self
+from shutil import copyfileobj
+from typing import BinaryIO, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -18,11 +20,10 @@ from elspeth.contracts.plugins import (
     StagedOutput,
 )
 from elspeth.contracts.rows import RowData, RowValidator
-from elspeth.outputs.compression import Compression, guess_compression, missing_library
-from elspeth.plugins._compressed_file import CompressedFile
-from elspeth.plugins.staging import StagedFile
+from elspeth.outputs.compression import Compression, compressing, guess_compression, missing_library
+from elspeth.plugins.staging import ConvertedFile, StagedFile
 
-__all__ = ["FileSink", "FileSinkOptions", "OutputOptions"]
+__all__ = ["FileSink", "FileSinkOptions", "OutputOptions", "StagedSink"]
 
 
 class OutputOptions(PluginOptions):
@@ -58,10 +59,52 @@ class FileSinkOptions(OutputOptions):
         return None if self.compression == "none" else Compression(self.compression)
 
 
-class FileSink(Sink):
-    """A sink whose output is one file, published complete.
+class StagedSink(Sink):
+    """A sink whose output is one file, published complete."""
 
-    Subclasses say how rows become bytes.
+    _file: StagedFile | ConvertedFile
+
+    def open(self, staging_name: str) -> None:
+        """Create the staging files."""
+        self._file.open(staging_name)
+
+    def sync(self) -> None:
+        """Return when every row is on disk."""
+        self._file.sync()
+
+    def position(self) -> JsonObject:
+        """Return how far the rows have come."""
+        return self._file.position()
+
+    def reopen(self, staging_name: str, position: JsonObject) -> None:
+        """Go on after the rows of the position."""
+        self._file.reopen(staging_name, position)
+
+    def finish(self) -> StagedOutput | None:
+        """Complete the file."""
+        return self._file.finish(self.name)
+
+    def publish(self) -> None:
+        """Rename the file to its final name."""
+        self._file.publish()
+
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
+        """Return whether the file is in place."""
+        return self._file.confirm(staging_name, output)
+
+    def close(self) -> str | None:
+        """Close the staging files; return the path of the rows."""
+        return self._file.close()
+
+    def discard(self) -> None:
+        """Remove the staging files."""
+        self._file.discard()
+
+
+class FileSink(StagedSink):
+    """A sink that writes each row as bytes.
+
+    Subclasses say how.
     """
 
     options_model = FileSinkOptions
@@ -70,7 +113,10 @@ class FileSink(Sink):
         super().__init__(options)
         self._validator = RowValidator(options.schema_config)
         path, compression = Path(options.path), options.chosen_compression()
-        self._file = StagedFile(path) if compression is None else CompressedFile(path, compression)
+        if compression is None:
+            self._file = StagedFile(path)
+        else:
+            self._file = ConvertedFile(path, partial(_compress, compression))
 
     @abstractmethod
     def render(self, row: RowData) -> bytes:
@@ -91,10 +137,6 @@ class FileSink(Sink):
     def restore(self, state: JsonObject) -> None:
         """Remember what `state` returned in another process."""
 
-    def open(self, staging_name: str) -> None:
-        """Create the staging file."""
-        self._file.open(staging_name)
-
     def write(self, row: RowData) -> None:
         """Append one row.
 
@@ -107,36 +149,21 @@ class FileSink(Sink):
             raise RowRejectedError(recordable_message(error)) from error
         self._file.write(content)
 
-    def sync(self) -> None:
-        """Return when every row is on disk."""
-        self._file.sync()
-
     def position(self) -> JsonObject:
         """Return size, hash and what the next row depends on."""
-        return {**self._file.position(), **self.state()}
+        return {**super().position(), **self.state()}
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
         """Go on after the rows of the position."""
-        self._file.reopen(staging_name, position)
+        super().reopen(staging_name, position)
         self.restore(position)
 
     def finish(self) -> StagedOutput | None:
         """Complete the file."""
         self._file.write(self.ending())
-        return self._file.finish(self.name)
+        return super().finish()
 
-    def publish(self) -> None:
-        """Rename the file to its final name."""
-        self._file.publish()
 
-    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
-        """Return whether the file is in place."""
-        return self._file.confirm(staging_name, output)
-
-    def close(self) -> str | None:
-        """Close the staging file and return its path."""
-        return self._file.close()
-
-    def discard(self) -> None:
-        """Remove the staging file."""
-        self._file.discard()
+def _compress(compression: Compression, content: Path, file: StagedFile) -> None:
+    with content.open("rb") as plain, compressing(cast("BinaryIO", file), compression) as compressed:
+        copyfileobj(plain, compressed)

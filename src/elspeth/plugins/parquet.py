@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from decimal import Decimal
-from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Self
@@ -13,12 +11,14 @@ from typing import TYPE_CHECKING, Self
 from pydantic import model_validator
 
 from elspeth.contracts.errors import recordable_message
-from elspeth.contracts.plugins import JsonObject, RowRejectedError, Sink, StagedOutput
+from elspeth.contracts.plugins import JsonObject, RowRejectedError
 from elspeth.contracts.rows import RowData, RowValidator
 from elspeth.plugins._pyarrow import check_pyarrow, require_pyarrow
-from elspeth.plugins.files import OutputOptions
+from elspeth.plugins.column_types import Column, ColumnType, column_types
+from elspeth.plugins.files import OutputOptions, StagedSink
 from elspeth.plugins.json_text import encode_json
-from elspeth.plugins.staging import Column, ColumnType, RowSpool, StagedFile, column_types
+from elspeth.plugins.row_spool import in_groups, read_rows, row_line
+from elspeth.plugins.staging import ConvertedFile, StagedFile
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -39,7 +39,7 @@ class ParquetSinkOptions(OutputOptions):
         return self
 
 
-class ParquetSink(Sink):
+class ParquetSink(StagedSink):
     """Rows as a Parquet file; needs the extra `parquet`.
 
     Rows wait on disk as JSON lines and become Parquet at the end, when the type of every column is known. Values
@@ -50,12 +50,13 @@ class ParquetSink(Sink):
     plugin_version = "1.1.0"
     options_model = ParquetSinkOptions
 
+    _file: ConvertedFile
+
     def __init__(self, options: ParquetSinkOptions) -> None:
         super().__init__(options)
         self._validator = RowValidator(options.schema_config)
         self._fields = options.schema_config.fields or ()
-        self._file = StagedFile(Path(options.path))
-        self._spool = RowSpool(Path(f"{options.path}.rows"))
+        self._file = ConvertedFile(Path(options.path), self._convert)
         self._has_columns = bool(self._fields)
 
     def open(self, staging_name: str) -> None:
@@ -64,8 +65,7 @@ class ParquetSink(Sink):
         Raises PluginError, also if pyarrow is not installed.
         """
         require_pyarrow(self.name)
-        self._file.open(staging_name)
-        self._spool.open(staging_name)
+        super().open(staging_name)
 
     def write(self, row: RowData) -> None:
         """Keep one row.
@@ -75,18 +75,11 @@ class ParquetSink(Sink):
         try:
             if not row and not self._has_columns:
                 raise RowRejectedError("the row has no fields, so that nothing would be written of it")
-            self._spool.append(self._validator.validate(row))
+            line = row_line(self._validator.validate(row))
         except ValueError as error:
             raise RowRejectedError(recordable_message(error)) from error
+        self._file.write(line)
         self._has_columns = True
-
-    def sync(self) -> None:
-        """Return when every row is on disk."""
-        self._spool.sync()
-
-    def position(self) -> JsonObject:
-        """Return how far the rows have come."""
-        return self._spool.position()
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
         """Go on after the rows of the position.
@@ -94,45 +87,19 @@ class ParquetSink(Sink):
         The Parquet file itself is written at the end, from all rows.
         """
         require_pyarrow(self.name)
-        self._file.open(staging_name)
-        self._spool.reopen(staging_name, position)
-        self._has_columns = self._has_columns or any(self._spool.read())
+        super().reopen(staging_name, position)
+        self._has_columns = self._has_columns or any(read_rows(self._file.content))
 
-    def finish(self) -> StagedOutput | None:
-        """Write the Parquet file from the rows."""
-        self._spool.finish()
-        shape = column_types(self._spool.read(), self._fields)
+    def _convert(self, content: Path, file: StagedFile) -> None:
+        shape = column_types(read_rows(content), self._fields)
         pyarrow, parquet = require_pyarrow(self.name)
         schema = pyarrow.schema([(name, _arrow_type(pyarrow, column)) for name, column in shape.items()])
-        with parquet.ParquetWriter(_Output(self._file), schema) as writer:
-            for group in _groups(self._spool.read()):
+        with parquet.ParquetWriter(_Output(file), schema) as writer:
+            for group in in_groups(read_rows(content), _GROUP_ROWS):
                 columns: dict[str, list[object]] = {
                     name: [_convert_cell(row.get(name), column) for row in group] for name, column in shape.items()
                 }
                 writer.write_table(pyarrow.table(columns, schema=schema))
-        return self._file.finish(self.name)
-
-    def publish(self) -> None:
-        """Rename the file to its final name; remove the rows."""
-        self._file.publish()
-        self._spool.discard()
-
-    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
-        """Return whether the file is in place."""
-        is_in_place = self._file.confirm(staging_name, output)
-        if is_in_place:
-            self._spool.remove(staging_name)
-        return is_in_place
-
-    def close(self) -> str | None:
-        """Close the staging files; return the path of the rows."""
-        self._file.discard()
-        return self._spool.close()
-
-    def discard(self) -> None:
-        """Remove the staging files."""
-        self._file.discard()
-        self._spool.discard()
 
 
 class _Output(io.RawIOBase):
@@ -157,11 +124,6 @@ class _Output(io.RawIOBase):
     def tell(self) -> int:
         """Return how many bytes were written."""
         return self._size
-
-
-def _groups(rows: Iterator[RowData]) -> Iterator[list[RowData]]:
-    while group := list(islice(rows, _GROUP_ROWS)):
-        yield group
 
 
 def _arrow_type(pyarrow: ModuleType, column: Column) -> DataType:

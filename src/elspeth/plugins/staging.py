@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from decimal import Decimal
-from enum import StrEnum
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from elspeth.contracts.plugins import JsonObject, PluginError, StagedOutput
-from elspeth.contracts.rows import RowData
-from elspeth.contracts.schema import FieldDefinition, decimal_places
-from elspeth.contracts.values import decode_row, encode_row
 from elspeth.outputs.locks import hidden_sibling, still_names, try_lock
 from elspeth.outputs.policy import FileState, Kind, OutputPolicy, file_state, problem_with, real_path
 from elspeth.outputs.writing import make_directory, mode_of, publish_file, sync_directory
-from elspeth.plugins.json_text import encode_json
 
-__all__ = ["Column", "ColumnType", "RowSpool", "StagedFile", "column_types"]
+__all__ = ["ConvertedFile", "StagedFile"]
 
 _BLOCK = 1 << 20
 
@@ -246,161 +237,73 @@ def _open_exclusively(path: Path, flags: int = 0, mode: int = 0o666) -> int:
     return file
 
 
-class RowSpool:
-    """Rows kept on disk until all can be written.
+class ConvertedFile:
+    """A staged file made of its content at the end.
 
-    The spool is a staging file of JSON lines that is never published. `content_hash` is the SHA-256 of its bytes in
-    hex, `size_bytes` their number; both are known once it is finished.
+    Until then the content waits in a staging file of its own, so that the bytes of the file do not depend on when the
+    content was synced, or on whether the run was resumed. `convert` writes the file from the path of the content. The
+    methods are those of `StagedFile`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, convert: Callable[[Path, StagedFile], None]) -> None:
         self._file = StagedFile(path)
-        self.rows = 0
-        self.content_hash = ""
-        self.size_bytes = 0
+        self._content = StagedFile(Path(f"{path}.rows"))
+        self._convert = convert
+
+    @property
+    def content(self) -> Path:
+        """Return the path of the content."""
+        return self._content.staging
 
     def open(self, staging_name: str) -> None:
-        """Create the file.
-
-        Raises PluginError if that is not possible.
-        """
+        """Create the staging files."""
         self._file.open(staging_name)
-
-    def append(self, row: RowData) -> None:
-        """Keep one row.
-
-        Raises ValueError if JSON cannot represent it.
-        """
-        self._file.write(encode_json(encode_row(row)).encode() + b"\n")
-        self.rows += 1
-
-    def sync(self) -> None:
-        """Return when every row is on disk."""
-        self._file.sync()
-
-    def position(self) -> JsonObject:
-        """Return bytes, hash and number of rows so far."""
-        return {**self._file.position(), "rows": self.rows}
+        self._content.open(staging_name)
 
     def reopen(self, staging_name: str, position: JsonObject) -> None:
-        """Go on from a position.
+        """Go on after the first bytes of the content."""
+        self._file.open(staging_name)
+        self._content.reopen(staging_name, position)
 
-        Raises PluginError if what was before it is gone or was changed.
-        """
-        self._file.reopen(staging_name, position)
-        self.rows = cast("int", position["rows"])
+    def position(self) -> JsonObject:
+        """Return size and SHA-256 of the content so far."""
+        return self._content.position()
 
-    def finish(self) -> None:
-        """Take no more rows."""
-        output = self._file.finish("spool")
-        self.content_hash, self.size_bytes = output.content_hash, output.size_bytes
+    def write(self, content: bytes) -> None:
+        """Append bytes of content."""
+        self._content.write(content)
 
-    def read(self) -> Iterator[RowData]:
-        """Yield the rows, in order."""
-        with self._file.staging.open("rb") as file:
-            for line in file:
-                yield decode_row(json.loads(line))
+    def sync(self) -> None:
+        """Return when everything written is on disk."""
+        self._content.sync()
+
+    def finish(self, artifact_type: str) -> StagedOutput:
+        """Make the file of the content, and return its hash."""
+        self._content.finish(artifact_type)
+        try:
+            self._convert(self.content, self._file)
+        except OSError as error:
+            raise PluginError(f"{self.content} cannot be read: {error.strerror}") from error
+        return self._file.finish(artifact_type)
+
+    def publish(self) -> None:
+        """Rename the file to its final name; remove the content."""
+        self._file.publish()
+        self._content.discard()
+
+    def confirm(self, staging_name: str, output: StagedOutput) -> bool:
+        """Return whether the file has its final name."""
+        is_in_place = self._file.confirm(staging_name, output)
+        if is_in_place:
+            self._content.remove(staging_name)
+        return is_in_place
 
     def close(self) -> str | None:
-        """Close the file, leave it, and return its path."""
-        return self._file.close()
-
-    def remove(self, staging_name: str) -> None:
-        """Remove the file that another process left."""
-        self._file.remove(staging_name)
+        """Close the staging files; return the path of the content."""
+        self._file.discard()
+        return self._content.close()
 
     def discard(self) -> None:
-        """Remove the file."""
+        """Remove the staging files."""
         self._file.discard()
-
-
-class ColumnType(StrEnum):
-    """The type of a column.
-
-    Lists, mappings and values of several types are kept as JSON text.
-    """
-
-    INTEGER = "integer"
-    REAL = "real"
-    BOOLEAN = "boolean"
-    TEXT = "text"
-    DECIMAL = "decimal"
-    DATE = "date"
-    DATETIME = "datetime"
-    DURATION = "duration"
-    JSON = "json"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A column's type; decimals have that many places."""
-
-    type: ColumnType
-    places: int = 0
-
-
-_OF_FIELD = {
-    "int": ColumnType.INTEGER,
-    "float": ColumnType.REAL,
-    "bool": ColumnType.BOOLEAN,
-    "str": ColumnType.TEXT,
-    "date": ColumnType.DATE,
-    "datetime": ColumnType.DATETIME,
-    "duration": ColumnType.DURATION,
-}
-_OF_VALUE = {
-    int: ColumnType.INTEGER,
-    float: ColumnType.REAL,
-    bool: ColumnType.BOOLEAN,
-    str: ColumnType.TEXT,
-    dt.date: ColumnType.DATE,
-    dt.datetime: ColumnType.DATETIME,
-    dt.timedelta: ColumnType.DURATION,
-}
-_COMMON = {
-    frozenset({ColumnType.INTEGER, ColumnType.REAL}): ColumnType.REAL,
-    frozenset({ColumnType.INTEGER, ColumnType.DECIMAL}): ColumnType.DECIMAL,
-}
-"""The types of columns that hold values of two types; other pairs are JSON."""
-
-
-def column_types(rows: Iterable[RowData], declared: Iterable[FieldDefinition]) -> dict[str, Column]:
-    """Return the type of each column that the rows need.
-
-    The declared fields come first, then the others in the order in which they occur. A column without any value is
-    text.
-    """
-    fixed = {field.name: _declared_column(field) for field in declared}
-    found: dict[str, Column | None] = dict(fixed)
-    for row in rows:
-        for name, value in row.items():
-            if fixed.get(name) is None:
-                found[name] = _common_column(found.get(name), value)
-    return {name: column or Column(type=ColumnType.TEXT) for name, column in found.items()}
-
-
-def _declared_column(field: FieldDefinition) -> Column | None:
-    """Return the column of a field, None for any type."""
-    places = decimal_places(field.field_type)
-    if places is not None:
-        return Column(type=ColumnType.DECIMAL, places=places)
-    column_type = _OF_FIELD.get(field.field_type)
-    return None if column_type is None else Column(type=column_type)
-
-
-def _common_column(known: Column | None, value: object) -> Column | None:
-    """Return the column that holds the value and those before."""
-    if value is None:
-        return known
-    new = _column_of(value)
-    if known is None:
-        return new
-    places = max(known.places, new.places)
-    common = known.type if known.type is new.type else _COMMON.get(frozenset({known.type, new.type}), ColumnType.JSON)
-    return known if (common, places) == (known.type, known.places) else replace(new, type=common, places=places)
-
-
-def _column_of(value: object) -> Column:
-    if isinstance(value, Decimal):
-        return Column(type=ColumnType.DECIMAL, places=max(0, -cast("int", value.as_tuple().exponent)))
-    return Column(type=_OF_VALUE.get(type(value), ColumnType.JSON))
+        self._content.discard()

@@ -79,7 +79,7 @@ class SinkSettings(PluginSettings):
 
 
 class StepSettings(PluginSettings):
-    """A plugin in the midst of the graph, where rows may fail."""
+    """A step whose plugin may fail rows."""
 
     @property
     def error_sink(self) -> str | None:
@@ -198,7 +198,7 @@ class WiredSourceSettings(PluginSettings):
 
 
 class _BetweenConnections(StepSettings):
-    """A step that names what it reads and what it writes to."""
+    """A step that names what it reads and writes."""
 
     input: Name = Field(description="The connection that it reads.")
     on_success: Name = Field(description="The connection or sink that takes its rows.")

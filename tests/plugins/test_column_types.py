@@ -1,0 +1,37 @@
+"""Columns have types that hold all their values."""
+
+from decimal import Decimal
+
+from elspeth.contracts.rows import RowData
+from elspeth.contracts.schema import FieldDefinition
+from elspeth.plugins.column_types import Column, ColumnType, column_types
+from tests.plugins.typed_rows import ROWS
+
+
+def test_the_type_of_a_column_holds_all_its_values() -> None:
+    declared = [FieldDefinition.parse("n: float"), FieldDefinition.parse("any: any"), FieldDefinition.parse("d: date")]
+    assert {name: column.type for name, column in column_types(ROWS, declared).items()} == {
+        "n": ColumnType.REAL,
+        "any": ColumnType.TEXT,
+        "d": ColumnType.DATE,
+        "id": ColumnType.INTEGER,
+        "x": ColumnType.REAL,
+        "name": ColumnType.TEXT,
+        "ok": ColumnType.BOOLEAN,
+        "tags": ColumnType.JSON,
+        "mixed": ColumnType.JSON,
+        "late": ColumnType.TEXT,
+    }
+
+
+def test_a_column_of_decimals_has_the_places_of_the_finest() -> None:
+    rows: list[RowData] = [
+        {"a": Decimal("1.5"), "b": 1, "c": 2.5},
+        {"a": Decimal("0.125"), "b": Decimal("1.50"), "c": Decimal(1)},
+    ]
+    assert column_types(rows, [FieldDefinition.parse("e: decimal(4)")]) == {
+        "e": Column(type=ColumnType.DECIMAL, places=4),
+        "a": Column(type=ColumnType.DECIMAL, places=3),
+        "b": Column(type=ColumnType.DECIMAL, places=2),
+        "c": Column(type=ColumnType.JSON),
+    }
