@@ -61,7 +61,7 @@ EXIT_CODES: Mapping[str, ExitCode] = {
     "builtins.OSError": ExitCode.FAILED,
     "concurrent.futures.process.BrokenProcessPool": ExitCode.FAILED,
     "elspeth.cli.failures.UsageError": ExitCode.USAGE,
-    "elspeth.contracts.plugins.PluginError": ExitCode.FAILED,
+    "elspeth.contracts.plugins.exchange.PluginError": ExitCode.FAILED,
     "elspeth.core.landscape.database.errors.LandscapeError": ExitCode.FAILED,
     "elspeth.core.payload_store.IntegrityError": ExitCode.FAILED,
     "elspeth.core.settings.problems.SettingsError": ExitCode.USAGE,

@@ -1,4 +1,4 @@
-"""The base classes of plugins, and what they exchange.
+"""The base classes of plugins.
 
 The engine makes a plugin from its validated options and calls it in a fixed order. A source is read once, from its
 first row to its last. Transforms get one row at a time, aggregations one batch at a time. A sink is opened before the
@@ -12,45 +12,27 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Annotated, ClassVar, Protocol, cast, final
+from typing import ClassVar, Protocol, final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from pydantic.config import JsonDict
+from pydantic import BaseModel
 
 from elspeth.contracts.enums import CallType, Determinism
-from elspeth.contracts.errors import RecordableError
-from elspeth.contracts.routing import DISCARD
+from elspeth.contracts.plugins.exchange import JsonObject, RowDrop, RowError, StagedOutput
+from elspeth.contracts.plugins.options import PluginOptions, SourceOptions, TransformOptions
 from elspeth.contracts.rows import InvalidRow, RowData
-from elspeth.contracts.schema_option import DYNAMIC, RowSchema
 
 __all__ = [
     "Aggregation",
-    "CallError",
     "CallingTransform",
     "DistinctTransform",
-    "FilePath",
-    "JsonObject",
     "Plugin",
     "PluginCatalogue",
-    "PluginError",
     "PluginKind",
-    "PluginOptions",
-    "RowDrop",
-    "RowError",
-    "RowRejectedError",
     "Sink",
     "Source",
-    "SourceOptions",
-    "StagedOutput",
     "Transform",
-    "TransformOptions",
 ]
-
-JsonObject = Mapping[str, object]
-"""An object that JSON can represent, without secrets: a request, an answer, a position."""
 
 
 class PluginKind(StrEnum):
@@ -60,120 +42,6 @@ class PluginKind(StrEnum):
     TRANSFORM = "transform"
     AGGREGATION = "aggregation"
     SINK = "sink"
-
-
-class PluginError(RecordableError):
-    """A source or sink cannot go on.
-
-    The message names the file or address, and the place in it.
-    """
-
-
-class RowRejectedError(RecordableError, ValueError):
-    """A sink cannot represent one row.
-
-    Nothing of the row was written, and the sink can take the next one.
-    """
-
-
-class CallError(RecordableError):
-    """A call to a system outside gave no usable answer.
-
-    `details` are recorded with the message. An answer may repeat what was asked: message and details describe its kind
-    only, and `answer` holds its content, which is kept with the contents of calls. `is_retryable` says whether another
-    attempt may help, `retry_after` how many seconds the other side asks to wait before it.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        is_retryable: bool,
-        retry_after: float | None = None,
-        details: JsonObject = MappingProxyType({}),
-        answer: JsonObject | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.answer = answer
-        self.is_retryable = is_retryable
-        self.retry_after = retry_after
-        self.details = details
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowError:
-    """The answer of a plugin that cannot process its input.
-
-    `details` are recorded with the error. Both are exported: they name fields and say what was expected, and repeat no
-    values.
-    """
-
-    message: str
-    details: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowDrop:
-    """The answer that ends a row on purpose.
-
-    The row is no failure, and goes nowhere. `reason` and `details` are recorded with its last visit. Both are exported:
-    they name fields and conditions, and repeat no values.
-    """
-
-    reason: str
-    details: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StagedOutput:
-    """The finished output of a sink, not published yet.
-
-    `content_hash` is SHA-256 in hex, `size_bytes` is in bytes.
-    """
-
-    artifact_type: str
-    path: str
-    content_hash: str
-    size_bytes: int
-
-
-_MAX_PATH_LENGTH = 512  # characters that the audit trail has for an artifact's path
-FilePath = Annotated[str, StringConstraints(min_length=1, max_length=_MAX_PATH_LENGTH)]
-"""The path of an output, which the audit trail can hold."""
-
-
-class PluginOptions(BaseModel):
-    """Options of every plugin; unknown ones are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    schema_config: RowSchema = Field(
-        default=DYNAMIC,
-        alias="schema",
-        description="The fields of rows and their types. Values are coerced; rows that do not fit fail.",
-        json_schema_extra={"default": cast("JsonDict", DYNAMIC.to_dict())},
-    )
-
-
-class SourceOptions(PluginOptions):
-    """Options of every source.
-
-    Rows that fail validation go to the sink `on_validation_failure`, or are recorded only.
-    """
-
-    on_validation_failure: str = Field(
-        default=DISCARD, description="The sink for invalid rows, or `discard`: they are only recorded."
-    )
-
-
-class TransformOptions(PluginOptions):
-    """Options of every transform and aggregation.
-
-    The fields that the schema names are coerced. Rows that do not satisfy it, or that fail later, go to the sink
-    `on_error`, or are recorded only.
-    """
-
-    on_error: str = Field(default=DISCARD, description="The sink for rows that fail, or `discard`.")
 
 
 class Plugin(ABC):

@@ -1,0 +1,46 @@
+"""The base classes of plugins, and what they exchange."""
+
+from elspeth.contracts.plugins.bases import (
+    Aggregation,
+    CallingTransform,
+    DistinctTransform,
+    Plugin,
+    PluginCatalogue,
+    PluginKind,
+    Sink,
+    Source,
+    Transform,
+)
+from elspeth.contracts.plugins.exchange import (
+    CallError,
+    JsonObject,
+    PluginError,
+    RowDrop,
+    RowError,
+    RowRejectedError,
+    StagedOutput,
+)
+from elspeth.contracts.plugins.options import FilePath, PluginOptions, SourceOptions, TransformOptions
+
+__all__ = [
+    "Aggregation",
+    "CallError",
+    "CallingTransform",
+    "DistinctTransform",
+    "FilePath",
+    "JsonObject",
+    "Plugin",
+    "PluginCatalogue",
+    "PluginError",
+    "PluginKind",
+    "PluginOptions",
+    "RowDrop",
+    "RowError",
+    "RowRejectedError",
+    "Sink",
+    "Source",
+    "SourceOptions",
+    "StagedOutput",
+    "Transform",
+    "TransformOptions",
+]

@@ -1,0 +1,89 @@
+"""What plugins and the engine exchange, besides rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from elspeth.contracts.errors import RecordableError
+
+__all__ = ["CallError", "JsonObject", "PluginError", "RowDrop", "RowError", "RowRejectedError", "StagedOutput"]
+
+JsonObject = Mapping[str, object]
+"""An object that JSON can represent, without secrets: a request, an answer, a position."""
+
+
+class PluginError(RecordableError):
+    """A source or sink cannot go on.
+
+    The message names the file or address, and the place in it.
+    """
+
+
+class RowRejectedError(RecordableError, ValueError):
+    """A sink cannot represent one row.
+
+    Nothing of the row was written, and the sink can take the next one.
+    """
+
+
+class CallError(RecordableError):
+    """A call to a system outside gave no usable answer.
+
+    `details` are recorded with the message. An answer may repeat what was asked: message and details describe its kind
+    only, and `answer` holds its content, which is kept with the contents of calls. `is_retryable` says whether another
+    attempt may help, `retry_after` how many seconds the other side asks to wait before it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        is_retryable: bool,
+        retry_after: float | None = None,
+        details: JsonObject = MappingProxyType({}),
+        answer: JsonObject | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.answer = answer
+        self.is_retryable = is_retryable
+        self.retry_after = retry_after
+        self.details = details
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowError:
+    """The answer of a plugin that cannot process its input.
+
+    `details` are recorded with the error. Both are exported: they name fields and say what was expected, and repeat no
+    values.
+    """
+
+    message: str
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowDrop:
+    """The answer that ends a row on purpose.
+
+    The row is no failure, and goes nowhere. `reason` and `details` are recorded with its last visit. Both are exported:
+    they name fields and conditions, and repeat no values.
+    """
+
+    reason: str
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedOutput:
+    """The finished output of a sink, not published yet.
+
+    `content_hash` is SHA-256 in hex, `size_bytes` is in bytes.
+    """
+
+    artifact_type: str
+    path: str
+    content_hash: str
+    size_bytes: int
