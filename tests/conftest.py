@@ -12,6 +12,7 @@ from tests.fixtures.memory import keep_files_in_memory
 pytest_plugins = (
     "tests.fixtures.browser",
     "tests.fixtures.databases",
+    "tests.fixtures.example_runs",
     "tests.fixtures.keys",
     "tests.fixtures.landscapes",
     "tests.fixtures.legacy",

@@ -8,15 +8,15 @@ from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.accounting import account_for
 from tests.engine.pipelines import assert_sound, trail
-from tests.examples.running import EXAMPLES, copy_example, names, run_example, script, surroundings
+from tests.examples.running import EXAMPLES, copy_example, names, script, surroundings
 from tests.examples.trails import told
+from tests.fixtures.example_runs import ExampleRun
 
 
 @pytest.mark.parametrize("name", names())
-def test_an_example_writes_what_is_expected(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_an_example_writes_what_is_expected(name: str, example_run: ExampleRun) -> None:
     expected = {path.name: path.read_text(encoding="utf-8") for path in (EXAMPLES / name / "expected").iterdir()}
-    assert run_example(name, tmp_path) == expected
+    assert example_run(name).files == expected
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/settings.yaml")), ids=lambda path: path.parent.name)

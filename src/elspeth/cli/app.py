@@ -21,6 +21,7 @@ from elspeth.cli.commands import (
     outputs,
     pipelines,
     plugins,
+    report,
     rows,
     settings,
 )
@@ -63,6 +64,7 @@ app.command("validate")(pipelines.validate)
 app.command("explain")(explain.explain)
 app.command("rows")(rows.rows)
 app.command("outputs")(outputs.outputs)
+app.command("report")(report.report)
 app.command("diff")(diff.diff)
 app.command("differences")(explain.differences)
 app.command("export")(exports.export)

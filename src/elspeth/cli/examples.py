@@ -35,6 +35,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "elspeth outputs latest -d runs/audit.db --check",
         "elspeth outputs --file out/orders.csv -d runs/audit.db",
     ),
+    "report": (
+        "elspeth report latest -d runs/audit.db -o report.html",
+        "elspeth report evidence.zip -o report.html",
+    ),
     "diff": (
         "elspeth diff 0v8 latest -d runs/audit.db",
         "elspeth diff evidence-1.zip evidence-2.zip --json",

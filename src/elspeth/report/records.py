@@ -24,6 +24,7 @@ from elspeth.core.landscape.queries.exported import open_exported
 from elspeth.core.landscape.queries.runs import matches_run, resolve_run
 from elspeth.core.landscape.sealing.check import sealed_lines_of_run
 from elspeth.evidence.verifier.export import MANIFEST
+from elspeth_schema import EPOCH
 from elspeth_schema.records import RECORD_TYPES
 
 __all__ = ["RunRecords", "open_database_records", "open_export_records"]
@@ -43,12 +44,13 @@ _BLOCK = 1 << 20
 class RunRecords:
     """The records of a run, as tables and as lines.
 
-    `connection` sees the tables of today's epoch. `withheld` names the columns, as `record_type.column`, that the lines
-    leave out.
+    `connection` sees the tables of today's epoch; `epoch` is that of the lines. `withheld` names the columns, as
+    `record_type.column`, that the lines leave out.
     """
 
     connection: Connection
     run_id: str
+    epoch: int
     withheld: tuple[str, ...]
     read_lines: Callable[[], Iterator[list[bytes]]]
 
@@ -76,7 +78,7 @@ def open_database_records(db: LandscapeDB, run: str) -> Iterator[RunRecords]:
             with closing(found) as batches:
                 yield from batches
 
-        yield RunRecords(connection=connection, run_id=run_id, withheld=_WITHHELD, read_lines=lines)
+        yield RunRecords(connection=connection, run_id=run_id, epoch=EPOCH, withheld=_WITHHELD, read_lines=lines)
 
 
 @contextmanager
@@ -93,7 +95,13 @@ def open_export_records(
         with open_exported(path, list(RECORD_TYPES.values()), progress, kept.add) as (connection, run_id):
             if not matches_run(run, run_id):
                 raise RunNotFoundError(f"export {path} holds run {run_id!r}, not {run!r}")
-            yield RunRecords(connection=connection, run_id=run_id, withheld=kept.withheld, read_lines=kept.lines)
+            yield RunRecords(
+                connection=connection,
+                run_id=run_id,
+                epoch=kept.epoch,
+                withheld=kept.withheld,
+                read_lines=kept.lines,
+            )
 
 
 class _KeptLines:
@@ -102,11 +110,13 @@ class _KeptLines:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.withheld: tuple[str, ...] = ()
+        self.epoch = 0
 
     def add(self, stored: StoredRecord) -> None:
         """Keep the line of a record; note the manifest."""
         if stored.record.get("record_type") == MANIFEST:
-            withheld = stored.record["withheld"]
+            epoch, withheld = stored.record.get("epoch"), stored.record["withheld"]
+            self.epoch = epoch if isinstance(epoch, int) else 0
             self.withheld = tuple(map(str, withheld)) if isinstance(withheld, list) else ()
         else:
             self._file.write(stored.line + b"\n")

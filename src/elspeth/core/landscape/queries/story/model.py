@@ -39,6 +39,7 @@ __all__ = [
     "RowStory",
     "StepStory",
     "TokenStory",
+    "exported_record",
     "records_in",
     "story_json",
 ]
@@ -166,6 +167,12 @@ def records_in(value: object) -> Iterator[AuditRecord]:
             yield from records_in(getattr(value, field.name))
 
 
+def exported_record(record: AuditRecord) -> dict[str, object]:
+    """Return a record as the object that exports have."""
+    convert = mapper(record_type_of(record))
+    return convert.to_record(list(convert.to_row(record).values()))
+
+
 def story_json(story: RowStory) -> str:
     """Return the story as canonical JSON.
 
@@ -176,8 +183,7 @@ def story_json(story: RowStory) -> str:
 
 def _as_json(value: object) -> object:
     if isinstance(value, AuditRecord):
-        convert = mapper(record_type_of(value))
-        return convert.to_record(list(convert.to_row(value).values()))
+        return exported_record(value)
     if isinstance(value, tuple):
         return [_as_json(item) for item in value]
     if is_dataclass(value):

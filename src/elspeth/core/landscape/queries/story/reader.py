@@ -42,7 +42,7 @@ from elspeth_schema.contracts import (
     TokenParent,
 )
 
-__all__ = ["NotRecordedError", "row_story", "token_story"]
+__all__ = ["NotRecordedError", "records_of_rows", "row_story", "token_story"]
 
 _Links = Mapping[str, tuple[TokenParent, ...]]
 """Token -> links to its parents within the story, the first parent first."""
@@ -77,6 +77,28 @@ def token_story(trail: Trail, token_id: str) -> RowStory:
         raise NotRecordedError(message)
     rows = fetch_referred(trail, records.ROW, [token], "row_id")
     return _story(trail, rows[token.row_id], [token])
+
+
+def records_of_rows(trail: Trail, row_indexes: Collection[int]) -> Iterator[AuditRecord]:
+    """Yield the records in the stories of rows.
+
+    Some come more than once; the run does not. Rows that do not exist are passed over.
+    """
+    rows = trail.records(records.ROW, "row_index", row_indexes)
+    sources = fetch_referred(trail, records.NODE, rows, "source_node_id")
+    tokens = _with_descendants(trail, trail.records(records.TOKEN, "row_id", [row.row_id for row in rows]))
+    found: list[AuditRecord] = [
+        *rows,
+        *sources.values(),
+        *trail.records(records.VALIDATION_ERROR, "row_hash", {row.source_data_hash for row in rows}),
+    ]
+    for group in _read_operations(trail, sources).values():
+        found += records_in(group)
+    for story in _token_stories(trail, tokens):
+        found += records_in(story)
+    yield from found
+    runs = trail.records(records.RUN, "run_id", [trail.run_id])
+    yield from _read_adopted_values(trail, [*runs, *found], tokens)
 
 
 def _story(trail: Trail, row: Row, start: Sequence[Token]) -> RowStory:

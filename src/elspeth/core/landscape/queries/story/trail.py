@@ -13,13 +13,13 @@ import orjson
 from sqlalchemy import Connection
 
 from elspeth.core.chunks import chunks
-from elspeth.core.landscape.queries.story._index import ExportIndex
+from elspeth.core.landscape.queries.story._index import LOOKUPS, ExportIndex
 from elspeth.core.landscape.queries.story._index_cache import open_index
 from elspeth.core.landscape.records.mapping import mapper, record_type_of, reshape
 from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RecordType
 
-__all__ = ["DatabaseTrail", "ExportTrail", "Trail", "fetch_grouped", "fetch_referred", "open_export"]
+__all__ = ["LOOKUPS", "DatabaseTrail", "ExportTrail", "Trail", "fetch_grouped", "fetch_referred", "open_export"]
 
 R = TypeVar("R", bound=AuditRecord)
 

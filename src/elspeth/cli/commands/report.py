@@ -1,0 +1,83 @@
+"""The command `report`: a run as one HTML page."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from elspeth.cli.access import default_database, open_landscape, protected_files
+from elspeth.cli.failures import UsageError
+from elspeth.cli.options import ForceOption, JsonOption, OptionalDatabaseOption, require_unicode
+from elspeth.cli.progress import record_display
+from elspeth.cli.terminal import aligned
+from elspeth.report.embedding import Embed
+
+if TYPE_CHECKING:
+    from elspeth.report.records import RunRecords
+
+__all__ = ["report"]
+
+
+def report(
+    *,
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|latest|PATH",
+            callback=require_unicode,
+            help="A run in the database, by its id, the beginning of its id or latest; or a bag or another export.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="The HTML file.")],
+    database: OptionalDatabaseOption = None,
+    embed: Annotated[
+        Embed | None,
+        typer.Option(
+            "--embed",
+            help="Which records the page holds; by default all of up to 200,000, of a larger run those of rows with "
+            "failures or calls, and of the first rows.",
+        ),
+    ] = None,
+    force: ForceOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Write a page that shows a run.
+
+    It is one HTML file that loads nothing. An earlier report of the same name is replaced.
+    """
+    path = Path(run)
+    if path.exists() and database is not None:
+        raise UsageError(f"{path} is an export: give either an export, or a run with -d")
+    from elspeth.report.writing import check_target, write_report  # noqa: PLC0415  start time
+
+    export = path if path.exists() else None
+    if export is None and database is None:
+        database = default_database()
+    policy = check_target(output, protected=protected_files(database=database, bag=export), force=force)
+    with _open(run, database, export) as records, record_display("report") as progress:
+        written = write_report(records, output, policy, embed=embed, progress=progress)
+    size = output.stat().st_size
+    if json:
+        typer.echo(jsonlib.dumps({**asdict(written), "path": str(output), "size_bytes": size}, indent=2))
+        return
+    held = f"{written.embedded:,} of {written.records:,} records"
+    typer.echo(aligned([("run", written.run_id), ("report", f"{output} ({size:,} bytes, {held})")]))
+
+
+@contextmanager
+def _open(run: str, database: str | None, export: Path | None) -> Iterator[RunRecords]:
+    """Open the records of the export, or of the run."""
+    from elspeth.report.records import open_database_records, open_export_records  # noqa: PLC0415  start time
+
+    if export is not None:
+        with record_display("read") as progress, open_export_records(export, progress=progress) as records:
+            yield records
+    else:
+        with open_landscape(database or default_database()) as db, open_database_records(db, run) as records:
+            yield records

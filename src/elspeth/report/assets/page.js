@@ -1,0 +1,111 @@
+import { element } from "./dom.js";
+import { showStory } from "./storyview.js";
+import { count, counted } from "./text.js";
+import { Helper, startWorker } from "./worker.js";
+
+/** Make the static page answer questions. */
+export async function startPage() {
+  const facts = JSON.parse(part("facts").textContent);
+  const helper = new Helper(part("code").textContent);
+  const stories = new Stories(helper, facts);
+  for (const each of document.querySelectorAll(".needs-script")) each.hidden = false;
+  const blocks = [...document.querySelectorAll("script.block")].map((each) => each.textContent.trim());
+  if (blocks.length) await stories.open(blocks);
+  return { helper, stories };
+}
+
+/** The part of the page in which the story of a row is asked for and told. */
+class Stories {
+  constructor(helper, facts) {
+    this.helper = helper;
+    this.facts = facts;
+    this.form = part("ask");
+    this.input = part("wanted");
+    this.said = part("said");
+    this.hits = part("hits");
+    this.told = part("told");
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.search(this.input.value);
+    });
+    addEventListener("hashchange", () => this.follow());
+  }
+
+  /** Open the records of the page. */
+  async open(blocks) {
+    const { types, runId, embedded } = this.facts;
+    const onProgress = (done) => this.say(`reading record ${count(done)} of ${count(embedded)}`);
+    try {
+      const records = await this.helper.ask("open", { facts: { types, runId }, blocks }, onProgress);
+      this.say(`${counted(records, "record")} can be searched.`);
+      this.form.hidden = false;
+      document.body.dataset.ready = "records";
+      this.follow();
+    } catch (error) {
+      this.say(`The records in this page cannot be read: ${error.message}`);
+      document.body.dataset.ready = "failed";
+    }
+  }
+
+  /** Tell the story that the address of the page names, such as `#row=3`. */
+  follow() {
+    const named = new URLSearchParams(location.hash.slice(1));
+    if (named.has("row")) this.tell({ row: Number(named.get("row")) });
+    else if (named.has("token")) this.tell({ token: named.get("token") });
+  }
+
+  async search(text) {
+    if (!text.trim()) return;
+    this.say("searching");
+    this.hits.replaceChildren();
+    try {
+      const { hits, more } = await this.helper.ask("search", { text }, (found) => this.say(`searching, ${count(found)} found`));
+      if (hits.length === 1 && hits[0].row !== null) this.go({ row: hits[0].row });
+      else this.hits.append(...hits.map((hit) => this.showHit(hit)));
+      this.say(hits.length ? `${counted(hits.length, "place")} found${more ? ", and there are more: ask for more of the text" : ""}.` : this.notFound(text));
+    } catch (error) {
+      this.say(`The search failed: ${error.message}`);
+    }
+  }
+
+  showHit({ row, token, why }) {
+    if (row === null) return element("li", {}, why);
+    const open = element("button", { type: "button", class: "link", click: () => this.go({ row }) }, `row ${row}`);
+    return element("li", {}, open, token ? ` token ${token}: ` : ": ", why);
+  }
+
+  notFound(text) {
+    const { embedded, total } = this.facts;
+    const missing = embedded < total ? ` This page has ${count(embedded)} of the ${count(total)} records.` : "";
+    return `Nothing here has the number, id or error ${JSON.stringify(text)}.${missing}`;
+  }
+
+  /** Change the address of the page, so that the story has a link and a way back. */
+  go({ row, token }) {
+    const hash = `#${new URLSearchParams(row === undefined ? { token } : { row })}`;
+    if (location.hash === hash) this.follow();
+    else location.hash = hash;
+  }
+
+  async tell(asked) {
+    try {
+      const story = await this.helper.ask("story", asked);
+      this.told.replaceChildren(showStory(story, (other) => this.go(other)));
+      this.told.querySelector("#story-title").focus();
+    } catch (error) {
+      this.told.replaceChildren(element("p", { class: "problem", role: "alert" }, error.message));
+    }
+  }
+
+  say(text) {
+    this.said.textContent = text;
+  }
+}
+
+function part(id) {
+  return document.getElementById(id);
+}
+
+/** The running page, for whoever looks into it; null in the worker. */
+export const page = typeof document === "undefined" ? null : startPage();
+if (!page) startWorker(self);

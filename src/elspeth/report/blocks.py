@@ -1,0 +1,67 @@
+"""Lines as compressed blocks, which a browser does not parse."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable, Iterator
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import BinaryIO, Self
+
+__all__ = ["BLOCK_LINES", "BlockWriter"]
+
+BLOCK_LINES = 5_000
+"""Lines of a block: a story unpacks a few of them."""
+
+_START, _END = b'<script type="text/plain" class="block">', b"</script>\n"
+_LEVEL = 6
+
+
+class BlockWriter:
+    """Packs lines into blocks that wait in a temporary file.
+
+    A block is deflated (RFC 1950) and written in base64, which needs no escapes in HTML. `count` is the number of lines
+    so far. Memory holds one block.
+    """
+
+    def __init__(self) -> None:
+        self._file: BinaryIO = TemporaryFile(prefix="elspeth-")  # noqa: SIM115  closed at the end of the block
+        self._lines: list[bytes] = []
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, lines: Iterable[bytes]) -> None:
+        """Add lines, which have no line feeds."""
+        for line in lines:
+            self._lines.append(line)
+            self.count += 1
+            if len(self._lines) == BLOCK_LINES:
+                self._pack()
+
+    def clear(self) -> None:
+        """Forget all lines."""
+        self._lines.clear()
+        self._file.seek(0)
+        self._file.truncate()
+        self.count = 0
+
+    def elements(self) -> Iterator[bytes]:
+        """Yield the HTML elements with the blocks, in pieces."""
+        if self._lines:
+            self._pack()
+        self._file.seek(0)
+        while piece := self._file.read(1 << 20):
+            yield piece
+
+    def _pack(self) -> None:
+        packed = zlib.compress(b"\n".join(self._lines), _LEVEL)
+        self._file.write(_START + base64.b64encode(packed) + _END)
+        self._lines.clear()

@@ -1,0 +1,95 @@
+"""The page of a run: one file that loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from html import escape
+from string import Template
+
+from elspeth import __version__
+from elspeth.core.landscape.queries.story.trail import LOOKUPS
+from elspeth.report.scripts import read_asset, script_of
+from elspeth_schema.records import RECORD_TYPES
+
+__all__ = ["PageText", "page_parts"]
+
+_BLOCKS = "<!-- blocks -->\n"
+"""Where the records stand in the template."""
+
+_ERRORS = "error"
+"""In the names of the columns, and of the types, that tell why something failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageText:
+    """What a page says beside its records.
+
+    `title` and `embedding` are text; `sections` and `contents` are HTML. `facts` are for the script.
+    """
+
+    title: str
+    sections: str
+    embedding: str
+    contents: str
+    made: datetime
+    facts: Mapping[str, object]
+
+
+def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the page in pieces, `blocks` in it."""
+    style, code = read_asset("page.css"), script_of("page.js")
+    before, after = read_asset("page.html").split(_BLOCKS)
+    values = {
+        "policy": _policy(style, code),
+        "version": escape(__version__),
+        "title": escape(text.title),
+        "style": style,
+        "sections": text.sections,
+        "embedding": escape(text.embedding),
+        "contents": text.contents,
+        "made": f"{text.made:%Y-%m-%d %H:%M:%S} UTC",
+        "facts": _json({**text.facts, "types": _types()}),
+        "code": code,
+    }
+    yield Template(before).substitute(values).encode()
+    yield from blocks
+    yield Template(after).substitute(values).encode()
+
+
+def _policy(style: str, code: str) -> str:
+    """Return a policy that allows these texts alone."""
+    return (
+        f"default-src 'none'; script-src '{_hash(code)}'; style-src '{_hash(style)}'; worker-src blob:;"
+        " img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+def _json(value: object) -> str:
+    """Return JSON that cannot end the element it stands in."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _types() -> dict[str, object]:
+    """Return what the script must know of each record type."""
+    return {
+        name: {
+            "table": record_type.table.name,
+            "key": record_type.key,
+            "lookups": LOOKUPS[name],
+            "errors": [
+                column.name
+                for column in record_type.columns
+                if _ERRORS in column.name or (_ERRORS in name and column.name not in record_type.key)
+            ],
+        }
+        for name, record_type in RECORD_TYPES.items()
+    }

@@ -1,0 +1,43 @@
+"""The code of the page: modules joined into one script.
+
+The modules are kept as they are loaded by a browser, and are only joined here: imports and the word `export` are left
+out, as all top-level names differ. The worker of the page runs the same script.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from graphlib import TopologicalSorter
+from importlib.resources import files
+
+__all__ = ["read_asset", "script_of"]
+
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([a-z0-9_]+\.js)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class)\b)", re.MULTILINE)
+
+
+def read_asset(name: str) -> str:
+    """Return a file of `report/assets`."""
+    return files("elspeth.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+@cache
+def script_of(module: str) -> str:
+    """Return a module with its imports as one script.
+
+    Each module comes after those that it imports.
+    """
+    imported: dict[str, list[str]] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name not in imported:
+            imported[name] = _IMPORT.findall(read_asset(name))
+            waiting += imported[name]
+    ordered = TopologicalSorter(imported).static_order()
+    return '"use strict";\n' + "".join(_joined(read_asset(name)) for name in ordered)
+
+
+def _joined(source: str) -> str:
+    return _EXPORT.sub("", _IMPORT.sub("", source))

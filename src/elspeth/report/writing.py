@@ -1,0 +1,129 @@
+"""Writing the report of a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+
+from elspeth.core.landscape.lines.reading import read_lines, split
+from elspeth.outputs.policy import Kind, OutputPolicy, Protected, check_output
+from elspeth.outputs.writing import Output, hold
+from elspeth.report.blocks import BlockWriter
+from elspeth.report.embedding import MOST_RECORDS, Embed, chosen_lines
+from elspeth.report.page import PageText, page_parts
+from elspeth.report.records import RunRecords
+from elspeth_schema import EPOCH
+
+__all__ = ["WrittenReport", "check_target", "write_report"]
+
+_GENERATOR = re.compile(rb'<!doctype html>\n.*<meta name="generator" content="elspeth ', re.DOTALL)
+_START = 4096
+"""Bytes of a page in which it says what made it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenReport:
+    """A report: its run, and how many records it holds.
+
+    `records` is the number in the run, `embedded` that in the page.
+    """
+
+    run_id: str
+    embed: Embed
+    records: int
+    embedded: int
+
+
+def check_target(target: Path, *, protected: Sequence[Protected] = (), force: bool = False) -> OutputPolicy:
+    """Return what a report may replace: an earlier report.
+
+    Raises OutputRefusedError if the target is something else.
+    """
+    policy = OutputPolicy(kind=Kind.FILE, objection=_objection, protected=protected, force=force)
+    check_output(target, policy)
+    return policy
+
+
+def write_report(
+    records: RunRecords,
+    target: Path | Output,
+    policy: OutputPolicy,
+    *,
+    embed: Embed | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> WrittenReport:
+    """Write the page of a run.
+
+    Without `embed` it holds all records of a run with up to 200,000, and the chosen ones of a larger run. `progress` is
+    called with the number of records read so far.
+
+    Raises AlteredRunError for a run that is not what was sealed, AuditIntegrityError for a record that breaks the
+    schema, OutputRefusedError for a path that the report may not have, and OSError; the path then keeps its content.
+    """
+    with BlockWriter() as blocks:
+        total = 0
+        for batch in _lines(records):
+            total += len(batch)
+            if embed is Embed.ALL or (embed is None and total <= MOST_RECORDS):
+                blocks.add(batch)
+            if progress is not None:
+                progress(total)
+        if embed is None:
+            embed = Embed.ALL if total <= MOST_RECORDS else Embed.FAILURES
+        if embed is Embed.FAILURES:
+            blocks.clear()
+            for batch in chosen_lines(records.connection, records.run_id):
+                blocks.add(batch)
+        written = WrittenReport(run_id=records.run_id, embed=embed, records=total, embedded=blocks.count)
+        with hold(target, policy) as output, output.file() as file:
+            for part in page_parts(_text(written), blocks.elements()):
+                file.write(part)
+    return written
+
+
+def _lines(records: RunRecords) -> Iterator[list[bytes]]:
+    """Yield the lines in today's epoch."""
+    if records.epoch == EPOCH:
+        yield from records.lines()
+    else:
+        for _, _, lines in read_lines(records.connection, records.run_id, split):
+            yield lines
+
+
+def _text(report: WrittenReport) -> PageText:
+    return PageText(
+        title=f"Run {report.run_id}",
+        sections=f"<h1>Run <code>{escape(report.run_id)}</code></h1>",
+        embedding=_embedding(report),
+        contents="",
+        made=datetime.now(UTC),
+        facts={"runId": report.run_id, "embedded": report.embedded, "total": report.records},
+    )
+
+
+def _embedding(report: WrittenReport) -> str:
+    """Return which records the page holds, in a sentence."""
+    if report.embed is Embed.ALL:
+        return f"This page holds all {report.records:,} records of the run."
+    if report.embed is Embed.NONE:
+        return f"This page holds none of the {report.records:,} records of the run."
+    return (
+        f"This page holds {report.embedded:,} of the {report.records:,} records of the run: the stories of rows that"
+        " failed or were quarantined, of rows for which another system was called, and of the first rows."
+    )
+
+
+def _objection(path: Path) -> str | None:
+    """Return why a file is not an earlier report."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START)
+    except OSError as error:
+        return f"cannot be read, so nothing shows whether it is a report: {error.strerror}"
+    if _GENERATOR.match(start):
+        return None
+    return "is not a report, which a new one may replace: name another file, or use --force"

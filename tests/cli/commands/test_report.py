@@ -1,0 +1,132 @@
+"""`elspeth report` of databases and exports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elspeth.cli import main
+from elspeth.core.landscape.database import LandscapeDB
+from tests.fixtures.told_run import RUN_ID, record_told_run
+
+EXPORTS = {
+    "trail.jsonl": [],
+    "trail.json.gz": [],
+    "csv": ["--format", "csv"],
+    "bag.zip": [],
+    "bag": ["--format", "bag"],
+}
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Record the told run and export it in every form."""
+    directory = tmp_path_factory.mktemp("report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(directory)
+        with LandscapeDB("sqlite:///audit.db") as db:
+            record_told_run(db)
+        for name, form in EXPORTS.items():
+            assert main(["export", "latest", "-d", "audit.db", "-o", name, *form]) == 0
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def _in_directory(directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(directory)
+    capsys.readouterr()
+
+
+def report(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    """Write a report; return what the command says for programs."""
+    assert main(["report", *map(str, arguments), "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def without_time(page: Path) -> list[str]:
+    return [line for line in page.read_text(encoding="utf-8").splitlines() if not line.startswith("<p>Made by")]
+
+
+def test_the_summary_says_where_the_report_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    assert main(["report", "latest", "-d", "audit.db", "-o", str(page)]) == 0
+    captured = capsys.readouterr()
+    records = report(capsys, "latest", "-d", "audit.db", "-o", page)["records"]
+    size = page.stat().st_size
+    assert captured.out == f"run     {RUN_ID}\nreport  {page} ({size:,} bytes, {records:,} of {records:,} records)\n"
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_an_export_gives_the_report_of_its_run(name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    expected = report(capsys, RUN_ID[:3], "-d", "audit.db", "-o", tmp_path / "one.html")
+    found = report(capsys, name, "-o", tmp_path / "other.html")
+    assert {**found, "path": None, "size_bytes": None} == {**expected, "path": None, "size_bytes": None}
+
+
+def test_an_earlier_report_is_replaced(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    report(capsys, "latest", "-d", "audit.db", "-o", page)
+    first = without_time(page)
+    report(capsys, "latest", "-d", "audit.db", "-o", page)
+    assert without_time(page) == first
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("other.html", "is not a report, which a new one may replace: name another file, or use --force"),
+        ("audit.db", "is the audit database, which no output may touch: name another path"),
+        ("bag/report.html", "lies in the bag {}, to which nothing may be added: name another path"),
+    ],
+)
+def test_what_is_no_report_is_kept(
+    name: str, problem: str, directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(name)
+    if not path.exists() and path.parent == Path():
+        path.write_text("<!doctype html>\n<p>mine")
+    before = path.read_bytes() if path.exists() else None
+    assert main(["report", "latest", "-d", "audit.db", "-o", name]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"error: {name}: {problem.format(directory / 'bag')}\n"
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_force_replaces_another_file_and_never_a_database(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    other = tmp_path / "other.html"
+    other.write_text("mine")
+    assert report(capsys, "latest", "-d", "audit.db", "-o", other, "--force")["size_bytes"] == other.stat().st_size
+    assert main(["report", "latest", "-d", "audit.db", "-o", "audit.db", "--force"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nobody", "-d", "audit.db"], 1, "audit database sqlite:///audit.db holds no run 'nobody'"),
+        (["trail.jsonl", "-d", "audit.db"], 2, "trail.jsonl is an export: give either an export, or a run with -d"),
+        (["latest", "-d", "missing.db"], 1, None),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_refused(
+    arguments: list[str], code: int, message: str | None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    page = tmp_path / "report.html"
+    assert main(["report", *arguments, "-o", str(page)]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"error: {message or ''}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_export_leaves_no_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    export = tmp_path / "trail.jsonl"
+    export.write_bytes(Path("trail.jsonl").read_bytes().replace(b'"row_index":1', b'"row_index":8', 1))
+    assert main(["report", str(export), "-o", str(tmp_path / "report.html")]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {export}")
+    assert list(tmp_path.iterdir()) == [export]

@@ -1,0 +1,157 @@
+"""The page: what it holds, may do, and shows."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from hashlib import sha256
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
+from elspeth.report import blocks
+from elspeth.report.scripts import script_of
+from elspeth_schema.contracts import Row
+from tests.fixtures.browser import Tab
+from tests.fixtures.landscapes import in_memory
+from tests.fixtures.rich_run import recorded, rich_run
+from tests.fixtures.told_run import QUARANTINED, RUN_ID, record_told_run
+from tests.report.pages import HOSTILE, hostile, open_page, report_on
+
+MOST_BYTES = 60 * 1024
+
+
+class Elements(HTMLParser):
+    """The texts of scripts and styles, and all attributes."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.texts: list[tuple[str, dict[str, str | None], str]] = []
+        self.attributes: list[tuple[str, str]] = []
+        self._open: tuple[str, dict[str, str | None]] | None = None
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag in {"script", "style"}:
+            self._open = (tag, dict(attrs))
+            self.texts.append((tag, dict(attrs), ""))
+
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002  as in the base class
+        self._open = None
+
+    def handle_data(self, data: str) -> None:
+        if self._open is not None:
+            tag, attributes, text = self.texts[-1]
+            self.texts[-1] = (tag, attributes, text + data)
+
+    def of(self, tag: str, **attributes: str) -> list[str]:
+        """Return the texts of elements with these attributes."""
+        return [text for name, found, text in self.texts if name == tag and attributes.items() <= found.items()]
+
+
+@pytest.fixture
+def told() -> Iterator[LandscapeDB]:
+    with in_memory() as db:
+        record_told_run(db)
+        yield db
+
+
+@pytest.fixture
+def page(told: LandscapeDB, tmp_path: Path) -> Path:
+    report_on(told, tmp_path / "report.html")
+    return tmp_path / "report.html"
+
+
+def test_the_code_of_the_page_has_at_most_60_kilobytes() -> None:
+    assert len(script_of("page.js").encode()) <= MOST_BYTES
+
+
+def test_the_policy_allows_the_texts_in_the_page_and_nothing_else(page: Path) -> None:
+    found = Elements(page)
+    code, style = found.of("script", id="code"), found.of("style")
+    hashes = [f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'" for (text,) in (code, style)]
+    policy = next(value for name, value in found.attributes if name == "content" and "default-src" in value)
+    assert policy == (
+        f"default-src 'none'; script-src {hashes[0]}; style-src {hashes[1]}; worker-src blob:;"
+        " img-src data:; base-uri 'none'; form-action 'none'"
+    )
+    assert not [name for name, _ in found.attributes if name == "style" or name.startswith("on")]
+
+
+def test_a_page_holds_the_lines_of_the_run_in_blocks(
+    told: LandscapeDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_LINES", 50)
+    written = report_on(told, tmp_path / "report.html")
+    *lines, _ = LandscapeExporter(told).export_lines(RUN_ID)
+    packed = Elements(tmp_path / "report.html").of("script", type="text/plain")
+    unpacked = [zlib.decompress(base64.b64decode(each)).split(b"\n") for each in packed]
+    assert [line for block in unpacked for line in block] == lines
+    assert [len(block) for block in unpacked[:-1]] == [50] * (len(lines) // 50)
+    assert (written.records, written.embedded) == (len(lines), len(lines))
+
+
+def test_stories_are_told_from_several_blocks(
+    told: LandscapeDB, tab: Tab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocks, "BLOCK_LINES", 7)
+    report_on(told, tmp_path / "report.html")
+    open_page(tab, tmp_path / "report.html")
+    tab.evaluate(f"location.hash = 'row={QUARANTINED}'")
+    tab.wait_for(f"told.textContent.startsWith('Row {QUARANTINED} from source')")
+
+
+def test_hostile_texts_are_shown_as_texts(tab: Tab, tmp_path: Path) -> None:
+    with in_memory() as db:
+        run = hostile(rich_run())
+        recorded(db, run)
+        report_on(db, tmp_path / "report.html")
+    rows = [record.row_index for record in run if isinstance(record, Row)]
+    assert HOSTILE not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    open_page(tab, tmp_path / "report.html")
+    shown = HOSTILE.replace("\u202e", "\\u{202e}").replace("\u0007", "\\u{7}")
+    for row in rows:
+        tab.evaluate(f"location.hash = 'row={row}'")
+        tab.wait_for(f"told.textContent.startsWith('Row {row} from')")
+        tab.evaluate("for (const each of told.querySelectorAll('details')) each.open = true")
+        assert tab.wait_for(f"told.textContent.includes({json.dumps(shown)})")
+        assert not re.search("[\u202e\u0007]", tab.evaluate("document.documentElement.outerHTML"))
+        assert tab.evaluate("document.querySelectorAll('#told img, #told script').length") == 0
+
+
+def test_a_long_text_is_shown_in_parts(tab: Tab) -> None:
+    tab.open("<p id=place></p>")
+    tab.evaluate(script_of("dom.js") + "place.append(longText('<b>' + 'x'.repeat(10_000_000)))")
+    assert tab.evaluate("place.textContent.length") < 3_000
+    tab.evaluate("place.querySelector('button').click()")
+    assert tab.evaluate("place.querySelector('span span').textContent.length") == 102_000
+    assert tab.evaluate("place.querySelector('button').textContent") == "show more (9,898,003 characters left)"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (str(QUARANTINED), "1 place found."),
+        ("nothing has this", 'Nothing here has the number, id or error "nothing has this".'),
+        ("503", "1 place found."),
+    ],
+)
+def test_a_search_says_what_it_found(wanted: str, said: str, tab: Tab, page: Path) -> None:
+    open_page(tab, page)
+    tab.evaluate(f"document.getElementById('wanted').value = {wanted!r}; document.querySelector('#ask button').click()")
+    tab.wait_for(f"document.getElementById('said').textContent === {said!r}")
+
+
+def test_without_javascript_the_page_says_what_needs_it(tab: Tab, page: Path) -> None:
+    tab.disable_scripts()
+    tab.open(page)
+    tab.disable_scripts(disabled=False)
+    assert "need JavaScript" in tab.evaluate("document.body.innerText")
+    assert not tab.evaluate("document.querySelector('.needs-script').checkVisibility()")
