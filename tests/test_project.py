@@ -235,9 +235,10 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "errors": set(),
         "pipeline": set(),
         "keys": set(),
+        "log_checkpoints": {"keys"},
         "reporting": {"errors", "pipeline"},
         "inputs": {"errors", "pipeline"},
-        "start": {"errors", "inputs", "pipeline", "keys", "reporting"},
+        "start": {"errors", "inputs", "pipeline", "keys", "log_checkpoints", "reporting"},
         "tokens": {"errors"},
         "waiting": set(),
         "trail": {"errors", "pipeline", "reporting", "start", "tokens", "waiting"},
@@ -250,7 +251,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             *("errors", "pipeline", "reporting", "start", "trail", "calls", "publishing", "processor", "limits"),
         },
         "orchestrator": {
-            *("errors", "pipeline", "keys", "reporting", "start", "calls", "publishing", "processor", "loading"),
+            *("errors", "pipeline", "keys", "log_checkpoints", "reporting", "start", "calls", "publishing"),
+            *("processor", "loading"),
         },
     },
     "elspeth.evidence": {

@@ -34,6 +34,7 @@ __all__ = [
     "checkpoints_table",
     "edges_table",
     "held_items_table",
+    "log_places_table",
     "node_states_table",
     "nodes_table",
     "operations_table",
@@ -916,4 +917,16 @@ run_log_table = Table(
     Column("position", BigInteger, nullable=False),
     Column("entry_json", Text, nullable=False),
     PrimaryKeyConstraint("position", name="pk_run_log"),
+)
+
+log_places_table = Table(
+    "log_places",
+    metadata,
+    Column("place", Text, nullable=False),
+    Column("named_by", String(64), nullable=False),
+    Column("log_size", BigInteger, nullable=True),
+    Column("note", Text, nullable=True),
+    Column("problem", Text, nullable=True),
+    Column("attempted_at", DateTime(timezone=True), nullable=True),
+    PrimaryKeyConstraint("place", name="pk_log_places"),
 )

@@ -51,9 +51,10 @@ class OneProcess:
         return self.work(lambda each: each.resume(self.run_id))
 
     def abandon(self) -> None:
-        keys = load_run_keys(self.pipeline().settings, {}, source="settings.yaml")
+        settings = self.pipeline().settings
+        keys = load_run_keys(settings, {}, source="settings.yaml")
         with LandscapeDB.from_url(self.url) as db:
-            abandon_run(db, keys, self.run_id)
+            abandon_run(db, settings, keys, self.run_id)
 
     @property
     def run_id(self) -> str:

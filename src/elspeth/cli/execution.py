@@ -96,6 +96,8 @@ def execute_pipeline(
         typer.echo(jsonlib.dumps(_summary_data(result, url, failure, seconds, limit), indent=2))
     else:
         typer.echo(aligned(_summary_lines(result, url, seconds, limit)))
+    for problem in result.overdue_checkpoints:
+        typer.echo(printable(f"warning: {problem}"), err=True)
     for problem in result.problems:
         typer.echo(printable(f"error: {problem}"), err=True)
     if failure is not None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from elspeth.contracts.environment import ALLOW_RAW_SECRETS, FINGERPRINT_KEY, SIGNING_KEY, key_bytes, key_problem
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.secrets import Mask, find_secrets, fingerprint_of, redact, secret_mask, secrets_in
 from elspeth.core.settings import Problem, Settings, SettingsError
-from elspeth.core.settings.model import ExportSettings
+from elspeth.core.settings.model import ExportSettings, LogSettings
 from elspeth.core.settings.paths import export_form
-from elspeth.evidence.format.errors import KeyFileError
+from elspeth.evidence.format.errors import EvidenceError, KeyFileError
+from elspeth.evidence.format.notes import NoteKeyType, NoteSigner, VerifierKey
 from elspeth.evidence.format.signatures import Signer, load_signer
 
 __all__ = ["RunKeys", "SecretVariable", "load_run_keys"]
@@ -34,7 +35,8 @@ class SecretVariable:
 class RunKeys:
     """How a run hides secrets and signs its evidence.
 
-    An export is signed with a key, a bag by a signer; None leaves it unsigned. `variables` are the environment
+    An export is signed with a key, a bag by a signer; None leaves it unsigned. `log_signer` signs checkpoints of the
+    log of runs, and `witness_keys` are those of the witnesses that cosign them, by URL. `variables` are the environment
     variables from which secrets came, if they have fingerprints, looked up at `looked_up`, in seconds since 1970.
     """
 
@@ -42,6 +44,8 @@ class RunKeys:
     signing_key: bytes | None
     bag_signer: Signer | None = None
     seal_signer: Signer | None = None
+    log_signer: Signer | None = None
+    witness_keys: Mapping[str, VerifierKey] = field(default_factory=dict)
     variables: tuple[SecretVariable, ...] = ()
     looked_up: float = 0.0
 
@@ -73,6 +77,8 @@ def load_run_keys(settings: Settings, environ: Mapping[str, str], *, source: str
             problems.append(Problem(location=("landscape", "export", "sign"), message=fault))
     seal = settings.landscape.seal
     seal_signer = None if seal.key is None else _signer("seal", seal.key, seal.public, problems)
+    log_signer = _log_signer(settings.landscape.log, problems)
+    witness_keys = dict(_witness_keys(settings.landscape.log, problems))
     if problems:
         raise SettingsError(source, problems)
     return RunKeys(
@@ -80,6 +86,8 @@ def load_run_keys(settings: Settings, environ: Mapping[str, str], *, source: str
         signing_key=key_bytes(signing_key) if export.sign else None,
         bag_signer=signer,
         seal_signer=seal_signer,
+        log_signer=log_signer,
+        witness_keys=witness_keys,
         variables=tuple(_secret_variables(settings, environ, mask or redact)),
         looked_up=time.time(),
     )
@@ -116,6 +124,36 @@ def _bag_signer(export: ExportSettings, problems: list[Problem]) -> Signer | Non
             problems.append(Problem(location=("landscape", "export", "sign"), message=message))
         return None
     return _signer("export", export.key, export.public, problems)
+
+
+def _log_signer(log: LogSettings, problems: list[Problem]) -> Signer | None:
+    """Return the signer of checkpoints, None if none are left."""
+    if log.key is None or not log.after_run:
+        return None
+    signer = _signer("log", log.key, log.public, problems)
+    try:
+        if signer is not None:
+            NoteSigner(name="log", signer=signer).verifier_key(NoteKeyType.ED25519)
+    except KeyFileError as error:
+        problems.append(Problem(location=("landscape", "log", "key"), message=f"{log.key}: {error.problem}"))
+    return signer
+
+
+def _witness_keys(log: LogSettings, problems: list[Problem]) -> Iterator[tuple[str, VerifierKey]]:
+    """Yield the URLs of witnesses with their keys."""
+    for index, place in enumerate(log.after_run):
+        if place.witness is None or place.key is None:
+            continue
+        location = ("landscape", "log", "after_run", index, "key")
+        try:
+            key = VerifierKey.parse(place.key, place.witness)
+        except EvidenceError as error:
+            problems.append(Problem(location=location, message=error.problem))
+            continue
+        if key.type is NoteKeyType.COSIGNATURE:
+            yield place.witness, key
+        else:
+            problems.append(Problem(location=location, message="expected the key of a witness, got that of a log"))
 
 
 def _signer(section: str, key: str, public: str | None, problems: list[Problem]) -> Signer | None:

@@ -5,7 +5,7 @@
 3. Take rows through the pipeline in groups: stage, make durable, commit.
 4. Prove that every row has ended.
 5. Commit the hashes of the finished outputs, then publish them.
-6. Complete the run, and export its audit trail if the settings ask for that.
+6. Complete the run; leave a checkpoint of the log of runs, and export the audit trail, if the settings ask for that.
 
 Up to step 5 nothing is visible outside the audit database. A failure in any step is recorded, and what was recorded
 before it stays.
@@ -41,6 +41,7 @@ from elspeth.engine.calls.external import ExternalCalls, open_external_calls
 from elspeth.engine.errors import AccountingError, RunInterruptedError, TooManyFailuresError
 from elspeth.engine.keys import RunKeys
 from elspeth.engine.loading import RowLoader
+from elspeth.engine.log_checkpoints import LogCheckpoints
 from elspeth.engine.pipeline import Pipeline, fill_sink_paths
 from elspeth.engine.processor import Clock
 from elspeth.engine.publishing import RunOutputs, SinkSet
@@ -95,6 +96,7 @@ class Orchestrator:
         self._keys = keys
         self._observer = observer or Observer()
         self._clock = clock
+        self._checkpoints = LogCheckpoints()
 
     def run(self) -> RunResult:
         """Run the pipeline to its end.
@@ -138,6 +140,7 @@ class Orchestrator:
         """Fill placeholders in the paths of sinks and outputs."""
         values = placeholder_values(run_id, started_at)
         self._pipeline = fill_sink_paths(self._pipeline, values)
+        self._checkpoints = LogCheckpoints.of(self._pipeline.settings, self._keys, values)
         return RunOutputs.plan(self._pipeline.settings, self._db, values, force=self._force)
 
     def _carry_out(self, start: Start, outputs: RunOutputs, external: ExternalCalls | None, claim: Claim) -> RunResult:
@@ -145,6 +148,7 @@ class Orchestrator:
         sinks = SinkSet(self._recorder, start, outputs)
         loader = RowLoader(self._db, self._recorder, self._pipeline, start, self._observer)
         try:
+            self._checkpoints.name(self._db, start.run_id)
             outputs.judge(start)
             loader.begin()
             sinks.open(self._pipeline)
@@ -171,7 +175,7 @@ class Orchestrator:
             usage=None if external is None else external.usage,
         )
         log_completion(summary)
-        return self._export(summary, outputs.export)
+        return self._export(self._leave_checkpoint(summary), outputs.export)
 
     def _prove_every_row_ended(self, run_id: str, loader: RowLoader) -> None:
         self._observer.begin(Phase.PROOF)
@@ -189,6 +193,16 @@ class Orchestrator:
         with self._recorder.unit_of_work():
             sinks.record_published()
             self._recorder.finalize_run(run_id, RunStatus.COMPLETED, progress=progress)
+
+    def _leave_checkpoint(self, result: RunResult) -> RunResult:
+        """Leave a checkpoint of the log, now that the run is in it.
+
+        A crash leaves the run complete, and its checkpoint overdue.
+        """
+        if self._checkpoints.plan is None:
+            return result
+        self._observer.begin(Phase.CHECKPOINT)
+        return replace(result, overdue_checkpoints=self._checkpoints.leave(self._db))
 
     # -- a run that stops --------------------------------------------------------------------------------------------
 
@@ -224,6 +238,8 @@ class Orchestrator:
             error.add_note(f"The audit database still calls run {run_id} running: {failure}.")
         else:
             error.add_note(f"Run {run_id} is recorded as {'interrupted' if can_go_on else 'failed'}.")
+            for problem in [] if can_go_on else self._checkpoints.leave(self._db):
+                error.add_note(f"{problem}.")
         if can_go_on and rows:
             error.add_note(f"To go on from row {rows:,}: elspeth resume {run_id} {self._settings_options} --execute")
 

@@ -49,13 +49,14 @@ Ending = tuple[RowOutcome, str | None]
 class Phase(StrEnum):
     """What a run does, in this order.
 
-    It exports only if the settings ask for that.
+    It leaves a checkpoint and exports only if the settings ask for that.
     """
 
     ROWS = "rows"
     PROOF = "proof"
     PUBLISH = "publish"
     SEAL = "seal"
+    CHECKPOINT = "checkpoint"
     EXPORT = "export"
 
 
@@ -154,7 +155,8 @@ class RunResult:
     the answers of external systems that were not those of a recorded run, None if they were not compared;
     `differing_rows` are the first rows of the source that got one. `calls` counts the attempts to call external
     systems, `retries` those that were not the first. `rows_before` were recorded before this process began, and `usage`
-    is what this process' calls cost, as far as the answers say.
+    is what this process' calls cost, as far as the answers say. `overdue_checkpoints` says where no checkpoint of the
+    log of runs could be left, and why.
     """
 
     run_id: str
@@ -176,6 +178,7 @@ class RunResult:
     retries: int = 0
     rows_before: int = field(default=0, compare=False)
     usage: Mapping[str, int] = field(default_factory=dict, compare=False)
+    overdue_checkpoints: Sequence[str] = ()
 
     @property
     def problems(self) -> list[str]:

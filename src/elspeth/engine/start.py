@@ -23,10 +23,13 @@ from elspeth.core.landscape.recording.batches import FIRST_ROW, HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.unfinished import read_unfinished_runs
 from elspeth.core.secrets import mask_secrets, without_secrets
+from elspeth.core.settings import Settings
+from elspeth.core.settings.paths import placeholder_values
 from elspeth.core.settings.wiring import Place
 from elspeth.engine.errors import ResumeError
 from elspeth.engine.inputs import read_inputs, require_same_inputs
 from elspeth.engine.keys import RunKeys
+from elspeth.engine.log_checkpoints import LogCheckpoints
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.reporting import Ending
 
@@ -188,17 +191,21 @@ def get_stopped_run(db: LandscapeDB, run_id: str) -> StoppedRun:
     )
 
 
-def abandon_run(db: LandscapeDB, keys: RunKeys, run_id: str) -> None:
+def abandon_run(db: LandscapeDB, settings: Settings, keys: RunKeys, run_id: str) -> list[str]:
     """Record that a stopped run has failed for good.
 
-    What it staged stays where it is. Raises ResumeError if the run has ended already.
+    What it staged stays where it is. Returns where no checkpoint of the log could be left, and why. Raises ResumeError
+    if the run has ended already.
     """
     recorder = LandscapeRecorder(db, seal_signer=keys.seal_signer)
     with recorder.claimed(run_id):
-        get_resumable_run(db, recorder, run_id)
+        run = get_resumable_run(db, recorder, run_id)
+        checkpoints = LogCheckpoints.of(settings, keys, placeholder_values(run_id, run.started_at))
+        checkpoints.name(db, run_id)
         with recorder.unit_of_work():
             _close_operations(recorder, recorder.get_operations_for_run(run_id), "the run was given up")
             recorder.finalize_run(run_id, RunStatus.FAILED)
+        return checkpoints.leave(db)
 
 
 def get_resumable_run(db: LandscapeDB, recorder: LandscapeRecorder, run_id: str) -> Run:

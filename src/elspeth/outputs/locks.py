@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from elspeth.outputs.policy import OutputRefusedError
+from elspeth.outputs.policy import OutputLockedError, OutputRefusedError
 
 __all__ = ["hidden_sibling", "lock_output", "still_names", "try_lock"]
 
@@ -32,7 +32,7 @@ def lock_output(path: Path, real: Path) -> Iterator[None]:
     `.NAME.lock` beside the output and ends with the process. A crash leaves the file, which locks nothing; the next
     writer removes it.
 
-    Raises OutputRefusedError if another process has the lock, or something is in its place.
+    Raises OutputLockedError if another process has the lock, OutputRefusedError if something is in its place.
     """
     lock = hidden_sibling(real, "lock")
     try:
@@ -105,5 +105,5 @@ def _open_locked(path: Path, lock: Path) -> int:
         os.close(descriptor)
         if not is_free:
             problem = "is being written by another process: wait for it to end, or name another path"
-            raise OutputRefusedError(path, problem)
+            raise OutputLockedError(path, problem)
         # Its last owner removed the file between opening and locking: try again.

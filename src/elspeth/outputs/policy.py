@@ -20,6 +20,7 @@ __all__ = [
     "FileIdentity",
     "FileState",
     "Kind",
+    "OutputLockedError",
     "OutputPolicy",
     "OutputRefusedError",
     "Protected",
@@ -158,6 +159,10 @@ class OutputRefusedError(FileExistsError):
 
     def __str__(self) -> str:
         return f"{self.filename}: {self.strerror}"
+
+
+class OutputLockedError(OutputRefusedError):
+    """Another process writes the output at this moment."""
 
 
 class Kind(Enum):

@@ -159,4 +159,4 @@ def test_a_run_that_was_removed_is_named(database: Path, capsys: pytest.CaptureF
     assert code == 1
     problem = "is in the log at entry 3, with the status 'completed', but not in the database: it was removed"
     assert f"log of runs: run second: {problem}" in lines
-    assert lines[-1] == "2 runs in the log of runs, 5 entries, 1 faults"
+    assert lines[-1] == "2 runs in the log of runs, 5 entries, 1 fault"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from elspeth.core.landscape.migration.migrate import MigrationReport
     from elspeth.core.landscape.sealing.check import SealReport
     from elspeth.core.landscape.sealing.log_check import LogReport
+    from elspeth.core.landscape.sealing.log_places import OverdueCheckpoint
 
 __all__ = ["app"]
 
@@ -40,7 +41,8 @@ _POLL_INTERVAL_S = 1.0
 def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
     """Show what a database is and how to use it.
 
-    That is its epoch, its differences from what is expected, its history, and a command for each thing to do.
+    That is its epoch, its differences from what is expected, its history, where checkpoints of its log of runs are
+    overdue, and a command for each thing to do.
     The exit code is 0 if the database is current or empty.
     """
     from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
@@ -52,19 +54,26 @@ def status(*, database: DatabaseOption, json: JsonOption = False) -> None:
     url = parse_url(database_url(database))
     name, state = mask_url(url), read_state(url)
     history: Sequence[Migration] = ()
+    overdue: Sequence[OverdueCheckpoint] = ()
     if state.versioned and state.kind is not StateKind.DIVERGED:
         with read_only_connection(url) as connection:
             history = read_migrations(connection)
+            if state.kind is StateKind.CURRENT:
+                from elspeth.core.landscape.sealing.log_places import overdue_checkpoints  # noqa: PLC0415  start time
+
+                overdue = list(overdue_checkpoints(connection))
     if json:
-        typer.echo(jsonlib.dumps(_status_data(name, state, history), indent=2))
+        typer.echo(jsonlib.dumps(_status_data(name, state, history, overdue), indent=2))
     else:
-        typer.echo(aligned(_status_lines(name, state, history)))
+        typer.echo(aligned(_status_lines(name, state, history, overdue)))
     typer.echo(describe_state(state, name, listed=False), err=True)
     if state.kind not in (StateKind.CURRENT, StateKind.EMPTY):
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _status_lines(name: str, state: DatabaseState, history: Sequence[Migration]) -> Iterator[tuple[str, str]]:
+def _status_lines(
+    name: str, state: DatabaseState, history: Sequence[Migration], overdue: Sequence[OverdueCheckpoint]
+) -> Iterator[tuple[str, str]]:
     from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.state import StateKind  # noqa: PLC0415
     from elspeth.core.landscape.database.ways import ways  # noqa: PLC0415
@@ -80,11 +89,15 @@ def _status_lines(name: str, state: DatabaseState, history: Sequence[Migration])
     for number, step in enumerate(history):
         what = f"epoch {step.from_epoch} to {step.to_epoch}" if step.from_epoch else f"made at epoch {step.to_epoch}"
         yield "" if number else "history", f"{timestamp_text(step.migrated_at)}  {what}, {step.tool}"
+    for number, checkpoint in enumerate(overdue):
+        yield "" if number else "overdue checkpoints", printable(str(checkpoint))
     for number, way in enumerate(ways(state, name)):
         yield "" if number else "possible", f"{way.purpose}: {way.command}"
 
 
-def _status_data(name: str, state: DatabaseState, history: Sequence[Migration]) -> dict[str, object]:
+def _status_data(
+    name: str, state: DatabaseState, history: Sequence[Migration], overdue: Sequence[OverdueCheckpoint]
+) -> dict[str, object]:
     from elspeth.core.canonical import timestamp_text  # noqa: PLC0415  start time
     from elspeth.core.landscape.database.ways import ways  # noqa: PLC0415
     from elspeth_schema import EPOCH  # noqa: PLC0415
@@ -105,6 +118,15 @@ def _status_data(name: str, state: DatabaseState, history: Sequence[Migration]) 
                 "tables": jsonlib.loads(step.tables_json),
             }
             for step in history
+        ],
+        "overdue_checkpoints": [
+            {
+                "place": each.place,
+                "problem": each.problem,
+                "entries": each.log_size,
+                "attempted_at": None if each.attempted_at is None else timestamp_text(each.attempted_at),
+            }
+            for each in overdue
         ],
         "ways": [asdict(way) for way in ways(state, name)],
     }

@@ -156,7 +156,8 @@ def resume(
     with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:
         run_id = resolve_run(db, run)
         if abandon:
-            abandon_run(db, keys, run_id)
+            for problem in abandon_run(db, pipeline.settings, keys, run_id):
+                typer.echo(printable(f"warning: {problem}"), err=True)
         state = get_stopped_run(db, run_id)
     if execute:
         code = execute_pipeline(

@@ -25,8 +25,19 @@ from elspeth.cli.commands._log_files import (
     write_file,
 )
 from elspeth.cli.failures import ExitCode, UsageError
-from elspeth.cli.options import STANDARD_OUTPUT, DatabaseOption, ForceOption, RunArgument, require_only_one
+from elspeth.cli.options import (
+    STANDARD_OUTPUT,
+    DatabaseOption,
+    ForceOption,
+    NoDotenvOption,
+    RunArgument,
+    SetOption,
+    SettingsOption,
+    require_only_one,
+)
 from elspeth.cli.terminal import aligned, printable
+from elspeth.contracts.environment import DEFAULT_SETTINGS
+from elspeth.contracts.errors import format_count
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.sealing.log_proofs import LogState
@@ -116,7 +127,8 @@ def check(
         typer.echo(printable(str(fault)), err=True)
     places = {fault.place for fault in faults}
     holding = sum(each.place not in places for each in kept) if report.size else 0
-    typer.echo(f"{holding:,} of {len(kept):,} kept checkpoints hold", err=True)
+    what = "kept checkpoint holds" if len(kept) == 1 else "kept checkpoints hold"
+    typer.echo(f"{holding:,} of {len(kept):,} {what}", err=True)
     typer.echo(report.verdict, err=True)
     if key is None:
         typer.echo("nobody checked who signed what was kept: give --key for that", err=True)
@@ -168,6 +180,46 @@ def prove(
     proof = LogProof(entry=state.entries[index], index=index, hashes=hashes, note=note)
     write_file(proof.to_bytes(), output, [database], [key], force=force)
     typer.echo(aligned([("run", run_id), ("entry", f"{index:,} of {found.size:,}"), ("log", state.origin)]), err=True)
+
+
+@app.command("leave")
+def leave(
+    *,
+    settings: SettingsOption = DEFAULT_SETTINGS,
+    set_: SetOption = None,
+    no_dotenv: NoDotenvOption = False,
+) -> None:
+    """Leave a checkpoint where the settings say, as a run does.
+
+    It makes up for one that a run could not leave. Overdue places that the settings do not name are forgotten.
+    """
+    from elspeth.cli.execution import load_with_keys  # noqa: PLC0415  start time
+    from elspeth.cli.plan import GivenSettings  # noqa: PLC0415
+    from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
+    from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
+    from elspeth.core.landscape.recording.recorder import LandscapeRecorder  # noqa: PLC0415
+    from elspeth.core.landscape.sealing.log_places import forget_places  # noqa: PLC0415
+    from elspeth.core.settings.paths import placeholder_values  # noqa: PLC0415
+    from elspeth.engine.log_checkpoints import LogCheckpoints  # noqa: PLC0415
+
+    pipeline, keys = load_with_keys(GivenSettings(path=settings, overrides=set_ or (), no_dotenv=no_dotenv))
+    landscape = pipeline.settings.landscape
+    if not landscape.enabled or not landscape.log.after_run:
+        raise UsageError(f"{settings} leaves no checkpoints: name places in landscape.log.after_run")
+    with LandscapeDB.from_url(landscape.url, create_tables=False) as db:
+        run = LandscapeRecorder(db).get_run(resolve_run(db, "latest"))
+        values = {} if run is None else placeholder_values(run.run_id, run.started_at)
+        checkpoints = LogCheckpoints.of(pipeline.settings, keys, values)
+        checkpoints.name(db, values["run_id"])
+        problems = checkpoints.leave(db)
+        forgotten = forget_places(db, [] if checkpoints.plan is None else checkpoints.plan.names)
+    for problem in problems:
+        typer.echo(printable(problem), err=True)
+    for place in forgotten:
+        typer.echo(printable(f"{place}: forgotten, as the settings do not name it"), err=True)
+    if problems:
+        raise typer.Exit(ExitCode.FAILED)
+    typer.echo(f"a checkpoint was left at {format_count(len(landscape.log.after_run), 'place')}", err=True)
 
 
 def verify_log_proof(path: Path, policy: Path, *, json: bool) -> None:

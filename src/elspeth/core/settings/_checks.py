@@ -51,6 +51,7 @@ def cross_section_problems(tree: Mapping[str, PlainValue], parts: Parts, plugins
         yield from connection_problems(tree, parts)
     yield from _table_problems(parts)
     yield from _landscape_problems(parts)
+    yield from _log_problems(parts)
 
 
 def _plugin_problems(parts: Parts, plugins: PluginCatalogue) -> Iterator[Problem]:
@@ -203,6 +204,30 @@ def _landscape_problems(parts: Parts) -> Iterator[Problem]:
     sink = parts.sinks[export.sink]
     if sink is not None and not isinstance(sink.options.get("path"), str):
         yield Problem(location=location, message=f"sink {export.sink!r} has no path to write the export to")
+
+
+def _log_problems(parts: Parts) -> Iterator[Problem]:
+    """Yield what is wrong with the places of checkpoints."""
+    if parts.landscape is None:
+        return
+    log, location = parts.landscape.log, ("landscape", "log")
+    if log.after_run and log.key is None:
+        message = "is required where checkpoints are left: the Ed25519 key that signs them"
+        yield Problem(location=(*location, "key"), message=message)
+    if log.timestamp is not None and all(place.file is None for place in log.after_run):
+        message = "is for the files of after_run, and there is none: name a file, or leave this out"
+        yield Problem(location=(*location, "timestamp"), message=message)
+    elif log.timestamp is not None and (missing := missing_package("rfc3161_client", "timestamp")):
+        yield Problem(location=(*location, "timestamp"), message=missing)
+    for index, place in enumerate(log.after_run):
+        where: Location = (*location, "after_run", index)
+        if (place.file is None) == (place.witness is None):
+            yield Problem(location=where, message="expected either a file or a witness")
+        elif place.witness is not None and place.key is None:
+            message = "is required: the key of the witness, which it prints when it starts"
+            yield Problem(location=(*where, "key"), message=message)
+        elif place.file is not None and place.key is not None:
+            yield Problem(location=(*where, "key"), message="is for a witness: leave it out for a file")
 
 
 _SOURCE = "replay_source_run_id"

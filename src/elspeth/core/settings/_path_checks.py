@@ -18,6 +18,7 @@ from elspeth.core.landscape.exporting.format import compression_problem, name_pr
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import (
     EXPORT,
+    LOG,
     NamedFile,
     Objection,
     export_compression,
@@ -95,6 +96,8 @@ def _placeholder_problems(parts: Parts) -> Iterator[Problem]:
     ]
     if parts.landscape is not None:
         places.append((("landscape", "export", "path"), parts.landscape.export.path))
+        for index, place in enumerate(parts.landscape.log.after_run):
+            places.append((("landscape", "log", "after_run", index, "file"), place.file))
     for location, path in places:
         if isinstance(path, str) and (problem := placeholder_problem(path)) is not None:
             yield Problem(location=location, message=problem)
@@ -202,7 +205,7 @@ def _slash_problems(parts: Parts, named: Iterable[NamedFile]) -> Iterator[Proble
 def _length_problems(named: Iterable[NamedFile]) -> Iterator[Problem]:
     """Yield names that are too long for a file system."""
     for each in named:
-        if each.owner == EXPORT or (each.owner.startswith("sinks.") and not each.is_database):
+        if each.owner in {EXPORT, LOG} or (each.owner.startswith("sinks.") and not each.is_database):
             length = len(os.fsencode(real_path(each.path).name))
             if length > _NAME_BYTES:
                 message = f"the name has {length} bytes: expected at most {_NAME_BYTES}"

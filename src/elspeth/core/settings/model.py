@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -48,6 +49,8 @@ __all__ = [
     "FailIfSettings",
     "LandscapeSettings",
     "Limit",
+    "LogPlaceSettings",
+    "LogSettings",
     "PayloadStoreSettings",
     "PositionalSettings",
     "RateLimitSettings",
@@ -105,6 +108,51 @@ class SealSettings(Section):
     public: str | None = Field(default=None, description="The PEM file of its public half, which a signer URI needs.")
 
 
+def _service_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        message = "expected a URL that begins with https:// or http://"
+        raise ValueError(message)
+    if parts.username is not None or parts.password is not None:
+        message = "expected a URL without user and password, as it is recorded"
+        raise ValueError(message)
+    return text
+
+
+ServiceUrl = Annotated[str, AfterValidator(_service_url)]
+"""The address of a service that needs no secret."""
+
+
+class LogPlaceSettings(Section):
+    """A place where a checkpoint is left: a file or a witness."""
+
+    file: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+        default=None,
+        description="The file. May contain `{run_id}` and `{date}`; in a directory, named with a slash at its end, the"
+        " file is `{run_id}.checkpoint`.",
+    )
+    witness: ServiceUrl | None = Field(default=None, description="The URL of a witness (c2sp.org/tlog-witness).")
+    key: str | None = Field(
+        default=None, description="The key by which the witness cosigns, `NAME+ID+BASE64`, as a policy names it."
+    )
+
+
+class LogSettings(Section):
+    """Checkpoints of the log of runs, left when a run ends."""
+
+    key: str | None = Field(
+        default=None, description="The private key that signs them, Ed25519: a PEM file, or a signer URI."
+    )
+    public: str | None = Field(default=None, description="The PEM file of its public half, which a signer URI needs.")
+    after_run: list[LogPlaceSettings] = Field(
+        default=[], description="Where a checkpoint is left. What fails is recorded, and fails no run."
+    )
+    timestamp: ServiceUrl | None = Field(
+        default=None,
+        description="A time-stamp authority (RFC 3161), whose response is left beside each file as `.tsr`.",
+    )
+
+
 class LandscapeSettings(Section):
     """The audit database."""
 
@@ -119,6 +167,7 @@ class LandscapeSettings(Section):
         default=False, description="Whether a run migrates a database of an earlier epoch, instead of refusing it."
     )
     seal: SealSettings = SealSettings()
+    log: LogSettings = LogSettings()
     export: ExportSettings = ExportSettings()
 
 

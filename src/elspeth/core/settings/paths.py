@@ -19,9 +19,11 @@ from elspeth.outputs.policy import Extent, Kind, OutputPolicy, Protected
 
 __all__ = [
     "EXPORT",
+    "LOG",
     "NamedFile",
     "Objection",
     "PlannedOutput",
+    "checkpoint_file",
     "export_compression",
     "export_form",
     "export_location",
@@ -74,6 +76,9 @@ def placeholder_problem(path: str) -> str | None:
 EXPORT = "landscape.export"
 """The owner of the export in messages."""
 
+LOG = "landscape.log"
+"""The owner of checkpoints of the log of runs in messages."""
+
 Objection = Callable[[LandscapeSettings, Path], str | None]
 """Returns why a file is not an earlier output of a sink, None if it is one."""
 
@@ -107,6 +112,15 @@ class PlannedOutput:
     path: Path
     policy: OutputPolicy
     sink: str | None = None
+
+
+def checkpoint_file(text: str) -> str:
+    """Return the path of a checkpoint, placeholders included.
+
+    `text` may name a directory.
+    """
+    is_directory = text.endswith("/") or Path(text).is_dir()
+    return str(Path(text) / "{run_id}.checkpoint") if is_directory else text
 
 
 def export_location(export: ExportSettings) -> Location:
@@ -145,15 +159,16 @@ def protected_files(parts: Parts, settings_file: Path | None) -> list[Protected]
     database = sqlite_file(landscape.url) if landscape.enabled else None
     if database is not None:
         protected.append(Protected(path=database, what="the audit database", extent=Extent.DATABASE))
-    keys = (landscape.seal.key, landscape.seal.public, landscape.export.key, landscape.export.public)
-    return protected + [Protected(path=Path(key), what="a key") for key in keys if key is not None]
+    signers = (landscape.seal, landscape.log, landscape.export)
+    keys = [key for each in signers for key in (each.key, each.public) if key is not None]
+    return protected + [Protected(path=Path(key), what="a key") for key in keys]
 
 
 def named_files(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedFile]:
     """Yield each file that is read or written.
 
-    These are the files of sources, of the tables of transforms, of sinks, the export and the rate limits. Placeholders
-    get these `values`. Texts that cannot be paths are left out, because other checks report them.
+    These are the files of sources, of the tables of transforms, of sinks, the export, checkpoints and the rate limits.
+    Placeholders get these `values`. Texts that cannot be paths are left out, because other checks report them.
     """
     for place, source in parts.sources.items():
         yield from _inputs(location_text(place), place, source.options)
@@ -167,9 +182,17 @@ def named_files(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedFile]:
     export = parts.landscape.export if parts.landscape is not None else None
     if export is not None and export.enabled and export.path is not None and export.sink is None:
         yield from _file_at(EXPORT, export_location(export), export.path, values)
+    yield from _checkpoint_files(parts.landscape, values)
     if parts.rate_limit is not None and (text := parts.rate_limit.persistence_path):
         location = ("rate_limit", "persistence_path")
         yield NamedFile(owner="rate_limit", location=location, text=text, path=Path(text), is_database=True)
+
+
+def _checkpoint_files(landscape: LandscapeSettings | None, values: Mapping[str, str]) -> Iterator[NamedFile]:
+    for index, place in enumerate(() if landscape is None else landscape.log.after_run):
+        if place.file is not None:
+            location = ("landscape", "log", "after_run", index, "file")
+            yield from _file_at(LOG, location, checkpoint_file(place.file), values)
 
 
 def _inputs(owner: str, location: Location, options: Mapping[str, object]) -> Iterator[NamedFile]:
@@ -221,7 +244,7 @@ def planned_outputs(
         name = str(each.location[1])
         if each.is_input:
             continue
-        if each.owner == EXPORT or name == parts.export_sink:
+        if each.owner == EXPORT or (each.owner.startswith("sinks.") and name == parts.export_sink):
             yield _planned_export(each, landscape.export, protected, force=force)
         elif each.owner.startswith("sinks.") and not each.is_database:
             policy = OutputPolicy(

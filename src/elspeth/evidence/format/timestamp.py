@@ -25,7 +25,7 @@ from elspeth.evidence.format.errors import EvidenceError, KeyFileError, shown
 if TYPE_CHECKING:
     from rfc3161_client.tsp import SignedData
 
-__all__ = ["check_signer", "load_authorities", "request_timestamp", "verify_timestamp"]
+__all__ = ["check_signer", "load_authorities", "looks_like_timestamp", "request_timestamp", "verify_timestamp"]
 
 _MAX_RESPONSE = 64 * 1024
 """The largest response that is read, in bytes. One with three certificates takes about six kilobytes."""
@@ -102,6 +102,20 @@ def verify_timestamp(response: bytes, envelope: bytes, authorities: Sequence[Cer
     except (client.VerificationError, ValueError) as error:
         raise EvidenceError(place, f"the time-stamp does not hold: {error}") from error
     return moment
+
+
+def looks_like_timestamp(path: Path) -> bool:
+    """Return whether a file may hold an authority's response.
+
+    Nothing is verified. Raises OSError if it cannot be read.
+    """
+    with path.open("rb") as file:
+        data = file.read(_MAX_RESPONSE + 1)
+    try:
+        [(tag, content)] = _children(data)
+        return tag == _SEQUENCE and _children(content)[0][0] == _SEQUENCE
+    except (ValueError, IndexError):
+        return False
 
 
 def load_authorities(path: Path) -> list[Certificate]:

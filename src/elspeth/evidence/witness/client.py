@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from http.client import HTTPException
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
@@ -62,6 +63,6 @@ def _post(url: str, request: AddCheckpoint) -> tuple[int, str, bytes]:
     except HTTPError as error:
         with error:
             return error.code, error.headers.get_content_type(), error.read(_MAX_ANSWER)
-    except (URLError, OSError, ValueError) as error:
+    except (URLError, OSError, ValueError, HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
         raise EvidenceError(f"witness {url}", f"does not answer: {reason}") from error

@@ -31,6 +31,7 @@ __all__ = [
     "append_entry",
     "begin_log",
     "ensure_log",
+    "lock_log",
     "log_migration",
     "log_origin",
     "log_size",
@@ -72,7 +73,7 @@ def append_entry(connection: Connection, happening: Happening, **members: object
 
     That must write, and have called `ensure_log` before it changed anything that is logged.
     """
-    _lock(connection)
+    lock_log(connection)
     _insert(connection, log_size(connection), happening, members)
 
 
@@ -82,7 +83,7 @@ def ensure_log(connection: Connection) -> None:
     It is after a migration by script, or if somebody removed it.
     """
     if not log_size(connection):
-        _lock(connection)
+        lock_log(connection)
         if not log_size(connection):  # another process may have been faster
             _begin_late(connection)
 
@@ -127,10 +128,13 @@ def log_origin(connection: Connection) -> str:
     return f"{ORIGIN}/{name}"
 
 
-def read_log(connection: Connection) -> Iterator[tuple[int, str]]:
-    """Yield positions and entries in order, unchecked."""
+def read_log(connection: Connection, first: int = 0) -> Iterator[tuple[int, str]]:
+    """Yield positions and entries in order, unchecked.
+
+    They begin with the position `first`.
+    """
     columns = run_log_table.c
-    statement = select(columns.position, columns.entry_json).order_by(columns.position)
+    statement = select(columns.position, columns.entry_json).where(columns.position >= first).order_by(columns.position)
     for rows in connection.execute(statement, execution_options={"yield_per": _FETCH}).partitions():
         yield from ((position, entry) for position, entry in rows)
 
@@ -145,7 +149,7 @@ def read_one_state(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN")
 
 
-def _lock(connection: Connection) -> None:
+def lock_log(connection: Connection) -> None:
     """Wait until the log's last entry is committed.
 
     SQLite's transaction holds the write lock already.

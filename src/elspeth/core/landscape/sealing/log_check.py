@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, String, cast, select
 
 from elspeth.core.canonical import canonical_json, stored_time_text
+from elspeth.contracts.errors import format_count
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.run_log import Happening, log_origin, log_size, read_log, read_one_state
 from elspeth.core.landscape.sealing.check import with_undecodable_text
@@ -69,8 +70,9 @@ class LogReport:
     @property
     def verdict(self) -> str:
         """Say how much is in the log, and is wrong."""
-        wrong = f", {len(self.faults)} faults" if self.faults else ""
-        return f"{self.runs:,} runs in the log of runs, {self.size:,} entries{wrong}"
+        wrong = f", {format_count(len(self.faults), 'fault')}" if self.faults else ""
+        entries = format_count(self.size, "entry", "entries")
+        return f"{format_count(self.runs, 'run')} in the log of runs, {entries}{wrong}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,8 +259,8 @@ def compare_with_kept(connection: Connection, kept: Sequence[KeptCheckpoint]) ->
             )
         elif checkpoint.size > size:
             problem = (
-                f"the log had {checkpoint.size:,} entries then, and has {size:,} now: the database was put back to an"
-                " older state, or runs were removed"
+                f"the log had {format_count(checkpoint.size, 'entry', 'entries')} then, and has {size:,} now: the database"
+                " was put back to an older state, or runs were removed"
             )
         elif each.entry is not None and entries[each.entry[0]] != each.entry[1]:
             expected, got = shown(each.entry[1].decode(errors="replace")), shown(entries[each.entry[0]].decode())
