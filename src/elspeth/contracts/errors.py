@@ -184,6 +184,9 @@ def describe_kind(value: object) -> str:
             return _KINDS.get(type(value), f"a value of type {type(value).__name__}")
 
 
-def format_count(number: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def format_count(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun.
+
+    The plural of the noun ends with an s unless it is given.
+    """
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

@@ -127,8 +127,7 @@ def check(
         typer.echo(printable(str(fault)), err=True)
     places = {fault.place for fault in faults}
     holding = sum(each.place not in places for each in kept) if report.size else 0
-    what = "kept checkpoint holds" if len(kept) == 1 else "kept checkpoints hold"
-    typer.echo(f"{holding:,} of {len(kept):,} {what}", err=True)
+    typer.echo(f"{holding:,} of {len(kept):,} kept checkpoints hold", err=True)
     typer.echo(report.verdict, err=True)
     if key is None:
         typer.echo("nobody checked who signed what was kept: give --key for that", err=True)

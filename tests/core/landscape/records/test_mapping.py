@@ -193,6 +193,7 @@ def test_every_shape_is_tried() -> None:
 
 
 BOOKKEEPING = ["schema_migrations", "run_secrets", "seals", "seal_leaves", "held_items", "adoptions", "run_log"]
+BOOKKEEPING += ["log_places"]
 
 
 def test_every_table_but_those_beside_the_records_has_one_record_type() -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, String, cast, select
 
-from elspeth.core.canonical import canonical_json, stored_time_text
 from elspeth.contracts.errors import format_count
+from elspeth.core.canonical import canonical_json, stored_time_text
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.run_log import Happening, log_origin, log_size, read_log, read_one_state
 from elspeth.core.landscape.sealing.check import with_undecodable_text
@@ -258,9 +258,10 @@ def compare_with_kept(connection: Connection, kept: Sequence[KeptCheckpoint]) ->
                 " database, or its log was removed and begun anew"
             )
         elif checkpoint.size > size:
+            then = format_count(checkpoint.size, "entry", "entries")
             problem = (
-                f"the log had {format_count(checkpoint.size, 'entry', 'entries')} then, and has {size:,} now: the database"
-                " was put back to an older state, or runs were removed"
+                f"the log had {then} then, and has {size:,} now: the database was put back to an older state, or runs"
+                " were removed"
             )
         elif each.entry is not None and entries[each.entry[0]] != each.entry[1]:
             expected, got = shown(each.entry[1].decode(errors="replace")), shown(entries[each.entry[0]].decode())

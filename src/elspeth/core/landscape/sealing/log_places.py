@@ -108,11 +108,13 @@ def overdue_checkpoints(connection: Connection) -> Iterator[OverdueCheckpoint]:
 
 def _has_ended_since(connection: Connection, run_id: str, size: int) -> bool:
     """Return whether the log has the end of a run from a position on."""
-    for _, text in read_log(connection, size):
-        try:
-            entry = json.loads(text)
-            if (entry["entry"], entry.get("run_id")) == (Happening.ENDED, run_id):
-                return True
-        except (ValueError, TypeError, AttributeError, KeyError):
-            continue  # an entry that was altered is for `landscape check`
-    return False
+    # PostgreSQL's cursor is read to its end, so that the connection is free again.
+    return sum(_is_end_of(run_id, text) for _, text in read_log(connection, size)) > 0
+
+
+def _is_end_of(run_id: str, text: str) -> bool:
+    try:
+        entry = json.loads(text)
+        return bool((entry["entry"], entry.get("run_id")) == (Happening.ENDED, run_id))
+    except (ValueError, TypeError, AttributeError, KeyError):
+        return False  # an entry that was altered is for `landscape check`

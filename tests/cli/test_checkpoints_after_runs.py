@@ -1,0 +1,181 @@
+"""Runs that leave checkpoints of the log of runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from elspeth.cli import main
+from elspeth.evidence.format.notes import NoteKeyType
+from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, KeyType, generate_keys
+from tests.evidence.format.test_notes import signer_of
+
+Captured = pytest.CaptureFixture[str]
+Settings = dict[str, object]
+
+UNREACHABLE = "http://127.0.0.1:1"
+SIGNER = signer_of(Ed25519PrivateKey.from_private_bytes(b"\4" * 32), "w.example")
+WITNESS_KEY = str(SIGNER.verifier_key(NoteKeyType.COSIGNATURE))
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a key of each type."""
+    directory = tmp_path_factory.mktemp("keys")
+    generate_keys(directory / "log", KeyType.ED25519)
+    generate_keys(directory / "other", KeyType.ECDSA)
+    return directory
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: Path) -> Settings:
+    """Return settings whose every run leaves a checkpoint of its own."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(keys, "keys")
+    Path("in.csv").write_text("id,kind\n1,x\n2,y\n")
+    return {
+        "datasource": {"plugin": "csv", "options": {"path": "in.csv"}},
+        "sinks": {"rest": {"plugin": "csv", "options": {"path": "out/rest.csv"}}},
+        "output_sink": "rest",
+        "landscape": {
+            "url": "sqlite:///audit.db",
+            "log": {"key": f"keys/log/{PRIVATE_KEY}", "after_run": [{"file": "kept/"}]},
+        },
+    }
+
+
+def log_of(settings: Settings) -> dict[str, object]:
+    return settings["landscape"]["log"]  # type: ignore[index,no-any-return]
+
+
+def run(settings: Settings, *more: str) -> int:
+    Path("settings.yaml").write_text(yaml.safe_dump(settings))
+    return main(["run", "-s", "settings.yaml", "--execute", *more])
+
+
+def status(capsys: Captured) -> list[object]:
+    capsys.readouterr()
+    assert main(["landscape", "status", "-d", "audit.db", "--json"]) == 0
+    found: list[object] = json.loads(capsys.readouterr().out)["overdue_checkpoints"]
+    return found
+
+
+def test_every_run_leaves_a_checkpoint_that_is_checked_later(settings: Settings, capsys: Captured) -> None:
+    assert [run(settings), run(settings)] == [0, 0]
+    assert len(list(Path("kept").iterdir())) == 2
+    assert status(capsys) == []
+    public = f"keys/log/{PUBLIC_KEY}"
+    assert main(["landscape", "log", "check", "-d", "audit.db", "--against", "kept", "--key", public]) == 0
+    assert capsys.readouterr().err.startswith("2 of 2 kept checkpoints hold\n")
+
+
+def test_a_run_that_fails_leaves_a_checkpoint_too(settings: Settings, capsys: Captured) -> None:
+    settings["checkpoint"] = {"enabled": False}
+    Path("in.csv").write_text("id,kind\n1,x\n2\n3,y\n")
+    settings["fail_if"] = {"quarantined": 0}
+    assert run(settings) == 1
+    assert len(list(Path("kept").iterdir())) == 1
+    assert status(capsys) == []
+
+
+def test_a_witness_that_does_not_answer_fails_no_run_and_shows(settings: Settings, capsys: Captured) -> None:
+    log_of(settings)["after_run"] = [{"witness": UNREACHABLE, "key": WITNESS_KEY}, {"file": "log.checkpoint"}]
+    assert run(settings, "--json") == 0
+    output, errors = capsys.readouterr()
+    problem = f"witness {UNREACHABLE}: does not answer: [Errno 111] Connection refused"
+    warning = f"the checkpoint for {UNREACHABLE} is overdue: {problem}"
+    assert json.loads(output)["overdue_checkpoints"] == [warning]
+    assert f"warning: {warning}\n" in errors
+    (found,) = status(capsys)
+    assert found == {**found, "place": UNREACHABLE, "problem": problem, "entries": None}  # type: ignore[dict-item]
+    assert main(["landscape", "status", "-d", "audit.db"]) == 0
+    assert f"overdue checkpoints  {UNREACHABLE}: no checkpoint was left there: {problem}" in capsys.readouterr().out
+
+
+def test_what_is_overdue_is_made_up_for(settings: Settings, capsys: Captured) -> None:
+    log_of(settings)["after_run"] = [{"file": "gone/log.checkpoint"}]
+    Path("gone").write_text("a file")
+    code = run(settings)
+    errors = capsys.readouterr().err
+    assert code == 0, errors
+    assert "the checkpoint for gone/log.checkpoint is overdue: " in errors
+    assert len(status(capsys)) == 1
+    assert main(["landscape", "log", "leave", "-s", "settings.yaml"]) == 1
+    assert "the checkpoint for gone/log.checkpoint is overdue: " in capsys.readouterr().err
+    log_of(settings)["after_run"] = [{"file": "kept/{date}/"}]
+    Path("settings.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["landscape", "log", "leave", "-s", "settings.yaml"]) == 0
+    assert capsys.readouterr().err == (
+        "gone/log.checkpoint: forgotten, as the settings do not name it\na checkpoint was left at 1 place\n"
+    )
+    assert len(list(Path("kept").glob("*/*.checkpoint"))) == 1
+    assert status(capsys) == []
+
+
+def test_settings_without_places_have_nothing_to_leave(settings: Settings, capsys: Captured) -> None:
+    del settings["landscape"]["log"]  # type: ignore[attr-defined]
+    Path("settings.yaml").write_text(yaml.safe_dump(settings))
+    assert main(["landscape", "log", "leave", "-s", "settings.yaml"]) == 2
+    expected = "settings.yaml leaves no checkpoints: name places in landscape.log.after_run"
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"key": None}, "landscape.log.key: is required where checkpoints are left: the Ed25519 key that signs them"),
+        ({"key": "gone.pem"}, "landscape.log.key: gone.pem: cannot be read: No such file or directory"),
+        (
+            {"key": f"keys/other/{PRIVATE_KEY}"},
+            f"landscape.log.key: keys/other/{PRIVATE_KEY}: expected an Ed25519 key, as signed notes have, got ecdsa: ",
+        ),
+        ({"after_run": [{}]}, "landscape.log.after_run[0]: expected either a file or a witness"),
+        ({"after_run": [{"witness": "https://w.example"}]}, "landscape.log.after_run[0].key: is required: the key"),
+        ({"after_run": [{"file": "a", "key": "b"}]}, "landscape.log.after_run[0].key: is for a witness: leave it out"),
+        ({"after_run": [{"file": "{run}"}]}, "landscape.log.after_run[0].file: unknown placeholder {run}: expected"),
+        ({"after_run": [{"file": "out/rest.csv"}]}, "landscape.log.after_run[0].file: the file 'out/rest.csv' is also"),
+        ({"after_run": [{"file": "audit.db"}]}, "landscape.log.after_run[0].file: audit.db: is the audit database"),
+        (
+            {"after_run": [{"witness": "https://u:p@w.example", "key": WITNESS_KEY}]},
+            "landscape.log.after_run[0].witness: expected a URL without user and password, as it is recorded",
+        ),
+        (
+            {"after_run": [{"witness": "https://w.example", "key": "w.example"}]},
+            "landscape.log.after_run[0].key: expected a verifier key, NAME+ID+BASE64, got 'w.example'",
+        ),
+        (
+            {"after_run": [{"witness": "https://w.example", "key": WITNESS_KEY}], "timestamp": "https://tsa.example"},
+            "landscape.log.timestamp: is for the files of after_run, and there is none",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_places_is_said_before_a_run(
+    settings: Settings, capsys: Captured, changes: Settings, problem: str
+) -> None:
+    log_of(settings).update(changes)
+    assert run(settings) == 2
+    assert problem in capsys.readouterr().err
+    assert not Path("audit.db").exists()
+
+
+def test_a_run_that_is_given_up_leaves_a_checkpoint(
+    settings: Settings, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from elspeth.engine.publishing import SinkSet  # noqa: PLC0415  patched here only
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SinkSet, "publish", stop)
+        run(settings)
+    assert not Path("kept").exists()
+    capsys.readouterr()
+    assert main(["resume", "latest", "-s", "settings.yaml", "--abandon"]) == 0
+    assert len(list(Path("kept").iterdir())) == 1
+    assert status(capsys) == []
