@@ -34,7 +34,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: Path) -> Settings:
-    """Return settings whose every run leaves a checkpoint of its own."""
+    """Return settings whose runs leave checkpoints."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(keys, "keys")
     Path("in.csv").write_text("id,kind\n1,x\n2,y\n")

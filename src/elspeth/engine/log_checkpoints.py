@@ -1,4 +1,4 @@
-"""Checkpoints of the log of runs that a run leaves when it ends."""
+"""Checkpoints of the log that a run leaves behind."""
 
 from __future__ import annotations
 

@@ -195,7 +195,7 @@ class Orchestrator:
             self._recorder.finalize_run(run_id, RunStatus.COMPLETED, progress=progress)
 
     def _leave_checkpoint(self, result: RunResult) -> RunResult:
-        """Leave a checkpoint of the log, now that the run is in it.
+        """Leave a checkpoint of the log, with the run's end.
 
         A crash leaves the run complete, and its checkpoint overdue.
         """

@@ -102,6 +102,7 @@ def test_status_as_json(capsys: Captured) -> None:
             "predecessor": None,
             "differences": [*lacking(4)],
             "history": [],
+            "overdue_checkpoints": [],
             "ways": json.loads(output)["ways"],
         },
     )
@@ -164,7 +165,7 @@ def test_check_of_a_current_database(capsys: Captured) -> None:
         (
             f"audit database sqlite:///new.db is of epoch {EPOCH}, as this version expects.\n"
             "0 of 0 sealed runs unchanged\n"
-            "0 runs in the log of runs, 1 entries\n"
+            "0 runs in the log of runs, 1 entry\n"
         ),
     )
 

@@ -188,7 +188,7 @@ def leave(
     set_: SetOption = None,
     no_dotenv: NoDotenvOption = False,
 ) -> None:
-    """Leave a checkpoint where the settings say, as a run does.
+    """Leave a checkpoint where the settings say.
 
     It makes up for one that a run could not leave. Overdue places that the settings do not name are forgotten.
     """

@@ -124,7 +124,7 @@ ServiceUrl = Annotated[str, AfterValidator(_service_url)]
 
 
 class LogPlaceSettings(Section):
-    """A place where a checkpoint is left: a file or a witness."""
+    """A place for checkpoints: a file or a witness."""
 
     file: Annotated[str, StringConstraints(min_length=1)] | None = Field(
         default=None,
@@ -138,7 +138,7 @@ class LogPlaceSettings(Section):
 
 
 class LogSettings(Section):
-    """Checkpoints of the log of runs, left when a run ends."""
+    """Checkpoints of the log, left when a run ends."""
 
     key: str | None = Field(
         default=None, description="The private key that signs them, Ed25519: a PEM file, or a signer URI."

@@ -1,4 +1,4 @@
-"""Checkpoints are left with files and witnesses, and what is overdue shows."""
+"""Checkpoints are left, and what is overdue shows."""
 
 from __future__ import annotations
 
@@ -186,8 +186,6 @@ def test_a_file_of_something_else_is_never_written_over(
 def test_a_slower_process_does_not_undo_a_newer_checkpoint(
     landscape: LandscapeDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another run ends, and leaves its checkpoint, while a witness thinks."""
-
     def slow(note: Note) -> Note:
         monkeypatch.setattr(log_delivery, "ask_witness", lambda _url, _key, note, _prove: note)
         end(landscape, "b", plan("a.checkpoint"))

@@ -1,4 +1,4 @@
-"""Leaving checkpoints of the log of runs with files and witnesses.
+"""Leaving checkpoints of the log with files and witnesses.
 
 It is done after the end of a run, outside of its transaction: whatever fails here is recorded, and loses nothing.
 """
@@ -40,7 +40,7 @@ _LOCK_POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePlace:
-    """A file that keeps the newest checkpoint, or one of a run.
+    """A file for the newest checkpoint, or a run's.
 
     `name` is the path as settings give it, with its placeholders.
     """
@@ -78,7 +78,7 @@ class CheckpointPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissedCheckpoint:
-    """A place at which no checkpoint could be left, and why."""
+    """Where no checkpoint could be left, and why."""
 
     place: str
     problem: str
@@ -88,7 +88,7 @@ class MissedCheckpoint:
 
 
 def leave_checkpoint(db: LandscapeDB, plan: CheckpointPlan) -> list[MissedCheckpoint]:
-    """Leave a checkpoint of the log everywhere, and return what failed.
+    """Leave a checkpoint everywhere, and return what failed.
 
     Witnesses come first, so that files have their cosignatures. What became of each place is recorded.
     """
@@ -137,7 +137,7 @@ def _problem_of(error: BaseException) -> str:
 def _leave_file(
     db: LandscapeDB, plan: CheckpointPlan, path: Path, state: LogState, note: Note
 ) -> tuple[Note | None, str | None]:
-    """Write a file, and return what is in it and what failed."""
+    """Write a file; return its content and what failed."""
     protected = (*plan.protected, *database_files(db.engine.url))
     left: Note | None = None
     try:
@@ -157,7 +157,7 @@ def _leave_file(
 
 
 def _hold(stack: ExitStack, path: Path, policy: OutputPolicy) -> Output:
-    """Hold a file, after another run that writes it at this moment."""
+    """Hold a file, waiting for another run that writes it."""
     deadline = time.monotonic() + _LOCK_WAIT_S
     while True:
         try:
@@ -169,7 +169,7 @@ def _hold(stack: ExitStack, path: Path, policy: OutputPolicy) -> Output:
 
 
 def _read_kept(path: Path) -> Note | None:
-    """Read the checkpoint that a file holds, if there is one.
+    """Read the checkpoint in a file, if there is one.
 
     Raises EvidenceError for a file that holds something else.
     """

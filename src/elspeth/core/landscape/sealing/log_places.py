@@ -1,4 +1,4 @@
-"""The places where runs leave checkpoints of the log, and what is overdue there.
+"""Where runs leave checkpoints, and what is overdue there.
 
 A run names its places when it begins. So a process that was killed between the end of its run and the checkpoint shows,
 too. Whoever owns the database can change all this: it reminds, and proves nothing.
@@ -86,7 +86,7 @@ def forget_places(db: LandscapeDB, kept: Sequence[str]) -> list[str]:
 
 
 def newest_note(connection: Connection) -> str | None:
-    """Return the checkpoint of the most entries that was left somewhere."""
+    """Return the largest checkpoint that was left somewhere."""
     columns = log_places_table.c
     statement = select(columns.note).where(columns.note.is_not(None)).order_by(columns.log_size.desc(), columns.place)
     return connection.scalar(statement.limit(1))
@@ -107,7 +107,7 @@ def overdue_checkpoints(connection: Connection) -> Iterator[OverdueCheckpoint]:
 
 
 def _has_ended_since(connection: Connection, run_id: str, size: int) -> bool:
-    """Return whether the log has the end of a run from a position on."""
+    """Return whether a run's end is among the later entries."""
     # PostgreSQL's cursor is read to its end, so that the connection is free again.
     return sum(_is_end_of(run_id, text) for _, text in read_log(connection, size)) > 0
 
