@@ -5,24 +5,23 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Iterable, Iterator
+from html import escape
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import BinaryIO, Self
 
-__all__ = ["BLOCK_LINES", "BlockWriter"]
+__all__ = ["BLOCK_LINES", "BlockWriter", "packed_element"]
 
 BLOCK_LINES = 5_000
 """Lines of a block: a story unpacks a few of them."""
 
-_START, _END = b'<script type="text/plain" class="block">', b"</script>\n"
 _LEVEL = 6
 
 
 class BlockWriter:
     """Packs lines into blocks that wait in a temporary file.
 
-    A block is deflated (RFC 1950) and written in base64, which needs no escapes in HTML. `count` is the number of lines
-    so far. Memory holds one block.
+    `count` is the number of lines so far. Memory holds one block.
     """
 
     def __init__(self) -> None:
@@ -62,6 +61,15 @@ class BlockWriter:
             yield piece
 
     def _pack(self) -> None:
-        packed = zlib.compress(b"\n".join(self._lines), _LEVEL)
-        self._file.write(_START + base64.b64encode(packed) + _END)
+        self._file.write(packed_element(b"\n".join(self._lines)))
         self._lines.clear()
+
+
+def packed_element(content: bytes, name: str | None = None) -> bytes:
+    """Return the element of a block or named file.
+
+    The content is deflated (RFC 1950) and in base64, which needs no escapes.
+    """
+    packed = base64.b64encode(zlib.compress(content, _LEVEL)).decode()
+    about = 'class="block"' if name is None else f'class="file" data-name="{escape(name)}"'
+    return f'<script type="text/plain" {about}>{packed}</script>\n'.encode()

@@ -13,6 +13,7 @@ from string import Template
 
 from elspeth import __version__
 from elspeth.core.landscape.queries.story.trail import LOOKUPS
+from elspeth.report.blocks import packed_element
 from elspeth.report.scripts import read_asset, script_of
 from elspeth_schema.records import RECORD_TYPES
 
@@ -29,7 +30,8 @@ _ERRORS = "error"
 class PageText:
     """What a page says beside its records.
 
-    `title` and `embedding` are text; `sections` and `contents` are HTML. `facts` are for the script.
+    `title` and `embedding` are text; `sections` and `contents` are HTML. `facts` are for the script, `files` those of
+    the bag from which the page was made, by name.
     """
 
     title: str
@@ -38,6 +40,7 @@ class PageText:
     contents: str
     made: datetime
     facts: Mapping[str, object]
+    files: Mapping[str, bytes]
 
 
 def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -57,6 +60,8 @@ def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
         "code": code,
     }
     yield Template(before).substitute(values).encode()
+    for name, content in text.files.items():
+        yield packed_element(content, name)
     yield from blocks
     yield Template(after).substitute(values).encode()
 

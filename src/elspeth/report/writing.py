@@ -14,6 +14,7 @@ from elspeth.outputs.policy import Kind, OutputPolicy, Protected, check_output
 from elspeth.outputs.writing import Output, hold
 from elspeth.report.blocks import BlockWriter
 from elspeth.report.embedding import MOST_RECORDS, Embed, chosen_lines
+from elspeth.report.evidence import PageEvidence
 from elspeth.report.page import PageText, page_parts
 from elspeth.report.records import RunRecords
 from elspeth_schema import EPOCH
@@ -54,6 +55,7 @@ def write_report(
     policy: OutputPolicy,
     *,
     embed: Embed | None = None,
+    evidence: PageEvidence | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> WrittenReport:
     """Write the page of a run.
@@ -80,7 +82,8 @@ def write_report(
                 blocks.add(batch)
         written = WrittenReport(run_id=records.run_id, embed=embed, records=total, embedded=blocks.count)
         with hold(target, policy) as output, output.file() as file:
-            for part in page_parts(_text(written), blocks.elements()):
+            text = _text(written, evidence or PageEvidence())
+            for part in page_parts(text, blocks.elements()):
                 file.write(part)
     return written
 
@@ -94,14 +97,22 @@ def _lines(records: RunRecords) -> Iterator[list[bytes]]:
             yield lines
 
 
-def _text(report: WrittenReport) -> PageText:
+def _text(report: WrittenReport, evidence: PageEvidence) -> PageText:
     return PageText(
         title=f"Run {report.run_id}",
         sections=f"<h1>Run <code>{escape(report.run_id)}</code></h1>",
         embedding=_embedding(report),
         contents="",
         made=datetime.now(UTC),
-        facts={"runId": report.run_id, "embedded": report.embedded, "total": report.records},
+        facts={
+            "runId": report.run_id,
+            "embed": report.embed,
+            "embedded": report.embedded,
+            "total": report.records,
+            "seal": evidence.seal,
+            "key": None if evidence.key is None else evidence.key.pem.decode(),
+        },
+        files=evidence.files,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +132,21 @@ def test_a_damaged_export_leaves_no_report(capsys: pytest.CaptureFixture[str], t
     assert main(["report", str(export), "-o", str(tmp_path / "report.html")]) == 1
     assert capsys.readouterr().err.startswith(f"error: {export}")
     assert list(tmp_path.iterdir()) == [export]
+
+
+def test_a_page_of_a_bag_holds_what_checks_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["keys", "generate", "-o", str(tmp_path / "keys")]) == 0
+    private, public = tmp_path / "keys" / "elspeth.key.pem", tmp_path / "keys" / "elspeth.pub.pem"
+    bag, page = tmp_path / "bag.zip", tmp_path / "report.html"
+    assert main(["export", "latest", "-d", "audit.db", "-o", str(bag), "--key", str(private)]) == 0
+    capsys.readouterr()
+    report(capsys, bag, "-o", page, "--key", public)
+    text = page.read_text(encoding="utf-8")
+    facts = json.loads(text.partition('id="facts">')[2].partition("</script>")[0])
+    assert facts["key"] == public.read_text()
+    packed = text.partition('data-name="statement.dsse.json">')[2].partition("</script>")[0]
+    assert json.loads(zlib.decompress(base64.b64decode(packed))).keys() == {"payload", "payloadType", "signatures"}
+    assert main(["report", str(bag), "-o", str(page), "--key", str(private)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {private}: expected a public key in PEM; this is a private key, its public half is needed\n"
+    )

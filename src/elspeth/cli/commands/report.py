@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as jsonlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +19,8 @@ from elspeth.cli.terminal import aligned
 from elspeth.report.embedding import Embed
 
 if TYPE_CHECKING:
+    from elspeth.evidence.format.signatures import PublicKey
+    from elspeth.report.evidence import PageEvidence
     from elspeth.report.records import RunRecords
 
 __all__ = ["report"]
@@ -36,6 +38,15 @@ def report(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="The HTML file.")],
     database: OptionalDatabaseOption = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            "--key",
+            "-k",
+            metavar="PUBLIC.pem",
+            help="The public key of the signer, which the page shows and checks with.",
+        ),
+    ] = None,
     embed: Annotated[
         Embed | None,
         typer.Option(
@@ -59,9 +70,13 @@ def report(
     export = path if path.exists() else None
     if export is None and database is None:
         database = default_database()
-    policy = check_target(output, protected=protected_files(database=database, bag=export), force=force)
-    with _open(run, database, export) as records, record_display("report") as progress:
-        written = write_report(records, output, policy, embed=embed, progress=progress)
+    public = None if key is None else _load_key(key)
+    protected = protected_files(database=database, keys=[key], bag=export)
+    policy = check_target(output, protected=protected, force=force)
+    with _open(run, database, export) as (records, evidence), record_display("report") as progress:
+        written = write_report(
+            records, output, policy, embed=embed, evidence=replace(evidence, key=public), progress=progress
+        )
     size = output.stat().st_size
     if json:
         typer.echo(jsonlib.dumps({**asdict(written), "path": str(output), "size_bytes": size}, indent=2))
@@ -70,14 +85,21 @@ def report(
     typer.echo(aligned([("run", written.run_id), ("report", f"{output} ({size:,} bytes, {held})")]))
 
 
+def _load_key(path: Path) -> PublicKey:
+    from elspeth.evidence.format.signatures import load_public_key  # noqa: PLC0415  start time
+
+    return load_public_key(path)
+
+
 @contextmanager
-def _open(run: str, database: str | None, export: Path | None) -> Iterator[RunRecords]:
+def _open(run: str, database: str | None, export: Path | None) -> Iterator[tuple[RunRecords, PageEvidence]]:
     """Open the records of the export, or of the run."""
-    from elspeth.report.records import open_database_records, open_export_records  # noqa: PLC0415  start time
+    from elspeth.report.evidence import PageEvidence, read_bag_files, read_seal  # noqa: PLC0415  start time
+    from elspeth.report.records import open_database_records, open_export_records  # noqa: PLC0415
 
     if export is not None:
         with record_display("read") as progress, open_export_records(export, progress=progress) as records:
-            yield records
+            yield records, PageEvidence(files=read_bag_files(export))
     else:
         with open_landscape(database or default_database()) as db, open_database_records(db, run) as records:
-            yield records
+            yield records, PageEvidence(seal=read_seal(records.connection, records.run_id))

@@ -1,0 +1,71 @@
+"""What a page needs to check its own records.
+
+A page made from a bag holds the other files of the bag, so that the steps that `elspeth verify` takes over bytes can be
+taken in the page. One made from a database holds the seal of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from elspeth.core.landscape.exporting.reader import ExportKind, find_place
+from elspeth.core.landscape.sealing.seal import locate, read_seals, scope_from_json, seals_whole_lines
+from elspeth.evidence.format import bag
+from elspeth.evidence.verifier.reader import open_bag
+from elspeth_schema import EPOCH
+
+if TYPE_CHECKING:
+    from elspeth.evidence.format.signatures import PublicKey
+
+__all__ = ["PageEvidence", "read_bag_files", "read_seal"]
+
+_LARGE = (bag.RECORDS, bag.LEAVES)
+"""The page holds the records in blocks, and computes their hashes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageEvidence:
+    """What a page checks its records with.
+
+    `files` are those of a bag by name, without the records; `seal` is for the script. `key` is the key that the reader
+    is told to expect.
+    """
+
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    seal: Mapping[str, object] | None = None
+    key: PublicKey | None = None
+
+
+def read_bag_files(path: Path) -> dict[str, bytes]:
+    """Return the files of a bag without its records.
+
+    Nothing is returned for an export that is not a bag. Raises ExportError or EvidenceError if it cannot be read.
+    """
+    place = find_place(path)
+    if place.kind is not ExportKind.BAG:
+        return {}
+    with open_bag(place.path) as files:
+        return {name: files.read(name) for name in sorted(files.sizes) if name not in _LARGE}
+
+
+def read_seal(connection: Connection, run_id: str) -> Mapping[str, object] | None:
+    """Return the seal of a run for the script.
+
+    None without one. `columns` names the sealed columns of each type whose lines have others, too. A seal of an older
+    epoch covers other lines than the page holds, so there is nothing to check it with.
+    """
+    seal = next(iter(read_seals(connection, run_id)), None)
+    if seal is None or seal.epoch != EPOCH:
+        return None
+    try:
+        payload = seal.payload.decode()
+        located = [locate(each, EPOCH) for each in scope_from_json(seal.scope_json)]
+    except (KeyError, TypeError, ValueError):
+        return None  # somebody has tampered with it: `elspeth landscape check` says what is wrong
+    columns = {each.sealed.record_type: each.sealed.columns for each in located if not seals_whole_lines(each)}
+    return {"payload": payload, "envelope": seal.envelope_json, "columns": columns}
