@@ -32,7 +32,7 @@ def with_lines(files: Files, lines: Iterable[bytes]) -> Files:
 
 
 def line_mutations(files: Files) -> Iterator[list[bytes]]:
-    """Yield the lines of a bag with each change to one."""
+    """Yield the lines with each change to one of them."""
     lines = files[bag.RECORDS].splitlines(keepends=True)
     other = [line + b"\n" for line in to_lines(records("run-2"))]
     for at, line in enumerate(lines):
@@ -68,7 +68,7 @@ def resealed_byte_mutations(files: Files, step: int = 7) -> Iterator[Files]:
 
 
 def file_mutations(files: Files) -> Iterator[Files]:
-    """Yield a bag with each file removed or emptied, or with one more."""
+    """Yield a bag with files removed, emptied or added."""
     for name in files:
         rest = {other: content for other, content in files.items() if other != name}
         yield rest
@@ -109,7 +109,7 @@ def zipped(members: Iterable[tuple[str, bytes]], path: Path) -> Path:
 
 
 def member_mutations(signed: Files) -> Iterator[list[tuple[str, bytes]]]:
-    """Yield the members of an archive with each change to one."""
+    """Yield the members with each change to one of them."""
     members = list(signed.items())
     for at, (name, content) in enumerate(members):
         before, after = members[:at], members[at + 1 :]

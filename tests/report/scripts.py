@@ -1,4 +1,4 @@
-"""Modules of the page in a browser, and what they say of bags."""
+"""What the page's modules say of bags, in a browser."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class Verdict:
 
 @contextmanager
 def open_script(browser: Browser, directory: Path, module: str) -> Iterator[Tab]:
-    """Open a page from disk with a module and all that it imports."""
+    """Open a page from disk with a module.
+
+    All that the module imports is there, too.
+    """
     page = directory / "empty.html"
     page.write_text("<!doctype html><meta charset=utf-8><title>empty</title>", encoding="utf-8")
     with opened_tab(browser) as tab:
@@ -87,7 +90,10 @@ def check_bags(
 
 
 def check_archive(tab: Tab, archive: bytes, key: PublicKey | None) -> Verdict | str:
-    """Return what the page says of an archive, or why it is refused."""
+    """Return what the page says of an archive.
+
+    A text says why it is refused.
+    """
     pem = "null" if key is None else f"await VerifyingKey.fromPem({json.dumps(key.pem.decode())}, 'key')"
     script = f"""
     (async () => {{

@@ -17,7 +17,7 @@ TOP = ("MAX_DOCUMENT", "MAX_FACTOR", "MAX_FILES", "MAX_LINE", "MAX_UNPACKED")
 
 
 def refusal(found: Verdict | str) -> str:
-    """Return why an archive, or what is in it, is refused."""
+    """Return why an archive or its bag is refused."""
     if isinstance(found, str):
         return found
     assert found.verdict == "refused"

@@ -1,4 +1,4 @@
-"""The hashes that the page computes, against those of Python and of the standards."""
+"""The page's hashes are those of Python and the standards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def some_bytes(size: int) -> bytes:
 
 
 def test_sha256_of_the_examples_of_the_standard(code: Tab) -> None:
-    """FIPS 180-4 has these in its examples; RFC 6234, section 8.5."""
+    """Take the tests of RFC 6234, section 8.5."""
     two_blocks = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"
     script = "toHex(sha256(new TextEncoder().encode({})))"
     assert code.evaluate(script.format("'abc'")) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -33,7 +33,7 @@ def test_sha256_of_the_examples_of_the_standard(code: Tab) -> None:
 
 
 def test_shake256_of_the_examples_of_the_standard(code: Tab) -> None:
-    """FIPS 202: the examples of NIST for messages of 0 and 1600 bits."""
+    """Take NIST's examples for messages of 0 and 1600 bits."""
     assert code.evaluate("toHex(shake256(new Uint8Array(0), 32))") == (
         "46b9dd2b0ba88d13233b3feb743eeb243fcd52ea62b81b82b50c27646ed5762f"
     )
@@ -59,7 +59,7 @@ def test_hashes_of_any_size_are_those_of_python(code: Tab) -> None:
 
 
 def test_the_length_of_more_than_4_gibibits_is_in_the_hash(code: Tab) -> None:
-    """The state after 512 MiB is made up; only the padding counts."""
+    """Compare the padding; the state is made up."""
     script = """(() => {
       const hasher = new Sha256();
       hasher.size = 2 ** 29 + 64;
