@@ -1,6 +1,6 @@
 """Remembers the keys of a record type in little memory.
 
-A key takes about 6 bytes if keys come in their order, else about 23.
+A key takes about 7 bytes if keys come in their order, else about 23.
 """
 
 from __future__ import annotations
