@@ -1,5 +1,6 @@
 """Sessions of the project; `nox --list` explains them."""
 
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import nox
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 LOCK = "requirements.lock"
 PROJECT = ".[postgres,parquet,timestamp,llm,zstd]"  # with all extras that tests use
+COVERAGE_FLOOR = 90.0  # percent of lines and branches that the tests of CI reach
 DEFAULT = ["tests", "lint", "typecheck", "drift", "schema_lint"]
 
 # The tests start Python a thousand times. Without compiled modules, which an image may forbid, they take twice as long.
@@ -64,11 +66,15 @@ def install(session: nox.Session, *groups: str, project: tuple[str, ...] = ()) -
 def tests(session: nox.Session) -> None:
     """Test an installed wheel; arguments go to pytest.
 
-    All but the slow tests run on this Python, the smoke tests on the others.
+    All but the slow tests run on this Python, the smoke tests on the others. In CI they must reach the coverage.
     """
     install(session, "test", project=(PROJECT,))
     if session.python is None:
-        session.run("pytest", "-n", "auto", "-m", "not slow and not thorough", *session.posargs)
+        arguments = ("-n", "auto", "-m", "not slow and not thorough", *session.posargs)
+        if "CI" in os.environ:
+            require_coverage(session, measure(session, *arguments))
+        else:
+            session.run("pytest", *arguments)
     else:
         # If the arguments select no smoke test, pytest ends with 5.
         success = [0, 5] if session.posargs else [0]
@@ -98,12 +104,31 @@ def thorough(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def coverage(session: nox.Session) -> None:
-    """Measure the share of lines and branches that tests reach.
+    """Print which lines and branches the tests do not reach.
 
-    Fails below the floor in pyproject.toml. Arguments go to pytest.
+    Arguments go to pytest.
     """
-    install(session, "test", project=("-e", PROJECT))
-    session.run("pytest", "-n", "auto", "--cov", "--cov-report=term:skip-covered", *session.posargs)
+    install(session, "test", project=(PROJECT,))
+    report = str(measure(session, "-n", "auto", *session.posargs))
+    session.run("python", "-m", "slipcover", "--merge", report, "--out", report, "--skip-covered")
+
+
+def measure(session: nox.Session, *arguments: str) -> Path:
+    """Run pytest, and return what it reached, as JSON."""
+    report = Path(session.virtualenv.location) / "coverage.json"
+    package = "import elspeth; print(*elspeth.__path__)"
+    source = session.run("python", "-I", "-c", package, silent=True)
+    measured = ("python", "-m", "slipcover", "--source", str(source).strip(), "--json", "--out", str(report))
+    session.run(*measured, "-m", "pytest", *arguments)
+    return report
+
+
+def require_coverage(session: nox.Session, report: Path) -> None:
+    """End the session if the tests reach less than the floor."""
+    percent = json.loads(report.read_text(encoding="utf-8"))["summary"]["percent_covered"]
+    session.log(f"coverage of lines and branches: {percent:.1f} %")
+    if percent < COVERAGE_FLOOR:
+        session.error(f"expected a coverage of at least {COVERAGE_FLOOR} %: nox -s coverage shows what is not reached")
 
 
 @nox.session(reuse_venv=True)
