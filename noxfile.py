@@ -104,7 +104,7 @@ def thorough(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def coverage(session: nox.Session) -> None:
-    """Print which lines and branches the tests do not reach.
+    """Print the lines and branches that no test reaches.
 
     Arguments go to pytest.
     """
@@ -124,7 +124,7 @@ def measure(session: nox.Session, *arguments: str) -> Path:
 
 
 def require_coverage(session: nox.Session, report: Path) -> None:
-    """End the session if the tests reach less than the floor."""
+    """Fail if the tests reach less than the floor."""
     percent = json.loads(report.read_text(encoding="utf-8"))["summary"]["percent_covered"]
     session.log(f"coverage of lines and branches: {percent:.1f} %")
     if percent < COVERAGE_FLOOR:
