@@ -84,7 +84,7 @@ def test_different_keys_are_compacted_differently(one: Key, other: Key) -> None:
 
 
 def bytes_of_a_key(some: list[bytes]) -> float:
-    """Return the memory that a map of these keys takes for each."""
+    """Return the memory that a map takes for each key."""
     held = KeyMap()
     tracemalloc.start()
     for start in range(0, len(some), 500):
