@@ -238,6 +238,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "log_checkpoints": {"keys"},
         "reporting": {"errors", "pipeline"},
         "inputs": {"errors", "pipeline"},
+        "origins": {"errors", "pipeline"},
         "start": {"errors", "inputs", "pipeline", "keys", "log_checkpoints", "reporting"},
         "tokens": {"errors"},
         "waiting": set(),
@@ -248,10 +249,11 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "processor": {"errors", "pipeline", "tokens", "trail", "calls", "publishing", "steps"},
         "limits": {"errors", "pipeline", "reporting", "trail"},
         "loading": {
-            *("errors", "pipeline", "reporting", "start", "trail", "calls", "publishing", "processor", "limits"),
+            *("errors", "origins", "pipeline", "reporting", "start", "trail", "calls", "publishing", "processor"),
+            "limits",
         },
         "orchestrator": {
-            *("errors", "pipeline", "keys", "log_checkpoints", "reporting", "start", "calls", "publishing"),
+            *("errors", "origins", "pipeline", "keys", "log_checkpoints", "reporting", "start", "calls", "publishing"),
             *("processor", "loading"),
         },
     },

@@ -56,6 +56,23 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             _field("resolution_latency_ms", pa.float64(), nullable=True),
         ]
     ),
+    "run_process": pa.schema(
+        [
+            _field("run_id", pa.string()),
+            _field("process_id", pa.string()),
+            _field("attempt", pa.int64()),
+            _field("started_at", _TIME),
+            _field("user_name", pa.string(), nullable=True),
+            _field("host_name", pa.string(), nullable=True),
+            _field("elspeth_version", pa.string()),
+            _field("python_version", pa.string()),
+            _field("operating_system", pa.string()),
+            _field("packages_json", pa.string()),
+            _field("repository_commit", pa.string(), nullable=True),
+            _field("repository_is_dirty", pa.bool_(), nullable=True),
+            _field("labels_json", pa.string(), nullable=True),
+        ]
+    ),
     "node": pa.schema(
         [
             _field("run_id", pa.string()),
@@ -101,6 +118,21 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             _field("output_data_hash", pa.string(), nullable=True),
             _field("error_message", pa.string(), nullable=True),
             _field("duration_ms", pa.float64(), nullable=True),
+        ]
+    ),
+    "source_input": pa.schema(
+        [
+            _field("run_id", pa.string()),
+            _field("input_id", pa.string()),
+            _field("node_id", pa.string()),
+            _field("ordinal", pa.int64()),
+            _field("input_type", pa.string()),
+            _field("path_or_uri", pa.string(), nullable=True),
+            _field("query_text", pa.string(), nullable=True),
+            _field("content_hash", pa.string(), nullable=True),
+            _field("size_bytes", pa.int64(), nullable=True),
+            _field("row_count", pa.int64()),
+            _field("created_at", _TIME),
         ]
     ),
     "row": pa.schema(

@@ -65,8 +65,10 @@ __all__ = [
     "RowOutcome",
     "Run",
     "RunMode",
+    "RunProcess",
     "RunStatus",
     "SecretResolution",
+    "SourceInput",
     "Token",
     "TokenOutcome",
     "TokenParent",
@@ -273,6 +275,113 @@ class SecretResolution:
             )
         ):
             _SECRETRESOLUTION.check(self)  # which finds the words, or passes what is rare
+
+
+_RUNPROCESS = checks.Contract(
+    table="run_processes",
+    key=("run_id", "process_id"),
+    fields=(
+        ("run_id", checks.text(max_length=64)),
+        ("process_id", checks.text(max_length=64)),
+        ("attempt", checks.integer(minimum=0)),
+        ("started_at", checks.TIMESTAMP),
+        ("user_name", checks.optional(checks.text(max_length=256))),
+        ("host_name", checks.optional(checks.text(max_length=256))),
+        ("elspeth_version", checks.text(max_length=64)),
+        ("python_version", checks.text(max_length=64)),
+        ("operating_system", checks.text(max_length=256)),
+        ("packages_json", checks.JSON),
+        ("repository_commit", checks.optional(checks.text(max_length=64))),
+        ("repository_is_dirty", checks.optional(checks.BOOLEAN)),
+        ("labels_json", checks.optional(checks.JSON)),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunProcess:
+    """A process that carried out the run: the one that began it, or one that resumed it. It proves who ran the
+    pipeline, where, with which versions, and from which state of the settings.
+    """
+
+    run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
+    process_id: str
+    """Key of the process."""
+    attempt: int
+    """Position of the process among those of the run, from 0 for the one that began it."""
+    started_at: datetime
+    """When the process began to work on the run."""
+    user_name: str | None = None
+    """The account of the operating system under which the process ran. Null when the settings say not to record it."""
+    host_name: str | None = None
+    """The name of the machine. Null when the settings say not to record it."""
+    elspeth_version: str
+    """The version of elspeth."""
+    python_version: str
+    """The implementation and version of Python, such as CPython 3.12.4."""
+    operating_system: str
+    """The operating system with its version and the architecture, such as Linux-6.1.0-x86_64-with-glibc2.36."""
+    packages_json: str
+    """The versions of the installed packages that offer plugins, as a JSON object by name. Plugins of elspeth
+    itself have its version.
+    """
+    repository_commit: str | None = None
+    """The commit that was checked out in the Git repository of the settings file. Null when the file was in none,
+    or it could not be read.
+    """
+    repository_is_dirty: bool | None = None
+    """Whether files of the repository differed from that commit, or the settings file was not part of it. Null
+    without a commit.
+    """
+    labels_json: str | None = None
+    """The labels of the settings, as a JSON object of texts. Null when there were none."""
+
+    def __post_init__(self) -> None:
+        """Raise AuditIntegrityError if a value breaks the schema's rules."""
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (
+                type(value := record.process_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value
+            )
+            and (type(value := record.attempt) is int and 0 <= value <= checks.MAX_INTEGER)
+            and (type(value := record.started_at) is datetime and value.tzinfo is UTC)
+            and (
+                (value := record.user_name) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.host_name) is None
+                or (type(value) is str and len(value) <= 256 and value.isascii() and "\x00" not in value)
+            )
+            and (
+                type(value := record.elspeth_version) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (
+                type(value := record.python_version) is str
+                and len(value) <= 64
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (
+                type(value := record.operating_system) is str
+                and len(value) <= 256
+                and value.isascii()
+                and "\x00" not in value
+            )
+            and (checks.is_json(value := record.packages_json))
+            and (
+                (value := record.repository_commit) is None
+                or (type(value) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            )
+            and ((value := record.repository_is_dirty) is None or (type(value) is bool))
+            and ((value := record.labels_json) is None or (checks.is_json(value)))
+        ):
+            _RUNPROCESS.check(self)  # which finds the words, or passes what is rare
 
 
 _NODE = checks.Contract(
@@ -539,6 +648,85 @@ class Operation:
             and ((value := record.duration_ms) is None or (type(value) is float and 0 <= value <= checks.MAX_INTEGER))
         ):
             _OPERATION.check(self)  # which finds the words, or passes what is rare
+
+
+_SOURCEINPUT = checks.Contract(
+    table="source_inputs",
+    key=("run_id", "input_id"),
+    fields=(
+        ("run_id", checks.text(max_length=64)),
+        ("input_id", checks.text(max_length=64)),
+        ("node_id", checks.text(max_length=64)),
+        ("ordinal", checks.integer(minimum=0)),
+        ("input_type", checks.text(max_length=32)),
+        ("path_or_uri", checks.optional(checks.text())),
+        ("query_text", checks.optional(checks.text())),
+        ("content_hash", checks.optional(checks.text(max_length=64, pattern="^[0-9a-f]{64}$"))),
+        ("size_bytes", checks.optional(checks.integer(minimum=0))),
+        ("row_count", checks.integer(minimum=0)),
+        ("created_at", checks.TIMESTAMP),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceInput:
+    """A file, a standard input or the answer to a query that a source read. It proves which bytes, or which query,
+    the rows of the source came from.
+    """
+
+    run_id: str
+    """The run that the record belongs to. Every key and every reference begins with it."""
+    input_id: str
+    """Key of the source input."""
+    node_id: str
+    """The source that read it."""
+    ordinal: int
+    """Position among the inputs of the source, from 0, in the order of reading."""
+    input_type: str
+    """Kind of input, such as file, standard_input or query."""
+    path_or_uri: str | None = None
+    """The path of the file, or the address of the database. Passwords in it are hidden. Null for standard input."""
+    query_text: str | None = None
+    """The text of the query. Null for other inputs."""
+    content_hash: str | None = None
+    """SHA-256 of the bytes that were read, of a compressed file as it was stored. Null for inputs that have no
+    bytes, and when the input was not read to its end.
+    """
+    size_bytes: int | None = None
+    """The number of those bytes. Null where content_hash is."""
+    row_count: int
+    """How many rows were read from it, valid or not."""
+    created_at: datetime
+    """When the record was made."""
+
+    def __post_init__(self) -> None:
+        """Raise AuditIntegrityError if a value breaks the schema's rules."""
+        record: Any = self
+        if not (
+            (type(value := record.run_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.input_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.node_id) is str and len(value) <= 64 and value.isascii() and "\x00" not in value)
+            and (type(value := record.ordinal) is int and 0 <= value <= checks.MAX_INTEGER)
+            and (
+                type(value := record.input_type) is str and len(value) <= 32 and value.isascii() and "\x00" not in value
+            )
+            and (
+                (value := record.path_or_uri) is None
+                or (type(value) is str and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.query_text) is None or (type(value) is str and value.isascii() and "\x00" not in value)
+            )
+            and (
+                (value := record.content_hash) is None
+                or (type(value) is str and len(value) == 64 and checks.is_lower_hex(value))
+            )
+            and ((value := record.size_bytes) is None or (type(value) is int and 0 <= value <= checks.MAX_INTEGER))
+            and (type(value := record.row_count) is int and 0 <= value <= checks.MAX_INTEGER)
+            and (type(value := record.created_at) is datetime and value.tzinfo is UTC)
+        ):
+            _SOURCEINPUT.check(self)  # which finds the words, or passes what is rare
 
 
 _ROW = checks.Contract(
@@ -1898,9 +2086,11 @@ attempt ended. Which columns are filled depends on the status.
 AuditRecord = (
     Run
     | SecretResolution
+    | RunProcess
     | Node
     | Edge
     | Operation
+    | SourceInput
     | Row
     | Token
     | TokenParent

@@ -265,6 +265,111 @@ def _row_of_secret_resolution_line(record: Mapping[str, Any], time: Callable[[st
     )
 
 
+# -- run_processes ---------------------------------------------------------------------------------------------------
+
+
+def _row_of_run_process(record: contracts.RunProcess, time: Callable[[datetime], object]) -> Row:
+    return (
+        record.run_id,
+        record.process_id,
+        record.attempt,
+        time(record.started_at),
+        record.user_name,
+        record.host_name,
+        record.elspeth_version,
+        record.python_version,
+        record.operating_system,
+        record.packages_json,
+        record.repository_commit,
+        None if record.repository_is_dirty is None else int(record.repository_is_dirty),
+        record.labels_json,
+    )
+
+
+def _run_process_from_row(row: tuple[Any, ...]) -> contracts.RunProcess | None:
+    (
+        run_id,
+        process_id,
+        attempt,
+        started_at,
+        user_name,
+        host_name,
+        elspeth_version,
+        python_version,
+        operating_system,
+        packages_json,
+        repository_commit,
+        repository_is_dirty,
+        labels_json,
+    ) = row
+    return contracts.RunProcess(
+        run_id=run_id,
+        process_id=process_id,
+        attempt=attempt,
+        started_at=stored.time(started_at),
+        user_name=user_name,
+        host_name=host_name,
+        elspeth_version=elspeth_version,
+        python_version=python_version,
+        operating_system=operating_system,
+        packages_json=packages_json,
+        repository_commit=repository_commit,
+        repository_is_dirty=stored.boolean(repository_is_dirty),
+        labels_json=labels_json,
+    )
+
+
+def _run_process_from_json(row: tuple[Any, ...]) -> contracts.RunProcess | None:
+    (
+        run_id,
+        process_id,
+        attempt,
+        started_at,
+        user_name,
+        host_name,
+        elspeth_version,
+        python_version,
+        operating_system,
+        packages_json,
+        repository_commit,
+        repository_is_dirty,
+        labels_json,
+    ) = row
+    return contracts.RunProcess(
+        run_id=run_id,
+        process_id=process_id,
+        attempt=attempt,
+        started_at=stored.exported_time(started_at),
+        user_name=user_name,
+        host_name=host_name,
+        elspeth_version=elspeth_version,
+        python_version=python_version,
+        operating_system=operating_system,
+        packages_json=packages_json,
+        repository_commit=repository_commit,
+        repository_is_dirty=repository_is_dirty,
+        labels_json=labels_json,
+    )
+
+
+def _row_of_run_process_line(record: Mapping[str, Any], time: Callable[[str], object]) -> Row:
+    return (
+        record["run_id"],
+        record["process_id"],
+        record["attempt"],
+        time(record["started_at"]),
+        record["user_name"],
+        record["host_name"],
+        record["elspeth_version"],
+        record["python_version"],
+        record["operating_system"],
+        record["packages_json"],
+        record["repository_commit"],
+        None if record["repository_is_dirty"] is None else int(record["repository_is_dirty"]),
+        record["labels_json"],
+    )
+
+
 # -- nodes -----------------------------------------------------------------------------------------------------------
 
 
@@ -553,6 +658,99 @@ def _row_of_operation_line(record: Mapping[str, Any], time: Callable[[str], obje
         record["output_data_hash"],
         record["error_message"],
         None if record["duration_ms"] is None else float(record["duration_ms"]),
+    )
+
+
+# -- source_inputs ---------------------------------------------------------------------------------------------------
+
+
+def _row_of_source_input(record: contracts.SourceInput, time: Callable[[datetime], object]) -> Row:
+    return (
+        record.run_id,
+        record.input_id,
+        record.node_id,
+        record.ordinal,
+        record.input_type,
+        record.path_or_uri,
+        record.query_text,
+        record.content_hash,
+        record.size_bytes,
+        record.row_count,
+        time(record.created_at),
+    )
+
+
+def _source_input_from_row(row: tuple[Any, ...]) -> contracts.SourceInput | None:
+    (
+        run_id,
+        input_id,
+        node_id,
+        ordinal,
+        input_type,
+        path_or_uri,
+        query_text,
+        content_hash,
+        size_bytes,
+        row_count,
+        created_at,
+    ) = row
+    return contracts.SourceInput(
+        run_id=run_id,
+        input_id=input_id,
+        node_id=node_id,
+        ordinal=ordinal,
+        input_type=input_type,
+        path_or_uri=path_or_uri,
+        query_text=query_text,
+        content_hash=content_hash,
+        size_bytes=size_bytes,
+        row_count=row_count,
+        created_at=stored.time(created_at),
+    )
+
+
+def _source_input_from_json(row: tuple[Any, ...]) -> contracts.SourceInput | None:
+    (
+        run_id,
+        input_id,
+        node_id,
+        ordinal,
+        input_type,
+        path_or_uri,
+        query_text,
+        content_hash,
+        size_bytes,
+        row_count,
+        created_at,
+    ) = row
+    return contracts.SourceInput(
+        run_id=run_id,
+        input_id=input_id,
+        node_id=node_id,
+        ordinal=ordinal,
+        input_type=input_type,
+        path_or_uri=path_or_uri,
+        query_text=query_text,
+        content_hash=content_hash,
+        size_bytes=size_bytes,
+        row_count=row_count,
+        created_at=stored.exported_time(created_at),
+    )
+
+
+def _row_of_source_input_line(record: Mapping[str, Any], time: Callable[[str], object]) -> Row:
+    return (
+        record["run_id"],
+        record["input_id"],
+        record["node_id"],
+        record["ordinal"],
+        record["input_type"],
+        record["path_or_uri"],
+        record["query_text"],
+        record["content_hash"],
+        record["size_bytes"],
+        record["row_count"],
+        time(record["created_at"]),
     )
 
 
@@ -1995,9 +2193,11 @@ def _row_of_adopted_value_line(record: Mapping[str, Any], time: Callable[[str], 
 ROWS: Mapping[type, Callable[[Any, Callable[[datetime], object]], Row]] = {
     contracts.Run: _row_of_run,
     contracts.SecretResolution: _row_of_secret_resolution,
+    contracts.RunProcess: _row_of_run_process,
     contracts.Node: _row_of_node,
     contracts.Edge: _row_of_edge,
     contracts.Operation: _row_of_operation,
+    contracts.SourceInput: _row_of_source_input,
     contracts.Row: _row_of_row,
     contracts.Token: _row_of_token,
     contracts.TokenParent: _row_of_token_parent,
@@ -2030,6 +2230,11 @@ CONVERSIONS: Mapping[str, Conversion[contracts.AuditRecord]] = {
         from_json=_secret_resolution_from_json,
         line_to_row=_row_of_secret_resolution_line,
     ),
+    "run_process": Conversion(
+        from_row=_run_process_from_row,
+        from_json=_run_process_from_json,
+        line_to_row=_row_of_run_process_line,
+    ),
     "node": Conversion(
         from_row=_node_from_row,
         from_json=_node_from_json,
@@ -2044,6 +2249,11 @@ CONVERSIONS: Mapping[str, Conversion[contracts.AuditRecord]] = {
         from_row=_operation_from_row,
         from_json=_operation_from_json,
         line_to_row=_row_of_operation_line,
+    ),
+    "source_input": Conversion(
+        from_row=_source_input_from_row,
+        from_json=_source_input_from_json,
+        line_to_row=_row_of_source_input_line,
     ),
     "row": Conversion(
         from_row=_row_from_row,

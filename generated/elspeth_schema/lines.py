@@ -68,6 +68,27 @@ LINES: Mapping[str, LineForm] = {
             rb'\{"env_var_name":"(?:[ !#-\[\]-~]{0,256}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,256}+"),"fingerprint":"[0-9a-f]{64}","record_type":"secret_resolution","resolution_id":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"resolution_latency_ms":(?:null|(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,22})?),"run_id":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"secret_name":(?:null|"(?:[ !#-\[\]-~]{0,256}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,256}+")),"source":"(?:[ !#-\[\]-~]{0,32}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,32}+"),"timestamp":-?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,22})?,"vault_url":(?:null|"(?:[^"\\\x00-\x1f]++|\\["\\bfnrt]|\\u00(?:0[1-9a-f]|1[0-9a-f]))*+")\}',
         ),
     ),
+    "run_process": LineForm(
+        keys=(
+            "attempt",
+            "elspeth_version",
+            "host_name",
+            "labels_json",
+            "operating_system",
+            "packages_json",
+            "process_id",
+            "python_version",
+            "record_type",
+            "repository_commit",
+            "repository_is_dirty",
+            "run_id",
+            "started_at",
+            "user_name",
+        ),
+        patterns=(
+            rb'\{"attempt":(?:0|[1-9][0-9]{0,14}),"elspeth_version":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"host_name":(?:null|"(?:[ !#-\[\]-~]{0,256}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,256}+")),"labels_json":(?:null|"(?:[^"\\\x00-\x1f]++|\\["bfnrt]|\\\\(?!u))*+"),"operating_system":"(?:[ !#-\[\]-~]{0,256}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,256}+"),"packages_json":"(?:[^"\\\x00-\x1f]++|\\["bfnrt]|\\\\(?!u))*+","process_id":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"python_version":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"record_type":"run_process","repository_commit":(?:null|"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+")),"repository_is_dirty":(?:null|(?:true|false)),"run_id":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"started_at":"(?!0000)[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z","user_name":(?:null|"(?:[ !#-\[\]-~]{0,256}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,256}+"))\}',
+        ),
+    ),
     "node": LineForm(
         keys=(
             "config_hash",
@@ -116,6 +137,25 @@ LINES: Mapping[str, LineForm] = {
         ),
         patterns=(
             rb'\{"completed_at":(?:null|"(?!0000)[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z"),"duration_ms":(?:null|(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,22})?),"error_message":(?:null|"(?:[^"\\\x00-\x1f]++|\\["\\bfnrt]|\\u00(?:0[1-9a-f]|1[0-9a-f]))*+"),"input_data_hash":(?:null|"[0-9a-f]{64}"),"input_data_ref":(?:null|"(?:[ !#-\[\]-~]{0,256}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,256}+")),"node_id":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"operation_id":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"operation_type":"(?:source_load|sink_write)","output_data_hash":(?:null|"[0-9a-f]{64}"),"output_data_ref":(?:null|"(?:[ !#-\[\]-~]{0,256}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,256}+")),"record_type":"operation","run_id":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"started_at":"(?!0000)[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z","status":"(?:open|pending|completed|failed)"\}',
+        ),
+    ),
+    "source_input": LineForm(
+        keys=(
+            "content_hash",
+            "created_at",
+            "input_id",
+            "input_type",
+            "node_id",
+            "ordinal",
+            "path_or_uri",
+            "query_text",
+            "record_type",
+            "row_count",
+            "run_id",
+            "size_bytes",
+        ),
+        patterns=(
+            rb'\{"content_hash":(?:null|"[0-9a-f]{64}"),"created_at":"(?!0000)[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z","input_id":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"input_type":"(?:[ !#-\[\]-~]{0,32}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,32}+"),"node_id":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"ordinal":(?:0|[1-9][0-9]{0,14}),"path_or_uri":(?:null|"(?:[^"\\\x00-\x1f]++|\\["\\bfnrt]|\\u00(?:0[1-9a-f]|1[0-9a-f]))*+"),"query_text":(?:null|"(?:[^"\\\x00-\x1f]++|\\["\\bfnrt]|\\u00(?:0[1-9a-f]|1[0-9a-f]))*+"),"record_type":"source_input","row_count":(?:0|[1-9][0-9]{0,14}),"run_id":"(?:[ !#-\[\]-~]{0,64}+"|(?:[ !#-\[\]-~]|[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}|\\[\"\\bfnrt]){0,64}+"),"size_bytes":(?:null|(?:0|[1-9][0-9]{0,14}))\}',
         ),
     ),
     "row": LineForm(

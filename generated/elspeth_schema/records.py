@@ -39,7 +39,9 @@ __all__ = [
     "ROUTING_EVENT",
     "ROW",
     "RUN",
+    "RUN_PROCESS",
     "SECRET_RESOLUTION",
+    "SOURCE_INPUT",
     "TOKEN",
     "TOKEN_OUTCOME",
     "TOKEN_PARENT",
@@ -267,6 +269,71 @@ SECRET_RESOLUTION: RecordType[contracts.SecretResolution] = RecordType(
     lifecycle=Lifecycle(),
 )
 
+RUN_PROCESS: RecordType[contracts.RunProcess] = RecordType(
+    name="run_process",
+    table=tables.run_processes_table,
+    discriminator=None,
+    shapes={None: contracts.RunProcess},
+    columns=(
+        Column(
+            name="run_id",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="process_id",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="attempt",
+            kind=Kind.INTEGER,
+        ),
+        Column(
+            name="started_at",
+            kind=Kind.TIMESTAMP,
+        ),
+        Column(
+            name="user_name",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="host_name",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="elspeth_version",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="python_version",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="operating_system",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="packages_json",
+            kind=Kind.JSON,
+        ),
+        Column(
+            name="repository_commit",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="repository_is_dirty",
+            kind=Kind.BOOLEAN,
+        ),
+        Column(
+            name="labels_json",
+            kind=Kind.JSON,
+        ),
+    ),
+    key=("run_id", "process_id"),
+    order=("run_id", "process_id"),
+    references=(Reference(columns=("run_id",), record_type="run"),),
+    lifecycle=Lifecycle(),
+)
+
 NODE: RecordType[contracts.Node] = RecordType(
     name="node",
     table=tables.nodes_table,
@@ -468,6 +535,66 @@ OPERATION: RecordType[contracts.Operation] = RecordType(
             ("status", "completed_at", "output_data_ref", "output_data_hash", "error_message", "duration_ms")
         ),
     ),
+)
+
+SOURCE_INPUT: RecordType[contracts.SourceInput] = RecordType(
+    name="source_input",
+    table=tables.source_inputs_table,
+    discriminator=None,
+    shapes={None: contracts.SourceInput},
+    columns=(
+        Column(
+            name="run_id",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="input_id",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="node_id",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="ordinal",
+            kind=Kind.INTEGER,
+        ),
+        Column(
+            name="input_type",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="path_or_uri",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="query_text",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="content_hash",
+            kind=Kind.TEXT,
+        ),
+        Column(
+            name="size_bytes",
+            kind=Kind.INTEGER,
+        ),
+        Column(
+            name="row_count",
+            kind=Kind.INTEGER,
+        ),
+        Column(
+            name="created_at",
+            kind=Kind.TIMESTAMP,
+        ),
+    ),
+    key=("run_id", "input_id"),
+    order=("run_id", "input_id"),
+    references=(
+        Reference(columns=("run_id",), record_type="run"),
+        Reference(columns=("run_id", "node_id"), record_type="node"),
+    ),
+    lifecycle=Lifecycle(),
 )
 
 ROW: RecordType[contracts.Row] = RecordType(
@@ -1345,9 +1472,11 @@ RECORD_TYPES: Mapping[str, RecordType[contracts.AuditRecord]] = {
     for record_type in (
         RUN,
         SECRET_RESOLUTION,
+        RUN_PROCESS,
         NODE,
         EDGE,
         OPERATION,
+        SOURCE_INPUT,
         ROW,
         TOKEN,
         TOKEN_PARENT,

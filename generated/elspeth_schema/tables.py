@@ -41,12 +41,14 @@ __all__ = [
     "routing_events_table",
     "rows_table",
     "run_log_table",
+    "run_processes_table",
     "run_secrets_table",
     "runs_table",
     "schema_migrations_table",
     "seal_leaves_table",
     "seals_table",
     "secret_resolutions_table",
+    "source_inputs_table",
     "token_outcomes_table",
     "token_parents_table",
     "tokens_table",
@@ -124,6 +126,39 @@ secret_resolutions_table = Table(
     CheckConstraint(
         "resolution_latency_ms >= 0",
         name="ck_secret_resolutions_resolution_latency_ms",
+    ),
+)
+
+run_processes_table = Table(
+    "run_processes",
+    metadata,
+    Column("run_id", _text(64), nullable=False),
+    Column("process_id", _text(64), nullable=False),
+    Column("attempt", BigInteger, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("user_name", _text(256), nullable=True),
+    Column("host_name", _text(256), nullable=True),
+    Column("elspeth_version", _text(64), nullable=False),
+    Column("python_version", _text(64), nullable=False),
+    Column("operating_system", _text(256), nullable=False),
+    Column("packages_json", _text(), nullable=False),
+    Column("repository_commit", _text(64), nullable=True),
+    Column("repository_is_dirty", Integer, nullable=True),
+    Column("labels_json", _text(), nullable=True),
+    PrimaryKeyConstraint("run_id", "process_id", name="pk_run_processes"),
+    ForeignKeyConstraint(
+        ["run_id"],
+        ["runs.run_id"],
+        name="fk_run_processes_run_id",
+    ),
+    UniqueConstraint("run_id", "attempt", name="uq_run_processes_attempt"),
+    CheckConstraint(
+        "attempt >= 0",
+        name="ck_run_processes_attempt",
+    ),
+    CheckConstraint(
+        "repository_is_dirty IN (0, 1)",
+        name="ck_run_processes_repository_is_dirty",
     ),
 )
 
@@ -236,6 +271,46 @@ operations_table = Table(
     CheckConstraint(
         "duration_ms >= 0",
         name="ck_operations_duration_ms",
+    ),
+)
+
+source_inputs_table = Table(
+    "source_inputs",
+    metadata,
+    Column("run_id", _text(64), nullable=False),
+    Column("input_id", _text(64), nullable=False),
+    Column("node_id", _text(64), nullable=False),
+    Column("ordinal", BigInteger, nullable=False),
+    Column("input_type", _text(32), nullable=False),
+    Column("path_or_uri", _text(), nullable=True),
+    Column("query_text", _text(), nullable=True),
+    Column("content_hash", _text(64), nullable=True),
+    Column("size_bytes", BigInteger, nullable=True),
+    Column("row_count", BigInteger, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("run_id", "input_id", name="pk_source_inputs"),
+    ForeignKeyConstraint(
+        ["run_id"],
+        ["runs.run_id"],
+        name="fk_source_inputs_run_id",
+    ),
+    ForeignKeyConstraint(
+        ["run_id", "node_id"],
+        ["nodes.run_id", "nodes.node_id"],
+        name="fk_source_inputs_node_id",
+    ),
+    UniqueConstraint("run_id", "node_id", "ordinal", name="uq_source_inputs_ordinal"),
+    CheckConstraint(
+        "ordinal >= 0",
+        name="ck_source_inputs_ordinal",
+    ),
+    CheckConstraint(
+        "size_bytes >= 0",
+        name="ck_source_inputs_size_bytes",
+    ),
+    CheckConstraint(
+        "row_count >= 0",
+        name="ck_source_inputs_row_count",
     ),
 )
 

@@ -112,6 +112,25 @@ SHAPES: tuple[Shape, ...] = (
         },
     ),
     Shape(
+        contract=contracts.RunProcess,
+        record_type="run_process",
+        fields={
+            "run_id": _text(64, None),
+            "process_id": _text(64, None),
+            "attempt": st.integers(0, 9007199254740991),
+            "started_at": _TIMES,
+            "user_name": st.none() | _text(256, None),
+            "host_name": st.none() | _text(256, None),
+            "elspeth_version": _text(64, None),
+            "python_version": _text(64, None),
+            "operating_system": _text(256, None),
+            "packages_json": _JSON,
+            "repository_commit": st.none() | _text(64, None),
+            "repository_is_dirty": st.none() | st.booleans(),
+            "labels_json": st.none() | _JSON,
+        },
+    ),
+    Shape(
         contract=contracts.Node,
         record_type="node",
         fields={
@@ -162,6 +181,23 @@ SHAPES: tuple[Shape, ...] = (
             "output_data_hash": st.none() | _text(64, "^[0-9a-f]{64}$"),
             "error_message": st.none() | _text(None, None),
             "duration_ms": st.none() | st.floats(0, 9007199254740991),
+        },
+    ),
+    Shape(
+        contract=contracts.SourceInput,
+        record_type="source_input",
+        fields={
+            "run_id": _text(64, None),
+            "input_id": _text(64, None),
+            "node_id": _text(64, None),
+            "ordinal": st.integers(0, 9007199254740991),
+            "input_type": _text(32, None),
+            "path_or_uri": st.none() | _text(None, None),
+            "query_text": st.none() | _text(None, None),
+            "content_hash": st.none() | _text(64, "^[0-9a-f]{64}$"),
+            "size_bytes": st.none() | st.integers(0, 9007199254740991),
+            "row_count": st.integers(0, 9007199254740991),
+            "created_at": _TIMES,
         },
     ),
     Shape(
@@ -458,12 +494,20 @@ SHAPES: tuple[Shape, ...] = (
 _UNIQUE: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "run": (("run_id",),),
     "secret_resolution": (("run_id", "resolution_id"),),
+    "run_process": (
+        ("run_id", "process_id"),
+        ("run_id", "attempt"),
+    ),
     "node": (("run_id", "node_id"),),
     "edge": (
         ("run_id", "edge_id"),
         ("run_id", "from_node_id", "label"),
     ),
     "operation": (("run_id", "operation_id"),),
+    "source_input": (
+        ("run_id", "input_id"),
+        ("run_id", "node_id", "ordinal"),
+    ),
     "row": (
         ("run_id", "row_id"),
         ("run_id", "row_index"),
@@ -612,6 +656,78 @@ INVALID: Mapping[type[contracts.AuditRecord], tuple[InvalidCase, ...]] = {
             "ck_secret_resolutions_resolution_latency_ms",
         ),
     ),
+    contracts.RunProcess: (
+        InvalidCase("run_id_missing", {"run_id": None}, True, "NOT NULL"),
+        InvalidCase(
+            "run_id_too_long",
+            {"run_id": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
+            True,
+            None,
+        ),
+        InvalidCase("process_id_missing", {"process_id": None}, True, "NOT NULL"),
+        InvalidCase(
+            "process_id_too_long",
+            {"process_id": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
+            True,
+            None,
+        ),
+        InvalidCase("attempt_missing", {"attempt": None}, True, "NOT NULL"),
+        InvalidCase("attempt_too_big", {"attempt": 9007199254740992}, True, None),
+        InvalidCase("attempt_below_minimum", {"attempt": -1}, True, "ck_run_processes_attempt"),
+        InvalidCase("started_at_missing", {"started_at": None}, True, "NOT NULL"),
+        InvalidCase("started_at_without_zone", {"started_at": "2026-01-01T00:00:00.000000"}, True, None),
+        InvalidCase(
+            "user_name_too_long",
+            {
+                "user_name": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+            },
+            True,
+            None,
+        ),
+        InvalidCase(
+            "host_name_too_long",
+            {
+                "host_name": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+            },
+            True,
+            None,
+        ),
+        InvalidCase("elspeth_version_missing", {"elspeth_version": None}, True, "NOT NULL"),
+        InvalidCase(
+            "elspeth_version_too_long",
+            {"elspeth_version": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
+            True,
+            None,
+        ),
+        InvalidCase("python_version_missing", {"python_version": None}, True, "NOT NULL"),
+        InvalidCase(
+            "python_version_too_long",
+            {"python_version": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
+            True,
+            None,
+        ),
+        InvalidCase("operating_system_missing", {"operating_system": None}, True, "NOT NULL"),
+        InvalidCase(
+            "operating_system_too_long",
+            {
+                "operating_system": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+            },
+            True,
+            None,
+        ),
+        InvalidCase("packages_json_missing", {"packages_json": None}, True, "NOT NULL"),
+        InvalidCase("packages_json_not_json", {"packages_json": '{"never": ended'}, False, None),
+        InvalidCase(
+            "repository_commit_too_long",
+            {"repository_commit": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
+            True,
+            None,
+        ),
+        InvalidCase(
+            "repository_is_dirty_not_boolean", {"repository_is_dirty": 2}, True, "ck_run_processes_repository_is_dirty"
+        ),
+        InvalidCase("labels_json_not_json", {"labels_json": '{"never": ended'}, False, None),
+    ),
     contracts.Node: (
         InvalidCase("run_id_missing", {"run_id": None}, True, "NOT NULL"),
         InvalidCase(
@@ -756,6 +872,42 @@ INVALID: Mapping[type[contracts.AuditRecord], tuple[InvalidCase, ...]] = {
         InvalidCase("output_data_hash_pattern", {"output_data_hash": "not a match"}, True, None),
         InvalidCase("duration_ms_too_big", {"duration_ms": 9007199254740992}, True, None),
         InvalidCase("duration_ms_below_minimum", {"duration_ms": -1}, True, "ck_operations_duration_ms"),
+    ),
+    contracts.SourceInput: (
+        InvalidCase("run_id_missing", {"run_id": None}, True, "NOT NULL"),
+        InvalidCase(
+            "run_id_too_long",
+            {"run_id": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
+            True,
+            None,
+        ),
+        InvalidCase("input_id_missing", {"input_id": None}, True, "NOT NULL"),
+        InvalidCase(
+            "input_id_too_long",
+            {"input_id": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
+            True,
+            None,
+        ),
+        InvalidCase("node_id_missing", {"node_id": None}, True, "NOT NULL"),
+        InvalidCase(
+            "node_id_too_long",
+            {"node_id": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"},
+            True,
+            None,
+        ),
+        InvalidCase("ordinal_missing", {"ordinal": None}, True, "NOT NULL"),
+        InvalidCase("ordinal_too_big", {"ordinal": 9007199254740992}, True, None),
+        InvalidCase("ordinal_below_minimum", {"ordinal": -1}, True, "ck_source_inputs_ordinal"),
+        InvalidCase("input_type_missing", {"input_type": None}, True, "NOT NULL"),
+        InvalidCase("input_type_too_long", {"input_type": "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}, True, None),
+        InvalidCase("content_hash_pattern", {"content_hash": "not a match"}, True, None),
+        InvalidCase("size_bytes_too_big", {"size_bytes": 9007199254740992}, True, None),
+        InvalidCase("size_bytes_below_minimum", {"size_bytes": -1}, True, "ck_source_inputs_size_bytes"),
+        InvalidCase("row_count_missing", {"row_count": None}, True, "NOT NULL"),
+        InvalidCase("row_count_too_big", {"row_count": 9007199254740992}, True, None),
+        InvalidCase("row_count_below_minimum", {"row_count": -1}, True, "ck_source_inputs_row_count"),
+        InvalidCase("created_at_missing", {"created_at": None}, True, "NOT NULL"),
+        InvalidCase("created_at_without_zone", {"created_at": "2026-01-01T00:00:00.000000"}, True, None),
     ),
     contracts.Row: (
         InvalidCase("run_id_missing", {"run_id": None}, True, "NOT NULL"),

@@ -55,8 +55,10 @@ def test_both_databases_record_the_same_run(tmp_path: Path, database_url: str) -
     assert outcomes(records) == [("routed", "x"), ("completed", "rest"), ("routed", "x"), ("quarantined", None)]
     assert {name: len(found) for name, found in records.items()} == {
         "run": 1,
+        "run_process": 1,
         "node": 4,
         "edge": 3,
+        "source_input": 1,
         "row": 4,
         "token": 4,
         "token_outcome": 4,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import yaml
 
+from elspeth.cli import main
 from elspeth.contracts.environment import FINGERPRINT_KEY
 from elspeth.contracts.plugins import PluginError
 from elspeth.core.landscape.database.known_shapes import known_shapes
 from elspeth.core.landscape.migration.adoption import adopt
 from elspeth.engine.reporting import ExportFailedError, Observer
 from elspeth_schema.records import ADOPTED_VALUE, RECORD_TYPES
-from tests.engine.pipelines import build, execute, run_graph
+from tests.engine.pipelines import build, execute, graph_settings, run_graph
 from tests.engine.test_export import exporting
 from tests.engine.test_failures import FaultySink, faulty
 from tests.engine.test_forks import slow
@@ -77,6 +80,18 @@ def of_a_run_in_which_a_branch_is_late(directory: Path) -> Columns:
     return filled(directory / "audit.db")
 
 
+def of_a_query_in_a_repository(directory: Path) -> Columns:
+    """Return the columns that origins of runs have values in."""
+    query = {"url": f"sqlite:///{directory / 'in.db'}", "query": "SELECT 1 AS id"}
+    sqlite3.connect(directory / "in.db").close()
+    settings = graph_settings(directory, [], datasource={"plugin": "sql", "options": query}, labels={"ticket": "A-1"})
+    (directory / "settings.yaml").write_text(yaml.safe_dump(settings))
+    for arguments in ("init -q", "add settings.yaml", "-c user.name=x -c user.email=x commit -q -m x"):
+        subprocess.run(["git", *arguments.split()], cwd=directory, check=True)
+    assert main(["run", "-s", "settings.yaml", "--execute", "--no-dotenv"]) == 0
+    return filled(directory / "audit.db")
+
+
 def of_an_adopted_run(directory: Path) -> Columns:
     """Return the columns that only adopted runs have values in."""
     old, new = f"sqlite:///{directory / 'old.db'}", f"sqlite:///{directory / 'new.db'}"
@@ -91,6 +106,7 @@ RUNS = (
     of_a_run_with_a_secret_whose_export_fails,
     of_a_run_that_fails,
     of_a_run_in_which_a_branch_is_late,
+    of_a_query_in_a_repository,
 )
 
 

@@ -81,7 +81,15 @@ def execute_pipeline(
             try:
                 with run_display(request) as observer:
                     result = work(
-                        Orchestrator(db, pipeline, keys, observer, settings_options=str(settings), force=force)
+                        Orchestrator(
+                            db,
+                            pipeline,
+                            keys,
+                            observer,
+                            settings_options=str(settings),
+                            settings_file=settings.path,
+                            force=force,
+                        )
                     )
             except ExportFailedError as error:
                 failure, result = error, error.result

@@ -16,10 +16,13 @@ from elspeth.contracts.audit import (
     NodeStateCompleted,
     NodeStateFailed,
     NodeStateOpen,
+    RunProcess,
+    SourceInput,
     TokenOutcome,
     TransformErrorRecord,
     ValidationErrorRecord,
 )
+from elspeth.core.canonical import timestamp_text
 from elspeth.core.landscape.queries.story.model import (
     BatchStory,
     MentionedToken,
@@ -77,8 +80,10 @@ def story_text(story: RowStory) -> str:
     return draw_tree(
         Branch(
             f"run {story.run_id}: {story.run_status}",
+            *_shorten_list(map(_process_branch, story.processes)),
             Branch(
                 f"row {row.row_index} from {_node(story.source)}: {_hash(row.source_data_hash)}{kept}",
+                *_shorten_list(map(_input_branch, story.source_inputs)),
                 *_shorten_list(map(_operation_branch, story.source_operations)),
                 *_shorten_list(map(_validation_error_branch, story.validation_errors)),
                 *(_token_branch(token, parents=True) for token in story.tokens),
@@ -87,6 +92,30 @@ def story_text(story: RowStory) -> str:
             *map(_adopted_branch, story.adopted_values),
         )
     )
+
+
+def _process_branch(process: RunProcess) -> Branch:
+    place = "@".join(filter(None, [process.user_name, process.host_name]))
+    changed = " with changes" if process.repository_is_dirty else ""
+    facts = {
+        "on": process.operating_system,
+        "with": f"elspeth {process.elspeth_version}, {process.python_version}",
+        "packages": None if process.packages_json == "{}" else process.packages_json,
+        "settings of commit": process.repository_commit and f"{_hash(process.repository_commit)}{changed}",
+        "labels": process.labels_json and _shorten(process.labels_json),
+    }
+    what = "resumed" if process.attempt else "begun"
+    return Branch(f"{what} {timestamp_text(process.started_at)}{f' by {place}' if place else ''}{_facts(facts)}")
+
+
+def _input_branch(each: SourceInput) -> Branch:
+    what = f" {each.path_or_uri}" if each.path_or_uri else ""
+    size = "" if each.size_bytes is None else f", {each.size_bytes:,} bytes"
+    facts = {
+        "SHA-256": each.content_hash and _hash(each.content_hash),
+        "asked": each.query_text and _shorten(each.query_text),
+    }
+    return Branch(f"{each.input_type}{what}: {each.row_count:,} rows{size}{_facts(facts)}")
 
 
 def _token_branch(story: TokenStory, *, parents: bool = False) -> Branch:

@@ -18,6 +18,7 @@ __all__ = [
     "RunInterruptedError",
     "TooManyFailuresError",
     "blame",
+    "changed_source_error",
 ]
 
 
@@ -97,3 +98,11 @@ def blame(kind: str, name: str, error: Exception) -> PluginError:
     blamed = PluginError(f"{kind} {name!r} failed: {type(error).__name__}: {recordable_message(error)}")
     blamed.__cause__ = error
     return blamed
+
+
+def changed_source_error(source: str, run_id: str, how: str) -> ResumeError:
+    """Return the error of a source that was changed."""
+    return ResumeError(
+        f"{source} is not what run {run_id} read: {how}; put back what it was to resume the run, "
+        "or give the run up with --abandon"
+    )

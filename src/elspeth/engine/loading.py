@@ -18,10 +18,12 @@ from elspeth.contracts.plugins import Source
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.secrets import Mask
 from elspeth.core.settings.wiring import Place
 from elspeth.engine.calls.external import ExternalCalls
 from elspeth.engine.errors import ResumeError, RunInterruptedError, TooManyFailuresError, blame
 from elspeth.engine.limits import FailureLimits
+from elspeth.engine.origins import InputRecorder
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.processor import Clock, RowProcessor
 from elspeth.engine.publishing import SinkSet
@@ -40,7 +42,14 @@ class RowLoader:
     """Loads the rows that a run still lacks."""
 
     def __init__(
-        self, db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline, start: Start, observer: Observer
+        self,
+        db: LandscapeDB,
+        recorder: LandscapeRecorder,
+        pipeline: Pipeline,
+        start: Start,
+        observer: Observer,
+        *,
+        mask: Mask,
     ) -> None:
         self._db = db
         self._recorder = recorder
@@ -50,6 +59,7 @@ class RowLoader:
         self._observer = observer
         self._trail = TrailWriter(recorder, start, pipeline)
         self._limits = FailureLimits(pipeline)
+        self._inputs = InputRecorder(recorder, pipeline, start.run_id, mask)
         self._operation_id: str | None = None
         self._source: Place | None = None
         self._remaining = deque(place for place in pipeline.sources if place not in start.loaded)
@@ -90,6 +100,10 @@ class RowLoader:
                 self._operation_id, OperationStatus.FAILED, run_id=self._start.run_id, error=reason
             )
 
+    def record_unfinished_inputs(self) -> None:
+        """Record the inputs of an unfinished source."""
+        self._inputs.record_rest()
+
     def load(self, sinks: SinkSet, external: ExternalCalls | None, clock: Clock) -> None:
         """Take the rows through the pipeline to the last one.
 
@@ -111,11 +125,13 @@ class RowLoader:
         A crash before the last commit leaves its load operation open; after it, that of the next source.
         """
         source = self._pipeline.sources[place]
+        self._inputs.begin(place)
         self._source_rows = self._start.rows_by_source.get(place, 0)
         with _reading(source) as items:
             limited = islice(items, self._pipeline.settings.limit)
             remaining = skip_recorded_rows(limited, self._db, self._start, self._pipeline, place)
             for rows in _in_groups(remaining, source):
+                self._inputs.compare()
                 waiting = deque(rows)
                 while waiting:
                     self._load_group(place, processor, sinks, waiting)
@@ -123,7 +139,9 @@ class RowLoader:
                         raise TooManyFailuresError(self._start.run_id, [problem])
                     if self._observer.wants_stop():
                         raise RunInterruptedError(self.interruption)
+        self._inputs.compare()
         with self._recorder.unit_of_work():
+            self._inputs.record(is_end=True)
             if not self._remaining:
                 processor.end()
             sinks.sync()
@@ -152,6 +170,8 @@ class RowLoader:
             processor.settle()
             sinks.sync()
             self._record_checkpoint(place, sinks, token_id)
+            if not waiting:
+                self._inputs.record()
         self._rows += group.rows
         self._source_rows += group.rows
         self._endings = self._trail.endings

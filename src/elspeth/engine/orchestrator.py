@@ -22,6 +22,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from elspeth.contracts.audit import RunProcess
 from elspeth.contracts.enums import ExportStatus, RunStatus
 from elspeth.contracts.errors import AuditIntegrityError, recordable_message
 from elspeth.contracts.events import events_of_run, log_event
@@ -42,6 +43,7 @@ from elspeth.engine.errors import AccountingError, RunInterruptedError, TooManyF
 from elspeth.engine.keys import RunKeys
 from elspeth.engine.loading import RowLoader
 from elspeth.engine.log_checkpoints import LogCheckpoints
+from elspeth.engine.origins import describe_process
 from elspeth.engine.pipeline import Pipeline, fill_sink_paths
 from elspeth.engine.processor import Clock
 from elspeth.engine.publishing import RunOutputs, SinkSet
@@ -71,8 +73,8 @@ _EXPORT_FAILURES = (
 class Orchestrator:
     """Carries out one run, a new or a stopped one.
 
-    `settings_options` are the options of the command line that give these settings. With `force`, outputs replace files
-    that are not earlier outputs.
+    `settings_options` are the options of the command line that give these settings, `settings_file` the file that they
+    come from. With `force`, outputs replace files that are not earlier outputs.
     """
 
     def __init__(
@@ -83,12 +85,14 @@ class Orchestrator:
         observer: Observer | None = None,
         *,
         settings_options: str = "-s SETTINGS",
+        settings_file: Path | None = None,
         force: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
         self._db = db
         self._force = force
         self._settings_options = settings_options
+        self._settings_file = settings_file
         self._recorder = LandscapeRecorder(
             db, payload_store=_payload_store(pipeline.settings), seal_signer=keys.seal_signer
         )
@@ -113,7 +117,8 @@ class Orchestrator:
             open_external_calls(self._pipeline, self._db) as external,
             self._recorder.claimed(run_id) as claim,
         ):
-            start = begin_run(self._recorder, self._pipeline, self._keys, run_id=run_id, started_at=started_at)
+            process = self._describe_process(run_id, started_at)
+            start = begin_run(self._recorder, self._pipeline, self._keys, process)
             log_event(logging.INFO, "run_began", f"run {run_id} began", database=self._db.url)
             return self._carry_out(start, outputs, external, claim)
 
@@ -131,10 +136,15 @@ class Orchestrator:
             self._recorder.claimed(run_id) as claim,
             outputs.hold(judged=False),
         ):
-            start = load_start(self._db, self._recorder, self._pipeline, run_id)
+            process = self._describe_process(run_id, now())
+            start = load_start(self._db, self._recorder, self._pipeline, process)
             message = f"run {run_id} was resumed after {start.rows:,} rows"
             log_event(logging.INFO, "run_resumed", message, rows=start.rows, database=self._db.url)
             return self._carry_out(start, outputs, external, claim)
+
+    def _describe_process(self, run_id: str, started_at: datetime) -> RunProcess:
+        settings, mask = self._pipeline.settings, self._keys.mask
+        return describe_process(settings, run_id, mask, settings_file=self._settings_file, started_at=started_at)
 
     def _name_outputs(self, run_id: str, started_at: datetime) -> RunOutputs:
         """Fill placeholders in the paths of sinks and outputs."""
@@ -146,7 +156,7 @@ class Orchestrator:
     def _carry_out(self, start: Start, outputs: RunOutputs, external: ExternalCalls | None, claim: Claim) -> RunResult:
         """Take a run from where it stands to its end."""
         sinks = SinkSet(self._recorder, start, outputs)
-        loader = RowLoader(self._db, self._recorder, self._pipeline, start, self._observer)
+        loader = RowLoader(self._db, self._recorder, self._pipeline, start, self._observer, mask=self._keys.mask)
         try:
             self._checkpoints.name(self._db, start.run_id)
             outputs.judge(start)
@@ -230,6 +240,7 @@ class Orchestrator:
                 if can_go_on:
                     self._recorder.update_run_status(run_id, RunStatus.INTERRUPTED)
                 else:
+                    loader.record_unfinished_inputs()
                     self._recorder.finalize_run(run_id, RunStatus.FAILED)
         except RunClaimedError as failure:
             error.add_note(f"What stopped this process is not recorded: {failure}.")

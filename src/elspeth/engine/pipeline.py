@@ -68,6 +68,10 @@ class Pipeline:
         """Return the node of a sink."""
         return self.nodes[sink_place(name)]
 
+    def source_name(self, place: Place) -> str:
+        """Return what messages call a source."""
+        return "the source" if len(self.sources) == 1 else f"the source {self.nodes[place].name!r}"
+
     def reading(self) -> Iterator[Source | Transform]:
         """Yield the plugins that read something outside."""
         yield from self.sources.values()

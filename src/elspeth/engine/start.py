@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from itertools import islice
 from typing import cast
 
-from elspeth.contracts.audit import Artifact, Operation, Run
+from elspeth.contracts.audit import Artifact, Operation, Run, RunProcess
 from elspeth.contracts.enums import NodeType, OperationStatus, OperationType, RunStatus
 from elspeth.contracts.plugins import JsonObject, StagedOutput
 from elspeth.contracts.rows import InvalidRow, RowData
@@ -26,7 +25,7 @@ from elspeth.core.secrets import mask_secrets, without_secrets
 from elspeth.core.settings import Settings
 from elspeth.core.settings.paths import placeholder_values
 from elspeth.core.settings.wiring import Place
-from elspeth.engine.errors import ResumeError
+from elspeth.engine.errors import ResumeError, changed_source_error
 from elspeth.engine.inputs import read_inputs, require_same_inputs
 from elspeth.engine.keys import RunKeys
 from elspeth.engine.log_checkpoints import LogCheckpoints
@@ -103,22 +102,23 @@ class StoppedRun:
 # -- a new run -------------------------------------------------------------------------------------------------------
 
 
-def begin_run(
-    recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, *, run_id: str, started_at: datetime
-) -> Start:
+def begin_run(recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, process: RunProcess) -> Start:
     """Record a new run and its graph, in one transaction.
+
+    The run begins when the process does.
 
     Raises PluginError, before anything is recorded, if a transform cannot read what it needs.
     """
-    inputs = read_inputs(pipeline)
+    inputs, run_id = read_inputs(pipeline), process.run_id
     with recorder.unit_of_work():
         recorder.begin_run(
             mask_secrets(pipeline.settings.model_dump(mode="json"), keys.mask),
             CANONICAL_VERSION,
             run_id=run_id,
-            started_at=started_at,
+            started_at=process.started_at,
             source_schema=_source_schema(pipeline),
         )
+        recorder.record_run_process(process)
         resolutions: list[dict[str, object]] = [
             {
                 "timestamp": keys.looked_up,
@@ -234,12 +234,13 @@ def _get_run(recorder: LandscapeRecorder, run_id: str) -> Run:
     return run
 
 
-def load_start(db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> Start:
+def load_start(db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline, process: RunProcess) -> Start:
     """Load how far a run has come, and reopen it.
 
     Raises ResumeError if it cannot go on. A crash in here leaves only operations of the earlier process closed, which
     is true already.
     """
+    run_id = process.run_id
     get_resumable_run(db, recorder, run_id)
     _require_same_pipeline(recorder, pipeline, run_id)
     require_same_inputs(recorder, pipeline, run_id)
@@ -267,6 +268,7 @@ def load_start(db: LandscapeDB, recorder: LandscapeRecorder, pipeline: Pipeline,
     )
     with recorder.unit_of_work():
         _close_operations(recorder, operations, _PROCESS_ENDED)
+        recorder.record_run_process(process)
         recorder.update_run_status(run_id, RunStatus.RUNNING)
     return start
 
@@ -317,26 +319,19 @@ def skip_recorded_rows(
     Raises ResumeError unless the source begins with the recorded rows.
     """
     rows, node = start.rows_by_source.get(source, 0), pipeline.nodes[source]
-    name = "the source" if len(pipeline.sources) == 1 else f"the source {node.name!r}"
+    name = pipeline.source_name(source)
     recorded = row_hashes(db, start.run_id, node.node_id) if rows else iter(())
     for index, expected in islice(recorded, rows):
         item = next(items, None)
         if item is None:
-            raise ResumeError(
-                _changed(name, start.run_id, f"it ends before row {index}, of {start.rows} that are recorded")
-            )
+            how = f"it ends before row {index}, of {start.rows} that are recorded"
+            raise changed_source_error(name, start.run_id, how)
         data = item.data if isinstance(item, InvalidRow) else item
         found = stable_hash(make_recordable(data))
         if found != expected:
-            raise ResumeError(_changed(name, start.run_id, f"row {index} has the hash {found}, recorded is {expected}"))
+            how = f"row {index} has the hash {found}, recorded is {expected}"
+            raise changed_source_error(name, start.run_id, how)
     yield from items
-
-
-def _changed(source: str, run_id: str, how: str) -> str:
-    return (
-        f"{source} is not what run {run_id} read: {how}; put back what it was to resume the run, "
-        "or give the run up with --abandon"
-    )
 
 
 def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> None:

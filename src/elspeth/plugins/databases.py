@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from elspeth.contracts.database_urls import driver_problem, hide_secrets_of, mask_url, parse_database_url
 from elspeth.contracts.errors import recordable_message
-from elspeth.contracts.plugins import PluginError, Source, SourceOptions
+from elspeth.contracts.plugins import PluginError, ReadInput, Source, SourceOptions
 from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, convert_row
 from elspeth.outputs.writing import make_directory
 
@@ -52,6 +52,8 @@ class SqlSource(Source):
         self._url = make_url(options.url)
         self._query = options.query
         self._validator = RowValidator(options.schema_config)
+        self._rows: int | None = None
+        self._is_complete = False
 
     def check(self) -> None:
         """Raise PluginError if a SQLite database does not exist.
@@ -85,14 +87,31 @@ class SqlSource(Source):
                 repeated = sorted({name for name in names if names.count(name) > 1})
                 if repeated:
                     raise PluginError(f"database {shown}: two columns are named {repeated[0]!r}: name them with AS")
+                self._rows, self._is_complete = 0, False
                 for number, values in enumerate(result):
+                    self._rows = number + 1
                     yield convert_row(dict(zip(names, values, strict=True)), self._validator, f"row {number}")
+                self._is_complete = True
         except SQLAlchemyError as error:
             raise PluginError(
                 f"database {shown} cannot be read: {describe_database_error(error, self._url)}"
             ) from error
         finally:
             engine.dispose()
+
+    def inputs(self) -> Sequence[ReadInput]:
+        """Return the query, once it was asked."""
+        if self._rows is None:
+            return ()
+        return (
+            ReadInput(
+                input_type="query",
+                path_or_uri=mask_url(self._url),
+                query_text=self._query,
+                rows=self._rows,
+                is_complete=self._is_complete,
+            ),
+        )
 
 
 def _accept_undecodable(connection: Connection) -> None:

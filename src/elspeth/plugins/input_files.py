@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import codecs
 import gzip
+import hashlib
 import io
 import sys
 import zlib
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, BinaryIO, ClassVar, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, TextIO, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from elspeth.contracts.errors import short_repr
 from elspeth.contracts.input_paths import STANDARD_INPUT, file_problems, find_files, is_pattern
-from elspeth.contracts.plugins import FilePath, PluginError, Source, SourceOptions
+from elspeth.contracts.plugins import FilePath, PluginError, ReadInput, Source, SourceOptions
 from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, SchemaViolationError
 from elspeth.outputs.compression import Compression, compression_of, load_zstd, missing_library
 from elspeth.plugins._undecoded import KEEP_UNDECODED
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 __all__ = [
     "Encoding",
@@ -59,6 +63,7 @@ _MARKED = ("UTF-16", "UTF-32")
 
 _STANDARD_INPUT = "standard input"
 _PEEKED = 16  # bytes: more than any of these marks has
+_BUFFER = 65_536  # bytes
 
 
 def _read_paths(value: object) -> tuple[object, ...]:
@@ -119,15 +124,19 @@ class InputFile:
     """A file that is read once.
 
     Without a path it is standard input. `name` is its path in messages and records. `is_only` says that the source
-    names one file, so that messages about rows need not. `size` is that of a regular file in bytes, else 0.
+    names one file, so that messages about rows need not. `size` is that of a regular file in bytes, else 0. `rows`
+    counts the rows read from it.
     """
 
     def __init__(self, path: Path | None, encoding: str, *, is_only: bool) -> None:
         self._path = path
         self._encoding = encoding
-        self._raw: BinaryIO | None = None
+        self._raw: io.BufferedReader | None = None
+        self._hashed: _HashedBytes | None = None
+        self._is_complete = False
         self._damage: tuple[type[Exception], ...] = (gzip.BadGzipFile, zlib.error)
         self.is_only = is_only
+        self.rows = 0
         self.name = _STANDARD_INPUT if path is None else str(path)
         self.encoding = codecs.lookup(encoding).name.removesuffix("-sig").upper()
         self.is_regular = path is not None and path.is_file()
@@ -162,16 +171,38 @@ class InputFile:
         except OSError as error:
             raise PluginError(f"{self.name} cannot be read: {error.strerror}") from error
 
-    def _open_raw(self) -> AbstractContextManager[BinaryIO]:
-        if self._path is not None:
-            return self._path.open("rb")
-        _check_standard_input()
-        return nullcontext(sys.stdin.buffer)
+    def finish(self) -> None:
+        """Read what follows the last row.
 
-    def _decompressed(self, raw: BinaryIO) -> io.BufferedReader:
+        Call it while the file is open. Then its hash is that of the whole file.
+        """
+        while self._raw is not None and self._raw.read(_BUFFER):
+            pass
+        self._is_complete = True
+
+    def describe(self) -> ReadInput:
+        """Return what has been read of the file."""
+        hashed = self._hashed if self._is_complete else None
+        return ReadInput(
+            input_type="standard_input" if self._path is None else "file",
+            path_or_uri=None if self._path is None else self.name,
+            rows=self.rows,
+            is_complete=self._is_complete,
+            content_hash=None if hashed is None else hashed.digest(),
+            size_bytes=None if hashed is None else hashed.tell(),
+        )
+
+    def _open_raw(self) -> io.BufferedReader:
+        if self._path is None:
+            _check_standard_input()
+        self._hashed = _HashedBytes(
+            cast("io.BufferedIOBase", sys.stdin.buffer) if self._path is None else self._path.open("rb", buffering=0)
+        )
+        return io.BufferedReader(self._hashed, _BUFFER)
+
+    def _decompressed(self, raw: io.BufferedReader) -> io.BufferedReader:
         """Return the content of the file, which must be text."""
-        content = cast("io.BufferedReader", raw)
-        compression = compression_of(content.peek(_PEEKED))
+        compression = compression_of(raw.peek(_PEEKED))
         if compression is not None and (missing := missing_library(compression)):
             raise PluginError(f"{self.name} is compressed with {compression}, which {missing}")
         if compression is Compression.GZIP:
@@ -180,7 +211,7 @@ class InputFile:
             zstd = load_zstd()
             self._damage = (zstd.ZstdError,)
             return cast("io.BufferedReader", zstd.ZstdFile(raw))
-        return content
+        return raw
 
     def _decoder(self, begins: bytes) -> str:
         """Return the decoder of a file that begins like this.
@@ -209,6 +240,46 @@ class InputFile:
     def invalid(self, data: RowData, problem: str, line: int, element: int | None = None) -> InvalidRow:
         """Return an invalid row that begins at a line."""
         return InvalidRow(data=data, error=f"{self.place(line, element)}: {problem}", file=self.name, line=line)
+
+
+class _HashedBytes(io.RawIOBase):
+    """Bytes that are hashed as they are read.
+
+    They are those of a file or of standard input. Closing it closes a file, and leaves standard input open.
+    """
+
+    def __init__(self, source: io.FileIO | io.BufferedIOBase) -> None:
+        self._source = source
+        # A pipe is read as it fills: `readinto` of a buffered stream would wait until there is enough.
+        self._read_some: Callable[[memoryview], int | None] = (
+            source.readinto if isinstance(source, io.FileIO) else source.readinto1
+        )
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        view = memoryview(buffer).cast("B")
+        read = self._read_some(view)
+        if read:
+            self._digest.update(view[:read])
+            self._size += read
+        return read
+
+    def tell(self) -> int:
+        """Return the number of bytes read."""
+        return self._size
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the bytes read, in hex."""
+        return self._digest.hexdigest()
+
+    def close(self) -> None:
+        super().close()
+        if isinstance(self._source, io.FileIO):
+            self._source.close()
 
 
 def _check_standard_input() -> None:
@@ -260,6 +331,7 @@ class TextSource(Source):
         self._added = [name for name in (options.file_field, options.line_field) if name is not None]
         self._validator = RowValidator(options.schema_config)
         self._file: InputFile | None = None
+        self._read: list[ReadInput] = []
         self._size = self._size_before = 0
 
     def check(self) -> None:
@@ -274,10 +346,15 @@ class TextSource(Source):
         files = self._find_files()
         self.check_files(files)
         self._size, self._size_before = sum(file.size for file in files), 0
+        self._read = []
         for file in files:
             self._file = file
             with file.opened(newline=self.newline) as text:
-                yield from self.rows(text, file)
+                for row in self.rows(text, file):
+                    file.rows += 1
+                    yield row
+                file.finish()
+            self._read.append(file.describe())
             self._file, self._size_before = None, self._size_before + file.size
 
     def fraction_read(self) -> float | None:
@@ -287,6 +364,10 @@ class TextSource(Source):
         """
         done = self._size_before + (self._file.bytes_read if self._file is not None else 0)
         return done / self._size if self._size else None
+
+    def inputs(self) -> Sequence[ReadInput]:
+        """Return the files opened so far."""
+        return self._read if self._file is None else [*self._read, self._file.describe()]
 
     def accept(self, row: RowData, file: InputFile, line: int, element: int | None = None) -> RowData | InvalidRow:
         """Return the row, with its place if that is wanted.

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from elspeth.contracts.plugins import Aggregation, CallingTransform, Plugin, PluginKind, Sink, Source, Transform
 
-__all__ = ["BUILTIN", "ENTRY_POINT_GROUP", "PluginManager", "PluginRegistrationError"]
+__all__ = ["BUILTIN", "ENTRY_POINT_GROUP", "PluginManager", "PluginRegistrationError", "plugin_packages"]
 
 ENTRY_POINT_GROUP = "elspeth.plugins"
 
@@ -193,6 +193,12 @@ def _offered_plugins() -> Iterator[type[Plugin]]:
     offers: list[Iterable[type[Plugin]]] = manager.hook.elspeth_plugins()
     for offer in offers:
         yield from offer
+
+
+def plugin_packages() -> dict[str, str]:
+    """Return the versions of the packages that offer plugins."""
+    offering = [each.dist for each in entry_points(group=ENTRY_POINT_GROUP)]
+    return {package.name: package.version for package in offering if package is not None}
 
 
 def _load_module(entry_point: EntryPoint) -> object:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -11,12 +12,14 @@ from pydantic import model_validator
 
 from elspeth.contracts.errors import recordable_message
 from elspeth.contracts.input_paths import STANDARD_INPUT
-from elspeth.contracts.plugins import PluginError, Source
+from elspeth.contracts.plugins import PluginError, ReadInput, Source
 from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, convert_row, convert_value
 from elspeth.plugins._pyarrow import check_pyarrow, require_pyarrow
 from elspeth.plugins.input_files import FileSourceOptions, find_readable_files, names_one_file
 
 if TYPE_CHECKING:
+    from io import BufferedReader
+
     from pyarrow import RecordBatch, Scalar
 
 __all__ = ["ParquetSource", "ParquetSourceOptions"]
@@ -55,6 +58,7 @@ class ParquetSource(Source):
         self._validator = RowValidator(options.schema_config)
         self._files = self._read_files = 0
         self._rows = self._read_rows = 0
+        self._inputs: list[ReadInput] = []
 
     def check(self) -> None:
         """Raise PluginError for files that cannot be opened."""
@@ -66,10 +70,18 @@ class ParquetSource(Source):
         Raises PluginError with the file.
         """
         paths = find_readable_files(self._paths)
-        self._files = len(paths)
+        self._files, self._inputs = len(paths), []
         for path in paths:
+            self._rows = self._read_rows = 0
+            self._inputs.append(ReadInput(input_type="file", path_or_uri=str(path), rows=0, is_complete=False))
             yield from self._rows_of(path)
             self._rows, self._read_files = 0, self._read_files + 1
+
+    def inputs(self) -> Sequence[ReadInput]:
+        """Return the files opened so far."""
+        if not self._inputs or self._inputs[-1].is_complete:
+            return self._inputs
+        return [*self._inputs[:-1], replace(self._inputs[-1], rows=self._read_rows)]
 
     def _rows_of(self, path: Path) -> Iterator[RowData | InvalidRow]:
         pyarrow, parquet = require_pyarrow("parquet")
@@ -88,9 +100,25 @@ class ParquetSource(Source):
                     for values in _read_rows_of(batch):
                         self._read_rows += 1
                         yield self._row(values, path)
+                self._inputs[-1] = self._describe(path, raw)
         except (OSError, pyarrow.ArrowException) as error:
             reason = getattr(error, "strerror", None) or message_of(error)
             raise PluginError(f"{path} cannot be read: {reason}") from error
+
+    def _describe(self, path: Path, raw: BufferedReader) -> ReadInput:
+        """Return what was read of a file.
+
+        Parquet is not read from its beginning to its end, so its bytes are read once more to hash them.
+        """
+        raw.seek(0)
+        return ReadInput(
+            input_type="file",
+            path_or_uri=str(path),
+            rows=self._read_rows,
+            is_complete=True,
+            content_hash=hashlib.file_digest(raw, "sha256").hexdigest(),
+            size_bytes=raw.tell(),
+        )
 
     def _row(self, values: Mapping[str, object], path: Path) -> RowData | InvalidRow:
         place = f"row {self._read_rows - 1}" if names_one_file(self._paths) else f"row {self._read_rows - 1} of {path}"

@@ -53,6 +53,15 @@ class SourceContract(PluginContract):
                 assert item.error, "the error must not be empty"
                 assert repeated_values([item.data], item.error, {}) == [], f"the error repeats values: {item.error}"
 
+    def test_what_it_names_as_inputs_is_complete_after_the_last_row(self, tmp_path: Path) -> None:
+        """Together they have all rows."""
+        source = self._new(tmp_path)
+        named = [[each.path_or_uri for each in source.inputs()] for _ in source.read()]
+        inputs = source.inputs()
+        assert all(each.is_complete for each in inputs)
+        assert not inputs or sum(each.rows for each in inputs) == len(named)
+        assert all(names == [each.path_or_uri for each in inputs[: len(names)]] for names in named)
+
     def test_it_says_how_much_has_been_read(self, tmp_path: Path) -> None:
         """A fraction that never falls, or None."""
         source = self._new(tmp_path)

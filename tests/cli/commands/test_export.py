@@ -78,7 +78,7 @@ def add_node(values: str) -> None:
 def test_a_run_is_exported_in_every_form(capsys: Captured, form: ExportFormat) -> None:
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "out/export", "--format", form)
     assert (code, err) == (0, "")
-    assert out == f"run     run-1\nexport  out/export ({form}, 35 records, not signed)\n"
+    assert out == f"run     run-1\nexport  out/export ({form}, 37 records, not signed)\n"
     assert read_content(Path("out/export")) == read_content(export_to(Path("expected"), form))
 
 
@@ -89,7 +89,7 @@ def test_a_signed_bag_in_a_zip_file_is_verified(capsys: Captured) -> None:
     options = ("-o", "trail.zip", "--format", "bag", "--key", "keys/elspeth.key.pem", "--zip")
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", *options)
     assert (code, err) == (0, "")
-    assert out == "run     run-1\nexport  trail.zip (bag, 35 records, signed)\n"
+    assert out == "run     run-1\nexport  trail.zip (bag, 37 records, signed)\n"
     # The only fault is that the run was finished with records still open.
     assert main(["verify", "trail.zip", "--key", "keys/elspeth.pub.pem"]) == 1
     words = " ".join(capsys.readouterr().err.split())
@@ -119,7 +119,7 @@ def test_options_that_do_not_fit_the_form(capsys: Captured, options: tuple[str, 
 @pytest.mark.usefixtures("project")
 def test_latest_is_the_run_that_began_last(capsys: Captured) -> None:
     code, out, _ = run_export(capsys, "latest", "-d", "audit.db", "-o", "export.jsonl")
-    assert (code, out) == (0, "run     run-2\nexport  export.jsonl (jsonl, 35 records, not signed)\n")
+    assert (code, out) == (0, "run     run-2\nexport  export.jsonl (jsonl, 37 records, not signed)\n")
 
 
 def test_the_database_can_be_given_by_url(project: Path, capsys: Captured) -> None:
@@ -136,7 +136,7 @@ def test_the_result_can_be_printed_as_json(capsys: Captured) -> None:
         "path": "export.json",
         "format": "json",
         "compress": None,
-        "records": 35,
+        "records": 37,
         "signed": False,
     }
 
@@ -146,9 +146,9 @@ def test_hmac_signs_with_the_key_of_the_environment(capsys: Captured, monkeypatc
     monkeypatch.setenv("ELSPETH_SIGNING_KEY", "a key of 16 bytes")
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "export.jsonl", "--hmac")
     assert (code, err) == (0, "")
-    assert out == "run     run-1\nexport  export.jsonl (jsonl, 35 records, signed)\n"
+    assert out == "run     run-1\nexport  export.jsonl (jsonl, 37 records, signed)\n"
     export = read_export(Path("export.jsonl"), signing_key=b"a key of 16 bytes")
-    assert len(list(export)) == 35
+    assert len(list(export)) == 37
     assert export.summary.signatures_checked
 
 
@@ -257,7 +257,7 @@ def test_the_example_in_the_documentation_runs(capsys: Captured) -> None:
     with LandscapeDB("sqlite:///runs/audit.db") as db:
         recorded(db, rich_run("RUN"))
     exec(compile(example, "docs/export.md", "exec"), {})  # noqa: S102 - our own documentation
-    assert capsys.readouterr().out == "35\n"
+    assert capsys.readouterr().out == "37\n"
 
 
 def test_several_workers_write_the_same(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -351,14 +351,14 @@ def test_a_foreign_file_is_replaced_only_by_force(capsys: Captured) -> None:
     assert Path("notes.txt").read_text() == "mine"
     assert run_export(capsys, *arguments, "--force")[0] == 0
     assert run_export(capsys, *arguments)[0] == 0  # it is an export now
-    assert len(list(read_export(Path("notes.txt")))) == 35
+    assert len(list(read_export(Path("notes.txt")))) == 37
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json"])
 @pytest.mark.usefixtures("project")
 def test_one_stream_goes_to_standard_output(capsys: Captured, form: ExportFormat) -> None:
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "-", "--format", form)
-    assert (code, err) == (0, f"run     run-1\nexport  standard output ({form}, 35 records, not signed)\n")
+    assert (code, err) == (0, f"run     run-1\nexport  standard output ({form}, 37 records, not signed)\n")
     assert out.encode() == export_to(Path("expected"), ExportFormat(form)).read_bytes()
     assert not Path("-").exists()
 
@@ -376,7 +376,7 @@ def test_standard_output_may_be_a_stream_of_text(monkeypatch: pytest.MonkeyPatch
 def test_a_summary_in_json_does_not_get_into_an_export_on_standard_output(capsys: Captured) -> None:
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "-", "--json")
     assert out.encode() == export_to(Path("expected"), ExportFormat.JSONL).read_bytes()
-    summary = {"run_id": "run-1", "path": "-", "format": "jsonl", "compress": None, "records": 35, "signed": False}
+    summary = {"run_id": "run-1", "path": "-", "format": "jsonl", "compress": None, "records": 37, "signed": False}
     assert (code, json.loads(err)) == (0, summary)
 
 
@@ -385,7 +385,7 @@ def test_a_file_is_exported_when_standard_output_is_a_stream_of_text(monkeypatch
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stdout", stream)
     assert main(["export", "run-1", "-d", "audit.db", "-o", "trail.jsonl"]) == 0
-    assert stream.getvalue() == "run     run-1\nexport  trail.jsonl (jsonl, 35 records, not signed)\n"
+    assert stream.getvalue() == "run     run-1\nexport  trail.jsonl (jsonl, 37 records, not signed)\n"
 
 
 @pytest.mark.usefixtures("project")
@@ -398,7 +398,7 @@ def test_an_export_to_a_closed_standard_output_fails(monkeypatch: pytest.MonkeyP
 @pytest.mark.usefixtures("project")
 def test_a_name_that_is_a_dash_can_be_written_with_its_directory(capsys: Captured) -> None:
     assert run_export(capsys, "run-1", "-d", "audit.db", "-o", "./-")[0] == 0
-    assert len(list(read_export(Path("-")))) == 35
+    assert len(list(read_export(Path("-")))) == 37
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: Path(path).symlink_to("/dev/null")], ids=["FIFO", "device"])
@@ -428,7 +428,7 @@ def test_devices_and_fifos_are_not_replaced(capsys: Captured, make: Callable[[st
 def test_the_suffix_chooses_the_form(capsys: Captured, name: str, form: str) -> None:
     code, out, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", name)
     assert (code, err) == (0, "")
-    assert out == f"run     run-1\nexport  {name} ({form}, 35 records, not signed)\n"
+    assert out == f"run     run-1\nexport  {name} ({form}, 37 records, not signed)\n"
     assert Path(name).is_dir() is (form in ("csv", "parquet"))
     assert zipfile.is_zipfile(name) is (form == "bag")
 

@@ -35,7 +35,7 @@ def test_an_imported_run_is_exported_again_as_the_same_bytes(capsys: Captured, f
     export_to(Path("first"), ExportFormat(form))
     code, out, err = run_import(capsys, "first", "-d", "new.db")
     assert (code, err) == (0, "")
-    assert out == "run             run-1\nrecords         35, signatures: none\naudit database  sqlite:///new.db\n"
+    assert out == "run             run-1\nrecords         37, signatures: none\naudit database  sqlite:///new.db\n"
     assert main(["export", "latest", "-d", "new.db", "-o", "again", "--format", form]) == 0
     first, again = Path("first"), Path("again")
     for path in first.iterdir() if first.is_dir() else [first]:
@@ -52,7 +52,7 @@ def test_signatures_are_checked_with_a_key(
     export_to(Path("export.jsonl"), ExportFormat.JSONL, signing_key=b"a key of 16 bytes")
     code, out, err = run_import(capsys, "export.jsonl", "-d", "new.db", *arguments)
     assert (code, err) == (0, "")
-    assert f"records         35, signatures: {signatures}\n" in out
+    assert f"records         37, signatures: {signatures}\n" in out
 
 
 def test_a_wrong_key_is_refused(project: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,10 +73,10 @@ def test_hmac_without_a_key_is_a_usage_error(project: Path, capsys: Captured) ->
 def test_an_altered_export_leaves_no_database(project: Path, capsys: Captured) -> None:
     path = export_to(Path("export.jsonl"), ExportFormat.JSONL)
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines[:9], lines[9].replace(b"row_", b"Row_", 1), *lines[10:]]))
+    path.write_bytes(b"".join([*lines[:11], lines[11].replace(b"row_", b"Row_", 1), *lines[12:]]))
     code, out, err = run_import(capsys, "export.jsonl", "-d", "new.db")
     assert (code, out) == (1, "")
-    assert err.startswith("error: export.jsonl, line 10: ")
+    assert err.startswith("error: export.jsonl, line 12: ")
     assert err.count("\n") == 1
     assert [each.name for each in project.iterdir()] == ["export.jsonl"]
 
@@ -96,7 +96,7 @@ def test_a_bag_is_imported_without_its_salts(capsys: Captured) -> None:
     export_to(Path("bag"), ExportFormat.BAG)
     code, out, err = run_import(capsys, "bag", "-d", "new.db")
     assert (code, err) == (0, "")
-    assert out.splitlines()[1] == "records         35, signatures: not checked (elspeth verify checks those of a bag)"
+    assert out.splitlines()[1] == "records         37, signatures: not checked (elspeth verify checks those of a bag)"
     assert main(["export", "latest", "-d", "new.db", "-o", "again.jsonl"]) == 0
     assert Path("again.jsonl").read_bytes() == Path("first.jsonl").read_bytes()
 

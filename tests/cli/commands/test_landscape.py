@@ -21,6 +21,7 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 from tests.fixtures.epochs import lacking
 from tests.fixtures.legacy import EPOCHS, LEGACY, OldDatabaseMaker, rows_of
+from tests.fixtures.rich_run import recorded, rich_run
 from tests.fixtures.untouched import untouched
 
 pytestmark = pytest.mark.usefixtures("own_directory")
@@ -327,8 +328,18 @@ def test_runs_as_json(capsys: Captured) -> None:
         "started_at": json.loads(output)[2]["started_at"],
         "rows": 10,
         "export_status": None,
+        "user": None,
+        "host": None,
+        "labels": None,
         "at_work": None,
     }
+
+
+def test_runs_as_json_tell_who_began_them(database_url: str, capsys: Captured) -> None:
+    with LandscapeDB(database_url) as database:
+        recorded(database, rich_run())
+    (told,) = json.loads(run_landscape(capsys, "runs", "-d", database_url, "--json")[1])
+    assert (told["user"], told["host"], told["labels"]) == ("jörg", None, {"=1+1": "\U0001f600"})
 
 
 def test_a_run_without_a_process_is_reported(database_url: str, capsys: Captured) -> None:

@@ -182,7 +182,7 @@ def test_an_unsigned_export_is_at_most_consistent(capsys: Captured, form: Export
     code, out, err = run_verify(capsys, "export")
     assert (code, out) == (1, "")
     words = [" ".join(line.split()) for line in err.splitlines()]
-    assert words[4] == "5 counts ok 35 records of 19 types, with the hash stated"
+    assert words[4] == "5 counts ok 37 records of 21 types, with the hash stated"
     assert words[9] == "10 verdict CONSISTENT BUT UNSIGNED"
 
 
@@ -232,7 +232,7 @@ def test_an_altered_export_is_not_verified(capsys: Captured) -> None:
     path.write_bytes(path.read_bytes().replace(b"expected a number", b"expected a letter"))
     code, _, err = run_verify(capsys, "export.jsonl")
     assert code == 1
-    assert "5 counts FAILED line 36: manifest: final_hash: expected " in " ".join(err.split())
+    assert "5 counts FAILED line 38: manifest: final_hash: expected " in " ".join(err.split())
 
 
 def test_keys_are_not_for_exports(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def export(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_a_signed_export_is_verified(export: Path) -> None:
     result = verified(export, KEY)
-    assert (result.verdict, result.run_id, result.record_count) == (Verdict.VERIFIED, "run-1", 35)
+    assert (result.verdict, result.run_id, result.record_count) == (Verdict.VERIFIED, "run-1", 37)
     assert [step.status for step in result.steps].count(Status.PASSED) == 4
 
 
@@ -60,7 +60,7 @@ def test_without_a_key_a_sound_export_is_consistent(
 ) -> None:
     path = export_to(tmp_path / "export", form, signing_key=signed_with)
     result = verified(path, None)
-    assert (result.verdict, result.run_id, result.record_count) == (verdict, "run-1", 35)
+    assert (result.verdict, result.run_id, result.record_count) == (verdict, "run-1", 37)
     statuses = {step.step: step.status for step in result.steps}
     assert statuses.pop(Step.SIGNATURE) is Status.OPEN
     assert {step for step, status in statuses.items() if status is Status.PASSED} == {
@@ -83,7 +83,7 @@ def test_without_a_key_an_altered_record_is_found(tmp_path: Path) -> None:
     )
     [(step, message)] = faults(verified(path, None))
     assert step == Step.COUNTS
-    assert message.startswith("line 36: manifest: final_hash: expected ")
+    assert message.startswith("line 38: manifest: final_hash: expected ")
 
 
 def test_an_export_of_a_run_that_has_not_ended_is_not_the_whole_story(tmp_path: Path) -> None:
@@ -104,13 +104,13 @@ def test_a_manifest_of_a_later_epoch_is_not_judged(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"epoch":%d,' % EPOCH, b'"epoch":%d,' % (EPOCH + 1)))
     [(step, message)] = faults(verified(path, None))
     expected = f"expected an epoch up to {EPOCH}, got {EPOCH + 1}: a later version of elspeth can verify it"
-    assert (step, message) == (1, f"line 36: manifest: epoch: {expected}")
+    assert (step, message) == (1, f"line 38: manifest: epoch: {expected}")
 
 
 def test_a_manifest_says_nothing_else(tmp_path: Path) -> None:
     path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL)
     path.write_bytes(path.read_bytes().replace(b'"final_hash":', b'"final":1,"final_hash":'))
-    assert faults(verified(path, None)) == [(5, "line 36: manifest: final: expected no field of this name, got one")]
+    assert faults(verified(path, None)) == [(5, "line 38: manifest: final: expected no field of this name, got one")]
 
 
 def test_exports_are_told_from_other_files(export: Path, tmp_path: Path) -> None:
@@ -156,8 +156,8 @@ def test_a_record_that_is_missing_shows_in_the_manifest(tmp_path: Path) -> None:
     path = export_to(tmp_path / "export.jsonl", ExportFormat.JSONL, signing_key=KEY)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-2] + lines[-1:]))
-    problem = "expected 34, derived from what comes before, got 35"
-    assert faults(verified(path, KEY)) == [(5, f"line 35: manifest: record_count: {problem}")]
+    problem = "expected 36, derived from what comes before, got 37"
+    assert faults(verified(path, KEY)) == [(5, f"line 37: manifest: record_count: {problem}")]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from elspeth.core.landscape.database.state import DatabaseState
     from elspeth.core.landscape.database.tables import Migration
     from elspeth.core.landscape.migration.migrate import MigrationReport
+    from elspeth.core.landscape.queries.runs import ListedRun
     from elspeth.core.landscape.sealing.check import SealReport
     from elspeth.core.landscape.sealing.log_check import LogReport
     from elspeth.core.landscape.sealing.log_places import OverdueCheckpoint
@@ -382,7 +383,7 @@ def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
     table = [(run.run_id, run.status, run.started_at, run.rows, run.export_status) for run in found]
     if json:
         records = [dict(zip(columns, row, strict=True)) for row in table]
-        data = [{**record, "at_work": run.at_work} for record, run in zip(records, found, strict=True)]
+        data = [{**record, **_origin_data(run)} for record, run in zip(records, found, strict=True)]
         typer.echo(jsonlib.dumps(data, indent=2))
     else:
         texts = [[*map(str, row[:3]), f"{row[3]:,}", row[4] or "none"] for row in table]
@@ -391,3 +392,8 @@ def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
         if run.at_work is False:
             message = f"run {run.run_id} has the status running, but no process works on it: resume it"
             typer.echo(printable(message), err=True)
+
+
+def _origin_data(run: ListedRun) -> dict[str, object]:
+    labels = None if run.labels_json is None else jsonlib.loads(run.labels_json)
+    return {"user": run.user_name, "host": run.host_name, "labels": labels, "at_work": run.at_work}

@@ -18,7 +18,7 @@ from typing import ClassVar, Protocol, final
 from pydantic import BaseModel
 
 from elspeth.contracts.enums import CallType, Determinism
-from elspeth.contracts.plugins.exchange import JsonObject, RowDrop, RowError, StagedOutput
+from elspeth.contracts.plugins.exchange import JsonObject, ReadInput, RowDrop, RowError, StagedOutput
 from elspeth.contracts.plugins.options import PluginOptions, SourceOptions, TransformOptions
 from elspeth.contracts.rows import InvalidRow, RowData
 
@@ -92,6 +92,14 @@ class Source(Plugin):
     def fraction_read(self) -> float | None:
         """Return the fraction read, or None if it is unknown."""
         return None
+
+    def inputs(self) -> Sequence[ReadInput]:
+        """Return what `read` has opened so far, in order.
+
+        The engine records it, and compares it when a run is resumed. A source without inputs that could be named has
+        none.
+        """
+        return ()
 
 
 class Transform(Plugin):

@@ -8,7 +8,16 @@ from types import MappingProxyType
 
 from elspeth.contracts.errors import RecordableError
 
-__all__ = ["CallError", "JsonObject", "PluginError", "RowDrop", "RowError", "RowRejectedError", "StagedOutput"]
+__all__ = [
+    "CallError",
+    "JsonObject",
+    "PluginError",
+    "ReadInput",
+    "RowDrop",
+    "RowError",
+    "RowRejectedError",
+    "StagedOutput",
+]
 
 JsonObject = Mapping[str, object]
 """An object that JSON can represent, without secrets: a request, an answer, a position."""
@@ -87,3 +96,22 @@ class StagedOutput:
     path: str
     content_hash: str
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadInput:
+    """A file or a query that a source has read.
+
+    `input_type` is a word such as file, standard_input or query; `path_or_uri` says where it was, without secrets.
+    `rows` counts the rows read so far, valid or not. `content_hash` (SHA-256 in hex) and `size_bytes` are those of the
+    bytes read, of a compressed file as it is stored. They are None for inputs without bytes, and until an input
+    `is_complete`, which means that it was read to its end.
+    """
+
+    input_type: str
+    rows: int
+    is_complete: bool
+    path_or_uri: str | None = None
+    query_text: str | None = None
+    content_hash: str | None = None
+    size_bytes: int | None = None

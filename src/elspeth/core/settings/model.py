@@ -72,6 +72,13 @@ def _database_url(text: str) -> str:
     return text
 
 
+def _label(value: object) -> object:
+    if isinstance(value, str):
+        return value
+    hint = "" if value is None or isinstance(value, list | dict) else ": put it in quotes"
+    raise ValueError(f"expected a text, got {short_repr(value)}{hint}")
+
+
 class ExportSettings(Section):
     """The export of the audit trail after a run.
 
@@ -162,6 +169,9 @@ class LandscapeSettings(Section):
     )
     url: Annotated[str, AfterValidator(_database_url)] = Field(
         default="sqlite:///./runs/audit.db", description="The database, as an SQLAlchemy URL."
+    )
+    identity: bool = Field(
+        default=True, description="Whether the account and the machine on which a run is carried out are recorded."
     )
     auto_migrate: bool = Field(
         default=False, description="Whether a run migrates a database of an earlier epoch, instead of refusing it."
@@ -294,6 +304,9 @@ class Settings(Section):
     )
     replay_source_run_id: str | None = Field(
         default=None, description="The recorded run: its id, the beginning of its id, or `latest`."
+    )
+    labels: dict[Name, Annotated[str, BeforeValidator(_label)]] = Field(
+        default={}, description="Texts by name that are recorded with each run, such as a ticket or a customer."
     )
     limit: PositiveInt | None = Field(
         default=None,

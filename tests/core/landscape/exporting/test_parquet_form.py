@@ -114,7 +114,7 @@ def test_types_without_records_have_no_file(tmp_path: Path) -> None:
 
 def test_places_are_named_by_file_and_row(parquet: Path) -> None:
     places = [entry.where for entry in read_export(parquet)]
-    assert places[:3] == ["run.parquet, row 1", "secret_resolution.parquet, row 1", "node.parquet, row 1"]
+    assert places[:3] == ["run.parquet, row 1", "secret_resolution.parquet, row 1", "run_process.parquet, row 1"]
 
 
 def test_a_changed_value_is_found(parquet: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_time_beyond_the_calendar_is_refused(parquet: Path) -> None:
 
 def test_a_missing_file_is_found(parquet: Path) -> None:
     (parquet / "checkpoint.parquet").unlink()
-    problem = "manifest: record_count: expected 34, derived from what comes before, got 35"
+    problem = "manifest: record_count: expected 36, derived from what comes before, got 37"
     assert refusal(parquet) == f", manifest.json: {problem}"
 
 

@@ -118,7 +118,7 @@ def test_the_summary_tells_what_was_read(tmp_path: Path, form: ExportFormat) -> 
     for export, is_checked in ((unchecked, False), (checked, True)):
         list(export)
         summary = export.summary
-        assert (summary.run_id, summary.run_status, summary.record_count) == ("run-1", "running", 35)
+        assert (summary.run_id, summary.run_status, summary.record_count) == ("run-1", "running", 37)
         assert dict(summary.counts) == json.loads(LINES[-1])["counts"]
         assert (summary.signed, summary.signatures_checked) == (True, is_checked)
 
@@ -134,7 +134,7 @@ def test_there_is_no_summary_before_the_end(tmp_path: Path) -> None:
 def test_lines_are_named_by_number(tmp_path: Path) -> None:
     for form, first in ((ExportFormat.JSONL, 1), (ExportFormat.JSON, 2)):
         places = [entry.where for entry in read_export(export_to(tmp_path / form, form))]
-        assert places == [f"line {number}" for number in range(first, first + 35)]
+        assert places == [f"line {number}" for number in range(first, first + 37)]
 
 
 # -- lines are lost, repeated, moved -----------------------------------------------------------------------------------
@@ -146,10 +146,10 @@ def test_a_lost_line_is_found(number: int) -> None:
     if number == 0:
         assert problem == "line 1: expected the run record first, got a secret_resolution record"
     elif number == MANIFEST:
-        assert problem == "after line 35: expected the manifest, got the end: the export is incomplete"
+        assert problem == "after line 37: expected the manifest, got the end: the export is incomplete"
     else:
-        expected = "expected 34, derived from what comes before, got 35"
-        assert problem == f"line 35: manifest: record_count: {expected}"
+        expected = "expected 36, derived from what comes before, got 37"
+        assert problem == f"line 37: manifest: record_count: {expected}"
 
 
 @pytest.mark.parametrize("number", range(len(LINES)))
@@ -168,7 +168,7 @@ def test_swapped_lines_are_found(number: int) -> None:
     if number == 0:
         assert problem.startswith("line 1: expected the run record first")
     elif number == MANIFEST - 1:
-        assert problem.startswith("line 35: manifest: record_count: expected 34")
+        assert problem.startswith("line 37: manifest: record_count: expected 36")
     else:
         assert problem.startswith(f"line {number + 2}: ")
         assert problem.endswith(("repeated, or out of order", " record")), problem
@@ -200,14 +200,14 @@ def test_a_line_of_another_run_is_found(number: int) -> None:
         assert problem == f"line 2: {expected}"
     elif number == MANIFEST:
         expected = 'manifest: run_id: expected "run-1", derived from what comes before, got "run-2"'
-        assert problem == f"line 36: {expected}"
+        assert problem == f"line 38: {expected}"
     else:
         expected = 'run_id: expected "run-1" as in the records before, got "run-2"'
         assert problem == f"line {number + 1}: {expected}"
 
 
 def test_a_line_after_the_manifest_is_found() -> None:
-    assert refusal([*LINES, LINES[1]]) == "line 37: expected nothing after the manifest, got a record"
+    assert refusal([*LINES, LINES[1]]) == "line 39: expected nothing after the manifest, got a record"
 
 
 def test_a_manifest_alone_is_refused() -> None:
@@ -258,7 +258,7 @@ def test_any_other_value_of_a_field_is_found(number: int, data: st.DataObject) -
 def test_a_plausible_change_shows_in_the_hash() -> None:
     problem = refusal(edited(LINES, NUMBERS["row"], source_data_hash="0" * 64))
     claimed = json.loads(LINES[-1])["final_hash"]
-    assert problem.startswith('line 36: manifest: final_hash: expected "')
+    assert problem.startswith('line 38: manifest: final_hash: expected "')
     assert problem.endswith(f'", derived from what comes before, got "{claimed}"')
 
 
@@ -399,13 +399,13 @@ def test_what_is_wrong_is_told(lines: list[bytes], line: int, problem: str) -> N
         ),
         (
             lambda content: content.removesuffix(b"]\n"),
-            ", line 38: expected ']', got the end of the file: it is truncated",
+            ", line 40: expected ']', got the end of the file: it is truncated",
         ),
         (
             lambda content: content.removesuffix(b"\n"),
-            ", line 38: expected a line feed at its end, got the end of the file after ']': the file is truncated",
+            ", line 40: expected a line feed at its end, got the end of the file after ']': the file is truncated",
         ),
-        (lambda content: content + b"\n", ", line 39: expected the end of the file, got ''"),
+        (lambda content: content + b"\n", ", line 41: expected the end of the file, got ''"),
         (
             lambda content: content.replace(b"},\n", b"}\n", 1),
             ', line 3: expected \']\' after a record without comma, got \'{"env_var_name":"API_KEY","fin\'...',

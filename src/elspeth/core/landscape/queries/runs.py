@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, String, cast, func, null, select
+from sqlalchemy import Connection, Row, String, Table, cast, func, null, select
 
 from elspeth.contracts.database_urls import mask_url
 from elspeth.core.canonical import stored_time_text
@@ -87,8 +87,10 @@ class ListedRun:
     """A run as lists show it.
 
     `started_at` is a time in canonical form; anything else, which somebody stored, is as the database has it.
-    `export_status` is None for a run that was never exported. `at_work` says whether a process is recording a running
-    run; it is None for other runs, and for those of the predecessor, where it cannot be known.
+    `export_status` is None for a run that was never exported. `user_name` and `host_name` are those of the process that
+    began the run, `labels_json` holds its labels; each is None where it is not recorded. `at_work` says whether a
+    process is recording a running run; it is None for other runs, and for those of the predecessor, where it cannot be
+    known.
     """
 
     run_id: str
@@ -96,6 +98,9 @@ class ListedRun:
     started_at: str
     rows: int
     export_status: str | None
+    user_name: str | None = None
+    host_name: str | None = None
+    labels_json: str | None = None
     at_work: bool | None = None
 
 
@@ -124,6 +129,7 @@ def list_runs(url: str) -> list[ListedRun]:
     )
     with read_only_connection(parsed) as connection:
         found = connection.execute(statement).all()
+        origins = _read_origins(connection, tables)
         secrets = tables.get("run_secrets")  # only runs that can be claimed have one
         claimable = set() if secrets is None else set(connection.scalars(select(secrets.c.run_id)))
         running = {run_id for run_id, status, *_ in found if status == RunStatus.RUNNING and run_id in claimable}
@@ -135,7 +141,19 @@ def list_runs(url: str) -> list[ListedRun]:
                 started_at=stored_time_text(started_at),
                 rows=number,
                 export_status=export_status,
+                **origins.get(run_id, {}),
                 at_work=run_id in at_work if run_id in running else None,
             )
             for run_id, status, started_at, number, export_status in found
         ]
+
+
+def _read_origins(connection: Connection, tables: Mapping[str, Table]) -> dict[str, dict[str, str | None]]:
+    """Return by run what the process that began it recorded."""
+    processes = tables.get("run_processes")
+    if processes is None:  # of an earlier epoch
+        return {}
+    columns = processes.c
+    names = ("user_name", "host_name", "labels_json")
+    statement = select(columns.run_id, *(cast(columns[name], String) for name in names)).where(columns.attempt == 0)
+    return {run_id: dict(zip(names, values, strict=True)) for run_id, *values in connection.execute(statement)}

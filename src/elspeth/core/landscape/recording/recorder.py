@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from elspeth.core.landscape.recording._operations import OperationRecording
+from elspeth.core.landscape.recording._origins import OriginRecording
 from elspeth.core.landscape.recording._predecessor_writes import PredecessorWrites
 from elspeth.core.landscape.recording._runs import RunRecording
 from elspeth.core.landscape.recording._tokens import TokenRecording
@@ -10,7 +11,7 @@ from elspeth.core.landscape.recording._tokens import TokenRecording
 __all__ = ["LandscapeRecorder"]
 
 
-class LandscapeRecorder(RunRecording, TokenRecording, OperationRecording, PredecessorWrites):
+class LandscapeRecorder(RunRecording, OriginRecording, TokenRecording, OperationRecording, PredecessorWrites):
     """Records what happens to every row of a run.
 
     Each call returns the record that it made and commits it. Inside `unit_of_work` all calls are committed together.

@@ -20,12 +20,12 @@ from typing import NamedTuple, Protocol
 from sqlalchemy import UniqueConstraint
 
 from elspeth_schema.contracts import AuditRecord
-from elspeth_schema.records import BATCH_OUTPUT, RECORD_TYPES, RecordType
+from elspeth_schema.records import BATCH_OUTPUT, RECORD_TYPES, RUN_PROCESS, RecordType
 
 __all__ = ["LOOKUPS", "ExportIndex", "IndexedLine", "is_index"]
 
-_UNSTATED = {BATCH_OUTPUT.name: {"output_id"}}
-"""Record type -> columns that refer to records of several types, which no foreign key can state."""
+_UNSTATED = {BATCH_OUTPUT.name: {"output_id"}, RUN_PROCESS.name: {"run_id"}}
+"""Record type -> further columns: references to records of several types, and the run where all records are wanted."""
 
 
 def _lookups(record_type: RecordType[AuditRecord]) -> tuple[str, ...]:

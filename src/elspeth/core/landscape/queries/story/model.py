@@ -21,7 +21,9 @@ from elspeth_schema.contracts import (
     Operation,
     RoutingEvent,
     Row,
+    RunProcess,
     RunStatus,
+    SourceInput,
     Token,
     TokenOutcome,
     TokenParent,
@@ -140,15 +142,19 @@ class TokenStory:
 class RowStory:
     """A source row and what happened to it.
 
-    `validation_errors` are those of all rows with the same content, because an error names the content and not the row.
+    `processes` are those that carried out the run, `source_inputs` what the source of the row read: both are empty for
+    runs that did not record them. `validation_errors` are those of all rows with the same content, because an error
+    names the content and not the row.
     `adopted_values` are, by table and key, what a database of the predecessor held of the run, of the records in the
     story and of its tokens, beyond what the records hold.
     """
 
     run_id: str
     run_status: RunStatus
+    processes: tuple[RunProcess, ...] = ()
     row: Row
     source: Node
+    source_inputs: tuple[SourceInput, ...] = ()
     source_operations: tuple[OperationStory, ...]
     validation_errors: tuple[ValidationErrorRecord, ...]
     tokens: tuple[TokenStory, ...]

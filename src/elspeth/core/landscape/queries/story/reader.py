@@ -104,13 +104,17 @@ def records_of_rows(trail: Trail, row_indexes: Collection[int]) -> Iterator[Audi
 def _story(trail: Trail, row: Row, start: Sequence[Token]) -> RowStory:
     (run,) = trail.records(records.RUN, "run_id", [trail.run_id])
     source = fetch_referred(trail, records.NODE, [row], "source_node_id")[row.source_node_id]
+    processes = trail.records(records.RUN_PROCESS, "run_id", [trail.run_id])
+    inputs = trail.records(records.SOURCE_INPUT, "node_id", [source.node_id])
     errors = trail.records(records.VALIDATION_ERROR, "row_hash", [row.source_data_hash])
     tokens = _with_descendants(trail, start)
     story = RowStory(
         run_id=run.run_id,
         run_status=run.status,
+        processes=tuple(sorted(processes, key=lambda process: process.attempt)),
         row=row,
         source=source,
+        source_inputs=tuple(sorted(inputs, key=lambda each: each.ordinal)),
         source_operations=_read_operations(trail, [source.node_id]).get(source.node_id, ()),
         validation_errors=tuple(sorted(errors, key=lambda error: (error.created_at, error.error_id))),
         tokens=_token_stories(trail, tokens),
