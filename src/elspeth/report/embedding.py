@@ -19,7 +19,7 @@ from elspeth.core.landscape.queries.story.reader import records_of_rows
 from elspeth.core.landscape.queries.story.trail import DatabaseTrail
 from elspeth.core.landscape.records.mapping import record_type_of
 from elspeth_schema.contracts import NodeStateStatus, RowOutcome
-from elspeth_schema.records import EDGE, NODE, RECORD_TYPES, RUN
+from elspeth_schema.records import EDGE, NODE, RECORD_TYPES, RUN, RUN_PROCESS, SOURCE_INPUT
 from elspeth_schema.tables import (
     calls_table,
     node_states_table,
@@ -35,7 +35,7 @@ __all__ = ["MOST_RECORDS", "Embed", "chosen_lines"]
 MOST_RECORDS = 200_000
 """Records that a page holds if nothing else is asked for: about 25 MB."""
 
-_WHOLE = (RUN.name, NODE.name, EDGE.name)
+_WHOLE = (RUN.name, RUN_PROCESS.name, NODE.name, EDGE.name, SOURCE_INPUT.name)
 """The types of which every record is chosen."""
 
 _FIRST_ROWS = 1_000

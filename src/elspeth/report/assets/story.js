@@ -25,14 +25,18 @@ async function storyOf(trail, types, runId, row, start) {
   const [run] = await trail.records("run", "run_id", [runId]);
   const sources = await fetchReferred(trail, "node", "node_id", [row], "source_node_id");
   const source = sources.get(row.source_node_id);
+  const processes = await trail.records("run_process", "run_id", [runId]);
+  const inputs = await trail.records("source_input", "node_id", [source.node_id]);
   const errors = await trail.records("validation_error", "row_hash", [row.source_data_hash]);
   const tokens = await withDescendants(trail, start);
   const operations = await readOperations(trail, [source.node_id]);
   const story = {
     run_id: run.run_id,
     run_status: run.status,
+    processes: processes.sort(by("attempt")),
     row,
     source,
+    source_inputs: inputs.sort(by("ordinal")),
     source_operations: operations.get(source.node_id) ?? [],
     validation_errors: errors.sort(by("created_at", "error_id")),
     tokens: await tokenStories(trail, tokens),

@@ -1,6 +1,6 @@
 import { element, folded, longList, longText } from "./dom.js";
 import { drawPath } from "./path.js";
-import { count, counted } from "./text.js";
+import { count, counted, visible } from "./text.js";
 
 /** Characters shown of a hash; the record below has all of them. */
 const HASH_LENGTH = 12;
@@ -20,6 +20,8 @@ export function showStory(story, open) {
       "tokens": tokens.length ? null : "no token was recorded",
     }),
     drawPath(story),
+    section("Who carried out the run", story.processes, showProcess),
+    section("What the source read", story.source_inputs, showInput),
     section("What the source did", story.source_operations, showOperation),
     section("Errors of the source (of all rows with this content)", story.validation_errors, showValidationError),
     tokens.map((token) => showToken(token, open)),
@@ -93,6 +95,29 @@ function showCall(call) {
       "error": call.error_json && longText(call.error_json),
     }),
     record(call),
+  ];
+}
+
+function showProcess(process) {
+  const place = [process.user_name, process.host_name].filter(isThere).join("@");
+  const about = `${process.attempt ? "resumed" : "begun"} ${process.started_at}${place ? ` by ${place}` : ""}`;
+  return [
+    element("p", {}, about),
+    facts({
+      "with": `elspeth ${process.elspeth_version}, ${process.python_version}, ${process.operating_system}`,
+      "commit of the settings": process.repository_commit && [hash(process.repository_commit), process.repository_is_dirty ? ", with changes" : ""],
+      "labels": process.labels_json && longText(process.labels_json),
+    }),
+    record(process),
+  ];
+}
+
+function showInput(input) {
+  const size = input.size_bytes === null ? "" : `, ${counted(input.size_bytes, "byte")}`;
+  return [
+    element("p", {}, `${input.input_type} `, input.path_or_uri ? code(input.path_or_uri) : "", `: ${counted(input.row_count, "row")}${size}`),
+    facts({ "SHA-256": hash(input.content_hash), "query": input.query_text && longText(input.query_text) }),
+    record(input),
   ];
 }
 
@@ -200,7 +225,7 @@ function kept(reference) {
 }
 
 function hash(digest) {
-  return digest ? element("code", { title: digest }, digest.slice(0, HASH_LENGTH)) : "";
+  return digest ? element("code", { title: visible(digest) }, digest.slice(0, HASH_LENGTH)) : "";
 }
 
 function code(text) {
