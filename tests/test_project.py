@@ -276,7 +276,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "access": {"failures", "progress"},
         "story_text": {"terminal"},
         "plan": {"terminal"},
-        "execution": {"failures", "signals", "terminal", "progress", "plan"},
+        "run_report": {"terminal"},
+        "execution": {"failures", "signals", "terminal", "progress", "plan", "run_report"},
         "commands": {
             *(
                 "access",

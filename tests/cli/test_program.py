@@ -146,7 +146,9 @@ def test_the_example_runs_and_runs_again(project: Path, settings: str, capsys: p
             r"failed                 0\n"
             r"quarantined            0\n"
             r"audit database         sqlite:///examples/audit_export/runs/audit\.db\n"
-            r"export                 examples/audit_export/output/audit_trail\.json \(85 records\)\n",
+            r"export                 examples/audit_export/output/audit_trail\.json \(85 records\)\n"
+            rf"report                 elspeth report {ID} -d sqlite:///examples/audit_export/runs/audit\.db"
+            r" -o report\.html\n",
             output,
         )
     written = project / EXAMPLE / "output"
@@ -189,7 +191,9 @@ def test_the_summary_for_programs_is_json(settings: str, capsys: pytest.CaptureF
         "dropped": 0,
         "usage": {},
         "problems": [],
+        "overdue_checkpoints": [],
         "database": "sqlite:///examples/audit_export/runs/audit.db",
+        "report_path": None,
     }
 
 

@@ -37,7 +37,7 @@ def test_the_summary_says_how_many_rows_failed_and_why(capsys: pytest.CaptureFix
     output, errors = capsys.readouterr()
     assert errors == ""
     run, took, *lines = output.splitlines()
-    assert run.startswith("run ")
+    run_id = run.split()[1]
     assert re.fullmatch(r"took                \d+\.\d s, [\d,]+ rows/s", took)
     content_hash = hashlib.sha256(Path("out.csv").read_bytes()).hexdigest()
     assert lines == [
@@ -48,6 +48,7 @@ def test_the_summary_says_how_many_rows_failed_and_why(capsys: pytest.CaptureFix
         "rows with failures  2 of 4",
         "reasons             2 at source csv: ValueError: expected N fields, got 2 (first in row 1)",
         "audit database      sqlite:///audit.db",
+        f"report              elspeth report {run_id} -d sqlite:///audit.db -o report.html",
     ]
 
 

@@ -14,6 +14,7 @@ import typer
 from elspeth.cli.failures import ExitCode, print_error, report_error
 from elspeth.cli.plan import GivenSettings, load_pipeline
 from elspeth.cli.progress import duration, migration_display, progress_display
+from elspeth.cli.run_report import RunReport, report_at_end
 from elspeth.cli.signals import StopRequest, note_signals
 from elspeth.cli.terminal import aligned, one_line, printable
 from elspeth.contracts.database_urls import mask_url
@@ -79,7 +80,10 @@ def execute_pipeline(
     with _audit_database(pipeline.settings.landscape) as db:
         with note_signals() as request:
             try:
-                with run_display(request) as observer:
+                with (
+                    report_at_end(db, pipeline.settings, settings.path, force=force) as report,
+                    run_display(request, report.name_run) as observer,
+                ):
                     result = work(
                         Orchestrator(
                             db,
@@ -101,9 +105,10 @@ def execute_pipeline(
         url = db.url if pipeline.settings.landscape.enabled else "none (landscape.enabled: false)"
     seconds = time.monotonic() - began
     if json:
-        typer.echo(jsonlib.dumps(_summary_data(result, url, failure, seconds, limit), indent=2))
+        data = {**_summary_data(result, url, failure, seconds, limit), "report_path": report.path}
+        typer.echo(jsonlib.dumps(data, indent=2))
     else:
-        typer.echo(aligned(_summary_lines(result, url, seconds, limit)))
+        typer.echo(aligned(_summary_lines(result, url, seconds, limit, report)))
     for problem in result.overdue_checkpoints:
         typer.echo(printable(f"warning: {problem}"), err=True)
     for problem in result.problems:
@@ -152,8 +157,11 @@ def _migrate(url: str) -> None:
 
 
 @contextmanager
-def run_display(request: StopRequest) -> Iterator[Observer]:
-    """Yield an observer that shows the progress of a run."""
+def run_display(request: StopRequest, on_run: Callable[[str], None] | None = None) -> Iterator[Observer]:
+    """Yield an observer that shows the progress of a run.
+
+    `on_run` is called with the run's id.
+    """
     with progress_display() as display:
 
         def on_phase(phase: Phase) -> None:
@@ -169,7 +177,7 @@ def run_display(request: StopRequest) -> Iterator[Observer]:
             of = "" if total is None else f" of {total:,}"
             display.update(done, total, [f"{done:,}{of}"])
 
-        yield Observer(on_phase=on_phase, on_rows=on_rows, on_progress=on_progress, is_stopped=request)
+        yield Observer(on_run=on_run, on_phase=on_phase, on_rows=on_rows, on_progress=on_progress, is_stopped=request)
 
 
 def row_details(progress: Progress, elapsed: float) -> list[str]:
@@ -213,7 +221,7 @@ def _speed(result: RunResult, seconds: float) -> float:
 
 
 def _summary_lines(
-    result: RunResult, database_url: str, seconds: float, limit: int | None
+    result: RunResult, database_url: str, seconds: float, limit: int | None, report: RunReport
 ) -> Iterator[tuple[str, str]]:
     outputs = {each.sink: each for each in result.outputs}
     yield "run", result.run_id
@@ -239,6 +247,8 @@ def _summary_lines(
         yield "answers that differ", f"{result.differences:,}{_row_numbers(result.differing_rows)}"
     if result.export_path is not None:
         yield "export", f"{result.export_path} ({result.exported_records:,} records)"
+    if (place := report.place) is not None:
+        yield "report", place
 
 
 def _describe_output(output: PublishedOutput | None) -> str:

@@ -155,6 +155,8 @@ class Orchestrator:
 
     def _carry_out(self, start: Start, outputs: RunOutputs, external: ExternalCalls | None, claim: Claim) -> RunResult:
         """Take a run from where it stands to its end."""
+        if self._observer.on_run is not None:
+            self._observer.on_run(start.run_id)
         sinks = SinkSet(self._recorder, start, outputs)
         loader = RowLoader(self._db, self._recorder, self._pipeline, start, self._observer, mask=self._keys.mask)
         try:

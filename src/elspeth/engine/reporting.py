@@ -78,11 +78,13 @@ class Progress:
 class Observer:
     """Callbacks that watch a run, and may stop it.
 
-    `on_phase` is called when a phase begins; then `on_rows` after each group of rows, or `on_progress` with how much of
+    `on_run` is called with the run's id, once it is recorded. `on_phase` is called when a phase
+    begins; then `on_rows` after each group of rows, or `on_progress` with how much of
     the phase is done and how much there is (None if that is not known): laws to prove, sinks to finish and publish,
     records to seal and export.
     """
 
+    on_run: Callable[[str], None] | None = None
     on_phase: Callable[[Phase], None] | None = None
     on_rows: Callable[[Progress], None] | None = None
     on_progress: Callable[[int, int | None], None] | None = None

@@ -109,7 +109,8 @@ def test_execute_completes_the_run(run_id: str, capsys: Captured) -> None:
         r"to sink out     9 in out\.csv, 50 bytes, SHA-256 [0-9a-f]{12}\n"
         r"failed          0\n"
         r"quarantined     0\n"
-        r"audit database  sqlite:///audit\.db\n",
+        r"audit database  sqlite:///audit\.db\n"
+        rf"report          elspeth report {run_id} -d sqlite:///audit\.db -o report\.html\n",
         out,
     )
     assert Path("out.csv").read_text() == "id,copy_index\n" + "".join(f"{number},0\n" for number in range(9))

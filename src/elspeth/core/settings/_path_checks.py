@@ -19,6 +19,7 @@ from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import (
     EXPORT,
     LOG,
+    REPORT,
     NamedFile,
     Objection,
     export_compression,
@@ -96,6 +97,7 @@ def _placeholder_problems(parts: Parts) -> Iterator[Problem]:
     ]
     if parts.landscape is not None:
         places.append((("landscape", "export", "path"), parts.landscape.export.path))
+        places.append((("landscape", "report", "path"), parts.landscape.report.path))
         for index, place in enumerate(parts.landscape.log.after_run):
             places.append((("landscape", "log", "after_run", index, "file"), place.file))
     for location, path in places:
@@ -194,10 +196,10 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
 
 
 def _slash_problems(parts: Parts, named: Iterable[NamedFile]) -> Iterator[Problem]:
-    """Yield files of sinks that are named like directories."""
+    """Yield files that are named like directories."""
     for each in named:
         is_rows = each.owner.startswith("sinks.") and each.location[1] != parts.export_sink
-        if is_rows and not each.is_database and each.text.endswith("/"):
+        if (is_rows or each.owner == REPORT) and not each.is_database and each.text.endswith("/"):
             message = f"{each.text}: names a directory, and the output is a file: leave the slash out"
             yield Problem(location=each.location, message=message)
 
@@ -205,7 +207,7 @@ def _slash_problems(parts: Parts, named: Iterable[NamedFile]) -> Iterator[Proble
 def _length_problems(named: Iterable[NamedFile]) -> Iterator[Problem]:
     """Yield names that are too long for a file system."""
     for each in named:
-        if each.owner in {EXPORT, LOG} or (each.owner.startswith("sinks.") and not each.is_database):
+        if each.owner in {EXPORT, LOG, REPORT} or (each.owner.startswith("sinks.") and not each.is_database):
             length = len(os.fsencode(real_path(each.path).name))
             if length > _NAME_BYTES:
                 message = f"the name has {length} bytes: expected at most {_NAME_BYTES}"

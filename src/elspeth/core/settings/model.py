@@ -160,6 +160,22 @@ class LogSettings(Section):
     )
 
 
+class ReportSettings(Section):
+    """The page that shows a run, written when it ends.
+
+    What fails is said and logged, and fails no run.
+    """
+
+    path: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+        default=None, description="The HTML file. May contain `{run_id}` and `{date}`. An earlier report is replaced."
+    )
+    embed: Literal["all", "failures", "none"] | None = Field(
+        default=None,
+        description="Which records the page holds. If not given, all of a run with up to 200,000; of a larger one those"
+        " of rows with failures or calls, and of the first rows.",
+    )
+
+
 class LandscapeSettings(Section):
     """The audit database."""
 
@@ -178,6 +194,7 @@ class LandscapeSettings(Section):
     )
     seal: SealSettings = SealSettings()
     log: LogSettings = LogSettings()
+    report: ReportSettings = ReportSettings()
     export: ExportSettings = ExportSettings()
 
 

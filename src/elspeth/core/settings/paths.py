@@ -20,6 +20,7 @@ from elspeth.outputs.policy import Extent, Kind, OutputPolicy, Protected
 __all__ = [
     "EXPORT",
     "LOG",
+    "REPORT",
     "NamedFile",
     "Objection",
     "PlannedOutput",
@@ -78,6 +79,9 @@ EXPORT = "landscape.export"
 
 LOG = "landscape.log"
 """The owner of checkpoints of the log of runs in messages."""
+
+REPORT = "landscape.report"
+"""The owner of the report in messages."""
 
 Objection = Callable[[LandscapeSettings, Path], str | None]
 """Returns why a file is not an earlier output of a sink, None if it is one."""
@@ -167,8 +171,9 @@ def protected_files(parts: Parts, settings_file: Path | None) -> list[Protected]
 def named_files(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedFile]:
     """Yield each file that is read or written.
 
-    These are the files of sources, of the tables of transforms, of sinks, the export, checkpoints and the rate limits.
-    Placeholders get these `values`. Texts that cannot be paths are left out, because other checks report them.
+    These are the files of sources, of the tables of transforms, of sinks, the export, checkpoints, the report and the
+    rate limits. Placeholders get these `values`. Texts that cannot be paths are left out, because other checks report
+    them.
     """
     for place, source in parts.sources.items():
         yield from _inputs(location_text(place), place, source.options)
@@ -183,6 +188,8 @@ def named_files(parts: Parts, values: Mapping[str, str]) -> Iterator[NamedFile]:
     if export is not None and export.enabled and export.path is not None and export.sink is None:
         yield from _file_at(EXPORT, export_location(export), export.path, values)
     yield from _checkpoint_files(parts.landscape, values)
+    if parts.landscape is not None and (path := parts.landscape.report.path) is not None:
+        yield from _file_at(REPORT, ("landscape", "report", "path"), path, values)
     if parts.rate_limit is not None and (text := parts.rate_limit.persistence_path):
         location = ("rate_limit", "persistence_path")
         yield NamedFile(owner="rate_limit", location=location, text=text, path=Path(text), is_database=True)

@@ -1,0 +1,109 @@
+"""The report that a run leaves."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from elspeth.cli.terminal import printable
+from elspeth.contracts.errors import AuditIntegrityError, recordable_message
+from elspeth.contracts.events import log_event
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.settings import Settings
+from elspeth.core.settings.parts import Parts
+from elspeth.core.settings.paths import fill_placeholders, placeholder_values, protected_files
+
+__all__ = ["RunReport", "report_at_end"]
+
+_FAILURES = (AuditIntegrityError, LandscapeError, SQLAlchemyError, OSError)
+
+
+class RunReport:
+    """The report of a run under way.
+
+    `path` and `problem` are None as long as nothing was written, and nothing failed.
+    """
+
+    def __init__(self, db: LandscapeDB, settings: Settings, settings_file: Path | None, *, force: bool) -> None:
+        self._db = db
+        self._settings = settings
+        self._settings_file = settings_file
+        self._force = force
+        self._run_id: str | None = None
+        self.path: str | None = None
+        self.problem: str | None = None
+
+    def name_run(self, run_id: str) -> None:
+        """Take the id of the run that has begun."""
+        self._run_id = run_id
+
+    @property
+    def place(self) -> str | None:
+        """Return where the report is, or its command.
+
+        None without either, as the run left no database.
+        """
+        if self.path is not None or not self._settings.landscape.enabled or self._run_id is None:
+            return self.path
+        return shlex.join(["elspeth", "report", self._run_id, "-d", self._db.url, "-o", "report.html"])
+
+    def write(self) -> None:
+        """Write the report if the run has ended.
+
+        What fails is kept as `problem`, and logged. A crash leaves no report, or the earlier one.
+        """
+        text = self._settings.landscape.report.path
+        if text is None or self._run_id is None:
+            return
+        try:
+            self._write(text, self._run_id)
+        except _FAILURES as error:
+            self.problem = f"the report could not be written: {error}"
+            message = f"the report could not be written: {type(error).__name__}: {recordable_message(error)}"
+            log_event(logging.ERROR, "report_failed", message, path=text)
+
+    def _write(self, text: str, run_id: str) -> None:
+        run = LandscapeRecorder(self._db).get_run(run_id)
+        if run is None or not run.status.is_terminal:
+            return
+        from elspeth.report.embedding import Embed  # noqa: PLC0415  start time
+        from elspeth.report.evidence import PageEvidence, read_seal  # noqa: PLC0415
+        from elspeth.report.records import open_database_records  # noqa: PLC0415
+        from elspeth.report.writing import check_target, write_report  # noqa: PLC0415
+
+        path = Path(fill_placeholders(text, placeholder_values(run_id, run.started_at)))
+        protected = protected_files(Parts.from_settings(self._settings), self._settings_file)
+        policy = check_target(path, protected=protected, force=self._force)
+        embed = self._settings.landscape.report.embed
+        with open_database_records(self._db, run_id) as records:
+            evidence = PageEvidence(seal=read_seal(records.connection, run_id))
+            written = write_report(
+                records, path, policy, embed=None if embed is None else Embed(embed), evidence=evidence
+            )
+        self.path = str(path)
+        log_event(logging.INFO, "report_written", f"the report is {path}", path=str(path), records=written.records)
+
+
+@contextmanager
+def report_at_end(
+    db: LandscapeDB, settings: Settings, settings_file: Path | None, *, force: bool
+) -> Iterator[RunReport]:
+    """Write the report when the block ends or fails.
+
+    Of a run that was interrupted, and can go on, nothing is written. A report that fails is said, and does not replace
+    the error of the run.
+    """
+    report = RunReport(db, settings, settings_file, force=force)
+    try:
+        yield report
+    finally:
+        report.write()
+        if report.problem is not None:
+            typer.echo(printable(f"warning: {report.problem}"), err=True)
