@@ -134,6 +134,7 @@ class _Loader:
             export_order=_names(annotations.get("export_order")) or primary_key,
             renamed_from=_first_text(annotations.get("renamed_from")),
             since=_int(annotations.get("since")) or 1,
+            releases=tuple(str(classes[name][1].name) for name in _names(annotations.get("releases"))),
             prov=tuple(str(mapping) for mapping in cls.broad_mappings),
         )
 

@@ -195,6 +195,8 @@ class Table:
     export_order: tuple[str, ...]
     since: int
     renamed_from: str | None
+    releases: tuple[str, ...]
+    """Bookkeeping tables from which, beside all records, rows of the runs in this table may be deleted."""
     prov: tuple[str, ...]
 
     def column(self, name: str) -> Column:

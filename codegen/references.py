@@ -68,7 +68,7 @@ def faults_of_references(files: Sequence[SchemaFile]) -> tuple[Problem, ...]:
         *_range_faults(slots, list(tables.values()), {each.name for each in (*types, *enums)}),
         *(problem for cls in tables.values() for problem in _slot_faults(cls, {slot.name for slot in slots})),
         *_table_faults(containers[0], tables),
-        *(problem for cls in tables.values() for problem in _foreign_key_faults(cls, tables)),
+        *(problem for cls in tables.values() for problem in _named_class_faults(cls, tables)),
         *_variant_faults(variants, tables, slots, enums),
     ) or tuple(_unused(containers[0], slots, list(tables.values()), variants))
 
@@ -124,12 +124,16 @@ def _table_faults(container: _Element, tables: Collection[str]) -> Iterator[Prob
         taken.setdefault(cls, table)
 
 
-def _foreign_key_faults(cls: _Element, tables: Collection[str]) -> Iterator[Problem]:
+def _named_class_faults(cls: _Element, tables: Collection[str]) -> Iterator[Problem]:
     foreign_keys = cls.annotation("foreign_keys")
     for entry in foreign_keys if isinstance(foreign_keys, list) else ():
         if (target := entry["references"]) not in tables:
             message = f"foreign key: no class is called {target!r}{suggestion(target, tables)}"
             yield cls.problem(", ".join(entry["columns"]), message)
+    releases = cls.annotation("releases")
+    for name in releases if isinstance(releases, list) else ():
+        if name not in tables:
+            yield cls.problem(None, f"releases: no class is called {name!r}{suggestion(name, tables)}")
 
 
 def _variant_faults(

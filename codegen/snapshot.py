@@ -58,6 +58,7 @@ def _table(table: Table, epoch: int) -> TableSnapshot:
         lifecycle=None if table.lifecycle.is_transient else _lifecycle(table, table.lifecycle),
         export_order=() if table.is_bookkeeping else table.export_order,
         renamed_from=table.renamed_from if table.since == epoch else None,
+        releases=table.releases,
     )
 
 

@@ -1,6 +1,7 @@
 """Triggers that enforce each table's lifecycle in the database.
 
-They prevent accidents and bugs. The owner of the database can drop them; seals and signatures reveal that.
+They prevent accidents and bugs. The owner of the database can drop them; seals and signatures reveal that. Nothing can
+be deleted but what belongs to a run in the table that `releases` runs.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ def sqlite_guards(snapshot: Snapshot) -> Guards:
     for table in _guarded(snapshot):
         forbidden = _forbidden(table, "IS NOT")
         update = f"BEFORE UPDATE ON {table.name}" + (f" WHEN {forbidden}" if forbidden else "")
+        released = _released(table, snapshot)
+        delete = f"BEFORE DELETE ON {table.name}" + (f" WHEN NOT {released}" if released else "")
         for event, when, message in (
             ("update", update, _update_message(table)),
-            ("delete", f"BEFORE DELETE ON {table.name}", f"{table.name}: {_CANNOT_BE_DELETED}"),
+            ("delete", delete, f"{table.name}: {_CANNOT_BE_DELETED}"),
         ):
             name = f"guard_{table.name}_{event}"
             kept[name] = f"CREATE TRIGGER {name} {when} BEGIN SELECT RAISE(ABORT, '{message}'); END"
@@ -57,7 +60,7 @@ def postgresql_guards(snapshot: Snapshot) -> Guards:
     statements, kept = [_function("guard_truncate", truncate)], {}
     for table in _guarded(snapshot):
         function = f"guard_{table.name}"
-        body = _postgresql_body(table)
+        body = _postgresql_body(table, _released(table, snapshot))
         statements.append(_function(function, body))
         for name, events, each, called, text in (
             (f"{function}_row", "UPDATE OR DELETE", "ROW", function, body),
@@ -76,11 +79,13 @@ def _function(name: str, body: str) -> str:
     return f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${body}$$"
 
 
-def _postgresql_body(table: TableSnapshot) -> str:
+def _postgresql_body(table: TableSnapshot, released: str | None) -> str:
     delete, update = _refuse(f"'{table.name}: {_CANNOT_BE_DELETED}'"), _refuse(f"'{_update_message(table)}'")
     forbidden = _forbidden(table, "IS DISTINCT FROM")
     if forbidden is not None:
         update = f"IF {forbidden} THEN {update} END IF; RETURN NEW;"
+    if released is not None:
+        delete = f"IF {released} THEN RETURN OLD; END IF; {delete}"
     return f"BEGIN IF TG_OP = 'DELETE' THEN {delete} END IF; {update} END"
 
 
@@ -90,6 +95,15 @@ def _refuse(message: str) -> str:
 
 def _guarded(snapshot: Snapshot) -> list[TableSnapshot]:
     return [table for table in snapshot.tables if table.lifecycle is not None]
+
+
+def _released(table: TableSnapshot, snapshot: Snapshot) -> str | None:
+    """Return the condition for allowing a deletion; None means never."""
+    releasing = next((each for each in snapshot.tables if each.releases), None)
+    if releasing is None or (table.record_type is None and table.name not in releasing.releases):
+        return None
+    name = releasing.name
+    return f"EXISTS (SELECT 1 FROM {name} WHERE {name}.run_id = OLD.run_id)"  # noqa: S608  a name of the schema
 
 
 def _forbidden(table: TableSnapshot, differs: str) -> str | None:

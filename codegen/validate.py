@@ -236,6 +236,11 @@ def _variant_faults(table: Table) -> Iterator[Fault]:
                 yield _fault(table, name, message)
 
 
+def _release_faults(table: Table) -> Iterator[Fault]:
+    if table.releases and not (table.is_bookkeeping and table.primary_key == ("run_id",)):
+        yield _fault(table, None, "releases: only a bookkeeping table with the primary key run_id says which runs")
+
+
 _TABLE_RULES: tuple[Callable[[Table], Iterator[Fault]], ...] = (
     _name_faults,
     _column_faults,
@@ -243,6 +248,7 @@ _TABLE_RULES: tuple[Callable[[Table], Iterator[Fault]], ...] = (
     _index_faults,
     _constraint_faults,
     _lifecycle_faults,
+    _release_faults,
     _variant_faults,
 )
 
@@ -259,6 +265,7 @@ def _model_faults(model: Model) -> Iterator[Fault]:
             yield _fault(table, None, f"record type {table.record_type!r} is already that of {taken}")
         earlier[table.name] = table
         yield from _foreign_key_faults(table, earlier)
+        yield from _released_faults(table, model)
         for member, since in [(None, table.since), *((column.name, column.since) for column in table.columns)]:
             if since > model.epoch:
                 yield _fault(table, member, f"since: expected at most {model.epoch}, the schema's version, got {since}")
@@ -267,6 +274,16 @@ def _model_faults(model: Model) -> Iterator[Fault]:
             if column.until is not None and column.until >= model.epoch:
                 message = f"until: expected less than {model.epoch}, the schema's version, got {column.until}"
                 yield _fault(table, column.name, message)
+
+
+def _released_faults(table: Table, model: Model) -> Iterator[Fault]:
+    """Yield faults of an annotation `releases`."""
+    if table.releases and table is not next(each for each in model.tables if each.releases):
+        yield _fault(table, None, "releases: another class says already which runs may be deleted")
+    for released in (each for each in model.tables if each.name in table.releases):
+        if not released.is_bookkeeping or "run_id" not in {column.name for column in released.columns}:
+            message = f"releases: expected bookkeeping classes with the slot run_id, got {released.class_name}"
+            yield _fault(table, None, message)
 
 
 def _rdf_faults(table: Table, prefixes: Collection[str]) -> Iterator[Fault]:

@@ -77,6 +77,11 @@ TERMS: Mapping[str, Term] = {
         meaning="The table stands beside the records: it has no record type and is not exported.",
         complaint=shapes.flag,
     ),
+    "releases": Term(
+        targets=frozenset({Target.CLASS}),
+        meaning="Records of a run that stands in this table may be deleted, and its rows of these bookkeeping classes.",
+        complaint=shapes.names,
+    ),
     "export_order": Term(
         targets=frozenset({Target.CLASS}),
         meaning="The columns that order the records of an export, where it is not the primary key.",

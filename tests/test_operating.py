@@ -123,11 +123,23 @@ def test_every_command_of_the_page_works(monkeypatch: pytest.MonkeyPatch, capsys
     assert "failed" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("job")
+def test_the_monthly_job_of_the_page_prunes(capsys: pytest.CaptureFixture[str]) -> None:
+    _, retention = blocks("crontab")
+    _, _, command = retention.strip().replace(r"\%", "%").partition("&& elspeth ")
+    expanded = subprocess.run(["sh", "-c", f"printf '%s\n' {command}"], capture_output=True, text=True, check=True)
+    assert main(["run", "--execute"]) == 0
+    capsys.readouterr()
+    assert main(expanded.stdout.splitlines()) == 0
+    assert "ended before that time" in capsys.readouterr().err
+
+
 def test_the_schedules_of_the_page_run_its_job() -> None:
-    (unit,), (crontab,), (container,) = blocks("ini"), blocks("crontab"), blocks("dockerfile")
+    (unit,), (crontab, retention), (container,) = blocks("ini"), blocks("crontab"), blocks("dockerfile")
     script = "/srv/orders/job.sh"
     assert f"\nExecStart={script}\n" in unit
     assert crontab.split()[5] == script
+    assert retention.split()[5:9] == ["cd", "/srv/orders", "&&", "elspeth"]
     assert f'ENTRYPOINT ["{script}"]\n' in container
 
 

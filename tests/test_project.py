@@ -230,6 +230,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "migration": {"database", "records", "sealing"},
         "exporting": {"database", "records", "lines", "sealing", "migration"},
         "queries": {"database", "records", "lines", "recording", "exporting"},
+        "retention": {"database", "lines", "sealing", "exporting", "queries"},
     },
     "elspeth.engine": {
         "errors": set(),

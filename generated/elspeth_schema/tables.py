@@ -38,6 +38,7 @@ __all__ = [
     "node_states_table",
     "nodes_table",
     "operations_table",
+    "pruned_runs_table",
     "routing_events_table",
     "rows_table",
     "run_log_table",
@@ -984,6 +985,32 @@ adoptions_table = Table(
     Column("tables_json", Text, nullable=False),
     Column("values_json", Text, nullable=False),
     PrimaryKeyConstraint("adoption_id", name="pk_adoptions"),
+)
+
+pruned_runs_table = Table(
+    "pruned_runs",
+    metadata,
+    Column("run_id", String(64), nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("completed_at", DateTime(timezone=True), nullable=False),
+    Column("row_count", BigInteger, nullable=False),
+    Column("record_count", BigInteger, nullable=False),
+    Column("outputs_json", Text, nullable=False),
+    Column("bag_path", Text, nullable=False),
+    Column("bag_hash", String(64), nullable=False),
+    Column("bag_root", String(64), nullable=False),
+    Column("pruned_at", DateTime(timezone=True), nullable=False),
+    Column("tool", String(64), nullable=False),
+    PrimaryKeyConstraint("run_id", name="pk_pruned_runs"),
+    CheckConstraint(
+        "status IN ('running', 'interrupted', 'completed', 'failed')",
+        name="ck_pruned_runs_status",
+    ),
+    CheckConstraint(
+        "row_count >= 0",
+        name="ck_pruned_runs_row_count",
+    ),
 )
 
 run_log_table = Table(

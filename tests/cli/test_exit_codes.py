@@ -106,6 +106,11 @@ CASES = [
     ("landscape migrate", 1, "landscape migrate -d foreign.db"),
     ("landscape runs", 0, "landscape runs -d audit.db"),
     ("landscape runs", 1, "landscape runs -d missing.db"),
+    ("landscape prune", 0, "landscape prune -d audit.db --before 2020-01-01 --archive old --dry-run"),
+    ("landscape prune", 1, "landscape prune -d audit.db --before 2020-01-01 --archive old"),
+    ("landscape prune", 2, "landscape prune -d audit.db --before yesterday --archive old"),
+    ("landscape prune", 2, "landscape prune -d audit.db --before 2999-01-01 --archive in.csv --execute"),
+    ("landscape prune", 0, "landscape prune -d audit.db --before 2999-01-01 --archive old --execute"),
 ]
 """A row of the table, an exit code, and a command that ends with it; carried out in this order."""
 
@@ -122,6 +127,7 @@ RESULTS_WITH_1 = {
     "verify bag",
     "landscape status -d old.db",
     "landscape check -d old.db",
+    "landscape prune -d audit.db --before 2020-01-01 --archive old",
 }
 """Commands that end with 1 because of what they print."""
 

@@ -80,6 +80,26 @@ def test_what_postgresql_refuses() -> None:
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_what_belongs_to_a_released_run_can_be_deleted(engine: str) -> None:
+    tables = [
+        replace(table("jobs", column("status")), lifecycle=IMMUTABLE, record_type="job"),
+        replace(table("notes", column("text")), lifecycle=IMMUTABLE),
+        replace(table("marks", column("text")), lifecycle=IMMUTABLE),
+        replace(table("gone"), lifecycle=IMMUTABLE, releases=("notes",)),
+    ]
+    make = {"sqlite": sqlite_guards, "postgresql": postgresql_guards}[engine]
+    kept = make(snapshot(1, *tables)).kept
+    is_gone = "EXISTS (SELECT 1 FROM gone WHERE gone.run_id = OLD.run_id)"
+    conditions = {
+        "sqlite": f" WHEN NOT {is_gone} BEGIN SELECT RAISE",
+        "postgresql": f"THEN IF {is_gone} THEN RETURN OLD; END IF; RAISE",
+    }
+    with_condition = {name for name, text in kept.items() if conditions[engine] in text}
+    ending = {"sqlite": "delete", "postgresql": "row"}[engine]
+    assert with_condition == {f"guard_jobs_{ending}", f"guard_notes_{ending}"}
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 def test_a_table_without_lifecycle_has_no_triggers(engine: str) -> None:
     assert [name for name in guards(None, engine).kept if "jobs" in name] == []
 

@@ -23,7 +23,9 @@ def complete_run(context: typer.Context, incomplete: str) -> list[tuple[str, str
     found = [(LATEST, "the run that began last")]
     with suppress(Exception):
         runs = reversed(list_runs(database_url(context.params.get("database") or default_database())))
-        found += [(run.run_id, f"{run.status}, {run.rows} rows, began {run.started_at}") for run in runs]
+        found += [
+            (run.run_id, f"{run.status}, {run.rows} rows, began {run.started_at}") for run in runs if run.bag is None
+        ]
     return [(name, shown) for name, shown in found if name.startswith(incomplete)]
 
 

@@ -76,6 +76,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "landscape adopt": ("elspeth landscape adopt old.db -d runs/audit.db",),
     "landscape runs": ("elspeth landscape runs -d runs/audit.db --json",),
+    "landscape prune": (
+        "elspeth landscape prune --before 2026-01-01 -d runs/audit.db --archive archive --dry-run",
+        "elspeth landscape prune --before 2026-01-01 -d runs/audit.db --archive archive --execute --vacuum",
+    ),
     "landscape log checkpoint": (
         "elspeth landscape log checkpoint -d runs/audit.db --key log/elspeth.key.pem -o 1.checkpoint",
         "elspeth landscape log checkpoint -d runs/audit.db --key log/elspeth.key.pem --policy policy -o 2.checkpoint",

@@ -137,6 +137,7 @@ class TableSnapshot:
 
     `record_type` is None where exports have none: for bookkeeping tables, and in epochs 1 to 4, which had no export of
     this kind. `export_order` names the columns that order its records. `lifecycle` is None where no trigger guards it.
+    Of a run that stands in a table with `releases`, records may be deleted, and rows of the tables that it names.
     """
 
     name: str
@@ -150,6 +151,7 @@ class TableSnapshot:
     lifecycle: LifecycleSnapshot | None = None
     export_order: tuple[str, ...] = ()
     renamed_from: str | None = None
+    releases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +214,7 @@ def parse_table(content: Mapping[str, Any]) -> TableSnapshot:
         lifecycle=LifecycleSnapshot(**_tuples(lifecycle)) if lifecycle is not None else None,
         export_order=tuple(content.get("export_order", ())),
         renamed_from=content.get("renamed_from"),
+        releases=tuple(content.get("releases", ())),
     )
 
 

@@ -108,7 +108,9 @@ def _bare(table: TableSnapshot) -> TableSnapshot:
         ColumnSnapshot(name=column.name, type=column.type, nullable=column.nullable, kind=Kind.TEXT)
         for column in table.columns
     )
-    return replace(table, record_type=None, columns=columns, lifecycle=None, export_order=(), renamed_from=None)
+    return replace(
+        table, record_type=None, columns=columns, lifecycle=None, export_order=(), renamed_from=None, releases=()
+    )
 
 
 def _copy(source: TableSnapshot, table: TableSnapshot) -> Copy:

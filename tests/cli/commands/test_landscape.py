@@ -332,6 +332,8 @@ def test_runs_as_json(capsys: Captured) -> None:
         "host": None,
         "labels": None,
         "at_work": None,
+        "pruned_at": None,
+        "bag": None,
     }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.access import database_url
-from elspeth.cli.commands import run_log
+from elspeth.cli.commands import prune, run_log
 from elspeth.cli.failures import ExitCode
 from elspeth.cli.options import DatabaseOption, JsonOption, require_only_one
 from elspeth.cli.progress import migration_display, record_display
@@ -33,6 +33,7 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Inspect and migrate an audit database.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(run_log.app, name="log")
+app.command("prune")(prune.prune)
 
 _POLL_INTERVAL_S = 1.0
 """Seconds between two checks of `check --wait`."""
@@ -374,7 +375,7 @@ def adopt(
 def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
     """List the runs in a database, oldest first.
 
-    It may be of any epoch, and is not changed.
+    It may be of any epoch, and is not changed. A pruned run is listed with the bag that holds its records.
     """
     from elspeth.core.landscape.queries.runs import list_runs  # noqa: PLC0415
 
@@ -383,11 +384,16 @@ def runs(*, database: DatabaseOption, json: JsonOption = False) -> None:
     table = [(run.run_id, run.status, run.started_at, run.rows, run.export_status) for run in found]
     if json:
         records = [dict(zip(columns, row, strict=True)) for row in table]
-        data = [{**record, **_origin_data(run)} for record, run in zip(records, found, strict=True)]
+        more = ({**_origin_data(run), "pruned_at": run.pruned_at, "bag": run.bag} for run in found)
+        data = [{**record, **facts} for record, facts in zip(records, more, strict=True)]
         typer.echo(jsonlib.dumps(data, indent=2))
     else:
         texts = [[*map(str, row[:3]), f"{row[3]:,}", row[4] or "none"] for row in table]
-        typer.echo(aligned([("run", "status", "started", "rows", "export"), *texts]))
+        heading = ["run", "status", "started", "rows", "export"]
+        if any(run.bag for run in found):
+            heading.append("pruned, now in")
+            texts = [[*text, run.bag or ""] for text, run in zip(texts, found, strict=True)]
+        typer.echo(aligned([heading, *texts]))
     for run in found:
         if run.at_work is False:
             message = f"run {run.run_id} has the status running, but no process works on it: resume it"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.cli.access import open_run
+from elspeth.cli.access import default_database, open_landscape, open_run
 from elspeth.cli.failures import ExitCode, UsageError
 from elspeth.cli.options import FromOption, JsonOption, OptionalDatabaseOption, OptionalRunArgument
 from elspeth.cli.terminal import aligned, printable
@@ -39,12 +39,17 @@ def outputs(
         raise UsageError("--file: without RUN and --check: it searches all runs for one that wrote the file")
     from elspeth.core.landscape.queries import outputs as queries  # noqa: PLC0415  start time
 
-    source = open_run(run or "latest", database=database, export=export, record_types=queries.OUTPUT_RECORDS)
-    with source as (connection, run_id):
-        if file is not None:
+    run_id = ""
+    if file is not None and export is None:
+        with open_landscape(database or default_database()) as db, db.snapshot() as connection:
             found = queries.find_writers(connection, file)
-        else:
-            found = queries.recorded_outputs(connection, run_id)
+    else:
+        source = open_run(run or "latest", database=database, export=export, record_types=queries.OUTPUT_RECORDS)
+        with source as (connection, run_id):
+            if file is not None:
+                found = queries.find_writers(connection, file)
+            else:
+                found = queries.recorded_outputs(connection, run_id)
     states = {each: queries.check_output(each) for each in found} if check else {}
     if json:
         facts: dict[str, object] = {"run_id": run_id} if file is None else {"file": str(file)}

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, s
 from sqlalchemy.exc import DBAPIError
 
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.pruned_runs import PrunedRun, add_pruned_run
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.integrity import is_open
 from elspeth.core.landscape.records.mapping import mapper
@@ -26,6 +27,7 @@ from elspeth_schema.tables import (
     held_items_table,
     log_places_table,
     metadata,
+    pruned_runs_table,
     run_secrets_table,
     schema_migrations_table,
     seal_leaves_table,
@@ -39,8 +41,22 @@ from tests.fixtures.records import record_everything
 Row = Mapping[str, object]
 
 EVERY_TYPE = pytest.mark.parametrize("record_type", RECORD_TYPES.values(), ids=RECORD_TYPES)
-LASTING = (adoptions_table, run_secrets_table, schema_migrations_table, seal_leaves_table, seals_table)
+LASTING = (
+    adoptions_table,
+    pruned_runs_table,
+    run_secrets_table,
+    schema_migrations_table,
+    seal_leaves_table,
+    seals_table,
+)
 """What a database keeps beside the records for good."""
+
+RELEASED = (
+    run_secrets_table,
+    seal_leaves_table,
+    *reversed([record_type.table for record_type in RECORD_TYPES.values()]),
+)
+"""What a pruned run leaves, so that no reference is broken on the way."""
 
 EVERY_TABLE = [table for table in metadata.tables.values() if table not in {held_items_table, log_places_table}]
 """What waits in a run changes until it ends, and is gone then; places of checkpoints remind, and prove nothing."""
@@ -58,6 +74,14 @@ def fill(database: LandscapeDB) -> None:
     with database.connection() as connection:
         adoption = {column.name: "[]" for column in adoptions_table.columns}
         connection.execute(insert(adoptions_table), {**adoption, "adopted_at": datetime.now(UTC)})
+        add_pruned_run(connection, pruned("gone"))
+
+
+def pruned(run_id: str) -> PrunedRun:
+    texts = dict.fromkeys(("outputs_json", "bag_path", "tool"), "[]")
+    times = dict.fromkeys(("started_at", "completed_at", "pruned_at"), "2026-01-01T00:00:00.000000Z")
+    hashes = dict.fromkeys(("bag_hash", "bag_root"), "0" * 64)
+    return PrunedRun(run_id=run_id, status="completed", row_count=1, record_count=1, **texts, **times, **hashes)
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +208,29 @@ def test_nothing_is_deleted(full: LandscapeDB, table: Table) -> None:
         for row in rows_of(connection, table):
             with refused(connection, f"{table.name}: a record cannot be deleted"):
                 connection.execute(delete(table).where(this_row(table, row)))
+
+
+@pytest.mark.parametrize("run_id", ["finished", "open"])
+def test_what_belongs_to_a_pruned_run_is_deleted_and_nothing_else(full: LandscapeDB, run_id: str) -> None:
+    kept = [table for table in EVERY_TABLE if table not in RELEASED]
+    with rolled_back(full) as connection:
+        add_pruned_run(connection, pruned(run_id))
+        others = [table for table in RELEASED if rows_of_run(connection, table, run_id)]
+        for table in others:
+            other = "open" if run_id == "finished" else "finished"
+            for row in rows_of_run(connection, table, other):
+                with refused(connection, f"{table.name}: a record cannot be deleted"):
+                    connection.execute(delete(table).where(this_row(table, row)))
+        for table in others:
+            connection.execute(delete(table).where(table.c.run_id == run_id))
+        assert [table.name for table in RELEASED if rows_of_run(connection, table, run_id)] == []
+        for table in kept:
+            with refused(connection, f"{table.name}: a record cannot be deleted"):
+                connection.execute(delete(table))
+
+
+def rows_of_run(connection: Connection, table: Table, run_id: str) -> list[Row]:
+    return [dict(row) for row in connection.execute(select(table).where(table.c.run_id == run_id)).mappings()]
 
 
 @pytest.mark.parametrize("table", LASTING, ids=str)

@@ -97,6 +97,7 @@ def test_a_rehearsal_reports_what_would_happen(example: OldDatabase) -> None:
     seals = SealReport(
         sealed=0,
         unchanged=0,
+        pruned=0,
         faults=(),
         signers={},
         unsealed=("run-completed", "run-failed"),

@@ -192,8 +192,10 @@ def test_every_shape_is_tried() -> None:
 # -- nothing is left out ---------------------------------------------------------------------------------------------
 
 
-BOOKKEEPING = ["schema_migrations", "run_secrets", "seals", "seal_leaves", "held_items", "adoptions", "run_log"]
-BOOKKEEPING += ["log_places"]
+BOOKKEEPING = [
+    *("schema_migrations", "run_secrets", "seals", "seal_leaves", "held_items", "adoptions", "pruned_runs", "run_log"),
+    "log_places",
+]
 
 
 def test_every_table_but_those_beside_the_records_has_one_record_type() -> None:

@@ -77,8 +77,8 @@ def claim_run(db: LandscapeDB, run_id: str) -> Iterator[Claim]:
     Raises RunClaimedError if another process holds it. A crash leaves an empty lock file, which claims nothing.
     """
     claim = _create_claim(db, run_id)
-    claim.renew()
     try:
+        claim.renew()
         yield claim
     finally:
         claim.release()

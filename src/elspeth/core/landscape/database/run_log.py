@@ -66,6 +66,8 @@ class Happening(StrEnum):
     ADOPTED = "adopted"
     PURGED = "purged"
     """Payloads are deleted."""
+    PRUNED = "pruned"
+    """The records of a run are deleted, and kept in a bag."""
 
 
 def append_entry(connection: Connection, happening: Happening, **members: object) -> None:

@@ -23,6 +23,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.connections import durable_engine
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.landscape_db import fill_database
+from elspeth.core.landscape.database.pruned_runs import require_not_pruned
 from elspeth.core.landscape.database.run_log import Happening, append_entry, ensure_log
 from elspeth.core.landscape.database.tables import analyze_grown_tables, epoch_tables
 from elspeth.core.landscape.database.urls import describe_error, parse_url
@@ -63,8 +64,8 @@ def import_export(
     with the number of records so far. Returns what was imported.
 
     Raises ExportError, with line or row, for an export that is incomplete, altered or refers to records that it does
-    not hold; LandscapeError for a database with runs; AuditIntegrityError for withheld content that does not have its
-    hash.
+    not hold; LandscapeError for a database with runs, or one from which this run was pruned; AuditIntegrityError for
+    withheld content that does not have its hash.
     """
     # One transaction: a crash leaves the database as it was.
     with db.write_transaction() as connection:
@@ -110,6 +111,7 @@ def _import(
     else:
         with open_migrated(export, progress) as older, older.snapshot() as source:
             _copy_run(source, connection)
+    require_not_pruned(connection, export.summary.run_id)
     _seal(connection, export.summary.run_id, is_older=_is_older(export))
     return export.summary
 

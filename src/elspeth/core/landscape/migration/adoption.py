@@ -22,6 +22,7 @@ from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.known_shapes import nearest_shape
 from elspeth.core.landscape.database.landscape_db import fill_database
+from elspeth.core.landscape.database.pruned_runs import read_pruned_runs
 from elspeth.core.landscape.database.run_log import Happening, append_entry, ensure_log
 from elspeth.core.landscape.database.shapes import table_names
 from elspeth.core.landscape.database.state import DatabaseState, StateKind, describe_state, detect_state
@@ -167,7 +168,8 @@ def _adopted_runs(target: Connection) -> set[str]:
 
 def _new_runs(source: Connection, target: Connection) -> list[str]:
     runs = sorted(source.exec_driver_sql("SELECT run_id FROM runs WHERE run_id IS NOT NULL").scalars())
-    present, adopted = set(target.scalars(select(runs_table.c.run_id))), _adopted_runs(target)
+    adopted, pruned = _adopted_runs(target), {run.run_id for run in read_pruned_runs(target)}
+    present = set(target.scalars(select(runs_table.c.run_id))) | pruned
     taken = [run for run in runs if run in present - adopted]
     if taken:
         raise LandscapeError(f"run {taken[0]} is already there, and was not adopted: use a database without it")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from sqlalchemy import Connection, select
 
 from elspeth.core.canonical import stable_hash, timestamp_text
+from elspeth.core.landscape.database.pruned_runs import has_pruned_runs, read_pruned_runs
 from elspeth.core.landscape.queries.endings import step_names
 from elspeth.core.landscape.queries.recorded import output_summary
 from elspeth.core.landscape.records.mapping import mapper
@@ -20,7 +21,15 @@ from elspeth_schema.contracts import Artifact, Operation, OperationStatus, Opera
 from elspeth_schema.records import ARTIFACT, NODE, OPERATION, RUN
 from elspeth_schema.tables import artifacts_table, nodes_table, operations_table, runs_table
 
-__all__ = ["OUTPUT_RECORDS", "FileState", "RecordedOutput", "check_output", "find_writers", "recorded_outputs"]
+__all__ = [
+    "OUTPUT_RECORDS",
+    "FileState",
+    "RecordedOutput",
+    "check_output",
+    "find_writers",
+    "outputs_json",
+    "recorded_outputs",
+]
 
 OUTPUT_RECORDS = (RUN, NODE, ARTIFACT, OPERATION)
 """The record types that these queries read."""
@@ -128,6 +137,15 @@ def _path_in(config: object) -> str | None:
     return path if isinstance(path, str) else None
 
 
+def outputs_json(outputs: Iterable[RecordedOutput]) -> str:
+    """Return the outputs of a run as JSON.
+
+    `find_writers` and the check of outputs read it when the run was pruned.
+    """
+    named = [{name: value for name, value in asdict(each).items() if name != "run_id"} for each in outputs]
+    return json.dumps(named, ensure_ascii=False, separators=(",", ":"))
+
+
 def check_output(output: RecordedOutput) -> FileState:
     """Compare an output with the file at its path.
 
@@ -151,6 +169,8 @@ def check_output(output: RecordedOutput) -> FileState:
 def find_writers(connection: Connection, file: Path) -> list[RecordedOutput]:
     """Return the outputs that equal a file, oldest first.
 
+    Those of pruned runs are among them.
+
     The name of the file does not matter, unless the output had no rows. Raises OSError if the file cannot be read.
     """
     size, content_hash = file.stat().st_size, _hash_file(file)
@@ -164,6 +184,9 @@ def find_writers(connection: Connection, file: Path) -> list[RecordedOutput]:
         for output in recorded_outputs(connection, run_id)
         if (output.content_hash or output.summary_hash) in hashes
     ]
+    for run in read_pruned_runs(connection, holding=hashes) if has_pruned_runs(connection) else ():
+        outputs = (RecordedOutput(run_id=run.run_id, **each) for each in json.loads(run.outputs_json))
+        found += [output for output in outputs if (output.content_hash or output.summary_hash) in hashes]
     return sorted(found, key=lambda each: (each.recorded_at, each.run_id, each.sink))
 
 

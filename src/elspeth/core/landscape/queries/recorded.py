@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.pruned_runs import has_pruned_runs, read_pruned_runs
 from elspeth.core.landscape.database.urls import is_in_memory, parse_url, sqlite_path
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth.outputs.policy import identity_of
@@ -202,14 +204,34 @@ def _objection(connection: Connection, path: Path) -> str | None:
     without_rows = select(_operations.run_id).where(_operations.output_data_hash == stable_hash(summary)).limit(1)
     if connection.execute(without_rows).first() is not None:
         return None
+    pruned = _pruned_outputs(connection, path, content_hash, stable_hash(summary))
+    if any((content_hash, size) == (each["content_hash"], each["size_bytes"]) for each in pruned):
+        return None
+    if any(each["summary_hash"] == stable_hash(summary) for each in pruned):
+        return None
     writers = (
         select(_artifacts.run_id)
         .where(_artifacts.path_or_uri == str(path))
         .order_by(_artifacts.created_at.desc(), _artifacts.run_id.desc())
         .limit(1)
     )
-    writer = connection.execute(writers).scalar()
+    writer = connection.execute(writers).scalar() or (pruned[-1]["run_id"] if pruned else None)
     return _UNKNOWN if writer is None else f"is not as run {writer} wrote it: {_WHAT_TO_DO}"
+
+
+def _pruned_outputs(connection: Connection, path: Path, *hashes: str) -> list[dict[str, object]]:
+    """Return what pruned runs published at a path, oldest first.
+
+    `hashes` are those that an output could have.
+    """
+    if not has_pruned_runs(connection):
+        return []
+    return [
+        {**output, "run_id": run.run_id}
+        for run in read_pruned_runs(connection, holding=[*hashes, json.dumps(str(path), ensure_ascii=False)])
+        for output in json.loads(run.outputs_json)
+        if _is_same(path, output["path"])
+    ]
 
 
 def _is_same(path: Path, recorded: str) -> bool:

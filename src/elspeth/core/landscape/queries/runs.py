@@ -16,12 +16,13 @@ from elspeth.core.landscape.database.claim import claimed_runs
 from elspeth.core.landscape.database.connections import read_only_connection
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.known_shapes import shape_tables
+from elspeth.core.landscape.database.pruned_runs import PrunedRunError, read_pruned_runs
 from elspeth.core.landscape.database.state import StateKind, read_state, require_current
 from elspeth.core.landscape.database.tables import epoch_tables
 from elspeth.core.landscape.database.urls import parse_url
 from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth_schema.contracts import RunStatus
-from elspeth_schema.tables import runs_table
+from elspeth_schema.tables import pruned_runs_table, runs_table
 
 __all__ = ["LATEST", "AmbiguousRunError", "ListedRun", "list_runs", "matches_run", "recorded_settings", "resolve_run"]
 
@@ -40,7 +41,7 @@ def resolve_run(db: LandscapeDB, name: str) -> str:
 
     `name` is an id, the prefix of one id, or `latest` for the run that began last.
 
-    Raises RunNotFoundError if no run fits, AmbiguousRunError if several do.
+    Raises RunNotFoundError if no run fits, PrunedRunError if a pruned one does, AmbiguousRunError if several do.
     """
     columns = runs_table.c
     statement = select(columns.run_id, columns.status, cast(columns.started_at, String).label("started_at"))
@@ -52,12 +53,31 @@ def resolve_run(db: LandscapeDB, name: str) -> str:
         statement = statement.where(func.substr(columns.run_id, 1, len(name)) == name)
     with db.connection() as connection:
         found = connection.execute(statement).all() if name else []
+        if name != LATEST and name not in {run.run_id for run in found}:
+            _refuse_pruned(connection, name, others=len(found))
     if not found:
-        problem = "holds no run" if name == LATEST else f"holds no run {name!r}"
+        problem = _no_latest(db) if name == LATEST else f"holds no run {name!r}"
         raise RunNotFoundError(f"audit database {db.url} {problem}")
     if len(found) == 1 or name in {run.run_id for run in found}:
         return str(found[0].run_id) if len(found) == 1 else name
     raise AmbiguousRunError(f"audit database {db.url} holds {len(found)} runs {name!r}...: {_describe_runs(found)}")
+
+
+def _no_latest(db: LandscapeDB) -> str:
+    with db.connection() as connection:
+        pruned = len(read_pruned_runs(connection))
+    return f"holds no run: {pruned:,} were pruned, see elspeth landscape runs" if pruned else "holds no run"
+
+
+def _refuse_pruned(connection: Connection, name: str, *, others: int) -> None:
+    """Raise PrunedRunError if a name stands for a pruned run.
+
+    The beginning of an id does if it fits no run that is there.
+    """
+    fitting = [run for run in read_pruned_runs(connection) if name and run.run_id.startswith(name)]
+    exact = [run for run in fitting if run.run_id == name]
+    if exact or (fitting and not others):
+        raise PrunedRunError((exact or fitting)[0])
 
 
 def recorded_settings(connection: Connection, run_id: str) -> dict[str, object]:
@@ -90,7 +110,7 @@ class ListedRun:
     `export_status` is None for a run that was never exported. `user_name` and `host_name` are those of the process that
     began the run, `labels_json` holds its labels; each is None where it is not recorded. `at_work` says whether a
     process is recording a running run; it is None for other runs, and for those of the predecessor, where it cannot be
-    known.
+    known. `pruned_at` and `bag` say when the records of a run left the database, and for which file.
     """
 
     run_id: str
@@ -102,10 +122,12 @@ class ListedRun:
     host_name: str | None = None
     labels_json: str | None = None
     at_work: bool | None = None
+    pruned_at: str | None = None
+    bag: str | None = None
 
 
 def list_runs(url: str) -> list[ListedRun]:
-    """Return all runs, oldest first.
+    """Return all runs, oldest first, pruned ones included.
 
     Reads a database of this or an earlier epoch without changing it.
 
@@ -134,7 +156,8 @@ def list_runs(url: str) -> list[ListedRun]:
         claimable = set() if secrets is None else set(connection.scalars(select(secrets.c.run_id)))
         running = {run_id for run_id, status, *_ in found if status == RunStatus.RUNNING and run_id in claimable}
         at_work = claimed_runs(connection, running)
-        return [
+        pruned = read_pruned_runs(connection) if pruned_runs_table.name in tables else []
+        listed = [
             ListedRun(
                 run_id=run_id,
                 status=status,
@@ -146,6 +169,19 @@ def list_runs(url: str) -> list[ListedRun]:
             )
             for run_id, status, started_at, number, export_status in found
         ]
+        listed += [
+            ListedRun(
+                run_id=run.run_id,
+                status=run.status,
+                started_at=run.started_at,
+                rows=run.row_count,
+                export_status=None,
+                pruned_at=run.pruned_at,
+                bag=run.bag_path,
+            )
+            for run in pruned
+        ]
+        return sorted(listed, key=lambda run: (run.started_at, run.run_id)) if pruned else listed
 
 
 def _read_origins(connection: Connection, tables: Mapping[str, Table]) -> dict[str, dict[str, str | None]]:

@@ -11,6 +11,7 @@ from sqlalchemy import delete
 
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.canonical import canonical_json, stable_hash, timestamp_text
+from elspeth.core.landscape.database.pruned_runs import require_not_pruned
 from elspeth.core.landscape.database.run_log import Happening, append_entry, ensure_log
 from elspeth.core.landscape.recording.base import RecorderPart, json_or_none, make_storable, member_of, new_id, now
 from elspeth.core.landscape.recording.reproducibility import grade_of
@@ -50,7 +51,8 @@ class RunRecording(RecorderPart):
     ) -> Run:
         """Record the start of a run.
 
-        It starts now unless `started_at` is given. `config` is the resolved settings, and must not hold secrets.
+        It starts now unless `started_at` is given. `config` is the resolved settings, and must not hold secrets. Raises
+        PrunedRunError for the id of a pruned run.
         """
         run = Run(
             run_id=run_id or new_id(),
@@ -64,6 +66,7 @@ class RunRecording(RecorderPart):
         )
         with self.unit_of_work():
             ensure_log(self._store.flushed_connection())
+            require_not_pruned(self._store.flushed_connection(), run.run_id)
             self._store.add(run)
             connection = self._store.flushed_connection()
             create_secret(connection, run.run_id)

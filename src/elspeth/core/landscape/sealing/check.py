@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Select, exists, select
 from sqlalchemy.exc import OperationalError
 
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.pruned_runs import read_pruned_runs
 from elspeth.core.landscape.lines.reading import TypedChunk
 from elspeth.core.landscape.sealing.comparison import UNREADABLE, SealComparison, SealFault, seal_fault
 from elspeth.core.landscape.sealing.seal import (
@@ -62,7 +63,8 @@ class SealReport:
     `sealed` counts the sealed runs, `unchanged` those of them that are as they were sealed; `faults` holds the first
     fault of each of the others. `signers` counts the seals by the fingerprint that they claim, None for unsigned ones.
     `unsealed` are finished runs that never had a seal: imported, or recorded before there were seals. `unfinished` maps
-    runs that have not ended to their status: nothing shows whether their records were changed.
+    runs that have not ended to their status: nothing shows whether their records were changed. `pruned` counts the
+    seals whose records are in bags; only their signatures are checked.
     """
 
     sealed: int
@@ -71,11 +73,13 @@ class SealReport:
     signers: dict[str | None, int]
     unsealed: tuple[str, ...]
     unfinished: dict[str, str]
+    pruned: int
 
     @property
     def verdict(self) -> str:
         """Say how many of the sealed runs are unchanged."""
-        return f"{self.unchanged} of {self.sealed} sealed runs unchanged"
+        elsewhere = f"; the records of {self.pruned} more are in bags" if self.pruned else ""
+        return f"{self.unchanged} of {self.sealed} sealed runs unchanged{elsewhere}"
 
 
 def check_seals(
@@ -108,10 +112,14 @@ def _check_seals(connection: Connection, key: PublicKey | None, progress: Callab
     signers: Counter[str | None] = Counter()
     unfinished = read_unfinished_runs(connection)
     faults, unchanged, checked = [*_removed_seals(connection), *_concealed_ends(unfinished)], 0, 0
-    sealed = len(seals) + len(faults)
+    pruned = {run.run_id for run in read_pruned_runs(connection)} & {seal.run_id for seal in seals}
+    sealed = len(seals) - len(pruned) + len(faults)
     for seal in seals:
         signer, problem = _check_signature(seal, key)
         signers[signer] += 1
+        if seal.run_id in pruned:
+            faults += [seal_fault(seal.run_id, problem)] if problem else []
+            continue
         advance = None if progress is None else partial(_advance, progress, checked)
         fault = check_seal(connection, seal, advance) or (seal_fault(seal.run_id, problem) if problem else None)
         if fault is None:
@@ -132,6 +140,7 @@ def _check_seals(connection: Connection, key: PublicKey | None, progress: Callab
         signers=dict(signers),
         unsealed=unsealed,
         unfinished={run.run_id: run.status for run in unfinished},
+        pruned=len(pruned),
     )
 
 

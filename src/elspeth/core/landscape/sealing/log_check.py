@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, String, cast, select
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, String, cast, select
 from elspeth.contracts.errors import format_count
 from elspeth.core.canonical import canonical_json, stored_time_text
 from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.database.pruned_runs import PrunedRun, read_pruned_runs
 from elspeth.core.landscape.database.run_log import Happening, log_origin, log_size, read_log, read_one_state
 from elspeth.core.landscape.sealing.check import with_undecodable_text
 from elspeth.evidence.format.errors import shown
@@ -35,6 +36,7 @@ _ENTRIES: Mapping[Happening, frozenset[str]] = {
     Happening.IMPORTED: frozenset({"run_id", "status", "root"}),
     Happening.ADOPTED: frozenset({"run_id", "status", "root"}),
     Happening.PURGED: frozenset({"cutoff", "payloads", "size_bytes"}),
+    Happening.PRUNED: frozenset({"run_id", "status", "bag", "bag_hash", "bag_root"}),
 }
 """The members of entries, besides `entry` and `time`.
 
@@ -96,6 +98,8 @@ class _LoggedRun:
     """The hash of its settings and the time of its start."""
     status: str | None = None
     root: str | None = None
+    pruned: tuple[int, str, str] | None = None
+    """The position of the entry that says so, and the SHA-256 and the root of the bag."""
 
 
 def check_log(connection: Connection) -> LogReport:
@@ -149,6 +153,11 @@ class _History:
                 return f"run {shown(run_id)} ended, but {'had not begun' if known is None else 'had ended before'}"
             known.status, known.root = _optional(entry["status"]), _optional(entry["root"])
             return None
+        if happening is Happening.PRUNED:
+            if known is None or known.pruned is not None or known.status != entry["status"]:
+                return f"run {shown(run_id)} was pruned, but {_state_of(known)}"
+            known.pruned = (position, str(entry["bag_hash"]), str(entry["bag_root"]))
+            return None
         if known is not None:
             return f"run {shown(run_id)} is in the log already, at entry {known.position}"
         if happening is Happening.BEGUN:
@@ -180,6 +189,15 @@ def _parse(text: str, position: int) -> dict[str, object]:
     return entry
 
 
+def _state_of(run: _LoggedRun | None) -> str:
+    """Return why a run could not be pruned."""
+    if run is None:
+        return "had not begun"
+    if run.pruned is not None:
+        return f"was pruned before, at entry {run.pruned[0]}"
+    return f"its status was {run.status} by the log"
+
+
 def _optional(value: object) -> str | None:
     return None if value is None else str(value)
 
@@ -200,10 +218,38 @@ def _differences(connection: Connection, history: _History) -> Iterator[LogFault
         problem = _difference(logged, str(status), (str(config_hash), _time_text(started_at)), root)
         if problem is not None:
             yield LogFault(place=f"{_PLACE}: run {run_id}", problem=problem)
+    yield from _pruned_differences(connection, history.runs)
     for run_id, logged in rest.items():
+        if logged.pruned is not None:
+            continue
         ended = "" if logged.status is None else f", with the status {shown(logged.status)}"
         problem = f"is in the log at entry {logged.position}{ended}, but not in the database: it was removed"
         yield LogFault(place=f"{_PLACE}: run {shown(run_id)[1:-1]}", problem=problem)
+
+
+def _pruned_differences(connection: Connection, logged: Mapping[str, _LoggedRun]) -> Iterator[LogFault]:
+    """Yield what differs between the log and pruned runs."""
+    rest = {run_id: run.pruned for run_id, run in logged.items() if run.pruned is not None}
+    roots = dict(connection.execute(select(seals_table.c.run_id, seals_table.c.root)).all())
+    for run in read_pruned_runs(connection):
+        rest.pop(run.run_id, None)
+        problem = _pruned_difference(logged.get(run.run_id), run, roots.get(run.run_id))
+        if problem is not None:
+            yield LogFault(place=f"{_PLACE}: run {run.run_id}", problem=problem)
+    for run_id, (position, bag_hash, _) in rest.items():
+        problem = f"was pruned by entry {position}, into the bag {bag_hash}, but is not in pruned_runs: it was removed"
+        yield LogFault(place=f"{_PLACE}: run {shown(run_id)[1:-1]}", problem=problem)
+
+
+def _pruned_difference(logged: _LoggedRun | None, run: PrunedRun, root: str | None) -> str | None:
+    """Return how a pruned run differs from the log."""
+    if logged is None or logged.pruned is None:
+        return "is in pruned_runs, but was not pruned by the log: it was added, or the log was cut or put back"
+    position, *bag = logged.pruned
+    if bag != [run.bag_hash, run.bag_root]:
+        return f"expected the bag {bag[0]} of entry {position} in pruned_runs, got {run.bag_hash}: it was exchanged"
+    begun = (logged.begun[0] if logged.begun is not None else "", run.started_at)
+    return _difference(replace(logged, pruned=None), run.status, begun, root)
 
 
 def _empty_log(connection: Connection) -> str:
@@ -216,6 +262,8 @@ def _difference(logged: _LoggedRun | None, status: str, begun: tuple[str, str | 
     """Return how a run differs from the log."""
     if logged is None:
         return "is in the database, but not in the log: it was added, or the log was cut or put back"
+    if logged.pruned is not None:
+        return f"was pruned by the log, at entry {logged.pruned[0]}, but is in the database: it was put back"
     if logged.begun is not None and logged.begun != begun:
         return f"began otherwise than entry {logged.position} says: its settings or the time of its start were changed"
     is_ended, was_ended = status in _TERMINAL, logged.status in _TERMINAL

@@ -1,0 +1,1 @@
+"""Runs that leave the database for bags."""

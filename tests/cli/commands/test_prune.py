@@ -1,0 +1,193 @@
+"""`elspeth landscape prune` moves old runs into bags."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.retention import prune
+from elspeth.evidence.format.signatures import PRIVATE_KEY
+
+Captured = pytest.CaptureFixture[str]
+
+SETTINGS = """
+datasource:
+  plugin: csv
+  options: {{path: in.csv, schema: {{mode: strict, fields: ["id: int"]}}, on_validation_failure: discard}}
+output_sink: out
+sinks: {{out: {{plugin: csv, options: {{path: out.csv}}}}}}
+landscape: {{url: "{url}"}}
+"""
+
+LATER = ("--before", "2999-01-01", "--archive", "archive")
+
+
+@pytest.fixture
+def run_id(own_directory: Path, sqlite_url: str, capsys: Captured) -> str:
+    """Run a pipeline whose last row is rejected."""
+    return first_run(own_directory, sqlite_url, capsys)
+
+
+@pytest.fixture
+def any_run_id(own_directory: Path, database_url: str, capsys: Captured) -> str:
+    """Run it on each engine."""
+    return first_run(own_directory, database_url, capsys)
+
+
+def first_run(directory: Path, url: str, capsys: Captured) -> str:
+    (directory / "elspeth.yaml").write_text(SETTINGS.format(url=url))
+    (directory / "in.csv").write_text("id\n1\n2\nx\n")
+    return run(capsys)
+
+
+def run(capsys: Captured) -> str:
+    assert main(["run", "--execute", "--json"]) == 0
+    run_id: str = json.loads(capsys.readouterr().out)["run_id"]
+    return run_id
+
+
+def told(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main([*arguments])
+    return (code, *capsys.readouterr())
+
+
+def stories(capsys: Captured, *arguments: str) -> list[tuple[int, str, str]]:
+    """Return what is said of a run, in several ways."""
+    questions = (
+        ("explain", "--row", "0"),
+        ("explain", "--row", "2", "--json"),
+        ("rows", "--json"),
+        ("outputs", "--json"),
+    )
+    return [told(capsys, *question, *arguments) for question in questions]
+
+
+def test_the_bag_says_what_the_database_said(any_run_id: str, capsys: Captured) -> None:
+    before = stories(capsys)
+    code, output, errors = told(capsys, "landscape", "prune", *LATER, "--execute")
+    bag = Path("archive") / f"{any_run_id}.zip"
+    assert (code, output.splitlines()[1].split()[-2:]) == (0, [str(bag.absolute()), "yes"])
+    assert stories(capsys, "--from", str(bag)) == before
+    assert told(capsys, "landscape", "check")[0] == 0
+    for question in (["explain", "--row", "0"], ["rows"], ["export", "-o", "x.jsonl"], ["resume", "--dry-run"]):
+        names_run = ["--run"] if question[0] in {"explain", "rows"} else []
+        code, _, errors = told(capsys, *question, *names_run, any_run_id)
+        assert (code, errors.startswith(f"error: run {any_run_id} was pruned at ")) == (1, True), errors
+        assert f"--from {bag.absolute()}" in errors
+
+
+def test_nothing_happens_unless_asked(run_id: str, capsys: Captured) -> None:
+    code, output, errors = told(capsys, "landscape", "prune", *LATER)
+    assert (code, output.split()[-6], output.split()[-1]) == (1, run_id, "no")
+    withheld = "1 withheld values, such as the content of rejected rows, are in no bag, and go with their runs: "
+    assert errors == (
+        f"{withheld}keep them with elspeth export RUN --include-withheld\nNothing was pruned: add --execute (-x).\n"
+    )
+    assert told(capsys, "landscape", "prune", *LATER, "--dry-run")[0] == 0
+    earlier = ("--before", "2020-01-01T12:00+02:00", "--archive", "archive")
+    code, output, errors = told(capsys, "landscape", "prune", *earlier, "--dry-run", "--json")
+    assert (code, json.loads(output)["before"], json.loads(output)["runs"]) == (0, "2020-01-01T10:00:00.000000Z", [])
+    assert "ended before that time" in errors
+    assert not Path("archive").exists()
+
+
+def test_pruned_runs_are_listed_with_their_bags(run_id: str, capsys: Captured) -> None:
+    pruned = json.loads(told(capsys, "landscape", "prune", *LATER, "-x", "--json")[1])["runs"]
+    second = run(capsys)
+    listed = json.loads(told(capsys, "landscape", "runs", "--json")[1])
+    assert [(each["run_id"], each["status"], each["rows"]) for each in listed] == [
+        (run_id, "completed", 3),
+        (second, "completed", 3),
+    ]
+    assert [each["bag"] for each in listed] == [pruned[0]["bag"], None]
+    table = told(capsys, "landscape", "runs")[1].splitlines()
+    assert [line.split()[-1] for line in table] == ["in", pruned[0]["bag"], "none"]
+
+
+def test_outputs_of_a_pruned_run_are_still_known(any_run_id: str, capsys: Captured) -> None:
+    assert told(capsys, "landscape", "prune", *LATER, "-x")[0] == 0
+    found = json.loads(told(capsys, "outputs", "--file", "out.csv", "--json")[1])["outputs"]
+    assert [(each["run_id"], each["path"]) for each in found] == [(any_run_id, "out.csv")]
+    content = Path("out.csv").read_text()
+    Path("out.csv").write_text(f"{content}7\n")
+    code, _, errors = told(capsys, "run", "--execute")
+    assert (code, f"is not as run {any_run_id} wrote it" in errors) == (2, True), errors
+    Path("out.csv").write_text(content)
+    run(capsys)
+
+
+@pytest.mark.usefixtures("any_run_id")
+def test_an_output_without_rows_of_a_pruned_run_may_be_replaced(capsys: Captured) -> None:
+    Path("in.csv").write_text("id\n")
+    run(capsys)
+    assert told(capsys, "landscape", "prune", *LATER, "-x")[0] == 0
+    run(capsys)
+
+
+def test_one_run_that_cannot_be_pruned_does_not_keep_the_others(run_id: str, capsys: Captured) -> None:
+    second = run(capsys)
+    Path("archive").mkdir()
+    (Path("archive") / f"{run_id}.zip").write_bytes(b"no bag")
+    code, output, errors = told(capsys, "landscape", "prune", *LATER, "-x", "--json")
+    results = {each["run_id"]: each["pruned"] for each in json.loads(output)["runs"]}
+    assert (code, results) == (1, {run_id: False, second: True})
+    assert errors.startswith(f"error: run {run_id} was not pruned: ")
+    assert json.loads(output)["runs"][0]["problem"] in errors
+    listed = json.loads(told(capsys, "landscape", "runs", "--json")[1])
+    assert {each["run_id"]: each["bag"] is not None for each in listed} == results
+
+
+@pytest.mark.usefixtures("run_id")
+def test_a_full_disk_says_how_far_it_came(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "archive")
+
+    monkeypatch.setattr(prune, "write_export", fail)
+    code, output, errors = told(capsys, "landscape", "prune", *LATER, "-x", "--json")
+    assert (code, json.loads(output)["error"]["notes"]) == (
+        1,
+        ["0 of 1 runs were pruned before that; go on with the same command"],
+    )
+    assert errors.startswith("error: archive: No space left on device\n0 of 1 runs were pruned")
+
+
+def test_bags_are_signed(run_id: str, key_directory: Path, capsys: Captured) -> None:
+    key = str(key_directory / PRIVATE_KEY)
+    assert told(capsys, "landscape", "prune", *LATER, "-x", "--key", key)[0] == 0
+    public = str(key_directory / "elspeth.pub.pem")
+    assert told(capsys, "verify", f"archive/{run_id}.zip", "--key", public)[0] == 0
+
+
+@pytest.mark.usefixtures("run_id")
+def test_space_is_given_back(sqlite_url: str, capsys: Captured) -> None:
+    Path("in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(700)))
+    run(capsys)
+    database = Path(sqlite_url.removeprefix("sqlite:///"))
+    before = database.stat().st_size
+    code, _, errors = told(capsys, "landscape", "prune", *LATER, "-x")
+    assert (code, "--vacuum gives it back" in errors, database.stat().st_size >= before) == (0, True, True)
+    assert told(capsys, "landscape", "prune", *LATER, "-x", "--vacuum")[0] == 0
+    assert database.stat().st_size < before
+
+
+@pytest.mark.postgres
+def test_a_server_keeps_its_space(own_directory: Path, postgresql_url: str, capsys: Captured) -> None:
+    LandscapeDB(postgresql_url).close()
+    arguments = ("--before", "2999-01-01", "--archive", str(own_directory), "-d", postgresql_url, "-x", "--vacuum")
+    code, _, errors = told(capsys, "landscape", "prune", *arguments)
+    assert (code, errors.startswith("error: --vacuum: only for SQLite")) == (2, True)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01"])
+def test_another_date_is_refused(own_directory: Path, capsys: Captured, text: str) -> None:
+    arguments = ("--before", text, "--archive", str(own_directory), "-d", "audit.db")
+    code, _, errors = told(capsys, "landscape", "prune", *arguments)
+    assert (code, errors) == (
+        2,
+        f"error: --before: expected a date such as 2026-01-31, or a time in ISO 8601, got {text!r}\n",
+    )
