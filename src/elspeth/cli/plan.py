@@ -142,24 +142,29 @@ def plan_as_mermaid(pipeline: Pipeline) -> str:
 def plan_as_svg(pipeline: Pipeline) -> str:
     """Return the graph as an SVG document.
 
-    Dotted arrows are the routes of rows that fail.
+    Dashed arrows are the routes of rows that fail.
     """
-    from elspeth.core.diagrams import DiagramEdge, DiagramNode, draw_svg  # noqa: PLC0415  start time
+    from elspeth.core.diagrams import DiagramEdge, DiagramNode, draw_svg, node_detail  # noqa: PLC0415  start time
 
     def shown(text: str) -> str:
-        return printable(mask_text(text, redact))
+        return mask_text(text, redact)
 
     keys = {place: node.node_id for place, node in pipeline.nodes.items()}
     nodes = [
-        DiagramNode(key=node.node_id, text=shown(f"{node.node_type} {node.name}"), kind=node.node_type)
+        DiagramNode(
+            key=node.node_id,
+            name=shown(node.name),
+            kind=node.node_type,
+            detail=shown(node_detail(node.node_type, node.plugin_name)),
+        )
         for node in pipeline.nodes.values()
     ]
     edges = [
         DiagramEdge(
             origin=keys[wire.origin],
             target=keys[wire.target],
-            text=shown(wire_label(pipeline, wire)),
-            is_dotted=wire.mode is RoutingMode.DIVERT,
+            label=shown(wire_label(pipeline, wire)),
+            is_diverted=wire.mode is RoutingMode.DIVERT,
         )
         for wire in pipeline.wiring.wires
     ]

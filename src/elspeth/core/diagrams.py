@@ -1,188 +1,242 @@
-"""Draw a graph as SVG, in layers.
+"""Draw a graph as SVG, with numbers on its nodes and edges.
 
-Nodes stand below all nodes that lead to them. The same graph always makes the same text.
+The same graph always makes the same text. Colours are variables, which a page may set: `STYLE` has them in light and
+dark. What a colour says is also said by a shape: failures have cut corners, diverted rows dashed arrows with an open
+head.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 from html import escape
+from importlib.resources import files
 
-__all__ = ["DiagramEdge", "DiagramNode", "draw_svg"]
+from elspeth.core.layout import LayoutEdge, Point, lay_out
+from elspeth.evidence.format.errors import printable
 
-_CHARACTER = 7.5
-_HEIGHT = 34
-_LAYER = 92
-_GAP = 36
-_MARGIN = 20
-_PADDING = 12
-_SWEEPS = 4
-_STYLE = (
-    "text{font:13px ui-monospace,monospace;fill:#1b1f24}"
-    ".label{font-size:11px;fill:#57606a;paint-order:stroke;stroke:#fff;stroke-width:4px}"
-    "rect{fill:#fff;stroke:#57606a}.source rect{fill:#ddf4ff}.sink rect{fill:#dafbe1}.gate rect{fill:#fff8c5}"
-    "path{fill:none;stroke:#57606a}.dotted{stroke-dasharray:4 4}"
-)
+__all__ = ["STYLE", "DiagramEdge", "DiagramNode", "draw_svg", "node_detail"]
+
+_MARGIN = 12.0
+_HEIGHT = 46.0
+_HALF = _HEIGHT / 2
+_LABEL = 20.0
+_MIN_WIDTH = 108.0
+_LONGEST = 34
+"""Characters of a text that are shown; the title of the node has all."""
+
+_WITHOUT_PLUGIN = ("gate", "coalesce")
+
+STYLE = files("elspeth.core").joinpath("diagrams.css").read_text(encoding="utf-8")
+"""The style of all diagrams; a page includes it once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiagramNode:
-    """A box: key, text, and kind, its CSS class."""
+    """A box with a name and a detail, and its badges.
+
+    `kind` is its CSS class, which is the type of the node, and determines the shape. `failed` and `waiting` are numbers
+    of tokens that have a badge unless they are 0.
+    """
 
     key: str
-    text: str
+    name: str
     kind: str
+    detail: str = ""
+    failed: int = 0
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiagramEdge:
-    """An arrow between boxes; its text may be empty."""
+    """An arrow between boxes.
+
+    Its label and its count may be missing. A diverted edge is that of rows that fail.
+    """
 
     origin: str
     target: str
-    text: str = ""
-    is_dotted: bool = False
+    label: str = ""
+    count: int | None = None
+    is_diverted: bool = False
+
+    @property
+    def text(self) -> str:
+        """Return what the edge has written on it."""
+        parts = [_shorten(self.label)] if self.label else []
+        return " · ".join(parts if self.count is None else [*parts, f"{self.count:,}"])
 
 
-@dataclass(slots=True)
-class _Slot:
-    """A place in a layer, of node or edge."""
+def node_detail(node_type: str, plugin_name: str) -> str:
+    """Return the detail of a node: its type and its plugin.
 
-    width: float
-    x: float = 0.0
+    Gates and coalesces are of no plugin.
+    """
+    return node_type if node_type in _WITHOUT_PLUGIN else f"{node_type} · {plugin_name}"
 
 
-def draw_svg(nodes: Sequence[DiagramNode], edges: Sequence[DiagramEdge], *, title: str) -> str:
+def draw_svg(nodes: Sequence[DiagramNode], edges: Sequence[DiagramEdge], *, title: str, has_style: bool = True) -> str:
     """Return a graph as an SVG document.
 
-    Raises graphlib's CycleError if there is a cycle, KeyError for an edge of an unknown node.
+    Without its style it is for a page that includes `STYLE`. Raises graphlib's CycleError if there is a cycle, KeyError
+    for an edge of an unknown node.
     """
-    layout = _Layout(nodes, edges)
+    layout = lay_out(
+        {node.key: _node_width(node) for node in nodes},
+        [LayoutEdge(origin=edge.origin, target=edge.target, label=_label_width(edge)) for edge in edges],
+        node_height=_HEIGHT,
+        label_height=_LABEL,
+    )
+    width, height = layout.width + 2 * _MARGIN, layout.height + 2 * _MARGIN
+    most = max((edge.count or 0 for edge in edges), default=0)
     lines = [
         (
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{layout.width:.0f}" height="{layout.height:.0f}"'
-            f' viewBox="0 0 {layout.width:.0f} {layout.height:.0f}" role="img">'
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="diagram" width="{width:.0f}" height="{height:.0f}"'
+            f' viewBox="{-_MARGIN:.0f} {-_MARGIN:.0f} {width:.0f} {height:.0f}" role="img">'
         ),
-        f"<title>{escape(title)}</title>",
-        f"<style>{_STYLE}</style>",
-        (
-            '<defs><marker id="end" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
-            '<path d="M0 0 8 4 0 8z" style="fill:#57606a"/></marker></defs>'
-        ),
-        '<rect width="100%" height="100%" style="stroke:none"/>',
-        *layout.paths(),
-        *layout.boxes(),
-        *layout.labels(),
-        "</svg>",
+        f"<title>{_text(title)}</title>",
     ]
-    return "\n".join(lines) + "\n"
+    if has_style:
+        lines += [f"<style>\n{STYLE}svg.diagram{{background:var(--back)}}\n</style>"]
+    for edge, way in zip(edges, layout.edges, strict=True):
+        lines.append(_arrow(edge, way, most))
+    for edge, place in zip(edges, layout.labels, strict=True):
+        lines += _label(edge, place)
+    for node in nodes:
+        lines += _box(node, layout.nodes[node.key])
+    return "\n".join([*lines, "</svg>"]) + "\n"
 
 
-class _Layout:
-    """The places of nodes, and the points that edges pass."""
-
-    def __init__(self, nodes: Sequence[DiagramNode], edges: Sequence[DiagramEdge]) -> None:
-        self._nodes = nodes
-        self._edges = edges
-        self._depths = _depths(nodes, edges)
-        self._slots = {node.key: _Slot(len(node.text) * _CHARACTER + 2 * _PADDING) for node in nodes}
-        self._ways: list[list[str]] = [self._way(number, edge) for number, edge in enumerate(edges)]
-        layers: list[list[str]] = [[] for _ in range(max(self._depths.values(), default=0) + 1)]
-        for key, depth in self._depths.items():
-            layers[depth].append(key)
-        self._place(layers)
-        self.width = 2 * _MARGIN + max((slot.x + slot.width / 2 for slot in self._slots.values()), default=0.0)
-        self.height = 2 * _MARGIN + _HEIGHT + _LAYER * (len(layers) - 1)
-
-    def _way(self, number: int, edge: DiagramEdge) -> list[str]:
-        """Return the slots of an edge, one in each layer."""
-        first, last = self._depths[edge.origin], self._depths[edge.target]
-        passed = [f"\0{number}.{depth}" for depth in range(first + 1, last)]
-        for depth, key in enumerate(passed, start=first + 1):
-            self._slots[key] = _Slot(len(edge.text) * _CHARACTER)
-            self._depths[key] = depth
-        return [edge.origin, *passed, edge.target]
-
-    def _place(self, layers: list[list[str]]) -> None:
-        """Order layers by neighbours, and give slots their x."""
-        neighbours: dict[str, list[str]] = {key: [] for key in self._slots}
-        for way in self._ways:
-            for upper, lower in itertools.pairwise(way):
-                neighbours[lower].append(upper)
-                neighbours[upper].append(lower)
-        for sweep in range(_SWEEPS):
-            for depth, layer in enumerate(layers if sweep % 2 == 0 else reversed(layers)):
-                if depth:
-                    layer.sort(key=lambda key: self._middle(neighbours[key]))
-                self._spread(layer)
-        widest = max((self._end(layer) for layer in layers), default=0.0)
-        for layer in layers:
-            shift = (widest - self._end(layer)) / 2
-            for key in layer:
-                self._slots[key].x += shift
-
-    def _middle(self, keys: Sequence[str]) -> float:
-        return sum(self._slots[key].x for key in keys) / max(len(keys), 1)
-
-    def _spread(self, layer: Sequence[str]) -> None:
-        x = float(_MARGIN)
-        for key in layer:
-            slot = self._slots[key]
-            slot.x = x + slot.width / 2
-            x += slot.width + _GAP
-
-    def _end(self, layer: Sequence[str]) -> float:
-        return self._slots[layer[-1]].x + self._slots[layer[-1]].width / 2 if layer else 0.0
-
-    def _y(self, key: str) -> float:
-        return _MARGIN + _HEIGHT / 2 + _LAYER * self._depths[key]
-
-    def paths(self) -> Iterator[str]:
-        """Yield the arrows, as curves through their points."""
-        for edge, way in zip(self._edges, self._ways, strict=True):
-            x, y = self._slots[way[0]].x, self._y(way[0]) + _HEIGHT / 2
-            steps = [f"M{x:.0f} {y:.0f}"]
-            for key in way[1:]:
-                below = self._y(key) - (_HEIGHT / 2 if key == way[-1] else 0)
-                half, x, y = (y + below) / 2, self._slots[key].x, below
-                steps.append(f"C{self._last_x(steps)} {half:.0f} {x:.0f} {half:.0f} {x:.0f} {y:.0f}")
-            dotted = ' class="dotted"' if edge.is_dotted else ""
-            yield f'<path{dotted} d="{" ".join(steps)}" marker-end="url(#end)"/>'
-
-    @staticmethod
-    def _last_x(steps: Sequence[str]) -> str:
-        return steps[-1].lstrip("M").split()[-2]
-
-    def boxes(self) -> Iterator[str]:
-        """Yield the nodes."""
-        for node in self._nodes:
-            slot, y = self._slots[node.key], self._y(node.key)
-            left, top = slot.x - slot.width / 2, y - _HEIGHT / 2
-            box = f'<rect x="{left:.0f}" y="{top:.0f}" width="{slot.width:.0f}" height="{_HEIGHT}" rx="6"/>'
-            text = f'<text x="{slot.x:.0f}" y="{y + 4:.0f}" text-anchor="middle">{escape(node.text)}</text>'
-            yield f'<g class="{escape(node.kind)}">{box}{text}</g>'
-
-    def labels(self) -> Iterator[str]:
-        """Yield the texts of edges, which cover the arrows."""
-        for edge, way in zip(self._edges, self._ways, strict=True):
-            if edge.text:
-                x = (self._slots[way[0]].x + self._slots[way[1]].x) / 2
-                y = (self._y(way[0]) + self._y(way[1])) / 2
-                yield f'<text class="label" x="{x:.0f}" y="{y:.0f}" text-anchor="middle">{escape(edge.text)}</text>'
+# -- edges -----------------------------------------------------------------------------------------------------------
 
 
-def _depths(nodes: Sequence[DiagramNode], edges: Sequence[DiagramEdge]) -> dict[str, int]:
-    """Return the layer of each node.
+def _classes(edge: DiagramEdge) -> str:
+    diverted, unused = edge.is_diverted, edge.count == 0
+    return " ".join(["edge", *(["diverted"] if diverted else []), *(["unused"] if unused else [])])
 
-    It is one below the last node that leads to it.
-    """
-    before: Mapping[str, list[str]] = {node.key: [] for node in nodes}
-    for edge in edges:
-        before[edge.target].append(edge.origin)
-    found: dict[str, int] = {}
-    for key in TopologicalSorter(before).static_order():
-        found[key] = max((found[origin] + 1 for origin in before[key]), default=0)
-    return {node.key: found[node.key] for node in nodes}
+
+def _arrow(edge: DiagramEdge, way: Sequence[Point], most: int) -> str:
+    """Return an arrow, the wider the more tokens went along it."""
+    (x, y), *rest = way
+    steps = [f"M{x:.0f} {y:.0f}"]
+    *bends, (last_x, last_y) = rest
+    for next_x, next_y in [*bends, (last_x, last_y - 6)]:
+        if abs(next_x - x) < 1:
+            steps.append(f"V{next_y:.0f}")
+        else:
+            half = (y + next_y) / 2
+            steps.append(f"C{x:.0f} {half:.0f} {next_x:.0f} {half:.0f} {next_x:.0f} {next_y:.0f}")
+        x, y = next_x, next_y
+    width = 1.0 if not edge.count else 1.25 + 2.5 * math.log1p(edge.count) / math.log1p(most)
+    if edge.is_diverted:
+        head = f'<path class="open-head" d="M{last_x - 5:.0f} {last_y - 8:.0f}l5 7 5-7"/>'
+    else:
+        size = 3.5 + width / 2
+        head = (
+            f'<path class="head" d="M{last_x - size:.1f} {last_y - 8:.0f}h{2 * size:.1f}L{last_x:.0f} {last_y:.0f}z"/>'
+        )
+    arrow = f'<path class="arrow" stroke-width="{width:.1f}" d="{"".join(steps)}"/>'
+    return f'<g class="{_classes(edge)}">{arrow}{head}</g>'
+
+
+def _label(edge: DiagramEdge, place: Point) -> Iterator[str]:
+    """Yield the label, on a box that covers the arrow."""
+    if edge.text:
+        x, y, width = *place, _label_width(edge)
+        radius = 2 if edge.is_diverted else 10
+        box = (
+            f'<rect class="label-box" x="{x - width / 2:.0f}" y="{y - _LABEL / 2:.0f}" width="{width:.0f}"'
+            f' height="{_LABEL:.0f}" rx="{radius}"/>'
+        )
+        text = f'<text class="label" x="{x:.0f}" y="{y + 4:.0f}">{_text(edge.text)}</text>'
+        yield f'<g class="{_classes(edge)}">{box}{text}</g>'
+
+
+def _label_width(edge: DiagramEdge) -> float:
+    return _text_width(edge.text, 11) + 14 if edge.text else 0.0
+
+
+# -- nodes -----------------------------------------------------------------------------------------------------------
+
+
+def _node_width(node: DiagramNode) -> float:
+    name, detail = _text_width(_shorten(node.name), 13.5), _text_width(_shorten(node.detail), 11)
+    badges = sum(_text_width(text, 11) + 24 for text in _badges(node).values())
+    return max(_MIN_WIDTH, name + 32, detail + 32, badges + 16)
+
+
+def _badges(node: DiagramNode) -> dict[str, str]:
+    numbers = {"failed": node.failed, "waiting": node.waiting}
+    return {kind: f"{number:,} {kind}" for kind, number in numbers.items() if number}
+
+
+def _box(node: DiagramNode, centre: Point) -> Iterator[str]:
+    x, y = centre
+    half = _node_width(node) / 2
+    name, detail = _shorten(node.name), _shorten(node.detail)
+    title = " · ".join(filter(None, [node.name, node.detail]))
+    yield f'<g class="node {escape(node.kind)}"><title>{_text(title)}</title>'
+    yield from _shape(node.kind, x - half, y - _HALF, 2 * half)
+    baseline = y - 3 if detail else y + 5
+    yield f'<text class="name" x="{x:.0f}" y="{baseline:.0f}">{_text(name)}</text>'
+    if detail:
+        yield f'<text class="detail" x="{x:.0f}" y="{y + 13:.0f}">{_text(detail)}</text>'
+    right = x + half + 6
+    for kind, text in _badges(node).items():
+        width = _text_width(text, 11) + 18
+        yield _badge(kind, text, right - width, y - _HALF - 9, width)
+        right -= width + 4
+    yield "</g>"
+
+
+def _shape(kind: str, left: float, top: float, width: float) -> Iterator[str]:
+    """Yield the outline of a node, which depends on its kind."""
+    box = f'x="{left:.0f}" y="{top:.0f}" width="{width:.0f}" height="{_HEIGHT:.0f}"'
+    match kind:
+        case "source":
+            yield f'<rect class="shape" {box} rx="{_HALF:.0f}"/>'
+        case "gate":
+            side = width - 24
+            outline = f"h{side:.0f}l12 {_HALF:.0f}-12 {_HALF:.0f}h{-side:.0f}l-12-{_HALF:.0f}z"
+            yield f'<path class="shape" d="M{left + 12:.0f} {top:.0f}{outline}"/>'
+        case "coalesce":
+            yield f'<path class="shape" d="M{left:.0f} {top:.0f}h{width:.0f}l-12 {_HEIGHT:.0f}h{24 - width:.0f}z"/>'
+        case "aggregation":
+            behind = f'x="{left + 4:.0f}" y="{top + 4:.0f}" width="{width:.0f}" height="{_HEIGHT:.0f}"'
+            yield f'<rect class="shape" {behind} rx="4"/><rect class="shape" {box} rx="4"/>'
+        case "sink":
+            line = f"M{left + 4:.0f} {top + _HEIGHT - 4:.0f}h{width - 8:.0f}"
+            yield f'<rect class="shape" {box} rx="2"/><path class="shape" d="{line}"/>'
+        case _:
+            yield f'<rect class="shape" {box} rx="8"/>'
+
+
+def _badge(kind: str, text: str, left: float, top: float, width: float) -> str:
+    """Return a badge: failures have cut corners."""
+    height = 18.0
+    if kind == "failed":
+        side = width - 10
+        shape = f'<path d="M{left + 5:.0f} {top:.0f}h{side:.0f}l5 5v8l-5 5h{-side:.0f}l-5-5v-8z"/>'
+    else:
+        shape = f'<rect x="{left:.0f}" y="{top:.0f}" width="{width:.0f}" height="{height:.0f}" rx="9"/>'
+    words = f'<text x="{left + width / 2:.0f}" y="{top + 13:.0f}">{_text(text)}</text>'
+    return f'<g class="badge {kind}">{shape}{words}</g>'
+
+
+# -- text ------------------------------------------------------------------------------------------------------------
+
+
+def _text(text: str) -> str:
+    return escape(printable(text), quote=False)
+
+
+def _shorten(text: str) -> str:
+    shown = printable(text)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 12]}…{shown[-11:]}"
+
+
+def _text_width(text: str, size: float) -> float:
+    """Return about how wide a text is, in pixels."""
+    return sum(1.0 if unicodedata.east_asian_width(each) in "WF" else 0.6 for each in text) * size

@@ -39,6 +39,7 @@ __all__ = [
     "first_differing_rows",
     "generalize_message",
     "read_error",
+    "read_failed_rows",
 ]
 
 ANSWER_RECORDS = (RUN, ROW, TOKEN, NODE_STATE, TRANSFORM_ERROR)
@@ -84,18 +85,24 @@ class FailureReason:
 class FailedRows:
     """How many rows of a run failed, and why.
 
-    `reasons` has the most frequent first; `visits_by_node` counts failed visits.
+    `reasons` has the most frequent of `all_reasons` first; `visits_by_node` counts failed visits.
     """
 
     count: int = 0
     reasons: tuple[FailureReason, ...] = ()
+    all_reasons: int = 0
     visits_by_node: Mapping[str, int] = field(default_factory=dict)
 
 
 def failed_rows(db: LandscapeDB, run_id: str) -> FailedRows:
     """Return the rows that failed or were quarantined, and why."""
     with db.snapshot() as connection:
-        return _find_reasons(connection, run_id, _count_failed_rows(connection, run_id))
+        return read_failed_rows(connection, run_id)
+
+
+def read_failed_rows(connection: Connection, run_id: str, *, most: int = _SHOWN) -> FailedRows:
+    """Return the rows that failed, with at most so many reasons."""
+    return _find_reasons(connection, run_id, _count_failed_rows(connection, run_id), most)
 
 
 class VisitCount(NamedTuple):
@@ -131,7 +138,7 @@ def _count_failed_rows(connection: Connection, run_id: str) -> int:
     return connection.execute(statement).scalar_one()
 
 
-def _find_reasons(connection: Connection, run_id: str, rows: int) -> FailedRows:
+def _find_reasons(connection: Connection, run_id: str, rows: int, most: int) -> FailedRows:
     statement = (
         select(_states.node_id, _states.error_json, func.count(), func.min(_rows.row_index))
         .join_from(
@@ -155,12 +162,12 @@ def _find_reasons(connection: Connection, run_id: str, rows: int) -> FailedRows:
                 key = (node_id, key[1], "other reasons")
             counts[key] += count
             first[key] = min(row_index, first.get(key, row_index))
-    most = sorted(counts, key=lambda key: (-counts[key], first[key], key))[:_SHOWN]
+    frequent = sorted(counts, key=lambda key: (-counts[key], first[key], key))[:most]
     reasons = tuple(
         FailureReason(node_id=key[0], kind=key[1], message=key[2], count=counts[key], row_index=first[key])
-        for key in most
+        for key in frequent
     )
-    return FailedRows(count=rows, reasons=reasons, visits_by_node=visits)
+    return FailedRows(count=rows, reasons=reasons, visits_by_node=visits, all_reasons=len(counts))
 
 
 def _reason_key(node_id: str, error_json: str | None) -> _Key:
