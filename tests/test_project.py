@@ -54,6 +54,7 @@ MAY_IMPORT = {
         "elspeth.core",
         "elspeth.evidence",
         "elspeth.outputs",
+        "elspeth.schema",
         "elspeth_schema",
     },
     "elspeth.schema": set[str](),

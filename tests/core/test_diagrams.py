@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from graphlib import CycleError
 from itertools import combinations
 from xml.etree import ElementTree as ET
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.core.diagrams import DiagramEdge, DiagramNode, draw_svg
+from elspeth.core.diagrams import STYLE, DiagramEdge, DiagramNode, draw_svg
 from tests.fixtures.effort import law
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -20,38 +19,81 @@ SVG = "{http://www.w3.org/2000/svg}"
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[list[DiagramNode], list[DiagramEdge]]:
     """Draw nodes, and edges from earlier ones to later ones."""
-    texts = draw(st.lists(st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cn", "Cc"])), max_size=8))
-    nodes = [DiagramNode(key=str(number), text=text, kind="gate") for number, text in enumerate(texts)]
+    texts = draw(st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=8))
+    kinds = st.sampled_from(["source", "transform", "gate", "aggregation", "coalesce", "sink"])
+    counts = st.integers(0, 10**9)
+    nodes = [
+        DiagramNode(key=str(key), name=text, kind=draw(kinds), failed=draw(counts), waiting=draw(counts))
+        for key, text in enumerate(texts)
+    ]
     pairs = list(combinations([node.key for node in nodes], 2))
     chosen = draw(st.lists(st.sampled_from(pairs), max_size=10)) if pairs else []
-    edges = [DiagramEdge(origin=origin, target=target, text="x" * draw(st.integers(0, 3))) for origin, target in chosen]
+    edges = [
+        DiagramEdge(
+            origin=origin,
+            target=target,
+            label="x" * draw(st.integers(0, 3)),
+            count=draw(st.none() | counts),
+            is_diverted=draw(st.booleans()),
+        )
+        for origin, target in chosen
+    ]
     return draw(st.permutations(nodes)), edges
 
 
 @law(30)
 @given(graphs())
-def test_boxes_do_not_overlap_and_arrows_lead_downwards(graph: tuple[list[DiagramNode], list[DiagramEdge]]) -> None:
+def test_a_graph_of_any_names_and_numbers_is_well_formed_and_always_the_same(
+    graph: tuple[list[DiagramNode], list[DiagramEdge]],
+) -> None:
     nodes, edges = graph
     text = draw_svg(nodes, edges, title="A <graph>")
     assert draw_svg(nodes, edges, title="A <graph>") == text
+    assert all(each.isprintable() or each == "\n" for each in text)
     root = ET.fromstring(text)  # noqa: S314  our own output
     groups = root.findall(f"{SVG}g")
-    assert [group.findtext(f"{SVG}text") for group in groups] == [node.text for node in nodes]
-    boxes = [{name: float(value) for name, value in group[0].attrib.items()} for group in groups]
-    for one, other in combinations(boxes, 2):
-        assert one["y"] != other["y"] or one["x"] + one["width"] < other["x"] or other["x"] + other["width"] < one["x"]
-    tops = {node.key: box["y"] for node, box in zip(nodes, boxes, strict=True)}
-    assert all(tops[edge.origin] < tops[edge.target] for edge in edges)
-    paths = [path.attrib["d"] for path in root.findall(f"{SVG}path")]
-    assert len(paths) == len(edges)
-    for path in paths:
-        heights = [float(pair.split()[1]) for pair in re.findall(r"-?\d+ -?\d+", path)]
-        assert heights == sorted(heights)
-    assert all(box["x"] >= 0 and box["x"] + box["width"] <= float(root.attrib["width"]) for box in boxes)
+    boxes = [group for group in groups if "node" in group.attrib["class"].split()]
+    assert [group.attrib["class"] for group in boxes] == [f"node {node.kind}" for node in nodes]
+    arrows = [group.attrib["class"].split() for group in groups if group.find(f"{SVG}path[@class='arrow']") is not None]
+    assert ["diverted" in classes for classes in arrows] == [edge.is_diverted for edge in edges]
+    labels = [each.text for each in root.iter(f"{SVG}text") if each.attrib.get("class") == "label"]
+    assert labels == [edge.text for edge in edges if edge.text]
+
+
+def test_numbers_and_failures_are_told_by_text_and_by_shape() -> None:
+    nodes = [
+        DiagramNode(key="a", name="read", kind="source", detail="source · csv", failed=1234, waiting=2),
+        DiagramNode(key="b", name="bad", kind="sink"),
+    ]
+    edges = [DiagramEdge(origin="a", target="b", label="invalid", count=1234, is_diverted=True)]
+    root = ET.fromstring(draw_svg(nodes, edges, title="t", has_style=False))  # noqa: S314  our own output
+    texts = [each.text for each in root.iter(f"{SVG}text")]
+    assert texts == ["invalid · 1,234", "read", "source · csv", "1,234 failed", "2 waiting", "bad"]
+    assert root.find(f".//{SVG}path[@class='open-head']") is not None
+    assert root.find(f".//{SVG}style") is None
+    badges = {group.attrib["class"]: group[0].tag for group in root.iter(f"{SVG}g") if "badge" in group.attrib["class"]}
+    assert badges == {"badge failed": f"{SVG}path", "badge waiting": f"{SVG}rect"}
+
+
+def test_nothing_in_a_drawing_needs_a_style_attribute_or_another_file() -> None:
+    """A page that allows neither can show it."""
+    text = draw_svg([DiagramNode(key="a", name='<b style="x">', kind="gate")], [], title="t", has_style=False)
+    assert " style=" not in text.replace("&lt;b style=", "")
+    assert "url(" not in text + STYLE
+    assert "href" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [("x" * 50, "x" * 22 + "…" + "x" * 11), ("a\u202eb\x00", "a\\u202eb\\u0000"), ("漢" * 10, "漢" * 10)],
+)
+def test_long_and_hostile_names_are_cut_and_escaped(name: str, drawn: str) -> None:
+    root = ET.fromstring(draw_svg([DiagramNode(key="a", name=name, kind="gate")], [], title="t"))  # noqa: S314  our own
+    assert root.findtext(f".//{SVG}text") == drawn
 
 
 def test_a_cycle_is_not_drawn() -> None:
-    nodes = [DiagramNode(key=key, text=key, kind="gate") for key in "ab"]
+    nodes = [DiagramNode(key=key, name=key, kind="gate") for key in "ab"]
     edges = [DiagramEdge(origin="a", target="b"), DiagramEdge(origin="b", target="a")]
     with pytest.raises(CycleError):
         draw_svg(nodes, edges, title="")

@@ -26,6 +26,7 @@ from tests.engine.drawn_wired import wired_graphs
 from tests.engine.pipelines import PLUGINS, Records, Settings, build, execute, groups_of, run_graph, trail, written
 from tests.engine.planted import VALUES, found_in
 from tests.fixtures.effort import law
+from tests.report.flows import assert_counted, flow_of
 
 
 def run_drawn(directory: Path, chosen: Settings) -> tuple[RunResult, Records]:
@@ -79,6 +80,7 @@ def check_run(directory: Path, chosen: Settings, rows: list[RowData]) -> None:
     for name, counts in recorded.items():
         assert Counter(map(stable_hash, written(directory, name))) == counts
         assert result.rows_by_sink[name] == counts.total()
+    assert_counted(flow_of(chosen["landscape"]["url"], result.run_id), records)
 
 
 def routed(ends: Counter[tuple[str, str | None]]) -> Counter[tuple[str, str | None]]:

@@ -15,8 +15,10 @@ from types import ModuleType
 from unittest.mock import patch
 
 from elspeth.cli import main
+from elspeth.report.drawing import draw_flow
 from tests.engine.pipelines import trail
 from tests.examples.trails import told
+from tests.report.flows import assert_counted, flow_of
 
 __all__ = ["EXAMPLES", "copy_example", "names", "run_example", "script", "surroundings"]
 
@@ -46,7 +48,11 @@ def run_example(name: str, directory: Path) -> dict[str, str]:
     if code:
         raise AssertionError(f"example {name} ended with exit code {code}")
     files = {path.name: _content(path) for path in (place / "output").iterdir() if path.name != "audit_trail.json"}
-    return files | {"trail.txt": told(trail(directory, f"sqlite:///{place / 'runs' / 'audit.db'}"))}
+    database = f"sqlite:///{place / 'runs' / 'audit.db'}"
+    records = trail(directory, database)
+    flow = flow_of(database, records["run"][0]["run_id"])
+    assert_counted(flow, records)
+    return files | {"trail.txt": told(records), "graph.svg": draw_flow(flow, has_style=True)}
 
 
 def script(path: Path) -> ModuleType:

@@ -11,6 +11,7 @@ from tests.engine.pipelines import assert_sound, trail
 from tests.examples.running import EXAMPLES, copy_example, names, script, surroundings
 from tests.examples.trails import told
 from tests.fixtures.example_runs import ExampleRun
+from tests.report.flows import assert_counted, flow_of
 
 
 @pytest.mark.parametrize("name", names())
@@ -40,6 +41,7 @@ def test_the_large_run_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with LandscapeDB.from_url(f"sqlite:///{place / 'runs' / 'audit.db'}") as db:
         account = account_for(db, records["run"][0]["run_id"])
     assert (account.rows, account.breaches) == (rows, ())
+    assert_counted(flow_of(f"sqlite:///{place / 'runs' / 'audit.db'}", records["run"][0]["run_id"]), records)
 
 
 def _run(place: Path, sections: str = "") -> dict[str, str]:

@@ -77,7 +77,7 @@ def lay_out(
         for rank, layer in enumerate(ranks.layers)
     ]
     tops = list(itertools.accumulate((height + _RANK_GAP for height in heights[:-1]), initial=0.0))
-    middles = [top + height / 2 for top, height in zip(tops, heights, strict=True)]
+    middles = [top + height / 2 for top, height in zip(tops, heights, strict=bool(heights))]
     half = node_height / 2
     nodes = {key: (xs[key], middles[ranks.rank[key]]) for key in widths}
     ways = []

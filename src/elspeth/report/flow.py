@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import CTE, Connection, Select, Subquery, and_, exists, func, select
+from sqlalchemy.sql.functions import coalesce
 
 from elspeth.core.landscape.queries.endings import step_names
 from elspeth_schema.contracts import NodeStateStatus, NodeType, RoutingMode, RowOutcome
@@ -55,8 +56,8 @@ class FlowNode:
 
     Every token is accounted for: `began + entered + made == left + sum(ended.values()) + waiting`.
 
-    `began` are tokens that a source read here, `entered` those that came along edges, `made` the children of forks and
-    expansions, merged tokens and outputs of batches. `left` are tokens that went on along edges. `ended` counts the
+    `began` are tokens that a source made of rows, `entered` those that came along edges, `made` the children of forks
+    and expansions, merged tokens and outputs of batches. `left` are tokens that went on along edges. `ended` counts the
     others by outcome: kept by a sink, forked, joined, expanded, absorbed by a batch, dropped, failed or quarantined.
     `waiting` have not ended: their last visit was here, or they were made here and have not gone on. `failed_visits`
     counts failed attempts, after which a token may have gone on.
@@ -76,8 +77,8 @@ class FlowNode:
     failed_visits: int
 
     @property
-    def visited(self) -> int:
-        """Tokens that were here."""
+    def came(self) -> int:
+        """Tokens that came here from outside or along an edge."""
         return self.began + self.entered
 
 
@@ -219,7 +220,7 @@ def _events_along(run_id: str, *, copies: bool) -> Subquery:
 
 def _beginnings(run_id: str, visits: CTE) -> Select[str, str, str | None, int]:
     """Select how many tokens began at a node, sent from another."""
-    first, origins = visits.alias("first_visits"), _origins(run_id, visits)
+    first, origins = visits.alias(), _origins(run_id, visits)
     copy = _events_along(run_id, copies=True)
     return (
         select(origins.c.node_id, first.c.node_id, copy.c.edge_id, func.count())
@@ -255,7 +256,7 @@ def _origins(run_id: str, visits: CTE) -> CTE:
         .group_by(_links.token_id)
         .subquery()
     )
-    at = visits.alias("last_visits").c
+    at = visits.alias().c
     made = select(parent.c.token_id, at.node_id, at.state_id).join(
         parent, and_(at.token_id == parent.c.parent_id, at.node_after.is_(None))
     )
@@ -266,17 +267,11 @@ def _origins(run_id: str, visits: CTE) -> CTE:
     came = (
         select(_outputs.output_id, func.min(_batches.aggregation_node_id), func.max(_batches.aggregation_state_id))
         .join(batches_table, and_(_batches.run_id == _outputs.run_id, _batches.batch_id == _outputs.batch_id))
+        .join(tokens_table, and_(_tokens.run_id == _outputs.run_id, _tokens.token_id == _outputs.output_id))
         .where(_outputs.run_id == run_id, _outputs.output_type == _TOKEN, ~is_member, ~has_parent)
         .group_by(_outputs.output_id)
     )
     return made.union_all(came).cte("origins")
-
-
-class _Made(NamedTuple):
-    """Tokens that a node made, and those of them without a visit."""
-
-    all: int
-    without_visit: int
 
 
 def _read_nodes(
@@ -287,8 +282,10 @@ def _read_nodes(
     for (from_node, to_node), number in steps.items():
         left[from_node] += number
         entered[to_node] += number
-    visited = _count_by_node(connection, select(visits.c.node_id, func.count()).group_by(visits.c.node_id))
-    made, ended = _read_made(connection, run_id, visits), _read_ended(connection, run_id, visits)
+    origins = _origins(run_id, visits)
+    made = _count_by_node(connection, select(origins.c.node_id, func.count()).group_by(origins.c.node_id))
+    began = _count_by_node(connection, _begun(run_id, visits, origins))
+    ended = _read_ended(connection, run_id, visits, origins)
     failed = _count_by_node(
         connection,
         select(_states.node_id, func.count())
@@ -312,16 +309,16 @@ def _read_nodes(
     )
     for node_id, node_type, plugin_name, plugin_version, _ in found:
         ends = dict(ended[node_id])
-        waiting = ends.pop(None, 0) + made[node_id].without_visit
+        waiting = ends.pop(None, 0)
         yield FlowNode(
             node_id=node_id,
             name=names[node_id],
             node_type=NodeType(node_type),
             plugin_name=plugin_name,
             plugin_version=plugin_version,
-            began=visited[node_id] - entered[node_id],
+            began=began[node_id],
             entered=entered[node_id],
-            made=made[node_id].all,
+            made=made[node_id],
             left=left[node_id],
             ended={outcome: ends[outcome] for outcome in RowOutcome if outcome in ends},
             waiting=waiting,
@@ -333,33 +330,49 @@ def _count_by_node(connection: Connection, statement: Select[str, int]) -> Count
     return Counter({node_id: number for node_id, number in connection.execute(statement)})  # noqa: C416  rows are no pairs to mypy
 
 
-def _read_made(connection: Connection, run_id: str, visits: CTE) -> Mapping[str, _Made]:
-    origins, first = _origins(run_id, visits), visits.alias("first_visits")
-    statement = (
-        select(origins.c.node_id, func.count(), func.count(first.c.token_id))
-        .join(first, and_(first.c.token_id == origins.c.token_id, first.c.node_before.is_(None)), isouter=True)
-        .group_by(origins.c.node_id)
+def _begun(run_id: str, visits: CTE, origins: CTE) -> Select[str, int]:
+    """Select how many tokens that nothing made began at each node.
+
+    That is where their first visit was. One without a visit began at the source of its row.
+    """
+    first = visits.alias()
+    node_id = coalesce(first.c.node_id, _rows.source_node_id)
+    return (
+        select(node_id, func.count())
+        .select_from(tokens_table)
+        .join(rows_table, and_(_rows.run_id == _tokens.run_id, _rows.row_id == _tokens.row_id))
+        .join(origins, origins.c.token_id == _tokens.token_id, isouter=True)
+        .join(first, and_(first.c.token_id == _tokens.token_id, first.c.node_before.is_(None)), isouter=True)
+        .where(_tokens.run_id == run_id, origins.c.token_id.is_(None))
+        .group_by(node_id)
     )
-    found = {node_id: _Made(all_, all_ - visited) for node_id, all_, visited in connection.execute(statement)}
-    return defaultdict(lambda: _Made(0, 0), found)
 
 
-def _read_ended(connection: Connection, run_id: str, visits: CTE) -> Mapping[str, Mapping[RowOutcome | None, int]]:
+def _read_ended(
+    connection: Connection, run_id: str, visits: CTE, origins: CTE
+) -> Mapping[str, Mapping[RowOutcome | None, int]]:
     """Count tokens by their last node and their outcome.
 
-    The outcome of a token that has not ended is None.
+    Without a visit it is the node that made it, or the source of its row. The outcome of a token that has not ended is
+    None.
     """
+    last = visits.alias()
+    node_id = coalesce(last.c.node_id, origins.c.node_id, _rows.source_node_id)
     statement = (
-        select(visits.c.node_id, _outcomes.outcome, func.count())
+        select(node_id, _outcomes.outcome, func.count())
+        .select_from(tokens_table)
+        .join(rows_table, and_(_rows.run_id == _tokens.run_id, _rows.row_id == _tokens.row_id))
+        .join(origins, origins.c.token_id == _tokens.token_id, isouter=True)
+        .join(last, and_(last.c.token_id == _tokens.token_id, last.c.node_after.is_(None)), isouter=True)
         .join(
             token_outcomes_table,
-            and_(_outcomes.run_id == run_id, _outcomes.token_id == visits.c.token_id, _outcomes.is_terminal == 1),
+            and_(_outcomes.run_id == run_id, _outcomes.token_id == _tokens.token_id, _outcomes.is_terminal == 1),
             isouter=True,
         )
-        .where(visits.c.node_after.is_(None))
-        .group_by(visits.c.node_id, _outcomes.outcome)
+        .where(_tokens.run_id == run_id)
+        .group_by(node_id, _outcomes.outcome)
     )
     found: defaultdict[str, dict[RowOutcome | None, int]] = defaultdict(dict)
-    for node_id, outcome, number in connection.execute(statement):
-        found[node_id][None if outcome is None else RowOutcome(outcome)] = number
+    for place, outcome, number in connection.execute(statement):
+        found[place][None if outcome is None else RowOutcome(outcome)] = number
     return found

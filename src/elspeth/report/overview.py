@@ -19,6 +19,7 @@ from elspeth.core.landscape.records.mapping import mapper
 from elspeth.report.flow import Flow, read_flow
 from elspeth.report.records import RunRecords
 from elspeth.report.timings import Timings, read_timings
+from elspeth.schema import stored
 from elspeth_schema.contracts import (
     BatchStatus,
     NodeStateStatus,
@@ -39,6 +40,9 @@ from elspeth_schema.tables import (
 )
 
 __all__ = ["Ending", "LeftOpen", "OpenVisit", "Overview", "Withheld", "read_overview"]
+
+_CONTINUED = (RowOutcome.FORKED, RowOutcome.EXPANDED, RowOutcome.COALESCED, RowOutcome.CONSUMED_IN_BATCH)
+"""Outcomes of tokens whose rows go on as other tokens."""
 
 _MOST_REASONS = 50
 _MOST_OPEN = 20
@@ -159,14 +163,14 @@ def _count_records(connection: Connection, run_id: str) -> dict[str, int]:
 
 
 def _read_endings(connection: Connection, run_id: str) -> tuple[Ending, ...]:
-    """Count the terminal outcomes, by outcome in its order."""
+    """Count the terminal outcomes, those that end a row's way first."""
     statement = (
         select(_outcomes.outcome, _outcomes.sink_name, func.count(), func.count(_tokens.row_id.distinct()))
         .join(tokens_table, (_tokens.run_id == _outcomes.run_id) & (_tokens.token_id == _outcomes.token_id))
         .where(_outcomes.run_id == run_id, _outcomes.is_terminal == 1)
         .group_by(_outcomes.outcome, _outcomes.sink_name)
     )
-    order = list(RowOutcome)
+    order = [*(each for each in RowOutcome if each not in _CONTINUED), *_CONTINUED]
     found = [
         Ending(outcome=RowOutcome(outcome), sink=sink, tokens=tokens, rows=rows)
         for outcome, sink, tokens, rows in connection.execute(statement)
@@ -215,7 +219,7 @@ def _read_left_open(connection: Connection, run_id: str) -> LeftOpen:
                 row_index=row_index,
                 token_id=token_id,
                 status=NodeStateStatus(status),
-                started_at=started_at,
+                started_at=stored.time(started_at),
             )
             for node_id, row_index, token_id, status, started_at in connection.execute(examples)
         ),
@@ -235,4 +239,4 @@ def _read_checkpoint(connection: Connection, run_id: str) -> tuple[datetime, int
         .limit(1)
     )
     found = connection.execute(statement).first()
-    return None if found is None else (found[0], found[1])
+    return None if found is None else (stored.time(found[0]), found[1])

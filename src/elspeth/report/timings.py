@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, case, func, or_, select
 from sqlalchemy.sql.functions import coalesce
 
+from elspeth.schema import stored
 from elspeth_schema.contracts import CallStatus, OperationStatus, OperationType
 from elspeth_schema.tables import (
     calls_table,
@@ -121,8 +122,8 @@ def _read_nodes(connection: Connection, run_id: str) -> tuple[NodeTimes, ...]:
         NodeTimes(
             node_id=node_id,
             visits=visits,
-            started_at=started_at,
-            ended_at=ended_at,
+            started_at=stored.time(started_at),
+            ended_at=stored.time(ended_at),
             total_ms=float(total),
             longest_ms=float(longest),
         )
@@ -150,8 +151,8 @@ def _read_operations(connection: Connection, run_id: str) -> tuple[OperationTime
             node_id=node_id,
             operation_type=OperationType(operation_type),
             status=OperationStatus(status),
-            started_at=started_at,
-            ended_at=ended_at,
+            started_at=stored.time(started_at),
+            ended_at=stored.time(ended_at),
             duration_ms=duration_ms,
             error=error,
         )

@@ -28,6 +28,7 @@ from elspeth_schema.tables import (
 __all__ = [
     "ANSWER_RECORDS",
     "DIFFERS_FROM",
+    "OTHER_REASONS",
     "DifferingAnswer",
     "FailedRows",
     "FailureReason",
@@ -53,8 +54,10 @@ _PATTERN = f'%"{DIFFERS_FROM}":%'
 
 _SHOWN = 5
 
+OTHER_REASONS = "other reasons"
+
 _MAX_REASONS = 10_000
-"""Number of reasons counted, which bounds memory; further ones count as `other reasons` of their node and kind."""
+"""Number of reasons counted, which bounds memory; further ones count as `OTHER_REASONS` of their node and kind."""
 
 _POSITION = re.compile(r"\A(?:(?:line|row|element) [\d,]+(?: of .+?)?(?:, |: ))+")
 _COUNTED = re.compile(r"\b[\d,]+ (character|field|item|row)s?\b")
@@ -159,7 +162,7 @@ def _find_reasons(connection: Connection, run_id: str, rows: int, most: int) -> 
             visits[node_id] += count
             key = _reason_key(node_id, error_json)
             if key not in counts and len(counts) >= _MAX_REASONS:
-                key = (node_id, key[1], "other reasons")
+                key = (node_id, key[1], OTHER_REASONS)
             counts[key] += count
             first[key] = min(row_index, first.get(key, row_index))
     frequent = sorted(counts, key=lambda key: (-counts[key], first[key], key))[:most]

@@ -1,0 +1,143 @@
+"""Text and tables as HTML.
+
+Whatever comes from records is foreign text: it is escaped here, characters that could reorder or hide text are shown as
+escapes, and what is too long is cut with its length told.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from html import escape
+
+from elspeth.evidence.format.errors import printable
+
+__all__ = [
+    "code",
+    "command",
+    "duration",
+    "facts",
+    "moment",
+    "name",
+    "number",
+    "plural",
+    "section",
+    "shown",
+    "size",
+    "table",
+]
+
+_LONGEST = 400
+"""Characters shown of a text."""
+
+_LONG_NAME = 30
+_SPECIAL = re.compile(r'["$`\\!]')
+"""What means something in double quotes."""
+
+_SECOND_MS = 1000
+_MINUTE_S = 60
+_HOUR_S = 3600
+_KILO = 1000
+_SMALL = 10
+
+
+def shown(text: str, longest: int = _LONGEST) -> str:
+    """Return foreign text as HTML, on one line."""
+    cut = "" if len(text) <= longest else f"… ({len(text):,} characters)"
+    return escape(printable(text[:longest]) + cut)
+
+
+def code(text: str, longest: int = _LONGEST) -> str:
+    """Return foreign text as HTML that is set as code."""
+    return f"<code>{shown(text, longest)}</code>"
+
+
+def name(text: str) -> str:
+    """Return a name as code that stays on one line unless it is long."""
+    return f'<code class="name">{shown(text)}</code>' if len(text) <= _LONG_NAME else code(text)
+
+
+def command(*words: str) -> str:
+    """Return a command as code, to be copied to a shell."""
+    return code(" ".join(map(_quoted, words)), _LONGEST * 4)
+
+
+def _quoted(word: str) -> str:
+    """Return a word for a shell, in double quotes where that reads better."""
+    return f'"{word}"' if "'" in word and not _SPECIAL.search(word) else shlex.quote(word)
+
+
+def number(value: int) -> str:
+    """Return a number with separators."""
+    return f"{value:,}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a number with its noun, which takes an s."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def moment(value: datetime | None) -> str:
+    """Return a time to the millisecond, as HTML."""
+    if value is None:
+        return "not recorded"
+    text = f"{value:%Y-%m-%d %H:%M:%S}.{value.microsecond // 1000:03} UTC"
+    return f'<time datetime="{value:%Y-%m-%dT%H:%M:%S.%f}Z">{text}</time>'
+
+
+def duration(milliseconds: float) -> str:
+    """Return a time span in three digits or so."""
+    if milliseconds < _SECOND_MS:
+        return f"{milliseconds:.2g} ms" if milliseconds < _SMALL else f"{milliseconds:.0f} ms"
+    seconds = milliseconds / _SECOND_MS
+    if seconds < _MINUTE_S:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), _MINUTE_S)
+    if seconds < _HOUR_S:
+        return f"{minutes} min {rest:02} s"
+    hours, minutes = divmod(minutes, _MINUTE_S)
+    return f"{hours:,} h {minutes:02} min"
+
+
+def size(value: int) -> str:
+    """Return a number of bytes in three digits or so."""
+    if value < _KILO:
+        return plural(value, "byte")
+    units = ("kB", "MB", "GB", "TB")
+    power = min(int(math.log(value, _KILO)), len(units))
+    return f"{value / _KILO**power:.3g} {units[power - 1]}"
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return names with values that are HTML, as a list."""
+    return "".join(
+        ['<dl class="facts">', *(f"<dt>{escape(name)}</dt><dd>{value}</dd>" for name, value in pairs), "</dl>"]
+    )
+
+
+def table(caption: str, heading: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:
+    """Return rows of HTML as a table that scrolls by itself.
+
+    `numbers` are the places of columns with numbers, which are set to the right.
+    """
+    kinds = [' class="number"' if place in numbers else "" for place in range(len(heading))]
+    head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(heading, kinds, strict=True))
+    lines = [
+        f'<div class="table" role="group" aria-label="{escape(caption)}" tabindex="0"><table>',
+        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>",
+    ]
+    for row in rows:
+        first, *rest = row
+        cells = "".join(f"<td{kind}>{cell}</td>" for cell, kind in zip(rest, kinds[1:], strict=True))
+        lines.append(f'<tr><th scope="row"{kinds[0]}>{first}</th>{cells}</tr>')
+    return "\n".join([*lines, "</tbody></table></div>"])
+
+
+def section(key: str, title: str, *content: str) -> str:
+    """Return a section of the page with its heading."""
+    body = "\n".join(filter(None, content))
+    heading = f'<h2 id="{key}-heading">{escape(title)}</h2>'
+    return f'<section id="{key}" aria-labelledby="{key}-heading">\n{heading}\n{body}\n</section>'

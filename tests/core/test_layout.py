@@ -1,0 +1,86 @@
+"""Graphs laid out in layers."""
+
+from __future__ import annotations
+
+import random
+from itertools import combinations, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from elspeth.core.layout import LayoutEdge, lay_out
+from tests.fixtures.effort import law
+
+HEIGHT, LABEL = 40.0, 18.0
+
+Graph = tuple[dict[str, float], list[LayoutEdge]]
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    """Draw nodes with widths, and edges from earlier to later ones."""
+    widths = draw(st.lists(st.integers(1, 300), max_size=9))
+    pairs = list(combinations(range(len(widths)), 2))
+    chosen = draw(st.lists(st.sampled_from(pairs), max_size=12)) if pairs else []
+    edges = [LayoutEdge(origin=str(a), target=str(b), label=draw(st.sampled_from([0, 50]))) for a, b in chosen]
+    order = draw(st.permutations(range(len(widths))))
+    return {str(key): float(widths[key]) for key in order}, edges
+
+
+@law(40)
+@given(graphs())
+def test_nothing_overlaps_and_edges_lead_downwards(graph: Graph) -> None:
+    widths, edges = graph
+    layout = lay_out(widths, edges, node_height=HEIGHT, label_height=LABEL)
+    boxes = [(*layout.nodes[key], width, HEIGHT) for key, width in widths.items()]
+    boxes += [(*place, edge.label, LABEL) for edge, place in zip(edges, layout.labels, strict=True) if edge.label]
+    for (x, y, width, height), (other_x, other_y, other_width, other_height) in combinations(boxes, 2):
+        is_beside = abs(x - other_x) >= (width + other_width) / 2 - 1e-6
+        assert is_beside or abs(y - other_y) >= (height + other_height) / 2
+    for x, y, width, height in boxes:
+        assert x - width / 2 >= -1e-6
+        assert x + width / 2 <= layout.width + 1e-6
+        assert height / 2 <= y <= layout.height - height / 2
+    for edge, way in zip(edges, layout.edges, strict=True):
+        (x, y), (last_x, last_y) = layout.nodes[edge.origin], layout.nodes[edge.target]
+        assert (way[0], way[-1]) == ((x, y + HEIGHT / 2), (last_x, last_y - HEIGHT / 2))
+        heights = [height for _, height in way]
+        assert heights == sorted(heights)
+    assert lay_out(widths, edges, node_height=HEIGHT, label_height=LABEL) == layout
+
+
+def drawn(nodes: int, seed: int) -> Graph:
+    """Return a graph like those of pipelines: few edges, to near nodes."""
+    choose = random.Random(1000 * seed + nodes)  # noqa: S311  the same graphs each time
+    edges = [
+        LayoutEdge(origin=str(before), target=str(node))
+        for node in range(1, nodes)
+        for before in choose.sample(range(max(0, node - 6), node), min(node, choose.choice([1, 1, 1, 2])))
+    ]
+    return {str(node): 80.0 for node in range(nodes)}, edges
+
+
+@pytest.mark.parametrize(("nodes", "dagre"), [(10, 7), (20, 15), (30, 26), (50, 45), (80, 74)])
+def test_no_more_edges_cross_than_in_the_layout_of_dagre(nodes: int, dagre: int) -> None:
+    """The figures are the sums of four graphs, by @dagrejs/dagre 3.1.3."""
+    layouts = [lay_out(*drawn(nodes, seed), node_height=HEIGHT, label_height=LABEL) for seed in range(4)]
+    assert sum(layout.crossings for layout in layouts) <= dagre
+
+
+def test_a_chain_is_straight_and_a_ring_has_the_fewest_crossings() -> None:
+    names = "abcd"
+    chain = [LayoutEdge(origin=one, target=other) for one, other in pairwise(names)]
+    layout = lay_out(
+        {name: 50.0 + 10 * place for place, name in enumerate(names)}, chain, node_height=1, label_height=1
+    )
+    assert len({round(x, 3) for x, _ in layout.nodes.values()}) == 1
+    both = [("a", "d"), ("a", "c"), ("b", "c"), ("b", "d2"), ("c2", "d"), ("c2", "d2")]
+    edges = [LayoutEdge(origin=one, target=other) for one, other in both]
+    ring = lay_out(dict.fromkeys(["a", "b", "c2", "c", "d", "d2"], 10.0), edges, node_height=1, label_height=1)
+    assert ring.crossings == 2, "a ring of 2n nodes in two layers has n - 1 crossings"
+
+
+def test_an_empty_graph_has_no_size() -> None:
+    layout = lay_out({}, [], node_height=HEIGHT, label_height=LABEL)
+    assert (layout.nodes, layout.width, layout.height) == ({}, 0.0, 0.0)

@@ -1,0 +1,110 @@
+"""What a report shows of a whole run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting.exporter import LandscapeExporter
+from elspeth.core.landscape.exporting.files import write_export
+from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.report.overview import Overview, read_overview
+from elspeth.report.records import open_database_records, open_export_records
+from elspeth_schema.contracts import BatchStatus, OperationStatus, RowOutcome, RunStatus
+from tests.engine.pipelines import Records
+from tests.fixtures.landscapes import NewLandscape
+from tests.fixtures.rich_run import recorded, rich_run
+from tests.fixtures.told_run import record_told_run
+
+
+@pytest.fixture(scope="module")
+def told(new_landscape: NewLandscape) -> Iterator[tuple[LandscapeDB, Overview]]:
+    """Record the told run, which has not ended, and read its overview."""
+    with new_landscape() as database:
+        record_told_run(database, ended=False)
+        with open_database_records(database, "latest") as records:
+            overview = read_overview(records)
+        yield database, overview
+
+
+def records_of(database: LandscapeDB) -> Records:
+    grouped: Records = LandscapeExporter(database).export_run_grouped("told")
+    return grouped
+
+
+def test_records_and_endings_are_counted(told: tuple[LandscapeDB, Overview]) -> None:
+    database, overview = told
+    records = records_of(database)
+    assert {name: count for name, count in overview.counts.items() if count} == {
+        name: len(found) for name, found in records.items()
+    }
+    ended = Counter((each["outcome"], each["sink_name"]) for each in records["token_outcome"] if each["is_terminal"])
+    assert {(each.outcome.value, each.sink): each.tokens for each in overview.endings} == ended
+    rows = {each["token_id"]: each["row_id"] for each in records["token"]}
+    for each in overview.endings:
+        carried = {
+            rows[outcome["token_id"]]
+            for outcome in records["token_outcome"]
+            if (outcome["outcome"], outcome["sink_name"]) == (each.outcome.value, each.sink)
+        }
+        assert each.rows == len(carried)
+    assert overview.endings[0].outcome is RowOutcome.COMPLETED
+
+
+def test_times_are_those_of_visits_operations_and_calls(told: tuple[LandscapeDB, Overview]) -> None:
+    database, overview = told
+    records = records_of(database)
+    timings = overview.timings
+    visits = Counter(each["node_id"] for each in records["node_state"])
+    assert {each.node_id: each.visits for each in timings.nodes} == visits
+    assert [each.total_ms for each in timings.nodes] == sorted((each.total_ms for each in timings.nodes), reverse=True)
+    longest = sorted((each["duration_ms"] or 0.0 for each in records["node_state"]), reverse=True)
+    assert [each.duration_ms for each in timings.visits] == pytest.approx(longest[: len(timings.visits)])
+    assert sum(each.calls for each in timings.calls) == len(records["call"])
+    assert sum(each.errors for each in timings.calls) == sum(each["status"] == "error" for each in records["call"])
+    assert len(timings.operations) == len(records["operation"])
+    assert {each.started_at.utcoffset() for each in timings.operations} == {timings.nodes[0].started_at.utcoffset()}
+
+
+def test_what_was_left_open_is_counted(told: tuple[LandscapeDB, Overview]) -> None:
+    database, overview = told
+    records, left = records_of(database), overview.left_open
+    ended = {each["token_id"] for each in records["token_outcome"] if each["is_terminal"]}
+    assert left.tokens == len(records["token"]) - len(ended) == sum(node.waiting for node in overview.flow.nodes)
+    unfinished = [each for each in records["node_state"] if each["status"] in {"open", "pending"}]
+    assert left.open_visits == len(unfinished) > 0
+    assert {(each.token_id, each.node_id, each.status.value) for each in left.visits} == {
+        (each["token_id"], each["node_id"], each["status"]) for each in unfinished
+    }
+    assert overview.run.status is RunStatus.RUNNING
+
+
+def test_an_export_has_the_same_overview(told: tuple[LandscapeDB, Overview], tmp_path: Path) -> None:
+    database, overview = told
+    write_export(database, "told", tmp_path / "run.jsonl", format=ExportFormat.JSONL)
+    with open_export_records(tmp_path / "run.jsonl") as records:
+        assert read_overview(records) == overview
+
+
+def test_every_type_and_shape_of_record_is_read(new_landscape: NewLandscape) -> None:
+    with new_landscape() as database:
+        recorded(database, rich_run())
+        with open_database_records(database, "run-1") as records:
+            overview = read_overview(records)
+        with open_database_records(database, "run-1") as records:
+            without = read_overview(replace(records, withheld=()))
+    assert [each.env_var_name for each in overview.secrets]
+    assert overview.left_open.checkpoint is not None
+    assert overview.left_open.batches
+    assert set(overview.left_open.batches) <= {
+        (node.node_id, status) for node in overview.flow.nodes for status in BatchStatus if not status.is_terminal
+    }
+    assert overview.outputs
+    assert {each.status for each in overview.timings.operations} >= {OperationStatus.OPEN}
+    assert all(each.why for each in overview.withheld)
+    assert without.withheld == ()
