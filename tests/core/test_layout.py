@@ -19,7 +19,7 @@ Graph = tuple[dict[str, float], list[LayoutEdge]]
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
-    """Draw nodes with widths, and edges from earlier to later ones."""
+    """Draw nodes, and edges from earlier to later ones."""
     widths = draw(st.lists(st.integers(1, 300), max_size=9))
     pairs = list(combinations(range(len(widths)), 2))
     chosen = draw(st.lists(st.sampled_from(pairs), max_size=12)) if pairs else []
@@ -51,7 +51,7 @@ def test_nothing_overlaps_and_edges_lead_downwards(graph: Graph) -> None:
 
 
 def drawn(nodes: int, seed: int) -> Graph:
-    """Return a graph like those of pipelines: few edges, to near nodes."""
+    """Return a graph with few edges, to near nodes."""
     choose = random.Random(1000 * seed + nodes)  # noqa: S311  the same graphs each time
     edges = [
         LayoutEdge(origin=str(before), target=str(node))
@@ -63,7 +63,7 @@ def drawn(nodes: int, seed: int) -> Graph:
 
 @pytest.mark.parametrize(("nodes", "dagre"), [(10, 7), (20, 15), (30, 26), (50, 45), (80, 74)])
 def test_no_more_edges_cross_than_in_the_layout_of_dagre(nodes: int, dagre: int) -> None:
-    """The figures are the sums of four graphs, by @dagrejs/dagre 3.1.3."""
+    """The figures are sums by @dagrejs/dagre 3.1.3."""
     layouts = [lay_out(*drawn(nodes, seed), node_height=HEIGHT, label_height=LABEL) for seed in range(4)]
     assert sum(layout.crossings for layout in layouts) <= dagre
 

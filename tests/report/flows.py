@@ -58,7 +58,7 @@ def _recount(records: Records) -> _Recount:
 
 
 def assert_counted(flow: Flow, records: Records, *, has_all_edges: bool = True) -> None:
-    """Assert that the numbers of a flow are those of the records."""
+    """Assert that a flow has the records' numbers."""
     expected = _recount(records)
     steps: Counter[tuple[str, str]] = Counter()
     for edge in flow.edges:

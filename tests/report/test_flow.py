@@ -30,7 +30,7 @@ def told(new_landscape: NewLandscape) -> Iterator[tuple[LandscapeDB, str]]:
 
 
 def edges_of(flow: Flow) -> dict[tuple[str, str, str], int]:
-    """Return the counts of edges by names of nodes and label."""
+    """Return the counts of edges by names and label."""
     names = {node.node_id: node.name for node in flow.nodes}
     return {(names[each.from_node_id], names[each.to_node_id], each.label): each.count for each in flow.edges}
 

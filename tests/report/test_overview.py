@@ -24,7 +24,7 @@ from tests.fixtures.told_run import record_told_run
 
 @pytest.fixture(scope="module")
 def told(new_landscape: NewLandscape) -> Iterator[tuple[LandscapeDB, Overview]]:
-    """Record the told run, which has not ended, and read its overview."""
+    """Record an unfinished run; read its overview."""
     with new_landscape() as database:
         record_told_run(database, ended=False)
         with open_database_records(database, "latest") as records:

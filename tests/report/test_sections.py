@@ -22,7 +22,7 @@ HOSTILE = "</script><img src=x onerror=alert(1)>\u202e\x00'\"&"
 
 
 class Page(HTMLParser):
-    """A page taken apart: its elements, its text, and what was left open."""
+    """The elements and the text of a page."""
 
     VOID = ("br", "rect", "path")
 

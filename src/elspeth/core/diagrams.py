@@ -1,4 +1,4 @@
-"""Draw a graph as SVG, with numbers on its nodes and edges.
+"""Draw a graph with its numbers as SVG.
 
 The same graph always makes the same text. Colours are variables, which a page may set: `STYLE` has them in light and
 dark. What a colour says is also said by a shape: failures have cut corners, diverted rows dashed arrows with an open
@@ -35,7 +35,7 @@ STYLE = files("elspeth.core").joinpath("diagrams.css").read_text(encoding="utf-8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiagramNode:
-    """A box with a name and a detail, and its badges.
+    """A box with a name, a detail and badges.
 
     `kind` is its CSS class, which is the type of the node, and determines the shape. `failed` and `waiting` are numbers
     of tokens that have a badge unless they are 0.
@@ -70,7 +70,7 @@ class DiagramEdge:
 
 
 def node_detail(node_type: str, plugin_name: str) -> str:
-    """Return the detail of a node: its type and its plugin.
+    """Return the type and the plugin of a node.
 
     Gates and coalesces are of no plugin.
     """
@@ -118,7 +118,7 @@ def _classes(edge: DiagramEdge) -> str:
 
 
 def _arrow(edge: DiagramEdge, way: Sequence[Point], most: int) -> str:
-    """Return an arrow, the wider the more tokens went along it."""
+    """Return an arrow, wider for more tokens."""
     (x, y), *rest = way
     steps = [f"M{x:.0f} {y:.0f}"]
     *bends, (last_x, last_y) = rest
@@ -192,7 +192,7 @@ def _box(node: DiagramNode, centre: Point) -> Iterator[str]:
 
 
 def _shape(kind: str, left: float, top: float, width: float) -> Iterator[str]:
-    """Yield the outline of a node, which depends on its kind."""
+    """Yield the outline of a node of a kind."""
     box = f'x="{left:.0f}" y="{top:.0f}" width="{width:.0f}" height="{_HEIGHT:.0f}"'
     match kind:
         case "source":

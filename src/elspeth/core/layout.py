@@ -39,7 +39,7 @@ _PULLS = (1.0, 2.0, 8.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutEdge:
-    """An edge from one node to another, and the width of its label."""
+    """An edge, and the width of its label."""
 
     origin: str
     target: str
@@ -119,7 +119,7 @@ class _Ranks:
                 self._above[lower].append(upper)
 
     def _way(self, number: int, edge: LayoutEdge) -> list[str]:
-        """Add the bends of an edge; return its slots from top to bottom."""
+        """Add the bends of an edge; return all its slots."""
         first, last = self.rank[edge.origin], self.rank[edge.target]
         bends = []
         for rank in range(first + 1, last):
@@ -153,7 +153,7 @@ class _Ranks:
         return [[*layer] for layer in self.layers]
 
     def _order_by_depth_first(self) -> None:
-        """Order slots as a walk from the first node meets them."""
+        """Order slots as a depth-first walk meets them."""
         met: dict[str, None] = {}
         waiting = [slot for layer in reversed(self.layers) for slot in reversed(layer)]
         while waiting:
@@ -220,7 +220,7 @@ class _Ranks:
     # -- places ------------------------------------------------------------------------------------------------------
 
     def align(self) -> dict[str, float]:
-        """Return the x of each slot's centre; the leftmost edge is 0."""
+        """Return the x of the centre of each slot."""
         xs = {slot: x for layer in self.layers for slot, x in zip(layer, self._packed(layer), strict=True)}
         for sweep in range(_ALIGNMENTS):
             downwards = sweep % 2 == 0

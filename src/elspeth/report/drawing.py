@@ -1,4 +1,4 @@
-"""The graph of a run as a picture, with its numbers."""
+"""The graph of a run as a picture."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def draw_flow(flow: Flow, *, has_style: bool = False) -> str:
 
 
 def _label(edge: FlowEdge, origin: NodeType) -> str:
-    """Return what an edge says: nothing where there is no choice."""
+    """Return the label of an edge, empty without a choice."""
     if edge.mode is RoutingMode.DIVERT:
         return "invalid" if origin is NodeType.SOURCE else "error"
     return edge.label if origin is NodeType.GATE else ""

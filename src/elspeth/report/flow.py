@@ -1,4 +1,4 @@
-"""The graph of a run, with the numbers of tokens on its nodes and edges.
+"""The graph of a run, with numbers of tokens.
 
 A token goes along an edge from one visit to the next; one that was made by a fork, an expansion, a merge or a batch
 begins along an edge from the node that made it. Straight edges have no routing events, so visits are what is counted.
@@ -166,7 +166,7 @@ def _read_edges(connection: Connection, run_id: str) -> _Edges:
 
 
 def _visits(run_id: str) -> CTE:
-    """Select the last attempt of each visit, with the next visit.
+    """Select each visit's last attempt, with its neighbours.
 
     `is_first` and `is_last` tell whether the token had no other visit before or after it. A visit is a step of a token;
     further attempts are at the same step.
@@ -196,7 +196,7 @@ def _visits(run_id: str) -> CTE:
 
 
 def _steps(run_id: str, visits: CTE) -> Select[str, str, str | None, int]:
-    """Select how many tokens went from one visit to the next."""
+    """Select how many tokens went from node to node."""
     at = visits.c
     taken = _events_along(run_id, copies=False)
     return (
@@ -208,7 +208,7 @@ def _steps(run_id: str, visits: CTE) -> Select[str, str, str | None, int]:
 
 
 def _events_along(run_id: str, *, copies: bool) -> Subquery:
-    """Select routing events with the end and the label of their edge."""
+    """Select routing events with their edges."""
     is_copy = _events.mode == RoutingMode.COPY.value
     return (
         select(_events.state_id, _events.edge_id, _edges.to_node_id, _edges.label)
@@ -219,7 +219,7 @@ def _events_along(run_id: str, *, copies: bool) -> Subquery:
 
 
 def _beginnings(run_id: str, visits: CTE) -> Select[str, str, str | None, int]:
-    """Select how many tokens began at a node, sent from another."""
+    """Select how many made tokens went to their first node."""
     first, origins = visits.alias(), _origins(run_id, visits)
     copy = _events_along(run_id, copies=True)
     return (
@@ -245,7 +245,7 @@ def _beginnings(run_id: str, visits: CTE) -> Select[str, str, str | None, int]:
 
 
 def _origins(run_id: str, visits: CTE) -> CTE:
-    """Select each token that was made, with the node that made it.
+    """Select the tokens that nodes made, with the nodes.
 
     `state_id` is that of the visit that made it, null for what came out of a batch. Where each parent of a merged token
     ended is the same node; one of them stands for all.
@@ -331,7 +331,7 @@ def _count_by_node(connection: Connection, statement: Select[str, int]) -> Count
 
 
 def _begun(run_id: str, visits: CTE, origins: CTE) -> Select[str, int]:
-    """Select how many tokens that nothing made began at each node.
+    """Select how many tokens of rows began at each node.
 
     That is where their first visit was. One without a visit began at the source of its row.
     """

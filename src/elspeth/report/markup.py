@@ -56,17 +56,17 @@ def code(text: str, longest: int = _LONGEST) -> str:
 
 
 def name(text: str) -> str:
-    """Return a name as code that stays on one line unless it is long."""
+    """Return a name as code, on one line if short."""
     return f'<code class="name">{shown(text)}</code>' if len(text) <= _LONG_NAME else code(text)
 
 
 def command(*words: str) -> str:
-    """Return a command as code, to be copied to a shell."""
+    """Return a command for a shell, as code."""
     return code(" ".join(map(_quoted, words)), _LONGEST * 4)
 
 
 def _quoted(word: str) -> str:
-    """Return a word for a shell, in double quotes where that reads better."""
+    """Return a word quoted for a shell."""
     return f'"{word}"' if "'" in word and not _SPECIAL.search(word) else shlex.quote(word)
 
 
@@ -119,7 +119,7 @@ def facts(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def table(caption: str, heading: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:
-    """Return rows of HTML as a table that scrolls by itself.
+    """Return rows of HTML as a scrolling table.
 
     `numbers` are the places of columns with numbers, which are set to the right.
     """

@@ -53,7 +53,7 @@ _outcomes, _batches, _checkpoints = token_outcomes_table.c, batches_table.c, che
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How many tokens ended in one way, and at which sink."""
+    """How many tokens ended in one way."""
 
     outcome: RowOutcome
     sink: str | None
@@ -163,7 +163,7 @@ def _count_records(connection: Connection, run_id: str) -> dict[str, int]:
 
 
 def _read_endings(connection: Connection, run_id: str) -> tuple[Ending, ...]:
-    """Count the terminal outcomes, those that end a row's way first."""
+    """Count the terminal outcomes, by outcome and sink."""
     statement = (
         select(_outcomes.outcome, _outcomes.sink_name, func.count(), func.count(_tokens.row_id.distinct()))
         .join(tokens_table, (_tokens.run_id == _outcomes.run_id) & (_tokens.token_id == _outcomes.token_id))
@@ -229,7 +229,7 @@ def _read_left_open(connection: Connection, run_id: str) -> LeftOpen:
 
 
 def _read_checkpoint(connection: Connection, run_id: str) -> tuple[datetime, int] | None:
-    """Return the time of the newest checkpoint, and its row's index."""
+    """Return the newest checkpoint's time and row."""
     statement = (
         select(_checkpoints.created_at, _rows.row_index)
         .join(tokens_table, (_tokens.run_id == run_id) & (_tokens.token_id == _checkpoints.token_id))

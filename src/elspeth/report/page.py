@@ -15,6 +15,7 @@ from elspeth import __version__
 from elspeth.core.landscape.queries.story.trail import LOOKUPS
 from elspeth.report.blocks import packed_element
 from elspeth.report.scripts import read_asset, script_of
+from elspeth.report.sections import section_styles
 from elspeth_schema.records import RECORD_TYPES
 
 __all__ = ["PageText", "page_parts"]
@@ -30,11 +31,12 @@ _ERRORS = "error"
 class PageText:
     """What a page says beside its records.
 
-    `title` and `embedding` are text; `sections` and `contents` are HTML. `facts` are for the script, `files` those of
+    `title` and `embedding` are text; `heading`, `sections` and `contents` are HTML. `facts` are for the script, `files` those of
     the bag from which the page was made, by name.
     """
 
     title: str
+    heading: str
     sections: str
     embedding: str
     contents: str
@@ -45,13 +47,14 @@ class PageText:
 
 def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the page in pieces, `blocks` in it."""
-    style, code = read_asset("page.css"), script_of("page.js")
+    style, code = read_asset("page.css") + section_styles(), script_of("page.js")
     before, after = read_asset("page.html").split(_BLOCKS)
     values = {
         "policy": _policy(style, code),
         "version": escape(__version__),
         "title": escape(text.title),
         "style": style,
+        "heading": text.heading,
         "sections": text.sections,
         "embedding": escape(text.embedding),
         "contents": text.contents,

@@ -1,4 +1,4 @@
-"""The part of a report that reads and prints without JavaScript."""
+"""The part of a report that needs no JavaScript."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def section_styles() -> str:
 
 
 def render_heading(overview: Overview) -> str:
-    """Return the title of the page, and how the run ended."""
+    """Return the page's title and how the run ended."""
     run, failed = overview.run, overview.failures.count
     sign = _SIGNS.get(run.status, "◌")
     tiles = [
@@ -97,7 +97,7 @@ def _took(overview: Overview) -> str:
 
 
 def render_sections(overview: Overview) -> str:
-    """Return the sections in the order in which a reader needs them."""
+    """Return the sections in a reader's order."""
     names = {node.node_id: node.name for node in overview.flow.nodes}
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""What took long in a run: a waterfall, calls, and the longest visits."""
+"""What took long in a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _MOST = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bar:
-    """A line of the waterfall; `busy_ms` is the sum of the single durations."""
+    """A line of the waterfall.
+
+    `busy_ms` is the sum of the single durations.
+    """
 
     name: str
     what: str
@@ -125,7 +128,7 @@ def _ms(begin: datetime, end: datetime) -> float:
 
 
 def _draw(bar: _Bar, begin: datetime, end: datetime) -> str:
-    """Return a line of the waterfall as SVG, 100 units wide."""
+    """Return a line of the waterfall as SVG."""
     scale = 100 / (_ms(begin, end) or 1.0)
     left = _ms(begin, bar.started_at) * scale
     width = max(_ms(bar.started_at, bar.ended_at or end) * scale, 0.6)

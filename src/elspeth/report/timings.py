@@ -28,7 +28,7 @@ _SLOWEST = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTimes:
-    """The visits to a node: when, how many, and how long in milliseconds.
+    """When visits to a node were, and how long.
 
     `ended_at` is None if none has ended. Visits of several workers overlap, so that their sum may exceed the time
     between.
@@ -44,7 +44,7 @@ class NodeTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationTime:
-    """Work of a source or sink that belongs to no single row."""
+    """Work of a source or sink, not of a row."""
 
     node_id: str
     operation_type: OperationType
@@ -57,7 +57,7 @@ class OperationTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallTimes:
-    """The calls of a node to one kind of outside system.
+    """The calls of a node to one kind of system.
 
     Latencies are in milliseconds; they are 0 if none was measured.
     """

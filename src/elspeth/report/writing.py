@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
 
 from elspeth.core.landscape.lines.reading import read_lines, split
@@ -15,8 +14,10 @@ from elspeth.outputs.writing import Output, hold
 from elspeth.report.blocks import BlockWriter
 from elspeth.report.embedding import MOST_RECORDS, Embed, chosen_lines
 from elspeth.report.evidence import PageEvidence
+from elspeth.report.overview import Overview, read_overview
 from elspeth.report.page import PageText, page_parts
 from elspeth.report.records import RunRecords
+from elspeth.report.sections import render_heading, render_sections
 from elspeth_schema import EPOCH
 
 __all__ = ["WrittenReport", "check_target", "write_report"]
@@ -66,6 +67,7 @@ def write_report(
     Raises AlteredRunError for a run that is not what was sealed, AuditIntegrityError for a record that breaks the
     schema, OutputRefusedError for a path that the report may not have, and OSError; the path then keeps its content.
     """
+    overview = read_overview(records)  # before the lines, which keep the connection busy
     with BlockWriter() as blocks:
         total = 0
         for batch in _lines(records):
@@ -82,7 +84,7 @@ def write_report(
                 blocks.add(batch)
         written = WrittenReport(run_id=records.run_id, embed=embed, records=total, embedded=blocks.count)
         with hold(target, policy) as output, output.file() as file:
-            text = _text(written, evidence or PageEvidence())
+            text = _text(written, overview, evidence or PageEvidence())
             for part in page_parts(text, blocks.elements()):
                 file.write(part)
     return written
@@ -97,10 +99,11 @@ def _lines(records: RunRecords) -> Iterator[list[bytes]]:
             yield lines
 
 
-def _text(report: WrittenReport, evidence: PageEvidence) -> PageText:
+def _text(report: WrittenReport, overview: Overview, evidence: PageEvidence) -> PageText:
     return PageText(
         title=f"Run {report.run_id}",
-        sections=f"<h1>Run <code>{escape(report.run_id)}</code></h1>",
+        heading=render_heading(overview),
+        sections=render_sections(overview),
         embedding=_embedding(report),
         contents="",
         made=datetime.now(UTC),

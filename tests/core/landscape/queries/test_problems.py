@@ -6,7 +6,7 @@ import pytest
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries import problems
-from elspeth.core.landscape.queries.problems import FailedRows, FailureReason, failed_rows
+from elspeth.core.landscape.queries.problems import FailedRows, FailureReason, failed_rows, read_failed_rows
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from tests.fixtures.records import record_graph
 
@@ -36,6 +36,18 @@ def reasons(found: FailedRows) -> list[tuple[str, str, str, int, int]]:
 def test_a_run_without_failures_has_no_reasons(landscape: LandscapeDB, graph: LandscapeRecorder) -> None:
     graph.create_row("run", "source", 0, {})
     assert failed_rows(landscape, "run") == FailedRows()
+
+
+def test_the_number_of_reasons_is_told_and_the_connection_is_as_before(
+    landscape: LandscapeDB, graph: LandscapeRecorder
+) -> None:
+    for index in range(3):
+        fail(graph, index, f"reason {index}")
+    with landscape.snapshot() as connection:
+        before = connection.get_execution_options()
+        found = read_failed_rows(connection, "run", most=2)
+        assert connection.get_execution_options() == before
+    assert (len(found.reasons), found.all_reasons, found.count) == (2, 3, 3)
 
 
 def test_reasons_are_sorted_by_frequency_then_by_first_row(landscape: LandscapeDB, graph: LandscapeRecorder) -> None:

@@ -104,7 +104,7 @@ def failed_rows(db: LandscapeDB, run_id: str) -> FailedRows:
 
 
 def read_failed_rows(connection: Connection, run_id: str, *, most: int = _SHOWN) -> FailedRows:
-    """Return the rows that failed, with at most so many reasons."""
+    """Return the failed rows, with the most frequent reasons."""
     return _find_reasons(connection, run_id, _count_failed_rows(connection, run_id), most)
 
 
@@ -157,7 +157,8 @@ def _find_reasons(connection: Connection, run_id: str, rows: int, most: int) -> 
     counts: Counter[_Key] = Counter()
     first: dict[_Key, int] = {}
     visits: Counter[str] = Counter()
-    with connection.execution_options(yield_per=1000).execute(statement) as found:
+    # Options of the connection would stay with it, for whoever uses it next.
+    with connection.execute(statement.execution_options(yield_per=1000)) as found:
         for node_id, error_json, count, row_index in found:
             visits[node_id] += count
             key = _reason_key(node_id, error_json)
