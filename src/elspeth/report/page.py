@@ -31,8 +31,8 @@ _ERRORS = "error"
 class PageText:
     """What a page says beside its records.
 
-    `title` and `embedding` are text; `heading`, `sections` and `contents` are HTML. `facts` are for the script, `files` those of
-    the bag from which the page was made, by name.
+    `title` and `embedding` are text; `heading`, `sections` and `contents` are HTML. `facts` are for the script,
+    `files` those of the bag from which the page was made, by name.
     """
 
     title: str
