@@ -18,7 +18,7 @@ from elspeth.report.scripts import read_asset, script_of
 from elspeth.report.sections import section_styles
 from elspeth_schema.records import RECORD_TYPES
 
-__all__ = ["PageText", "page_parts"]
+__all__ = ["PageText", "content_policy", "page_parts"]
 
 _BLOCKS = "<!-- blocks -->\n"
 """Where the records stand in the template."""
@@ -50,7 +50,7 @@ def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
     style, code = read_asset("page.css") + section_styles(), script_of("page.js")
     before, after = read_asset("page.html").split(_BLOCKS)
     values = {
-        "policy": _policy(style, code),
+        "policy": content_policy(style, code),
         "version": escape(__version__),
         "title": escape(text.title),
         "style": style,
@@ -69,7 +69,7 @@ def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
     yield Template(after).substitute(values).encode()
 
 
-def _policy(style: str, code: str) -> str:
+def content_policy(style: str, code: str) -> str:
     """Return a policy that allows these texts alone."""
     return (
         f"default-src 'none'; script-src '{_hash(code)}'; style-src '{_hash(style)}'; worker-src blob:;"

@@ -1,7 +1,7 @@
 """The code of the page: modules joined into one script.
 
 The modules are kept as they are loaded by a browser, and are only joined here: imports and the word `export` are left
-out, as all top-level names differ. The worker of the page runs the same script.
+out, as all top-level names differ, and so are comments. The worker of the page runs the same script.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from importlib.resources import files
 __all__ = ["read_asset", "script_of"]
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([a-z0-9_]+\.js)";\n', re.MULTILINE)
+_COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
+"""A comment on lines of its own."""
+
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class)\b)", re.MULTILINE)
 
 
@@ -40,4 +43,4 @@ def script_of(module: str) -> str:
 
 
 def _joined(source: str) -> str:
-    return _EXPORT.sub("", _IMPORT.sub("", source))
+    return _EXPORT.sub("", _COMMENT.sub("", _IMPORT.sub("", source)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import zlib
 from pathlib import Path
@@ -150,3 +151,29 @@ def test_a_page_of_a_bag_holds_what_checks_it(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == (
         f"error: {private}: expected a public key in PEM; this is a private key, its public half is needed\n"
     )
+
+
+def test_the_page_without_data_is_written_with_its_hash(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    page = tmp_path / "viewer.html"
+    assert main(["report", "--viewer", "-o", str(page)]) == 0
+    digest = hashlib.sha256(page.read_bytes()).hexdigest()
+    assert capsys.readouterr().out == f"viewer   {page}\nSHA-256  {digest}\n"
+    assert report(capsys, "--viewer", "-o", page) == {"path": str(page), "sha256": digest}
+
+
+def test_the_page_without_data_replaces_nothing_else(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    report(capsys, "latest", "-d", "audit.db", "-o", page)
+    before = page.read_bytes()
+    assert main(["report", "--viewer", "-o", str(page)]) == 1
+    assert "is not a page that checks bags" in capsys.readouterr().err
+    assert page.read_bytes() == before
+
+
+@pytest.mark.parametrize("arguments", [["latest", "--viewer"], ["--viewer", "-d", "audit.db"], []])
+def test_a_page_has_one_subject(arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["report", *arguments, "-o", str(tmp_path / "page.html")]) == 2
+    captured = capsys.readouterr()
+    assert "--viewer" in captured.err
+    assert captured.out == ""
+    assert not (tmp_path / "page.html").exists()

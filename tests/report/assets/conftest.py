@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.evidence.conftest import any_signer, signed  # noqa: F401  fixtures
 from tests.fixtures.browser import Browser, Tab
 from tests.report.scripts import open_script
 

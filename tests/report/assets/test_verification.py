@@ -31,6 +31,15 @@ def test_steps_have_the_names_of_the_procedure(code: Tab) -> None:
     assert code.evaluate("STEPS.map((step) => step.title)") == [step.title for step in Step if step is not Step.VERDICT]
 
 
+def test_the_documentation_says_what_the_page_checks(code: Tab) -> None:
+    steps = code.evaluate("STEPS")
+    rows = [
+        f"| {number}. {step['title']} | {step['checks']} | {step['leaves']} |\n"
+        for number, step in enumerate(steps, start=1)
+    ]
+    assert "".join(rows) in (Path(__file__).parents[3] / "docs" / "evidence.md").read_text(encoding="utf-8")
+
+
 def test_bags_of_older_versions_are_checked(code: Tab, signer: Signer, tmp_path: Path) -> None:
     second = make_older_bag(tmp_path, to_lines(records(), salts=True), signer)
     first = reseal(second, signer, version=1)

@@ -29,13 +29,13 @@ __all__ = ["report"]
 def report(
     *,
     run: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="RUN|latest|PATH",
             callback=require_unicode,
             help="A run in the database, by its id, the beginning of its id or latest; or a bag or another export.",
         ),
-    ],
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="The HTML file.")],
     database: OptionalDatabaseOption = None,
     key: Annotated[
@@ -55,6 +55,12 @@ def report(
             "failures or calls, and of the first rows.",
         ),
     ] = None,
+    viewer: Annotated[
+        bool,
+        typer.Option(
+            "--viewer", help="Write a page without data, in which bags can be checked, and print its SHA-256."
+        ),
+    ] = False,
     force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -62,6 +68,13 @@ def report(
 
     It is one HTML file that loads nothing. An earlier report of the same name is replaced.
     """
+    if viewer:
+        if any(given is not None for given in (run, database, key, embed)):
+            raise UsageError("the page of --viewer holds no data: give -o alone")
+        _write_viewer(output, force=force, json=json)
+        return
+    if run is None:
+        raise UsageError("name a run in the database, or a bag or another export; --viewer writes a page without data")
     path = Path(run)
     if path.exists() and database is not None:
         raise UsageError(f"{path} is an export: give either an export, or a run with -d")
@@ -83,6 +96,16 @@ def report(
         return
     held = f"{written.embedded:,} of {written.records:,} records"
     typer.echo(aligned([("run", written.run_id), ("report", f"{output} ({size:,} bytes, {held})")]))
+
+
+def _write_viewer(output: Path, *, force: bool, json: bool) -> None:
+    from elspeth.report.viewer import write_viewer  # noqa: PLC0415  start time
+
+    digest = write_viewer(output, force=force)
+    if json:
+        typer.echo(jsonlib.dumps({"path": str(output), "sha256": digest}, indent=2))
+    else:
+        typer.echo(aligned([("viewer", str(output)), ("SHA-256", digest)]))
 
 
 def _load_key(path: Path) -> PublicKey:

@@ -10,6 +10,8 @@ export const MAX_UNPACKED = 2 ** 30; // bytes
 export const BAGIT = "bagit.txt";
 export const RECORDS = "data/records.jsonl";
 
+const IN_PAYLOAD = ["records.jsonl", "salts.json"];
+
 /** The files of a bag: `sizes` in bytes, by name. An enemy may have made them. */
 export class BagFiles {
   /** Open a zip archive, whose bag may be in a single directory (RFC 8493, section 4). */
@@ -36,6 +38,19 @@ export class BagFiles {
     return new BagFiles(
       files.map(([path, file]) => [path.slice(top.length), file.size, () => blocksOf(file.stream(), path)]),
     );
+  }
+
+  /** Open some files of a bag by their names alone; one of them may be compressed with gzip. */
+  static async ofParts(files) {
+    const entries = [];
+    for (const file of files) {
+      const mark = new Uint8Array(await file.slice(0, 2).arrayBuffer());
+      const isPacked = mark[0] === 0x1f && mark[1] === 0x8b;
+      const name = isPacked ? file.name.replace(/\.gz$/, "") : file.name;
+      const read = isPacked ? () => gunzip(file) : () => blocksOf(file.stream(), name);
+      entries.push([IN_PAYLOAD.includes(name) ? `data/${name}` : name, file.size, read]);
+    }
+    return new BagFiles(entries);
   }
 
   /** @param {Array} entries - for each file its name, its size, and a function that yields its content in blocks. */
@@ -97,6 +112,18 @@ export function parseManifest(bytes, place) {
     throw new EvidenceError(place, "expected lines, each with a line feed");
   }
   return digests;
+}
+
+/** Yield the content of a file that is one gzip member (RFC 1952), unless it is much larger than the file. */
+async function* gunzip(file) {
+  let rest = Math.max(MAX_UNPACKED, MAX_FACTOR * file.size);
+  for await (const block of blocksOf(file.stream().pipeThrough(new DecompressionStream("gzip")), file.name)) {
+    rest -= block.length;
+    if (rest < 0) {
+      throw new EvidenceError(file.name, "expected less when decompressed, got more than 100 times its size");
+    }
+    yield block;
+  }
 }
 
 function topDirectory(names) {

@@ -80,10 +80,6 @@ export class Members {
     return this.take(name, "text", isText);
   }
 
-  optionalText(name) {
-    return this.take(name, "text or null", (value) => value === null || isText(value));
-  }
-
   sha256(name) {
     return this.take(name, "a SHA-256 in hexadecimal", (value) => isText(value) && /^[0-9a-f]{64}$/.test(value));
   }

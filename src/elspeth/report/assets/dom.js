@@ -1,3 +1,4 @@
+import { element } from "./element.js";
 import { count, visible } from "./text.js";
 
 /** The most characters of a text that are shown at once. */
@@ -5,25 +6,6 @@ const SHOWN_TEXT = 2000;
 
 /** The most items of a list that are shown at once. */
 const SHOWN_ITEMS = 20;
-
-/**
- * Return a new element.
- *
- * `attributes` may hold functions, as listeners of the event of that name. Children are elements or texts; a text is
- * never taken for HTML, and what cannot be seen in it is escaped. Empty children are left out.
- */
-export function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") made.addEventListener(name, value);
-    else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
-  }
-  for (const child of children.flat(9)) {
-    if (child === null || child === undefined || child === false || child === "") continue;
-    made.append(child instanceof Node ? child : visible(String(child)));
-  }
-  return made;
-}
 
 /** Return foreign text of any length, the beginning first and the rest on demand. */
 export function longText(text) {

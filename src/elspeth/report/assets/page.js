@@ -1,7 +1,8 @@
-import { element } from "./dom.js";
+import { element } from "./element.js";
+import { Helper, startWorker } from "./helper.js";
 import { showStory } from "./storyview.js";
 import { count, counted } from "./text.js";
-import { Helper, startWorker } from "./worker.js";
+import { ANSWERS } from "./worker.js";
 
 /** Make the static page answer questions. */
 export async function startPage() {
@@ -108,4 +109,4 @@ function part(id) {
 
 /** The running page, for whoever looks into it; null in the worker. */
 export const page = typeof document === "undefined" ? null : startPage();
-if (!page) startWorker(self);
+if (!page) startWorker(self, ANSWERS);

@@ -1,5 +1,5 @@
 import { shake256 } from "./shake.js";
-import { HASH_SIZE, Sha256 } from "./sha256.js";
+import { Sha256 } from "./sha256.js";
 
 const SALT_SIZE = 32;
 const SALT_BLOCK = 1024; // lines whose salts come from one call
@@ -52,15 +52,6 @@ export class LeafHasher {
     }
     this.hasher.update(this.salts, place * SALT_SIZE, (place + 1) * SALT_SIZE);
   }
-}
-
-/** Return the leaf hash of a single line that has no salt, 32 bytes. */
-export function leafHash(line) {
-  const out = new Uint8Array(HASH_SIZE);
-  const hasher = new LeafHasher(null);
-  hasher.update(line, 0, line.length);
-  hasher.finish(out, 0);
-  return out;
 }
 
 /** Return what SHAKE-256 hashes for a block of lines, with room for the number of the block. */

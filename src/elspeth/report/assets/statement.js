@@ -1,4 +1,4 @@
-import { Members, parseCanonical } from "./canonical.js";
+import { Members, isObject, parseCanonical } from "./canonical.js";
 import { EvidenceError, shownValue } from "./errors.js";
 
 /** The DSSE payload type of a statement. */
@@ -79,6 +79,5 @@ function parseDatabaseFacts(predicate) {
 }
 
 function isCounts(value) {
-  return value !== null && typeof value === "object" && !Array.isArray(value)
-    && Object.values(value).every((each) => Number.isSafeInteger(each) && each > 0);
+  return isObject(value) && Object.values(value).every((each) => Number.isSafeInteger(each) && each > 0);
 }

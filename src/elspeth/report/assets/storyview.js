@@ -1,4 +1,5 @@
-import { element, folded, longList, longText } from "./dom.js";
+import { folded, longList, longText } from "./dom.js";
+import { element } from "./element.js";
 import { drawPath } from "./path.js";
 import { count, counted, visible } from "./text.js";
 

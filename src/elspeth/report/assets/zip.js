@@ -252,7 +252,7 @@ function checkNames(names) {
 }
 
 function withoutSlash(name) {
-  return name.endsWith("/") ? name.slice(0, -1) : name;
+  return name.replace(/\/$/, "");
 }
 
 async function viewOf(archive, position, size, place) {
@@ -263,8 +263,7 @@ async function viewOf(archive, position, size, place) {
 }
 
 function latinText(view, start, size) {
-  const bytes = new Uint8Array(view.buffer, view.byteOffset + start, size);
-  return Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+  return String.fromCharCode(...new Uint8Array(view.buffer, start, size));
 }
 
 let crcTables = null;

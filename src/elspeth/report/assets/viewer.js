@@ -1,0 +1,162 @@
+import { BAGIT, BagFiles, MAX_FILES } from "./bag.js";
+import { element } from "./element.js";
+import { EvidenceError } from "./errors.js";
+import { Helper, startWorker } from "./helper.js";
+import { VerifyingKey } from "./signature.js";
+import { count, counted } from "./text.js";
+import { STEPS, verifyBag } from "./verification.js";
+
+const MAX_KEY = 64 * 1024; // bytes; a key takes less than one kilobyte
+const TELL_EVERY = 100; // milliseconds
+
+/** What the worker answers. */
+const CHECKS = {
+  /** Check files, each a pair of its path and its `File`; `pem` is the text of a key or null. */
+  async check({ pem, files }, tell) {
+    const key = pem === null ? null : await VerifyingKey.fromPem(pem, "key");
+    let last = 0;
+    const tellSometimes = (progress) => {
+      if (performance.now() - last > TELL_EVERY) {
+        last = performance.now();
+        tell(progress);
+      }
+    };
+    const [opened, isWhole] = await openFiles(files);
+    return verifyBag(opened, key, { tell: tellSometimes, isWhole });
+  },
+};
+
+/** Open a zip archive, a folder, or some files of a bag; return the files, and whether they are a whole bag. */
+async function openFiles(files) {
+  const names = files.map(([path]) => path.split("/").at(-1));
+  if (names.includes(BAGIT)) {
+    return [BagFiles.ofFolder(files), true];
+  }
+  const [[, first]] = files;
+  const mark = new DataView(await first.slice(0, 4).arrayBuffer());
+  if (files.length === 1 && mark.byteLength === 4 && mark.getUint32(0) === 0x504b0304) {
+    return [await BagFiles.ofArchive(first), true];
+  }
+  if (!names.some((name) => name.startsWith("statement."))) {
+    const expected = "expected a bag as a zip archive or folder, or records.jsonl, statement.dsse.json and salts.json of one";
+    throw new EvidenceError(names.slice(0, 3).join(", "), `${expected}: without a statement nothing shows what was signed`);
+  }
+  return [await BagFiles.ofParts(files.map(([, file]) => file)), false];
+}
+
+/** The page: a key and a bag are chosen or dropped, and the worker checks them. */
+class Viewer {
+  constructor() {
+    this.key = null;
+    this.helper = null;
+    this.said = byId("said");
+    this.result = byId("result");
+    this.onChoice("key", ([file]) => this.takeKey(file));
+    this.onChoice("archive", (files) => this.check(files.map((file) => [file.name, file])));
+    this.onChoice("folder", (files) => this.check(files.map((file) => [file.webkitRelativePath, file])));
+    addEventListener("dragover", (event) => event.preventDefault());
+    addEventListener("drop", (event) => {
+      event.preventDefault();
+      this.takeDropped([...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean));
+    });
+    byId("steps").append(...STEPS.map(stepRow));
+  }
+
+  onChoice(id, take) {
+    byId(id).addEventListener("change", ({ target }) => target.files.length && take([...target.files]));
+  }
+
+  async takeDropped(entries) {
+    const files = await filesIn(entries);
+    const keys = files.filter(([path]) => path.endsWith(".pem"));
+    if (keys.length === 1 && files.length === 1) {
+      await this.takeKey(keys[0][1]);
+    } else if (files.length) {
+      await this.check(files);
+    }
+  }
+
+  /** Take the key, and check the files again that were given before. */
+  async takeKey(file) {
+    try {
+      if (file.size > MAX_KEY) {
+        throw new EvidenceError(file.name, `expected a key, got a file of more than ${MAX_KEY} bytes`);
+      }
+      const pem = await file.text();
+      const { fingerprint, kind } = await VerifyingKey.fromPem(pem, file.name);
+      this.key = pem;
+      byId("fingerprint").textContent = `${kind.title} key SHA256:${fingerprint}`;
+    } catch (error) {
+      this.key = null;
+      byId("fingerprint").textContent = error.message;
+    }
+    if (this.files) {
+      await this.check(this.files);
+    }
+  }
+
+  async check(files) {
+    this.helper?.stop();
+    this.files = files;
+    this.result.replaceChildren();
+    delete document.body.dataset.verdict;
+    const helper = new Helper(byId("code").textContent);
+    this.helper = helper;
+    this.said.textContent = "reading";
+    const onProgress = ({ lines, bytes }) => {
+      this.said.textContent = `${counted(lines, "record")}, ${count(Math.round(bytes / 1e6))} MB checked`;
+    };
+    try {
+      this.show(await helper.ask("check", { pem: this.key, files }, onProgress));
+    } catch (error) {
+      this.show({ verdict: "refused", text: error.message, steps: [] });
+    }
+    helper.stop();
+  }
+
+  show({ verdict, text, steps, runId = null }) {
+    this.said.textContent = "";
+    const run = runId === null ? "" : element("p", {}, "Run ", element("code", {}, runId), ".");
+    this.result.replaceChildren(element("p", { class: `verdict ${verdict}` }, text), run);
+    byId("steps").replaceChildren(...STEPS.map((step, number) => stepRow(step, number, steps)));
+    document.body.dataset.verdict = verdict;
+  }
+}
+
+function stepRow({ title, checks, leaves }, number, found = []) {
+  const { status = "", detail = "" } = found[number] ?? {};
+  return element(
+    "tr",
+    status === "FAILED" ? { class: "bad" } : {},
+    element("th", { scope: "row" }, `${number + 1}. ${title}`),
+    element("td", {}, element("strong", {}, status), detail ? `: ${detail}` : ""),
+    element("td", {}, checks),
+    element("td", {}, leaves),
+  );
+}
+
+/** Return pairs of path and `File` for dropped files, and all that is in dropped folders. */
+async function filesIn(entries) {
+  const found = [];
+  const waiting = [...entries];
+  while (waiting.length && found.length <= MAX_FILES) {
+    const entry = waiting.pop();
+    if (entry.isFile) {
+      found.push([entry.fullPath.slice(1), await new Promise((resolve, reject) => entry.file(resolve, reject))]);
+      continue;
+    }
+    const reader = entry.createReader();
+    for (let more = [null]; more.length && waiting.length <= MAX_FILES; ) {
+      more = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+      waiting.push(...more);
+    }
+  }
+  return found;
+}
+
+function byId(id) {
+  return document.getElementById(id);
+}
+
+if (typeof document === "undefined") startWorker(self, CHECKS);
+else new Viewer();

@@ -1,0 +1,152 @@
+"""The page without data, which checks bags."""
+
+from __future__ import annotations
+
+import gzip
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from elspeth.evidence.format import bag
+from elspeth.evidence.format.signatures import PublicKey
+from elspeth.report.viewer import viewer_page, write_viewer
+from tests.evidence.verifier.test_zip_archive import zipped
+from tests.fixtures.browser import Tab
+from tests.report.test_page import Elements
+
+MOST_BYTES = 60 * 1024
+
+
+@pytest.fixture
+def viewer(tab: Tab, key: PublicKey, tmp_path: Path) -> Tab:
+    """Open the page, and choose the key."""
+    write_viewer(tmp_path / "viewer.html")
+    (tmp_path / "key.pem").write_bytes(key.pem)
+    tab.open(tmp_path / "viewer.html")
+    tab.choose_files("#key", [tmp_path / "key.pem"])
+    tab.wait_for("document.querySelector('#fingerprint').textContent")
+    return tab
+
+
+def verdict(viewer: Tab) -> tuple[str, str]:
+    """Return kind and text of what the page says."""
+    kind = viewer.wait_for("document.body.dataset.verdict")
+    return kind, viewer.evaluate("document.querySelector('.verdict').textContent")
+
+
+def signed_by(key: PublicKey) -> tuple[str, str]:
+    return "signed", f"These records are what the key SHA256:{key.fingerprint} signed."
+
+
+def test_the_page_is_the_same_wherever_it_is_made(tmp_path: Path) -> None:
+    digest = write_viewer(tmp_path / "viewer.html")
+    assert write_viewer(tmp_path / "viewer.html") == digest
+    assert sha256((tmp_path / "viewer.html").read_bytes()).hexdigest() == digest
+    assert b"$" not in viewer_page().partition(b"<script")[0]
+
+
+def test_the_code_of_the_page_has_at_most_60_kilobytes(tmp_path: Path) -> None:
+    write_viewer(tmp_path / "viewer.html")
+    [code] = Elements(tmp_path / "viewer.html").of("script", id="code")
+    assert len(code.encode()) <= MOST_BYTES
+
+
+def test_an_archive_is_checked(viewer: Tab, key: PublicKey, signed: dict[str, bytes], tmp_path: Path) -> None:
+    (tmp_path / "bag.zip").write_bytes(zipped(signed))
+    viewer.choose_files("#archive", [tmp_path / "bag.zip"])
+    assert verdict(viewer) == signed_by(key)
+    assert viewer.evaluate("document.querySelector('#fingerprint').textContent") == (
+        f"ECDSA P-256 key SHA256:{key.fingerprint}"
+    )
+    assert "Run run-1." in viewer.evaluate("document.querySelector('#result').textContent")
+    rows = viewer.evaluate("[...document.querySelectorAll('#steps tr')].map((row) => row.cells[1].textContent)")
+    assert rows[6:] == ["not checked here"] * 3
+    assert all(row.startswith("ok: ") for row in rows[:6])
+
+
+def test_an_archive_is_not_what_was_signed(
+    viewer: Tab,
+    key: PublicKey,
+    signed: dict[str, bytes],
+    tmp_path: Path,
+) -> None:
+    altered = signed[bag.RECORDS].replace(b'"seconds":7', b'"seconds":8')
+    (tmp_path / "bag.zip").write_bytes(zipped({**signed, bag.RECORDS: altered}))
+    viewer.choose_files("#archive", [tmp_path / "bag.zip"])
+    kind, text = verdict(viewer)
+    assert kind == "refused"
+    assert text.startswith(
+        f"These records are not what the key SHA256:{key.fingerprint} signed. data/records.jsonl, line"
+    )
+
+
+def test_records_with_their_statement_and_salts_are_checked(
+    viewer: Tab,
+    key: PublicKey,
+    signed: dict[str, bytes],
+    tmp_path: Path,
+) -> None:
+    packed = {"records.jsonl.gz": gzip.compress(signed[bag.RECORDS])}
+    parts = {Path(name).name: signed[name] for name in (bag.ENVELOPE, bag.SALTS)}
+    for name, content in {**packed, **parts}.items():
+        (tmp_path / name).write_bytes(content)
+    viewer.choose_files("#archive", [tmp_path / name for name in (*packed, *parts)])
+    assert verdict(viewer) == signed_by(key)
+    rows = viewer.evaluate("[...document.querySelectorAll('#steps tr')].map((row) => row.cells[1].textContent)")
+    assert rows[0] == rows[2] == "not checked here: only some files of the bag were given"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"salts.json": b"{}"}, "data/salts.json: expected the SHA-256"),
+        ({"records.jsonl": b"{}\n"}, "data/records.jsonl: expected 13 records as in the statement, got 1"),
+        ({"records.jsonl": b"{}"}, "data/records.jsonl, line 1: expected a line feed at its end"),
+        ({"records.jsonl.gz": gzip.compress(b"{}\n")[:-9]}, "records.jsonl.gz: cannot be read"),
+    ],
+)
+def test_records_that_do_not_fit_are_refused(
+    viewer: Tab,
+    signed: dict[str, bytes],
+    tmp_path: Path,
+    change: dict[str, bytes],
+    problem: str,
+) -> None:
+    parts = {Path(name).name: signed[name] for name in (bag.ENVELOPE, bag.SALTS)} | change
+    for name, content in parts.items():
+        (tmp_path / name).write_bytes(content)
+    viewer.choose_files("#archive", [tmp_path / name for name in parts])
+    kind, text = verdict(viewer)
+    assert kind == "refused"
+    assert problem in text
+
+
+def test_files_without_a_statement_are_refused(viewer: Tab, tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_bytes(b"{}\n")
+    viewer.choose_files("#archive", [tmp_path / "records.jsonl"])
+    kind, text = verdict(viewer)
+    assert kind == "refused"
+    assert text.endswith("without a statement nothing shows what was signed")
+
+
+def test_what_is_not_a_public_key_is_refused(viewer: Tab, key_directory: Path) -> None:
+    viewer.choose_files("#key", [key_directory / "elspeth.key.pem"])
+    shown = viewer.wait_for(
+        "document.querySelector('#fingerprint').textContent.includes('expected') && "
+        "document.querySelector('#fingerprint').textContent"
+    )
+    assert shown == ("elspeth.key.pem: expected a public key in PEM: this is a private key, its public half is needed")
+
+
+def test_names_in_a_hostile_archive_are_shown_as_text(viewer: Tab, tmp_path: Path) -> None:
+    data = bytearray(zipped({"bagit.txt": b"x"}))
+    hostile = b"bag/<b>.\x1b"  # as long as the name
+    hostile += b"x" * (len(b"bag/bagit.txt") - len(hostile))
+    (tmp_path / "bag.zip").write_bytes(bytes(data).replace(b"bag/bagit.txt", hostile))
+    viewer.choose_files("#archive", [tmp_path / "bag.zip"])
+    kind, text = verdict(viewer)
+    assert (kind, text) == (
+        "refused",
+        '"bag/<b>.\\u001bxxxx": expected a name inside the bag, got one that leads elsewhere',
+    )
