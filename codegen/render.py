@@ -15,7 +15,7 @@ from pathlib import Path
 import jinja2
 from ruff.__main__ import find_ruff_bin
 
-from codegen import document, invalid, json_schema, line_patterns, linked_data, names, straight, triggers
+from codegen import datasette, document, invalid, json_schema, line_patterns, linked_data, names, straight, triggers
 from codegen.history import EPOCHS, file_name
 from codegen.model import Column, EnumValue, Model, Table, Variant
 from codegen.snapshot import snapshot_of
@@ -136,6 +136,11 @@ def _context(model: Model, source: Source) -> str:
     return json.dumps(context, indent=2, ensure_ascii=False) + "\n"
 
 
+def _datasette(model: Model, source: Source) -> str:
+    path = "elspeth_schema/datasette.yaml"
+    return f"{_header(path, source)}\n{datasette.datasette_metadata(model)}"
+
+
 def _shapes(model: Model) -> list[_Shape]:
     shapes = []
     for table in model.records:
@@ -210,6 +215,7 @@ _OUTPUTS = (
     _template("elspeth_schema/data-dictionary.md", "data_dictionary.md.jinja"),
     _Output(path="elspeth_schema/export.schema.json", text=_export_schema),
     _Output(path="elspeth_schema/context.jsonld", text=_context),
+    _Output(path="elspeth_schema/datasette.yaml", text=_datasette),
     _template("testing/elspeth_strategies.py", "strategies.py.jinja"),
 )
 """To generate another file, add a row here and a template."""
