@@ -19,6 +19,7 @@ from elspeth.report import blocks
 from elspeth.report.scripts import script_of
 from elspeth_schema.contracts import Row
 from tests.fixtures.browser import Tab
+from tests.fixtures.example_runs import ExampleRun
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.rich_run import recorded, rich_run
 from tests.fixtures.told_run import QUARANTINED, RUN_ID, record_told_run
@@ -124,6 +125,27 @@ def test_hostile_texts_are_shown_as_texts(tab: Tab, tmp_path: Path) -> None:
         assert tab.wait_for(f"told.textContent.includes({json.dumps(shown)})")
         assert not re.search("[\u202e\u0007]", tab.evaluate("document.documentElement.outerHTML"))
         assert tab.evaluate("document.querySelectorAll('#told img, #told script').length") == 0
+
+
+def test_the_path_of_a_row_is_drawn_in_the_graph(example_run: ExampleRun, tab: Tab, tmp_path: Path) -> None:
+    with LandscapeDB.from_url(f"sqlite:///{example_run('error_routing').database}") as db:
+        report_on(db, tmp_path / "report.html")
+    open_page(tab, tmp_path / "report.html")
+    paths = {
+        0: ["band", "csv", "field_mapper_1", "keyword_filter_0", "low"],
+        3: ["blocked", "csv", "keyword_filter_0!"],
+        2: ["csv!", "quarantine"],
+    }
+    labels = {0: ["low"], 3: ["error"], 2: ["invalid"]}
+    for row, path in paths.items():
+        tab.evaluate(f"location.hash = 'row={row}'")
+        tab.wait_for(f"told.textContent.startsWith('Row {row} from')")
+        drawn = (
+            "[...told.querySelectorAll('svg.path {}')].map(each => each.querySelector('{}').textContent + ({})).sort()"
+        )
+        marked = "each.classList.contains('failed') ? '!' : ''"
+        assert tab.evaluate(drawn.format(".node.visited", ".name", marked)) == path
+        assert tab.evaluate(drawn.format(".edge.visited:has(.label)", ".label", "''")) == labels[row]
 
 
 def test_a_long_text_is_shown_in_parts(tab: Tab) -> None:

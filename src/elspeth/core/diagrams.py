@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -80,8 +80,10 @@ def node_detail(node_type: str, plugin_name: str) -> str:
 def draw_svg(nodes: Sequence[DiagramNode], edges: Sequence[DiagramEdge], *, title: str, has_style: bool = True) -> str:
     """Return a graph as an SVG document.
 
-    Without its style it is for a page that includes `STYLE`. Raises graphlib's CycleError if there is a cycle, KeyError
-    for an edge of an unknown node.
+    Without its style it is for a page that includes `STYLE`. There, attributes name what is drawn for the scripts of
+    the page: `data-node`, and `data-from`, `data-to` and `data-label` of an edge.
+
+    Raises graphlib's CycleError if there is a cycle, KeyError for an edge of an unknown node.
     """
     layout = lay_out(
         {node.key: _node_width(node) for node in nodes},
@@ -101,23 +103,30 @@ def draw_svg(nodes: Sequence[DiagramNode], edges: Sequence[DiagramEdge], *, titl
     if has_style:
         lines += [f"<style>\n{STYLE}svg.diagram{{background:var(--back)}}\n</style>"]
     for edge, way in zip(edges, layout.edges, strict=True):
-        lines.append(_arrow(edge, way, most))
+        lines.append(_arrow(edge, way, most, named=not has_style))
     for edge, place in zip(edges, layout.labels, strict=True):
-        lines += _label(edge, place)
+        lines += _label(edge, place, named=not has_style)
     for node in nodes:
-        lines += _box(node, layout.nodes[node.key])
+        lines += _box(node, layout.nodes[node.key], named=not has_style)
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
 # -- edges -----------------------------------------------------------------------------------------------------------
 
 
-def _classes(edge: DiagramEdge) -> str:
+def _group(edge: DiagramEdge, *, named: bool) -> str:
+    """Return the start of the group of an edge."""
     diverted, unused = edge.is_diverted, edge.count == 0
-    return " ".join(["edge", *(["diverted"] if diverted else []), *(["unused"] if unused else [])])
+    classes = " ".join(["edge", *(["diverted"] if diverted else []), *(["unused"] if unused else [])])
+    data = {"from": edge.origin, "to": edge.target, "label": _shorten(edge.label)} if named else {}
+    return f'<g class="{classes}"{_data(data)}>'
 
 
-def _arrow(edge: DiagramEdge, way: Sequence[Point], most: int) -> str:
+def _data(values: Mapping[str, str]) -> str:
+    return "".join(f' data-{name}="{escape(value)}"' for name, value in values.items())
+
+
+def _arrow(edge: DiagramEdge, way: Sequence[Point], most: int, *, named: bool) -> str:
     """Return an arrow, wider for more tokens."""
     (x, y), *rest = way
     steps = [f"M{x:.0f} {y:.0f}"]
@@ -138,10 +147,10 @@ def _arrow(edge: DiagramEdge, way: Sequence[Point], most: int) -> str:
             f'<path class="head" d="M{last_x - size:.1f} {last_y - 8:.0f}h{2 * size:.1f}L{last_x:.0f} {last_y:.0f}z"/>'
         )
     arrow = f'<path class="arrow" stroke-width="{width:.1f}" d="{"".join(steps)}"/>'
-    return f'<g class="{_classes(edge)}">{arrow}{head}</g>'
+    return f"{_group(edge, named=named)}{arrow}{head}</g>"
 
 
-def _label(edge: DiagramEdge, place: Point) -> Iterator[str]:
+def _label(edge: DiagramEdge, place: Point, *, named: bool) -> Iterator[str]:
     """Yield the label, on a box that covers the arrow."""
     if edge.text:
         x, y, width = *place, _label_width(edge)
@@ -151,7 +160,7 @@ def _label(edge: DiagramEdge, place: Point) -> Iterator[str]:
             f' height="{_LABEL:.0f}" rx="{radius}"/>'
         )
         text = f'<text class="label" x="{x:.0f}" y="{y + 4:.0f}">{_text(edge.text)}</text>'
-        yield f'<g class="{_classes(edge)}">{box}{text}</g>'
+        yield f"{_group(edge, named=named)}{box}{text}</g>"
 
 
 def _label_width(edge: DiagramEdge) -> float:
@@ -172,12 +181,13 @@ def _badges(node: DiagramNode) -> dict[str, str]:
     return {kind: f"{number:,} {kind}" for kind, number in numbers.items() if number}
 
 
-def _box(node: DiagramNode, centre: Point) -> Iterator[str]:
+def _box(node: DiagramNode, centre: Point, *, named: bool) -> Iterator[str]:
     x, y = centre
     half = _node_width(node) / 2
     name, detail = _shorten(node.name), _shorten(node.detail)
     title = " · ".join(filter(None, [node.name, node.detail]))
-    yield f'<g class="node {escape(node.kind)}"><title>{_text(title)}</title>'
+    data = _data({"node": node.key} if named else {})
+    yield f'<g class="node {escape(node.kind)}"{data}><title>{_text(title)}</title>'
     yield from _shape(node.kind, x - half, y - _HALF, 2 * half)
     baseline = y - 3 if detail else y + 5
     yield f'<text class="name" x="{x:.0f}" y="{baseline:.0f}">{_text(name)}</text>'

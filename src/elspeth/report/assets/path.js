@@ -1,7 +1,9 @@
+import { visible } from "./text.js";
+
 /**
  * Return the graph of the page with the path of a row in it, or nothing if the page has no graph.
  *
- * The drawing names its nodes in `data-node`, its edges in `data-from` and `data-to`.
+ * The drawing names its nodes in `data-node`, its edges in `data-from` and `data-to`. The numbers of the whole run are left out.
  */
 export function drawPath(story) {
   const drawn = document.querySelector("#graph svg");
@@ -9,7 +11,8 @@ export function drawPath(story) {
   const { nodes, edges } = pathOf(story);
   const copy = drawn.cloneNode(true);
   copy.classList.add("path");
-  for (const named of copy.querySelectorAll("[id]")) named.removeAttribute("id");
+  for (const counted of copy.querySelectorAll(".badge")) counted.remove();
+  for (const label of copy.querySelectorAll("text.label")) showLabel(label);
   for (const node of copy.querySelectorAll("[data-node]")) {
     const status = nodes.get(node.dataset.node);
     node.classList.add(...(status ? ["visited", status] : ["unvisited"]));
@@ -17,8 +20,16 @@ export function drawPath(story) {
   for (const edge of copy.querySelectorAll("[data-from]")) {
     edge.classList.add(edges.has(edgeKey(edge.dataset.from, edge.dataset.to)) ? "visited" : "unvisited");
   }
-  copy.setAttribute("aria-label", `Path of row ${story.row.row_index}: ${[...nodes.keys()].join(", ")}`);
+  const about = `The path of row ${story.row.row_index}: ${[...nodes].map(([id, status]) => `${id} ${status}`).join(", ")}`;
+  copy.querySelector("title").textContent = visible(about);
   return copy;
+}
+
+/** Leave the count out of an edge's label, and the label if it has nothing else. */
+function showLabel(label) {
+  const edge = label.parentElement;
+  if (edge.dataset.label) label.textContent = visible(edge.dataset.label);
+  else edge.remove();
 }
 
 /** Return the nodes that a row visited, with how the last visit ended, and the pairs of nodes between which it went. */

@@ -21,11 +21,11 @@ export function showStory(story, open) {
       "tokens": tokens.length ? null : "no token was recorded",
     }),
     drawPath(story),
-    section("Who carried out the run", story.processes, showProcess),
-    section("What the source read", story.source_inputs, showInput),
-    section("What the source did", story.source_operations, showOperation),
     section("Errors of the source (of all rows with this content)", story.validation_errors, showValidationError),
     tokens.map((token) => showToken(token, open)),
+    section("What the source read", story.source_inputs, showInput),
+    section("What the source did", story.source_operations, showOperation),
+    section("Who carried out the run", story.processes, showProcess),
     section("What the database of the predecessor also held", story.adopted_values, showAdopted),
   );
   view.append(folded("The whole story as JSON", () => element("pre", {}, longText(JSON.stringify(story, null, 2)))));
@@ -202,8 +202,10 @@ function outcomeOf(outcome) {
   return `${outcome.outcome}${sink}${error}`;
 }
 
-function nodeName(node) {
-  return `${node.node_id} (${node.plugin_name} ${node.plugin_version})`;
+/** Return the name of a step, which its id has between its type and a digest, with its plugin. */
+function nodeName({ node_id: id, node_type: type, plugin_name: plugin, plugin_version: version }) {
+  const name = id.startsWith(`${type}_`) ? id.slice(type.length + 1).replace(/_[0-9a-f]{8}$/, "") : id;
+  return `${name} (${plugin} ${version})`;
 }
 
 function duration(milliseconds) {
