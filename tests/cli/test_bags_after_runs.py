@@ -49,7 +49,7 @@ def test_every_run_leaves_a_bag_of_its_own_that_is_verified(settings: dict[str, 
     assert len(bags) == 2
     for bag in bags:
         assert main(["verify", str(bag), "--key", f"keys/{PUBLIC_KEY}"]) == 0
-        assert capsys.readouterr().err.endswith("10 verdict                 VERIFIED\n")
+        assert capsys.readouterr().err.endswith("11 verdict                 VERIFIED\n")
 
 
 def test_every_run_leaves_a_signed_seal(settings: dict[str, object], capsys: Captured) -> None:
@@ -68,7 +68,7 @@ def test_a_zip_is_written_for_a_path_that_says_so(settings: dict[str, object], c
     (bag,) = Path("bags").iterdir()
     assert bag.is_file()
     assert main(["verify", str(bag), "--key", f"keys/{PUBLIC_KEY}"]) == 0
-    assert capsys.readouterr().err.endswith("10 verdict                 VERIFIED\n")
+    assert capsys.readouterr().err.endswith("11 verdict                 VERIFIED\n")
 
 
 @pytest.mark.parametrize("section", ["export", "seal"])

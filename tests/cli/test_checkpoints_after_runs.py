@@ -11,8 +11,8 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from elspeth.cli import main
-from elspeth.evidence.format.notes import NoteKeyType
-from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, KeyType, generate_keys
+from elspeth.evidence.format.notes import NoteKeyType, NoteSigner
+from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, KeyType, generate_keys, load_signer
 from tests.evidence.format.test_notes import signer_of
 
 Captured = pytest.CaptureFixture[str]
@@ -179,3 +179,54 @@ def test_a_run_that_is_given_up_leaves_a_checkpoint(
     assert main(["resume", "latest", "-s", "settings.yaml", "--abandon"]) == 0
     assert len(list(Path("kept").iterdir())) == 1
     assert status(capsys) == []
+
+
+def verify(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(["verify", *arguments])
+    return (code, *capsys.readouterr())
+
+
+def test_bags_of_two_runs_are_points_of_one_history(settings: Settings, capsys: Captured) -> None:
+    key = {"key": f"keys/other/{PRIVATE_KEY}", "sign": True}
+    settings["landscape"]["export"] = {"enabled": True, "format": "bag", "path": "bags/{run_id}.zip", **key}  # type: ignore[index]
+    assert [run(settings), run(settings)] == [0, 0]
+    bags = sorted(map(str, Path("bags").iterdir()))
+    public = ("--key", f"keys/other/{PUBLIC_KEY}")
+    code, _, errors = verify(capsys, *bags, *public)
+    lines = errors.splitlines()
+    assert code == 0, errors
+    assert [lines[0], lines[12], lines[-1]] == [f"{bags[0]}:", f"{bags[1]}:", "2 bags are points of one history"]
+    origin = lines[10].partition(" in ")[2].partition(";")[0]
+    signer = NoteSigner(name=origin, signer=load_signer(f"keys/log/{PRIVATE_KEY}"))
+    Path("policy").write_text(f"log {signer.verifier_key(NoteKeyType.ED25519)}\nquorum none\n")
+    code, output, _ = verify(capsys, *bags, *public, "--policy", "policy", "--json")
+    found = json.loads(output)
+    assert (code, found["history"]) == (0, [])
+    details = [each["steps"][9]["detail"] for each in found["bags"]]
+    assert [each.partition("; ")[2] for each in details] == [
+        "in a signed checkpoint of 3 entries",
+        "in a signed checkpoint of 5 entries",
+    ]
+    Path("audit.db").unlink()
+    for path in Path("kept").iterdir():
+        path.unlink()  # of the database that is gone
+    assert run(settings, "--force") == 0
+    bags = sorted(map(str, Path("bags").iterdir()))
+    code, output, errors = verify(capsys, *bags, *public, "--json")
+    assert code == 1
+    assert "one of them is of another database, or the log was removed and begun anew" in errors
+    assert len(json.loads(output)["history"]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("a.zip", "b.json"), "several paths are compared as bags of one database: name directories or .zip files"),
+        (("a.zip", "b.zip", "--policy", "gone"), "gone: cannot be read: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(capsys: Captured, arguments: tuple[str, ...], problem: str) -> None:
+    code, _, errors = verify(capsys, *arguments)
+    assert code in {1, 2}
+    assert problem in errors

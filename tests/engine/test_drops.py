@@ -85,7 +85,7 @@ def test_the_bag_of_a_run_with_dropped_rows_is_verified(
     run_graph(tmp_path, graph_settings(tmp_path, rows, row_plugins=[FILTER, DEDUPE]))
     assert main(["export", "latest", "-d", "audit.db", "-o", "bag.zip", "--key", f"keys/{PRIVATE_KEY}"]) == 0
     assert main(["verify", "bag.zip", "--key", f"keys/{PUBLIC_KEY}"]) == 0
-    assert capsys.readouterr().err.endswith("10 verdict                 VERIFIED\n")
+    assert capsys.readouterr().err.endswith("11 verdict                 VERIFIED\n")
 
 
 @pytest.mark.parametrize("size", [1, 3])

@@ -94,7 +94,7 @@ def test_a_signed_bag_in_a_zip_file_is_verified(capsys: Captured) -> None:
     assert main(["verify", "trail.zip", "--key", "keys/elspeth.pub.pem"]) == 1
     words = " ".join(capsys.readouterr().err.split())
     assert "status: expected completed or failed, as the run is completed, got 'open' 9 accounting not reached" in words
-    assert words.endswith("10 verdict NOT VERIFIED")
+    assert words.endswith("11 verdict NOT VERIFIED")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_a_bag_is_signed_and_verified_with_a_key(capsys: Captured) -> None:
     )
     code, _, err = run(capsys, "verify", "bag", "--key", "keys/elspeth.pub.pem", "--workers", "2")
     assert code == 0
-    assert "10 verdict                 VERIFIED  states every record of the sqlite database 'old.db'" in err
+    assert "11 verdict                 VERIFIED  states every record of the sqlite database 'old.db'" in err
     assert run(capsys, "export", "--as-found", "old.db", "-o", "bag.zip", "--key", "keys/elspeth.key.pem")[0] == 0
     assert run(capsys, "verify", "bag.zip", "--key", "keys/elspeth.pub.pem")[0] == 0
     code, out, _ = run(capsys, "prove", "bag", "row", "main/t/2", "-o", "proof.json")

@@ -36,7 +36,7 @@ def test_a_proof_is_written_and_verified(capsys: Captured) -> None:
         "",
     )
     assert main(["verify", "proof.json", "--key", f"keys/{PUBLIC_KEY}"]) == 0
-    assert capsys.readouterr().err.endswith("10 verdict                 VERIFIED\n")
+    assert capsys.readouterr().err.endswith("11 verdict                 VERIFIED\n")
 
 
 def test_a_proof_of_a_record_without_a_salt_is_a_warning(capsys: Captured) -> None:

@@ -71,9 +71,10 @@ def test_an_intact_bag_is_verified(capsys: Captured) -> None:
         "7 references               ok",
         "8 lifecycles               ok",
         "9 accounting               ok",
-        "10 verdict                 VE",
+        "10 log of runs             -",
+        "11 verdict                 VE",
     ]
-    assert lines[9] == "10 verdict                 VERIFIED"
+    assert lines[10] == "11 verdict                 VERIFIED"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_an_intact_bag_is_verified(capsys: Captured) -> None:
 def test_only_full_verification_is_a_success(capsys: Captured, arguments: tuple[str, ...], verdict: str) -> None:
     code, out, err = run_verify(capsys, *arguments)
     assert (code, out) == (1, "")
-    assert err.splitlines()[9].split(maxsplit=2)[2] == verdict
+    assert err.splitlines()[10].split(maxsplit=2)[2] == verdict
 
 
 def test_an_altered_line_is_named(capsys: Captured) -> None:
@@ -99,14 +100,14 @@ def test_an_altered_line_is_named(capsys: Captured) -> None:
     place = "data/records.jsonl, line 5: expected the line that was sealed, with the leaf hash "
     assert found.split(maxsplit=4)[3] == "FAILED"
     assert place in found
-    assert err.endswith("10 verdict                 NOT VERIFIED\n")
+    assert err.endswith("11 verdict                 NOT VERIFIED\n")
 
 
 def test_the_result_can_be_printed_as_json(capsys: Captured) -> None:
     code, out, _ = run_verify(capsys, "signed", *KEY, "--json")
     found = json.loads(out)
     assert (code, found["verdict"], found["run_id"], found["records"]) == (0, "VERIFIED", "run-1", 13)
-    assert [step["step"] for step in found["steps"]] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert [step["step"] for step in found["steps"]] == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert found["steps"][6] == {
         "step": 7,
         "title": "references",
@@ -183,7 +184,7 @@ def test_an_unsigned_export_is_at_most_consistent(capsys: Captured, form: Export
     assert (code, out) == (1, "")
     words = [" ".join(line.split()) for line in err.splitlines()]
     assert words[4] == "5 counts ok 37 records of 21 types, with the hash stated"
-    assert words[9] == "10 verdict CONSISTENT BUT UNSIGNED"
+    assert words[10] == "11 verdict CONSISTENT BUT UNSIGNED"
 
 
 @pytest.fixture

@@ -21,12 +21,12 @@ from elspeth.cli.options import (
     require_unicode,
 )
 from elspeth.cli.progress import record_display
-from elspeth.cli.terminal import aligned, binary_stdout
+from elspeth.cli.terminal import aligned, binary_stdout, printable
 from elspeth.cli.workers import start_workers
 from elspeth.evidence.format.key_type import KeyType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from concurrent.futures import Executor
 
     from elspeth.evidence.verifier.procedure import Verification
@@ -43,8 +43,9 @@ keys = typer.Typer(help="Generate keys that sign evidence.", no_args_is_help=Tru
 
 def verify(
     *,
-    path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A bag (a directory or .zip), a proof, or an export in any form.")
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="A bag (a directory or .zip), a proof, or an export; or several bags."),
     ],
     key: Annotated[
         Path | None, typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key of the signer.")
@@ -55,7 +56,7 @@ def verify(
     ] = None,
     policy: Annotated[
         Path | None,
-        typer.Option("--policy", metavar="POLICY", help="The logs and witnesses to trust, for a proof about a log."),
+        typer.Option("--policy", metavar="POLICY", help="The logs and witnesses to trust, for a bag or a tlog-proof."),
     ] = None,
     hmac: CheckHmacOption = False,
     workers: WorkersOption = 1,
@@ -63,32 +64,76 @@ def verify(
 ) -> None:
     """Verify a bag, a proof or an export.
 
-    The exit code is 0 only if every step passed and a signature was checked.
+    The exit code is 0 only if every step passed and a signature was checked. Several bags of one database must also be
+    points of one history.
     """
-    if policy is not None:
+    path = paths[0]
+    if policy is not None and not path.is_dir() and path.suffix != ".zip" and len(paths) == 1:
         require_only_one(
             {"--policy": True, "--key": key is not None, "--hmac": hmac, "--tsa-ca": authority is not None}
         )
         verify_log_proof(path, policy, json=json)
         return
-    secret = checking_key() if hmac else None
-    if secret is not None and key is not None:
-        raise UsageError("--hmac and --key check different kinds of signature: give one of them")
-    if authority is not None and (secret is not None or not (path.is_dir() or path.suffix == ".zip")):
-        raise UsageError("--tsa-ca is only for bags, as nothing else has a time-stamp: leave it out")
     from elspeth.evidence.verifier.export import looks_like_export  # noqa: PLC0415  start time
-    from elspeth.evidence.verifier.procedure import Verdict  # noqa: PLC0415
 
-    is_export = secret is not None or looks_like_export(path)
-    if is_export and key is not None:
-        raise UsageError("--key is for bags and proofs: an export has no such signature")
-    if is_export and workers > 1:
-        raise UsageError("--workers is for bags and proofs: leave it out for an export")
+    secret = checking_key() if hmac else None
+    is_export = secret is not None or any(map(looks_like_export, paths))
+    bag_options = {"--key": key is not None, "--workers": workers > 1, "--policy": policy is not None}
+    _require_fitting(paths, bag_options if is_export else {}, hmac=hmac, tsa=authority is not None)
     with start_workers(workers) as executor:
-        verification = _verify_export(path, secret) if is_export else _verify_bag(path, key, authority, executor)
-    _print_verification(verification, json=json)
-    if verification.verdict is not Verdict.VERIFIED:
+        if is_export:
+            verifications = [_verify_export(path, secret)]
+        else:
+            verifications = [_verify_bag(each, key, authority, policy, executor) for each in paths]
+    _print_verifications(paths, verifications, json=json)
+
+
+def _require_fitting(paths: Sequence[Path], refused: Mapping[str, bool], *, hmac: bool, tsa: bool) -> None:
+    """Raise UsageError for options that do not fit the paths.
+
+    `refused` are options that an export does not have, and whether they are given.
+    """
+    are_bags = all(each.is_dir() or each.suffix == ".zip" for each in paths)
+    if hmac and refused.get("--key"):
+        raise UsageError("--hmac and --key check different kinds of signature: give one of them")
+    if tsa and (hmac or not are_bags):
+        raise UsageError("--tsa-ca is only for bags, as nothing else has a time-stamp: leave it out")
+    if len(paths) > 1 and (refused or not are_bags):
+        raise UsageError("several paths are compared as bags of one database: name directories or .zip files")
+    if refused.get("--key"):
+        raise UsageError("--key is for bags and proofs: an export has no such signature")
+    for option in ("--workers", "--policy"):
+        if refused.get(option):
+            raise UsageError(f"{option} is for bags and proofs: leave it out for an export")
+
+
+def _print_verifications(paths: Sequence[Path], verifications: Sequence[Verification], *, json: bool) -> None:
+    """Print results, and end with 1 unless all are verified."""
+    from elspeth.evidence.verifier.procedure import Verdict  # noqa: PLC0415  start time
+
+    is_one = len(verifications) == 1
+    faults = [] if is_one else _compare(paths, verifications)
+    for each, verification in zip(paths, verifications, strict=True):
+        if not is_one:
+            typer.echo(printable(f"{each}:"), err=True)
+        _print_verification(verification)
+    for fault in faults:
+        typer.echo(printable(fault), err=True)
+    if not is_one and not faults:
+        typer.echo(f"{len(paths)} bags are points of one history", err=True)
+    if json:
+        results = [_verification_data(each) for each in verifications]
+        typer.echo(jsonlib.dumps(results[0] if is_one else {"bags": results, "history": faults}, indent=2))
+    if faults or any(each.verdict is not Verdict.VERIFIED for each in verifications):
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _compare(paths: Sequence[Path], verifications: Sequence[Verification]) -> list[str]:
+    """Return what keeps bags from being of one history."""
+    from elspeth.evidence.verifier.history import compare_points  # noqa: PLC0415  start time
+
+    points = [(str(path), each.log) for path, each in zip(paths, verifications, strict=True)]
+    return [str(fault) for fault in compare_points(points)]
 
 
 def _verify_export(path: Path, secret: bytes | None) -> Verification:
@@ -126,9 +171,12 @@ def _verify_export(path: Path, secret: bytes | None) -> Verification:
         return verify_export(lines, rules, signing_key=secret, progress=progress)
 
 
-def _verify_bag(path: Path, key: Path | None, authority: Path | None, executor: Executor | None) -> Verification:
+def _verify_bag(
+    path: Path, key: Path | None, authority: Path | None, policy: Path | None, executor: Executor | None
+) -> Verification:
     """Verify a bag or the proof of a record."""
-    from elspeth.evidence.format.signatures import load_public_key  # noqa: PLC0415  start time
+    from elspeth.evidence.format.policy import load_policy  # noqa: PLC0415  start time
+    from elspeth.evidence.format.signatures import load_public_key  # noqa: PLC0415
     from elspeth.evidence.format.timestamp import load_authorities  # noqa: PLC0415
     from elspeth.evidence.verifier.proof import verify_proof  # noqa: PLC0415
     from elspeth.evidence.verifier.reader import looks_like_bag  # noqa: PLC0415
@@ -136,31 +184,35 @@ def _verify_bag(path: Path, key: Path | None, authority: Path | None, executor: 
 
     public_key = None if key is None else load_public_key(key)
     authorities = [] if authority is None else load_authorities(authority)
+    trusted = None if policy is None else load_policy(policy)
     with record_display("verify") as progress:
         if looks_like_bag(path):
-            return verify_bag(path, key=public_key, authorities=authorities, progress=progress, executor=executor)
+            return verify_bag(
+                path, key=public_key, authorities=authorities, policy=trusted, progress=progress, executor=executor
+            )
         return verify_proof(path, key=public_key)
 
 
-def _print_verification(verification: Verification, *, json: bool) -> None:
+def _print_verification(verification: Verification) -> None:
     from elspeth.evidence.verifier.procedure import Step  # noqa: PLC0415  start time
 
     steps = [(f"{each.step.value} {each.step.title}", each.status.value, each.detail) for each in verification.steps]
     verdict = (f"{Step.VERDICT.value} {Step.VERDICT.title}", verification.verdict.value, verification.scope or "")
     typer.echo(aligned([*steps, verdict]), err=True)
-    if json:
-        result = {
-            "verdict": verification.verdict.value,
-            "run_id": verification.run_id,
-            "scope": verification.scope,
-            "statement": verification.statement,
-            "records": verification.record_count,
-            "steps": [
-                {"step": each.step.value, "title": each.step.title, "status": each.status.value, "detail": each.detail}
-                for each in verification.steps
-            ],
-        }
-        typer.echo(jsonlib.dumps(result, indent=2))
+
+
+def _verification_data(verification: Verification) -> dict[str, object]:
+    return {
+        "verdict": verification.verdict.value,
+        "run_id": verification.run_id,
+        "scope": verification.scope,
+        "statement": verification.statement,
+        "records": verification.record_count,
+        "steps": [
+            {"step": each.step.value, "title": each.step.title, "status": each.status.value, "detail": each.detail}
+            for each in verification.steps
+        ],
+    }
 
 
 def prove(

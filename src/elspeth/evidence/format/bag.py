@@ -26,6 +26,9 @@ __all__ = [
     "ENVELOPE",
     "INSTRUCTIONS",
     "LEAVES",
+    "LOG",
+    "LOG_LEAVES",
+    "LOG_PROOF",
     "MANIFEST",
     "NO_RUN",
     "PAYLOAD",
@@ -69,6 +72,13 @@ REFERENCES = "data/references.json"
 """The order of record types, their keys, references and lifecycles."""
 SALTS = "data/salts.json"
 """The secret from which the salts are derived."""
+
+LOG = "data/run-log.json"
+"""The place of the run in the log of runs."""
+LOG_LEAVES = "data/run-log-leaves.bin"
+"""The last leaf hashes of the log, 32 bytes each. They show that a later bag continues the log of this one."""
+LOG_PROOF = "data/run-log.tlog-proof"
+"""The run's entry in the last checkpoint that was signed and left with others (c2sp.org/tlog-proof)."""
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 """The DSSE payload type of a statement."""

@@ -9,6 +9,7 @@ is a list of hashes, those nearest to the leaves first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from hashlib import sha256
 from itertools import islice
 
@@ -16,6 +17,7 @@ from elspeth.evidence.format.errors import EvidenceError
 
 __all__ = [
     "HASH_SIZE",
+    "CompactRange",
     "TreeHasher",
     "consistency_proof",
     "inclusion_proof",
@@ -106,6 +108,37 @@ class TreeHasher:
                 self._levels.append([])
             self._levels[number + 1].append(_combined(nodes))
             nodes.clear()
+
+
+class CompactRange:
+    """A tree known by the roots of its perfect subtrees.
+
+    `nodes` are these roots, largest subtree first: as many as `size` has binary ones. Leaves can be added, and so the
+    roots of all later sizes be derived.
+
+    Raises EvidenceError if the number of nodes does not fit the size.
+    """
+
+    def __init__(self, size: int = 0, nodes: Iterable[bytes] = ()) -> None:
+        self.size = size
+        self.nodes = list(nodes)
+        if len(self.nodes) != size.bit_count():
+            problem = f"expected {size.bit_count()} nodes of a tree of {size} leaves, got {len(self.nodes)}"
+            raise EvidenceError("tree", problem)
+
+    def add(self, leaf: bytes) -> None:
+        """Add the next leaf hash."""
+        node, size = leaf, self.size
+        while size & 1:
+            node, size = node_hash(self.nodes.pop(), node), size >> 1
+        self.nodes.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Return the root over the leaves so far, 32 bytes."""
+        if not self.nodes:
+            return sha256().digest()
+        return reduce(lambda right, left: node_hash(left, right), reversed(self.nodes))
 
 
 def tree_root(leaves: Iterable[bytes]) -> bytes:

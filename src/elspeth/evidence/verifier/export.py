@@ -250,7 +250,7 @@ def verify_export(
             _check_ended(check, rules, first)
             detail = f"the run is {check.run_status}; only a bag can be checked for whether its records are finished"
             steps.not_part(Step.LIFECYCLES, detail=detail)
-    rest = (Step.STATEMENT, Step.ROOT, Step.REFERENCES, Step.ACCOUNTING)
+    rest = (Step.STATEMENT, Step.ROOT, Step.REFERENCES, Step.ACCOUNTING, Step.LOG)
     steps.not_part(*rest, detail="only a bag can be checked for it")
     return steps.result(sound, run_id=check.run_id, record_count=check.count)
 

@@ -218,7 +218,7 @@ def counted(counts: Mapping[str, int]) -> str:
 def pass_over(steps: Steps) -> None:
     """Note the steps that do not apply."""
     unknown = "a database as found: nothing says what it should have held"
-    steps.not_part(Step.REFERENCES, Step.LIFECYCLES, Step.ACCOUNTING, detail=unknown)
+    steps.not_part(Step.REFERENCES, Step.LIFECYCLES, Step.ACCOUNTING, Step.LOG, detail=unknown)
 
 
 def _form(text: str, place: str) -> Form:

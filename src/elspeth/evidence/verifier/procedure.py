@@ -16,10 +16,12 @@ Nothing that the bag says is used before steps 1 to 3 have passed; if one of the
 8. Lifecycles: every record of a completed run is finished. What a failed run left open is counted. A run that has not
    ended is incomplete.
 9. Accounting: the laws of `elspeth.evidence.format.laws` hold, so that no row, token, visit or outcome is missing.
-10. Verdict.
+10. Log of runs: the run is in the log of its database, whose state the bag carries. Bags of databases without a log
+    have no such part.
+11. Verdict.
 
-A database that was exported as found has no references, lifecycles or laws to check, so steps 7 to 9 are not part of
-its verification. Steps 3 to 5 are about what such an export says: its tables, their rows and their forms.
+A database that was exported as found has no references, lifecycles, laws or log to check, so steps 7 to 10 are not part
+of its verification. Steps 3 to 5 are about what such an export says: its tables, their rows and their forms.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
 from elspeth.evidence.format.errors import EvidenceError
+from elspeth.evidence.format.log_place import LogPlace
 
 __all__ = ["Status", "Step", "StepError", "StepResult", "Steps", "Verdict", "Verification"]
 
@@ -46,7 +49,8 @@ class Step(IntEnum):
     REFERENCES = 7
     LIFECYCLES = 8
     ACCOUNTING = 9
-    VERDICT = 10
+    LOG = 10
+    VERDICT = 11
 
     @property
     def title(self) -> str:
@@ -64,6 +68,7 @@ _TITLES: Mapping[Step, str] = {
     Step.REFERENCES: "references",
     Step.LIFECYCLES: "lifecycles",
     Step.ACCOUNTING: "accounting",
+    Step.LOG: "log of runs",
     Step.VERDICT: "verdict",
 }
 
@@ -108,7 +113,8 @@ class Verification:
     """The result of the procedure: its steps and the verdict.
 
     `statement` is the SHA-256 of the statement, which identifies a bag. It and `run_id` are None if no statement could
-    be read. `scope` says what evidence that is not about a run shows.
+    be read. `scope` says what evidence that is not about a run shows. `log` is the run's place in the log of runs, if
+    the bag has one.
     """
 
     steps: tuple[StepResult, ...]
@@ -117,6 +123,7 @@ class Verification:
     record_count: int
     statement: str | None = None
     scope: str | None = None
+    log: LogPlace | None = None
 
     @property
     def faults(self) -> tuple[StepResult, ...]:
@@ -183,6 +190,7 @@ class Steps:
         record_count: int,
         statement: str | None = None,
         scope: str | None = None,
+        log: LogPlace | None = None,
     ) -> Verification:
         """Return the result.
 
@@ -203,6 +211,7 @@ class Steps:
             record_count=record_count,
             statement=statement,
             scope=None if broken else scope,
+            log=log,
         )
 
     def _end(self, step: Step, status: Status, detail: str) -> None:

@@ -195,7 +195,7 @@ def verify_proof(path: Path, *, key: PublicKey | None = None) -> Verification:
     with steps.of(Step.ROOT):
         _check_inclusion(proof, "hashes")
         steps.passed(Step.ROOT, f"line {proof.index + 1:,} of {proof.statement.record_count:,}")
-    rest = (Step.STATEMENT, Step.COUNTS, Step.REFERENCES, Step.LIFECYCLES, Step.ACCOUNTING)
+    rest = (Step.STATEMENT, Step.COUNTS, Step.REFERENCES, Step.LIFECYCLES, Step.ACCOUNTING, Step.LOG)
     steps.not_part(*rest, detail="needs the whole bag")
     scope = None if isinstance(facts, RunFacts) else f"states one record of {facts.title}"
     return steps.result(sound, run_id=run_id, record_count=1, statement=proof.statement.sha256, scope=scope)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -18,7 +19,9 @@ from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import PAYLOAD_TYPE, RunFacts, Statement
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
 from elspeth.evidence.format.found import record_schema
+from elspeth.evidence.format.log_place import LogPlace
 from elspeth.evidence.format.merkle import HASH_SIZE, split_hashes
+from elspeth.evidence.format.policy import Policy
 from elspeth.evidence.format.salts import LEAF_SALTS_SINCE, LeafHasher, Salts
 from elspeth.evidence.format.signatures import Envelope, PublicKey
 from elspeth.evidence.format.timestamp import verify_timestamp
@@ -32,6 +35,7 @@ from elspeth.evidence.verifier._examination import (
     examine,
     read_batches,
 )
+from elspeth.evidence.verifier._log import check_log_place
 from elspeth.evidence.verifier._trail import TrailChecker
 from elspeth.evidence.verifier.found import FoundChecker, counted, pass_over
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
@@ -51,18 +55,22 @@ def verify_bag(
     *,
     key: PublicKey | None = None,
     authorities: Sequence[Certificate] = (),
+    policy: Policy | None = None,
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
 ) -> Verification:
     """Verify a bag in a directory or zip archive.
 
-    With `authorities` it must have a time-stamp by one of them. `progress` is called with the number of lines read so
+    With `authorities` it must have a time-stamp by one of them, with a `policy` a checkpoint of the log of runs that it
+    accepts. `progress` is called with the number of lines read so
     far. The processes of an `executor` share the work; the result is the same.
 
     What is wrong with the evidence is in the result. Raises EvidenceError only if the path is not a bag at all.
     """
     with open_bag(path) as files:
-        return verify_files(files, key=key, authorities=authorities, progress=progress, executor=executor)
+        return verify_files(
+            files, key=key, authorities=authorities, policy=policy, progress=progress, executor=executor
+        )
 
 
 def verify_files(
@@ -70,11 +78,13 @@ def verify_files(
     *,
     key: PublicKey | None = None,
     authorities: Sequence[Certificate] = (),
+    policy: Policy | None = None,
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
 ) -> Verification:
     """Verify the files of a bag, as `verify_bag` does."""
-    return _Procedure(files, key, authorities, progress or (lambda _: None), executor).run()
+    trusted = _Trusted(key=key, authorities=authorities, policy=policy)
+    return _Procedure(files, trusted, progress or (lambda _: None), executor).run()
 
 
 def read_statement(files: BagFiles) -> tuple[Statement, Envelope | None]:
@@ -135,24 +145,32 @@ def check_signature(
     return Verdict.NOT_VERIFIED
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trusted:
+    """Whose word counts."""
+
+    key: PublicKey | None
+    authorities: Sequence[Certificate]
+    policy: Policy | None
+
+
 class _Procedure:
     def __init__(
         self,
         files: BagFiles,
-        key: PublicKey | None,
-        authorities: Sequence[Certificate],
+        trusted: _Trusted,
         progress: Callable[[int], None],
         executor: Executor | None,
     ) -> None:
         self._files = files
-        self._key = key
-        self._authorities = authorities
+        self._trusted = trusted
         self._progress = progress
         self._executor = executor
         self._steps = Steps()
         self._digests: dict[str, str] = {}
         """The SHA-256 of the files read so far. The records are not among them."""
         self._manifest: Mapping[str, str] = {}
+        self._log: LogPlace | None = None
 
     def run(self) -> Verification:
         """Take the steps, reading the records once."""
@@ -164,7 +182,7 @@ class _Procedure:
         sound, statement = Verdict.NOT_VERIFIED, None
         with steps.of(Step.SIGNATURE):
             statement, envelope = read_statement(self._files)
-            sound = check_signature(envelope, statement, self._key, steps, bag.ENVELOPE)
+            sound = check_signature(envelope, statement, self._trusted.key, steps, bag.ENVELOPE)
             self._check_timestamp()
         if statement is None:
             return steps.result(sound, run_id=None, record_count=0)
@@ -173,7 +191,7 @@ class _Procedure:
             self._statement(statement)
         if not steps.failed(Step.STRUCTURE, Step.SIGNATURE, Step.STATEMENT):
             self._use(statement)
-        # 10. Verdict.
+        # 11. Verdict.
         facts = statement.facts
         return steps.result(
             sound,
@@ -181,6 +199,7 @@ class _Procedure:
             record_count=statement.record_count,
             statement=statement.sha256,
             scope=None if isinstance(facts, RunFacts) else facts.scope,
+            log=self._log,
         )
 
     def _use(self, statement: Statement) -> None:
@@ -194,6 +213,14 @@ class _Procedure:
         if checker is not None:
             with self._steps.of(Step.COUNTS):
                 self._counts(statement, checker)
+        # 10. Log of runs.
+        if isinstance(statement.facts, RunFacts):
+            with self._steps.of(Step.LOG):
+                self._log, detail = check_log_place(self._files, statement.facts, self._trusted.policy)
+                if self._log is None:
+                    self._steps.not_part(Step.LOG, detail=detail)
+                else:
+                    self._steps.passed(Step.LOG, detail)
 
     def _structure(self) -> None:
         if self._files.read(bag.BAGIT) != bag.BAGIT_TEXT:
@@ -213,9 +240,9 @@ class _Procedure:
 
     def _check_timestamp(self) -> None:
         """Take the part of step 2 about the time-stamp."""
-        if self._authorities:
+        if self._trusted.authorities:
             response, envelope = self._files.read(bag.TIMESTAMP), self._files.read(bag.ENVELOPE)
-            moment = verify_timestamp(response, envelope, self._authorities, bag.TIMESTAMP)
+            moment = verify_timestamp(response, envelope, self._trusted.authorities, bag.TIMESTAMP)
             self._steps.remark(Step.SIGNATURE, f"time-stamped {moment.isoformat()}")
         elif bag.TIMESTAMP in self._files.sizes:
             self._steps.remark(Step.SIGNATURE, "the time-stamp was not checked, as no authority was given")

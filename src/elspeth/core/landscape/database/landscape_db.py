@@ -38,6 +38,7 @@ class LandscapeDB:
     def __init__(self, connection_string: str, *, create_tables: bool = True, known_as: str | None = None) -> None:
         url = parse_url(connection_string)
         self._url = known_as or mask_url(url)
+        self._is_copy = known_as is not None
         self._is_sqlite = url.get_backend_name() == "sqlite"
         self._engine = durable_engine(url, create=create_tables)
         try:
@@ -75,6 +76,14 @@ class LandscapeDB:
     def url(self) -> str:
         """Return the database's URL, its password hidden."""
         return self._url
+
+    @property
+    def is_copy(self) -> bool:
+        """Return whether this is a private copy of a database.
+
+        The log of a copy is not that of its original.
+        """
+        return self._is_copy
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:

@@ -23,6 +23,7 @@ from sqlalchemy import Connection
 
 from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting._log_documents import log_documents
 from elspeth.core.landscape.exporting._record_rules import withheld_columns
 from elspeth.core.landscape.exporting._text_form import parse_line
 from elspeth.core.landscape.exporting.exporter import RunNotFoundError
@@ -101,7 +102,7 @@ def write_bag_of_run(
                 path,
                 batches,
                 facts=facts,
-                documents=_documents(),
+                documents={**_documents(), **({} if db.is_copy else log_documents(connection, run_id))},
                 signer=signer,
                 secret=secret,
                 archive=archive,
