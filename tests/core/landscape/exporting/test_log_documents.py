@@ -1,4 +1,4 @@
-"""Bags carry the place of their run in the log of runs."""
+"""Bags carry the place of their run in the log."""
 
 from __future__ import annotations
 
