@@ -18,6 +18,7 @@ pytest_plugins = (
     "tests.fixtures.legacy",
     "tests.fixtures.predecessor",
     "tests.fixtures.postgres",
+    "tests.fixtures.python_modules",
     "tests.fixtures.synthetic_epochs",
 )
 

@@ -191,6 +191,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "expressions": {"coercion", "errors", "schema", "values"},
         "schema_option": {"schema"},
         "plugins": {"enums", "errors", "routing", "rows", "schema_option"},
+        "python_functions": {"errors", "expressions", "plugins", "rows"},
     },
     "elspeth.plugins": {
         "_look_ahead": set(),
@@ -221,6 +222,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "parquet": {"_pyarrow", "column_types", "files", "json_text", "row_spool", "staging"},
         "parquet_source": {"_pyarrow", "input_files"},
         "transforms": {"field_paths", "json_text", "manager"},
+        "python_functions": {"transforms"},
     },
     "elspeth.core.landscape": {
         "database": set(),

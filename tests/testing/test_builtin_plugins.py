@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from codegen.reference.pages import EXAMPLES
 from elspeth.contracts.plugins import JsonObject
 from elspeth.contracts.rows import RowData
 from elspeth.plugins.aggregations import BatchReplicateAggregation, BatchStatsAggregation
@@ -22,6 +24,7 @@ from elspeth.plugins.manager import BUILTIN, PluginManager
 from elspeth.plugins.null import NullSink, NullSource
 from elspeth.plugins.parquet import ParquetSink
 from elspeth.plugins.parquet_source import ParquetSource
+from elspeth.plugins.python_functions import PythonAggregation, PythonTransform
 from elspeth.plugins.transforms.cast import CastTransform
 from elspeth.plugins.transforms.choice import DropTransform, RenameTransform, SelectTransform
 from elspeth.plugins.transforms.dedupe import DedupeTransform
@@ -124,6 +127,34 @@ class TestFieldMapper(TransformContract):
 
     def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
         return {"mappings": {"name": "label"}, "computed": {"next": "row['id'] + 1"}}
+
+
+FUNCTIONS = {"directory": str(EXAMPLES / "functions"), "deterministic": True}
+
+
+class TestPython(TransformContract):
+    plugin = PythonTransform
+    rows = ({"name": "zoë miller"}, {"name": "test"})
+
+    def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
+        return {"function": "orders:clean", **FUNCTIONS}
+
+
+class TestPythonOfFields(TransformContract):
+    plugin = PythonTransform
+    rows = ({"amount": Decimal("100.00")}, {"amount": Decimal("1.00"), "rate": Decimal("0.07")})
+    refused = ({"amount": "7777 x"}, {"rate": Decimal("0.0707")})
+
+    def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
+        return {"function": "orders:with_tax", "result": "total", **FUNCTIONS}
+
+
+class TestPythonAggregation(AggregationContract):
+    plugin = PythonAggregation
+    batches = (ROWS, ROWS[:1])
+
+    def options(self, directory: Path) -> Mapping[str, object]:  # noqa: ARG002
+        return {"function": "orders:summary", **FUNCTIONS}
 
 
 class TestJsonExplode(TransformContract):

@@ -226,7 +226,7 @@ def _node_lines(pipeline: Pipeline, place: Place, node: Node) -> Iterator[tuple[
 
 
 def _gate_lines(pipeline: Pipeline, gate: GateSettings, wires: Sequence[Wire]) -> Iterator[tuple[str, str]]:
-    yield "gate", f"{gate.name}: {gate.condition}{_branch(gate)}"
+    yield "gate", f"{gate.name}: {gate.decides_by}{_branch(gate)}"
     targets = {wire.label: _target(pipeline, wire) for wire in wires}
     for label, destination in gate.routes.items():
         words = {CONTINUE: CONTINUE, FORK: f"fork to {', '.join(gate.fork_to or ())}"}

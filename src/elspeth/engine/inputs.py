@@ -1,11 +1,12 @@
-"""What transforms read besides rows, such as tables."""
+"""What steps read besides rows, such as tables and functions."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 
-from elspeth.contracts.plugins import JsonObject
+from elspeth.contracts.plugins import Aggregation, JsonObject, Transform
+from elspeth.contracts.python_functions import RowFunction
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.settings.wiring import Place
 from elspeth.engine.errors import ResumeError, blame
@@ -18,23 +19,27 @@ _INPUT = "input"
 
 
 def read_inputs(pipeline: Pipeline) -> Mapping[Place, JsonObject]:
-    """Let transforms read what they need; return what is recorded.
+    """Let steps read what they need; return what is recorded.
 
     Raises PluginError if one of them cannot.
     """
     inputs: dict[Place, JsonObject] = {}
-    for place, transform in pipeline.transforms.items():
+    steps: dict[Place, Transform | Aggregation] = {**pipeline.transforms, **pipeline.aggregations}
+    for place, step in steps.items():
         try:
-            found = transform.prepare()
+            found = step.prepare()
         except Exception as error:
-            raise blame("transform", transform.name, error) from error
+            raise blame(step.kind, step.name, error) from error
         if found:
             inputs[place] = {_INPUT: found}
+    for place, condition in pipeline.conditions.items():
+        if isinstance(condition, RowFunction):
+            inputs[place] = {_INPUT: condition.loaded.describe()}
     return inputs
 
 
 def require_same_inputs(recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> None:
-    """Let transforms read what they need again.
+    """Let steps read what they need again.
 
     Raises ResumeError if it is not what the run began with.
     """

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from elspeth.contracts.enums import Determinism, NodeType, RoutingMode
 from elspeth.contracts.expressions import Expression, compile_expression
 from elspeth.contracts.plugins import Aggregation, Plugin, Sink, Source, Transform
+from elspeth.contracts.python_functions import RowFunction, row_function
 from elspeth.contracts.routing import EdgeInfo
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.contracts.schema_option import DYNAMIC
@@ -50,8 +51,8 @@ class Pipeline:
     """A graph, with the plugins and conditions at its nodes.
 
     `nodes` come in the order in which rows can meet them, sinks last. `sources` come in the order in which they are
-    read. `conditions` are those of gates, and of the triggers of aggregations that have one. `error_sinks` are the
-    sinks whose rows get the error fields.
+    read. `conditions` are those of gates, or their functions, and of the triggers of aggregations that have one.
+    `error_sinks` are the sinks whose rows get the error fields.
     """
 
     settings: Settings
@@ -60,7 +61,7 @@ class Pipeline:
     sources: Mapping[Place, Source]
     transforms: Mapping[Place, Transform]
     aggregations: Mapping[Place, Aggregation]
-    conditions: Mapping[Place, Expression]
+    conditions: Mapping[Place, Expression | RowFunction]
     sinks: Mapping[str, Sink]
     error_sinks: frozenset[str] = frozenset()
 
@@ -190,9 +191,13 @@ def _sink_config(name: str, sink: SinkSettings, *, has_error_fields: bool) -> di
     return config | ({"error_fields": True} if has_error_fields else {})
 
 
-def _conditions(settings: Settings) -> Iterator[tuple[Place, Expression]]:
+def _conditions(settings: Settings) -> Iterator[tuple[Place, Expression | RowFunction]]:
     for index, gate in enumerate(settings.gates):
-        yield ("gates", index), compile_expression(gate.condition)
+        place = ("gates", index)
+        if gate.function is not None:
+            yield place, row_function(gate.function, gate.directory)
+        elif gate.condition is not None:
+            yield place, compile_expression(gate.condition)
     for index, aggregation in enumerate(settings.aggregations):
         if aggregation.trigger.condition is not None:
             yield ("aggregations", index), compile_expression(aggregation.trigger.condition)
@@ -213,13 +218,14 @@ def _plugin_node(node_type: NodeType, name: str, plugin: Plugin, config: Mapping
 
 def _config_node(node_type: NodeType, plugin_name: str, part: GateSettings | CoalesceSettings) -> Node:
     config = part.model_dump(exclude_none=True)
+    calls_function = isinstance(part, GateSettings) and part.function is not None
     return Node(
         node_id=_node_id(node_type, part.name, config),
         node_type=node_type,
         name=part.name,
         plugin_name=plugin_name,
         plugin_version="1.0.0",
-        determinism=Determinism.DETERMINISTIC,
+        determinism=Determinism.NON_DETERMINISTIC if calls_function else Determinism.DETERMINISTIC,
         schema=DYNAMIC,
         config=config,
     )

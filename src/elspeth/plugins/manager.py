@@ -37,6 +37,7 @@ BUILTIN: Mapping[PluginKind, Mapping[str, str]] = {
         "llm": "elspeth.plugins.llm.transform.LlmTransform",
         "lookup": "elspeth.plugins.transforms.lookup.LookupTransform",
         "passthrough": "elspeth.plugins.transforms.field_mapper.PassthroughTransform",
+        "python": "elspeth.plugins.python_functions.PythonTransform",
         "rename": "elspeth.plugins.transforms.choice.RenameTransform",
         "select": "elspeth.plugins.transforms.choice.SelectTransform",
         "truncate": "elspeth.plugins.transforms.shape.TruncateTransform",
@@ -45,6 +46,7 @@ BUILTIN: Mapping[PluginKind, Mapping[str, str]] = {
     PluginKind.AGGREGATION: {
         "batch_replicate": "elspeth.plugins.aggregations.BatchReplicateAggregation",
         "batch_stats": "elspeth.plugins.aggregations.BatchStatsAggregation",
+        "python": "elspeth.plugins.python_functions.PythonAggregation",
     },
     PluginKind.SINK: {
         "csv": "elspeth.plugins.csv.CsvSink",
@@ -119,12 +121,12 @@ class PluginManager:
         """
         return self._load_class(kind, name).options_model
 
-    def expands(self, name: str) -> bool:
+    def expands(self, name: str, options: Mapping[str, object]) -> bool:
         """Return whether a transform may make several rows of one.
 
-        Raises KeyError for an unknown name.
+        Raises KeyError for an unknown name, pydantic's ValidationError for bad options.
         """
-        return cast(type[Transform], self._load_class(PluginKind.TRANSFORM, name)).expands
+        return self.transform(name, options).expands
 
     def calls(self, name: str) -> bool:
         """Return whether a transform calls a system outside.

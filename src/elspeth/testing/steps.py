@@ -59,7 +59,7 @@ class _StepContract(PluginContract):
 
     def test_the_same_input_has_the_same_result_after_a_resume(self, tmp_path: Path) -> None:
         """A resumed run makes its plugins again, midway."""
-        if self.plugin.determinism not in {Determinism.DETERMINISTIC, Determinism.EXTERNAL_CALL}:
+        if self.make(self.options(tmp_path)).determinism not in {Determinism.DETERMINISTIC, Determinism.EXTERNAL_CALL}:
             return
         inputs = [*self._accepted(), *self._refused()]
         first = self._results(tmp_path, inputs)
@@ -102,13 +102,14 @@ class TransformContract(_StepContract):
     def test_rows_that_it_accepts_become_rows(self, tmp_path: Path) -> None:
         """One row each, several, or a `RowDrop`."""
         assert self.rows, "give at least one row that the transform accepts"
+        expands = cast(Transform, self.make(self.options(tmp_path))).expands
         for row, result in zip(self.rows, self._results(tmp_path, self.rows), strict=True):
             assert not isinstance(result, RowError), f"the row {row!r} was refused: {result}"
             if isinstance(result, RowDrop):
                 self._require_message(tmp_path, [row], result.reason, result.details)
                 continue
             if isinstance(result, list):
-                assert self.plugin.expands, "a list of rows needs `expands = True`"
+                assert expands, "a list of rows needs `expands = True`"
                 assert result, "a row cannot become no rows: return a RowDrop or RowError that says why it ends"
             require_rows(result if isinstance(result, list) else [result])
 
@@ -184,6 +185,7 @@ class AggregationContract(_StepContract):
 
     def _results(self, directory: Path, inputs: Sequence[object]) -> list[object]:
         aggregation = cast(Aggregation, self.make(self.options(directory)))
+        aggregation.prepare()
         return [aggregation.process(list(deepcopy(cast(Sequence[RowData], batch)))) for batch in inputs]
 
     def _accepted(self) -> Sequence[object]:

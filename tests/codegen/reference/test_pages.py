@@ -78,7 +78,8 @@ def test_the_page_of_plugins_has_every_option(plugin: type[Plugin]) -> None:
 
 
 @pytest.mark.parametrize("plugin", PLUGINS.all(), ids=lambda plugin: f"{plugin.kind}-{plugin.name}")
-def test_every_plugin_has_an_example_that_is_valid(plugin: type[Plugin]) -> None:
+def test_every_plugin_has_an_example_that_is_valid(plugin: type[Plugin], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(EXAMPLES)  # where the functions are
     text = (EXAMPLES / plugin.kind / f"{plugin.name}.yaml").read_text(encoding="utf-8")
     example = yaml.safe_load(text)
     assert example["plugin"] == plugin.name

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ class Catalogue:
     def options_model(self, kind: PluginKind, name: str) -> type[PluginOptions]:
         return self.models[kind, name]
 
-    def expands(self, name: str) -> bool:
+    def expands(self, name: str, options: Mapping[str, object]) -> bool:  # noqa: ARG002
         return name == "explode"
 
     def calls(self, name: str) -> bool:

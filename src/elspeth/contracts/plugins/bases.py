@@ -50,7 +50,7 @@ class Plugin(ABC):
     kind: ClassVar[PluginKind]
     name: ClassVar[str]
     plugin_version: ClassVar[str]
-    determinism: ClassVar[Determinism]
+    determinism: Determinism
     options_model: ClassVar[type[PluginOptions]]
 
     options: PluginOptions
@@ -108,7 +108,7 @@ class Transform(Plugin):
     kind = PluginKind.TRANSFORM
     determinism = Determinism.DETERMINISTIC
     options_model: ClassVar[type[PluginOptions]] = TransformOptions
-    expands: ClassVar[bool] = False
+    expands: bool = False
     """Whether `process` may return several rows."""
 
     is_row_local: ClassVar[bool] = True
@@ -233,6 +233,13 @@ class Aggregation(Plugin):
 
     options: TransformOptions
 
+    def prepare(self) -> JsonObject:
+        """Read what the aggregation needs besides rows, and describe it.
+
+        As for transforms.
+        """
+        return {}
+
     @abstractmethod
     def process(self, rows: list[RowData]) -> list[RowData] | RowError:
         """Return what becomes of a batch.
@@ -332,10 +339,10 @@ class PluginCatalogue(Protocol):
         """
         ...
 
-    def expands(self, name: str) -> bool:
+    def expands(self, name: str, options: Mapping[str, object]) -> bool:
         """Return whether a transform may make several rows of one.
 
-        Raises KeyError for an unknown name.
+        Raises KeyError for an unknown name, pydantic's ValidationError for bad options.
         """
         ...
 

@@ -10,6 +10,7 @@ from elspeth.contracts.database_urls import without_credentials
 from elspeth.contracts.environment import missing_package
 from elspeth.contracts.expressions import ExpressionError, compile_expression
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
+from elspeth.contracts.python_functions import FunctionError, row_function
 from elspeth.contracts.routing import CONTINUE, DISCARD, FORK
 from elspeth.core.settings._branch_checks import branch_problems, coalesce_problems
 from elspeth.core.settings._connection_checks import connection_problems
@@ -142,6 +143,9 @@ def _name_problems(
 
 def _condition_problems(parts: Parts) -> Iterator[Problem]:
     for index, gate in parts.gates.items():
+        if gate.condition is None or gate.function is not None:
+            yield from _function_problems(index, gate)
+            continue
         try:
             condition = compile_expression(gate.condition)
         except ExpressionError as error:
@@ -158,6 +162,24 @@ def _condition_problems(parts: Parts) -> Iterator[Problem]:
             except ExpressionError as error:
                 location: Location = ("aggregations", index, "trigger", "condition")
                 yield Problem(location=location, message=f"the condition {error}")
+
+
+def _function_problems(index: int, gate: GateSettings) -> Iterator[Problem]:
+    """Yield what is wrong with a gate without a condition."""
+    place: Location = ("gates", index)
+    if gate.function is None:
+        yield Problem(location=(*place, "condition"), message="is required but missing: an expression, or a `function`")
+        return
+    if gate.condition is not None:
+        yield Problem(location=(*place, "function"), message="is given, and so is a condition: give one of them")
+        return
+    try:
+        function = row_function(gate.function, gate.directory)
+    except FunctionError as error:
+        yield Problem(location=(*place, "function"), message=str(error))
+        return
+    if problem := function.label_problem(gate.routes):
+        yield Problem(location=(*place, "routes"), message=f"function {gate.function!r}: {problem}")
 
 
 def _table_problems(parts: Parts) -> Iterator[Problem]:

@@ -128,11 +128,11 @@ class _Branches:
             return
         cannot = f"rows of the branch {joined[0]!r} are joined again, each with those of its own fork"
         if place in self._settings.transform_parts:
-            plugin = self._settings.transform_parts[place].plugin
-            if self._plugins.expands(plugin):
+            step = self._settings.transform_parts[place]
+            if self._plugins.expands(step.plugin, step.options):
                 yield Problem(
                     location=place_of_branch(self._settings, place),
-                    message=f"{plugin!r} may make several rows of one, but {cannot}",
+                    message=f"{step.plugin!r} may make several rows of one, but {cannot}",
                 )
         elif place[0] == "aggregations" and isinstance(place[1], int):
             mode = self._settings.aggregations[place[1]].output_mode

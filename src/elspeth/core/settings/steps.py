@@ -22,6 +22,7 @@ from pydantic import (
     Tag,
 )
 
+from elspeth.contracts.python_functions import FunctionPath
 from elspeth.contracts.routing import DISCARD
 
 __all__ = [
@@ -96,18 +97,33 @@ class TransformSettings(StepSettings):
 
 
 class GateSettings(Section):
-    """A condition, with a route for each of its values."""
+    """A condition or function, with a route for each value."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["condition"]}, {"required": ["function"]}]})
 
     name: Name = Field(description="The name of the step.")
-    condition: str = Field(description="An expression over the row.")
+    condition: str | None = Field(default=None, description="An expression over the row. Required without `function`.")
+    function: FunctionPath | None = Field(
+        default=None, description="A function of the row instead, as `package.module:function`."
+    )
+    directory: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The directory of its module. If not given, the module must be installed, or on `PYTHONPATH`.",
+    )
     routes: dict[Name, Name] = Field(
         min_length=1,
-        description="Where rows go, by the value of the condition: a sink, `fork`, or, according to the form of the "
-        "settings, a connection or `continue`.",
+        description="Where rows go, by the value of the condition or function: a sink, `fork`, or, according to the "
+        "form of the settings, a connection or `continue`.",
     )
     fork_to: list[Name] | None = Field(
         default=None, description="The branches to which the route `fork` sends a copy of the row each."
     )
+
+    @property
+    def decides_by(self) -> str:
+        """Return the condition, or the path of the function."""
+        return self.condition or self.function or ""
 
 
 class TriggerSettings(Section):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from elspeth.contracts.enums import BatchStatus, OutputMode, RowOutcome, TriggerType
-from elspeth.contracts.expressions import EvaluationError, Expression
+from elspeth.contracts.expressions import EvaluationError
 from elspeth.contracts.plugins import RowError
 from elspeth.contracts.routing import CONTINUE
 from elspeth.contracts.rows import RowData, RowValidator, SchemaViolationError
@@ -57,7 +57,7 @@ class AggregationStep(CollectingStep):
         self._place = place
         self._plugin = pipeline.aggregations[place]
         self._node_id = pipeline.nodes[place].node_id
-        self._condition: Expression | None = pipeline.conditions.get(place)
+        self._condition = pipeline.conditions.get(place)
         self._trigger = settings.trigger
         self._mode = OutputMode(settings.output_mode)
         self._expected_count = settings.expected_output_count

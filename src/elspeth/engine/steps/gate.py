@@ -1,25 +1,26 @@
-"""Gates: a condition decides which way a token goes."""
+"""Gates: a condition or function decides where tokens go."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from elspeth.contracts.errors import describe_kind
+from elspeth.contracts.errors import describe_kind, recordable_message
 from elspeth.contracts.expressions import EvaluationError, Expression, route_label
+from elspeth.contracts.python_functions import RowFunction
 from elspeth.contracts.routing import FORK
 from elspeth.core.canonical import CanonicalText
 from elspeth.core.settings.steps import GateSettings
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.errors import Failure
 from elspeth.engine.steps import Step
-from elspeth.engine.tokens import LiveToken, Onward, lose_branch
+from elspeth.engine.tokens import LiveToken, Onward, copy_row, lose_branch
 from elspeth.engine.trail import TrailWriter, Visit
 
 __all__ = ["GateStep"]
 
 
 class GateStep(Step):
-    """Evaluates the condition for each token's row.
+    """Evaluates the condition or function for each token's row.
 
     `joins` names the coalesce that waits for a branch.
     """
@@ -29,7 +30,7 @@ class GateStep(Step):
         trail: TrailWriter,
         place: Place,
         settings: GateSettings,
-        condition: Expression,
+        condition: Expression | RowFunction,
         joins: Mapping[str, Place],
     ) -> None:
         self._trail = trail
@@ -43,10 +44,14 @@ class GateStep(Step):
         """Send a token along one edge, or fork it."""
         visit = self._trail.arrive(token, self._place)
         try:
-            value = self._condition.evaluate(token.row)
+            # A function may change its row.
+            row = token.row if isinstance(self._condition, Expression) else copy_row(token.row)
+            value = self._condition.evaluate(row)
         except EvaluationError as error:
             field = {} if error.field is None else {"field": error.field}
             return self._trail.refuse(visit, self._failure(str(error), type(error).__name__, field))
+        except Exception as error:  # noqa: BLE001  a function may fail in any way, and one row must not end the run
+            return self._trail.refuse(visit, self._failure(recordable_message(error), type(error).__name__, {}))
         label = route_label(value)
         if label not in self._routes:
             message = f"expected one of the labels {', '.join(self._routes)}, got {describe_kind(value)}"

@@ -1,0 +1,41 @@
+"""The code and settings of the page about Python work."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from codegen.reference.pages import EXAMPLES
+from elspeth.cli.program import main
+from tests.fixtures.python_modules import ModuleWriter
+
+PAGE = (Path(__file__).parent.parent / "docs" / "python.md").read_text(encoding="utf-8")
+MODULE, *SNIPPETS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+[SETTINGS] = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+ORDERS = "name,amount\nzoë miller,100.00\ntest,1.00\nada king,2000.00\nada king,\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, write_module: ModuleWriter, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the directory in which the page begins."""
+    write_module(MODULE, "orders")
+    monkeypatch.delitem(sys.modules, "orders", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elspeth.yaml").write_text(SETTINGS, encoding="utf-8")
+    (tmp_path / "orders.csv").write_text(ORDERS, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_functions_are_those_of_the_reference() -> None:
+    shown = (EXAMPLES / "functions" / "orders.py").read_text(encoding="utf-8")
+    assert shown.partition("\n\n")[2] == MODULE
+
+
+def test_the_settings_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "-x"]) == 0
+    capsys.readouterr()
+    assert (project / "large.csv").read_text(encoding="utf-8") == "name,amount,total\nAda King,2000.00,2380.00\n"
+    assert (project / "rest.csv").read_text(encoding="utf-8") == "name,amount,total\nZoë Miller,100.00,119.00\n"
