@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from sqlalchemy import CTE, Connection, Select, Subquery, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, Row, ScalarSelect, Select, and_, exists, func, select
 from sqlalchemy.sql.functions import coalesce
 
 from elspeth.core.landscape.queries.endings import step_names
@@ -40,14 +40,8 @@ _batches, _members, _outputs = batches_table.c, batch_members_table.c, batch_out
 
 _TOKEN = "token"  # noqa: S105 - a type of output
 
-_ORDER = (
-    NodeType.SOURCE,
-    NodeType.TRANSFORM,
-    NodeType.GATE,
-    NodeType.AGGREGATION,
-    NodeType.COALESCE,
-    NodeType.SINK,
-)
+_STRAY = ""
+"""In the place of an edge's id, for steps along no edge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,45 +105,41 @@ def read_flow(connection: Connection, run_id: str) -> Flow:
     Memory grows with the graph, not with the number of tokens.
     """
     edges = _read_edges(connection, run_id)
-    steps = Counter[tuple[str, str]]()
+    numbers = _Numbers()
     counts = Counter[str]()
-    strays = 0
-    visits = _visits(run_id)
-    for statement in (_steps(run_id, visits), _beginnings(run_id, visits)):
-        for from_node, to_node, edge_id, number in connection.execute(statement):
-            steps[from_node, to_node] += number
-            edge = edges.find(from_node, to_node, edge_id)
-            if edge is None:
-                strays += number
-            else:
-                counts[edge] += number
-    flow_edges = tuple(
-        FlowEdge(
-            from_node_id=each.from_node, to_node_id=each.to_node, label=each.label, mode=each.mode, count=counts[key]
-        )
-        for key, each in edges.by_id.items()
+    for from_node, to_node, edge_id, number in connection.execute(_steps(run_id)):
+        counts[edges.find(from_node, to_node, edge_id)] += numbers.add_step(from_node, to_node, number)
+    for maker, edge_id, first, last, source, outcome, number in connection.execute(_journeys(run_id)):
+        numbers.add_tokens(maker, first or source, last or maker or source, outcome, number)
+        if maker is not None and first is not None:
+            counts[edges.find(maker, first, edge_id)] += numbers.add_step(maker, first, number)
+    return Flow(
+        nodes=tuple(_read_nodes(connection, run_id, numbers)),
+        edges=tuple(replace(edge, count=counts[edge_id]) for edge_id, edge in edges.by_id.items()),
+        strays=counts[_STRAY],
     )
-    return Flow(nodes=tuple(_read_nodes(connection, run_id, visits, steps)), edges=flow_edges, strays=strays)
 
 
 # -- edges -----------------------------------------------------------------------------------------------------------
 
 
-class _Edge(NamedTuple):
-    from_node: str
-    to_node: str
-    label: str
-    mode: RoutingMode
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Edges:
-    by_id: Mapping[str, _Edge]
-    straight: Mapping[tuple[str, str], str]
-    """The edge between two nodes that a token goes along if no event names another."""
+    """The edges by id.
 
-    def find(self, from_node: str, to_node: str, edge_id: str | None) -> str | None:
-        return edge_id if edge_id in self.by_id else self.straight.get((from_node, to_node))
+    `straight` are those between two nodes along which a token goes if no event names another.
+    """
+
+    by_id: Mapping[str, FlowEdge]
+    straight: Mapping[tuple[str, str], str]
+
+    def find(self, from_node: str, to_node: str, edge_id: str | None) -> str:
+        """Return the edge of a step, or `_STRAY`."""
+        return (
+            edge_id
+            if edge_id is not None and edge_id in self.by_id
+            else self.straight.get((from_node, to_node), _STRAY)
+        )
 
 
 def _read_edges(connection: Connection, run_id: str) -> _Edges:
@@ -158,18 +148,20 @@ def _read_edges(connection: Connection, run_id: str) -> _Edges:
         .where(_edges.run_id == run_id)
         .order_by(_edges.from_node_id, _edges.label, _edges.to_node_id, _edges.edge_id)
     )
-    by_id = {row[0]: _Edge(row[1], row[2], row[3], RoutingMode(row[4])) for row in connection.execute(statement)}
+    by_id = {
+        edge_id: FlowEdge(from_node_id=from_node, to_node_id=to_node, label=label, mode=RoutingMode(mode), count=0)
+        for edge_id, from_node, to_node, label, mode in connection.execute(statement)
+    }
     straight: dict[tuple[str, str], str] = {}
     for edge_id, edge in sorted(by_id.items(), key=lambda item: item[1].mode is RoutingMode.DIVERT):
-        straight.setdefault((edge.from_node, edge.to_node), edge_id)
+        straight.setdefault((edge.from_node_id, edge.to_node_id), edge_id)
     return _Edges(by_id=by_id, straight=straight)
 
 
-def _visits(run_id: str) -> CTE:
-    """Select each visit's last attempt, with its neighbours.
+def _steps(run_id: str) -> Select[str, str, str | None, int]:
+    """Select how many tokens went from visit to visit.
 
-    `is_first` and `is_last` tell whether the token had no other visit before or after it. A visit is a step of a token;
-    further attempts are at the same step.
+    The last attempt of each visit counts. The edge is that of its routing event, null without one.
     """
     again = node_states_table.alias()
     is_final = ~exists().where(
@@ -178,201 +170,175 @@ def _visits(run_id: str) -> CTE:
         again.c.step_index == _states.step_index,
         again.c.attempt > _states.attempt,
     )
-    return (
+    visits = (
         select(
-            _states.token_id,
             _states.state_id,
             _states.node_id,
-            func.lag(_states.node_id)
-            .over(partition_by=_states.token_id, order_by=_states.step_index)
-            .label("node_before"),
             func.lead(_states.node_id)
             .over(partition_by=_states.token_id, order_by=_states.step_index)
-            .label("node_after"),
+            .label("next_id"),
         )
         .where(_states.run_id == run_id, is_final)
-        .cte("visits")
-    )
-
-
-def _steps(run_id: str, visits: CTE) -> Select[str, str, str | None, int]:
-    """Select how many tokens went from node to node."""
-    at = visits.c
-    taken = _events_along(run_id, copies=False)
-    return (
-        select(at.node_id, at.node_after, taken.c.edge_id, func.count())
-        .join(taken, and_(taken.c.state_id == at.state_id, taken.c.to_node_id == at.node_after), isouter=True)
-        .where(at.node_after.is_not(None))
-        .group_by(at.node_id, at.node_after, taken.c.edge_id)
-    )
-
-
-def _events_along(run_id: str, *, copies: bool) -> Subquery:
-    """Select routing events with their edges."""
-    is_copy = _events.mode == RoutingMode.COPY.value
-    return (
-        select(_events.state_id, _events.edge_id, _edges.to_node_id, _edges.label)
-        .join(edges_table, and_(_edges.run_id == _events.run_id, _edges.edge_id == _events.edge_id))
-        .where(_events.run_id == run_id, is_copy if copies else ~is_copy)
         .subquery()
     )
+    at = visits.c
+    taken = _event_along(run_id, at.state_id, at.next_id, _events.mode != RoutingMode.COPY.value)
+    steps = select(at.node_id, at.next_id, taken.label("edge_id")).where(at.next_id.is_not(None)).subquery().c
+    return select(steps.node_id, steps.next_id, steps.edge_id, func.count()).group_by(
+        steps.node_id, steps.next_id, steps.edge_id
+    )
 
 
-def _beginnings(run_id: str, visits: CTE) -> Select[str, str, str | None, int]:
-    """Select how many made tokens went to their first node."""
-    first, origins = visits.alias(), _origins(run_id, visits)
-    copy = _events_along(run_id, copies=True)
+def _event_along(
+    run_id: str, state_id: ColumnElement[Any], node_id: ColumnElement[Any], *conditions: ColumnElement[bool]
+) -> ScalarSelect[str]:
+    """Select the edge that a visit's event names."""
     return (
-        select(origins.c.node_id, first.c.node_id, copy.c.edge_id, func.count())
-        .select_from(first)
-        .join(origins, origins.c.token_id == first.c.token_id)
-        .join(tokens_table, and_(_tokens.run_id == run_id, _tokens.token_id == first.c.token_id))
-        .join(
-            copy,
-            and_(
-                copy.c.state_id == origins.c.state_id,
-                copy.c.to_node_id == first.c.node_id,
-                copy.c.label == _tokens.branch_name,
-            ),
-            isouter=True,
+        select(func.min(_events.edge_id))
+        .join(edges_table, and_(_edges.run_id == _events.run_id, _edges.edge_id == _events.edge_id))
+        .where(_events.run_id == run_id, _events.state_id == state_id, _edges.to_node_id == node_id, *conditions)
+        .correlate_except(routing_events_table, edges_table)
+        .scalar_subquery()
+    )
+
+
+# -- tokens ----------------------------------------------------------------------------------------------------------
+
+
+def _journeys(run_id: str) -> Select[*tuple[Any, ...]]:
+    """Select how many tokens have the same beginning and end.
+
+    The columns are the node that made the token, the edge to its first node if an event names it, its first node, its
+    last, the source of its row, its outcome, and the number. All parents of a merged token ended at one node: one of
+    them stands for all. What is looked up for a token is found in an index, however large the run is.
+    """
+    parent = select(func.min(_links.parent_token_id)).where(
+        _links.run_id == run_id, _links.token_id == _tokens.token_id
+    )
+    outcome = select(func.min(_outcomes.outcome)).where(
+        _outcomes.run_id == run_id, _outcomes.token_id == _tokens.token_id, _outcomes.is_terminal == 1
+    )
+    tokens = (
+        select(
+            _tokens.token_id,
+            _tokens.branch_name,
+            _rows.source_node_id,
+            parent.scalar_subquery().label("parent_id"),
+            outcome.scalar_subquery().label("outcome"),
+            _visit(run_id, _tokens.token_id, _states.node_id, newest=False).label("first_id"),
+            _visit(run_id, _tokens.token_id, _states.node_id, newest=True).label("last_id"),
         )
-        .where(first.c.node_before.is_(None))
-        .group_by(origins.c.node_id, first.c.node_id, copy.c.edge_id)
+        .join(rows_table, and_(_rows.run_id == _tokens.run_id, _rows.row_id == _tokens.row_id))
+        .where(_tokens.run_id == run_id)
+        .subquery()
+    )
+    made = select(
+        tokens,
+        _visit(run_id, tokens.c.parent_id, _states.state_id, newest=True).label("maker_state_id"),
+        coalesce(
+            _visit(run_id, tokens.c.parent_id, _states.node_id, newest=True), _batch_node(run_id, tokens.c.token_id)
+        ).label("maker_id"),
+    ).subquery()
+    at = made.c
+    is_copy = and_(_events.mode == RoutingMode.COPY.value, _edges.label == at.branch_name)
+    copied = _event_along(run_id, at.maker_state_id, at.first_id, is_copy).label("edge_id")
+    every = select(at.maker_id, copied, at.first_id, at.last_id, at.source_node_id, at.outcome).subquery().c
+    return select(*every, func.count()).group_by(*every)
+
+
+def _visit(
+    run_id: str, token_id: ColumnElement[Any], column: ColumnElement[Any], *, newest: bool
+) -> ScalarSelect[str | None]:
+    """Select a column of a token's first or last visit."""
+    order = (_states.step_index.desc(), _states.attempt.desc()) if newest else (_states.step_index, _states.attempt)
+    visits = select(column).where(_states.run_id == run_id, _states.token_id == token_id).order_by(*order).limit(1)
+    return visits.correlate_except(node_states_table).scalar_subquery()
+
+
+def _batch_node(run_id: str, token_id: ColumnElement[Any]) -> ScalarSelect[str | None]:
+    """Select the aggregation whose batch made a token.
+
+    A member that came out of its batch again was not made by it.
+    """
+    is_member = exists().where(
+        _members.run_id == run_id, _members.batch_id == _outputs.batch_id, _members.token_id == _outputs.output_id
+    )
+    return (
+        select(func.min(_batches.aggregation_node_id))
+        .select_from(batch_outputs_table)
+        .join(batches_table, and_(_batches.run_id == _outputs.run_id, _batches.batch_id == _outputs.batch_id))
+        .where(_outputs.run_id == run_id, _outputs.output_type == _TOKEN, _outputs.output_id == token_id, ~is_member)
+        .correlate_except(batch_outputs_table, batches_table, batch_members_table)
+        .scalar_subquery()
     )
 
 
 # -- nodes -----------------------------------------------------------------------------------------------------------
 
 
-def _origins(run_id: str, visits: CTE) -> CTE:
-    """Select the tokens that nodes made, with the nodes.
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """The numbers of tokens by node.
 
-    `state_id` is that of the visit that made it, null for what came out of a batch. Where each parent of a merged token
-    ended is the same node; one of them stands for all.
+    In `stayed`, tokens that have not ended have the outcome None.
     """
-    parent = (
-        select(_links.token_id, func.min(_links.parent_token_id).label("parent_id"))
-        .where(_links.run_id == run_id)
-        .group_by(_links.token_id)
-        .subquery()
-    )
-    at = visits.alias().c
-    made = select(parent.c.token_id, at.node_id, at.state_id).join(
-        parent, and_(at.token_id == parent.c.parent_id, at.node_after.is_(None))
-    )
-    is_member = exists().where(
-        _members.run_id == run_id, _members.batch_id == _outputs.batch_id, _members.token_id == _outputs.output_id
-    )
-    has_parent = exists().where(_links.run_id == run_id, _links.token_id == _outputs.output_id)
-    came = (
-        select(_outputs.output_id, func.min(_batches.aggregation_node_id), func.max(_batches.aggregation_state_id))
-        .join(batches_table, and_(_batches.run_id == _outputs.run_id, _batches.batch_id == _outputs.batch_id))
-        .join(tokens_table, and_(_tokens.run_id == _outputs.run_id, _tokens.token_id == _outputs.output_id))
-        .where(_outputs.run_id == run_id, _outputs.output_type == _TOKEN, ~is_member, ~has_parent)
-        .group_by(_outputs.output_id)
-    )
-    return made.union_all(came).cte("origins")
+
+    began: Counter[str] = field(default_factory=Counter)
+    entered: Counter[str] = field(default_factory=Counter)
+    made: Counter[str] = field(default_factory=Counter)
+    left: Counter[str] = field(default_factory=Counter)
+    stayed: defaultdict[str, Counter[str | None]] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add_step(self, from_node: str, to_node: str, number: int) -> int:
+        """Add tokens that took a step; return their number."""
+        self.left[from_node] += number
+        self.entered[to_node] += number
+        return number
+
+    def add_tokens(self, maker: str | None, first: str, last: str, outcome: str | None, number: int) -> None:
+        """Add tokens with their beginning and their end.
+
+        Without a visit a token began at the source of its row, and stays where it was made.
+        """
+        if maker is None:
+            self.began[first] += number
+        else:
+            self.made[maker] += number
+        self.stayed[last][outcome] += number
 
 
-def _read_nodes(
-    connection: Connection, run_id: str, visits: CTE, steps: Mapping[tuple[str, str], int]
-) -> Iterator[FlowNode]:
+def _read_nodes(connection: Connection, run_id: str, numbers: _Numbers) -> Iterator[FlowNode]:
     """Yield the nodes in the order of the pipeline."""
-    entered, left = Counter[str](), Counter[str]()
-    for (from_node, to_node), number in steps.items():
-        left[from_node] += number
-        entered[to_node] += number
-    origins = _origins(run_id, visits)
-    made = _count_by_node(connection, select(origins.c.node_id, func.count()).group_by(origins.c.node_id))
-    began = _count_by_node(connection, _begun(run_id, visits, origins))
-    ended = _read_ended(connection, run_id, visits, origins)
-    failed = _count_by_node(
-        connection,
+    failed = (
         select(_states.node_id, func.count())
         .where(_states.run_id == run_id, _states.status == NodeStateStatus.FAILED.value)
-        .group_by(_states.node_id),
+        .group_by(_states.node_id)
     )
+    failed_visits = Counter({node_id: number for node_id, number in connection.execute(failed)})  # noqa: C416  no pairs
     names = step_names(connection, run_id)
     statement = select(
         _nodes.node_id, _nodes.node_type, _nodes.plugin_name, _nodes.plugin_version, _nodes.sequence_in_pipeline
     ).where(_nodes.run_id == run_id)
-    found = sorted(
-        connection.execute(statement),
-        key=lambda row: (
-            row.node_type == NodeType.SINK.value,
-            row.node_type != NodeType.SOURCE.value,
-            row.sequence_in_pipeline is None,
-            row.sequence_in_pipeline or 0,
-            _ORDER.index(NodeType(row.node_type)),
-            row.node_id,
-        ),
-    )
-    for node_id, node_type, plugin_name, plugin_version, _ in found:
-        ends = dict(ended[node_id])
-        waiting = ends.pop(None, 0)
+    for row in sorted(connection.execute(statement), key=_place):
+        node_id, stayed = row.node_id, numbers.stayed[row.node_id]
         yield FlowNode(
             node_id=node_id,
             name=names[node_id],
-            node_type=NodeType(node_type),
-            plugin_name=plugin_name,
-            plugin_version=plugin_version,
-            began=began[node_id],
-            entered=entered[node_id],
-            made=made[node_id],
-            left=left[node_id],
-            ended={outcome: ends[outcome] for outcome in RowOutcome if outcome in ends},
-            waiting=waiting,
-            failed_visits=failed[node_id],
+            node_type=NodeType(row.node_type),
+            plugin_name=row.plugin_name,
+            plugin_version=row.plugin_version,
+            began=numbers.began[node_id],
+            entered=numbers.entered[node_id],
+            made=numbers.made[node_id],
+            left=numbers.left[node_id],
+            ended={outcome: stayed[outcome.value] for outcome in RowOutcome if outcome.value in stayed},
+            waiting=stayed[None],
+            failed_visits=failed_visits[node_id],
         )
 
 
-def _count_by_node(connection: Connection, statement: Select[str, int]) -> Counter[str]:
-    return Counter({node_id: number for node_id, number in connection.execute(statement)})  # noqa: C416  rows are no pairs to mypy
-
-
-def _begun(run_id: str, visits: CTE, origins: CTE) -> Select[str, int]:
-    """Select how many tokens of rows began at each node.
-
-    That is where their first visit was. One without a visit began at the source of its row.
-    """
-    first = visits.alias()
-    node_id = coalesce(first.c.node_id, _rows.source_node_id)
-    return (
-        select(node_id, func.count())
-        .select_from(tokens_table)
-        .join(rows_table, and_(_rows.run_id == _tokens.run_id, _rows.row_id == _tokens.row_id))
-        .join(origins, origins.c.token_id == _tokens.token_id, isouter=True)
-        .join(first, and_(first.c.token_id == _tokens.token_id, first.c.node_before.is_(None)), isouter=True)
-        .where(_tokens.run_id == run_id, origins.c.token_id.is_(None))
-        .group_by(node_id)
-    )
-
-
-def _read_ended(
-    connection: Connection, run_id: str, visits: CTE, origins: CTE
-) -> Mapping[str, Mapping[RowOutcome | None, int]]:
-    """Count tokens by their last node and their outcome.
-
-    Without a visit it is the node that made it, or the source of its row. The outcome of a token that has not ended is
-    None.
-    """
-    last = visits.alias()
-    node_id = coalesce(last.c.node_id, origins.c.node_id, _rows.source_node_id)
-    statement = (
-        select(node_id, _outcomes.outcome, func.count())
-        .select_from(tokens_table)
-        .join(rows_table, and_(_rows.run_id == _tokens.run_id, _rows.row_id == _tokens.row_id))
-        .join(origins, origins.c.token_id == _tokens.token_id, isouter=True)
-        .join(last, and_(last.c.token_id == _tokens.token_id, last.c.node_after.is_(None)), isouter=True)
-        .join(
-            token_outcomes_table,
-            and_(_outcomes.run_id == run_id, _outcomes.token_id == _tokens.token_id, _outcomes.is_terminal == 1),
-            isouter=True,
-        )
-        .where(_tokens.run_id == run_id)
-        .group_by(node_id, _outcomes.outcome)
-    )
-    found: defaultdict[str, dict[RowOutcome | None, int]] = defaultdict(dict)
-    for place, outcome, number in connection.execute(statement):
-        found[place][None if outcome is None else RowOutcome(outcome)] = number
-    return found
+def _place(row: Row[*tuple[Any, ...]]) -> tuple[object, ...]:
+    """Return what nodes are sorted by: sources first, sinks last."""
+    sequence = row.sequence_in_pipeline
+    kind = NodeType(row.node_type)
+    return kind is NodeType.SINK, kind is not NodeType.SOURCE, sequence is None, sequence or 0, kind, row.node_id
