@@ -201,6 +201,6 @@ def test_only_the_section_of_the_database_needs_to_be_valid(
     assert capsys.readouterr().err == f"error: {message}\n"
     monkeypatch.setenv("ELSPETH_LANDSCAPE__URLL", "x")
     assert main(["landscape", "runs"]) == 2
-    keys = "enabled, backend, url, auto_migrate, seal, export"
+    keys = "enabled, backend, url, identity, auto_migrate, seal, log, report, export"
     problem = f"landscape.urll: unknown key: expected one of {keys}; did you mean 'url'?"
     assert capsys.readouterr().err == f"error: elspeth.yaml: 1 problem\n  {problem}\n"

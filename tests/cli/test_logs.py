@@ -79,7 +79,7 @@ def test_a_run_is_logged_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     division = {"step": "field_mapper_0", "kind": "RowError", "row": 1}
     invalid = {"step": "csv", "kind": "ValueError", "row": 2}
     counts = {"rows": 4, "rows_by_sink": {"out": 2}, "failed": 1, "quarantined": 1, "problems": []}
-    export = {"path": "trail.jsonl", "records": 34}
+    export = {"path": "trail.jsonl", "records": 36}
     assert told == [
         {"level": "info", "event": "run_began", "message": f"run {run_id} began", "database": "sqlite:///audit.db"},
         began[0],
@@ -107,7 +107,7 @@ def test_a_run_is_logged_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         {
             "level": "info",
             "event": "run_exported",
-            "message": "34 records were exported to trail.jsonl",
+            "message": "36 records were exported to trail.jsonl",
             **export,
         },
     ]

@@ -146,7 +146,7 @@ def test_the_example_runs_and_runs_again(project: Path, settings: str, capsys: p
             r"failed                 0\n"
             r"quarantined            0\n"
             r"audit database         sqlite:///examples/audit_export/runs/audit\.db\n"
-            r"export                 examples/audit_export/output/audit_trail\.json \(85 records\)\n"
+            r"export                 examples/audit_export/output/audit_trail\.json \(87 records\)\n"
             rf"report                 elspeth report {ID} -d sqlite:///examples/audit_export/runs/audit\.db"
             r" -o report\.html\n",
             output,
@@ -181,7 +181,7 @@ def test_the_summary_for_programs_is_json(settings: str, capsys: pytest.CaptureF
         "reasons": [],
         "refused_by_sink": {},
         "export_path": "examples/audit_export/output/audit_trail.json",
-        "exported_records": 85,
+        "exported_records": 87,
         "differences": None,
         "differing_rows": [],
         "calls": 0,
@@ -306,6 +306,6 @@ def test_a_terminal_gets_a_progress_bar_on_standard_error(settings: str, project
     assert done.returncode == 0
     assert json.loads(done.stdout)["rows"] == 10
     assert "corporate 4" in done.stderr
-    assert "85 of 85" in done.stderr
+    assert "87 of 87" in done.stderr
     lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", done.stderr.rpartition("rows ")[2]).splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["proof", "publish", "seal", "export"]
