@@ -35,8 +35,13 @@ def test_a_page_of_a_bag_holds_its_other_files(told: LandscapeDB, archive: bool,
     files = read_bag_files(path)
     assert {bag.STATEMENT, bag.SALTS, bag.SCHEMA, bag.BAGIT, bag.MANIFEST, bag.TAG_MANIFEST} < files.keys()
     assert not {bag.RECORDS, bag.LEAVES} & files.keys()
+    prefixes = files["leaf-prefixes"]
     if not archive:
-        assert files == {name: (path / name).read_bytes() for name in files}
+        assert files == {name: (path / name).read_bytes() for name in files.keys() - {"leaf-prefixes"}} | {
+            "leaf-prefixes": prefixes
+        }
+        leaves = (path / bag.LEAVES).read_bytes()
+        assert prefixes == b"".join(leaves[at : at + 4] for at in range(0, len(leaves), 32))
         assert read_bag_files(path / bag.RECORDS) == files
 
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import BinaryIO, Self
 
-__all__ = ["BLOCK_LINES", "BlockWriter", "packed_element"]
+__all__ = ["BLOCK_LINES", "BlockWriter", "packed_element", "packed_text"]
 
 BLOCK_LINES = 5_000
 """Lines of a block: a story unpacks a few of them."""
@@ -70,6 +70,10 @@ def packed_element(content: bytes, name: str | None = None) -> bytes:
 
     The content is deflated (RFC 1950) and in base64, which needs no escapes.
     """
-    packed = base64.b64encode(zlib.compress(content, _LEVEL)).decode()
     about = 'class="block"' if name is None else f'class="file" data-name="{escape(name)}"'
-    return f'<script type="text/plain" {about}>{packed}</script>\n'.encode()
+    return f'<script type="text/plain" {about}>{packed_text(content)}</script>\n'.encode()
+
+
+def packed_text(content: bytes) -> str:
+    """Return content deflated (RFC 1950) and in base64."""
+    return base64.b64encode(zlib.compress(content, _LEVEL)).decode()

@@ -17,6 +17,7 @@ from elspeth.core.landscape.exporting.reader import ExportKind, find_place
 from elspeth.core.landscape.sealing.seal import locate, read_seals, scope_from_json, seals_whole_lines
 from elspeth.evidence.format import bag
 from elspeth.evidence.verifier.reader import open_bag
+from elspeth.evidence.verifier.verify import leaf_hashes
 from elspeth_schema import EPOCH
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ __all__ = ["PageEvidence", "read_bag_files", "read_seal"]
 
 _LARGE = (bag.RECORDS, bag.LEAVES)
 """The page holds the records in blocks, and computes their hashes."""
+
+_PREFIXES, _PREFIX_SIZE = "leaf-prefixes", 4
+"""The first bytes of each leaf hash, by which the page names a line that was altered. No file in a bag has the name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +48,16 @@ class PageEvidence:
 def read_bag_files(path: Path) -> dict[str, bytes]:
     """Return the files of a bag without its records.
 
+    Of the leaf hashes only the first bytes are there.
+
     Nothing is returned for an export that is not a bag. Raises ExportError or EvidenceError if it cannot be read.
     """
     place = find_place(path)
     if place.kind is not ExportKind.BAG:
         return {}
     with open_bag(place.path) as files:
-        return {name: files.read(name) for name in sorted(files.sizes) if name not in _LARGE}
+        found = {name: files.read(name) for name in sorted(files.sizes) if name not in _LARGE}
+        return {**found, _PREFIXES: b"".join(leaf[:_PREFIX_SIZE] for leaf in leaf_hashes(files))}
 
 
 def read_seal(connection: Connection, run_id: str) -> Mapping[str, object] | None:

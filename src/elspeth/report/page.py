@@ -13,7 +13,7 @@ from string import Template
 
 from elspeth import __version__
 from elspeth.core.landscape.queries.story.trail import LOOKUPS
-from elspeth.report.blocks import packed_element
+from elspeth.report.blocks import packed_element, packed_text
 from elspeth.report.scripts import read_asset, script_of
 from elspeth.report.sections import section_styles
 from elspeth_schema.records import RECORD_TYPES
@@ -47,7 +47,7 @@ class PageText:
 
 def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the page in pieces, `blocks` in it."""
-    style, code = read_asset("page.css") + section_styles(), script_of("page.js")
+    style, code = read_asset("page.css") + read_asset("check.css") + section_styles(), script_of("page.js")
     before, after = read_asset("page.html").split(_BLOCKS)
     values = {
         "policy": content_policy(style, code),
@@ -60,6 +60,7 @@ def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
         "contents": text.contents,
         "made": f"{text.made:%Y-%m-%d %H:%M:%S} UTC",
         "facts": _json({**text.facts, "types": _types()}),
+        "worker": packed_text(script_of("worker.js").encode()),
         "code": code,
     }
     yield Template(before).substitute(values).encode()

@@ -14,8 +14,8 @@ from importlib.resources import files
 __all__ = ["read_asset", "script_of"]
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([a-z0-9_]+\.js)";\n', re.MULTILINE)
-_COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|//[^\n]*)\n", re.MULTILINE | re.DOTALL)
-"""A comment on lines of its own."""
+_COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|//[^\n]*)\n|(?<=[;,]) // [^\n]*|^\n", re.MULTILINE | re.DOTALL)
+"""A comment on lines of its own or after code, or an empty line."""
 
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class)\b)", re.MULTILINE)
 

@@ -24,7 +24,8 @@ _VIEWER = re.compile(rb"<!doctype html>\n.*<title>Check a bag</title>\n", re.DOT
 
 def viewer_page() -> bytes:
     """Return the page: the same bytes wherever it is made."""
-    style, code = read_asset("page.css") + read_asset("viewer.css"), script_of("viewer.js")
+    style = "".join(map(read_asset, ("page.css", "check.css", "viewer.css")))
+    code = script_of("viewer.js")
     values = {"policy": content_policy(style, code), "version": escape(__version__), "style": style, "code": code}
     return Template(read_asset("viewer.html")).substitute(values).encode()
 

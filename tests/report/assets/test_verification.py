@@ -75,7 +75,7 @@ def test_the_line_that_was_altered_is_named(code: Tab, signer: Signer, signed: d
     assert found.verdict == "refused"
     assert found.steps[6] == (
         "FAILED",
-        "data/records.jsonl, line 5: expected the line that was sealed, as in data/leaf-hashes.bin",
+        "data/records.jsonl, line 5: expected the line that was sealed, got another",
     )
 
 

@@ -40,16 +40,13 @@ export class BagFiles {
     );
   }
 
-  /** Open some files of a bag by their names alone; one of them may be compressed with gzip. */
-  static async ofParts(files) {
-    const entries = [];
-    for (const file of files) {
-      const mark = new Uint8Array(await file.slice(0, 2).arrayBuffer());
-      const isPacked = mark[0] === 0x1f && mark[1] === 0x8b;
-      const name = isPacked ? file.name.replace(/\.gz$/, "") : file.name;
-      const read = isPacked ? () => gunzip(file) : () => blocksOf(file.stream(), name);
-      entries.push([IN_PAYLOAD.includes(name) ? `data/${name}` : name, file.size, read]);
-    }
+  /** Open some files of a bag by their names alone; they may be compressed with gzip. */
+  static ofParts(files) {
+    const entries = files.map((file) => {
+      const name = file.name.replace(/\.gz$/, "");
+      const read = () => (name === file.name ? blocksOf(file.stream(), name) : gunzip(file));
+      return [IN_PAYLOAD.includes(name) ? `data/${name}` : name, file.size, read];
+    });
     return new BagFiles(entries);
   }
 

@@ -20,14 +20,14 @@ export function parseCanonical(bytes, place) {
   if (!isObject(value)) {
     throw new EvidenceError(place, `expected a JSON object, got ${shownValue(text.slice(0, 24))}`);
   }
-  if (canonicalJson(value, place, DEEPEST_JSON) !== text) {
+  if (canonicalJson(value, place) !== text) {
     throw new EvidenceError(place, "is not canonical JSON");
   }
   return value;
 }
 
 /** Return the canonical JSON of a value (RFC 8785): JavaScript defines its numbers, texts and order. */
-function canonicalJson(value, place, depth) {
+export function canonicalJson(value, place, depth = DEEPEST_JSON) {
   if (depth === 0) {
     throw new EvidenceError(place, "has no canonical JSON: it is nested too deep");
   }

@@ -4,7 +4,6 @@ import { shortened, visible } from "./text.js";
 export class EvidenceError extends Error {
   constructor(place, problem) {
     super(`${visible(place)}: ${problem}`);
-    this.name = "EvidenceError";
   }
 }
 

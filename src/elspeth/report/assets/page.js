@@ -1,18 +1,40 @@
 import { element } from "./element.js";
-import { Helper, startWorker } from "./helper.js";
+import { Helper } from "./helper.js";
+import { PackedBlock } from "./packed.js";
+import { showVerdict } from "./stepview.js";
 import { showStory } from "./storyview.js";
 import { count, counted } from "./text.js";
-import { ANSWERS } from "./worker.js";
 
 /** Make the static page answer questions. */
 export async function startPage() {
   const facts = JSON.parse(part("facts").textContent);
-  const helper = new Helper(part("code").textContent);
+  const code = await new PackedBlock(part("worker").textContent).text();
+  const helper = new Helper(code);
   const stories = new Stories(helper, facts);
   for (const each of document.querySelectorAll(".needs-script")) each.hidden = false;
   const blocks = [...document.querySelectorAll("script.block")].map((each) => each.textContent.trim());
+  const checked = checkRecords(code, facts, blocks);
   if (blocks.length) await stories.open(blocks);
-  return { helper, stories };
+  return { helper, stories, checked };
+}
+
+/** Check the records in a worker of its own; return the verdict. */
+async function checkRecords(code, { key, seal, embedded, total }, blocks) {
+  const files = [...document.querySelectorAll("script.file")].map((each) => [each.dataset.name, each.textContent]);
+  const given = { pem: key, seal, embedded, total, files, blocks };
+  const helper = new Helper(code);
+  let result;
+  try {
+    const onProgress = (lines) => { part("checking").textContent = `checked ${count(lines)} of ${counted(total, "record")}`; };
+    result = await helper.ask("check", given, onProgress);
+  } catch (error) {
+    result = { verdict: "refused", text: error.message, steps: [] };
+  }
+  helper.stop();
+  part("checking").textContent = "";
+  part("checked").replaceChildren(...showVerdict(result));
+  document.body.dataset.verdict = result.verdict;
+  return result;
 }
 
 /** The part of the page in which the story of a row is asked for and told. */
@@ -107,6 +129,5 @@ function part(id) {
   return document.getElementById(id);
 }
 
-/** The running page, for whoever looks into it; null in the worker. */
-export const page = typeof document === "undefined" ? null : startPage();
-if (!page) startWorker(self, ANSWERS);
+/** The running page, for whoever looks into it. */
+export const page = startPage();

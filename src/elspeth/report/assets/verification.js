@@ -2,9 +2,10 @@ import { BAGIT, RECORDS, parseManifest } from "./bag.js";
 import { Members, parseCanonical } from "./canonical.js";
 import { EvidenceError, shownValue } from "./errors.js";
 import { RecordHasher } from "./lines.js";
-import { HASH_SIZE, sha256, toHex } from "./sha256.js";
+import { HASH_SIZE, Sha256, sha256, toHex } from "./sha256.js";
 import { parseEnvelope, verifyEnvelope } from "./signature.js";
 import { LEAF_SALTS_VERSION, PAYLOAD_TYPE, parseStatement } from "./statement.js";
+import { CheckedSteps } from "./steps.js";
 
 const BAGIT_TEXT = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
 const MANIFEST = "manifest-sha256.txt";
@@ -15,99 +16,35 @@ const TIMESTAMP = "statement.dsse.json.tsr";
 const LEAVES = "data/leaf-hashes.bin";
 const SALTS = "data/salts.json";
 const PAYLOAD = "data/";
+const PREFIX_SIZE = 4;
 
 const UNLISTED = [TAG_MANIFEST, TIMESTAMP]; // no manifest lists them
 const NOT_SUBJECTS = [BAGIT, MANIFEST, TAG_MANIFEST, ENVELOPE, STATEMENT, TIMESTAMP]; // the statement cannot name them
 
 const SALT_ALGORITHM = "shake-256: elspeth leaf salts, NUL, block of 1024 lines (8 bytes), secret";
 
-/** The steps of `elspeth verify`: what the page checks of each, and what it leaves to that command. */
-export const STEPS = [
-  {
-    title: "structure and manifests",
-    checks: "the manifests list these files and no others, with their SHA-256",
-    leaves: "the SHA-256 of the records as one file: step 6 covers their lines",
-  },
-  {
-    title: "envelope and signature",
-    checks: "the key given signed the statement",
-    leaves: "time-stamps and certificates",
-  },
-  {
-    title: "statement against files",
-    checks: "the statement is complete and names these files and no others, with their SHA-256",
-    leaves: "whether schema and epoch belong together",
-  },
-  {
-    title: "lines",
-    checks: "each ends with a line feed, and has at most 64 MiB",
-    leaves: "canonical JSON, schema, order and keys",
-  },
-  { title: "counts", checks: "there are as many records as the statement says", leaves: "how many of each type" },
-  { title: "Merkle root", checks: "the lines, in this order, have the root in the statement", leaves: "nothing" },
-  { title: "references", checks: "nothing", leaves: "all" },
-  { title: "lifecycles", checks: "nothing", leaves: "all" },
-  { title: "accounting", checks: "nothing", leaves: "all" },
-];
-
-/** Collects how the steps end. The first fault of a step stands, whatever follows. */
-class CheckedSteps {
-  constructor() {
-    this.found = STEPS.map(({ title, checks }) => {
-      return { title, status: checks === "nothing" ? "not checked here" : "not reached", detail: "" };
-    });
-  }
-
-  /** Take a step, or a part of one; return whether no part has failed. */
-  async take(number, check) {
-    try {
-      const detail = await check();
-      if (detail !== undefined) {
-        this.end(number, "ok", detail);
-      }
-    } catch (error) {
-      if (!(error instanceof EvidenceError)) {
-        throw error;
-      }
-      this.end(number, "FAILED", error.message);
-    }
-    return !this.failed(number);
-  }
-
-  end(number, status, detail) {
-    if (!this.failed(number)) {
-      Object.assign(this.found[number - 1], { status, detail });
-    }
-  }
-
-  failed(...numbers) {
-    return numbers.some((number) => this.found[number - 1].status === "FAILED");
-  }
-
-  /** The detail of the first fault, or null. */
-  get fault() {
-    return this.found.find((step) => step.status === "FAILED")?.detail ?? null;
-  }
-}
-
 /**
  * Check the files of a bag.
  *
  * `key` is null if none was given; `tell` is called with the number of lines and bytes read so far. With `isWhole` false
- * only some files of the bag are there: the records, the statement, and the salts if there are any.
+ * only some files of the bag are there: the records, the statement, and the salts if there are any. With `prefixes`, the
+ * first bytes of the leaf hashes of all lines, the file of leaf hashes is not there, and is derived from the records.
  */
-export async function verifyBag(files, key, { tell = () => {}, isWhole = true } = {}) {
-  return new BagVerification(files, key, tell, isWhole).run();
+export async function verifyBag(files, key, { tell = () => {}, isWhole = true, prefixes = null } = {}) {
+  return new BagVerification(files, key, { tell, isWhole, prefixes }).run();
 }
 
 class BagVerification {
-  constructor(files, key, tell, isWhole) {
+  constructor(files, key, { tell, isWhole, prefixes }) {
     this.files = files;
-    this.isWhole = isWhole;
     this.key = key;
     this.tell = tell;
+    this.isWhole = isWhole;
+    this.prefixes = prefixes;
+    this.names = [...files.sizes.keys(), ...(prefixes === null ? [] : [LEAVES])];
+    this.later = prefixes === null ? [RECORDS] : [RECORDS, LEAVES]; // whose SHA-256 follows from the lines
     this.steps = new CheckedSteps();
-    this.digests = new Map(); // the SHA-256 of the files, but for the records
+    this.digests = new Map(); // the SHA-256 of the files, but for those
     this.listed = new Map(); // what the manifest says
     this.source = files.sizes.has(ENVELOPE) ? ENVELOPE : STATEMENT;
   }
@@ -138,9 +75,9 @@ class BagVerification {
     if (new TextDecoder().decode(await files.read(BAGIT)) !== BAGIT_TEXT) {
       throw new EvidenceError(BAGIT, "expected BagIt 1.0 in UTF-8, got another declaration");
     }
-    const names = [...files.sizes.keys()];
+    const { names } = this;
     for (const name of names) {
-      if (name !== RECORDS) {
+      if (!this.later.includes(name)) {
         this.digests.set(name, await files.sha256(name));
       }
     }
@@ -173,10 +110,12 @@ class BagVerification {
       await this.checkSalts(said);
       return undefined;
     }
-    const names = [...this.files.sizes.keys()].filter((name) => !NOT_SUBJECTS.includes(name));
+    const names = this.names.filter((name) => !NOT_SUBJECTS.includes(name));
     this.compare(said.subjects, names, this.source);
-    if (said.subjects.get(RECORDS) !== this.listed.get(RECORDS)) {
-      throw new EvidenceError(this.source, `expected the SHA-256 of ${RECORDS} as in ${MANIFEST}`);
+    for (const name of this.later) {
+      if (said.subjects.get(name) !== this.listed.get(name)) {
+        throw new EvidenceError(this.source, `expected the SHA-256 of ${name} as in ${MANIFEST}`);
+      }
     }
     const hasSalts = this.files.sizes.has(SALTS);
     if (said.version >= LEAF_SALTS_VERSION && said.salted !== hasSalts) {
@@ -192,7 +131,7 @@ class BagVerification {
     }
   }
 
-  /** Compare files with a list; the records by name only. */
+  /** Compare files with a list; those whose SHA-256 is not known yet by name only. */
   compare(listed, names, place) {
     for (const name of [...new Set([...listed.keys(), ...names])].sort()) {
       if (!names.includes(name)) {
@@ -201,20 +140,19 @@ class BagVerification {
       if (!listed.has(name)) {
         throw new EvidenceError(name, `expected no such file, as ${place} does not list it, got one`);
       }
-      if (name !== RECORDS && listed.get(name) !== this.digests.get(name)) {
+      if (!this.later.includes(name) && listed.get(name) !== this.digests.get(name)) {
         throw new EvidenceError(name, `expected the SHA-256 ${listed.get(name)} as in ${place}`);
       }
     }
   }
 
   async checkRecords(said) {
-    const { files, steps } = this;
-    const expected = HASH_SIZE * said.recordCount;
+    const { steps } = this;
     let hasher = null;
-    let altered = null;
+    let found = null;
     const isReadable = await steps.take(4, async () => {
       hasher = new RecordHasher(said.salted ? await this.readSecret() : null, RECORDS);
-      altered = await this.hashRecords(hasher, this.isWhole ? new ByteReader(files.blocks(LEAVES)) : null);
+      found = await this.hashRecords(hasher);
       hasher.end();
       return `${hasher.lines} lines`;
     });
@@ -222,15 +160,18 @@ class BagVerification {
       return;
     }
     await steps.take(6, () => {
-      if (this.isWhole && files.sizes.get(LEAVES) !== expected) {
-        throw new EvidenceError(LEAVES, `expected ${HASH_SIZE} bytes for each of ${said.recordCount} records`);
-      }
-      if (altered !== null) {
-        throw new EvidenceError(hasher.linePlace(altered), `expected the line that was sealed, as in ${LEAVES}`);
-      }
       const root = toHex(hasher.root());
+      if (found.altered !== null && (root !== said.root || this.prefixes === null)) {
+        throw new EvidenceError(hasher.linePlace(found.altered), "expected the line that was sealed, got another");
+      }
       if (root !== said.root) {
         throw new EvidenceError(RECORDS, `expected the root ${said.root} as in the statement, got ${root}`);
+      }
+      if (this.prefixes !== null && found.digest !== said.subjects.get(LEAVES)) {
+        throw new EvidenceError(LEAVES, `expected the SHA-256 ${said.subjects.get(LEAVES)} as in the statement`);
+      }
+      if (this.isWhole && this.prefixes === null && this.files.sizes.get(LEAVES) !== HASH_SIZE * said.recordCount) {
+        throw new EvidenceError(LEAVES, `expected ${HASH_SIZE} bytes for each of ${said.recordCount} records`);
       }
       return `the root ${root}`;
     });
@@ -250,21 +191,39 @@ class BagVerification {
     return secret;
   }
 
-  /** Hash all lines; return the number of the first, from 0, whose leaf hash is not the one in `leaves`, or null. */
-  async hashRecords(hasher, leaves) {
+  /**
+   * Hash all lines.
+   *
+   * Returns the SHA-256 of their leaf hashes, and the number of the first line, from 0, that has another leaf hash than
+   * the bag says, or null.
+   */
+  async hashRecords(hasher) {
+    const size = this.prefixes === null ? HASH_SIZE : PREFIX_SIZE;
+    const claimed = this.claimedHashes();
+    const digest = new Sha256();
     let bytes = 0;
     let altered = null;
     for await (const block of this.files.blocks(RECORDS)) {
       const before = hasher.lines;
       const hashes = hasher.add(block);
-      const difference = leaves === null ? -1 : firstDifference(hashes, await leaves.read(hashes.length));
-      if (difference >= 0 && altered === null) {
-        altered = before + Math.floor(difference / HASH_SIZE);
+      digest.update(hashes);
+      if (claimed !== null && altered === null) {
+        const count = hashes.length / HASH_SIZE;
+        const difference = firstDifference(hashes, await claimed.read(count * size), count, size);
+        altered = difference === null ? null : before + difference;
       }
       bytes += block.length;
       this.tell({ lines: hasher.lines, bytes });
     }
-    return altered;
+    return { altered, digest: toHex(digest.digest()) };
+  }
+
+  /** Return a reader of the leaf hashes that the bag claims, or of their first bytes; null if there are none. */
+  claimedHashes() {
+    if (this.prefixes !== null) {
+      return new ByteReader([this.prefixes].values());
+    }
+    return this.isWhole ? new ByteReader(this.files.blocks(LEAVES)) : null;
   }
 }
 
@@ -298,18 +257,20 @@ class ByteReader {
   }
 }
 
-/** Return where bytes first differ or one of them ends, or -1. */
-function firstDifference(one, other) {
-  for (let at = 0; at < one.length; at++) {
-    if (one[at] !== other[at]) {
-      return at;
+/** Return the number of the first hash that does not begin with the `size` bytes claimed for it, or null. */
+function firstDifference(hashes, claimed, count, size) {
+  for (let number = 0; number < count; number++) {
+    for (let at = 0; at < size; at++) {
+      if (hashes[number * HASH_SIZE + at] !== claimed[number * size + at]) {
+        return number;
+      }
     }
   }
-  return -1;
+  return null;
 }
 
 /** Take step 2 with an envelope, or without one. */
-async function checkSignature(steps, { envelope, said, key, place, sha256: identity }) {
+export async function checkSignature(steps, { envelope, said, key, place, sha256: identity }) {
   const statement = `the statement has the SHA-256 ${identity}`;
   if (envelope === null && key !== null) {
     const expected = `expected a signature by the key ${key.fingerprint}`;
@@ -327,19 +288,19 @@ async function checkSignature(steps, { envelope, said, key, place, sha256: ident
 }
 
 /** Return the result: how the steps ended, and what may be said of the records. */
-function conclude(steps, statement, key) {
+export function conclude(steps, statement, key, noun = "statement") {
   const { fault } = steps;
   const result = { steps: steps.found, runId: statement?.said.runId ?? null, fault };
   if (fault !== null) {
-    const what = key === null ? "what their statement says" : `what the key SHA256:${key.fingerprint} signed`;
+    const what = key === null ? `what their ${noun} says` : `what the key SHA256:${key.fingerprint} signed`;
     return { ...result, verdict: "refused", text: `These records are not ${what}. ${fault}` };
   }
   if (statement.envelope === null) {
-    const text = "These records are what their statement says. Nobody signed it: anybody could have made both.";
+    const text = `These records are what their ${noun} says. Nobody signed it: anybody could have made both.`;
     return { ...result, verdict: "unsigned", text };
   }
   if (key === null) {
-    const text = "These records are what their statement says. Its signature was not checked, as no key was given.";
+    const text = `These records are what their ${noun} says. Its signature was not checked, as no key was given.`;
     return { ...result, verdict: "unchecked", text };
   }
   return { ...result, verdict: "signed", text: `These records are what the key SHA256:${key.fingerprint} signed.` };

@@ -3,8 +3,10 @@ import { element } from "./element.js";
 import { EvidenceError } from "./errors.js";
 import { Helper, startWorker } from "./helper.js";
 import { VerifyingKey } from "./signature.js";
+import { STEPS } from "./steps.js";
+import { stepRow } from "./stepview.js";
 import { count, counted } from "./text.js";
-import { STEPS, verifyBag } from "./verification.js";
+import { verifyBag } from "./verification.js";
 
 const MAX_KEY = 64 * 1024; // bytes; a key takes less than one kilobyte
 const TELL_EVERY = 100; // milliseconds
@@ -38,10 +40,10 @@ async function openFiles(files) {
     return [await BagFiles.ofArchive(first), true];
   }
   if (!names.some((name) => name.startsWith("statement."))) {
-    const expected = "expected a bag as a zip archive or folder, or records.jsonl, statement.dsse.json and salts.json of one";
-    throw new EvidenceError(names.slice(0, 3).join(", "), `${expected}: without a statement nothing shows what was signed`);
+    const problem = "expected a bag as a zip archive or folder: without a statement nothing shows what was signed";
+    throw new EvidenceError(names.slice(0, 3).join(", "), problem);
   }
-  return [await BagFiles.ofParts(files.map(([, file]) => file)), false];
+  return [BagFiles.ofParts(files.map(([, file]) => file)), false];
 }
 
 /** The page: a key and a bag are chosen or dropped, and the worker checks them. */
@@ -121,18 +123,6 @@ class Viewer {
     byId("steps").replaceChildren(...STEPS.map((step, number) => stepRow(step, number, steps)));
     document.body.dataset.verdict = verdict;
   }
-}
-
-function stepRow({ title, checks, leaves }, number, found = []) {
-  const { status = "", detail = "" } = found[number] ?? {};
-  return element(
-    "tr",
-    status === "FAILED" ? { class: "bad" } : {},
-    element("th", { scope: "row" }, `${number + 1}. ${title}`),
-    element("td", {}, element("strong", {}, status), detail ? `: ${detail}` : ""),
-    element("td", {}, checks),
-    element("td", {}, leaves),
-  );
 }
 
 /** Return pairs of path and `File` for dropped files, and all that is in dropped folders. */

@@ -1,4 +1,7 @@
-import { PackedBlock, RecordStore } from "./store.js";
+import { checkEmbedded } from "./embedded.js";
+import { startWorker } from "./helper.js";
+import { PackedBlock } from "./packed.js";
+import { RecordStore } from "./store.js";
 import { rowStory, tokenStory } from "./story.js";
 import { search } from "./search.js";
 
@@ -17,6 +20,11 @@ export const ANSWERS = {
     return row === undefined ? tokenStory(store, types, runId, token) : rowStory(store, types, runId, row);
   },
 
+  /** Check the records of a page against what was signed. */
+  async check(given, tell) {
+    return checkEmbedded(given, tell);
+  },
+
   async search({ text }, tell) {
     return search(known.store, known.types, text, tell);
   },
@@ -29,3 +37,5 @@ export async function openRecords({ types, runId }, blocks, tell) {
   Object.assign(known, { store, types, runId });
   return store.index.size;
 }
+
+if (typeof document === "undefined") startWorker(self, ANSWERS);

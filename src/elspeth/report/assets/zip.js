@@ -266,38 +266,34 @@ function latinText(view, start, size) {
   return String.fromCharCode(...new Uint8Array(view.buffer, start, size));
 }
 
-let crcTables = null;
+let crcTable = null;
 
 /** Return the CRC-32 of what had the first CRC-32, followed by bytes (RFC 1952, section 8; four bytes at once). */
 function crc32(before, bytes) {
-  crcTables ??= makeCrcTables();
-  const [t0, t1, t2, t3] = crcTables;
+  crcTable ??= makeCrcTable();
+  const table = crcTable;
   let crc = ~before;
   let at = 0;
   for (const end = bytes.length - 3; at < end; at += 4) {
     crc ^= bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24);
-    crc = t3[crc & 0xff] ^ t2[(crc >>> 8) & 0xff] ^ t1[(crc >>> 16) & 0xff] ^ t0[crc >>> 24];
+    crc = table[768 + (crc & 0xff)] ^ table[512 + ((crc >>> 8) & 0xff)] ^ table[256 + ((crc >>> 16) & 0xff)]
+      ^ table[crc >>> 24];
   }
   for (; at < bytes.length; at++) {
-    crc = t0[(crc ^ bytes[at]) & 0xff] ^ (crc >>> 8);
+    crc = table[(crc ^ bytes[at]) & 0xff] ^ (crc >>> 8);
   }
   return ~crc >>> 0;
 }
 
-function makeCrcTables() {
-  const tables = Array.from({ length: 4 }, () => new Int32Array(256));
-  for (let byte = 0; byte < 256; byte++) {
-    let crc = byte;
+/** Return the CRC-32 of each byte, followed by those of each byte before one, two and three zeros. */
+function makeCrcTable() {
+  const table = new Int32Array(1024);
+  for (let byte = 0; byte < 1024; byte++) {
+    let crc = byte < 256 ? byte : table[byte - 256];
     for (let bit = 0; bit < 8; bit++) {
       crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
     }
-    tables[0][byte] = crc;
+    table[byte] = crc;
   }
-  for (let byte = 0; byte < 256; byte++) {
-    for (let table = 1; table < 4; table++) {
-      const crc = tables[table - 1][byte];
-      tables[table][byte] = tables[0][crc & 0xff] ^ (crc >>> 8);
-    }
-  }
-  return tables;
+  return table;
 }
