@@ -79,7 +79,7 @@ def test_an_option_sets_keys_which_are_recorded(monkeypatch: pytest.MonkeyPatch)
     assert main([*RUN, *(part for each in options for part in ("--set", each))]) == 0
     assert Path("new.csv").read_text() == Path("in.csv").read_text()
     settings = recorded_settings()
-    assert settings["concurrency"] == {"max_workers": 3}
+    assert settings["concurrency"] == {"max_workers": 3, "workers": 1}
     assert "new.csv" in json.dumps(settings["sinks"])
     assert not Path("out.csv").exists()
 

@@ -17,6 +17,7 @@ from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.reporting import RunResult
+from elspeth.engine.sharing import Workers
 from elspeth.plugins.database_sink import DatabaseSink
 from elspeth.plugins.staging import StagedFile
 from tests.engine.drawn import AskTransform
@@ -80,20 +81,28 @@ class Killer:
         return wrapped
 
 
-def work(pipeline: Pipeline, do: Callable[[Orchestrator], RunResult]) -> RunResult:
+def work(pipeline: Pipeline, do: Callable[[Orchestrator], RunResult], workers: Workers | None = None) -> RunResult:
     """Use an orchestrator as a process of its own would."""
     keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
     with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
-        return do(Orchestrator(db, pipeline, keys, clock=Ticks()))
+        return do(Orchestrator(db, pipeline, keys, clock=Ticks(), workers=workers))
 
 
-def run_with_kills(directory: Path, chosen: Settings, kills: list[tuple[int, bool]]) -> None:
-    """Run to the end, killed and resumed on the way."""
+def run_with_kills(
+    directory: Path,
+    chosen: Settings,
+    kills: list[tuple[int, bool]],
+    workers: Callable[[], Workers | None] = lambda: None,
+) -> None:
+    """Run to the end, killed and resumed on the way.
+
+    `workers` is asked for the workers of each attempt.
+    """
 
     def attempt() -> None:
         started = unfinished_run(directory)
         pipeline = build(directory, chosen, *PLUGINS, AskTransform)
-        work(pipeline, lambda each: each.resume(started) if started else each.run())
+        work(pipeline, lambda each: each.resume(started) if started else each.run(), workers())
 
     for after, before in kills:
         with pytest.MonkeyPatch.context() as patch:

@@ -17,7 +17,7 @@ from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.settings import load_settings
-from elspeth.engine import loading as loading_module
+from elspeth.engine import partitions as partitions_module
 from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline, build_pipeline
@@ -100,8 +100,8 @@ def trail(directory: Path, url: str | None = None) -> Records:
 
 def groups_of(patch: pytest.MonkeyPatch, rows: int, visits: int = 10_000) -> None:
     """Limit the rows and visits of a commit."""
-    patch.setattr(loading_module, "GROUP_ROWS", rows)
-    patch.setattr(loading_module, "_GROUP_VISITS", visits)
+    patch.setattr(partitions_module, "PARTITION_ROWS", rows)
+    patch.setattr(partitions_module, "_PARTITION_VISITS", visits)
 
 
 def assert_sound(records: Records, *, status: str, resumed: bool = False) -> None:

@@ -13,11 +13,12 @@ from elspeth.contracts.enums import RoutingMode
 from elspeth.contracts.plugins import JsonObject, RowError
 from elspeth.contracts.rows import RowData
 from elspeth.core.settings.wiring import Place, Wire
-from elspeth.engine import processor as processor_module
+from elspeth.engine import walks as walks_module
 from elspeth.engine.calls.exchange import Exchange
-from elspeth.engine.processor import Walks
+from elspeth.engine.cut import Cut
 from elspeth.engine.steps import Step
 from elspeth.engine.tokens import Branch, Departure, LiveToken, Onward
+from elspeth.engine.walks import Walks
 from tests.engine.drawn import AskTransform
 from tests.engine.pipelines import graph_settings, run_graph
 
@@ -79,7 +80,7 @@ def test_no_more_rows_are_under_way_than_four_for_each_worker(tmp_path: Path, mo
         CountedTransform.waiting.set()
         return concurrent.futures.wait(*arguments, **options)
 
-    monkeypatch.setattr(processor_module, "wait", wait)
+    monkeypatch.setattr(walks_module, "wait", wait)
     monkeypatch.setattr(CountedTransform, "most", 0)
     settings = graph_settings(
         tmp_path,
@@ -94,7 +95,7 @@ def test_no_more_rows_are_under_way_than_four_for_each_worker(tmp_path: Path, mo
 
 def test_an_answer_that_must_wait_for_its_turn_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     step = Asking()
-    walks = Walks({ASK: step}, limit=2)
+    walks = Walks({ASK: step}, 2, Cut(ordered=frozenset(), behind={ASK: frozenset({("coalesce", 0)})}))
     wire = Wire(origin=("source",), label="continue", target=ASK, mode=RoutingMode.MOVE)
     for token_id in ("older", "younger"):
         token = LiveToken(token_id=token_id, row_id="r", row_index=0, row={}, row_hash="h", branches=(BRANCH,))
@@ -105,7 +106,7 @@ def test_an_answer_that_must_wait_for_its_turn_is_not_waited_for_again(monkeypat
         waits.append(list(futures))
         step.answers["older"].set_result(cast("Exchange", None))
 
-    monkeypatch.setattr(processor_module, "wait", wait)
+    monkeypatch.setattr(walks_module, "wait", wait)
     step.answers["younger"].set_result(cast("Exchange", None))
     walks.settle()
     assert waits == [[step.answers["older"]]]

@@ -17,6 +17,7 @@ from elspeth.cli.progress import duration, migration_display, progress_display
 from elspeth.cli.run_report import RunReport, report_at_end
 from elspeth.cli.signals import StopRequest, note_signals
 from elspeth.cli.terminal import aligned, one_line, printable
+from elspeth.cli.workers import run_workers
 from elspeth.contracts.database_urls import mask_url
 from elspeth.contracts.enums import RowOutcome
 from elspeth.core.landscape.database import LandscapeDB
@@ -83,6 +84,7 @@ def execute_pipeline(
                 with (
                     report_at_end(db, pipeline.settings, settings.path, force=force) as report,
                     run_display(request, report.name_run) as observer,
+                    run_workers(pipeline.settings.concurrency.workers) as workers,
                 ):
                     result = work(
                         Orchestrator(
@@ -93,6 +95,7 @@ def execute_pipeline(
                             settings_options=str(settings),
                             settings_file=settings.path,
                             force=force,
+                            workers=workers,
                         )
                     )
             except ExportFailedError as error:

@@ -69,6 +69,7 @@ EXIT_CODES: Mapping[str, ExitCode] = {
     "elspeth.engine.reporting.ExportFailedError": ExitCode.FAILED,
     "elspeth.engine.errors.ResumeError": ExitCode.FAILED,
     "elspeth.engine.errors.TooManyFailuresError": ExitCode.FAILED,
+    "elspeth.engine.errors.WorkerError": ExitCode.FAILED,
     "elspeth.evidence.format.errors.EvidenceError": ExitCode.FAILED,
     "elspeth.evidence.format.errors.KeyFileError": ExitCode.USAGE,
     "elspeth.plugins.manager.PluginRegistrationError": ExitCode.USAGE,

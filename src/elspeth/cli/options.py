@@ -159,6 +159,17 @@ WorkersOption = Annotated[
     int, typer.Option("--workers", min=1, metavar="N", help="Processes that share the work; the result is the same.")
 ]
 
+RunWorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        metavar="N",
+        help="Processes that share the work on rows; the result is the same. Worth it if a row takes more than about a"
+        " millisecond of work or waiting. Like concurrency.workers.",
+    ),
+]
+
 
 def require_only_one(options: Mapping[str, bool]) -> None:
     """Raise UsageError if several of the options were given.

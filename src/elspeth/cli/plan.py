@@ -45,19 +45,27 @@ _SHAPES: Mapping[NodeType, tuple[str, str]] = {
 class GivenSettings:
     """The settings that a command was given.
 
-    `overrides` are keys with values that go before the file `path`. `limit` is the number of rows to read at most.
+    `overrides` are keys with values that go before the file `path`. `limit` is the number of rows to read at most,
+    `workers` that of processes.
     """
 
     path: Path
     overrides: Sequence[str] = ()
     limit: int | None = None
+    workers: int | None = None
     no_dotenv: bool = False
 
     def __str__(self) -> str:
         """Return the options that give the same settings again."""
         limit = [] if self.limit is None else ["--limit", str(self.limit)]
+        workers = [] if self.workers is None else ["--workers", str(self.workers)]
         sets = [part for each in self.overrides for part in ("--set", each)]
-        return shlex.join(["-s", str(self.path), *sets, *limit])
+        return shlex.join(["-s", str(self.path), *sets, *limit, *workers])
+
+    def all_overrides(self) -> list[str]:
+        """Return all overrides, those of options included."""
+        numbers = {"limit": self.limit, "concurrency.workers": self.workers}
+        return [*self.overrides, *(f"{key}={number}" for key, number in numbers.items() if number is not None)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +87,13 @@ def load_pipeline(given: GivenSettings, *, check_outputs: bool = False, force: b
     environ = {**({} if given.no_dotenv else read_dotenv(Path(".env"))), **os.environ}
     plugins = PluginManager.installed()
     objection = _objection if check_outputs else None
-    overrides = [*given.overrides, *([] if given.limit is None else [f"limit={given.limit}"])]
     settings = load_settings(
-        given.path, environ=environ, plugins=plugins, objection=objection, force=force, overrides=overrides
+        given.path,
+        environ=environ,
+        plugins=plugins,
+        objection=objection,
+        force=force,
+        overrides=given.all_overrides(),
     )
     return LoadedPipeline(pipeline=build_pipeline(settings, plugins), environ=environ)
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from elspeth.contracts.errors import ExecutionError, RecordableError, recordable_message
+from elspeth.contracts.errors import AuditIntegrityError, ExecutionError, RecordableError, recordable_message
 from elspeth.contracts.plugins import PluginError, RowError
 from elspeth.core.canonical import stable_hash
 from elspeth.core.landscape.recording.base import make_recordable
 
 __all__ = [
+    "DEFECTS",
     "AccountingError",
     "AnswerError",
     "Failure",
     "ResumeError",
     "RunInterruptedError",
     "TooManyFailuresError",
+    "WorkerError",
     "blame",
     "changed_source_error",
 ]
@@ -27,6 +29,10 @@ class AccountingError(RecordableError):
 
     It is a defect of the engine, not of the data.
     """
+
+
+DEFECTS = (AccountingError, AuditIntegrityError)
+"""Errors of this program: another attempt would only meet them again."""
 
 
 class AnswerError(RecordableError):
@@ -55,6 +61,17 @@ class ResumeError(RecordableError):
 
     The message says why, and what can be done.
     """
+
+
+class WorkerError(RecordableError):
+    """A worker could not process its rows.
+
+    `is_defect` says that another attempt would only meet the same.
+    """
+
+    def __init__(self, message: str, *, is_defect: bool = False) -> None:
+        super().__init__(message)
+        self.is_defect = is_defect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

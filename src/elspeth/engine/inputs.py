@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from elspeth.contracts.plugins import Aggregation, JsonObject, Transform
 from elspeth.contracts.python_functions import RowFunction
@@ -12,7 +12,7 @@ from elspeth.core.settings.wiring import Place
 from elspeth.engine.errors import ResumeError, blame
 from elspeth.engine.pipeline import Pipeline
 
-__all__ = ["read_inputs", "require_same_inputs"]
+__all__ = ["compare_inputs", "read_inputs", "recorded_inputs", "require_same_inputs"]
 
 _INPUT = "input"
 """The key in a node's recorded configuration that describes what it read."""
@@ -38,19 +38,29 @@ def read_inputs(pipeline: Pipeline) -> Mapping[Place, JsonObject]:
     return inputs
 
 
+def recorded_inputs(recorder: LandscapeRecorder, run_id: str) -> Mapping[str, object]:
+    """Return what transforms read when the run began, by node."""
+    configs = {node.node_id: json.loads(node.config_json) for node in recorder.get_nodes(run_id)}
+    return {node_id: config[_INPUT] for node_id, config in configs.items() if _INPUT in config}
+
+
 def require_same_inputs(recorder: LandscapeRecorder, pipeline: Pipeline, run_id: str) -> None:
     """Let steps read what they need again.
 
     Raises ResumeError if it is not what the run began with.
     """
-    inputs = read_inputs(pipeline)
-    if not inputs:
-        return
-    recorded = {node.node_id: json.loads(node.config_json).get(_INPUT) for node in recorder.get_nodes(run_id)}
-    for place, found in inputs.items():
+    for problem in compare_inputs(pipeline, recorded_inputs(recorder, run_id)):
+        raise ResumeError(
+            f"run {run_id} began with another input of {problem}; put back what it was to resume the run, or abandon it"
+        )
+
+
+def compare_inputs(pipeline: Pipeline, recorded: Mapping[str, object]) -> Iterator[str]:
+    """Let transforms read what they need, and yield differences.
+
+    `recorded` is what they read when the run began, by node.
+    """
+    for place, found in read_inputs(pipeline).items():
         node_id = pipeline.nodes[place].node_id
         if recorded.get(node_id) != found[_INPUT]:
-            raise ResumeError(
-                f"run {run_id} began with another input of node {node_id}: recorded is {recorded.get(node_id)}, found "
-                f"{found[_INPUT]}; put back what it was to resume the run, or abandon it"
-            )
+            yield f"node {node_id}: recorded is {recorded.get(node_id)}, found {found[_INPUT]}"

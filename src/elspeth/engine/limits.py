@@ -14,7 +14,7 @@ from elspeth.core.settings.wiring import Place
 from elspeth.engine.errors import TooManyFailuresError
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.reporting import Ending, count_by_outcome
-from elspeth.engine.trail import TrailWriter
+from elspeth.engine.tally import Tally
 
 __all__ = ["FailureLimits"]
 
@@ -44,16 +44,16 @@ class FailureLimits:
         if self._step_limits:
             self._before = Counter({place: each.failed for place, each in self._count_visits(db, run_id).items()})
 
-    def find_certain(self, trail: TrailWriter) -> str | None:
+    def find_certain(self, tally: Tally) -> str | None:
         """Return which limit is exceeded already, whatever rows follow."""
         if not self._can_end_early:
             return None
-        by_outcome = count_by_outcome(trail.endings)
+        by_outcome = count_by_outcome(tally.endings)
         for outcome, limit in self._limits.items():
             if isinstance(limit, int) and by_outcome[outcome] > limit:
                 return _describe(outcome.value, f"{by_outcome[outcome]:,} {outcome.value}", limit)
         for place, limit in self._step_limits.items():
-            failed = self._before[place] + trail.failed_visits.get(place, 0)
+            failed = self._before[place] + tally.failed_visits.get(place, 0)
             if isinstance(limit, int) and failed > limit:
                 return self._describe_step(place, f"{failed:,} failed", limit)
         return None

@@ -1,15 +1,15 @@
-"""Loading rows in groups that are committed together.
+"""Loading rows in partitions, which are committed one by one.
 
-With each group a checkpoint is committed, so that the run can be resumed from there.
+With each partition a checkpoint is committed, so that the run can be resumed from there. A partition is processed here
+or by a worker, with the same results.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
 from itertools import islice
 from typing import cast
 
@@ -24,18 +24,20 @@ from elspeth.engine.calls.external import ExternalCalls
 from elspeth.engine.errors import ResumeError, RunInterruptedError, TooManyFailuresError, blame
 from elspeth.engine.limits import FailureLimits
 from elspeth.engine.origins import InputRecorder
+from elspeth.engine.partitions import Bounds, OpenPartition, ProcessedPartition, choose_bounds
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.processor import Clock, RowProcessor
 from elspeth.engine.publishing import SinkSet
 from elspeth.engine.reporting import Ending, Observer, Phase, Progress
+from elspeth.engine.sharing import SharedRows
 from elspeth.engine.start import Start, skip_recorded_rows
 from elspeth.engine.trail import TrailWriter
 
 __all__ = ["RowLoader"]
 
-GROUP_ROWS = 500  # rows per commit: what a run holds in memory, and what a crash makes it do again at most
-_GROUP_VISITS = 10_000  # a commit comes early after this many visits: rows that multiply must not fill the memory
-_GROUP_SECONDS = 2.0  # and after this time: slow work, such as answers of external systems, must not be lost
+_Items = deque[RowData | InvalidRow]
+_Fill = Callable[[], tuple[int, str]]
+"""Processes rows inside a unit of work, and returns their number and the token of the last one."""
 
 
 class RowLoader:
@@ -55,12 +57,16 @@ class RowLoader:
         self._recorder = recorder
         self._pipeline = pipeline
         self._settings = pipeline.settings.checkpoint
+        self._bounds = choose_bounds(self._settings)
         self._start = start
         self._observer = observer
         self._trail = TrailWriter(recorder, start, pipeline)
         self._limits = FailureLimits(pipeline)
         self._inputs = InputRecorder(recorder, pipeline, start.run_id, mask)
         self._operation_id: str | None = None
+        self._read: deque[tuple[int, int]] = deque()
+        """For each group of rows read, the number of rows up to its end, and of inputs."""
+        self._external: ExternalCalls | None = None
         self._source: Place | None = None
         self._remaining = deque(place for place in pipeline.sources if place not in start.loaded)
         self._rows = start.rows
@@ -68,6 +74,11 @@ class RowLoader:
         self._endings = start.endings
         self._checkpoints = start.checkpoints
         self._last_token_id = start.last_token_id
+
+    @property
+    def bounds(self) -> Bounds:
+        """Return when a partition ends."""
+        return self._bounds
 
     @property
     def rows(self) -> int:
@@ -104,22 +115,31 @@ class RowLoader:
         """Record the inputs of an unfinished source."""
         self._inputs.record_rest()
 
-    def load(self, sinks: SinkSet, external: ExternalCalls | None, clock: Clock) -> None:
+    def require_no_stop(self) -> None:
+        """Raise RunInterruptedError if the observer wants the run to stop."""
+        if self._observer.wants_stop():
+            raise RunInterruptedError(self.interruption)
+
+    def load(
+        self, sinks: SinkSet, external: ExternalCalls | None, clock: Clock, shared: SharedRows | None = None
+    ) -> None:
         """Take the rows through the pipeline to the last one.
 
-        Raises RunInterruptedError, after a commit, if the observer wants the run to stop.
+        With `shared`, workers do what they can. Raises RunInterruptedError, after a commit, if the observer wants the
+        run to stop.
         """
         if self._operation_id is None:
             return
+        self._external = external
         processor = RowProcessor(self._trail, self._pipeline, sinks, external=external, clock=clock)
         processor.restore(self._pipeline, self._start.held)
         self._limits.restore(self._db, self._start.run_id)
         self._observer.begin(Phase.ROWS)
         while self._source is not None:
-            self._load_source(self._source, processor, sinks)
-        self._endings = self._trail.endings
+            self._load_source(self._source, processor, sinks, shared)
+        self._endings = self._trail.tally.endings
 
-    def _load_source(self, place: Place, processor: RowProcessor, sinks: SinkSet) -> None:
+    def _load_source(self, place: Place, processor: RowProcessor, sinks: SinkSet, shared: SharedRows | None) -> None:
         """Take the rows of one source through the pipeline.
 
         A crash before the last commit leaves its load operation open; after it, that of the next source.
@@ -130,18 +150,16 @@ class RowLoader:
         with _reading(source) as items:
             limited = islice(items, self._pipeline.settings.limit)
             remaining = skip_recorded_rows(limited, self._db, self._start, self._pipeline, place)
-            for rows in _in_groups(remaining, source):
-                self._inputs.compare()
-                waiting = deque(rows)
-                while waiting:
-                    self._load_group(place, processor, sinks, waiting)
+            groups = self._compared(_in_groups(remaining, source, self._bounds.rows))
+            with closing(self._partitions(place, processor, groups, shared)) as partitions:
+                for fill in partitions:
+                    self._commit(place, processor, sinks, fill)
                     if (problem := self._exceeded_limit()) is not None:
                         raise TooManyFailuresError(self._start.run_id, [problem])
-                    if self._observer.wants_stop():
-                        raise RunInterruptedError(self.interruption)
+                    self.require_no_stop()
         self._inputs.compare()
         with self._recorder.unit_of_work():
-            self._inputs.record(is_end=True)
+            self._inputs.record()
             if not self._remaining:
                 processor.end()
             sinks.sync()
@@ -154,27 +172,90 @@ class RowLoader:
             )
             self.begin()
 
-    def _load_group(
-        self, place: Place, processor: RowProcessor, sinks: SinkSet, waiting: deque[RowData | InvalidRow]
-    ) -> None:
-        """Process and commit rows, fewer if they take long.
+    def _compared(self, groups: Iterator[list[RowData | InvalidRow]]) -> Iterator[list[RowData | InvalidRow]]:
+        """Yield groups of rows, comparing the inputs read.
+
+        Notes how many inputs end in each group, as rows are read before those that came earlier are committed.
+        """
+        self._read.clear()
+        end = self._rows
+        for rows in groups:
+            self._inputs.compare()
+            end += len(rows)
+            self._read.append((end, self._inputs.complete))
+            yield rows
+
+    def _record_inputs(self, rows: int) -> None:
+        """Record the inputs whose rows are among the first rows."""
+        while self._read and self._read[0][0] <= rows:
+            self._inputs.record(self._read.popleft()[1])
+
+    def _partitions(
+        self,
+        place: Place,
+        processor: RowProcessor,
+        groups: Iterator[list[RowData | InvalidRow]],
+        shared: SharedRows | None,
+    ) -> Generator[_Fill, None, None]:
+        """Yield what processes each partition, in order."""
+        if shared is None:
+            for rows in groups:
+                yield from self._partitions_here(place, processor, rows)
+            return
+        for partition, result in shared.process(place, self._rows, groups):
+            if result is None:
+                yield from self._partitions_here(place, processor, partition.rows)
+            else:
+                yield partial(self._accept, processor, result)
+
+    def _partitions_here(
+        self, place: Place, processor: RowProcessor, rows: Iterable[RowData | InvalidRow]
+    ) -> Iterator[_Fill]:
+        waiting = deque(rows)
+        while waiting:
+            yield partial(self._process, place, processor, waiting)
+
+    def _process(self, place: Place, processor: RowProcessor, waiting: _Items) -> tuple[int, str]:
+        """Process the rows of one partition."""
+        partition, token_id, batches = OpenPartition.begin(self._trail.tally, self._bounds), "", processor.batches
+        while waiting and not (partition.rows and self._ends(partition, has_batch=processor.batches > batches)):
+            token_id = processor.process(place, self._rows + partition.rows, waiting.popleft())
+            partition.rows += 1
+        return partition.rows, token_id
+
+    def _ends(self, partition: OpenPartition, *, has_batch: bool) -> bool:
+        return (
+            partition.is_full()
+            or (has_batch and self._settings.frequency is not None and self._settings.aggregation_boundaries)
+            or self._observer.wants_stop()
+            or self._exceeded_limit() is not None
+        )
+
+    def _accept(self, processor: RowProcessor, result: ProcessedPartition) -> tuple[int, str]:
+        """Record what a worker did, and go on from there."""
+        self._recorder.add_rows(result.records)
+        self._trail.tally.add(result.counts)
+        if self._external is not None:
+            self._external.usage.update(result.usage)
+        for handed in result.handed:
+            processor.go_on(handed)
+        return result.rows, result.last_token_id
+
+    def _commit(self, place: Place, processor: RowProcessor, sinks: SinkSet, fill: _Fill) -> None:
+        """Process and commit a partition.
 
         A crash before the commit leaves staged rows that no record names; after it, rows that are recorded and durable.
-        A failure inside discards the records of the whole group, for its staged rows may be lost.
+        A failure inside discards the records of the whole partition, for its staged rows may be lost.
         """
-        group = self._group(processor)
         with self._recorder.unit_of_work():
-            while waiting and not (group.rows and self._group_ends(group)):
-                token_id = processor.process(place, self._rows + group.rows, waiting.popleft())
-                group.rows += 1
+            rows, token_id = fill()
             processor.settle()
             sinks.sync()
             self._record_checkpoint(place, sinks, token_id)
-            if not waiting:
-                self._inputs.record()
-        self._rows += group.rows
-        self._source_rows += group.rows
-        self._endings = self._trail.endings
+            self._record_inputs(self._rows + rows)
+        self._rows += rows
+        self._source_rows += rows
+        self._endings = self._trail.tally.endings
         if self._observer.on_rows is not None:
             self._observer.on_rows(
                 Progress(
@@ -185,11 +266,8 @@ class RowLoader:
                 )
             )
 
-    def _group_ends(self, group: _Group) -> bool:
-        return group.is_full() or self._observer.wants_stop() or self._exceeded_limit() is not None
-
     def _exceeded_limit(self) -> str | None:
-        return self._limits.find_certain(self._trail)
+        return self._limits.find_certain(self._trail.tally)
 
     def require_limits(self) -> None:
         """Compare all failures with the limits of the settings.
@@ -211,22 +289,6 @@ class RowLoader:
         count = len(self._pipeline.sources)
         return (count - len(self._remaining) - 1 + fraction) / count
 
-    def _group(self, processor: RowProcessor) -> _Group:
-        settings, limit = self._settings, GROUP_ROWS
-        if settings.frequency == "every_row":
-            limit = 1
-        elif settings.frequency == "every_n":
-            limit = settings.checkpoint_interval or GROUP_ROWS
-        return _Group(
-            trail=self._trail,
-            processor=processor,
-            limit=limit,
-            ends_with_batch=settings.frequency is not None and settings.aggregation_boundaries,
-            visits=self._trail.visits,
-            batches=processor.batches,
-            began=time.monotonic(),
-        )
-
     def _record_checkpoint(self, place: Place, sinks: SinkSet, token_id: str | None) -> None:
         """Record how far the sinks have come, and what waits.
 
@@ -246,35 +308,6 @@ class RowLoader:
         self._trail.record_items()
 
 
-@dataclass(slots=True, kw_only=True)
-class _Group:
-    """The rows that will be committed together.
-
-    `visits` and `batches` are the counts at which the group began.
-    """
-
-    trail: TrailWriter
-    processor: RowProcessor
-    limit: int
-    ends_with_batch: bool
-    visits: int
-    batches: int
-    began: float
-    rows: int = 0
-
-    def is_full(self) -> bool:
-        """Return whether it is time to commit.
-
-        The results of a run do not depend on it.
-        """
-        return (
-            self.rows >= self.limit
-            or self.trail.visits - self.visits >= _GROUP_VISITS
-            or (self.ends_with_batch and self.processor.batches > self.batches)
-            or (self.rows > 0 and time.monotonic() - self.began >= _GROUP_SECONDS)
-        )
-
-
 @contextmanager
 def _reading(source: Source) -> Iterator[Iterator[RowData | InvalidRow]]:
     """Yield the rows of a source, and close it afterwards."""
@@ -286,8 +319,10 @@ def _reading(source: Source) -> Iterator[Iterator[RowData | InvalidRow]]:
             items.close()
 
 
-def _in_groups(items: Iterator[RowData | InvalidRow], source: Source) -> Iterator[list[RowData | InvalidRow]]:
-    """Yield rows in groups.
+def _in_groups(
+    items: Iterator[RowData | InvalidRow], source: Source, size: int
+) -> Iterator[list[RowData | InvalidRow]]:
+    """Yield rows in groups of a size.
 
     If the source fails, the rows before the error come first.
     """
@@ -295,7 +330,7 @@ def _in_groups(items: Iterator[RowData | InvalidRow], source: Source) -> Iterato
     while failure is None:
         group: list[RowData | InvalidRow] = []
         try:
-            for item in islice(items, GROUP_ROWS):
+            for item in islice(items, size):
                 group.append(item)  # noqa: PERF402  what came before an error must not be lost
         except ResumeError as error:
             failure = error

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -35,17 +38,16 @@ from elspeth.core.landscape.queries.recorded import count_rows
 from elspeth.core.landscape.recording.base import new_id, now
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.seal import sealed_record_count
-from elspeth.core.payload_store import FilesystemPayloadStore
-from elspeth.core.settings import Settings
 from elspeth.core.settings.paths import export_compression, export_form, placeholder_values
 from elspeth.engine.calls.external import ExternalCalls, open_external_calls
-from elspeth.engine.errors import AccountingError, RunInterruptedError, TooManyFailuresError
+from elspeth.engine.errors import DEFECTS, AccountingError, RunInterruptedError, TooManyFailuresError, WorkerError
+from elspeth.engine.inputs import recorded_inputs
 from elspeth.engine.keys import RunKeys
 from elspeth.engine.loading import RowLoader
 from elspeth.engine.log_checkpoints import LogCheckpoints
 from elspeth.engine.origins import describe_process
 from elspeth.engine.pipeline import Pipeline, fill_sink_paths
-from elspeth.engine.processor import Clock
+from elspeth.engine.processor import ROWS_PER_CALL, Clock
 from elspeth.engine.publishing import RunOutputs, SinkSet
 from elspeth.engine.reporting import (
     ExportFailedError,
@@ -57,13 +59,14 @@ from elspeth.engine.reporting import (
     log_completion,
     summarize,
 )
+from elspeth.engine.sharing import SharedRows, Workers
 from elspeth.engine.start import Start, begin_run, get_resumable_run, load_start, resolve_replayed_run
+from elspeth.engine.workshop import RunContext, payload_store, process_name
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.outputs.writing import Output
 
 __all__ = ["Orchestrator"]
 
-_DEFECTS = (AccountingError, AuditIntegrityError)  # another attempt would only meet them again
 _EXPORT_FAILURES = (
     *(AuditIntegrityError, EvidenceError, LandscapeError, SQLAlchemyError, OSError),
     *(RunInterruptedError, KeyboardInterrupt),
@@ -88,19 +91,21 @@ class Orchestrator:
         settings_file: Path | None = None,
         force: bool = False,
         clock: Clock = time.monotonic,
+        workers: Workers | None = None,
     ) -> None:
         self._db = db
         self._force = force
         self._settings_options = settings_options
         self._settings_file = settings_file
         self._recorder = LandscapeRecorder(
-            db, payload_store=_payload_store(pipeline.settings), seal_signer=keys.seal_signer
+            db, payload_store=payload_store(pipeline.settings), seal_signer=keys.seal_signer
         )
         self._pipeline = pipeline
         self._keys = keys
         self._observer = observer or Observer()
         self._clock = clock
         self._checkpoints = LogCheckpoints()
+        self._workers = workers
 
     def run(self) -> RunResult:
         """Run the pipeline to its end.
@@ -114,7 +119,7 @@ class Orchestrator:
         with (
             events_of_run(run_id),
             outputs.hold(judged=True),
-            open_external_calls(self._pipeline, self._db) as external,
+            self._open_calls() as external,
             self._recorder.claimed(run_id) as claim,
         ):
             process = self._describe_process(run_id, started_at)
@@ -132,7 +137,7 @@ class Orchestrator:
         outputs = self._name_outputs(run_id, get_resumable_run(self._db, self._recorder, run_id).started_at)
         with (
             events_of_run(run_id),
-            open_external_calls(self._pipeline, self._db) as external,
+            self._open_calls() as external,
             self._recorder.claimed(run_id) as claim,
             outputs.hold(judged=False),
         ):
@@ -145,6 +150,15 @@ class Orchestrator:
     def _describe_process(self, run_id: str, started_at: datetime) -> RunProcess:
         settings, mask = self._pipeline.settings, self._keys.mask
         return describe_process(settings, run_id, mask, settings_file=self._settings_file, started_at=started_at)
+
+    @contextmanager
+    def _open_calls(self) -> Iterator[ExternalCalls | None]:
+        """Yield what makes calls; rate limits hold for workers, too."""
+        with ExitStack() as stack:
+            file = None
+            if self._workers is not None and self._pipeline.settings.rate_limit.persistence_path is None:
+                file = f"{stack.enter_context(TemporaryDirectory(prefix='elspeth-'))}/rates.db"
+            yield stack.enter_context(open_external_calls(self._pipeline, self._db, rate_file=file))
 
     def _name_outputs(self, run_id: str, started_at: datetime) -> RunOutputs:
         """Fill placeholders in the paths of sinks and outputs."""
@@ -164,7 +178,7 @@ class Orchestrator:
             outputs.judge(start)
             loader.begin()
             sinks.open(self._pipeline)
-            loader.load(sinks, external, self._clock)
+            loader.load(sinks, external, self._clock, self._share_rows(start, loader, external))
             self._prove_every_row_ended(start.run_id, loader)
             sinks.require_complete(count_by_sink(loader.endings))
             loader.require_limits()
@@ -188,6 +202,29 @@ class Orchestrator:
         )
         log_completion(summary)
         return self._export(self._leave_checkpoint(summary), outputs.export)
+
+    def _share_rows(self, start: Start, loader: RowLoader, external: ExternalCalls | None) -> SharedRows | None:
+        """Return what shares rows among workers, None without workers."""
+        if self._workers is None:
+            return None
+        settings = self._pipeline.settings
+        url = self._db.engine.url.render_as_string(hide_password=False)
+        context = RunContext(
+            run_id=start.run_id,
+            settings=settings,
+            plugins=self._pipeline.catalogue,
+            edges=start.edges,
+            versions={node.node_id: node.plugin_version for node in self._recorder.get_nodes(start.run_id)},
+            inputs=recorded_inputs(self._recorder, start.run_id),
+            dialect=self._db.engine.dialect.name,
+            database_url=None if external is None or external.recorded is None else url,
+            rate_file=None if external is None else external.rate_file,
+            bounds=loader.bounds,
+            log_level=logging.getLogger("elspeth").getEffectiveLevel(),
+            process=process_name(),
+        )
+        least_rows = 1 if external is None else ROWS_PER_CALL * settings.concurrency.max_workers
+        return SharedRows(self._workers, context, least_rows=least_rows, check=loader.require_no_stop)
 
     def _prove_every_row_ended(self, run_id: str, loader: RowLoader) -> None:
         self._observer.begin(Phase.PROOF)
@@ -268,7 +305,8 @@ class Orchestrator:
         A defect stops every attempt; but in a resumed run, the process before may be its cause.
         """
         settings = self._pipeline.settings
-        is_defect = isinstance(error, _DEFECTS) and not start.rows
+        is_defect = isinstance(error, DEFECTS) or (isinstance(error, WorkerError) and error.is_defect)
+        is_defect = is_defect and not start.rows
         is_final = is_defect or isinstance(error, TooManyFailuresError)
         return settings.landscape.enabled and settings.checkpoint.enabled and not is_final
 
@@ -320,13 +358,3 @@ class Orchestrator:
             raise
         recorder.set_export_status(run_id, ExportStatus.COMPLETED)
         return records
-
-
-def _payload_store(settings: Settings) -> FilesystemPayloadStore | None:
-    """Return the payload store for rows, or None.
-
-    Rows are kept only if the settings ask for it: each takes a file.
-    """
-    if "payload_store" not in settings.model_fields_set:
-        return None
-    return FilesystemPayloadStore(Path(settings.payload_store.base_path))

@@ -156,13 +156,18 @@ class InputRecorder:
                 raise changed_source_error(self._pipeline.source_name(self._place), self._run_id, how)
             self._done += 1
 
-    def record(self, *, is_end: bool = False) -> None:
-        """Record inputs whose rows are all recorded.
+    @property
+    def complete(self) -> int:
+        """Count the inputs that have been read to their ends."""
+        return sum(each.is_complete for each in self._read())
 
-        At the end of a source those that were not read to their end, too.
+    def record(self, count: int | None = None) -> None:
+        """Record the first inputs, whose rows are all recorded.
+
+        At the end of a source all are recorded, and those that were not read to their end, too.
         """
-        for read in self._read()[self._done :]:
-            if self._place is not None and (read.is_complete or is_end):
+        for read in self._read()[self._done : count]:
+            if self._place is not None:
                 self._record(self._place, read)
 
     def record_rest(self) -> None:
@@ -173,7 +178,7 @@ class InputRecorder:
         if self._place is not None:
             self.begin(self._place)
             self._done = len(self._recorded)
-            self.record(is_end=True)
+            self.record()
 
     def _read(self) -> Sequence[ReadInput]:
         return () if self._place is None else self._pipeline.sources[self._place].inputs()

@@ -52,7 +52,7 @@ class Pipeline:
 
     `nodes` come in the order in which rows can meet them, sinks last. `sources` come in the order in which they are
     read. `conditions` are those of gates, or their functions, and of the triggers of aggregations that have one.
-    `error_sinks` are the sinks whose rows get the error fields.
+    `error_sinks` are the sinks whose rows get the error fields. `catalogue` made the plugins.
     """
 
     settings: Settings
@@ -63,6 +63,7 @@ class Pipeline:
     aggregations: Mapping[Place, Aggregation]
     conditions: Mapping[Place, Expression | RowFunction]
     sinks: Mapping[str, Sink]
+    catalogue: PluginManager
     error_sinks: frozenset[str] = frozenset()
 
     def sink_node(self, name: str) -> Node:
@@ -119,6 +120,7 @@ def build_pipeline(settings: Settings, plugins: PluginManager) -> Pipeline:
         aggregations=aggregations,
         conditions=dict(_conditions(settings)),
         sinks=sinks,
+        catalogue=plugins,
         error_sinks=error_sinks,
     )
 

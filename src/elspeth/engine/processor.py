@@ -1,16 +1,9 @@
-"""Taking rows through the graph to their ends.
-
-Several rows may be under way at a time, with the results of one at a time. Each row walks through the graph by itself.
-Only the oldest may go where the order of rows matters: sinks, aggregations and coalesces. Those behind it go ahead up
-to there, so that their calls begin early.
-"""
+"""Taking rows through the graph to their ends."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -22,9 +15,9 @@ from elspeth.core.canonical import CanonicalError, CanonicalText
 from elspeth.core.landscape.recording.base import make_recordable
 from elspeth.core.landscape.recording.batches import HeldItem
 from elspeth.core.settings.wiring import Place, sink_place
-from elspeth.engine.calls.exchange import Exchange
 from elspeth.engine.calls.external import ExternalCalls
-from elspeth.engine.errors import Failure
+from elspeth.engine.cut import cut_graph
+from elspeth.engine.errors import AccountingError, Failure
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.publishing import SinkSet
 from elspeth.engine.steps import CollectingStep, Step
@@ -34,15 +27,16 @@ from elspeth.engine.steps.distinct import DistinctStep
 from elspeth.engine.steps.gate import GateStep
 from elspeth.engine.steps.sink import SinkStep
 from elspeth.engine.steps.transform import CallStep, TransformStep
-from elspeth.engine.tokens import Departure, Diversion, LostBranch, Onward
+from elspeth.engine.tokens import Diversion, Onward
 from elspeth.engine.trail import TrailWriter
+from elspeth.engine.walks import Walks
 
-__all__ = ["Clock", "RowProcessor", "Walks"]
+__all__ = ["ROWS_PER_CALL", "Clock", "RowProcessor"]
 
 Clock = Callable[[], float]
 """Seconds since any moment, never running backwards: what timeouts are measured with."""
 
-_ROWS_PER_WORKER = 4  # rows under way for each concurrent call, so that a slow answer leaves no worker idle
+ROWS_PER_CALL = 4  # rows under way for each concurrent call, so that a slow answer leaves no worker idle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +52,15 @@ class _SourceFacts:
 class RowProcessor:
     """Takes rows through a pipeline.
 
-    When `end` returns, every token has exactly one terminal outcome.
+    When `end` returns, every token has exactly one terminal outcome. Without sinks, rows are taken through
+    the row-local steps only, and `take_handed` returns what is for the others.
     """
 
     def __init__(
         self,
         trail: TrailWriter,
         pipeline: Pipeline,
-        sinks: SinkSet,
+        sinks: SinkSet | None,
         *,
         external: ExternalCalls | None = None,
         clock: Clock = time.monotonic,
@@ -81,11 +76,16 @@ class RowProcessor:
             )
             for place, source in pipeline.sources.items()
         }
-        steps = dict(self._steps(pipeline, sinks, external))
+        cut = cut_graph(pipeline)
+        steps = dict(self._steps(pipeline, external))
+        if sinks is None:
+            steps = {place: step for place, step in steps.items() if place not in cut.ordered}
+        else:
+            steps |= self._sink_steps(pipeline, sinks)
         found = {place: steps[place] for place in pipeline.nodes if place in steps}
         self._collecting = {place: step for place, step in found.items() if isinstance(step, CollectingStep)}
-        limit = 1 if external is None else _ROWS_PER_WORKER * pipeline.settings.concurrency.max_workers
-        self._walks = Walks(steps, limit)
+        limit = 1 if external is None else ROWS_PER_CALL * pipeline.settings.concurrency.max_workers
+        self._walks = Walks(steps, limit, cut)
 
     @property
     def batches(self) -> int:
@@ -115,9 +115,24 @@ class RowProcessor:
         self._walks.advance()
         return token_id
 
+    def go_on(self, handed: Onward) -> None:
+        """Go on with what another process handed over."""
+        self._release_due()
+        self._walks.begin(handed)
+        self._walks.advance()
+
     def settle(self) -> None:
         """Take all tokens to their ends or their waits."""
         self._walks.settle()
+
+    def take_handed(self) -> list[Onward]:
+        """Return what is for the ordered steps, by row.
+
+        Call it after `settle`. Raises AccountingError if a row-local step keeps a token waiting.
+        """
+        if any(step.release_all() for step in self._collecting.values()):
+            raise AccountingError("a coalesce about single rows waits for a branch after the row was processed")
+        return self._walks.take_handed()
 
     def end(self) -> None:
         """Process what still waits, in the order of the graph."""
@@ -160,10 +175,8 @@ class RowProcessor:
         token.diversion = Diversion(reason=item.error, step=facts.name, file=item.file, line=item.line)
         return token.token_id, [self._trail.depart(token, source, QUARANTINE)]
 
-    def _steps(
-        self, pipeline: Pipeline, sinks: SinkSet, external: ExternalCalls | None
-    ) -> Iterator[tuple[Place, Step]]:
-        """Yield a step for each place but those of sources."""
+    def _steps(self, pipeline: Pipeline, external: ExternalCalls | None) -> Iterator[tuple[Place, Step]]:
+        """Yield the step of each place between sources and sinks."""
         trail, settings = self._trail, pipeline.settings
         for place, transform in pipeline.transforms.items():
             if isinstance(transform, CallingTransform) and external is not None:
@@ -180,80 +193,8 @@ class RowProcessor:
         for index, join in enumerate(settings.coalesce):
             place = ("coalesce", index)
             yield place, CoalesceStep(trail, place, join, self._clock)
+
+    def _sink_steps(self, pipeline: Pipeline, sinks: SinkSet) -> Iterator[tuple[Place, Step]]:
         for name in pipeline.sinks:
             has_error_fields = name in pipeline.error_sinks
-            yield sink_place(name), SinkStep(trail, name, sinks[name], has_error_fields=has_error_fields)
-
-
-class Walks:
-    """The rows under way, the oldest first: at most `limit`.
-
-    A walk is the queue of one row's tokens, each with the edge that it takes next.
-    """
-
-    def __init__(self, steps: Mapping[Place, Step], limit: int) -> None:
-        self._steps = steps
-        self._limit = limit
-        self._walks: deque[deque[Departure]] = deque()
-
-    def begin(self, onward: Onward) -> None:
-        """Begin a walk behind the others, if anything goes on."""
-        walk: deque[Departure] = deque()
-        self._send(walk, onward)
-        if walk:
-            self._walks.append(walk)
-
-    def advance(self) -> None:
-        """Go on with all walks until another may begin."""
-        self._advance(self._limit - 1)
-
-    def settle(self) -> None:
-        """Take all walks to their ends."""
-        self._advance(0)
-
-    def _advance(self, remaining: int) -> None:
-        while self._walks:
-            for walk in list(self._walks):
-                self._take(walk, is_oldest=walk is self._walks[0])
-            if not self._walks[0]:
-                self._walks.popleft()
-            elif len(self._walks) <= remaining:
-                return
-            else:
-                wait(self._pending(), return_when=FIRST_COMPLETED)
-
-    def _take(self, walk: deque[Departure], *, is_oldest: bool) -> None:
-        """Go on with a walk as far as possible now."""
-        while walk:
-            token, wire = walk[0].token, walk[0].wire
-            step = self._steps[wire.target]
-            if not is_oldest and (step.is_ordered or token.branches):
-                return  # where branches meet again may depend on which row came first
-            if (pending := step.pending(token)) is not None and not pending.done():
-                return
-            walk.popleft()
-            self._send(walk, step.take(token, wire))
-
-    def _send(self, walk: deque[Departure], onward: Onward) -> None:
-        """Queue departures, and tell coalesces of lost branches."""
-        for each in onward:
-            if isinstance(each, Departure):
-                walk.append(each)
-                self._steps[each.wire.target].expect(each.token)
-            else:
-                self._send(walk, self._lose(each))
-
-    def _lose(self, lost: LostBranch) -> Onward:
-        join = lost.branches[-1].join
-        return [] if join is None else self._steps[join].lose(lost.branches)
-
-    def _pending(self) -> Iterator[Future[Exchange]]:
-        """Yield the calls that walks wait for.
-
-        An answer that has come, and only waits for its turn, must not end the wait.
-        """
-        for walk in self._walks:
-            if walk:
-                pending = self._steps[walk[0].wire.target].pending(walk[0].token)
-                if pending is not None and not pending.done():
-                    yield pending
+            yield sink_place(name), SinkStep(self._trail, name, sinks[name], has_error_fields=has_error_fields)

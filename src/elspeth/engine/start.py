@@ -46,6 +46,9 @@ __all__ = [
 ]
 
 _SHOWN_CHANGES = 5
+_MAY_CHANGE = frozenset({"concurrency.workers"})
+"""Settings that a resumed run may have otherwise: its results do not depend on them."""
+
 _PROCESS_ENDED = "the process ended before this was done; the run was taken up again"
 
 
@@ -342,7 +345,7 @@ def _require_same_pipeline(recorder: LandscapeRecorder, pipeline: Pipeline, run_
     before = without_secrets(json.loads(_get_run(recorder, run_id).settings_json))
     now = json.loads(canonical_json(without_secrets(pipeline.settings.model_dump(mode="json"))))
     versions = {node.node_id: node.plugin_version for node in pipeline.nodes.values()}
-    changes = [each.path for each in find_differences(before, now)]
+    changes = [each.path for each in find_differences(before, now) if each.path not in _MAY_CHANGE]
     nodes = recorder.get_nodes(run_id)
     sources = [node.node_id for node in pipeline.nodes.values() if node.node_type is NodeType.SOURCE]
     if [node.node_id for node in nodes if node.node_id in sources] != sources and not changes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,7 +10,6 @@ from typing import NamedTuple, cast
 from elspeth.contracts.audit import NodeState, NodeStatePending
 from elspeth.contracts.enums import NodeStateStatus, RowOutcome
 from elspeth.contracts.errors import ExecutionError
-from elspeth.contracts.events import log_event
 from elspeth.contracts.plugins import JsonObject
 from elspeth.contracts.routing import DISCARD, ON_ERROR, RoutingSpec
 from elspeth.contracts.rows import RowData
@@ -22,8 +19,8 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.settings.wiring import Place
 from elspeth.engine.errors import Failure
 from elspeth.engine.pipeline import Pipeline
-from elspeth.engine.reporting import Ending
 from elspeth.engine.start import Start
+from elspeth.engine.tally import FailedVisit, Tally
 from elspeth.engine.tokens import Branch, Departure, Diversion, HashedRow, LiveToken, Onward, lose_branch
 from elspeth.engine.waiting import WaitingItems
 
@@ -54,7 +51,10 @@ class TrailWriter:
     Methods that end a token, or divert it, return what is to be sent on.
     """
 
-    def __init__(self, recorder: LandscapeRecorder, start: Start, pipeline: Pipeline) -> None:
+    def __init__(
+        self, recorder: LandscapeRecorder, start: Start, pipeline: Pipeline, *, keeps_failures: bool = False
+    ) -> None:
+        self.tally = Tally(start.endings, keeps_failures=keeps_failures)
         self._recorder = recorder
         self._run_id = start.run_id
         self._node_ids = {place: node.node_id for place, node in pipeline.nodes.items()}
@@ -65,10 +65,6 @@ class TrailWriter:
             for way, wire in self._wires.items()
             if (edge_id := start.edges.get((self._node_ids[wire.origin], wire.label))) is not None
         }
-        self._endings: Counter[Ending] = Counter(start.endings)
-        self._failed_visits: Counter[Place] = Counter()
-        self._failures: set[tuple[Place, str]] = set()
-        self._visits = 0
         self._waiting = WaitingItems(start.held)
         self._keeps_items = pipeline.settings.checkpoint.enabled
 
@@ -81,21 +77,6 @@ class TrailWriter:
     def run_id(self) -> str:
         """Return the id of the run."""
         return self._run_id
-
-    @property
-    def endings(self) -> Mapping[Ending, int]:
-        """Count the tokens that have ended, by outcome and sink."""
-        return self._endings.copy()
-
-    @property
-    def visits(self) -> int:
-        """Count the visits of this process."""
-        return self._visits
-
-    @property
-    def failed_visits(self) -> Mapping[Place, int]:
-        """Count the visits of this process that failed."""
-        return self._failed_visits
 
     # -- tokens ------------------------------------------------------------------------------------------------------
 
@@ -146,7 +127,7 @@ class TrailWriter:
             step_in_pipeline=visit.step_index,
             record_parent_outcome=True,
         )
-        self._count(RowOutcome.FORKED)
+        self.tally.end(RowOutcome.FORKED)
         return [
             replace(
                 token,
@@ -170,7 +151,7 @@ class TrailWriter:
             run_id=self._run_id,
             record_parent_outcome=True,
         )
-        self._count(RowOutcome.EXPANDED)
+        self.tally.end(RowOutcome.EXPANDED)
         return [
             replace(token, token_id=child.token_id, row=output.row, row_hash=output.row_hash)
             for child, output in zip(children, outputs, strict=True)
@@ -216,7 +197,7 @@ class TrailWriter:
         """Begin a visit, now or at an earlier time."""
         visit = Visit(token, place, token.step_index, since or datetime.now(UTC))
         token.step_index += 1
-        self._visits += 1
+        self.tally.visits += 1
         return visit
 
     def complete(
@@ -241,16 +222,8 @@ class TrailWriter:
         return self._record(visit, NodeStateStatus.FAILED, failure.as_error()).state_id
 
     def _note_failure(self, place: Place, token: LiveToken, failure: Failure) -> None:
-        """Count a failed visit, and log it.
-
-        The first failure of its kind at a node is worth a warning.
-        """
-        self._failed_visits[place] += 1
-        step, what = self._names[place], (place, failure.kind)
-        level = logging.DEBUG if what in self._failures else logging.WARNING
-        self._failures.add(what)
-        message = f"row {token.row_index} failed at {step}: {failure.kind}: {failure.message}"
-        log_event(level, "row_failed", message, step=step, kind=failure.kind, row=token.row_index)
+        step = self._names[place]
+        self.tally.fail(FailedVisit(place, step, token.row_index, failure.kind, failure.message))
 
     def wait(self, visit: Visit) -> WaitingToken:
         """Record a visit whose result comes later."""
@@ -356,11 +329,8 @@ class TrailWriter:
             join_group_id=join_group_id,
             context=context,
         )
-        self._count(outcome, sink_name)
+        self.tally.end(outcome, sink_name)
         return lose_branch(token.branches)
-
-    def _count(self, outcome: RowOutcome, sink_name: str | None = None) -> None:
-        self._endings[outcome, sink_name] += 1
 
     # -- waiting items -----------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from elspeth.cli.options import (
     LimitOption,
     NoDotenvOption,
     RunArgument,
+    RunWorkersOption,
     SetOption,
     SettingsOption,
     TracebackOption,
@@ -91,6 +92,7 @@ def run(
     settings: SettingsOption = DEFAULT_SETTINGS,
     set_: SetOption = None,
     limit: LimitOption = None,
+    workers: RunWorkersOption = None,
     execute: Annotated[
         bool, typer.Option("--execute", "-x", help="Run the pipeline; without this, only show the plan.")
     ] = False,
@@ -106,7 +108,7 @@ def run(
     from elspeth.cli.execution import execute_pipeline, load_with_keys  # noqa: PLC0415  start time
     from elspeth.cli.plan import GivenSettings, plan_as_data, plan_as_text  # noqa: PLC0415
 
-    given = GivenSettings(path=settings, overrides=set_ or (), limit=limit, no_dotenv=no_dotenv)
+    given = GivenSettings(path=settings, overrides=set_ or (), limit=limit, workers=workers, no_dotenv=no_dotenv)
     pipeline, keys = load_with_keys(given, check_outputs=True, force=force)
     if execute:
         for plugin in pipeline.reading():
@@ -125,6 +127,7 @@ def resume(
     settings: SettingsOption = DEFAULT_SETTINGS,
     set_: SetOption = None,
     limit: LimitOption = None,
+    workers: RunWorkersOption = None,
     execute: Annotated[
         bool, typer.Option("--execute", "-x", help="Resume the run; without this, only show its state.")
     ] = False,
@@ -149,7 +152,7 @@ def resume(
     from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
     from elspeth.engine.start import abandon_run, get_stopped_run  # noqa: PLC0415
 
-    given = GivenSettings(path=settings, overrides=set_ or (), limit=limit, no_dotenv=no_dotenv)
+    given = GivenSettings(path=settings, overrides=set_ or (), limit=limit, workers=workers, no_dotenv=no_dotenv)
     pipeline, keys = load_with_keys(given)
     if not pipeline.settings.landscape.enabled:
         raise UsageError("the settings keep no audit database (landscape.enabled: false): there is no run to resume")

@@ -199,9 +199,12 @@ class LandscapeSettings(Section):
 
 
 class ConcurrencySettings(Section):
-    """How many external calls may be under way at once."""
+    """How many external calls and processes work at once."""
 
-    max_workers: PositiveInt = Field(default=4, description="The calls that may be under way at once.")
+    max_workers: PositiveInt = Field(default=4, description="The calls that may be under way at once, in each process.")
+    workers: PositiveInt = Field(
+        default=1, description="The processes that share the work on rows. With one, the process of the run does it."
+    )
 
 
 class RetrySettings(Section):

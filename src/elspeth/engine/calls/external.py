@@ -24,13 +24,25 @@ __all__ = ["ExternalCalls", "open_external_calls"]
 class ExternalCalls:
     """What makes calls, and where requests and answers are kept.
 
-    `usage` adds up what answers say that they cost. Recorded answers cost nothing.
+    `recorded` has the answers of an earlier run, if they are needed. `rate_file` counts calls if the settings name no
+    file for that. `usage` adds up what answers say that they cost. Recorded answers cost nothing.
     """
 
     caller: Caller
     payloads: PayloadStore
+    recorded: ReplayCaller | None = None
+    rate_file: str | None = None
     is_live: bool = True
     usage: Counter[str] = field(default_factory=Counter)
+
+    def restart(self) -> None:
+        """Forget what was answered, and what it cost.
+
+        Call it before a partition, whose rows may come to a worker again.
+        """
+        self.usage.clear()
+        if self.recorded is not None:
+            self.recorded.restart()
 
     def note_usage(self, plugin: CallingTransform, exchange: Exchange) -> None:
         """Add what a call cost in all its attempts."""
@@ -40,28 +52,45 @@ class ExternalCalls:
 
 
 @contextmanager
-def open_external_calls(pipeline: Pipeline, db: LandscapeDB) -> Iterator[ExternalCalls | None]:
+def open_external_calls(
+    pipeline: Pipeline, db: LandscapeDB | None, *, rate_file: str | None = None
+) -> Iterator[ExternalCalls | None]:
     """Yield what makes a pipeline's calls, None without calls.
 
-    Requests and answers are always kept: without them a run could not be replayed.
+    Requests and answers are always kept: without them a run could not be replayed. The database `db` is needed for
+    answers that are recorded in it, and `rate_file` counts calls if the settings name no file.
     """
     plugins = [each for each in pipeline.transforms.values() if isinstance(each, CallingTransform)]
     if not plugins:
         yield None
         return
     payloads = FilesystemPayloadStore(Path(pipeline.settings.payload_store.base_path))
-    caller = _caller(pipeline.settings, db, payloads)
+    settings = pipeline.settings
+    recorded = None if db is None else _recorded_answers(settings, db, payloads)
+    caller = _caller(settings, recorded, rate_file)
     try:
-        yield ExternalCalls(caller=caller, payloads=payloads, is_live=pipeline.settings.run_mode != "replay")
+        yield ExternalCalls(
+            caller=caller,
+            payloads=payloads,
+            recorded=recorded,
+            rate_file=rate_file,
+            is_live=settings.run_mode != "replay",
+        )
     finally:
         caller.close()
         for plugin in plugins:
             plugin.close()
 
 
-def _caller(settings: Settings, db: LandscapeDB, payloads: FilesystemPayloadStore) -> Caller:
-    recorded = settings.replay_source_run_id or ""
-    if settings.run_mode == "replay":
-        return ReplayCaller(db, payloads, recorded)
-    live = LiveCaller(settings.retry, settings.rate_limit, settings.concurrency.max_workers)
-    return VerifyCaller(live, ReplayCaller(db, payloads, recorded)) if settings.run_mode == "verify" else live
+def _recorded_answers(settings: Settings, db: LandscapeDB, payloads: FilesystemPayloadStore) -> ReplayCaller | None:
+    return None if settings.run_mode == "live" else ReplayCaller(db, payloads, settings.replay_source_run_id or "")
+
+
+def _caller(settings: Settings, recorded: ReplayCaller | None, rate_file: str | None) -> Caller:
+    if recorded is not None and settings.run_mode == "replay":
+        return recorded
+    rates = settings.rate_limit
+    if rates.persistence_path is None:
+        rates = rates.model_copy(update={"persistence_path": rate_file})
+    live = LiveCaller(settings.retry, rates, settings.concurrency.max_workers)
+    return live if recorded is None else VerifyCaller(live, recorded)

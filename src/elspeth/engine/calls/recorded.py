@@ -65,6 +65,10 @@ class ReplayCaller:
             self._answered[key] += 1
         return Exchange(attempts=tuple(self._attempt(call, request) for call in recorded[number]))
 
+    def restart(self) -> None:
+        """Forget which answers were given."""
+        self._answered.clear()
+
     def close(self) -> None:
         """Do nothing: no call is under way."""
 

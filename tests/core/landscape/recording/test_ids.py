@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.recording import ids
-from elspeth.core.landscape.recording.ids import ID_LENGTH, IdMaker, new_id
+from elspeth.core.landscape.recording.ids import ID_LENGTH, IdMaker, new_id, other_tag, tagged_ids
 from tests.fixtures.ids import ID
 
 TAGS = st.builds(lambda high, low: high << 5 | low, st.integers(0, (1 << 12) - 1), st.integers(0, 9))
@@ -88,3 +88,14 @@ def test_threads_never_get_the_same_id() -> None:
         made = [each for some in pool.map(lambda _: [new_id() for _ in range(2_000)], range(4)) for each in some]
     assert len(set(made)) == len(made)
     assert all(re.fullmatch(ID, each) for each in made)
+
+
+def test_the_tags_of_other_processes_differ() -> None:
+    own = new_id()[-3:]
+    with tagged_ids(other_tag(0)):
+        assert new_id()[-3:] != own
+    assert new_id()[-3:] == own
+    tags = [other_tag(number) for number in range(40_959)]
+    assert len({ids._maker.tag, *tags}) == 40_960
+    assert other_tag(40_959) == tags[0]
+    assert all(tag < 1 << 17 and tag & 31 < 10 for tag in tags)

@@ -19,6 +19,7 @@ from elspeth.core.landscape.recording._visits import VisitRecording, resolve_end
 from elspeth.core.landscape.recording.base import json_or_none, make_recordable, new_id, now
 from elspeth.core.landscape.recording.batches import BatchRecording
 from elspeth.core.landscape.recording.predecessor_reads import PredecessorReads
+from elspeth.core.landscape.records.detached import DetachedStore
 from elspeth.core.landscape.records.mapping import reshape
 from elspeth.core.payload_store import PayloadStore
 from elspeth.schema.checks import AuditIntegrityError
@@ -53,7 +54,11 @@ class PredecessorWrites(VisitRecording, BatchRecording, PredecessorReads):
     """Calls of the predecessor that record."""
 
     def __init__(
-        self, db: LandscapeDB, *, payload_store: PayloadStore | None = None, seal_signer: Signer | None = None
+        self,
+        db: LandscapeDB | DetachedStore,
+        *,
+        payload_store: PayloadStore | None = None,
+        seal_signer: Signer | None = None,
     ) -> None:
         super().__init__(db, payload_store=payload_store, seal_signer=seal_signer)
         self._next_index: OrderedDict[tuple[str, str], int] = OrderedDict()

@@ -12,7 +12,8 @@ from elspeth.core.canonical import CanonicalError, CanonicalText, canonical_byte
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.claim import Claim
 from elspeth.core.landscape.recording.ids import new_id
-from elspeth.core.landscape.records.store import RecordStore
+from elspeth.core.landscape.records.detached import DetachedStore
+from elspeth.core.landscape.records.store import RecordStore, WaitingRows
 from elspeth.core.payload_store import PayloadStore
 from elspeth.schema.checks import AuditIntegrityError
 
@@ -34,12 +35,19 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class RecorderPart:
-    """A part of the recorder; outside `unit_of_work` each call commits."""
+    """A part of the recorder; outside `unit_of_work` each call commits.
+
+    With a detached store in place of a database, nothing is sent anywhere: another process takes the records.
+    """
 
     def __init__(
-        self, db: LandscapeDB, *, payload_store: PayloadStore | None = None, seal_signer: Signer | None = None
+        self,
+        db: LandscapeDB | DetachedStore,
+        *,
+        payload_store: PayloadStore | None = None,
+        seal_signer: Signer | None = None,
     ) -> None:
-        self._store = RecordStore(db)
+        self._store = db if isinstance(db, DetachedStore) else RecordStore(db)
         self._payloads = payload_store
         self._seal_signer = seal_signer
 
@@ -49,6 +57,10 @@ class RecorderPart:
         If the block raises, nothing of it is committed. Units nest.
         """
         return self._store.unit()
+
+    def add_rows(self, rows: WaitingRows) -> None:
+        """Record the rows that were taken from a detached store."""
+        self._store.add_rows(rows)
 
     def claimed(self, run_id: str) -> AbstractContextManager[Claim]:
         """Claim a run for this process while the block lasts.

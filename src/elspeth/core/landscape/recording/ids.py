@@ -6,12 +6,13 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from elspeth.core.landscape.database.errors import LandscapeError
 
-__all__ = ["DIGITS", "ID_LENGTH", "IdMaker", "new_id"]
+__all__ = ["DIGITS", "ID_LENGTH", "IdMaker", "new_id", "other_tag", "tagged_ids"]
 
 ID_LENGTH = 13
 """Characters of a new id."""
@@ -32,8 +33,8 @@ _STEP = 4
 _AFTER = 1 << 50
 """The first time that an id cannot hold, in 2116."""
 
-_TAGS = 1 << 12
-"""Tags are this many, times ten for the last character."""
+_TAG_COUNT = 10 * (1 << 12)
+"""Twelve bits, and one of ten digits as the last character."""
 
 
 class IdMaker:
@@ -44,9 +45,10 @@ class IdMaker:
     """
 
     def __init__(self, tag: int | None = None, *, clock: Callable[[], int] = time.time_ns) -> None:
-        tag = secrets.randbelow(_TAGS) << 5 | secrets.randbelow(10) if tag is None else tag
+        tag = _tag(secrets.randbelow(_TAG_COUNT)) if tag is None else tag
         self._clock = clock
         self._lock = threading.Lock()
+        self.tag = tag
         self._last = -_AFTER
         """The time of the last id, with the upper two bits of the tag."""
         self._tag = tag >> 15
@@ -82,6 +84,30 @@ def new_id() -> str:
     `IdMaker.make` does.
     """
     return _maker.make()
+
+
+def other_tag(number: int) -> int:
+    """Return a tag for other processes than this one.
+
+    The tags of 40,959 consecutive numbers differ.
+    """
+    own = (_maker.tag >> 5) * 10 + (_maker.tag & 31)
+    return _tag((own + 1 + number % (_TAG_COUNT - 1)) % _TAG_COUNT)
+
+
+@contextmanager
+def tagged_ids(tag: int) -> Iterator[None]:
+    """Make the ids of the block with a tag."""
+    global _maker  # noqa: PLW0603  one per process
+    before, _maker = _maker, IdMaker(tag)
+    try:
+        yield
+    finally:
+        _maker = before
+
+
+def _tag(number: int) -> int:
+    return number // 10 << 5 | number % 10
 
 
 def _encode(number: int, length: int) -> str:

@@ -29,7 +29,7 @@ from elspeth_schema.contracts import AuditRecord, RunStatus
 from elspeth_schema.conversions import Row
 from elspeth_schema.records import RECORD_TYPES, RecordType
 
-__all__ = ["RecordStore"]
+__all__ = ["RecordStore", "WaitingRows"]
 
 R = TypeVar("R", bound=AuditRecord)
 
@@ -37,6 +37,9 @@ _RUN = "run"
 
 _Key = tuple[object, ...]
 _Rows = dict[_Key, Row]
+
+WaitingRows = Mapping[str, Mapping[_Key, Row]]
+"""Rows to be inserted, by record type and key."""
 
 
 class RecordStore:
@@ -48,12 +51,15 @@ class RecordStore:
     def __init__(self, db: LandscapeDB) -> None:
         self._db = db
         self._begin: Callable[[], AbstractContextManager[Connection]] = db.write_transaction
+        self._prepare(db.engine.dialect.name)
+
+    def _prepare(self, dialect: str) -> None:
         self._lock = threading.RLock()
         self._depth = 0
         self._failed = False
         self._transaction: ExitStack | None = None
         self._connection: Connection | None = None
-        self._time = stored_times(db.engine.dialect.name).of_moment
+        self._time = stored_times(dialect).of_moment
         self._inserts: dict[str, _Rows] = {}
         self._updates: dict[str, _Rows] = {}
         self._added = 0
@@ -162,6 +168,19 @@ class RecordStore:
                 waiting = self._inserts[record_type.name] = {}
             if waiting.setdefault(key, row) is not row:
                 raise _key_error(record_type, key, "a key that is not yet used", key[-1])
+
+    def add_rows(self, rows: WaitingRows) -> None:
+        """Add the rows that a detached store took.
+
+        Raises AuditIntegrityError for a key that is used twice in the unit.
+        """
+        with self.unit():
+            for name, new in rows.items():
+                waiting = self._inserts.setdefault(name, {})
+                if twice := waiting.keys() & new.keys():
+                    key = min(twice, key=str)
+                    raise _key_error(RECORD_TYPES[name], key, "a key that is not yet used", key[-1])
+                waiting.update(new)
 
     def change(self, before: AuditRecord, after: AuditRecord) -> None:
         """Replace a record.

@@ -1,0 +1,94 @@
+"""Runs by one process and by several workers.
+
+`python -m benchmarks.shared_runs` prints how many times faster workers are, with their start. It is worth reading only
+on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.measuring import machine
+from benchmarks.slow_plugins import HashTransform, WaitTransform
+from elspeth.cli.workers import run_workers
+from elspeth.contracts.plugins import Transform
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.settings import load_settings
+from elspeth.engine.keys import load_run_keys
+from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.pipeline import build_pipeline
+from elspeth.plugins.manager import PluginManager
+
+__all__ = ["Case", "measure"]
+
+_SETTINGS = """\
+datasource: {{plugin: csv, options: {{path: {directory}/input.csv}}}}
+row_plugins: [{plugin}]
+output_sink: out
+sinks: {{out: {{plugin: csv, options: {{path: {directory}/out.csv}}}}}}
+landscape: {{url: "sqlite:///{directory}/audit.db"}}
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What a row takes, and how many rows and workers."""
+
+    work: str
+    transform: type[Transform] | None
+    rows: int
+    workers: int
+    wanted: float
+
+
+CASES = (
+    Case(work="5 ms of hashing", transform=HashTransform, rows=4000, workers=2, wanted=1.8),
+    Case(work="50 ms of waiting", transform=WaitTransform, rows=800, workers=4, wanted=3.6),
+    Case(work="nothing but recording", transform=None, rows=20_000, workers=2, wanted=1.0),
+)
+
+
+def measure(case: Case, rows: int, workers: int) -> float:
+    """Return the seconds that a run takes."""
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        plugin = "" if case.transform is None else f"{{plugin: {case.transform.name}}}"
+        (directory / "settings.yaml").write_text(_SETTINGS.format(directory=directory, plugin=plugin))
+        (directory / "input.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(rows)))
+        plugins = PluginManager([*PluginManager.installed().all(), HashTransform, WaitTransform])
+        pipeline = build_pipeline(load_settings(directory / "settings.yaml", environ={}, plugins=plugins), plugins)
+        keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
+        began = time.perf_counter()
+        with LandscapeDB.from_url(pipeline.settings.landscape.url) as db, run_workers(workers) as shared:
+            Orchestrator(db, pipeline, keys, workers=shared).run()
+        return time.perf_counter() - began
+
+
+def main() -> None:
+    """Print a table of all cases."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", type=float, default=1.0, help="the part of the rows to run, for a first look")
+    part = parser.parse_args().part
+    print(machine())  # noqa: T201
+    print("| a row takes | rows | one process | workers | | times faster | wanted |\n|---|---|---|---|---|---|---|")  # noqa: T201
+    for case in CASES:
+        rows = max(1, int(case.rows * part))
+        one, many = measure(case, rows, 1), measure(case, rows, case.workers)
+        cells = [
+            case.work,
+            f"{rows:,}",
+            f"{one:.1f} s",
+            case.workers,
+            f"{many:.1f} s",
+            f"{one / many:.2f}",
+            case.wanted,
+        ]
+        print(f"| {' | '.join(map(str, cells))} |")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

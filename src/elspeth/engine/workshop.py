@@ -1,0 +1,240 @@
+"""What a worker does: taking rows through the row-local steps.
+
+A worker has the pipeline, but no database. Jobs and results travel as bytes, so that whatever cannot be sent is noticed
+on either side, and every kind of executor will do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from logging.handlers import QueueHandler
+from pathlib import Path
+from queue import SimpleQueue
+
+from elspeth.contracts.errors import recordable_message
+from elspeth.contracts.events import events_of_run
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recording.ids import tagged_ids
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.landscape.records.detached import DetachedStore
+from elspeth.core.payload_store import FilesystemPayloadStore
+from elspeth.core.settings import Settings
+from elspeth.engine.calls.external import ExternalCalls, open_external_calls
+from elspeth.engine.errors import DEFECTS, WorkerError
+from elspeth.engine.inputs import compare_inputs
+from elspeth.engine.partitions import Bounds, OpenPartition, Partition, ProcessedPartition
+from elspeth.engine.pipeline import Pipeline, build_pipeline
+from elspeth.engine.processor import RowProcessor
+from elspeth.engine.start import Start
+from elspeth.engine.trail import TrailWriter
+from elspeth.plugins.manager import PluginManager
+
+__all__ = ["Breakdown", "RunContext", "payload_store", "process_name", "process_partition"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """What a worker has to know of a run.
+
+    `versions` holds the recorded version of the plugin at each node, `inputs` what transforms read. `dialect` is that
+    of the audit database. `database_url` is where the answers for a replay are. `rate_file` counts calls for all
+    workers if the settings name no file. What is logged from `log_level` on is sent to the process that records.
+    """
+
+    run_id: str
+    settings: Settings
+    plugins: PluginManager
+    edges: Mapping[tuple[str, str], str]
+    versions: Mapping[str, str]
+    inputs: Mapping[str, object]
+    dialect: str
+    database_url: str | None
+    rate_file: str | None
+    bounds: Bounds
+    log_level: int
+    process: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breakdown:
+    """Why a worker did not process its rows.
+
+    If they cannot be sent, another process can still do it.
+    """
+
+    message: str
+    worker: str
+    is_defect: bool = False
+    cannot_be_sent: bool = False
+
+
+def process_partition(context: bytes, job: bytes) -> bytes:
+    """Process the rows of a partition, in a worker.
+
+    `context` is a pickled RunContext, `job` a pickled Partition with the tag of its ids. Returns a pickled
+    ProcessedPartition or Breakdown.
+    """
+    with _lock:  # plugins need not know of threads, which a cluster's workers may have several of
+        outcome = _process(context, job)
+        try:
+            return pickle.dumps(outcome)
+        except Exception as error:  # noqa: BLE001  rows may hold anything
+            return pickle.dumps(_breakdown(error, cannot_be_sent=True))
+
+
+def _process(context: bytes, job: bytes) -> ProcessedPartition | Breakdown:
+    try:
+        partition, tag = pickle.loads(job)  # noqa: S301  from the process that started this worker
+    except Exception as error:  # noqa: BLE001  rows may hold anything
+        return _breakdown(error, cannot_be_sent=True)
+    try:
+        with tagged_ids(tag):
+            workshop = _open_workshop(context)
+            with workshop.collected_log() as log:
+                processed = workshop.process(partition)
+            return replace(processed, log=log)
+    except Exception as error:  # noqa: BLE001  the other process reports it, whatever it is
+        return _breakdown(error)
+
+
+def _breakdown(error: Exception, *, cannot_be_sent: bool = False) -> Breakdown:
+    kind = "" if isinstance(error, WorkerError) else f"{type(error).__name__}: "
+    message = f"{kind}{recordable_message(error)}"
+    is_defect = isinstance(error, DEFECTS)
+    return Breakdown(message=message, worker=process_name(), is_defect=is_defect, cannot_be_sent=cannot_be_sent)
+
+
+def process_name() -> str:
+    """Return the id of this process, and its machine."""
+    return f"{os.getpid()} on {socket.gethostname()}"
+
+
+# -- the workshop of a run -------------------------------------------------------------------------------------------
+
+
+class _Workshop:
+    """The pipeline of one run, in a worker."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._stack = ExitStack()
+        self._pipeline = build_pipeline(context.settings, context.plugins)
+        _require_same(self._pipeline, context)
+        self._payloads = payload_store(context.settings)
+        self._external = self._open_external()
+
+    def _open_external(self) -> ExternalCalls | None:
+        context, db = self._context, None
+        if context.database_url is not None:
+            db = self._stack.enter_context(LandscapeDB.from_url(context.database_url, create_tables=False))
+        return self._stack.enter_context(open_external_calls(self._pipeline, db, rate_file=context.rate_file))
+
+    def process(self, partition: Partition) -> ProcessedPartition:
+        """Process the first rows of a partition, most often all."""
+        context, external = self._context, self._external
+        if external is not None:
+            external.restart()
+        store = DetachedStore(context.dialect)
+        recorder = LandscapeRecorder(store, payload_store=self._payloads)
+        start = Start(run_id=context.run_id, edges=context.edges)
+        trail = TrailWriter(recorder, start, self._pipeline, keeps_failures=True)
+        processor = RowProcessor(trail, self._pipeline, None, external=external)
+        opened, token_id = OpenPartition.begin(trail.tally, context.bounds), ""
+        with recorder.unit_of_work():
+            for item in partition.rows:
+                if opened.is_full():
+                    break
+                token_id = processor.process(partition.source, partition.first + opened.rows, item)
+                opened.rows += 1
+            processor.settle()
+            handed, records = processor.take_handed(), store.take_rows()
+        return ProcessedPartition(
+            rows=opened.rows,
+            records=records,
+            handed=handed,
+            last_token_id=token_id,
+            counts=trail.tally.counts(),
+            usage=dict(external.usage) if external is not None else {},
+            seconds=time.monotonic() - opened.began,
+            worker=process_name(),
+        )
+
+    @contextmanager
+    def collected_log(self) -> Iterator[list[logging.LogRecord]]:
+        """Yield what is logged in the block for another process."""
+        records: list[logging.LogRecord] = []
+        if process_name() == self._context.process:
+            yield records
+            return
+        handler, root, ours = _Collector(records), logging.getLogger(), logging.getLogger("elspeth")
+        handler.setLevel(self._context.log_level)
+        ours.setLevel(self._context.log_level)
+        root.addHandler(handler)
+        try:
+            with events_of_run(self._context.run_id):
+                yield records
+        finally:
+            root.removeHandler(handler)
+
+    def close(self) -> None:
+        """Stop calls, and close files."""
+        self._stack.close()
+
+
+class _Collector(QueueHandler):
+    """Keeps records in a form that can be sent."""
+
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__(SimpleQueue())
+        self._records = records
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Keep a prepared record."""
+        self._records.append(record)
+
+
+def _require_same(pipeline: Pipeline, context: RunContext) -> None:
+    """Raise WorkerError if this worker would do something else."""
+    versions = {node.node_id: node.plugin_version for node in pipeline.nodes.values()}
+    problems = [
+        f"node {node_id}: the plugin's version is {versions.get(node_id)} here, recorded is {version}"
+        for node_id, version in context.versions.items()
+        if versions.get(node_id) != version
+    ]
+    problems += compare_inputs(pipeline, context.inputs)
+    if problems:
+        raise WorkerError(f"its plugins or files are not those of the run: {'; '.join(problems)}")
+
+
+def payload_store(settings: Settings) -> FilesystemPayloadStore | None:
+    """Return the payload store for rows, or None.
+
+    Rows are kept only if the settings ask for it: each takes a file.
+    """
+    if "payload_store" not in settings.model_fields_set:
+        return None
+    return FilesystemPayloadStore(Path(settings.payload_store.base_path))
+
+
+_lock = threading.Lock()
+_opened: tuple[bytes, _Workshop] | None = None
+"""The workshop of the newest run, with its context."""
+
+
+def _open_workshop(context: bytes) -> _Workshop:
+    """Return the workshop of a run, which is made once."""
+    global _opened  # noqa: PLW0603  one per process
+    if _opened is None or _opened[0] != context:
+        if _opened is not None:
+            _opened[1].close()
+            _opened = None
+        _opened = context, _Workshop(pickle.loads(context))  # noqa: S301  from the process that started this worker
+    return _opened[1]

@@ -1,0 +1,113 @@
+"""Runs on several processes, as commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import execution, main
+from elspeth.cli.workers import run_workers
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from tests.cli.processes import start_command
+from tests.fixtures.ids import ID
+from tests.fixtures.workers import InlineWorkers
+
+SETTINGS = """
+datasource: {plugin: csv, options: {path: in.csv}}
+row_plugins: [{plugin: value_transform, options: {fields: {twice: "row['id'] + row['id']"}}}]
+output_sink: out
+sinks: {out: {plugin: csv, options: {path: out.csv}}}
+landscape: {url: "sqlite:///audit.db"}
+"""
+RUN = ("run", "-s", "settings.yaml", "-x", "--no-dotenv")
+
+
+@pytest.fixture(autouse=True)
+def _job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("settings.yaml").write_text(SETTINGS)
+
+
+def write_rows(count: int) -> str:
+    """Write rows, and return what comes of them."""
+    Path("in.csv").write_text("id\n" + "".join(f"{number}\n" for number in range(count)))
+    return "id,twice\n" + "".join(f"{number},{number}{number}\n" for number in range(count))
+
+
+def test_workers_are_processes_that_are_stopped_whatever_they_do() -> None:
+    with run_workers(2) as workers:
+        assert workers is not None
+        assert workers.submit(_name_process, b"", b"").result() != b"%d" % os.getpid()
+        workers.submit(_sleep, b"", b"")
+        began = time.monotonic()
+    assert time.monotonic() - began < 100
+
+
+def _name_process(_: bytes, __: bytes) -> bytes:
+    return b"%d" % os.getpid()
+
+
+def _sleep(_: bytes, __: bytes) -> bytes:
+    time.sleep(1000)
+    return b""
+
+
+def test_a_run_survives_the_death_of_a_worker_and_a_stop(capsys: pytest.CaptureFixture[str]) -> None:
+    expected = write_rows(6000)
+    with start_command(*RUN, "--workers", "2", directory=Path.cwd(), own_group=True) as process:
+        killed = find_worker(process.pid)
+        os.kill(killed, signal.SIGKILL)
+        find_worker(process.pid, besides=killed)
+        os.kill(process.pid, signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert not Path("out.csv").exists()
+    found = re.search(f"elspeth resume ({ID}) -s settings.yaml --workers 2 --execute", said)
+    if found is None:  # stopped before the first commit
+        assert main([*RUN, "--workers", "2"]) == 0
+    else:
+        assert main(["resume", found[1], "-s", "settings.yaml", "-x", "--no-dotenv"]) == 0
+    assert Path("out.csv").read_text() == expected
+    capsys.readouterr()
+
+
+def find_worker(pid: int, besides: int = 0) -> int:
+    """Return the id of a worker of a command.
+
+    It waits for one that was started after the worker `besides`.
+    """
+    while True:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for child in reversed(children):
+            if int(child) > besides and b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+        time.sleep(0.01)
+
+
+def test_a_run_goes_on_with_another_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = write_rows(40)
+    counts: list[int] = []
+
+    @contextmanager
+    def inline(count: int) -> Iterator[InlineWorkers]:
+        counts.append(count)
+        yield InlineWorkers(count=count, deadly=range(3, 100) if count == 3 else ())
+
+    monkeypatch.setattr(execution, "run_workers", inline)
+    assert main([*RUN, "--workers", "3"]) == 1
+    with LandscapeDB.from_url("sqlite:///audit.db") as db:
+        (run,) = LandscapeRecorder(db).list_runs()
+    assert json.loads(run.settings_json)["concurrency"]["workers"] == 3
+    assert main(["resume", run.run_id, "-s", "settings.yaml", "-x", "--no-dotenv"]) == 0
+    assert counts == [3, 1]
+    assert Path("out.csv").read_text() == expected

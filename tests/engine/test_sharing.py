@@ -1,0 +1,301 @@
+"""What workers do, and what happens when they do not."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elspeth.contracts.plugins import JsonObject, TransformOptions
+from elspeth.contracts.rows import InvalidRow, RowData
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.engine.calls import rates
+from elspeth.engine.errors import RunInterruptedError, TooManyFailuresError, WorkerError
+from elspeth.engine.keys import load_run_keys
+from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.partitions import ProcessedPartition
+from elspeth.engine.pipeline import Pipeline
+from elspeth.engine.reporting import Observer, Progress, RunResult
+from elspeth.engine.sharing import Workers
+from tests.engine.drawn import AskTransform
+from tests.engine.pipelines import (
+    PLUGINS,
+    GivenSource,
+    MarkTransform,
+    assert_sound,
+    build,
+    graph_settings,
+    groups_of,
+    trail,
+    written,
+)
+from tests.engine.told import tell
+from tests.fixtures.workers import InlineWorkers
+
+ROWS: list[RowData] = [{"id": number, "v": number % 3} for number in range(40)]
+MARK = {"plugin": "mark", "options": {"field": "m", "fail": [3], "crash": [5, 30]}}
+
+
+def make(directory: Path, **sections: object) -> Pipeline:
+    """Build a pipeline that marks forty rows."""
+    settings = graph_settings(directory, ROWS, **{"row_plugins": [MARK], **sections})
+    return build(directory, settings, *PLUGINS, AskTransform, OddSource, LockedMark)
+
+
+def work(pipeline: Pipeline, workers: Workers | None, observer: Observer | None = None) -> RunResult:
+    """Run a pipeline with workers, or resume its last run."""
+    keys = load_run_keys(pipeline.settings, {}, source="settings.yaml")
+    with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
+        with db.connection() as connection:
+            open_run = connection.exec_driver_sql("SELECT run_id FROM runs WHERE status = 'interrupted'").scalar()
+        orchestrator = Orchestrator(db, pipeline, keys, observer, workers=workers)
+        return orchestrator.resume(open_run) if open_run else orchestrator.run()
+
+
+def test_workers_process_every_row(tmp_path: Path) -> None:
+    workers = InlineWorkers()
+    assert work(make(tmp_path), workers).rows == 40
+    outcomes = [pickle.loads(answer) for answer in workers.answers]  # noqa: S301
+    assert all(isinstance(each, ProcessedPartition) for each in outcomes)
+    assert sum(each.rows for each in outcomes) == 40
+
+
+def test_failures_are_logged_and_counted_as_in_one_process(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    told = []
+    for workers in (None, InlineWorkers()):
+        caplog.clear()
+        with caplog.at_level(logging.DEBUG, "elspeth.events"):
+            assert work(make(tmp_path), workers).failed == 3
+        told.append([(each.levelname, each.getMessage()) for each in caplog.records if "failed at" in each.message])
+    assert told[0] == told[1]
+    assert len(told[0]) == 3
+
+
+def test_what_plugins_log_in_other_processes_is_logged_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def process(_: object, row: RowData) -> RowData:
+        logging.getLogger("plugin").warning("row %d is odd", row["id"])
+        return row
+
+    monkeypatch.setattr(MarkTransform, "process", process)
+    monkeypatch.setattr("elspeth.engine.orchestrator.process_name", lambda: "the process of the run")
+    work(make(tmp_path), InlineWorkers())
+    assert caplog.messages.count("row 39 is odd") == 2  # workers are here, too
+
+
+def test_a_limit_of_failures_ends_a_shared_run(tmp_path: Path) -> None:
+    with pytest.raises(TooManyFailuresError, match=r"fail_if\.steps\.mark_0 allows 1, got 2 failed"):
+        work(make(tmp_path, fail_if={"steps": {"mark_0": 1}}), InlineWorkers())
+    assert len(trail(tmp_path)["row"]) < 40
+
+
+def test_partitions_grow_while_they_are_quick(tmp_path: Path) -> None:
+    sizes: list[int] = []
+    observer = Observer(on_rows=lambda progress: sizes.append(progress.rows))
+    work(make(tmp_path), InlineWorkers(count=1), observer)
+    assert sizes[0] == 10
+    assert sizes[-1] == 40
+
+
+# -- workers that fail -----------------------------------------------------------------------------------------------
+
+
+def test_rows_over_which_workers_die_are_named_and_one_process_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    groups_of(monkeypatch, 10)
+    workers = InlineWorkers(count=1, deadly=range(3, 100))
+    with pytest.raises(WorkerError, match="the worker that processed rows 20 to 29 died") as caught:
+        work(make(tmp_path), workers)
+    assert "elspeth resume" in "".join(caught.value.__notes__)
+    assert "a worker died; rows 20 to 29 and those after it are processed again" in caplog.text
+    assert len(trail(tmp_path)["row"]) == 20
+    work(make(tmp_path), None)
+    records = trail(tmp_path)
+    assert_sound(records, status="completed", resumed=True)
+    assert len(records["row"]) == 40
+
+
+def test_a_defect_in_a_worker_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elspeth.engine.trail.TrailWriter.create_row", _defect)
+    with pytest.raises(WorkerError, match=r"worker \d+ on .+ did not process rows 0 to 9: AuditIntegrityError"):
+        work(make(tmp_path), InlineWorkers())
+    assert trail(tmp_path)["run"][0]["status"] == "failed"
+
+
+def _defect(*_: object, **__: object) -> None:
+    from elspeth.contracts.errors import AuditIntegrityError  # noqa: PLC0415
+
+    raise AuditIntegrityError(table="rows", key={}, field="row_id", expected="an id", got=None)
+
+
+@pytest.mark.parametrize("what", ["version", "input"])
+def test_a_worker_with_other_plugins_or_files_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    pipeline = make(tmp_path)
+
+    class Elsewhere(InlineWorkers):
+        def submit(self, *arguments: Any) -> Any:  # noqa: ANN401  passed on
+            if what == "version":
+                monkeypatch.setattr(MarkTransform, "plugin_version", "2")
+            else:
+                monkeypatch.setattr(MarkTransform, "prepare", lambda _: {"input": "another table"})
+            return super().submit(*arguments)
+
+    found = "the plugin's version is 2 here, recorded is 1" if what == "version" else "recorded is None"
+    with pytest.raises(WorkerError, match=f"are not those of the run: node transform_mark_0_.+: {found}"):
+        work(pipeline, Elsewhere())
+
+
+# -- rows that cannot be sent ----------------------------------------------------------------------------------------
+
+
+class OddSource(GivenSource):
+    """A source whose row 7 no other process can read."""
+
+    name = "odd"
+
+    def read(self) -> Iterator[RowData | InvalidRow]:
+        for row in super().read():
+            assert isinstance(row, dict)
+            yield InvalidRow(data={"lock": threading.Lock()}, error="odd") if row["id"] == 7 else row
+
+
+class LockedOptions(TransformOptions):
+    """No options."""
+
+
+class LockedMark(MarkTransform):
+    """A transform whose rows cannot be sent back."""
+
+    name = "locked"
+
+    def process(self, row: RowData) -> Any:  # noqa: ANN401  a row
+        return super().process({**row, "text": Unpicklable("x")})
+
+
+class Unpicklable(str):
+    """Text that cannot be pickled."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> Any:  # noqa: ANN401  never returns
+        raise TypeError
+
+
+@pytest.mark.parametrize("where", ["source", "transform"])
+def test_rows_that_cannot_be_sent_are_processed_by_the_process_of_the_run(tmp_path: Path, where: str) -> None:
+    locked = {"plugin": "locked", "options": {"field": "m"}}
+    pipeline = make(tmp_path, row_plugins=[locked if where == "transform" else MARK])
+    if where == "source":
+        source = {"plugin": "odd", "options": {"rows": ROWS, "on_validation_failure": "discard"}}
+        pipeline = make(tmp_path, datasource=source)
+    found = []
+    for workers in (None, InlineWorkers()):
+        work(pipeline, workers)
+        found.append((written(tmp_path, "out"), tell(trail(tmp_path))))
+    assert found[0][0] == found[1][0]
+    assert len(found[0][0]) > 30
+
+
+# -- stopping, and calls ---------------------------------------------------------------------------------------------
+
+
+def test_a_stop_is_noticed_between_partitions_and_any_number_of_workers_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups_of(monkeypatch, 7)
+    rows: list[int] = []
+
+    def note(progress: Progress) -> None:
+        rows.append(progress.rows)
+
+    for workers in (InlineWorkers(), None, InlineWorkers(count=3)):
+        before = len(rows)
+        observer = Observer(on_rows=note, is_stopped=lambda before=before: len(rows) > before)  # type: ignore[misc]
+        with pytest.raises(RunInterruptedError, match=f"after {(len(rows) + 1) * 7} rows"):
+            work(make(tmp_path), workers, observer)
+    work(make(tmp_path), InlineWorkers())
+    records = trail(tmp_path)
+    assert_sound(records, status="completed", resumed=True)
+    assert [row["id"] for row in written(tmp_path, "out")] == [
+        each["id"] for each in ROWS if each["id"] not in {3, 5, 30}
+    ]
+
+
+@dataclass
+class Waiting(InlineWorkers):
+    """Workers that are never ready."""
+
+    cancelled: list[Any] = field(default_factory=list)
+
+    def submit(self, *_: object) -> Any:  # noqa: ANN401  a future
+        from concurrent.futures import Future  # noqa: PLC0415
+
+        self.cancelled.append(Future())
+        return self.cancelled[-1]
+
+
+def test_a_stop_does_not_wait_for_workers(tmp_path: Path) -> None:
+    workers = Waiting()
+    with pytest.raises(RunInterruptedError):
+        work(make(tmp_path), workers, Observer(is_stopped=lambda: bool(workers.cancelled)))
+    assert all(each.cancelled() for each in workers.cancelled)
+
+
+def test_rows_before_an_error_of_the_source_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(_: object) -> Iterator[RowData]:
+        yield from ROWS[:25]
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(GivenSource, "read", read)
+    with pytest.raises(Exception, match="source 'given' failed: ZeroDivisionError"):
+        work(make(tmp_path), InlineWorkers())
+    assert len(trail(tmp_path)["row"]) == 25
+
+
+def test_workers_share_one_count_of_calls_and_it_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths: list[str] = []
+    stored = rates._stored_bucket
+
+    def note(path: str, *arguments: Any) -> Any:  # noqa: ANN401  passed on
+        paths.append(path)
+        return stored(path, *arguments)
+
+    monkeypatch.setattr(rates, "_stored_bucket", note)
+    monkeypatch.chdir(tmp_path)
+    ask = {"plugin": "ask", "options": {"field": "answer"}}
+    pipeline = make(tmp_path, row_plugins=[ask], rate_limit={"default_requests_per_second": 1000})
+    assert work(pipeline, InlineWorkers()).calls == 40
+    assert len(paths) == 1
+    assert not Path(paths[0]).exists()
+
+
+def test_workers_replay_what_was_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ask = {"plugin": "ask", "options": {"field": "answer", "late": [4]}}
+    quick = {"retry": {"initial_delay_seconds": 0.001}, "row_plugins": [ask]}
+    run = work(make(tmp_path, **quick), InlineWorkers())
+    answers, sent = written(tmp_path, "out"), AskTransform.sent
+    again = work(make(tmp_path, **quick, run_mode="replay", replay_source_run_id=run.run_id), InlineWorkers(twice=True))
+    assert (written(tmp_path, "out"), again.calls, AskTransform.sent) == (answers, 41, sent)
+
+
+def ask_usage(_: object, response: JsonObject) -> dict[str, int]:
+    """Return what an answer cost."""
+    return {"tokens": 1 + len(str(response)) * 0}
+
+
+def test_what_calls_cost_is_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(AskTransform, "usage", ask_usage)
+    pipeline = make(tmp_path, row_plugins=[{"plugin": "ask", "options": {"field": "answer"}}])
+    assert work(pipeline, InlineWorkers()).usage == {"tokens": 40}
