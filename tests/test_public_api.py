@@ -174,6 +174,7 @@ size_bytes, *, artifact_id, idempotency_key)
 """Parameters that callers of the predecessor pass; those before `*` also by position."""
 
 ADDED = {
+    "add_rows",
     "add_batch_output",
     "claimed",
     "create_checkpoint",
