@@ -30,7 +30,7 @@ ALLOWED += "functions such as len(row['f'])"
 
 TABLE: dict[str, tuple[bytes | None, list[str]]] = {
     "missing file": (None, ["cannot be read: No such file or directory"]),
-    "empty file": (b"", ["is empty: expected at least datasource, sinks and output_sink"]),
+    "empty file": (b"", ["is empty: expected at least sources and sinks, or datasource, sinks and output_sink"]),
     "binary file": (bytes(range(256)), ["is not UTF-8 text: byte 0x80 in line 2"]),
     "not a mapping": (b"- datasource\n", ["expected a mapping of settings, got a list"]),
     "YAML syntax": (

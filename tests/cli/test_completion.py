@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from elspeth.cli import main
+from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recorder import LandscapeRecorder
+from elspeth_schema.contracts import NodeType
 
 Captured = pytest.CaptureFixture[str]
 
@@ -62,6 +64,38 @@ def test_completions(
 ) -> None:
     assert complete(monkeypatch, capsys, line).split() == expected
     assert [path.name for path in own_directory.iterdir()] == ["audit.db"]
+
+
+@pytest.fixture
+def with_sinks(database: Path) -> Path:
+    """Give the newest run two sinks and a gate."""
+    with LandscapeDB(f"sqlite:///{database}") as db:
+        recorder = LandscapeRecorder(db)
+        for sequence, name in enumerate(("sink_large", "sink_rest", "gate_size")):
+            kind = NodeType(name.partition("_")[0])
+            schema = SchemaConfig.from_dict({"fields": "dynamic"})
+            recorder.register_node(
+                "run-2", "csv", kind, "1", {}, node_id=f"{name}_{sequence:08}", sequence=sequence, schema_config=schema
+            )
+    return database
+
+
+@pytest.mark.usefixtures("with_sinks")
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("elspeth rows -d audit.db --sink ", ["large", "rest"]),
+        ("elspeth rows -d audit.db --sink r", ["rest"]),
+        ("elspeth rows -d audit.db --step ", ["large", "rest", "size"]),
+        ("elspeth rows -d audit.db --run run-1 --sink ", []),
+        ("elspeth rows -d missing.db --sink ", []),
+        ("elspeth rows --from missing.zip --sink ", []),
+    ],
+)
+def test_the_names_of_steps_are_completed(
+    monkeypatch: pytest.MonkeyPatch, capsys: Captured, line: str, expected: list[str]
+) -> None:
+    assert complete(monkeypatch, capsys, line).split() == expected
 
 
 @pytest.mark.usefixtures("database")

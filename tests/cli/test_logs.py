@@ -78,8 +78,10 @@ def test_a_run_is_logged_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     division = {"step": "field_mapper_0", "kind": "RowError", "row": 1}
     invalid = {"step": "csv", "kind": "ValueError", "row": 2}
-    counts = {"rows": 4, "rows_by_sink": {"out": 2}, "failed": 1, "quarantined": 1, "problems": []}
-    export = {"path": "trail.jsonl", "records": 36}
+    counts = {"rows": 4, "rows_by_sink": {"out": 2}, "failed": 1, "quarantined": 1, "dropped": 0, "problems": []}
+    elapsed = [each.pop("elapsed_s") for each in told if each["event"] == "run_completed"]
+    assert [isinstance(each, float) and 0 < each < 600 for each in elapsed] == [True]
+    export = {"path": "trail.jsonl", "records": 34}
     assert told == [
         {"level": "info", "event": "run_began", "message": f"run {run_id} began", "database": "sqlite:///audit.db"},
         began[0],

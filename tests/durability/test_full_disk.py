@@ -121,7 +121,7 @@ def test_a_migration_leaves_the_database_as_it_was(library: Path, tmp_path: Path
         "landscape", "migrate", "-d", str(path), shadow=Shadow(preloaded=library, root=directory, room=room)
     )
     assert (result.returncode, result.stdout) == (1, "")
-    named = re.sub("epoch4-[0-9TZ]+", "epoch4-TIME", result.stderr)
+    named = re.sub("epoch4-[0-9TZ.]+Z", "epoch4-TIME", result.stderr)
     backup = f"{path}.epoch4-TIME.bak"
     assert named == (
         f"error: audit database sqlite:///{path} was not migrated and not changed: {problem.format(backup=backup)}\n"
@@ -130,4 +130,4 @@ def test_a_migration_leaves_the_database_as_it_was(library: Path, tmp_path: Path
     assert len(list(directory.iterdir())) == 1 + ("was written" in problem)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    assert elspeth("landscape", "migrate", "-d", str(path), "--backup", f"{path}.second").returncode == 0
+    assert elspeth("landscape", "migrate", "-d", str(path)).returncode == 0

@@ -88,7 +88,7 @@ def kill_often(upgrade: Upgrade, library: Path, kills: int, scratch: Path) -> tu
         assert elspeth(*upgrade.arguments, shadow=stop).returncode == -signal.SIGKILL, where
         is_new = _require_old_or_new(upgrade, before, after, where)
         left[is_new] += 1
-        again = elspeth(*upgrade.arguments, *_backup(upgrade))
+        again = elspeth(*upgrade.arguments)
         assert (again.returncode, upgrade.records()) == (0, after), (where, again.stderr)
         assert ("nothing to" in again.stdout) == is_new, (where, again.stdout)
         if upgrade.read is not None:
@@ -110,11 +110,6 @@ def _require_old_or_new(upgrade: Upgrade, before: bytes | None, after: Rows, whe
             connection.execute("PRAGMA wal_checkpoint")  # takes over what others had committed: nothing
         assert upgrade.written.read_bytes() == before, where
     return False
-
-
-def _backup(upgrade: Upgrade) -> tuple[str, ...]:
-    """Name another backup: names change once a second."""
-    return ("--backup", str(upgrade.directory / "second.bak")) if upgrade.read is None else ()
 
 
 @pytest.mark.thorough

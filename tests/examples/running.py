@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -37,13 +37,15 @@ def copy_example(name: str, directory: Path) -> Path:
     return place
 
 
-def run_example(name: str, directory: Path) -> dict[str, str]:
+def run_example(name: str, directory: Path, *, change: Callable[[Path], None] | None = None) -> dict[str, str]:
     """Run a copy of an example; return its named files.
 
-    `directory` must be the current working directory.
+    `directory` must be the current working directory. `change` is called with the copy first.
     """
     place = copy_example(name, directory)
     with surroundings(place):
+        if change is not None:
+            change(place)
         code = main(["run", "-s", f"examples/{name}/settings.yaml", "--execute", "--no-dotenv"])
     if code:
         raise AssertionError(f"example {name} ended with exit code {code}")

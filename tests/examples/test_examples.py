@@ -8,7 +8,7 @@ from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.accounting import account_for
 from tests.engine.pipelines import assert_sound, trail
-from tests.examples.running import EXAMPLES, copy_example, names, script, surroundings
+from tests.examples.running import EXAMPLES, copy_example, names, run_example, script, surroundings
 from tests.examples.trails import told
 from tests.fixtures.example_runs import ExampleRun
 from tests.report.flows import assert_counted, flow_of
@@ -42,6 +42,31 @@ def test_the_large_run_is_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         account = account_for(db, records["run"][0]["run_id"])
     assert (account.rows, account.breaches) == (rows, ())
     assert_counted(flow_of(f"sqlite:///{place / 'runs' / 'audit.db'}", records["run"][0]["run_id"]), records)
+
+
+@pytest.mark.parametrize("name", names())
+def test_an_example_with_converted_settings_writes_the_same(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = EXAMPLES / name
+    text = (place / "settings.yaml").read_text(encoding="utf-8")
+    if "\nsources:" in text:
+        assert main(["settings", "convert", "-s", str(place / "settings.yaml"), "--no-dotenv"]) == 2
+        assert "there is nothing to convert" in capsys.readouterr().err
+        return
+    monkeypatch.chdir(tmp_path)
+
+    def convert(copy: Path) -> None:
+        settings = str(copy / "settings.yaml")
+        assert main(["settings", "convert", "-s", settings, "-o", "wired.yaml", "--no-dotenv"]) == 0
+        Path("wired.yaml").replace(settings)
+        assert "\nsources:" in Path(settings).read_text(encoding="utf-8")
+
+    files = run_example(name, tmp_path, change=convert)
+    expected = {path.name: path.read_text(encoding="utf-8") for path in (place / "expected").iterdir()}
+    assert {path: text for path, text in files.items() if path != "trail.txt"} == {
+        path: text for path, text in expected.items() if path != "trail.txt"
+    }
 
 
 def _run(place: Path, sections: str = "") -> dict[str, str]:

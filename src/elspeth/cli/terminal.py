@@ -12,6 +12,7 @@ import select
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, TextIO, cast
 
 from elspeth.core.chunks import chunks
@@ -31,6 +32,10 @@ __all__ = [
 
 _MAX_LENGTH = 200
 _PAGE = 500  # rows of a table that are aligned together
+_IN_MEMORY = 1 << 20
+"""Characters of a document that wait in memory."""
+_PART = 1 << 16
+"""Characters of a document that are printed at once."""
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> str:
@@ -60,13 +65,18 @@ def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
 def print_json_list(head: Mapping[str, object], name: str, items: Iterable[object]) -> int:
     """Print a JSON object whose last member is a list.
 
-    The members in `head` come first. Each item has a line, and only one is in memory. Returns the number of items.
+    The members in `head` come first. Each item has a line. Nothing is printed until the last item is there, so that a
+    failure leaves no half of a document; many items wait in a temporary file. Returns the number of items.
     """
-    print("{" + "".join(f'"{key}": {json.dumps(value)}, ' for key, value in head.items()) + f'"{name}": [', end="")  # noqa: T201
-    count = 0
-    for count, item in enumerate(items, start=1):
-        print("" if count == 1 else ",", json.dumps(item), sep="\n", end="")  # noqa: T201
-    print("\n]}" if count else "]}")  # noqa: T201
+    with SpooledTemporaryFile(_IN_MEMORY, mode="w+", encoding="utf-8") as file:
+        file.write("{" + "".join(f'"{key}": {json.dumps(value)}, ' for key, value in head.items()) + f'"{name}": [')
+        count = 0
+        for count, item in enumerate(items, start=1):
+            file.write(f"{'' if count == 1 else ','}\n{json.dumps(item)}")
+        file.write("\n]}\n" if count else "]}\n")
+        file.seek(0)
+        while part := file.read(_PART):
+            print(part, end="")  # noqa: T201
     return count
 
 

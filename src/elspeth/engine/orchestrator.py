@@ -169,6 +169,7 @@ class Orchestrator:
 
     def _carry_out(self, start: Start, outputs: RunOutputs, external: ExternalCalls | None, claim: Claim) -> RunResult:
         """Take a run from where it stands to its end."""
+        began = time.monotonic()
         if self._observer.on_run is not None:
             self._observer.on_run(start.run_id)
         sinks = SinkSet(self._recorder, start, outputs)
@@ -200,7 +201,7 @@ class Orchestrator:
             endings=loader.endings,
             usage=None if external is None else external.usage,
         )
-        log_completion(summary)
+        log_completion(summary, elapsed_s=time.monotonic() - began)
         return self._export(self._leave_checkpoint(summary), outputs.export)
 
     def _share_rows(self, start: Start, loader: RowLoader, external: ExternalCalls | None) -> SharedRows | None:
@@ -260,13 +261,19 @@ class Orchestrator:
 
         Notes on the error say what stays behind and how to go on.
         """
-        for place in sinks.abandon():
+        is_kept = self._pipeline.settings.landscape.enabled
+        for place in sinks.abandon(keep=is_kept):
             error.add_note(f"Rows that were recorded as written are kept in {place}.")
         message = recordable_message(error) if isinstance(error, Exception) else ""
         run_id, reason = start.run_id, f"{type(error).__name__}: {message}"
         # A person asked for an interruption; anything else is an error.
         level = logging.WARNING if isinstance(error, RunInterruptedError | KeyboardInterrupt) else logging.ERROR
         log_event(level, "run_stopped", f"run {run_id} stopped: {reason}", rows=loader.rows, reason=reason)
+        if not is_kept:
+            error.add_note(
+                "Nothing of the run is kept: its settings keep no audit database (landscape.enabled: false)."
+            )
+            return
         rows, can_go_on = loader.rows, self._can_go_on(start, error)
         try:
             claim.renew()
@@ -308,7 +315,7 @@ class Orchestrator:
         is_defect = isinstance(error, DEFECTS) or (isinstance(error, WorkerError) and error.is_defect)
         is_defect = is_defect and not start.rows
         is_final = is_defect or isinstance(error, TooManyFailuresError)
-        return settings.landscape.enabled and settings.checkpoint.enabled and not is_final
+        return settings.checkpoint.enabled and not is_final
 
     # -- the export after a run --------------------------------------------------------------------------------------
 

@@ -292,17 +292,17 @@ class SinkSet:
         for each in self._sinks.values():
             self._complete(each)
 
-    def abandon(self) -> list[str]:
+    def abandon(self, *, keep: bool) -> list[str]:
         """Close sinks early, and return where rows stay staged.
 
-        What may be recorded as written is never removed, because a commit that failed may have taken effect: only a
-        sink that was never synced is cleaned up.
+        With `keep`, what may be recorded as written is never removed, because a commit that failed may have taken
+        effect: only a sink that was never synced is cleaned up.
         """
         places = []
         for each in self._sinks.values():
             if each.is_in_place:
                 continue
-            if each.synced_rows == 0:
+            if each.synced_rows == 0 or not keep:
                 each.sink.discard()
             elif place := each.sink.close():
                 places.append(place)

@@ -288,8 +288,11 @@ def _name_nodes(reasons: Sequence[FailureReason], pipeline: Pipeline) -> list[Re
     ]
 
 
-def log_completion(result: RunResult) -> None:
-    """Log that a run is complete; its problems are warnings."""
+def log_completion(result: RunResult, *, elapsed_s: float) -> None:
+    """Log that a run is complete; its problems are warnings.
+
+    `elapsed_s` is how long this process worked on it, in seconds.
+    """
     log_event(
         logging.WARNING if result.problems else logging.INFO,
         "run_completed",
@@ -298,5 +301,7 @@ def log_completion(result: RunResult) -> None:
         rows_by_sink=dict(result.rows_by_sink),
         failed=result.failed,
         quarantined=result.quarantined,
+        dropped=result.dropped,
+        elapsed_s=round(elapsed_s, 3),
         problems=result.problems,
     )

@@ -360,7 +360,9 @@ def test_missing_rows_tokens_and_runs_are_reported(capsys: pytest.CaptureFixture
     assert fail_to_explain(capsys, "--row", 9, "--from", export) == (
         "error: run told has no row 9: rows are counted from 0, in the order of reading\n"
     )
-    assert fail_to_explain(capsys, "--token", "nobody", "--from", export) == "error: run told has no token nobody\n"
+    assert fail_to_explain(capsys, "--token", "nobody", "--from", export) == (
+        "error: run told has no token nobody: give the whole id, as elspeth rows lists it\n"
+    )
     assert fail_to_explain(capsys, "--run", "other", "--row", 0, "--from", export) == (
         f"error: export {export} holds run 'told', not 'other'\n"
     )

@@ -71,6 +71,12 @@ def test_unchanged_outputs_are_what_was_recorded(capsys: pytest.CaptureFixture[s
     assert (table["sink"], table["kind"], table["state"]) == ("table", "database", "not checked")
 
 
+UNCHECKED = (
+    "a table does not say which of its rows are from which run, and may hold others; its database keeps number and"
+    " SHA-256 of the rows of each run in elspeth_publications"
+)
+
+
 @pytest.mark.usefixtures("directory")
 def test_changed_and_missing_outputs_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     bad = listed(capsys, "-d", "audit.db")[0]
@@ -82,6 +88,7 @@ def test_changed_and_missing_outputs_are_named(capsys: pytest.CaptureFixture[str
     assert errors.splitlines() == [
         f"{bad['path']}: changed since run {bad['run_id']} wrote it",
         f"out.csv: missing since run {bad['run_id']} wrote it",
+        f"sqlite:///target.db#t: not checked: {UNCHECKED}",
     ]
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from elspeth.cli import main, terminal
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.errors import LandscapeError
+from elspeth.core.landscape.queries import comparison, endings
+from elspeth.core.landscape.queries.endings import EndedToken
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
 from tests.cli.messages import NO_DATABASE
 from tests.fixtures.legacy import LEGACY
@@ -39,6 +45,24 @@ EXPECTED = [
     (4, "routed", "big", None, None, None),
 ]
 FORMS = ["trail.jsonl", "trail.json.gz", "parquet", "bag.zip"]
+
+
+@pytest.mark.usefixtures("own_directory")
+@pytest.mark.parametrize("command", [["rows"], ["diff", "latest", "latest"]])
+def test_a_list_that_fails_midway_leaves_one_document_the_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    def fail(*_: object, **__: object) -> Iterator[EndedToken]:
+        yield EndedToken(row=0, token_id="t", outcome="failed", sink=None, step=None, kind=None, reason=None)
+        raise LandscapeError("the disk is gone")
+
+    monkeypatch.setattr(endings, "ended_tokens", fail)
+    monkeypatch.setattr(comparison, "compare_rows", fail)
+    with LandscapeDB("sqlite:///audit.db") as db:
+        LandscapeRecorder(db).begin_run({}, "v1")
+    assert main([*command, "-d", "audit.db", "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["error"]["message"] == "the disk is gone"
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,21 @@ def test_convert_writes_settings_whose_steps_are_wired(own_directory: Path, caps
 
 
 @pytest.mark.usefixtures("own_directory")
+def test_convert_finds_the_settings_as_other_commands_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["settings", "convert"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "there is no elspeth.yaml here: name the settings file with -s, or in ELSPETH_SETTINGS\n"
+    )
+    Path("elspeth.yaml").write_text(POSITIONAL)
+    assert main(["settings", "convert", "-o", "new.yaml"]) == 0
+    monkeypatch.setenv("ELSPETH_SETTINGS", str(Path("elspeth.yaml").rename("old.yaml")))
+    assert main(["settings", "convert", "-o", "again.yaml"]) == 0
+    assert Path("again.yaml").read_text() == Path("new.yaml").read_text()
+
+
+@pytest.mark.usefixtures("own_directory")
 def test_convert_replaces_no_file_and_converts_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:
     Path("old.yaml").write_text(POSITIONAL)
     assert main(["settings", "convert", "-s", "old.yaml", "-o", "old.yaml"]) == 2

@@ -422,8 +422,8 @@ def test_a_secret_value_is_not_shown_in_a_message(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty: expected at least datasource, sinks and output_sink"),
-        (b"# nothing\n", "is empty: expected at least datasource, sinks and output_sink"),
+        (b"", "is empty: expected at least sources and sinks, or datasource, sinks and output_sink"),
+        (b"# nothing\n", "is empty: expected at least sources and sinks, or datasource, sinks and output_sink"),
         (b"- a\n- b\n", "expected a mapping of settings, got a list"),
         (b"just text", "expected a mapping of settings, got text"),
         (b"\x7fELF\x02\x01\x01\x00\x00", "is not text: it contains NUL bytes"),

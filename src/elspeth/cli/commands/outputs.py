@@ -63,8 +63,17 @@ def outputs(
     wrong = [each for each, state in states.items() if state in {queries.FileState.CHANGED, queries.FileState.MISSING}]
     for each in wrong:
         typer.echo(printable(f"{each.path}: {states[each]} since run {each.run_id} wrote it"), err=True)
+    for each in (each for each, state in states.items() if state is queries.FileState.NOT_CHECKED):
+        typer.echo(printable(f"{each.path}: not checked: {_why_unchecked()}"), err=True)
     if wrong:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _why_unchecked() -> str:
+    from elspeth.plugins.database_sink import PUBLICATIONS  # noqa: PLC0415  start time
+
+    which = "a table does not say which of its rows are from which run, and may hold others"
+    return f"{which}; its database keeps number and SHA-256 of the rows of each run in {PUBLICATIONS}"
 
 
 def _table(found: list[RecordedOutput], states: Mapping[RecordedOutput, str]) -> str:

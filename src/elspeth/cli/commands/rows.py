@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elspeth.cli.access import open_run
+from elspeth.cli.completion import complete_sink, complete_step
 from elspeth.cli.options import FromOption, JsonOption, OptionalDatabaseOption, RunOption
 from elspeth.cli.terminal import one_line, print_json_list, print_table, printable
 from elspeth_schema.enums import RowOutcome
@@ -34,8 +35,13 @@ def rows(
             metavar="OUTCOME", help="Only rows with this outcome, such as failed; can be given several times."
         ),
     ] = None,
-    sink: Annotated[str | None, typer.Option(metavar="NAME", help="Only rows that this sink took.")] = None,
-    step: Annotated[str | None, typer.Option(metavar="NAME", help="Only rows that failed at this step.")] = None,
+    sink: Annotated[
+        str | None, typer.Option(metavar="NAME", autocompletion=complete_sink, help="Only rows that this sink took.")
+    ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", autocompletion=complete_step, help="Only rows that failed at this step."),
+    ] = None,
     reason: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Only rows that failed with this text in the reason.")
     ] = None,

@@ -11,6 +11,7 @@ import typer
 from elspeth.cli.failures import UsageError
 from elspeth.cli.options import STANDARD_OUTPUT, JsonOption, NoDotenvOption, SettingsOption
 from elspeth.cli.terminal import printable
+from elspeth.contracts.environment import DEFAULT_SETTINGS
 
 __all__ = ["app"]
 
@@ -32,7 +33,7 @@ def print_schema(*, json: JsonOption = False) -> None:  # noqa: ARG001  it is JS
 @app.command("convert")
 def convert(
     *,
-    settings: SettingsOption,
+    settings: SettingsOption = DEFAULT_SETTINGS,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE|-", help="The file to create; - is standard output.")
     ] = STANDARD_OUTPUT,

@@ -44,7 +44,7 @@ def read_settings_file(path: Path) -> dict[str, PlainValue]:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise _file_error(path, f"is not valid YAML: {reason}") from error
     if document is None:
-        raise _file_error(path, "is empty: expected at least datasource, sinks and output_sink")
+        raise _file_error(path, "is empty: expected at least sources and sinks, or datasource, sinks and output_sink")
     if not isinstance(document, dict):
         raise _file_error(path, f"expected a mapping of settings, got {_describe(document)}")
     plain = _PlainReader()

@@ -8,6 +8,7 @@ import re
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import NullPool, create_engine, text
@@ -15,6 +16,7 @@ from sqlalchemy import NullPool, create_engine, text
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.tables import load_snapshot, read_migrations
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
+from elspeth.core.landscape.migration import migrate as migration
 from elspeth.core.landscape.migration.migrate import MigrationReport, migrate, migrate_if_older
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth_schema import EPOCH
@@ -123,7 +125,17 @@ def test_the_backup_has_the_permissions_of_the_database_from_the_start(
 def test_the_backup_goes_beside_the_database_named_after_epoch_and_time(old_database_of: OldDatabaseMaker) -> None:
     report = migrate(old_database_of("epoch2-rich", "sqlite").url)
     assert report.backup is not None
-    assert re.fullmatch(r"audit\.db\.epoch2-\d{8}T\d{6}Z\.bak", report.backup.name)
+    assert re.fullmatch(r"audit\.db\.epoch2-\d{8}T\d{6}\.\d{6}Z\.bak", report.backup.name)
+
+
+def test_two_backups_within_a_second_have_names_of_their_own(
+    old_database_of: OldDatabaseMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = iter(datetime(2026, 1, 1, microsecond=each, tzinfo=UTC) for each in (1, 2))
+    monkeypatch.setattr(migration, "datetime", SimpleNamespace(now=lambda _: next(moments)))
+    database = old_database_of("epoch2-rich", "sqlite")
+    names = {migration._backup_path(database.path, 2).name for _ in range(2)}
+    assert len(names) == 2
 
 
 def test_without_a_backup_there_is_none(old_database_of: OldDatabaseMaker, tmp_path: Path) -> None:

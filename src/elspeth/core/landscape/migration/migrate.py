@@ -280,7 +280,7 @@ def _backup_path(database: Path, epoch: int) -> Path:
 
     That is beside the database, named after epoch and time.
     """
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     return database.with_name(f"{database.name}.epoch{epoch}-{stamp}.bak")
 
 

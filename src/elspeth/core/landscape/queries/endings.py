@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Select, and_, or_, select
 
 from elspeth.contracts.plugins import RowDrop
 from elspeth.core.landscape.queries.problems import generalize_message, read_error
-from elspeth_schema.contracts import NodeStateStatus, RowOutcome
+from elspeth_schema.contracts import NodeStateStatus, NodeType, RowOutcome
 from elspeth_schema.records import NODE, NODE_STATE, ROW, RUN, TOKEN, TOKEN_OUTCOME
 from elspeth_schema.tables import node_states_table, nodes_table, rows_table, token_outcomes_table, tokens_table
 
@@ -55,12 +55,15 @@ class EndedToken:
         return text in f"{kind}{self.reason}" or text in f"{kind}{generalize_message(self.reason)}"
 
 
-def step_names(connection: Connection, run_id: str) -> dict[str, str]:
+def step_names(connection: Connection, run_id: str, node_type: NodeType | None = None) -> dict[str, str]:
     """Return the names of steps by node id.
 
-    A node id is the type of the node, its name and a digest; one of another form is its own name.
+    Those of one type, or of all. A node id is the type of the node, its name and a digest; one of another form is its
+    own name.
     """
     statement = select(_nodes.node_id, _nodes.node_type).where(_nodes.run_id == run_id)
+    if node_type is not None:
+        statement = statement.where(_nodes.node_type == node_type.value)
     return {node_id: _step_name(node_id, node_type) for node_id, node_type in connection.execute(statement)}
 
 

@@ -377,7 +377,7 @@ def test_what_is_not_recorded_has_no_story(trail: DatabaseTrail) -> None:
     assert str(caught.value) == "run told has no row 9: rows are counted from 0, in the order of reading"
     with pytest.raises(NotRecordedError) as caught:
         token_story(trail, "nobody")
-    assert str(caught.value) == "run told has no token nobody"
+    assert str(caught.value) == "run told has no token nobody: give the whole id, as elspeth rows lists it"
 
 
 def test_a_token_made_from_its_own_child_is_refused(told: LandscapeDB, run: ToldRun) -> None:

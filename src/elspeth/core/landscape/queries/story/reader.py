@@ -73,7 +73,7 @@ def token_story(trail: Trail, token_id: str) -> RowStory:
     """
     token = next(iter(trail.records(records.TOKEN, "token_id", [token_id])), None)
     if token is None:
-        message = f"run {trail.run_id} has no token {token_id}"
+        message = f"run {trail.run_id} has no token {token_id}: give the whole id, as elspeth rows lists it"
         raise NotRecordedError(message)
     rows = fetch_referred(trail, records.ROW, [token], "row_id")
     return _story(trail, rows[token.row_id], [token])
