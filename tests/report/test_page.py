@@ -7,6 +7,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,13 +18,13 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.report import blocks
 from elspeth.report.scripts import script_of
-from elspeth_schema.contracts import Row
+from elspeth_schema.contracts import Row, ValidationErrorRecord
 from tests.fixtures.browser import Tab
 from tests.fixtures.example_runs import ExampleRun
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.rich_run import recorded, rich_run
 from tests.fixtures.told_run import QUARANTINED, RUN_ID, record_told_run
-from tests.report.pages import HOSTILE, hostile, open_page, report_on
+from tests.report.pages import HOSTILE, ask, hostile, open_page, report_on
 
 MOST_BYTES = 60 * 1024
 
@@ -157,6 +158,23 @@ def test_a_long_text_is_shown_in_parts(tab: Tab) -> None:
     tab.evaluate("place.querySelector('button').click()")
     assert tab.evaluate("place.querySelector('span span').textContent.length") == 102_000
     assert tab.evaluate("place.querySelector('button').textContent") == "show more (9,898,003 characters left)"
+
+
+def test_a_long_text_in_a_record_is_searched_and_shown_in_parts(tab: Tab, tmp_path: Path) -> None:
+    text = f"<b>{'x' * 1_000_000}needle"
+    run = rich_run()
+    row = next(each for each in run if isinstance(each, Row))
+    wrong = next(each for each in run if isinstance(each, ValidationErrorRecord))
+    run[run.index(wrong)] = replace(wrong, error=text, row_hash=row.source_data_hash)
+    with in_memory() as db:
+        recorded(db, run)
+        report_on(db, tmp_path / "report.html")
+    open_page(tab, tmp_path / "report.html")
+    (hit,) = ask(tab, "search", "{ text: 'xneedle' }")["hits"]
+    assert (hit["row"], hit["why"]) == (row.row_index, f"error: …{'x' * 61}needle")
+    tab.evaluate(f"location.hash = 'row={row.row_index}'")
+    tab.wait_for("told.textContent.includes('characters left')")
+    assert tab.evaluate("told.textContent.length") < 100_000
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from elspeth.core.landscape.migration.private_copy import open_for_reading
 from elspeth.core.landscape.queries.story.model import story_json
 from elspeth.core.landscape.queries.story.reader import row_story, token_story
 from elspeth.core.landscape.queries.story.trail import DatabaseTrail
+from elspeth.report.embedding import Embed
 from elspeth_schema.tables import rows_table, tokens_table
 from tests.examples.running import names
 from tests.fixtures.browser import Tab
@@ -54,6 +55,13 @@ def test_every_row_of_an_example_is_told_as_explained(
     with LandscapeDB.from_url(url) as db, db.connection() as connection:
         (run_id,) = connection.scalars(select(rows_table.c.run_id).distinct())
         assert assert_same_stories(tab, db, run_id) > 0
+
+
+def test_chosen_rows_are_told_as_explained(example_run: ExampleRun, tab: Tab, tmp_path: Path) -> None:
+    with LandscapeDB.from_url(f"sqlite:///{example_run('batch_aggregation').database}") as db:
+        written = report_on(db, tmp_path / "report.html", embed=Embed.FAILURES)
+        open_page(tab, tmp_path / "report.html")
+        assert assert_same_stories(tab, db, written.run_id) > 0
 
 
 def test_every_kind_of_story_is_told_as_explained(told: LandscapeDB, tab: Tab, tmp_path: Path) -> None:
