@@ -136,7 +136,7 @@ def _what_ran(overview: Overview) -> Iterator[str]:
     lines = "\n".join(shown(line, _SETTINGS) for line in text[:_SETTINGS].split("\n"))
     yield (
         f"<details><summary>The settings, with all defaults; secrets as fingerprints</summary>\n"
-        f"<pre>{lines}{cut}</pre></details>"
+        f'<pre tabindex="0">{lines}{cut}</pre></details>'
     )
     rows = [[code(kind), number(count)] for kind, count in overview.counts.items() if count]
     yield f"<details><summary>{plural(sum(overview.counts.values()), 'record')}</summary>"

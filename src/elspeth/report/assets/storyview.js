@@ -28,7 +28,7 @@ export function showStory(story, open) {
     section("Who carried out the run", story.processes, showProcess),
     section("What the database of the predecessor also held", story.adopted_values, showAdopted),
   );
-  view.append(folded("The whole story as JSON", () => element("pre", {}, longText(JSON.stringify(story, null, 2)))));
+  view.append(folded("The whole story as JSON", () => element("pre", { tabindex: "0" }, longText(JSON.stringify(story, null, 2)))));
   return view;
 }
 
