@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from inspect import signature
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from elspeth.cli import main
-from elspeth.cli.app import app
+from elspeth.cli.app import command
+from elspeth.cli.examples import leaves
 from elspeth.cli.failures import ExitCode
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY
 from elspeth.plugins.csv import CsvSink
@@ -28,6 +30,9 @@ sinks: {out: {plugin: csv, options: {path: out.csv}}}
 landscape: {url: "sqlite:///audit.db"}
 payload_store: {base_path: payloads}
 """
+
+LOG_KEY = f"--key log/{PRIVATE_KEY}"
+WITNESS = f"{LOG_KEY} --name witness.example --policy logs --state state"
 
 CASES = [
     ("run --execute", 0, "run -s settings.yaml --execute"),
@@ -106,6 +111,21 @@ CASES = [
     ("landscape migrate", 1, "landscape migrate -d foreign.db"),
     ("landscape runs", 0, "landscape runs -d audit.db"),
     ("landscape runs", 1, "landscape runs -d missing.db"),
+    ("landscape log checkpoint", 0, f"landscape log checkpoint -d audit.db {LOG_KEY} -o c.checkpoint"),
+    ("landscape log checkpoint", 1, f"landscape log checkpoint -d audit.db {LOG_KEY} -o c.checkpoint"),
+    ("landscape log checkpoint", 2, "landscape log checkpoint -d audit.db --key missing.pem -o d.checkpoint"),
+    ("landscape log check", 0, "landscape log check -d audit.db --against c.checkpoint"),
+    ("landscape log check", 1, "landscape log check -d adopted.db --against c.checkpoint"),
+    ("landscape log prove", 0, f"landscape log prove latest -d audit.db {LOG_KEY} -o p.tlog-proof"),
+    ("landscape log prove", 1, f"landscape log prove missing -d audit.db {LOG_KEY} -o q.tlog-proof"),
+    ("landscape log cosign", 0, f"landscape log cosign c.checkpoint {WITNESS} -o c.cosigned"),
+    ("landscape log cosign", 1, f"landscape log cosign p.tlog-proof {WITNESS} -o p.cosigned"),
+    ("landscape log leave", 0, "landscape log leave -s leaving.yaml"),
+    ("landscape log leave", 2, "landscape log leave -s settings.yaml"),
+    ("landscape log witness", 2, f"landscape log witness --listen nowhere {WITNESS}"),
+    ("report", 0, "report latest -d audit.db -o report.html"),
+    ("report", 1, "report missing -d audit.db -o report.html"),
+    ("report", 2, "report"),
     ("landscape prune", 0, "landscape prune -d audit.db --before 2020-01-01 --archive old --dry-run"),
     ("landscape prune", 1, "landscape prune -d audit.db --before 2020-01-01 --archive old"),
     ("landscape prune", 2, "landscape prune -d audit.db --before yesterday --archive old"),
@@ -128,6 +148,7 @@ RESULTS_WITH_1 = {
     "landscape status -d old.db",
     "landscape check -d old.db",
     "landscape prune -d audit.db --before 2020-01-01 --archive old",
+    "landscape log check -d adopted.db --against c.checkpoint",
 }
 """Commands that end with 1 because of what they print."""
 
@@ -149,26 +170,13 @@ def test_the_document_has_every_command() -> None:
     documented = {
         name.split(" --")[0] for cells in read_table("## 0 and 1, by command") for name in command_names(cells[0])
     }
-    groups = [(f"{group.name} ", group.typer_instance) for group in app.registered_groups if group.typer_instance]
-    commands = {
-        f"{prefix}{command.name}" for prefix, each in [("", app), *groups] for command in each.registered_commands
-    }
+    commands = {name for name, _ in leaves(command)}
     assert documented == commands
     assert {name.split(" --")[0] for name, _, _ in CASES} == commands
 
 
 def test_every_command_takes_the_option_for_json() -> None:
-    commands = [
-        command
-        for each in [app, *(group.typer_instance for group in app.registered_groups)]
-        if each is not None
-        for command in each.registered_commands
-    ]
-    lacking = [
-        command.name
-        for command in commands
-        if command.callback is None or "json" not in signature(command.callback).parameters
-    ]
+    lacking = [name for name, each in leaves(command) if not any("--json" in param.opts for param in each.params)]
     assert lacking == []
 
 
@@ -179,6 +187,15 @@ def fail(_: CsvSink) -> None:
 def command_names(cell: str) -> list[str]:
     """Return the commands that a cell names."""
     return [name for name in re.findall("`([^`]+)`", cell) if not name.startswith("--")]
+
+
+def name_of_log() -> str:
+    """Return the line about the log of audit.db for policies."""
+    with redirect_stdout(StringIO()) as output:
+        command = f"landscape log checkpoint -d audit.db {LOG_KEY} -o first.checkpoint --json"
+        assert main(command.split()) == 0
+    line: str = json.loads(output.getvalue())["for_policies"]
+    return line
 
 
 @pytest.fixture(scope="module")
@@ -208,9 +225,13 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "export latest -d audit.db -o export.jsonl",
             "export latest -d audit.db -o bag --format bag",
             "keys generate -o pair",
+            "keys generate -o log --type ed25519",
             f"export latest -d audit.db -o signed --format bag --key pair/{PRIVATE_KEY}",
         ]
         assert [main(command.split()) for command in commands] == [0] * len(commands)
+        Path("logs").write_text(f"{name_of_log()}\nquorum none\n")
+        left = f"log: {{key: log/{PRIVATE_KEY}, after_run: [{{file: kept/}}]}}"
+        Path("leaving.yaml").write_text((SETTINGS % "in.csv").replace('audit.db"', f'audit.db", {left}'))
         monkeypatch.setattr(CsvSink, "publish", fail)
         assert main(["run", "-s", "stopped.yaml", "-x"]) == 1
     return directory

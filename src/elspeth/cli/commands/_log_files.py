@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json as jsonlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from elspeth.cli.access import database_url, protected_files
-from elspeth.cli.failures import UsageError
+from elspeth.cli.failures import UsageError, use_stderr_for_json
 from elspeth.cli.options import STANDARD_OUTPUT
-from elspeth.cli.terminal import binary_stdout
+from elspeth.cli.terminal import aligned, binary_stdout
 
 if TYPE_CHECKING:
     from elspeth.core.landscape.sealing.log_check import KeptCheckpoint
@@ -32,6 +33,7 @@ __all__ = [
     "log_key",
     "read_file",
     "read_state",
+    "tell",
     "witness_key",
     "write_file",
 ]
@@ -41,6 +43,14 @@ _ENDINGS = (".checkpoint", ".tlog-proof")
 
 _TAKEN = "exists already: name another file, or use --force"
 
+
+def _choose_stream(output: str) -> str:
+    """Keep JSON away from the stream of the output."""
+    if output == STANDARD_OUTPUT:
+        use_stderr_for_json()
+    return output
+
+
 KeyOption = Annotated[
     str, typer.Option("--key", "-k", metavar="PRIVATE.pem", help="The Ed25519 key that signs, or a signer's URI.")
 ]
@@ -48,7 +58,14 @@ PublicKeyOption = Annotated[
     Path | None, typer.Option("--public", metavar="PUBLIC.pem", help="The public key of a signer's URI.")
 ]
 OutputOption = Annotated[
-    str, typer.Option("--output", "-o", metavar="PATH", help="The file to write, or - for standard output.")
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="PATH",
+        callback=_choose_stream,
+        help="The file to write, or - for standard output.",
+    ),
 ]
 NameOption = Annotated[
     str, typer.Option("--name", metavar="NAME", help="The name of the witness, such as audit.example.com/witness.")
@@ -155,6 +172,19 @@ def read_file(path: Path) -> bytes:
             return file.read(MAX_PROOF + 1)
     except OSError as error:
         raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
+
+
+def tell(facts: Mapping[str, str | int], output: str, *, json: bool) -> None:
+    """Say what was written.
+
+    People read it on standard error; as JSON it goes to the stream that does not have the output.
+    """
+    if json:
+        named = {name.replace(" ", "_"): fact for name, fact in facts.items()}
+        typer.echo(jsonlib.dumps({"path": output, **named}, indent=2), err=output == STANDARD_OUTPUT)
+        return
+    texts = [(name, f"{fact:,}" if isinstance(fact, int) else fact) for name, fact in facts.items()]
+    typer.echo(aligned(texts), err=True)
 
 
 def write_file(data: bytes, output: str, databases: Sequence[str], keys: Sequence[str | None], *, force: bool) -> None:

@@ -22,6 +22,7 @@ from elspeth.cli.commands._log_files import (
     log_key,
     read_file,
     read_state,
+    tell,
     write_file,
 )
 from elspeth.cli.failures import ExitCode, UsageError
@@ -29,6 +30,7 @@ from elspeth.cli.options import (
     STANDARD_OUTPUT,
     DatabaseOption,
     ForceOption,
+    JsonOption,
     NoDotenvOption,
     RunArgument,
     SetOption,
@@ -73,6 +75,7 @@ def checkpoint(
     ] = None,
     output: OutputOption = STANDARD_OUTPUT,
     force: ForceOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Sign the state of the log of runs.
 
@@ -86,16 +89,12 @@ def checkpoint(
         note = _cosigned(note, state, policy)
     data = note.to_bytes() if since is None else _request(state, note, since)
     write_file(data, output, [database], [key], force=force)
-    typer.echo(
-        aligned(
-            [
-                ("log", state.origin),
-                ("entries", f"{len(state.entries):,}"),
-                ("for policies", f"log {log_key(signer)}"),
-            ]
-        ),
-        err=True,
-    )
+    facts: dict[str, str | int] = {
+        "log": state.origin,
+        "entries": len(state.entries),
+        "for policies": f"log {log_key(signer)}",
+    }
+    tell(facts, output, json=json)
 
 
 @app.command("check")
@@ -110,6 +109,7 @@ def check(
         Path | None,
         typer.Option("--key", "-k", metavar="PUBLIC.pem", help="The public key that must have signed what was kept."),
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Check the log of runs against kept checkpoints.
 
@@ -129,6 +129,9 @@ def check(
     holding = sum(each.place not in places for each in kept) if report.size else 0
     typer.echo(f"{holding:,} of {len(kept):,} kept checkpoints hold", err=True)
     typer.echo(report.verdict, err=True)
+    if json:
+        data = {"kept": len(kept), "holding": holding, "faults": list(map(str, (*faults, *report.faults)))}
+        typer.echo(jsonlib.dumps({**data, "entries": report.size, "runs": report.runs}, indent=2))
     if key is None:
         typer.echo("nobody checked who signed what was kept: give --key for that", err=True)
     if faults or report.faults:
@@ -151,6 +154,7 @@ def prove(
     ] = None,
     output: OutputOption,
     force: ForceOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Prove that a run is in the log.
 
@@ -178,7 +182,12 @@ def prove(
     hashes = tuple(state.inclusion(index, found.size))
     proof = LogProof(entry=state.entries[index], index=index, hashes=hashes, note=note)
     write_file(proof.to_bytes(), output, [database], [key], force=force)
-    typer.echo(aligned([("run", run_id), ("entry", f"{index:,} of {found.size:,}"), ("log", state.origin)]), err=True)
+    facts: dict[str, str | int]
+    if json:
+        facts = {"run_id": run_id, "entry": index, "entries": found.size, "log": state.origin}
+    else:
+        facts = {"run": run_id, "entry": f"{index:,} of {found.size:,}", "log": state.origin}
+    tell(facts, output, json=json)
 
 
 @app.command("leave")
@@ -187,6 +196,7 @@ def leave(
     settings: SettingsOption = DEFAULT_SETTINGS,
     set_: SetOption = None,
     no_dotenv: NoDotenvOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Leave a checkpoint where the settings say.
 
@@ -216,6 +226,10 @@ def leave(
         typer.echo(printable(problem), err=True)
     for place in forgotten:
         typer.echo(printable(f"{place}: forgotten, as the settings do not name it"), err=True)
+    if json:
+        places = len(landscape.log.after_run)
+        data = {"places": places, "problems": list(problems), "forgotten": list(forgotten)}
+        typer.echo(jsonlib.dumps(data, indent=2))
     if problems:
         raise typer.Exit(ExitCode.FAILED)
     typer.echo(f"a checkpoint was left at {format_count(len(landscape.log.after_run), 'place')}", err=True)

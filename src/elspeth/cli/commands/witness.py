@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json as jsonlib
+import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -17,11 +19,12 @@ from elspeth.cli.commands._log_files import (
     StateOption,
     load_note_signer,
     read_file,
+    tell,
     witness_key,
     write_file,
 )
 from elspeth.cli.failures import UsageError
-from elspeth.cli.options import STANDARD_OUTPUT, ForceOption
+from elspeth.cli.options import STANDARD_OUTPUT, ForceOption, JsonOption
 from elspeth.cli.terminal import aligned
 
 __all__ = ["cosign", "witness"]
@@ -37,6 +40,7 @@ def cosign(
     state: StateOption,
     output: OutputOption = STANDARD_OUTPUT,
     force: ForceOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Cosign a checkpoint as a witness, without a network.
 
@@ -60,7 +64,7 @@ def cosign(
         raise EvidenceError(str(request), f"was not cosigned: {error}{hint}") from error
     note = AddCheckpoint.parse(data, str(request)).note.with_signatures([cosignature])
     write_file(note.to_bytes(), output, [], [key], force=force)
-    typer.echo(aligned([("for policies", f"witness NAME {witness_key(signer)}")]), err=True)
+    tell({"for policies": f"witness NAME {witness_key(signer)}"}, output, json=json)
 
 
 def witness(
@@ -73,6 +77,7 @@ def witness(
     name: NameOption,
     policy: LogsOption,
     state: StateOption,
+    json: JsonOption = False,
 ) -> None:
     """Serve a witness over HTTP, until it is stopped.
 
@@ -96,9 +101,11 @@ def witness(
     except (OSError, OverflowError) as error:
         raise UsageError(f"--listen {listen}: cannot be used: {error}") from error
     with server:
-        address = "{}:{}".format(*server.server_address[:2])
-        typer.echo(
-            aligned([("listening", f"http://{address}"), ("for policies", f"witness NAME {witness_key(signer)}")]),
-            err=True,
-        )
+        address = "http://{}:{}".format(*server.server_address[:2])
+        facts = {"listening": address, "for policies": f"witness NAME {witness_key(signer)}"}
+        if json:
+            typer.echo(jsonlib.dumps({name.replace(" ", "_"): fact for name, fact in facts.items()}, indent=2))
+            sys.stdout.flush()  # whoever started the witness waits for its address
+        else:
+            typer.echo(aligned(facts.items()), err=True)
         server.serve_forever()
