@@ -128,7 +128,7 @@ def settings(own_directory: Path, database_url: str) -> Path:
 
 
 def work_with_all_commands(directory: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run, resume, explain, export, check and purge."""
+    """Run, resume, explain, report, export, check and purge."""
     sync, left = CsvSink.sync, iter([True, True, True])
 
     def fail_later(sink: CsvSink) -> None:
@@ -152,6 +152,7 @@ def work_with_all_commands(directory: Path, url: str, monkeypatch: pytest.Monkey
         ["outputs", "-d", url, "--check"],
         ["outputs", "-d", url, "--file", "out.csv"],
         ["diff", "latest", "latest", "-d", url],
+        ["report", "latest", "-d", url, "-o", "report.html"],
         ["landscape", "runs", "-d", url],
     ):
         assert main(arguments) == 0, arguments

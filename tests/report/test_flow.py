@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, event
 
 from elspeth.contracts.rows import RowData
 from elspeth.core.landscape.database import LandscapeDB
@@ -13,6 +14,8 @@ from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.engine.errors import RunInterruptedError
 from elspeth.engine.reporting import Observer
 from elspeth.report.flow import Flow, read_flow
+from elspeth.report.overview import read_overview
+from elspeth.report.records import open_database_records
 from elspeth_schema.contracts import RoutingMode
 from tests.engine.pipelines import PLUGINS, build, execute, graph_settings, groups_of, run_graph, trail
 from tests.fixtures.landscapes import NewLandscape
@@ -94,3 +97,43 @@ def test_tokens_of_an_interrupted_run_wait_where_they_were(tmp_path: Path, monke
     flow = flow_of(settings["landscape"]["url"], records["run"][0]["run_id"])
     assert_counted(flow, records)
     assert sum(node.waiting for node in flow.nodes) > 0
+
+
+def test_nothing_is_looked_up_without_an_index(tmp_path: Path) -> None:
+    """Else the time grows with the square of the rows."""
+    settings = graph_settings(
+        tmp_path,
+        ROWS,
+        "s1",
+        row_plugins=[
+            {"plugin": "mark", "branch": "a", "options": {"field": "m", "value": 1, "fail": [1], "on_error": "s1"}}
+        ],
+        gates=[
+            {
+                "name": "split",
+                "condition": "True",
+                "routes": {"true": "fork", "false": "continue"},
+                "fork_to": ["a", "b"],
+            }
+        ],
+        coalesce=[{"name": "join", "branches": ["a", "b"], "policy": "require_all", "merge": "union"}],
+    )
+    run_graph(tmp_path, settings)
+    found: list[str] = []
+
+    def explain(
+        connection: Connection, _cursor: object, statement: str, parameters: Sequence[object], *_: object
+    ) -> None:
+        plan = connection.connection.cursor()
+        loops: dict[int, list[str]] = {}
+        for _, parent, _, step in plan.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall():
+            if step.startswith(("SCAN", "SEARCH")):
+                loops.setdefault(parent, []).append(step)
+        # Of loops within each other, only the outermost may read everything.
+        found.extend(step for each in loops.values() for step in each[1:] if step.startswith("SCAN"))
+
+    url = settings["landscape"]["url"]
+    with LandscapeDB.from_url(url, create_tables=False) as db, open_database_records(db, "latest") as records:
+        event.listen(records.connection, "before_cursor_execute", explain)
+        assert read_overview(records).counts["token"] > len(ROWS)
+    assert found == []
