@@ -24,6 +24,9 @@ _HEIGHT = 46.0
 _HALF = _HEIGHT / 2
 _LABEL = 20.0
 _MIN_WIDTH = 108.0
+_STRAIGHT = 50.0
+"""How much straighter the ways of sound rows are than others."""
+
 _LONGEST = 34
 """Characters of a text that are shown; the title of the node has all."""
 
@@ -87,7 +90,15 @@ def draw_svg(nodes: Sequence[DiagramNode], edges: Sequence[DiagramEdge], *, titl
     """
     layout = lay_out(
         {node.key: _node_width(node) for node in nodes},
-        [LayoutEdge(origin=edge.origin, target=edge.target, label=_label_width(edge)) for edge in edges],
+        [
+            LayoutEdge(
+                origin=edge.origin,
+                target=edge.target,
+                label=_label_width(edge),
+                weight=1.0 if edge.is_diverted or edge.count == 0 else _STRAIGHT,
+            )
+            for edge in edges
+        ],
         node_height=_HEIGHT,
         label_height=_LABEL,
     )

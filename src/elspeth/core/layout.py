@@ -39,11 +39,15 @@ _PULLS = (1.0, 2.0, 8.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayoutEdge:
-    """An edge, and the width of its label."""
+    """An edge, and the width of its label.
+
+    The greater its weight, the straighter it is.
+    """
 
     origin: str
     target: str
     label: float = 0.0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +117,12 @@ class _Ranks:
         self._bends = self.widths.keys() - widths.keys()
         self._above: dict[str, list[str]] = {slot: [] for slot in self.widths}
         self._below: dict[str, list[str]] = {slot: [] for slot in self.widths}
-        for way in self.ways:
+        self._weights: dict[tuple[str, str], float] = {}
+        for way, edge in zip(self.ways, edges, strict=True):
             for upper, lower in itertools.pairwise(way):
                 self._below[upper].append(lower)
                 self._above[lower].append(upper)
+                self._weights[upper, lower] = self._weights[lower, upper] = edge.weight
 
     def _way(self, number: int, edge: LayoutEdge) -> list[str]:
         """Add the bends of an edge; return all its slots."""
@@ -248,12 +254,15 @@ class _Ranks:
         wishes = []
         for slot, base in zip(layer, packed, strict=True):
             near = [*(self._above[slot] if above else ()), *(self._below[slot] if below else ())]
-            pulls = [_PULLS[(slot in self._bends) + (each in self._bends)] for each in near]
+            pulls = [self._pull(slot, each) for each in near]
             weight = sum(pulls)
             wish = sum(pull * xs[each] for pull, each in zip(pulls, near, strict=True)) / weight if near else xs[slot]
             wishes.append((wish - base, weight or 0.01))
         for slot, base, x in zip(layer, packed, _isotonic(wishes), strict=True):
             xs[slot] = base + x
+
+    def _pull(self, slot: str, other: str) -> float:
+        return self._weights[slot, other] * _PULLS[(slot in self._bends) + (other in self._bends)]
 
 
 def _isotonic(wishes: Iterable[tuple[float, float]]) -> list[float]:

@@ -28,6 +28,7 @@ __all__ = [
     "shown",
     "size",
     "table",
+    "words",
 ]
 
 _LONGEST = 400
@@ -36,6 +37,9 @@ _LONGEST = 400
 _LONG_NAME = 30
 _SPECIAL = re.compile(r'["$`\\!]')
 """What means something in double quotes."""
+
+_FEW_COLUMNS = 3
+"""Columns of tables that are only as wide as they need to be."""
 
 _SECOND_MS = 1000
 _MINUTE_S = 60
@@ -68,6 +72,11 @@ def command(*words: str) -> str:
 def _quoted(word: str) -> str:
     """Return a word quoted for a shell."""
     return f'"{word}"' if "'" in word and not _SPECIAL.search(word) else shlex.quote(word)
+
+
+def words(value: str) -> str:
+    """Return the value of an enumeration as words."""
+    return value.replace("_", " ")
 
 
 def number(value: int) -> str:
@@ -125,8 +134,9 @@ def table(caption: str, heading: Sequence[str], rows: Iterable[Sequence[str]], *
     """
     kinds = [' class="number"' if place in numbers else "" for place in range(len(heading))]
     head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(heading, kinds, strict=True))
+    wide = " wide" if len(heading) > _FEW_COLUMNS else ""
     lines = [
-        f'<div class="table" role="group" aria-label="{escape(caption)}" tabindex="0"><table>',
+        f'<div class="table{wide}" role="group" aria-label="{escape(caption)}" tabindex="0"><table>',
         f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>",
     ]
     for row in rows:

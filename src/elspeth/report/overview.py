@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import Connection, func, select
 
@@ -21,20 +22,22 @@ from elspeth.report.records import RunRecords
 from elspeth.report.timings import Timings, read_timings
 from elspeth.schema import stored
 from elspeth_schema.contracts import (
+    AuditRecord,
     BatchStatus,
     NodeStateStatus,
     RowOutcome,
     Run,
+    RunProcess,
     SecretResolution,
+    SourceInput,
 )
-from elspeth_schema.records import RECORD_TYPES, RUN, SECRET_RESOLUTION
+from elspeth_schema.records import RECORD_TYPES, RUN, RUN_PROCESS, SECRET_RESOLUTION, SOURCE_INPUT, RecordType
 from elspeth_schema.tables import (
     batches_table,
     checkpoints_table,
     node_states_table,
     rows_table,
     runs_table,
-    secret_resolutions_table,
     token_outcomes_table,
     tokens_table,
 )
@@ -46,6 +49,10 @@ _CONTINUED = (RowOutcome.FORKED, RowOutcome.EXPANDED, RowOutcome.COALESCED, RowO
 
 _MOST_REASONS = 50
 _MOST_OPEN = 20
+_MOST_RECORDS = 500
+"""Processes, inputs and secrets that are shown."""
+
+R = TypeVar("R", bound=AuditRecord)
 
 _rows, _tokens, _states = rows_table.c, tokens_table.c, node_states_table.c
 _outcomes, _batches, _checkpoints = token_outcomes_table.c, batches_table.c, checkpoints_table.c
@@ -103,11 +110,13 @@ class LeftOpen:
 class Overview:
     """Everything about a run but its single rows.
 
-    `counts` has the number of records by type.
+    `counts` has the number of records by type; `inputs` are the first of a run that read many.
     """
 
     run: Run
     settings: Mapping[str, object]
+    processes: tuple[RunProcess, ...]
+    inputs: tuple[SourceInput, ...]
     secrets: tuple[SecretResolution, ...]
     counts: Mapping[str, int]
     flow: Flow
@@ -129,7 +138,9 @@ def read_overview(records: RunRecords) -> Overview:
     return Overview(
         run=_read_run(connection, run_id),
         settings=recorded_settings(connection, run_id),
-        secrets=_read_secrets(connection, run_id),
+        processes=_read_first(connection, RUN_PROCESS, run_id, "attempt"),
+        inputs=_read_first(connection, SOURCE_INPUT, run_id, "node_id", "ordinal"),
+        secrets=_read_first(connection, SECRET_RESOLUTION, run_id, "env_var_name"),
         counts=counts,
         flow=read_flow(connection, run_id),
         endings=_read_endings(connection, run_id),
@@ -147,10 +158,12 @@ def _read_run(connection: Connection, run_id: str) -> Run:
     return convert.from_row(tuple(found))
 
 
-def _read_secrets(connection: Connection, run_id: str) -> tuple[SecretResolution, ...]:
-    convert, columns = mapper(SECRET_RESOLUTION), secret_resolutions_table.c
-    statement = convert.select().where(columns.run_id == run_id).order_by(None).order_by(columns.env_var_name)
-    return tuple(convert.from_row(tuple(row)) for row in connection.execute(statement).all())
+def _read_first(connection: Connection, record_type: RecordType[R], run_id: str, *order: str) -> tuple[R, ...]:
+    """Return the first records of a type in this order."""
+    convert, columns = mapper(record_type), record_type.table.c
+    statement = convert.select().where(columns.run_id == run_id).order_by(None)
+    found = connection.execute(statement.order_by(*(columns[name] for name in order)).limit(_MOST_RECORDS)).all()
+    return tuple(convert.from_row(tuple(row)) for row in found)
 
 
 def _count_records(connection: Connection, run_id: str) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from elspeth.report.markup import code, duration, name, number, plural, table
+from elspeth.report.markup import code, duration, name, number, plural, table, words
 from elspeth.report.timings import Timings
 from elspeth_schema.contracts import OperationStatus, Run
 
@@ -114,7 +114,7 @@ def _bars(timings: Timings, names: Mapping[str, str]) -> Iterator[_Bar]:
     for work in timings.operations:
         yield _Bar(
             name=names.get(work.node_id, work.node_id),
-            what=work.operation_type.value.replace("_", " "),
+            what=words(work.operation_type),
             started_at=work.started_at,
             ended_at=work.ended_at,
             busy_ms=work.duration_ms or 0.0,
