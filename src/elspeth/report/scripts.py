@@ -11,7 +11,12 @@ from functools import cache
 from graphlib import TopologicalSorter
 from importlib.resources import files
 
+from elspeth.evidence.format import limits
+
 __all__ = ["read_asset", "script_of"]
+
+_LIMITS = ("MAX_DIRECTORY", "MAX_DOCUMENT", "MAX_FACTOR", "MAX_FILES", "MAX_LINE", "MAX_UNPACKED")
+"""The bounds of the verifier that the page needs."""
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([a-z0-9_]+\.js)";\n', re.MULTILINE)
 _COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|//[^\n]*)\n|(?<=[;,]) // [^\n]*|^\n", re.MULTILINE | re.DOTALL)
@@ -36,10 +41,20 @@ def script_of(module: str) -> str:
     while waiting:
         name = waiting.pop()
         if name not in imported:
-            imported[name] = _IMPORT.findall(read_asset(name))
+            imported[name] = _IMPORT.findall(_source(name))
             waiting += imported[name]
     ordered = TopologicalSorter(imported).static_order()
-    return '"use strict";\n' + "".join(_joined(read_asset(name)) for name in ordered)
+    return '"use strict";\n' + "".join(_joined(_source(name)) for name in ordered)
+
+
+def _source(module: str) -> str:
+    """Return the text of a module.
+
+    That of `limits.js` is made here, so that the page refuses what the verifier refuses.
+    """
+    if module != "limits.js":
+        return read_asset(module)
+    return "".join(f"export const {name} = {getattr(limits, name)};\n" for name in _LIMITS)
 
 
 def _joined(source: str) -> str:

@@ -9,6 +9,7 @@ __all__ = [
     "MAX_CHOICES",
     "MAX_COLUMNS",
     "MAX_DEFINITIONS",
+    "MAX_DIRECTORY",
     "MAX_DOCUMENT",
     "MAX_FACTOR",
     "MAX_FIELDS",
@@ -61,6 +62,9 @@ Records deflate by a factor of 3 to 10.
 
 MAX_UNPACKED = 1 << 30
 """Bytes up to which `MAX_FACTOR` does not matter: reading them takes seconds."""
+
+MAX_DIRECTORY = 1 << 20
+"""Bytes of the central directory of an archive. A bag has about a dozen files."""
 
 MAX_WINDOW_LOG = 23
 """Binary logarithm of the window of a Zstandard frame, in bytes: 8 MiB, as RFC 8878 (section 3.1.1.1.2) recommends."""

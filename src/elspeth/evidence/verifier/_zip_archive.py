@@ -16,6 +16,7 @@ from struct import Struct
 from typing import BinaryIO
 
 from elspeth.evidence.format.errors import EvidenceError, shown
+from elspeth.evidence.format.limits import MAX_DIRECTORY
 
 __all__ = ["Member", "member_blocks", "read_members"]
 
@@ -36,8 +37,6 @@ _TIMES = frozenset({0x000A, 0x5455, 0x5855, 0x7855, 0x7875})
 """Extra fields with times and owners, which say nothing about a bag."""
 
 _MAX_SHORT, _MAX_INT = 0xFFFF, 0xFFFFFFFF
-_MAX_DIRECTORY = 1 << 20
-"""The largest central directory that is read, in bytes. A bag has about a dozen files."""
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'()+,;=@\[\]^_`{}~ ./-]+")
 """Characters that mean the same in every file system and character set."""
@@ -168,8 +167,8 @@ def _directory(file: BinaryIO, size: int, place: str) -> tuple[int, int, int]:
         raise EvidenceError(place, "expected one archive, whose end records agree")
     if start + length != end:
         raise EvidenceError(place, f"expected a central directory of {length:,} bytes before the end record")
-    if length > _MAX_DIRECTORY:
-        raise EvidenceError(place, f"expected a central directory of at most {_MAX_DIRECTORY:,} bytes, got {length:,}")
+    if length > MAX_DIRECTORY:
+        raise EvidenceError(place, f"expected a central directory of at most {MAX_DIRECTORY:,} bytes, got {length:,}")
     return start, end, count
 
 

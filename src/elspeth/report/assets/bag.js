@@ -1,11 +1,7 @@
 import { EvidenceError, shownValue } from "./errors.js";
+import { MAX_DOCUMENT, MAX_FACTOR, MAX_FILES, MAX_UNPACKED } from "./limits.js";
 import { Sha256, toHex } from "./sha256.js";
 import { blocksOf, memberBlocks, readMembers } from "./zip.js";
-
-export const MAX_FILES = 1000;
-export const MAX_DOCUMENT = 2 ** 20; // bytes of a file that is read as a whole
-export const MAX_FACTOR = 100; // how many times larger than its archive a bag may be, beyond MAX_UNPACKED
-export const MAX_UNPACKED = 2 ** 30; // bytes
 
 export const BAGIT = "bagit.txt";
 export const RECORDS = "data/records.jsonl";

@@ -1,9 +1,8 @@
 import { EvidenceError } from "./errors.js";
+import { MAX_LINE } from "./limits.js";
 import { TreeHasher } from "./merkle.js";
 import { LeafHasher } from "./salts.js";
 import { HASH_SIZE } from "./sha256.js";
-
-export const MAX_LINE = 64 * 2 ** 20; // bytes
 
 const LINE_FEED = 10;
 

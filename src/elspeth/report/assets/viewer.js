@@ -1,7 +1,8 @@
-import { BAGIT, BagFiles, MAX_FILES } from "./bag.js";
+import { BAGIT, BagFiles } from "./bag.js";
 import { element } from "./element.js";
 import { EvidenceError } from "./errors.js";
 import { Helper, startWorker } from "./helper.js";
+import { MAX_FILES } from "./limits.js";
 import { VerifyingKey } from "./signature.js";
 import { STEPS } from "./steps.js";
 import { stepRow } from "./stepview.js";

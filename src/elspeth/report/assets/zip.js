@@ -1,4 +1,5 @@
 import { EvidenceError, shownValue } from "./errors.js";
+import { MAX_DIRECTORY } from "./limits.js";
 
 const ZIP_LOCAL = 0x04034b50;
 const ZIP_CENTRAL = 0x02014b50;
@@ -12,8 +13,6 @@ const HARMLESS_FLAGS = 0x0806; // the compression level, and that names are UTF-
 const LARGE_FIELD = 0x0001; // sizes and offsets of more than 32 bits (APPNOTE, section 4.5.3)
 const TIME_FIELDS = [0x000a, 0x5455, 0x5855, 0x7855, 0x7875]; // times and owners, which say nothing about a bag
 const WIDE = 0xffffffff;
-
-const MAX_DIRECTORY = 1 << 20; // bytes; a bag has about a dozen files
 
 // Characters that mean the same in every file system and character set.
 const PLAIN_NAME = /^[A-Za-z0-9!#$%&'()+,;=@[\]^_`{}~ ./-]+$/;
