@@ -9,6 +9,7 @@ from typing import Any
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.report.embedding import Embed
+from elspeth.report.evidence import PageEvidence
 from elspeth.report.records import open_database_records
 from elspeth.report.writing import WrittenReport, check_target, write_report
 from elspeth_schema.contracts import AuditRecord
@@ -20,10 +21,17 @@ __all__ = ["HOSTILE", "ask", "hostile", "open_page", "report_on"]
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202egnp.exe\u0007<!-- & \" '"
 
 
-def report_on(db: LandscapeDB, path: Path, *, run: str = "latest", embed: Embed | None = None) -> WrittenReport:
+def report_on(
+    db: LandscapeDB,
+    path: Path,
+    *,
+    run: str = "latest",
+    embed: Embed | None = None,
+    evidence: PageEvidence | None = None,
+) -> WrittenReport:
     """Write the report of a run."""
     with open_database_records(db, run) as records:
-        return write_report(records, path, check_target(path), embed=embed)
+        return write_report(records, path, check_target(path), embed=embed, evidence=evidence)
 
 
 def open_page(tab: Tab, path: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.report import blocks
+from elspeth.report.evidence import PageEvidence
 from elspeth.report.scripts import script_of
 from elspeth_schema.contracts import Row, ValidationErrorRecord
 from tests.fixtures.browser import Tab
@@ -158,6 +159,29 @@ def test_a_long_text_is_shown_in_parts(tab: Tab) -> None:
     tab.evaluate("place.querySelector('button').click()")
     assert tab.evaluate("place.querySelector('span span').textContent.length") == 102_000
     assert tab.evaluate("place.querySelector('button').textContent") == "show more (9,898,003 characters left)"
+
+
+def test_the_content_of_a_row_is_shown_if_the_page_has_it(tab: Tab, tmp_path: Path) -> None:
+    content, other = json.dumps({"name": HOSTILE}).encode(), b"altered"
+    references = [sha256(content).hexdigest(), sha256(b"other").hexdigest(), sha256(b"missing").hexdigest()]
+    run, index = rich_run(), 0
+    for number, each in enumerate(run):
+        if isinstance(each, Row):
+            run[number] = replace(each, source_data_ref=references[index % 3], row_index=index)
+            index += 1
+    files = {f"data/contents/{name}": found for name, found in zip(references, (content, other), strict=False)}
+    with in_memory() as db:
+        recorded(db, run)
+        report_on(db, tmp_path / "report.html", evidence=PageEvidence(files=files))
+    open_page(tab, tmp_path / "report.html")
+    shown = json.dumps({"name": HOSTILE}, indent=2, ensure_ascii=False).replace("\u202e", "\\u{202e}")
+    problem = f"The content cannot be shown: expected the SHA-256 {references[1]}, got {sha256(other).hexdigest()}"
+    for row, expected in ((0, shown), (1, problem)):
+        tab.evaluate(f"location.hash = 'row={row}'")
+        tab.wait_for(f"told.textContent.startsWith('Row {row} from')")
+        tab.evaluate("told.querySelector('details.content').open = true")
+        assert tab.wait_for("told.querySelector('details.content pre')?.textContent.length > 1")
+        assert tab.evaluate("told.querySelector('details.content pre').textContent") == expected
 
 
 def test_a_long_text_in_a_record_is_searched_and_shown_in_parts(tab: Tab, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import { keptContent } from "./contents.js";
 import { folded, longList, longText } from "./dom.js";
 import { element } from "./element.js";
 import { drawPath } from "./path.js";
@@ -15,8 +16,7 @@ export function showStory(story, open) {
     element("h3", { id: "story-title", tabindex: "-1" }, `Row ${row.row_index} from ${nodeName(source)}`),
     facts({
       "row": code(row.row_id),
-      "content": hash(row.source_data_hash),
-      "kept as": row.source_data_ref && code(row.source_data_ref),
+      "content": [hash(row.source_data_hash), keptContent(row.source_data_ref)],
       "read at": row.created_at,
       "tokens": tokens.length ? null : "no token was recorded",
     }),
@@ -76,7 +76,7 @@ function showStep({ node, state, routes, calls, operations, artifacts }) {
       "because": because && longText(because),
       "error": error && longText(error),
       "sent along": routes.map(({ event, edge, target }) =>
-        element("span", {}, `${edge.label} to ${nodeName(target)}, ${event.mode}`, event.reason_ref ? [", reason kept as ", code(event.reason_ref)] : "", record(event)),
+        element("span", {}, `${edge.label} to ${nodeName(target)}, ${event.mode}`, keptContent(event.reason_ref), record(event)),
       ),
     }),
     section("Calls", calls, showCall),
@@ -91,8 +91,8 @@ function showCall(call) {
   return [
     element("p", {}, sign(call.status), `call ${call.call_index}, ${call.call_type}: ${call.status}${duration(call.latency_ms)}`),
     facts({
-      "request": [hash(call.request_hash), kept(call.request_ref)],
-      "answer": call.response_hash && [hash(call.response_hash), kept(call.response_ref)],
+      "request": [hash(call.request_hash), keptContent(call.request_ref)],
+      "answer": call.response_hash && [hash(call.response_hash), keptContent(call.response_ref)],
       "error": call.error_json && longText(call.error_json),
     }),
     record(call),
@@ -126,7 +126,10 @@ function showOperation({ operation, calls }) {
   const about = `${operation.operation_type}: ${operation.status}${duration(operation.duration_ms)}`;
   return [
     element("p", {}, sign(operation.status), about),
-    facts({ error: operation.error_message && longText(operation.error_message) }),
+    facts({
+      "error": operation.error_message && longText(operation.error_message),
+      "output": keptContent(operation.output_data_ref),
+    }),
     section("Calls", calls, showCall),
     record(operation),
   ];
@@ -221,10 +224,6 @@ function sign(status) {
 
 function stillOpen() {
   return element("strong", {}, "has not ended");
-}
-
-function kept(reference) {
-  return reference ? [", kept as ", code(reference)] : "";
 }
 
 function hash(digest) {
