@@ -287,7 +287,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "story_text": {"terminal"},
         "plan": {"terminal"},
         "run_report": {"terminal"},
-        "execution": {"failures", "signals", "terminal", "progress", "plan", "run_report", "workers"},
+        "clusters": {"failures"},
+        "execution": {"clusters", "failures", "signals", "terminal", "progress", "plan", "run_report", "workers"},
         "commands": {
             *(
                 "access",

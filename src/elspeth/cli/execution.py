@@ -5,12 +5,13 @@ from __future__ import annotations
 import json as jsonlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from tempfile import TemporaryDirectory
 
 import typer
 
+from elspeth.cli.clusters import cluster_workers
 from elspeth.cli.failures import ExitCode, print_error, report_error
 from elspeth.cli.plan import GivenSettings, load_pipeline
 from elspeth.cli.progress import duration, migration_display, progress_display
@@ -37,6 +38,7 @@ from elspeth.engine.reporting import (
     count_by_outcome,
     count_by_sink,
 )
+from elspeth.engine.sharing import Workers
 from elspeth_schema import EPOCH
 
 __all__ = ["execute_pipeline", "load_with_keys", "row_details", "run_display"]
@@ -84,7 +86,7 @@ def execute_pipeline(
                 with (
                     report_at_end(db, pipeline.settings, settings.path, force=force) as report,
                     run_display(request, report.name_run) as observer,
-                    run_workers(pipeline.settings.concurrency.workers) as workers,
+                    _workers(pipeline, settings.cluster) as workers,
                 ):
                     result = work(
                         Orchestrator(
@@ -126,6 +128,13 @@ def execute_pipeline(
     failed = f"{result.rows_with_failures:,} of {result.rows:,} rows failed or were quarantined"
     typer.echo(f"{failed}: elspeth rows --run {result.run_id} lists them", err=True)
     return ExitCode.ROWS_FAILED
+
+
+def _workers(pipeline: Pipeline, cluster: str | None) -> AbstractContextManager[Workers | None]:
+    """Return what opens the workers that share the run's rows."""
+    if cluster is not None:
+        return cluster_workers(cluster, pipeline)
+    return run_workers(pipeline.settings.concurrency.workers)
 
 
 @contextmanager

@@ -169,6 +169,15 @@ RunWorkersOption = Annotated[
         " millisecond of work or waiting. Like concurrency.workers.",
     ),
 ]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Share the work on rows among the workers of a Dask cluster, by its scheduler's address, such as"
+        " tcp://scheduler:8786.",
+    ),
+]
 
 
 def require_only_one(options: Mapping[str, bool]) -> None:

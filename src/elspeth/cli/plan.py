@@ -46,21 +46,23 @@ class GivenSettings:
     """The settings that a command was given.
 
     `overrides` are keys with values that go before the file `path`. `limit` is the number of rows to read at most,
-    `workers` that of processes.
+    `workers` that of processes. `cluster` is the address of a scheduler.
     """
 
     path: Path
     overrides: Sequence[str] = ()
     limit: int | None = None
     workers: int | None = None
+    cluster: str | None = None
     no_dotenv: bool = False
 
     def __str__(self) -> str:
         """Return the options that give the same settings again."""
         limit = [] if self.limit is None else ["--limit", str(self.limit)]
         workers = [] if self.workers is None else ["--workers", str(self.workers)]
+        cluster = [] if self.cluster is None else ["--cluster", self.cluster]
         sets = [part for each in self.overrides for part in ("--set", each)]
-        return shlex.join(["-s", str(self.path), *sets, *limit, *workers])
+        return shlex.join(["-s", str(self.path), *sets, *limit, *workers, *cluster])
 
     def all_overrides(self) -> list[str]:
         """Return all overrides, those of options included."""

@@ -223,6 +223,7 @@ class Orchestrator:
             bounds=loader.bounds,
             log_level=logging.getLogger("elspeth").getEffectiveLevel(),
             process=process_name(),
+            directory=str(Path.cwd()),
         )
         least_rows = 1 if external is None else ROWS_PER_CALL * settings.concurrency.max_workers
         return SharedRows(self._workers, context, least_rows=least_rows, check=loader.require_no_stop)

@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass, replace
 from logging.handlers import QueueHandler
 from pathlib import Path
@@ -46,7 +46,8 @@ class RunContext:
 
     `versions` holds the recorded version of the plugin at each node, `inputs` what transforms read. `dialect` is that
     of the audit database. `database_url` is where the answers for a replay are. `rate_file` counts calls for all
-    workers if the settings name no file. What is logged from `log_level` on is sent to the process that records.
+    workers if the settings name no file. What is logged from `log_level` on is sent to the process that records. Relative
+    paths are those in `directory`.
     """
 
     run_id: str
@@ -61,6 +62,7 @@ class RunContext:
     bounds: Bounds
     log_level: int
     process: str
+    directory: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +98,8 @@ def _process(context: bytes, job: bytes) -> ProcessedPartition | Breakdown:
     except Exception as error:  # noqa: BLE001  rows may hold anything
         return _breakdown(error, cannot_be_sent=True)
     try:
-        with tagged_ids(tag):
-            workshop = _open_workshop(context)
+        workshop = _open_workshop(context)
+        with tagged_ids(tag), chdir(workshop.directory):
             with workshop.collected_log() as log:
                 processed = workshop.process(partition)
             return replace(processed, log=log)
@@ -124,6 +126,7 @@ class _Workshop:
     """The pipeline of one run, in a worker."""
 
     def __init__(self, context: RunContext) -> None:
+        self.directory = context.directory
         self._context = context
         self._stack = ExitStack()
         self._pipeline = build_pipeline(context.settings, context.plugins)
@@ -236,5 +239,7 @@ def _open_workshop(context: bytes) -> _Workshop:
         if _opened is not None:
             _opened[1].close()
             _opened = None
-        _opened = context, _Workshop(pickle.loads(context))  # noqa: S301  from the process that started this worker
+        known: RunContext = pickle.loads(context)  # noqa: S301  from the process that started this worker
+        with chdir(known.directory):
+            _opened = context, _Workshop(known)
     return _opened[1]

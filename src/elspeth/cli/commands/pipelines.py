@@ -12,6 +12,7 @@ import typer
 
 from elspeth.cli.failures import UsageError
 from elspeth.cli.options import (
+    ClusterOption,
     DryRunOption,
     ExitCodeOption,
     ForceOption,
@@ -93,6 +94,7 @@ def run(
     set_: SetOption = None,
     limit: LimitOption = None,
     workers: RunWorkersOption = None,
+    cluster: ClusterOption = None,
     execute: Annotated[
         bool, typer.Option("--execute", "-x", help="Run the pipeline; without this, only show the plan.")
     ] = False,
@@ -105,10 +107,13 @@ def run(
 ) -> None:
     """Run a pipeline and record what happens to every row."""
     require_only_one({"--execute": execute, "--dry-run": dry_run})
+    require_only_one({"--workers": workers is not None, "--cluster": cluster is not None})
     from elspeth.cli.execution import execute_pipeline, load_with_keys  # noqa: PLC0415  start time
     from elspeth.cli.plan import GivenSettings, plan_as_data, plan_as_text  # noqa: PLC0415
 
-    given = GivenSettings(path=settings, overrides=set_ or (), limit=limit, workers=workers, no_dotenv=no_dotenv)
+    given = GivenSettings(
+        path=settings, overrides=set_ or (), limit=limit, workers=workers, cluster=cluster, no_dotenv=no_dotenv
+    )
     pipeline, keys = load_with_keys(given, check_outputs=True, force=force)
     if execute:
         for plugin in pipeline.reading():
@@ -128,6 +133,7 @@ def resume(
     set_: SetOption = None,
     limit: LimitOption = None,
     workers: RunWorkersOption = None,
+    cluster: ClusterOption = None,
     execute: Annotated[
         bool, typer.Option("--execute", "-x", help="Resume the run; without this, only show its state.")
     ] = False,
@@ -144,6 +150,7 @@ def resume(
     No row is lost, repeated or reordered.
     """
     require_only_one({"--execute": execute, "--dry-run": dry_run, "--abandon": abandon})
+    require_only_one({"--workers": workers is not None, "--cluster": cluster is not None})
     from dataclasses import asdict  # noqa: PLC0415  start time
 
     from elspeth.cli.execution import execute_pipeline, load_with_keys  # noqa: PLC0415
@@ -152,7 +159,9 @@ def resume(
     from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
     from elspeth.engine.start import abandon_run, get_stopped_run  # noqa: PLC0415
 
-    given = GivenSettings(path=settings, overrides=set_ or (), limit=limit, workers=workers, no_dotenv=no_dotenv)
+    given = GivenSettings(
+        path=settings, overrides=set_ or (), limit=limit, workers=workers, cluster=cluster, no_dotenv=no_dotenv
+    )
     pipeline, keys = load_with_keys(given)
     if not pipeline.settings.landscape.enabled:
         raise UsageError("the settings keep no audit database (landscape.enabled: false): there is no run to resume")
