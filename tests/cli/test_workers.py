@@ -62,7 +62,7 @@ def _sleep(_: bytes, __: bytes) -> bytes:
 
 
 def test_a_run_survives_the_death_of_a_worker_and_a_stop(capsys: pytest.CaptureFixture[str]) -> None:
-    expected = write_rows(6000)
+    expected = write_rows(2000)
     with start_command(*RUN, "--workers", "2", directory=Path.cwd(), own_group=True) as process:
         killed = find_worker(process.pid)
         os.kill(killed, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Workers of a run on a Dask cluster, on this machine or others."""
+"""Workers of a run on a Dask cluster."""
 
 from __future__ import annotations
 

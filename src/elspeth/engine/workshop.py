@@ -46,8 +46,8 @@ class RunContext:
 
     `versions` holds the recorded version of the plugin at each node, `inputs` what transforms read. `dialect` is that
     of the audit database. `database_url` is where the answers for a replay are. `rate_file` counts calls for all
-    workers if the settings name no file. What is logged from `log_level` on is sent to the process that records. Relative
-    paths are those in `directory`.
+    workers if the settings name no file. What is logged from `log_level` on is sent to the process that records.
+    Relative paths are those in `directory`.
     """
 
     run_id: str

@@ -1,0 +1,107 @@
+"""Runs on a Dask cluster, if the extra is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.exporting.files import write_export
+from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.evidence.verifier.verify import verify_bag
+from tests.engine.pipelines import trail
+from tests.engine.told import tell
+
+distributed = pytest.importorskip("distributed")
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+SETTINGS = """
+datasource:
+  plugin: csv
+  options: {path: in.csv, schema: {mode: strict, fields: ["id: int", "d: int"]}, on_validation_failure: discard}
+row_plugins: [{plugin: value_transform, options: {fields: {half: "6 / row['d']"}, on_error: bad}}]
+gates:
+  - {name: fork, condition: "row['id'] > 9", routes: {"true": fork, "false": continue}, fork_to: [a, b]}
+coalesce: [{name: meet, branches: [a, b]}]
+output_sink: out
+sinks:
+  out: {plugin: csv, options: {path: out.csv}}
+  bad: {plugin: csv, options: {path: bad.csv}}
+payload_store: {base_path: payloads}
+landscape: {url: "sqlite:///audit.db"}
+"""
+RUN = ("run", "-s", "settings.yaml", "-x", "--no-dotenv")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """Start a cluster in this process, and return its address."""
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options, protocol="tcp://", host="127.0.0.1") as local:
+        yield local.scheduler_address
+
+
+@pytest.fixture(autouse=True)
+def _settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("settings.yaml").write_text(SETTINGS)
+    rows = "".join(f"{number},{number % 7}\n" for number in range(60))
+    Path("in.csv").write_text(f"id,d\n{rows}".replace("13,6", "13,x"))
+
+
+def left_by_the_run(directory: Path) -> tuple[object, ...]:
+    """Return what a run leaves, without ids and times."""
+    return Path("out.csv").read_bytes(), Path("bad.csv").read_bytes(), tell(trail(directory))
+
+
+def test_a_cluster_leaves_what_one_process_leaves(tmp_path: Path, cluster: str) -> None:
+    assert main([*RUN]) == 0
+    alone = left_by_the_run(tmp_path)
+    assert main([*RUN, "--cluster", cluster]) == 0
+    assert left_by_the_run(tmp_path) == alone
+
+
+def test_its_executor_shares_exports_and_their_verification(tmp_path: Path, cluster: str) -> None:
+    assert main([*RUN]) == 0
+    with distributed.Client(cluster) as client, LandscapeDB.from_url("sqlite:///audit.db") as db:
+        executor = client.get_executor()
+        run_id = trail(tmp_path)["run"][0]["run_id"]
+        write_export(db, run_id, Path("bag"), format=ExportFormat.BAG, executor=executor)
+        alone = verify_bag(Path("bag"))
+        assert verify_bag(Path("bag"), executor=executor) == alone
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--cluster", "tcp://127.0.0.1:9"], "no Dask scheduler answers at tcp://127.0.0.1:9"),
+        (["--cluster", "tcp://127.0.0.1:9", "--workers", "2"], "--workers and --cluster contradict each other"),
+    ],
+)
+def test_a_cluster_that_cannot_be_used_is_refused_before_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    monkeypatch.setattr("elspeth.cli.clusters._PATIENCE_S", 0.5)
+    assert main([*RUN, *options]) == 2
+    assert message in capsys.readouterr().err
+    assert not Path("out.csv").exists()
+
+
+def test_workers_that_do_not_see_the_payload_store_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cluster: str
+) -> None:
+    monkeypatch.setattr("os.path.exists", lambda _: False)
+    assert main([*RUN, "--cluster", cluster]) == 2
+    assert "--cluster: 2 of 2 workers do not see" in capsys.readouterr().err
+
+
+def test_rate_limits_need_a_file_that_all_share(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = SETTINGS + "rate_limit: {default_requests_per_second: 1}\n"
+    llm = "row_plugins: [{plugin: llm, options: {base_url: 'http://127.0.0.1:9', model: m, prompt: p}}, {"
+    Path("settings.yaml").write_text(settings.replace("row_plugins: [{", llm))
+    assert main([*RUN, "--cluster", "tcp://127.0.0.1:9"]) == 2
+    assert "persistence_path that all workers share" in capsys.readouterr().err
