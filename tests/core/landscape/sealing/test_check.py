@@ -30,7 +30,7 @@ from elspeth.evidence.writer._instructions import commands_for_signature
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import ExportStatus, NodeType, OperationStatus, OperationType, RunStatus
 from elspeth_schema.records import RECORD_TYPES
-from elspeth_schema.tables import seal_leaves_table, seals_table
+from elspeth_schema.tables import runs_table, seal_leaves_table, seals_table
 from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.fixtures.corruption import edit_unseen
 from tests.fixtures.every_type import with_every_type
@@ -407,3 +407,25 @@ def edited(connection: Connection, table: str, order: str, column: str, value: s
     before = connection.exec_driver_sql(look).one()
     connection.exec_driver_sql(f"UPDATE {table} SET {column} = {value} WHERE rowid = {rowid}")  # noqa: S608
     return connection.exec_driver_sql(look).one() != before
+
+
+def test_all_seals_are_checked_in_one_state_of_the_database(database_url: str) -> None:
+    """Another process changes a run while the one before it is read."""
+    with LandscapeDB.from_url(database_url) as database:
+        for run_id in ("a", "b"):
+            finish(database, run_id, None)
+        with database.write_transaction() as connection:
+            drop_guards(connection)
+        changed: list[int] = []
+
+        def change(done: int) -> None:
+            if not changed:
+                changed.append(done)
+                with database.write_transaction() as connection:
+                    connection.execute(update(runs_table).values(config_hash="0" * 64))
+
+        with read_only_connection(make_url(database_url)) as connection:
+            report = check_seals(connection, progress=change)
+        assert (report.unchanged, report.faults, len(changed)) == (2, (), 1)
+        with read_only_connection(make_url(database_url)) as connection:
+            assert check_seals(connection).unchanged == 0

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.pruned_runs import read_pruned_runs
+from elspeth.core.landscape.database.run_log import read_one_state
 from elspeth.core.landscape.lines.reading import TypedChunk
 from elspeth.core.landscape.sealing.comparison import UNREADABLE, SealComparison, SealFault, seal_fault
 from elspeth.core.landscape.sealing.seal import (
@@ -108,6 +109,7 @@ def with_undecodable_text(connection: Connection, check: Callable[[Connection], 
 
 
 def _check_seals(connection: Connection, key: PublicKey | None, progress: Callable[[int], None] | None) -> SealReport:
+    read_one_state(connection)
     seals = read_seals(connection)
     signers: Counter[str | None] = Counter()
     unfinished = read_unfinished_runs(connection)
