@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, NullPool, create_engine, inspect, text
 
+from elspeth.core.landscape.sealing.log_check import check_log
 from tests.durability.pipeline import SINKS, Job
 
 __all__ = ["Count", "Findings", "Trail", "differences", "inspect_job", "read_trail"]
@@ -151,6 +152,7 @@ def read_trail(job: Job) -> Trail:
         _read_endings(connection, job, trail)
         for table in _PER_ROW:
             trail.records[table] = connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()  # noqa: S608
+        trail.bad += [str(fault) for fault in check_log(connection).faults]
         if state := connection.execute(text(_POSITIONS)).scalar():
             trail.positions = sorted(each["position"]["bytes"] for each in json.loads(state).values())
     return trail

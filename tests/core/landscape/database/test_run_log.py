@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.run_log import log_origin, log_size, read_log
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.recording.reproducibility import plan_purge, purge
+from elspeth.core.landscape.sealing.log_check import check_log
 from elspeth.core.payload_store import FilesystemPayloadStore
 from elspeth.schema.checks import AuditIntegrityError
 from elspeth_schema import EPOCH
@@ -97,20 +99,43 @@ def test_a_log_that_was_removed_is_begun_anew_and_says_so(landscape: LandscapeDB
     assert happenings(landscape) == [("lost", None), ("found", "a"), ("begun", "b")]
 
 
-def test_runs_that_begin_and_end_at_once_leave_no_gap(landscape: LandscapeDB) -> None:
-    def work(name: str) -> None:
-        for number in range(5):
-            recorder = LandscapeRecorder(landscape)
-            recorder.begin_run({}, "v1", run_id=f"{name}-{number}")
-            recorder.complete_run(f"{name}-{number}", RunStatus.COMPLETED)
+WORK = """
+import sys
+from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth_schema.contracts import RunStatus
 
-    if landscape.engine.dialect.name == "sqlite":
-        work("a")  # in memory there is one connection
-        work("b")
-    else:
-        threads = [threading.Thread(target=work, args=(name,)) for name in "ab"]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert len(entries_of(landscape)) == 1 + 2 * 2 * 5
+url, name = sys.argv[1:]
+with LandscapeDB(url) as database:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(6):
+        recorder = LandscapeRecorder(database)
+        recorder.begin_run({}, "v1", run_id=f"{name}-{number}")
+        recorder.complete_run(f"{name}-{number}", RunStatus.COMPLETED)
+"""
+"""A process that begins and ends runs, once it is told to."""
+
+
+def test_runs_that_begin_and_end_at_once_leave_no_gap(database_url: str) -> None:
+    LandscapeDB(database_url).close()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORK, database_url, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name in "ab"
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate()
+        assert process.returncode == 0
+    with LandscapeDB(database_url) as database:
+        assert len(entries_of(database)) == 1 + 2 * 2 * 6
+        with database.snapshot() as connection:
+            assert check_log(connection).faults == ()
