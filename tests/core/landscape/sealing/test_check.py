@@ -410,7 +410,7 @@ def edited(connection: Connection, table: str, order: str, column: str, value: s
 
 
 def test_all_seals_are_checked_in_one_state_of_the_database(database_url: str) -> None:
-    """Another process changes a run while the one before it is read."""
+    """Another process changes a run in the meantime."""
     with LandscapeDB.from_url(database_url) as database:
         for run_id in ("a", "b"):
             finish(database, run_id, None)
