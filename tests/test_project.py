@@ -284,6 +284,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "examples": set(),
         "options": {"access", "completion", "failures"},
         "access": {"failures", "progress"},
+        "contents_text": {"terminal"},
         "story_text": {"terminal"},
         "plan": {"terminal"},
         "run_report": {"terminal"},
@@ -293,6 +294,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
             *(
                 "access",
                 "completion",
+                "contents_text",
                 "execution",
                 "failures",
                 "options",

@@ -57,7 +57,8 @@ class Column:
     """A column of a record type.
 
     `withheld` says why exports leave the column out, and `hash_column` names the column with the hash of its content.
-    `until` is the last epoch that recorded the column. Each is None where it does not apply.
+    `until` is the last epoch that recorded the column. Each is None where it does not apply. `is_reference` says that
+    the value is the key of a content in the payload store.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Column:
     withheld: str | None = None
     hash_column: str | None = None
     until: int | None = None
+    is_reference: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -500,6 +502,7 @@ OPERATION: RecordType[contracts.Operation] = RecordType(
             name="input_data_ref",
             kind=Kind.TEXT,
             until=4,
+            is_reference=True,
         ),
         Column(
             name="input_data_hash",
@@ -509,6 +512,7 @@ OPERATION: RecordType[contracts.Operation] = RecordType(
         Column(
             name="output_data_ref",
             kind=Kind.TEXT,
+            is_reference=True,
         ),
         Column(
             name="output_data_hash",
@@ -626,6 +630,7 @@ ROW: RecordType[contracts.Row] = RecordType(
         Column(
             name="source_data_ref",
             kind=Kind.TEXT,
+            is_reference=True,
         ),
         Column(
             name="created_at",
@@ -872,6 +877,7 @@ CALL: RecordType[contracts.Call] = RecordType(
         Column(
             name="request_ref",
             kind=Kind.TEXT,
+            is_reference=True,
         ),
         Column(
             name="response_hash",
@@ -880,6 +886,7 @@ CALL: RecordType[contracts.Call] = RecordType(
         Column(
             name="response_ref",
             kind=Kind.TEXT,
+            is_reference=True,
         ),
         Column(
             name="error_json",
@@ -946,6 +953,7 @@ ROUTING_EVENT: RecordType[contracts.RoutingEvent] = RecordType(
         Column(
             name="reason_ref",
             kind=Kind.TEXT,
+            is_reference=True,
         ),
         Column(
             name="created_at",

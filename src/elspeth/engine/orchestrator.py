@@ -31,6 +31,7 @@ from elspeth.contracts.errors import AuditIntegrityError, recordable_message
 from elspeth.contracts.events import events_of_run, log_event
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.claim import Claim, RunClaimedError
+from elspeth.core.landscape.exporting.contents import find_contents
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
 from elspeth.core.landscape.queries.accounting import account_for
@@ -347,6 +348,7 @@ class Orchestrator:
             total = sealed_record_count(connection, run_id)
         export = self._pipeline.settings.landscape.export
         form = export_form(export, str(output.path))
+        payloads = Path(self._pipeline.settings.payload_store.base_path)
         recorder = LandscapeRecorder(self._db)
         recorder.set_export_status(run_id, ExportStatus.PENDING, export_format=form.value, export_sink=export.sink)
         try:
@@ -359,6 +361,7 @@ class Orchestrator:
                 signing_key=self._keys.signing_key,
                 signer=self._keys.bag_signer,
                 archive=guess_form(output.path) is ExportFormat.BAG,
+                contents=find_contents(self._db, run_id, payloads) if export.include_contents else None,
                 progress=lambda records: self._observer.tell_or_stop(records, total),
             )
         except BaseException as error:

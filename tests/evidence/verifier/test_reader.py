@@ -132,7 +132,7 @@ def test_more_files_than_a_bag_has_are_refused(tmp_path: Path, monkeypatch: pyte
 def test_a_document_of_absurd_size_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "bagit.txt").open("wb") as file:
         file.truncate(1 << 40)  # a sparse file: it takes no room
-    assert refusal(tmp_path) == "bagit.txt: expected at most 1,048,576 bytes, got 1,099,511,627,776"
+    assert refusal(tmp_path) == "bagit.txt: expected at most 4,194,304 bytes, got 1,099,511,627,776"
 
 
 def test_damaged_archives_are_refused(tmp_path: Path) -> None:

@@ -51,24 +51,44 @@ def explain(
         bool,
         typer.Option("--index/--no-index", help="Keep an index beside a large export, for the next question."),
     ] = True,
+    show: Annotated[
+        bool, typer.Option("--show", help="Show contents too: of the row, requests and answers, where they are kept.")
+    ] = False,
+    payloads: Annotated[
+        Path | None,
+        typer.Option("--payloads", metavar="DIR", help="Where they are kept; by default where the run's settings say."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Explain what became of a row.
 
     The answer names its tokens, their steps and decisions, failures and outcomes.
     """
+    if payloads is not None and (not show or export is not None):
+        raise UsageError("--payloads: only with --show and a database: contents of a bag are in the bag")
     if (row is None) == (token is None):
         raise UsageError("give --row or --token: either the row's position or a token's id")
     if database is not None and export is not None:
         raise UsageError("give -d or --from: either the audit database or an export")
-    from elspeth.cli.story_text import story_text  # noqa: PLC0415  start time
+    from elspeth.cli.contents_text import contents_text  # noqa: PLC0415  start time
+    from elspeth.cli.story_text import story_text  # noqa: PLC0415
+    from elspeth.core.landscape.queries.story.contents import contents_in_bag, contents_in_store  # noqa: PLC0415
     from elspeth.core.landscape.queries.story.model import story_json  # noqa: PLC0415
 
+    contents = None
     if export is not None:
         story = _story_from_export(export, run, row, token, keep=index)
+        if show:
+            contents = contents_in_bag(story, export)
     else:
-        story = _story_from_database(database or default_database(), run, row, token)
-    typer.echo(story_json(story) if json else story_text(story))
+        url = database or default_database()
+        story = _story_from_database(url, run, row, token)
+        if show:
+            with open_landscape(url) as db:
+                contents = contents_in_store(story, db, payloads)
+    typer.echo(story_json(story, contents) if json else story_text(story))
+    if contents is not None and not json:
+        typer.echo(contents_text(contents))
 
 
 def _story_from_database(database: str, run: str, row: int | None, token: str | None) -> RowStory:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from elspeth.core.landscape.database import LandscapeDB
+    from elspeth.core.landscape.exporting.contents import RunContents
     from elspeth.core.landscape.exporting.reader import ExportSummary
     from elspeth.evidence.format.signatures import Signer
     from elspeth.outputs.policy import Protected
@@ -93,6 +94,15 @@ _WithheldOption = Annotated[
 ]
 
 
+_ContentsOption = Annotated[
+    bool, typer.Option("--include-contents", help="Put contents of rows, requests and answers into a bag.")
+]
+_PayloadsOption = Annotated[
+    Path | None,
+    typer.Option("--payloads", metavar="DIR", help="Where they are kept; by default where the run's settings say."),
+]
+
+
 def export(
     *,
     run: OptionalRunArgument = None,
@@ -108,6 +118,8 @@ def export(
     tsa: _StampOption = None,
     include_withheld: _WithheldOption = False,
     include_payloads: Annotated[bool, typer.Option("--include-payloads", hidden=True)] = False,
+    include_contents: _ContentsOption = False,
+    payloads: _PayloadsOption = None,
     workers: WorkersOption = 1,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -121,14 +133,18 @@ def export(
         "RUN": run is not None,
         "--database": database is not None,
         "--include-withheld": include_withheld,
+        "--include-contents": include_contents,
         "--workers": workers > 1,
     }
+    if payloads is not None and not include_contents:
+        raise UsageError("--payloads: only with --include-contents")
     _check_subject(as_found, given)
     if as_found is None and database is None:
         database = default_database()
     form = _choose_form(output, form, compress)
     compress = _choose_compression(output, form, compress, as_found=as_found is not None)
     bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
+    bag_options["--include-contents"] = include_contents
     _check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
     _check_workers(workers, by_record=include_withheld or form in (ExportFormat.CSV, ExportFormat.PARQUET))
     options = _Options(
@@ -140,11 +156,31 @@ def export(
         stamp=_make_stamp(tsa),
         protected=protected_files(database=as_found or database, keys=(key, public)),
         force=force,
+        contents=_Contents(directory=payloads) if include_contents else None,
     )
     if as_found is not None:
         _export_found(as_found, output, options, json=json)
     elif run is not None and database is not None:
         _export_run(run, database, output, options, include_withheld=include_withheld, workers=workers, json=json)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Contents:
+    """That contents are exported, and where they are kept.
+
+    Without a directory it is where the run kept them.
+    """
+
+    directory: Path | None
+
+    def of_run(self, db: LandscapeDB, run_id: str) -> RunContents:
+        """Return the contents of a run."""
+        from elspeth.core.landscape.exporting.contents import (  # noqa: PLC0415  start time
+            find_contents,
+            payload_directory,
+        )
+
+        return find_contents(db, run_id, self.directory or payload_directory(db, run_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +195,7 @@ class _Options:
     stamp: Callable[[bytes], bytes] | None
     protected: Sequence[Protected]
     force: bool
+    contents: _Contents | None = None
 
     @property
     def signed(self) -> bool:
@@ -175,6 +212,7 @@ def _export_run(
     target = _open_target(output)
     with open_landscape(database) as db, start_workers(workers) as executor:
         run_id = resolve_run(db, run)
+        contents = None if options.contents is None else options.contents.of_run(db, run_id)
         with record_display("export", _count_records(db, run_id)) as progress:
             records = write_export(
                 db,
@@ -187,6 +225,7 @@ def _export_run(
                 archive=options.archive,
                 stamp=options.stamp,
                 include_payloads=include_withheld,
+                contents=contents,
                 progress=progress,
                 executor=_usable_executor(executor, db, run_id),
                 protected=options.protected,
@@ -194,7 +233,14 @@ def _export_run(
             )
     if not isinstance(target, Path):
         target.flush()
-    _print_export({"run": run_id}, {"run_id": run_id}, output, options, records, json=json)
+    subject, facts = {"run": run_id}, dict[str, object]({"run_id": run_id})
+    if contents is not None:
+        missing = (
+            f", {contents.missing:,} that records name are not in {contents.directory}" if contents.missing else ""
+        )
+        subject["contents"] = f"{len(contents.kept):,}{missing}"
+        facts["contents"] = {"included": len(contents.kept), "missing": contents.missing}
+    _print_export(subject, facts, output, options, records, json=json)
 
 
 def _export_found(database: str, output: str, options: _Options, *, json: bool) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from elspeth.contracts.database_urls import database_server, sqlite_file
 from elspeth.contracts.input_paths import STANDARD_INPUT, matches_pattern, path_texts
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
-from elspeth.core.landscape.exporting.format import compression_problem, name_problem
+from elspeth.core.landscape.exporting.format import ExportFormat, compression_problem, name_problem
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import (
     EXPORT,
@@ -193,6 +193,9 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
     elif compression is not None and (problem := compression_problem(form, compression)) is not None:
         named: Location = export_location(export) if export.compress is None else ("landscape", "export", "compress")
         yield Problem(location=named, message=f"{compression}: {problem}")
+    if export.include_contents and form is not ExportFormat.BAG:
+        message = f"expected with format: bag only, which has a place for contents: the format is {form}"
+        yield Problem(location=("landscape", "export", "include_contents"), message=message)
 
 
 def _slash_problems(parts: Parts, named: Iterable[NamedFile]) -> Iterator[Problem]:

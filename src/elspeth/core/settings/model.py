@@ -102,6 +102,9 @@ class ExportSettings(Section):
     sign: bool = Field(
         default=False, description="Whether records are signed with `ELSPETH_SIGNING_KEY`, and a bag with `key`."
     )
+    include_contents: bool = Field(
+        default=False, description="Whether a bag holds the contents of rows and calls that `payload_store` keeps."
+    )
     key: str | None = Field(
         default=None, description="The private key that signs a bag: a PEM file, or a signer URI of a KMS or HSM."
     )

@@ -23,6 +23,7 @@ __all__ = [
     "BAGIT",
     "BAGIT_TEXT",
     "BAG_INFO",
+    "CONTENTS",
     "ENVELOPE",
     "INSTRUCTIONS",
     "LEAVES",
@@ -70,6 +71,8 @@ SCHEMA = "data/export.schema.json"
 """The JSON Schema of a record."""
 REFERENCES = "data/references.json"
 """The order of record types, their keys, references and lifecycles."""
+CONTENTS = "data/contents/"
+"""The contents of rows and calls, if they were asked for: each is named by its SHA-256."""
 SALTS = "data/salts.json"
 """The secret from which the salts are derived."""
 

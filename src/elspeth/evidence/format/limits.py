@@ -8,6 +8,7 @@ from __future__ import annotations
 __all__ = [
     "MAX_CHOICES",
     "MAX_COLUMNS",
+    "MAX_CONTENTS",
     "MAX_DEFINITIONS",
     "MAX_DIRECTORY",
     "MAX_DOCUMENT",
@@ -19,6 +20,7 @@ __all__ = [
     "MAX_NOTE_SIGNATURES",
     "MAX_PATTERN",
     "MAX_PATTERNS",
+    "MAX_POLICY",
     "MAX_POLICY_NAMES",
     "MAX_PROOF",
     "MAX_PROOF_HASHES",
@@ -30,11 +32,14 @@ __all__ = [
     "MAX_WINDOW_LOG",
 ]
 
-MAX_FILES = 1000
-"""Files of a bag. It has about a dozen; a longer list must not fill the memory."""
+MAX_FILES = 15_000
+"""Files of a bag. It has about a dozen, and may have contents besides; a longer list must not fill the memory."""
 
-MAX_DOCUMENT = 1 << 20
-"""Bytes of a file that is read as a whole. The largest, the schema, takes 60 kB."""
+MAX_CONTENTS = MAX_FILES - 100
+"""Contents of rows and calls in a bag that is written."""
+
+MAX_DOCUMENT = 4 << 20
+"""Bytes of a file that is read as a whole. The largest are statement and manifests: 230 bytes for each file."""
 
 MAX_PROOF = 8 << 20
 """Bytes of a proof. It takes some kilobytes beside the record."""
@@ -44,6 +49,9 @@ MAX_NOTE = 256 << 10
 
 MAX_NOTE_SIGNATURES = 100
 """Signatures of a note. A log has one, and each of its witnesses one."""
+
+MAX_POLICY = 1 << 20
+"""Bytes of a policy."""
 
 MAX_POLICY_NAMES = 1000
 """Logs, witnesses and groups of a policy; 32 of each must be possible."""
@@ -63,8 +71,8 @@ Records deflate by a factor of 3 to 10.
 MAX_UNPACKED = 1 << 30
 """Bytes up to which `MAX_FACTOR` does not matter: reading them takes seconds."""
 
-MAX_DIRECTORY = 1 << 20
-"""Bytes of the central directory of an archive. A bag has about a dozen files."""
+MAX_DIRECTORY = 4 << 20
+"""Bytes of the central directory of an archive, which has some hundred for each file."""
 
 MAX_WINDOW_LOG = 23
 """Binary logarithm of the window of a Zstandard frame, in bytes: 8 MiB, as RFC 8878 (section 3.1.1.1.2) recommends."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from elspeth.evidence.format.checkpoints import Checkpoint
 from elspeth.evidence.format.errors import EvidenceError, shown
-from elspeth.evidence.format.limits import MAX_DOCUMENT, MAX_POLICY_NAMES
+from elspeth.evidence.format.limits import MAX_POLICY, MAX_POLICY_NAMES
 from elspeth.evidence.format.notes import Note, NoteKeyType, VerifierKey
 
 __all__ = ["AcceptedCheckpoint", "Group", "Policy", "load_policy"]
@@ -63,8 +63,8 @@ class Policy:
 
         Raises EvidenceError, with the line, for the first thing that is wrong.
         """
-        if len(data) > MAX_DOCUMENT:
-            raise EvidenceError(place, f"expected a policy of at most {MAX_DOCUMENT:,} bytes, got {len(data):,}")
+        if len(data) > MAX_POLICY:
+            raise EvidenceError(place, f"expected a policy of at most {MAX_POLICY:,} bytes, got {len(data):,}")
         if not data.endswith(b"\n"):
             raise EvidenceError(place, "expected a line feed at the end of the last line")
         if found := _CONTROL.search(data):
@@ -191,7 +191,7 @@ def load_policy(path: Path) -> Policy:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_DOCUMENT + 1)
+            data = file.read(MAX_POLICY + 1)
     except OSError as error:
         raise EvidenceError(str(path), f"cannot be read: {error.strerror}") from error
     return Policy.parse(data, str(path))

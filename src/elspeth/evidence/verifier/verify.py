@@ -26,6 +26,7 @@ from elspeth.evidence.format.salts import LEAF_SALTS_SINCE, LeafHasher, Salts
 from elspeth.evidence.format.signatures import Envelope, PublicKey
 from elspeth.evidence.format.timestamp import verify_timestamp
 from elspeth.evidence.verifier._comparisons import compare_files, compare_records, find_altered, leaf_error
+from elspeth.evidence.verifier._contents import ContentNames, check_names
 from elspeth.evidence.verifier._epochs import check_epochs
 from elspeth.evidence.verifier._examination import (
     Documents,
@@ -170,6 +171,7 @@ class _Procedure:
         self._digests: dict[str, str] = {}
         """The SHA-256 of the files read so far. The records are not among them."""
         self._manifest: Mapping[str, str] = {}
+        self._contents = ContentNames(frozenset(files.sizes))
         self._log: LogPlace | None = None
 
     def run(self) -> Verification:
@@ -250,6 +252,7 @@ class _Procedure:
     def _statement(self, statement: Statement) -> None:
         names = self._files.sizes.keys() - _NOT_SUBJECTS
         self._compare(statement.subjects, names, self._statement_name)
+        check_names(self._digests)
         has_salts = bag.SALTS in self._files.sizes
         if statement.version >= LEAF_SALTS_SINCE and statement.salted != has_salts:
             expected = "true" if has_salts else "false"
@@ -297,6 +300,7 @@ class _Procedure:
         def hashed() -> Iterator[bytes]:
             for block in self._files.blocks(bag.RECORDS):
                 digest.update(block)
+                self._contents.read(block)
                 yield block
 
         blocks = hashed()
@@ -325,7 +329,8 @@ class _Procedure:
         leaves = self._leaves()
         examined = examine(read_batches(blocks, leaves), documents, self._executor)
         self._check_lines(trail, examined, documents.leaf_hasher(), statement)
-        self._steps.passed(Step.REFERENCES, "all lead to records in the bag")
+        with self._steps.of(Step.REFERENCES):
+            self._steps.passed(Step.REFERENCES, f"all lead to records in the bag{self._contents.describe()}")
         with self._steps.of(Step.LIFECYCLES):
             self._steps.passed(Step.LIFECYCLES, trail.lifecycles())
             self._steps.passed(Step.ACCOUNTING, trail.accounting(self._recorded_epoch(statement)))

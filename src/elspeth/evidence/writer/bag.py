@@ -24,6 +24,7 @@ from elspeth.evidence.format.bag import PAYLOAD_TYPE, VERSION, RunFacts, Stateme
 from elspeth.evidence.format.canonical import parse_canonical
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.found import DatabaseFacts
+from elspeth.evidence.format.limits import MAX_CONTENTS
 from elspeth.evidence.format.merkle import TreeHasher
 from elspeth.evidence.format.salts import LeafHasher, Salts
 from elspeth.evidence.format.signatures import Envelope, Signer
@@ -76,6 +77,7 @@ def write_bag(
     progress: Callable[[int], None] | None = None,
     date: Date | None = None,
     stamp: Callable[[bytes], bytes] | None = None,
+    contents: Iterable[tuple[str, bytes]] = (),
 ) -> BagSummary:
     """Write a bag as a directory or a zip archive.
 
@@ -83,11 +85,12 @@ def write_bag(
     files, among them `export.schema.json` and, for a run, `references.json`. `secret` is what the salts of the leaves
     are derived from, None for leaves without salts; two bags with different lines must not have the same one. `date` is
     the day that the bag states, in UTC, None to state none. `progress` is called with the number of records written,
-    after each batch. `stamp` returns the time-stamp over the envelope.
+    after each batch. `stamp` returns the time-stamp over the envelope. `contents` are those of rows and calls, by their
+    SHA-256.
 
-    Raises OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON, and
-    KeyFileError if the signer fails. Nothing is left then. A crash leaves an unfinished directory, which the next
-    attempt removes.
+    Raises OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON or
+    there are more contents than verifiers accept, and KeyFileError if the signer fails. Nothing is left then. A crash
+    leaves an unfinished directory, which the next attempt removes.
     """
     path = target.path if isinstance(target, Output) else target
     if stamp is not None and signer is None:
@@ -100,7 +103,8 @@ def write_bag(
         counts, root = writer.write_records(batches, progress or (lambda _: None))
         for name, content in payload.items():
             writer.write(name, content)
-        writer.write(bag.BAG_INFO, _bag_info(facts, writer.payload_size, len(payload) + 2, date))
+        writer.write_contents(contents)
+        writer.write(bag.BAG_INFO, _bag_info(facts, writer.payload_size, writer.payload_files, date))
         writer.write(bag.INSTRUCTIONS, instructions_text(facts, None if signer is None else signer.public_key))
         envelope = writer.seal(facts, counts, root, signer)
         if stamp is not None and envelope is not None:
@@ -138,7 +142,7 @@ class _BagWriter:
     """Writes durable files of a bag, and remembers their hashes."""
 
     def __init__(self, directory: Path, salts: Salts | None) -> None:
-        self.payload_size = 0
+        self.payload_size = self.payload_files = 0
         self._salts = salts
         self._directory = directory
         self._digests: dict[str, str] = {}
@@ -177,6 +181,18 @@ class _BagWriter:
         self._wrote(bag.LEAVES, leaves_hash.hexdigest(), leaves.stat().st_size)
         return {name.decode(): count for name, count in counts.items()}, tree.root().hex()
 
+    def write_contents(self, contents: Iterable[tuple[str, bytes]]) -> None:
+        """Write contents as files named by their hashes.
+
+        Raises EvidenceError for more than verifiers accept.
+        """
+        for number, (content_hash, content) in enumerate(contents, start=1):
+            if number == 1:
+                (self._directory / bag.CONTENTS).mkdir()
+            if number > MAX_CONTENTS:
+                raise EvidenceError(bag.CONTENTS, f"expected at most {MAX_CONTENTS:,} contents, got more")
+            self.write(bag.CONTENTS + content_hash, content)
+
     def seal(
         self, facts: RunFacts | DatabaseFacts, counts: Mapping[str, int], root: str, signer: Signer | None
     ) -> bytes | None:
@@ -197,12 +213,16 @@ class _BagWriter:
 
     def sync(self) -> None:
         """Make the names of the files durable."""
+        if (self._directory / bag.CONTENTS).exists():
+            sync_directory(self._directory / bag.CONTENTS)
         sync_directory(self._directory / bag.PAYLOAD)
         sync_directory(self._directory)
 
     def _wrote(self, name: str, digest: str, size: int) -> None:
         self._digests[name] = digest
-        self.payload_size += size if name.startswith(bag.PAYLOAD) else 0
+        if name.startswith(bag.PAYLOAD):
+            self.payload_size += size
+            self.payload_files += 1
 
 
 def _types_of(batch: Sequence[bytes], joined: bytes, first: int) -> Mapping[bytes, int]:

@@ -26,6 +26,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting._log_documents import log_documents
 from elspeth.core.landscape.exporting._record_rules import withheld_columns
 from elspeth.core.landscape.exporting._text_form import parse_line
+from elspeth.core.landscape.exporting.contents import RunContents
 from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
 from elspeth.core.landscape.lines.reading import (
@@ -82,11 +83,13 @@ def write_bag_of_run(
     stamp: Callable[[bytes], bytes] | None = None,
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
+    contents: RunContents | None = None,
 ) -> BagSummary:
     """Write the records of a run as a bag.
 
     The bag is a directory, or a zip archive with `archive`; without a signer it is unsigned. `stamp` returns the
-    time-stamp over the envelope. The processes of an `executor` read the lines of a run that has ended.
+    time-stamp over the envelope. The processes of an `executor` read the lines of a run that has ended. `contents` are
+    put into the bag, too.
 
     Raises RunNotFoundError; AlteredRunError for a run that is not what was sealed; AuditIntegrityError for a record
     that breaks the schema; and what `write_bag` raises.
@@ -109,6 +112,7 @@ def write_bag_of_run(
                 stamp=stamp,
                 progress=progress,
                 date=datetime.now(UTC).date(),
+                contents=() if contents is None else contents.read(),
             )
 
 

@@ -16,6 +16,7 @@ from elspeth.core.landscape.database.urls import database_files
 from elspeth.core.landscape.exporting._csv_form import write_csv
 from elspeth.core.landscape.exporting._text_form import write_array, write_lines
 from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
+from elspeth.core.landscape.exporting.contents import RunContents
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.format import ExportFormat, compression_problem
 from elspeth.core.landscape.exporting.forms import FOUND_FILE, MANIFEST_FILE, ExportGroups
@@ -58,6 +59,7 @@ def write_export(
     stamp: Callable[[bytes], bytes] | None = None,
     compression: Compression | None = None,
     include_payloads: bool = False,
+    contents: RunContents | None = None,
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
     protected: Sequence[Protected] = (),
@@ -68,11 +70,11 @@ def write_export(
     The export includes the manifest, which is not counted, and is signed if there is a key. The target is a path, an
     output that is held already, or for jsonl and json a stream, in which an export that fails lacks its manifest.
 
-    `signer` signs a bag, `archive` makes it a zip file, `stamp` returns its time-stamp. `compression` compresses
-    jsonl, json and csv. `include_payloads` also writes what the schema withholds. `progress` is called with the number
-    of records so far. The processes of an `executor` read the lines of a run that has ended, for forms made of lines.
-    `protected` lists what the export must not touch besides the database, and `force` lets it replace a file that is
-    not an export.
+    `signer` signs a bag, `archive` makes it a zip file, `stamp` returns its time-stamp, `contents` are put into it.
+    `compression` compresses jsonl, json and csv. `include_payloads` also writes what the schema withholds. `progress`
+    is called with the number of records so far. The processes of an `executor` read the lines of a run that has ended,
+    for forms made of lines. `protected` lists what the export must not touch besides the database, and `force` lets it
+    replace a file that is not an export.
 
     Raises what the exporter raises, OutputRefusedError for a path that the export may not have, LandscapeError if the
     form's library is missing, what `write_bag` raises, and OSError; the path then keeps its content.
@@ -88,7 +90,15 @@ def write_export(
     with hold(target, policy) as output:
         if format is ExportFormat.BAG:
             bag = write_bag_of_run(
-                db, run_id, output, signer=signer, archive=archive, stamp=stamp, progress=progress, executor=executor
+                db,
+                run_id,
+                output,
+                signer=signer,
+                archive=archive,
+                stamp=stamp,
+                progress=progress,
+                executor=executor,
+                contents=contents,
             )
             return bag.record_count
         if format in _DIRECTORY_FORMS:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from typing import cast
 
 from elspeth.core.canonical import canonical_json
 from elspeth.core.landscape.records.mapping import mapper, record_type_of
@@ -179,12 +180,13 @@ def exported_record(record: AuditRecord) -> dict[str, object]:
     return convert.to_record(list(convert.to_row(record).values()))
 
 
-def story_json(story: RowStory) -> str:
+def story_json(story: RowStory, contents: Mapping[str, object] | None = None) -> str:
     """Return the story as canonical JSON.
 
-    Each record in it is an object as in exports.
+    Each record in it is an object as in exports. `contents` become a further field.
     """
-    return canonical_json(_as_json(story))
+    told = _as_json(story)
+    return canonical_json(told if contents is None else {**cast("dict[str, object]", told), "contents": contents})
 
 
 def _as_json(value: object) -> object:
