@@ -61,7 +61,7 @@ def test_an_archive_is_checked(viewer: Tab, key: PublicKey, signed: dict[str, by
     )
     assert "Run run-1." in viewer.evaluate("document.querySelector('#result').textContent")
     rows = viewer.evaluate("[...document.querySelectorAll('#steps tr')].map((row) => row.cells[1].textContent)")
-    assert rows[6:] == ["not checked here"] * 3
+    assert rows[6:] == ["not checked here"] * 4
     assert all(row.startswith("ok: ") for row in rows[:6])
 
 

@@ -56,7 +56,7 @@ def read_bag_files(path: Path) -> dict[str, bytes]:
     if place.kind is not ExportKind.BAG:
         return {}
     with open_bag(place.path) as files:
-        found = {name: files.read(name) for name in sorted(files.sizes) if name not in _LARGE}
+        found = {name: b"".join(files.blocks(name)) for name in sorted(files.sizes) if name not in _LARGE}
         return {**found, _PREFIXES: b"".join(leaf[:_PREFIX_SIZE] for leaf in leaf_hashes(files))}
 
 

@@ -1,7 +1,7 @@
 """The code of the page: modules joined into one script.
 
 The modules are kept as they are loaded by a browser, and are only joined here: imports and the word `export` are left
-out, as all top-level names differ, and so are comments. The worker of the page runs the same script.
+out, as all top-level names differ, and so are comments. Levels are indented by tabs.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ _LIMITS = ("MAX_DIRECTORY", "MAX_DOCUMENT", "MAX_FACTOR", "MAX_FILES", "MAX_LINE
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([a-z0-9_]+\.js)";\n', re.MULTILINE)
 _COMMENT = re.compile(r"^ *(?:/\*\*.*?\*/|//[^\n]*)\n|(?<=[;,]) // [^\n]*|^\n", re.MULTILINE | re.DOTALL)
 """A comment on lines of its own or after code, or an empty line."""
+
+_INDENT = re.compile("^(?:  )+", re.MULTILINE)
+"""Two spaces for each level, for which the page has a tab."""
 
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class)\b)", re.MULTILINE)
 
@@ -58,4 +61,5 @@ def _source(module: str) -> str:
 
 
 def _joined(source: str) -> str:
-    return _EXPORT.sub("", _COMMENT.sub("", _IMPORT.sub("", source)))
+    code = _EXPORT.sub("", _COMMENT.sub("", _IMPORT.sub("", source)))
+    return _INDENT.sub(lambda found: "\t" * (len(found[0]) // 2), code)

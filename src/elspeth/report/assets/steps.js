@@ -27,6 +27,7 @@ export const STEPS = [
   { title: "references", checks: "nothing", leaves: "all" },
   { title: "lifecycles", checks: "nothing", leaves: "all" },
   { title: "accounting", checks: "nothing", leaves: "all" },
+  { title: "log of runs", checks: "nothing", leaves: "all" },
 ];
 
 /** Collects how the steps end. The first fault of a step stands, whatever follows. */
