@@ -27,6 +27,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 MAY_IMPORT = {
     "elspeth.cli": {
+        "elspeth.api",
         "elspeth.contracts",
         "elspeth.core",
         "elspeth.engine",
@@ -35,6 +36,14 @@ MAY_IMPORT = {
         "elspeth.plugins",
         "elspeth.report",
         "elspeth.schema",
+        "elspeth_schema",
+    },
+    "elspeth.api": {
+        "elspeth.contracts",
+        "elspeth.core",
+        "elspeth.engine",
+        "elspeth.plugins",
+        "elspeth.report",
         "elspeth_schema",
     },
     "elspeth.contracts": {"elspeth.schema", "elspeth_schema"},
@@ -287,9 +296,8 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "contents_text": {"terminal"},
         "story_text": {"terminal"},
         "plan": {"terminal"},
-        "run_report": {"terminal"},
         "clusters": {"failures"},
-        "execution": {"clusters", "failures", "signals", "terminal", "progress", "plan", "run_report", "workers"},
+        "execution": {"clusters", "failures", "signals", "terminal", "progress", "plan", "workers"},
         "commands": {
             *(
                 "access",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -39,3 +40,23 @@ def test_the_settings_run(project: Path, capsys: pytest.CaptureFixture[str]) -> 
     capsys.readouterr()
     assert (project / "large.csv").read_text(encoding="utf-8") == "name,amount,total\nAda King,2000.00,2380.00\n"
     assert (project / "rest.csv").read_text(encoding="utf-8") == "name,amount,total\nZoë Miller,100.00,119.00\n"
+
+
+def test_the_code_runs(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of it, in its order."""
+    namespace: dict[str, object] = {}
+    for snippet in SNIPPETS:
+        exec(snippet, namespace)  # noqa: S102  our own page
+    run_id = getattr(namespace["result"], "run_id", None)
+    large, rest = (hashlib.sha256((project / name).read_bytes()).hexdigest() for name in ("largest.csv", "rest.csv"))
+    problem = "ValueError: field 'amount': expected a decimal, got empty text"
+    assert capsys.readouterr().out.splitlines() == [
+        f"{run_id} 4 1 {{'large': 1, 'rest': 1}}",
+        f"1 at source csv: {problem} (first in row 3)",
+        "completed rest",
+        "3 csv line 5: field 'amount': expected a decimal, got empty text",
+        f"large largest.csv {large}",
+        f"rest rest.csv {rest}",
+        "1",
+        "13 timestamp[us, tz=UTC] ['row', 'token_id', 'outcome', 'sink', 'step', 'kind', 'reason'] 3",
+    ]

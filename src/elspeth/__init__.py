@@ -1,5 +1,28 @@
 """A pipeline engine whose every decision can be proved later."""
 
-__all__ = ["__version__"]
+__all__ = ["AuditTrail", "AuditedRun", "Table", "__version__", "open", "run"]
 
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False  # the module typing takes longer to import than this one
+if TYPE_CHECKING:
+    from elspeth.api.reading import AuditedRun, AuditTrail, open  # noqa: A004
+    from elspeth.api.running import run
+    from elspeth.api.tables import Table
+
+_PLACES = {"AuditTrail": "reading", "AuditedRun": "reading", "Table": "tables", "open": "reading", "run": "running"}
+"""The modules of the Python API, by the names that are offered here."""
+
+
+def __getattr__(name: str) -> object:
+    """Load a part of the Python API, and return it."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415  start time
+
+    return getattr(import_module(f"elspeth.api.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted({*globals(), *__all__})

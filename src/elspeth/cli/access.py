@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 import typer
 
 from elspeth.cli.failures import UsageError
 from elspeth.cli.progress import migration_display, record_display
+from elspeth.contracts.database_urls import database_url
 from elspeth.contracts.environment import DATABASE, DEFAULT_SETTINGS, SETTINGS
 
 if TYPE_CHECKING:
@@ -32,19 +31,6 @@ __all__ = [
     "protected_files",
     "signing_key",
 ]
-
-_LIKE_A_URL = re.compile(r"(?:sqlite|postgres(?:ql)?)(?:\+\w*)?:")
-
-
-def database_url(database: str) -> str:
-    """Return the URL of a database.
-
-    `database` is a URL or the path of a SQLite file. Text that resembles a URL is not taken for a path: messages would
-    show its password.
-    """
-    if _LIKE_A_URL.match(database):
-        return database
-    return database if "://" in database else f"sqlite:///{quote(database, safe='/ +@:')}"
 
 
 @contextmanager

@@ -7,25 +7,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
-from tempfile import TemporaryDirectory
 
 import typer
 
+from elspeth.api.loading import GivenSettings
+from elspeth.api.run_report import RunReport, report_at_end
+from elspeth.api.running import audit_database
 from elspeth.cli.clusters import cluster_workers
 from elspeth.cli.failures import ExitCode, print_error, report_error
-from elspeth.cli.plan import GivenSettings, load_pipeline
 from elspeth.cli.progress import duration, migration_display, progress_display
-from elspeth.cli.run_report import RunReport, report_at_end
 from elspeth.cli.signals import StopRequest, note_signals
 from elspeth.cli.terminal import aligned, one_line, printable
 from elspeth.cli.workers import run_workers
 from elspeth.contracts.database_urls import mask_url
 from elspeth.contracts.enums import RowOutcome
-from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.database.urls import parse_url
-from elspeth.core.settings.model import LandscapeSettings
 from elspeth.engine.errors import RunInterruptedError
-from elspeth.engine.keys import RunKeys, load_run_keys
+from elspeth.engine.keys import RunKeys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.reporting import (
@@ -41,7 +39,7 @@ from elspeth.engine.reporting import (
 from elspeth.engine.sharing import Workers
 from elspeth_schema import EPOCH
 
-__all__ = ["execute_pipeline", "load_with_keys", "row_details", "run_display"]
+__all__ = ["execute_pipeline", "row_details", "run_display"]
 
 _SHOWN_DIGITS = 12
 """Digits of a hash in the summary; JSON has the whole hash."""
@@ -50,17 +48,6 @@ _MINUTE_S = 60
 
 _MAX_ROWS = 10
 """Row numbers that the summary lists at most."""
-
-
-def load_with_keys(
-    given: GivenSettings, *, check_outputs: bool = False, force: bool = False
-) -> tuple[Pipeline, RunKeys]:
-    """Load a pipeline and the keys that its run needs.
-
-    Raises what `load_pipeline` and `load_run_keys` raise.
-    """
-    loaded = load_pipeline(given, check_outputs=check_outputs, force=force)
-    return loaded.pipeline, load_run_keys(loaded.pipeline.settings, loaded.environ, source=str(given.path))
 
 
 def execute_pipeline(
@@ -80,11 +67,11 @@ def execute_pipeline(
     """
     failure: ExportFailedError | None = None
     began = time.monotonic()
-    with _audit_database(pipeline.settings.landscape) as db:
+    with audit_database(pipeline.settings.landscape, _migrate) as db:
         with note_signals() as request:
             try:
                 with (
-                    report_at_end(db, pipeline.settings, settings.path, force=force) as report,
+                    report_at_end(db, pipeline.settings, settings.path, _warn, force=force) as report,
                     run_display(request, report.name_run) as observer,
                     _workers(pipeline, settings.cluster) as workers,
                 ):
@@ -137,25 +124,6 @@ def _workers(pipeline: Pipeline, cluster: str | None) -> AbstractContextManager[
     return run_workers(pipeline.settings.concurrency.workers)
 
 
-@contextmanager
-def _audit_database(landscape: LandscapeSettings) -> Iterator[LandscapeDB]:
-    """Open the audit database of the settings.
-
-    It is migrated first if they allow that. If they disable it, a temporary database takes its place.
-    """
-    if landscape.enabled:
-        if landscape.auto_migrate:
-            _migrate(landscape.url)
-        with LandscapeDB.from_url(landscape.url) as db:
-            yield db
-    else:
-        with (
-            TemporaryDirectory(prefix="elspeth-") as directory,
-            LandscapeDB.from_url(f"sqlite:///{directory}/audit.db") as db,
-        ):
-            yield db
-
-
 def _migrate(url: str) -> None:
     """Migrate an audit database of an older epoch."""
     from elspeth.core.landscape.migration.migrate import migrate_if_older  # noqa: PLC0415  not every run migrates
@@ -166,6 +134,10 @@ def _migrate(url: str) -> None:
         name = mask_url(parse_url(url))
         epochs = f"from epoch {done.from_epoch} to {EPOCH}"
         typer.echo(f"audit database {name} was migrated {epochs}; the backup is {done.backup}", err=True)
+
+
+def _warn(problem: str) -> None:
+    typer.echo(printable(f"warning: {problem}"), err=True)
 
 
 @contextmanager

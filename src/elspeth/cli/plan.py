@@ -1,31 +1,21 @@
-"""Pipelines as loaded from settings, and their plans."""
+"""The plans of pipelines."""
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 from elspeth.cli.terminal import aligned, printable
 from elspeth.contracts.enums import NodeType, RoutingMode
 from elspeth.contracts.input_paths import path_texts
 from elspeth.contracts.routing import CONTINUE, FORK
 from elspeth.core.secrets import mask_text, redact
-from elspeth.core.settings import load_settings
-from elspeth.core.settings.loading import read_dotenv
 from elspeth.core.settings.model import LandscapeSettings, PositionalSettings
 from elspeth.core.settings.paths import export_compression, export_form
 from elspeth.core.settings.steps import AggregationSettings, CoalesceSettings, GateSettings
 from elspeth.core.settings.wiring import Place, Wire, sink_place
-from elspeth.engine.pipeline import Node, Pipeline, build_pipeline
-from elspeth.plugins.manager import PluginManager
+from elspeth.engine.pipeline import Node, Pipeline
 
 __all__ = [
-    "GivenSettings",
-    "LoadedPipeline",
-    "load_pipeline",
     "plan_as_data",
     "plan_as_mermaid",
     "plan_as_svg",
@@ -39,78 +29,6 @@ _SHAPES: Mapping[NodeType, tuple[str, str]] = {
     NodeType.SINK: ("[(", ")]"),
 }
 """Type of node -> the brackets of its shape in Mermaid."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GivenSettings:
-    """The settings that a command was given.
-
-    `overrides` are keys with values that go before the file `path`. `limit` is the number of rows to read at most,
-    `workers` that of processes. `cluster` is the address of a scheduler.
-    """
-
-    path: Path
-    overrides: Sequence[str] = ()
-    limit: int | None = None
-    workers: int | None = None
-    cluster: str | None = None
-    no_dotenv: bool = False
-
-    def __str__(self) -> str:
-        """Return the options that give the same settings again."""
-        limit = [] if self.limit is None else ["--limit", str(self.limit)]
-        workers = [] if self.workers is None else ["--workers", str(self.workers)]
-        cluster = [] if self.cluster is None else ["--cluster", self.cluster]
-        sets = [part for each in self.overrides for part in ("--set", each)]
-        return shlex.join(["-s", str(self.path), *sets, *limit, *workers, *cluster])
-
-    def all_overrides(self) -> list[str]:
-        """Return all overrides, those of options included."""
-        numbers = {"limit": self.limit, "concurrency.workers": self.workers}
-        return [*self.overrides, *(f"{key}={number}" for key, number in numbers.items() if number is not None)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedPipeline:
-    """A pipeline and the environment of its settings."""
-
-    pipeline: Pipeline
-    environ: Mapping[str, str]
-
-
-def load_pipeline(given: GivenSettings, *, check_outputs: bool = False, force: bool = False) -> LoadedPipeline:
-    """Load a settings file and build its pipeline; write nothing.
-
-    Variables of the process take precedence over those in `.env`. `check_outputs` reports files in the way of outputs
-    as problems of the settings; with `force`, files of unknown origin are not.
-
-    Raises SettingsError or PluginRegistrationError.
-    """
-    environ = {**({} if given.no_dotenv else read_dotenv(Path(".env"))), **os.environ}
-    plugins = PluginManager.installed()
-    objection = _objection if check_outputs else None
-    settings = load_settings(
-        given.path,
-        environ=environ,
-        plugins=plugins,
-        objection=objection,
-        force=force,
-        overrides=given.all_overrides(),
-    )
-    return LoadedPipeline(pipeline=build_pipeline(settings, plugins), environ=environ)
-
-
-def _objection(landscape: LandscapeSettings, path: Path) -> str | None:
-    """Return why a sink may not replace a file.
-
-    None if an earlier run wrote it.
-    """
-    from elspeth.core.landscape.queries.recorded import (  # noqa: PLC0415  most often no file exists
-        objection_by_url,
-        objection_without_database,
-    )
-
-    return objection_by_url(landscape.url, path) if landscape.enabled else objection_without_database(path)
 
 
 def plan_as_text(pipeline: Pipeline) -> str:

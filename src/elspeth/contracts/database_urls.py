@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import quote, unquote, unquote_plus
 
 from elspeth.contracts.environment import missing_package
 
@@ -23,11 +23,13 @@ __all__ = [
     "HARMLESS_PARAMETERS",
     "HIDDEN",
     "database_server",
+    "database_url",
     "database_url_problem",
     "driver_problem",
     "find_url_secrets",
     "hide",
     "hide_secrets_of",
+    "is_database_url",
     "mask_database_url",
     "mask_url",
     "parse_database_url",
@@ -53,8 +55,25 @@ HARMLESS_PARAMETERS = frozenset(
 _EXAMPLES = "sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/DATABASE"
 _SCHEME = re.compile(r"[A-Za-z0-9_+.-]+://")
 _SQLITE = ("sqlite", "sqlite+pysqlite")
+_LIKE_A_URL = re.compile(r"(?:sqlite|postgres(?:ql)?)(?:\+\w*)?:")
 _LEAST_SEARCHED = 4  # characters: a shorter secret may occur in any message
 _HOST = re.compile(r"(?:[^\[\]:]*|\[[^\[\]]+\])(?::[0-9]{1,5})?")
+
+
+def is_database_url(text: str) -> bool:
+    """Return whether a text is a URL, not a path.
+
+    Text that resembles a URL is not taken for a path: messages would show its password.
+    """
+    return _LIKE_A_URL.match(text) is not None or "://" in text
+
+
+def database_url(database: str) -> str:
+    """Return the URL of a database.
+
+    `database` is it, or the path of a SQLite file.
+    """
+    return database if is_database_url(database) else f"sqlite:///{quote(database, safe='/ +@:')}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from elspeth.contracts.enums import RowOutcome
 from elspeth.contracts.errors import RecordableError, format_count
 from elspeth.contracts.events import log_event
+from elspeth.core.html_tables import html_table
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.queries.outputs import recorded_outputs
 from elspeth.core.landscape.queries.problems import (
@@ -197,6 +198,14 @@ class RunResult:
         if self.differences:
             found.append(f"answers that are not those of the recorded run: {self.differences:,}")
         return found
+
+    def _repr_html_(self) -> str:
+        """Return the summary, for notebooks."""
+        rows: list[tuple[str, object]] = [("rows", self.rows), ("rows with failures", self.rows_with_failures)]
+        rows += [(f"to {sink}", count) for sink, count in self.rows_by_sink.items()]
+        rows += [("reason", str(reason)) for reason in self.reasons]
+        rows += [("problem", problem) for problem in self.problems]
+        return html_table(f"Run {self.run_id}", (), rows)
 
 
 class ExportFailedError(RecordableError):

@@ -60,9 +60,8 @@ def validate(
     Nothing is written.
     """
     require_only_one({"--graph": graph is not None, "--json": json})
-    from elspeth.cli.plan import (  # noqa: PLC0415  start time
-        GivenSettings,
-        load_pipeline,
+    from elspeth.api.loading import GivenSettings, load_pipeline  # noqa: PLC0415  start time
+    from elspeth.cli.plan import (  # noqa: PLC0415
         plan_as_data,
         plan_as_mermaid,
         plan_as_svg,
@@ -108,8 +107,9 @@ def run(
     """Run a pipeline and record what happens to every row."""
     require_only_one({"--execute": execute, "--dry-run": dry_run})
     require_only_one({"--workers": workers is not None, "--cluster": cluster is not None})
-    from elspeth.cli.execution import execute_pipeline, load_with_keys  # noqa: PLC0415  start time
-    from elspeth.cli.plan import GivenSettings, plan_as_data, plan_as_text  # noqa: PLC0415
+    from elspeth.api.loading import GivenSettings, load_with_keys  # noqa: PLC0415  start time
+    from elspeth.cli.execution import execute_pipeline  # noqa: PLC0415
+    from elspeth.cli.plan import plan_as_data, plan_as_text  # noqa: PLC0415
 
     given = GivenSettings(
         path=settings, overrides=set_ or (), limit=limit, workers=workers, cluster=cluster, no_dotenv=no_dotenv
@@ -153,8 +153,8 @@ def resume(
     require_only_one({"--workers": workers is not None, "--cluster": cluster is not None})
     from dataclasses import asdict  # noqa: PLC0415  start time
 
-    from elspeth.cli.execution import execute_pipeline, load_with_keys  # noqa: PLC0415
-    from elspeth.cli.plan import GivenSettings  # noqa: PLC0415
+    from elspeth.api.loading import GivenSettings, load_with_keys  # noqa: PLC0415
+    from elspeth.cli.execution import execute_pipeline  # noqa: PLC0415
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
     from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
     from elspeth.engine.start import abandon_run, get_stopped_run  # noqa: PLC0415
@@ -210,8 +210,7 @@ def purge(
     require_only_one({"--execute": execute, "--dry-run": dry_run})
     from datetime import UTC, datetime  # noqa: PLC0415  start time
 
-    from elspeth.cli.execution import load_with_keys  # noqa: PLC0415
-    from elspeth.cli.plan import GivenSettings  # noqa: PLC0415
+    from elspeth.api.loading import GivenSettings, load_with_keys  # noqa: PLC0415
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
     from elspeth.core.landscape.recording import reproducibility  # noqa: PLC0415
     from elspeth.core.payload_store import FilesystemPayloadStore  # noqa: PLC0415

@@ -202,8 +202,7 @@ def leave(
 
     It makes up for one that a run could not leave. Overdue places that the settings do not name are forgotten.
     """
-    from elspeth.cli.execution import load_with_keys  # noqa: PLC0415  start time
-    from elspeth.cli.plan import GivenSettings  # noqa: PLC0415
+    from elspeth.api.loading import GivenSettings, load_with_keys  # noqa: PLC0415  start time
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
     from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
     from elspeth.core.landscape.recording.recorder import LandscapeRecorder  # noqa: PLC0415

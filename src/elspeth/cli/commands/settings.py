@@ -44,7 +44,7 @@ def convert(
 
     The pipeline stays the same. Comments in sections that are rewritten are lost.
     """
-    from elspeth.cli.plan import GivenSettings, load_pipeline  # noqa: PLC0415  start time
+    from elspeth.api.loading import GivenSettings, load_pipeline  # noqa: PLC0415  start time
     from elspeth.core.settings._yaml_file import read_settings_file  # noqa: PLC0415
     from elspeth.core.settings.conversion import convert_settings  # noqa: PLC0415
     from elspeth.core.settings.model import PositionalSettings  # noqa: PLC0415

@@ -55,7 +55,7 @@ _SQLITE_MAGIC = b"SQLite format 3\0"
 
 def path_problems(
     parts: Parts,
-    settings_file: Path,
+    settings_file: Path | None,
     plugins: PluginCatalogue,
     *,
     objection: Objection | None = None,

@@ -7,13 +7,17 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from elspeth.contracts.schema import MAX_INTEGER
 from elspeth.core.settings.problems import Location, Problem, SettingsError
 
-__all__ = ["PlainValue", "read_settings_file", "read_value", "text_problems"]
+__all__ = ["GIVEN", "PlainValue", "read_settings_file", "read_settings_mapping", "read_value", "text_problems"]
+
+GIVEN = "settings"
+"""The name of settings that are in no file."""
 
 PlainValue = dict[str, "PlainValue"] | list["PlainValue"] | str | int | float | bool | None
 
@@ -51,6 +55,18 @@ def read_settings_file(path: Path) -> dict[str, PlainValue]:
     tree = plain.mapping(document, ())
     if plain.problems:
         raise SettingsError(str(path), list(plain.problems))
+    return tree
+
+
+def read_settings_mapping(settings: Mapping[str, object]) -> dict[str, PlainValue]:
+    """Return a mapping of Python as that of a file.
+
+    Paths become text. Raises SettingsError for values that no file could hold.
+    """
+    plain = _PlainReader()
+    tree = plain.mapping(settings, ())
+    if plain.problems:
+        raise SettingsError(GIVEN, list(plain.problems))
     return tree
 
 
@@ -195,13 +211,16 @@ def _merged_into(node: yaml.MappingNode) -> Iterator[yaml.MappingNode]:
 
 
 class _PlainReader:
-    """Reduces YAML values to JSON values, and collects problems."""
+    """Reduces values of YAML or Python to JSON values.
+
+    Collects problems.
+    """
 
     def __init__(self) -> None:
         self.problems: dict[Problem, None] = {}
         self._values = 0
 
-    def mapping(self, value: dict[object, object], location: Location) -> dict[str, PlainValue]:
+    def mapping(self, value: Mapping[Any, object], location: Location) -> dict[str, PlainValue]:
         return {name: self.value(item, (*location, name)) for key, item in value.items() for name in [_key_text(key)]}
 
     def value(self, value: object, location: Location) -> PlainValue:
@@ -209,11 +228,11 @@ class _PlainReader:
         match value:
             case _ if self._values > _MAX_VALUES:
                 self._report((), f"is too large: expected at most {_MAX_VALUES} values, aliases included")
-            case dict() | list() if len(location) > _MAX_DEPTH:
+            case Mapping() | list() | tuple() if len(location) > _MAX_DEPTH:
                 self._report(location[:3], f"is nested deeper than {_MAX_DEPTH} levels, or contains itself")
-            case dict():
+            case Mapping():
                 return self.mapping(value, location)
-            case list():
+            case list() | tuple():
                 return [self.value(item, (*location, index)) for index, item in enumerate(value)]
             case float() if not math.isfinite(value):
                 self._report(location, f"expected a finite number, got {value}")
@@ -221,6 +240,8 @@ class _PlainReader:
                 self._report(location, f"expected an integer of at most {MAX_INTEGER}, got {value}; quote it")
             case None | bool() | int() | float() | str():
                 return value
+            case Path():
+                return str(value)
             case _:
                 self._report(
                     location, f"expected text, a number, true, false or null, got {_describe(value)}; quote it"

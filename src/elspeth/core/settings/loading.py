@@ -17,7 +17,14 @@ from elspeth.core.settings._checks import cross_section_problems, mode_problems
 from elspeth.core.settings._failure_checks import failure_problems, limit_problems
 from elspeth.core.settings._flow_checks import flow_problems
 from elspeth.core.settings._path_checks import path_problems
-from elspeth.core.settings._yaml_file import PlainValue, read_settings_file, read_value, text_problems
+from elspeth.core.settings._yaml_file import (
+    GIVEN,
+    PlainValue,
+    read_settings_file,
+    read_settings_mapping,
+    read_value,
+    text_problems,
+)
 from elspeth.core.settings.model import LandscapeSettings, Settings
 from elspeth.core.settings.parts import Parts, form_of
 from elspeth.core.settings.paths import Objection
@@ -47,7 +54,7 @@ def _keys_of(form: type[Settings]) -> dict[str, bool]:
 
 
 def load_settings(
-    path: Path,
+    source: Path | Mapping[str, object],
     *,
     environ: Mapping[str, str],
     plugins: PluginCatalogue,
@@ -57,13 +64,14 @@ def load_settings(
 ) -> Settings:
     """Return valid settings that the engine can run.
 
-    Writes nothing. `overrides` are keys with values, like `sinks.out.options.path=new.csv`; they go before the file
-    and the environment. With an `objection` to ask, whatever is in the way of outputs is a problem, too; with `force`,
-    only what must never be replaced is.
+    `source` is a file, or the settings themselves. Writes nothing. `overrides` are keys with values, like
+    `sinks.out.options.path=new.csv`; they go before the file and the environment. With an `objection` to ask, whatever
+    is in the way of outputs is a problem, too; with `force`, only what must never be replaced is.
 
     Raises SettingsError with all problems.
     """
-    tree = read_settings_file(path)
+    path = source if isinstance(source, Path) else None
+    tree = read_settings_file(source) if isinstance(source, Path) else read_settings_mapping(source)
     applied = _apply_environment(tree, environ, _keys_of(form_of(tree)), overrides)
     tree, problems = applied.tree, [*applied.problems, *text_problems(applied.tree)]
     if "replay_from" in tree:  # what later releases of the predecessor call it
@@ -82,7 +90,7 @@ def load_settings(
         problems += limit_problems(settings)
     problems += mode_problems(tree, parts)
     if settings is None or problems:
-        raise SettingsError(str(path), _first_per_place(problems))
+        raise SettingsError(GIVEN if path is None else str(path), _first_per_place(problems))
     return settings
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from elspeth.cli.terminal import printable
 from elspeth.contracts.errors import AuditIntegrityError, recordable_message
 from elspeth.contracts.events import log_event
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
@@ -93,12 +91,12 @@ class RunReport:
 
 @contextmanager
 def report_at_end(
-    db: LandscapeDB, settings: Settings, settings_file: Path | None, *, force: bool
+    db: LandscapeDB, settings: Settings, settings_file: Path | None, warn: Callable[[str], None], *, force: bool
 ) -> Iterator[RunReport]:
     """Write the report when the block ends or fails.
 
-    Of a run that was interrupted, and can go on, nothing is written. A report that fails is said, and does not replace
-    the error of the run.
+    Of a run that was interrupted, and can go on, nothing is written. `warn` is called with the problem of a report that
+    fails, which does not replace the error of the run.
     """
     report = RunReport(db, settings, settings_file, force=force)
     try:
@@ -106,4 +104,4 @@ def report_at_end(
     finally:
         report.write()
         if report.problem is not None:
-            typer.echo(printable(f"warning: {report.problem}"), err=True)
+            warn(report.problem)

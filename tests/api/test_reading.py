@@ -1,0 +1,158 @@
+"""Trails are read from Python, in databases and exports."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import elspeth
+from elspeth.api import tables
+from elspeth.api.reading import AuditedRun
+from elspeth.cli.program import main
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
+from elspeth.core.landscape.exporting.exporter import RunNotFoundError
+from elspeth.core.landscape.queries.story.model import story_json
+from elspeth_schema.arrow import SCHEMAS
+from elspeth_schema.records import RECORD_TYPES
+from tests.fixtures.example_runs import ExampleRun
+from tests.fixtures.rich_run import recorded, rich_run
+
+FORMS = ("database", "jsonl", "csv", "parquet", "bag")
+
+
+@pytest.fixture(scope="module")
+def places(example_run: ExampleRun, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return one run, in a database and in exports."""
+    database = example_run("deaggregation").database
+    directory = tmp_path_factory.mktemp("places")
+    found = {"database": database}
+    for form in FORMS[1:]:
+        found[form] = directory / form
+        assert main(["export", "latest", "-d", str(database), "--format", form, "-o", str(found[form])]) == 0
+    return found
+
+
+@pytest.fixture(params=FORMS)
+def run(request: pytest.FixtureRequest, places: dict[str, Path]) -> AuditedRun:
+    trail = elspeth.open(places[request.param])
+    request.addfinalizer(trail.close)  # noqa: PT021
+    return trail.run("latest")
+
+
+def test_every_form_answers_alike(run: AuditedRun, places: dict[str, Path]) -> None:
+    with elspeth.open(str(places["database"])) as trail:
+        expected = trail.run(run.run_id[:8])
+        assert run.record == expected.record
+        assert run.settings == expected.settings
+        assert [*run.rows()] == [*expected.rows()]
+        assert [*run.rows(outcome="completed")] != []
+        assert {each.outcome for each in run.rows(outcome="completed")} == {"completed"}
+        assert [*run.outputs()] == [*expected.outputs()]
+        assert run.failures() == expected.failures()
+        assert story_json(run.explain(1)) == story_json(expected.explain(1))
+        for name in RECORD_TYPES:
+            assert [*run.records(name)] == [*expected.records(name)]
+
+
+def test_tables_have_the_types_of_the_schema_and_the_values_of_the_records(run: AuditedRun) -> None:
+    for name, schema in SCHEMAS.items():
+        table = run.records(name).to_arrow()
+        kept = [field for field in schema if field.name in table.schema.names]
+        assert table.schema.equals(pa.schema(kept))
+        times = {field.name for field in kept if pa.types.is_timestamp(field.type)}
+        plain = [[value for key, value in row.items() if key not in times] for row in table.to_pylist()]
+        assert plain == [[value for key, value in row.items() if key not in times] for row in run.records(name)]
+    rows = run.rows()
+    assert rows.to_arrow().to_pylist() == [asdict(row) for row in rows]
+    assert rows.to_pandas().to_dict("list") == rows.to_arrow().to_pydict()
+    assert rows.to_polars().to_dicts() == rows.to_arrow().to_pylist()
+
+
+def test_a_url_is_opened_too(database_url: str) -> None:
+    with LandscapeDB.from_url(database_url) as db:
+        run_id = recorded(db, rich_run())
+    with elspeth.open(database_url) as trail:
+        [run] = trail.runs()
+        assert run.run_id == run_id
+        states = run.records("node_state")
+        assert states.to_arrow().column("state_id").to_pylist() == [each["state_id"] for each in states]
+        with pytest.raises(RunNotFoundError, match="holds no run 'other'"):
+            trail.run("other")
+
+
+def test_a_notebook_shows_runs_rows_and_records_escaped(
+    example_run: ExampleRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with elspeth.open(example_run("boolean_routing").database) as trail:
+        run = trail.run()
+        assert f"<td>{run.run_id}</td>" in trail._repr_html_()
+        assert "<td>completed</td>" in run._repr_html_()
+        html = run.records("node")._repr_html_()
+        assert "<th>config_json</th>" in html
+        assert "row[&#x27;" in html
+        assert "row['" not in html
+        monkeypatch.setattr(tables, "_SHOWN", 2)
+        shown = run.records("node")._repr_html_()
+        assert (shown.count("<tr>"), "(the first 2)" in shown) == (3, True)
+        assert (repr(run.rows()), repr(run)) == (f"<rows of run {run.run_id}>", f"<run {run.run_id}>")
+
+
+def test_what_is_not_there_is_said(tmp_path: Path, places: dict[str, Path]) -> None:
+    with pytest.raises(LandscapeError, match="nothing cannot be read: No such file or directory"):
+        elspeth.open(tmp_path / "nothing")
+    with elspeth.open(places["bag"]) as trail:
+        with pytest.raises(RunNotFoundError, match=r"holds run .*, not 'other'"):
+            trail.run("other")
+        with pytest.raises(ValueError, match="unknown record type 'tokens': expected one of run, "):
+            trail.run().records("tokens")
+        with pytest.raises(ValueError, match="'lost' is not a valid RowOutcome"):
+            trail.run().rows(outcome="lost")
+
+
+def test_an_export_that_was_changed_is_refused(tmp_path: Path, places: dict[str, Path]) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(places["bag"], changed)
+    records = changed / "data" / "records.jsonl"
+    records.write_bytes(records.read_bytes().replace(b'"completed"', b'"compl\\u0065ted"', 1))
+    with pytest.raises(LandscapeError):
+        elspeth.open(changed)
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "call"),
+    [
+        ("pyarrow", "parquet", lambda table: table.to_arrow()),
+        ("pandas", "pandas", lambda table: table.to_pandas()),
+        ("polars", "polars", lambda table: table.to_polars()),
+    ],
+)
+def test_a_library_that_is_not_installed_is_named_with_its_extra(
+    places: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    extra: str,
+    call: Callable[[elspeth.Table[Any]], object],
+) -> None:
+    monkeypatch.setattr("elspeth.contracts.environment.find_spec", lambda name: None if name == module else tables)
+    with elspeth.open(places["database"]) as trail, pytest.raises(LandscapeError) as caught:
+        call(trail.run().rows())
+    assert str(caught.value) == (
+        f"the table needs {module}, which is not installed: in a checkout of elspeth, pip install '.[{extra}]'"
+    )
+
+
+def test_the_package_offers_the_api_without_importing_it() -> None:
+    assert {"open", "run", "Table"} <= set(dir(elspeth))
+    with pytest.raises(AttributeError, match="module 'elspeth' has no attribute 'nothing'"):
+        elspeth.nothing  # noqa: B018
+    program = "import sys, elspeth; print(sorted(name for name in sys.modules if name.startswith('elspeth')))"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "['elspeth']\n"

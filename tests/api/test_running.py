@@ -1,0 +1,81 @@
+"""Pipelines run from Python as from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import elspeth
+from elspeth.contracts.plugins import PluginError
+from elspeth.core.settings import SettingsError
+from elspeth.engine.errors import RunInterruptedError
+from tests.engine.pipelines import csv_settings
+
+
+@pytest.fixture(autouse=True)
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.csv").write_text("id,kind\n1,x\n2,y\n3,<b>\n")
+
+
+def test_a_mapping_runs_like_a_file_of_it(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    settings["datasource"]["options"]["path"] = tmp_path / "in.csv"  # a path is text to settings
+    of_mapping = elspeth.run(settings)
+    assert (of_mapping.rows, dict(of_mapping.rows_by_sink)) == (3, {"rest": 2, "x": 1})
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(csv_settings(tmp_path)))
+    of_file = elspeth.run("settings.yaml", overrides={"sinks.rest.options.path": "small.csv"}, limit=1)
+    assert (of_file.rows, (tmp_path / "small.csv").exists()) == (1, True)
+    with elspeth.open("audit.db") as trail:
+        assert [run.run_id for run in trail.runs()] == [of_mapping.run_id, of_file.run_id]
+        assert [run.settings["limit"] for run in trail.runs()] == [None, 1]
+
+
+def test_settings_that_are_wrong_are_refused_with_all_problems(tmp_path: Path) -> None:
+    settings = {**csv_settings(tmp_path), "output_sink": "nowhere", "concurrency": {"max_workers": {1, 2}}}
+    with pytest.raises(SettingsError) as caught:
+        elspeth.run(settings)
+    assert str(caught.value).splitlines()[0] == "settings: 1 problem"
+    settings["concurrency"] = {"max_workers": 0}
+    with pytest.raises(SettingsError) as caught:
+        elspeth.run(settings)
+    assert [problem.path for problem in caught.value.problems] == ["concurrency.max_workers", "output_sink"]
+
+
+def test_what_a_run_would_replace_needs_force(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "x.csv").write_text("mine")
+    with pytest.raises(SettingsError, match=r"sinks\.x\.options\.path"):
+        elspeth.run(csv_settings(tmp_path))
+    assert elspeth.run(csv_settings(tmp_path), force=True).rows == 3
+
+
+def test_a_source_that_is_not_there_begins_no_run(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").unlink()
+    with pytest.raises(PluginError, match="No such file"):
+        elspeth.run(csv_settings(tmp_path))
+    assert not (tmp_path / "audit.db").exists()
+
+
+def test_a_run_is_stopped_so_that_it_can_go_on(tmp_path: Path) -> None:
+    with pytest.raises(RunInterruptedError):
+        elspeth.run(csv_settings(tmp_path), is_stopped=lambda: True)
+    with elspeth.open(tmp_path / "audit.db") as trail:
+        assert trail.run().record.status == "interrupted"
+
+
+def test_a_report_is_left_if_the_settings_ask_for_it(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    settings["landscape"]["report"] = {"path": "report.html"}
+    result = elspeth.run(settings)
+    assert result.run_id in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_notebook_shows_the_summary_escaped(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path)
+    settings["sinks"]["<b>"] = settings["sinks"].pop("rest")
+    html = elspeth.run({**settings, "output_sink": "<b>"})._repr_html_()
+    assert "<td>to &lt;b&gt;</td><td>2</td>" in html
+    assert "<b>" not in html
