@@ -11,7 +11,7 @@ import yaml
 
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.report.embedding import Embed
+from elspeth.report.embed import Embed
 from tests.fixtures.told_run import record_told_run
 
 PAGE = (Path(__file__).parent.parent / "docs" / "report.md").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.report.embedding import Embed
+from elspeth.report.embed import Embed
 from elspeth.report.evidence import PageEvidence
 from elspeth.report.records import open_database_records
 from elspeth.report.writing import WrittenReport, check_target, write_report

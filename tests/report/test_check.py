@@ -17,7 +17,7 @@ from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.sealing.seal import SEAL_TYPE
 from elspeth.evidence.format.signatures import Envelope, PublicKey, Signer
 from elspeth.report.blocks import packed_text
-from elspeth.report.embedding import Embed
+from elspeth.report.embed import Embed
 from elspeth.report.evidence import PageEvidence, read_bag_files, read_seal
 from elspeth.report.records import open_database_records, open_export_records
 from elspeth.report.writing import check_target, write_report

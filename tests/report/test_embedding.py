@@ -15,7 +15,8 @@ from elspeth.core.landscape.queries.story.model import exported_record, records_
 from elspeth.core.landscape.queries.story.reader import row_story
 from elspeth.core.landscape.queries.story.trail import DatabaseTrail
 from elspeth.report import embedding, writing
-from elspeth.report.embedding import Embed, chosen_lines
+from elspeth.report.embed import Embed
+from elspeth.report.embedding import chosen_lines
 from tests.fixtures.landscapes import NewLandscape
 from tests.fixtures.told_run import (
     BATCHED,

@@ -10,7 +10,7 @@ import pytest
 from elspeth.core.canonical import CANONICAL_VERSION
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from elspeth.report.embedding import Embed
+from elspeth.report.embed import Embed
 from elspeth_schema.contracts import RunStatus
 from tests.fixtures.browser import Tab
 from tests.fixtures.landscapes import in_memory

@@ -15,7 +15,7 @@ from elspeth.core.landscape.migration.private_copy import open_for_reading
 from elspeth.core.landscape.queries.story.model import story_json
 from elspeth.core.landscape.queries.story.reader import row_story, token_story
 from elspeth.core.landscape.queries.story.trail import DatabaseTrail
-from elspeth.report.embedding import Embed
+from elspeth.report.embed import Embed
 from elspeth_schema.tables import rows_table, tokens_table
 from tests.examples.running import names
 from tests.fixtures.browser import Tab

@@ -71,7 +71,7 @@ class RunReport:
         run = LandscapeRecorder(self._db).get_run(run_id)
         if run is None or not run.status.is_terminal:
             return
-        from elspeth.report.embedding import Embed  # noqa: PLC0415  start time
+        from elspeth.report.embed import Embed  # noqa: PLC0415  start time
         from elspeth.report.evidence import PageEvidence, read_seal  # noqa: PLC0415
         from elspeth.report.records import open_database_records  # noqa: PLC0415
         from elspeth.report.writing import check_target, write_report  # noqa: PLC0415

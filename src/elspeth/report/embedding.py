@@ -7,7 +7,6 @@ of rows that failed or were quarantined, of rows for which another system was ca
 from __future__ import annotations
 
 from collections.abc import Iterator
-from enum import StrEnum
 
 from sqlalchemy import Connection, and_, func, literal, select, union_all
 
@@ -30,7 +29,7 @@ from elspeth_schema.tables import (
     validation_errors_table,
 )
 
-__all__ = ["MOST_RECORDS", "Embed", "chosen_lines"]
+__all__ = ["MOST_RECORDS", "chosen_lines"]
 
 MOST_RECORDS = 200_000
 """Records that a page holds if nothing else is asked for: about 25 MB."""
@@ -42,14 +41,6 @@ _FIRST_ROWS = 1_000
 _ROWS_AT_ONCE = 200
 _LEAST_PER_ROW = 3
 """A row has a record, a token and a visit."""
-
-
-class Embed(StrEnum):
-    """Which records a page holds."""
-
-    ALL = "all"
-    FAILURES = "failures"
-    NONE = "none"
 
 
 def chosen_lines(connection: Connection, run_id: str, most: int = MOST_RECORDS) -> Iterator[list[bytes]]:

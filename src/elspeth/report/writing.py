@@ -12,7 +12,8 @@ from elspeth.core.landscape.lines.reading import read_lines, split
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected, check_output
 from elspeth.outputs.writing import Output, hold
 from elspeth.report.blocks import BlockWriter
-from elspeth.report.embedding import MOST_RECORDS, Embed, chosen_lines
+from elspeth.report.embed import Embed
+from elspeth.report.embedding import MOST_RECORDS, chosen_lines
 from elspeth.report.evidence import PageEvidence
 from elspeth.report.overview import Overview, read_overview
 from elspeth.report.page import PageText, page_parts

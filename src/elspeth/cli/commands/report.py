@@ -16,7 +16,7 @@ from elspeth.cli.failures import UsageError
 from elspeth.cli.options import ForceOption, JsonOption, OptionalDatabaseOption, require_unicode
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned
-from elspeth.report.embedding import Embed
+from elspeth.report.embed import Embed
 
 if TYPE_CHECKING:
     from elspeth.evidence.format.signatures import PublicKey
