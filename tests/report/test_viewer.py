@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from elspeth.evidence.format import bag
-from elspeth.evidence.format.signatures import PublicKey
+from elspeth.evidence.format.signatures import PublicKey, Signer
 from elspeth.report.viewer import viewer_page, write_viewer
+from tests.evidence.bags import make_bag, records, run_facts, to_lines
 from tests.evidence.verifier.test_zip_archive import zipped
 from tests.fixtures.browser import Tab
+from tests.report.pages import HOSTILE
 from tests.report.test_page import Elements
 
 MOST_BYTES = 60 * 1024
@@ -150,3 +152,36 @@ def test_names_in_a_hostile_archive_are_shown_as_text(viewer: Tab, tmp_path: Pat
         "refused",
         '"bag/<b>.\\u001bxxxx": expected a name inside the bag, got one that leads elsewhere',
     )
+
+
+def test_hostile_texts_and_long_lines_are_shown_as_text(
+    viewer: Tab, signer: Signer, key: PublicKey, tmp_path: Path
+) -> None:
+    first, second, *rest = records(HOSTILE)
+    lines = to_lines([first, {**second, "note": "x" * 10_000_000}, *rest])
+    files = make_bag(tmp_path, lines, signer, run=run_facts(HOSTILE))
+    (tmp_path / "bag.zip").write_bytes(zipped(files))
+    viewer.choose_files("#archive", [tmp_path / "bag.zip"])
+    assert verdict(viewer) == signed_by(key)
+    assert viewer.evaluate("document.querySelector('#result code').textContent") == (
+        HOSTILE.replace("\u202e", "\\u{202e}").replace("\u0007", "\\u{7}")
+    )
+    assert viewer.evaluate("document.querySelectorAll('img').length") == 0
+
+
+def test_everything_is_reached_by_keyboard(viewer: Tab) -> None:
+    reached = []
+    for _ in range(4):
+        viewer.press("Tab")
+        reached.append(viewer.evaluate("document.activeElement.id || document.activeElement.className"))
+    assert reached == ["key", "archive", "folder", "table"]
+
+
+def test_nothing_is_wider_than_a_narrow_screen(
+    viewer: Tab, signed: dict[str, bytes], key: PublicKey, tmp_path: Path
+) -> None:
+    viewer.resize(360, 640)
+    (tmp_path / "bag.zip").write_bytes(zipped(signed))
+    viewer.choose_files("#archive", [tmp_path / "bag.zip"])
+    assert verdict(viewer) == signed_by(key)
+    assert viewer.evaluate("document.documentElement.scrollWidth") <= 360
