@@ -171,6 +171,13 @@ def reference(session: nox.Session) -> None:
 
 
 @nox.session(reuse_venv=True)
+def picture(session: nox.Session) -> None:
+    """Take the README's picture of a report; needs Chromium."""
+    install(session, "test", project=("-e", PROJECT))
+    session.run("python", "-m", "tests.examples.picture")
+
+
+@nox.session(reuse_venv=True)
 def schema_lint(session: nox.Session) -> None:
     """Check the schema against the rules of LinkML."""
     install(session, "schema-lint")

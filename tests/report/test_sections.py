@@ -65,7 +65,7 @@ def test_the_sections_come_in_the_order_of_a_reader_and_are_labelled(told: Overv
     page = parse(told)
     assert page.open == []
     sections = [attributes["id"] for tag, attributes in page.elements if tag == "section"]
-    assert sections == ["ran", "graph", "ended", "failures", "slow", "artifacts", "withheld", "open"]
+    assert sections == ["ran", "graph", "ended", "failures", "slow", "artifacts", "withheld", "open", "settings"]
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(set(ids)) == len(ids)
     for tag, attributes in page.elements:

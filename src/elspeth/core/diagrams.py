@@ -183,8 +183,8 @@ def _label_width(edge: DiagramEdge) -> float:
 
 def _node_width(node: DiagramNode) -> float:
     name, detail = _text_width(_shorten(node.name), 13.5), _text_width(_shorten(node.detail), 11)
-    badges = sum(_text_width(text, 11) + 24 for text in _badges(node).values())
-    return max(_MIN_WIDTH, name + 32, detail + 32, badges + 16)
+    badges = sum(_text_width(text, 11) + 22 for text in _badges(node).values())
+    return max(_MIN_WIDTH, name + 32, detail + 32, 2 * badges + 12 if badges else 0.0)  # right of the arrows
 
 
 def _badges(node: DiagramNode) -> dict[str, str]:

@@ -11,7 +11,7 @@ from elspeth.report.overview import Overview
 from elspeth_schema.contracts import AuditRecord, SourceInput
 from elspeth_schema.records import Kind
 
-__all__ = ["render_ran"]
+__all__ = ["render_ran", "render_settings"]
 
 _SETTINGS = 200_000
 """Characters of the settings that are shown."""
@@ -20,7 +20,7 @@ _IN_PLACES_OF_THEIR_OWN = ("settings_json", "source_schema_json", "process_id")
 
 
 def render_ran(overview: Overview) -> Iterator[str]:
-    """Yield the parts of the section."""
+    """Yield the parts of the section on what ran."""
     yield facts(_columns_of(overview.run))
     for process in overview.processes:
         resumed = (
@@ -46,15 +46,19 @@ def render_ran(overview: Overview) -> Iterator[str]:
             ["variable", "from", "fingerprint"],
             [[name(each.env_var_name), shown(each.source), code(each.fingerprint)] for each in overview.secrets],
         )
+
+
+def render_settings(overview: Overview) -> Iterator[str]:
+    """Yield the parts of the section on settings."""
     text = json.dumps(overview.settings, indent=2, ensure_ascii=False, sort_keys=True)
     cut = "" if len(text) <= _SETTINGS else f"\n… ({len(text):,} characters; the records have all)"
     lines = "\n".join(shown(line, _SETTINGS) for line in text[:_SETTINGS].split("\n"))
     yield (
-        "<details><summary>The settings, with all defaults; secrets as fingerprints</summary>\n"
+        "<details><summary>The settings of the run, with all defaults, and secrets as fingerprints</summary>\n"
         f'<pre tabindex="0">{lines}{cut}</pre></details>'
     )
     counted = [[code(kind), number(count)] for kind, count in overview.counts.items() if count]
-    yield f"<details><summary>{plural(sum(overview.counts.values()), 'record')}</summary>"
+    yield f"<details><summary>The {plural(sum(overview.counts.values()), 'record')} of the run, by type</summary>"
     yield table("Records by type", ["type", "records"], counted, numbers=[1])
     yield "</details>"
 

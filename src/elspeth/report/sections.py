@@ -27,7 +27,7 @@ from elspeth.report.markup import (
     words,
 )
 from elspeth.report.overview import Overview
-from elspeth.report.ran import render_ran
+from elspeth.report.ran import render_ran, render_settings
 from elspeth.report.slow import render_slow
 from elspeth_schema.contracts import RunStatus
 
@@ -49,6 +49,7 @@ _SECTIONS = {
     "artifacts": "Artifacts",
     "withheld": "What is withheld",
     "open": "What was left open",
+    "settings": "Settings and records",
 }
 """The sections by id, in a reader's order."""
 
@@ -97,6 +98,7 @@ def render_sections(overview: Overview) -> str:
         "artifacts": _artifacts(overview),
         "withheld": _withheld(overview),
         "open": _left_open(overview, names),
+        "settings": render_settings(overview),
     }
     return "\n".join(section(key, title, *parts[key]) for key, title in _SECTIONS.items())
 
