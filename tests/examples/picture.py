@@ -29,7 +29,7 @@ scrollTo(0, document.getElementById("graph").offsetTop - {_MARGIN})
 
 
 def take(page: Path, browser: Browser) -> bytes:
-    """Return a PNG of the graph and of where tokens ended."""
+    """Return a PNG of the graph and the ends."""
     with opened_tab(browser) as tab:
         tab.resize(_WIDTH, _WIDTH)
         tab.prefer("light")
