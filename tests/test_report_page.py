@@ -37,7 +37,7 @@ def test_every_command_of_the_page_works(tmp_path: Path, monkeypatch: pytest.Mon
     for name, key in (("trail.jsonl", []), ("evidence.zip", ["--key", "keys/elspeth.key.pem"])):
         assert main(["export", "latest", "-d", "runs/audit.db", "-o", name, *key]) == 0
     commands = [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
-    assert len(commands) == 7
+    assert len(commands) == 8
     for command in commands:
         program, *arguments = shlex.split(command, comments=True)
         assert program == "elspeth"

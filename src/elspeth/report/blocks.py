@@ -65,12 +65,12 @@ class BlockWriter:
         self._lines.clear()
 
 
-def packed_element(content: bytes, name: str | None = None) -> bytes:
+def packed_element(content: bytes, name: str | None = None, kind: str = "file") -> bytes:
     """Return the element of a block or named file.
 
-    The content is deflated (RFC 1950) and in base64, which needs no escapes.
+    `kind` is the class of a named one. The content is deflated (RFC 1950) and in base64, which needs no escapes.
     """
-    about = 'class="block"' if name is None else f'class="file" data-name="{escape(name)}"'
+    about = 'class="block"' if name is None else f'class="{kind}" data-name="{escape(name)}"'
     return f'<script type="text/plain" {about}>{packed_text(content)}</script>\n'.encode()
 
 

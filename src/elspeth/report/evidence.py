@@ -6,7 +6,7 @@ taken in the page. One made from a database holds the seal of the run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +23,10 @@ from elspeth_schema import EPOCH
 if TYPE_CHECKING:
     from elspeth.evidence.format.signatures import PublicKey
 
-__all__ = ["PageEvidence", "read_bag_files", "read_seal"]
+__all__ = ["PageEvidence", "read_bag_contents", "read_bag_files", "read_seal"]
 
-_LARGE = (bag.RECORDS, bag.LEAVES)
-"""The page holds the records in blocks, and computes their hashes."""
+_LARGE = (bag.RECORDS, bag.LEAVES, bag.CONTENTS)
+"""The page holds the records in blocks, and computes their hashes; contents are read one by one."""
 
 _PREFIXES, _PREFIX_SIZE = "leaf-prefixes", 4
 """The first bytes of each leaf hash, by which the page names a line that was altered. No file in a bag has the name."""
@@ -36,28 +36,44 @@ _PREFIXES, _PREFIX_SIZE = "leaf-prefixes", 4
 class PageEvidence:
     """What a page checks its records with.
 
-    `files` are those of a bag by name, without the records; `seal` is for the script. `key` is the key that the reader
-    is told to expect.
+    `files` are those of a bag by name, without records and contents; `seal` is for the script. `key` is the key that
+    the reader is told to expect. `contents` are those of rows and calls, by their hashes.
     """
 
     files: Mapping[str, bytes] = field(default_factory=dict)
+    contents: Iterable[tuple[str, bytes]] = ()
     seal: Mapping[str, object] | None = None
     key: PublicKey | None = None
 
 
 def read_bag_files(path: Path) -> dict[str, bytes]:
-    """Return the files of a bag without its records.
+    """Return the files of a bag without records and contents.
 
-    Of the leaf hashes only the first bytes are there.
+    Of the leaf hashes only the first bytes are there. Nothing is returned for an export that is not a bag.
 
-    Nothing is returned for an export that is not a bag. Raises ExportError or EvidenceError if it cannot be read.
+    Raises ExportError or EvidenceError if it cannot be read.
     """
     place = find_place(path)
     if place.kind is not ExportKind.BAG:
         return {}
     with open_bag(place.path) as files:
-        found = {name: b"".join(files.blocks(name)) for name in sorted(files.sizes) if name not in _LARGE}
+        names = [name for name in sorted(files.sizes) if not name.startswith(_LARGE)]
+        found = {name: b"".join(files.blocks(name)) for name in names}
         return {**found, _PREFIXES: b"".join(leaf[:_PREFIX_SIZE] for leaf in leaf_hashes(files))}
+
+
+def read_bag_contents(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the contents of a bag with their hashes.
+
+    Nothing is yielded for an export that is not a bag. Raises ExportError or EvidenceError if it cannot be read.
+    """
+    place = find_place(path)
+    if place.kind is not ExportKind.BAG:
+        return
+    with open_bag(place.path) as files:
+        for name in sorted(files.sizes):
+            if name.startswith(bag.CONTENTS):
+                yield name.removeprefix(bag.CONTENTS), b"".join(files.blocks(name))
 
 
 def read_seal(connection: Connection, run_id: str) -> Mapping[str, object] | None:

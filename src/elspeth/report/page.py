@@ -13,6 +13,7 @@ from string import Template
 
 from elspeth import __version__
 from elspeth.core.landscape.queries.story.trail import LOOKUPS
+from elspeth.evidence.format import bag
 from elspeth.report.blocks import packed_element, packed_text
 from elspeth.report.scripts import read_asset, script_of
 from elspeth.report.sections import section_styles
@@ -31,18 +32,18 @@ _ERRORS = "error"
 class PageText:
     """What a page says beside its records.
 
-    `title` and `embedding` are text; `heading`, `sections` and `contents` are HTML. `facts` are for the script,
-    `files` those of the bag from which the page was made, by name.
+    `title` and `embedding` are text, `heading` and `sections` HTML. `facts` are for the script, `files` those of the
+    bag from which the page was made, by name, `contents` those of rows and calls, by their hashes.
     """
 
     title: str
     heading: str
     sections: str
     embedding: str
-    contents: str
     made: datetime
     facts: Mapping[str, object]
     files: Mapping[str, bytes]
+    contents: Iterable[tuple[str, bytes]]
 
 
 def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -57,7 +58,6 @@ def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
         "heading": text.heading,
         "sections": text.sections,
         "embedding": escape(text.embedding),
-        "contents": text.contents,
         "made": f"{text.made:%Y-%m-%d %H:%M:%S} UTC",
         "facts": _json({**text.facts, "types": _types()}),
         "worker": packed_text(script_of("worker.js").encode()),
@@ -66,6 +66,9 @@ def page_parts(text: PageText, blocks: Iterable[bytes]) -> Iterator[bytes]:
     yield Template(before).substitute(values).encode()
     for name, content in text.files.items():
         yield packed_element(content, name)
+    for content_hash, content in text.contents:
+        # Those of a bag are among its files, which are checked.
+        yield packed_element(content, bag.CONTENTS + content_hash, "file" if text.files else "content")
     yield from blocks
     yield Template(after).substitute(values).encode()
 

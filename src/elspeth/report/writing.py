@@ -106,7 +106,6 @@ def _text(report: WrittenReport, overview: Overview, evidence: PageEvidence) -> 
         heading=render_heading(overview),
         sections=render_sections(overview),
         embedding=_embedding(report),
-        contents="",
         made=datetime.now(UTC),
         facts={
             "runId": report.run_id,
@@ -117,6 +116,7 @@ def _text(report: WrittenReport, overview: Overview, evidence: PageEvidence) -> 
             "key": None if evidence.key is None else evidence.key.pem.decode(),
         },
         files=evidence.files,
+        contents=evidence.contents,
     )
 
 

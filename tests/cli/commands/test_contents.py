@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import zipfile
+import zlib
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from elspeth.evidence.format.signatures import load_public_key
 from elspeth.evidence.verifier.procedure import Status, Step, Verdict, Verification
 from elspeth.evidence.verifier.verify import verify_bag
 from tests.engine.pipelines import PLUGINS, build, execute, graph_settings
+from tests.fixtures.browser import Tab
 
 Captured = pytest.CaptureFixture[str]
 ROWS = [{"id": number, "text": f"the secret of row {number}"} for number in range(3)]
@@ -270,3 +274,44 @@ def test_contents_of_a_run_that_kept_none(tmp_path: Path, capsys: Captured) -> N
     assert "contents  0\n" in capsys.readouterr().out
     assert main(["explain", "--row", "1", "--from", str(tmp_path / "bag"), "--show"]) == 0
     assert capsys.readouterr().out.endswith("no content was kept of this row\n")
+
+
+def report(page: Path, *arguments: str) -> str:
+    assert main(["report", *arguments, "-o", str(page)]) == 0
+    return page.read_text(encoding="utf-8")
+
+
+def contents_in(page: str) -> dict[str, bytes]:
+    """Return the contents in a page by their hashes."""
+    found = re.findall(r'data-name="data/contents/([0-9a-f]+)">([^<]*)<', page)
+    return {name: zlib.decompress(base64.b64decode(packed)) for name, packed in found}
+
+
+def test_the_report_of_a_bag_has_its_contents(recorded: Path, with_contents: Path, tab: Tab, tmp_path: Path) -> None:
+    key = str(recorded / "keys" / "elspeth.pub.pem")
+    page = report(tmp_path / "report.html", str(with_contents), "--key", key)
+    assert contents_in(page) == contents_of(with_contents)
+    tab.open(tmp_path / "report.html")
+    assert tab.wait_for("document.body.dataset.verdict") == "signed"
+    tab.evaluate("location.hash = 'row=1'")
+    tab.wait_for("document.querySelector('#told details.content') !== null")
+    tab.evaluate("document.querySelector('#told details.content').open = true")
+    tab.wait_for("document.querySelector('#told pre')?.textContent.includes('the secret of row 1')")
+
+
+def test_the_report_of_a_run_has_contents_only_by_choice(recorded: Path, with_contents: Path, tmp_path: Path) -> None:
+    run = ("latest", "-d", f"sqlite:///{recorded / 'audit.db'}")
+    assert contents_in(report(tmp_path / "report.html", *run)) == {}
+    page = report(tmp_path / "report.html", *run, "--include-contents", "--payloads", str(recorded / "payloads"))
+    assert contents_in(page) == contents_in(report(tmp_path / "report.html", *run, "--include-contents"))
+    assert contents_in(page) == contents_of(with_contents)
+
+
+def test_contents_are_asked_for_of_runs_in_databases(with_contents: Path, tmp_path: Path, capsys: Captured) -> None:
+    page = str(tmp_path / "report.html")
+    assert main(["report", str(with_contents), "-o", page, "--include-contents"]) == 2
+    assert main(["report", "latest", "-o", page, "--payloads", "payloads"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --include-contents: only of a run in a database: a page of a bag has the contents of the bag\n"
+        "error: --payloads: only with --include-contents\n"
+    )

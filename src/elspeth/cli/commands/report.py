@@ -55,6 +55,14 @@ def report(
             "failures or calls, and of the first rows.",
         ),
     ] = None,
+    include_contents: Annotated[
+        bool,
+        typer.Option("--include-contents", help="Show contents of rows, requests and answers that a database kept."),
+    ] = False,
+    payloads: Annotated[
+        Path | None,
+        typer.Option("--payloads", metavar="DIR", help="Where they are kept; by default where the run's settings say."),
+    ] = None,
     viewer: Annotated[
         bool,
         typer.Option(
@@ -69,7 +77,7 @@ def report(
     It is one HTML file that loads nothing. An earlier report of the same name is replaced.
     """
     if viewer:
-        if any(given is not None for given in (run, database, key, embed)):
+        if any(given is not None for given in (run, database, key, embed, payloads)) or include_contents:
             raise UsageError("the page of --viewer holds no data: give -o alone")
         _write_viewer(output, force=force, json=json)
         return
@@ -78,6 +86,10 @@ def report(
     path = Path(run)
     if path.exists() and database is not None:
         raise UsageError(f"{path} is an export: give either an export, or a run with -d")
+    if payloads is not None and not include_contents:
+        raise UsageError("--payloads: only with --include-contents")
+    if include_contents and path.exists():
+        raise UsageError("--include-contents: only of a run in a database: a page of a bag has the contents of the bag")
     from elspeth.report.writing import check_target, write_report  # noqa: PLC0415  start time
 
     export = path if path.exists() else None
@@ -86,7 +98,11 @@ def report(
     public = None if key is None else _load_key(key)
     protected = protected_files(database=database, keys=[key], bag=export)
     policy = check_target(output, protected=protected, force=force)
-    with _open(run, database, export) as (records, evidence), record_display("report") as progress:
+    if export is None:
+        opened = _open_run(run, database or default_database(), include_contents=include_contents, payloads=payloads)
+    else:
+        opened = _open_export(export)
+    with opened as (records, evidence), record_display("report") as progress:
         written = write_report(
             records, output, policy, embed=embed, evidence=replace(evidence, key=public), progress=progress
         )
@@ -115,14 +131,25 @@ def _load_key(path: Path) -> PublicKey:
 
 
 @contextmanager
-def _open(run: str, database: str | None, export: Path | None) -> Iterator[tuple[RunRecords, PageEvidence]]:
-    """Open the records of the export, or of the run."""
-    from elspeth.report.evidence import PageEvidence, read_bag_files, read_seal  # noqa: PLC0415  start time
-    from elspeth.report.records import open_database_records, open_export_records  # noqa: PLC0415
+def _open_export(path: Path) -> Iterator[tuple[RunRecords, PageEvidence]]:
+    from elspeth.report.evidence import PageEvidence, read_bag_contents, read_bag_files  # noqa: PLC0415  start time
+    from elspeth.report.records import open_export_records  # noqa: PLC0415
 
-    if export is not None:
-        with record_display("read") as progress, open_export_records(export, progress=progress) as records:
-            yield records, PageEvidence(files=read_bag_files(export))
-    else:
-        with open_landscape(database or default_database()) as db, open_database_records(db, run) as records:
-            yield records, PageEvidence(seal=read_seal(records.connection, records.run_id))
+    with record_display("read") as progress, open_export_records(path, progress=progress) as records:
+        yield records, PageEvidence(files=read_bag_files(path), contents=read_bag_contents(path))
+
+
+@contextmanager
+def _open_run(
+    run: str, database: str, *, include_contents: bool, payloads: Path | None
+) -> Iterator[tuple[RunRecords, PageEvidence]]:
+    from elspeth.core.landscape.exporting.contents import find_contents, payload_directory  # noqa: PLC0415  start time
+    from elspeth.report.evidence import PageEvidence, read_seal  # noqa: PLC0415
+    from elspeth.report.records import open_database_records  # noqa: PLC0415
+
+    with open_landscape(database) as db, open_database_records(db, run) as records:
+        evidence = PageEvidence(seal=read_seal(records.connection, records.run_id))
+        if include_contents:
+            kept = find_contents(db, records.run_id, payloads or payload_directory(db, records.run_id))
+            evidence = replace(evidence, contents=kept.read())
+        yield records, evidence

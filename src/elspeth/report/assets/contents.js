@@ -19,7 +19,7 @@ export function keptContent(reference) {
 
 /** Return the packed contents in the page by their references. */
 function packedContents() {
-  const found = [...document.querySelectorAll("script.file")].filter(({ dataset }) => dataset.name.startsWith(CONTENTS));
+  const found = [...document.querySelectorAll("script.file, script.content")].filter(({ dataset }) => dataset.name.startsWith(CONTENTS));
   return new Map(found.map((each) => [each.dataset.name.slice(CONTENTS.length), each.textContent]));
 }
 
