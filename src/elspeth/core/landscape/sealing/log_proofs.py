@@ -18,19 +18,22 @@ __all__ = ["LogState", "read_log_state"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogState:
-    """The log of runs at one moment."""
+    """The log of runs at one moment.
+
+    `leaves` are the leaf hashes of its entries.
+    """
 
     origin: str
     entries: tuple[bytes, ...]
+    leaves: tuple[bytes, ...]
 
     def at(self, size: int) -> LogState:
         """Return the log as it was with fewer entries."""
-        return LogState(origin=self.origin, entries=self.entries[:size])
+        return LogState(origin=self.origin, entries=self.entries[:size], leaves=self.leaves[:size])
 
     def checkpoint(self) -> Checkpoint:
         """Return the checkpoint of the log."""
-        root = tree_root(leaf_hashes(self.entries))
-        return Checkpoint(origin=self.origin, size=len(self.entries), root=root)
+        return Checkpoint(origin=self.origin, size=len(self.entries), root=tree_root(self.leaves))
 
     def consistency(self, first: int, second: int) -> list[bytes]:
         """Return the proof that the log only grew.
@@ -39,11 +42,11 @@ class LogState:
         """
         if first in {0, second}:
             return []
-        return consistency_proof(leaf_hashes(self.entries[:second]), first, second)
+        return consistency_proof(self.leaves[:second], first, second)
 
     def inclusion(self, index: int, size: int) -> list[bytes]:
         """Return the proof that an entry is in the log."""
-        return inclusion_proof(leaf_hashes(self.entries[:size]), index, size)
+        return inclusion_proof(self.leaves[:size], index, size)
 
     def find_run(self, run_id: str, size: int) -> int:
         """Return the position of the last entry about a run.
@@ -65,4 +68,5 @@ def read_log_state(connection: Connection) -> LogState:
     """
     read_one_state(connection)
     origin = log_origin(connection)
-    return LogState(origin=origin, entries=tuple(entry.encode() for _, entry in read_log(connection)))
+    entries = tuple(entry.encode() for _, entry in read_log(connection))
+    return LogState(origin=origin, entries=entries, leaves=tuple(leaf_hashes(entries)))
