@@ -1,4 +1,4 @@
-"""What the log of runs costs in a database of many runs.
+"""What the log of runs costs.
 
 Run with: python -m benchmarks.run_log [--runs N]
 """
