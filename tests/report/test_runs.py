@@ -40,8 +40,8 @@ def empty(db: LandscapeDB) -> None:
     ("record", "status", "said"),
     [
         (failed, "failed", "The run failed."),
-        (interrupted, "interrupted", "The run has not ended: it was going on, or was interrupted, when it was read."),
-        (running, "running", "The run has not ended: it was going on, or was interrupted, when it was read."),
+        (interrupted, "interrupted", "The run was interrupted, and can be resumed."),
+        (running, "running", "The run has not ended: it was going on, or its process had died, when it was read."),
     ],
 )
 def test_a_run_that_did_not_complete_is_told(
