@@ -174,8 +174,8 @@ size_bytes, *, artifact_id, idempotency_key)
 """Parameters that callers of the predecessor pass; those before `*` also by position."""
 
 ADDED = {
-    "add_rows",
     "add_batch_output",
+    "add_rows",
     "claimed",
     "create_checkpoint",
     "end_visit",

@@ -22,6 +22,7 @@ from elspeth.engine.keys import load_run_keys
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.pipeline import Pipeline, build_pipeline
 from elspeth.engine.reporting import Observer, RunResult
+from elspeth.engine.sharing import Workers
 from elspeth.plugins.manager import PluginManager
 
 Records = dict[str, list[dict[str, Any]]]
@@ -63,7 +64,12 @@ def build(directory: Path, settings: Settings, *plugins: type[Plugin], environ: 
 
 
 def execute(
-    pipeline: Pipeline, observer: Observer | None = None, *, environ: Environ = NO_ENVIRON, force: bool = False
+    pipeline: Pipeline,
+    observer: Observer | None = None,
+    *,
+    environ: Environ = NO_ENVIRON,
+    force: bool = False,
+    workers: Workers | None = None,
 ) -> RunResult:
     """Run a pipeline on the database of its settings.
 
@@ -71,7 +77,7 @@ def execute(
     """
     keys = load_run_keys(pipeline.settings, environ, source="settings.yaml")
     with LandscapeDB.from_url(pipeline.settings.landscape.url) as db:
-        return Orchestrator(db, pipeline, keys, observer, force=force).run()
+        return Orchestrator(db, pipeline, keys, observer, force=force, workers=workers).run()
 
 
 def run(

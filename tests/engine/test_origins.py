@@ -46,6 +46,7 @@ from tests.engine.pipelines import (
     run_graph,
     trail,
 )
+from tests.fixtures.workers import InlineWorkers
 
 ROWS = "id,kind\n1,x\n2,y\n3,x\n4,y\n"
 
@@ -210,16 +211,16 @@ def test_every_source_has_inputs_of_its_own(tmp_path: Path) -> None:
 # -- inputs of a resumed run -----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Stop a run within its second file."""
+@pytest.fixture(params=[None, InlineWorkers()], ids=["alone", "shared"])
+def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """Stop a run within its second file, which workers may read ahead."""
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text(ROWS)
     groups_of(monkeypatch, 3)
     done = [0]
     observer = Observer(on_rows=lambda progress: done.append(progress.rows), is_stopped=lambda: done[-1] == 6)
     with pytest.raises(RunInterruptedError):
-        execute(build(tmp_path, two_files(tmp_path)), observer)
+        execute(build(tmp_path, two_files(tmp_path)), observer, workers=request.param)
     records = trail(tmp_path)
     assert (len(records["row"]), inputs(records)) == (6, [file(tmp_path / "a.csv", 4)])
     return str(records["run"][0]["run_id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -299,3 +300,40 @@ def test_what_calls_cost_is_added_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(AskTransform, "usage", ask_usage)
     pipeline = make(tmp_path, row_plugins=[{"plugin": "ask", "options": {"field": "answer"}}])
     assert work(pipeline, InlineWorkers()).usage == {"tokens": 40}
+
+
+class CountingTransform(MarkTransform):
+    """A transform that numbers the rows that it gets."""
+
+    name = "counting"
+    is_row_local = False
+    under_way = 0
+
+    def process(self, row: RowData) -> RowData:
+        CountingTransform.under_way += 1
+        return {**row, "number": CountingTransform.under_way}
+
+
+@pytest.mark.parametrize("workers", [None, InlineWorkers()], ids=["alone", "shared"])
+def test_a_transform_that_is_not_row_local_gets_all_rows_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: Workers | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(CountingTransform, "under_way", 0)
+    slow = {"plugin": "slow", "options": {"field": "answer"}}
+    parts = [slow, {"plugin": "counting", "options": {"field": "m"}}]
+    settings = graph_settings(tmp_path, ROWS, row_plugins=parts)
+    work(build(tmp_path, settings, *PLUGINS, SlowAsk, CountingTransform), workers)
+    assert [row["number"] for row in written(tmp_path, "out")] == list(range(1, 41))
+
+
+class SlowAsk(AskTransform):
+    """A transform whose first answers come last."""
+
+    name = "slow"
+
+    def send(self, request: JsonObject) -> JsonObject:
+        row = request["row"]
+        assert isinstance(row, dict)
+        time.sleep(0.02 if row["id"] % 4 == 0 else 0)
+        return super().send(request)

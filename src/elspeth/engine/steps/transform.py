@@ -37,6 +37,7 @@ class TransformStep(Step):
         self._place = place
         self._plugin = plugin
         self._validator = RowValidator(plugin.options.schema_config)
+        self.is_ordered = not plugin.is_row_local
 
     def take(self, token: LiveToken, along: Wire) -> Onward:  # noqa: ARG002  the same on every edge
         """Send on what the plugin makes of the row."""
