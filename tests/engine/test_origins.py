@@ -213,7 +213,7 @@ def test_every_source_has_inputs_of_its_own(tmp_path: Path) -> None:
 
 @pytest.fixture(params=[None, InlineWorkers()], ids=["alone", "shared"])
 def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """Stop a run within its second file, which workers may read ahead."""
+    """Stop a run within its second file."""
     for name in ("a", "b"):
         (tmp_path / f"{name}.csv").write_text(ROWS)
     groups_of(monkeypatch, 3)
