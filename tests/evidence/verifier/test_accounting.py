@@ -59,6 +59,13 @@ def test_the_verifier_names_the_laws_that_are_broken(trail: Records, case: str) 
     assert laws_of_lines(lines_of(broken(trail, case))) == EXAMPLES[case][1]
 
 
+def test_an_operation_may_fail_before_it_is_completed_by_a_resumed_run(trail: Records) -> None:
+    done = next(each for each in trail["operation"] if each["operation_type"] == "source_load")
+    failed = done | {"operation_id": "0000000000000", "status": "failed", "error_message": "the disk was full"}
+    failed |= {"output_data_hash": None}
+    assert laws_of_lines(lines_of({**trail, "operation": [failed, *trail["operation"]]})) == set()
+
+
 @pytest.mark.parametrize(("fewer", "breaks"), [(0, False), (1, True)])
 def test_more_sinks_than_the_verifier_can_count_are_refused(
     trail: Records, monkeypatch: pytest.MonkeyPatch, fewer: int, breaks: bool
