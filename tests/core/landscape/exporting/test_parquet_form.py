@@ -18,6 +18,7 @@ from elspeth.core.landscape.exporting import _parquet_form as parquet_form
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import read_export
+from elspeth.core.landscape.lines import reading as lines_module
 from elspeth_schema.arrow import SCHEMAS
 from elspeth_schema.records import RECORD_TYPES, Kind
 from tests.fixtures.every_type import with_every_type
@@ -98,9 +99,12 @@ def test_times_are_times_and_null_is_not_empty(parquet: Path) -> None:
 def test_files_do_not_depend_on_the_number_of_rows_written_at_once_as_to_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet_form, "_ROWS", 3)
+    monkeypatch.setattr(lines_module, "_FETCH", 1)
+    monkeypatch.setattr(parquet_form, "_GROUP_ROWS", 3)
     in_threes = export_to(tmp_path / "threes", ExportFormat.PARQUET)
     assert pq.ParquetFile(in_threes / "token.parquet").num_row_groups == 2
+    monkeypatch.setattr(parquet_form, "_GROUP_BYTES", 1)
+    assert pq.ParquetFile(export_to(tmp_path / "ones", ExportFormat.PARQUET) / "token.parquet").num_row_groups > 2
     found = [(entry.where, entry.record) for entry in read_export(in_threes)]
     monkeypatch.undo()
     at_once = export_to(tmp_path / "at-once", ExportFormat.PARQUET)

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
+
+import orjson
 
 from elspeth.contracts.environment import install_command
 from elspeth.core.canonical import timestamp_text
-from elspeth.core.chunks import chunks
 from elspeth.core.landscape.database import LandscapeError
 from elspeth.core.landscape.exporting._record_rules import RecordForm, load_forms
 from elspeth.core.landscape.exporting.forms import (
     MANIFEST_FILE,
     ExportError,
-    ExportGroups,
     StoredRecord,
     make_stored_record,
-    manifest_bytes,
     read_directory,
 )
+from elspeth.core.landscape.lines.reading import Chunk, TypedChunk
 from elspeth.evidence.verifier.export import MANIFEST
 from elspeth.schema.snapshots import Kind
 from elspeth_schema import EPOCH
@@ -34,12 +36,17 @@ except ModuleNotFoundError as error:
     problem = f"the parquet form needs pyarrow, which is not installed: {install_command('parquet')}"
     raise LandscapeError(problem) from error
 
+from elspeth.core.landscape.exporting.arrow_lines import parse_lines
 from elspeth_schema.arrow import SCHEMAS
 
 __all__ = ["read_parquet", "write_parquet"]
 
 _ROWS = 1000
-"""Rows written or read at once; bounds memory."""
+"""Rows read at once; bounds memory."""
+
+_GROUP_ROWS = 10_000
+_GROUP_BYTES = 1 << 23
+"""Rows of a row group, and bytes of their lines, from which on it ends; bounds memory."""
 
 _SIGNATURE = pa.field("signature", pa.string(), nullable=False)
 
@@ -54,17 +61,18 @@ _TYPES: Mapping[Kind, pa.DataType] = {
 """The types of columns in every epoch; today's schemas are also generated, with the reasons for withholding."""
 
 
-def write_parquet(directory: Path, groups: ExportGroups) -> int:
+def write_parquet(directory: Path, chunks: Iterable[TypedChunk[bytes]]) -> int:
     """Write a file for each record type, and the manifest.
 
-    Returns the number of records before the manifest.
+    `chunks` are the lines of the export, whose records have been checked. Returns the number of records before the
+    manifest.
     """
     total = 0
-    for name, records in groups:
+    for name, group in groupby(chunks, key=itemgetter(0)):
         if name == MANIFEST:
-            (directory / MANIFEST_FILE).write_bytes(manifest_bytes(next(records)))
+            (directory / MANIFEST_FILE).write_bytes(next(group)[2])
         else:
-            total += _write_file(directory / f"{name}.parquet", name, records)
+            total += _write_file(directory / f"{name}.parquet", name, group)
     return total
 
 
@@ -76,20 +84,35 @@ def read_parquet(path: Path, epoch: int) -> Iterator[StoredRecord]:
     return read_directory(path, "parquet", load_forms(epoch), _read_file)
 
 
-def _write_file(path: Path, name: str, records: Iterator[Mapping[str, object]]) -> int:
+def _write_file(path: Path, name: str, chunks: Iterable[TypedChunk[bytes]]) -> int:
     total = 0
     writer = None
     try:
-        for chunk in chunks(records, _ROWS):
+        for count, lines in _joined(chunks):
             if writer is None:
-                schema = _schema(SCHEMAS[name], load_forms(EPOCH)[name].withheld, chunk[0])
+                first = orjson.loads(lines.partition(b"\n")[0])
+                schema = _schema(SCHEMAS[name], load_forms(EPOCH)[name].withheld, first)
                 writer = pq.ParquetWriter(path, schema, compression="zstd")
-            writer.write_batch(pa.record_batch([_array(chunk, field) for field in schema], schema=schema))
-            total += len(chunk)
+            writer.write_table(parse_lines(lines, schema), row_group_size=count)
+            total += count
     finally:
         if writer is not None:
             writer.close()
     return total
+
+
+def _joined(chunks: Iterable[TypedChunk[bytes]]) -> Iterator[Chunk]:
+    """Yield the lines of row groups."""
+    held: list[bytes] = []
+    count = size = 0
+    for _, number, lines in chunks:
+        held.append(lines)
+        count, size = count + number, size + len(lines)
+        if count >= _GROUP_ROWS or size >= _GROUP_BYTES:
+            yield count, b"".join(held)
+            held, count, size = [], 0, 0
+    if held:
+        yield count, b"".join(held)
 
 
 def _read_file(path: Path, file: str, form: RecordForm) -> Iterator[StoredRecord]:
@@ -134,13 +157,6 @@ def _fields(form: RecordForm) -> list[pa.Field]:
 
 def _described(field: pa.Field) -> str:
     return f"{field.name!r} of type {field.type}{'' if field.nullable else ', never null'}"
-
-
-def _array(records: Iterable[Mapping[str, object]], field: pa.Field) -> pa.Array:
-    values = [record[field.name] for record in records]
-    if pa.types.is_timestamp(field.type):
-        values = [datetime.fromisoformat(value) if isinstance(value, str) else value for value in values]
-    return pa.array(values, field.type)
 
 
 def _from_arrow(value: object) -> object:

@@ -116,18 +116,25 @@ class LandscapeExporter:
 
         The last line is the manifest. Raises what `export_run` raises.
         """
+        return ((count, lines) for _, count, lines in self.export_typed_chunks(run_id, sign=sign))
+
+    def export_typed_chunks(self, run_id: str, *, sign: bool = False) -> Iterator[TypedChunk[bytes]]:
+        """Yield the same chunks, each with its record type.
+
+        Raises what `export_run` raises.
+        """
         return self._closed_chunks(run_id, self._signing_key() if sign else None)
 
-    def _closed_chunks(self, run_id: str, key: bytes | None) -> Iterator[Chunk]:
+    def _closed_chunks(self, run_id: str, key: bytes | None) -> Iterator[TypedChunk[bytes]]:
         builder = ManifestBuilder()
         with self._db.snapshot() as connection:
             for name, count, lines in self._lines(connection, run_id, key):
                 builder.add_lines(name, count, lines)
                 self._report(builder.total)
-                yield count, lines
+                yield name, count, lines
         self._require_run(run_id, found=builder.total > 0)
         manifest = self._manifest(builder, key)
-        yield 1, canonical_bytes(manifest) + b"\n"
+        yield MANIFEST, 1, canonical_bytes(manifest) + b"\n"
 
     def export_lines(self, run_id: str, *, sign: bool = False) -> Iterator[bytes]:
         """Yield the complete export as lines without line feeds.

@@ -19,7 +19,7 @@ from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.core.landscape.exporting.contents import RunContents
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.format import ExportFormat, compression_problem
-from elspeth.core.landscape.exporting.forms import FOUND_FILE, MANIFEST_FILE, ExportGroups
+from elspeth.core.landscape.exporting.forms import FOUND_FILE, MANIFEST_FILE
 from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.found import DATABASE
@@ -103,7 +103,11 @@ def write_export(
             return bag.record_count
         if format in _DIRECTORY_FORMS:
             with output.directory() as directory:
-                return _write_files(directory, exporter.export_run_by_type(run_id, sign=sign), format, compression)
+                if format is ExportFormat.CSV:
+                    return write_csv(directory, exporter.export_run_by_type(run_id, sign=sign), compression)
+                from elspeth.core.landscape.exporting._parquet_form import write_parquet  # noqa: PLC0415  an extra
+
+                return write_parquet(directory, exporter.export_typed_chunks(run_id, sign=sign))
         with output.file() as file:
             return _write_text(file, exporter.export_chunks(run_id, sign=sign), format, compression)
 
@@ -120,14 +124,6 @@ def _write_text(
     write = write_array if form is ExportFormat.JSON else write_lines
     with compressing(file, compression) as compressed:
         return write(compressed, chunks) - 1
-
-
-def _write_files(directory: Path, groups: ExportGroups, form: ExportFormat, compression: Compression | None) -> int:
-    if form is ExportFormat.CSV:
-        return write_csv(directory, groups, compression)
-    from elspeth.core.landscape.exporting._parquet_form import write_parquet  # noqa: PLC0415  pyarrow is an extra
-
-    return write_parquet(directory, groups)
 
 
 def export_policy(
