@@ -113,7 +113,7 @@ def test_the_commands_find_what_they_say(told: Overview) -> None:
 def test_what_is_open_is_told_and_that_nothing_is(told: Overview) -> None:
     text = parse(told).text
     assert "The run has not ended" in text
-    assert "elspeth resume told goes on with it" in text
+    assert "elspeth resume told -s SETTINGS --execute goes on with it" in text
     assert f"{told.left_open.tokens} tokens without an end" in text
     left = replace(told.left_open, tokens=0, open_visits=0, visits=(), batches={}, checkpoint=None)
     ended = replace(

@@ -197,7 +197,7 @@ def _artifacts(overview: Overview) -> Iterator[str]:
     )
     yield (
         "<p><small>Compare a file with its hash by <code>sha256sum FILE</code>, or all of them by"
-        f" {command('elspeth', 'outputs', '--run', overview.run.run_id)}.</small></p>"
+        f" {command('elspeth', 'outputs', overview.run.run_id, '--check')}.</small></p>"
     )
 
 
@@ -240,7 +240,7 @@ def _left_open(overview: Overview, names: dict[str, str]) -> Iterator[str]:
         yield "<p>Nothing: every token, visit, batch and operation has ended.</p>"
         return
     if not overview.run.status.is_terminal:
-        resume = command("elspeth", "resume", overview.run.run_id)
+        resume = command("elspeth", "resume", overview.run.run_id, "-s", "SETTINGS", "--execute")
         yield f"<p>The run has the status <strong>{overview.run.status.value}</strong>. {resume} goes on with it.</p>"
     if left.checkpoint is not None:
         taken_at, row_index = left.checkpoint
