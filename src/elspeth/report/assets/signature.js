@@ -2,6 +2,8 @@ import { Members, parseCanonical } from "./canonical.js";
 import { EvidenceError, shownValue } from "./errors.js";
 import { sha256, toHex } from "./sha256.js";
 
+const LEAST_RSA_BITS = 2048;
+
 const DER_INTEGER = 0x02;
 const DER_OBJECT_IDENTIFIER = 0x06;
 const DER_SEQUENCE = 0x30;
@@ -16,6 +18,18 @@ const KEY_KINDS = {
     verification: { name: "ECDSA", hash: "SHA-256" },
     size: 32,
     order: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+  },
+  "2b81040022": {
+    title: "ECDSA P-384",
+    parameters: { name: "ECDSA", namedCurve: "P-384" },
+    verification: { name: "ECDSA", hash: "SHA-384" },
+    size: 48,
+    order: 0xffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973n,
+  },
+  "2a864886f70d010101": {
+    title: "RSA-PSS",
+    parameters: { name: "RSA-PSS", hash: "SHA-256" },
+    verification: { name: "RSA-PSS", saltLength: 32 },
   },
   "2b6570": { title: "Ed25519", parameters: { name: "Ed25519" }, verification: { name: "Ed25519" } },
 };
@@ -35,6 +49,9 @@ export class VerifyingKey {
       kind = KEY_KINDS[keyAlgorithm(der)];
       if (kind !== undefined) {
         const key = await crypto.subtle.importKey("spki", der, kind.parameters, true, ["verify"]);
+        if (key.algorithm.modulusLength < LEAST_RSA_BITS) {
+          throw new Error(`an RSA key needs ${LEAST_RSA_BITS} bits`);
+        }
         return new VerifyingKey(key, kind, new Uint8Array(await crypto.subtle.exportKey("spki", key)));
       }
     } catch (error) {
