@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from elspeth_schema.contracts import AuditRecord
 from elspeth_schema.records import RECORD_TYPES, Kind
 from tests.fixtures.browser import Tab
 
-__all__ = ["HOSTILE", "ask", "hostile", "open_page", "report_on"]
+__all__ = ["HOSTILE", "ask", "ask_all", "hostile", "open_page", "report_on"]
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\u202egnp.exe\u0007<!-- & \" '"
 
@@ -43,6 +44,13 @@ def open_page(tab: Tab, path: Path) -> None:
 def ask(tab: Tab, question: str, given: str) -> Any:  # noqa: ANN401  any JSON
     """Ask the worker of the page; `given` is JavaScript."""
     return tab.evaluate(f"page.then(({{ helper }}) => helper.ask({question!r}, {given}))")
+
+
+def ask_all(tab: Tab, question: str, given: Sequence[Mapping[str, object]]) -> list[Any]:
+    """Ask the worker several times at once."""
+    asked = f"{json.dumps(given)}.map((each) => helper.ask({question!r}, each))"
+    found: list[Any] = tab.evaluate(f"page.then(({{ helper }}) => Promise.all({asked}))")
+    return found
 
 
 def hostile(run: Sequence[AuditRecord], text: str = HOSTILE) -> list[AuditRecord]:

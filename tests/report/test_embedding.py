@@ -17,7 +17,7 @@ from elspeth.core.landscape.queries.story.trail import DatabaseTrail
 from elspeth.report import embedding, writing
 from elspeth.report.embed import Embed
 from elspeth.report.embedding import chosen_lines
-from tests.fixtures.landscapes import NewLandscape
+from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.told_run import (
     BATCHED,
     DISCARDED,
@@ -82,8 +82,16 @@ def test_every_row_of_a_small_run_is_among_the_chosen(told: LandscapeDB) -> None
     assert {record["row_index"] for record in chosen(told) if record["record_type"] == "row"} == set(range(ROWS))
 
 
+@pytest.fixture(scope="module")
+def in_sqlite() -> Iterator[LandscapeDB]:
+    with in_memory() as db:
+        record_told_run(db)
+        yield db
+
+
 @pytest.mark.parametrize("embed", Embed)
-def test_the_page_says_what_it_holds(told: LandscapeDB, embed: Embed, tmp_path: Path) -> None:
+def test_the_page_says_what_it_holds(in_sqlite: LandscapeDB, embed: Embed, tmp_path: Path) -> None:
+    told = in_sqlite
     written = report_on(told, tmp_path / "report.html", embed=embed)
     total = len(exported(told))
     held = {Embed.ALL: total, Embed.FAILURES: len(chosen(told)), Embed.NONE: 0}[embed]
@@ -99,8 +107,9 @@ def test_the_page_says_what_it_holds(told: LandscapeDB, embed: Embed, tmp_path: 
 
 
 def test_a_larger_run_is_embedded_in_part_unless_all_is_asked_for(
-    told: LandscapeDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    in_sqlite: LandscapeDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told = in_sqlite
     total = len(exported(told))
     monkeypatch.setattr(writing, "MOST_RECORDS", total)
     assert report_on(told, tmp_path / "report.html").embed is Embed.ALL

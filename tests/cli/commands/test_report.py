@@ -64,11 +64,11 @@ def test_the_summary_says_where_the_report_is(capsys: pytest.CaptureFixture[str]
     assert captured.err == ""
 
 
-@pytest.mark.parametrize("name", EXPORTS)
-def test_an_export_gives_the_report_of_its_run(name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    expected = report(capsys, RUN_ID[:3], "-d", "audit.db", "-o", tmp_path / "one.html")
-    found = report(capsys, name, "-o", tmp_path / "other.html")
-    assert {**found, "path": None, "size_bytes": None} == {**expected, "path": None, "size_bytes": None}
+def test_an_export_gives_the_report_of_its_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    expected = report(capsys, RUN_ID[:3], "-d", "audit.db", "-o", tmp_path / "report.html")
+    for name in EXPORTS:
+        found = report(capsys, name, "-o", tmp_path / "report.html")
+        assert {**found, "size_bytes": None} == {**expected, "size_bytes": None}
 
 
 def test_an_earlier_report_is_replaced(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
