@@ -292,7 +292,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "completion": {"access"},
         "examples": set(),
         "options": {"access", "completion", "failures"},
-        "access": {"failures", "progress"},
+        "access": {"failures", "progress", "terminal"},
         "contents_text": {"terminal"},
         "story_text": {"terminal"},
         "plan": {"terminal"},

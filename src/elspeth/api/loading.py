@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -88,17 +88,22 @@ def load_pipeline(given: GivenSettings, *, check_outputs: bool = False, force: b
 
 
 def load_with_keys(
-    given: GivenSettings, *, check_outputs: bool = False, force: bool = False
+    given: GivenSettings,
+    *,
+    check_outputs: bool = False,
+    force: bool = False,
+    ask: Callable[[str], str | None] = lambda _: None,
 ) -> tuple[Pipeline, RunKeys]:
     """Load a pipeline and the keys that its run needs.
 
-    Raises what `load_pipeline` and `load_run_keys` raise.
+    `ask` is called for pass phrases that the environment does not have. Raises what `load_pipeline` and `load_run_keys`
+    raise.
     """
     from elspeth.engine.keys import load_run_keys  # noqa: PLC0415  start time
 
     loaded = load_pipeline(given, check_outputs=check_outputs, force=force)
     source = "settings" if given.path is None else str(given.path)
-    return loaded.pipeline, load_run_keys(loaded.pipeline.settings, loaded.environ, source=source)
+    return loaded.pipeline, load_run_keys(loaded.pipeline.settings, loaded.environ, source=source, ask=ask)
 
 
 def _objection(landscape: LandscapeSettings, path: Path) -> str | None:

@@ -12,6 +12,7 @@ import typer
 
 from elspeth.cli.failures import UsageError
 from elspeth.cli.progress import migration_display, record_display
+from elspeth.cli.terminal import ask_secret
 from elspeth.contracts.database_urls import database_url
 from elspeth.contracts.environment import DATABASE, DEFAULT_SETTINGS, SETTINGS
 
@@ -127,6 +128,19 @@ def protected_files(
     if bag is not None:
         protected.append(Protected(path=bag, what="the bag that is read", extent=Extent.TREE))
     return protected
+
+
+def key_passphrase(key: str) -> str:
+    """Return the pass phrase of an encrypted private key.
+
+    It is that of the environment, or what is entered on the terminal. Raises UsageError without either.
+    """
+    from elspeth.contracts.environment import KEY_PASSPHRASE  # noqa: PLC0415  start time
+
+    found = os.environ.get(KEY_PASSPHRASE) or ask_secret(f"pass phrase of {key}")
+    if not found:
+        raise UsageError(f"{key}: is encrypted: set {KEY_PASSPHRASE} to its pass phrase")
+    return found
 
 
 def signing_key() -> bytes:

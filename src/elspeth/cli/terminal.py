@@ -6,6 +6,7 @@ Text looks the same on a terminal, in a pipe and in a log.
 from __future__ import annotations
 
 import codecs
+import getpass
 import json
 import os
 import select
@@ -19,6 +20,7 @@ from elspeth.core.chunks import chunks
 
 __all__ = [
     "aligned",
+    "ask_secret",
     "binary_stdout",
     "is_broken_pipe",
     "named_stdout",
@@ -92,6 +94,13 @@ def printable(text: str) -> str:
     These include everything that steers a terminal.
     """
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def ask_secret(prompt: str) -> str | None:
+    """Ask for a secret on the terminal; None without one."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return None
+    return getpass.getpass(f"{printable(prompt)}: ", stream=sys.stderr) or None
 
 
 def binary_stdout() -> BinaryIO:

@@ -11,6 +11,7 @@ __all__ = [
     "DATABASE",
     "DEFAULT_SETTINGS",
     "FINGERPRINT_KEY",
+    "KEY_PASSPHRASE",
     "LEAST_KEY",
     "LOG_FORMAT",
     "LOG_LEVEL",
@@ -30,6 +31,7 @@ PREFIX = "ELSPETH_"
 SIGNING_KEY = "ELSPETH_SIGNING_KEY"
 FINGERPRINT_KEY = "ELSPETH_FINGERPRINT_KEY"
 ALLOW_RAW_SECRETS = "ELSPETH_ALLOW_RAW_SECRETS"
+KEY_PASSPHRASE = "ELSPETH_KEY_PASSPHRASE"  # noqa: S105  a name
 SETTINGS = "ELSPETH_SETTINGS"
 DATABASE = "ELSPETH_DATABASE"
 
@@ -43,6 +45,8 @@ VARIABLES: Mapping[str, str] = {
     SIGNING_KEY: "the key of HMAC signatures: `export --hmac`, `verify --hmac`, `landscape.export.sign`",
     FINGERPRINT_KEY: "the key of the fingerprints that are recorded in place of secrets",
     ALLOW_RAW_SECRETS: "`true`: record `[redacted]` in place of secrets, without a fingerprint",
+    KEY_PASSPHRASE: "the pass phrase of an encrypted private key, unless `passphrase_env` names another variable; "
+    "without it, the command asks on the terminal",
     SETTINGS: "the settings file, where a command is given none with `-s`; without either it is `elspeth.yaml`",
     DATABASE: "the audit database, where a command is given none with `-d`; without either it is that of the settings. "
     "`run` and `resume` always use that of the settings",

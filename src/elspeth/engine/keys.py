@@ -7,15 +7,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from elspeth.contracts.environment import ALLOW_RAW_SECRETS, FINGERPRINT_KEY, SIGNING_KEY, key_bytes, key_problem
+from elspeth.contracts.environment import (
+    ALLOW_RAW_SECRETS,
+    FINGERPRINT_KEY,
+    KEY_PASSPHRASE,
+    SIGNING_KEY,
+    key_bytes,
+    key_problem,
+)
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.secrets import Mask, find_secrets, fingerprint_of, redact, secret_mask, secrets_in
 from elspeth.core.settings import Problem, Settings, SettingsError
-from elspeth.core.settings.model import ExportSettings, LogSettings
+from elspeth.core.settings.model import ExportSettings, LogSettings, SealSettings
 from elspeth.core.settings.paths import export_form
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError
 from elspeth.evidence.format.notes import NoteKeyType, NoteSigner, VerifierKey
-from elspeth.evidence.format.signatures import Signer, load_signer
+from elspeth.evidence.format.signatures import Passphrase, Signer, load_signer
 
 __all__ = ["RunKeys", "SecretVariable", "load_run_keys"]
 
@@ -50,12 +57,16 @@ class RunKeys:
     looked_up: float = 0.0
 
 
-def load_run_keys(settings: Settings, environ: Mapping[str, str], *, source: str) -> RunKeys:
+def load_run_keys(
+    settings: Settings, environ: Mapping[str, str], *, source: str, ask: Passphrase = lambda _: None
+) -> RunKeys:
     """Load the keys that the settings ask for.
 
-    `source` names the settings file in messages. Raises SettingsError for all keys that the environment lacks.
+    `source` names the settings file in messages. `ask` is called for the pass phrase of a key that the environment does
+    not have. Raises SettingsError for all keys that the environment lacks.
     """
     problems: list[Problem] = []
+    signers = _Signers(environ=environ, ask=ask, problems=problems)
     mask = secret_mask(environ)
     secrets = list(find_secrets(settings.model_dump(mode="json")))
     if mask is None:
@@ -70,14 +81,13 @@ def load_run_keys(settings: Settings, environ: Mapping[str, str], *, source: str
     signing_key = environ.get(SIGNING_KEY, "")
     signer = None
     if export.enabled and _form(settings) is ExportFormat.BAG:
-        signer = _bag_signer(export, problems)
+        signer = _bag_signer(export, signers)
     elif export.enabled and export.sign:
         missing = None if signing_key else f"a signed export needs a key: set {SIGNING_KEY}, or sign: false"
         if fault := missing or key_problem(SIGNING_KEY, signing_key):
             problems.append(Problem(location=("landscape", "export", "sign"), message=fault))
-    seal = settings.landscape.seal
-    seal_signer = None if seal.key is None else _signer("seal", seal.key, seal.public, problems)
-    log_signer = _log_signer(settings.landscape.log, problems)
+    seal_signer = signers.load("seal", settings.landscape.seal)
+    log_signer = _log_signer(settings.landscape.log, signers)
     witness_keys = dict(_witness_keys(settings.landscape.log, problems))
     if problems:
         raise SettingsError(source, problems)
@@ -116,21 +126,48 @@ def _secret_variables(settings: Settings, environ: Mapping[str, str], mask: Mask
                 yield SecretVariable(name=name, fingerprint=fingerprint)
 
 
-def _bag_signer(export: ExportSettings, problems: list[Problem]) -> Signer | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signers:
+    """Loads the signers that sections of `landscape` name."""
+
+    environ: Mapping[str, str]
+    ask: Passphrase
+    problems: list[Problem]
+
+    def load(self, section: str, part: ExportSettings | SealSettings | LogSettings) -> Signer | None:
+        """Return a signer, None without a usable key."""
+        if part.key is None:
+            return None
+        variable = part.passphrase_env or KEY_PASSPHRASE
+
+        def passphrase(key: str) -> str:
+            found = self.environ.get(variable) or self.ask(f"pass phrase of {key}")
+            if not found:
+                raise KeyFileError(key, f"is encrypted: set {variable} to its pass phrase")
+            return found
+
+        try:
+            return load_signer(
+                part.key, public_key=None if part.public is None else Path(part.public), passphrase=passphrase
+            )
+        except KeyFileError as error:
+            self.problems.append(Problem(location=("landscape", section, "key"), message=str(error)))
+            return None
+
+
+def _bag_signer(export: ExportSettings, signers: _Signers) -> Signer | None:
     """Return the signer of the bag, None without a key."""
-    if export.key is None:
-        if export.sign:
-            message = "a signed bag needs a private key: give landscape.export.key (see elspeth keys generate)"
-            problems.append(Problem(location=("landscape", "export", "sign"), message=message))
-        return None
-    return _signer("export", export.key, export.public, problems)
+    if export.key is None and export.sign:
+        message = "a signed bag needs a private key: give landscape.export.key (see elspeth keys generate)"
+        signers.problems.append(Problem(location=("landscape", "export", "sign"), message=message))
+    return signers.load("export", export)
 
 
-def _log_signer(log: LogSettings, problems: list[Problem]) -> Signer | None:
+def _log_signer(log: LogSettings, signers: _Signers) -> Signer | None:
     """Return the signer of checkpoints, None if none are left."""
-    if log.key is None or not log.after_run:
+    if not log.after_run:
         return None
-    signer = _signer("log", log.key, log.public, problems)
+    signer, problems = signers.load("log", log), signers.problems
     try:
         if signer is not None:
             NoteSigner(name="log", signer=signer).verifier_key(NoteKeyType.ED25519)
@@ -154,12 +191,3 @@ def _witness_keys(log: LogSettings, problems: list[Problem]) -> Iterator[tuple[s
             yield place.witness, key
         else:
             problems.append(Problem(location=location, message="expected the key of a witness, got that of a log"))
-
-
-def _signer(section: str, key: str, public: str | None, problems: list[Problem]) -> Signer | None:
-    """Return the signer that a section of `landscape` names."""
-    try:
-        return load_signer(key, public_key=None if public is None else Path(public))
-    except KeyFileError as error:
-        problems.append(Problem(location=("landscape", section, "key"), message=str(error)))
-        return None

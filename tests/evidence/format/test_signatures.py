@@ -103,17 +103,21 @@ def public_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
-P256, P384 = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP384R1())
-OTHER_ALGORITHM = "expected an ECDSA P-256 or Ed25519 key, got one of another algorithm"
+P256 = ec.generate_private_key(ec.SECP256R1())
+P521 = ec.generate_private_key(ec.SECP521R1())
+SUPPORTED = "expected an ECDSA P-256 or P-384, Ed25519, or RSA key of at least 2048 bits"
+OTHER_ALGORITHM = f"{SUPPORTED}, got one of another algorithm"
+WEAK_RSA = rsa.generate_private_key(65537, 1024)  # noqa: S505  to be refused
 UNUSABLE_PRIVATE = {
-    "another curve": (pem(P384), OTHER_ALGORITHM),
-    "RSA": (pem(rsa.generate_private_key(65537, 2048)), OTHER_ALGORITHM),
-    "encrypted": (pem(P256, b"password"), "expected an unencrypted private key in PKCS#8 PEM"),
-    "public": (public_pem(P256), "expected an unencrypted private key in PKCS#8 PEM"),
+    "another curve": (pem(P521), OTHER_ALGORITHM),
+    "RSA": (pem(WEAK_RSA), f"{SUPPORTED}, got an RSA key of 1024 bits"),
+    "encrypted": (pem(P256, b"password"), "is encrypted, and no pass phrase was given"),
+    "public": (public_pem(P256), "expected a private key in PEM"),
     "large": (b"x" * 65537, "expected a key, got a file of more than 65,536 bytes"),
 }
 UNUSABLE_PUBLIC = {
-    "another curve": (public_pem(P384), OTHER_ALGORITHM),
+    "another curve": (public_pem(P521), OTHER_ALGORITHM),
+    "RSA": (public_pem(WEAK_RSA), f"{SUPPORTED}, got an RSA key of 1024 bits"),
     "private": (pem(P256), "expected a public key in PEM; this is a private key, its public half is needed"),
     "text": (b"text", "expected a public key in PEM"),
 }
@@ -141,6 +145,57 @@ def test_a_key_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(KeyFileError) as caught:
         load_public_key(tmp_path / "key")
     assert str(caught.value) == f"{tmp_path / 'key'}: cannot be read: No such file or directory"
+
+
+MADE_BY_OPENSSL = {
+    "P-256": "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+    "P-384": "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384",
+    "Ed25519": "genpkey -algorithm ED25519",
+    "RSA": "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048",
+}
+
+
+@pytest.mark.parametrize("kind", MADE_BY_OPENSSL)
+def test_an_encrypted_key_of_openssl_signs_what_openssl_accepts(tmp_path: Path, kind: str) -> None:
+    private, public = tmp_path / "key.pem", tmp_path / "pub.pem"
+    encrypted = ["-aes-256-cbc", "-pass", "pass:open sesame", "-out", str(private)]
+    openssl(*MADE_BY_OPENSSL[kind].split(), *encrypted)
+    openssl("pkey", "-in", str(private), "-passin", "pass:open sesame", "-pubout", "-out", str(public))
+    signer = load_signer(str(private), passphrase=lambda key: "open sesame" if key == str(private) else None)
+    assert signer.public_key.pem == public.read_bytes()
+    (tmp_path / "data").write_bytes(pae("t", b"payload"))
+    (tmp_path / "sig").write_bytes(signer.sign(pae("t", b"payload")))
+    check = ["pkeyutl", "-verify", "-pubin", "-inkey", str(public), "-rawin", "-in", str(tmp_path / "data")]
+    digest = {"P-256": "sha256", "P-384": "sha384", "RSA": "sha256"}.get(kind)
+    padding = ["-pkeyopt", "rsa_padding_mode:pss", "-pkeyopt", "rsa_pss_saltlen:digest"] if kind == "RSA" else []
+    openssl(*check, *(["-digest", digest] if digest else []), *padding, "-sigfile", str(tmp_path / "sig"))
+    envelope = Envelope.sign(b"payload", "t", signer)
+    Envelope.from_bytes(envelope.to_bytes(), "e").verify(load_public_key(public), "e", low_s=True)
+    with pytest.raises(EvidenceError, match="the signature does not fit"):
+        replace(envelope, payload=b"other").verify(signer.public_key, "e")
+
+
+def openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+def test_a_signature_of_openssl_is_accepted(tmp_path: Path) -> None:
+    key, data, signature = tmp_path / "key.pem", tmp_path / "data", tmp_path / "sig"
+    openssl(*MADE_BY_OPENSSL["RSA"].split(), "-out", str(key))
+    data.write_bytes(b"payload")
+    options = ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"]
+    openssl("dgst", "-sha256", "-sign", str(key), *options, "-out", str(signature), str(data))
+    public = load_signer(str(key)).public_key
+    assert public.accepts(signature.read_bytes(), b"payload")
+    assert not public.accepts(signature.read_bytes(), b"other")
+
+
+def test_another_pass_phrase_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(pem(P256, b"password"))
+    with pytest.raises(KeyFileError) as caught:
+        load_signer(str(tmp_path / "key"), passphrase=lambda _: "another")
+    problem = "cannot be decrypted: the pass phrase is not the key's, or the file is damaged"
+    assert str(caught.value) == f"{tmp_path / 'key'}: {problem}"
 
 
 def test_a_signer_by_uri(tmp_path: Path) -> None:

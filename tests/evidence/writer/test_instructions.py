@@ -32,10 +32,9 @@ COMMON_TOOLS = DOCUMENTATION[DOCUMENTATION.index("## With common tools") : DOCUM
 def documented(key_type: KeyType) -> list[str]:
     """Return the documented commands for a type of key."""
     shown = "".join(re.findall(r"^```console\n(.*?)^```", COMMON_TOOLS, flags=re.MULTILINE | re.DOTALL))
-    *commands, for_ed25519 = [line.removeprefix("$ ") for line in shown.splitlines()]
-    if key_type is KeyType.ECDSA:
-        return commands
-    return [for_ed25519 if command.startswith("openssl dgst") else command for command in commands]
+    *commands, for_ed25519, for_p384, for_rsa = [line.removeprefix("$ ") for line in shown.splitlines()]
+    others = {KeyType.ED25519: for_ed25519, KeyType.ECDSA_P384: for_p384, KeyType.RSA_PSS: for_rsa}
+    return [others.get(key_type, each) if each.startswith("openssl dgst") else each for each in commands]
 
 
 def written_in(files: Files) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.cli.access import database_url, protected_files
+from elspeth.cli.access import database_url, key_passphrase, protected_files
 from elspeth.cli.failures import UsageError, use_stderr_for_json
 from elspeth.cli.options import STANDARD_OUTPUT
 from elspeth.cli.terminal import aligned, binary_stdout
@@ -100,7 +100,7 @@ def load_note_signer(name: str, key: str, public: Path | None) -> NoteSigner:
     from elspeth.evidence.format.notes import NoteSigner  # noqa: PLC0415  start time
     from elspeth.evidence.format.signatures import load_signer  # noqa: PLC0415
 
-    signer = NoteSigner(name=name, signer=load_signer(key, public_key=public))
+    signer = NoteSigner(name=name, signer=load_signer(key, public_key=public, passphrase=key_passphrase))
     log_key(signer)
     return signer
 

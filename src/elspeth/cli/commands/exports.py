@@ -15,6 +15,7 @@ from elspeth.cli.access import (
     checking_key,
     database_url,
     default_database,
+    key_passphrase,
     open_landscape,
     protected_files,
     signing_key,
@@ -368,7 +369,7 @@ def _load_signer(key: str | None, public: Path | None) -> Signer | None:
         return None
     from elspeth.evidence.format.signatures import load_signer  # noqa: PLC0415  start time
 
-    return load_signer(key, public_key=public)
+    return load_signer(key, public_key=public, passphrase=key_passphrase)
 
 
 def _make_stamp(url: str | None) -> Callable[[bytes], bytes] | None:

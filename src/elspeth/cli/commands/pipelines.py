@@ -27,7 +27,7 @@ from elspeth.cli.options import (
     end_preview,
     require_only_one,
 )
-from elspeth.cli.terminal import aligned, printable
+from elspeth.cli.terminal import aligned, ask_secret, printable
 from elspeth.contracts.environment import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def run(
     given = GivenSettings(
         path=settings, overrides=set_ or (), limit=limit, workers=workers, cluster=cluster, no_dotenv=no_dotenv
     )
-    pipeline, keys = load_with_keys(given, check_outputs=True, force=force)
+    pipeline, keys = load_with_keys(given, check_outputs=True, force=force, ask=ask_secret)
     if execute:
         for plugin in pipeline.reading():
             plugin.check()
@@ -162,7 +162,7 @@ def resume(
     given = GivenSettings(
         path=settings, overrides=set_ or (), limit=limit, workers=workers, cluster=cluster, no_dotenv=no_dotenv
     )
-    pipeline, keys = load_with_keys(given)
+    pipeline, keys = load_with_keys(given, ask=ask_secret)
     if not pipeline.settings.landscape.enabled:
         raise UsageError("the settings keep no audit database (landscape.enabled: false): there is no run to resume")
     with LandscapeDB.from_url(pipeline.settings.landscape.url, create_tables=False) as db:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.cli.access import database_url
+from elspeth.cli.access import database_url, key_passphrase
 from elspeth.cli.failures import ExitCode, UsageError, print_error
 from elspeth.cli.options import DatabaseOption, DryRunOption, JsonOption, end_preview, require_only_one
 from elspeth.cli.progress import record_display
@@ -128,7 +128,7 @@ def _load_signer(key: str | None, public: Path | None) -> Signer | None:
         return None
     from elspeth.evidence.format.signatures import load_signer  # noqa: PLC0415  start time
 
-    return load_signer(key, public_key=public)
+    return load_signer(key, public_key=public, passphrase=key_passphrase)
 
 
 def _data(run: PrunableRun, result: PrunedRun | Exception | None) -> dict[str, object]:

@@ -37,7 +37,7 @@ from elspeth.cli.options import (
     SettingsOption,
     require_only_one,
 )
-from elspeth.cli.terminal import aligned, printable
+from elspeth.cli.terminal import aligned, ask_secret, printable
 from elspeth.contracts.environment import DEFAULT_SETTINGS
 from elspeth.contracts.errors import format_count
 
@@ -210,7 +210,9 @@ def leave(
     from elspeth.core.settings.paths import placeholder_values  # noqa: PLC0415
     from elspeth.engine.log_checkpoints import LogCheckpoints  # noqa: PLC0415
 
-    pipeline, keys = load_with_keys(GivenSettings(path=settings, overrides=set_ or (), no_dotenv=no_dotenv))
+    pipeline, keys = load_with_keys(
+        GivenSettings(path=settings, overrides=set_ or (), no_dotenv=no_dotenv), ask=ask_secret
+    )
     landscape = pipeline.settings.landscape
     if not landscape.enabled or not landscape.log.after_run:
         raise UsageError(f"{settings} leaves no checkpoints: name places in landscape.log.after_run")

@@ -109,6 +109,10 @@ class ExportSettings(Section):
         default=None, description="The private key that signs a bag: a PEM file, or a signer URI of a KMS or HSM."
     )
     public: str | None = Field(default=None, description="The PEM file of its public half, which a signer URI needs.")
+    passphrase_env: str | None = Field(
+        default=None,
+        description="The variable with the pass phrase of an encrypted key. If not given: `ELSPETH_KEY_PASSPHRASE`.",
+    )
 
 
 class SealSettings(Section):
@@ -116,6 +120,10 @@ class SealSettings(Section):
 
     key: str | None = Field(default=None, description="The private key: a PEM file, or a signer URI of a KMS or HSM.")
     public: str | None = Field(default=None, description="The PEM file of its public half, which a signer URI needs.")
+    passphrase_env: str | None = Field(
+        default=None,
+        description="The variable with the pass phrase of an encrypted key. If not given: `ELSPETH_KEY_PASSPHRASE`.",
+    )
 
 
 def _service_url(text: str) -> str:
@@ -154,6 +162,10 @@ class LogSettings(Section):
         default=None, description="The private key that signs them, Ed25519: a PEM file, or a signer URI."
     )
     public: str | None = Field(default=None, description="The PEM file of its public half, which a signer URI needs.")
+    passphrase_env: str | None = Field(
+        default=None,
+        description="The variable with the pass phrase of an encrypted key. If not given: `ELSPETH_KEY_PASSPHRASE`.",
+    )
     after_run: list[LogPlaceSettings] = Field(
         default=[], description="Where a checkpoint is left. What fails is recorded, and fails no run."
     )

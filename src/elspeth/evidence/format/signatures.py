@@ -1,8 +1,8 @@
 """Signatures: keys that make and check them, DSSE envelopes.
 
-Keys are ECDSA P-256 by default, or Ed25519; they are kept in PEM files, or in a KMS or HSM named by a URI. A key is
-known by its fingerprint: the SHA-256 of the public key's SubjectPublicKeyInfo in DER (RFC 5280, section 4.1.2.7),
-which `openssl pkey -pubin -in PUBLIC.pem -outform DER | sha256sum` prints too.
+Keys are ECDSA P-256 by default, or P-384, Ed25519 or RSA; they are kept in PEM files, encrypted or not, or in a KMS or
+HSM named by a URI. A key is known by its fingerprint: the SHA-256 of the public key's SubjectPublicKeyInfo in DER (RFC
+5280, section 4.1.2.7), which `openssl pkey -pubin -in PUBLIC.pem -outform DER | sha256sum` prints too.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,9 +18,9 @@ from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -47,6 +48,7 @@ __all__ = [
     "PUBLIC_KEY",
     "Envelope",
     "KeyType",
+    "Passphrase",
     "PublicKey",
     "Signer",
     "generate_keys",
@@ -58,13 +60,28 @@ __all__ = [
 PRIVATE_KEY = "elspeth.key.pem"
 PUBLIC_KEY = "elspeth.pub.pem"
 
-_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-"""The order of P-256 (SEC 2, section 2.4.2)."""
+_ORDERS = {
+    KeyType.ECDSA: 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    KeyType.ECDSA_P384: int(
+        "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973", 16
+    ),
+}
+"""The orders of the curves (SEC 2, sections 2.4.2 and 2.5.1)."""
+
+_RSA_BITS = 3072
+"""The size of a new RSA key, which NIST SP 800-57 takes for as strong as P-256."""
+_LEAST_RSA_BITS = 2048
+
+_PSS = padding.PSS(padding.MGF1(SHA256()), padding.PSS.DIGEST_LENGTH)
 
 _MAX_SIZE = 64 * 1024
 """The largest key file that is read, in bytes. A key takes less than one kilobyte."""
 
-_Supported: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+_Supported: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
+_Private: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
+Passphrase: TypeAlias = Callable[[str], str | None]
+"""Returns the pass phrase of an encrypted key by its name, or None if nobody knows it."""
+_ALGORITHMS = f"an ECDSA P-256 or P-384, Ed25519, or RSA key of at least {_LEAST_RSA_BITS} bits"
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm)
 _TAKEN = "exists already, and a key is never overwritten: name another directory"
 _NEW_KEY = OutputPolicy(kind=Kind.UNIQUE, objection=lambda _: _TAKEN)
@@ -92,7 +109,11 @@ class PublicKey:
     @property
     def type(self) -> KeyType:
         """The signature algorithm."""
-        return KeyType.ED25519 if isinstance(self.key, ed25519.Ed25519PublicKey) else KeyType.ECDSA
+        if isinstance(self.key, ed25519.Ed25519PublicKey):
+            return KeyType.ED25519
+        if isinstance(self.key, rsa.RSAPublicKey):
+            return KeyType.RSA_PSS
+        return KeyType.ECDSA if isinstance(self.key.curve, ec.SECP256R1) else KeyType.ECDSA_P384
 
     @property
     def pem(self) -> bytes:
@@ -109,8 +130,11 @@ class PublicKey:
         try:
             if isinstance(self.key, ed25519.Ed25519PublicKey):
                 self.key.verify(signature, data)
+            elif isinstance(self.key, rsa.RSAPublicKey):
+                self.key.verify(signature, data, _PSS, SHA256())
             else:
-                self.key.verify(signature, data, ec.ECDSA(SHA256()))
+                is_p256 = isinstance(self.key.curve, ec.SECP256R1)
+                self.key.verify(signature, data, ec.ECDSA(SHA256() if is_p256 else SHA384()))
         except InvalidSignature:
             return False
         return True
@@ -119,12 +143,13 @@ class PublicKey:
         """Return the one form of a signature that is accepted.
 
         Whoever sees an ECDSA signature (r, s) can also write (r, n - s); the one with the smaller S is accepted, as in
-        BIP 146. Ed25519 has one form only. Raises ValueError for bytes that are not a signature.
+        BIP 146. Other signatures have one form only. Raises ValueError for bytes that are not a signature.
         """
-        if self.type is KeyType.ED25519:
+        order = _ORDERS.get(self.type)
+        if order is None:
             return signature
         r, s = decode_dss_signature(signature)
-        return encode_dss_signature(r, min(s, _ORDER - s))
+        return encode_dss_signature(r, min(s, order - s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +162,8 @@ class Signer:
     def sign(self, data: bytes) -> bytes:
         """Sign data.
 
-        Returns DER with a low S for ECDSA, 64 bytes for Ed25519. Raises KeyFileError if the signer fails.
+        Returns DER with a low S for ECDSA, 64 bytes for Ed25519, as many as the key has for RSA. Raises KeyFileError if
+        the signer fails.
         """
         try:
             signature = self.public_key.low_s(bytes.fromhex(self.backend.sign(data).signature))
@@ -159,9 +185,7 @@ def generate_keys(directory: Path, key_type: KeyType = KeyType.ECDSA) -> PublicK
     Raises OutputRefusedError if either file exists, as a key that was used is evidence itself; OSError if they cannot
     be written.
     """
-    key = (
-        ed25519.Ed25519PrivateKey.generate() if key_type is KeyType.ED25519 else ec.generate_private_key(ec.SECP256R1())
-    )
+    key = _generate(key_type)
     public = PublicKey(key=key.public_key())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     private_path, public_path = directory / PRIVATE_KEY, directory / PUBLIC_KEY
@@ -180,6 +204,14 @@ def generate_keys(directory: Path, key_type: KeyType = KeyType.ECDSA) -> PublicK
     return public
 
 
+def _generate(key_type: KeyType) -> _Private:
+    if key_type is KeyType.ED25519:
+        return ed25519.Ed25519PrivateKey.generate()
+    if key_type is KeyType.RSA_PSS:
+        return rsa.generate_private_key(65537, _RSA_BITS)
+    return ec.generate_private_key(ec.SECP256R1() if key_type is KeyType.ECDSA else ec.SECP384R1())
+
+
 def load_public_key(path: Path) -> PublicKey:
     """Load the key of a PEM file.
 
@@ -188,22 +220,19 @@ def load_public_key(path: Path) -> PublicKey:
     return PublicKey.from_pem(_read(path), str(path))
 
 
-def load_signer(key: str, *, public_key: Path | None = None) -> Signer:
+def load_signer(key: str, *, public_key: Path | None = None, passphrase: Passphrase = lambda _: None) -> Signer:
     """Load a signer from a PEM file or URI.
 
-    The file is PKCS#8, the URI one of securesystemslib.
+    The file is PKCS#8, or what OpenSSL writes for a kind of key; `passphrase` is asked if it is encrypted. The URI is
+    one of securesystemslib.
 
     A URI such as `awskms:...` needs the PEM file of its public key. Raises KeyFileError if the key cannot be used.
     """
     if urlsplit(key).scheme in SIGNER_FOR_URI_SCHEME:
         return _remote_signer(key, public_key)
-    pem = _read(Path(key))
-    try:
-        private = load_pem_private_key(pem, password=None)
-    except _UNREADABLE as error:
-        raise KeyFileError(key, "expected an unencrypted private key in PKCS#8 PEM") from error
-    if not isinstance(private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
-        raise KeyFileError(key, "expected an ECDSA P-256 or Ed25519 key, got one of another algorithm")
+    private = _load_private(key, passphrase)
+    if not isinstance(private, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey):
+        raise KeyFileError(key, f"expected {_ALGORITHMS}, got one of another algorithm")
     public = PublicKey(key=_supported(private.public_key(), key))
     return Signer(public_key=public, backend=CryptoSigner(private, _library_key(public)))
 
@@ -296,6 +325,24 @@ def _remote_signer(uri: str, public_key: Path | None) -> Signer:
     return Signer(public_key=public, backend=signer)
 
 
+def _load_private(key: str, passphrase: Passphrase) -> object:
+    pem = _read(Path(key))
+    try:
+        return load_pem_private_key(pem, password=None)
+    except TypeError as error:  # the key is encrypted
+        phrase = passphrase(key)
+        if not phrase:
+            raise KeyFileError(key, "is encrypted, and no pass phrase was given") from error
+    except _UNREADABLE as error:
+        raise KeyFileError(key, "expected a private key in PEM") from error
+    try:
+        return load_pem_private_key(pem, password=phrase.encode())
+    except _UNREADABLE as error:
+        raise KeyFileError(
+            key, "cannot be decrypted: the pass phrase is not the key's, or the file is damaged"
+        ) from error
+
+
 def _library_key(public: PublicKey) -> SSlibKey:
     return SSlibKey.from_crypto(public.key, keyid=public.fingerprint)
 
@@ -303,9 +350,13 @@ def _library_key(public: PublicKey) -> SSlibKey:
 def _supported(key: object, place: str) -> _Supported:
     if isinstance(key, ed25519.Ed25519PublicKey):
         return key
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
         return key
-    raise KeyFileError(place, "expected an ECDSA P-256 or Ed25519 key, got one of another algorithm")
+    if isinstance(key, rsa.RSAPublicKey):
+        if key.key_size >= _LEAST_RSA_BITS:
+            return key
+        raise KeyFileError(place, f"expected {_ALGORITHMS}, got an RSA key of {key.key_size} bits")
+    raise KeyFileError(place, f"expected {_ALGORITHMS}, got one of another algorithm")
 
 
 def _read(path: Path) -> bytes:

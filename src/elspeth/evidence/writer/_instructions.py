@@ -28,6 +28,11 @@ __all__ = [
 
 _OPENSSL = {
     KeyType.ECDSA: 'openssl dgst -sha256 -verify "$key" -signature "$work/signature" "$work/signed"',
+    KeyType.ECDSA_P384: 'openssl dgst -sha384 -verify "$key" -signature "$work/signature" "$work/signed"',
+    KeyType.RSA_PSS: (
+        "openssl dgst -sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:digest"
+        ' -verify "$key" -signature "$work/signature" "$work/signed"'
+    ),
     KeyType.ED25519: (
         'openssl pkeyutl -verify -pubin -inkey "$key" -rawin -in "$work/signed" -sigfile "$work/signature"'
     ),
