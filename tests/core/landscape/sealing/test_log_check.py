@@ -11,12 +11,15 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from elspeth.core.canonical import canonical_json
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.run_log import log_origin, read_log
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.log_check import (
@@ -24,15 +27,26 @@ from elspeth.core.landscape.sealing.log_check import (
     check_log,
     compare_with_kept,
 )
+from elspeth.core.landscape.sealing.log_proofs import read_log_state
 from elspeth.evidence.format.checkpoints import Checkpoint
+from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.merkle import leaf_hash, tree_root
+from elspeth.evidence.format.notes import NoteKeyType, NoteSigner
+from elspeth.evidence.format.policy import Policy
+from elspeth.evidence.witness.client import ask_witness
+from elspeth.evidence.witness.requests import AddCheckpoint
+from elspeth.evidence.witness.witness import RefusedError, Witness
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.tables import metadata, run_log_table, runs_table, seal_leaves_table, seals_table
 from tests.core.landscape.sealing.test_seal import drop_guards
+from tests.evidence.format.test_notes import signer_of
 from tests.fixtures.effort import examples_of
 from tests.fixtures.landscapes import NewLandscape
 
 RUNS = ("a", "b", "c")
+
+LOG = signer_of(Ed25519PrivateKey.from_private_bytes(b"\3" * 32), "log")
+WITNESS = signer_of(Ed25519PrivateKey.from_private_bytes(b"\4" * 32), "witness.example")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +219,55 @@ def test_an_attack_is_found(told: Told, attack: Callable[[Connection], None]) ->
         faults, kept = faults_in(connection), contradictions_in(connection, newest=told.newest)
     assert [shown in fault for fault in faults] == [True] if shown else faults == []
     assert [contradicted in fault for fault in kept] == [True] if contradicted else kept == []
+
+
+def ask(witness: Witness, monkeypatch: pytest.MonkeyPatch, connection: Connection) -> str | None:
+    """Ask a witness for a cosignature, and return why it refuses."""
+
+    def post(_url: str, request: AddCheckpoint) -> tuple[int, str, bytes]:
+        try:
+            return 200, "text/plain", witness.add_checkpoint(request.to_bytes()).to_bytes()
+        except RefusedError as refusal:
+            kind = "text/plain" if refusal.size is None else "text/x.tlog.size"
+            return refusal.status, kind, f"{refusal.size}\n".encode()
+
+    monkeypatch.setattr("elspeth.evidence.witness.client._post", post)
+    key = witness.signer.verifier_key(NoteKeyType.COSIGNATURE)
+    try:
+        state = read_log_state(connection)
+        note = NoteSigner(name=state.origin, signer=LOG.signer).sign(state.checkpoint().text)
+        ask_witness("https://witness.example", key, note, state.consistency)
+    except (EvidenceError, LandscapeError) as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_a_witness_refuses_a_log_that_does_not_continue(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attack: Callable[[Connection], None]
+) -> None:
+    """What left the log alone shows in the database itself."""
+    log = NoteSigner(name=told.origin, signer=LOG.signer).verifier_key(NoteKeyType.ED25519)
+    policy = Policy.parse(f"log {log}\nquorum none\n".encode(), "policy")
+    witness = Witness(signer=WITNESS, logs=policy, directory=tmp_path)
+    _, contradicted = ATTACKS[attack]
+    with administrator(told) as connection:
+        assert ask(witness, monkeypatch, connection) is None
+        attack(connection)
+        told_then = ask(witness, monkeypatch, connection)
+        entries = entries_of(connection)
+        write_log(connection, [*entries, *(canonical_json({"run_id": name}) for name in "defg")])
+        told_later = ask(witness, monkeypatch, connection)
+    if contradicted is None:
+        assert told_then is told_later is None
+    elif attack is remove_the_log:
+        assert told_then is not None
+        assert told_later is not None
+    else:
+        other = "it knows another history of the log: runs were changed, exchanged or removed"
+        fewer = f"it knows 7 entries of the log, which has 5: {FEWER}"
+        assert told_then == f"witness https://witness.example: {fewer if FEWER in contradicted else other}"
+        assert told_later == f"witness https://witness.example: {other}"
 
 
 def test_a_database_that_was_put_back_and_used_since_is_found(landscape: LandscapeDB) -> None:
