@@ -6,10 +6,11 @@ import http.client
 import random
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.merkle import consistency_proof, leaf_hash, tree_root
 from elspeth.evidence.format.notes import Note, NoteKeyType, NoteSignature, VerifierKey
 from elspeth.evidence.format.policy import Policy
+from elspeth.evidence.witness import client
 from elspeth.evidence.witness.client import ask_witness
 from elspeth.evidence.witness.requests import MAX_REQUEST, AddCheckpoint
 from elspeth.evidence.witness.server import WitnessServer
@@ -252,6 +254,48 @@ def test_a_witness_that_does_not_answer_is_named(url: str, problem: str) -> None
     with pytest.raises(EvidenceError) as found:
         ask_witness(url, KEY, LOG.sign(checkpoint(8).text), lambda *_: [])
     assert str(found.value).startswith(f"witness {url}: {problem}")
+
+
+@contextmanager
+def answering(parts: Iterable[bytes]) -> Iterator[str]:
+    """Answer one request with these bytes, part by part."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                for part in parts:
+                    connection.sendall(part)
+                    if stop.wait(0.02):
+                        return
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            stop.set()
+            thread.join()
+
+
+def refused_by(url: str) -> str:
+    with pytest.raises(EvidenceError) as found:
+        ask_witness(url, KEY, LOG.sign(checkpoint(8).text), lambda *_: [])
+    return str(found.value).removeprefix(f"witness {url}: ")
+
+
+def test_a_witness_that_answers_with_something_else_is_named() -> None:
+    with answering([b"SSH-2.0-OpenSSH_9.2\r\n\r\n"]) as url:
+        assert refused_by(url).startswith("does not answer: ")
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"])
+def test_a_witness_that_never_finishes_its_answer_is_given_up(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_DEADLINE_S", 0.2)
+    with answering(chain([head], repeat(b"X"))) as url:
+        assert refused_by(url) == "does not answer within 0.2 seconds"
 
 
 HOSTILE = [
