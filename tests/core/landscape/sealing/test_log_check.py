@@ -222,7 +222,7 @@ def test_an_attack_is_found(told: Told, attack: Callable[[Connection], None]) ->
 
 
 def ask(witness: Witness, monkeypatch: pytest.MonkeyPatch, connection: Connection) -> str | None:
-    """Ask a witness for a cosignature, and return why it refuses."""
+    """Ask for a cosignature; return why it is refused."""
 
     def post(_url: str, request: AddCheckpoint) -> tuple[int, str, bytes]:
         try:
