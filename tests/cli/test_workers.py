@@ -107,3 +107,11 @@ def test_a_run_goes_on_with_another_number_of_workers(monkeypatch: pytest.Monkey
     assert main(["resume", run.run_id, "-s", "settings.yaml", "-x", "--no-dotenv"]) == 0
     assert counts == [3, 1]
     assert Path("out.csv").read_text() == expected
+
+
+def test_a_cluster_needs_an_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    write_rows(1)
+    monkeypatch.setattr("elspeth.contracts.environment.find_spec", lambda _: None)
+    assert main([*RUN, "--cluster", "tcp://127.0.0.1:9"]) == 2
+    assert "--cluster: needs distributed, which is not installed" in capsys.readouterr().err
+    assert not Path("out.csv").exists()
