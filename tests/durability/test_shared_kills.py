@@ -1,4 +1,4 @@
-"""Runs with workers, of which any process is killed at any moment."""
+"""Runs with workers, whose processes are killed at any moment."""
 
 from __future__ import annotations
 
