@@ -47,6 +47,11 @@ def test_nothing_overlaps_and_edges_lead_downwards(graph: Graph) -> None:
         assert (way[0], way[-1]) == ((x, y + HEIGHT / 2), (last_x, last_y - HEIGHT / 2))
         heights = [height for _, height in way]
         assert heights == sorted(heights)
+        for key, (box_x, box_y) in layout.nodes.items():
+            if box_y not in {y, last_y}:
+                beside = [each for each, height in way if abs(height - box_y) <= HEIGHT / 2]
+                assert all(abs(each - box_x) >= widths[key] / 2 for each in beside)
+                assert len(beside) in {0, 2}, "an edge passes a layer from its top to its bottom"
     assert lay_out(widths, edges, node_height=HEIGHT, label_height=LABEL) == layout
 
 

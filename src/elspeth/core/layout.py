@@ -86,9 +86,12 @@ def lay_out(
     nodes = {key: (xs[key], middles[ranks.rank[key]]) for key in widths}
     ways = []
     for way in ranks.ways:
-        # Between layers of nodes an edge needs to pass its own label only: it is a smoother curve without other points.
-        passed = [slot for slot in way[1:-1] if ranks.widths[slot] or ranks.rank[slot] % 2 == 0]
-        between = [(xs[slot], middles[ranks.rank[slot]]) for slot in passed]
+        between = []
+        for slot in way[1:-1]:
+            if ranks.rank[slot] % 2 == 0:  # straight past the boxes of the layer
+                between += [(xs[slot], middles[ranks.rank[slot]] + side) for side in (-half, half)]
+            elif ranks.widths[slot]:
+                between.append((xs[slot], middles[ranks.rank[slot]]))
         (x, y), (last_x, last_y) = nodes[way[0]], nodes[way[-1]]
         ways.append(((x, y + half), *between, (last_x, last_y - half)))
     return Layout(
