@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
 
 import pytest
@@ -74,13 +75,9 @@ def test_a_member_that_is_larger_than_it_says_is_not_unpacked_further(code: Tab)
 
 
 def test_a_million_files_are_refused_before_they_are_read(code: Tab) -> None:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for number in range(MAX_FILES + 1):
-            archive.writestr(zipfile.ZipInfo(f"f{number}"), b"")
-    assert check_archive(code, buffer.getvalue(), None) == (
-        f"archive: expected at most {MAX_FILES} files, got {MAX_FILES + 1}"
-    )
+    many = MAX_FILES + 1
+    end_record = struct.pack("<4s4HIIH", b"PK\x05\x06", 0, 0, many, many, 0, 0, 0)
+    assert check_archive(code, end_record, None) == f"archive: expected at most {MAX_FILES} files, got {many}"
     entries = b"PK\x01\x02" + bytes(42)
     large = entries * 1_000_000
     directory = (
