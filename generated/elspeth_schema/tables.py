@@ -631,6 +631,13 @@ batches_table = Table(
         "status IN ('draft', 'executing', 'completed', 'failed')",
         name="ck_batches_status",
     ),
+    Index(
+        "ix_batches_state",
+        "run_id",
+        "aggregation_state_id",
+        sqlite_where=text("aggregation_state_id IS NOT NULL"),
+        postgresql_where=text("aggregation_state_id IS NOT NULL"),
+    ),
 )
 
 batch_members_table = Table(
@@ -777,6 +784,13 @@ token_outcomes_table = Table(
         "token_id",
     ),
     Index(
+        "ix_token_outcomes_batch",
+        "run_id",
+        "batch_id",
+        sqlite_where=text("batch_id IS NOT NULL"),
+        postgresql_where=text("batch_id IS NOT NULL"),
+    ),
+    Index(
         "ix_token_outcomes_terminal",
         "run_id",
         "token_id",
@@ -893,6 +907,13 @@ checkpoints_table = Table(
     CheckConstraint(
         "format_version >= 0",
         name="ck_checkpoints_format_version",
+    ),
+    Index(
+        "ix_checkpoints_token",
+        "run_id",
+        "token_id",
+        sqlite_where=text("token_id IS NOT NULL"),
+        postgresql_where=text("token_id IS NOT NULL"),
     ),
 )
 
