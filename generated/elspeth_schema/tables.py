@@ -912,8 +912,6 @@ checkpoints_table = Table(
         "ix_checkpoints_token",
         "run_id",
         "token_id",
-        sqlite_where=text("token_id IS NOT NULL"),
-        postgresql_where=text("token_id IS NOT NULL"),
     ),
 )
 

@@ -282,18 +282,18 @@ def test_a_run_that_another_process_works_on_stays(database_url: str, tmp_path: 
 
 @contextmanager
 def stopped_at(database: LandscapeDB, statement: int) -> Iterator[None]:
-    """Raise KeyboardInterrupt before a statement."""
+    """Raise KeyboardInterrupt before a statement, and before its cursor."""
     numbers = count(1)
 
     def stop(*_: object) -> None:
         if next(numbers) == statement:
             raise KeyboardInterrupt
 
-    event.listen(database.engine, "before_cursor_execute", stop)
+    event.listen(database.engine, "before_execute", stop)
     try:
         yield
     finally:
-        event.remove(database.engine, "before_cursor_execute", stop)
+        event.remove(database.engine, "before_execute", stop)
 
 
 def test_a_stop_at_any_statement_loses_nothing_and_a_second_call_goes_on(database_url: str, tmp_path: Path) -> None:

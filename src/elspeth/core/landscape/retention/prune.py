@@ -8,15 +8,18 @@ next attempt verifies and uses; a crash after it leaves the run in the bag.
 from __future__ import annotations
 
 import hashlib
+import operator
 import os
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from elspeth.core.canonical import timestamp_text
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
@@ -77,12 +80,11 @@ def find_prunable(db: LandscapeDB, before: datetime, archive: Path) -> list[Prun
     ended = [status.value for status in RunStatus if status.is_terminal]
     rows = select(func.count()).where(_rows.run_id == _runs.run_id).scalar_subquery()
     statement = (
-        select(_runs.run_id, _runs.status, _runs.started_at, _runs.completed_at, rows)
+        select(_runs.run_id, _runs.status, _runs.started_at, _runs.completed_at, rows, _withheld_counts())
         .where(_runs.status.in_(ended), _runs.completed_at < before.astimezone(UTC))
         .order_by(_runs.started_at, _runs.run_id)
     )
     with db.snapshot() as connection:
-        withheld = _count_withheld(connection)
         return [
             PrunableRun(
                 run_id=run_id,
@@ -90,11 +92,11 @@ def find_prunable(db: LandscapeDB, before: datetime, archive: Path) -> list[Prun
                 started_at=_in_utc(started_at),
                 completed_at=_in_utc(completed_at),
                 rows=number,
-                withheld=withheld.get(run_id, 0),
+                withheld=withheld,
                 # The ids of other programs may hold any character.
                 bag=archive.absolute() / f"{quote(run_id, safe='')}.zip",
             )
-            for run_id, status, started_at, completed_at, number in connection.execute(statement)
+            for run_id, status, started_at, completed_at, number, withheld in connection.execute(statement)
         ]
 
 
@@ -160,16 +162,15 @@ def _in_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _count_withheld(connection: Connection) -> dict[str, int]:
-    """Return the number of withheld values by run."""
-    counts: dict[str, int] = {}
-    for record_type in RECORD_TYPES.values():
-        for name in (column.name for column in record_type.columns if column.withheld is not None):
-            columns = record_type.table.c
-            statement = select(columns.run_id, func.count(columns[name])).group_by(columns.run_id)
-            for run_id, number in connection.execute(statement):
-                counts[run_id] = counts.get(run_id, 0) + number
-    return counts
+def _withheld_counts() -> ColumnElement[int]:
+    """Return a query for the number of withheld values."""
+    counts = [
+        select(func.count(record_type.table.c[column.name])).where(record_type.table.c.run_id == _runs.run_id)
+        for record_type in RECORD_TYPES.values()
+        for column in record_type.columns
+        if column.withheld is not None
+    ]
+    return reduce(operator.add, [count.scalar_subquery() for count in counts])
 
 
 def _sync_and_hash(path: Path) -> str:
@@ -212,8 +213,10 @@ def _require_same_records(connection: Connection, run: PrunableRun, statement: S
     """
     connection.execute(select(_runs.run_id).where(_runs.run_id == run.run_id).with_for_update())
     digest = hashlib.sha256()
-    for _, _, lines in read_lines(connection, run.run_id, unchanged):
-        digest.update(lines)
+    # Close the query whatever happens: PostgreSQL takes no other statement until then.
+    with closing(read_lines(connection, run.run_id, unchanged)) as chunks:
+        for _, _, lines in chunks:
+            digest.update(lines)
     if digest.hexdigest() != statement.subjects[bag.RECORDS]:
         raise _refused(run, "its records are not those of the database: the run was changed since, or the bag is older")
 
