@@ -215,6 +215,14 @@ def test_a_search_says_what_it_found(wanted: str, said: str, tab: Tab, page: Pat
     tab.wait_for(f"document.getElementById('said').textContent === {said!r}")
 
 
+def test_a_token_with_several_errors_is_listed_once(example_run: ExampleRun, tab: Tab, tmp_path: Path) -> None:
+    with LandscapeDB.from_url(f"sqlite:///{example_run('error_routing').database}") as db:
+        report_on(db, tmp_path / "report.html")
+    open_page(tab, tmp_path / "report.html")
+    found = ask(tab, "search", "{ text: 'division' }")
+    assert [hit["row"] for hit in found["hits"]] == [4]
+
+
 def test_without_javascript_the_page_says_what_needs_it(tab: Tab, page: Path) -> None:
     tab.disable_scripts()
     tab.open(page)

@@ -10,7 +10,7 @@ const AROUND = 60;
  * Return the rows that a text names.
  *
  * It may be the number of a row, the id of any record, or a part of an error. Each hit has the number of its row (null if
- * the record belongs to none), its token, and why it was found. `more` says that there are more than are listed.
+ * the record belongs to none), its token, and why it was found; a token is listed once. `more` says that there are more than are listed.
  */
 export async function search(store, types, text, progress = () => {}) {
   const wanted = text.trim();
@@ -28,7 +28,8 @@ export async function search(store, types, text, progress = () => {}) {
     }
   }
   const more = hits.length ? false : await searchErrors(store, types, wanted.toLowerCase(), hits, progress);
-  return { hits: hits.slice(0, MOST_HITS), more };
+  const places = new Map(hits.map((hit) => [JSON.stringify(hit.row === null ? hit : [hit.row, hit.token]), hit]));
+  return { hits: [...places.values()].slice(0, MOST_HITS), more };
 }
 
 /** Add the errors with a text in them; return whether there are more than are listed. */
