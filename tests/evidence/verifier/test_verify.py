@@ -13,6 +13,7 @@ from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import RunFacts
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.signatures import Envelope, PublicKey, Signer
+from elspeth.evidence.verifier._log import NO_LOG
 from elspeth.evidence.verifier.procedure import Status, Step, Verdict
 from elspeth.evidence.verifier.verify import verify_bag
 from tests.evidence.bags import (
@@ -58,6 +59,7 @@ def test_a_signed_bag_is_verified(signed: Files, key: PublicKey) -> None:
         (7, Status.PASSED, "all lead to records in the bag"),
         (8, Status.PASSED, "all complete"),
         (9, Status.PASSED, "all 13 laws hold"),
+        (10, Status.NOT_PART, NO_LOG),
     ]
 
 

@@ -11,7 +11,7 @@ from elspeth.evidence.format.log_place import LogPlace
 from elspeth.evidence.format.policy import Policy
 from elspeth.evidence.verifier.reader import BagFiles
 
-__all__ = ["check_log_place"]
+__all__ = ["NO_LOG", "check_log_place"]
 
 NO_LOG = "not in the bag: it was made by an earlier release, or from a database of an earlier epoch"
 """Why a bag has no part of a log."""
