@@ -278,11 +278,13 @@ def test_an_unfinished_run_is_read_by_one_worker_with_a_message(capsys: Captured
     assert (code, err) == (0, "run going has not ended: one process reads it, in one snapshot\n")
 
 
-@pytest.mark.parametrize("more", [("--format", "csv"), ("--format", "parquet"), ("--include-withheld",)])
+@pytest.mark.parametrize("more", [("--format", "csv"), ("--include-withheld",)])
 def test_workers_are_for_forms_made_of_lines(project: Path, capsys: Captured, more: tuple[str, ...]) -> None:
     code, _, err = run_export(capsys, "run-1", "-d", "audit.db", "-o", "trail", "--workers", "2", *more)
     assert code == 2
-    assert "--workers: only with --format jsonl, json or bag, and without --include-withheld" in " ".join(err.split())
+    assert "--workers: only with --format jsonl, json, parquet or bag, and without --include-withheld" in " ".join(
+        err.split()
+    )
     assert not (project / "trail").exists()
 
 

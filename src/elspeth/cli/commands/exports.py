@@ -147,7 +147,7 @@ def export(
     bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
     bag_options["--include-contents"] = include_contents
     _check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
-    _check_workers(workers, by_record=include_withheld or form in (ExportFormat.CSV, ExportFormat.PARQUET))
+    _check_workers(workers, by_record=include_withheld or form is ExportFormat.CSV)
     options = _Options(
         form=form,
         compression=compress,
@@ -348,7 +348,7 @@ def _check_options(form: ExportFormat, bag_options: Mapping[str, bool], other_op
 def _check_workers(workers: int, *, by_record: bool) -> None:
     """Raise UsageError if records cannot be shared among workers."""
     if workers > 1 and by_record:
-        raise UsageError("--workers: only with --format jsonl, json or bag, and without --include-withheld")
+        raise UsageError("--workers: only with --format jsonl, json, parquet or bag, and without --include-withheld")
 
 
 def _usable_executor(executor: Executor | None, db: LandscapeDB, run_id: str) -> Executor | None:

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from elspeth.core.canonical import canonical_bytes, timestamp_text
-from elspeth.core.landscape.database import LandscapeError
+from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.exporting import _parquet_form as parquet_form
+from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
 from elspeth.core.landscape.exporting.reader import read_export
@@ -22,7 +23,8 @@ from elspeth.core.landscape.lines import reading as lines_module
 from elspeth_schema.arrow import SCHEMAS
 from elspeth_schema.records import RECORD_TYPES, Kind
 from tests.fixtures.every_type import with_every_type
-from tests.fixtures.rich_run import export_to, rich_run
+from tests.fixtures.executors import InlineExecutor
+from tests.fixtures.rich_run import export_to, recorded, rich_run
 
 Record = dict[str, object]
 
@@ -109,6 +111,19 @@ def test_files_do_not_depend_on_the_number_of_rows_written_at_once_as_to_content
     monkeypatch.undo()
     at_once = export_to(tmp_path / "at-once", ExportFormat.PARQUET)
     assert found == [(entry.where, entry.record) for entry in read_export(at_once)]
+
+
+def test_processes_that_share_the_reading_write_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines_module, "_PART", 1)
+    executor = InlineExecutor()
+    with LandscapeDB(f"sqlite:///{tmp_path / 'audit.db'}") as db:
+        run_id = recorded(db, rich_run())
+        for name, shared in (("shared", executor), ("alone", None)):
+            write_export(db, run_id, tmp_path / name, format=ExportFormat.PARQUET, executor=shared)
+    assert executor.jobs > 0
+    alone = {path.name: path for path in (tmp_path / "alone").glob("*.parquet")}
+    assert all(pq.read_table(path).equals(pq.read_table(tmp_path / "shared" / name)) for name, path in alone.items())
+    assert len(alone) == len(list((tmp_path / "shared").glob("*.parquet")))
 
 
 def test_types_without_records_have_no_file(tmp_path: Path) -> None:
