@@ -20,6 +20,7 @@ from elspeth.core.secrets import Mask, find_secrets, fingerprint_of, redact, sec
 from elspeth.core.settings import Problem, Settings, SettingsError
 from elspeth.core.settings.model import ExportSettings, LogSettings, SealSettings
 from elspeth.core.settings.paths import export_form
+from elspeth.evidence.format.bag import Contact
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError
 from elspeth.evidence.format.notes import NoteKeyType, NoteSigner, VerifierKey
 from elspeth.evidence.format.signatures import Passphrase, Signer, load_signer
@@ -42,9 +43,10 @@ class SecretVariable:
 class RunKeys:
     """How a run hides secrets and signs its evidence.
 
-    An export is signed with a key, a bag by a signer; None leaves it unsigned. `log_signer` signs checkpoints of the
-    log of runs, and `witness_keys` are those of the witnesses that cosign them, by URL. `variables` are the environment
-    variables from which secrets came, if they have fingerprints, looked up at `looked_up`, in seconds since 1970.
+    An export is signed with a key, a bag by a signer; None leaves it unsigned. A bag names the `contact` as its maker.
+    `log_signer` signs checkpoints of the log of runs, and `witness_keys` are those of the witnesses that cosign them,
+    by URL. `variables` are the environment variables from which secrets came, if they have fingerprints, looked up at
+    `looked_up`, in seconds since 1970.
     """
 
     mask: Mask
@@ -52,6 +54,7 @@ class RunKeys:
     bag_signer: Signer | None = None
     seal_signer: Signer | None = None
     log_signer: Signer | None = None
+    contact: Contact | None = None
     witness_keys: Mapping[str, VerifierKey] = field(default_factory=dict)
     variables: tuple[SecretVariable, ...] = ()
     looked_up: float = 0.0
@@ -89,6 +92,7 @@ def load_run_keys(
     seal_signer = signers.load("seal", settings.landscape.seal)
     log_signer = _log_signer(settings.landscape.log, signers)
     witness_keys = dict(_witness_keys(settings.landscape.log, problems))
+    contact = _contact(export, problems)
     if problems:
         raise SettingsError(source, problems)
     return RunKeys(
@@ -97,6 +101,7 @@ def load_run_keys(
         bag_signer=signer,
         seal_signer=seal_signer,
         log_signer=log_signer,
+        contact=contact,
         witness_keys=witness_keys,
         variables=tuple(_secret_variables(settings, environ, mask or redact)),
         looked_up=time.time(),
@@ -161,6 +166,17 @@ def _bag_signer(export: ExportSettings, signers: _Signers) -> Signer | None:
         message = "a signed bag needs a private key: give landscape.export.key (see elspeth keys generate)"
         signers.problems.append(Problem(location=("landscape", "export", "sign"), message=message))
     return signers.load("export", export)
+
+
+def _contact(export: ExportSettings, problems: list[Problem]) -> Contact | None:
+    """Return whom bags name as their maker, if anybody."""
+    if export.contact_name is None and export.contact_email is None:
+        return None
+    try:
+        return Contact(name=export.contact_name, email=export.contact_email)
+    except EvidenceError as error:
+        problems.append(Problem(location=("landscape", "export"), message=str(error)))
+        return None
 
 
 def _log_signer(log: LogSettings, signers: _Signers) -> Signer | None:

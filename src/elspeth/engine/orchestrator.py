@@ -361,6 +361,7 @@ class Orchestrator:
                 signing_key=self._keys.signing_key,
                 signer=self._keys.bag_signer,
                 archive=guess_form(output.path) is ExportFormat.BAG,
+                contact=self._keys.contact,
                 contents=find_contents(self._db, run_id, payloads) if export.include_contents else None,
                 progress=lambda records: self._observer.tell_or_stop(records, total),
             )

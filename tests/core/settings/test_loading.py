@@ -178,6 +178,7 @@ def test_the_environment_overrides_keys_at_the_top(tmp_path: Path) -> None:
 def test_an_unknown_variable_with_the_prefix_is_a_problem(tmp_path: Path) -> None:
     known = (
         "expected one of ELSPETH_SIGNING_KEY, ELSPETH_FINGERPRINT_KEY, ELSPETH_ALLOW_RAW_SECRETS, "
+        "ELSPETH_KEY_PASSPHRASE, "
         "ELSPETH_SETTINGS, ELSPETH_DATABASE, ELSPETH_NO_PROGRESS, ELSPETH_LOG_LEVEL, ELSPETH_LOG_FORMAT, "
         "ELSPETH_OUTPUT_SINK, ELSPETH_RUN_MODE, ELSPETH_REPLAY_SOURCE_RUN_ID, ELSPETH_LIMIT, or ELSPETH_SECTION__KEY"
     )

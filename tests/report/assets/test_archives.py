@@ -8,8 +8,10 @@ import zipfile
 
 import pytest
 
+from elspeth.evidence.format.bag import Contact
 from elspeth.evidence.format.limits import MAX_DIRECTORY, MAX_FILES
-from elspeth.evidence.format.signatures import PublicKey
+from elspeth.evidence.format.signatures import PublicKey, Signer
+from tests.evidence.bags import reseal
 from tests.evidence.verifier.test_zip_archive import ATTACKS, in_both, zipped
 from tests.fixtures.browser import Tab
 from tests.report.scripts import Verdict, bytes_in, check_archive
@@ -26,6 +28,15 @@ def refusal(found: Verdict | str) -> str:
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_an_archive_of_a_bag_is_checked(code: Tab, signed: dict[str, bytes], key: PublicKey, compression: int) -> None:
     found = check_archive(code, zipped(signed, compression=compression), key)
+    assert isinstance(found, Verdict)
+    assert found.verdict == "signed"
+
+
+def test_a_bag_that_names_its_maker_is_checked(
+    code: Tab, signed: dict[str, bytes], signer: Signer, key: PublicKey
+) -> None:
+    files = reseal(signed, signer, contact=Contact(name="Anna Müller"))
+    found = check_archive(code, zipped(files), key)
     assert isinstance(found, Verdict)
     assert found.verdict == "signed"
 

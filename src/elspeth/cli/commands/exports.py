@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from elspeth.core.landscape.database import LandscapeDB
     from elspeth.core.landscape.exporting.contents import RunContents
     from elspeth.core.landscape.exporting.reader import ExportSummary
+    from elspeth.evidence.format.bag import Contact
     from elspeth.evidence.format.signatures import Signer
     from elspeth.outputs.policy import Protected
 
@@ -98,6 +99,12 @@ _WithheldOption = Annotated[
 _ContentsOption = Annotated[
     bool, typer.Option("--include-contents", help="Put contents of rows, requests and answers into a bag.")
 ]
+_ContactNameOption = Annotated[
+    str | None, typer.Option("--contact-name", metavar="NAME", help="Who makes the bag, which it names.")
+]
+_ContactEmailOption = Annotated[
+    str | None, typer.Option("--contact-email", metavar="ADDRESS", help="The address of who makes the bag.")
+]
 _PayloadsOption = Annotated[
     Path | None,
     typer.Option("--payloads", metavar="DIR", help="Where they are kept; by default where the run's settings say."),
@@ -121,6 +128,8 @@ def export(
     include_payloads: Annotated[bool, typer.Option("--include-payloads", hidden=True)] = False,
     include_contents: _ContentsOption = False,
     payloads: _PayloadsOption = None,
+    contact_name: _ContactNameOption = None,
+    contact_email: _ContactEmailOption = None,
     workers: WorkersOption = 1,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -135,6 +144,8 @@ def export(
         "--database": database is not None,
         "--include-withheld": include_withheld,
         "--include-contents": include_contents,
+        "--contact-name": contact_name is not None,
+        "--contact-email": contact_email is not None,
         "--workers": workers > 1,
     }
     if payloads is not None and not include_contents:
@@ -145,7 +156,7 @@ def export(
     form = _choose_form(output, form, compress)
     compress = _choose_compression(output, form, compress, as_found=as_found is not None)
     bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
-    bag_options["--include-contents"] = include_contents
+    bag_options |= {name: given[name] for name in ("--include-contents", "--contact-name", "--contact-email")}
     _check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
     _check_workers(workers, by_record=include_withheld or form is ExportFormat.CSV)
     options = _Options(
@@ -158,6 +169,7 @@ def export(
         protected=protected_files(database=as_found or database, keys=(key, public)),
         force=force,
         contents=_Contents(directory=payloads) if include_contents else None,
+        contact=_make_contact(contact_name, contact_email),
     )
     if as_found is not None:
         _export_found(as_found, output, options, json=json)
@@ -197,6 +209,7 @@ class _Options:
     protected: Sequence[Protected]
     force: bool
     contents: _Contents | None = None
+    contact: Contact | None = None
 
     @property
     def signed(self) -> bool:
@@ -227,6 +240,7 @@ def _export_run(
                 stamp=options.stamp,
                 include_payloads=include_withheld,
                 contents=contents,
+                contact=options.contact,
                 progress=progress,
                 executor=_usable_executor(executor, db, run_id),
                 protected=options.protected,
@@ -370,6 +384,14 @@ def _load_signer(key: str | None, public: Path | None) -> Signer | None:
     from elspeth.evidence.format.signatures import load_signer  # noqa: PLC0415  start time
 
     return load_signer(key, public_key=public, passphrase=key_passphrase)
+
+
+def _make_contact(name: str | None, email: str | None) -> Contact | None:
+    if name is None and email is None:
+        return None
+    from elspeth.evidence.format.bag import Contact  # noqa: PLC0415  start time
+
+    return Contact(name=name, email=email)
 
 
 def _make_stamp(url: str | None) -> Callable[[bytes], bytes] | None:

@@ -102,6 +102,12 @@ class ExportSettings(Section):
     sign: bool = Field(
         default=False, description="Whether records are signed with `ELSPETH_SIGNING_KEY`, and a bag with `key`."
     )
+    contact_name: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+        default=None, description="Who makes the bag, which it names: a person or an organisation."
+    )
+    contact_email: Annotated[str, StringConstraints(min_length=1)] | None = Field(
+        default=None, description="The address of who makes the bag."
+    )
     include_contents: bool = Field(
         default=False, description="Whether a bag holds the contents of rows and calls that `payload_store` keeps."
     )

@@ -42,6 +42,7 @@ __all__ = [
     "TAG_MANIFEST",
     "TIMESTAMP",
     "VERSION",
+    "Contact",
     "RunFacts",
     "Statement",
     "manifest_text",
@@ -163,12 +164,40 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """Who made a bag, as they call themselves.
+
+    The signature shows that the holder of the key said so. Both go into lines of `bag-info.txt`.
+    """
+
+    name: str | None = None
+    email: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise EvidenceError for what does not fit a line."""
+        for field, text in (("name", self.name), ("email", self.email)):
+            if text is not None and not (text.strip() == text != "" and text.isprintable()):
+                raise EvidenceError(f"contact: {field}", f"expected printable text on one line, got {shown(text)}")
+
+    def __str__(self) -> str:
+        """Return the name, and the address in angle brackets."""
+        return " ".join(filter(None, [self.name, self.email and f"<{self.email}>"]))
+
+    @classmethod
+    def from_members(cls, members: Members) -> Contact:
+        """Read a contact."""
+        contact = cls(name=members.optional_text("name"), email=members.optional_text("email"))
+        members.close()
+        return contact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
     """What is sealed: a run or database, and files.
 
     `subjects` maps file names to their SHA-256, `counts` maps record types to numbers of records, and `root` is the
-    Merkle root over the lines of the records. `salted` tells whether each line is hashed with a salt before it. Hashes
-    are in hexadecimal.
+    Merkle root over the lines of the records. `salted` tells whether each line is hashed with a salt before it.
+    `contact` is there if whoever made the bag gave one. Hashes are in hexadecimal.
     """
 
     subjects: Mapping[str, str]
@@ -176,6 +205,7 @@ class Statement:
     counts: Mapping[str, int]
     root: str
     salted: bool
+    contact: Contact | None = None
     version: int = VERSION
 
     @property
@@ -223,8 +253,11 @@ class Statement:
             facts: RunFacts | DatabaseFacts = DatabaseFacts.from_members(predicate)
         else:
             facts = _run_facts(predicate, version)
+        contact = Contact.from_members(predicate.members("contact")) if _may_name(predicate, version) else None
         predicate.close()
-        return cls(subjects=subjects, facts=facts, counts=counts, root=root, salted=salted, version=version)
+        return cls(
+            subjects=subjects, facts=facts, counts=counts, root=root, salted=salted, contact=contact, version=version
+        )
 
     def to_bytes(self) -> bytes:
         """Return the statement in canonical JSON."""
@@ -245,7 +278,14 @@ class Statement:
         else:
             kind = _PREDICATE_TYPES[self.version]
             predicate |= _run_members(self.facts, self.version)
+        if self.contact is not None:
+            predicate["contact"] = {"name": self.contact.name, "email": self.contact.email}
         return canonical({"_type": _STATEMENT_TYPE, "subject": subject, "predicateType": kind, "predicate": predicate})
+
+
+def _may_name(predicate: Members, version: int) -> bool:
+    """Return whether a statement names a contact, and may."""
+    return version >= LEAF_SALTS_SINCE and predicate.has("contact")
 
 
 def _version(kind: str, place: str) -> int:

@@ -117,6 +117,10 @@ class Members:
         if found != value or isinstance(found, bool):
             raise self._unexpected(name, shown(value), found)
 
+    def has(self, name: str) -> bool:
+        """Return whether the member is there and not taken."""
+        return name in self._rest
+
     def skip(self, name: str) -> None:
         """Take a member that only older versions wrote."""
         self._rest.pop(name, None)

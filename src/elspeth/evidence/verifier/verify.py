@@ -185,6 +185,8 @@ class _Procedure:
         with steps.of(Step.SIGNATURE):
             statement, envelope = read_statement(self._files)
             sound = check_signature(envelope, statement, self._trusted.key, steps, bag.ENVELOPE)
+            if statement.contact is not None:
+                steps.remark(Step.SIGNATURE, f"made by {printable(str(statement.contact))}, it says")
             self._check_timestamp()
         if statement is None:
             return steps.result(sound, run_id=None, record_count=0)

@@ -20,7 +20,7 @@ from itertools import repeat
 from pathlib import Path
 
 from elspeth.evidence.format import bag
-from elspeth.evidence.format.bag import PAYLOAD_TYPE, VERSION, RunFacts, Statement
+from elspeth.evidence.format.bag import PAYLOAD_TYPE, VERSION, Contact, RunFacts, Statement
 from elspeth.evidence.format.canonical import parse_canonical
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.found import DatabaseFacts
@@ -78,6 +78,7 @@ def write_bag(
     date: Date | None = None,
     stamp: Callable[[bytes], bytes] | None = None,
     contents: Iterable[tuple[str, bytes]] = (),
+    contact: Contact | None = None,
 ) -> BagSummary:
     """Write a bag as a directory or a zip archive.
 
@@ -86,7 +87,7 @@ def write_bag(
     are derived from, None for leaves without salts; two bags with different lines must not have the same one. `date` is
     the day that the bag states, in UTC, None to state none. `progress` is called with the number of records written,
     after each batch. `stamp` returns the time-stamp over the envelope. `contents` are those of rows and calls, by their
-    SHA-256.
+    SHA-256. `contact` is whom the bag names as its maker.
 
     Raises OutputRefusedError if the name is taken, EvidenceError if a document is missing or not canonical JSON or
     there are more contents than verifiers accept, and KeyFileError if the signer fails. Nothing is left then. A crash
@@ -104,9 +105,9 @@ def write_bag(
         for name, content in payload.items():
             writer.write(name, content)
         writer.write_contents(contents)
-        writer.write(bag.BAG_INFO, _bag_info(facts, writer.payload_size, writer.payload_files, date))
+        writer.write(bag.BAG_INFO, _bag_info(facts, writer.payload_size, writer.payload_files, date, contact))
         writer.write(bag.INSTRUCTIONS, instructions_text(facts, None if signer is None else signer.public_key))
-        envelope = writer.seal(facts, counts, root, signer)
+        envelope = writer.seal(facts, counts, root, signer, contact)
         if stamp is not None and envelope is not None:
             writer.write(bag.TIMESTAMP, stamp(envelope))
         writer.sync()
@@ -194,7 +195,12 @@ class _BagWriter:
             self.write(bag.CONTENTS + content_hash, content)
 
     def seal(
-        self, facts: RunFacts | DatabaseFacts, counts: Mapping[str, int], root: str, signer: Signer | None
+        self,
+        facts: RunFacts | DatabaseFacts,
+        counts: Mapping[str, int],
+        root: str,
+        signer: Signer | None,
+        contact: Contact | None,
     ) -> bytes | None:
         """Write the statement over all files, and the manifests.
 
@@ -202,7 +208,9 @@ class _BagWriter:
         """
         subjects = {name: digest for name, digest in self._digests.items() if name != bag.BAGIT}
         salted = self._salts is not None
-        statement = Statement(subjects=subjects, facts=facts, counts=counts, root=root, salted=salted).to_bytes()
+        statement = Statement(
+            subjects=subjects, facts=facts, counts=counts, root=root, salted=salted, contact=contact
+        ).to_bytes()
         envelope = None if signer is None else Envelope.sign(statement, PAYLOAD_TYPE, signer).to_bytes()
         self.write(*((bag.STATEMENT, statement) if envelope is None else (bag.ENVELOPE, envelope)))
         payload = {name: digest for name, digest in self._digests.items() if name.startswith(bag.PAYLOAD)}
@@ -247,7 +255,9 @@ def _record_type(line: bytes, number: int) -> bytes:
     return line[start:end]
 
 
-def _bag_info(facts: RunFacts | DatabaseFacts, size: int, files: int, date: Date | None) -> bytes:
+def _bag_info(
+    facts: RunFacts | DatabaseFacts, size: int, files: int, date: Date | None, contact: Contact | None
+) -> bytes:
     """Return the metadata of a bag (RFC 8493, section 2.2.2)."""
     if isinstance(facts, RunFacts):
         description, identifier = f"Audit trail of one run, epoch {facts.epoch}", facts.run_id
@@ -258,6 +268,8 @@ def _bag_info(facts: RunFacts | DatabaseFacts, size: int, files: int, date: Date
         "External-Identifier": ascii(identifier)[1:-1],  # on one line, whatever it holds
         "Payload-Oxum": f"{size}.{files}",
     }
+    if contact is not None:
+        fields |= {f"Contact-{what}": text for what, text in (("Name", contact.name), ("Email", contact.email)) if text}
     if date is not None:
         fields["Bagging-Date"] = date.isoformat()
     return "".join(f"{name}: {value}\n" for name, value in sorted(fields.items())).encode()

@@ -71,6 +71,11 @@ export class Members {
     return value;
   }
 
+  /** Return whether a member is there and not taken. */
+  has(name) {
+    return this.rest.has(name);
+  }
+
   /** Take a member that has this value. */
   expect(name, expected) {
     return this.take(name, shownValue(expected), (value) => value === expected);

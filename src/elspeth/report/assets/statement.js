@@ -41,8 +41,18 @@ export function parseStatement(bytes, place) {
     throw new EvidenceError(`${place}: complete`, "expected true, got false: the export says that it is incomplete");
   }
   const runId = isDatabase ? parseDatabaseFacts(predicate) : parseRunFacts(predicate, version);
+  if (version >= LEAF_SALTS_VERSION && predicate.has("contact")) {
+    parseContact(predicate.members("contact"));
+  }
   predicate.close();
   return { version, subjects, root, salted, counts, recordCount, runId };
+}
+
+function parseContact(contact) {
+  for (const name of ["name", "email"]) {
+    contact.take(name, "text or null", (value) => value === null || typeof value === "string");
+  }
+  contact.close();
 }
 
 function parseSubjects(entries, place) {

@@ -39,7 +39,7 @@ from elspeth.core.landscape.lines.reading import (
 from elspeth.core.landscape.sealing.check import sealed_lines_of_run
 from elspeth.core.landscape.sealing.seal import read_seals, read_secret, sealed_epoch
 from elspeth.evidence.format import bag
-from elspeth.evidence.format.bag import RunFacts, Statement
+from elspeth.evidence.format.bag import Contact, RunFacts, Statement
 from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.verifier.export import MANIFEST
@@ -84,12 +84,13 @@ def write_bag_of_run(
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
     contents: RunContents | None = None,
+    contact: Contact | None = None,
 ) -> BagSummary:
     """Write the records of a run as a bag.
 
     The bag is a directory, or a zip archive with `archive`; without a signer it is unsigned. `stamp` returns the
     time-stamp over the envelope. The processes of an `executor` read the lines of a run that has ended. `contents` are
-    put into the bag, too.
+    put into the bag, too, and it names the `contact`.
 
     Raises RunNotFoundError; AlteredRunError for a run that is not what was sealed; AuditIntegrityError for a record
     that breaks the schema; and what `write_bag` raises.
@@ -113,6 +114,7 @@ def write_bag_of_run(
                 progress=progress,
                 date=datetime.now(UTC).date(),
                 contents=() if contents is None else contents.read(),
+                contact=contact,
             )
 
 

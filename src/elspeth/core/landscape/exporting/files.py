@@ -20,6 +20,7 @@ from elspeth.core.landscape.exporting.contents import RunContents
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
 from elspeth.core.landscape.exporting.format import ExportFormat, compression_problem
 from elspeth.core.landscape.exporting.forms import FOUND_FILE, MANIFEST_FILE
+from elspeth.evidence.format.bag import Contact
 from elspeth.evidence.format.compression import open_decompressed
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.found import DATABASE
@@ -60,6 +61,7 @@ def write_export(
     compression: Compression | None = None,
     include_payloads: bool = False,
     contents: RunContents | None = None,
+    contact: Contact | None = None,
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
     protected: Sequence[Protected] = (),
@@ -70,7 +72,8 @@ def write_export(
     The export includes the manifest, which is not counted, and is signed if there is a key. The target is a path, an
     output that is held already, or for jsonl and json a stream, in which an export that fails lacks its manifest.
 
-    `signer` signs a bag, `archive` makes it a zip file, `stamp` returns its time-stamp, `contents` are put into it.
+    `signer` signs a bag, `archive` makes it a zip file, `stamp` returns its time-stamp, `contents` are put into it,
+    and it names the `contact`.
     `compression` compresses jsonl, json and csv. `include_payloads` also writes what the schema withholds. `progress`
     is called with the number of records so far. The processes of an `executor` read the lines of a run that has ended,
     for forms made of lines. `protected` lists what the export must not touch besides the database, and `force` lets it
@@ -99,6 +102,7 @@ def write_export(
                 progress=progress,
                 executor=executor,
                 contents=contents,
+                contact=contact,
             )
             return bag.record_count
         if format in _DIRECTORY_FORMS:
