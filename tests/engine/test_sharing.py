@@ -156,6 +156,19 @@ def test_a_worker_with_other_plugins_or_files_refuses(
         work(pipeline, Elsewhere())
 
 
+def test_plugins_that_no_other_process_can_import_need_a_run_without_workers(tmp_path: Path) -> None:
+    class Local(MarkTransform):
+        name = "local"
+
+    settings = graph_settings(tmp_path, ROWS, row_plugins=[{"plugin": "local", "options": {"field": "m"}}])
+    pipeline = build(tmp_path, settings, *PLUGINS, Local)
+    with pytest.raises(
+        WorkerError, match=r"the plugins of this pipeline cannot be sent to workers: .+; run it without"
+    ):
+        work(pipeline, InlineWorkers())
+    assert work(pipeline, None).rows == 40
+
+
 # -- rows that cannot be sent ----------------------------------------------------------------------------------------
 
 

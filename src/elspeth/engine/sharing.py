@@ -76,7 +76,7 @@ class SharedRows:
 
     def __init__(self, workers: Workers, context: RunContext, *, least_rows: int, check: Callable[[], None]) -> None:
         self._workers = workers
-        self._context = pickle.dumps(context)
+        self._context = _pickle_context(context)
         self._most_rows = context.bounds.rows
         self._least_rows = min(least_rows, self._most_rows)
         self._rows = min(max(_FIRST_ROWS, self._least_rows), self._most_rows)
@@ -197,6 +197,15 @@ class SharedRows:
         for each in self._waiting:
             if each.result is not None and not _has_answer(each.result):
                 each.result = None
+
+
+def _pickle_context(context: RunContext) -> bytes:
+    try:
+        return pickle.dumps(context)
+    except Exception as error:
+        problem = f"{type(error).__name__}: {recordable_message(error)}"
+        message = f"the plugins of this pipeline cannot be sent to workers: {problem}; run it without workers"
+        raise WorkerError(message) from error
 
 
 def _has_answer(result: Future[bytes]) -> bool:
