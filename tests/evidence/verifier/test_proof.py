@@ -61,6 +61,7 @@ def test_every_record_can_be_proved(directory: Path, tmp_path: Path, key: Public
         not_part,
         not_part,
         not_part,
+        not_part,
     ]
 
 
