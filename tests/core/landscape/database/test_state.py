@@ -119,7 +119,9 @@ def test_the_message_for_an_older_database_says_what_it_lacks_and_the_one_comman
     with pytest.raises(OlderDatabaseError) as caught:
         LandscapeDB(url)
     tables, columns = lacking(1)
-    assert tables.startswith("tables missing: secret_resolutions, operations, token_outcomes")
+    assert tables.startswith(
+        "tables missing: secret_resolutions, run_processes, operations, source_inputs, token_outcomes"
+    )
     assert columns.count(",") >= 24
     assert str(caught.value) == (
         f"audit database {url} is of epoch 1, this version records in epoch {EPOCH}: {tables}; {columns}."
