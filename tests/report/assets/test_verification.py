@@ -7,7 +7,7 @@ from pathlib import Path
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.signatures import PRIVATE_KEY, PublicKey, Signer, generate_keys, load_signer
 from elspeth.evidence.verifier.procedure import Step
-from tests.evidence.bags import make_bag, make_older_bag, records, reseal, to_lines
+from tests.evidence.bags import make_bag, make_older_bag, records, reseal, rewrite_manifests, to_lines
 from tests.fixtures.browser import Tab
 from tests.report.scripts import Verdict, check_bags
 
@@ -90,3 +90,11 @@ def test_lines_too_many_or_too_few_are_found(code: Tab, signer: Signer, signed: 
         found = check(code, {**signed, bag.RECORDS: changed}, signer.public_key)
         assert found.verdict == "refused"
         assert place in found.steps[step][1]
+
+
+def test_a_mark_before_the_declaration_is_found(code: Tab, signer: Signer, signed: dict[str, bytes]) -> None:
+    """The statement does not name this file."""
+    files = rewrite_manifests({**signed, bag.BAGIT: b"\xef\xbb\xbf" + signed[bag.BAGIT]})
+    found = check(code, files, signer.public_key)
+    assert found.verdict == "refused"
+    assert found.steps[1] == ("FAILED", "bagit.txt: expected BagIt 1.0 in UTF-8, got another declaration")

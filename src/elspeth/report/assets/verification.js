@@ -71,11 +71,10 @@ class BagVerification {
   }
 
   async checkStructure() {
-    const { files } = this;
-    if (new TextDecoder().decode(await files.read(BAGIT)) !== BAGIT_TEXT) {
+    const { files, names } = this;
+    if (new TextDecoder("utf-8", { ignoreBOM: true }).decode(await files.read(BAGIT)) !== BAGIT_TEXT) {
       throw new EvidenceError(BAGIT, "expected BagIt 1.0 in UTF-8, got another declaration");
     }
-    const { names } = this;
     for (const name of names) {
       if (!this.later.includes(name)) {
         this.digests.set(name, await files.sha256(name));
@@ -133,8 +132,9 @@ class BagVerification {
 
   /** Compare files with a list; those whose SHA-256 is not known yet by name only. */
   compare(listed, names, place) {
-    for (const name of [...new Set([...listed.keys(), ...names])].sort()) {
-      if (!names.includes(name)) {
+    const found = new Set(names);
+    for (const name of [...new Set([...listed.keys(), ...found])].sort()) {
+      if (!found.has(name)) {
         throw new EvidenceError(name, `expected this file, which ${place} lists, got none`);
       }
       if (!listed.has(name)) {
