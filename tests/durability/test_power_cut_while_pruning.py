@@ -34,7 +34,9 @@ def records_of(job: Job, archive: Path, run_id: str) -> bytes:
     return b"".join(lines.splitlines(keepends=True)[:-1])
 
 
-@pytest.mark.parametrize("survives", [pytest.param(nothing, id="nothing"), pytest.param(half(), id="half")])
+@pytest.mark.parametrize(
+    "survives", [pytest.param(nothing, id="nothing"), pytest.param(half(), id="half", marks=pytest.mark.thorough)]
+)
 def test_after_each_barrier_the_run_is_in_the_database_or_in_its_bag(
     library: Path, tmp_path: Path, survives: Survives
 ) -> None:
@@ -50,7 +52,7 @@ def test_after_each_barrier_the_run_is_in_the_database_or_in_its_bag(
     assert elspeth(*prune, shadow=shadow).returncode == 0
     seen = set()
     for number, entry in enumerate(chain(journal_entries(tmp_path / "journal"), [None])):
-        if entry is None or (entry.is_barrier and (THOROUGH or number % 7 == 0)):
+        if entry is None or (entry.is_barrier and (THOROUGH or number % 20 == 0)):
             shutil.rmtree(job.directory)
             disk.cut_power(job.directory, survives)
             (found,) = list_runs(job.database_url)
