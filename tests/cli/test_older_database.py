@@ -75,7 +75,7 @@ def test_a_run_stops_before_it_touches_an_older_database(project: Path, capsys: 
     assert output == ""
     assert errors.startswith(
         f"error: audit database {url} is of epoch 1, this version records in epoch {EPOCH}: tables missing:"
-        " secret_resolutions, operations, token_outcomes,"
+        " secret_resolutions, run_processes, operations, source_inputs, token_outcomes,"
     )
     assert errors.endswith(f" To record into it, run: elspeth landscape migrate -d {url}\n")
     assert read_files(project) == before
