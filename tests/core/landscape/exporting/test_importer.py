@@ -199,8 +199,8 @@ def test_progress_counts_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     counts: list[int] = []
     with in_memory() as db:
         import_export(db, export_to(tmp_path / "export", ExportFormat.JSONL), progress=counts.append)
-    assert counts[:5] == [1, 2, 4, 5, 7]  # a run, a secret, three nodes, two edges
-    assert counts[-1] == 35
+    assert counts[:5] == [1, 2, 3, 5, 6]  # a run, a secret, a process, three nodes
+    assert counts[-1] == 37
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
@@ -225,15 +225,16 @@ def mutations() -> Iterator[tuple[str, list[bytes], str]]:
         recorded(db, rich_run())
         recorded(db, rich_run("run-2"))
         lines, others = (list(LandscapeExporter(db).export_lines(run_id)) for run_id in ("run-1", "run-2"))
-    middle = len(lines) // 2
+    records, middle = len(lines) - 1, next(at for at, line in enumerate(lines) if b'"record_type":"call"' in line)
     before, line, after = lines[:middle], lines[middle], lines[middle + 1 :]
-    yield "lost", [*before, *after], "line 35: manifest: record_count:"
+    yield "lost", [*before, *after], f"line {records}: manifest: record_count:"
     yield "repeated", [*before, line, line, *after], f"line {middle + 2}: "
     yield "swapped", [*before, after[0], line, *after[1:]], f"line {middle + 2}: "
     yield "cut-off", before, f"after line {middle}: "
-    yield "without-manifest", lines[:-1], "after line 35: "
+    yield "without-manifest", lines[:-1], f"after line {records}: "
     yield "of-another-run", [*before, others[middle], *after], f"line {middle + 1}: run_id: "
-    yield "altered", [each.replace(b'"size_bytes":0', b'"size_bytes":1') for each in lines], "line 36: manifest: final_"
+    altered = [each.replace(b'"size_bytes":0', b'"size_bytes":1') for each in lines]
+    yield "altered", altered, f"line {records + 1}: manifest: final_"
     yield "not-JSON", [*before, b"?", *after], f"line {middle + 1}: "
     yield "unknown-field", [lines[0].replace(b'"config_hash"', b'"conf":1,"config_hash"'), *lines[1:]], "line 1: runs "
     yield (
@@ -315,7 +316,7 @@ def test_a_database_is_created_as_a_run_creates_it(database_url: str, tmp_path: 
     if exists:
         LandscapeDB(database_url).close()
     path = export_to(tmp_path / "export", ExportFormat.JSONL)
-    assert import_into(database_url, path).record_count == 35
+    assert import_into(database_url, path).record_count == 37
     with LandscapeDB(database_url, create_tables=False) as db:
         assert record_counts(db)["tokens"] == 4
 
