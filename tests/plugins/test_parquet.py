@@ -102,9 +102,10 @@ def test_times_keep_their_nanoseconds_whatever_is_installed(tmp_path: Path) -> N
         pa.array([0, 10**15, 0], type=pa.timestamp("s")),
         pa.array([0, 2**31 - 1, 0], type=pa.date32()),
         pa.array([0, 2**60, 0], type=pa.duration("s")),
-        pa.array([[0], [1], [0]], type=pa.list_(pa.timestamp("ns"))),
+        pa.array([[0], [1], [0]], type=pa.list_(pa.duration("ns"))),
+        pa.array([0, 1, 0], type=pa.time64("ns")),
     ],
-    ids=["time", "date", "duration", "nested"],
+    ids=["time", "date", "duration", "nested", "time of day"],
 )
 def test_a_value_that_python_cannot_hold_makes_one_invalid_row(tmp_path: Path, hostile: pa.Array) -> None:
     path = tmp_path / "in.parquet"
@@ -114,6 +115,19 @@ def test_a_value_that_python_cannot_hold_makes_one_invalid_row(tmp_path: Path, h
     assert isinstance(first, dict)
     assert isinstance(last, dict)
     assert (first["id"], last["id"]) == (1, 3)
+
+
+def test_nanoseconds_inside_lists_and_objects_are_text(tmp_path: Path) -> None:
+    times = pa.array([[1, 1_000, None]], type=pa.list_(pa.timestamp("ns")))
+    inside = pa.array([{"at": 2_001}], type=pa.struct([("at", pa.timestamp("ns", tz="UTC"))]))
+    spans = pa.array([5_000], type=pa.duration("ns"))
+    parquet.write_table(pa.table({"times": times, "inside": inside, "spans": spans}), tmp_path / "in.parquet")
+    (row,) = PLUGINS.source("parquet", {"path": str(tmp_path / "in.parquet")}).read()
+    assert row == {
+        "times": ["1970-01-01T00:00:00.000000001", "1970-01-01T00:00:00.000001", None],
+        "inside": {"at": "1970-01-01T00:00:00.000002001+00:00"},
+        "spans": 5e-06,
+    }
 
 
 def test_several_files_are_read_in_their_order(tmp_path: Path) -> None:

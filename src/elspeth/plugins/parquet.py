@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Self
@@ -13,6 +15,7 @@ from pydantic import model_validator
 from elspeth.contracts.errors import recordable_message
 from elspeth.contracts.plugins import JsonObject, RowRejectedError
 from elspeth.contracts.rows import RowData, RowValidator
+from elspeth.contracts.schema import FieldDefinition
 from elspeth.plugins._pyarrow import check_pyarrow, require_pyarrow
 from elspeth.plugins.column_types import Column, ColumnType, column_types
 from elspeth.plugins.files import OutputOptions, StagedSink
@@ -55,9 +58,9 @@ class ParquetSink(StagedSink):
     def __init__(self, options: ParquetSinkOptions) -> None:
         super().__init__(options)
         self._validator = RowValidator(options.schema_config)
-        self._fields = options.schema_config.fields or ()
-        self._file = ConvertedFile(Path(options.path), self._convert)
-        self._has_columns = bool(self._fields)
+        fields = options.schema_config.fields or ()
+        self._file = ConvertedFile(Path(options.path), partial(_write_table, fields))
+        self._has_columns = bool(fields)
 
     def open(self, staging_name: str) -> None:
         """Create the staging files.
@@ -90,16 +93,18 @@ class ParquetSink(StagedSink):
         super().reopen(staging_name, position)
         self._has_columns = self._has_columns or any(read_rows(self._file.content))
 
-    def _convert(self, content: Path, file: StagedFile) -> None:
-        shape = column_types(read_rows(content), self._fields)
-        pyarrow, parquet = require_pyarrow(self.name)
-        schema = pyarrow.schema([(name, _arrow_type(pyarrow, column)) for name, column in shape.items()])
-        with parquet.ParquetWriter(_Output(file), schema) as writer:
-            for group in in_groups(read_rows(content), _GROUP_ROWS):
-                columns: dict[str, list[object]] = {
-                    name: [_convert_cell(row.get(name), column) for row in group] for name, column in shape.items()
-                }
-                writer.write_table(pyarrow.table(columns, schema=schema))
+
+def _write_table(fields: Sequence[FieldDefinition], content: Path, file: StagedFile) -> None:
+    """Write the rows of a spool as a Parquet file."""
+    shape = column_types(read_rows(content), fields)
+    pyarrow, parquet = require_pyarrow("parquet")
+    schema = pyarrow.schema([(name, _arrow_type(pyarrow, column)) for name, column in shape.items()])
+    with parquet.ParquetWriter(_Output(file), schema) as writer:
+        for group in in_groups(read_rows(content), _GROUP_ROWS):
+            columns: dict[str, list[object]] = {
+                name: [_convert_cell(row.get(name), column) for row in group] for name, column in shape.items()
+            }
+            writer.write_table(pyarrow.table(columns, schema=schema))
 
 
 class _Output(io.RawIOBase):

@@ -20,12 +20,13 @@ from elspeth.plugins.input_files import FileSourceOptions, find_readable_files, 
 if TYPE_CHECKING:
     from io import BufferedReader
 
-    from pyarrow import RecordBatch, Scalar
+    from pyarrow import Array, RecordBatch, Scalar
 
 __all__ = ["ParquetSource", "ParquetSourceOptions"]
 
 _BATCH_ROWS = 1_000
 _UNREADABLE = object()
+_NANOSECONDS = "[ns"
 _MICROSECONDS = len("0001-01-01T00:00:00.000000")
 
 
@@ -138,27 +139,50 @@ class ParquetSource(Source):
 
 
 def _read_rows_of(batch: RecordBatch) -> Iterable[Mapping[str, object]]:
-    """Return the rows of a batch.
+    """Return the rows of a batch."""
+    columns = [_values_of(column) for column in batch.columns]
+    return (dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True))
 
-    They are read value by value if Python cannot hold one of the values.
+
+def _values_of(column: Array) -> Sequence[object]:
+    """Return the values of a column, with markers for unreadable ones.
+
+    Nanoseconds are read here: what Arrow makes of them depends on whether pandas is installed.
     """
-    try:
-        rows: Iterable[Mapping[str, object]] = batch.to_pylist()
-    except (ValueError, OverflowError):
-        return (
-            {name: _as_python(batch[name][index]) for name in batch.schema.names} for index in range(batch.num_rows)
-        )
-    return rows
+    if _NANOSECONDS not in str(column.type):
+        try:
+            values: list[object] = column.to_pylist()
+        except (ValueError, OverflowError):
+            pass  # one value is the reason
+        else:
+            return values
+    return [_as_python(scalar) for scalar in column]
 
 
 def _as_python(scalar: Scalar) -> object:
     """Return a value as Python's, or a marker if impossible."""
     try:
-        if getattr(scalar.type, "unit", "") == "ns" and scalar.is_valid and str(scalar.type).startswith("timestamp"):
-            return _render_nanoseconds(scalar)
-        return scalar.as_py()
+        return _value_of(scalar)
     except (ValueError, OverflowError):
         return _UNREADABLE
+
+
+def _value_of(scalar: Scalar) -> object:
+    """Return a value as Python's.
+
+    Raises ValueError or OverflowError for one that Python does not have.
+    """
+    pyarrow, _ = require_pyarrow("parquet")
+    kind = str(scalar.type)
+    if not scalar.is_valid or _NANOSECONDS not in kind:
+        return scalar.as_py()
+    if kind.startswith("timestamp"):
+        return _render_nanoseconds(scalar)
+    if isinstance(scalar, pyarrow.ListScalar):
+        return [_value_of(item) for item in scalar.values]
+    if isinstance(scalar, pyarrow.StructScalar):
+        return {name: _value_of(item) for name, item in scalar.items()}
+    return scalar.cast(kind.replace(_NANOSECONDS, "[us")).as_py()  # raises if that is not exact
 
 
 def _render_nanoseconds(scalar: Scalar) -> str:
