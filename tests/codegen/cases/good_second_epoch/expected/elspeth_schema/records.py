@@ -37,7 +37,8 @@ class Column:
     """A column of a record type.
 
     `withheld` says why exports leave the column out, and `hash_column` names the column with the hash of its content.
-    `until` is the last epoch that recorded the column. Each is None where it does not apply.
+    `until` is the last epoch that recorded the column. Each is None where it does not apply. `is_reference` says that
+    the value is the key of a content in the payload store.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Column:
     withheld: str | None = None
     hash_column: str | None = None
     until: int | None = None
+    is_reference: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
