@@ -14,6 +14,7 @@ import nox
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 LOCK = "requirements.lock"
 PROJECT = ".[postgres,parquet,timestamp,llm,zstd]"  # with all extras that tests use
+WORKERS = str((os.cpu_count() or 1) + 1)  # one more than cores: tests wait for databases, browsers and clocks
 COVERAGE_FLOOR = 90.0  # percent of lines and branches that the tests of CI reach
 DEFAULT = ["tests", "lint", "typecheck", "drift", "schema_lint"]
 
@@ -70,7 +71,7 @@ def tests(session: nox.Session) -> None:
     """
     install(session, "test", project=(PROJECT,))
     if session.python is None:
-        arguments = ("-n", "auto", "-m", "not slow and not thorough", *session.posargs)
+        arguments = ("-n", WORKERS, "-m", "not slow and not thorough", *session.posargs)
         if "CI" in os.environ:
             require_coverage(session, measure(session, *arguments))
         else:

@@ -1,6 +1,8 @@
 """Fixtures and settings of the whole test suite."""
 
 import gc
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,23 @@ keep_files_in_memory()
 # A slow machine is not a counterexample. Other settings are Hypothesis's own, which differ in CI.
 settings.register_profile("elspeth", settings(), deadline=None)
 settings.load_profile("elspeth")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _terminal_signals() -> Iterator[None]:
+    """Handle signals as on a terminal.
+
+    Commands that a shell starts in the background ignore some of them.
+    """
+    handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -51,21 +51,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KEY = {"ELSPETH_SIGNING_KEY": "0123456789abcdef"}
 
 
-@pytest.fixture(autouse=True)
-def _terminal_signals() -> Iterator[None]:
-    """Handle signals as on a terminal.
-
-    Commands that a shell starts in the background ignore them.
-    """
-    before = [
-        (number, signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL))
-        for number in SIGNALS
-    ]
-    yield
-    for number, handler in before:
-        signal.signal(number, handler)
-
-
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Change to a directory with settings and rows."""

@@ -29,6 +29,7 @@ from elspeth_schema.contracts import AuditRecord, RunStatus
 from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import metadata
 from tests.core.landscape.sealing.test_seal import drop_guards
+from tests.fixtures.effort import some_of
 from tests.fixtures.landscapes import NewLandscape, in_memory
 from tests.fixtures.rich_run import export_to, recorded, rich_run
 
@@ -95,9 +96,18 @@ def refusal(db: LandscapeDB, path: Path) -> str:
 # -- there and back ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", LOSSLESS)
-@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
-@pytest.mark.parametrize(("key", "include_payloads"), [(None, False), (b"key", True)])
+@pytest.mark.parametrize(
+    ("form", "run", "key", "include_payloads"),
+    some_of(
+        [
+            pytest.param(form, run, key, key is not None, id=f"{form}-{name}-{key is not None}")
+            for form in LOSSLESS
+            for name, run in RUNS.items()
+            for key in (None, b"key")
+        ],
+        1,
+    ),
+)
 def test_the_export_of_an_import_is_the_export(
     landscape: LandscapeDB,
     tmp_path: Path,
