@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.fixtures.effort import ESSENTIAL, SLOW, is_below
+from tests.fixtures.effort import ESSENTIAL, SLOW, THOROUGH, is_below
 from tests.fixtures.memory import keep_files_in_memory
 
 pytest_plugins = (
@@ -26,8 +26,9 @@ pytest_plugins = (
 
 keep_files_in_memory()
 
-# A slow machine is not a counterexample. Other settings are Hypothesis's own, which differ in CI.
-settings.register_profile("elspeth", settings(), deadline=None)
+# A slow machine is not a counterexample, and half of Hypothesis's examples suffice between two long sessions. Its other
+# settings differ in CI.
+settings.register_profile("elspeth", settings(), deadline=None, max_examples=100 if THOROUGH else 50)
 settings.load_profile("elspeth")
 
 
@@ -37,12 +38,10 @@ def _terminal_signals() -> Iterator[None]:
 
     Commands that a shell starts in the background ignore some of them.
     """
-    handlers = {
-        signal.SIGINT: signal.default_int_handler,
-        signal.SIGTERM: signal.SIG_DFL,
-        signal.SIGHUP: signal.SIG_DFL,
+    before = {
+        number: signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     }
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

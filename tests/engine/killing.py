@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable
+from io import BufferedWriter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -56,10 +56,13 @@ class Killer:
         patch.setattr(Orchestrator, "_record_stop", lambda *_: None)
 
     def end_locks(self) -> None:
-        """Release the locks on staging files."""
+        """Close staging files as the end of a process does.
+
+        That releases the locks on them, and writes nothing that waits in memory.
+        """
         for each in self._staged:
             if each._file is not None and not each._file.closed:
-                fcntl.flock(each._file, fcntl.LOCK_UN)
+                cast("BufferedWriter", each._file).raw.close()
 
     def _noting(self, method: Callable[..., None]) -> Callable[..., None]:
         def wrapped(staged: StagedFile, *arguments: object) -> None:

@@ -145,7 +145,7 @@ def _read_rows_of(batch: RecordBatch) -> Iterable[Mapping[str, object]]:
 
 
 def _values_of(column: Array) -> Sequence[object]:
-    """Return the values of a column, with markers for unreadable ones.
+    """Return the values of a column; unreadable ones are marked.
 
     Nanoseconds are read here: what Arrow makes of them depends on whether pandas is installed.
     """
