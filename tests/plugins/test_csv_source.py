@@ -166,6 +166,15 @@ def test_a_record_too_long_to_hold_is_an_error_that_names_its_quote(
     assert message == "in.csv, line 2: a quote opens here and is not closed within 10 characters"
 
 
+def test_reading_lowers_no_limit_that_other_code_has_set(tmp_path: Path) -> None:
+    before = csv.field_size_limit(1 << 28)
+    try:
+        assert read(tmp_path, b"a\n1\n") == [{"a": "1"}]
+        assert csv.field_size_limit() == 1 << 28
+    finally:
+        csv.field_size_limit(before)
+
+
 def test_a_file_may_be_longer_than_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_csv_lines, "MAX_CHARACTERS", 10)
     assert read(tmp_path, b"a\n" + b"12345678\n" * 5) == [{"a": "12345678"}] * 5

@@ -60,7 +60,7 @@ class CsvLines:
 
     def records(self) -> Iterator[list[str]]:
         """Return the reader of the lines, with errors of Python's."""
-        csv.field_size_limit(MAX_CHARACTERS)
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_CHARACTERS))  # of the process: others may need more
         options = self.options
         return csv.reader(
             self,
