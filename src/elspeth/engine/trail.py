@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import NamedTuple, cast
 
 from elspeth.contracts.audit import NodeState, NodeStatePending
@@ -21,10 +22,22 @@ from elspeth.engine.errors import Failure
 from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.start import Start
 from elspeth.engine.tally import FailedVisit, Tally
-from elspeth.engine.tokens import Branch, Departure, Diversion, HashedRow, LiveToken, Onward, lose_branch
+from elspeth.engine.tokens import (
+    Branch,
+    Departure,
+    Diversion,
+    HashedRow,
+    LiveToken,
+    Onward,
+    changed_fields,
+    lose_branch,
+)
 from elspeth.engine.waiting import WaitingItems
 
 __all__ = ["TrailWriter", "Visit", "WaitingToken"]
+
+
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 class Visit(NamedTuple):
@@ -215,6 +228,17 @@ class TrailWriter:
             started_at=started_at,
             success_reason=reason,
         ).state_id
+
+    def change(self, visit: Visit, output: HashedRow, action: str, details: Mapping[str, object] = _NOTHING) -> str:
+        """Record a visit that gives its token a new row.
+
+        Returns the id of its state.
+        """
+        token = visit.token
+        reason = {"action": action, "fields_modified": changed_fields(token.row, output.row), **details}
+        state_id = self.complete(visit, output.row_hash, reason)
+        token.row, token.row_hash = output.row, output.row_hash
+        return state_id
 
     def fail(self, visit: Visit, failure: Failure) -> str:
         """Record a visit that failed, and return its state's id."""

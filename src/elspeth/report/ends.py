@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from elspeth.contracts.errors import format_count
 from elspeth.core.landscape.queries.problems import OTHER_REASONS, FailureReason
-from elspeth.report.markup import code, command, moment, name, number, plural, shown, table, words
+from elspeth.report.markup import code, command, moment, name, number, shown, table, words
 from elspeth.report.overview import Overview
 from elspeth_schema.contracts import OperationStatus, RowOutcome
 
@@ -89,8 +90,8 @@ def render_failures(overview: Overview, names: Mapping[str, str]) -> Iterator[st
         return
     visits = sum(failures.visits_by_node.values())
     yield (
-        f"<p>{plural(failures.count, 'row')} failed or {'was' if failures.count == 1 else 'were'} quarantined;"
-        f" {plural(visits, 'visit')} to nodes failed, some of which may have been repeated with success."
+        f"<p>{format_count(failures.count, 'row')} failed or {'was' if failures.count == 1 else 'were'} quarantined;"
+        f" {format_count(visits, 'visit')} to nodes failed, some of which may have been repeated with success."
         " N stands for numbers that differ from row to row.</p>"
     )
     yield table(
@@ -101,7 +102,7 @@ def render_failures(overview: Overview, names: Mapping[str, str]) -> Iterator[st
     )
     more = failures.all_reasons - len(failures.reasons)
     if more > 0:
-        yield f"<p>There are {plural(more, 'further reason')}: elspeth rows lists them all.</p>"
+        yield f"<p>There are {format_count(more, 'further reason')}: elspeth rows lists them all.</p>"
     yield "<p><small>Tell the commands where the run is: -d DATABASE, or --from with the bag or export.</small></p>"
 
 

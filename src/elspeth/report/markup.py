@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 
+from elspeth.contracts.errors import format_count
 from elspeth.evidence.format.errors import printable
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "moment",
     "name",
     "number",
-    "plural",
     "section",
     "shown",
     "size",
@@ -84,11 +84,6 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def plural(count: int, noun: str) -> str:
-    """Return a number with its noun, which takes an s."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def moment(value: datetime | None) -> str:
     """Return a time to the millisecond, as HTML."""
     if value is None:
@@ -114,7 +109,7 @@ def duration(milliseconds: float) -> str:
 def size(value: int) -> str:
     """Return a number of bytes in three digits or so."""
     if value < _KILO:
-        return plural(value, "byte")
+        return format_count(value, "byte")
     units = ("kB", "MB", "GB", "TB")
     power = min(int(math.log(value, _KILO)), len(units))
     return f"{value / _KILO**power:.3g} {units[power - 1]}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from html import escape
+from pathlib import Path
 from string import Template
 
 from elspeth import __version__
@@ -19,10 +21,13 @@ from elspeth.report.scripts import read_asset, script_of
 from elspeth.report.sections import section_styles
 from elspeth_schema.records import RECORD_TYPES
 
-__all__ = ["PageText", "content_policy", "page_parts"]
+__all__ = ["PageText", "content_policy", "page_objection", "page_parts"]
 
 _BLOCKS = "<!-- blocks -->\n"
 """Where the records stand in the template."""
+
+_START = 4096
+"""Bytes of a page in which it says what it is."""
 
 _ERRORS = "error"
 """In the names of the columns, and of the types, that tell why something failed."""
@@ -79,6 +84,21 @@ def content_policy(style: str, code: str) -> str:
         f"default-src 'none'; script-src '{_hash(code)}'; style-src '{_hash(style)}'; worker-src blob:;"
         " img-src data:; base-uri 'none'; form-action 'none'"
     )
+
+
+def page_objection(path: Path, pattern: re.Pattern[bytes], what: str) -> str | None:
+    """Return why a file is not such a page, None if it is one.
+
+    `pattern` matches the beginning of pages, `what` names one.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START)
+    except OSError as error:
+        return f"cannot be read, so nothing shows whether it is {what}: {error.strerror}"
+    if pattern.match(start):
+        return None
+    return f"is not {what}, which a new one may replace: name another file, or use --force"
 
 
 def _hash(text: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 
+from elspeth.contracts.errors import format_count
 from elspeth.core.landscape.records.mapping import mapper, record_type_of
-from elspeth.report.markup import code, facts, moment, name, number, plural, shown, size, table, words
+from elspeth.report.markup import code, facts, moment, name, number, shown, size, table, words
 from elspeth.report.overview import Overview
 from elspeth_schema.contracts import AuditRecord, SourceInput
 from elspeth_schema.records import Kind
@@ -58,7 +59,7 @@ def render_settings(overview: Overview) -> Iterator[str]:
         f'<pre tabindex="0">{lines}{cut}</pre></details>'
     )
     counted = [[code(kind), number(count)] for kind, count in overview.counts.items() if count]
-    yield f"<details><summary>The {plural(sum(overview.counts.values()), 'record')} of the run, by type</summary>"
+    yield f"<details><summary>The {format_count(sum(overview.counts.values()), 'record')} of the run, by type</summary>"
     yield table("Records by type", ["type", "records"], counted, numbers=[1])
     yield "</details>"
 

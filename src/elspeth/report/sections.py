@@ -7,6 +7,7 @@ from datetime import datetime
 from html import escape
 from importlib.resources import files
 
+from elspeth.contracts.errors import format_count
 from elspeth.core.diagrams import STYLE
 from elspeth.core.landscape.queries.outputs import RecordedOutput
 from elspeth.report.drawing import draw_flow
@@ -19,7 +20,6 @@ from elspeth.report.markup import (
     moment,
     name,
     number,
-    plural,
     section,
     shown,
     size,
@@ -178,7 +178,7 @@ def is_balanced(node: FlowNode) -> bool:
 def _imbalance(wrong: list[FlowNode], strays: int) -> str:
     parts = [f"the tokens do not add up at {', '.join(name(node.name) for node in wrong)}"] if wrong else []
     if strays:
-        parts.append(f"{plural(strays, 'step')} of tokens went along no edge of the graph")
+        parts.append(f"{format_count(strays, 'step')} of tokens went along no edge of the graph")
     return f"By these records {' and '.join(parts)}."
 
 
@@ -249,7 +249,7 @@ def _left_open(overview: Overview, names: dict[str, str]) -> Iterator[str]:
     if waiting:
         rows = [[name(node.name), number(node.waiting)] for node in waiting]
         yield table(
-            f"{plural(left.tokens, 'token')} without an end, by last node", ["node", "tokens"], rows, numbers=[1]
+            f"{format_count(left.tokens, 'token')} without an end, by last node", ["node", "tokens"], rows, numbers=[1]
         )
     if left.batches:
         found = left.batches.items()

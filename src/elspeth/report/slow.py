@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from elspeth.report.markup import code, duration, name, number, plural, table, words
+from elspeth.contracts.errors import format_count
+from elspeth.report.markup import code, duration, name, number, table, words
 from elspeth.report.timings import Timings
 from elspeth_schema.contracts import OperationStatus, Run
 
@@ -105,7 +106,7 @@ def _bars(timings: Timings, names: Mapping[str, str]) -> Iterator[_Bar]:
     for node in timings.nodes:
         yield _Bar(
             name=names.get(node.node_id, node.node_id),
-            what=plural(node.visits, "visit"),
+            what=format_count(node.visits, "visit"),
             started_at=node.started_at,
             ended_at=node.ended_at,
             busy_ms=node.total_ms,

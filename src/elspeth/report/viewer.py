@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from hashlib import sha256
 from html import escape
 from pathlib import Path
@@ -11,15 +12,13 @@ from string import Template
 from elspeth import __version__
 from elspeth.outputs.policy import Kind, OutputPolicy, check_output
 from elspeth.outputs.writing import hold
-from elspeth.report.page import content_policy
+from elspeth.report.page import content_policy, page_objection
 from elspeth.report.scripts import read_asset, script_of
 
 __all__ = ["viewer_page", "write_viewer"]
 
-_START = 4096
-"""Bytes of a page in which it says what it is."""
-
 _VIEWER = re.compile(rb"<!doctype html>\n.*<title>Check a bag</title>\n", re.DOTALL)
+_OBJECTION = partial(page_objection, pattern=_VIEWER, what="a page that checks bags")
 
 
 def viewer_page() -> bytes:
@@ -36,20 +35,8 @@ def write_viewer(target: Path, *, force: bool = False) -> str:
     Raises OutputRefusedError if something else is there, and OSError.
     """
     page = viewer_page()
-    policy = OutputPolicy(kind=Kind.FILE, objection=_objection, force=force)
+    policy = OutputPolicy(kind=Kind.FILE, objection=_OBJECTION, force=force)
     check_output(target, policy)
     with hold(target, policy) as output, output.file() as file:
         file.write(page)
     return sha256(page).hexdigest()
-
-
-def _objection(path: Path) -> str | None:
-    """Return why a file is not such a page."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(_START)
-    except OSError as error:
-        return f"cannot be read, so nothing shows whether it is such a page: {error.strerror}"
-    if _VIEWER.match(start):
-        return None
-    return "is not a page that checks bags, which a new one may replace: name another file, or use --force"

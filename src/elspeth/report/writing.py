@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from elspeth.core.landscape.lines.reading import read_lines, split
@@ -16,7 +17,7 @@ from elspeth.report.embed import Embed
 from elspeth.report.embedding import MOST_RECORDS, chosen_lines
 from elspeth.report.evidence import PageEvidence
 from elspeth.report.overview import Overview, read_overview
-from elspeth.report.page import PageText, page_parts
+from elspeth.report.page import PageText, page_objection, page_parts
 from elspeth.report.records import RunRecords
 from elspeth.report.sections import render_heading, render_sections
 from elspeth_schema import EPOCH
@@ -24,8 +25,7 @@ from elspeth_schema import EPOCH
 __all__ = ["WrittenReport", "check_target", "write_report"]
 
 _GENERATOR = re.compile(rb'<!doctype html>\n.*<meta name="generator" content="elspeth ', re.DOTALL)
-_START = 4096
-"""Bytes of a page in which it says what made it."""
+_OBJECTION = partial(page_objection, pattern=_GENERATOR, what="a report")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ def check_target(target: Path, *, protected: Sequence[Protected] = (), force: bo
 
     Raises OutputRefusedError if the target is something else.
     """
-    policy = OutputPolicy(kind=Kind.FILE, objection=_objection, protected=protected, force=force)
+    policy = OutputPolicy(kind=Kind.FILE, objection=_OBJECTION, protected=protected, force=force)
     check_output(target, policy)
     return policy
 
@@ -130,15 +130,3 @@ def _embedding(report: WrittenReport) -> str:
         f"This page holds {report.embedded:,} of the {report.records:,} records of the run: the stories of rows that"
         " failed or were quarantined, of rows for which another system was called, and of the first rows."
     )
-
-
-def _objection(path: Path) -> str | None:
-    """Return why a file is not an earlier report."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(_START)
-    except OSError as error:
-        return f"cannot be read, so nothing shows whether it is a report: {error.strerror}"
-    if _GENERATOR.match(start):
-        return None
-    return "is not a report, which a new one may replace: name another file, or use --force"

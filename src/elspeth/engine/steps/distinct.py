@@ -13,8 +13,8 @@ from elspeth.core.landscape.recording.batches import FIRST_ROW, HeldItem
 from elspeth.core.settings.wiring import Place, Wire
 from elspeth.engine.errors import Failure
 from elspeth.engine.steps import CollectingStep
-from elspeth.engine.tokens import HashedRow, LiveToken, Onward, changed_fields, copy_row
-from elspeth.engine.trail import TrailWriter, Visit
+from elspeth.engine.tokens import HashedRow, LiveToken, Onward, copy_row
+from elspeth.engine.trail import TrailWriter
 
 __all__ = ["DistinctStep"]
 
@@ -52,18 +52,8 @@ class DistinctStep(CollectingStep):
             return self._trail.drop(visit, reason)
         self._trail.remember(self._place, digest, len(self._first), {FIRST_ROW: token.row_index})
         self._first[bytes.fromhex(digest)] = token.row_index
-        return self._pass_on(visit, output)
-
-    def _pass_on(self, visit: Visit, output: HashedRow) -> Onward:
-        token = visit.token
-        reason = {"action": self._plugin.name, "fields_modified": changed_fields(token.row, output.row)}
-        self._trail.complete(visit, output.row_hash, reason)
-        token.row, token.row_hash = output.row, output.row_hash
+        self._trail.change(visit, output, self._plugin.name)
         return [self._trail.depart(token, self._place, CONTINUE)]
-
-    def release_due(self, now: float) -> Onward:  # noqa: ARG002  nothing waits here
-        """Return nothing: no token waits here."""
-        return []
 
     def release_all(self) -> Onward:
         """Forget the keys: no more tokens will come."""

@@ -20,7 +20,7 @@ from elspeth.engine.calls.exchange import Exchange
 from elspeth.engine.calls.external import ExternalCalls
 from elspeth.engine.errors import AnswerError, Failure
 from elspeth.engine.steps import Step
-from elspeth.engine.tokens import HashedRow, LiveToken, Onward, changed_fields, copy_row
+from elspeth.engine.tokens import HashedRow, LiveToken, Onward, copy_row
 from elspeth.engine.trail import TrailWriter, Visit
 
 __all__ = ["CallStep", "TransformStep"]
@@ -53,7 +53,10 @@ class TransformStep(Step):
             outputs = [HashedRow.of(row) for row in self._rows(result)]
         except Exception as error:  # noqa: BLE001  a plugin may fail in any way, and one row must not end the run
             return self._trail.refuse(visit, Failure.of(error))
-        return self._pass_on(visit, *outputs) if isinstance(result, dict) else self._expand(visit, outputs)
+        if not isinstance(result, dict):
+            return self._expand(visit, outputs)
+        self._trail.change(visit, outputs[0], self._plugin.name)
+        return [self._trail.depart(token, self._place, CONTINUE)]
 
     def _rows(self, result: object) -> list[RowData]:
         """Return the rows of an answer.
@@ -73,13 +76,6 @@ class TransformStep(Step):
                 f"transform {name!r} returned no rows: a row that ends here needs a RowDrop or RowError saying why"
             )
         return result
-
-    def _pass_on(self, visit: Visit, output: HashedRow) -> Onward:
-        token = visit.token
-        reason = {"action": self._plugin.name, "fields_modified": changed_fields(token.row, output.row)}
-        self._trail.complete(visit, output.row_hash, reason)
-        token.row, token.row_hash = output.row, output.row_hash
-        return [self._trail.depart(token, self._place, CONTINUE)]
 
     def _expand(self, visit: Visit, outputs: list[HashedRow]) -> Onward:
         rows = [output.row for output in outputs]
@@ -150,10 +146,8 @@ class CallStep(Step):
             state_id = self._trail.fail(visit, outcome)
             self._record_calls(state_id, exchange)
             return self._trail.divert(token, state_id, self._place, outcome)
-        reason = {"action": self._plugin.name, "fields_modified": changed_fields(token.row, outcome.row)}
-        state_id = self._trail.complete(visit, outcome.row_hash, {**reason, **_comparison(exchange)})
+        state_id = self._trail.change(visit, outcome, self._plugin.name, _comparison(exchange))
         self._record_calls(state_id, exchange)
-        token.row, token.row_hash = outcome.row, outcome.row_hash
         return [self._trail.depart(token, self._place, CONTINUE)]
 
     def _outcome(self, row: RowData, exchange: Exchange) -> HashedRow | Failure:
