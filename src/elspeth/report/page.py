@@ -87,7 +87,7 @@ def content_policy(style: str, code: str) -> str:
 
 
 def page_objection(path: Path, pattern: re.Pattern[bytes], what: str) -> str | None:
-    """Return why a file is not such a page, None if it is one.
+    """Return why a file is not such a page.
 
     `pattern` matches the beginning of pages, `what` names one.
     """
