@@ -13,7 +13,7 @@ import nox
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 LOCK = "requirements.lock"
-PROJECT = ".[postgres,parquet,timestamp,llm,zstd]"  # with all extras that tests use
+PROJECT = ".[postgres,parquet,timestamp,llm,zstd,openlineage,s3,mcp]"  # with all extras that tests use
 WORKERS = str((os.cpu_count() or 1) + 1)  # one more than cores: tests wait for databases, browsers and clocks
 COVERAGE_FLOOR = 97.0  # percent of lines and branches that the tests reach
 DEFAULT = ["tests", "lint", "typecheck", "drift", "schema_lint"]
