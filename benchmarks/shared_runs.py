@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.measuring import machine
 from benchmarks.slow_plugins import HashTransform, WaitTransform
-from elspeth.cli.workers import run_workers
+from elspeth.api.workers import run_workers
 from elspeth.contracts.plugins import Transform
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.settings import load_settings

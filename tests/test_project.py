@@ -285,7 +285,6 @@ ROOMS: dict[str, dict[str, set[str]]] = {
     "elspeth.cli": {
         "signals": set(),
         "terminal": set(),
-        "workers": set(),
         "logs": {"signals", "terminal"},
         "progress": {"logs"},
         "failures": {"signals", "terminal"},
@@ -297,7 +296,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "story_text": {"terminal"},
         "plan": {"terminal"},
         "clusters": {"failures"},
-        "execution": {"clusters", "failures", "signals", "terminal", "progress", "plan", "workers"},
+        "execution": {"clusters", "failures", "signals", "terminal", "progress", "plan"},
         "commands": {
             *(
                 "access",
@@ -310,7 +309,6 @@ ROOMS: dict[str, dict[str, set[str]]] = {
                 "progress",
                 "story_text",
                 "terminal",
-                "workers",
             ),
         },
         "app": {"commands", "examples", "failures", "logs", "progress"},

@@ -23,10 +23,10 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from typer.core import TyperGroup
 
+from elspeth.api.workers import start_workers
 from elspeth.cli import main
 from elspeth.cli.commands import exports, landscape
 from elspeth.cli.signals import Stopped, note_signals, raise_signals
-from elspeth.cli.workers import start_workers
 from elspeth.contracts.enums import RunStatus
 from elspeth.contracts.rows import InvalidRow, RowData
 from elspeth.core.landscape.database import LandscapeDB

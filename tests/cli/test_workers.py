@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from elspeth.api.workers import ProcessWorkers, run_workers
 from elspeth.cli import execution, main
-from elspeth.cli.workers import ProcessWorkers, run_workers
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from tests.cli.processes import start_command

@@ -13,12 +13,12 @@ import typer
 from elspeth.api.loading import GivenSettings
 from elspeth.api.run_report import RunReport, report_at_end
 from elspeth.api.running import audit_database
+from elspeth.api.workers import run_workers
 from elspeth.cli.clusters import cluster_workers
 from elspeth.cli.failures import ExitCode, print_error, report_error
 from elspeth.cli.progress import duration, migration_display, progress_display
 from elspeth.cli.signals import StopRequest, note_signals
 from elspeth.cli.terminal import aligned, one_line, printable
-from elspeth.cli.workers import run_workers
 from elspeth.contracts.database_urls import mask_url
 from elspeth.contracts.enums import RowOutcome
 from elspeth.core.landscape.database.urls import parse_url

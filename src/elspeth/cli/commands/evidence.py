@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from elspeth.api.workers import start_workers
 from elspeth.cli.access import checking_key, protected_files
 from elspeth.cli.commands.run_log import verify_log_proof
 from elspeth.cli.failures import ExitCode, UsageError, use_stderr_for_json
@@ -22,7 +23,6 @@ from elspeth.cli.options import (
 )
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned, binary_stdout, printable
-from elspeth.cli.workers import start_workers
 from elspeth.evidence.format.key_type import KeyType
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from elspeth.api.workers import start_workers
 from elspeth.cli.access import (
     checking_key,
     database_url,
@@ -34,7 +35,6 @@ from elspeth.cli.options import (
 )
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned, binary_stdout
-from elspeth.cli.workers import start_workers
 from elspeth.core.landscape.exporting.format import (
     ExportFormat,
     compression_problem,
