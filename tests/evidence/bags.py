@@ -18,8 +18,9 @@ import rfc8785
 
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import PAYLOAD_TYPE, RunFacts
+from elspeth.evidence.format.envelopes import Envelope
 from elspeth.evidence.format.salts import Salts
-from elspeth.evidence.format.signatures import Envelope, PublicKey, Signer
+from elspeth.evidence.format.signatures import PublicKey, Signer
 from elspeth.evidence.verifier import reader
 from elspeth.evidence.verifier.accounting.accountant import LEDGERS
 from elspeth.evidence.verifier.procedure import StepResult, Verification

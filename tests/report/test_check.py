@@ -15,7 +15,8 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.sealing.seal import SEAL_TYPE
-from elspeth.evidence.format.signatures import Envelope, PublicKey, Signer
+from elspeth.evidence.format.envelopes import Envelope
+from elspeth.evidence.format.signatures import PublicKey, Signer
 from elspeth.report.blocks import packed_text
 from elspeth.report.embed import Embed
 from elspeth.report.evidence import PageEvidence, read_bag_files, read_seal

@@ -11,8 +11,9 @@ import pytest
 
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import RunFacts
+from elspeth.evidence.format.envelopes import Envelope
 from elspeth.evidence.format.errors import EvidenceError
-from elspeth.evidence.format.signatures import Envelope, PublicKey, Signer
+from elspeth.evidence.format.signatures import PublicKey, Signer
 from elspeth.evidence.verifier._log import NO_LOG
 from elspeth.evidence.verifier.procedure import Status, Step, Verdict
 from elspeth.evidence.verifier.verify import verify_bag
@@ -34,7 +35,7 @@ from tests.evidence.bags import (
     to_lines,
     verify,
 )
-from tests.evidence.format.test_signatures import other_form
+from tests.evidence.format.test_envelopes import other_form
 
 Files = dict[str, bytes]
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from elspeth.evidence.format.signatures import pae
+from elspeth.evidence.format.envelopes import pae
 from tests.fixtures.browser import Tab
 from tests.report.scripts import bytes_in
 

@@ -12,12 +12,13 @@ from pathlib import Path
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import PAYLOAD_TYPE, RunFacts, Statement
 from elspeth.evidence.format.canonical import Json, Members, canonical, parse_canonical
+from elspeth.evidence.format.envelopes import Envelope
 from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.found import KEYS
 from elspeth.evidence.format.limits import MAX_PROOF
 from elspeth.evidence.format.merkle import inclusion_proof, leaf_hash, verify_inclusion
 from elspeth.evidence.format.salts import LeafHasher, Salts
-from elspeth.evidence.format.signatures import Envelope, PublicKey
+from elspeth.evidence.format.signatures import PublicKey
 from elspeth.evidence.verifier._examination import document_parser
 from elspeth.evidence.verifier._record_types import read_rules
 from elspeth.evidence.verifier.procedure import Step, Steps, Verification

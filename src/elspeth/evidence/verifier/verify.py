@@ -17,13 +17,14 @@ from cryptography.x509 import Certificate
 
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import PAYLOAD_TYPE, RunFacts, Statement
+from elspeth.evidence.format.envelopes import Envelope
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
 from elspeth.evidence.format.found import record_schema
 from elspeth.evidence.format.log_place import LogPlace
 from elspeth.evidence.format.merkle import HASH_SIZE, split_hashes
 from elspeth.evidence.format.policy import Policy
 from elspeth.evidence.format.salts import LEAF_SALTS_SINCE, LeafHasher, Salts
-from elspeth.evidence.format.signatures import Envelope, PublicKey
+from elspeth.evidence.format.signatures import PublicKey
 from elspeth.evidence.format.timestamp import verify_timestamp
 from elspeth.evidence.verifier._comparisons import compare_files, compare_records, find_altered, leaf_error
 from elspeth.evidence.verifier._contents import ContentNames, check_names

@@ -15,8 +15,9 @@ from elspeth.evidence.format.bag import (
     TIMESTAMP,
     RunFacts,
 )
+from elspeth.evidence.format.envelopes import pae
 from elspeth.evidence.format.found import DatabaseFacts
-from elspeth.evidence.format.signatures import KeyType, PublicKey, pae
+from elspeth.evidence.format.signatures import KeyType, PublicKey
 
 __all__ = [
     "commands_for_files",

@@ -22,12 +22,13 @@ from pathlib import Path
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import PAYLOAD_TYPE, VERSION, Contact, RunFacts, Statement
 from elspeth.evidence.format.canonical import parse_canonical
+from elspeth.evidence.format.envelopes import Envelope
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.found import DatabaseFacts
 from elspeth.evidence.format.limits import MAX_CONTENTS
 from elspeth.evidence.format.merkle import TreeHasher
 from elspeth.evidence.format.salts import LeafHasher, Salts
-from elspeth.evidence.format.signatures import Envelope, Signer
+from elspeth.evidence.format.signatures import Signer
 from elspeth.evidence.writer._instructions import instructions_text
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected
 from elspeth.outputs.writing import Output, hold, sync_directory

@@ -17,15 +17,8 @@ from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.check import SealReport, check_seals
 from elspeth.core.landscape.sealing.seal import read_seals, seal_run
-from elspeth.evidence.format.signatures import (
-    PRIVATE_KEY,
-    PUBLIC_KEY,
-    Envelope,
-    PublicKey,
-    Signer,
-    generate_keys,
-    load_signer,
-)
+from elspeth.evidence.format.envelopes import Envelope
+from elspeth.evidence.format.signatures import PRIVATE_KEY, PUBLIC_KEY, PublicKey, Signer, generate_keys, load_signer
 from elspeth.evidence.writer._instructions import commands_for_signature
 from elspeth_schema import EPOCH
 from elspeth_schema.contracts import ExportStatus, NodeType, OperationStatus, OperationType, RunStatus

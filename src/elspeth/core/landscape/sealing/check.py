@@ -240,7 +240,7 @@ def _check_signature(seal: Seal, key: PublicKey | None) -> tuple[str | None, str
     if seal.envelope_json is None:
         expected = "" if key is None else f"expected a seal signed by the key {key.fingerprint}"
         return None, expected and f"{expected}, got an unsigned one: it was made without a key, or replaced"
-    from elspeth.evidence.format.signatures import Envelope  # noqa: PLC0415  loads cryptography, which unsigned seals do not need
+    from elspeth.evidence.format.envelopes import Envelope  # noqa: PLC0415  loads cryptography, which unsigned seals do not need
 
     try:
         envelope = Envelope.from_bytes(seal.envelope_json.encode(), "envelope")

@@ -288,7 +288,7 @@ def _count_records(connection: Connection, run_id: str) -> int:
 
 
 def _sign(seal: Seal, signer: Signer) -> str:
-    from elspeth.evidence.format.signatures import Envelope  # noqa: PLC0415  loads cryptography, which few runs need
+    from elspeth.evidence.format.envelopes import Envelope  # noqa: PLC0415  loads cryptography, which few runs need
 
     try:
         return Envelope.sign(seal.payload, SEAL_TYPE, signer).to_bytes().decode()
