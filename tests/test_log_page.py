@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from elspeth.cli import main
-from elspeth.core.settings.model import LogSettings
+from elspeth.core.settings.landscape import LogSettings
 from elspeth.evidence.format.notes import NoteKeyType, NoteSigner
 from elspeth.evidence.format.signatures import load_signer
 from elspeth.evidence.witness.server import WitnessServer

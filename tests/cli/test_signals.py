@@ -25,7 +25,7 @@ from typer.core import TyperGroup
 
 from elspeth.api.workers import start_workers
 from elspeth.cli import main
-from elspeth.cli.commands import exports, landscape
+from elspeth.cli.commands import checks, exports
 from elspeth.cli.signals import Stopped, note_signals, raise_signals
 from elspeth.contracts.enums import RunStatus
 from elspeth.contracts.rows import InvalidRow, RowData
@@ -74,11 +74,14 @@ def read_run() -> tuple[str, str, int]:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_command_that_ignores_a_signal_goes_on_ignoring_it(number: signal.Signals) -> None:
-    signal.signal(number, signal.SIG_IGN)
-    with raise_signals(), note_signals() as request:
-        signal.raise_signal(number)
-        assert not request()
-    assert signal.getsignal(number) is signal.SIG_IGN
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with raise_signals(), note_signals() as request:
+            signal.raise_signal(number)
+            assert not request()
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -411,7 +414,7 @@ def test_a_command_can_be_stopped_while_the_database_sends_records(
             for index in range(6000):
                 recorder.create_row("run", "source", index, {})
         recorder.finalize_run("run", RunStatus.FAILED)
-    for module in (exports, landscape):
+    for module in (exports, checks):
         monkeypatch.setattr(module, "record_display", impatient)
     assert main([*command.split(), "-d", database_url]) == 143
     assert {path.suffix for path in own_directory.iterdir()} <= {".db", ".db-wal", ".db-shm"}

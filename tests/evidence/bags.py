@@ -25,7 +25,8 @@ from elspeth.evidence.verifier import reader
 from elspeth.evidence.verifier.accounting.accountant import LEDGERS
 from elspeth.evidence.verifier.procedure import StepResult, Verification
 from elspeth.evidence.verifier.reader import BagFiles
-from elspeth.evidence.verifier.verify import read_statement, verify_files
+from elspeth.evidence.verifier.statements import read_statement
+from elspeth.evidence.verifier.verify import verify_files
 from elspeth.evidence.writer.bag import write_bag
 
 SECRET = "a secret of the run"

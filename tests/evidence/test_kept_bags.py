@@ -14,7 +14,8 @@ from elspeth.evidence.format.signatures import load_public_key
 from elspeth.evidence.verifier.procedure import Verdict
 from elspeth.evidence.verifier.proof import prove, verify_proof, write_proof
 from elspeth.evidence.verifier.reader import open_bag
-from elspeth.evidence.verifier.verify import read_statement, verify_bag
+from elspeth.evidence.verifier.statements import read_statement
+from elspeth.evidence.verifier.verify import verify_bag
 
 DATA = Path(__file__).parents[1] / "data"
 

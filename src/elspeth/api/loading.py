@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elspeth.core.settings import load_settings
+from elspeth.core.settings.landscape import LandscapeSettings
 from elspeth.core.settings.loading import read_dotenv
-from elspeth.core.settings.model import LandscapeSettings
 from elspeth.engine.pipeline import Pipeline, build_pipeline
 from elspeth.plugins.manager import PluginManager
 

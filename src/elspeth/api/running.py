@@ -14,7 +14,7 @@ from types import MappingProxyType
 from elspeth.api.loading import GivenSettings, load_with_keys
 from elspeth.api.run_report import report_at_end
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.settings.model import LandscapeSettings
+from elspeth.core.settings.landscape import LandscapeSettings
 from elspeth.engine.orchestrator import Orchestrator
 from elspeth.engine.reporting import Observer, RunResult
 

@@ -17,6 +17,7 @@ from elspeth.cli.commands import (
     evidence,
     explain,
     exports,
+    imports,
     landscape,
     outputs,
     pipelines,
@@ -68,7 +69,7 @@ app.command("report")(report.report)
 app.command("diff")(diff.diff)
 app.command("differences")(explain.differences)
 app.command("export")(exports.export)
-app.command("import")(exports.import_)
+app.command("import")(imports.import_)
 app.command("verify")(evidence.verify)
 app.command("prove")(evidence.prove)
 app.add_typer(evidence.keys, name="keys")

@@ -9,7 +9,8 @@ from elspeth.contracts.enums import NodeType, RoutingMode
 from elspeth.contracts.input_paths import path_texts
 from elspeth.contracts.routing import CONTINUE, FORK
 from elspeth.core.secrets import mask_text, redact
-from elspeth.core.settings.model import LandscapeSettings, PositionalSettings
+from elspeth.core.settings.landscape import LandscapeSettings
+from elspeth.core.settings.model import PositionalSettings
 from elspeth.core.settings.paths import export_compression, export_form
 from elspeth.core.settings.steps import AggregationSettings, CoalesceSettings, GateSettings
 from elspeth.core.settings.wiring import Place, Wire, sink_place

@@ -18,7 +18,7 @@ from elspeth.contracts.environment import (
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.secrets import Mask, find_secrets, fingerprint_of, redact, secret_mask, secrets_in
 from elspeth.core.settings import Problem, Settings, SettingsError
-from elspeth.core.settings.model import ExportSettings, LogSettings, SealSettings
+from elspeth.core.settings.landscape import ExportSettings, LogSettings, SealSettings
 from elspeth.core.settings.paths import export_form
 from elspeth.evidence.format.bag import Contact
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError

@@ -22,7 +22,7 @@ from elspeth.core.landscape.queries.recorded import (
 )
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.settings import Settings
-from elspeth.core.settings.model import LandscapeSettings
+from elspeth.core.settings.landscape import LandscapeSettings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import PlannedOutput, planned_outputs, protected_files
 from elspeth.engine.errors import AccountingError, ResumeError, blame

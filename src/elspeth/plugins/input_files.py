@@ -1,21 +1,15 @@
-"""Files that sources read as text.
+"""Sources that read files: options, and the base class.
 
-There may be several, compressed or not, or standard input in place of files.
+There may be several files, compressed or not, or standard input in place of files.
 """
 
 from __future__ import annotations
 
-import codecs
-import gzip
-import hashlib
 import io
-import sys
-import zlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, TextIO
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
@@ -23,11 +17,11 @@ from elspeth.contracts.errors import short_repr
 from elspeth.contracts.input_paths import STANDARD_INPUT, file_problems, find_files, is_pattern
 from elspeth.contracts.plugins import FilePath, PluginError, ReadInput, Source, SourceOptions
 from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, SchemaViolationError
-from elspeth.outputs.compression import Compression, compression_of, load_zstd, missing_library
+from elspeth.plugins._input_file import InputFile, check_standard_input
 from elspeth.plugins._undecoded import KEEP_UNDECODED
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    pass
 
 __all__ = [
     "Encoding",
@@ -39,31 +33,6 @@ __all__ = [
     "find_readable_files",
     "names_one_file",
 ]
-
-_BEGINNINGS: Mapping[bytes, str] = {
-    b"PK\x03\x04": "a zip archive, as spreadsheets are",
-    b"BZh91AY&SY": "bzip2",
-    b"\xfd7zXZ\x00": "xz",
-    b"\x1f\x8b": "gzip",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
-    b"PAR1\x15": "Parquet",
-}
-"""How files that are not text begin. After decompression, too: a file may have been compressed twice."""
-
-_ORDER_MARKS: Mapping[bytes, str] = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, with which it begins
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-
-_MARKED = ("UTF-16", "UTF-32")
-"""Encodings whose order of bytes is known from a mark at the beginning."""
-
-_STANDARD_INPUT = "standard input"
-_PEEKED = 16  # bytes: more than any of these marks has
-_BUFFER = 65_536  # bytes
 
 
 def _read_paths(value: object) -> tuple[object, ...]:
@@ -118,176 +87,6 @@ class TextSourceOptions(FileSourceOptions):
     line_field: str | None = Field(
         default=None, min_length=1, description="A field to add, with the number of the row's first line."
     )
-
-
-class InputFile:
-    """A file that is read once.
-
-    Without a path it is standard input. `name` is its path in messages and records. `is_only` says that the source
-    names one file, so that messages about rows need not. `size` is that of a regular file in bytes, else 0. `rows`
-    counts the rows read from it.
-    """
-
-    def __init__(self, path: Path | None, encoding: str, *, is_only: bool) -> None:
-        self._path = path
-        self._encoding = encoding
-        self._raw: io.BufferedReader | None = None
-        self._hashed: _HashedBytes | None = None
-        self._is_complete = False
-        self._damage: tuple[type[Exception], ...] = (gzip.BadGzipFile, zlib.error)
-        self.is_only = is_only
-        self.rows = 0
-        self.name = _STANDARD_INPUT if path is None else str(path)
-        self.encoding = codecs.lookup(encoding).name.removesuffix("-sig").upper()
-        self.is_regular = path is not None and path.is_file()
-        self.size = path.stat().st_size if path is not None and self.is_regular else 0
-
-    @property
-    def bytes_read(self) -> int:
-        """Return the bytes read of a regular file, else 0."""
-        if self._raw is None or not self.is_regular:
-            return 0
-        return self.size if self._raw.closed else self._raw.tell()
-
-    @contextmanager
-    def opened(self, *, newline: str) -> Iterator[TextIO]:
-        """Open the file as text while the block lasts.
-
-        Bytes that do not fit the encoding are read as lone surrogates. Raises PluginError, also for errors of reading
-        inside the block.
-        """
-        try:
-            with self._open_raw() as self._raw:
-                content = self._decompressed(self._raw)
-                text = io.TextIOWrapper(content, self._decoder(content.peek(_PEEKED)), KEEP_UNDECODED, newline)
-                try:
-                    yield text
-                finally:
-                    text.detach()  # which leaves standard input open
-        except EOFError as error:
-            raise PluginError(f"{self.name} is truncated: its compressed data have no end") from error
-        except self._damage as error:
-            raise PluginError(f"{self.name} is damaged: it cannot be decompressed any further") from error
-        except OSError as error:
-            raise PluginError(f"{self.name} cannot be read: {error.strerror}") from error
-
-    def finish(self) -> None:
-        """Read what follows the last row.
-
-        Call it while the file is open. Then its hash is that of the whole file.
-        """
-        while self._raw is not None and self._raw.read(_BUFFER):
-            pass
-        self._is_complete = True
-
-    def describe(self) -> ReadInput:
-        """Return what has been read of the file."""
-        hashed = self._hashed if self._is_complete else None
-        return ReadInput(
-            input_type="standard_input" if self._path is None else "file",
-            path_or_uri=None if self._path is None else self.name,
-            rows=self.rows,
-            is_complete=self._is_complete,
-            content_hash=None if hashed is None else hashed.digest(),
-            size_bytes=None if hashed is None else hashed.tell(),
-        )
-
-    def _open_raw(self) -> io.BufferedReader:
-        if self._path is None:
-            _check_standard_input()
-        self._hashed = _HashedBytes(
-            cast("io.BufferedIOBase", sys.stdin.buffer) if self._path is None else self._path.open("rb", buffering=0)
-        )
-        return io.BufferedReader(self._hashed, _BUFFER)
-
-    def _decompressed(self, raw: io.BufferedReader) -> io.BufferedReader:
-        """Return the content of the file, which must be text."""
-        compression = compression_of(raw.peek(_PEEKED))
-        if compression is not None and (missing := missing_library(compression)):
-            raise PluginError(f"{self.name} is compressed with {compression}, which {missing}")
-        if compression is Compression.GZIP:
-            return cast("io.BufferedReader", gzip.GzipFile(fileobj=raw))
-        if compression is Compression.ZSTD:
-            zstd = load_zstd()
-            self._damage = (zstd.ZstdError,)
-            return cast("io.BufferedReader", zstd.ZstdFile(raw))
-        return raw
-
-    def _decoder(self, begins: bytes) -> str:
-        """Return the decoder of a file that begins like this.
-
-        Raises PluginError if the file is no text, or begins with the mark of another encoding.
-        """
-        form = next((form for beginning, form in _BEGINNINGS.items() if begins.startswith(beginning)), None)
-        if form is not None:
-            raise PluginError(f"{self.name} begins like {form}: expected text in {self.encoding}")
-        marked = next((name for mark, name in _ORDER_MARKS.items() if begins.startswith(mark)), None)
-        if marked is None and begins and self.encoding in _MARKED:
-            hint = f"expected encoding {self.encoding.lower()}-le or {self.encoding.lower()}-be"
-            raise PluginError(f"{self.name} has no byte order mark, as {self.encoding} has: {hint}")
-        if marked is None:
-            return self._encoding
-        if not self.encoding.startswith(marked.upper()):
-            hint = f"if that is what it is, set encoding: {marked}"
-            raise PluginError(f"{self.name} begins like {marked.upper()}: expected text in {self.encoding}; {hint}")
-        return "utf-8-sig" if marked == "utf-8" else marked
-
-    def place(self, line: int, element: int | None = None) -> str:
-        """Return the place of a row in its messages."""
-        where = f"line {line}" if self.is_only else f"line {line} of {self.name}"
-        return where if element is None else f"element {element}, {where}"
-
-    def invalid(self, data: RowData, problem: str, line: int, element: int | None = None) -> InvalidRow:
-        """Return an invalid row that begins at a line."""
-        return InvalidRow(data=data, error=f"{self.place(line, element)}: {problem}", file=self.name, line=line)
-
-
-class _HashedBytes(io.RawIOBase):
-    """Bytes that are hashed as they are read.
-
-    They are those of a file or of standard input. Closing it closes a file, and leaves standard input open.
-    """
-
-    def __init__(self, source: io.FileIO | io.BufferedIOBase) -> None:
-        self._source = source
-        # A pipe is read as it fills: `readinto` of a buffered stream would wait until there is enough.
-        self._read_some: Callable[[memoryview], int | None] = (
-            source.readinto if isinstance(source, io.FileIO) else source.readinto1
-        )
-        self._digest = hashlib.sha256()
-        self._size = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
-        view = memoryview(buffer).cast("B")
-        read = self._read_some(view)
-        if read:
-            self._digest.update(view[:read])
-            self._size += read
-        return read
-
-    def tell(self) -> int:
-        """Return the number of bytes read."""
-        return self._size
-
-    def digest(self) -> str:
-        """Return the SHA-256 of the bytes read, in hex."""
-        return self._digest.hexdigest()
-
-    def close(self) -> None:
-        super().close()
-        if isinstance(self._source, io.FileIO):
-            self._source.close()
-
-
-def _check_standard_input() -> None:
-    """Raise PluginError if nothing can come from it."""
-    is_closed = sys.stdin is None or sys.stdin.closed
-    if is_closed or sys.stdin.isatty():
-        what = "closed" if is_closed else "a terminal"
-        raise PluginError(f"{_STANDARD_INPUT} is {what}: expected rows from a pipe or a file")
 
 
 def names_one_file(paths: Sequence[str]) -> bool:
@@ -400,7 +199,7 @@ class TextSource(Source):
         Raises PluginError with everything that is wrong with them.
         """
         if self._paths == (STANDARD_INPUT,):
-            _check_standard_input()
+            check_standard_input()
             return [InputFile(None, self._encoding, is_only=True)]
         is_only = names_one_file(self._paths)
         return [InputFile(path, self._encoding, is_only=is_only) for path in find_readable_files(self._paths)]

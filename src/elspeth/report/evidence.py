@@ -17,7 +17,7 @@ from elspeth.core.landscape.exporting.reader import ExportKind, find_place
 from elspeth.core.landscape.sealing.seal import locate, read_seals, scope_from_json, seals_whole_lines
 from elspeth.evidence.format import bag
 from elspeth.evidence.verifier.reader import open_bag
-from elspeth.evidence.verifier.verify import leaf_hashes
+from elspeth.evidence.verifier.statements import leaf_hashes
 from elspeth_schema import EPOCH
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from elspeth.core.settings import SettingsError, load_settings
-from elspeth.core.settings.model import LandscapeSettings
+from elspeth.core.settings.landscape import LandscapeSettings
 from elspeth.plugins.manager import PluginManager
 from elspeth.plugins.staging import StagedFile
 

@@ -1,4 +1,4 @@
-"""Commands on exports: `export` and `import`."""
+"""The command `export`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import typer
 
 from elspeth.api.workers import start_workers
 from elspeth.cli.access import (
-    checking_key,
     database_url,
     default_database,
     key_passphrase,
@@ -24,8 +23,6 @@ from elspeth.cli.access import (
 from elspeth.cli.failures import UsageError, use_stderr_for_json
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
-    CheckHmacOption,
-    DatabaseOption,
     ForceOption,
     JsonOption,
     OptionalDatabaseOption,
@@ -48,12 +45,11 @@ if TYPE_CHECKING:
 
     from elspeth.core.landscape.database import LandscapeDB
     from elspeth.core.landscape.exporting.contents import RunContents
-    from elspeth.core.landscape.exporting.reader import ExportSummary
     from elspeth.evidence.format.bag import Contact
     from elspeth.evidence.format.signatures import Signer
     from elspeth.outputs.policy import Protected
 
-__all__ = ["export", "import_"]
+__all__ = ["export"]
 
 _OutputOption = Annotated[
     str,
@@ -426,42 +422,3 @@ def _print_export(
     kind = form if compression is None else f"{form}, {compression}"
     lines = [*subject.items(), ("export", f"{where} ({kind}, {records:,} records, {how})")]
     typer.echo(aligned(lines), err=is_streamed)
-
-
-def import_(
-    *,
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="An export: a file, a directory or a bag.")],
-    database: DatabaseOption,
-    hmac: CheckHmacOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Import an exported run into a database without runs.
-
-    The export is verified, and imported completely or not at all.
-    """
-    key = checking_key() if hmac else None
-    from elspeth.contracts.database_urls import mask_url  # noqa: PLC0415  start time
-    from elspeth.core.landscape.database.urls import parse_url  # noqa: PLC0415
-    from elspeth.core.landscape.exporting.importer import import_into  # noqa: PLC0415
-    from elspeth.core.landscape.exporting.reader import ExportKind, find_place  # noqa: PLC0415
-
-    url = database_url(database)
-    with record_display("import") as progress:
-        summary = import_into(url, path, signing_key=key, progress=progress)
-    name = mask_url(parse_url(url))
-    is_bag = find_place(path).kind is ExportKind.BAG
-    if json:
-        facts = {"run_id": summary.run_id, "records": summary.record_count, "database": name}
-        checked = summary.signatures_checked and not is_bag
-        typer.echo(jsonlib.dumps({**facts, "signed": summary.signed, "signatures_checked": checked}, indent=2))
-        return
-    records = f"{summary.record_count:,}, signatures: {_signatures(summary, is_bag=is_bag)}"
-    typer.echo(aligned([("run", summary.run_id), ("records", records), ("audit database", name)]))
-
-
-def _signatures(summary: ExportSummary, *, is_bag: bool) -> str:
-    if is_bag:
-        return "not checked (elspeth verify checks those of a bag)"
-    if not summary.signed:
-        return "none"
-    return "checked" if summary.signatures_checked else "not checked (--hmac checks them)"

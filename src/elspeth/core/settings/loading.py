@@ -25,7 +25,8 @@ from elspeth.core.settings._yaml_file import (
     read_value,
     text_problems,
 )
-from elspeth.core.settings.model import LandscapeSettings, Settings
+from elspeth.core.settings.landscape import LandscapeSettings
+from elspeth.core.settings.model import Settings
 from elspeth.core.settings.parts import Parts, form_of
 from elspeth.core.settings.paths import Objection
 from elspeth.core.settings.problems import Location, Problem, SettingsError, did_you_mean, keys_of, structural_problems

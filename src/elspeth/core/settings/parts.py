@@ -9,8 +9,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from elspeth.core.settings._yaml_file import PlainValue
+from elspeth.core.settings.landscape import LandscapeSettings
 from elspeth.core.settings.model import (
-    LandscapeSettings,
     PayloadStoreSettings,
     PositionalSettings,
     RateLimitSettings,

@@ -11,7 +11,7 @@ from pathlib import Path
 from elspeth.contracts.database_urls import sqlite_file
 from elspeth.contracts.input_paths import STANDARD_INPUT, is_pattern, path_texts
 from elspeth.core.landscape.exporting.format import ExportFormat, guess_form
-from elspeth.core.settings.model import ExportSettings, LandscapeSettings
+from elspeth.core.settings.landscape import ExportSettings, LandscapeSettings
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.problems import Location, did_you_mean, location_text
 from elspeth.outputs.compression import Compression, guess_compression

@@ -23,7 +23,7 @@ from elspeth.evidence.verifier._examination import document_parser
 from elspeth.evidence.verifier._record_types import read_rules
 from elspeth.evidence.verifier.procedure import Step, Steps, Verification
 from elspeth.evidence.verifier.reader import BagFiles, batches_of_lines, open_bag
-from elspeth.evidence.verifier.verify import check_signature, leaf_hashes, read_statement
+from elspeth.evidence.verifier.statements import check_signature, leaf_hashes, read_statement
 from elspeth.outputs.policy import Kind, OutputPolicy, OutputRefusedError, Protected
 from elspeth.outputs.writing import hold
 

@@ -269,7 +269,7 @@ def read_bag(path: Path, epoch: int) -> Iterator[StoredRecord]:
 
 
 def _statement(files: BagFiles) -> Statement:
-    from elspeth.evidence.verifier.verify import read_statement  # noqa: PLC0415  loads cryptography, for bags only
+    from elspeth.evidence.verifier.statements import read_statement  # noqa: PLC0415  loads cryptography, for bags only
 
     statement, _ = read_statement(files)
     return statement

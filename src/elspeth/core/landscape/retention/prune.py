@@ -193,7 +193,8 @@ def _verify(run: PrunableRun, signer: Signer | None) -> Statement:
     """
     from elspeth.evidence.verifier.procedure import Verdict  # noqa: PLC0415  loads cryptography
     from elspeth.evidence.verifier.reader import open_bag  # noqa: PLC0415
-    from elspeth.evidence.verifier.verify import read_statement, verify_files  # noqa: PLC0415
+    from elspeth.evidence.verifier.statements import read_statement  # noqa: PLC0415
+    from elspeth.evidence.verifier.verify import verify_files  # noqa: PLC0415
 
     try:
         with open_bag(run.bag) as files:
