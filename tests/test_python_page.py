@@ -50,14 +50,14 @@ def test_the_code_runs(project: Path, capsys: pytest.CaptureFixture[str]) -> Non
     for snippet in SNIPPETS:
         exec(snippet, namespace)  # noqa: S102  our own page
     run_id = getattr(namespace["result"], "run_id", None)
-    large, rest = (hashlib.sha256((project / name).read_bytes()).hexdigest() for name in ("largest.csv", "rest.csv"))
+    large, rest = (hashlib.sha256((project / name).read_bytes()).hexdigest() for name in ("large.csv", "rest.csv"))
     problem = "ValueError: field 'amount': expected a decimal, got empty text"
     assert capsys.readouterr().out.splitlines() == [
         f"{run_id} 4 1 {{'large': 1, 'rest': 1}}",
         f"1 at source csv: {problem} (first in row 3)",
         "completed rest",
         "3 csv line 5: field 'amount': expected a decimal, got empty text",
-        f"large largest.csv {large}",
+        f"large large.csv {large}",
         f"rest rest.csv {rest}",
         "1",
         "13 timestamp[us, tz=UTC] ['row', 'token_id', 'outcome', 'sink', 'step', 'kind', 'reason'] 3",

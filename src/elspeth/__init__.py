@@ -1,16 +1,23 @@
 """A pipeline engine whose every decision can be proved later."""
 
-__all__ = ["AuditTrail", "AuditedRun", "Table", "__version__", "open", "run"]
+__all__ = ["AuditTrail", "AuditedRun", "Table", "__version__", "open", "resume", "run"]
 
 __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # the module typing takes longer to import than this one
 if TYPE_CHECKING:
     from elspeth.api.reading import AuditedRun, AuditTrail, open  # noqa: A004
-    from elspeth.api.running import run
+    from elspeth.api.running import resume, run
     from elspeth.api.tables import Table
 
-_PLACES = {"AuditTrail": "reading", "AuditedRun": "reading", "Table": "tables", "open": "reading", "run": "running"}
+_PLACES = {
+    "AuditTrail": "reading",
+    "AuditedRun": "reading",
+    "Table": "tables",
+    "open": "reading",
+    "resume": "running",
+    "run": "running",
+}
 """The modules of the Python API, by the names that are offered here."""
 
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import current_process
 from pathlib import Path
 
 import pytest
 import yaml
 
 import elspeth
+from elspeth.api import running
 from elspeth.contracts.plugins import PluginError
+from elspeth.core.landscape.database import LandscapeError
 from elspeth.core.settings import SettingsError
-from elspeth.engine.errors import RunInterruptedError
+from elspeth.engine.errors import ResumeError, RunInterruptedError
 from tests.engine.pipelines import csv_settings
+from tests.fixtures.workers import InlineWorkers
+
+
+def read_output(directory: Path, name: str) -> bytes:
+    """Return the bytes of an output."""
+    return (directory / "out" / f"{name}.csv").read_bytes()
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +75,54 @@ def test_a_run_is_stopped_so_that_it_can_go_on(tmp_path: Path) -> None:
         elspeth.run(csv_settings(tmp_path), is_stopped=lambda: True)
     with elspeth.open(tmp_path / "audit.db") as trail:
         assert trail.run().record.status == "interrupted"
+
+
+def test_a_stopped_run_is_resumed_to_the_same_result(tmp_path: Path) -> None:
+    settings = csv_settings(tmp_path, checkpoint={"frequency": "every_row"})
+    expected = {name: read_output(tmp_path, name) for name in ("rest", "x") if elspeth.run(settings)}
+    with pytest.raises(RunInterruptedError):
+        elspeth.run(settings, is_stopped=lambda: True)
+    with elspeth.open(tmp_path / "audit.db") as trail:
+        stopped = trail.run().run_id
+    result = elspeth.resume(settings)
+    assert (result.run_id, result.rows, result.rows_before) == (stopped, 3, 1)
+    assert {name: read_output(tmp_path, name) for name in expected} == expected
+    with pytest.raises(ResumeError, match="is completed: only a run that has not ended"):
+        elspeth.resume(settings, stopped[:8])
+
+
+def test_only_a_recorded_run_is_resumed(tmp_path: Path) -> None:
+    with pytest.raises(LandscapeError, match=r"audit\.db"):
+        elspeth.resume(csv_settings(tmp_path))
+    assert not (tmp_path / "audit.db").exists()
+    with pytest.raises(ResumeError, match=r"landscape\.enabled: false"):
+        elspeth.resume(csv_settings(tmp_path), overrides={"landscape.enabled": False})
+
+
+def test_a_run_has_the_workers_of_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[InlineWorkers] = []
+
+    @contextmanager
+    def inline(count: int) -> Iterator[InlineWorkers]:
+        opened.append(InlineWorkers(count=count))
+        yield opened[-1]
+
+    monkeypatch.setattr(running, "run_workers", inline)
+    (tmp_path / "in.csv").write_text("id,kind\n" + "1,x\n" * 25)
+    settings = csv_settings(tmp_path, concurrency={"workers": 2})
+    with pytest.raises(RunInterruptedError):
+        elspeth.run(settings, is_stopped=lambda: True)
+    assert elspeth.resume(settings, overrides={"concurrency.workers": 3}).rows == 25
+    assert [each.count for each in opened] == [2, 3]
+    assert all(each.jobs for each in opened)
+
+
+def test_a_worker_that_imports_the_program_begins_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(current_process(), "_inheriting", True, raising=False)
+    for begin in (elspeth.run, elspeth.resume):
+        with pytest.raises(RuntimeError, match='put what runs it under `if __name__ == "__main__":`'):
+            begin(csv_settings(tmp_path))
+    assert not (tmp_path / "audit.db").exists()
 
 
 def test_a_report_is_left_if_the_settings_ask_for_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Running a pipeline from Python."""
+"""Running and resuming a pipeline from Python."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from types import MappingProxyType
 
 from elspeth.api.loading import GivenSettings, load_with_keys
 from elspeth.api.run_report import report_at_end
+from elspeth.api.workers import run_workers
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.landscape.queries.runs import LATEST, resolve_run
 from elspeth.core.settings.landscape import LandscapeSettings
+from elspeth.engine.errors import ResumeError
+from elspeth.engine.keys import RunKeys
 from elspeth.engine.orchestrator import Orchestrator
+from elspeth.engine.pipeline import Pipeline
 from elspeth.engine.reporting import Observer, RunResult
 
-__all__ = ["audit_database", "run"]
+__all__ = ["audit_database", "resume", "run"]
 
 
 def run(
@@ -34,28 +39,97 @@ def run(
     `settings` is the path of a settings file, or a mapping of the same form. `overrides` has values that go before
     them, by their path, such as `sinks.out.options.path`. `limit` is the number of rows to read of each source. With
     `force`, outputs replace files that no run wrote. `is_stopped` is asked between rows: if it returns true, the run
-    stops so that `elspeth resume` can go on.
+    stops so that `resume` can go on.
 
     Raises SettingsError with all problems of the settings, PluginError if a source or sink cannot go on,
     RunInterruptedError if the run was stopped, ExportFailedError if a complete run could not be exported.
     """
-    texts = [f"{key}={json.dumps(value, default=os.fspath)}" for key, value in overrides.items()]
-    if isinstance(settings, Mapping):
-        given = GivenSettings(tree=settings, overrides=texts, limit=limit)
-    else:
-        given = GivenSettings(path=Path(settings), overrides=texts, limit=limit)
+    _require_main_module()
+    given = _given(settings, overrides, limit)
     pipeline, keys = load_with_keys(given, check_outputs=True, force=force)
     for plugin in pipeline.reading():
         plugin.check()
+    return _carry_out(given, pipeline, keys, lambda work: work.run(), force=force, is_stopped=is_stopped)
+
+
+def resume(
+    settings: str | os.PathLike[str] | Mapping[str, object],
+    run: str = LATEST,
+    *,
+    overrides: Mapping[str, object] = MappingProxyType({}),
+    limit: int | None = None,
+    force: bool = False,
+    is_stopped: Callable[[], bool] | None = None,
+) -> RunResult:
+    """Take a stopped run to its end, and return the summary.
+
+    `run` is the id of the run, or the beginning of one. The other arguments are those that `run` had; only the number
+    of workers may be another one.
+
+    Raises ResumeError if the run has ended, or its settings or source were changed, and whatever `run` raises.
+    """
+    _require_main_module()
+    given = _given(settings, overrides, limit)
+    pipeline, keys = load_with_keys(given)
+    landscape = pipeline.settings.landscape
+    if not landscape.enabled:
+        raise ResumeError("the settings keep no audit database (landscape.enabled: false): there is no run to resume")
+    with LandscapeDB.from_url(landscape.url, create_tables=False) as db:
+        run_id = resolve_run(db, run)
+    return _carry_out(given, pipeline, keys, lambda work: work.resume(run_id), force=force, is_stopped=is_stopped)
+
+
+def _given(
+    settings: str | os.PathLike[str] | Mapping[str, object], overrides: Mapping[str, object], limit: int | None
+) -> GivenSettings:
+    texts = [f"{key}={json.dumps(value, default=os.fspath)}" for key, value in overrides.items()]
+    if isinstance(settings, Mapping):
+        return GivenSettings(tree=settings, overrides=texts, limit=limit)
+    return GivenSettings(path=Path(settings), overrides=texts, limit=limit)
+
+
+def _carry_out(
+    given: GivenSettings,
+    pipeline: Pipeline,
+    keys: RunKeys,
+    work: Callable[[Orchestrator], RunResult],
+    *,
+    force: bool,
+    is_stopped: Callable[[], bool] | None,
+) -> RunResult:
+    settings = pipeline.settings
     with (
-        audit_database(pipeline.settings.landscape) as db,
-        report_at_end(db, pipeline.settings, given.path, _warn, force=force) as report,
+        audit_database(settings.landscape) as db,
+        report_at_end(db, settings, given.path, _warn, force=force) as report,
+        run_workers(settings.concurrency.workers) as workers,
     ):
         observer = Observer(on_run=report.name_run, is_stopped=is_stopped)
-        orchestrator = Orchestrator(
-            db, pipeline, keys, observer, settings_options=str(given), settings_file=given.path, force=force
+        return work(
+            Orchestrator(
+                db,
+                pipeline,
+                keys,
+                observer,
+                settings_options=str(given),
+                settings_file=given.path,
+                force=force,
+                workers=workers,
+            )
         )
-        return orchestrator.run()
+
+
+def _require_main_module() -> None:
+    """Raise RuntimeError in a worker process that imports the main program.
+
+    A program without the usual guard would begin another run in each of its workers.
+    """
+    from multiprocessing import current_process  # noqa: PLC0415  start time
+
+    if getattr(current_process(), "_inheriting", False):  # what multiprocessing itself asks
+        raise RuntimeError(
+            "a worker process imports this program, which runs a pipeline when it is imported:"
+            ' put what runs it under `if __name__ == "__main__":`'
+        )
 
 
 @contextmanager
