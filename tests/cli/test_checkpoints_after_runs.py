@@ -117,6 +117,22 @@ def test_what_is_overdue_is_made_up_for(settings: Settings, capsys: Captured) ->
     assert status(capsys) == []
 
 
+def test_a_checkpoint_is_left_after_the_last_run_was_pruned(settings: Settings, capsys: Captured) -> None:
+    log_of(settings)["after_run"] = [{"file": "log.checkpoint"}]
+    assert run(settings, "--json") == 0
+    run_id = json.loads(capsys.readouterr().out)["run_id"]
+    before = Path("log.checkpoint").read_bytes()
+    prune = ["landscape", "prune", "-d", "audit.db", "--before", "2100-01-01", "--archive", "archive", "--execute"]
+    assert main(prune) == 0
+    log_of(settings)["after_run"] = [{"file": "log.checkpoint"}, {"file": "kept/{run_id}.checkpoint"}]
+    Path("settings.yaml").write_text(yaml.safe_dump(settings))
+    capsys.readouterr()
+    assert main(["landscape", "log", "leave", "-s", "settings.yaml"]) == 0
+    assert capsys.readouterr().err == "a checkpoint was left at 2 places\n"
+    assert Path("log.checkpoint").read_bytes() == Path(f"kept/{run_id}.checkpoint").read_bytes() != before
+    assert status(capsys) == []
+
+
 def test_settings_without_places_have_nothing_to_leave(settings: Settings, capsys: Captured) -> None:
     del settings["landscape"]["log"]  # type: ignore[attr-defined]
     Path("settings.yaml").write_text(yaml.safe_dump(settings))

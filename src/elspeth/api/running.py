@@ -61,7 +61,7 @@ def resume(
     force: bool = False,
     is_stopped: Callable[[], bool] | None = None,
 ) -> RunResult:
-    """Take a stopped run to its end, and return the summary.
+    """Take a stopped run to its end; return the summary.
 
     `run` is the id of the run, or the beginning of one. The other arguments are those that `run` had; only the number
     of workers may be another one.
@@ -119,7 +119,7 @@ def _carry_out(
 
 
 def _require_main_module() -> None:
-    """Raise RuntimeError in a worker process that imports the main program.
+    """Raise RuntimeError in a worker that imports the program.
 
     A program without the usual guard would begin another run in each of its workers.
     """

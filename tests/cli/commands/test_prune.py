@@ -78,7 +78,9 @@ def test_the_bag_says_what_the_database_said(any_run_id: str, capsys: Captured) 
         names_run = ["--run"] if question[0] in {"explain", "rows"} else []
         code, _, errors = told(capsys, *question, *names_run, any_run_id)
         assert (code, errors.startswith(f"error: run {any_run_id} was pruned at ")) == (1, True), errors
-        assert f"--from {bag.absolute()}" in errors
+        where = f"Read them there: --from {bag.absolute()} with explain, rows, outputs and differences;"
+        assert f"{where} in place of the run with report and diff" in errors
+    assert told(capsys, "report", str(bag.absolute()), "-o", "report.html")[0] == 0
 
 
 def test_nothing_happens_unless_asked(run_id: str, capsys: Captured) -> None:

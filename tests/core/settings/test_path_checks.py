@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from elspeth.core.settings import SettingsError, load_settings
-from elspeth.core.settings.landscape import LandscapeSettings
+from elspeth.core.settings.landscape import ExportSettings, LandscapeSettings
 from elspeth.plugins.manager import PluginManager
 from elspeth.plugins.staging import StagedFile
 
@@ -425,6 +425,20 @@ def test_an_export_that_cannot_be_compressed_so_is_a_problem(
     tree["landscape"]["export"] = {"enabled": True, **export}
     (found,) = problems(tree)
     assert found.startswith(f"landscape.export.compress: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("export", "enabled"),
+    [
+        ({"path": "trail.jsonl"}, True),
+        ({"path": "trail.jsonl", "enabled": False}, False),
+        ({"format": "jsonl"}, False),
+        ({"sink": "trail"}, False),
+        ({}, False),
+    ],
+)
+def test_an_export_with_a_path_is_made_unless_it_is_disabled(export: Tree, *, enabled: bool) -> None:
+    assert ExportSettings.model_validate(export).enabled == enabled
 
 
 def test_an_export_goes_to_one_place() -> None:

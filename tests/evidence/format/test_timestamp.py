@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, decode_timest
 
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.evidence.format import timestamp
 from elspeth.evidence.format.bag import ENVELOPE as ENVELOPE_FILE
 from elspeth.evidence.format.bag import TIMESTAMP
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError
@@ -28,6 +30,7 @@ from elspeth.evidence.writer.bag import write_bag
 from elspeth_schema.contracts import RunStatus
 from tests.evidence.bags import DOCUMENTS, SECRET, faults, records, run_facts, to_lines
 from tests.fixtures.rich_run import recorded, rich_run
+from tests.fixtures.servers import answering
 
 ENVELOPE = b'{"payload":""}'
 
@@ -164,6 +167,14 @@ def other_query(envelope: bytes = b"something else") -> bytes:
 @pytest.fixture(scope="module")
 def response(server: str) -> bytes:
     return request_timestamp(ENVELOPE, server)
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"])
+def test_an_authority_that_never_finishes_its_answer_is_given_up(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timestamp, "_DEADLINE_S", 0.2)
+    with answering(chain([head], repeat(b"X"))) as url, pytest.raises(EvidenceError) as found:
+        request_timestamp(ENVELOPE, url)
+    assert str(found.value) == f"{url}: does not answer within 0.2 seconds"
 
 
 def test_a_time_stamp_is_verified(authority: Authority, response: bytes) -> None:

@@ -6,8 +6,8 @@ import http.client
 import random
 import socket
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from itertools import chain, repeat
@@ -28,6 +28,7 @@ from elspeth.evidence.witness.server import WitnessServer
 from elspeth.evidence.witness.witness import RefusedError, Witness
 from tests.evidence.format.test_notes import signer_of
 from tests.fixtures.effort import examples_of
+from tests.fixtures.servers import answering
 
 LOG = signer_of(Ed25519PrivateKey.from_private_bytes(b"\1" * 32), "log.example")
 OTHER = signer_of(Ed25519PrivateKey.from_private_bytes(b"\2" * 32), "other.example")
@@ -254,30 +255,6 @@ def test_a_witness_that_does_not_answer_is_named(url: str, problem: str) -> None
     with pytest.raises(EvidenceError) as found:
         ask_witness(url, KEY, LOG.sign(checkpoint(8).text), lambda *_: [])
     assert str(found.value).startswith(f"witness {url}: {problem}")
-
-
-@contextmanager
-def answering(parts: Iterable[bytes]) -> Iterator[str]:
-    """Answer one request with these bytes, part by part."""
-    stop = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            connection, _ = server.accept()
-            with connection, suppress(OSError):
-                connection.recv(65536)
-                for part in parts:
-                    connection.sendall(part)
-                    if stop.wait(0.02):
-                        return
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        finally:
-            stop.set()
-            thread.join()
 
 
 def refused_by(url: str) -> str:

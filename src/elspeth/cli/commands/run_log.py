@@ -204,8 +204,7 @@ def leave(
     """
     from elspeth.api.loading import GivenSettings, load_with_keys  # noqa: PLC0415  start time
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
-    from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
-    from elspeth.core.landscape.recording.recorder import LandscapeRecorder  # noqa: PLC0415
+    from elspeth.core.landscape.queries.runs import newest_run  # noqa: PLC0415
     from elspeth.core.landscape.sealing.log_places import forget_places  # noqa: PLC0415
     from elspeth.core.settings.paths import placeholder_values  # noqa: PLC0415
     from elspeth.engine.log_checkpoints import LogCheckpoints  # noqa: PLC0415
@@ -217,8 +216,7 @@ def leave(
     if not landscape.enabled or not landscape.log.after_run:
         raise UsageError(f"{settings} leaves no checkpoints: name places in landscape.log.after_run")
     with LandscapeDB.from_url(landscape.url, create_tables=False) as db:
-        run = LandscapeRecorder(db).get_run(resolve_run(db, "latest"))
-        values = {} if run is None else placeholder_values(run.run_id, run.started_at)
+        values = placeholder_values(*newest_run(db))
         checkpoints = LogCheckpoints.of(pipeline.settings, keys, values)
         checkpoints.name(db, values["run_id"])
         problems = checkpoints.leave(db)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -35,15 +35,21 @@ ServiceUrl = Annotated[str, AfterValidator(_service_url)]
 """The address of a service that needs no secret."""
 
 
+def _has_path(export: dict[str, Any]) -> bool:
+    return export.get("path") is not None
+
+
 class ExportSettings(Section):
     """The export of the audit trail after a run.
 
     It goes to `path`, or to the path of the sink that `sink` names.
     """
 
-    enabled: bool = Field(default=False, description="Whether every run is exported.")
     path: Annotated[str, StringConstraints(min_length=1)] | None = Field(
         default=None, description="Where the export goes. May contain `{run_id}` and `{date}`."
+    )
+    enabled: bool = Field(
+        default_factory=_has_path, description="Whether every run is exported. If not given: whether there is a `path`."
     )
     sink: Name | None = Field(
         default=None, description="A sink whose path is used instead. Settings of earlier versions have it."

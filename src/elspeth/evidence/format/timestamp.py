@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x509_certificates
 
+from elspeth.evidence.format.deadlines import within
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError, shown
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ _MAX_RESPONSE = 64 * 1024
 """The largest response that is read, in bytes. One with three certificates takes about six kilobytes."""
 
 _TIMEOUT_S = 30.0
+_DEADLINE_S = 60.0
+"""How long a response may take as a whole."""
 
 _SEQUENCE, _SET, _OID, _OCTETS, _FIRST = 0x30, 0x31, 0x06, 0x04, 0xA0
 """DER tags. The last is [0], IMPLICIT or EXPLICIT."""
@@ -73,18 +76,22 @@ def request_timestamp(envelope: bytes, url: str) -> bytes:
     request = urllib.request.Request(  # noqa: S310 - http or https
         url, data=query.as_bytes(), headers={"Content-Type": "application/timestamp-query"}
     )
+    response = within(_DEADLINE_S, lambda: _exchange(request, url), url)
+    info = _token_info(response, url)
+    if info[1] != query.message_imprint.message or info[2] != query.nonce:
+        raise EvidenceError(url, "expected a time-stamp of this envelope, got one of something else")
+    return response
+
+
+def _exchange(request: urllib.request.Request, url: str) -> bytes:
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-            response = bytes(answer.read(_MAX_RESPONSE + 1))
+            return bytes(answer.read(_MAX_RESPONSE + 1))
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise EvidenceError(url, f"expected a time-stamp, got none: {reason}") from error
-    info = _token_info(response, url)
-    if info[1] != query.message_imprint.message or info[2] != query.nonce:
-        raise EvidenceError(url, "expected a time-stamp of this envelope, got one of something else")
-    return response
 
 
 def verify_timestamp(response: bytes, envelope: bytes, authorities: Sequence[Certificate], place: str) -> datetime:

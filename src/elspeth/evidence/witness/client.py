@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from http.client import HTTPException
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import TypeAlias
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from elspeth.evidence.format.checkpoints import Checkpoint, parse_size
+from elspeth.evidence.format.deadlines import within
 from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.notes import Note, VerifierKey
 from elspeth.evidence.witness.requests import AddCheckpoint
@@ -21,7 +20,7 @@ __all__ = ["ask_witness"]
 
 _TIMEOUT_S = 20.0
 _DEADLINE_S = 60.0
-"""How long an answer may take as a whole: one that comes byte by byte never meets the other limit."""
+"""How long an answer may take as a whole."""
 _MAX_ANSWER = 64 * 1024
 _SIZE_TYPE = "text/x.tlog.size"
 
@@ -59,26 +58,8 @@ def ask_witness(url: str, key: VerifierKey, note: Note, prove: Callable[[int, in
 
 
 def _post(url: str, request: AddCheckpoint) -> _Answer:
-    """Return status, content type and body of the answer.
-
-    A thread that is given up ends with its connection, or with the process.
-    """
-    found: SimpleQueue[_Answer | Exception] = SimpleQueue()
-
-    def work() -> None:
-        try:
-            found.put(_exchange(url, request))
-        except Exception as error:  # noqa: BLE001  raised again below
-            found.put(error)
-
-    Thread(target=work, daemon=True).start()
-    try:
-        answer = found.get(timeout=_DEADLINE_S)
-    except Empty:
-        raise EvidenceError(f"witness {url}", f"does not answer within {_DEADLINE_S:g} seconds") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    """Return status, content type and body of the answer."""
+    return within(_DEADLINE_S, lambda: _exchange(url, request), f"witness {url}")
 
 
 def _exchange(url: str, request: AddCheckpoint) -> _Answer:

@@ -134,7 +134,7 @@ def test_only_runs_that_ended_before_the_moment_are_found(pruned: LandscapeDB, t
 
 
 def test_the_name_of_a_pruned_run_leads_to_its_bag(pruned: LandscapeDB) -> None:
-    with pytest.raises(PrunedRunError, match=r"^run b was pruned at .* --from .*b\.zip$"):
+    with pytest.raises(PrunedRunError, match=r"^run b was pruned at .* --from .*b\.zip with explain"):
         resolve_run(pruned, "b")
     assert (resolve_run(pruned, "bb"), resolve_run(pruned, "latest")) == ("bb", "open")
 

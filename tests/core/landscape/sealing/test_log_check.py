@@ -37,7 +37,7 @@ from elspeth.evidence.witness.client import ask_witness
 from elspeth.evidence.witness.requests import AddCheckpoint
 from elspeth.evidence.witness.witness import RefusedError, Witness
 from elspeth_schema.contracts import RunStatus
-from elspeth_schema.tables import metadata, run_log_table, runs_table, seal_leaves_table, seals_table
+from elspeth_schema.tables import log_places_table, metadata, run_log_table, runs_table, seal_leaves_table, seals_table
 from tests.core.landscape.sealing.test_seal import drop_guards
 from tests.evidence.format.test_notes import signer_of
 from tests.fixtures.effort import examples_of
@@ -219,6 +219,33 @@ def test_an_attack_is_found(told: Told, attack: Callable[[Connection], None]) ->
         faults, kept = faults_in(connection), contradictions_in(connection, newest=told.newest)
     assert [shown in fault for fault in faults] == [True] if shown else faults == []
     assert [contradicted in fault for fault in kept] == [True] if contradicted else kept == []
+
+
+NOTE = LOG.sign(Checkpoint(origin="elspeth.local/another", size=1, root=b"\1" * 32).text).to_bytes().decode()
+
+
+@pytest.mark.parametrize(
+    ("attack", "note", "problem"),
+    [
+        (None, None, None),
+        (alter_entry_and_run, None, f"the first 7 {CHANGED}"),
+        (put_back, None, f"the log had 7 entries then, and has 5 now: {FEWER}"),
+        (None, NOTE, "is about the log 'elspeth.local/another', and this database has the log"),
+        (None, "no note", "expected a signed note"),
+    ],
+)
+def test_checkpoints_that_the_database_left_are_compared(
+    told: Told, attack: Callable[[Connection], None] | None, note: str | None, problem: str | None
+) -> None:
+    left = note or LOG.sign(told.newest.text).to_bytes().decode()
+    with administrator(told) as connection:
+        connection.execute(insert(log_places_table).values(place="log.txt", named_by="c", log_size=7, note=left))
+        connection.execute(insert(log_places_table).values(place="never", named_by="c"))
+        if attack is not None:
+            attack(connection)
+        faults = faults_in(connection)
+    expected = [] if problem is None else [f"the checkpoint left at log.txt: {problem}"]
+    assert [fault[: len(text)] for fault, text in zip(faults, expected, strict=True)] == expected
 
 
 def ask(witness: Witness, monkeypatch: pytest.MonkeyPatch, connection: Connection) -> str | None:

@@ -33,7 +33,8 @@ class PrunedRunError(LandscapeError):
     def __init__(self, run: PrunedRun) -> None:
         super().__init__(
             f"run {run.run_id} was pruned at {run.pruned_at}: its records left this database for {run.bag_path}."
-            f" Read them there, as with --from {shlex.quote(run.bag_path)}"
+            f" Read them there: --from {shlex.quote(run.bag_path)} with explain, rows, outputs and differences;"
+            " in place of the run with report and diff"
         )
 
 

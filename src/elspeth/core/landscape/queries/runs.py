@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, String, Table, cast, func, null, select
@@ -24,7 +25,16 @@ from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.tables import pruned_runs_table, runs_table
 
-__all__ = ["LATEST", "AmbiguousRunError", "ListedRun", "list_runs", "matches_run", "recorded_settings", "resolve_run"]
+__all__ = [
+    "LATEST",
+    "AmbiguousRunError",
+    "ListedRun",
+    "list_runs",
+    "matches_run",
+    "newest_run",
+    "recorded_settings",
+    "resolve_run",
+]
 
 LATEST = "latest"
 """Stands for the run that began last."""
@@ -61,6 +71,21 @@ def resolve_run(db: LandscapeDB, name: str) -> str:
     if len(found) == 1 or name in {run.run_id for run in found}:
         return str(found[0].run_id) if len(found) == 1 else name
     raise AmbiguousRunError(f"audit database {db.url} holds {len(found)} runs {name!r}...: {_describe_runs(found)}")
+
+
+def newest_run(db: LandscapeDB) -> tuple[str, datetime]:
+    """Return the id and start of the newest run.
+
+    It may be a pruned one. Raises RunNotFoundError if there is none.
+    """
+    columns = runs_table.c
+    newest = select(columns.run_id, columns.started_at).order_by(columns.started_at.desc(), columns.run_id.desc())
+    with db.connection() as connection:
+        found = {row.run_id: row.started_at for row in connection.execute(newest.limit(1))}
+        found |= {run.run_id: datetime.fromisoformat(run.started_at) for run in read_pruned_runs(connection)}
+    if not found:
+        raise RunNotFoundError(f"audit database {db.url} holds no run")
+    return max(found.items(), key=lambda run: (run[1], run[0]))
 
 
 def _no_latest(db: LandscapeDB) -> str:

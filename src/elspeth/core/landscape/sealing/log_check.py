@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, String, cast, select
 
@@ -15,13 +14,13 @@ from elspeth.core.landscape.database.errors import LandscapeError
 from elspeth.core.landscape.database.pruned_runs import PrunedRun, read_pruned_runs
 from elspeth.core.landscape.database.run_log import Happening, log_origin, log_size, read_log, read_one_state
 from elspeth.core.landscape.sealing.check import with_undecodable_text
-from elspeth.evidence.format.errors import shown
+from elspeth.core.landscape.sealing.log_places import left_notes
+from elspeth.evidence.format.checkpoints import Checkpoint
+from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.merkle import TreeHasher, leaf_hash
+from elspeth.evidence.format.notes import Note
 from elspeth_schema.contracts import RunStatus
 from elspeth_schema.tables import runs_table, seals_table
-
-if TYPE_CHECKING:
-    from elspeth.evidence.format.checkpoints import Checkpoint
 
 __all__ = ["KeptCheckpoint", "LogFault", "LogReport", "check_log", "compare_with_kept"]
 
@@ -106,6 +105,7 @@ def check_log(connection: Connection) -> LogReport:
     """Check log, runs and seals against each other.
 
     Every run must be in the log, as it is recorded, with the root of its seal; and every run of the log must be there.
+    The checkpoints that were left with others must hold.
     """
     return with_undecodable_text(connection, _check_log)
 
@@ -116,6 +116,8 @@ def _check_log(connection: Connection) -> LogReport:
     for position, entry in read_log(connection):
         history.take(position, entry)
     faults = [*history.faults, *_differences(connection, history)]
+    if history.size:
+        faults += _differences_from_left(connection)
     return LogReport(size=history.size, runs=len(history.runs), faults=tuple(faults))
 
 
@@ -321,6 +323,24 @@ def compare_with_kept(connection: Connection, kept: Sequence[KeptCheckpoint]) ->
             )
         if problem is not None:
             yield LogFault(place=each.place, problem=problem)
+
+
+def _differences_from_left(connection: Connection) -> Iterator[LogFault]:
+    """Yield the checkpoints left with others that the log contradicts.
+
+    The database has copies of them. Whoever changes it can change these as well, but may forget to.
+    """
+    kept = []
+    for name, text in left_notes(connection).items():
+        place = f"the checkpoint left at {name}"
+        try:
+            checkpoint = Checkpoint.parse(Note.parse(text.encode(), place).text, place)
+        except EvidenceError as error:
+            yield LogFault(place=error.place, problem=error.problem)
+        else:
+            kept.append(KeptCheckpoint(place=place, checkpoint=checkpoint))
+    if kept:
+        yield from compare_with_kept(connection, kept)
 
 
 def _derive(connection: Connection, kept: Sequence[KeptCheckpoint]) -> tuple[Mapping[int, bytes], Mapping[int, bytes]]:

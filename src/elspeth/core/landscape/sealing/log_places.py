@@ -20,7 +20,15 @@ from elspeth.evidence.format.checkpoints import Checkpoint
 from elspeth.evidence.format.notes import Note
 from elspeth_schema.tables import log_places_table
 
-__all__ = ["OverdueCheckpoint", "forget_places", "name_places", "newest_note", "overdue_checkpoints", "record_attempt"]
+__all__ = [
+    "OverdueCheckpoint",
+    "forget_places",
+    "left_notes",
+    "name_places",
+    "newest_note",
+    "overdue_checkpoints",
+    "record_attempt",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +98,13 @@ def newest_note(connection: Connection) -> str | None:
     columns = log_places_table.c
     statement = select(columns.note).where(columns.note.is_not(None)).order_by(columns.log_size.desc(), columns.place)
     return connection.scalar(statement.limit(1))
+
+
+def left_notes(connection: Connection) -> dict[str, str]:
+    """Return by place the checkpoints that were left."""
+    columns = log_places_table.c
+    found = connection.execute(select(columns.place, columns.note).where(columns.note.is_not(None)))
+    return {row.place: row.note for row in found}
 
 
 def overdue_checkpoints(connection: Connection) -> Iterator[OverdueCheckpoint]:
