@@ -19,6 +19,7 @@ from elspeth.contracts.environment import DATABASE, DEFAULT_SETTINGS, SETTINGS
 if TYPE_CHECKING:
     from elspeth.core.landscape.database import LandscapeDB
     from elspeth.core.landscape.queries.exported import RecordedRun
+    from elspeth.evidence.format.signatures import Signer
     from elspeth.outputs.policy import Protected
     from elspeth_schema.contracts import AuditRecord
     from elspeth_schema.records import RecordType
@@ -27,9 +28,12 @@ __all__ = [
     "checking_key",
     "database_url",
     "default_database",
+    "key_passphrase",
+    "load_signer",
     "open_landscape",
     "open_run",
     "protected_files",
+    "require_key",
     "signing_key",
 ]
 
@@ -141,6 +145,24 @@ def key_passphrase(key: str) -> str:
     if not found:
         raise UsageError(f"{key}: is encrypted: set {KEY_PASSPHRASE} to its pass phrase")
     return found
+
+
+def require_key(*, has_key: bool, has_public: bool) -> None:
+    """Raise UsageError for a public key without its private one."""
+    if has_public and not has_key:
+        raise UsageError("--public: only with --key: it is the other half of that key")
+
+
+def load_signer(key: str | None, public: Path | None) -> Signer | None:
+    """Load what signs, if a private key was named.
+
+    Raises KeyFileError if it cannot be used, UsageError if it is encrypted and nobody gives its pass phrase.
+    """
+    if key is None:
+        return None
+    from elspeth.evidence.format import signatures  # noqa: PLC0415  start time
+
+    return signatures.load_signer(key, public_key=public, passphrase=key_passphrase)
 
 
 def signing_key() -> bytes:

@@ -17,6 +17,7 @@ from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, TextIO, cast
 
 from elspeth.core.chunks import chunks
+from elspeth.evidence.format.errors import printable
 
 __all__ = [
     "aligned",
@@ -86,14 +87,6 @@ def one_line(text: str) -> str:
     """Return foreign text as one short, printable line."""
     shown = printable(" ".join(text.split()))
     return shown if len(shown) <= _MAX_LENGTH else f"{shown[:_MAX_LENGTH]}..."
-
-
-def printable(text: str) -> str:
-    """Return the text with unprintable characters escaped.
-
-    These include everything that steers a terminal.
-    """
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def ask_secret(prompt: str) -> str | None:

@@ -1,27 +1,37 @@
-"""Tables in HTML, for notebooks."""
+"""Foreign text and tables in HTML, for notebooks and reports."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["html_table"]
+from elspeth.evidence.format.errors import printable
+
+__all__ = ["html_table", "shown"]
 
 _LONGEST = 200
-"""Characters of a value that are shown."""
+"""Characters of a value in a table."""
+
+
+def shown(text: str, longest: int) -> str:
+    """Return foreign text as HTML, on one line.
+
+    Characters that could hide or reorder text are escaped. What is longer is cut, and its length told.
+    """
+    cut = "" if len(text) <= longest else f"… ({len(text):,} characters)"
+    return escape(printable(text[:longest]) + cut)
 
 
 def html_table(caption: str, heading: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a table, with everything in it escaped."""
     head = f"<thead><tr>{''.join(map(_heading, heading))}</tr></thead>" if heading else ""
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    return f"<table><caption>{escape(caption)}</caption>{head}<tbody>{body}</tbody></table>"
+    return f"<table><caption>{shown(caption, _LONGEST)}</caption>{head}<tbody>{body}</tbody></table>"
 
 
 def _heading(text: str) -> str:
-    return f"<th>{escape(text)}</th>"
+    return f"<th>{shown(text, _LONGEST)}</th>"
 
 
 def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    return f"<td>{escape(text if len(text) <= _LONGEST else f'{text[:_LONGEST]}...')}</td>"
+    return f"<td>{'' if value is None else shown(str(value), _LONGEST)}</td>"

@@ -14,7 +14,7 @@ from datetime import datetime
 from html import escape
 
 from elspeth.contracts.errors import format_count
-from elspeth.evidence.format.errors import printable
+from elspeth.core import html_tables
 
 __all__ = [
     "code",
@@ -50,8 +50,7 @@ _SMALL = 10
 
 def shown(text: str, longest: int = _LONGEST) -> str:
     """Return foreign text as HTML, on one line."""
-    cut = "" if len(text) <= longest else f"… ({len(text):,} characters)"
-    return escape(printable(text[:longest]) + cut)
+    return html_tables.shown(text, longest)
 
 
 def code(text: str, longest: int = _LONGEST) -> str:

@@ -15,9 +15,10 @@ from elspeth.api.workers import start_workers
 from elspeth.cli.access import (
     database_url,
     default_database,
-    key_passphrase,
+    load_signer,
     open_landscape,
     protected_files,
+    require_key,
     signing_key,
 )
 from elspeth.cli.failures import UsageError, use_stderr_for_json
@@ -159,7 +160,7 @@ def export(
         form=form,
         compression=compress,
         signing_key=signing_key() if hmac else None,
-        signer=_load_signer(key, public),
+        signer=load_signer(key, public),
         archive=archive or guess_form(Path(output)) is ExportFormat.BAG,
         stamp=_make_stamp(tsa),
         protected=protected_files(database=as_found or database, keys=(key, public)),
@@ -351,8 +352,7 @@ def _check_options(form: ExportFormat, bag_options: Mapping[str, bool], other_op
         raise UsageError(f"{', '.join(wrong)}: {'not' if is_bag else 'only'} with --format bag")
     if bag_options["--tsa"] and not bag_options["--key"]:
         raise UsageError("--tsa: only with --key: the time-stamp is over the signature")
-    if bag_options["--public"] and not bag_options["--key"]:
-        raise UsageError("--public: only with --key: it is the other half of that key")
+    require_key(has_key=bag_options["--key"], has_public=bag_options["--public"])
 
 
 def _check_workers(workers: int, *, by_record: bool) -> None:
@@ -372,14 +372,6 @@ def _usable_executor(executor: Executor | None, db: LandscapeDB, run_id: str) ->
             return executor
     typer.echo(f"run {run_id} has not ended: one process reads it, in one snapshot", err=True)
     return None
-
-
-def _load_signer(key: str | None, public: Path | None) -> Signer | None:
-    if key is None:
-        return None
-    from elspeth.evidence.format.signatures import load_signer  # noqa: PLC0415  start time
-
-    return load_signer(key, public_key=public, passphrase=key_passphrase)
 
 
 def _make_contact(name: str | None, email: str | None) -> Contact | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.cli.access import database_url, key_passphrase
+from elspeth.cli.access import database_url, load_signer, require_key
 from elspeth.cli.failures import ExitCode, UsageError, print_error
 from elspeth.cli.options import DatabaseOption, DryRunOption, JsonOption, end_preview, require_only_one
 from elspeth.cli.progress import record_display
@@ -70,8 +70,7 @@ def prune(
     moment = _moment(before)
     if archive.exists() and not archive.is_dir():
         raise UsageError(f"--archive {archive}: expected a directory, got a file")
-    if public is not None and key is None:
-        raise UsageError("--public: only with --key: it is the other half of that key")
+    require_key(has_key=key is not None, has_public=public is not None)
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415  start time
     from elspeth.core.landscape.retention import prune as retention  # noqa: PLC0415
 
@@ -79,7 +78,7 @@ def prune(
         if vacuum and db.engine.dialect.name != "sqlite":
             raise UsageError("--vacuum: only for SQLite; PostgreSQL uses the space for new records by itself")
         found = retention.find_prunable(db, moment, archive)
-        results = _prune(db, found, _load_signer(key, public)) if execute else {}
+        results = _prune(db, found, load_signer(key, public)) if execute else {}
         if vacuum and execute:
             retention.vacuum(db)
         name = db.url
@@ -121,14 +120,6 @@ def _prune(db: LandscapeDB, runs: Sequence[PrunableRun], signer: Signer | None) 
             error.add_note(f"{pruned:,} of {len(runs):,} runs were pruned before that; go on with the same command")
             raise
     return results
-
-
-def _load_signer(key: str | None, public: Path | None) -> Signer | None:
-    if key is None:
-        return None
-    from elspeth.evidence.format.signatures import load_signer  # noqa: PLC0415  start time
-
-    return load_signer(key, public_key=public, passphrase=key_passphrase)
 
 
 def _data(run: PrunableRun, result: PrunedRun | Exception | None) -> dict[str, object]:

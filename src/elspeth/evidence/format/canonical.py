@@ -1,7 +1,9 @@
-"""Canonical JSON (RFC 8785), and strict reading of small documents."""
+"""Canonical JSON (RFC 8785) and base64, and reading them strictly."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 from collections import Counter
@@ -13,7 +15,16 @@ import rfc8785
 
 from elspeth.evidence.format.errors import EvidenceError, shown
 
-__all__ = ["Json", "Members", "canonical", "parse_canonical", "parse_json", "parse_object", "parse_unambiguous"]
+__all__ = [
+    "Json",
+    "Members",
+    "canonical",
+    "decode_base64",
+    "parse_canonical",
+    "parse_json",
+    "parse_object",
+    "parse_unambiguous",
+]
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 
@@ -249,6 +260,20 @@ def _is_plain(value: Json, depth: int) -> bool:
     if isinstance(value, dict):
         return depth > 0 and all(map(str.isascii, value)) and all(_is_plain(each, depth - 1) for each in value.values())
     return isinstance(value, list) and depth > 0 and all(_is_plain(each, depth - 1) for each in value)
+
+
+def decode_base64(text: str, place: str) -> bytes:
+    """Decode standard base64 (RFC 4648, section 4).
+
+    Raises EvidenceError for anything but the one encoding of some bytes.
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise EvidenceError(place, f"expected base64, got {shown(text)}") from error
+    if base64.b64encode(data).decode() != text:
+        raise EvidenceError(place, f"expected base64 without spare bits, got {shown(text)}")
+    return data
 
 
 def _distinct_members(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
+from elspeth.evidence.format.canonical import decode_base64
 from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.limits import MAX_PROOF, MAX_PROOF_HASHES
 from elspeth.evidence.format.merkle import HASH_SIZE, leaf_hash, verify_inclusion
-from elspeth.evidence.format.notes import Note, decode_base64
+from elspeth.evidence.format.notes import Note
 
 __all__ = ["Checkpoint", "LogProof", "encode_hashes", "looks_like_log_proof", "parse_hash", "parse_size"]
 

@@ -6,10 +6,9 @@ Dead Simple Signing Envelope 1.0.2, with one signature, in canonical JSON.
 from __future__ import annotations
 
 import base64
-import binascii
 from dataclasses import dataclass
 
-from elspeth.evidence.format.canonical import Json, canonical, parse_canonical
+from elspeth.evidence.format.canonical import Json, canonical, decode_base64, parse_canonical
 from elspeth.evidence.format.errors import EvidenceError, shown
 from elspeth.evidence.format.signatures import PublicKey, Signer
 
@@ -61,9 +60,9 @@ class Envelope:
         _expect_names(signature, {"keyid", "sig"}, f"{place}: signatures[0]")
         return cls(
             payload_type=_text(members["payloadType"], f"{place}: payloadType"),
-            payload=_from_base64(members["payload"], f"{place}: payload"),
+            payload=_decoded(members["payload"], f"{place}: payload"),
             keyid=_text(signature["keyid"], f"{place}: signatures[0].keyid"),
-            signature=_from_base64(signature["sig"], f"{place}: signatures[0].sig"),
+            signature=_decoded(signature["sig"], f"{place}: signatures[0].sig"),
         )
 
     def to_json(self) -> dict[str, Json]:
@@ -105,13 +104,5 @@ def _text(value: Json, place: str) -> str:
     return value
 
 
-def _from_base64(value: Json, place: str) -> bytes:
-    """Decode base64, accepting only the encoding that Python writes."""
-    text = _text(value, place)
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise EvidenceError(place, f"expected base64, got {shown(text)}") from error
-    if base64.b64encode(data).decode() != text:
-        raise EvidenceError(place, f"expected base64 without spare bits, got {shown(text)}")
-    return data
+def _decoded(value: Json, place: str) -> bytes:
+    return decode_base64(_text(value, place), place)

@@ -29,8 +29,13 @@ class KeyFileError(EvidenceError):
 
 
 def printable(text: str) -> str:
-    """Escape the characters that could steer a terminal."""
-    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in text)
+    """Return the text with unprintable characters escaped.
+
+    These include everything that steers a terminal, or hides or reorders text. The escapes are those of Python.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def shown(value: object) -> str:

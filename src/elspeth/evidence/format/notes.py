@@ -7,7 +7,6 @@ at which it did so (c2sp.org/tlog-cosignature, `cosignature/v1`).
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from hashlib import sha256
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from elspeth.evidence.format.canonical import decode_base64
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError, shown
 from elspeth.evidence.format.limits import MAX_NOTE, MAX_NOTE_SIGNATURES
 from elspeth.evidence.format.signatures import KeyType, PublicKey, Signer
@@ -28,7 +28,6 @@ __all__ = [
     "NoteSigner",
     "VerifierKey",
     "check_key_name",
-    "decode_base64",
 ]
 
 _DASH = "\N{EM DASH}"
@@ -257,20 +256,6 @@ def check_key_name(name: str, place: str) -> None:
     """Raise EvidenceError for a name that no key may have."""
     if not name or "+" in name or any(each.isspace() for each in name):
         raise EvidenceError(place, f"expected the name of a key, without spaces and plus signs, got {shown(name)}")
-
-
-def decode_base64(text: str, place: str) -> bytes:
-    """Decode standard base64 (RFC 4648, section 4).
-
-    Raises EvidenceError for anything but the one encoding of some bytes.
-    """
-    try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise EvidenceError(place, f"expected base64, got {shown(text)}") from error
-    if base64.b64encode(data).decode() != text:
-        raise EvidenceError(place, f"expected base64 without spare bits, got {shown(text)}")
-    return data
 
 
 def _cosigned(timestamp: int, text: bytes) -> bytes:
