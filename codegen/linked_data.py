@@ -12,46 +12,32 @@ import json
 from codegen.json_schema import Json
 from codegen.model import Column, ForeignKey, Kind, Model, Table
 
-__all__ = ["linked_data"]
+__all__ = ["linked_data", "own_key", "target_of"]
 
 _RUN = "run_id"
-
-_RDFS = "http://www.w3.org/2000/01/rdf-schema#"
 
 _BY_ITSELF = frozenset({"xsd:string", "xsd:boolean"})
 """Types that RDF gives JSON values by default."""
 
 
 def linked_data(model: Model, *, comment: str) -> Json:
-    """Return the records' `@context`, and their classes as `@graph`."""
+    """Return the `@context` of the records."""
     terms: dict[str, Json] = {
         "record_type": "@type",
         **{table.record_type: _type(model, table) for table in model.records},
         "manifest": {"@id": f"{model.prefix}:Manifest", "@context": {_RUN: _reference(model, _RUN, "run", None)}},
     }
-    classes: list[Json] = [
-        {
-            "@id": f"{model.prefix}:{table.class_name}",
-            "@type": "rdfs:Class",
-            "rdfs:label": table.record_type,
-            "rdfs:comment": table.description,
-            **({"rdfs:subClassOf": [{"@id": each} for each in table.prov]} if table.prov else {}),
-        }
-        for table in model.records
-    ]
-    said = json.dumps([terms, classes])
-    prefixes: dict[str, Json] = {
-        name: uri for name, uri in sorted({"rdfs": _RDFS, **dict(model.prefixes)}.items()) if f'"{name}:' in said
-    }
-    return {"$comment": comment, "@context": {"@version": 1.1, **prefixes, **terms}, "@graph": classes}
+    said = json.dumps(terms)
+    prefixes: dict[str, Json] = {name: uri for name, uri in sorted(model.prefixes) if f'"{name}:' in said}
+    return {"$comment": comment, "@context": {"@version": 1.1, **prefixes, **terms}}
 
 
 def _type(model: Model, table: Table) -> Json:
     """Return the term of a record type and its columns."""
-    own = _own_key(table)
+    own = own_key(table)
     context: dict[str, Json] = {"@base": f"{table.record_type}/"} if own else {}
     for column in table.columns:
-        target = _target(table, column)
+        target = target_of(table, column)
         if column.name == own:
             context[column.name] = "@id"
         elif target is not None:
@@ -62,7 +48,7 @@ def _type(model: Model, table: Table) -> Json:
     return {"@id": f"{model.prefix}:{table.class_name}", "@context": context}
 
 
-def _own_key(table: Table) -> str | None:
+def own_key(table: Table) -> str | None:
     """Return the column that identifies a record within its run.
 
     Returns None if the key has several columns besides the run.
@@ -71,7 +57,7 @@ def _own_key(table: Table) -> str | None:
     return own[0] if len(own) == 1 else None
 
 
-def _target(table: Table, column: Column) -> str | None:
+def target_of(table: Table, column: Column) -> str | None:
     """Return the record type that the column refers to.
 
     Returns None if it refers to none.

@@ -15,7 +15,18 @@ from pathlib import Path
 import jinja2
 from ruff.__main__ import find_ruff_bin
 
-from codegen import datasette, document, invalid, json_schema, line_patterns, linked_data, names, straight, triggers
+from codegen import (
+    datasette,
+    document,
+    invalid,
+    json_schema,
+    line_patterns,
+    linked_data,
+    names,
+    rdf_vocabulary,
+    straight,
+    triggers,
+)
 from codegen.history import EPOCHS, file_name
 from codegen.model import Column, EnumValue, Model, Table, Variant
 from codegen.snapshot import snapshot_of
@@ -136,6 +147,11 @@ def _context(model: Model, source: Source) -> str:
     return json.dumps(context, indent=2, ensure_ascii=False) + "\n"
 
 
+def _vocabulary(model: Model, source: Source) -> str:
+    path = "elspeth_schema/vocabulary.ttl"
+    return f"{_header(path, source)}\n{rdf_vocabulary.rdf_vocabulary(model)}"
+
+
 def _datasette(model: Model, source: Source) -> str:
     path = "elspeth_schema/datasette.yaml"
     return f"{_header(path, source)}\n{datasette.datasette_metadata(model)}"
@@ -215,6 +231,7 @@ _OUTPUTS = (
     _template("elspeth_schema/data-dictionary.md", "data_dictionary.md.jinja"),
     _Output(path="elspeth_schema/export.schema.json", text=_export_schema),
     _Output(path="elspeth_schema/context.jsonld", text=_context),
+    _Output(path="elspeth_schema/vocabulary.ttl", text=_vocabulary),
     _Output(path="elspeth_schema/datasette.yaml", text=_datasette),
     _template("testing/elspeth_strategies.py", "strategies.py.jinja"),
 )

@@ -11,13 +11,16 @@ from tests.engine.pipelines import assert_sound, trail
 from tests.examples.running import EXAMPLES, copy_example, names, run_example, script, surroundings
 from tests.examples.trails import told
 from tests.fixtures.example_runs import ExampleRun
+from tests.fixtures.graphs import assert_graph
 from tests.report.flows import assert_counted, flow_of
 
 
 @pytest.mark.parametrize("name", names())
 def test_an_example_writes_what_is_expected(name: str, example_run: ExampleRun) -> None:
     expected = {path.name: path.read_text(encoding="utf-8") for path in (EXAMPLES / name / "expected").iterdir()}
-    assert example_run(name).files == expected
+    ran = example_run(name)
+    assert ran.files == expected
+    assert_graph(ran.database)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/settings.yaml")), ids=lambda path: path.parent.name)

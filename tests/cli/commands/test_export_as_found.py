@@ -41,7 +41,7 @@ def run(capsys: Captured, *arguments: str) -> tuple[int, str, str]:
     return code, captured.out, captured.err
 
 
-FORMS = [form.value for form in ExportFormat]
+FORMS = [form.value for form in ExportFormat if form is not ExportFormat.NT]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -134,6 +134,13 @@ def test_an_export_goes_to_standard_output(capfdbinary: pytest.CaptureFixture[by
     captured = capfdbinary.readouterr()
     assert captured.out.count(b"\n") == 8
     assert b"4 rows" in captured.err
+
+
+def test_no_terms_of_rdf_fit_a_database_as_found(project: Path, capsys: Captured) -> None:
+    code, _, err = run(capsys, "export", "--as-found", "old.db", "-o", "x.nt")
+    assert code == 2
+    assert "--as-found: not with --format nt, which holds a run without signatures" in " ".join(err.split())
+    assert not (project / "x.nt").exists()
 
 
 def test_a_run_is_not_looked_for_in_a_database_as_found(project: Path, capsys: Captured) -> None:

@@ -82,6 +82,17 @@ def test_no_sink_writes_to_a_protected_file(path: str, what: str, exists: bool) 
     assert problems(settings(path), objection=None) == expected
 
 
+@pytest.mark.parametrize("path", ["trail.nt", "trail"])
+def test_triples_have_no_place_for_signatures(path: str) -> None:
+    tree = settings()
+    form = {} if path == "trail.nt" else {"format": "nt"}
+    tree["landscape"]["export"] = {"enabled": True, "path": path, "sign": True, **form}
+    problem = "expected false, as the form nt has no place for signatures: use another form, or sign: false"
+    assert problems(tree) == [f"landscape.export.sign: {problem}"]
+    tree["landscape"]["export"]["sign"] = False
+    assert problems(tree) == []
+
+
 @pytest.mark.parametrize(
     ("export", "location"),
     [

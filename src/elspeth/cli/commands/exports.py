@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,7 @@ from elspeth.cli.options import (
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned, binary_stdout
 from elspeth.core.landscape.exporting.format import (
+    FILES,
     ExportFormat,
     compression_problem,
     guess_form,
@@ -73,7 +75,7 @@ _FormatOption = Annotated[
 ]
 _CompressOption = Annotated[
     Compression | None,
-    typer.Option("--compress", help="Compress jsonl, json or csv; by default what the name says (.gz, .zst), or not."),
+    typer.Option("--compress", help="Compress jsonl, json, nt or csv; by default as its name ends (.gz, .zst)."),
 ]
 _SignHmacOption = Annotated[bool, typer.Option("--hmac", help="Sign every record with the key in ELSPETH_SIGNING_KEY.")]
 _KeyOption = Annotated[
@@ -92,6 +94,7 @@ _WithheldOption = Annotated[
     bool, typer.Option("--include-withheld", help="Export withheld columns too: the content of invalid rows.")
 ]
 
+_BASE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\x00-\x20<>\"{}|^`\\]+/")
 
 _ContentsOption = Annotated[
     bool, typer.Option("--include-contents", help="Put contents of rows, requests and answers into a bag.")
@@ -101,6 +104,15 @@ _ContactNameOption = Annotated[
 ]
 _ContactEmailOption = Annotated[
     str | None, typer.Option("--contact-email", metavar="ADDRESS", help="The address of who makes the bag.")
+]
+_BaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        metavar="IRI",
+        callback=require_unicode,
+        help="What IRIs of records in nt begin with; by default urn:elspeth:run:ID/.",
+    ),
 ]
 _PayloadsOption = Annotated[
     Path | None,
@@ -127,6 +139,7 @@ def export(
     payloads: _PayloadsOption = None,
     contact_name: _ContactNameOption = None,
     contact_email: _ContactEmailOption = None,
+    base: _BaseOption = None,
     workers: WorkersOption = 1,
     force: ForceOption = False,
     json: JsonOption = False,
@@ -144,6 +157,7 @@ def export(
         "--contact-name": contact_name is not None,
         "--contact-email": contact_email is not None,
         "--workers": workers > 1,
+        "--base": base is not None,
     }
     if payloads is not None and not include_contents:
         raise UsageError("--payloads: only with --include-contents")
@@ -155,6 +169,7 @@ def export(
     bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
     bag_options |= {name: given[name] for name in ("--include-contents", "--contact-name", "--contact-email")}
     _check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
+    _check_triples(form, base, {"--as-found": as_found is not None, "--hmac": hmac})
     _check_workers(workers, by_record=include_withheld or form is ExportFormat.CSV)
     options = _Options(
         form=form,
@@ -167,6 +182,7 @@ def export(
         force=force,
         contents=_Contents(directory=payloads) if include_contents else None,
         contact=_make_contact(contact_name, contact_email),
+        base=base,
     )
     if as_found is not None:
         _export_found(as_found, output, options, json=json)
@@ -207,6 +223,7 @@ class _Options:
     force: bool
     contents: _Contents | None = None
     contact: Contact | None = None
+    base: str | None = None
 
     @property
     def signed(self) -> bool:
@@ -238,6 +255,7 @@ def _export_run(
                 include_payloads=include_withheld,
                 contents=contents,
                 contact=options.contact,
+                base=options.base,
                 progress=progress,
                 executor=_usable_executor(executor, db, run_id),
                 protected=options.protected,
@@ -319,8 +337,8 @@ def _choose_form(output: str, given: ExportFormat | None, compression: Compressi
     """
     form = given or guess_form(Path(output)) or ExportFormat.JSONL
     if output == STANDARD_OUTPUT:
-        if form not in (ExportFormat.JSONL, ExportFormat.JSON):
-            raise UsageError(f"-o -: the form {form} is several files: only with --format jsonl or json")
+        if form not in FILES:
+            raise UsageError(f"-o -: the form {form} is several files: only with --format jsonl, json or nt")
     elif problem := name_problem(output, form, compression, is_given=given is not None, option="--format"):
         raise UsageError(f"-o {output}: {problem}")
     return form
@@ -355,10 +373,25 @@ def _check_options(form: ExportFormat, bag_options: Mapping[str, bool], other_op
     require_key(has_key=bag_options["--key"], has_public=bag_options["--public"])
 
 
+def _check_triples(form: ExportFormat, base: str | None, others: Mapping[str, bool]) -> None:
+    """Raise UsageError for what does not fit N-Triples, or only them.
+
+    `others` says of options that they have no place for whether they were given.
+    """
+    if form is not ExportFormat.NT:
+        if base is not None:
+            raise UsageError("--base: only with --format nt")
+        return
+    if wrong := [name for name, is_given in others.items() if is_given]:
+        raise UsageError(f"{', '.join(wrong)}: not with --format nt, which holds a run without signatures")
+    if base is not None and not _BASE.fullmatch(base):
+        raise UsageError(f"--base {base}: expected an absolute IRI that ends in /, such as https://example.org/42/")
+
+
 def _check_workers(workers: int, *, by_record: bool) -> None:
     """Raise UsageError if records cannot be shared among workers."""
     if workers > 1 and by_record:
-        raise UsageError("--workers: only with --format jsonl, json, parquet or bag, and without --include-withheld")
+        raise UsageError("--workers: not with --format csv, and not with --include-withheld")
 
 
 def _usable_executor(executor: Executor | None, db: LandscapeDB, run_id: str) -> Executor | None:

@@ -196,6 +196,9 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
     if export.include_contents and form is not ExportFormat.BAG:
         message = f"expected with format: bag only, which has a place for contents: the format is {form}"
         yield Problem(location=("landscape", "export", "include_contents"), message=message)
+    if export.sign and form is ExportFormat.NT:
+        message = "expected false, as the form nt has no place for signatures: use another form, or sign: false"
+        yield Problem(location=("landscape", "export", "sign"), message=message)
 
 
 def _slash_problems(parts: Parts, named: Iterable[NamedFile]) -> Iterator[Problem]:

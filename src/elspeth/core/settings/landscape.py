@@ -54,12 +54,12 @@ class ExportSettings(Section):
     sink: Name | None = Field(
         default=None, description="A sink whose path is used instead. Settings of earlier versions have it."
     )
-    format: Literal["csv", "json", "jsonl", "parquet", "bag"] = Field(
+    format: Literal["csv", "json", "jsonl", "parquet", "nt", "bag"] = Field(
         default="csv", description="The form of the export. If not given, what the suffix of the path says comes first."
     )
     compress: Literal["gzip", "zstd"] | None = Field(
         default=None,
-        description="How `jsonl`, `json` and `csv` are compressed. If not given, as the name of the file says.",
+        description="How `jsonl`, `json`, `nt` and `csv` are compressed. If not given, as the name of the file says.",
     )
     sign: bool = Field(
         default=False, description="Whether records are signed with `ELSPETH_SIGNING_KEY`, and a bag with `key`."

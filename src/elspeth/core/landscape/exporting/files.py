@@ -15,6 +15,7 @@ from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.database.urls import database_files
 from elspeth.core.landscape.exporting._csv_form import write_csv
 from elspeth.core.landscape.exporting._text_form import write_array, write_lines
+from elspeth.core.landscape.exporting._triples_form import TRIPLES_OF_RUN, write_triples
 from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.core.landscape.exporting.contents import RunContents
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter
@@ -62,6 +63,7 @@ def write_export(
     include_payloads: bool = False,
     contents: RunContents | None = None,
     contact: Contact | None = None,
+    base: str | None = None,
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
     protected: Sequence[Protected] = (),
@@ -70,11 +72,12 @@ def write_export(
     """Write the export of a run and count its records.
 
     The export includes the manifest, which is not counted, and is signed if there is a key. The target is a path, an
-    output that is held already, or for jsonl and json a stream, in which an export that fails lacks its manifest.
+    output that is held already, or for jsonl, json and nt a stream, in which an export that fails lacks its manifest.
 
     `signer` signs a bag, `archive` makes it a zip file, `stamp` returns its time-stamp, `contents` are put into it,
     and it names the `contact`.
-    `compression` compresses jsonl, json and csv. `include_payloads` also writes what the schema withholds. `progress`
+    `compression` compresses jsonl, json, nt and csv. `base` is what the IRIs of records in nt begin with, by default
+    `urn:elspeth:run:ID/`. `include_payloads` also writes what the schema withholds. `progress`
     is called with the number of records so far. The processes of an `executor` read the lines of a run that has ended,
     for forms made of lines. `protected` lists what the export must not touch besides the database, and `force` lets it
     replace a file that is not an export.
@@ -88,7 +91,7 @@ def write_export(
     require_compression(format, compression)
     sign = signing_key is not None
     if not isinstance(target, Path | Output):
-        return _write_text(target, exporter.export_chunks(run_id, sign=sign), format, compression)
+        return _write_text(target, exporter.export_chunks(run_id, sign=sign), format, compression, base)
     policy = export_policy(format, protected=[*protected, *database_files(db.engine.url)], force=force)
     with hold(target, policy) as output:
         if format is ExportFormat.BAG:
@@ -113,7 +116,7 @@ def write_export(
 
                 return write_parquet(directory, exporter.export_typed_chunks(run_id, sign=sign))
         with output.file() as file:
-            return _write_text(file, exporter.export_chunks(run_id, sign=sign), format, compression)
+            return _write_text(file, exporter.export_chunks(run_id, sign=sign), format, compression, base)
 
 
 def require_compression(form: ExportFormat, compression: Compression | None) -> None:
@@ -123,10 +126,16 @@ def require_compression(form: ExportFormat, compression: Compression | None) -> 
 
 
 def _write_text(
-    file: BinaryIO, chunks: Iterable[tuple[int, bytes]], form: ExportFormat, compression: Compression | None
+    file: BinaryIO,
+    chunks: Iterable[tuple[int, bytes]],
+    form: ExportFormat,
+    compression: Compression | None,
+    base: str | None,
 ) -> int:
-    write = write_array if form is ExportFormat.JSON else write_lines
     with compressing(file, compression) as compressed:
+        if form is ExportFormat.NT:
+            return write_triples(compressed, chunks, base) - 1
+        write = write_array if form is ExportFormat.JSON else write_lines
         return write(compressed, chunks) - 1
 
 
@@ -156,7 +165,7 @@ def _objection_to_file(path: Path, *, as_found: bool) -> str | None:
         return f"cannot be read, so nothing shows whether it is an export: {error.strerror}"
     except EvidenceError as error:
         return f"cannot be read, so nothing shows whether it is an export: {error.problem}"
-    if _is_record(line, DATABASE, "engine") if as_found else _is_record(line, RUN.name, "run_id"):
+    if _is_record(line, DATABASE, "engine") if as_found else _begins_run(line):
         return None
     return f"{_NO_EXPORT[as_found]}, which a new one may replace: name another file, or use --force"
 
@@ -185,6 +194,10 @@ def _first_line(path: Path) -> bytes:
     with open_decompressed(path) as file:
         line = file.readline(_LONGEST)
         return file.readline(_LONGEST).rstrip().removesuffix(b",") if line == b"[\n" else line
+
+
+def _begins_run(line: bytes) -> bool:
+    return TRIPLES_OF_RUN.fullmatch(line) is not None or _is_record(line, RUN.name, "run_id")
 
 
 def _is_record(line: bytes, record_type: str, field: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from elspeth.outputs.compression import Compression, guess_compression, missing_library
 
-__all__ = ["ExportFormat", "compression_problem", "guess_form", "name_problem"]
+__all__ = ["FILES", "ExportFormat", "compression_problem", "guess_form", "name_problem"]
 
 
 class ExportFormat(StrEnum):
@@ -25,15 +25,22 @@ class ExportFormat(StrEnum):
     PARQUET = "parquet"
     """A directory: a Parquet file per record type."""
 
+    NT = "nt"
+    """A file: the records as RDF in N-Triples, for triple stores. It cannot be imported."""
+
     BAG = "bag"
     """A directory, or a zip archive of it: evidence that a stranger can check. It never replaces anything."""
 
+
+FILES = frozenset({ExportFormat.JSON, ExportFormat.JSONL, ExportFormat.NT})
+"""The forms that are one file, which may be a stream."""
 
 _FORMS = {
     ".json": ExportFormat.JSON,
     ".jsonl": ExportFormat.JSONL,
     ".csv": ExportFormat.CSV,
     ".parquet": ExportFormat.PARQUET,
+    ".nt": ExportFormat.NT,
     ".zip": ExportFormat.BAG,
 }
 
@@ -66,7 +73,7 @@ def name_problem(
     named = guess_form(path)
     if named is None and path.suffix and not is_given:
         return f"the suffix is not that of a form: give one with {option}"
-    if text.endswith("/") and form in (ExportFormat.JSON, ExportFormat.JSONL):
+    if text.endswith("/") and form in FILES:
         return f"names a directory, and the form {form} is a file: change one of them"
     if named in (None, form):
         return _compressed_name_problem(Path(text), form, compression)
@@ -78,7 +85,7 @@ def _compressed_name_problem(path: Path, form: ExportFormat, compression: Compre
     named = guess_compression(path)
     if named is None:
         return None
-    if form not in (ExportFormat.JSON, ExportFormat.JSONL):
+    if form not in FILES:
         problem = f"as of one compressed file, and the form {form} is none: leave {path.suffix} out"
     elif compression not in (None, named):
         problem = f"as of the compression {named}, and the compression is {compression}: change one of them"

@@ -19,6 +19,7 @@ from elspeth.core.landscape.exporting._record_rules import (
     UnfitRecordError,
 )
 from elspeth.core.landscape.exporting._text_form import find_stated_epoch, read_text
+from elspeth.core.landscape.exporting._triples_form import holds_triples
 from elspeth.core.landscape.exporting.bag_form import holds_salted_records, is_bag, read_bag, read_bag_epoch
 from elspeth.core.landscape.exporting.forms import MANIFEST_FILE, ExportError, StoredRecord, read_manifest
 from elspeth.core.landscape.exporting.found.reading import is_found_export
@@ -332,6 +333,9 @@ def _kind_of(path: Path) -> tuple[Path, ExportKind]:
             return path, ExportKind.BAG
         if holds_salted_records(path):
             problem = "holds the records of a bag, which without its statement are not an export: name the bag"
+            raise ExportError(path, None, problem)
+        if holds_triples(path):
+            problem = "holds N-Triples, which triple stores read: name an export in another form"
             raise ExportError(path, None, problem)
         return path, ExportKind.TEXT
     if is_bag(path):

@@ -66,6 +66,8 @@ def export_found(
     then keeps its content.
     """
     require_compression(format, compression)
+    if format is ExportFormat.NT:
+        raise LandscapeError("the form nt: not for a database as found, which has no terms in RDF: use another form")
     if compression is not None and format is ExportFormat.CSV:
         raise LandscapeError(f"compression {compression}: not for csv of a database as found: use jsonl or json")
     if not isinstance(target, Path):
