@@ -1,4 +1,4 @@
-"""The classes and properties of exported records in RDF, as Turtle.
+"""The vocabulary of exported records in Turtle.
 
 Properties of other vocabularies, such as PROV-O, are described by those.
 """
@@ -92,5 +92,8 @@ def _statement(subject: str, facts: Mapping[str, list[str]]) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a literal; the escapes of JSON are among those of Turtle."""
+    """Return a literal.
+
+    The escapes of JSON are among those of Turtle.
+    """
     return json.dumps(" ".join(text.split()), ensure_ascii=False)

@@ -374,7 +374,7 @@ def _check_options(form: ExportFormat, bag_options: Mapping[str, bool], other_op
 
 
 def _check_triples(form: ExportFormat, base: str | None, others: Mapping[str, bool]) -> None:
-    """Raise UsageError for what does not fit N-Triples, or only them.
+    """Raise UsageError for options that do not fit N-Triples.
 
     `others` says of options that they have no place for whether they were given.
     """

@@ -38,7 +38,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 
 def values_of(column: str, record: dict[str, object]) -> list[Node]:
-    """Return the values of a property of a record, as Oxigraph reads them."""
+    """Return the values that Oxigraph reads of a property."""
     name = f"{LANDSCAPE}{column}"
     read = parse(triples([json.dumps(record).encode()], BASE), format=RdfFormat.N_TRIPLES)
     return [quad.object for quad in read if quad.predicate.value == name]

@@ -1,7 +1,7 @@
-"""Exports as N-Triples (RDF 1.1), the graph that the JSON-LD context makes of the lines.
+"""Exports as N-Triples (RDF 1.1).
 
-Every term comes from the generated context. Unlike JSON-LD processors this needs microseconds per record and no more
-memory for a larger run.
+They are the graph that the generated JSON-LD context makes of the lines, and every term comes from it. Unlike JSON-LD
+processors this needs microseconds per record, and no more memory for a larger run.
 """
 
 from __future__ import annotations
@@ -45,12 +45,15 @@ _Term = Callable[[str, object], str]
 
 
 def base_of_run(run_id: str) -> str:
-    """Return the IRI with which those of a run's records begin."""
+    """Return what the IRIs of a run's records begin with."""
     return f"urn:elspeth:run:{_segment(run_id)}/"
 
 
 def holds_triples(path: Path) -> bool:
-    """Return whether a file begins as such an export. Raises OSError."""
+    """Return whether a file begins as such an export.
+
+    Raises OSError.
+    """
     try:
         with open_decompressed(path) as file:
             return TRIPLES_OF_RUN.fullmatch(file.readline(_FIRST_LINE)) is not None
@@ -59,7 +62,7 @@ def holds_triples(path: Path) -> bool:
 
 
 def write_triples(file: BinaryIO, chunks: Iterable[tuple[int, bytes]], base: str | None) -> int:
-    """Write the records in chunks of lines as triples; return their number.
+    """Write the lines as triples; return their number.
 
     IRIs of records begin with `base`, by default that of the run, whose record comes first.
     """
@@ -92,7 +95,7 @@ class _Graph:
         return "".join(parts)
 
     def _add_type(self, name: str) -> tuple[str, str | None, list[tuple[str, _Term]]]:
-        """Return the class of a type, its own key, and its terms."""
+        """Return the class, own key and terms of a type."""
         context = _context()
         definition = cast("dict[str, object]", context[name])
         columns = cast("dict[str, object]", definition["@context"])
@@ -141,7 +144,10 @@ def _segment(key: str) -> str:
 
 
 def _literals(name: str, datatype: str | None) -> _Term:
-    """Return what makes triples of literals; numbers and booleans have types of their own."""
+    """Return what makes triples of literals.
+
+    Numbers and booleans have types of their own.
+    """
     end = "" if datatype is None else f"^^<{datatype}>"
 
     def triple(subject: str, value: object) -> str:
