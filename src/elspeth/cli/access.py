@@ -147,22 +147,30 @@ def key_passphrase(key: str) -> str:
     return found
 
 
-def require_key(*, has_key: bool, has_public: bool) -> None:
-    """Raise UsageError for a public key without its private one."""
+def require_key(*, has_key: bool, has_public: bool, has_certificate: bool = False) -> None:
+    """Raise UsageError for what belongs to a missing key."""
     if has_public and not has_key:
         raise UsageError("--public: only with --key: it is the other half of that key")
+    if has_certificate and not has_key:
+        raise UsageError("--certificate: only with --key: it says whose that key is")
 
 
-def load_signer(key: str | None, public: Path | None) -> Signer | None:
+def load_signer(key: str | None, public: Path | None, certificate: Path | None = None) -> Signer | None:
     """Load what signs, if a private key was named.
 
-    Raises KeyFileError if it cannot be used, UsageError if it is encrypted and nobody gives its pass phrase.
+    A certificate also stands for the public key. Raises KeyFileError if one of them cannot be used, UsageError if the
+    key is encrypted and nobody gives its pass phrase.
     """
     if key is None:
         return None
     from elspeth.evidence.format import signatures  # noqa: PLC0415  start time
 
-    return signatures.load_signer(key, public_key=public, passphrase=key_passphrase)
+    signer = signatures.load_signer(key, public_key=public or certificate, passphrase=key_passphrase)
+    if certificate is None:
+        return signer
+    from elspeth.evidence.format.certificates import certify  # noqa: PLC0415  start time
+
+    return certify(signer, certificate)
 
 
 def signing_key() -> bytes:

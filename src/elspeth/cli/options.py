@@ -19,6 +19,7 @@ from elspeth.contracts.environment import DEFAULT_SETTINGS, SETTINGS
 
 __all__ = [
     "STANDARD_OUTPUT",
+    "CertificateOption",
     "CheckHmacOption",
     "DatabaseOption",
     "DryRunOption",
@@ -152,6 +153,12 @@ TracebackOption = Annotated[
     bool,
     typer.Option(
         "--traceback", callback=show_tracebacks, help="Print where in its code a plugin fails. May show values of rows."
+    ),
+]
+CertificateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--certificate", metavar="CHAIN.pem", help="The X.509 certificate of the key, and of its authorities."
     ),
 ]
 CheckHmacOption = Annotated[bool, typer.Option("--hmac", help="Check signatures with the key in ELSPETH_SIGNING_KEY.")]

@@ -21,6 +21,7 @@ from elspeth.core.settings import Problem, Settings, SettingsError
 from elspeth.core.settings.landscape import ExportSettings, LogSettings, SealSettings
 from elspeth.core.settings.paths import export_form
 from elspeth.evidence.format.bag import Contact
+from elspeth.evidence.format.certificates import certify
 from elspeth.evidence.format.errors import EvidenceError, KeyFileError
 from elspeth.evidence.format.notes import NoteKeyType, NoteSigner, VerifierKey
 from elspeth.evidence.format.signatures import Passphrase, Signer, load_signer
@@ -151,10 +152,11 @@ class _Signers:
                 raise KeyFileError(key, f"is encrypted: set {variable} to its pass phrase")
             return found
 
+        certificate = part.certificate if isinstance(part, ExportSettings) else None
+        public = part.public or certificate
         try:
-            return load_signer(
-                part.key, public_key=None if part.public is None else Path(part.public), passphrase=passphrase
-            )
+            signer = load_signer(part.key, public_key=None if public is None else Path(public), passphrase=passphrase)
+            return signer if certificate is None else certify(signer, Path(certificate))
         except KeyFileError as error:
             self.problems.append(Problem(location=("landscape", section, "key"), message=str(error)))
             return None
@@ -165,6 +167,9 @@ def _bag_signer(export: ExportSettings, signers: _Signers) -> Signer | None:
     if export.key is None and export.sign:
         message = "a signed bag needs a private key: give landscape.export.key (see elspeth keys generate)"
         signers.problems.append(Problem(location=("landscape", "export", "sign"), message=message))
+    if export.key is None and export.certificate is not None:
+        message = "is of a private key that signs: give landscape.export.key, too"
+        signers.problems.append(Problem(location=("landscape", "export", "certificate"), message=message))
     return signers.load("export", export)
 
 

@@ -5,22 +5,42 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.canonical import canonical
+from elspeth.evidence.format.certificates import certify
 from elspeth.evidence.format.signatures import PRIVATE_KEY, KeyType, Signer, generate_keys, load_signer
+from elspeth.evidence.format.timestamp import load_authorities
+from elspeth.evidence.verifier.certificates import CertifiedBy
+from elspeth.evidence.verifier.procedure import Verdict
+from elspeth.evidence.verifier.verify import verify_files
 from elspeth.evidence.writer._instructions import (
+    commands_for_certificates,
     commands_for_files,
     commands_for_root,
     commands_for_signature,
     commands_for_subjects,
 )
-from tests.evidence.bags import SECRET, make_bag, records, reseal, rewrite_manifests, run_facts, to_lines
+from elspeth.evidence.writer.bag import write_bag
+from tests.evidence.bags import (
+    DOCUMENTS,
+    SECRET,
+    MemoryFiles,
+    make_bag,
+    read_bag,
+    records,
+    reseal,
+    rewrite_manifests,
+    run_facts,
+    to_lines,
+)
 
 Files = dict[str, bytes]
 Completed = subprocess.CompletedProcess[str]
@@ -157,3 +177,69 @@ def test_the_program_derives_the_root_of_a_bag_of_any_size(tmp_path: Path, count
     assert run(commands, files, tmp_path).stdout == "Merkle root: OK\n"
     altered = {**files, bag.RECORDS: files[bag.RECORDS].replace(b"thing", b"think", 1)}
     assert run(commands, altered, tmp_path).stderr == "the lines are not those that were sealed\n"
+
+
+# -- certificates ----------------------------------------------------------------------------------------------------
+
+OPENSSL_CA = """
+name() { printf '/O=Example Ltd/CN=%s' "$1"; }
+openssl ecparam -name prime256v1 -genkey -noout -out root.key
+openssl req -x509 -new -key root.key -days 3650 -subj "$(name 'Example Root')" -out ROOT.pem
+openssl ecparam -name secp384r1 -genkey -noout -out middle.key
+openssl req -new -key middle.key -subj "$(name 'Example Issuing')" -out middle.csr
+printf 'basicConstraints=critical,CA:true,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\n' > middle.ext
+printf 'subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n' >> middle.ext
+openssl x509 -req -in middle.csr -CA ROOT.pem -CAkey root.key -CAcreateserial -days 99 -extfile middle.ext > middle.pem
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out leaf.key
+openssl req -new -key leaf.key -subj "$(name 'Internal Audit')" -out leaf.csr
+printf 'keyUsage=critical,digitalSignature\nextendedKeyUsage=emailProtection\n' > leaf.ext
+printf 'subjectAltName=email:audit@example.org\nauthorityKeyIdentifier=keyid\n' >> leaf.ext
+openssl x509 -req -in leaf.csr -CA middle.pem -CAkey middle.key -CAcreateserial -days 90 -extfile leaf.ext -out leaf.pem
+cat leaf.pem middle.pem > chain.pem
+"""
+
+
+@pytest.fixture(scope="module")
+def openssl_ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a root, an authority and a leaf with `openssl`."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    directory = tmp_path_factory.mktemp("ca")
+    subprocess.run(["sh", "-e"], check=True, cwd=directory, text=True, input=OPENSSL_CA, capture_output=True)
+    return directory
+
+
+def certified_bag(ca: Path, directory: Path) -> Files:
+    signer = certify(load_signer(str(ca / "leaf.key")), ca / "chain.pem")
+    day = datetime.now(UTC).date()
+    lines, facts = to_lines(records()), run_facts()
+    write_bag(directory / "made", [lines], facts=facts, documents=DOCUMENTS, signer=signer, secret=SECRET, date=day)
+    return read_bag(directory / "made")
+
+
+def test_openssl_verifies_a_bag_with_certificates(openssl_ca: Path, tmp_path: Path) -> None:
+    files = certified_bag(openssl_ca, tmp_path)
+    commands = [line.replace("/path/to/ROOT.pem", str(openssl_ca / "ROOT.pem")) for line in written_in(files)]
+    assert {*commands_for_certificates()[1:]} <= {*commands}
+    done = run(commands, files, tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert {"certificates.pem: OK", "subject=O = Example Ltd, CN = Internal Audit", "Verified OK"} <= {*lines}
+    roots = load_authorities(openssl_ca / "ROOT.pem")
+    ours = verify_files(MemoryFiles(files), certified_by=CertifiedBy(roots=roots))
+    assert ours.verdict is Verdict.VERIFIED
+    assert ours.certificate is not None
+    said = {line.split("=", 1)[0]: line.split("=", 1)[1] for line in lines if "=" in line}
+    assert said["serial"].lower() == ours.certificate.serial
+    assert said["sha256 Fingerprint"].replace(":", "").lower() == ours.certificate.fingerprint
+    # Under another root, or with another chain, the same commands fail.
+    other = [line.replace(str(openssl_ca / "ROOT.pem"), str(openssl_ca / "leaf.pem")) for line in commands]
+    assert run(other, files, tmp_path).returncode != 0
+    swapped = rewrite_manifests({**files, bag.CERTIFICATES: (openssl_ca / "middle.pem").read_bytes()})
+    assert run(commands, swapped, tmp_path).returncode != 0
+
+
+def test_the_documentation_shows_the_commands_for_certificates() -> None:
+    section = DOCUMENTATION[DOCUMENTATION.index("## Certificates of a company") :]
+    shown = re.findall(r"^```console\n(\$ root=.*?)^```", section, flags=re.MULTILINE | re.DOTALL)[0]
+    assert [line.removeprefix("$ ") for line in shown.splitlines()] == commands_for_certificates()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +55,14 @@ def verify(
         Path | None,
         typer.Option("--tsa-ca", metavar="CA.pem", help="The certificates that the time-stamp must lead to."),
     ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option("--ca", metavar="ROOT.pem", help="The certificates that the signer's must lead to."),
+    ] = None,
+    subject: Annotated[
+        str | None,
+        typer.Option("--subject", metavar="NAME", help="Whose certificate it must be, such as CN=Audit,O=Example."),
+    ] = None,
     policy: Annotated[
         Path | None,
         typer.Option("--policy", metavar="POLICY", help="The logs and witnesses to trust, for a bag or a tlog-proof."),
@@ -70,7 +79,13 @@ def verify(
     path = paths[0]
     if policy is not None and not path.is_dir() and path.suffix != ".zip" and len(paths) == 1:
         require_only_one(
-            {"--policy": True, "--key": key is not None, "--hmac": hmac, "--tsa-ca": authority is not None}
+            {
+                "--policy": True,
+                "--key": key is not None,
+                "--hmac": hmac,
+                "--tsa-ca": authority is not None,
+                "--ca": root is not None,
+            }
         )
         verify_log_proof(path, policy, json=json)
         return
@@ -79,25 +94,45 @@ def verify(
     secret = checking_key() if hmac else None
     is_export = secret is not None or any(map(looks_like_export, paths))
     bag_options = {"--key": key is not None, "--workers": workers > 1, "--policy": policy is not None}
-    _require_fitting(paths, bag_options if is_export else {}, hmac=hmac, tsa=authority is not None)
+    only_bags = {"--tsa-ca": authority is not None, "--ca": root is not None, "--subject": subject is not None}
+    _require_fitting(paths, bag_options if is_export else {}, only_bags, hmac=hmac)
+    if subject is not None and root is None:
+        raise UsageError("--subject: only with --ca: without it anybody could have made the certificate")
+    trusted = _Trusted(key=key, authority=authority, root=root, subject=subject, policy=policy)
     with start_workers(workers) as executor:
         if is_export:
             verifications = [_verify_export(path, secret)]
         else:
-            verifications = [_verify_bag(each, key, authority, policy, executor) for each in paths]
+            verifications = [_verify_bag(each, trusted, executor) for each in paths]
     _print_verifications(paths, verifications, json=json)
 
 
-def _require_fitting(paths: Sequence[Path], refused: Mapping[str, bool], *, hmac: bool, tsa: bool) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trusted:
+    """Files that say whose word counts."""
+
+    key: Path | None
+    authority: Path | None
+    root: Path | None
+    subject: str | None
+    policy: Path | None
+
+
+def _require_fitting(
+    paths: Sequence[Path], refused: Mapping[str, bool], only_bags: Mapping[str, bool], *, hmac: bool
+) -> None:
     """Raise UsageError for options that do not fit the paths.
 
-    `refused` are options that an export does not have, and whether they are given.
+    `refused` are options that an export does not have, `only_bags` those that nothing but a bag has, and whether they
+    are given.
     """
     are_bags = all(each.is_dir() or each.suffix == ".zip" for each in paths)
     if hmac and refused.get("--key"):
         raise UsageError("--hmac and --key check different kinds of signature: give one of them")
-    if tsa and (hmac or not are_bags):
-        raise UsageError("--tsa-ca is only for bags, as nothing else has a time-stamp: leave it out")
+    for option, is_given in only_bags.items():
+        if is_given and (hmac or not are_bags):
+            what = "a time-stamp" if option == "--tsa-ca" else "certificates"
+            raise UsageError(f"{option} is only for bags, as nothing else has {what}: leave it out")
     if len(paths) > 1 and (refused or not are_bags):
         raise UsageError("several paths are compared as bags of one database: name directories or .zip files")
     if refused.get("--key"):
@@ -171,24 +206,30 @@ def _verify_export(path: Path, secret: bytes | None) -> Verification:
         return verify_export(lines, rules, signing_key=secret, progress=progress)
 
 
-def _verify_bag(
-    path: Path, key: Path | None, authority: Path | None, policy: Path | None, executor: Executor | None
-) -> Verification:
+def _verify_bag(path: Path, trusted: _Trusted, executor: Executor | None) -> Verification:
     """Verify a bag or the proof of a record."""
     from elspeth.evidence.format.policy import load_policy  # noqa: PLC0415  start time
     from elspeth.evidence.format.signatures import load_public_key  # noqa: PLC0415
     from elspeth.evidence.format.timestamp import load_authorities  # noqa: PLC0415
+    from elspeth.evidence.verifier.certificates import CertifiedBy  # noqa: PLC0415
     from elspeth.evidence.verifier.proof import verify_proof  # noqa: PLC0415
     from elspeth.evidence.verifier.reader import looks_like_bag  # noqa: PLC0415
     from elspeth.evidence.verifier.verify import verify_bag  # noqa: PLC0415
 
-    public_key = None if key is None else load_public_key(key)
-    authorities = [] if authority is None else load_authorities(authority)
-    trusted = None if policy is None else load_policy(policy)
+    public_key = None if trusted.key is None else load_public_key(trusted.key)
+    authorities = [] if trusted.authority is None else load_authorities(trusted.authority)
+    roots = [] if trusted.root is None else load_authorities(trusted.root)
+    policy = None if trusted.policy is None else load_policy(trusted.policy)
     with record_display("verify") as progress:
         if looks_like_bag(path):
             return verify_bag(
-                path, key=public_key, authorities=authorities, policy=trusted, progress=progress, executor=executor
+                path,
+                key=public_key,
+                authorities=authorities,
+                certified_by=CertifiedBy(roots=roots, subject=trusted.subject),
+                policy=policy,
+                progress=progress,
+                executor=executor,
             )
         return verify_proof(path, key=public_key)
 
@@ -208,6 +249,7 @@ def _verification_data(verification: Verification) -> dict[str, object]:
         "scope": verification.scope,
         "statement": verification.statement,
         "records": verification.record_count,
+        "certificate": None if verification.certificate is None else verification.certificate.to_json(),
         "steps": [
             {"step": each.step.value, "title": each.step.title, "status": each.status.value, "detail": each.detail}
             for each in verification.steps

@@ -25,6 +25,7 @@ from elspeth.cli.access import (
 from elspeth.cli.failures import UsageError, use_stderr_for_json
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
+    CertificateOption,
     ForceOption,
     JsonOption,
     OptionalDatabaseOption,
@@ -131,6 +132,7 @@ def export(
     hmac: _SignHmacOption = False,
     key: _KeyOption = None,
     public: _PublicOption = None,
+    certificate: CertificateOption = None,
     archive: _ArchiveOption = False,
     tsa: _StampOption = None,
     include_withheld: _WithheldOption = False,
@@ -167,6 +169,7 @@ def export(
     form = _choose_form(output, form, compress)
     compress = _choose_compression(output, form, compress, as_found=as_found is not None)
     bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
+    bag_options["--certificate"] = certificate is not None
     bag_options |= {name: given[name] for name in ("--include-contents", "--contact-name", "--contact-email")}
     _check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
     _check_triples(form, base, {"--as-found": as_found is not None, "--hmac": hmac})
@@ -175,10 +178,10 @@ def export(
         form=form,
         compression=compress,
         signing_key=signing_key() if hmac else None,
-        signer=load_signer(key, public),
+        signer=load_signer(key, public, certificate),
         archive=archive or guess_form(Path(output)) is ExportFormat.BAG,
         stamp=_make_stamp(tsa),
-        protected=protected_files(database=as_found or database, keys=(key, public)),
+        protected=protected_files(database=as_found or database, keys=(key, public, certificate)),
         force=force,
         contents=_Contents(directory=payloads) if include_contents else None,
         contact=_make_contact(contact_name, contact_email),
@@ -370,7 +373,11 @@ def _check_options(form: ExportFormat, bag_options: Mapping[str, bool], other_op
         raise UsageError(f"{', '.join(wrong)}: {'not' if is_bag else 'only'} with --format bag")
     if bag_options["--tsa"] and not bag_options["--key"]:
         raise UsageError("--tsa: only with --key: the time-stamp is over the signature")
-    require_key(has_key=bag_options["--key"], has_public=bag_options["--public"])
+    require_key(
+        has_key=bag_options["--key"],
+        has_public=bag_options["--public"],
+        has_certificate=bag_options["--certificate"],
+    )
 
 
 def _check_triples(form: ExportFormat, base: str | None, others: Mapping[str, bool]) -> None:

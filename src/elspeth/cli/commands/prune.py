@@ -11,7 +11,14 @@ import typer
 
 from elspeth.cli.access import database_url, load_signer, require_key
 from elspeth.cli.failures import ExitCode, UsageError, print_error
-from elspeth.cli.options import DatabaseOption, DryRunOption, JsonOption, end_preview, require_only_one
+from elspeth.cli.options import (
+    CertificateOption,
+    DatabaseOption,
+    DryRunOption,
+    JsonOption,
+    end_preview,
+    require_only_one,
+)
 from elspeth.cli.progress import record_display
 from elspeth.cli.terminal import aligned, printable
 from elspeth.core.canonical import timestamp_text
@@ -53,6 +60,7 @@ def prune(
     public: Annotated[
         Path | None, typer.Option("--public", metavar="PUBLIC.pem", help="The public key that a signer URI needs.")
     ] = None,
+    certificate: CertificateOption = None,
     execute: Annotated[
         bool, typer.Option("--execute", "-x", help="Prune the runs; without this, only list them.")
     ] = False,
@@ -70,7 +78,7 @@ def prune(
     moment = _moment(before)
     if archive.exists() and not archive.is_dir():
         raise UsageError(f"--archive {archive}: expected a directory, got a file")
-    require_key(has_key=key is not None, has_public=public is not None)
+    require_key(has_key=key is not None, has_public=public is not None, has_certificate=certificate is not None)
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415  start time
     from elspeth.core.landscape.retention import prune as retention  # noqa: PLC0415
 
@@ -78,7 +86,7 @@ def prune(
         if vacuum and db.engine.dialect.name != "sqlite":
             raise UsageError("--vacuum: only for SQLite; PostgreSQL uses the space for new records by itself")
         found = retention.find_prunable(db, moment, archive)
-        results = _prune(db, found, load_signer(key, public)) if execute else {}
+        results = _prune(db, found, load_signer(key, public, certificate)) if execute else {}
         if vacuum and execute:
             retention.vacuum(db)
         name = db.url

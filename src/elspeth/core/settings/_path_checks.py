@@ -47,6 +47,8 @@ from elspeth.outputs.policy import (
 __all__ = ["path_problems"]
 
 _SOME_RUN = "0" * 32
+_IN_BAGS = {"include_contents": "contents", "certificate": "certificates"}
+"""Settings of the export that only bags have, and what they put there."""
 _NAME_BYTES = 255
 """Limit of a file's name, on almost all file systems."""
 
@@ -193,9 +195,11 @@ def _name_problems(parts: Parts) -> Iterator[Problem]:
     elif compression is not None and (problem := compression_problem(form, compression)) is not None:
         named: Location = export_location(export) if export.compress is None else ("landscape", "export", "compress")
         yield Problem(location=named, message=f"{compression}: {problem}")
-    if export.include_contents and form is not ExportFormat.BAG:
-        message = f"expected with format: bag only, which has a place for contents: the format is {form}"
-        yield Problem(location=("landscape", "export", "include_contents"), message=message)
+    only_bags = {"include_contents": export.include_contents, "certificate": export.certificate is not None}
+    for name, is_used in only_bags.items():
+        if is_used and form is not ExportFormat.BAG:
+            message = f"expected with format: bag only, which has a place for {_IN_BAGS[name]}: the format is {form}"
+            yield Problem(location=("landscape", "export", name), message=message)
     if export.sign and form is ExportFormat.NT:
         message = "expected false, as the form nt has no place for signatures: use another form, or sign: false"
         yield Problem(location=("landscape", "export", "sign"), message=message)

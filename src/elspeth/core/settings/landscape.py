@@ -77,6 +77,10 @@ class ExportSettings(Section):
         default=None, description="The private key that signs a bag: a PEM file, or a signer URI of a KMS or HSM."
     )
     public: str | None = Field(default=None, description="The PEM file of its public half, which a signer URI needs.")
+    certificate: str | None = Field(
+        default=None,
+        description="The PEM file of the key's X.509 certificate and those of its authorities, put into a bag.",
+    )
     passphrase_env: str | None = Field(
         default=None,
         description="The variable with the pass phrase of an encrypted key. If not given: `ELSPETH_KEY_PASSPHRASE`.",

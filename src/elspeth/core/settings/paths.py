@@ -165,6 +165,7 @@ def protected_files(parts: Parts, settings_file: Path | None) -> list[Protected]
         protected.append(Protected(path=database, what="the audit database", extent=Extent.DATABASE))
     signers = (landscape.seal, landscape.log, landscape.export)
     keys = [key for each in signers for key in (each.key, each.public) if key is not None]
+    keys += [landscape.export.certificate] if landscape.export.certificate is not None else []
     return protected + [Protected(path=Path(key), what="a key") for key in keys]
 
 

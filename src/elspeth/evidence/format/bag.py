@@ -23,6 +23,7 @@ __all__ = [
     "BAGIT",
     "BAGIT_TEXT",
     "BAG_INFO",
+    "CERTIFICATES",
     "CONTENTS",
     "ENVELOPE",
     "INSTRUCTIONS",
@@ -56,6 +57,8 @@ BAG_INFO = "bag-info.txt"
 MANIFEST = "manifest-sha256.txt"
 TAG_MANIFEST = "tagmanifest-sha256.txt"
 INSTRUCTIONS = "VERIFY.txt"
+CERTIFICATES = "certificates.pem"
+"""The X.509 certificate of the key that signed, and those of its authorities."""
 ENVELOPE = "statement.dsse.json"
 """The signed statement."""
 STATEMENT = "statement.json"

@@ -7,7 +7,9 @@ HSM named by a URI. A key is known by its fingerprint: the SHA-256 of the public
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -27,6 +29,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
+from cryptography.x509 import Certificate, load_pem_x509_certificate
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 from securesystemslib.exceptions import Error as SigningError
 from securesystemslib.signer import (  # type: ignore[attr-defined]  # its exports are not declared for type checkers
     SIGNER_FOR_URI_SCHEME,
@@ -72,6 +76,16 @@ _PSS = padding.PSS(padding.MGF1(SHA256()), padding.PSS.DIGEST_LENGTH)
 _MAX_SIZE = 64 * 1024
 """The largest key file that is read, in bytes. A key takes less than one kilobyte."""
 
+_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
+
+_PSS_ONLY_ID = bytes.fromhex("06092a864886f70d01010a")
+"""The DER of the object identifier id-RSASSA-PSS (RFC 4055, section 1.2)."""
+_PSS_ONLY = (
+    "expected an RSA key of the common kind (rsaEncryption), which also signs with RSASSA-PSS, got one that is"
+    " restricted to it (id-RSASSA-PSS): its fingerprint would not be that of its file"
+)
+_PEM_BODY = re.compile(rb"-----BEGIN (?:PUBLIC|PRIVATE) KEY-----([A-Za-z0-9+/=\s]{64})")
+
 _Supported: TypeAlias = ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | rsa.RSAPublicKey
 _Private: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 Passphrase: TypeAlias = Callable[[str], str | None]
@@ -90,16 +104,29 @@ class PublicKey:
 
     @classmethod
     def from_pem(cls, pem: bytes, place: str) -> PublicKey:
-        """Read a SubjectPublicKeyInfo in PEM.
+        """Read a SubjectPublicKeyInfo or a certificate in PEM.
 
-        Raises KeyFileError for anything else.
+        Of several certificates it is the first; only its key is used. Raises KeyFileError for anything else.
         """
         try:
+            if _CERTIFICATE in pem:
+                return cls.from_certificate(load_pem_x509_certificate(pem), place)
             key = load_pem_public_key(pem)
         except _UNREADABLE as error:
             hint = "; this is a private key, its public half is needed" if b"PRIVATE KEY" in pem else ""
             raise KeyFileError(place, f"expected a public key in PEM{hint}") from error
+        _refuse_pss_only(pem, place)
         return cls(key=_supported(key, place))
+
+    @classmethod
+    def from_certificate(cls, certificate: Certificate, place: str) -> PublicKey:
+        """Return the key of a certificate.
+
+        Raises KeyFileError for a key of another algorithm, ValueError for a malformed certificate.
+        """
+        if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+            raise KeyFileError(place, _PSS_ONLY)
+        return cls(key=_supported(certificate.public_key(), place))
 
     @property
     def type(self) -> KeyType:
@@ -153,6 +180,8 @@ class Signer:
 
     public_key: PublicKey
     backend: LibrarySigner
+    certificates: bytes | None = None
+    """The X.509 chain of the key in PEM, if it has one; `certificates.certify` gives it."""
 
     def sign(self, data: bytes) -> bytes:
         """Sign data.
@@ -243,8 +272,20 @@ def _remote_signer(uri: str, public_key: Path | None) -> Signer:
     return Signer(public_key=public, backend=signer)
 
 
+def _refuse_pss_only(pem: bytes, place: str) -> None:
+    """Raise KeyFileError for a key restricted to RSASSA-PSS.
+
+    The library takes it for one of the common kind, and forgets which hash and salt it is restricted to. The object
+    identifier is among the first bytes of the DER.
+    """
+    body = _PEM_BODY.search(pem)
+    if body is not None and _PSS_ONLY_ID in base64.b64decode(b"".join(body[1].split())[:48]):
+        raise KeyFileError(place, _PSS_ONLY)
+
+
 def _load_private(key: str, passphrase: Passphrase) -> object:
     pem = _read(Path(key))
+    _refuse_pss_only(pem, key)
     try:
         return load_pem_private_key(pem, password=None)
     except TypeError as error:  # the key is encrypted

@@ -30,9 +30,13 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
 
 from elspeth.evidence.format.errors import EvidenceError
 from elspeth.evidence.format.log_place import LogPlace
+
+if TYPE_CHECKING:
+    from elspeth.evidence.format.certificates import CertificateFacts
 
 __all__ = ["Status", "Step", "StepError", "StepResult", "Steps", "Verdict", "Verification"]
 
@@ -114,7 +118,7 @@ class Verification:
 
     `statement` is the SHA-256 of the statement, which identifies a bag. It and `run_id` are None if no statement could
     be read. `scope` says what evidence that is not about a run shows. `log` is the run's place in the log of runs, if
-    the bag has one.
+    the bag has one. `certificate` is that of the key, if the bag has one; step 2 says whether it was checked.
     """
 
     steps: tuple[StepResult, ...]
@@ -124,6 +128,7 @@ class Verification:
     statement: str | None = None
     scope: str | None = None
     log: LogPlace | None = None
+    certificate: CertificateFacts | None = None
 
     @property
     def faults(self) -> tuple[StepResult, ...]:
@@ -191,6 +196,7 @@ class Steps:
         statement: str | None = None,
         scope: str | None = None,
         log: LogPlace | None = None,
+        certificate: CertificateFacts | None = None,
     ) -> Verification:
         """Return the result.
 
@@ -212,6 +218,7 @@ class Steps:
             statement=statement,
             scope=None if broken else scope,
             log=log,
+            certificate=certificate,
         )
 
     def _end(self, step: Step, status: Status, detail: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from cryptography.x509 import Certificate
 
 from elspeth.evidence.format import bag
 from elspeth.evidence.format.bag import RunFacts, Statement
+from elspeth.evidence.format.certificates import CertificateFacts
 from elspeth.evidence.format.errors import EvidenceError, printable, shown
 from elspeth.evidence.format.found import record_schema
 from elspeth.evidence.format.log_place import LogPlace
@@ -23,7 +23,6 @@ from elspeth.evidence.format.merkle import HASH_SIZE
 from elspeth.evidence.format.policy import Policy
 from elspeth.evidence.format.salts import LEAF_SALTS_SINCE, LeafHasher, Salts
 from elspeth.evidence.format.signatures import PublicKey
-from elspeth.evidence.format.timestamp import verify_timestamp
 from elspeth.evidence.verifier._comparisons import compare_files, compare_records, find_altered, leaf_error
 from elspeth.evidence.verifier._contents import ContentNames, check_names
 from elspeth.evidence.verifier._epochs import check_epochs
@@ -37,15 +36,19 @@ from elspeth.evidence.verifier._examination import (
 )
 from elspeth.evidence.verifier._log import check_log_place
 from elspeth.evidence.verifier._trail import TrailChecker
+from elspeth.evidence.verifier.certificates import CertifiedBy
 from elspeth.evidence.verifier.found import FoundChecker, counted, pass_over
 from elspeth.evidence.verifier.procedure import Step, StepError, Steps, Verdict, Verification
 from elspeth.evidence.verifier.reader import BagFiles, open_bag
-from elspeth.evidence.verifier.statements import check_signature, leaf_hashes, read_statement
+from elspeth.evidence.verifier.signer import Trusted, check_signer
+from elspeth.evidence.verifier.statements import leaf_hashes, read_statement
 
 __all__ = ["verify_bag", "verify_files"]
 
 _UNLISTED = frozenset({bag.TAG_MANIFEST, bag.TIMESTAMP})
 """Tag files that no manifest lists."""
+
+_ANYBODY = CertifiedBy()
 
 _NOT_SUBJECTS = frozenset({bag.BAGIT, bag.MANIFEST, bag.TAG_MANIFEST, bag.ENVELOPE, bag.STATEMENT, bag.TIMESTAMP})
 """Files that the statement cannot name, because they depend on it, or need not, because they never change."""
@@ -56,21 +59,29 @@ def verify_bag(
     *,
     key: PublicKey | None = None,
     authorities: Sequence[Certificate] = (),
+    certified_by: CertifiedBy = _ANYBODY,
     policy: Policy | None = None,
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
 ) -> Verification:
     """Verify a bag in a directory or zip archive.
 
-    With `authorities` it must have a time-stamp by one of them, with a `policy` a checkpoint of the log of runs that it
-    accepts. `progress` is called with the number of lines read so
-    far. The processes of an `executor` share the work; the result is the same.
+    With `authorities` it must have a time-stamp by one of them, with the roots of `certified_by` a chain of
+    certificates that leads to one of them from the key that signed, with a `policy` a checkpoint of the log of runs
+    that it accepts. `progress` is called with the number of lines read so far. The processes of an `executor` share the
+    work; the result is the same.
 
     What is wrong with the evidence is in the result. Raises EvidenceError only if the path is not a bag at all.
     """
     with open_bag(path) as files:
         return verify_files(
-            files, key=key, authorities=authorities, policy=policy, progress=progress, executor=executor
+            files,
+            key=key,
+            authorities=authorities,
+            certified_by=certified_by,
+            policy=policy,
+            progress=progress,
+            executor=executor,
         )
 
 
@@ -79,29 +90,21 @@ def verify_files(
     *,
     key: PublicKey | None = None,
     authorities: Sequence[Certificate] = (),
+    certified_by: CertifiedBy = _ANYBODY,
     policy: Policy | None = None,
     progress: Callable[[int], None] | None = None,
     executor: Executor | None = None,
 ) -> Verification:
     """Verify the files of a bag, as `verify_bag` does."""
-    trusted = _Trusted(key=key, authorities=authorities, policy=policy)
+    trusted = Trusted(key=key, authorities=authorities, certified_by=certified_by, policy=policy)
     return _Procedure(files, trusted, progress or (lambda _: None), executor).run()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trusted:
-    """Whose word counts."""
-
-    key: PublicKey | None
-    authorities: Sequence[Certificate]
-    policy: Policy | None
 
 
 class _Procedure:
     def __init__(
         self,
         files: BagFiles,
-        trusted: _Trusted,
+        trusted: Trusted,
         progress: Callable[[int], None],
         executor: Executor | None,
     ) -> None:
@@ -115,6 +118,7 @@ class _Procedure:
         self._manifest: Mapping[str, str] = {}
         self._contents = ContentNames(frozenset(files.sizes))
         self._log: LogPlace | None = None
+        self._certificate: CertificateFacts | None = None
 
     def run(self) -> Verification:
         """Take the steps, reading the records once."""
@@ -126,10 +130,7 @@ class _Procedure:
         sound, statement = Verdict.NOT_VERIFIED, None
         with steps.of(Step.SIGNATURE):
             statement, envelope = read_statement(self._files)
-            sound = check_signature(envelope, statement, self._trusted.key, steps, bag.ENVELOPE)
-            if statement.contact is not None:
-                steps.remark(Step.SIGNATURE, f"made by {printable(str(statement.contact))}, it says")
-            self._check_timestamp()
+            sound, self._certificate = check_signer(self._files, statement, envelope, self._trusted, steps)
         if statement is None:
             return steps.result(sound, run_id=None, record_count=0)
         # 3. Statement against files, but for the SHA-256 of the records.
@@ -146,6 +147,7 @@ class _Procedure:
             statement=statement.sha256,
             scope=None if isinstance(facts, RunFacts) else facts.scope,
             log=self._log,
+            certificate=self._certificate,
         )
 
     def _use(self, statement: Statement) -> None:
@@ -183,15 +185,6 @@ class _Procedure:
             raise EvidenceError(bag.STATEMENT, f"expected no unsigned statement beside {bag.ENVELOPE}, got one")
         size = sum(self._files.sizes.values())
         self._steps.passed(Step.STRUCTURE, f"{len(self._files.sizes)} files, {size:,} bytes")
-
-    def _check_timestamp(self) -> None:
-        """Take the part of step 2 about the time-stamp."""
-        if self._trusted.authorities:
-            response, envelope = self._files.read(bag.TIMESTAMP), self._files.read(bag.ENVELOPE)
-            moment = verify_timestamp(response, envelope, self._trusted.authorities, bag.TIMESTAMP)
-            self._steps.remark(Step.SIGNATURE, f"time-stamped {moment.isoformat()}")
-        elif bag.TIMESTAMP in self._files.sizes:
-            self._steps.remark(Step.SIGNATURE, "the time-stamp was not checked, as no authority was given")
 
     def _statement(self, statement: Statement) -> None:
         names = self._files.sizes.keys() - _NOT_SUBJECTS

@@ -6,7 +6,9 @@ It is for those who do not trust our program. docs/evidence.md shows the same co
 from __future__ import annotations
 
 from elspeth.evidence.format.bag import (
+    BAG_INFO,
     BAGIT,
+    CERTIFICATES,
     ENVELOPE,
     MANIFEST,
     PAYLOAD_TYPE,
@@ -17,9 +19,10 @@ from elspeth.evidence.format.bag import (
 )
 from elspeth.evidence.format.envelopes import pae
 from elspeth.evidence.format.found import DatabaseFacts
-from elspeth.evidence.format.signatures import KeyType, PublicKey
+from elspeth.evidence.format.signatures import KeyType, Signer
 
 __all__ = [
+    "commands_for_certificates",
     "commands_for_files",
     "commands_for_root",
     "commands_for_signature",
@@ -84,6 +87,16 @@ bag. Its fingerprint, which `openssl pkey` prints, must be
 {commands}
 """
 
+_CERTIFIED = """\
+The statement is signed by a key that has a certificate. `root` is the file with the root certificates that you trust;
+get it from their authority, never with the bag. The certificates must lead to one of them on the day of the signature,
+and the first must be that of the signer. `openssl` does not ask whether they were revoked. The fingerprint of the key
+must be
+{fingerprint}
+
+{commands}
+"""
+
 _SUBJECTS = """\
 The files are those that the statement names, by their SHA-256, and the statement names them all.
 
@@ -129,11 +142,30 @@ def commands_for_files() -> list[str]:
     ]
 
 
-def commands_for_signature(key_type: KeyType) -> list[str]:
-    """Return the commands that check the signature of the statement."""
+def commands_for_certificates() -> list[str]:
+    """Return the commands that check a key's certificates.
+
+    They leave the key where the commands for the signature take it.
+    """
+    return [
+        "root=/path/to/ROOT.pem",
+        f"day=$(sed -n 's/^Bagging-Date: //p' {BAG_INFO})",
+        'at=$(date -u -d "$day 23:59:59" +%s)',  # its end, as certificates may be as young as the bag
+        f'openssl verify -attime "$at" -CAfile "$root" -untrusted {CERTIFICATES} {CERTIFICATES}',
+        f"openssl x509 -in {CERTIFICATES} -noout -subject -issuer -serial -dates -fingerprint -sha256",
+        f'openssl x509 -in {CERTIFICATES} -noout -pubkey > "$work/key.pem"',
+        'key="$work/key.pem"',
+    ]
+
+
+def commands_for_signature(key_type: KeyType, *, certified: bool = False) -> list[str]:
+    """Return the commands that check the signature of the statement.
+
+    With `certified` the key is that of the certificates in the bag.
+    """
     prefix = pae(PAYLOAD_TYPE, b"").removesuffix(b"0 ").decode()
     return [
-        "key=/path/to/PUBLIC.pem",
+        *(commands_for_certificates() if certified else ["key=/path/to/PUBLIC.pem"]),
         'openssl pkey -pubin -in "$key" -outform DER | sha256sum',
         f"""sed 's/.*"payload":"\\([^"]*\\)".*/\\1/' {ENVELOPE} | base64 -d > "$work/statement\"""",
         f"""sed 's/.*"sig":"\\([^"]*\\)".*/\\1/' {ENVELOPE} | base64 -d > "$work/signature\"""",
@@ -167,23 +199,25 @@ def commands_for_root() -> list[str]:
     return _PROGRAM.splitlines()
 
 
-def instructions_text(facts: RunFacts | DatabaseFacts, key: PublicKey | None) -> bytes:
+def instructions_text(facts: RunFacts | DatabaseFacts, signer: Signer | None) -> bytes:
     """Return the text for a bag.
 
-    `key` is None if the bag is unsigned.
+    `signer` is None if the bag is unsigned.
     """
     if isinstance(facts, RunFacts):
         content, more = f"the audit trail of run {ascii(facts.run_id)[1:-1]}", _MORE_OF_RUN
     else:
         content, more = facts.title, _MORE_OF_DATABASE
     title = f"How to check this bag, {content}, with common tools.\n"
-    if key is None:
+    if signer is None:
         signature = _UNSIGNED.format(statement=STATEMENT)
     else:
-        commands = _indented(commands_for_signature(key.type))
-        signature = _SIGNATURE.format(fingerprint=key.fingerprint, commands=commands)
+        key, is_certified = signer.public_key, signer.certificates is not None
+        commands = _indented(commands_for_signature(key.type, certified=is_certified))
+        text = _CERTIFIED if is_certified else _SIGNATURE
+        signature = text.format(fingerprint=key.fingerprint, commands=commands)
     files = _FILES.format(commands=_indented(commands_for_files()))
-    subjects = commands_for_subjects(STATEMENT if key is None else ENVELOPE)
+    subjects = commands_for_subjects(STATEMENT if signer is None else ENVELOPE)
     root = _ROOT.format(commands=_indented(commands_for_root()))
     rest = [_SUBJECTS.format(commands=_indented(subjects)), root, _REST.format(more=more)]
     return "\n".join([title, _START, files, signature, *rest]).encode()

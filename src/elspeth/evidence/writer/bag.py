@@ -107,7 +107,9 @@ def write_bag(
             writer.write(name, content)
         writer.write_contents(contents)
         writer.write(bag.BAG_INFO, _bag_info(facts, writer.payload_size, writer.payload_files, date, contact))
-        writer.write(bag.INSTRUCTIONS, instructions_text(facts, None if signer is None else signer.public_key))
+        writer.write(bag.INSTRUCTIONS, instructions_text(facts, signer))
+        if signer is not None and signer.certificates is not None:
+            writer.write(bag.CERTIFICATES, signer.certificates)
         envelope = writer.seal(facts, counts, root, signer, contact)
         if stamp is not None and envelope is not None:
             writer.write(bag.TIMESTAMP, stamp(envelope))

@@ -1,0 +1,136 @@
+"""Commands and settings that sign with a certificate."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from elspeth.cli import main
+from elspeth.evidence.format import bag
+from tests.evidence.pki import CERTIFIES, DAY, NOW, authority, make_root, pem, write
+
+Captured = pytest.CaptureFixture[str]
+
+SETTINGS = """
+datasource: {plugin: "null"}
+output_sink: out
+sinks: {out: {plugin: "null"}}
+landscape:
+  url: "sqlite:///audit.db"
+  export: {enabled: true, path: bag, format: bag, sign: true, key: leaf.key, certificate: chain.pem}
+"""
+RUN = ("run", "-s", "settings.yaml", "--execute", "--no-dotenv")
+
+ROOT = make_root()
+MIDDLE = ROOT.issue("Issuer", (authority(0), CERTIFIES))
+LEAF = MIDDLE.issue("Audit")
+
+
+@pytest.fixture(autouse=True)
+def project(own_directory: Path) -> None:
+    """Write settings, and the files of a PKI."""
+    (own_directory / "settings.yaml").write_text(SETTINGS)
+    write(own_directory / "leaf.key", LEAF.private_pem)
+    write(own_directory / "chain.pem", pem(LEAF, MIDDLE))
+    write(own_directory / "ROOT.pem", pem(ROOT))
+
+
+def test_settings_name_a_certificate(capsys: Captured) -> None:
+    assert main([*RUN]) == 0
+    assert Path("bag", bag.CERTIFICATES).read_bytes() == pem(LEAF, MIDDLE)
+    capsys.readouterr()
+    assert main(["verify", "bag", "--ca", "ROOT.pem", "--json"]) == 0
+    said = capsys.readouterr()
+    certificate = json.loads(said.out)["certificate"]
+    assert certificate["subject"] == "CN=Audit,O=Example"
+    assert certificate["issuer"] == "CN=Issuer,O=Example"
+    assert certificate["serial"] == f"{LEAF.certificate.serial_number:x}"
+    assert "by the certificate of CN=Audit,O=Example, issued by CN=Issuer,O=Example" in said.err
+    assert main(["verify", "bag", "--ca", "chain.pem", "--subject", "CN=Audit,O=Example"]) == 0
+    assert main(["verify", "bag", "--ca", "ROOT.pem", "--subject", "CN=Ann,O=Example"]) == 1
+    assert "expected the certificate of 'CN=Ann,O=Example'" in capsys.readouterr().err
+
+
+def test_the_key_of_a_certificate_is_a_key(capsys: Captured) -> None:
+    assert main([*RUN]) == 0
+    assert main(["verify", "bag", "--key", "chain.pem"]) == 0
+    assert "which was not checked, as no root was given" in capsys.readouterr().err
+    assert main(["verify", "bag", "--key", "ROOT.pem"]) == 1
+
+
+def test_a_run_with_an_unusable_certificate_does_not_start(capsys: Captured) -> None:
+    write(Path("chain.pem"), pem(MIDDLE.issue("Audit", key=LEAF.key, ends=NOW - DAY / 2), MIDDLE))
+    assert main([*RUN]) == 2
+    assert "landscape.export.key: chain.pem: expected a certificate valid at" in capsys.readouterr().err
+    assert not Path("audit.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("sign: true, key: leaf.key, ", "", "landscape.export.certificate: is of a private key that signs"),
+        ("format: bag, sign: true, ", "format: jsonl, ", "export.certificate: expected with format: bag only"),
+    ],
+)
+def test_a_certificate_needs_a_bag_and_a_key(old: str, new: str, problem: str, capsys: Captured) -> None:
+    Path("settings.yaml").write_text(SETTINGS.replace(old, new))
+    assert main([*RUN]) == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_commands_sign_with_a_certificate(capsys: Captured) -> None:
+    Path("settings.yaml").write_text(SETTINGS[: SETTINGS.index("  export:")])
+    assert main([*RUN]) == 0
+    signed = ("--key", "leaf.key", "--certificate", "chain.pem")
+    assert main(["export", "latest", "-d", "audit.db", "-o", "made.zip", *signed]) == 0
+    assert main(["verify", "made.zip", "--ca", "ROOT.pem"]) == 0
+    assert main(["export", "--as-found", "audit.db", "--format", "bag", "-o", "found", *signed]) == 0
+    assert main(["verify", "found", "--ca", "ROOT.pem"]) == 0
+    old = ("landscape", "prune", "--before", "2999-01-01", "-d", "audit.db", "--archive", "old")
+    assert main([*old, "--execute", *signed]) == 0
+    (pruned,) = Path("old").iterdir()
+    assert main(["verify", str(pruned), "--ca", "ROOT.pem"]) == 0
+    capsys.readouterr()
+    assert main([*old, "--certificate", "chain.pem"]) == 2
+    assert "--certificate: only with --key: it says whose that key is" in capsys.readouterr().err
+
+
+def test_options_that_do_not_fit_are_usage_errors(capsys: Captured) -> None:
+    export = ("export", "latest", "-d", "audit.db", "-o", "trail.jsonl", "--certificate", "chain.pem")
+    assert main([*RUN]) == 0
+    for arguments, problem in (
+        (export, "--certificate: only with --format bag"),
+        (("verify", "bag", "--subject", "CN=Audit"), "--subject: only with --ca"),
+        (("verify", "settings.yaml", "--ca", "ROOT.pem"), "--ca is only for bags, as nothing else has certificates"),
+        (("verify", "bag", "--ca", "leaf.key"), "leaf.key: expected certificates in PEM"),
+        (("verify", "bag", "--ca", "missing"), "missing: cannot be read: No such file"),
+    ):
+        capsys.readouterr()
+        assert main([*arguments]) == 2
+        assert problem in capsys.readouterr().err
+
+
+def openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+def test_keys_restricted_to_pss_are_refused(capsys: Captured) -> None:
+    openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "pss.key")
+    openssl("pkey", "-in", "pss.key", "-pubout", "-out", "pss.pub")
+    openssl("req", "-x509", "-key", "pss.key", "-subj", "/CN=x", "-out", "pss.pem")
+    Path("settings.yaml").write_text(SETTINGS[: SETTINGS.index("  export:")])
+    assert main([*RUN]) == 0
+    export = ("export", "latest", "-d", "audit.db", "--format", "bag", "-o", "bag", "--key")
+    for arguments in (
+        (*export, "pss.key"),
+        (*export, "leaf.key", "--certificate", "pss.pem"),
+        ("verify", "bag", "--key", "pss.pub"),
+        ("verify", "bag", "--key", "pss.pem"),
+    ):
+        capsys.readouterr()
+        assert main([*arguments]) == 2
+        assert f"{arguments[-1]}: expected an RSA key of the common kind (rsaEncryption)" in capsys.readouterr().err
+    assert not Path("bag").exists()
