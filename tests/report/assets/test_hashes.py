@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from hashlib import sha256, shake_256
 
 from elspeth.evidence.format.merkle import tree_root
@@ -97,14 +98,45 @@ def test_leaf_hashes_with_and_without_salts_are_those_of_python(code: Tab) -> No
     for secret in (None, "a secret: \u00fc"):
         python = LeafHasher(None if secret is None else Salts(secret=secret, version=3))
         hashes = python.hashes(0, lines)
-        found = code.evaluate(
-            f"""(() => {{
-              const hasher = new RecordHasher({json.dumps(secret)}, "records");
-              const bytes = {bytes_in(b"".join(line + bytes([10]) for line in lines))};
-              const digest = new Sha256();
-              for (let at = 0; at < bytes.length; at += 997) digest.update(hasher.add(bytes.subarray(at, at + 997)));
-              hasher.end();
-              return [hasher.lines, toHex(hasher.root()), toHex(digest.digest())];
-            }})()"""
-        )
-        assert found == [len(lines), tree_root(hashes).hex(), sha256(b"".join(hashes)).hexdigest()]
+        expected = [len(lines), tree_root(hashes).hex(), sha256(b"".join(hashes)).hexdigest()]
+        assert hashed(code, lines, secret) == expected
+        assert hashed(code, lines, secret, workers=LAST_FIRST) == expected
+
+
+def test_long_lines_are_hashed_in_smaller_pieces(code: Tab) -> None:
+    """A piece ends after a mebibyte, not at salts' blocks."""
+    lines = [bytes([65 + number % 26]) * (300_000 * (number % 2)) for number in range(20)]
+    hashes = LeafHasher(Salts(secret="secret", version=3)).hashes(0, lines)
+    expected = [len(lines), tree_root(hashes).hex(), sha256(b"".join(hashes)).hexdigest()]
+    assert hashed(code, lines, "secret", size=99_991, workers=LAST_FIRST) == expected
+
+
+LAST_FIRST = """{
+  ahead: 3,
+  asked: 0,
+  async hash(piece) {
+    const delay = [20, 0, 10][this.asked++ % 3];
+    await new Promise((resolve) => setTimeout(resolve, delay));
+    return leafHashes(piece);
+  },
+}"""
+"""Workers that answer in another order than they are asked."""
+
+
+def hashed(code: Tab, lines: Sequence[bytes], secret: str | None, *, size: int = 997, workers: str = "null") -> object:
+    """Return number, root and SHA-256 of the lines' hashes.
+
+    The page reads blocks of `size` bytes.
+    """
+    return code.evaluate(
+        f"""(async () => {{
+          const hasher = new RecordHasher({json.dumps(secret)}, "records", {workers});
+          const bytes = {bytes_in(b"".join(line + bytes([10]) for line in lines))};
+          async function* blocks() {{
+            for (let at = 0; at < bytes.length; at += {size}) yield bytes.subarray(at, at + {size});
+          }}
+          const digest = new Sha256();
+          for await (const hashes of hasher.hashes(blocks())) digest.update(hashes);
+          return [hasher.lines, toHex(hasher.root()), toHex(digest.digest())];
+        }})()"""
+    )

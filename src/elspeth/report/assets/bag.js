@@ -1,7 +1,8 @@
 import { EvidenceError, shownValue } from "./errors.js";
 import { MAX_DOCUMENT, MAX_FACTOR, MAX_FILES, MAX_UNPACKED } from "./limits.js";
 import { Sha256, toHex } from "./sha256.js";
-import { blocksOf, memberBlocks, readMembers } from "./zip.js";
+import { blocksOf, joined } from "./stream.js";
+import { memberBlocks, readMembers } from "./zip.js";
 
 export const BAGIT = "bagit.txt";
 export const RECORDS = "data/records.jsonl";
@@ -70,7 +71,7 @@ export class BagFiles {
     for await (const block of this.blocks(name)) {
       parts.push(block);
     }
-    return new Uint8Array(await new Blob(parts).arrayBuffer());
+    return joined(parts);
   }
 
   /** Return the SHA-256 of a file in hexadecimal. */

@@ -1,11 +1,13 @@
 import { BagFiles, RECORDS } from "./bag.js";
 import { canonicalJson, parseCanonical } from "./canonical.js";
 import { EvidenceError } from "./errors.js";
+import { LeafWorkers } from "./leafworkers.js";
 import { RecordHasher } from "./lines.js";
 import { PackedBlock } from "./packed.js";
 import { sha256, toHex } from "./sha256.js";
 import { VerifyingKey, parseEnvelope } from "./signature.js";
 import { CheckedSteps } from "./steps.js";
+import { blocksOf } from "./stream.js";
 import { checkSignature, conclude, verifyBag } from "./verification.js";
 
 /** The name under which a page made from a bag has the first bytes of each leaf hash, which show an altered line. */
@@ -17,19 +19,21 @@ const LINE_END = new Uint8Array([10]);
 /**
  * Check the records in a page.
  *
- * `files` are pairs of name and packed content if it was made from a bag, `seal` what a database says of the run.
+ * `files` are pairs of name and packed content if it was made from a bag, `seal` what a database says of the run, `code`
+ * the script of workers.
  * `tell` is called with the number of records so far.
  */
-export async function checkEmbedded({ pem, files, blocks, seal, embedded, total }, tell) {
+export async function checkEmbedded({ pem, files, blocks, seal, embedded, total, code }, tell) {
   if (embedded < total) {
     return unchecked(`This page holds ${embedded} of ${total} records, and only all of them together can be checked.`);
   }
   const key = pem === null ? null : await VerifyingKey.fromPem(pem, "key");
+  const workers = new LeafWorkers(code);
   if (files.length) {
-    return checkBag(files, blocks, key, tell);
+    return checkBag(files, blocks, key, workers, tell);
   }
   if (seal) {
-    return checkSeal(seal, blocks, key, tell);
+    return checkSeal(seal, blocks, key, workers, tell);
   }
   return unchecked("This page was made from records that nobody sealed: nothing shows whether they were changed.");
 }
@@ -38,34 +42,26 @@ function unchecked(text) {
   return { verdict: "unchecked", text, steps: [] };
 }
 
-async function checkBag(files, blocks, key, tell) {
+async function checkBag(files, blocks, key, workers, tell) {
   const packed = new Map(files.map(([name, content]) => [name, new PackedBlock(content)]));
   const prefixes = packed.get(PREFIXES);
   packed.delete(PREFIXES);
-  const entries = [...packed].map(([name, block]) => [name, 0, () => unpack([block])]);
-  entries.push([RECORDS, 0, () => unpack(blocks.map((content) => new PackedBlock(content)), LINE_END)]);
+  const entries = [...packed].map(([name, block]) => [name, 0, () => blocksOf(block.stream(), name)]);
+  entries.push([RECORDS, 0, () => linesIn(blocks)]);
   const hints = prefixes === undefined ? new Uint8Array(0) : await prefixes.bytes();
-  return verifyBag(new BagFiles(entries), key, { tell: ({ lines }) => tell(lines), prefixes: hints });
+  return verifyBag(new BagFiles(entries), key, { tell: ({ lines }) => tell(lines), prefixes: hints, workers });
 }
 
-/** Yield the content of blocks, each with `end` after it. */
-async function* unpack(blocks, end = null) {
-  for (const block of blocks) {
-    let content;
-    try {
-      content = await block.bytes();
-    } catch (error) {
-      throw new EvidenceError("a block of this page", `cannot be read: ${error.message}`);
-    }
-    yield content;
-    if (end !== null) {
-      yield end;
-    }
+/** Yield the lines of blocks, of which the last has no line feed. */
+async function* linesIn(blocks) {
+  for (const packed of blocks) {
+    yield* blocksOf(new PackedBlock(packed).stream(), "a block of this page");
+    yield LINE_END;
   }
 }
 
 /** Check the records of a run in a database against its seal, which leaves out the columns that may still change. */
-async function checkSeal({ payload, envelope, columns }, blocks, key, tell) {
+async function checkSeal({ payload, envelope, columns }, blocks, key, workers, tell) {
   const place = "seal";
   const steps = new CheckedSteps();
   [1, 3, 4].forEach((number) => steps.end(number, "not checked here", "this page was made from a database"));
@@ -78,11 +74,10 @@ async function checkSeal({ payload, envelope, columns }, blocks, key, tell) {
     }
     await checkSignature(steps, { envelope: found, said, key, place, sha256: toHex(sha256(content)) });
   });
-  const hasher = new RecordHasher(null, "records");
+  const hasher = new RecordHasher(null, "records", workers);
   const open = new Set(); // columns that may still change
   await steps.take(6, async () => {
-    for await (const block of unpack(blocks.map((packed) => new PackedBlock(packed)))) {
-      hasher.add(sealedLines(block, columns, hasher, open));
+    for await (const hashes of hasher.hashes(sealedLines(blocks, columns, hasher, open))) {
       tell(hasher.lines);
     }
     const root = toHex(hasher.root());
@@ -103,20 +98,24 @@ async function checkSeal({ payload, envelope, columns }, blocks, key, tell) {
   return { ...result, text: result.text + tail };
 }
 
-/** Return lines with the sealed columns alone, where a type has others; each with a line feed. */
-function sealedLines(block, columns, hasher, open) {
-  const lines = new TextDecoder("utf-8", { ignoreBOM: true }).decode(block).split("\n");
-  const sealed = lines.map((line, number) => {
-    const type = /"record_type":"([^"]*)"/.exec(line)?.[1];
-    if (!Object.hasOwn(columns, type)) {
-      return line;
-    }
-    const place = hasher.linePlace(hasher.lines + number);
-    const record = parseCanonical(new TextEncoder().encode(line), place);
-    const kept = new Set(["record_type", ...columns[type]]);
-    const [inside, outside] = [true, false].map((is) => Object.entries(record).filter(([name]) => kept.has(name) === is));
-    outside.forEach(([name]) => open.add(`${type}.${name}`));
-    return canonicalJson(Object.fromEntries(inside), place);
-  });
-  return new TextEncoder().encode(`${sealed.join("\n")}\n`);
+/** Yield lines with the sealed columns alone, where a type has others; each with a line feed. */
+async function* sealedLines(blocks, columns, hasher, open) {
+  let before = 0;
+  for (const packed of blocks) {
+    const lines = (await new PackedBlock(packed).text()).split("\n");
+    const sealed = lines.map((line, number) => {
+      const type = /"record_type":"([^"]*)"/.exec(line)?.[1];
+      if (!Object.hasOwn(columns, type)) {
+        return line;
+      }
+      const place = hasher.linePlace(before + number);
+      const record = parseCanonical(new TextEncoder().encode(line), place);
+      const kept = new Set(["record_type", ...columns[type]]);
+      const [inside, outside] = [true, false].map((is) => Object.entries(record).filter(([name]) => kept.has(name) === is));
+      outside.forEach(([name]) => open.add(`${type}.${name}`));
+      return canonicalJson(Object.fromEntries(inside), place);
+    });
+    before += lines.length;
+    yield new TextEncoder().encode(`${sealed.join("\n")}\n`);
+  }
 }

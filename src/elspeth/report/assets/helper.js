@@ -1,10 +1,17 @@
+const TELL_EVERY = 100; // milliseconds; each time the page is drawn again
+
 /** Answer the questions that the page posts, one after the other; `answers` are functions by the name of the question. */
 export function startWorker(scope, answers) {
   let last = Promise.resolve();
+  let told = 0;
   scope.onmessage = ({ data: { id, question, given } }) => {
+    const tell = (progress) => {
+      if (performance.now() - told < TELL_EVERY) return;
+      told = performance.now();
+      scope.postMessage({ id, progress });
+    };
     const answer = async () => {
       try {
-        const tell = (progress) => scope.postMessage({ id, progress });
         scope.postMessage({ id, answer: await answers[question](given, tell) });
       } catch (error) {
         scope.postMessage({ id, problem: error.message });
@@ -16,20 +23,24 @@ export function startWorker(scope, answers) {
 
 /** A worker that runs this page's own code. */
 export class Helper {
-  constructor(code) {
-    this.url = URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
-    this.worker = new Worker(this.url);
+  static ofCode(code) {
+    return new Helper(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+  }
+
+  constructor(url) {
+    this.url = url;
+    this.worker = new Worker(url);
     this.waiting = new Map();
     this.worker.onmessage = ({ data }) => this.take(data);
     this.worker.onerror = (event) => this.fail(event.message);
   }
 
-  /** Ask a question; `onProgress` is called while it is answered. */
-  ask(question, given, onProgress = () => {}) {
+  /** Ask a question; `onProgress` is called while it is answered. What is in `transfer` is given away. */
+  ask(question, given, onProgress = () => {}, transfer = []) {
     const id = this.waiting.size ? Math.max(...this.waiting.keys()) + 1 : 1;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject, onProgress });
-      this.worker.postMessage({ id, question, given });
+      this.worker.postMessage({ id, question, given }, transfer);
     });
   }
 

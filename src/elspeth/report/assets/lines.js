@@ -1,57 +1,44 @@
 import { EvidenceError } from "./errors.js";
 import { MAX_LINE } from "./limits.js";
 import { TreeHasher } from "./merkle.js";
-import { LeafHasher } from "./salts.js";
+import { SALT_BLOCK, leafHashes } from "./salts.js";
 import { HASH_SIZE } from "./sha256.js";
+import { joined } from "./stream.js";
 
 const LINE_FEED = 10;
+const PIECE_SIZE = 1 << 20; // bytes of long lines that are hashed at once
 
 /** Hashes records as they are read: the leaf hash of each line, and the Merkle root over all of them. */
 export class RecordHasher {
   /**
    * @param {?string} secret - that of the salts, or null if lines have none.
    * @param {string} place - the name of the file, for messages.
+   * @param {?LeafWorkers} workers - who hash lines at the same time, or null if they are hashed here.
    */
-  constructor(secret, place) {
-    this.leaves = new LeafHasher(secret);
+  constructor(secret, place, workers = null) {
+    this.secret = secret;
     this.tree = new TreeHasher();
     this.place = place;
-    this.hashes = new Uint8Array(1024 * HASH_SIZE);
-    this.held = 0; // bytes of a line that has not ended
+    this.workers = workers;
+    this.bytes = 0; // that were read
   }
 
-  /** The number of lines so far. */
+  /** The number of lines that were hashed. */
   get lines() {
     return this.tree.size;
   }
 
-  /** Add bytes; return the leaf hashes of the lines that end in them, which the next call overwrites. */
-  add(bytes) {
-    let found = 0;
-    let start = 0;
-    for (let end = bytes.indexOf(LINE_FEED); end >= 0; end = bytes.indexOf(LINE_FEED, start)) {
-      this.take(bytes, start, end);
-      if ((found + 1) * HASH_SIZE > this.hashes.length) {
-        const larger = new Uint8Array(2 * this.hashes.length);
-        larger.set(this.hashes);
-        this.hashes = larger;
+  /** Yield the leaf hashes of the lines in blocks of bytes, some lines at once; each line must end with a line feed. */
+  async *hashes(blocks) {
+    const ahead = [];
+    for await (const piece of this.pieces(blocks)) {
+      ahead.push(this.workers?.hash(piece) ?? leafHashes(piece));
+      if (ahead.length > (this.workers?.ahead ?? 0)) {
+        yield this.take(await ahead.shift());
       }
-      this.leaves.finish(this.hashes, found * HASH_SIZE);
-      this.tree.add(this.hashes, found * HASH_SIZE);
-      found += 1;
-      start = end + 1;
-      this.held = 0;
     }
-    if (start < bytes.length) {
-      this.take(bytes, start, bytes.length);
-    }
-    return this.hashes.subarray(0, found * HASH_SIZE);
-  }
-
-  /** End the records: the last line must have ended. */
-  end() {
-    if (this.held > 0) {
-      throw new EvidenceError(this.linePlace(this.lines), "expected a line feed at its end: the file is truncated");
+    for (const each of ahead) {
+      yield this.take(await each);
     }
   }
 
@@ -65,11 +52,47 @@ export class RecordHasher {
     return `${this.place}, line ${number + 1}`;
   }
 
-  take(bytes, start, end) {
-    this.held += end - start;
-    if (this.held > MAX_LINE) {
-      throw new EvidenceError(this.linePlace(this.lines), `expected at most ${MAX_LINE} bytes, got more`);
+  /** Yield whole lines, as many as have their salts in common, or fewer if they are long. */
+  async *pieces(blocks) {
+    let [first, lines, size, held] = [0, 0, 0, 0]; // `size` without and `held` with the line that has not ended
+    let parts = [];
+    for await (const block of blocks) {
+      let start = 0;
+      for (let at = 0; at < block.length; ) {
+        const feed = block.indexOf(LINE_FEED, at);
+        const end = feed < 0 ? block.length : feed;
+        held += end - at;
+        if (held > MAX_LINE) {
+          throw new EvidenceError(this.linePlace(first + lines), `expected at most ${MAX_LINE} bytes, got more`);
+        }
+        at = end + 1;
+        if (feed < 0) {
+          break;
+        }
+        lines += 1;
+        size += held + 1;
+        held = 0;
+        if ((first + lines) % SALT_BLOCK === 0 || size >= PIECE_SIZE) {
+          parts.push(block.subarray(start, at));
+          yield { bytes: joined(parts), lines, first, secret: this.secret };
+          [first, lines, size, start, parts] = [first + lines, 0, 0, at, []];
+        }
+      }
+      parts.push(block.subarray(start));
+      this.bytes += block.length;
     }
-    this.leaves.update(bytes, start, end);
+    if (held > 0) {
+      throw new EvidenceError(this.linePlace(first + lines), "expected a line feed at its end: the file is truncated");
+    }
+    if (lines > 0) {
+      yield { bytes: joined(parts), lines, first, secret: this.secret };
+    }
+  }
+
+  take(hashes) {
+    for (let at = 0; at < hashes.length; at += HASH_SIZE) {
+      this.tree.add(hashes, at);
+    }
+    return hashes;
   }
 }

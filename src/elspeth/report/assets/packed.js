@@ -1,12 +1,25 @@
+import { blocksOf, joined } from "./stream.js";
+
 /** A block of lines, or a file, as the page holds it: deflated (RFC 1950), in base64. */
 export class PackedBlock {
   constructor(base64) {
     this.packed = bytesOfBase64(base64);
   }
 
+  /** Return a stream of the content. That of a Blob would pass through another process. */
+  stream() {
+    const { readable, writable } = new DecompressionStream("deflate");
+    const writer = writable.getWriter();
+    const ignore = () => {}; // the reader is told, too
+    writer.write(this.packed).catch(ignore);
+    writer.close().catch(ignore);
+    return readable;
+  }
+
   async bytes() {
-    const stream = new Blob([this.packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-    return new Uint8Array(await new Response(stream).arrayBuffer());
+    const parts = [];
+    for await (const part of blocksOf(this.stream(), "a block of this page")) parts.push(part);
+    return joined(parts);
   }
 
   async text() {

@@ -9,20 +9,20 @@ import { count, counted } from "./text.js";
 export async function startPage() {
   const facts = JSON.parse(part("facts").textContent);
   const code = await new PackedBlock(part("worker").textContent).text();
-  const helper = new Helper(code);
+  const helper = Helper.ofCode(code);
   const stories = new Stories(helper, facts);
   for (const each of document.querySelectorAll(".needs-script")) each.hidden = false;
   const blocks = [...document.querySelectorAll("script.block")].map((each) => each.textContent.trim());
+  if (blocks.length) await stories.open(blocks); // before the check, which takes all cores
   const checked = checkRecords(code, facts, blocks);
-  if (blocks.length) await stories.open(blocks);
   return { helper, stories, checked };
 }
 
 /** Check the records in a worker of its own; return the verdict. */
 async function checkRecords(code, { key, seal, embedded, total }, blocks) {
   const files = [...document.querySelectorAll("script.file")].map((each) => [each.dataset.name, each.textContent]);
-  const given = { pem: key, seal, embedded, total, files, blocks };
-  const helper = new Helper(code);
+  const given = { pem: key, seal, embedded, total, files, blocks, code };
+  const helper = Helper.ofCode(code);
   let result;
   try {
     const onProgress = (lines) => { part("checking").textContent = `checked ${count(lines)} of ${counted(total, "record")}`; };

@@ -1,57 +1,42 @@
 import { shake256 } from "./shake.js";
-import { Sha256 } from "./sha256.js";
+import { HASH_SIZE, Sha256 } from "./sha256.js";
+
+/** Lines whose salts come from one call. */
+export const SALT_BLOCK = 1024;
 
 const SALT_SIZE = 32;
-const SALT_BLOCK = 1024; // lines whose salts come from one call
 const SALT_DOMAIN = "elspeth leaf salts\0";
+const ZERO = new Uint8Array(1);
 
 /**
- * Computes the leaf hashes of lines: SHA-256 over a zero byte, the salt of the line if there is a secret, and the line.
+ * Return the leaf hashes of whole lines: SHA-256 over a zero byte, the salt of the line if there is a secret, and the line.
  *
- * The line may come in parts, and is without its line feed.
+ * Each of the `lines` in `bytes` ends with a line feed, which is not hashed. `first` is the number of the first one.
  */
-export class LeafHasher {
-  /** @param {?string} secret - that of the bag's salts, or null if lines have none. */
-  constructor(secret) {
-    this.line = 0;
-    this.hasher = new Sha256();
-    this.seed = secret === null ? null : saltSeed(secret);
-    this.salts = new Uint8Array(0);
-    this.started = false;
-    this.zero = new Uint8Array(1);
+export function leafHashes({ bytes, lines, first, secret }) {
+  const hashes = new Uint8Array(lines * HASH_SIZE);
+  const hasher = new Sha256();
+  const seed = secret === null ? null : saltSeed(secret);
+  let salts = null;
+  for (let line = 0, start = 0; line < lines; line++) {
+    const end = bytes.indexOf(10, start);
+    hasher.update(ZERO);
+    if (seed !== null) {
+      const place = (first + line) % SALT_BLOCK;
+      if (place === 0 || salts === null) {
+        salts = blockSalts(seed, (first + line - place) / SALT_BLOCK);
+      }
+      hasher.update(salts, place * SALT_SIZE, (place + 1) * SALT_SIZE);
+    }
+    hasher.update(bytes, start, end).finish(hashes, line * HASH_SIZE);
+    start = end + 1;
   }
+  return hashes;
+}
 
-  /** Add a part of the line. */
-  update(bytes, start, end) {
-    if (!this.started) {
-      this.start();
-    }
-    this.hasher.update(bytes, start, end);
-  }
-
-  /** End the line, and write its leaf hash into `out` at a position. */
-  finish(out, position) {
-    if (!this.started) {
-      this.start();
-    }
-    this.hasher.finish(out, position);
-    this.started = false;
-    this.line += 1;
-  }
-
-  start() {
-    this.started = true;
-    this.hasher.update(this.zero);
-    if (this.seed === null) {
-      return;
-    }
-    const place = this.line % SALT_BLOCK;
-    if (place === 0) {
-      new DataView(this.seed.buffer).setBigUint64(SALT_DOMAIN.length, BigInt(this.line / SALT_BLOCK));
-      this.salts = shake256(this.seed, SALT_BLOCK * SALT_SIZE);
-    }
-    this.hasher.update(this.salts, place * SALT_SIZE, (place + 1) * SALT_SIZE);
-  }
+function blockSalts(seed, block) {
+  new DataView(seed.buffer).setBigUint64(SALT_DOMAIN.length, BigInt(block));
+  return shake256(seed, SALT_BLOCK * SALT_SIZE);
 }
 
 /** Return what SHAKE-256 hashes for a block of lines, with room for the number of the block. */

@@ -12,6 +12,8 @@ export class RecordIndex {
   constructor(types) {
     this.typeNames = Object.keys(types);
     this.lookups = this.typeNames.map((name) => types[name].lookups);
+    // Where the columns stand in a line is sorted by their names.
+    this.marks = this.lookups.map((columns) => columns.map((name, order) => [`"${name}":`, order]).sort());
     this.numbers = new Map(this.typeNames.map((name, number) => [name, number]));
     this.kinds = new Growing(Uint8Array);
     this.starts = new Growing(Uint32Array);
@@ -38,16 +40,18 @@ export class RecordIndex {
   }
 
   addLine(line, start, end) {
-    const type = this.numbers.get(valueIn(line, "record_type"));
+    const type = this.numbers.get(valueAfter(line, line.indexOf(TYPE_MARK), TYPE_MARK));
     const number = this.size;
     this.kinds.push(type === undefined ? UNKNOWN : type);
     this.starts.push(start);
     this.ends.push(end);
     if (type === undefined) return;
-    const columns = this.lookups[type];
-    for (let order = 0; order < columns.length; order += 1) {
-      const value = valueIn(line, columns[order]);
+    let from = 0;
+    for (const [mark, order] of this.marks[type]) {
+      const at = line.indexOf(mark, from);
+      const value = valueAfter(line, at, mark);
       if (value === null) continue;
+      from = at;
       this.hashes.push(hashOf(type, order, value));
       this.owners.push(number);
     }
@@ -177,14 +181,11 @@ export function parseRecord(line) {
 /** Stands for a record type that the page does not know. */
 const UNKNOWN = 255;
 
-/**
- * Return the value of a text or integer in a line of canonical JSON, as text; null for anything else.
- *
- * The bytes of a key are unique in a line: inside a text its quotes would be escaped.
- */
-function valueIn(line, key) {
-  const mark = `"${key}":`;
-  const at = line.indexOf(mark);
+/** What stands before the type in a line. No text has such bytes in it: its quotes would be escaped. */
+const TYPE_MARK = '"record_type":';
+
+/** Return the text or integer after a mark in a line of canonical JSON, as text; null for anything else. */
+function valueAfter(line, at, mark) {
   if (at < 0) return null;
   const start = at + mark.length;
   if (line[start] !== '"') {

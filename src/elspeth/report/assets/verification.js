@@ -29,18 +29,20 @@ const SALT_ALGORITHM = "shake-256: elspeth leaf salts, NUL, block of 1024 lines 
  * `key` is null if none was given; `tell` is called with the number of lines and bytes read so far. With `isWhole` false
  * only some files of the bag are there: the records, the statement, and the salts if there are any. With `prefixes`, the
  * first bytes of the leaf hashes of all lines, the file of leaf hashes is not there, and is derived from the records.
+ * `workers` hash lines, if they are not hashed here.
  */
-export async function verifyBag(files, key, { tell = () => {}, isWhole = true, prefixes = null } = {}) {
-  return new BagVerification(files, key, { tell, isWhole, prefixes }).run();
+export async function verifyBag(files, key, { tell = () => {}, isWhole = true, prefixes = null, workers = null } = {}) {
+  return new BagVerification(files, key, { tell, isWhole, prefixes, workers }).run();
 }
 
 class BagVerification {
-  constructor(files, key, { tell, isWhole, prefixes }) {
+  constructor(files, key, { tell, isWhole, prefixes, workers }) {
     this.files = files;
     this.key = key;
     this.tell = tell;
     this.isWhole = isWhole;
     this.prefixes = prefixes;
+    this.workers = workers;
     this.names = [...files.sizes.keys(), ...(prefixes === null ? [] : [LEAVES])];
     this.later = prefixes === null ? [RECORDS] : [RECORDS, LEAVES]; // whose SHA-256 follows from the lines
     this.steps = new CheckedSteps();
@@ -151,9 +153,8 @@ class BagVerification {
     let hasher = null;
     let found = null;
     const isReadable = await steps.take(4, async () => {
-      hasher = new RecordHasher(said.salted ? await this.readSecret() : null, RECORDS);
+      hasher = new RecordHasher(said.salted ? await this.readSecret() : null, RECORDS, this.workers);
       found = await this.hashRecords(hasher);
-      hasher.end();
       return `${hasher.lines} lines`;
     });
     if (!isReadable) {
@@ -201,11 +202,9 @@ class BagVerification {
     const size = this.prefixes === null ? HASH_SIZE : PREFIX_SIZE;
     const claimed = this.claimedHashes();
     const digest = new Sha256();
-    let bytes = 0;
     let altered = null;
-    for await (const block of this.files.blocks(RECORDS)) {
-      const before = hasher.lines;
-      const hashes = hasher.add(block);
+    let before = 0;
+    for await (const hashes of hasher.hashes(this.files.blocks(RECORDS))) {
       if (this.prefixes !== null) {
         digest.update(hashes);
       }
@@ -214,8 +213,8 @@ class BagVerification {
         const difference = firstDifference(hashes, await claimed.read(count * size), count, size);
         altered = difference === null ? null : before + difference;
       }
-      bytes += block.length;
-      this.tell({ lines: hasher.lines, bytes });
+      before = hasher.lines;
+      this.tell({ lines: hasher.lines, bytes: hasher.bytes });
     }
     return { altered, digest: toHex(digest.digest()) };
   }

@@ -2,7 +2,9 @@ import { BAGIT, BagFiles } from "./bag.js";
 import { element } from "./element.js";
 import { EvidenceError } from "./errors.js";
 import { Helper, startWorker } from "./helper.js";
+import { LeafWorkers } from "./leafworkers.js";
 import { MAX_FILES } from "./limits.js";
+import { leafHashes } from "./salts.js";
 import { VerifyingKey } from "./signature.js";
 import { STEPS } from "./steps.js";
 import { stepRow } from "./stepview.js";
@@ -10,23 +12,18 @@ import { count, counted } from "./text.js";
 import { verifyBag } from "./verification.js";
 
 const MAX_KEY = 64 * 1024; // bytes; a key takes less than one kilobyte
-const TELL_EVERY = 100; // milliseconds
 
 /** What the worker answers. */
 const CHECKS = {
-  /** Check files, each a pair of its path and its `File`; `pem` is the text of a key or null. */
-  async check({ pem, files }, tell) {
+  /** Check files, each a pair of its path and its `File`; `pem` is the text of a key or null, `code` this script. */
+  async check({ pem, files, code }, tell) {
     const key = pem === null ? null : await VerifyingKey.fromPem(pem, "key");
-    let last = 0;
-    const tellSometimes = (progress) => {
-      if (performance.now() - last > TELL_EVERY) {
-        last = performance.now();
-        tell(progress);
-      }
-    };
     const [opened, isWhole] = await openFiles(files);
-    return verifyBag(opened, key, { tell: tellSometimes, isWhole });
+    return verifyBag(opened, key, { tell, isWhole, workers: new LeafWorkers(code) });
   },
+
+  /** Return the leaf hashes of some lines. */
+  leaves: leafHashes,
 };
 
 /** Open a zip archive, a folder, or some files of a bag; return the files, and whether they are a whole bag. */
@@ -103,14 +100,15 @@ class Viewer {
     this.files = files;
     this.result.replaceChildren();
     delete document.body.dataset.verdict;
-    const helper = new Helper(byId("code").textContent);
+    const code = byId("code").textContent;
+    const helper = Helper.ofCode(code);
     this.helper = helper;
     this.said.textContent = "reading";
     const onProgress = ({ lines, bytes }) => {
       this.said.textContent = `${counted(lines, "record")}, ${count(Math.round(bytes / 1e6))} MB checked`;
     };
     try {
-      this.show(await helper.ask("check", { pem: this.key, files }, onProgress));
+      this.show(await helper.ask("check", { pem: this.key, files, code }, onProgress));
     } catch (error) {
       this.show({ verdict: "refused", text: error.message, steps: [] });
     }

@@ -1,6 +1,7 @@
 import { checkEmbedded } from "./embedded.js";
 import { startWorker } from "./helper.js";
 import { PackedBlock } from "./packed.js";
+import { leafHashes } from "./salts.js";
 import { RecordStore } from "./store.js";
 import { rowStory, tokenStory } from "./story.js";
 import { search } from "./search.js";
@@ -19,6 +20,9 @@ export const ANSWERS = {
     const { store, types, runId } = known;
     return row === undefined ? tokenStory(store, types, runId, token) : rowStory(store, types, runId, row);
   },
+
+  /** Return the leaf hashes of some lines. */
+  leaves: leafHashes,
 
   /** Check the records of a page against what was signed. */
   async check(given, tell) {

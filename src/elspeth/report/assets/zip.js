@@ -1,5 +1,6 @@
 import { EvidenceError, shownValue } from "./errors.js";
 import { MAX_DIRECTORY } from "./limits.js";
+import { blocksOf } from "./stream.js";
 
 const ZIP_LOCAL = 0x04034b50;
 const ZIP_CENTRAL = 0x02014b50;
@@ -66,24 +67,6 @@ export async function* memberBlocks(archive, member) {
   }
   if (found !== member.size || crc !== member.crc) {
     throw new EvidenceError(member.name, `expected ${member.size} bytes with the CRC-32 of the archive: it is damaged`);
-  }
-}
-
-/** Yield the blocks of a stream; what cannot be read is a fault of the evidence. */
-export async function* blocksOf(stream, place) {
-  const reader = stream.getReader();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) {
-        return;
-      }
-      yield value;
-    }
-  } catch (error) {
-    throw new EvidenceError(place, `cannot be read: ${error.message}`);
-  } finally {
-    await reader.cancel().catch(() => {});
   }
 }
 
