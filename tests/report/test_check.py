@@ -15,6 +15,7 @@ from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.sealing.seal import SEAL_TYPE
+from elspeth.evidence.format import bag
 from elspeth.evidence.format.envelopes import Envelope
 from elspeth.evidence.format.signatures import PublicKey, Signer
 from elspeth.report.blocks import packed_text
@@ -23,6 +24,7 @@ from elspeth.report.evidence import PageEvidence, read_bag_files, read_seal
 from elspeth.report.records import open_database_records, open_export_records
 from elspeth.report.writing import check_target, write_report
 from elspeth_schema.records import RECORD_TYPES
+from tests.evidence.bags import make_bag, records, to_lines
 from tests.fixtures.browser import Tab
 from tests.fixtures.effort import THOROUGH
 from tests.fixtures.landscapes import in_memory
@@ -194,6 +196,35 @@ def test_no_change_to_the_records_of_a_page_passes(
         for verdict, text, at in passed:
             assert (page, verdict) == (sealed, "signed")
             assert changed_columns(text, at) <= unsealed
+
+
+def test_many_records_of_a_page_are_hashed_by_several_workers(
+    tab: Tab, bag_page: Path, signer: Signer, tmp_path: Path
+) -> None:
+    """Give the page's worker the records of another bag."""
+    first, *_ = records()
+    make_bag(tmp_path, to_lines([first] * 3000), signer)
+    [directory] = tmp_path.iterdir()
+    lines = (directory / bag.RECORDS).read_bytes().splitlines()
+    files = [[name, packed_text(content)] for name, content in read_bag_files(directory).items()]
+    given = {"files": files, "pem": signer.public_key.pem.decode(), "embedded": len(lines), "total": len(lines)}
+    tab.open(bag_page)
+    tab.wait_for("document.body.dataset.verdict === 'signed'")
+    workers = tab.workers
+    for altered, verdict in ((None, "signed"), (2500, "refused")):
+        if altered is not None:
+            lines[altered] = lines[altered].replace(b"run-1", b"run-2")
+        blocks = [packed_text(b"\n".join(lines[:1900])), packed_text(b"\n".join(lines[1900:]))]
+        found = tab.evaluate(
+            f"""(async () => {{
+              const code = await new PackedBlock(document.getElementById("worker").textContent).text();
+              const {{ helper }} = await page;
+              return helper.ask("check", {{ ...{json.dumps({**given, "blocks": blocks})}, code }});
+            }})()"""
+        )
+        assert found["verdict"] == verdict
+    assert "data/records.jsonl, line 2501: expected the line that was sealed, got another" in found["text"]
+    assert tab.workers > workers
 
 
 def changed_columns(text: str, at: int) -> set[str]:

@@ -83,6 +83,23 @@ def test_an_archive_is_not_what_was_signed(
     )
 
 
+def test_many_records_are_hashed_by_several_workers(
+    viewer: Tab, signer: Signer, key: PublicKey, tmp_path: Path
+) -> None:
+    first, *_ = records()
+    files = make_bag(tmp_path, to_lines([first] * 3000), signer)
+    (tmp_path / "bag.zip").write_bytes(zipped(files))
+    viewer.choose_files("#archive", [tmp_path / "bag.zip"])
+    assert verdict(viewer) == signed_by(key)
+    assert viewer.workers > 1, "one that reads, and those that hash"
+    lines = files[bag.RECORDS].splitlines(keepends=True)
+    lines[2500] = lines[2500].replace(b"run-1", b"run-2")
+    (tmp_path / "altered.zip").write_bytes(zipped({**files, bag.RECORDS: b"".join(lines)}))
+    viewer.choose_files("#archive", [tmp_path / "altered.zip"])
+    viewer.wait_for("document.body.dataset.verdict === 'refused'")
+    assert "data/records.jsonl, line 2501: expected the line that was sealed" in verdict(viewer)[1]
+
+
 def test_records_with_their_statement_and_salts_are_checked(
     viewer: Tab,
     key: PublicKey,
