@@ -33,6 +33,7 @@ async function checkRecords(code, { key, seal, embedded, total }, blocks) {
   helper.stop();
   part("checking").textContent = "";
   part("checked").replaceChildren(...showVerdict(result));
+  performance.mark("checked");
   document.body.dataset.verdict = result.verdict;
   return result;
 }
@@ -57,14 +58,16 @@ class Stories {
   /** Open the records of the page. */
   async open(blocks) {
     const { types, runId, embedded } = this.facts;
+    this.form.hidden = false; // what is asked now is answered once they are open
     const onProgress = (done) => this.say(`reading record ${count(done)} of ${count(embedded)}`);
     try {
       const records = await this.helper.ask("open", { facts: { types, runId }, blocks }, onProgress);
       this.say(`${counted(records, "record")} can be searched.`);
-      this.form.hidden = false;
+      performance.mark("opened");
       document.body.dataset.ready = "records";
       this.follow();
     } catch (error) {
+      this.form.hidden = true;
       this.say(`The records in this page cannot be read: ${error.message}`);
       document.body.dataset.ready = "failed";
     }
