@@ -1,14 +1,17 @@
 """Rendering depends only on the meaning of the schema."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
+from codegen.__main__ import main
 from codegen.history import EPOCHS
 from codegen.load import load_model
 from codegen.render import Source, render, source_of
 from codegen.snapshot import snapshot_of
+from tests.codegen.trees import tree
 
 SCHEMA = Path(__file__).parents[2] / "schema"
 CASES = Path(__file__).parent / "cases"
@@ -72,6 +75,16 @@ def test_one_file_says_the_hash_of_the_schema() -> None:
     history = (snapshot_of(model),)
     first, second = (render(model, Source(name="here", digest=digest), history) for digest in ("0", "1"))
     assert [path for path in first if first[path] != second[path]] == ["elspeth_schema/__init__.py"]
+
+
+def test_a_remark_in_the_schema_changes_one_generated_file(tmp_path: Path) -> None:
+    case = shutil.copytree(CASES / "good_minimal", tmp_path / "case")
+    before, schema = tree(case / "expected"), case / "schema" / "landscape.yaml"
+    with schema.open("a", encoding="utf-8") as file:
+        file.write("# a remark\n")
+    assert main(["--schema", str(schema), "--output", str(case / "expected"), "--amend"]) == 0
+    after = tree(case / "expected")
+    assert [path for path in after if before.get(path) != after[path]] == ["elspeth_schema/__init__.py"]
 
 
 def test_the_hash_changes_with_any_schema_file(tmp_path: Path) -> None:

@@ -28,8 +28,11 @@ _SCHEMA = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
-        "mode": {"enum": list(SCHEMA_MODES)},
-        "fields": {"anyOf": [_FIELDS, {"const": "dynamic"}]},
+        "mode": {"description": "Whether rows may have other fields, too.", "enum": list(SCHEMA_MODES)},
+        "fields": {
+            "description": "The fields as `name: type`, with `?` where they may be missing or null; or `dynamic`.",
+            "anyOf": [_FIELDS, {"const": "dynamic"}],
+        },
     },
 }
 

@@ -13,7 +13,7 @@ from jsonschema import Draft7Validator
 
 from codegen.reference.pages import EXAMPLES
 from elspeth.core.settings._yaml_file import read_settings_file
-from elspeth.core.settings.json_schema import settings_schema
+from elspeth.core.settings.json_schema import VARIABLE, settings_schema
 from elspeth.plugins.manager import BUILTIN, PluginManager
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -110,6 +110,25 @@ def walk(part: object, visit: Callable[[dict[str, Any]], None]) -> None:
         visit(part)
     for each in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
         walk(each, visit)
+
+
+def has_description(part: dict[str, Any]) -> bool:
+    """Return whether editors show something about a key."""
+    name = str(part.get("$ref")).rpartition("/")[2]
+    definition = {} if name == VARIABLE else SCHEMA["definitions"].get(name, {})
+    return any((part.get("description"), definition.get("description"), *map(has_description, part.get("anyOf", ()))))
+
+
+def test_every_key_has_a_description() -> None:
+    lacking: list[str] = []
+
+    def note(part: dict[str, Any]) -> None:
+        names = part.get("properties")
+        if isinstance(names, dict) and "const" not in names.get("plugin", {}):  # conditions describe nothing
+            lacking.extend(name for name, each in names.items() if isinstance(each, dict) and not has_description(each))
+
+    walk(SCHEMA, note)
+    assert lacking == []
 
 
 def test_every_definition_is_used() -> None:

@@ -88,7 +88,7 @@ def settings_schema(plugins: PluginCatalogue) -> JsonSchema:
     offered: JsonSchema = {}
     for form in forms:
         offered |= {
-            key: {"description": part["description"]} if "description" in part else {}
+            key: {"description": text} if (text := _description(part, definitions)) else {}
             for key, part in form["properties"].items()
         }
     is_wired = {"anyOf": [{"required": [key]} for key in sorted(WIRED_SECTIONS)]}
@@ -101,6 +101,15 @@ def settings_schema(plugins: PluginCatalogue) -> JsonSchema:
         "else": forms[1],
         "definitions": {name: definitions[name] for name in used},
     }
+
+
+def _description(part: JsonSchema, definitions: Mapping[str, JsonSchema]) -> str:
+    """Return the description of a key, or of its section."""
+    for each in (part, *part.get("anyOf", ())):
+        section = definitions[_referenced(each)] if "$ref" in each else {}
+        if text := each.get("description") or section.get("description"):
+            return str(text)
+    return ""
 
 
 def options_schema(model: type[BaseModel]) -> JsonSchema:

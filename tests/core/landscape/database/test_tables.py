@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import inspect
 
 from elspeth.contracts.enums import NodeType
 from elspeth.contracts.schema import SchemaConfig
@@ -113,3 +115,15 @@ def test_the_server_looks_at_tables_that_were_imported(postgresql_url: str, sqli
     with LandscapeDB.from_url(postgresql_url) as db:
         import_export(db, tmp_path / "run.jsonl")
         assert known_rows(db) == ROWS
+
+
+DICTIONARY = Path(__file__).parents[4] / "generated" / "elspeth_schema" / "data-dictionary.md"
+
+
+def test_every_table_of_a_new_database_is_described(landscape: LandscapeDB) -> None:
+    text = DICTIONARY.read_text(encoding="utf-8")
+    overview = re.findall(r"^\| \[`\w+`\]\(#\w+\) \| `(\w+)` \|", text, re.MULTILINE)
+    beside = re.findall(r"^\| \[`(\w+)`\]\(#\1\) \| (?!`)", text, re.MULTILINE)
+    assert sorted([*overview, *beside]) == sorted(inspect(landscape.engine).get_table_names())
+    said = f"{len(overview) + len(beside)} tables, all from this schema: {len(overview)} of records"
+    assert f"{said}, which are exported, and {len(beside)} [beside them](#bookkeeping)." in text

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from sqlalchemy import insert
 
+from elspeth.core.canonical import canonical_bytes
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.bag_form import write_bag_of_run
 from elspeth.core.landscape.exporting.exporter import LandscapeExporter, RunNotFoundError
@@ -25,11 +26,13 @@ from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.records.store import RecordStore
 from elspeth.core.landscape.sealing.check import AlteredRunError
 from elspeth.core.landscape.sealing.seal import read_seals, seal_run
+from elspeth.evidence.format.merkle import leaf_hash, tree_root
 from elspeth.evidence.format.signatures import PublicKey, Signer
 from elspeth.evidence.verifier.procedure import Step, Verdict
 from elspeth.evidence.verifier.verify import verify_bag
 from elspeth.outputs.policy import OutputRefusedError
 from elspeth_schema.contracts import AuditRecord, Run, RunStatus
+from elspeth_schema.records import RECORD_TYPES
 from elspeth_schema.tables import run_secrets_table
 from elspeth_strategies import whole_runs
 from tests.core.landscape.sealing.test_seal import drop_guards
@@ -81,6 +84,25 @@ def test_its_records_are_those_of_an_export_and_its_leaves_have_salts(landscape:
     assert not any(sha256(b"\0" + line).digest() in leaves for line in lines)
     assert not any(b"5" * 64 in file.read_bytes() for file in (tmp_path / "bag").rglob("*.*"))
     assert verify_bag(tmp_path / "bag", key=None).verdict is not Verdict.VERIFIED  # nobody signed it
+
+
+def test_the_root_of_a_bag_is_that_of_its_seal_but_for_salts_and_what_may_change(
+    landscape: LandscapeDB, tmp_path: Path
+) -> None:
+    """Auditors who compare the two are told so in docs/evidence.md."""
+    run_id = record_with_secret(landscape, failed_run())
+    write_bag_of_run(landscape, run_id, tmp_path / "bag", signer=None)
+    lines = (tmp_path / "bag" / "data" / "records.jsonl").read_bytes().splitlines()
+    statement = json.loads((tmp_path / "bag" / "statement.json").read_bytes())
+    with landscape.snapshot() as connection:
+        [seal] = read_seals(connection)
+    leaves = []
+    for line in lines:
+        record = json.loads(line)
+        changing = RECORD_TYPES[record["record_type"]].lifecycle.afterwards
+        leaves.append(leaf_hash(canonical_bytes({name: each for name, each in record.items() if name not in changing})))
+    assert tree_root(leaves).hex() == seal.root
+    assert statement["predicate"]["merkle_tree"]["root"] != seal.root
 
 
 def salts_of_bag(landscape: LandscapeDB, run_id: str, path: Path) -> bytes:

@@ -8,19 +8,21 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, insert, select
 
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting import _text_form
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
 from elspeth.core.landscape.exporting.forms import ExportError
-from elspeth.core.landscape.queries.story import _index_cache
+from elspeth.core.landscape.queries.story import _index, _index_cache
 from elspeth.core.landscape.queries.story._index import ExportIndex, is_index
 from elspeth.core.landscape.queries.story.model import RowStory
 from elspeth.core.landscape.queries.story.reader import row_story
@@ -29,6 +31,7 @@ from elspeth.outputs.compression import Compression
 from elspeth.outputs.policy import Kind, OutputPolicy
 from elspeth.outputs.writing import Output, hold
 from elspeth_schema.records import BATCH
+from elspeth_schema.tables import rows_table
 from tests.fixtures.landscapes import in_memory
 from tests.fixtures.told_run import ROWS, record_told_run
 
@@ -103,6 +106,39 @@ def test_an_index_is_made_once_and_kept_beside_the_export(
 def contents(path: Path) -> dict[Path, bytes]:
     files = path.rglob("*") if path.is_dir() else [path]
     return {file: file.read_bytes() for file in files if file.is_file()}
+
+
+def test_the_first_question_to_an_export_takes_no_memory_for_a_record(
+    told: LandscapeDB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Python holds is measured; SQLite uses a file."""
+    monkeypatch.setattr(_index, "_BATCH", 500)
+    add_rows(told, 300)
+    small = exported(told, tmp_path / "small.jsonl", format=ExportFormat.JSONL)
+    peak = peak_of_first_question(small)
+    add_rows(told, 2_500)
+    large = exported(told, tmp_path / "large.jsonl", format=ExportFormat.JSONL)
+    assert (peak_of_first_question(large) - peak) / 2_500 < 8  # bytes
+
+
+def peak_of_first_question(export: Path) -> int:
+    """Return how many bytes Python held at most."""
+    tracemalloc.start()
+    try:
+        with open_export(export, keep=False) as trail:
+            row_story(trail, 0)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def add_rows(db: LandscapeDB, count: int) -> None:
+    """Record more rows of the run, which are copies."""
+    with db.write_transaction() as connection:
+        row = dict(connection.execute(select(rows_table).limit(1)).mappings().one())
+        first = connection.scalar(select(func.max(rows_table.c.row_index))) + 1
+        copies = [{**row, "row_id": f"copy-{number}", "row_index": number} for number in range(first, first + count)]
+        connection.execute(insert(rows_table), copies)
 
 
 def test_only_the_owner_can_read_an_index(export: Path) -> None:
@@ -200,7 +236,7 @@ def test_the_next_index_removes_what_a_killed_process_left(export: Path) -> None
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from elspeth.core.landscape.queries.story import _index_cache
+from elspeth.core.landscape.queries.story import _index, _index_cache
 
 def killed(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
