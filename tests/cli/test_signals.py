@@ -381,7 +381,7 @@ def test_a_run_whose_terminal_closes_can_go_on() -> None:
 
 
 def test_signals_are_for_the_command_and_not_for_its_workers() -> None:
-    with start_workers(2) as executor:
+    with start_workers(2, "os") as executor:
         assert executor is not None
         assert set(executor.map(signal.getsignal, SIGNALS)) == {signal.SIG_IGN}
 

@@ -45,7 +45,7 @@ def write_rows(count: int) -> str:
 
 
 def test_workers_are_processes_that_are_stopped_whatever_they_do() -> None:
-    workers = ProcessWorkers(1)
+    workers = ProcessWorkers(1, "elspeth.engine.workshop")
     assert workers.submit(name_process, b"", b"").result() != b"%d" % os.getpid()
     endless = workers.submit(sleep, b"", b"")
     workers.stop()

@@ -1,40 +1,42 @@
-"""Workers of a run on a Dask cluster."""
+"""Workers of a Dask cluster."""
 
 from __future__ import annotations
 
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from elspeth.cli.failures import UsageError
 from elspeth.contracts.environment import missing_package
-from elspeth.contracts.plugins import CallingTransform
+from elspeth.engine.errors import WorkerError
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from elspeth.engine.pipeline import Pipeline
 
-__all__ = ["ClusterWorkers", "cluster_workers"]
+__all__ = ["ClusterWorkers", "cluster_workers", "require_runnable", "share_work", "shared_directories"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PATIENCE_S = 10
 """How long to wait for the scheduler, and for its first worker."""
 
 
-class ClusterWorkers:
+class ClusterWorkers(Executor):
     """The workers of a cluster, which may come and go.
 
     The scheduler lets another worker do again what a dead one did.
     """
 
-    is_remote = True
-
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, address: str) -> None:
         self._client = client
+        self._address = address
         self._executor = client.get_executor(retries=2)
 
     @property
@@ -42,10 +44,46 @@ class ClusterWorkers:
         """Return how many there are now."""
         return max(1, len(self._client.ncores()))
 
-    def submit(self, work: Callable[[bytes, bytes], bytes], context: bytes, job: bytes, /) -> Future[bytes]:
-        """Let the next free worker do the work."""
-        result: Future[bytes] = self._executor.submit(work, context, job)
-        return result
+    @property
+    def readers(self) -> None:
+        """Return None: a run's audit database need not be in reach of its workers."""
+
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Let the next free worker do the work.
+
+        The future raises WorkerError if the scheduler is lost, or if workers die again and again; so may this method.
+        """
+        from distributed import KilledWorker  # noqa: PLC0415  an extra, and start time
+
+        answer: Future[T] = Future()
+
+        def pass_on(sent: Future[T]) -> None:
+            if not answer.set_running_or_notify_cancel():
+                return
+            try:
+                answer.set_result(sent.result())
+            except CancelledError:  # Dask cancels what it has lost
+                answer.set_exception(self._loss())
+            except KilledWorker as error:
+                count, last = error.allowed_failures + 1, error.last_worker.address
+                answer.set_exception(WorkerError(f"{count} workers died over it, the last one at {last}"))
+            except BaseException as error:  # noqa: BLE001  as an executor does, whatever the work raises
+                answer.set_exception(error)
+
+        def give_up(answer: Future[T]) -> None:
+            if answer.cancelled():
+                sent.cancel()
+
+        try:
+            sent: Future[T] = self._executor.submit(work, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001  Dask raises just that when the client is closed
+            raise self._loss() from error
+        answer.add_done_callback(give_up)
+        sent.add_done_callback(pass_on)
+        return answer
+
+    def _loss(self) -> WorkerError:
+        return WorkerError(f"the Dask scheduler at {self._address} does not answer any more")
 
     def cancel(self, results: Sequence[Future[bytes]]) -> None:
         """Cancel what no worker has begun."""
@@ -57,12 +95,13 @@ class ClusterWorkers:
 
 
 @contextmanager
-def cluster_workers(address: str, pipeline: Pipeline) -> Iterator[ClusterWorkers]:
+def cluster_workers(address: str, files: Sequence[Path] = (), directories: Sequence[Path] = ()) -> Iterator[ClusterWorkers]:
     """Yield the workers of the cluster at an address.
 
-    Raises UsageError if there are none, or they cannot do the work of the pipeline.
+    Raises UsageError if there are none, or they see other files or directories than this process. A file is made in
+    each of these directories to find out, and removed.
     """
-    problem = missing_package("distributed", "dask") or _calls_without_shared_limit(pipeline)
+    problem = missing_package("distributed", "dask")
     if problem is not None:
         raise UsageError(f"--cluster: {problem}")
     from distributed import Client  # noqa: PLC0415  an extra, and start time
@@ -76,38 +115,57 @@ def cluster_workers(address: str, pipeline: Pipeline) -> Iterator[ClusterWorkers
             client.wait_for_workers(1, timeout=_PATIENCE_S)
         except OSError as error:
             raise UsageError(f"--cluster: the Dask scheduler at {address} has no workers") from error
-        _require_reachable_files(client, pipeline)
-        yield ClusterWorkers(client)
+        for each in files:
+            _require_place(client, each)
+        for each in directories:
+            _require_directory(client, each)
+        yield ClusterWorkers(client, address)
 
 
-def _calls_without_shared_limit(pipeline: Pipeline) -> str | None:
+@contextmanager
+def share_work(count: int, cluster: str | None, module: str, files: Sequence[Path] = ()) -> Iterator[Executor | None]:
+    """Yield what shares the work of a command, None for one process.
+
+    It is as many processes of this machine, or the workers of the cluster at an address, which must see the files.
+    """
+    if cluster is None:
+        with start_workers(count, module) as workers:
+            yield workers
+        return
+    with cluster_workers(cluster, files) as remote:
+        yield remote
+
+
+def require_runnable(pipeline: Pipeline) -> None:
+    """Raise UsageError for calls whose limit workers would not share."""
     limits = pipeline.settings.rate_limit
     rates = (limits.default_requests_per_second, limits.default_requests_per_minute)
     is_limited = limits.enabled and (limits.services or any(rate is not None for rate in rates))
-    if not _makes_calls(pipeline) or not is_limited or limits.persistence_path is not None:
-        return None
-    return "rate limits need a rate_limit.persistence_path that all workers share"
+    if _makes_calls(pipeline) and is_limited and limits.persistence_path is None:
+        raise UsageError("--cluster: rate limits need a rate_limit.persistence_path that all workers share")
+
+
+def shared_directories(pipeline: Pipeline) -> list[Path]:
+    """Return the directories that workers of a run write to."""
+    if _makes_calls(pipeline) or "payload_store" in pipeline.settings.model_fields_set:
+        return [Path.cwd() / pipeline.settings.payload_store.base_path]
+    return []
 
 
 def _makes_calls(pipeline: Pipeline) -> bool:
+    from elspeth.contracts.plugins import CallingTransform  # noqa: PLC0415  start time
+
     return any(isinstance(each, CallingTransform) for each in pipeline.transforms.values())
 
 
-def _require_reachable_files(client: Client, pipeline: Pipeline) -> None:
-    """Raise UsageError for workers that see other directories.
-
-    A file is made to find out, and removed.
-    """
-    _require_place(client, Path.cwd())
-    if _makes_calls(pipeline) or "payload_store" in pipeline.settings.model_fields_set:
-        directory = Path.cwd() / pipeline.settings.payload_store.base_path
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / f".elspeth-{secrets.token_hex(8)}"
-        probe.touch()
-        try:
-            _require_place(client, probe)
-        finally:
-            probe.unlink()
+def _require_directory(client: Client, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    probe = directory / f".elspeth-{secrets.token_hex(8)}"
+    probe.touch()
+    try:
+        _require_place(client, probe)
+    finally:
+        probe.unlink()
 
 
 def _require_place(client: Client, path: Path) -> None:
@@ -116,5 +174,5 @@ def _require_place(client: Client, path: Path) -> None:
     if blind:
         raise UsageError(
             f"--cluster: {len(blind)} of {len(found)} workers do not see {path}, beginning with {blind[0]}:"
-            " run the pipeline in a directory, and with a payload store, that all of them share"
+            " keep what they work with in a directory that all of them share"
         )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
 import typer
 
@@ -14,7 +15,7 @@ from elspeth.api.loading import GivenSettings
 from elspeth.api.run_report import RunReport, report_at_end
 from elspeth.api.running import audit_database
 from elspeth.api.workers import run_workers
-from elspeth.cli.clusters import cluster_workers
+from elspeth.cli.clusters import cluster_workers, require_runnable, shared_directories
 from elspeth.cli.failures import ExitCode, print_error, report_error
 from elspeth.cli.progress import duration, migration_display, progress_display
 from elspeth.cli.signals import StopRequest, note_signals
@@ -67,13 +68,15 @@ def execute_pipeline(
     """
     failure: ExportFailedError | None = None
     began = time.monotonic()
-    with audit_database(pipeline.settings.landscape, _migrate) as db:
+    with (
+        _workers(pipeline, settings.cluster) as workers,  # first, so that they start while this process prepares
+        audit_database(pipeline.settings.landscape, _migrate) as db,
+    ):
         with note_signals() as request:
             try:
                 with (
                     report_at_end(db, pipeline.settings, settings.path, _warn, force=force) as report,
                     run_display(request, report.name_run) as observer,
-                    _workers(pipeline, settings.cluster) as workers,
                 ):
                     result = work(
                         Orchestrator(
@@ -120,7 +123,8 @@ def execute_pipeline(
 def _workers(pipeline: Pipeline, cluster: str | None) -> AbstractContextManager[Workers | None]:
     """Return what opens the workers that share the run's rows."""
     if cluster is not None:
-        return cluster_workers(cluster, pipeline)
+        require_runnable(pipeline)
+        return cluster_workers(cluster, [Path.cwd()], shared_directories(pipeline))
     return run_workers(pipeline.settings.concurrency.workers)
 
 

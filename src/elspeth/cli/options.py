@@ -181,7 +181,7 @@ ClusterOption = Annotated[
     typer.Option(
         "--cluster",
         metavar="ADDRESS",
-        help="Share the work on rows among the workers of a Dask cluster, by its scheduler's address, such as"
+        help="Share the work among the workers of a Dask cluster, by its scheduler's address, such as"
         " tcp://scheduler:8786.",
     ),
 ]

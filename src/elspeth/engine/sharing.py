@@ -6,7 +6,7 @@ import logging
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future, wait
+from concurrent.futures import BrokenExecutor, Executor, Future, wait
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,18 +33,18 @@ _MOST_DEATHS = 5
 
 
 class Workers(Protocol):
-    """Processes that do the work of this one.
-
-    Those that are remote may run on other machines.
-    """
+    """Processes that do the work of this one."""
 
     @property
     def count(self) -> int:
         """Return how many there are."""
 
     @property
-    def is_remote(self) -> bool:
-        """Return whether they may run on other machines."""
+    def readers(self) -> Executor | None:
+        """Return an executor whose processes can read the audit database.
+
+        None if they need not be able to.
+        """
 
     def submit(self, work: Callable[[bytes, bytes], bytes], context: bytes, job: bytes, /) -> Future[bytes]:
         """Let the next free worker do the work.
@@ -151,7 +151,8 @@ class SharedRows:
                 self._replace_workers()
                 continue
             except Exception as error:
-                problem = f"{type(error).__name__}: {recordable_message(error)}"
+                kind = "" if isinstance(error, WorkerError) else f"{type(error).__name__}: "
+                problem = f"{kind}{recordable_message(error)}"
                 raise WorkerError(f"the workers did not process {first.partition}: {problem}") from error
             self._waiting.popleft()
             self._deaths = 0

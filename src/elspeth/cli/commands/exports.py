@@ -26,11 +26,13 @@ from elspeth.cli.failures import UsageError, use_stderr_for_json
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
     CertificateOption,
+    ClusterOption,
     ForceOption,
     JsonOption,
     OptionalDatabaseOption,
     OptionalRunArgument,
     WorkersOption,
+    require_only_one,
     require_unicode,
 )
 from elspeth.cli.progress import record_display
@@ -143,6 +145,7 @@ def export(
     contact_email: _ContactEmailOption = None,
     base: _BaseOption = None,
     workers: WorkersOption = 1,
+    cluster: ClusterOption = None,
     force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -160,7 +163,9 @@ def export(
         "--contact-email": contact_email is not None,
         "--workers": workers > 1,
         "--base": base is not None,
+        "--cluster": cluster is not None,
     }
+    require_only_one({name: given[name] for name in ("--workers", "--cluster")})
     if payloads is not None and not include_contents:
         raise UsageError("--payloads: only with --include-contents")
     _check_subject(as_found, given)
