@@ -301,6 +301,7 @@ ROOMS: dict[str, dict[str, set[str]]] = {
         "commands": {
             *(
                 "access",
+                "clusters",
                 "completion",
                 "contents_text",
                 "execution",

@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["COMMAND", "run_with_signal", "start_command"]
+__all__ = ["COMMAND", "run_with_signal", "start_command", "workers_of"]
 
 _SIGNALLED = """
 import os, signal, sys
@@ -45,3 +46,22 @@ def start_command(*arguments: str, directory: Path, own_group: bool = False) -> 
     return subprocess.Popen(
         program, cwd=directory, stdout=pipe, stderr=pipe, text=True, process_group=0 if own_group else None
     )
+
+
+def workers_of(pid: int) -> list[int]:
+    """Return the worker processes of a command, newest last.
+
+    They are children of the process that forks them.
+    """
+    with suppress(OSError):
+        servers = [child for child in _children_of(pid) if b"forkserver" in _command_line(child)]
+        return [worker for server in servers for worker in _children_of(server)]
+    return []
+
+
+def _children_of(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def _command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()

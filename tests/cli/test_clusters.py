@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,8 @@ from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.exporting.files import write_export
 from elspeth.core.landscape.exporting.format import ExportFormat
+from elspeth.core.landscape.lines import reading
+from elspeth.evidence.format import bag
 from elspeth.evidence.verifier.verify import verify_bag
 from tests.engine.pipelines import trail
 from tests.engine.told import tell
@@ -34,14 +38,20 @@ sinks:
 payload_store: {base_path: payloads}
 landscape: {url: "sqlite:///audit.db"}
 """
+IN_PROCESS: dict[str, Any] = {
+    "threads_per_worker": 1,
+    "processes": False,
+    "dashboard_address": "127.0.0.1:0",
+    "protocol": "tcp://",
+    "host": "127.0.0.1",
+}
 RUN = ("run", "-s", "settings.yaml", "-x", "--no-dotenv")
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """Start a cluster in this process, and return its address."""
-    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
-    with distributed.LocalCluster(**options, protocol="tcp://", host="127.0.0.1") as local:
+    with distributed.LocalCluster(**IN_PROCESS, n_workers=2) as local:
         yield local.scheduler_address
 
 
@@ -53,7 +63,7 @@ def _settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("in.csv").write_text(f"id,d\n{rows}".replace("13,6", "13,x"))
 
 
-def left_by_the_run(directory: Path) -> tuple[object, ...]:
+def left_by_the_run(directory: Path) -> tuple[bytes, bytes, Counter[str]]:
     """Return what a run leaves, without ids and times."""
     return Path("out.csv").read_bytes(), Path("bad.csv").read_bytes(), tell(trail(directory))
 
@@ -63,6 +73,32 @@ def test_a_cluster_leaves_what_one_process_leaves(tmp_path: Path, cluster: str) 
     alone = left_by_the_run(tmp_path)
     assert main([*RUN, "--cluster", cluster]) == 0
     assert left_by_the_run(tmp_path) == alone
+
+
+def test_exports_and_their_verification_are_those_of_one_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cluster: str
+) -> None:
+    assert main([*RUN]) == 0
+    monkeypatch.setattr(reading, "_PART", 20)
+    said = []
+    for name, options in (("alone", []), ("shared", ["--cluster", cluster])):
+        assert main(["export", "latest", "-d", "audit.db", "-o", name, "--format", "bag", *options]) == 0
+        capsys.readouterr()
+        assert main(["verify", name, "--json", *options]) == 1  # unsigned
+        said.append(capsys.readouterr())
+    assert said[0] == said[1]
+    for file in (bag.RECORDS, bag.LEAVES, bag.STATEMENT):
+        assert (Path("shared") / file).read_bytes() == (Path("alone") / file).read_bytes()
+
+
+def test_a_database_that_workers_do_not_see_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cluster: str
+) -> None:
+    assert main([*RUN]) == 0
+    monkeypatch.setattr("elspeth.cli.clusters._sees", lambda _: False)
+    assert main(["export", "latest", "-d", "audit.db", "-o", "trail.jsonl", "--cluster", cluster]) == 2
+    assert f"--cluster: 2 of 2 workers do not see {Path('audit.db').absolute()}" in capsys.readouterr().err
+    assert not Path("trail.jsonl").exists()
 
 
 def test_its_executor_shares_exports_and_their_verification(tmp_path: Path, cluster: str) -> None:
@@ -94,7 +130,7 @@ def test_a_cluster_that_cannot_be_used_is_refused_before_the_run(
 def test_workers_that_do_not_see_the_payload_store_are_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cluster: str
 ) -> None:
-    monkeypatch.setattr("os.path.exists", lambda _: False)
+    monkeypatch.setattr("elspeth.cli.clusters._sees", lambda _: False)
     assert main([*RUN, "--cluster", cluster]) == 2
     assert "--cluster: 2 of 2 workers do not see" in capsys.readouterr().err
 

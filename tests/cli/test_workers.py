@@ -18,7 +18,7 @@ from elspeth.api.workers import ProcessWorkers, run_workers
 from elspeth.cli import execution, main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from tests.cli.processes import start_command
+from tests.cli.processes import start_command, workers_of
 from tests.fixtures.ids import ID
 from tests.fixtures.workers import InlineWorkers, name_process, sleep
 
@@ -82,12 +82,9 @@ def find_worker(pid: int, besides: int = 0) -> int:
 
     It waits for one that was started after the worker `besides`.
     """
-    while True:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for child in reversed(children):
-            if int(child) > besides and b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
+    while not (found := [worker for worker in workers_of(pid) if worker > besides]):
         time.sleep(0.01)
+    return found[-1]
 
 
 def test_a_run_goes_on_with_another_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 from elspeth.cli import main
 from elspeth.core.landscape.database import LandscapeDB
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
-from tests.cli.processes import start_command
+from tests.cli.processes import start_command, workers_of
 
 ROWS = 4000
 PATIENCE_S = 60
@@ -30,14 +30,6 @@ sinks:
 landscape: {url: "sqlite:///audit.db"}
 """
 RUN = ("run", "-s", "settings.yaml", "-x", "--no-dotenv")
-
-
-def children_of(pid: int) -> list[int]:
-    """Return the worker processes of a command."""
-    with suppress(OSError):
-        children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-        return [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    return []
 
 
 def is_running(pid: int) -> bool:
@@ -63,7 +55,7 @@ def test_killed_workers_and_killed_runs_leave_what_a_calm_run_leaves(
         for _ in range(3):
             end = time.monotonic() + chance.uniform(0.5, 3)
             while time.monotonic() < end and process.poll() is None:
-                seen.update(workers := children_of(process.pid))
+                seen.update(workers := workers_of(process.pid))
                 time.sleep(0.01)
             if process.poll() is None and workers:
                 with suppress(ProcessLookupError):

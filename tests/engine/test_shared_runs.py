@@ -19,7 +19,7 @@ from tests.engine.drawn import ROWS, SINKS, AskTransform, graphs
 from tests.engine.drawn_wired import wired_graphs
 from tests.engine.killing import run_with_kills
 from tests.engine.pipelines import PLUGINS, Settings, assert_sound, build, graph_settings, groups_of, trail
-from tests.engine.told import tell
+from tests.engine.told import tell, without_operations
 from tests.fixtures.effort import law
 from tests.fixtures.workers import InlineWorkers
 
@@ -103,11 +103,6 @@ def test_outputs_and_trail_do_not_depend_on_workers_even_if_processes_are_killed
     assert [(directory / f"{name}.jsonl").read_bytes() for name in ("out", *SINKS)] == outputs
     again = tell(trail(directory))
     assert (without_operations(again) if kills else again) == (without_operations(told) if kills else told)
-
-
-def without_operations(told: Counter[str]) -> Counter[str]:
-    """Leave out operations: each process begins its own."""
-    return Counter({text: count for text, count in told.items() if not text.startswith('["operation"')})
 
 
 @pytest.mark.postgres

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-import os
 import secrets
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from elspeth.api.workers import start_workers
 from elspeth.cli.failures import UsageError
 from elspeth.contracts.environment import missing_package
 from elspeth.engine.errors import WorkerError
 
 if TYPE_CHECKING:
     from distributed import Client
+    from sqlalchemy import URL
 
     from elspeth.engine.pipeline import Pipeline
 
-__all__ = ["ClusterWorkers", "cluster_workers", "require_runnable", "share_work", "shared_directories"]
+__all__ = [
+    "ClusterWorkers",
+    "cluster_workers",
+    "database_files",
+    "require_runnable",
+    "share_work",
+    "shared_directories",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _PATIENCE_S = 10
 """How long to wait for the scheduler, and for its first worker."""
+
+_COUNT_EVERY_S = 2.0
+"""How often to ask the scheduler for the number of workers."""
 
 
 class ClusterWorkers(Executor):
@@ -38,11 +50,18 @@ class ClusterWorkers(Executor):
         self._client = client
         self._address = address
         self._executor = client.get_executor(retries=2)
+        self._count, self._counted = 1, -_COUNT_EVERY_S
 
     @property
     def count(self) -> int:
-        """Return how many there are now."""
-        return max(1, len(self._client.ncores()))
+        """Return how many there are, or were some seconds ago.
+
+        Raises WorkerError if the scheduler is lost.
+        """
+        self._require_scheduler()
+        if time.monotonic() - self._counted >= _COUNT_EVERY_S:
+            self._count, self._counted = max(1, len(self._client.ncores())), time.monotonic()
+        return self._count
 
     @property
     def readers(self) -> None:
@@ -74,13 +93,18 @@ class ClusterWorkers(Executor):
             if answer.cancelled():
                 sent.cancel()
 
+        self._require_scheduler()
         try:
             sent: Future[T] = self._executor.submit(work, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001  Dask raises just that when the client is closed
+        except Exception as error:
             raise self._loss() from error
         answer.add_done_callback(give_up)
         sent.add_done_callback(pass_on)
         return answer
+
+    def _require_scheduler(self) -> None:
+        if self._client.status != "running":  # it waits for the scheduler to come back
+            raise self._loss()
 
     def _loss(self) -> WorkerError:
         return WorkerError(f"the Dask scheduler at {self._address} does not answer any more")
@@ -95,7 +119,9 @@ class ClusterWorkers(Executor):
 
 
 @contextmanager
-def cluster_workers(address: str, files: Sequence[Path] = (), directories: Sequence[Path] = ()) -> Iterator[ClusterWorkers]:
+def cluster_workers(
+    address: str, files: Sequence[Path] = (), directories: Sequence[Path] = ()
+) -> Iterator[ClusterWorkers]:
     """Yield the workers of the cluster at an address.
 
     Raises UsageError if there are none, or they see other files or directories than this process. A file is made in
@@ -136,6 +162,13 @@ def share_work(count: int, cluster: str | None, module: str, files: Sequence[Pat
         yield remote
 
 
+def database_files(url: URL) -> list[Path]:
+    """Return the file of a SQLite database, nothing for a server."""
+    from elspeth.core.landscape.database.urls import sqlite_path  # noqa: PLC0415  start time
+
+    return [sqlite_path(url)] if url.get_backend_name() == "sqlite" else []
+
+
 def require_runnable(pipeline: Pipeline) -> None:
     """Raise UsageError for calls whose limit workers would not share."""
     limits = pipeline.settings.rate_limit
@@ -168,8 +201,12 @@ def _require_directory(client: Client, directory: Path) -> None:
         probe.unlink()
 
 
+def _sees(path: str) -> bool:
+    return Path(path).exists()
+
+
 def _require_place(client: Client, path: Path) -> None:
-    found: dict[str, bool] = client.run(os.path.exists, str(path))
+    found: dict[str, bool] = client.run(_sees, str(path))
     blind = sorted(address for address, sees in found.items() if not sees)
     if blind:
         raise UsageError(

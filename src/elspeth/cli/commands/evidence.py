@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elspeth.api.workers import start_workers
 from elspeth.cli.access import checking_key, protected_files
+from elspeth.cli.clusters import share_work
 from elspeth.cli.commands.run_log import verify_log_proof
 from elspeth.cli.failures import ExitCode, UsageError, use_stderr_for_json
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
     CheckHmacOption,
+    ClusterOption,
     ForceOption,
     JsonOption,
     WorkersOption,
@@ -69,6 +70,7 @@ def verify(
     ] = None,
     hmac: CheckHmacOption = False,
     workers: WorkersOption = 1,
+    cluster: ClusterOption = None,
     json: JsonOption = False,
 ) -> None:
     """Verify a bag, a proof or an export.
@@ -76,7 +78,8 @@ def verify(
     The exit code is 0 only if every step passed and a signature was checked. Several bags of one database must also be
     points of one history.
     """
-    path = paths[0]
+    path, shared = paths[0], {"--workers": workers > 1, "--cluster": cluster is not None}
+    require_only_one(shared)
     if policy is not None and not path.is_dir() and path.suffix != ".zip" and len(paths) == 1:
         require_only_one(
             {
@@ -93,13 +96,13 @@ def verify(
 
     secret = checking_key() if hmac else None
     is_export = secret is not None or any(map(looks_like_export, paths))
-    bag_options = {"--key": key is not None, "--workers": workers > 1, "--policy": policy is not None}
+    bag_options = {"--key": key is not None, **shared, "--policy": policy is not None}
     only_bags = {"--tsa-ca": authority is not None, "--ca": root is not None, "--subject": subject is not None}
     _require_fitting(paths, bag_options if is_export else {}, only_bags, hmac=hmac)
     if subject is not None and root is None:
         raise UsageError("--subject: only with --ca: without it anybody could have made the certificate")
     trusted = _Trusted(key=key, authority=authority, root=root, subject=subject, policy=policy)
-    with start_workers(workers) as executor:
+    with share_work(workers, cluster, "elspeth.evidence.verifier.verify") as executor:
         if is_export:
             verifications = [_verify_export(path, secret)]
         else:
@@ -137,7 +140,7 @@ def _require_fitting(
         raise UsageError("several paths are compared as bags of one database: name directories or .zip files")
     if refused.get("--key"):
         raise UsageError("--key is for bags and proofs: an export has no such signature")
-    for option in ("--workers", "--policy"):
+    for option in ("--workers", "--cluster", "--policy"):
         if refused.get(option):
             raise UsageError(f"{option} is for bags and proofs: leave it out for an export")
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from elspeth.api.workers import start_workers
 from elspeth.cli.access import (
     database_url,
     default_database,
@@ -22,6 +21,7 @@ from elspeth.cli.access import (
     require_key,
     signing_key,
 )
+from elspeth.cli.clusters import database_files, share_work
 from elspeth.cli.failures import UsageError, use_stderr_for_json
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from elspeth.outputs.policy import Protected
 
 __all__ = ["export"]
+
+_READING = "elspeth.core.landscape.lines.reading"
+"""The module of what the workers of an export do."""
 
 _OutputOption = Annotated[
     str,
@@ -178,7 +181,7 @@ def export(
     bag_options |= {name: given[name] for name in ("--include-contents", "--contact-name", "--contact-email")}
     _check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
     _check_triples(form, base, {"--as-found": as_found is not None, "--hmac": hmac})
-    _check_workers(workers, by_record=include_withheld or form is ExportFormat.CSV)
+    _check_sharing(given, by_record=include_withheld or form is ExportFormat.CSV)
     options = _Options(
         form=form,
         compression=compress,
@@ -191,11 +194,13 @@ def export(
         contents=_Contents(directory=payloads) if include_contents else None,
         contact=_make_contact(contact_name, contact_email),
         base=base,
+        workers=workers,
+        cluster=cluster,
     )
     if as_found is not None:
         _export_found(as_found, output, options, json=json)
     elif run is not None and database is not None:
-        _export_run(run, database, output, options, include_withheld=include_withheld, workers=workers, json=json)
+        _export_run(run, database, output, options, include_withheld=include_withheld, json=json)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +237,8 @@ class _Options:
     contents: _Contents | None = None
     contact: Contact | None = None
     base: str | None = None
+    workers: int = 1
+    cluster: str | None = None
 
     @property
     def signed(self) -> bool:
@@ -239,14 +246,15 @@ class _Options:
         return self.signing_key is not None or self.signer is not None
 
 
-def _export_run(
-    run: str, database: str, output: str, options: _Options, *, include_withheld: bool, workers: int, json: bool
-) -> None:
+def _export_run(run: str, database: str, output: str, options: _Options, *, include_withheld: bool, json: bool) -> None:
     from elspeth.core.landscape.exporting.files import write_export  # noqa: PLC0415  start time
     from elspeth.core.landscape.queries.runs import resolve_run  # noqa: PLC0415
 
     target = _open_target(output)
-    with open_landscape(database) as db, start_workers(workers) as executor:
+    with (
+        open_landscape(database) as db,
+        share_work(options.workers, options.cluster, _READING, database_files(db.engine.url)) as executor,
+    ):
         run_id = resolve_run(db, run)
         contents = None if options.contents is None else options.contents.of_run(db, run_id)
         with record_display("export", _count_records(db, run_id)) as progress:
@@ -400,10 +408,14 @@ def _check_triples(form: ExportFormat, base: str | None, others: Mapping[str, bo
         raise UsageError(f"--base {base}: expected an absolute IRI that ends in /, such as https://example.org/42/")
 
 
-def _check_workers(workers: int, *, by_record: bool) -> None:
-    """Raise UsageError if records cannot be shared among workers."""
-    if workers > 1 and by_record:
-        raise UsageError("--workers: not with --format csv, and not with --include-withheld")
+def _check_sharing(given: Mapping[str, bool], *, by_record: bool) -> None:
+    """Raise UsageError if records cannot be shared among workers.
+
+    `given` says of each option whether it was given.
+    """
+    for name in ("--workers", "--cluster"):
+        if given[name] and by_record:
+            raise UsageError(f"{name}: not with --format csv, and not with --include-withheld")
 
 
 def _usable_executor(executor: Executor | None, db: LandscapeDB, run_id: str) -> Executor | None:

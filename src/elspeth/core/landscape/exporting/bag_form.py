@@ -30,6 +30,7 @@ from elspeth.core.landscape.exporting.contents import RunContents
 from elspeth.core.landscape.exporting.exporter import RunNotFoundError
 from elspeth.core.landscape.exporting.forms import ExportError, StoredRecord
 from elspeth.core.landscape.lines.reading import (
+    Readers,
     can_read_in_parallel,
     read_chunks,
     read_lines,
@@ -148,7 +149,7 @@ def _batches(
     At their end they raise AlteredRunError if they are not what was sealed.
     """
     if executor is not None and can_read_in_parallel(connection, run_id):
-        lines = read_lines_in_parallel(db, connection, run_id, executor, split)
+        lines = read_lines_in_parallel(connection, run_id, Readers.of(executor, db.engine.url), split)
     else:
         lines = read_lines(connection, run_id, split)
     return sealed_lines_of_run(connection, run_id, db.url, lines)

@@ -25,6 +25,7 @@ from elspeth.core.landscape.exporting._record_rules import withheld_columns
 from elspeth.core.landscape.lines.reading import (
     Chunk,
     LineTransform,
+    Readers,
     TypedChunk,
     can_read_in_parallel,
     insert_key,
@@ -183,7 +184,8 @@ class LandscapeExporter:
         if self._include_payloads:
             return _lines_with_payloads(connection, run_id, transform)
         if self._executor is not None and can_read_in_parallel(connection, run_id):
-            return read_lines_in_parallel(self._db, connection, run_id, self._executor, transform)
+            readers = Readers.of(self._executor, self._db.engine.url)
+            return read_lines_in_parallel(connection, run_id, readers, transform)
         return read_lines(connection, run_id, transform)
 
     def _require_run(self, run_id: str, *, found: bool) -> None:

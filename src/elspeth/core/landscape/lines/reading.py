@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Text, select, type_coerce
+from sqlalchemy import URL, Connection, Text, select, type_coerce
 from sqlalchemy.exc import OperationalError
 
 from elspeth.core.canonical import canonical_bytes
-from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.urls import is_in_memory
+from elspeth.core.landscape.database.connections import read_only_connection
+from elspeth.core.landscape.database.urls import is_in_memory, sqlite_path
 from elspeth.core.landscape.lines.rendering import KeyRange, can_render, line_pattern, render_lines
 from elspeth.core.landscape.records.mapping import mapper
 from elspeth_schema.contracts import AuditRecord, RunStatus
@@ -35,6 +34,7 @@ from elspeth_schema.records import RECORD_TYPES, RUN, RecordType
 __all__ = [
     "Chunk",
     "LineTransform",
+    "Readers",
     "TypedChunk",
     "can_read_in_parallel",
     "insert_key",
@@ -56,6 +56,9 @@ LineTransform = Callable[[str, bytes], T]
 
 TypedChunk = tuple[str, int, T]
 """Lines of one record type: its name, their number, and the transformed lines."""
+
+_Reading = tuple["_Part", Future[TypedChunk[T]] | TypedChunk[T]]
+"""A range, and its lines or what will have them."""
 
 _FETCH = 1000
 """Rows fetched from the database at once; bounds memory."""
@@ -159,6 +162,21 @@ def insert_key(record_type: str, key: str, lines: Iterable[bytes], values: Itera
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Readers:
+    """Processes that read an audit database, each with connections of its own."""
+
+    executor: Executor
+    url: URL
+
+    @classmethod
+    def of(cls, executor: Executor, url: URL) -> Readers:
+        """Let the executor's processes read a database, wherever they were started."""
+        if url.get_backend_name() == "sqlite":
+            url = url.set(database=str(sqlite_path(url)), query={})
+        return cls(executor=executor, url=url)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
     record_type: str
     keys: KeyRange
@@ -192,30 +210,33 @@ def read_lines(
 
 
 def read_lines_in_parallel(
-    db: LandscapeDB, connection: Connection, run_id: str, executor: Executor, transform: LineTransform[T]
+    connection: Connection,
+    run_id: str,
+    readers: Readers,
+    transform: LineTransform[T],
+    record_types: Collection[str] = tuple(RECORD_TYPES),
 ) -> Generator[TypedChunk[T], None, None]:
-    """Yield the same lines, read by the executor's processes.
+    """Yield the same lines, or those of some types, read by several processes.
 
-    `can_read_in_parallel` must allow it for the run. The processes open the database by its URL. Raises what
+    `can_read_in_parallel` must allow it for the run. What a process had that died is read by this one. Raises what
     `read_lines` raises.
     """
-    url = db.engine.url.render_as_string(hide_password=False)
-    waiting: deque[Future[TypedChunk[T]] | TypedChunk[T]] = deque()
+    waiting: deque[_Reading[T]] = deque()
     try:
-        for part in _parts(connection, run_id):
+        for part in _parts(connection, run_id, record_types):
             if part.is_whole:
                 for count, lines in read_chunks(connection, RECORD_TYPES[part.record_type], run_id):
-                    waiting.append((part.record_type, count, transform(part.record_type, lines)))
+                    waiting.append((part, (part.record_type, count, transform(part.record_type, lines))))
             else:
-                waiting.append(executor.submit(_read_part, url, part, transform))
+                waiting.append((part, _submit(readers, part, transform)))
             while len(waiting) > _AHEAD:
-                yield _result(waiting.popleft())
+                yield _result(connection, *waiting.popleft(), transform)
         while waiting:
-            yield _result(waiting.popleft())
+            yield _result(connection, *waiting.popleft(), transform)
     finally:
-        for future in waiting:
-            if isinstance(future, Future):
-                future.cancel()
+        for _, found in waiting:
+            if isinstance(found, Future):
+                found.cancel()
 
 
 def can_read_in_parallel(connection: Connection, run_id: str) -> bool:
@@ -229,9 +250,11 @@ def can_read_in_parallel(connection: Connection, run_id: str) -> bool:
     return ended and not is_in_memory(connection.engine.url)
 
 
-def _parts(connection: Connection, run_id: str) -> Iterator[_Part]:
+def _parts(connection: Connection, run_id: str, record_types: Collection[str]) -> Iterator[_Part]:
     """Yield the run's records as ranges, in export order."""
     for name, record_type in RECORD_TYPES.items():
+        if name not in record_types:
+            continue
         first = None
         while (end := _next_key(connection, record_type, KeyRange(run_id=run_id, first=first))) is not None:
             yield _Part(record_type=name, keys=KeyRange(run_id=run_id, first=first, end=end))
@@ -253,21 +276,35 @@ def _next_key(
     return None if row is None else tuple(row)
 
 
-def _read_part(url: str, part: _Part, transform: LineTransform[T]) -> TypedChunk[T]:
+def _submit(readers: Readers, part: _Part, transform: LineTransform[T]) -> Future[TypedChunk[T]]:
+    try:
+        return readers.executor.submit(_read_part, readers.url, part, transform)
+    except BrokenExecutor as error:
+        broken: Future[TypedChunk[T]] = Future()
+        broken.set_exception(error)
+        return broken
+
+
+def _read_part(url: URL, part: _Part, transform: LineTransform[T]) -> TypedChunk[T]:
     """Read the lines of a range, in a worker."""
-    record_type = RECORD_TYPES[part.record_type]
     # Leave no connection behind: an executor's processes may live long after the export.
-    with _open_database(url) as db, db.snapshot() as connection:
-        chunks = list(read_chunks(connection, record_type, part.keys.run_id, within=part.keys))
+    with read_only_connection(url) as connection:
+        return _transformed(connection, part, transform)
+
+
+def _transformed(connection: Connection, part: _Part, transform: LineTransform[T]) -> TypedChunk[T]:
+    record_type = RECORD_TYPES[part.record_type]
+    chunks = list(read_chunks(connection, record_type, part.keys.run_id, within=part.keys))
     count = sum(number for number, _ in chunks)
     return part.record_type, count, transform(part.record_type, b"".join(lines for _, lines in chunks))
 
 
-def _result(found: Future[TypedChunk[T]] | TypedChunk[T]) -> TypedChunk[T]:
-    return found.result() if isinstance(found, Future) else found
-
-
-@cache
-def _open_database(url: str) -> LandscapeDB:
-    """Open the database, once per worker."""
-    return LandscapeDB.from_url(url, create_tables=False)
+def _result(
+    connection: Connection, part: _Part, found: Future[TypedChunk[T]] | TypedChunk[T], transform: LineTransform[T]
+) -> TypedChunk[T]:
+    if not isinstance(found, Future):
+        return found
+    try:
+        return found.result()
+    except BrokenExecutor:
+        return _transformed(connection, part, transform)
