@@ -98,7 +98,7 @@ def start(stack: ExitStack, command: str) -> subprocess.Popen[bytes]:
 
 
 def kill_after_the_first_commit_of_rows(patch: pytest.MonkeyPatch, process: subprocess.Popen[bytes]) -> None:
-    """Kill a process when a run has committed its first rows."""
+    """Kill a process after the first commit of rows."""
     commit = RowLoader._commit
 
     def commit_and_kill(*arguments: Any) -> None:  # noqa: ANN401  passed on

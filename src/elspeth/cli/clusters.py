@@ -65,7 +65,10 @@ class ClusterWorkers(Executor):
 
     @property
     def readers(self) -> None:
-        """Return None: a run's audit database need not be in reach of its workers."""
+        """Return None.
+
+        A run's audit database need not be in reach of its workers.
+        """
 
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Let the next free worker do the work.
@@ -150,9 +153,10 @@ def cluster_workers(
 
 @contextmanager
 def share_work(count: int, cluster: str | None, module: str, files: Sequence[Path] = ()) -> Iterator[Executor | None]:
-    """Yield what shares the work of a command, None for one process.
+    """Yield what shares the work of a command.
 
-    It is as many processes of this machine, or the workers of the cluster at an address, which must see the files.
+    That is None for one process. Else it is as many processes of this machine, or the workers of the cluster at an
+    address, which must see the files.
     """
     if cluster is None:
         with start_workers(count, module) as workers:
@@ -163,7 +167,7 @@ def share_work(count: int, cluster: str | None, module: str, files: Sequence[Pat
 
 
 def database_files(url: URL) -> list[Path]:
-    """Return the file of a SQLite database, nothing for a server."""
+    """Return the file of a database, if it is one."""
     from elspeth.core.landscape.database.urls import sqlite_path  # noqa: PLC0415  start time
 
     return [sqlite_path(url)] if url.get_backend_name() == "sqlite" else []

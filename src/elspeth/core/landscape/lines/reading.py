@@ -163,14 +163,14 @@ def insert_key(record_type: str, key: str, lines: Iterable[bytes], values: Itera
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readers:
-    """Processes that read an audit database, each with connections of its own."""
+    """Processes that read an audit database with their own connections."""
 
     executor: Executor
     url: URL
 
     @classmethod
     def of(cls, executor: Executor, url: URL) -> Readers:
-        """Let the executor's processes read a database, wherever they were started."""
+        """Let the executor's processes read a database."""
         if url.get_backend_name() == "sqlite":
             url = url.set(database=str(sqlite_path(url)), query={})
         return cls(executor=executor, url=url)
@@ -216,10 +216,10 @@ def read_lines_in_parallel(
     transform: LineTransform[T],
     record_types: Collection[str] = tuple(RECORD_TYPES),
 ) -> Generator[TypedChunk[T], None, None]:
-    """Yield the same lines, or those of some types, read by several processes.
+    """Yield the same lines, read by several processes.
 
-    `can_read_in_parallel` must allow it for the run. What a process had that died is read by this one. Raises what
-    `read_lines` raises.
+    They are those of some record types only, if some are named. `can_read_in_parallel` must allow it for the run.
+    What a process had that died is read by this one. Raises what `read_lines` raises.
     """
     waiting: deque[_Reading[T]] = deque()
     try:
