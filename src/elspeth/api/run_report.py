@@ -14,9 +14,10 @@ from elspeth.contracts.errors import AuditIntegrityError, recordable_message
 from elspeth.contracts.events import log_event
 from elspeth.core.landscape.database import LandscapeDB, LandscapeError
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
+from elspeth.core.placeholders import fill_placeholders, placeholder_values
 from elspeth.core.settings import Settings
 from elspeth.core.settings.parts import Parts
-from elspeth.core.settings.paths import fill_placeholders, placeholder_values, protected_files
+from elspeth.core.settings.paths import protected_files
 
 __all__ = ["RunReport", "report_at_end"]
 

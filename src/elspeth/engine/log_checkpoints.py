@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Self
 
 from elspeth.contracts.events import log_event
 from elspeth.core.landscape.database import LandscapeDB
+from elspeth.core.placeholders import fill_placeholders
 from elspeth.core.settings import Settings
 from elspeth.core.settings.parts import Parts
-from elspeth.core.settings.paths import checkpoint_file, fill_placeholders, protected_files
+from elspeth.core.settings.paths import checkpoint_file, protected_files
 from elspeth.engine.keys import RunKeys
 
 if TYPE_CHECKING:

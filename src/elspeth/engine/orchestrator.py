@@ -39,7 +39,8 @@ from elspeth.core.landscape.queries.recorded import count_rows
 from elspeth.core.landscape.recording.base import new_id, now
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.seal import sealed_record_count
-from elspeth.core.settings.paths import export_compression, export_form, placeholder_values
+from elspeth.core.placeholders import placeholder_values
+from elspeth.core.settings.paths import export_compression, export_form
 from elspeth.engine.calls.external import ExternalCalls, open_external_calls
 from elspeth.engine.errors import DEFECTS, AccountingError, RunInterruptedError, TooManyFailuresError, WorkerError
 from elspeth.engine.inputs import recorded_inputs

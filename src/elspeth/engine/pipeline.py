@@ -13,11 +13,11 @@ from elspeth.contracts.routing import EdgeInfo
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.contracts.schema_option import DYNAMIC
 from elspeth.core.canonical import stable_hash
+from elspeth.core.placeholders import fill_placeholders, has_placeholders
 from elspeth.core.secrets import without_secrets
 from elspeth.core.settings import Settings
 from elspeth.core.settings.graph import wire
 from elspeth.core.settings.model import PositionalSettings
-from elspeth.core.settings.paths import fill_placeholders, has_placeholders
 from elspeth.core.settings.steps import CoalesceSettings, GateSettings, SinkSettings
 from elspeth.core.settings.wiring import Place, Wiring, sink_place
 from elspeth.plugins.manager import PluginManager

@@ -21,9 +21,9 @@ from elspeth.core.landscape.recording.base import make_recordable
 from elspeth.core.landscape.recording.batches import FIRST_ROW, HeldItem
 from elspeth.core.landscape.recording.recorder import LandscapeRecorder
 from elspeth.core.landscape.sealing.unfinished import read_unfinished_runs
+from elspeth.core.placeholders import placeholder_values
 from elspeth.core.secrets import mask_secrets, without_secrets
 from elspeth.core.settings import Settings
-from elspeth.core.settings.paths import placeholder_values
 from elspeth.core.settings.wiring import Place
 from elspeth.engine.errors import ResumeError, changed_source_error
 from elspeth.engine.inputs import read_inputs, require_same_inputs

@@ -63,7 +63,7 @@ def show_plugin(
 ) -> None:
     """Show what a plugin does, and its options."""
     from elspeth.core.settings.json_schema import options_schema  # noqa: PLC0415  start time
-    from elspeth.core.settings.problems import did_you_mean  # noqa: PLC0415
+    from elspeth.core.suggestions import did_you_mean  # noqa: PLC0415
     from elspeth.plugins.manager import PluginManager  # noqa: PLC0415
 
     plugins = [plugin for plugin in PluginManager.installed().all() if kind is None or plugin.kind.value == kind.value]

@@ -69,7 +69,7 @@ def rows(
 
 def _report_unknown_names(known: set[str], given: Mapping[str, str | None]) -> None:
     """Say which names belong to no step of the run."""
-    from elspeth.core.settings.problems import did_you_mean  # noqa: PLC0415  start time
+    from elspeth.core.suggestions import did_you_mean  # noqa: PLC0415  start time
 
     for option, name in given.items():
         if name is not None and name not in known:

@@ -206,7 +206,7 @@ def leave(
     from elspeth.core.landscape.database import LandscapeDB  # noqa: PLC0415
     from elspeth.core.landscape.queries.runs import newest_run  # noqa: PLC0415
     from elspeth.core.landscape.sealing.log_places import forget_places  # noqa: PLC0415
-    from elspeth.core.settings.paths import placeholder_values  # noqa: PLC0415
+    from elspeth.core.placeholders import placeholder_values  # noqa: PLC0415
     from elspeth.engine.log_checkpoints import LogCheckpoints  # noqa: PLC0415
 
     pipeline, keys = load_with_keys(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from elspeth.contracts.routing import CONTINUE, FORK
 from elspeth.core.settings.model import PositionalSettings, Settings
 from elspeth.core.settings.parts import Parts
-from elspeth.core.settings.problems import Location, Problem, did_you_mean
+from elspeth.core.settings.problems import Location, Problem
 from elspeth.core.settings.steps import (
     CoalesceSettings,
     GateSettings,
@@ -16,6 +16,7 @@ from elspeth.core.settings.steps import (
     PositionalTransformSettings,
 )
 from elspeth.core.settings.wiring import Place
+from elspeth.core.suggestions import did_you_mean
 
 __all__ = ["branch_problems", "coalesce_problems", "place_of_branch"]
 

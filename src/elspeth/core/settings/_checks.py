@@ -16,7 +16,7 @@ from elspeth.core.settings._branch_checks import branch_problems, coalesce_probl
 from elspeth.core.settings._connection_checks import connection_problems
 from elspeth.core.settings._yaml_file import PlainValue
 from elspeth.core.settings.parts import Parts
-from elspeth.core.settings.problems import Location, Problem, did_you_mean, structural_problems
+from elspeth.core.settings.problems import Location, Problem, structural_problems
 from elspeth.core.settings.steps import (
     AggregationSettings,
     CoalesceSettings,
@@ -26,6 +26,7 @@ from elspeth.core.settings.steps import (
     WiredAggregationSettings,
     WiredTransformSettings,
 )
+from elspeth.core.suggestions import did_you_mean
 
 __all__ = ["cross_section_problems", "mode_problems"]
 

@@ -8,8 +8,9 @@ from elspeth.contracts.enums import RoutingMode
 from elspeth.contracts.routing import CONTINUE, DISCARD, FORK
 from elspeth.core.settings._connections import Connections, Use
 from elspeth.core.settings.parts import Parts
-from elspeth.core.settings.problems import Location, Problem, did_you_mean, location_text, nearest
+from elspeth.core.settings.problems import Location, Problem, location_text
 from elspeth.core.settings.wiring import Place
+from elspeth.core.suggestions import did_you_mean, nearest
 
 __all__ = ["connection_problems"]
 

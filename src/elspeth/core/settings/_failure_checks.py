@@ -8,8 +8,9 @@ from elspeth.contracts.error_fields import ERROR_FIELDS
 from elspeth.contracts.schema import SchemaConfig
 from elspeth.core.settings.model import Settings
 from elspeth.core.settings.parts import Parts
-from elspeth.core.settings.problems import Problem, did_you_mean
+from elspeth.core.settings.problems import Problem
 from elspeth.core.settings.steps import SinkSettings
+from elspeth.core.suggestions import did_you_mean
 
 __all__ = ["failure_problems", "limit_problems"]
 

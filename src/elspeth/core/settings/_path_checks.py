@@ -15,6 +15,7 @@ from elspeth.contracts.database_urls import database_server, sqlite_file
 from elspeth.contracts.input_paths import STANDARD_INPUT, matches_pattern, path_texts
 from elspeth.contracts.plugins import PluginCatalogue, PluginKind
 from elspeth.core.landscape.exporting.format import ExportFormat, compression_problem, name_problem
+from elspeth.core.placeholders import placeholder_problem, placeholder_values
 from elspeth.core.settings.parts import Parts
 from elspeth.core.settings.paths import (
     EXPORT,
@@ -26,8 +27,6 @@ from elspeth.core.settings.paths import (
     export_form,
     export_location,
     named_files,
-    placeholder_problem,
-    placeholder_values,
     planned_outputs,
     protected_files,
 )

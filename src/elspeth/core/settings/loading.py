@@ -29,7 +29,8 @@ from elspeth.core.settings.landscape import LandscapeSettings
 from elspeth.core.settings.model import Settings
 from elspeth.core.settings.parts import Parts, form_of
 from elspeth.core.settings.paths import Objection
-from elspeth.core.settings.problems import Location, Problem, SettingsError, did_you_mean, keys_of, structural_problems
+from elspeth.core.settings.problems import Location, Problem, SettingsError, keys_of, structural_problems
+from elspeth.core.suggestions import did_you_mean
 
 __all__ = ["load_landscape", "load_settings", "read_dotenv"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +13,14 @@ from pydantic_core import ErrorDetails
 
 from elspeth.contracts.errors import format_count, short_repr
 from elspeth.core.secrets import is_secret_key, mask_text, redact
+from elspeth.core.suggestions import did_you_mean
 
 __all__ = [
     "Location",
     "Problem",
     "SettingsError",
-    "did_you_mean",
     "keys_of",
     "location_text",
-    "nearest",
     "structural_problems",
 ]
 
@@ -89,17 +87,6 @@ def structural_problems(error: ValidationError, model: type[BaseModel], *, prefi
         # The names of choices within a model end in brackets; they are no keys.
         location = tuple(part for part in details["loc"] if not str(part).endswith("[]"))
         yield Problem(location=prefix + location, message=_message(details, model))
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint at the nearest known word, or nothing."""
-    near = nearest(word, known)
-    return "" if near is None else f"; did you mean {near!r}?"
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Return the known word most like this one."""
-    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
 
 
 def _message(details: ErrorDetails, model: type[BaseModel]) -> str:

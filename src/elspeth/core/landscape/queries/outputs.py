@@ -16,7 +16,7 @@ from elspeth.core.landscape.database.pruned_runs import has_pruned_runs, read_pr
 from elspeth.core.landscape.queries.endings import step_names
 from elspeth.core.landscape.queries.recorded import output_summary
 from elspeth.core.landscape.records.mapping import mapper
-from elspeth.core.settings.paths import fill_placeholders, placeholder_problem, placeholder_values
+from elspeth.core.placeholders import fill_placeholders, placeholder_problem, placeholder_values
 from elspeth_schema.contracts import Artifact, Operation, OperationStatus, OperationType
 from elspeth_schema.records import ARTIFACT, NODE, OPERATION, RUN
 from elspeth_schema.tables import artifacts_table, nodes_table, operations_table, runs_table

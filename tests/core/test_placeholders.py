@@ -8,12 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from elspeth.core.settings.paths import (
-    fill_placeholders,
-    has_placeholders,
-    placeholder_problem,
-    placeholder_values,
-)
+from elspeth.core.placeholders import fill_placeholders, has_placeholders, placeholder_problem, placeholder_values
 
 VALUES = {"run_id": "0199ab", "date": "2026-03-01"}
 
