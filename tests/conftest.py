@@ -13,6 +13,7 @@ from tests.fixtures.memory import keep_files_in_memory
 
 pytest_plugins = (
     "tests.fixtures.browser",
+    "tests.fixtures.firefox",
     "tests.fixtures.databases",
     "tests.fixtures.example_runs",
     "tests.fixtures.keys",
