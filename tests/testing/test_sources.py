@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from elspeth.contracts.plugins import (
+    Dataset,
     Source,
     SourceOptions,
 )
@@ -65,6 +66,14 @@ class Falling(Reading):
         (
             type("Telling", (Reading,), {"items": ({"id": 1}, InvalidRow(data={"id": "seven"}, error="got seven"))}),
             ["what_it_says_about_invalid_rows_repeats_no_value"],
+        ),
+        (
+            type("Named", (Reading,), {"datasets": lambda _: [Dataset(namespace="file", name="/data/in.csv")]}),
+            [],
+        ),
+        (
+            type("Blabbing", (Reading,), {"datasets": lambda _: [Dataset(namespace="pg://me:secret@db", name="x")]}),
+            ["it_names_its_datasets_before_it_reads"],
         ),
         (type("Empty", (Reading,), {"items": ()}), ["it_yields_the_rows_of_its_input"]),
     ],

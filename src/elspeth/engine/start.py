@@ -25,6 +25,7 @@ from elspeth.core.placeholders import placeholder_values
 from elspeth.core.secrets import mask_secrets, without_secrets
 from elspeth.core.settings import Settings
 from elspeth.core.settings.wiring import Place
+from elspeth.engine.datasets import name_datasets
 from elspeth.engine.errors import ResumeError, changed_source_error
 from elspeth.engine.inputs import read_inputs, require_same_inputs
 from elspeth.engine.keys import RunKeys
@@ -110,9 +111,10 @@ def begin_run(recorder: LandscapeRecorder, pipeline: Pipeline, keys: RunKeys, pr
 
     The run begins when the process does.
 
-    Raises PluginError, before anything is recorded, if a transform cannot read what it needs.
+    Raises PluginError, before anything is recorded, if a transform cannot read what it needs, or if a source or sink
+    cannot name its datasets.
     """
-    inputs, run_id = read_inputs(pipeline), process.run_id
+    inputs, run_id = {**read_inputs(pipeline), **name_datasets(pipeline)}, process.run_id
     with recorder.unit_of_work():
         recorder.begin_run(
             mask_secrets(pipeline.settings.model_dump(mode="json"), keys.mask),

@@ -37,6 +37,7 @@ from sqlalchemy.types import TypeEngine
 from elspeth.contracts.database_urls import mask_url
 from elspeth.contracts.errors import recordable_message
 from elspeth.contracts.plugins import (
+    Dataset,
     FilePath,
     JsonObject,
     PluginError,
@@ -44,6 +45,7 @@ from elspeth.contracts.plugins import (
     RowRejectedError,
     Sink,
     StagedOutput,
+    table_dataset,
 )
 from elspeth.contracts.rows import RowData, RowValidator
 from elspeth.contracts.values import TypedValue, canonical_text
@@ -113,6 +115,10 @@ class DatabaseSink(Sink):
         self._spool = RowSpool(Path(options.staging_directory) / f"{options.table}.{digest}.rows")
         self._run = ""
         self._columns: TargetColumns | None = None
+
+    def dataset(self) -> Dataset | None:
+        """Return the table, unless its database is in memory."""
+        return table_dataset(self._url, self._table)
 
     def open(self, staging_name: str) -> None:
         """Read the table's columns and create the staging file.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints
 from sqlalchemy import URL, Connection, create_engine, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from elspeth.contracts.database_urls import driver_problem, hide_secrets_of, mask_url, parse_database_url
 from elspeth.contracts.errors import recordable_message
-from elspeth.contracts.plugins import PluginError, ReadInput, Source, SourceOptions
+from elspeth.contracts.plugins import Dataset, PluginError, ReadInput, Source, SourceOptions, table_dataset
 from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, convert_row
 from elspeth.outputs.writing import make_directory
 
@@ -28,12 +29,24 @@ __all__ = [
 
 _FETCHED_ROWS = 1_000
 
+_ONE_TABLE = re.compile(
+    r"\s*SELECT\s(?P<columns>.*?)\sFROM\s+(?P<table>[A-Z_][\w$]*(?:\.[A-Z_][\w$]*)?)"
+    r"(?P<rest>(?:\s+(?:WHERE|GROUP|ORDER|LIMIT)\b.*)?)\s*;?\s*",
+    re.IGNORECASE | re.DOTALL,
+)
+_OTHER_TABLES = re.compile(r"\b(?:SELECT|FROM|JOIN|UNION|INTERSECT|EXCEPT)\b|--|/\*", re.IGNORECASE)
+
 
 class SqlSourceOptions(SourceOptions):
     """Options of the SQL source."""
 
     url: DatabaseUrl = Field(description="The database, as an SQLAlchemy URL.")
     query: str = Field(description="A SELECT. It needs an ORDER BY: the order of rows is recorded.")
+    tables: tuple[Annotated[str, StringConstraints(min_length=1)], ...] = Field(
+        default=(),
+        description="The tables that the query reads, perhaps with their schemas, as lineage events name them. If not"
+        " given, the one that a plain query has after FROM; none of any other query.",
+    )
 
 
 class SqlSource(Source):
@@ -51,6 +64,7 @@ class SqlSource(Source):
         super().__init__(options)
         self._url = make_url(options.url)
         self._query = options.query
+        self._tables = options.tables or _find_tables(options.query)
         self._validator = RowValidator(options.schema_config)
         self._rows: int | None = None
         self._is_complete = False
@@ -112,6 +126,21 @@ class SqlSource(Source):
                 is_complete=self._is_complete,
             ),
         )
+
+    def datasets(self) -> Sequence[Dataset]:
+        """Return the tables of the query, if they are known."""
+        return [each for table in self._tables if (each := table_dataset(self._url, table)) is not None]
+
+
+def _find_tables(query: str) -> tuple[str, ...]:
+    """Return the table of a query that plainly reads one.
+
+    None of any other query: guessing would put a wrong edge into a catalogue.
+    """
+    found = _ONE_TABLE.fullmatch(query)
+    if found is None or any(_OTHER_TABLES.search(found[part]) for part in ("columns", "rest")):
+        return ()
+    return (found["table"],)
 
 
 def _accept_undecodable(connection: Connection) -> None:

@@ -12,12 +12,14 @@ from pydantic import Field, model_validator
 
 from elspeth.contracts.errors import recordable_message
 from elspeth.contracts.plugins import (
+    Dataset,
     FilePath,
     JsonObject,
     PluginOptions,
     RowRejectedError,
     Sink,
     StagedOutput,
+    file_dataset,
 )
 from elspeth.contracts.rows import RowData, RowValidator
 from elspeth.outputs.compression import Compression, compressing, guess_compression, missing_library
@@ -62,7 +64,13 @@ class FileSinkOptions(OutputOptions):
 class StagedSink(Sink):
     """A sink whose output is one file, published complete."""
 
+    options: OutputOptions
+
     _file: StagedFile | ConvertedFile
+
+    def dataset(self) -> Dataset | None:
+        """Return the file."""
+        return file_dataset(self.options.path)
 
     def open(self, staging_name: str) -> None:
         """Create the staging files."""

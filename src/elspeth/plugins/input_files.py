@@ -15,7 +15,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from elspeth.contracts.errors import short_repr
 from elspeth.contracts.input_paths import STANDARD_INPUT, file_problems, find_files, is_pattern
-from elspeth.contracts.plugins import FilePath, PluginError, ReadInput, Source, SourceOptions
+from elspeth.contracts.plugins import (
+    Dataset,
+    FilePath,
+    PluginError,
+    ReadInput,
+    Source,
+    SourceOptions,
+    file_dataset,
+)
 from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, SchemaViolationError
 from elspeth.plugins._input_file import InputFile, check_standard_input
 from elspeth.plugins._undecoded import KEEP_UNDECODED
@@ -31,6 +39,7 @@ __all__ = [
     "TextSource",
     "TextSourceOptions",
     "find_readable_files",
+    "name_datasets",
     "names_one_file",
 ]
 
@@ -92,6 +101,13 @@ class TextSourceOptions(FileSourceOptions):
 def names_one_file(paths: Sequence[str]) -> bool:
     """Return whether the paths cannot stand for several files."""
     return len(paths) == 1 and not is_pattern(paths[0])
+
+
+def name_datasets(paths: Sequence[str]) -> list[Dataset]:
+    """Return the names of the files of paths and patterns."""
+    if tuple(paths) == (STANDARD_INPUT,):
+        return []
+    return [file_dataset(path) for text in paths for path in find_files(text)]
 
 
 def find_readable_files(paths: Sequence[str]) -> list[Path]:
@@ -167,6 +183,10 @@ class TextSource(Source):
     def inputs(self) -> Sequence[ReadInput]:
         """Return the files opened so far."""
         return self._read if self._file is None else [*self._read, self._file.describe()]
+
+    def datasets(self) -> Sequence[Dataset]:
+        """Return the files, of which standard input is none."""
+        return name_datasets(self._paths)
 
     def accept(self, row: RowData, file: InputFile, line: int, element: int | None = None) -> RowData | InvalidRow:
         """Return the row, with its place if that is wanted.

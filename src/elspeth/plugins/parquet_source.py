@@ -12,10 +12,10 @@ from pydantic import model_validator
 
 from elspeth.contracts.errors import recordable_message
 from elspeth.contracts.input_paths import STANDARD_INPUT
-from elspeth.contracts.plugins import PluginError, ReadInput, Source
+from elspeth.contracts.plugins import Dataset, PluginError, ReadInput, Source
 from elspeth.contracts.rows import InvalidRow, RowData, RowValidator, convert_row, convert_value
 from elspeth.plugins._pyarrow import check_pyarrow, require_pyarrow
-from elspeth.plugins.input_files import FileSourceOptions, find_readable_files, names_one_file
+from elspeth.plugins.input_files import FileSourceOptions, find_readable_files, name_datasets, names_one_file
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -83,6 +83,10 @@ class ParquetSource(Source):
         if not self._inputs or self._inputs[-1].is_complete:
             return self._inputs
         return [*self._inputs[:-1], replace(self._inputs[-1], rows=self._read_rows)]
+
+    def datasets(self) -> Sequence[Dataset]:
+        """Return the files."""
+        return name_datasets(self._paths)
 
     def _rows_of(self, path: Path) -> Iterator[RowData | InvalidRow]:
         pyarrow, parquet = require_pyarrow("parquet")

@@ -10,10 +10,11 @@ from typing import ClassVar
 import pytest
 from pydantic import ValidationError
 
-from elspeth.contracts.plugins import Plugin, PluginOptions
+from elspeth.contracts.plugins import Dataset, Plugin, PluginOptions
 from elspeth.core.canonical import stable_hash
+from elspeth.core.secrets import mask_text, redact
 
-__all__ = ["PluginContract", "files_below", "repeated_values", "require_rows"]
+__all__ = ["PluginContract", "files_below", "repeated_values", "require_datasets", "require_rows"]
 
 _SHORTEST = 4
 """Characters of a text or number that a message could only repeat on purpose."""
@@ -75,6 +76,19 @@ def require_rows(rows: Sequence[object]) -> None:
     for row in rows:
         assert isinstance(row, dict), f"expected a row, got {type(row).__name__}"
         stable_hash(row)
+
+
+def require_datasets(datasets: Sequence[Dataset]) -> None:
+    """Require names that can be recorded and sent.
+
+    Raises AssertionError for a name that is empty, is not printable, has a password or is there twice.
+    """
+    for each in datasets:
+        for text in (each.namespace, each.name):
+            assert text, "a dataset needs a namespace and a name"
+            assert text.isprintable(), f"expected printable text, got {text!r}"
+            assert mask_text(text, redact) == text, "the name of a dataset holds a secret"
+    assert len(set(datasets)) == len(datasets), "a dataset is named twice"
 
 
 def repeated_values(rows: Sequence[object], message: str, details: Mapping[str, object]) -> list[str]:

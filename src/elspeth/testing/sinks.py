@@ -13,7 +13,7 @@ import pytest
 
 from elspeth.contracts.plugins import JsonObject, PluginError, RowRejectedError, Sink, StagedOutput
 from elspeth.contracts.rows import RowData
-from elspeth.testing.plugins import PluginContract, files_below, repeated_values
+from elspeth.testing.plugins import PluginContract, files_below, repeated_values, require_datasets
 
 __all__ = ["SinkContract"]
 
@@ -60,6 +60,15 @@ class SinkContract(PluginContract):
             if isinstance(content, bytes):
                 assert output.content_hash == hashlib.sha256(content).hexdigest()
                 assert output.size_bytes == len(content)
+
+    def test_it_names_its_dataset_before_it_writes(self, tmp_path: Path) -> None:
+        """Lineage events name it; naming it leaves nothing behind."""
+        sink = self._new(tmp_path)
+        before = files_below(tmp_path)
+        dataset = sink.dataset()
+        require_datasets([] if dataset is None else [dataset])
+        assert sink.dataset() == dataset
+        assert files_below(tmp_path) == before
 
     def test_a_rejected_row_leaves_nothing(self, tmp_path: Path) -> None:
         """It takes the next row; the message repeats no value."""

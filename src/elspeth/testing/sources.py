@@ -10,7 +10,7 @@ import pytest
 
 from elspeth.contracts.plugins import PluginError, Source
 from elspeth.contracts.rows import InvalidRow, RowData
-from elspeth.testing.plugins import PluginContract, repeated_values, require_rows
+from elspeth.testing.plugins import PluginContract, repeated_values, require_datasets, require_rows
 
 __all__ = ["SourceContract"]
 
@@ -61,6 +61,13 @@ class SourceContract(PluginContract):
         assert all(each.is_complete for each in inputs)
         assert not inputs or sum(each.rows for each in inputs) == len(named)
         assert all(names == [each.path_or_uri for each in inputs[: len(names)]] for names in named)
+
+    def test_it_names_its_datasets_before_it_reads(self, tmp_path: Path) -> None:
+        """Lineage events name them; the same again for a run that is resumed."""
+        options = self.options(tmp_path)
+        first, second = (list(cast(Source, self.make(options)).datasets()) for _ in range(2))
+        require_datasets(first)
+        assert first == second
 
     def test_it_says_how_much_has_been_read(self, tmp_path: Path) -> None:
         """A fraction that never falls, or None."""

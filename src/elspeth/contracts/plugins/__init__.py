@@ -11,6 +11,7 @@ from elspeth.contracts.plugins.bases import (
     Source,
     Transform,
 )
+from elspeth.contracts.plugins.datasets import Dataset, file_dataset, table_dataset
 from elspeth.contracts.plugins.exchange import (
     CallError,
     JsonObject,
@@ -27,6 +28,7 @@ __all__ = [
     "Aggregation",
     "CallError",
     "CallingTransform",
+    "Dataset",
     "DistinctTransform",
     "FilePath",
     "JsonObject",
@@ -45,4 +47,6 @@ __all__ = [
     "StagedOutput",
     "Transform",
     "TransformOptions",
+    "file_dataset",
+    "table_dataset",
 ]

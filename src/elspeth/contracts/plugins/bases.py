@@ -18,6 +18,7 @@ from typing import ClassVar, Protocol, final
 from pydantic import BaseModel
 
 from elspeth.contracts.enums import CallType, Determinism
+from elspeth.contracts.plugins.datasets import Dataset
 from elspeth.contracts.plugins.exchange import JsonObject, ReadInput, RowDrop, RowError, StagedOutput
 from elspeth.contracts.plugins.options import PluginOptions, SourceOptions, TransformOptions
 from elspeth.contracts.rows import InvalidRow, RowData
@@ -98,6 +99,14 @@ class Source(Plugin):
 
         The engine records it, and compares it when a run is resumed. A source without inputs that could be named has
         none.
+        """
+        return ()
+
+    def datasets(self) -> Sequence[Dataset]:
+        """Return what is read, by the names that catalogues know.
+
+        Called once, before `read`, and recorded; `file_dataset` and `table_dataset` make such names. Several files are
+        in the order of reading. None by default: then lineage events do not tell where the rows come from.
         """
         return ()
 
@@ -259,6 +268,14 @@ class Sink(Plugin):
 
         Called before `open`. Such rows may differ in their fields.
         """
+
+    def dataset(self) -> Dataset | None:
+        """Return what is written, by the name that catalogues know.
+
+        Called once, before `open`, and recorded; `file_dataset` and `table_dataset` make such names. None by default:
+        then lineage events do not tell where the rows go.
+        """
+        return None
 
     @abstractmethod
     def open(self, staging_name: str) -> None:

@@ -27,6 +27,7 @@ from elspeth.core.settings._yaml_file import (
 )
 from elspeth.core.settings.landscape import LandscapeSettings
 from elspeth.core.settings.model import Settings
+from elspeth.core.settings.openlineage import name_job
 from elspeth.core.settings.parts import Parts, form_of
 from elspeth.core.settings.paths import Objection
 from elspeth.core.settings.problems import Location, Problem, SettingsError, keys_of, structural_problems
@@ -78,6 +79,8 @@ def load_settings(
     tree, problems = applied.tree, [*applied.problems, *text_problems(applied.tree)]
     if "replay_from" in tree:  # what later releases of the predecessor call it
         tree.setdefault("replay_source_run_id", tree.pop("replay_from"))
+    if path is not None:
+        name_job(tree.get("openlineage"), path)
     form, settings = form_of(tree), None
     try:
         settings = form.model_validate(tree, context=applied.variables)

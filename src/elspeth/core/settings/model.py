@@ -16,6 +16,7 @@ from pydantic import (
 
 from elspeth.contracts.errors import short_repr
 from elspeth.core.settings.landscape import LandscapeSettings
+from elspeth.core.settings.openlineage import OpenLineageSettings
 from elspeth.core.settings.problems import Location
 from elspeth.core.settings.steps import (
     AggregationSettings,
@@ -191,6 +192,7 @@ class Settings(Section):
     replay_source_run_id: str | None = Field(
         default=None, description="The recorded run: its id, the beginning of its id, or `latest`."
     )
+    openlineage: OpenLineageSettings | None = None
     labels: dict[Name, Annotated[str, BeforeValidator(_label)]] = Field(
         default={}, description="Texts by name that are recorded with each run, such as a ticket or a customer."
     )

@@ -60,6 +60,7 @@ __all__ = [
     "read_bag",
     "read_bag_epoch",
     "read_recorded_epoch",
+    "read_statement",
     "references_document",
     "write_bag_of_run",
 ]
@@ -234,13 +235,21 @@ def holds_salted_records(path: Path) -> bool:
         return False  # whoever reads the lines is told why
 
 
+def read_statement(path: Path) -> Statement:
+    """Return the statement of a bag, whose signature is not checked.
+
+    Raises ExportError if there is none.
+    """
+    with _evidence_of(path), open_bag(path) as files:
+        return _statement(files)
+
+
 def read_bag_epoch(path: Path) -> int:
     """Return the epoch in a bag's statement.
 
     Raises ExportError if there is none.
     """
-    with _evidence_of(path), open_bag(path) as files:
-        return _statement(files).run.epoch
+    return read_statement(path).run.epoch
 
 
 def read_recorded_epoch(path: Path) -> int | None:
@@ -248,8 +257,7 @@ def read_recorded_epoch(path: Path) -> int | None:
 
     None if the bag does not say. Raises ExportError if it has no statement.
     """
-    with _evidence_of(path), open_bag(path) as files:
-        return _statement(files).run.recorded_epoch
+    return read_statement(path).run.recorded_epoch
 
 
 def read_bag(path: Path, epoch: int) -> Iterator[StoredRecord]:

@@ -1,0 +1,1 @@
+"""Lineage events of runs, in the form of OpenLineage."""

@@ -1,0 +1,150 @@
+"""The records from which the events of a run are made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from sqlalchemy import Connection, func, select
+
+from elspeth.contracts.plugins import Dataset
+from elspeth.core.landscape.exporting.exporter import RunNotFoundError
+from elspeth.core.landscape.records.mapping import mapper
+from elspeth.core.landscape.sealing.seal import Seal
+from elspeth.evidence.format.bag import Statement
+from elspeth_schema.contracts import (
+    Artifact,
+    AuditRecord,
+    Edge,
+    Node,
+    NodeType,
+    Operation,
+    OperationStatus,
+    OperationType,
+    Run,
+    RunProcess,
+    SourceInput,
+)
+from elspeth_schema.records import (
+    ARTIFACT,
+    EDGE,
+    NODE,
+    OPERATION,
+    RUN,
+    RUN_PROCESS,
+    SOURCE_INPUT,
+    TOKEN_OUTCOME,
+    RecordType,
+)
+from elspeth_schema.tables import token_outcomes_table
+
+__all__ = ["DATASETS", "RECORDS", "LineageRecords", "read_records"]
+
+RECORDS = (RUN, RUN_PROCESS, NODE, EDGE, OPERATION, SOURCE_INPUT, ARTIFACT, TOKEN_OUTCOME)
+"""The types of these records."""
+
+DATASETS = "datasets"
+"""The key in a node's recorded configuration that names what it reads or writes."""
+
+
+_R = TypeVar("_R", bound=AuditRecord)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineageRecords:
+    """What is recorded of a run as a whole.
+
+    `rows_by_sink` counts the tokens that each sink took, by its name. A database has the `seal` of a run that ended, a
+    bag the `statement`.
+    """
+
+    run: Run
+    processes: Sequence[RunProcess]
+    nodes: Sequence[Node]
+    edges: Sequence[Edge]
+    operations: Sequence[Operation]
+    inputs: Sequence[SourceInput]
+    artifacts: Sequence[Artifact]
+    rows_by_sink: Mapping[str, int]
+    seal: Seal | None = None
+    statement: Statement | None = None
+
+    @cached_property
+    def configs(self) -> Mapping[str, Mapping[str, object]]:
+        """The configuration of each node, by its id."""
+        return {node.node_id: json.loads(node.config_json) for node in self.nodes}
+
+    @cached_property
+    def settings(self) -> Mapping[str, object]:
+        """The settings of the run."""
+        found: dict[str, object] = json.loads(self.run.settings_json)
+        return found
+
+    def nodes_of(self, node_type: NodeType) -> list[Node]:
+        """Return the sources or the sinks, in the order of the settings."""
+        return [node for node in self.nodes if node.node_type is node_type]
+
+    def datasets(self, node: Node) -> list[Dataset]:
+        """Return what a source or sink reads or writes.
+
+        None for runs of earlier versions, which did not record it.
+        """
+        found = self.configs[node.node_id].get(DATASETS)
+        return [Dataset(**each) for each in found] if isinstance(found, list) else []
+
+    def inputs_of(self, node: Node) -> list[SourceInput]:
+        """Return what a source read, in the order of reading."""
+        return [each for each in self.inputs if each.node_id == node.node_id]
+
+    def artifact_of(self, node: Node) -> Artifact | None:
+        """Return the output of a sink, None without rows."""
+        return next((each for each in self.artifacts if each.sink_node_id == node.node_id), None)
+
+    def is_published(self, node: Node) -> bool:
+        """Return whether a sink has published its output."""
+        done = (OperationType.SINK_WRITE, OperationStatus.COMPLETED)
+        return any(
+            each.node_id == node.node_id and (each.operation_type, each.status) == done for each in self.operations
+        )
+
+
+def read_records(
+    connection: Connection, run_id: str, *, seal: Seal | None = None, statement: Statement | None = None
+) -> LineageRecords:
+    """Read the records of a run.
+
+    Raises RunNotFoundError if there is no such run.
+    """
+    runs = _read(connection, RUN, run_id)
+    if not runs:
+        raise RunNotFoundError(f"run {run_id!r} is not there")
+    return LineageRecords(
+        run=runs[0],
+        processes=sorted(_read(connection, RUN_PROCESS, run_id), key=lambda each: each.attempt),
+        nodes=sorted(_read(connection, NODE, run_id), key=lambda each: (each.sequence_in_pipeline or 0, each.node_id)),
+        edges=_read(connection, EDGE, run_id),
+        operations=_read(connection, OPERATION, run_id),
+        inputs=sorted(_read(connection, SOURCE_INPUT, run_id), key=lambda each: (each.node_id, each.ordinal)),
+        artifacts=_read(connection, ARTIFACT, run_id),
+        rows_by_sink=_count_rows(connection, run_id),
+        seal=seal,
+        statement=statement,
+    )
+
+
+def _read(connection: Connection, record_type: RecordType[_R], run_id: str) -> list[_R]:
+    statement = mapper(record_type).select().where(record_type.table.c.run_id == run_id)
+    return [mapper(record_type).from_row(tuple(row)) for row in connection.execute(statement)]
+
+
+def _count_rows(connection: Connection, run_id: str) -> dict[str, int]:
+    columns = token_outcomes_table.c
+    statement = (
+        select(columns.sink_name, func.count())
+        .where(columns.run_id == run_id, columns.is_terminal == 1, columns.sink_name.is_not(None))
+        .group_by(columns.sink_name)
+    )
+    return {str(name): int(count) for name, count in connection.execute(statement)}
