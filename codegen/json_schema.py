@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from codegen.model import Column, EnumType, Kind, Model, Table, Variant
 
-__all__ = ["Json", "export_schema"]
+__all__ = ["Json", "column_value", "export_schema"]
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
@@ -79,13 +79,14 @@ def _property(table: Table, variant: Variant | None, column: Column) -> Json:
         return {"const": variant.value.text, "description": column.description}
     if variant is not None and column.name in variant.absent:
         return {"type": "null", "description": column.description}
-    value = _value(column)
+    value = column_value(column)
     if column.nullable and not (variant is not None and column.name in variant.required):
         value = {"anyOf": [value, {"type": "null"}]}
     return {"description": column.description, **value}
 
 
-def _value(column: Column) -> dict[str, Json]:
+def column_value(column: Column) -> dict[str, Json]:
+    """Return what a column's values may be, besides null."""
     if column.enum is not None:
         return {"$ref": f"#/$defs/{column.enum.name}"}
     if column.kind is Kind.BOOLEAN:
@@ -110,7 +111,7 @@ def _value(column: Column) -> dict[str, Json]:
 
 def _manifest(model: Model) -> Json:
     run = model.records[0]
-    status = _value(run.column(run.lifecycle.status)) if run.lifecycle.status else {"type": "string"}
+    status = column_value(run.column(run.lifecycle.status)) if run.lifecycle.status else {"type": "string"}
     properties: dict[str, Json] = {
         "record_type": {"const": "manifest"},
         "run_id": {"type": "string", "maxLength": 64},

@@ -21,6 +21,7 @@ from codegen import (
     invalid,
     json_schema,
     line_patterns,
+    lineage_facet,
     linked_data,
     names,
     rdf_vocabulary,
@@ -87,7 +88,8 @@ def render(model: Model, source: Source, history: tuple[Snapshot, ...]) -> Mappi
     Paths are below the output directory. `source` is named in the headers. `history` holds the snapshots of all epochs,
     the model's own last.
     """
-    outputs = [*_OUTPUTS, *map(_snapshot, history)]
+    facets = [_EVIDENCE_FACET] if lineage_facet.describes_evidence(model) else []
+    outputs = [*_OUTPUTS, *facets, *map(_snapshot, history)]
     return {output.path: output.text(model, source) for output in sorted(outputs, key=lambda each: each.path)}
 
 
@@ -150,6 +152,11 @@ def _context(model: Model, source: Source) -> str:
 def _vocabulary(model: Model, source: Source) -> str:
     path = "elspeth_schema/vocabulary.ttl"
     return f"{_header(path, source)}\n{rdf_vocabulary.rdf_vocabulary(model)}"
+
+
+def _facet(model: Model, source: Source) -> str:
+    schema = lineage_facet.facet_schema(model, comment="\n".join(_header_lines(source)))
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def _datasette(model: Model, source: Source) -> str:
@@ -236,3 +243,6 @@ _OUTPUTS = (
     _template("testing/elspeth_strategies.py", "strategies.py.jinja"),
 )
 """To generate another file, add a row here and a template."""
+
+_EVIDENCE_FACET = _Output(path="elspeth_schema/openlineage.schema.json", text=_facet)
+"""Only of a schema of audit databases."""

@@ -1,4 +1,4 @@
-"""The datasets of a run, as its sources and sinks name them."""
+"""The datasets of a run, named by sources and sinks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["name_datasets"]
 
 
 def name_datasets(pipeline: Pipeline) -> Mapping[Place, JsonObject]:
-    """Let sources and sinks name their datasets; return what is recorded.
+    """Let sources and sinks name their datasets, for the record.
 
     The path of a file may tell whose directory it is in. So nothing is recorded where the settings hide the account,
     unless they ask for the names to be sent. Raises PluginError if a plugin cannot name them.

@@ -1,4 +1,4 @@
-"""Fields of outputs traced to fields of inputs, where that is known.
+"""Fields of outputs traced to fields of inputs.
 
 Fields are followed through the steps that only rename, remove, coerce or pass them on. What any other step hands on is
 not known, so nothing is said about the fields that come out of it.
@@ -28,7 +28,7 @@ _CLOSED_MODES = frozenset({"fixed", "strict"})
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Origin:
-    """A field of an input, and whether its values are unchanged."""
+    """A field of an input, and what became of it."""
 
     namespace: str
     name: str
@@ -45,7 +45,7 @@ _Origins = frozenset[_Origin]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fields:
-    """The origins of the fields at a place of the graph.
+    """The origins of fields at a place of the graph.
 
     `known` has those that are named somewhere. All others but those `gone` have their own names in the datasets that
     are `open`.
@@ -87,7 +87,7 @@ class _Fields:
 
 
 def trace_columns(records: LineageRecords) -> dict[str, dict[str, list[dict[str, object]]]]:
-    """Return the origins of the fields of each sink, by node id.
+    """Return the origins of each sink's fields, by node id.
 
     Sinks of which nothing is known are left out.
     """

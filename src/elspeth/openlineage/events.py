@@ -51,7 +51,7 @@ def run_uuid(run_id: str) -> UUID:
 
 
 def beat(event: Event, time: datetime) -> Event:
-    """Return the event that a run still goes on, after another."""
+    """Return the event that a run still goes on."""
     return {**event, "eventType": EventType.RUNNING.value, "eventTime": timestamp_text(time)}
 
 
@@ -104,7 +104,7 @@ def _moments(records: LineageRecords) -> Iterator[_Moment]:
 
 
 def _stop(records: LineageRecords, since: _Moment, before: datetime | None = None) -> _Moment | None:
-    """Return how a process stopped, None if it left no record of it."""
+    """Return how a process stopped, None if nothing says so."""
     failed = [
         (each.completed_at, each.error_message or "the run was stopped")
         for each in records.operations
@@ -141,7 +141,10 @@ def _section(records: LineageRecords) -> Mapping[str, object]:
 
 
 def _job(records: LineageRecords, moment: _Moment) -> dict[str, object]:
-    """Return the job; of a run without a named one, that of its settings."""
+    """Return the job.
+
+    One without a name is named by the hash of the settings.
+    """
     section, process = _section(records), moment.process
     named = {"jobType": facets.job_type()}
     if process is not None and process.repository_commit is not None:
@@ -188,7 +191,7 @@ def _inputs(records: LineageRecords, *, is_end: bool) -> list[dict[str, object]]
 
 
 def _read_from(datasets: list[Dataset], inputs: list[SourceInput]) -> dict[Dataset, list[SourceInput]]:
-    """Return what was read of each dataset, as far as that is known.
+    """Return what was read of each dataset, where known.
 
     The rows of a query over several tables are rows of none of them.
     """
@@ -248,7 +251,7 @@ def _output_facets(records: LineageRecords, node: Node) -> tuple[dict[str, Facet
 
 
 def _dataset(dataset: Dataset, node: Node) -> dict[str, object]:
-    """Return a dataset with what is known of it from the beginning."""
+    """Return a dataset with what is known from the beginning."""
     named = {"dataSource": facets.data_source(dataset.namespace)}
     fields = json.loads(node.schema_fields_json or "[]")
     if fields:

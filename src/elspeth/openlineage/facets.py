@@ -1,4 +1,4 @@
-"""Facets: parts of events, each with a JSON Schema of its own.
+"""Facets: parts of events with JSON Schemas of their own.
 
 Each function returns one facet. The names of facets, and of their members, are those of the specification.
 """
@@ -48,7 +48,10 @@ EVIDENCE_SCHEMA = f"{PRODUCER}/openlineage/EvidenceRunFacet.json"
 
 
 def _facet(version: str, name: str, members: Mapping[str, object]) -> Facet:
-    """Return a facet of the specification; absent members are left out."""
+    """Return a facet of the specification.
+
+    Members that are None are left out.
+    """
     return {
         "_producer": PRODUCER,
         "_schemaURL": f"{SPECIFICATION}/facets/{version}/{name}.json#/$defs/{name}",
@@ -104,7 +107,7 @@ def parent(text: str) -> Facet:
 
 
 def evidence(run: Run, seal: Seal | None, statement: Statement | None) -> Facet:
-    """Tie the run to the evidence of it: ids, hashes, roots."""
+    """Tie the run to its evidence: ids, hashes, roots."""
     facet: Facet = {
         "_producer": PRODUCER,
         "_schemaURL": f"{EVIDENCE_SCHEMA}#/$defs/EvidenceRunFacet",
@@ -122,7 +125,7 @@ def evidence(run: Run, seal: Seal | None, statement: Statement | None) -> Facet:
 
 
 def schema(fields: Sequence[Mapping[str, object]]) -> Facet:
-    """Return the fields that a row schema names, with their types."""
+    """Return the fields of a row schema, with their types."""
     found = [{"name": each["name"], "type": each["type"]} for each in fields]
     return _facet("1-2-0", "SchemaDatasetFacet", {"fields": found})
 

@@ -1,4 +1,4 @@
-"""Events of a recorded run as a file: one per line (NDJSON)."""
+"""Events of a recorded run, one per line."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import BinaryIO
 import orjson
 
 from elspeth.core.landscape.database import LandscapeDB
-from elspeth.core.landscape.database.urls import database_files
 from elspeth.core.landscape.exporting.bag_form import read_statement
 from elspeth.core.landscape.exporting.reader import ExportKind, find_place
 from elspeth.core.landscape.queries.exported import open_exported
 from elspeth.core.landscape.sealing.seal import read_seals
-from elspeth.openlineage.events import Event, run_events
+from elspeth.openlineage.events import Event
 from elspeth.openlineage.facets import PRODUCER
 from elspeth.openlineage.records import RECORDS, LineageRecords, read_records
 from elspeth.outputs.policy import Kind, OutputPolicy, Protected
@@ -27,14 +26,14 @@ _LONGEST = 1 << 24
 
 
 def database_records(db: LandscapeDB, run_id: str) -> LineageRecords:
-    """Read the records of a run in a database, in one snapshot."""
+    """Read the records of a run in a database."""
     with db.snapshot() as connection:
         seals = read_seals(connection, run_id)
         return read_records(connection, run_id, seal=seals[0] if seals else None)
 
 
 def export_records(path: Path, progress: Callable[[int], None] | None = None) -> LineageRecords:
-    """Read the records of the run in a bag or another export.
+    """Read the records of the run in an export.
 
     Raises ExportError if it is incomplete or was changed.
     """

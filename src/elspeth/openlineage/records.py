@@ -1,4 +1,4 @@
-"""The records from which the events of a run are made."""
+"""The records that events are made of."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class LineageRecords:
         return found
 
     def nodes_of(self, node_type: NodeType) -> list[Node]:
-        """Return the sources or the sinks, in the order of the settings."""
+        """Return the sources, sinks or others, in their order."""
         return [node for node in self.nodes if node.node_type is node_type]
 
     def datasets(self, node: Node) -> list[Dataset]:

@@ -63,7 +63,7 @@ class SourceContract(PluginContract):
         assert all(names == [each.path_or_uri for each in inputs[: len(names)]] for names in named)
 
     def test_it_names_its_datasets_before_it_reads(self, tmp_path: Path) -> None:
-        """Lineage events name them; the same again for a run that is resumed."""
+        """Lineage events name them; a resumed run names the same."""
         options = self.options(tmp_path)
         first, second = (list(cast(Source, self.make(options)).datasets()) for _ in range(2))
         require_datasets(first)

@@ -22,6 +22,7 @@ from elspeth.cli.access import (
     signing_key,
 )
 from elspeth.cli.clusters import database_files, share_work
+from elspeth.cli.commands._lineage_events import export_events
 from elspeth.cli.failures import UsageError, use_stderr_for_json
 from elspeth.cli.options import (
     STANDARD_OUTPUT,
@@ -167,18 +168,24 @@ def export(
         "--workers": workers > 1,
         "--base": base is not None,
         "--cluster": cluster is not None,
+        f"--format {ExportFormat.OPENLINEAGE}": form is ExportFormat.OPENLINEAGE,
     }
     require_only_one({name: given[name] for name in ("--workers", "--cluster")})
     if payloads is not None and not include_contents:
         raise UsageError("--payloads: only with --include-contents")
     _check_subject(as_found, given)
-    if as_found is None and database is None:
-        database = default_database()
     form = _choose_form(output, form, compress)
     compress = _choose_compression(output, form, compress, as_found=as_found is not None)
     bag_options = {"--key": key is not None, "--public": public is not None, "--zip": archive, "--tsa": tsa is not None}
     bag_options["--certificate"] = certificate is not None
     bag_options |= {name: given[name] for name in ("--include-contents", "--contact-name", "--contact-email")}
+    if form is ExportFormat.OPENLINEAGE and run is not None:
+        of_records = {**bag_options, "--hmac": hmac}
+        of_records |= {name: given[name] for name in ("--include-withheld", "--workers", "--cluster", "--base")}
+        export_events(run, database, output, of_records, force=force, json=json)
+        return
+    if as_found is None and database is None:
+        database = default_database()
     _check_options(form, bag_options, {"--hmac": hmac, "--include-withheld": include_withheld})
     _check_triples(form, base, {"--as-found": as_found is not None, "--hmac": hmac})
     _check_sharing(given, by_record=include_withheld or form is ExportFormat.CSV)
@@ -353,8 +360,9 @@ def _choose_form(output: str, given: ExportFormat | None, compression: Compressi
     """
     form = given or guess_form(Path(output)) or ExportFormat.JSONL
     if output == STANDARD_OUTPUT:
-        if form not in FILES:
-            raise UsageError(f"-o -: the form {form} is several files: only with --format jsonl, json or nt")
+        if form not in (*FILES, ExportFormat.OPENLINEAGE):
+            forms = "jsonl, json, nt or openlineage"
+            raise UsageError(f"-o -: the form {form} is several files: only with --format {forms}")
     elif problem := name_problem(output, form, compression, is_given=given is not None, option="--format"):
         raise UsageError(f"-o {output}: {problem}")
     return form

@@ -49,7 +49,7 @@ class Dataset:
 
 
 def file_dataset(path: str | os.PathLike[str]) -> Dataset:
-    """Return the name of a file, or of an object by its URL.
+    """Return the dataset of a file, or an object's URL.
 
     User, password and parameters of a URL are left out; the container before the ``@`` of Azure's is kept. A relative
     path begins in the working directory.
@@ -67,9 +67,10 @@ def file_dataset(path: str | os.PathLike[str]) -> Dataset:
 
 
 def table_dataset(url: URL, table: str) -> Dataset | None:
-    """Return the name of a table; `table` may begin with its schema.
+    """Return the dataset of a table.
 
-    A table of SQLite is named by the file of its database. None for a database in memory, which nobody else sees.
+    `table` may begin with its schema. A table of SQLite is named by the file of its database. None for a database in
+    memory, which nobody else sees.
     """
     backend = url.get_backend_name()
     if backend == "sqlite":

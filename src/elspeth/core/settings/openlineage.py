@@ -25,7 +25,9 @@ def _transport(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return value
 
 
-def _parent(text: str) -> str:
+def _parent(text: str | None) -> str | None:
+    if not text:  # a variable that is not set, where nothing began the run
+        return None
     if not _PARENT.fullmatch(text):
         raise ValueError("expected NAMESPACE/JOB/RUN, in which RUN is a UUID, as OPENLINEAGE_PARENT_ID holds it")
     return text
@@ -35,7 +37,7 @@ _Name = Annotated[str, StringConstraints(min_length=1)]
 
 
 class OpenLineageSettings(Section):
-    """Where lineage events of runs are sent, in the form of OpenLineage.
+    """Where lineage events are sent, in the form of OpenLineage.
 
     What fails is said and recorded, and fails no run.
     """
@@ -48,7 +50,7 @@ class OpenLineageSettings(Section):
         default=None,
         description="The name of the job. If not given: the settings file and its directory, as in `orders.settings`.",
     )
-    parent: Annotated[str, AfterValidator(_parent)] | None = Field(
+    parent: Annotated[str | None, AfterValidator(_parent)] = Field(
         default=None,
         description="The run that began this one, as `NAMESPACE/JOB/RUN` with a UUID as RUN. Schedulers give it in the"
         " variable `OPENLINEAGE_PARENT_ID`.",
@@ -56,7 +58,7 @@ class OpenLineageSettings(Section):
 
 
 def name_job(section: object, path: Path) -> None:
-    """Name the job by the settings file, unless it has a name."""
+    """Name a job without a name by the settings file."""
     if isinstance(section, dict) and section.get("job") is None:
         file = path.resolve()
         section["job"] = f"{file.parent.name}.{file.stem}"

@@ -236,9 +236,9 @@ def holds_salted_records(path: Path) -> bool:
 
 
 def read_statement(path: Path) -> Statement:
-    """Return the statement of a bag, whose signature is not checked.
+    """Return the statement of a bag.
 
-    Raises ExportError if there is none.
+    Its signature is not checked. Raises ExportError if there is none.
     """
     with _evidence_of(path), open_bag(path) as files:
         return _statement(files)

@@ -31,6 +31,9 @@ class ExportFormat(StrEnum):
     BAG = "bag"
     """A directory, or a zip archive of it: evidence that a stranger can check. It never replaces anything."""
 
+    OPENLINEAGE = "openlineage"
+    """A file: no records, but the lineage events of a run, one per line."""
+
 
 FILES = frozenset({ExportFormat.JSON, ExportFormat.JSONL, ExportFormat.NT})
 """The forms that are one file, which may be a stream."""
@@ -59,6 +62,8 @@ def compression_problem(form: ExportFormat, compression: Compression) -> str | N
         return "a bag is compressed as a zip file: give it a name that ends in .zip"
     if form is ExportFormat.PARQUET:
         return "the files of the form parquet are always compressed: leave this out"
+    if form is ExportFormat.OPENLINEAGE:
+        return "lineage events are few, and not compressed: leave this out"
     return missing_library(compression)
 
 

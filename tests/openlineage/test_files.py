@@ -1,0 +1,124 @@
+"""Events as files, written by `elspeth export --format openlineage`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elspeth.cli import main
+from tests.engine.pipelines import build, csv_settings, execute
+from tests.openlineage.specification import assert_valid
+
+Captured = pytest.CaptureFixture[str]
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "lineage.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with an audit database and its bag."""
+    directory = tmp_path_factory.mktemp("lineage")
+    (directory / "in.csv").write_text("id,kind\n1,x\n2,y\n3,y\n")
+    (directory / "runs").mkdir()
+    url = f"sqlite:///{directory / 'runs' / 'audit.db'}"
+    execute(build(directory, {**csv_settings(directory), "landscape": {"url": url}}))
+    with chdir(directory):
+        assert main(["export", "latest", "-d", url, "-o", "evidence.zip"]) == 0
+        assert main(["export", "latest", "-d", url, "-o", "trail.jsonl"]) == 0
+    return directory
+
+
+@pytest.fixture
+def project(ran: Path, capsys: Captured) -> Iterator[Path]:
+    with chdir(ran):
+        capsys.readouterr()
+        yield ran
+
+
+def exported(path: str) -> list[dict[str, Any]]:
+    events = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    for event in events:
+        assert_valid(event)
+    return events
+
+
+def test_the_commands_of_the_page_write_events(project: Path, capsys: Captured) -> None:
+    commands = re.findall(r"^\$ elspeth (.+ openlineage .+)$", PAGE, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        assert main(command.split()) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("run     ")
+    assert err.endswith("export  standard output (openlineage, 2 events)\n")
+    assert out.startswith("run     ")
+    assert f"export  events.ndjson (openlineage, 2 events)\n{Path('events.ndjson').read_text()[:40]}" in out
+    assert [each["eventType"] for each in exported("events.ndjson")] == ["START", "COMPLETE"]
+    assert project == Path.cwd()
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize("export", ["evidence.zip", "trail.jsonl"])
+def test_an_export_gives_the_events_of_the_database(export: str, capsys: Captured) -> None:
+    assert main(["export", "latest", "-d", "runs/audit.db", "--format", "openlineage", "-o", "1.ndjson"]) == 0
+    assert main(["export", export, "--format", "openlineage", "-o", "2.ndjson", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out.partition("events)\n")[2])
+    assert (summary["format"], summary["events"], summary["path"]) == ("openlineage", 2, "2.ndjson")
+    ours, theirs = exported("1.ndjson"), exported("2.ndjson")
+    seal = ours[-1]["run"]["facets"]["elspeth_evidence"].pop("seal")
+    bag = theirs[-1]["run"]["facets"]["elspeth_evidence"].pop("bag", None)
+    assert ours == theirs
+    assert (bag is not None) == (export == "evidence.zip")
+    if bag is not None:
+        assert bag["record_count"] == seal["record_count"]
+        assert bag["root"] != seal["root"], "the leaves of a bag are salted"
+
+
+@pytest.mark.usefixtures("project")
+def test_the_root_of_the_bag_is_that_which_is_verified(capsys: Captured) -> None:
+    assert main(["export", "evidence.zip", "--format", "openlineage", "-o", "3.ndjson"]) == 0
+    capsys.readouterr()
+    assert main(["verify", "evidence.zip", "--json"]) == 1  # unsigned
+    root = exported("3.ndjson")[-1]["run"]["facets"]["elspeth_evidence"]["bag"]["root"]
+    assert root in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("project")
+def test_only_a_file_of_events_is_replaced(capsys: Captured) -> None:
+    command = ["export", "latest", "-d", "runs/audit.db", "--format", "openlineage", "-o"]
+    for _ in range(2):
+        assert main([*command, "4.ndjson"]) == 0
+    Path("notes.txt").write_text("mine")
+    for name in ("notes.txt", "runs/audit.db"):
+        before = Path(name).read_bytes()
+        capsys.readouterr()
+        assert main([*command, name]) == 1
+        assert Path(name).read_bytes() == before
+    assert main([*command, "notes.txt", "--force"]) == 0
+    assert exported("notes.txt")
+    assert main([*command, "runs/audit.db", "--force"]) == 1, "the audit database is never replaced"
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("latest", "--hmac"), "--hmac: not with --format openlineage, which exports no records"),
+        (("latest", "--workers", "2"), "--workers: not with --format openlineage"),
+        (("--as-found", "runs/audit.db"), "--format openlineage: not with --as-found"),
+        (("latest", "--key", "k.pem"), "--key: not with --format openlineage"),
+        (("latest", "--compress", "gzip"), "--compress gzip: lineage events are few, and not compressed"),
+        (("evidence.zip", "-d", "runs/audit.db"), "evidence.zip is an export: give either an export, or a run with -d"),
+        ((), "RUN missing: name a run, or any database with --as-found"),
+        (("latest", "-o", "x.csv"), "the name ends in .csv, as of the form csv, and the form is openlineage"),
+    ],
+)
+def test_options_of_exported_records_are_refused(options: tuple[str, ...], problem: str, capsys: Captured) -> None:
+    output = () if "-o" in options else ("-o", "5.ndjson")
+    assert main(["export", *options, *output, "--format", "openlineage"]) == 2
+    assert problem in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert not Path("5.ndjson").exists()
