@@ -106,6 +106,17 @@ def draw(width: int, *stages: Stage) -> list[str]:
     return file.getvalue().splitlines()
 
 
+def test_no_time_is_estimated_from_a_moment(watch: FakeClock) -> None:
+    it = Stage(name="seal", total=280_100, clock=watch)
+    it.update(1)
+    watch.now += 0.01
+    it.update(16)
+    assert it.as_line() == "seal: 0 %, 0:00:00"
+    watch.now += 1
+    it.update(15_000)
+    assert it.as_line() == "seal: 5 %, 0:00:01, 0:00:17 left"
+
+
 @pytest.mark.parametrize(
     ("width", "details", "left"),
     [

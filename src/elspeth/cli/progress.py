@@ -45,6 +45,9 @@ _LINE_INTERVAL_S = 30.0
 
 _REFRESHES_PER_SECOND = 4
 
+_LEAST_S = 1.0
+"""The seconds of work from which the speed is estimated, at least."""
+
 _ELAPSED_WIDTH = len("0:00:00")
 _BOTH_TIMES_WIDTH = len("0:00:00  0:00:00 left")
 _WIDE = 60
@@ -119,7 +122,7 @@ class Stage:
             return None
         since, before = self._first
         done, seconds = self.done - before, self.clock() - since
-        return None if done <= 0 or seconds <= 0 else max(0.0, self.total - self.done) * seconds / done
+        return None if done <= 0 or seconds < _LEAST_S else max(0.0, self.total - self.done) * seconds / done
 
     def as_line(self) -> str:
         """Return the stage as a line for a log."""

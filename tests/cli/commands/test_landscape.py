@@ -141,8 +141,8 @@ def test_status_of_a_database_that_does_not_exist_yet(capsys: Captured, tmp_path
             "                to take in an exported run: elspeth import EXPORT -d sqlite:///nothing.db\n"
         ),
         (
-            "audit database sqlite:///nothing.db is empty: it holds no runs."
-            " A run with it as landscape.url creates the tables.\n"
+            "audit database sqlite:///nothing.db does not exist: its path may be wrong."
+            " A run with it as landscape.url creates it.\n"
         ),
     )
     assert list(tmp_path.iterdir()) == []
@@ -359,13 +359,13 @@ def test_a_run_without_a_process_is_reported(database_url: str, capsys: Captured
     assert {run["run_id"]: run["at_work"] for run in told} == {"ended": None, "gone": False, "here": True}
 
 
-def test_runs_of_an_empty_database(capsys: Captured) -> None:
+def test_runs_of_a_database_that_does_not_exist(capsys: Captured) -> None:
     assert run_landscape(capsys, "runs", "-d", "nothing.db") == (
         1,
         "",
         (
-            "error: audit database sqlite:///nothing.db is empty: it holds no runs."
-            " A run with it as landscape.url creates the tables.\n"
+            "error: audit database sqlite:///nothing.db does not exist: its path may be wrong."
+            " A run with it as landscape.url creates it.\n"
         ),
     )
 

@@ -63,6 +63,15 @@ def test_a_database_without_tables_is_empty(database_url: str) -> None:
     )
 
 
+def test_a_file_that_does_not_exist_is_an_empty_database(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'audit.db'}"
+    assert verdict(url) == (StateKind.EMPTY, None, ())
+    said = describe_state(read_state(make_url(url)), "URL")
+    assert said == (
+        "audit database URL does not exist: its path may be wrong. A run with it as landscape.url creates it."
+    )
+
+
 def test_a_new_database_is_current(current_url: str) -> None:
     assert verdict(current_url) == (StateKind.CURRENT, EPOCH, ())
     said = describe_state(read_state(make_url(current_url)), "URL")

@@ -63,13 +63,15 @@ class StateKind(StrEnum):
 class DatabaseState:
     """The state of a database, as its tables show it.
 
-    `epoch` is None where it is unknown, `versioned` tells whether the database itself names it, `tables` is their
-    number. `shape` names the predecessor's tables that the database has, or is nearest to. `differences` are sentences
-    about the tables of that epoch or shape: for an older database what it lacks, for a foreign one and one of an
-    unknown version of the predecessor the names of the unknown tables.
+    `exists` is false for a SQLite file that is yet to be made. `epoch` is None where it is unknown, `versioned` tells
+    whether the database itself names it, `tables` is their number. `shape` names the predecessor's tables that the
+    database has, or is nearest to. `differences` are sentences about the tables of that epoch or shape: for an older
+    database what it lacks, for a foreign one and one of an unknown version of the predecessor the names of the unknown
+    tables.
     """
 
     kind: StateKind
+    exists: bool = True
     epoch: int | None = None
     versioned: bool = False
     tables: int = 0
@@ -83,8 +85,10 @@ def read_state(url: URL) -> DatabaseState:
     The database is not changed. A SQLite file that does not exist is an empty database. Raises LandscapeError if the
     database cannot be read.
     """
-    if is_in_memory(url) or (url.get_backend_name() == "sqlite" and not sqlite_path(url).exists()):
+    if is_in_memory(url):
         return DatabaseState(kind=StateKind.EMPTY)
+    if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
+        return DatabaseState(kind=StateKind.EMPTY, exists=False)
     with read_only_connection(url) as connection:
         return detect_state(connection)
 
@@ -217,6 +221,8 @@ def _verdict(state: DatabaseState, url: str, *, listed: bool) -> str:
     differences = _list(state.differences, "; ")
     match state.kind:
         case StateKind.EMPTY:
+            if not state.exists:
+                return "does not exist: its path may be wrong. A run with it as landscape.url creates it."
             return "is empty: it holds no runs. A run with it as landscape.url creates the tables."
         case StateKind.CURRENT:
             return f"is of epoch {EPOCH}, as this version expects."
